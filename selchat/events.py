@@ -1,0 +1,41 @@
+"""What can happen in a chat, as small immutable values.
+
+Named tuples and not frozen dataclasses: one is made for each message, and a frozen dataclass of five
+fields takes about four times as long to make (0.9 against 0.25 microseconds on CPython 3.11).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+SERVER = "Server"  # the name under which the server itself speaks; no client can have it
+LOBBY = "lobby"  # the room that everyone is in
+
+
+class Said(NamedTuple):
+    """Something said in a room; it exists from the moment the log has given it its ``seq``.
+
+    ``seq`` counts from 1 in each room, without holes. ``at`` is in seconds of Unix time.
+    """
+
+    room: str
+    seq: int
+    author: str
+    body: str
+    at: float
+
+
+class Roster(NamedTuple):
+    """Who is online: the first ``names`` in order, and how many there are in all."""
+
+    names: tuple[str, ...]
+    total: int
+
+
+class Notice(NamedTuple):
+    """What the server tells one member, or everyone, and no log keeps."""
+
+    text: str
+
+
+Event = Said | Roster | Notice

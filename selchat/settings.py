@@ -1,0 +1,106 @@
+"""Every knob and every limit, in one table: unit, default, and who else uses that figure.
+
+A `Settings` is made once, checked, and never changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from selchat.errors import SettingError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a server is run with. Raises `SettingError` for a value out of its range."""
+
+    # -- where and what ------------------------------------------------------------------------------
+    host: str = "0.0.0.0"  # the paper's server listens for its whole network
+    port: int = 33000  # the paper's port; 0 lets the system pick one
+    header_length: int = 10  # bytes; the paper's HEADER_LENGTH
+    key: str | None = None  # the paper's toy cipher for what the server itself says
+    roster: bool = True  # broadcast who is online
+    quiet: bool = False  # show only the start and what goes wrong
+    log_format: str = "text"  # or "json"
+
+    # -- who may connect -----------------------------------------------------------------------------
+    max_clients: int = 10_000  # connections; Redis: maxclients 10,000
+    clients_per_address: int = 64  # connections, loopback exempt; ngIRCd: MaxConnectionsIP 5
+    backlog: int = 4096  # connections; Linux's somaxconn since 5.4
+    accept_batch: int = 256  # connections a tick; Redis: 1,000
+    accept_pause: float = 0.25  # seconds without accepting when descriptors run out; asyncio: 1
+    reserved_descriptors: int = 32  # kept back for the server's own files; Redis: 32
+
+    # -- what one connection may do --------------------------------------------------------------------
+    frame_limit: int = 64 * KIB  # bytes of payload; NATS: 1 MiB, IRC: 512 bytes
+    login_seconds: float = 10.0  # from connecting to a whole username; OpenSSH: 120, NATS: 2
+    frame_seconds: float = 30.0  # for one frame, first byte to last; Apache's RequestReadTimeout: 20 and up
+    name_length: int = 32  # characters; Libera.Chat: 16, Discord: 32
+    read_size: int = 64 * KIB  # bytes read from one connection in one tick; asyncio: 256 KiB
+    replies_limit: int = 256 * KIB  # bytes of unread replies; asyncio's high-water mark: 64 KiB
+
+    # -- what is kept --------------------------------------------------------------------------------
+    feed_limit: int = (
+        MIB  # bytes behind before a reader is lapped; Redis pub/sub: 8 MiB for 60 s, NATS: 64 MiB
+    )
+    log_limit: int = MIB  # characters of messages that the memory log keeps for each room
+    roster_interval: float = 1.0  # seconds between two rosters, at least
+    roster_limit: int = 1400  # bytes of a roster's text: one Ethernet segment, for clients that recv once
+
+    # -- how it ends -----------------------------------------------------------------------------------
+    linger_seconds: float = 1.0  # for a peer to close its end, so that the last words are not reset away
+    flush_seconds: float = (
+        5.0  # for a closing connection to take what is queued; docker stop: 10, systemd: 90
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise SettingError("port", self.port, "a port number from 0 to 65535")
+        if not 1 <= self.header_length <= 32:
+            raise SettingError("header_length", self.header_length, "a number of bytes from 1 to 32")
+        if self.log_format not in {"text", "json"}:
+            raise SettingError("log_format", self.log_format, "text or json")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if type(value) in {int, float} and field.name != "port" and value <= 0:
+                raise SettingError(field.name, value, "more than zero")
+
+    @property
+    def payload_limit(self) -> int:
+        """Bytes: the frame limit, or what a header of this length can announce if that is less."""
+        return int(min(self.frame_limit, 10**self.header_length - 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings:
+    """What a client is run with."""
+
+    host: str
+    port: int = 33000
+    name: str = ""
+    key: str | None = None
+    header_length: int = 10  # bytes
+    frame_limit: int = 64 * KIB  # bytes of payload sent: what our server takes
+    read_limit: int = MIB  # bytes of payload read: other servers may allow more than ours
+    connect_seconds: float = 10.0  # for one address to answer; a LAN answers in milliseconds or not at all
+    retry_least: float = 0.5  # seconds: the first ceiling of the full jitter before reconnecting
+    retry_most: float = 30.0  # seconds: the last
+    queue_limit: int = 4 * MIB  # bytes typed and not yet sent
+    finish_seconds: float = 30.0  # at the end of the input: to get what is queued across
+    drain_seconds: float = 2.0  # after the last byte was acknowledged: for the server to close or object
+    settled_seconds: float = 10.0  # a connection that lives as long makes the next retry quick again
+    keepalive_seconds: float = 30.0  # of silence before the kernel asks whether the server is still there
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 65535:
+            raise SettingError("port", self.port, "a port number from 1 to 65535")
+        if not 1 <= self.header_length <= 32:
+            raise SettingError("header_length", self.header_length, "a number of bytes from 1 to 32")
+
+    @property
+    def payload_limit(self) -> int:
+        """Bytes: the frame limit, or what a header of this length can announce if that is less."""
+        return int(min(self.frame_limit, 10**self.header_length - 1))

@@ -1,0 +1,74 @@
+"""The wire of the paper: after its username a client sends messages, and reads pairs of user and message.
+
+A pair is ``user header + user + message header + message``, and whatever the server says is such a pair
+too, because clients in the wild can read nothing else.
+"""
+
+from __future__ import annotations
+
+from selchat.events import SERVER, Event, Notice, Roster, Said
+from selchat.wire.cipher import CaesarCipher
+from selchat.wire.frames import HEADER_LENGTH, encode_frame
+
+_MOST_CACHED = 4096  # names' frames; encoding one again costs 0.5 microseconds
+
+
+class ClassicFormat:
+    """Events to pairs. ``cipher`` encrypts what the server itself says.
+
+    ``roster_limit``: bytes of a roster's text; names that do not fit are counted at its end.
+    """
+
+    def __init__(
+        self,
+        header_length: int = HEADER_LENGTH,
+        payload_limit: int = 64 * 1024,
+        cipher: CaesarCipher | None = None,
+        roster_limit: int = 1400,
+    ) -> None:
+        self._header_length = header_length
+        self._payload_limit = payload_limit
+        self._cipher = cipher
+        self._roster_limit = min(roster_limit, payload_limit)
+        self._user_frames: dict[str, bytes] = {}
+
+    def encode(self, event: Event) -> bytes:
+        """Return the event as one pair."""
+        if isinstance(event, Said):
+            if event.author != SERVER:
+                return self._pair(event.author, event.body)
+            return self._pair(SERVER, self._encrypt(event.body))
+        if isinstance(event, Notice):
+            return self._pair(SERVER, self._encrypt(event.text))
+        return self._pair(SERVER, self._roster(event))
+
+    def _pair(self, user: str, body: str) -> bytes:
+        user_frame = self._user_frames.get(user)
+        if user_frame is None:
+            if len(self._user_frames) >= _MOST_CACHED:
+                self._user_frames.clear()
+            user_frame = self._user_frames[user] = self._frame(user)
+        return user_frame + self._frame(body)
+
+    def _frame(self, text: str) -> bytes:
+        payload = text.encode()
+        if len(payload) > self._payload_limit:
+            # A short header, or a body that grew where its broken UTF-8 was replaced.
+            payload = payload[: self._payload_limit].decode(errors="ignore").encode()
+        return encode_frame(payload, self._header_length)
+
+    def _encrypt(self, text: str) -> str:
+        return text if self._cipher is None else self._cipher.encrypt(text)
+
+    def _roster(self, roster: Roster) -> str:
+        """Return ``Users online (3): Michael, Narayan, Venkat``, with as many names as fit."""
+        start = f"Users online ({roster.total}): "
+        shown = len(roster.names)
+        while True:
+            missing = roster.total - shown
+            text = start + ", ".join(roster.names[:shown]) + (f" and {missing} more" if missing else "")
+            text = self._encrypt(text)
+            over = len(text.encode()) - self._roster_limit
+            if over <= 0 or not shown:
+                return text
+            shown -= min(shown, max(1, over // 136))  # the most that 32 characters and a comma take in UTF-8

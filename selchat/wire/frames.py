@@ -1,0 +1,127 @@
+"""Frames: a header with the payload's length, then the payload.
+
+The header is ``header_length`` bytes (10 in the paper, section HEADER): the payload's length in ASCII
+decimal digits, padded with spaces. This side writes it left-justified, as the paper does, and also reads
+it right-justified, as some clients send it. A payload may be empty.
+
+This file knows bytes only: no socket, no text, no meaning.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from selchat.errors import (
+    BadHeaderError,
+    BrokenStreamError,
+    FrameTooLongError,
+    ProtocolError,
+    TruncatedFrameError,
+)
+
+HEADER_LENGTH = 10  # bytes; the paper's HEADER_LENGTH
+FRAME_LIMIT = 64 * 1024  # bytes of payload
+
+
+class DecoderState(Enum):
+    """``READING`` becomes ``BROKEN`` on bad input and ``ENDED`` at the end of the stream; both are final."""
+
+    READING = auto()
+    BROKEN = auto()
+    ENDED = auto()
+
+
+class FrameDecoder:
+    """Turns a byte stream, however it is cut, into payloads.
+
+    A stream that breaks the framing is a state, not an exception: the payloads before the break are
+    returned and ``error`` says what broke, so that the result is the same for every way of cutting.
+    """
+
+    __slots__ = ("_buffer", "_header_length", "_limit", "_needed", "error", "state")
+
+    def __init__(self, header_length: int = HEADER_LENGTH, limit: int = FRAME_LIMIT) -> None:
+        self._header_length = header_length
+        self._limit = limit
+        self._buffer: bytearray | None = (
+            None  # what came of an unfinished frame; None costs idle peers nothing
+        )
+        self._needed = header_length  # buffer size that finishes the header, or the whole frame
+        self.state = DecoderState.READING
+        self.error: ProtocolError | None = None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a frame has begun and has not ended."""
+        return self._buffer is not None
+
+    def receive_data(self, data: bytes) -> list[bytes]:
+        """Take the next bytes of the stream and return the payloads that they complete, in order.
+
+        Nothing is allocated for a frame before its bytes are there. Raises `BrokenStreamError` when the
+        stream has already failed or ended.
+        """
+        if self.state is not DecoderState.READING:
+            raise BrokenStreamError
+        buffer = self._buffer
+        if buffer is not None:
+            buffer += data
+            if len(buffer) < self._needed:
+                return []
+            data = bytes(buffer)
+        payloads: list[bytes] = []
+        header_length = self._header_length
+        available = len(data)
+        start = 0  # of the frame being looked at
+        body = header_length  # where its payload starts
+        self._needed = header_length
+        while body <= available:
+            digits = data[start:body].strip(b" ")
+            if not digits.isdigit():
+                return self._break(payloads, BadHeaderError(data[start:body]))
+            length = int(digits)
+            if length > self._limit:
+                return self._break(payloads, FrameTooLongError(length, self._limit))
+            end = body + length
+            if end > available:
+                self._needed = end - start
+                break
+            payloads.append(data[body:end])
+            start = end
+            body = end + header_length
+        if start == available:
+            self._buffer = None
+        elif start or buffer is None:
+            self._buffer = bytearray(data[start:])
+        return payloads
+
+    def receive_eof(self) -> None:
+        """Note that the stream has ended; inside a frame that is an ``error``."""
+        if self.state is not DecoderState.READING:
+            return
+        self.state = DecoderState.ENDED
+        if self._buffer is not None:
+            self.error = TruncatedFrameError(self._needed - len(self._buffer))
+            self._buffer = None
+
+    def _break(self, payloads: list[bytes], error: ProtocolError) -> list[bytes]:
+        self.state = DecoderState.BROKEN
+        self.error = error
+        self._buffer = None
+        return payloads
+
+
+def encode_frame(payload: bytes, header_length: int = HEADER_LENGTH) -> bytes:
+    """Return the frame of ``payload``, its header left-justified.
+
+    Raises `FrameTooLongError` where the length does not fit into the header.
+    """
+    header = b"%-*d" % (header_length, len(payload))
+    if len(header) != header_length:
+        raise FrameTooLongError(len(payload), largest_payload(header_length))
+    return header + payload
+
+
+def largest_payload(header_length: int, limit: int = 1 << 62) -> int:
+    """Return the largest payload, in bytes, that a header of that length can announce, ``limit`` at most."""
+    return int(min(10**header_length - 1, limit))
