@@ -1,0 +1,1 @@
+"""The reactor and the sockets on it. Knows bytes, cursors and limits, and nothing of chat."""

@@ -1,0 +1,241 @@
+"""An outbox: what one connection still has to send, and whose bytes may go next.
+
+It interleaves direct replies and any number of feeds. Exactly one of them owns the wire at a time: a
+partly sent chunk keeps it until its last byte. The outbox tries to send first, and has its socket watched
+for writability only after a short write.
+
+The invariant that keeps the fan-out loop free of questions: a subscription is live only while its outbox
+is idle, so whoever is live can be sent the sealed chunk at once.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import Protocol
+
+from selchat.errors import UnreadRepliesError
+from selchat.feed import Feed, Subscription, SubscriptionState
+
+_MOST_BYTES = 256 * 1024  # for one system call
+_MOST_BUFFERS = 64  # for one system call; IOV_MAX is 1,024 on Linux and 16 at the least (POSIX)
+
+# POSIX only; elsewhere the buffers are joined first, at the cost of a copy.
+_HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
+
+
+class OutboxState(Enum):
+    """``IDLE``: nothing to send. ``QUEUED``: to be flushed in this tick. ``BLOCKED``: the socket is full.
+
+    ``CLOSED`` is final, the others change into each other.
+    """
+
+    IDLE = auto()
+    QUEUED = auto()
+    BLOCKED = auto()
+    CLOSED = auto()
+
+
+class OutboxOwner(Protocol):
+    """What an outbox asks of its connection."""
+
+    def wants_flush(self) -> None:
+        """Call `Outbox.end_tick` when this tick ends."""
+
+    def wants_writable(self, wanted: bool) -> None:
+        """Call `Outbox.flush` when the socket is writable, or stop doing so."""
+
+    def sent_all(self) -> None:
+        """All is sent, after `Outbox.finish`."""
+
+    def cannot_send(self, error: Exception) -> None:
+        """The connection is lost. It may not be closed from inside this call: a fan-out may be under way."""
+
+
+class Outbox:
+    """``replies_limit``: bytes of replies that may wait."""
+
+    __slots__ = (
+        "_finishing",
+        "_owner",
+        "_replies",
+        "_replies_limit",
+        "_replies_size",
+        "_sock",
+        "_subscriptions",
+        "_wire_owner",
+        "_wire_until",
+        "state",
+    )
+
+    def __init__(self, sock: socket.socket, owner: OutboxOwner, replies_limit: int) -> None:
+        self.state = OutboxState.IDLE
+        self._sock = sock
+        self._owner = owner
+        self._replies_limit = replies_limit
+        self._replies: deque[memoryview] | None = None  # None until the first: most idle peers get none
+        self._replies_size = 0
+        self._subscriptions: list[Subscription[Outbox]] = []
+        self._wire_owner: Subscription[Outbox] | None = None  # its chunk is partly sent
+        self._wire_until = 0  # the position at which it gives the wire back
+        self._finishing = False
+
+    def reply(self, data: bytes) -> None:
+        """Queue whole frames for this connection alone."""
+        if self.state is OutboxState.CLOSED or self._finishing:
+            return
+        if self._replies is None:
+            self._replies = deque()
+        self._replies.append(memoryview(data))
+        self._replies_size += len(data)
+        if self._replies_size > self._replies_limit:
+            self.fail(UnreadRepliesError(self._replies_limit))
+        else:
+            self._queue()
+
+    def subscribe(self, feed: Feed[Outbox]) -> Subscription[Outbox]:
+        """Read that feed from its end on."""
+        subscription = feed.subscribe(self, self._sock.send)
+        self._subscriptions.append(subscription)
+        if self.state is not OutboxState.IDLE:
+            feed.detach(subscription)
+        return subscription
+
+    def finish(self) -> None:
+        """Take no more after this tick; `OutboxOwner.sent_all` is called when what is there has been sent."""
+        if self._finishing or self.state is OutboxState.CLOSED:
+            return
+        self._finishing = True
+        if self.state is OutboxState.IDLE:
+            self._queue()
+        else:
+            self._owner.wants_flush()
+
+    def close(self) -> None:
+        """Forget everything that was not sent."""
+        self.state = OutboxState.CLOSED
+        for subscription in self._subscriptions:
+            subscription.feed.end(subscription)
+        self._subscriptions.clear()
+        self._replies = None
+        self._wire_owner = None
+
+    def fail(self, error: Exception) -> None:
+        """Give the connection up: the peer is gone, or too slow.
+
+        Nothing more is sent: after a lapped reader's half frame that would be bytes of another one.
+        """
+        self.close()
+        self._owner.cannot_send(error)
+
+    def took(self, subscription: Subscription[Outbox], sent: int, size: int) -> None:
+        """Note that the socket took only ``sent`` of the ``size`` bytes of the chunk that was just sealed.
+
+        For the fan-out loop alone, which sends to live subscriptions by itself.
+        """
+        feed = subscription.feed
+        feed.short(subscription, size - sent)
+        if sent:
+            self._wire_owner = subscription
+            self._wire_until = feed.sealed
+        self._block()
+
+    def end_tick(self) -> None:
+        """Flush, as `OutboxOwner.wants_flush` asked for, when the feeds have everything of this tick."""
+        if self._finishing:
+            for subscription in self._subscriptions:
+                subscription.feed.leave(subscription)
+        self.flush()
+
+    def flush(self) -> None:
+        """Send until all is sent or the socket is full."""
+        if self.state is OutboxState.CLOSED:
+            return
+        try:
+            all_sent = self._send_all()
+        except (BlockingIOError, InterruptedError):
+            all_sent = False
+        except OSError as error:
+            self.fail(error)
+            return
+        if not all_sent:
+            self._block()
+            return
+        if self.state is OutboxState.BLOCKED:
+            self._owner.wants_writable(False)
+        self.state = OutboxState.IDLE
+        if self._finishing and not self._subscriptions:
+            self._owner.sent_all()
+
+    def _send_all(self) -> bool:
+        """Return whether all is sent; BlockingIOError or False: the socket is full."""
+        while True:
+            if self._wire_owner is not None:
+                went = self._send_feed(self._wire_owner, 1)  # no more than finishes its chunk
+            elif self._replies:
+                went = self._send_replies(self._replies)
+            else:
+                subscription = self._first_behind()
+                if subscription is None:
+                    return True
+                went = self._send_feed(subscription, _MOST_BYTES)
+            if not went:
+                return False
+
+    def _first_behind(self) -> Subscription[Outbox] | None:
+        """Return the first subscription with something to send now."""
+        for subscription in tuple(self._subscriptions):
+            if subscription.state is SubscriptionState.BEHIND and subscription.feed.ready(subscription):
+                return subscription
+            if subscription.state is SubscriptionState.ENDED:
+                self._subscriptions.remove(subscription)
+        return None
+
+    def _send_feed(self, subscription: Subscription[Outbox], most_bytes: int) -> bool:
+        feed = subscription.feed
+        buffers, until = feed.view(subscription, most_bytes, _MOST_BUFFERS)
+        if not buffers:
+            self._wire_owner = None
+            return True
+        size = sum(map(len, buffers))
+        sent = self._transmit(buffers)
+        position = feed.advance(subscription, sent)
+        if self._wire_owner is None:
+            self._wire_until = until
+        self._wire_owner = subscription if position < self._wire_until else None
+        return sent == size
+
+    def _send_replies(self, replies: deque[memoryview]) -> bool:
+        buffers = [replies[i] for i in range(min(len(replies), _MOST_BUFFERS))]
+        sent = self._transmit(buffers)
+        self._replies_size -= sent
+        while replies and sent >= len(replies[0]):
+            sent -= len(replies.popleft())
+        if sent:  # a part of one is left: it goes first, so it keeps the wire
+            replies[0] = replies[0][sent:]
+        return sent == 0
+
+    def _transmit(self, buffers: Sequence[memoryview]) -> int:
+        if len(buffers) == 1:
+            return self._sock.send(buffers[0])
+        if _HAS_SENDMSG:
+            return self._sock.sendmsg(buffers)
+        return self._sock.send(b"".join(buffers))
+
+    def _queue(self) -> None:
+        if self.state is OutboxState.IDLE:
+            self.state = OutboxState.QUEUED
+            self._detach()
+            self._owner.wants_flush()
+
+    def _block(self) -> None:
+        if self.state is not OutboxState.BLOCKED:
+            self.state = OutboxState.BLOCKED
+            self._owner.wants_writable(True)
+        self._detach()
+
+    def _detach(self) -> None:
+        for subscription in self._subscriptions:
+            subscription.feed.detach(subscription)

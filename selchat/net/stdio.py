@@ -1,0 +1,263 @@
+"""Lines from standard input and to standard output, on the reactor, so that neither can hold it up.
+
+The descriptors are shared with whoever started this process (the shell, often), so they are never made
+non-blocking. Input is read only when it is ready. Output is written in pieces that a ready descriptor
+takes at once; a terminal is opened a second time, because that gives a file description of our own.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+from collections.abc import Callable
+
+from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
+
+_READ_SIZE = 64 * 1024  # bytes
+_PIPE_BUF = 512  # bytes that POSIX lets a ready pipe take without blocking; Linux: 4,096
+_BACKGROUND_POLL = 1.0  # seconds between two looks whether the terminal is ours again
+
+# POSIX only: polling any descriptor and job control. Elsewhere there is no input from the operator, and
+# output blocks.
+POSIX = os.name == "posix" and hasattr(select, "poll")
+
+
+def ensure_standard_descriptors() -> None:
+    """Open the null device as whichever of standard input, output and error was closed by the caller.
+
+    Otherwise the first sockets that this process opens would get their numbers.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+
+
+class LineReader:
+    """Calls ``on_line`` with each line, without its end, and ``on_end`` once when there are no more.
+
+    A last line without an end counts. Bytes that are not UTF-8 are replaced. A line of more than
+    ``limit`` bytes is thrown away and ``on_too_long`` is called with its size so far.
+    """
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        descriptor: int,
+        limit: int,
+        *,
+        on_line: Callable[[str], object],
+        on_end: Callable[[], object],
+        on_too_long: Callable[[int], object],
+    ) -> None:
+        self._reactor = reactor
+        self._descriptor = descriptor
+        self._limit = limit
+        self._on_line = on_line
+        self._on_end = on_end
+        self._on_too_long = on_too_long
+        self._rest = bytearray()  # of a line without its end
+        self._skipping = False  # the rest of a line that was too long
+        self._watched = False
+        self._polled = True  # False for a file, which no selector takes and which never blocks
+        self._timer: Timer | None = None
+        self._ended = False
+        try:
+            self._is_terminal = os.isatty(descriptor)
+            os.fstat(descriptor)
+        except OSError:
+            self._is_terminal = False
+            self._timer = reactor.call_later(0, self._end)
+            return
+        self.resume()
+
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+        if self._watched:
+            self._watched = False
+            self._reactor.unwatch(self._descriptor)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def resume(self) -> None:
+        """Go on reading."""
+        if self._ended or self._watched or self._timer is not None:
+            return
+        if self._polled:
+            try:
+                self._reactor.watch(self._descriptor, EVENT_READ, self._ready)
+                self._watched = True
+                return
+            except PermissionError:  # a file, or /dev/null
+                self._polled = False
+            except (OSError, ValueError):
+                self._timer = self._reactor.call_later(0, self._end)
+                return
+        self._timer = self._reactor.call_later(0, self._read_file)
+
+    def close(self) -> None:
+        """Read no more; ``on_end`` is not called."""
+        self.pause()
+        self._ended = True
+
+    def _read_file(self) -> None:
+        # The next read is put down first, so that a `pause` or the end, met in this one, cancels it.
+        self._timer = self._reactor.call_later(0, self._read_file)
+        self._ready(EVENT_READ)
+
+    def _ready(self, _mask: int) -> None:
+        if self._is_terminal and not self._in_foreground():
+            # Reading now would stop the process (SIGTTIN).
+            self.pause()
+            self._timer = self._reactor.call_later(_BACKGROUND_POLL, self._look_again)
+            return
+        try:
+            data = os.read(self._descriptor, _READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""  # the terminal is gone
+        if not data:
+            self._end()
+            return
+        *lines, rest = data.split(b"\n")
+        for line in lines:
+            self._take(line)
+            self._give()
+            if self._ended:
+                return
+        self._take(rest)
+
+    def _take(self, part: bytes) -> None:
+        if self._skipping:
+            return
+        self._rest += part
+        if len(self._rest) > self._limit:
+            self._skipping = True
+            self._on_too_long(len(self._rest))
+            self._rest.clear()
+
+    def _give(self) -> None:
+        if not self._skipping:
+            line = self._rest.decode(errors="replace").removesuffix("\r")
+            self._rest.clear()
+            self._on_line(line)
+        self._skipping = False
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self.close()
+        if self._rest:
+            self._give()
+        self._on_end()
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self.resume()
+
+    def _in_foreground(self) -> bool:
+        try:
+            return os.tcgetpgrp(self._descriptor) == os.getpgrp()
+        except OSError:
+            return True  # then the read will say what is the matter
+
+
+class LineWriter:
+    """Writes lines when the descriptor takes them, and never waits for it.
+
+    At most ``limit`` bytes wait; further lines are counted, and ``on_dropped(count)`` gives the line that
+    says so when there is room again. When the reader of a pipe is gone, lines are thrown away.
+    """
+
+    def __init__(
+        self, reactor: Reactor, descriptor: int, limit: int, on_dropped: Callable[[int], str]
+    ) -> None:
+        self._reactor = reactor
+        self._limit = limit
+        self._on_dropped = on_dropped
+        self._waiting = bytearray()
+        self._dropped = 0
+        self._flush_due = False
+        self._watched = False
+        self._own = _own_terminal(descriptor)
+        self._descriptor = descriptor if self._own is None else self._own
+        self._piece = _PIPE_BUF
+        self._poll = None
+        self.open = True
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode) or self._own is not None:
+                self._piece = _READ_SIZE
+        except OSError:
+            self.open = False
+            return
+        if POSIX:
+            self._piece = max(self._piece, getattr(select, "PIPE_BUF", _PIPE_BUF))
+            self._poll = select.poll()
+            self._poll.register(self._descriptor, select.POLLOUT)
+
+    def write(self, line: str) -> None:
+        """Have the line written, with its end, soon after this callback."""
+        if not self.open:
+            return
+        if len(self._waiting) > self._limit:
+            self._dropped += 1
+            return
+        if self._dropped:
+            line, self._dropped = f"{self._on_dropped(self._dropped)}\n{line}", 0
+        self._waiting += line.encode(errors="replace") + b"\n"
+        if not self._flush_due and not self._watched:
+            self._flush_due = True
+            self._reactor.call_later(0, self._flush)
+
+    def close(self, within: float) -> None:
+        """Write what is waiting, for at most ``within`` seconds."""
+        while self._waiting and self._poll is not None and self._poll.poll(within * 1000):
+            self._write_ready()
+            within /= 2
+        self._unwatch()
+        self.open = False
+        if self._own is not None:
+            os.close(self._own)
+            self._own = None
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        self._write_ready()
+        if not self._waiting:
+            self._unwatch()
+            if self._dropped:
+                self.write(self._on_dropped(self._dropped))
+        elif not self._watched:
+            self._watched = True
+            self._reactor.watch(self._descriptor, EVENT_WRITE, lambda _mask: self._flush())
+
+    def _write_ready(self) -> None:
+        while self._waiting and (self._poll is None or self._poll.poll(0)):
+            try:
+                written = os.write(self._descriptor, self._waiting[: self._piece])
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self._waiting.clear()
+                self.open = False
+                return
+            del self._waiting[:written]
+
+    def _unwatch(self) -> None:
+        if self._watched:
+            self._watched = False
+            self._reactor.unwatch(self._descriptor)
+
+
+def _own_terminal(descriptor: int) -> int | None:
+    """Open the terminal of that descriptor anew, non-blocking; None where it is none, or cannot be."""
+    if not POSIX:
+        return None
+    try:
+        return os.open(os.ttyname(descriptor), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    except OSError:
+        return None
