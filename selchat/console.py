@@ -1,0 +1,152 @@
+"""The operator's terminal: what the server shows, as the paper's lines or as JSON, and what is typed into it.
+
+Nothing that a client sends can forge a line in here or move the cursor: controls are shown as escapes.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Protocol
+
+from selchat.chat.commands import Commands
+from selchat.chat.hub import Member
+from selchat.events import SERVER, Said
+from selchat.text import escape_controls
+
+
+class Style(Protocol):
+    """How events become lines."""
+
+    def listening(self, address: str) -> str:
+        """The server accepts connections there."""
+
+    def accepted(self, member: Member) -> str:
+        """Someone has come."""
+
+    def received(self, message: Said) -> str:
+        """Something was said."""
+
+    def closed(self, address: str, name: str | None, reason: str | None) -> str:
+        """Someone has gone, or a connection that never had a name."""
+
+    def reply(self, line: str) -> str:
+        """One line of an answer to the operator."""
+
+    def warning(self, text: str) -> str:
+        """Something the operator should know."""
+
+    def failure(self, where: str, error: BaseException) -> str:
+        """A bug, with its traceback."""
+
+
+class TextStyle:
+    """The paper's lines."""
+
+    def listening(self, address: str) -> str:
+        return f"Listening for connections on {address}..."
+
+    def accepted(self, member: Member) -> str:
+        return f"Accepted new connection from {member.address}, username: {member.name}"
+
+    def received(self, message: Said) -> str:
+        return f"Received message from {message.author}: {message.body}"
+
+    def closed(self, address: str, name: str | None, reason: str | None) -> str:
+        username = "" if name is None else f", username: {name}"
+        why = f" ({reason})" if reason else ""
+        return f"Closed connection from {address}{username}{why}"
+
+    def reply(self, line: str) -> str:
+        return line
+
+    def warning(self, text: str) -> str:
+        return f"Warning: {text}"
+
+    def failure(self, where: str, error: BaseException) -> str:
+        return f"Error: {where}: {''.join(traceback.format_exception(error))}"
+
+
+class JsonStyle:
+    """One JSON object a line: ``time`` (UTC, ISO 8601), ``event``, and the event's own fields."""
+
+    def listening(self, address: str) -> str:
+        return self._line("listening", address=address)
+
+    def accepted(self, member: Member) -> str:
+        return self._line("accepted", address=member.address, username=member.name)
+
+    def received(self, message: Said) -> str:
+        return self._line("message", username=message.author, body=message.body)
+
+    def closed(self, address: str, name: str | None, reason: str | None) -> str:
+        return self._line("closed", address=address, username=name, reason=reason)
+
+    def reply(self, line: str) -> str:
+        return self._line("reply", text=line)
+
+    def warning(self, text: str) -> str:
+        return self._line("warning", text=text)
+
+    def failure(self, where: str, error: BaseException) -> str:
+        return self._line("error", where=where, traceback="".join(traceback.format_exception(error)))
+
+    def _line(self, event: str, **fields: str | None) -> str:
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        # ASCII only, so that no control character of any kind is left in the line.
+        return json.dumps({"time": time, "event": event, **fields}, ensure_ascii=True)
+
+
+class Console:
+    """Shows what happens through ``write``, which takes one line without its end.
+
+    ``quiet``: only the start, what goes wrong, and answers to the operator.
+    """
+
+    def __init__(self, write: Callable[[str], object], style: Style, quiet: bool) -> None:
+        self._write = write
+        self._style = style
+        self._quiet = quiet
+        self._commands: Commands | None = None
+
+    def take_commands(self, commands: Commands) -> None:
+        """Run the operator's lines with these from now on."""
+        self._commands = commands
+
+    def typed(self, line: str) -> None:
+        """The operator has entered that line."""
+        if self._commands is not None:
+            for reply in self._commands.run(line):
+                self._show(self._style.reply(reply))
+
+    def listening(self, address: str) -> None:
+        self._show(self._style.listening(address))
+
+    def warn(self, text: str) -> None:
+        self._show(self._style.warning(text))
+
+    def failed(self, where: str, error: BaseException) -> None:
+        self._show(self._style.failure(where, error))
+
+    # -- what the hub and the sessions tell ------------------------------------------------------------
+
+    def joined(self, member: Member) -> None:
+        if not self._quiet:
+            self._show(self._style.accepted(member))
+
+    def said(self, message: Said) -> None:
+        if not self._quiet and message.author != SERVER:
+            self._show(self._style.received(message))
+
+    def left(self, member: Member, reason: str | None) -> None:
+        if not self._quiet:
+            self._show(self._style.closed(member.address, member.name, reason))
+
+    def stranger_left(self, address: str, reason: str | None) -> None:
+        if not self._quiet:
+            self._show(self._style.closed(address, None, reason))
+
+    def _show(self, line: str) -> None:
+        self._write(escape_controls(line))

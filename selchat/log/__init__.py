@@ -1,0 +1,1 @@
+"""What was said, in order: the log that a room is."""

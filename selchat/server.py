@@ -1,0 +1,168 @@
+"""The server: puts reactor, hub, sessions and console together; the one place that sees everything."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from enum import Enum, auto
+
+from selchat.chat.commands import Commands
+from selchat.chat.hub import Hub
+from selchat.console import Console, JsonStyle, TextStyle
+from selchat.events import Notice
+from selchat.log.memory import MemoryLog
+from selchat.net.connection import Connection
+from selchat.net.fanout import Fanout
+from selchat.net.listener import Admission, Listener, join_address, listening_socket, raise_descriptor_limit
+from selchat.net.reactor import Reactor
+from selchat.net.stdio import LineReader, LineWriter, ensure_standard_descriptors
+from selchat.sessions.classic import ClassicContext, ClassicSession
+from selchat.settings import MIB, Settings
+from selchat.wire.cipher import CaesarCipher
+from selchat.wire.classic import ClassicFormat
+
+_STDIN, _STDOUT = 0, 1
+_OUTPUT_LIMIT = MIB  # bytes of lines that wait for a terminal that takes none
+
+
+class ServerState(Enum):
+    """``SERVING`` becomes ``STOPPING``, in which everything is flushed, and then ``STOPPED``."""
+
+    SERVING = auto()
+    STOPPING = auto()
+    STOPPED = auto()
+
+
+class Server:
+    """A server on one address. `CannotListenError` when it cannot have it, `SettingError` for a bad key."""
+
+    def __init__(self, settings: Settings) -> None:
+        ensure_standard_descriptors()
+        cipher = CaesarCipher(settings.key) if settings.key else None
+        sock = listening_socket(settings.host, settings.port, settings.backlog)
+        self._settings = settings
+        self._state = ServerState.SERVING
+        self._exit_status = 0
+        self._reactor = reactor = Reactor(self._failed)
+        style = JsonStyle() if settings.log_format == "json" else TextStyle()
+        self._output = LineWriter(
+            reactor,
+            _STDOUT,
+            _OUTPUT_LIMIT,
+            lambda count: style.warning(f"{count} lines are not shown here, because the output was held up"),
+        )
+        self._console = Console(self._output.write, style, settings.quiet)
+        self._hub = Hub(settings, MemoryLog(settings.log_limit), reactor, self._console)
+        self._console.take_commands(Commands(self._hub, self.stop))
+        self._input = LineReader(
+            reactor,
+            _STDIN,
+            settings.payload_limit,
+            on_line=self._console.typed,
+            on_end=lambda: None,
+            on_too_long=lambda _: self._console.warn(
+                f"a line of over {settings.payload_limit} bytes was not sent"
+            ),
+        )
+        self._format = ClassicFormat(
+            settings.header_length, settings.payload_limit, cipher, settings.roster_limit
+        )
+        self._classic = ClassicContext(settings, self._hub, reactor, self._console, self._format)
+        self._fanout = Fanout(settings.feed_limit)
+        self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
+        self._admission = Admission(settings.max_clients, settings.clients_per_address)
+        descriptors = raise_descriptor_limit(settings.max_clients + settings.reserved_descriptors)
+        self._most_connections = descriptors - settings.reserved_descriptors
+        self._listener = Listener(
+            reactor,
+            sock,
+            batch=settings.accept_batch,
+            pause=settings.accept_pause,
+            room=lambda: self._most_connections - len(self._connections),
+            on_connection=self._accepted,
+        )
+        reactor.at_tick_end(self._end_tick)
+
+    def run(self) -> int:
+        """Serve until `stop` or a signal; return the exit status."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._reactor.on_signal(number, lambda number=number: self._signalled(number))
+        self._console.listening(join_address(*self._listener.address))
+        try:
+            self._reactor.run()
+        finally:
+            self._close()
+        return self._exit_status
+
+    def stop(self) -> None:
+        """Take nobody more, tell everyone, and end when all has been sent, or after ``flush_seconds``."""
+        if self._state is not ServerState.SERVING:
+            return
+        self._state = ServerState.STOPPING
+        self._listener.close()
+        self._input.close()
+        self._hub.notify("The server is shutting down.")
+        for connection in tuple(self._connections):
+            connection.close("server shut down")
+        self._reactor.call_later(self._settings.flush_seconds, self._reactor.stop)
+        self._stop_if_empty()
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _accepted(self, sock: socket.socket, host: str, port: int) -> None:
+        settings = self._settings
+        connection = Connection(
+            self._reactor,
+            self._fanout,
+            sock,
+            join_address(host, port),
+            read_size=settings.read_size,
+            replies_limit=settings.replies_limit,
+            flush_seconds=settings.flush_seconds,
+            linger_seconds=settings.linger_seconds,
+            on_closed=self._closed,
+        )
+        refusal = self._admission.admit(host)
+        if refusal is None:
+            self._connections[connection] = host
+            connection.open(ClassicSession(self._classic, connection))
+        else:
+            self._connections[connection] = ""
+            connection.open(None)
+            connection.outbox.reply(self._format.encode(Notice(f"Closing this connection: {refusal}.")))
+            connection.close()
+            self._console.stranger_left(connection.address, str(refusal))
+
+    def _closed(self, connection: Connection) -> None:
+        host = self._connections.pop(connection)
+        if host:
+            self._admission.release(host)
+        self._stop_if_empty()
+
+    def _end_tick(self) -> None:
+        for feed in self._hub.publish():
+            self._fanout.deliver(feed)
+        self._fanout.finish()
+
+    def _signalled(self, number: int) -> None:
+        if self._state is ServerState.SERVING:
+            self.stop()
+        else:
+            self._exit_status = 128 + number  # as shells report a process that a signal has ended
+            self._reactor.stop()
+
+    def _stop_if_empty(self) -> None:
+        if self._state is ServerState.STOPPING and not self._connections:
+            self._reactor.stop()
+
+    def _close(self) -> None:
+        self._state = ServerState.STOPPED
+        self._listener.close()
+        self._input.close()
+        for connection in tuple(self._connections):
+            connection.abort(ConnectionAbortedError(0, "server shut down"))
+        self._output.close(within=1.0)
+        self._reactor.close()
+
+    def _failed(self, where: str, error: Exception) -> None:
+        self._console.failed(where, error)

@@ -1,0 +1,1 @@
+"""One session class per way of talking: each turns a codec's output into calls of the hub."""
