@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Member
-from selchat.events import SERVER, Said
+from selchat.events import SERVER, Event, Said
 from selchat.text import escape_controls
 
 
@@ -136,9 +136,11 @@ class Console:
         if not self._quiet:
             self._show(self._style.accepted(member))
 
-    def said(self, message: Said) -> None:
-        if not self._quiet and message.author != SERVER:
-            self._show(self._style.received(message))
+    def happened(self, events: Sequence[Event]) -> None:
+        if not self._quiet:
+            for event in events:
+                if isinstance(event, Said) and event.author != SERVER:
+                    self._show(self._style.received(event))
 
     def left(self, member: Member, reason: str | None) -> None:
         if not self._quiet:

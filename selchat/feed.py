@@ -6,9 +6,10 @@ it has a position.
 
 - *live* readers stand exactly at the sealed edge, so they need no position: the loop that serves them is
   ``for send in live: send(chunk)``.
-- *behind* readers have a position of their own: their socket was full, they joined in mid-tick, they are
-  leaving, or they are the author of something in this tick, which is not echoed to them. They skip the
-  ranges that are their own.
+- *writing* readers stand there too, and are the authors of something in this tick, which is not echoed to
+  them: they get the chunk less the ranges that are their own.
+- *behind* readers have a position of their own: their socket was full, they joined in mid-tick, or they are
+  leaving. They skip their own ranges as well.
 
 Memory is bounded by ``limit`` (and one chunk), never by the slowest reader: one that falls off the tail
 is *lapped*.
@@ -32,9 +33,10 @@ Send = Callable[[bytes], int]
 
 
 class SubscriptionState(Enum):
-    """``LIVE`` and ``BEHIND`` change into each other; ``ENDED`` is final."""
+    """``LIVE``, ``WRITING`` and ``BEHIND`` change into each other; ``ENDED`` is final."""
 
     LIVE = auto()
+    WRITING = auto()
     BEHIND = auto()
     ENDED = auto()
 
@@ -49,9 +51,9 @@ class Subscription(Generic[R]):
         self.reader = reader
         self.state = SubscriptionState.BEHIND
         self._send = send
-        self._position = position  # of the next byte; stale while live
+        self._position = position  # of the next byte; stale while not behind
         self._stop: int | None = None  # where a leaving reader ends
-        self._skips: deque[tuple[int, int]] | None = None  # its own ranges still ahead; None: it only reads
+        self._skips: list[tuple[int, int]] | None = None  # its own ranges still ahead; None: it only reads
 
 
 class Feed(Generic[R]):
@@ -66,6 +68,7 @@ class Feed(Generic[R]):
         "_pending",
         "_sealed",
         "_starts",
+        "_writing",
         "behind",
         "live",
     )
@@ -78,6 +81,7 @@ class Feed(Generic[R]):
         self._chunks: deque[bytes] = deque()  # sealed and kept, with their starts
         self._starts: deque[int] = deque()
         self.live: dict[Subscription[R], Send] = {}
+        self._writing: list[Subscription[R]] = []
         self.behind: set[Subscription[R]] = set()
         self._due: list[Subscription[R]] = []  # behind, and not because their socket is full
         self._lapping_point = 0  # no one behind has a position below this
@@ -91,17 +95,20 @@ class Feed(Generic[R]):
 
     def append(self, data: bytes, author: Subscription[R] | None = None) -> None:
         """Add whole frames. ``author``, a subscription of this feed, will not be sent them."""
+        if not data:
+            return  # a wire without words for it; nobody is the author of nothing
         start = self._end
         self._end = end = start + len(data)
         self._pending.append(data)
         if author is not None and author.state is not SubscriptionState.ENDED:
             if author.state is SubscriptionState.LIVE:
-                self._fall_behind(author, self._sealed)
-                self._due.append(author)
+                del self.live[author]
+                author.state = SubscriptionState.WRITING
+                self._writing.append(author)
             skips = author._skips
             if skips is None:
-                skips = author._skips = deque()
-            if skips and skips[-1][1] == start:
+                author._skips = [(start, end)]
+            elif skips and skips[-1][1] == start:
                 skips[-1] = (skips[-1][0], end)
             else:
                 skips.append((start, end))
@@ -116,6 +123,40 @@ class Feed(Generic[R]):
             self._starts.append(self._sealed)
             self._sealed = self._end
         return chunk
+
+    def shares(self, most_buffers: int) -> list[tuple[Subscription[R], list[memoryview], int]]:
+        """Return for everyone who was writing what they get of the chunk just sealed, and its size in bytes.
+
+        Say `rejoin` or `short` for each of them. One whose share is in more than ``most_buffers`` pieces is
+        not among them but behind, and due.
+        """
+        shares: list[tuple[Subscription[R], list[memoryview], int]] = []
+        if not self._writing:
+            return shares
+        writing, self._writing = self._writing, []
+        chunk = memoryview(self._chunks[-1])
+        base = self._starts[-1]
+        for subscription in writing:
+            if subscription.state is not SubscriptionState.WRITING:
+                continue  # it left, or its wire got busy, in the same tick
+            buffers: list[memoryview] = []
+            size = len(chunk)
+            position = 0
+            for start, end in subscription._skips or ():
+                if start - base > position:
+                    buffers.append(chunk[position : start - base])
+                position = end - base
+                size -= end - start
+            if position < len(chunk):
+                buffers.append(chunk[position:])
+            if not buffers:
+                self.rejoin(subscription)
+            elif len(buffers) <= most_buffers:
+                shares.append((subscription, buffers, size))
+            else:
+                self._fall_behind(subscription, base)
+                self._due.append(subscription)
+        return shares
 
     def settle(self) -> list[Subscription[R]]:
         """Forget the chunks over the limit, or all if nobody is behind; return who was lapped by that.
@@ -165,7 +206,7 @@ class Feed(Generic[R]):
         if subscription._stop is not None or subscription.state is SubscriptionState.ENDED:
             return
         subscription._stop = self._end
-        if subscription.state is SubscriptionState.LIVE:
+        if subscription.state is not SubscriptionState.BEHIND:
             self._fall_behind(subscription, self._sealed)
             self._due.append(subscription)
 
@@ -176,13 +217,20 @@ class Feed(Generic[R]):
         subscription.state = SubscriptionState.ENDED
         subscription._skips = None
 
-    def short(self, subscription: Subscription[R], missing: int) -> None:
-        """Note that a live reader took all but the last ``missing`` bytes of what is sealed."""
-        self._fall_behind(subscription, self._sealed - missing)
+    def rejoin(self, subscription: Subscription[R]) -> None:
+        """Make one live that has all that is sealed, when nothing is pending."""
+        subscription._skips = None
+        subscription.state = SubscriptionState.LIVE
+        self.live[subscription] = subscription._send
+
+    def short(self, subscription: Subscription[R], sent: int) -> None:
+        """Note that a live or writing reader took only ``sent`` bytes of its share of the newest chunk."""
+        self._fall_behind(subscription, self._starts[-1])
+        self.advance(subscription, sent)
 
     def detach(self, subscription: Subscription[R]) -> None:
         """Give a live reader a position, for the time in which its wire is busy with other bytes."""
-        if subscription.state is SubscriptionState.LIVE:
+        if subscription.state is SubscriptionState.LIVE or subscription.state is SubscriptionState.WRITING:
             self._fall_behind(subscription, self._sealed)
 
     def due(self) -> list[Subscription[R]]:
@@ -233,7 +281,7 @@ class Feed(Generic[R]):
         position = subscription._position
         skips = subscription._skips
         while skips and skips[0][0] <= position + sent:
-            start, end = skips.popleft()
+            start, end = skips.pop(0)
             sent -= start - position
             position = end
         subscription._position = position = position + sent
@@ -253,9 +301,7 @@ class Feed(Generic[R]):
             self._due.append(subscription)
         else:
             self.behind.discard(subscription)
-            subscription._skips = None
-            subscription.state = SubscriptionState.LIVE
-            self.live[subscription] = subscription._send
+            self.rejoin(subscription)
         return False
 
     def _next(self, subscription: Subscription[R]) -> int:

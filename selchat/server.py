@@ -72,7 +72,7 @@ class Server:
         self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
         self._admission = Admission(settings.max_clients, settings.clients_per_address)
         descriptors = raise_descriptor_limit(settings.max_clients + settings.reserved_descriptors)
-        self._most_connections = descriptors - settings.reserved_descriptors
+        self._most_connections = max(1, descriptors - settings.reserved_descriptors)
         self._listener = Listener(
             reactor,
             sock,
@@ -88,6 +88,11 @@ class Server:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._reactor.on_signal(number, lambda number=number: self._signalled(number))
         self._console.listening(join_address(*self._listener.address))
+        if self._most_connections < self._settings.max_clients:
+            self._console.warn(
+                f"the limit of open files (ulimit -n) is enough for {self._most_connections} connections, "
+                f"not for {self._settings.max_clients}"
+            )
         try:
             self._reactor.run()
         finally:
@@ -129,7 +134,7 @@ class Server:
         else:
             self._connections[connection] = ""
             connection.open(None)
-            connection.outbox.reply(self._format.encode(Notice(f"Closing this connection: {refusal}.")))
+            connection.outbox.reply(self._format.encode([Notice(f"Closing this connection: {refusal}.")]))
             connection.close()
             self._console.stranger_left(connection.address, str(refusal))
 

@@ -7,12 +7,12 @@ tick and exists from `Hub.publish` at the tick's end, which commits the log once
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from selchat.chat.room import Format, Room
 from selchat.chat.roster import Roster
-from selchat.events import LOBBY, SERVER, Notice, Said
+from selchat.events import LOBBY, SERVER, Event, Notice
 from selchat.events import Roster as RosterEvent
 from selchat.feed import Feed, Subscription
 from selchat.log.port import Log
@@ -42,8 +42,8 @@ class Observer(Protocol):
     def joined(self, member: Member) -> None:
         """Someone has come."""
 
-    def said(self, message: Said) -> None:
-        """Something was said, and is in the log."""
+    def happened(self, events: Sequence[Event]) -> None:
+        """A room was told these; the messages among them are in the log."""
 
     def left(self, member: Member, reason: str | None) -> None:
         """Someone has gone, of their own will if there is no ``reason``."""
@@ -82,8 +82,7 @@ class Hub:
         self._observer = observer
         self._members: Roster[Member] = Roster(settings.name_length)
         self._lobby = Room(LOBBY, settings.feed_limit)
-        self._dirty: dict[Room, None] = {}  # rooms with something staged, in the order in which they came
-        self._unseen: list[Said] = []  # staged, for the observer
+        self._dirty: list[Room] = []  # rooms with something staged
         self._roster_due = False
         self._last_roster = float("-inf")
 
@@ -98,9 +97,10 @@ class Hub:
         self._roster_changed()
         return member
 
-    def say(self, member: Member, body: str) -> None:
-        """Say it in the lobby, to everyone but the member."""
-        self._say(member.name, body, member.subscription)
+    def say(self, member: Member, bodies: Sequence[str]) -> None:
+        """Say these in the lobby, to everyone but the member."""
+        messages = self._log.append(LOBBY, member.name, bodies, time.time())
+        self._stage(self._lobby, messages, member.subscription)
 
     def leave(self, member: Member, reason: str | None = None) -> None:
         """Let someone go; their session ends its subscription."""
@@ -112,11 +112,11 @@ class Hub:
 
     def announce(self, body: str) -> None:
         """Say it to everyone, as the server."""
-        self._say(SERVER, body, None)
+        self._stage(self._lobby, self._log.append(LOBBY, SERVER, [body], time.time()), None)
 
     def notify(self, text: str) -> None:
         """Tell everyone something that no log keeps."""
-        self._stage(self._lobby, Notice(text), None)
+        self._stage(self._lobby, [Notice(text)], None)
 
     def kick(self, name: str) -> Member | None:
         """Tell that member to go, and end the session; None: there is nobody of that name."""
@@ -141,24 +141,20 @@ class Hub:
         if not self._dirty:
             return ()
         self._log.commit()
-        for message in self._unseen:
-            self._observer.said(message)
-        self._unseen.clear()
-        dirty, self._dirty = self._dirty, {}
-        return [feed for room in dirty for feed in room.publish()]
+        dirty, self._dirty = self._dirty, []
+        feeds: list[Feed[Any]] = []
+        for room in dirty:
+            for events, _ in room.staged:
+                self._observer.happened(events)
+            feeds += room.publish()
+        return feeds
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _say(self, author: str, body: str, subscription: Subscription[Any] | None) -> None:
-        message = self._log.append(LOBBY, author, body, time.time())
-        self._unseen.append(message)
-        self._stage(self._lobby, message, subscription)
-
-    def _stage(
-        self, room: Room, event: Said | Notice | RosterEvent, author: Subscription[Any] | None
-    ) -> None:
-        room.stage(event, author)
-        self._dirty[room] = None
+    def _stage(self, room: Room, events: Sequence[Event], author: Subscription[Any] | None) -> None:
+        if not room.staged:
+            self._dirty.append(room)
+        room.staged.append((events, author))
 
     def _roster_changed(self) -> None:
         """Have the roster sent at the end of this tick, or an interval after the last one."""
@@ -174,4 +170,4 @@ class Hub:
         if total:
             # No more names than could fit are sorted: the first of 10,000 cost 2 ms, all of them 10.
             most = self._settings.roster_limit // 3
-            self._stage(self._lobby, RosterEvent(tuple(self._members.first(most)), total), None)
+            self._stage(self._lobby, [RosterEvent(tuple(self._members.first(most)), total)], None)

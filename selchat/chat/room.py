@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from selchat.events import Event
@@ -12,8 +12,8 @@ from selchat.feed import Feed, Subscription
 class Format(Protocol):
     """A wire format, as much of it as a room needs. Those who share one share a feed."""
 
-    def encode(self, event: Event) -> bytes:
-        """Return the event as whole frames, or nothing if this wire has no way to say it."""
+    def encode(self, events: Sequence[Event]) -> bytes:
+        """Return the events as whole frames; nothing for those that this wire has no way to say."""
 
 
 class Room:
@@ -22,8 +22,10 @@ class Room:
     def __init__(self, name: str, feed_limit: int) -> None:
         self.name = name
         self._feed_limit = feed_limit
+        # What happened since the last `publish`, in batches: what one read brought from one author is one step
+        # from here on, not one for each message. The subscription is the author's, who is not sent it.
+        self.staged: list[tuple[Sequence[Event], Subscription[Any] | None]] = []
         self._feeds: dict[Format, Feed[Any]] = {}
-        self._staged: list[tuple[Event, Subscription[Any] | None]] = []
 
     def feed(self, format: Format) -> Feed[Any]:
         """Return the feed of this room in that format."""
@@ -32,15 +34,11 @@ class Room:
             feed = self._feeds[format] = Feed(self._feed_limit)
         return feed
 
-    def stage(self, event: Event, author: Subscription[Any] | None = None) -> None:
-        """Put the event up for the next `publish`; ``author`` will not get it back."""
-        self._staged.append((event, author))
-
     def publish(self) -> Iterable[Feed[Any]]:
         """Append what is staged to every feed, encoded once for each, and return the feeds."""
-        staged, self._staged = self._staged, []
+        staged, self.staged = self.staged, []
         for format, feed in self._feeds.items():
-            encode, append = format.encode, feed.append
-            for event, author in staged:
-                append(encode(event), author if author is not None and author.feed is feed else None)
+            for events, author in staged:
+                mine = author if author is not None and author.feed is feed else None
+                feed.append(format.encode(events), mine)
         return self._feeds.values()

@@ -11,8 +11,8 @@ from selchat.events import Said
 class Log(Protocol):
     """The messages of every room, each with its ``seq``: from 1, without holes, never reused."""
 
-    def append(self, room: str, author: str, body: str, at: float) -> Said:
-        """Stage a message and return it with its ``seq``."""
+    def append(self, room: str, author: str, bodies: Sequence[str], at: float) -> list[Said]:
+        """Stage messages and return them, each with its ``seq``."""
 
     def commit(self) -> None:
         """Store all that is staged."""

@@ -17,6 +17,11 @@ from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
 
+# Bytes asked for at first. Python allocates all that is asked for: to ask for 64 KiB when a message of 64
+# bytes is there costs 1 microsecond more, of 3 in all; a second call where there is more costs as much, but
+# then for many messages.
+_FIRST_READ = 4096
+
 
 class ConnectionState(Enum):
     """Where a connection is in its life.
@@ -135,7 +140,9 @@ class Connection:
 
     def _read(self) -> None:
         try:
-            data = self._sock.recv(self._read_size)
+            data = self._sock.recv(_FIRST_READ)
+            if len(data) == _FIRST_READ:
+                data += self._read_more()
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -155,6 +162,12 @@ class Connection:
             self._watch(self._events & ~EVENT_READ)
             if self.state is ConnectionState.LINGERING:
                 self._end()
+
+    def _read_more(self) -> bytes:
+        try:
+            return self._sock.recv(self._read_size)
+        except (BlockingIOError, InterruptedError):
+            return b""
 
     def _watch(self, events: int) -> None:
         if events == self._events:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from selchat.errors import LappedError
 from selchat.feed import Feed, Subscription
-from selchat.net.outbox import Outbox
+from selchat.net.outbox import MOST_BUFFERS, Outbox
 
 
 class Fanout:
@@ -26,7 +26,7 @@ class Fanout:
         """Seal the feed and send what that gives to its subscribers."""
         chunk = feed.seal()
         size = len(chunk)
-        exceptions: list[tuple[Subscription[Outbox], int, OSError | None]] = []
+        unusual: list[tuple[Subscription[Outbox], int, OSError | None]] = []
         if size:
             for subscription, send in feed.live.items():
                 try:
@@ -34,13 +34,25 @@ class Fanout:
                 except BlockingIOError:
                     sent = 0
                 except OSError as error:
-                    exceptions.append((subscription, 0, error))
+                    unusual.append((subscription, 0, error))
                     continue
                 if sent != size:
-                    exceptions.append((subscription, sent, None))
-        for subscription, sent, lost in exceptions:
+                    unusual.append((subscription, sent, None))
+            for subscription, buffers, size in feed.shares(MOST_BUFFERS):
+                try:
+                    sent = subscription.reader.transmit(buffers)
+                except BlockingIOError:
+                    sent = 0
+                except OSError as error:
+                    unusual.append((subscription, 0, error))
+                    continue
+                if sent == size:
+                    feed.rejoin(subscription)
+                else:
+                    unusual.append((subscription, sent, None))
+        for subscription, sent, lost in unusual:
             outbox = subscription.reader
-            outbox.took(subscription, sent, size)
+            outbox.took(subscription, sent)
             if lost is not None:
                 outbox.fail(lost)
         for subscription in feed.due():

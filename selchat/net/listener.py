@@ -52,7 +52,10 @@ def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
     except (socket.gaierror, UnicodeError) as error:
         raise CannotListenError(host, port, f"not an address of this machine ({error})") from error
     family, kind, protocol, _, address = found[0]
-    sock = socket.socket(family, kind, protocol)
+    try:
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:  # no IPv6 here, for one
+        raise CannotListenError(host, port, (error.strerror or str(error)).lower()) from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Linux, macOS and Windows let accepted sockets inherit it, which saves a system call for each.

@@ -20,7 +20,7 @@ from selchat.errors import UnreadRepliesError
 from selchat.feed import Feed, Subscription, SubscriptionState
 
 _MOST_BYTES = 256 * 1024  # for one system call
-_MOST_BUFFERS = 64  # for one system call; IOV_MAX is 1,024 on Linux and 16 at the least (POSIX)
+MOST_BUFFERS = 64  # for one system call; IOV_MAX is 1,024 on Linux and 16 at the least (POSIX)
 
 # POSIX only; elsewhere the buffers are joined first, at the cost of a copy.
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
@@ -130,13 +130,13 @@ class Outbox:
         self.close()
         self._owner.cannot_send(error)
 
-    def took(self, subscription: Subscription[Outbox], sent: int, size: int) -> None:
-        """Note that the socket took only ``sent`` of the ``size`` bytes of the chunk that was just sealed.
+    def took(self, subscription: Subscription[Outbox], sent: int) -> None:
+        """Note that the socket took only ``sent`` bytes of its share of the chunk that was just sealed.
 
         For the fan-out loop alone, which sends to live subscriptions by itself.
         """
         feed = subscription.feed
-        feed.short(subscription, size - sent)
+        feed.short(subscription, sent)
         if sent:
             self._wire_owner = subscription
             self._wire_until = feed.sealed
@@ -195,12 +195,12 @@ class Outbox:
 
     def _send_feed(self, subscription: Subscription[Outbox], most_bytes: int) -> bool:
         feed = subscription.feed
-        buffers, until = feed.view(subscription, most_bytes, _MOST_BUFFERS)
+        buffers, until = feed.view(subscription, most_bytes, MOST_BUFFERS)
         if not buffers:
             self._wire_owner = None
             return True
         size = sum(map(len, buffers))
-        sent = self._transmit(buffers)
+        sent = self.transmit(buffers)
         position = feed.advance(subscription, sent)
         if self._wire_owner is None:
             self._wire_until = until
@@ -208,8 +208,8 @@ class Outbox:
         return sent == size
 
     def _send_replies(self, replies: deque[memoryview]) -> bool:
-        buffers = [replies[i] for i in range(min(len(replies), _MOST_BUFFERS))]
-        sent = self._transmit(buffers)
+        buffers = [replies[i] for i in range(min(len(replies), MOST_BUFFERS))]
+        sent = self.transmit(buffers)
         self._replies_size -= sent
         while replies and sent >= len(replies[0]):
             sent -= len(replies.popleft())
@@ -217,7 +217,8 @@ class Outbox:
             replies[0] = replies[0][sent:]
         return sent == 0
 
-    def _transmit(self, buffers: Sequence[memoryview]) -> int:
+    def transmit(self, buffers: Sequence[memoryview]) -> int:
+        """Send these with one system call and return how many bytes went; raises what the socket raises."""
         if len(buffers) == 1:
             return self._sock.send(buffers[0])
         if _HAS_SENDMSG:

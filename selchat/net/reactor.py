@@ -178,7 +178,8 @@ class Reactor:
 
     def _run_timers(self) -> None:
         timers = self._timers
-        while timers and timers[0][0] <= self.now:
+        first_new = next(self._timer_order)  # what these put down for at once is for the next tick
+        while timers and timers[0][0] <= self.now and timers[0][1] < first_new:
             timer = heapq.heappop(timers)[2]
             if timer._reactor is None:
                 self._cancelled -= 1
@@ -188,7 +189,7 @@ class Reactor:
     def _forget(self, timer: Timer) -> None:
         self._cancelled += 1
         if self._cancelled > _MOST_CANCELLED and self._cancelled * 2 > len(self._timers):
-            self._timers = [
+            self._timers[:] = [  # in place: they may be running
                 entry for entry in self._timers if entry[2]._reactor is not None and entry[2] is not timer
             ]
             heapq.heapify(self._timers)

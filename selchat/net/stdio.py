@@ -218,6 +218,7 @@ class LineWriter:
         while self._waiting and self._poll is not None and self._poll.poll(within * 1000):
             self._write_ready()
             within /= 2
+        self._waiting.clear()  # a flush may be due, and the descriptor can soon be somebody else's
         self._unwatch()
         self.open = False
         if self._own is not None:
@@ -230,7 +231,8 @@ class LineWriter:
         if not self._waiting:
             self._unwatch()
             if self._dropped:
-                self.write(self._on_dropped(self._dropped))
+                count, self._dropped = self._dropped, 0
+                self.write(self._on_dropped(count))
         elif not self._watched:
             self._watched = True
             self._reactor.watch(self._descriptor, EVENT_WRITE, lambda _mask: self._flush())

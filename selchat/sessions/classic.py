@@ -95,10 +95,10 @@ class ClassicSession:
                 if decoder.error is not None:
                     self._break(decoder.error)
                 return
-        say = self._context.hub.say
-        for payload in payloads:
+        if payloads:
             # Broken UTF-8 would kill every client that decodes it; the rest of a body is opaque.
-            say(member, payload.decode(errors="replace"))
+            bodies = [payload.decode("utf-8", "replace") for payload in payloads]
+            self._context.hub.say(member, bodies)
         if decoder.error is not None:
             self._break(decoder.error)
         elif decoder.unfinished:
@@ -133,7 +133,7 @@ class ClassicSession:
         return self._transport.outbox.subscribe(feed)
 
     def tell(self, notice: Notice) -> None:
-        self._transport.outbox.reply(self.format.encode(notice))
+        self._transport.outbox.reply(self.format.encode([notice]))
 
     def close(self, reason: str) -> None:
         self._transport.close(reason)
