@@ -1,0 +1,228 @@
+"""The command line: docopt texts to settings to a server or a client, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import docopt
+
+from selchat import __version__
+from selchat.errors import SelchatError, SettingError
+from selchat.net.stdio import ensure_standard_descriptors
+from selchat.settings import Settings
+from selchat.text import escape_controls
+
+if TYPE_CHECKING:
+    from selchat.client.asking import Given
+
+MAIN = """selchat - the chat for the people on one network.
+
+Usage:
+  selchat serve [OPTION]...               run a server
+  selchat chat [HOST] [OPTION]...         talk
+  selchat send HOST [MESSAGE] [OPTION]... say something from a script
+  selchat COMMAND --help                  more about one of these
+  selchat --version
+
+The first two of these, on one machine or on two, make a chat.
+"""
+
+SERVE = """Run a server: everyone who connects is in one chat.
+
+Usage:
+  selchat serve [options]
+
+Options:
+  --host=ADDR          The address to listen on; :: takes IPv6 and IPv4. [default: 0.0.0.0]
+  --port=PORT          The port; 0 takes a free one and shows it. [default: 33000]
+  --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
+  --key=KEY            Encrypt what the server itself says with the paper's Caesar cipher, KEY being
+                       decimal digits. A toy to talk to the paper's clients: it protects NOTHING.
+  --no-roster          Do not tell everyone who is online whenever that changes.
+  --max-clients=N      How many connections to take. [default: 10000]
+  --quiet              Show only the start and what goes wrong: no messages, no joins and leaves.
+  --log-format=FORMAT  text, or json for one JSON object a line. [default: text]
+  -h --help            Show this text.
+
+Lines typed into the server are said to everyone; /help lists the commands that it takes there.
+Ctrl-C or SIGTERM tells everyone, flushes for up to 5 s and ends; a second one ends at once.
+
+Exit status: 0 after a clean end, 1 when it cannot run, 2 for a wrong option.
+"""
+
+CHAT = """Talk to the people on a server. What is not given here is asked for.
+
+Usage:
+  selchat chat [options] [HOST]
+
+HOST is a name or an address, HOST:PORT, or [IPv6]:PORT.
+
+Options:
+  --port=PORT          The port; 33000 if not given.
+  --name=NAME          Your name in the chat.
+  --key=KEY            The paper's Caesar cipher, KEY being decimal digits, or empty for none. A toy to
+                       talk to the paper's clients: it protects NOTHING.
+  --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
+  --plain              Lines in are messages, lines out are "Venkat > text", nothing else: for pipes,
+                       scripts and screen readers. The default where input or output is no terminal.
+  -h --help            Show this text.
+
+In the chat, /help lists the commands. Tab completes names and commands. A pasted text of several lines
+is one message.
+
+In plain mode too, a line that begins with / is a command and //text says /text; selchat send takes every
+line as it is. Empty lines are skipped. What is not a message (the connection, answers, errors) goes to
+standard error. The end of the input sends what is pending, for up to 30 s. Where input is not a terminal
+nothing is asked: HOST is needed, your name is your login name, and there is no key.
+
+Exit status: 0 after /quit or the end of the input, 1 when the server cannot be reached or something
+could not be sent, 2 for a wrong option, 130 after Ctrl-C.
+"""
+
+SEND = """Say something from a script: MESSAGE, or each line of standard input.
+
+Usage:
+  selchat send [options] HOST [MESSAGE]
+
+HOST is a name or an address, HOST:PORT, or [IPv6]:PORT.
+
+Options:
+  --port=PORT          The port; 33000 if not given.
+  --name=NAME          The name under which to say it; your login name if not given.
+  --key=KEY            The paper's Caesar cipher, KEY being decimal digits. A toy to talk to the paper's
+                       clients: it protects NOTHING.
+  --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
+  -h --help            Show this text.
+
+A MESSAGE that begins with - goes after --. Empty lines of the input are skipped.
+
+Exit status: 0 when all was written and the server took it, 1 when not, 2 for a wrong option, 130 after
+Ctrl-C. The wire has no receipts: 0 says that the server's machine has it and that the server did not object.
+"""
+
+_TEXTS = {"serve": SERVE, "chat": CHAT, "send": SEND}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``selchat`` with these arguments (without the program's name) and return its exit status."""
+    ensure_standard_descriptors()
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(words)
+    except SettingError as error:
+        return _fail(str(error), 2)
+    except SelchatError as error:
+        return _fail(str(error), 1)
+    except KeyboardInterrupt:
+        return 130  # as shells report a process that SIGINT has ended
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in {"-h", "--help", "help"}:
+        print(MAIN, end="")
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"selchat {__version__}")
+        return 0
+    command = words[0]
+    if command not in _TEXTS:
+        return _fail(f"there is no command {command!r}; selchat --help lists them", 2)
+    if "-h" in words or "--help" in words:
+        print(_TEXTS[command], end="")
+        return 0
+    try:
+        options = docopt.docopt(_TEXTS[command], words, default_help=False)
+    except docopt.DocoptExit as error:
+        return _fail(f"{_complaint(error)}; selchat {command} --help lists the options", 2)
+    return {"serve": _serve, "chat": _chat, "send": _send}[command](options)
+
+
+def _serve(options: dict[str, Any]) -> int:
+    from selchat.server import Server  # here, because it takes longer to import than --help should take
+
+    settings = Settings(
+        host=options["--host"],
+        port=_number("--port", options["--port"]),
+        header_length=_number("--header-length", options["--header-length"]),
+        key=options["--key"],
+        roster=not options["--no-roster"],
+        quiet=options["--quiet"],
+        log_format=options["--log-format"],
+        max_clients=_number("--max-clients", options["--max-clients"]),
+    )
+    return Server(settings).run()
+
+
+def _chat(options: dict[str, Any]) -> int:
+    from selchat.client import asking
+
+    given = _given(options)
+    has_input, has_output = asking.standard_terminals()
+    try:
+        if has_input and has_output and not options["--plain"]:
+            from selchat.client import terminal
+
+            settings = asking.ask_for_rest(given, terminal.ask, print)
+            return terminal.TerminalChat(settings).run()
+
+        from selchat.client.plain import PlainChat
+
+        if has_input:
+            screen = sys.stdout if has_output else sys.stderr
+            settings = asking.ask_for_rest(
+                given, asking.ask_on(sys.stdin, screen), lambda line: print(line, file=screen)
+            )
+        else:
+            settings = asking.settings_of(given)
+        return PlainChat(settings).run()
+    except EOFError:
+        return 1
+
+
+def _send(options: dict[str, Any]) -> int:
+    from selchat.client.asking import is_terminal, settings_of
+    from selchat.client.send import Sender
+
+    message = options["MESSAGE"]
+    if message == "":
+        raise SettingError("MESSAGE", message, "a message")
+    return Sender(settings_of(_given(options)), message, progress=is_terminal(sys.stderr)).run()
+
+
+def _given(options: dict[str, Any]) -> Given:
+    from selchat.client.asking import Given
+
+    port = options["--port"]
+    return Given(
+        host=options["HOST"],
+        port=None if port is None else _number("--port", port),
+        name=options["--name"],
+        key=options["--key"],
+        header_length=_number("--header-length", options["--header-length"]),
+    )
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise SettingError(name, text, "a whole number")
+    return int(text)
+
+
+def _complaint(error: docopt.DocoptExit) -> str:
+    """Return what is wrong with the arguments, without the usage text that docopt puts below it."""
+    first = str(error).partition("\n")[0]
+    # docopt keeps what it could not match in its message alone, as the repr of its patterns.
+    if match := re.search(r"Option\((?:None|'(-\w)'), (?:None|'(--[^']*)')", first):
+        return f"unknown option {match[2] or match[1]}"
+    if match := re.search(r"Argument\(None, (.*?)\)[],]", first):
+        if match[1].strip("'") not in _TEXTS:  # else nothing was matched, because something is missing
+            return f"unexpected argument {match[1]}"
+        return "an argument is missing"
+    return "an argument is missing" if first.startswith("Usage:") else first
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"selchat: {escape_controls(message)}", file=sys.stderr)
+    return status

@@ -1,0 +1,99 @@
+"""The plain interface: lines in are messages, lines out are ``Venkat > text``, and no escape sequences.
+
+For pipes, scripts, dumb terminals and screen readers. Standard output gets messages and nothing else;
+what there is to say about the connection goes to standard error. Everything happens on one reactor, so
+that no slow end holds up another: input of any size is read only as fast as it is sent.
+"""
+
+from __future__ import annotations
+
+import random
+
+from selchat.client import lines
+from selchat.client.core import Message
+from selchat.client.lines import Typed
+from selchat.client.link import Jitter, Link
+from selchat.client.run import Input, Run
+from selchat.net.stdio import LineWriter
+from selchat.settings import MIB, ClientSettings
+
+_OUTPUT_LIMIT = 16 * MIB  # bytes of messages that wait for an output that takes none
+_CLOSE_SECONDS = 5.0  # for the last of them to be taken
+
+
+class PlainChat:
+    """One chat on three descriptors: an `Interface` for its link. Raises what `Link` does."""
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        jitter: Jitter = random.uniform,
+        descriptors: tuple[int, int, int] = (0, 1, 2),
+    ) -> None:
+        stdin, stdout, stderr = descriptors
+        self._run = run = Run(stderr)
+        self._link = Link(run.reactor, settings, self, jitter=jitter)
+        self._output = LineWriter(
+            run.reactor,
+            stdout,
+            _OUTPUT_LIMIT,
+            lambda count: f"({count} messages are not shown here, because the output was held up)",
+        )
+        self._input = Input(run, settings, self._link, stdin, self._typed)
+        self._outage = lines.Outage()
+        run.reactor.at_tick_end(self._check_output)
+
+    def run(self) -> int:
+        """Chat until the end of the input, ``/quit`` or a signal; return the exit status."""
+        self._link.open()
+        return self._run.until_stopped(self._close)
+
+    # -- what happens to the link ----------------------------------------------------------------------
+
+    def connected(self, address: str) -> None:
+        self._outage.end()
+        self._run.tell(lines.connected(address))
+
+    def received(self, messages: list[Message]) -> None:
+        for message in messages:
+            self._output.write(lines.shown(message))
+
+    def lost(self, reason: str, delay: float) -> None:
+        line = self._outage.line(reason, delay)
+        if line is not None:
+            self._run.tell(line)
+
+    def drained(self) -> None:
+        self._input.resume()
+
+    def finished(self, problem: str | None) -> None:
+        if problem is not None:
+            self._run.fail(problem)
+        self._run.stop()
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _typed(self, line: str) -> None:
+        asked, text = lines.parse(line)
+        if asked is Typed.TEXT:
+            self._link.say(text)
+        elif asked is Typed.USERS:
+            self._run.tell(lines.users(self._link.client))
+        elif asked is Typed.HELP:
+            self._run.tell("\n".join(lines.HELP))
+        elif asked is Typed.QUIT:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._input.close()
+        self._link.finish()
+
+    def _check_output(self) -> None:
+        if not self._output.open:
+            self._leave()  # whoever read the messages has gone, as head(1) does
+
+    def _close(self) -> None:
+        self._input.close()
+        self._link.close()
+        self._output.close(within=_CLOSE_SECONDS)

@@ -1,0 +1,92 @@
+"""``selchat send``: one message, or each line of standard input, and a status that scripts can rely on.
+
+Nothing is tried twice in here: whether to say something again is for the script to decide.
+"""
+
+from __future__ import annotations
+
+from selchat.client import lines
+from selchat.client.core import Message
+from selchat.client.link import Link
+from selchat.client.run import Input, Run
+from selchat.errors import SelchatError
+from selchat.settings import ClientSettings
+
+_PATIENCE = 2.0  # seconds between two looks at the progress
+
+
+class Sender:
+    """Sends ``message``, or the lines of ``stdin`` if it is None. Raises what `Link` does.
+
+    It is an `Interface` for its link. ``progress``: whether to say something when it takes a while.
+    """
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        message: str | None = None,
+        *,
+        progress: bool = False,
+        stdin: int = 0,
+        stderr: int = 2,
+    ) -> None:
+        self._run = Run(stderr)
+        self._link = Link(self._run.reactor, settings, self, reconnect=False)
+        self._message = message
+        self._input = Input(self._run, settings, self._link, stdin, self._say) if message is None else None
+        if progress:
+            self._run.reactor.call_later(_PATIENCE, self._show_progress, None)
+
+    def run(self) -> int:
+        """Send everything; return the exit status."""
+        if self._message is None or self._can_say(self._message):
+            self._link.open()
+        else:
+            self._run.reactor.call_soon(self._run.stop)
+        return self._run.until_stopped(self._close)
+
+    # -- what happens to the link ----------------------------------------------------------------------
+
+    def connected(self, address: str) -> None:
+        pass
+
+    def received(self, messages: list[Message]) -> None:
+        pass  # what others say is not for a script that only sends
+
+    def lost(self, reason: str, delay: float) -> None:
+        raise AssertionError  # this link does not come back
+
+    def drained(self) -> None:
+        if self._input is not None:
+            self._input.resume()
+
+    def finished(self, problem: str | None) -> None:
+        if problem is not None:
+            self._run.fail(problem)
+        self._run.stop()
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _say(self, line: str) -> None:
+        if line:  # an empty line is no message
+            self._link.say(line)
+
+    def _can_say(self, message: str) -> bool:
+        try:
+            self._link.say(message)
+        except SelchatError as error:
+            self._run.fail(lines.refusal(error))
+            return False
+        self._link.finish()
+        return True
+
+    def _show_progress(self, last: str | None) -> None:
+        news = self._link.progress
+        if news is not None and news != last:
+            self._run.tell(news)
+        self._run.reactor.call_later(_PATIENCE, self._show_progress, news)
+
+    def _close(self) -> None:
+        if self._input is not None:
+            self._input.close()
+        self._link.close()

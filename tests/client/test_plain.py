@@ -1,0 +1,322 @@
+"""The plain chat and ``send``, in this process, on files and pipes; the server's part runs in a thread."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from selchat.client.plain import PlainChat
+from selchat.client.send import Sender
+from tests.client.support import DEADLINE, RawServer, eventually, frame, pair, serving, settings
+
+LOGIN = frame("Michael")
+
+
+class Outcome:
+    def __init__(self, status: int, out: str, err: str) -> None:
+        self.status = status
+        self.out = out
+        self.err = err
+
+
+@contextmanager
+def opened(*paths: Path) -> Iterator[list[int]]:
+    descriptors = [os.open(path, os.O_RDWR | os.O_CREAT) for path in paths]
+    try:
+        yield descriptors
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def piped() -> Iterator[tuple[int, int]]:
+    """A pipe for input: the end to read from, and the end to write to, which the test may close."""
+    read_end, write_end = os.pipe()
+    yield read_end, write_end
+    os.close(read_end)
+    try:
+        os.close(write_end)
+    except OSError:
+        pass
+
+
+def chat(tmp_path: Path, port: int, stdin: int | bytes, **more: object) -> Outcome:
+    (tmp_path / "in").write_bytes(stdin if isinstance(stdin, bytes) else b"")
+    with opened(tmp_path / "in", tmp_path / "out", tmp_path / "err") as descriptors:
+        if isinstance(stdin, int):
+            os.close(descriptors[0])
+            descriptors[0] = os.dup(stdin)
+        status = PlainChat(
+            settings(port, **more),
+            jitter=lambda *_: 0.0,
+            descriptors=tuple(descriptors),  # type: ignore[arg-type]
+        ).run()
+    return Outcome(status, (tmp_path / "out").read_text(), (tmp_path / "err").read_text())
+
+
+def send(
+    tmp_path: Path, port: int, message: str | None = None, stdin: bytes = b"", **more: object
+) -> Outcome:
+    progress = bool(more.pop("progress", False))
+    (tmp_path / "in").write_bytes(stdin)
+    with opened(tmp_path / "in", tmp_path / "err") as (source, errors):
+        status = Sender(settings(port, **more), message, progress=progress, stdin=source, stderr=errors).run()
+    return Outcome(status, "", (tmp_path / "err").read_text())
+
+
+def expect(data: bytes, answer: bytes = b"") -> object:
+    """Return a server that wants exactly these bytes and the end, answers, and closes."""
+
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(lambda: peer.received and peer.ended, "the end")
+        assert peer.received == data
+        peer.send(answer)
+        peer.close()
+
+    return script
+
+
+# -- plain ---------------------------------------------------------------------------------------------
+
+
+def test_lines_in_are_messages_and_lines_out_are_messages(tmp_path: Path) -> None:
+    answer = pair("Venkat", "Hey!") + pair("\x1b[2JX", "a\tb\nc\x07") + pair("Server", "Users online (1): A")
+    with serving(expect(LOGIN + frame("one") + frame(" two") + frame("last"), answer)) as server:  # type: ignore[arg-type]
+        got = chat(tmp_path, server.port, b"one\n\n two\r\nlast")
+    assert got.status == 0
+    assert got.out == "Venkat > Hey!\n\\x1b[2JX > a    b\\nc\\x07\nServer > Users online (1): A\n"
+    assert got.err == "Connected to the Server: 127.0.0.1\n"
+
+
+def test_a_key(tmp_path: Path) -> None:
+    with serving(expect(LOGIN + frame("olsp"), pair("V", "ol\x80"))) as server:  # type: ignore[arg-type]
+        got = chat(tmp_path, server.port, b"heli\n", key="1024")
+    assert (got.status, got.out) == (0, "V > hey\n")
+
+
+def test_commands(tmp_path: Path) -> None:
+    with serving(expect(LOGIN + frame("/x") + frame("y"))) as server:  # type: ignore[arg-type]
+        got = chat(tmp_path, server.port, b"//x\n/users\n/help\n/nope\ny\n/quit\nnever said\n")
+    assert (got.status, got.out) == (1, "")
+    assert "Nobody is known to be online" in got.err
+    assert "/quit   leave" in got.err
+    assert "selchat: line 4: not sent: unknown command /nope; /help" in got.err
+
+
+def test_lines_that_are_too_long(tmp_path: Path) -> None:
+    lines = b"ok\n" + b"x" * 200_000 + b"\n" + b"\xff" * 400 + b"\nok\n"
+    with serving(expect(LOGIN + frame("ok") * 2)) as server:  # type: ignore[arg-type]
+        got = chat(tmp_path, server.port, lines, frame_limit=1000)
+    assert got.status == 1
+    assert "selchat: line 2: not sent: " in got.err
+    assert "selchat: line 3: not sent: 1200 bytes, and the limit is 1000\n" in got.err
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    with RawServer() as server:
+        port = server.port
+    got = chat(tmp_path, port, b"hey\n")
+    assert got.status == 1
+    assert got.err == (
+        f"selchat: cannot connect to 127.0.0.1:{port}: connection refused; is the server running there?\n"
+    )
+
+
+@pytest.mark.parametrize("as_file", [True, False])
+def test_a_huge_input_is_streamed(tmp_path: Path, as_file: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [f"{number:08}" for number in range(100_000)]
+    data = "".join(f"{line}\n" for line in lines).encode()
+    most = 0
+
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(lambda: peer.received and peer.ended, "the end")
+        assert peer.received == LOGIN + b"".join(map(frame, lines))
+        peer.close()
+
+    from selchat.client.link import Link
+
+    said = Link.say
+
+    def say(link: Link, text: str) -> None:
+        nonlocal most
+        said(link, text)
+        most = max(most, link.queued)
+
+    monkeypatch.setattr(Link, "say", say)
+    with serving(script) as server:
+        if as_file:
+            got = chat(tmp_path, server.port, data, queue_limit=400_000)
+        else:
+            (tmp_path / "source").write_bytes(data)
+            with os.popen(f"cat {tmp_path / 'source'}") as source:
+                got = chat(tmp_path, server.port, source.fileno(), queue_limit=400_000)
+    assert (got.status, got.err) == (0, "Connected to the Server: 127.0.0.1\n")
+    assert most < 400_000
+
+
+def test_it_comes_back(tmp_path: Path, piped: tuple[int, int]) -> None:
+    source, typed = piped
+
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(lambda: peer.received == LOGIN)
+        peer.close()
+        peer = server.accept()
+        os.write(typed, b"back\n")
+        eventually(lambda: peer.received == LOGIN + frame("back"))
+        os.close(typed)
+        eventually(lambda: peer.ended or not peer.received)
+        eventually(lambda: peer.received and peer.ended)
+        peer.close()
+
+    with serving(script) as server:
+        got = chat(tmp_path, server.port, source)
+    assert got.status == 0
+    assert got.err == (
+        "Connected to the Server: 127.0.0.1\n"
+        "Connection lost: closed by the server; trying again in 0.0 s\n"
+        "Connected to the Server: 127.0.0.1\n"
+    )
+
+
+def test_what_could_not_be_sent_in_time_is_counted(tmp_path: Path, piped: tuple[int, int]) -> None:
+    source, typed = piped
+    errors = tmp_path / "err"
+
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(lambda: peer.received == LOGIN)
+        server.listener.close()
+        peer.close()
+        eventually(lambda: "Connection lost" in errors.read_text())
+        os.write(typed, b"one\ntwo\n")
+        os.close(typed)
+
+    with serving(script) as server:
+        got = chat(tmp_path, server.port, source, finish_seconds=0.3)
+    assert got.status == 1
+    assert got.err.endswith("selchat: out of time; 2 messages were not sent\n")
+
+
+def test_interrupted(tmp_path: Path, piped: tuple[int, int]) -> None:
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(lambda: peer.received == LOGIN)
+        os.kill(os.getpid(), signal.SIGINT)
+        eventually(lambda: peer.received and peer.ended)
+
+    with serving(script) as server:
+        got = chat(tmp_path, server.port, piped[0])
+    assert (got.status, got.err) == (130, "Connected to the Server: 127.0.0.1\n")
+
+
+def test_an_output_that_nobody_reads_any_more(piped: tuple[int, int], tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(lambda: peer.received == LOGIN)
+        peer.send(pair("Venkat", "hey"))
+        eventually(lambda: peer.received and peer.ended)
+        peer.close()
+
+    with serving(script) as server, opened(tmp_path / "err") as [errors]:
+        status = PlainChat(settings(server.port), descriptors=(piped[0], write_end, errors)).run()
+    os.close(write_end)
+    assert status == 0
+    assert (tmp_path / "err").read_text() == "Connected to the Server: 127.0.0.1\n"
+
+
+def test_a_bug_is_shown_and_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(PlainChat, "connected", broken)
+    with serving(lambda server: server.accept()) as server:
+        got = chat(tmp_path, server.port, b"")
+    assert got.status == 1
+    assert "RuntimeError: a bug" in got.err
+
+
+# -- send ----------------------------------------------------------------------------------------------
+
+
+def test_send_one_message(tmp_path: Path) -> None:
+    with serving(expect(LOGIN + frame("/Hello\nWorld!"), pair("Venkat", "ignored"))) as server:  # type: ignore[arg-type]
+        got = send(tmp_path, server.port, "/Hello\nWorld!")
+    assert (got.status, got.err) == (0, "")
+
+
+def test_send_lines(tmp_path: Path) -> None:
+    with serving(expect(LOGIN + frame("/one") + frame("two"))) as server:  # type: ignore[arg-type]
+        got = send(tmp_path, server.port, None, b"/one\n\ntwo\n")
+    assert (got.status, got.err) == (0, "")
+
+
+def test_send_much(tmp_path: Path) -> None:
+    lines = b"".join(frame(f"{number}") for number in range(20_000))
+    with serving(expect(LOGIN + lines)) as server:  # type: ignore[arg-type]
+        got = send(
+            tmp_path,
+            server.port,
+            None,
+            b"".join(b"%d\n" % number for number in range(20_000)),
+            queue_limit=400_000,
+        )
+    assert (got.status, got.err) == (0, "")
+
+
+def test_send_what_is_too_long(tmp_path: Path) -> None:
+    got = send(tmp_path, 1, "x" * 11, frame_limit=10)
+    assert (got.status, got.err) == (1, "selchat: not sent: 11 bytes, and the limit is 10\n")
+    with serving(expect(LOGIN + frame("ok"))) as server:  # type: ignore[arg-type]
+        got = send(tmp_path, server.port, None, b"x" * 101 + b"\nok\n", frame_limit=100)
+    assert (got.status, got.err) == (
+        1,
+        "selchat: line 1: not sent: 101 bytes or more, and the limit is 100\n",
+    )
+
+
+def test_send_to_a_server_that_objects(tmp_path: Path) -> None:
+    words = "Closing this connection: server is full (5 connections)."
+    with serving(expect(LOGIN + frame("hey"), pair("Server", words))) as server:  # type: ignore[arg-type]
+        got = send(tmp_path, server.port, "hey")
+    assert (got.status, got.err) == (1, f"selchat: the server said: {words}\n")
+
+
+def test_send_to_a_server_that_closes_before_the_end(tmp_path: Path, piped: tuple[int, int]) -> None:
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(lambda: peer.received == LOGIN)
+        peer.close()
+
+    with serving(script) as server, opened(tmp_path / "err") as [errors]:
+        status = Sender(settings(server.port), stdin=piped[0], stderr=errors).run()
+    assert (status, (tmp_path / "err").read_text()) == (
+        1,
+        "selchat: connection lost: closed by the server\n",
+    )
+
+
+def test_send_shows_progress_when_it_takes_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selchat.client.send._PATIENCE", 0.05)
+    errors = tmp_path / "err"
+
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(lambda: peer.received and peer.ended)
+        eventually(lambda: errors.read_text() != "")
+        peer.close()
+
+    with serving(script) as server:
+        got = send(tmp_path, server.port, "hey", progress=True, drain_seconds=DEADLINE)
+    assert (got.status, got.err) == (0, "Waiting for the server to take all that was sent...\n")

@@ -1,0 +1,203 @@
+"""Real servers and raw clients for the end-to-end tests. Everything waits by polling, up to a deadline."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+DEADLINE = 20.0  # seconds: far more than anything here takes, so that a slow machine fails no test
+
+
+def frame(payload: bytes | str) -> bytes:
+    """The paper's frame, written out here so that no test checks the package against itself."""
+    if isinstance(payload, str):
+        payload = payload.encode()
+    return str(len(payload)).encode().ljust(10) + payload
+
+
+def pair(user: str, body: str) -> bytes:
+    return frame(user) + frame(body)
+
+
+def eventually(condition: Callable[[], bool], what: str = "condition", within: float = DEADLINE) -> None:
+    """Poll until it holds."""
+    end = time.monotonic() + within
+    while not condition():
+        assert time.monotonic() < end, f"not within {within} s: {what}"
+        select.select([], [], [], 0.01)
+
+
+class Client:
+    """A raw socket that speaks the paper's wire by hand."""
+
+    def __init__(self, port: int, name: str | None = None, host: str = "127.0.0.1") -> None:
+        self.sock = socket.create_connection((host, port), timeout=DEADLINE)
+        own_host, own_port = self.sock.getsockname()[:2]
+        self.address = f"[{own_host}]:{own_port}" if ":" in own_host else f"{own_host}:{own_port}"
+        if name is not None:
+            self.send(name)
+
+    def send(self, payload: bytes | str) -> None:
+        self.sock.sendall(frame(payload))
+
+    def send_raw(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def read(self, size: int) -> bytes:
+        data = b""
+        while len(data) < size:
+            part = self.sock.recv(size - len(data))
+            if not part:
+                raise EOFError(data)
+            data += part
+        return data
+
+    def read_frame(self) -> str:
+        return self.read(int(self.read(10))).decode()
+
+    def read_pair(self) -> tuple[str, str]:
+        return self.read_frame(), self.read_frame()
+
+    def read_until(self, user: str, body: str) -> list[tuple[str, str]]:
+        """Read pairs until that one, and return those before it."""
+        before: list[tuple[str, str]] = []
+        while (got := self.read_pair()) != (user, body):
+            before.append(got)
+        return before
+
+    def read_to_end(self) -> bytes:
+        data = b""
+        while part := self.sock.recv(1 << 16):
+            data += part
+        return data
+
+    def reset(self) -> None:
+        """Close so that the other end gets a reset."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.sock.close()
+
+    def close(self) -> None:
+        self.sock.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Server:
+    """``selchat serve`` as a process, on a port of its own choice."""
+
+    def __init__(
+        self,
+        *options: str,
+        stdin: int | None = subprocess.PIPE,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        wrapper: tuple[str, ...] = (sys.executable,),
+        **more: object,
+    ) -> None:
+        command = [*wrapper, "-m", "selchat", "serve", f"--port={port}", f"--host={host}", *options]
+        self.process = subprocess.Popen(
+            command,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            **more,  # type: ignore[call-overload]
+        )
+        self.seen = ""
+        try:
+            self.port = int(self.expect(r"isten\w+\b.*:(\d+)\b").group(1))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def expect(self, pattern: str, within: float = DEADLINE) -> re.Match[str]:
+        """Wait until standard output, as far as it was not expected before, matches, and consume it."""
+        end = time.monotonic() + within
+        while (match := re.search(pattern, self.seen)) is None or not self.seen.endswith("\n"):
+            left = end - time.monotonic()
+            assert left > 0, f"no {pattern!r} in:\n{self.seen}"
+            if select.select([self.process.stdout], [], [], left)[0]:
+                data = os.read(self.process.stdout.fileno(), 1 << 16)  # type: ignore[union-attr]
+                assert data, f"ended without {pattern!r}:\n{self.seen}\n{self.process.stderr.read()!r}"  # type: ignore[union-attr]
+                self.seen += data.decode()
+        self.seen = self.seen[match.end() :]
+        return match
+
+    def expect_line(self, line: str) -> None:
+        self.expect(f"(?m)^{re.escape(line)}$")
+
+    def type(self, line: str) -> None:
+        self.process.stdin.write(line.encode() + b"\n")  # type: ignore[union-attr]
+        self.process.stdin.flush()  # type: ignore[union-attr]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        return self.process.wait(DEADLINE)
+
+    def rest(self) -> str:
+        """What is left of standard output, after the end."""
+        return self.seen + self.process.stdout.read().decode()  # type: ignore[union-attr]
+
+    def errors(self) -> str:
+        return self.process.stderr.read().decode()  # type: ignore[union-attr]
+
+    def descriptors(self) -> int:
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def resident_bytes(self) -> int:
+        return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def assert_idle(self, seconds: float = 1.0) -> None:
+        """Assert that it does not spin: a loop that does would use all of one core."""
+        cpu, end = self.cpu_seconds(), time.monotonic() + seconds
+        eventually(lambda: time.monotonic() > end)
+        assert self.cpu_seconds() - cpu < seconds / 4
+
+    def assert_serves(self) -> None:
+        """Assert that two strangers can talk."""
+        with Client(self.port, "Assertor") as one, Client(self.port, "Witness") as other:
+            self_name = None
+            other.send("are you there?")
+            while self_name is None:
+                user, body = one.read_pair()
+                if body == "are you there?":
+                    self_name = user
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                try:
+                    stream.close()
+                except BrokenPipeError:
+                    pass
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

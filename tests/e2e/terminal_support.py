@@ -1,0 +1,137 @@
+"""A process on a terminal of its own, and what its screen looks like."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import pyte
+
+from tests.e2e.support import DEADLINE
+
+CHAT = (sys.executable, "-m", "selchat", "chat")
+SEND = (sys.executable, "-m", "selchat", "send")
+
+
+class Terminal:
+    """Runs a command on a pty, with its output on a pyte screen. Every wait reads what has come."""
+
+    def __init__(self, *command: str, columns: int = 80, rows: int = 24) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self._stream = pyte.ByteStream(self.screen)
+        self._waited: int | None = None
+        self.pid, self.master = pty.fork()
+        if self.pid == 0:  # pragma: no cover
+            try:
+                os.environ.update(TERM="xterm", LINES=str(rows), COLUMNS=str(columns), LC_ALL="C.UTF-8")
+                os.execv(command[0], command)
+            finally:
+                os._exit(127)
+        import fcntl
+        import struct
+        import termios
+
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    @property
+    def lines(self) -> list[str]:
+        """What is on the screen, without trailing spaces and empty rows at the end."""
+        lines = [line.rstrip() for line in self.screen.display]
+        while lines and not lines[-1]:
+            lines.pop()
+        return lines
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+    def type(self, keys: str) -> None:
+        os.write(self.master, keys.encode())
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        end = time.monotonic() + DEADLINE
+        while not condition():
+            left = end - time.monotonic()
+            assert left > 0, f"{what} is not on the screen:\n{self.text}"
+            self._read(min(left, 0.05))
+
+    def shows(self, text: str) -> None:
+        """Wait until the text is on the screen."""
+        self.until(lambda: text in self.text, repr(text))
+
+    def ends_with(self, *lines: str) -> None:
+        """Wait until these are the last lines on the screen."""
+        self.until(lambda: tuple(self.lines[-len(lines) :]) == lines, repr(lines))
+
+    def signal(self, number: int) -> None:
+        os.kill(self.pid, number)
+
+    def wait(self) -> int:
+        """Return the exit status, once it has ended."""
+
+        def ended() -> bool:
+            if self._waited is None:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+                if pid:
+                    self._waited = os.waitstatus_to_exitcode(status)
+            return self._waited is not None
+
+        self.until(ended, "the end")
+        while self._read(0):
+            pass
+        assert self._waited is not None
+        return self._waited
+
+    def close(self) -> None:
+        if self._waited is None:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        os.close(self.master)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self, seconds: float) -> bool:
+        if not select.select([self.master], [], [], seconds)[0]:
+            return False
+        try:
+            data = os.read(self.master, 1 << 16)
+        except OSError:  # the other side is closed
+            return False
+        self._stream.feed(data)
+        return bool(data)
+
+
+class RestartedServer:
+    """``selchat serve`` on a port that another one had."""
+
+    def __init__(self, port: int) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "selchat", "serve", "--host=127.0.0.1", f"--port={port}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+        )
+        assert self.process.stdout is not None
+        assert b"Listening" in self.process.stdout.readline()
+
+    def __enter__(self) -> RestartedServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+
+def run(*command: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(command, input=input, capture_output=True, timeout=DEADLINE * 2, check=False)

@@ -1,0 +1,266 @@
+"""The chat where there is no terminal, and the dialogue of ``--plain`` on one, as real processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.client.support import eventually, paper_server
+from tests.e2e.support import DEADLINE, Client, Server
+from tests.e2e.terminal_support import CHAT, RestartedServer, Terminal, run
+
+
+class Piped:
+    """A chat on pipes."""
+
+    def __init__(self, port: int, *options: str) -> None:
+        self.process = subprocess.Popen(
+            [*CHAT, f"127.0.0.1:{port}", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert self.process.stdin and self.process.stdout and self.process.stderr
+        self.stdin, self.stdout, self.stderr = self.process.stdin, self.process.stdout, self.process.stderr
+
+    def type(self, text: str) -> None:
+        self.stdin.write(text.encode())
+        self.stdin.flush()
+
+    def line(self) -> str:
+        return self.stdout.readline().decode()
+
+    def message(self) -> str:
+        """The next line that is no roster."""
+        while (line := self.line()).startswith("Server > Users online"):
+            pass
+        return line
+
+    def status(self) -> str:
+        return self.stderr.readline().decode()
+
+    def end(self) -> int:
+        self.stdin.close()
+        return self.process.wait(DEADLINE)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        for stream in (self.stdin, self.stdout, self.stderr):
+            stream.close()
+
+
+@contextmanager
+def piped(port: int, *options: str) -> Iterator[Piped]:
+    chat = Piped(port, *options)
+    try:
+        yield chat
+    finally:
+        chat.close()
+
+
+def joined(server: Server, count: int) -> None:
+    """Wait until that many more have joined."""
+    for _ in range(count):
+        server.expect(r"Accepted new connection from \S+, username: ")
+
+
+def test_three_people_and_the_operator() -> None:
+    with (
+        Server("--no-roster") as server,
+        piped(server.port, "--name=Michael") as michael,
+        piped(server.port, "--name=Venkat") as venkat,
+        Client(server.port, "Narayan") as narayan,
+    ):
+        joined(server, 3)
+        venkat.type("Hey! Please Introduce yourself...\n")
+        assert michael.line() == "Venkat > Hey! Please Introduce yourself...\n"
+        assert narayan.read_pair() == ("Venkat", "Hey! Please Introduce yourself...")
+        narayan.send("Hello Venkat!\x1b[2J")
+        assert michael.line() == venkat.line() == "Narayan > Hello Venkat!\\x1b[2J\n"
+        server.type("Good morning")
+        assert michael.line() == venkat.line() == "Server > Good morning\n"
+        assert (michael.end(), venkat.end()) == (0, 0)
+        assert (michael.stdout.read(), venkat.stdout.read()) == (b"", b"")
+        assert michael.stderr.read() == b"Connected to the Server: 127.0.0.1\n"
+
+
+def test_input_to_the_end_is_sent_and_gives_0() -> None:
+    with Server() as server:
+        got = run(*CHAT, f"127.0.0.1:{server.port}", "--name=M", input=b"one\ntwo")
+        assert got.returncode == 0
+        assert b"\x1b" not in got.stdout + got.stderr
+        server.expect_line("Received message from M: one")
+        server.expect_line("Received message from M: two")
+
+
+def test_keys_of_members_and_of_the_server() -> None:
+    for options in ((), ("--key=1024",)):
+        with (
+            Server(*options) as server,
+            piped(server.port, "--name=A", "--key=1024") as a,
+            piped(server.port, "--name=B", "--key=1024") as b,
+        ):
+            assert "Users online (" in a.line()
+            assert "Users online (" in b.line()  # which tells whether the server encrypts
+            b.type("Hello\n")
+            assert a.message() == "B > Hello\n"
+            server.type("Good morning")
+            assert b.message() == "Server > Good morning\n"
+            server.expect("Received message from B: Olssv")
+
+
+def test_a_wrong_key_gives_the_papers_figure_5() -> None:
+    with (
+        Server("--no-roster") as server,
+        piped(server.port, "--name=NARAYAN", "--key=1010") as narayan,
+        piped(server.port, "--name=MICHAEL", "--key=1024") as michael,
+    ):
+        joined(server, 2)
+        michael.type("Hey Guys! How are you feeling today?\n")
+        assert narayan.line() == "MICHAEL > Mj~%Lz~x&%Mt|%fwj%~tz%kjjqnsl%ytif~D\n"
+
+
+def test_a_server_that_is_killed_and_comes_back() -> None:
+    with Server("--no-roster") as server, piped(server.port, "--name=M") as chat:
+        assert chat.status() == "Connected to the Server: 127.0.0.1\n"
+        server.expect("username: M")
+        server.process.kill()
+        server.process.wait()
+        assert chat.status().startswith("Connection lost: ")
+        chat.type("typed meanwhile\n")
+        with RestartedServer(server.port) as again:
+            stdout = again.process.stdout
+            assert stdout is not None
+            assert b"username: M" in stdout.readline()
+            assert stdout.readline() == b"Received message from M: typed meanwhile\n"
+            assert chat.end() == 0
+        assert "Connected to the Server: 127.0.0.1\n" in chat.stderr.read().decode()
+
+
+def test_interrupted() -> None:
+    with Server() as server, piped(server.port, "--name=M") as chat:
+        assert chat.status().startswith("Connected")
+        chat.process.send_signal(signal.SIGINT)
+        assert chat.process.wait(DEADLINE) == 130
+        assert chat.stderr.read() == b""
+
+
+def test_the_papers_server() -> None:
+    with (
+        paper_server() as server,
+        piped(server.port, "--name=Michael", "--key=1024") as michael,
+        piped(server.port, "--name=Narayan", "--key=1024") as narayan,
+    ):
+        for chat in (michael, narayan):
+            assert chat.status().startswith("Connected")
+        eventually(lambda: len(server.lines) == 2)
+        narayan.type("Hello Venkat! My Name is Narayan.\n/users\n")
+        assert michael.line() == "Narayan > Hello Venkat! My Name is Narayan.\n"
+        assert narayan.status().startswith("Nobody is known to be online")
+        michael.type("Hey Guys! This is Michael here.\n/users\n")
+        assert narayan.line() == "Michael > Hey Guys! This is Michael here.\n"
+        assert michael.status() == "Heard so far, as this server sends no list: Narayan\n"
+        assert (michael.end(), narayan.end()) == (0, 0)
+        assert "Received message from Michael: Ol\x80'N|\x80z('[opz'pz'Tpjohls'olyl5" in server.lines
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "error"),
+    [
+        ([], 2, "HOST is needed when input is not a terminal"),
+        (
+            ["127.0.0.1:1"],
+            1,
+            "cannot connect to 127.0.0.1:1: connection refused; is the server running there?",
+        ),
+        (["127.0.0.1", "--key=1O"], 2, "key: '1O' is not a run of decimal digits"),
+        (["127.0.0.1", "--nope"], 2, "unknown option --nope"),
+        (["a", "b"], 2, "unexpected argument 'b'"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], status: int, error: str) -> None:
+    got = run(*CHAT, *arguments)
+    assert (got.returncode, got.stdout) == (status, b"")
+    assert got.stderr.decode().startswith(f"selchat: {error}")
+    assert got.stderr.count(b"\n") == 1
+
+
+def test_help() -> None:
+    got = run(*CHAT, "--help")
+    assert got.returncode == 0
+    assert b"Exit status" in got.stdout
+
+
+# -- plain on a terminal -------------------------------------------------------------------------------
+
+
+def test_the_plain_dialogue() -> None:
+    with (
+        Server() as server,
+        Client(server.port, "Venkat") as venkat,
+        Terminal(*CHAT, "--plain") as terminal,
+    ):
+        for question, answer in (
+            ("Username: ", "Michael"),
+            ("Enter Server IP: ", f"127.0.0.1:{server.port}"),
+            ("Encryption Key: ", "12a"),
+        ):
+            terminal.shows(question.rstrip())
+            terminal.type(f"{answer}\r")
+        terminal.shows("'12a' is not a run of decimal digits.")
+        terminal.type("\r")
+        terminal.shows("Connected to the Server: 127.0.0.1")
+        assert terminal.lines[:6] == [
+            "Welcome To the Chat Room !",
+            "Username: Michael",
+            f"Enter Server IP: 127.0.0.1:{server.port}",
+            "Encryption Key: 12a",
+            "'12a' is not a run of decimal digits.",
+            "Encryption Key:",
+        ]
+        terminal.type("Hello\r")
+        venkat.read_until("Michael", "Hello")
+        venkat.send("Hey!")
+        terminal.shows("Venkat > Hey!")
+        terminal.type("/quit\r")
+        assert terminal.wait() == 0
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize(("keys", "status"), [("\x04", 1), ("\x03", 130)])
+def test_leaving_while_asked(plain: bool, keys: str, status: int) -> None:
+    with Terminal(*CHAT, *(["--plain"] if plain else [])) as terminal:
+        terminal.shows("Username:")
+        terminal.type(keys)
+        assert terminal.wait() == status
+        assert "Traceback" not in terminal.text
+
+
+def test_questions_go_to_stderr_where_stdout_is_no_terminal(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with Server() as server:
+        command = f"{' '.join(CHAT)} 127.0.0.1:{server.port} --key= > {out}"
+        with Terminal("/bin/sh", "-c", command) as terminal:
+            terminal.shows("Username:")
+            terminal.type("Michael\r")
+            terminal.shows("Connected to the Server")
+            server.expect("username: Michael")
+            server.type("Good morning")
+            eventually(lambda: "Server > Good morning\n" in out.read_text())
+            terminal.type("\x04")
+            assert terminal.wait() == 0
+        assert "Username" not in out.read_text()
+
+
+def test_closed_standard_descriptors() -> None:
+    with Server() as server:
+        command = f"exec {' '.join(CHAT)} 127.0.0.1:{server.port} --name=M <&- >&- 2>&-"
+        assert subprocess.run(["/bin/sh", "-c", command], timeout=DEADLINE * 2, check=False).returncode == 0
+        server.expect("username: M")

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.client.support import eventually, frame, paper_server
+from tests.e2e.support import DEADLINE, Client, Server
+from tests.e2e.terminal_support import SEND, Terminal, run
+
+
+def test_one_message() -> None:
+    with Server() as server:
+        got = run(*SEND, f"127.0.0.1:{server.port}", "Hello World!", "--name=Michael")
+        assert (got.returncode, got.stdout, got.stderr) == (0, b"", b"")
+        server.expect_line("Received message from Michael: Hello World!")
+
+
+def test_lines_with_a_key() -> None:
+    with Server() as server, Client(server.port, "Venkat") as venkat:
+        server.expect("username: Venkat")
+        got = run(
+            *SEND,
+            "127.0.0.1",
+            f"--port={server.port}",
+            "--name=Narayan",
+            "--key=1024",
+            input=b"Hello Narayan!\n\n/users\n",
+        )
+        assert (got.returncode, got.stderr) == (0, b"")
+        venkat.read_until("Narayan", "Olssv'Uhyh\x80hu(")
+        venkat.read_until("Narayan", "6|zlyz")
+
+
+def test_the_login_name_is_the_default() -> None:
+    with Server() as server:
+        environment = {**os.environ, "LOGNAME": "rishabh"}
+        subprocess.run([*SEND, f"127.0.0.1:{server.port}", "hey"], env=environment, check=True)
+        server.expect_line("Received message from rishabh: hey")
+
+
+def test_much_input_arrives_whole() -> None:
+    lines = b"".join(b"%d\n" % number for number in range(5_000))
+    with Server("--quiet") as server, Client(server.port, "Reader") as reader:
+        process = subprocess.Popen([*SEND, f"127.0.0.1:{server.port}", "--name=S"], stdin=subprocess.PIPE)
+        expected = b"".join(frame("S") + frame(str(number)) for number in range(5_000))
+        got = b""
+        assert process.stdin is not None
+        process.stdin.write(lines)
+        process.stdin.close()
+        while len(got) < len(expected):
+            user, body = reader.read_frame(), reader.read_frame()
+            if user != "Server":
+                got += frame(user) + frame(body)
+        assert got == expected
+        assert process.wait(DEADLINE) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "error"),
+    [
+        (
+            ["127.0.0.1:1", "hey"],
+            1,
+            "cannot connect to 127.0.0.1:1: connection refused; is the server running",
+        ),
+        (["127.0.0.1", "hey", "--key=x"], 2, "key: 'x' is not a run of decimal digits"),
+        (["127.0.0.1", "hey", "--port=0"], 2, "port: 0 is not a port number from 1 to 65535"),
+        (["127.0.0.1", "hey", "--port=x"], 2, "--port: 'x' is not a whole number"),
+        (["127.0.0.1", "hey", "--header-length=99"], 2, "header_length: 99 is not"),
+        (["127.0.0.1:x", "hey"], 2, "HOST: '127.0.0.1:x' is not a host, HOST:PORT or [IPv6]:PORT"),
+        (["127.0.0.1", ""], 2, "MESSAGE: '' is not a message"),
+        (["127.0.0.1", "x" * 70000], 1, "not sent: 70000 bytes, and the limit is 65536"),
+        ([], 2, "an argument is missing"),
+    ],
+)
+def test_errors_are_one_line(arguments: list[str], status: int, error: str) -> None:
+    got = run(*SEND, *arguments)
+    assert got.returncode == status
+    assert got.stdout == b""
+    assert got.stderr.decode().startswith(f"selchat: {error}")
+    assert got.stderr.count(b"\n") == 1
+
+
+def test_a_server_that_is_full() -> None:
+    with Server("--max-clients=1") as server, Client(server.port, "Only"):
+        server.expect("username: Only")
+        got = run(*SEND, f"127.0.0.1:{server.port}", "hey")
+        assert got.returncode == 1
+        assert got.stderr == (
+            b"selchat: the server said: Closing this connection: server is full (1 connections).\n"
+        )
+
+
+def test_a_server_that_dies_while_lines_are_awaited() -> None:
+    with Server() as server:
+        process = subprocess.Popen(
+            [*SEND, f"127.0.0.1:{server.port}", "--name=S"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        server.expect("username: S")
+        server.process.kill()
+        errors = process.stderr.read()  # type: ignore[union-attr]
+        assert process.wait(DEADLINE) == 1
+        assert errors in {
+            b"selchat: connection lost: closed by the server\n",
+            b"selchat: connection lost: connection reset by peer\n",
+        }
+        process.stdin.close()  # type: ignore[union-attr]
+        process.stderr.close()  # type: ignore[union-attr]
+
+
+def test_interrupted() -> None:
+    with Server() as server:
+        process = subprocess.Popen(
+            [*SEND, f"127.0.0.1:{server.port}", "--name=S"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        server.expect("username: S")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE) == 130
+        assert process.stderr.read() == b""  # type: ignore[union-attr]
+        process.stdin.close()  # type: ignore[union-attr]
+        process.stderr.close()  # type: ignore[union-attr]
+
+
+def test_the_papers_server() -> None:
+    with paper_server() as server:
+        got = run(*SEND, f"127.0.0.1:{server.port}", "--name=Michael", input=b"one\ntwo\n")
+        assert (got.returncode, got.stderr) == (0, b"")
+        eventually(lambda: len(server.lines) == 4)
+        assert server.lines == [
+            "Accepted new connection, username: Michael",
+            "Received message from Michael: one",
+            "Received message from Michael: two",
+            "Closed connection, username: Michael",
+        ]
+
+
+def test_on_a_terminal_it_says_what_it_waits_for() -> None:
+    # A listener that never accepts: all is written, and nobody closes.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with Terminal(*SEND, f"127.0.0.1:{port}", "hey", "--name=S") as terminal:
+            terminal.shows("Waiting for the server to take all that was sent...")
+            assert terminal.wait() == 0
+
+
+def test_without_a_subcommand_module_imports_nothing_heavy() -> None:
+    code = "import sys, selchat.cli; sys.exit('prompt_toolkit' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,592 @@
+"""The server as a process, spoken to by raw sockets and from its console."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support import DEADLINE, Client, Server, eventually, frame, pair
+
+
+def test_three_clients_and_the_console() -> None:
+    with Server("--no-roster") as server:
+        with Client(server.port, "Venkat") as venkat:
+            server.expect_line(f"Accepted new connection from {venkat.address}, username: Venkat")
+            with Client(server.port, "Narayan") as narayan, Client(server.port, "Michael") as michael:
+                server.expect_line(f"Accepted new connection from {narayan.address}, username: Narayan")
+                server.expect_line(f"Accepted new connection from {michael.address}, username: Michael")
+                venkat.send("Ol\x80'Wslhzl'Pu{yvk}jl'v|yzlsm555")
+                server.expect_line(r"Received message from Venkat: Ol\x80'Wslhzl'Pu{yvk}jl'v|yzlsm555")
+                narayan.send("Hello Venkat!")
+                server.expect_line("Received message from Narayan: Hello Venkat!")
+                michael.send("Hey Guys!")
+                server.expect_line("Received message from Michael: Hey Guys!")
+                assert michael.read(len(pair("Venkat", "Ol\x80'Wslhzl'Pu{yvk}jl'v|yzlsm555")))
+                assert [venkat.read_pair(), venkat.read_pair()] == [
+                    ("Narayan", "Hello Venkat!"),
+                    ("Michael", "Hey Guys!"),
+                ]
+                assert michael.read_pair() == ("Narayan", "Hello Venkat!")
+        server.expect_line(f"Closed connection from {venkat.address}, username: Venkat")
+        assert server.stop() == 0
+        assert server.errors() == ""
+
+
+def test_the_first_line_is_the_papers() -> None:
+    with Server() as server:
+        server.process.terminate()
+        server.wait()
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "selchat", "serve", f"--port={port}"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+    )
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f"Listening for connections on 0.0.0.0:{port}...\n".encode()
+        process.terminate()
+    assert process.returncode == 0
+
+
+def test_the_relayed_bytes_are_the_papers_and_the_sender_gets_nothing_back() -> None:
+    with Server("--no-roster") as server:
+        with Client(server.port, "Venkat") as venkat, Client(server.port, "Narayan") as narayan:
+            server.expect("username: Narayan")
+            venkat.send("Hello World!")
+            narayan.send("")
+            assert narayan.read(6 + 12 + 20) == b"6         Venkat12        Hello World!"
+            assert venkat.read(20 + 7) == b"7         Narayan0         "
+            server.stop()
+            notice = b"6         Server28        The server is shutting down."
+            assert venkat.read_to_end() == narayan.read_to_end() == notice
+
+
+@pytest.mark.parametrize("sent", [b"        12", b"    12    ", b"12        ", b"0000000012"])
+def test_every_padding_is_read_and_the_papers_is_sent(sent: bytes) -> None:
+    with Server("--no-roster") as server:
+        with Client(server.port, "a") as one, Client(server.port, "b") as other:
+            server.expect("username: b")
+            other.send_raw(sent + b"Hello World!")
+            assert one.read(11 + 22) == b"1         b12        Hello World!"
+
+
+def test_another_header_length() -> None:
+    with Server("--no-roster", "--header-length=4") as server:
+        with Client(server.port) as one, Client(server.port) as other:
+            one.send_raw(b"1   a")
+            other.send_raw(b"1   b")
+            server.expect("username: b")
+            one.send_raw(b"5   hello")
+            assert other.read(14) == b"1   a5   hello"
+
+
+def test_messages_trickle_in_byte_by_byte() -> None:
+    with Server("--no-roster") as server:
+        with Client(server.port, "listener") as listener, Client(server.port) as slow:
+            server.expect("username: listener")
+            for byte in frame("slow") + frame("one") + frame("two"):
+                slow.send_raw(bytes([byte]))
+            assert listener.read_pair() == ("slow", "one")
+            assert listener.read_pair() == ("slow", "two")
+
+
+def test_the_roster_follows_joins_and_leaves() -> None:
+    with Server() as server:
+        with Client(server.port, "Venkat") as venkat:
+            assert venkat.read_pair() == ("Server", "Users online (1): Venkat")
+            with Client(server.port, "Narayan"), Client(server.port, "Michael"):
+                venkat.read_until("Server", "Users online (3): Michael, Narayan, Venkat")
+            venkat.read_until("Server", "Users online (1): Venkat")
+
+
+def test_names_are_unique_and_clean() -> None:
+    wanted = ["Michael", "michael", "ＭＩＣＨＡＥＬ", "", "", "Server", "sErVeR", "a\x1b[2J\u202eb\u200b", "x" * 50, " "]
+    expected = [
+        "Michael",
+        "michael_2",
+        "ＭＩＣＨＡＥＬ_3",
+        "guest1",
+        "guest2",
+        "Server_2",
+        "sErVeR_3",
+        "a[2Jb",
+        "x" * 32,
+        "guest3",
+    ]
+    with Server("--no-roster") as server:
+        clients = []
+        for name, became in zip(wanted, expected, strict=True):
+            clients.append(Client(server.port, name))
+            server.expect_line(f"Accepted new connection from {clients[-1].address}, username: {became}")
+        for client in clients:
+            client.close()
+
+
+class TestConsole:
+    def test_a_typed_line_is_said_by_the_server(self) -> None:
+        with Server("--no-roster") as server, Client(server.port, "Venkat") as venkat:
+            server.expect("Venkat")
+            server.type("Tea is ready")
+            server.type("")
+            server.type("//etc is a folder")
+            assert venkat.read_pair() == ("Server", "Tea is ready")
+            assert venkat.read_pair() == ("Server", "/etc is a folder")
+
+    def test_with_a_key_the_server_speaks_the_cipher(self) -> None:
+        with Server("--key=1024") as server, Client(server.port, "Venkat") as venkat:
+            assert venkat.read_pair() == ("Server", "".join(chr(ord(c) + 7) for c in "Users online (1): Venkat"))
+            server.type("Tea")
+            assert venkat.read_pair() == ("Server", "[lh")
+
+    def test_users_kick_help_and_an_unknown_command(self) -> None:
+        with Server("--no-roster") as server:
+            server.type("/users")
+            server.expect_line("Nobody is online.")
+            with Client(server.port, "Venkat") as venkat, Client(server.port, "Mad Max") as max_:
+                server.expect("Mad Max")
+                server.type("/users")
+                server.expect_line("Users online (2):")
+                server.expect_line(f"  Mad Max  {max_.address}")
+                server.expect_line(f"  Venkat  {venkat.address}")
+                server.type("/help")
+                server.expect("/kick NAME +remove someone")
+                server.type("/kick")
+                server.expect_line("Usage: /kick NAME")
+                server.type("/kick nobody")
+                server.expect_line("Nobody is called nobody; /users lists who is online.")
+                server.type("/kcik Venkat")
+                server.expect("Unknown command /kcik; /help lists the commands")
+                server.type("/kick mad max")
+                server.expect_line(
+                    f"Closed connection from {max_.address}, username: Mad Max (kicked by the operator)"
+                )
+                assert max_.read_to_end() == pair("Server", "The operator has removed you from this chat.")
+                venkat.send("still here")
+                server.expect_line("Received message from Venkat: still here")
+
+    def test_quit_tells_everyone(self) -> None:
+        with Server("--no-roster") as server, Client(server.port, "Venkat") as venkat:
+            server.expect("Venkat")
+            server.type("/quit")
+            assert venkat.read_to_end() == pair("Server", "The server is shutting down.")
+            assert server.wait() == 0
+            assert f"Closed connection from {venkat.address}, username: Venkat (server shut down)" in server.rest()
+
+    def test_too_long_a_line_is_not_said(self) -> None:
+        with Server("--no-roster") as server, Client(server.port, "Venkat") as venkat:
+            server.expect("Venkat")
+            server.type("x" * 70_000)
+            server.expect_line("Warning: a line of over 65536 bytes was not sent")
+            server.type("short")
+            assert venkat.read_pair() == ("Server", "short")
+
+    def test_no_one_can_forge_a_line_or_move_the_cursor(self) -> None:
+        hostile = "hi\nListening for connections on 6.6.6.6:6...\r\x1b[2J\x9b2J\u2028\u202e\x07"
+        with Server("--no-roster") as server, Client(server.port, "Eve") as eve:
+            eve.send(hostile)
+            eve.send(b"bro\xffken \xc3")
+            server.expect_line(
+                "Received message from Eve: hi\\nListening for connections on 6.6.6.6:6..."
+                "\\r\\x1b[2J\\x9b2J\\u2028\\u202e\\x07"
+            )
+            server.expect_line("Received message from Eve: bro\ufffdken \ufffd")
+
+    def test_json(self) -> None:
+        with Server("--log-format=json", "--no-roster") as server:
+            with Client(server.port, "Eve\x1b") as eve:
+                eve.send('a"b\n\x1b\u202eé')
+                server.expect('"event": "message"')
+                server.type("/users")
+                server.expect('"event": "reply"')
+            server.expect('"event": "closed"')
+            server.stop()
+        process = subprocess.run(
+            [sys.executable, "-m", "selchat", "serve", "--port=0", "--log-format=json"],
+            input=b"/help\n/quit\n",
+            capture_output=True,
+            timeout=DEADLINE,
+            check=True,
+        )
+        records = [json.loads(line) for line in process.stdout.splitlines()]
+        assert records[0]["event"] == "listening"
+        assert re.fullmatch(r"0\.0\.0\.0:\d+", records[0]["address"])
+        assert {record["event"] for record in records[1:]} == {"reply"}
+        assert process.stdout.isascii()
+
+    def test_quiet_shows_the_start_alone(self) -> None:
+        with Server("--quiet") as server:
+            with Client(server.port, "Venkat") as venkat:
+                venkat.send("hello")
+                venkat.read_pair()
+            server.stop()
+            assert server.rest().strip("\n.") == ""
+
+
+class TestStandardStreams:
+    @pytest.mark.parametrize("kind", ["eof", "devnull", "file", "closed"])
+    def test_any_standard_input_will_do(self, kind: str, tmp_path: Path) -> None:
+        options: dict[str, object] = {}
+        if kind == "devnull":
+            options["stdin"] = subprocess.DEVNULL
+        elif kind == "file":
+            (tmp_path / "lines").write_text("/users\nhello\n/nonsense")
+            options["stdin"] = os.open(tmp_path / "lines", os.O_RDONLY)
+        elif kind == "closed":
+            options["stdin"] = None
+            options["preexec_fn"] = lambda: os.close(0)
+        with Server(**options) as server:  # type: ignore[arg-type]
+            if kind == "eof":
+                server.process.stdin.close()  # type: ignore[union-attr]
+            if kind == "file":
+                server.expect_line("Nobody is online.")
+                server.expect("Unknown command /nonsense")
+                os.close(options["stdin"])  # type: ignore[arg-type]
+            server.assert_serves()
+            server.assert_idle()
+            assert server.stop() == 0
+
+    def test_standard_output_may_be_closed_or_its_reader_gone(self) -> None:
+        with Server() as server:
+            server.process.stdout.close()  # type: ignore[union-attr]
+            server.assert_serves()
+            server.assert_serves()
+            assert server.stop() == 0
+
+    def test_an_output_that_nobody_reads_holds_nothing_up(self) -> None:
+        with Server("--no-roster") as server, Client(server.port, "one") as one, Client(server.port, "two") as two:
+            server.expect("two")
+            body = "x" * 1000
+            for _ in range(2500):  # more than the pipe and the limit of what waits
+                one.send(body)
+            for _ in range(2500):
+                assert two.read_pair() == ("one", body)
+            server.expect(r"Warning: \d+ lines are not shown here, because the output was held up")
+            server.assert_serves()
+            assert server.stop() == 0
+
+    def test_a_terminal_that_is_not_ours_does_not_stop_the_server(self) -> None:
+        # In the background, reading the terminal would stop the process with SIGTTIN.
+        shell = (
+            "import fcntl, os, signal, subprocess, sys, termios\n"
+            "os.setsid()\n"
+            "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+            "job = subprocess.Popen([sys.executable, *sys.argv[1:]], process_group=0)\n"
+            "signal.signal(signal.SIGTERM, lambda *_: job.terminate())\n"
+            "sys.exit(job.wait())\n"
+        )
+        master, slave = os.openpty()
+        with Server(stdin=slave, wrapper=(sys.executable, "-c", shell)) as server:
+            os.write(master, b"typed for someone else\n")
+            server.assert_serves()
+            with Client(server.port, "Venkat") as venkat:
+                server.expect("username: Venkat")
+                venkat.send("still serving")
+                server.expect_line("Received message from Venkat: still serving")
+            os.close(slave)
+            assert server.stop() == 0
+        os.close(master)
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("data", "reason"),
+        [
+            (b"GET / HTTP/1.1\r\n", "frame header b'GET / HTTP' is not a number padded with spaces"),
+            (b"          x", "frame header b'          ' is not a number padded with spaces"),
+            (b"1 2       x", "frame header b'1 2       ' is not a number padded with spaces"),
+            (b"-1        x", "frame header b'-1        ' is not a number padded with spaces"),
+            (b"1_0       x", "frame header b'1_0       ' is not a number padded with spaces"),
+            ("١         ".encode()[:10], "frame header"),
+            (b"65537     ", "frame of 65537 bytes is over the limit of 65536"),
+            (b"9999999999", "frame of 9999999999 bytes is over the limit of 65536"),
+        ],
+    )
+    @pytest.mark.parametrize("named", [True, False])
+    def test_a_broken_frame_closes_that_connection_alone(self, data: bytes, reason: str, named: bool) -> None:
+        with Server("--no-roster") as server, Client(server.port, "Narayan") as narayan:
+            server.expect("Narayan")
+            with Client(server.port, "Eve" if named else None) as eve:
+                if named:
+                    eve.send("before")
+                eve.send_raw(data)
+                who = f"{eve.address}, username: Eve" if named else eve.address
+                server.expect(f"Closed connection from {re.escape(who)} \\({re.escape(reason)}")
+                user, told = eve.read_pair()
+                assert user == "Server"
+                assert told.startswith(f"Closing this connection: {reason}")
+                assert eve.read_to_end() == b""
+            if named:
+                assert narayan.read_pair() == ("Eve", "before")
+            server.assert_serves()
+
+    def test_a_name_that_is_not_utf8(self) -> None:
+        with Server() as server, Client(server.port, None) as eve:
+            eve.send(b"\xff\xfe")
+            server.expect_line(f"Closed connection from {eve.address} (username is not UTF-8)")
+            assert eve.read_pair() == ("Server", "Closing this connection: username is not UTF-8.")
+
+    def test_the_largest_frame_is_relayed(self) -> None:
+        with Server("--no-roster", "--quiet") as server:
+            with Client(server.port, "a") as one, Client(server.port, "b") as other:
+                other.send("ready?")
+                one.read_pair()
+                one.send("x" * 65536)
+                assert other.read_pair() == ("a", "x" * 65536)
+
+    def test_the_stream_may_end_inside_a_frame(self) -> None:
+        with Server() as server:
+            with Client(server.port, "Eve") as eve:
+                eve.send_raw(b"20        half of i")
+            server.expect_line(
+                f"Closed connection from {eve.address}, username: Eve "
+                "(stream ended inside a frame, 11 bytes short)"
+            )
+
+    @pytest.mark.slow
+    def test_ten_seconds_for_a_name_however_it_trickles(self) -> None:
+        with Server() as server, Client(server.port) as silent, Client(server.port) as trickler:
+            trickler.sock.settimeout(0.5)
+            for byte in b"30        a name that never ends":
+                try:
+                    trickler.send_raw(bytes([byte]))
+                    if trickler.sock.recv(1):
+                        break
+                except TimeoutError:
+                    pass
+            for client in (silent, trickler):
+                server.expect(rf"Closed connection from {client.address} \(no username within 10 s\)")
+
+    def test_more_clients_than_the_server_takes(self) -> None:
+        with Server("--max-clients=2", "--no-roster") as server:
+            with Client(server.port, "a") as one, Client(server.port, "b") as two:
+                server.expect("username: b")
+                with Client(server.port, "c") as three:
+                    server.expect_line(f"Closed connection from {three.address} (server is full (2 connections))")
+                    assert three.read_to_end() == pair(
+                        "Server", "Closing this connection: server is full (2 connections)."
+                    )
+                one.send("hi")
+                assert two.read_pair() == ("a", "hi")
+                one.close()
+                server.expect("Closed connection from .*username: a")
+                eventually(lambda: joins(server), "a place is free again")
+
+    def test_a_reset_is_one_line_and_leaks_nothing(self) -> None:
+        with Server("--no-roster") as server, Client(server.port, "Narayan") as narayan:
+            server.expect("Narayan")
+            before = server.descriptors()
+            for _ in range(50):
+                with Client(server.port, "Eve") as eve:
+                    server.expect("Accepted .*Eve")
+                    narayan.send("hello")
+                    eve.reset()
+                    server.expect(r"Closed connection from .*Eve \((connection reset by peer|broken pipe)\)")
+            eventually(lambda: server.descriptors() == before, "all descriptors given back")
+            server.assert_serves()
+
+    def test_a_reader_that_stops_reading_is_lapped_and_no_one_else_notices(self) -> None:
+        with Server("--no-roster") as server, Client(server.port, "stalled") as stalled:
+            lines: list[bytes] = []
+            drain = threading.Thread(target=lambda: lines.extend(line[:200] for line in server.process.stdout))
+            drain.start()
+            with Client(server.port, "reader") as reader, Client(server.port, "writer") as writer:
+                writer.send("first")
+                reader.read_until("writer", "first")
+                body = "x" * 60_000
+                memory = server.resident_bytes()
+                for number in range(400):  # 24 MB: more than any socket buffer
+                    writer.send(f"{number} {body}")
+                    assert reader.read_pair() == ("writer", f"{number} {body}")
+                assert server.resident_bytes() - memory < 16 << 20
+                assert server.stop() == 0
+            drain.join()
+            assert (
+                f"Closed connection from {stalled.address}, username: stalled "
+                "(reader too slow, more than 1048576 bytes behind)\n"
+            ).encode() in lines
+
+
+def joins(server: Server) -> bool:
+    with Client(server.port, "d") as client:
+        client.sock.settimeout(0.2)
+        try:
+            return b"full" not in client.sock.recv(1000)
+        except TimeoutError:
+            return True
+
+
+class TestDescriptors:
+    def test_when_they_run_out_accepting_rests_and_goes_on_later(self) -> None:
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+        with Server(preexec_fn=limit) as server:
+            clients = [Client(server.port, f"user{number}") for number in range(50)]
+            for number in range(32):
+                server.expect(f"username: user{number}\n")
+            server.assert_idle()
+            assert "username: user32" not in server.seen
+            for client in clients[:20]:
+                client.close()
+            for number in range(32, 50):
+                server.expect(f"username: user{number}\n")
+            for client in clients[20:]:
+                client.close()
+            assert server.stop() == 0
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's")
+    def test_sixty_four_connections_from_one_address(self) -> None:
+        script = (
+            "import subprocess, sys\n"
+            "from tests.e2e.support import *\n"
+            "with Server('--no-roster', host='192.0.2.1') as server:\n"
+            "    clients = [Client(server.port, f'user{n}', '192.0.2.1') for n in range(64)]\n"
+            "    server.expect('username: user63\\n')\n"
+            "    with Client(server.port, 'more', '192.0.2.1') as more:\n"
+            "        server.expect(r'Closed connection from 192.0.2.1:\\d+ .more than 64 connections from one')\n"
+            "        assert b'more than 64 connections from one address' in more.read_to_end()\n"
+            "    clients.pop().close()\n"
+            "    server.expect('Closed connection from .*user63')\n"
+            "    clients.append(Client(server.port, 'again', '192.0.2.1'))\n"
+            "    server.expect('username: again')\n"
+            "    [client.close() for client in clients]\n"
+            "print('done')\n"
+        )
+        # An address of this namespace's own loopback interface that is no loopback address.
+        up = "ip link set lo up && ip address add 192.0.2.1/32 dev lo"
+        try:
+            probe = subprocess.run(["unshare", "--net", "sh", "-c", up], capture_output=True)
+        except FileNotFoundError:
+            pytest.skip("unshare is not installed")
+        if probe.returncode:
+            pytest.skip(f"no network namespace here: {probe.stderr.decode().strip()}")
+        done = subprocess.run(
+            ["unshare", "--net", "sh", "-c", f'{up} && exec "$0" -c "$1"', sys.executable, script],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=Path(__file__).parents[2],
+        )
+        assert done.stdout == "done\n", done.stderr
+
+
+class TestEnd:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_signal_tells_everyone_and_ends_with_0(self, number: int) -> None:
+        with Server("--no-roster") as server, Client(server.port, "a") as one, Client(server.port, "b") as two:
+            server.expect("username: b")
+            assert server.stop(number) == 0
+            for client in (one, two):
+                assert client.read_to_end() == pair("Server", "The server is shutting down.")
+            assert server.errors() == ""
+
+    def test_what_was_said_before_the_end_still_arrives(self) -> None:
+        with Server("--no-roster", "--quiet") as server:
+            with Client(server.port, "a") as one, Client(server.port, "b") as two:
+                two.send("ready")
+                one.read_pair()
+                one.send_raw(b"".join(frame(f"message {number}") for number in range(1000)))
+                assert two.read_pair() == ("a", "message 0")
+                server.process.terminate()
+                got = two.read_to_end()
+                assert got.endswith(pair("Server", "The server is shutting down."))
+                assert server.wait() == 0
+
+    def test_a_second_signal_ends_at_once(self) -> None:
+        with Server("--no-roster", "--quiet") as server, Client(server.port, "stalled") as _:
+            with Client(server.port, "reader") as reader, Client(server.port, "writer") as writer:
+                reader.send("ready")
+                writer.read_pair()
+                for _ in range(90):  # more than the socket buffers of who does not read, less than laps it
+                    writer.send("x" * 60_000)
+                    reader.read_pair()
+                server.process.terminate()
+                reader.read_until("Server", "The server is shutting down.")
+                assert reader.sock.recv(1) == b""
+                server.process.terminate()
+                assert server.wait() in {128 + signal.SIGTERM, 0}
+
+    def test_its_port_can_be_had_again_at_once(self) -> None:
+        with Server() as first:
+            with Client(first.port, "a"):
+                assert first.stop() == 0
+            port = first.port
+        with Server(port=port) as second:
+            second.assert_serves()
+
+
+class TestUsage:
+    @pytest.mark.parametrize(
+        ("arguments", "status", "message"),
+        [
+            (["serve", "--port=70000"], 2, "port: 70000 is not a port number from 0 to 65535"),
+            (["serve", "--port=x"], 2, "--port: 'x' is not a whole number"),
+            (["serve", "--key=secret"], 2, "key: 'secret' is not a run of decimal digits"),
+            (["serve", "--log-format=xml"], 2, "log_format: 'xml' is not text or json"),
+            (["serve", "--header-length=0"], 2, "header_length: 0 is not"),
+            (["serve", "--bogus"], 2, "unknown option --bogus"),
+            (["serve", "--port"], 2, "--port requires argument"),
+            (["serve", "extra"], 2, "unexpected argument 'extra'"),
+            (["sreve"], 2, "there is no command 'sreve'"),
+            (["serve", "--host=999.1.1.1", "--port=0"], 1, "cannot listen on 999.1.1.1:0"),
+            (["serve", "--host=192.0.2.7", "--port=0"], 1, "cannot listen on 192.0.2.7:0: cannot assign"),
+        ],
+    )
+    def test_a_mistake_gets_one_line(self, arguments: list[str], status: int, message: str) -> None:
+        done = selchat(*arguments)
+        assert (done.returncode, done.stdout) == (status, "")
+        assert done.stderr.startswith(f"selchat: {message}")
+        assert done.stderr.count("\n") == 1
+
+    def test_a_port_in_use(self) -> None:
+        with Server() as server:
+            done = selchat("serve", "--host=127.0.0.1", f"--port={server.port}")
+        assert done.returncode == 1
+        assert done.stderr == f"selchat: cannot listen on 127.0.0.1:{server.port}: address already in use\n"
+
+    @pytest.mark.parametrize("command", [["serve"], ["chat"], ["send"], []])
+    def test_help(self, command: list[str]) -> None:
+        done = selchat(*command, "--help")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "Usage:" in done.stdout
+        assert max(map(len, done.stdout.splitlines())) <= 110
+
+    def test_version(self) -> None:
+        assert re.fullmatch(r"selchat \d+\.\d+\.\d+\n", selchat("--version").stdout)
+
+
+def test_ipv6_takes_both_families() -> None:
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    try:
+        server = Server("--no-roster", host="::")
+    except AssertionError:
+        pytest.skip("no IPv6 here")
+    with server, Client(server.port, "six", "::1") as six, Client(server.port, "four", "127.0.0.1") as four:
+        server.expect_line(f"Accepted new connection from {six.address}, username: six")
+        server.expect_line(f"Accepted new connection from {four.address}, username: four")
+        six.send("hi")
+        assert four.read_pair() == ("six", "hi")
+
+
+def selchat(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "selchat", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
