@@ -1,0 +1,170 @@
+"""Stand-ins for everything around the hub: a clock, an observer, a log that keeps a diary, and peers."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any
+
+from selchat.chat.hub import Hub, Member
+from selchat.events import Event, Notice, Said
+from selchat.feed import Feed, Subscription
+from selchat.log.memory import MemoryLog
+from selchat.net.fanout import Fanout
+from selchat.net.outbox import Outbox
+from tests.net.fakes import FakeSocket
+
+
+class FakeTimer:
+    def __init__(self, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        self.callback: Callable[..., object] | None = callback
+        self.arguments = arguments
+
+    def cancel(self) -> None:
+        self.callback = None
+
+
+class FakeClock:
+    """Time that goes on when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self._timers: list[tuple[float, int, FakeTimer]] = []
+        self._order = count()
+
+    def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> FakeTimer:
+        timer = FakeTimer(callback, arguments)
+        heapq.heappush(self._timers, (self.now + delay, next(self._order), timer))
+        return timer
+
+    @property
+    def pending(self) -> int:
+        return sum(timer.callback is not None for _, _, timer in self._timers)
+
+    def advance(self, seconds: float) -> None:
+        """Begin a tick that many seconds later: what is due by then is called, all at the same ``now``."""
+        self.now += seconds
+        due = []
+        while self._timers and self._timers[0][0] <= self.now:
+            due.append(heapq.heappop(self._timers)[2])
+        for timer in due:
+            callback, timer.callback = timer.callback, None
+            if callback is not None:
+                callback(*timer.arguments)
+
+
+class DiaryLog(MemoryLog):
+    """A memory log that knows what was committed."""
+
+    def __init__(self) -> None:
+        super().__init__(1 << 30)
+        self.staged: list[Said] = []
+        self.committed: list[Said] = []
+        self.commits = 0
+
+    def append(self, room: str, author: str, bodies: Sequence[str], at: float) -> list[Said]:
+        messages = super().append(room, author, bodies, at)
+        self.staged += messages
+        return messages
+
+    def commit(self) -> None:
+        super().commit()
+        self.commits += 1
+        self.committed += self.staged
+        self.staged.clear()
+
+
+class FakeObserver:
+    """Notes what it sees; what is said must be in the log by then."""
+
+    def __init__(self, log: DiaryLog | None = None) -> None:
+        self.log = log
+        self.seen: list[tuple[str, str, str | None]] = []
+
+    def joined(self, member: Member) -> None:
+        self.seen.append(("joined", member.name, member.address))
+
+    def happened(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if isinstance(event, Said):
+                assert self.log is None or event in self.log.committed[-200:]
+                self.seen.append(("said", event.author, event.body))
+
+    def left(self, member: Member, reason: str | None) -> None:
+        self.seen.append(("left", member.name, reason))
+
+    def stranger_left(self, address: str, reason: str | None) -> None:
+        self.seen.append(("stranger left", address, reason))
+
+
+class LineFormat:
+    """One line for each event, and a note of everything that it has encoded."""
+
+    def __init__(self, log: DiaryLog | None = None) -> None:
+        self.log = log
+        self.encoded: list[Event] = []
+
+    def encode(self, events: Sequence[Event]) -> bytes:
+        for event in events:
+            assert self.log is None or not isinstance(event, Said) or event in self.log.committed[-200:]
+        self.encoded += events
+        return b"".join(map(line, events))
+
+
+def line(event: Event) -> bytes:
+    return ascii(event).encode() + b"\n"
+
+
+class FakePeer:
+    """A session on a real outbox, whose socket takes everything."""
+
+    def __init__(self, hub: Hub, fanout: Fanout, format: LineFormat) -> None:
+        self.hub = hub
+        self.fanout = fanout
+        self.format = format
+        self.sock = FakeSocket()
+        self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
+        self.member: Member | None = None
+        self.closed_for: list[str | None] = []
+        self.gone = False
+
+    @property
+    def lines(self) -> list[bytes]:
+        return self.sock.taken.splitlines(keepends=True)
+
+    def join(self, name: str, address: str = "192.168.43.169:54494") -> Member:
+        self.member = self.hub.join(name, address, self)
+        return self.member
+
+    def subscribe(self, feed: Feed[Any]) -> Subscription[Any]:
+        return self.outbox.subscribe(feed)
+
+    def tell(self, notice: Notice) -> None:
+        self.outbox.reply(line(notice))
+
+    def close(self, reason: str | None) -> None:
+        assert self.member is not None
+        self.closed_for.append(reason)
+        self.hub.leave(self.member, reason)
+        self.outbox.finish()
+
+    def wants_flush(self) -> None:
+        self.fanout.queue(self.outbox)
+
+    def wants_writable(self, wanted: bool) -> None:
+        raise AssertionError("the socket takes everything")
+
+    def sent_all(self) -> None:
+        self.gone = True
+        self.outbox.close()
+
+    def cannot_send(self, error: Exception) -> None:
+        raise AssertionError(error)
+
+
+def end_tick(hub: Hub, fanout: Fanout) -> None:
+    """Do what the server does at the end of a tick."""
+    for feed in hub.publish():
+        fanout.deliver(feed)
+    fanout.finish()

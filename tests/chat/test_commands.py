@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from selchat.chat.commands import Commands
+from tests.chat.test_hub import Chat, bodies
+
+
+class Operator:
+    def __init__(self) -> None:
+        self.chat = Chat()
+        self.quits = 0
+        self.run: Callable[[str], list[str]] = Commands(self.chat.hub, self._quit).run
+
+    def _quit(self) -> None:
+        self.quits += 1
+
+
+def test_a_line_is_said_to_everyone() -> None:
+    operator = Operator()
+    [michael] = operator.chat.come("Michael")
+    assert operator.run("Lunch is ready  ") == []
+    operator.chat.tick()
+    assert bodies(michael) == [b"Lunch is ready"]
+    assert operator.chat.said() == [("Server", "Lunch is ready")]
+
+
+@pytest.mark.parametrize("line", ["", "   ", "\t", "\r"])
+def test_an_empty_line_says_nothing(line: str) -> None:
+    operator = Operator()
+    operator.chat.come("Michael")
+    assert operator.run(line) == []
+    operator.chat.tick()
+    assert operator.chat.said() == []
+
+
+def test_two_slashes_say_one() -> None:
+    operator = Operator()
+    operator.chat.come("Michael")
+    assert operator.run("//help is for the operator") == []
+    operator.chat.tick()
+    assert operator.chat.said() == [("Server", "/help is for the operator")]
+
+
+def test_users_are_listed_with_their_addresses() -> None:
+    operator = Operator()
+    assert operator.run("/users") == ["Nobody is online."]
+    operator.chat.come("venkat", "Michael")
+    assert operator.run("/USERS") == [
+        "Users online (2):",
+        "  Michael  192.168.43.169:54494",
+        "  venkat  192.168.43.169:54494",
+    ]
+
+
+def test_kick_removes_who_is_named() -> None:
+    operator = Operator()
+    michael, narayan = operator.chat.come("Michael Jackson", "Narayan")
+    assert operator.run("/kick   michael jackson ") == []
+    operator.chat.tick()
+    assert michael.gone
+    assert not narayan.gone
+    assert operator.run("/kick Michael Jackson") == [
+        "Nobody is called Michael Jackson; /users lists who is online."
+    ]
+
+
+def test_kick_needs_a_name() -> None:
+    assert Operator().run("/kick") == ["Usage: /kick NAME"]
+
+
+def test_quit_stops_the_server() -> None:
+    operator = Operator()
+    assert operator.run("/quit") == []
+    assert operator.quits == 1
+
+
+def test_help_lists_every_command() -> None:
+    assert Operator().run("/help") == [
+        "/users      who is online, and from where",
+        "/kick NAME  remove someone",
+        "/help       this list",
+        "/quit       tell everyone and stop the server",
+        "Everything else is said to everyone, from Server.",
+    ]
+
+
+@pytest.mark.parametrize("line", ["/", "/nonsense", "/usersx", "/quit!"])
+def test_an_unknown_command_is_not_said_to_everyone(line: str) -> None:
+    operator = Operator()
+    operator.chat.come("Michael")
+    assert operator.run(line) == [
+        f"Unknown command {line}; /help lists the commands, //text says /text to everyone."
+    ]
+    operator.chat.tick()
+    assert operator.chat.said() == []
+    assert operator.quits == 0

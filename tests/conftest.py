@@ -1,0 +1,60 @@
+"""What every test gets: a hypothesis profile, and a check that it leaves nothing open behind it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("ci", deadline=None, print_blob=True)
+settings.register_profile(
+    "nightly",
+    max_examples=100_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+_DESCRIPTORS = Path("/proc/self/fd")  # Linux only
+_GRACE = 5.0  # seconds for threads and descriptors that are already on their way out
+
+
+@pytest.fixture(autouse=True)
+def nothing_leaks() -> Iterator[None]:
+    """Fail a test that leaves a descriptor open or a thread running."""
+    descriptors, threads = _open_descriptors(), set(threading.enumerate())
+    yield
+    deadline = time.monotonic() + _GRACE
+    while True:
+        leaked = sorted(
+            f"descriptor {number} -> {target}"
+            for number, target in _open_descriptors().items()
+            if descriptors.get(number) != target
+        )
+        leaked += [f"thread {thread.name}" for thread in threading.enumerate() if thread not in threads]
+        if not leaked:
+            return
+        if time.monotonic() > deadline:
+            pytest.fail("leaked: " + ", ".join(leaked))
+        gc.collect()
+        threading.Event().wait(0.01)
+
+
+def _open_descriptors() -> dict[int, str]:
+    """Return what each open descriptor refers to, less the one that listing them takes."""
+    if not _DESCRIPTORS.is_dir():
+        return {}
+    found = {}
+    for name in os.listdir(_DESCRIPTORS):  # noqa: PTH208
+        try:
+            found[int(name)] = os.readlink(_DESCRIPTORS / name)  # noqa: PTH115
+        except OSError:
+            pass  # the one of the listing itself
+    return found

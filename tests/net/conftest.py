@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from selchat.net.reactor import Reactor
+from tests.net.helpers import Errors
+
+
+@pytest.fixture
+def errors() -> Iterator[Errors]:
+    """What callbacks have let through; a test that expects errors takes them out."""
+    errors = Errors()
+    yield errors
+    assert errors == []
+
+
+@pytest.fixture
+def reactor(errors: Errors) -> Iterator[Reactor]:
+    reactor = Reactor(errors)
+    yield reactor
+    reactor.close()

@@ -1,0 +1,62 @@
+"""Stand-ins for what the parts of ``net`` rest on."""
+
+from __future__ import annotations
+
+from collections import deque
+
+
+class FakeSocket:
+    """Takes as many bytes as there is room for, and fewer in one call where ``script`` says so."""
+
+    def __init__(self, room: int | None = None) -> None:
+        self.room = room  # bytes that the peer's side still takes; None: any number
+        self.script: deque[int] = deque()  # the most that each of the next calls takes
+        self.dead = False
+        self.refused = False  # whether it was tried after the death
+        self.taken = bytearray()
+        self.calls = 0
+
+    def send(self, data: bytes | memoryview) -> int:
+        return self._take(bytes(data))
+
+    def sendmsg(self, buffers: list[memoryview]) -> int:
+        assert 2 <= len(buffers) <= 64
+        return self._take(b"".join(buffers))
+
+    def _take(self, data: bytes) -> int:
+        assert data, "a call for nothing"
+        self.calls += 1
+        if self.dead:
+            self.refused = True
+            raise ConnectionResetError(104, "Connection reset by peer")
+        size = len(data)
+        if self.room is not None:
+            if not self.room:
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+            size = min(size, self.room)
+        if self.script:
+            size = min(size, self.script.popleft())
+        if self.room is not None:
+            self.room -= size
+        self.taken += data[:size]
+        return size
+
+
+class FakeOwner:
+    """An outbox's owner that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.errors: list[Exception] = []
+
+    def wants_flush(self) -> None:
+        self.asked.append("flush")
+
+    def wants_writable(self, wanted: bool) -> None:
+        self.asked.append("writable" if wanted else "not writable")
+
+    def sent_all(self) -> None:
+        self.asked.append("sent all")
+
+    def cannot_send(self, error: Exception) -> None:
+        self.errors.append(error)

@@ -1,0 +1,321 @@
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from selchat.errors import AddressFullError, ServerFullError
+from selchat.net import listener as module
+from selchat.net.listener import (
+    Admission,
+    CannotListenError,
+    Listener,
+    join_address,
+    listening_socket,
+    plain_host,
+    raise_descriptor_limit,
+)
+from selchat.net.reactor import Reactor
+from tests.net.helpers import run_until
+
+
+class FakeListeningSocket:
+    """A real socket for the selector, and a script for ``accept``: exceptions, or None for a connection."""
+
+    def __init__(self, sock: socket.socket, script: list[OSError | None]) -> None:
+        self._sock = sock
+        self.script = script
+        self.accepts = 0
+
+    def accept(self) -> tuple[socket.socket, tuple[str, int]]:
+        self.accepts += 1
+        error = self.script.pop(0) if self.script else BlockingIOError(errno.EAGAIN, "again")
+        if error is not None:
+            raise error
+        return socket.socket(), ("192.0.2.7", 54494)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+class Guests:
+    def __init__(self) -> None:
+        self.sockets: list[socket.socket] = []
+        self.addresses: list[tuple[str, int]] = []
+
+    def __call__(self, sock: socket.socket, host: str, port: int) -> None:
+        self.sockets.append(sock)
+        self.addresses.append((host, port))
+
+    def close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
+
+
+def listen(
+    reactor: Reactor, sock: Any, guests: Any, *, batch: int = 256, room: Callable[[], int] = lambda: 1000
+) -> Listener:
+    return Listener(reactor, sock, batch=batch, pause=0.02, room=room, on_connection=guests)
+
+
+def connect(listener: Listener, count: int) -> list[socket.socket]:
+    return [socket.create_connection(listener.address) for _ in range(count)]
+
+
+def close(*things: Any) -> None:
+    for thing in things:
+        thing.close()
+
+
+def test_connections_are_accepted_ready_to_use(reactor: Reactor) -> None:
+    guests = Guests()
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), guests)
+    clients = connect(listener, 1)
+    run_until(reactor, lambda: guests.sockets)
+    [accepted] = guests.sockets
+    assert guests.addresses == [clients[0].getsockname()]
+    assert not accepted.getblocking()
+    assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    close(listener, guests, *clients)
+
+
+def test_no_more_than_a_batch_is_accepted_in_a_tick(reactor: Reactor) -> None:
+    guests = Guests()
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), guests, batch=3)
+    counts: list[int] = []
+    reactor.at_tick_end(lambda: counts.append(len(guests.sockets)))
+    clients = connect(listener, 8)
+    run_until(reactor, lambda: len(guests.sockets) == 8)
+    assert max(after - before for before, after in zip([0, *counts], counts, strict=False)) == 3
+    close(listener, guests, *clients)
+
+
+@pytest.mark.parametrize("number", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
+def test_running_out_of_something_pauses_accepting_and_never_spins(reactor: Reactor, number: str) -> None:
+    guests = Guests()
+    real = listening_socket("127.0.0.1", 0, 100)
+    fake = FakeListeningSocket(real, [None, OSError(getattr(errno, number), "too many"), None])
+    client = socket.create_connection(
+        real.getsockname()
+    )  # it stays in the backlog, so the socket stays ready
+    listener = listen(reactor, fake, guests)
+    run_until(reactor, lambda: listener.pauses)
+    assert len(guests.sockets) == 1
+    accepts = fake.accepts
+    for _ in range(50):
+        reactor.tick(0)
+        if listener._paused.when <= reactor.now:
+            break
+        assert fake.accepts == accepts, "it rests"
+    run_until(reactor, lambda: len(guests.sockets) == 2)
+    assert listener.pauses == 1
+    close(listener, guests, client)
+
+
+def test_a_peer_that_was_gone_before_it_was_accepted_costs_nobody_else_anything(reactor: Reactor) -> None:
+    guests = Guests()
+    real = listening_socket("127.0.0.1", 0, 100)
+    fake = FakeListeningSocket(real, [ConnectionAbortedError(errno.ECONNABORTED, "aborted"), None])
+    client = socket.create_connection(real.getsockname())
+    listener = listen(reactor, fake, guests)
+    run_until(reactor, lambda: guests.sockets)
+    assert listener.pauses == 0
+    close(listener, guests, client)
+
+
+def test_without_room_accepting_rests_until_there_is_some(reactor: Reactor) -> None:
+    guests = Guests()
+    room = 2
+    listener = listen(
+        reactor, listening_socket("127.0.0.1", 0, 100), guests, room=lambda: room - len(guests.sockets)
+    )
+    clients = connect(listener, 3)
+    run_until(reactor, lambda: listener.pauses >= 2)
+    assert len(guests.sockets) == 2
+    room = 3
+    run_until(reactor, lambda: len(guests.sockets) == 3)
+    close(listener, guests, *clients)
+
+
+def test_a_listener_can_be_closed_by_what_a_connection_does(reactor: Reactor) -> None:
+    guests = Guests()
+
+    def take_one(sock: socket.socket, host: str, port: int) -> None:
+        guests(sock, host, port)
+        listener.close()
+
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), take_one)
+    clients = connect(listener, 2)
+    run_until(reactor, lambda: guests.sockets)
+    reactor.tick(0)
+    assert len(guests.sockets) == 1
+    listener.close()
+    close(guests, *clients)
+
+
+def test_a_listener_can_be_closed_while_it_rests_and_before_it_starts(reactor: Reactor) -> None:
+    guests = Guests()
+    listen(reactor, listening_socket("127.0.0.1", 0, 100), guests).close()
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), guests, room=lambda: 0)
+    clients = connect(listener, 1)
+    run_until(reactor, lambda: listener.pauses)
+    close(listener, *clients)
+    reactor.tick(0.03)
+    assert not guests.sockets
+
+
+def test_the_port_can_be_had_again_at_once(reactor: Reactor) -> None:
+    guests = Guests()
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), guests)
+    clients = connect(listener, 1)
+    run_until(reactor, lambda: guests.sockets)
+    host, port = listener.address
+    close(listener, guests, *clients)  # the server's end closes first: TIME_WAIT is on its side
+    listening_socket(host, port, 1).close()
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    first = listening_socket("127.0.0.1", 0, 1)
+    port = first.getsockname()[1]
+    with pytest.raises(CannotListenError) as caught:
+        listening_socket("127.0.0.1", port, 1)
+    assert str(caught.value) == f"cannot listen on 127.0.0.1:{port}: address already in use"
+    assert (caught.value.host, caught.value.port) == ("127.0.0.1", port)
+    first.close()
+
+
+@pytest.mark.parametrize("host", ["256.1.1.1", "no such host", "a" * 300, "1.2.3.4.5", ":::"])
+def test_a_bad_address_is_one_clear_line(host: str) -> None:
+    with pytest.raises(CannotListenError, match="not an address of this machine") as caught:
+        listening_socket(host, 1234, 1)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_address_of_another_machine_is_one_clear_line() -> None:
+    with pytest.raises(CannotListenError, match=r"cannot listen on 192\.0\.2\.1:0: cannot assign"):
+        listening_socket("192.0.2.1", 0, 1)
+
+
+def test_a_family_that_this_machine_has_not_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", refuse)
+    with pytest.raises(CannotListenError, match="address family not supported"):
+        listening_socket("127.0.0.1", 0, 1)
+
+
+def test_ipv6_takes_ipv4_too(reactor: Reactor) -> None:
+    try:
+        sock = listening_socket("::", 0, 10)
+    except CannotListenError:
+        pytest.skip("no IPv6 on this machine")
+    guests = Guests()
+    listener = listen(reactor, sock, guests)
+    clients = [socket.create_connection((host, listener.address[1])) for host in ("127.0.0.1", "::1")]
+    run_until(reactor, lambda: len(guests.sockets) == 2)
+    assert sorted(host for host, _ in guests.addresses) == ["127.0.0.1", "::1"]
+    assert all(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for sock in guests.sockets)
+    close(listener, guests, *clients)
+
+
+def test_addresses_are_written_as_everywhere() -> None:
+    assert join_address("0.0.0.0", 33000) == "0.0.0.0:33000"
+    assert join_address("::1", 33000) == "[::1]:33000"
+    assert plain_host("::ffff:192.0.2.1") == "192.0.2.1"
+    assert plain_host("::ffff:1") == "::ffff:1"
+    assert plain_host("192.0.2.1") == "192.0.2.1"
+
+
+# -- who may come in -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "fe80::1%eth0"])
+def test_one_address_may_hold_so_many_connections(host: str) -> None:
+    admission = Admission(100, 3)
+    assert [admission.admit(host) for _ in range(3)] == [None] * 3
+    assert isinstance(admission.admit(host), AddressFullError)
+    assert admission.admit("192.0.2.2") is None
+    admission.release(host)
+    assert admission.admit(host) is None
+    assert admission.open == 4
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.5.6.7", "::1"])
+def test_loopback_is_exempt(host: str) -> None:
+    admission = Admission(100, 3)
+    assert [admission.admit(host) for _ in range(50)] == [None] * 50
+
+
+def test_everyone_together_may_hold_so_many_connections() -> None:
+    admission = Admission(2, 100)
+    assert admission.admit("127.0.0.1") is None
+    assert admission.admit("192.0.2.1") is None
+    for host in ("127.0.0.1", "192.0.2.1"):
+        refusal = admission.admit(host)
+        assert isinstance(refusal, ServerFullError)
+        assert str(refusal) == "server is full (2 connections)"
+    assert admission.open == 2
+    admission.release("127.0.0.1")
+    assert admission.admit("192.0.2.1") is None
+
+
+def test_addresses_that_have_gone_are_forgotten() -> None:
+    admission = Admission(100, 3)
+    for number in range(200):
+        admission.admit(f"192.0.2.{number}")
+        admission.release(f"192.0.2.{number}")
+    assert admission.open == 0
+    assert not admission._by_host
+
+
+# -- descriptors -----------------------------------------------------------------------------------------
+
+
+class FakeResource:
+    RLIMIT_NOFILE = 7
+    RLIM_INFINITY = -1
+
+    def __init__(self, soft: int, hard: int, refuses: bool = False) -> None:
+        self.limits = (soft, hard)
+        self.refuses = refuses
+
+    def getrlimit(self, _what: int) -> tuple[int, int]:
+        return self.limits
+
+    def setrlimit(self, _what: int, limits: tuple[int, int]) -> None:
+        if self.refuses:
+            raise ValueError("not allowed to raise maximum limit")
+        self.limits = limits
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "wanted", "given"),
+    [
+        (256, 4096, 1000, 1000),
+        (256, 512, 1000, 512),
+        (256, -1, 1000, 1000),
+        (5000, 9000, 1000, 5000),
+        (-1, -1, 10, 10),
+    ],
+)
+def test_the_limit_of_descriptors_is_raised_as_far_as_it_may_be(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, wanted: int, given: int
+) -> None:
+    fake = FakeResource(soft, hard)
+    monkeypatch.setattr(module, "resource", fake)
+    assert raise_descriptor_limit(wanted) == given
+    assert fake.limits == (soft if soft in {-1, 5000} else given, hard)
+
+
+def test_a_refusal_to_raise_the_limit_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "resource", FakeResource(256, 4096, refuses=True))
+    assert raise_descriptor_limit(1000) == 256
+
+
+def test_where_there_are_no_limits_everything_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "resource", None)
+    assert raise_descriptor_limit(1000) == 1000

@@ -1,0 +1,299 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from selchat.errors import UnreadRepliesError
+from selchat.feed import Feed, SubscriptionState
+from selchat.net import outbox as module
+from selchat.net.fanout import Fanout
+from selchat.net.outbox import Outbox, OutboxState
+from tests.net.fakes import FakeOwner, FakeSocket
+
+
+class Peer:
+    def __init__(self, room: int | None = None, replies_limit: int = 1000) -> None:
+        self.sock: Any = FakeSocket(room)
+        self.owner = FakeOwner()
+        self.outbox = Outbox(self.sock, self.owner, replies_limit)
+
+    @property
+    def taken(self) -> bytes:
+        return bytes(self.sock.taken)
+
+    def writable(self, room: int | None = None) -> None:
+        self.sock.room = room
+        self.outbox.flush()
+
+
+def deliver(feed: Feed[Outbox], *messages: bytes) -> None:
+    for message in messages:
+        feed.append(message)
+    Fanout(1000).deliver(feed)
+
+
+def test_a_reply_is_sent_at_the_end_of_the_tick_in_one_call() -> None:
+    peer = Peer()
+    peer.outbox.reply(b"one")
+    peer.outbox.reply(b"two")
+    assert peer.taken == b""
+    assert peer.owner.asked == ["flush"]
+    peer.outbox.end_tick()
+    assert peer.taken == b"onetwo"
+    assert peer.sock.calls == 1
+    assert peer.outbox.state is OutboxState.IDLE
+    assert peer.owner.asked == ["flush"]
+
+
+def test_a_short_write_is_continued_when_the_socket_is_writable() -> None:
+    peer = Peer(room=4)
+    peer.outbox.reply(b"one")
+    peer.outbox.reply(b"two")
+    peer.outbox.end_tick()
+    assert peer.taken == b"onet"
+    assert peer.owner.asked == ["flush", "writable"]
+    assert peer.outbox.state is OutboxState.BLOCKED
+    peer.writable(1)
+    peer.writable()
+    assert peer.taken == b"onetwo"
+    assert peer.owner.asked == ["flush", "writable", "not writable"]
+
+
+def test_many_replies_take_few_calls() -> None:
+    peer = Peer(replies_limit=10_000)
+    replies = [b"%03d," % number for number in range(200)]
+    for reply in replies:
+        peer.outbox.reply(reply)
+    peer.outbox.end_tick()
+    assert peer.taken == b"".join(replies)
+    assert peer.sock.calls == 4
+
+
+def test_where_there_is_no_sendmsg_the_buffers_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_HAS_SENDMSG", False)
+    monkeypatch.setattr(FakeSocket, "sendmsg", None)
+    peer = Peer(room=4)
+    peer.outbox.reply(b"one")
+    peer.outbox.reply(b"two")
+    peer.outbox.end_tick()
+    peer.writable()
+    assert peer.taken == b"onetwo"
+
+
+def test_replies_over_the_limit_end_the_connection() -> None:
+    peer = Peer(room=0, replies_limit=10)
+    peer.outbox.reply(b"x" * 10)
+    assert peer.owner.errors == []
+    peer.outbox.reply(b"x")
+    [error] = peer.owner.errors
+    assert isinstance(error, UnreadRepliesError)
+    assert error.limit == 10
+    peer.outbox.reply(b"x")
+    assert len(peer.owner.errors) == 1, "it is said once"
+    peer.writable()
+    assert peer.taken == b"", "nothing more is sent"
+
+
+def test_replies_that_were_read_do_not_count() -> None:
+    peer = Peer(replies_limit=10)
+    for _ in range(5):
+        peer.outbox.reply(b"x" * 10)
+        peer.outbox.end_tick()
+    assert peer.owner.errors == []
+    peer.sock.room = 4
+    peer.outbox.reply(b"x" * 10)
+    peer.outbox.end_tick()
+    peer.outbox.reply(b"y" * 4)
+    assert peer.owner.errors == []
+    peer.outbox.reply(b"y")
+    assert len(peer.owner.errors) == 1
+
+
+def test_a_live_reader_falls_behind_when_the_socket_is_full_and_catches_up() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer(room=2)
+    subscription = peer.outbox.subscribe(feed)
+    assert subscription.state is SubscriptionState.LIVE
+    deliver(feed, b"one")
+    assert subscription.state is SubscriptionState.BEHIND
+    assert peer.owner.asked == ["writable"]
+    deliver(feed, b"two")
+    peer.writable(2)
+    assert peer.taken == b"onet"
+    peer.writable()
+    assert peer.taken == b"onetwo"
+    assert subscription.state is SubscriptionState.LIVE
+    deliver(feed, b"three")
+    assert peer.taken == b"onetwothree"
+    assert peer.owner.asked == ["writable", "not writable"]
+
+
+def test_a_partly_sent_chunk_keeps_the_wire() -> None:
+    rooms: list[Feed[Outbox]] = [Feed(1000), Feed(1000)]
+    peer = Peer(room=1)
+    for feed in rooms:
+        peer.outbox.subscribe(feed)
+    deliver(rooms[1], b"[one", b" two]")
+    deliver(rooms[0], b"[other room]")
+    peer.outbox.reply(b"[reply]")
+    peer.writable(3)
+    peer.writable(4)
+    assert peer.taken == b"[one two"
+    peer.writable()
+    assert peer.taken == b"[one two][reply][other room]"
+
+
+def test_a_partly_sent_reply_keeps_the_wire() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer(room=1)
+    peer.outbox.subscribe(feed)
+    peer.outbox.reply(b"[reply]")
+    peer.outbox.end_tick()
+    deliver(feed, b"[room]")
+    peer.writable(2)
+    peer.outbox.reply(b"[reply 2]")
+    peer.writable()
+    assert peer.taken == b"[reply][reply 2][room]"
+
+
+def test_a_chunk_that_the_author_skips_in_the_middle_keeps_the_wire() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer(room=5)
+    author = peer.outbox.subscribe(feed)
+    feed.append(b"[one]")
+    feed.append(b"[mine]", author)
+    feed.append(b"[two]")
+    deliver(feed)
+    assert peer.taken == b"[one]"
+    peer.outbox.reply(b"[reply]")
+    peer.writable(2)
+    peer.outbox.reply(b"[reply 2]")
+    peer.writable()
+    assert peer.taken == b"[one][two][reply][reply 2]"
+
+
+def test_only_own_words_in_a_tick_cost_no_call() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer()
+    author = peer.outbox.subscribe(feed)
+    feed.append(b"[mine]", author)
+    feed.append(b"[mine too]", author)
+    deliver(feed)
+    assert peer.sock.calls == 0
+    assert author.state is SubscriptionState.LIVE
+    assert not feed._chunks or not feed.behind
+
+
+def test_two_hundred_skips_in_a_chunk_are_sent_over_several_calls() -> None:
+    feed: Feed[Outbox] = Feed(100_000)
+    peer = Peer()
+    author = peer.outbox.subscribe(feed)
+    wanted = b""
+    for number in range(200):
+        feed.append(b"[mine %d]" % number, author)
+        feed.append(b"[%d]" % number)
+        wanted += b"[%d]" % number
+    deliver(feed)
+    assert peer.taken == wanted
+    assert peer.sock.calls == 4
+
+
+def test_finishing_sends_what_is_there_and_tells_the_owner() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer()
+    peer.outbox.subscribe(feed)
+    peer.outbox.reply(b"[reply]")
+    peer.outbox.finish()
+    peer.outbox.finish()
+    peer.outbox.reply(b"[too late]")
+    feed.append(b"[same tick]")
+    deliver(feed)
+    peer.outbox.end_tick()
+    assert peer.taken in {b"[reply][same tick]", b"[same tick][reply]"}
+    assert peer.owner.asked.count("sent all") == 1
+    assert not feed.live and not feed.behind
+    deliver(feed, b"[next tick]")
+    assert b"next" not in peer.taken
+
+
+def test_finishing_while_blocked_takes_no_more_after_the_tick_however_long_it_takes() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer(room=1)
+    peer.outbox.subscribe(feed)
+    deliver(feed, b"[one]")
+    peer.outbox.finish()
+    deliver(feed, b"[same tick]")
+    peer.outbox.end_tick()
+    deliver(feed, b"[next tick]")
+    peer.writable()
+    assert peer.taken == b"[one][same tick]"
+    assert peer.owner.asked[-1] == "sent all"
+
+
+def test_finishing_and_unblocked_in_one_tick_still_reads_what_the_tick_publishes() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer(room=1)
+    peer.outbox.subscribe(feed)
+    deliver(feed, b"[one]")
+    peer.outbox.finish()
+    peer.writable()
+    assert "sent all" not in peer.owner.asked
+    deliver(feed, b"[the server is shutting down]")
+    peer.outbox.end_tick()
+    assert peer.taken == b"[one][the server is shutting down]"
+    assert peer.owner.asked[-1] == "sent all"
+
+
+def test_an_outbox_of_nothing_finishes_at_once() -> None:
+    peer = Peer()
+    peer.outbox.finish()
+    peer.outbox.end_tick()
+    assert peer.owner.asked == ["flush", "sent all"]
+    assert peer.sock.calls == 0
+
+
+def test_a_dead_peer_is_reported_and_sent_nothing_more() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer()
+    subscription = peer.outbox.subscribe(feed)
+    peer.sock.dead = True
+    peer.outbox.reply(b"[reply]")
+    peer.outbox.end_tick()
+    [error] = peer.owner.errors
+    assert isinstance(error, ConnectionResetError)
+    assert subscription.state is SubscriptionState.ENDED
+    deliver(feed, b"[one]")
+    assert peer.sock.calls == 1
+
+
+def test_a_closed_outbox_forgets_everything() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer(room=1)
+    subscription = peer.outbox.subscribe(feed)
+    deliver(feed, b"[one]")
+    peer.outbox.reply(b"[reply]")
+    peer.outbox.close()
+    assert subscription.state is SubscriptionState.ENDED
+    assert not feed.behind
+    peer.outbox.reply(b"[reply]")
+    peer.outbox.finish()
+    peer.writable()
+    peer.outbox.end_tick()
+    assert peer.taken == b"["
+    assert peer.outbox.state is OutboxState.CLOSED
+    assert peer.owner.asked == ["writable"]
+
+
+def test_whoever_subscribes_while_blocked_waits_for_the_wire() -> None:
+    rooms: list[Feed[Outbox]] = [Feed(1000), Feed(1000)]
+    peer = Peer(room=2)
+    peer.outbox.subscribe(rooms[0])
+    deliver(rooms[0], b"[one]")
+    subscription = peer.outbox.subscribe(rooms[1])
+    assert subscription.state is SubscriptionState.BEHIND
+    deliver(rooms[1], b"[two]")
+    assert peer.taken == b"[o"
+    peer.writable()
+    assert peer.taken == b"[one][two]"
+    assert subscription.state is SubscriptionState.LIVE

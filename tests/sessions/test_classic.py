@@ -1,0 +1,353 @@
+from __future__ import annotations
+
+import pytest
+
+from selchat.chat.hub import Hub
+from selchat.net.fanout import Fanout
+from selchat.net.outbox import Outbox
+from selchat.sessions.classic import ClassicContext, ClassicSession, SessionState
+from selchat.settings import Settings
+from selchat.wire.cipher import CaesarCipher
+from selchat.wire.classic import ClassicFormat
+from selchat.wire.frames import FrameDecoder, encode_frame
+from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, end_tick
+from tests.net.fakes import FakeSocket
+
+
+class House:
+    """What a server has, without a socket."""
+
+    def __init__(self, cipher: CaesarCipher | None = None, **settings: object) -> None:
+        self.settings = Settings(**{"roster": False, **settings})  # type: ignore[arg-type]
+        self.clock = FakeClock()
+        self.log = DiaryLog()
+        self.observer = FakeObserver(self.log)
+        self.fanout = Fanout(self.settings.feed_limit)
+        self.hub = Hub(self.settings, self.log, self.clock, self.observer)
+        format = ClassicFormat(self.settings.header_length, self.settings.payload_limit, cipher)
+        self.context = ClassicContext(self.settings, self.hub, self.clock, self.observer, format)
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.clock.advance(seconds)
+        end_tick(self.hub, self.fanout)
+
+
+class Client:
+    """A peer on the paper's wire, and the transport of its session."""
+
+    address = "192.168.43.169:54494"
+
+    def __init__(self, house: House, sends: bytes = b"") -> None:
+        self.house = house
+        self.sock = FakeSocket()
+        self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
+        self.closed: list[str | None] = []
+        self.session = ClassicSession(house.context, self)
+        if sends:
+            self.session.data_received(sends)
+
+    def sends(self, *payloads: str) -> None:
+        header_length = self.house.settings.header_length
+        self.session.data_received(b"".join(encode_frame(p.encode(), header_length) for p in payloads))
+
+    def reads(self) -> list[tuple[str, str]]:
+        """Take what has come, as whole pairs."""
+        self.house.tick()
+        decoder = FrameDecoder(self.house.settings.header_length, 1 << 20)
+        payloads = [payload.decode() for payload in decoder.receive_data(bytes(self.sock.taken))]
+        assert decoder.error is None and not decoder.unfinished
+        assert len(payloads) % 2 == 0
+        self.sock.taken.clear()
+        return list(zip(payloads[::2], payloads[1::2], strict=True))
+
+    def hangs_up(self) -> None:
+        self.session.eof_received()
+        self.close()
+
+    def close(self, reason: str | None = None) -> None:
+        if not self.closed:
+            self.closed.append(reason)
+            self.session.connection_lost(reason)
+            self.outbox.finish()
+
+    def wants_flush(self) -> None:
+        self.house.fanout.queue(self.outbox)
+
+    def wants_writable(self, wanted: bool) -> None:
+        raise AssertionError
+
+    def sent_all(self) -> None:
+        self.outbox.close()
+
+    def cannot_send(self, error: Exception) -> None:
+        raise AssertionError(error)
+
+
+def join(house: House, *names: str) -> list[Client]:
+    clients = [Client(house, encode_frame(name.encode(), house.settings.header_length)) for name in names]
+    house.tick()
+    return clients
+
+
+def test_three_clients_talk() -> None:
+    house = House()
+    michael, narayan, venkat = join(house, "Michael", "Narayan", "Venkat")
+    venkat.sends("Hey! ...")
+    assert michael.reads() == narayan.reads() == [("Venkat", "Hey! ...")]
+    assert venkat.reads() == []
+    michael.sends("one", "two")
+    assert venkat.reads() == [("Michael", "one"), ("Michael", "two")]
+    michael.hangs_up()
+    assert house.observer.seen == [
+        ("joined", "Michael", "192.168.43.169:54494"),
+        ("joined", "Narayan", "192.168.43.169:54494"),
+        ("joined", "Venkat", "192.168.43.169:54494"),
+        ("said", "Venkat", "Hey! ..."),
+        ("said", "Michael", "one"),
+        ("said", "Michael", "two"),
+        ("left", "Michael", None),
+    ]
+
+
+def test_nobody_is_greeted() -> None:
+    house = House()
+    stranger = Client(house)
+    assert stranger.reads() == []
+    stranger.sends("Michael")
+    assert stranger.reads() == []
+
+
+def test_a_message_is_relayed_byte_for_byte() -> None:
+    house = House()
+    michael, narayan = join(house, "Michael", "Narayan")
+    narayan.session.data_received(b"12        Hello there!")
+    house.tick()
+    assert bytes(michael.sock.taken) == b"7         Narayan12        Hello there!"
+
+
+def test_a_name_and_messages_can_come_in_one_piece_or_byte_by_byte() -> None:
+    stream = b"7         Michael3         one0         3         two"
+    for size in (1, 7, 1000):
+        house = House()
+        [narayan] = join(house, "Narayan")
+        michael = Client(house)
+        for start in range(0, len(stream), size):
+            michael.session.data_received(stream[start : start + size])
+        assert narayan.reads() == [("Michael", "one"), ("Michael", ""), ("Michael", "two")]
+        assert michael.session.state is SessionState.JOINED
+
+
+def test_a_length_padded_on_the_left_is_taken() -> None:
+    house = House()
+    [narayan] = join(house, "Narayan")
+    Client(house, b"         7Michael         3one")
+    assert narayan.reads() == [("Michael", "one")]
+
+
+def test_an_empty_name_is_a_guest() -> None:
+    house = House()
+    join(house, "", "", "Michael", "Michael")
+    assert [member.name for member in house.hub.members()] == ["guest1", "guest2", "Michael", "Michael_2"]
+
+
+def test_an_empty_message_is_relayed() -> None:
+    house = House()
+    michael, narayan = join(house, "Michael", "Narayan")
+    michael.sends("")
+    assert narayan.reads() == [("Michael", "")]
+
+
+def test_broken_utf_8_is_replaced_and_controls_are_left_alone() -> None:
+    house = House()
+    michael, narayan = join(house, "Michael", "Narayan")
+    michael.session.data_received(
+        encode_frame(b"caf\xc3") + encode_frame(b"\xff\x00\x1b[2J") + encode_frame(b"\xc2\x80")
+    )
+    assert narayan.reads() == [("Michael", "caf\ufffd"), ("Michael", "\ufffd\0\x1b[2J"), ("Michael", "\x80")]
+
+
+def test_a_body_that_grows_over_the_limit_where_it_was_broken_is_cut_on_a_character() -> None:
+    house = House(frame_limit=10)
+    michael, narayan = join(house, "Michael", "Narayan")
+    michael.session.data_received(encode_frame(b"\xff" * 10))
+    assert narayan.reads() == [("Michael", "\ufffd" * 3)]
+
+
+def test_a_message_of_exactly_the_limit_is_relayed_and_one_byte_more_is_not() -> None:
+    house = House(frame_limit=20)
+    michael, narayan = join(house, "Michael", "Narayan")
+    michael.sends("x" * 20)
+    assert narayan.reads() == [("Michael", "x" * 20)]
+    michael.session.data_received(b"21        ")
+    assert michael.closed == ["frame of 21 bytes is over the limit of 20"]
+
+
+BREAKS = {
+    "a web browser": (b"GET / HTTP/1.1\r\n", "frame header b'GET / HTTP' is not a number padded with spaces"),
+    "too much": (b"99999     ", "frame of 99999 bytes is over the limit of 65536"),
+}
+
+
+@pytest.mark.parametrize("name", ["", "Michael"])
+@pytest.mark.parametrize("what", BREAKS)
+def test_a_broken_stream_is_told_why_and_closed_and_nobody_else_notices(what: str, name: str) -> None:
+    sent, reason = BREAKS[what]
+    house = House()
+    [narayan] = join(house, "Narayan")
+    peer = Client(house, encode_frame(name.encode()) + encode_frame(b"said") if name else b"")
+    peer.session.data_received(sent)
+    assert peer.closed == [reason]
+    assert peer.reads() == [("Server", f"Closing this connection: {reason}.")]
+    assert narayan.reads() == ([("Michael", "said")] if name else [])
+    told = ("left", "Michael", reason) if name else ("stranger left", Client.address, reason)
+    assert told in house.observer.seen
+    assert house.clock.pending == 0, "no timer is left"
+
+
+def test_what_came_before_a_break_is_relayed() -> None:
+    house = House()
+    [narayan] = join(house, "Narayan")
+    michael = Client(house, encode_frame(b"Michael") + encode_frame(b"one") + b"nonsense!!")
+    assert narayan.reads() == [("Michael", "one")]
+    assert len(michael.closed) == 1
+
+
+def test_a_name_that_is_not_utf_8_is_refused() -> None:
+    house = House()
+    peer = Client(house, encode_frame(b"Mich\xff") + encode_frame(b"hello"))
+    assert peer.closed == ["username is not UTF-8"]
+    assert peer.reads() == [("Server", "Closing this connection: username is not UTF-8.")]
+    assert house.observer.seen == [("stranger left", Client.address, "username is not UTF-8")]
+    assert house.log.committed == []
+
+
+def test_a_name_must_come_within_ten_seconds_whatever_trickles_in() -> None:
+    house = House()
+    peer = Client(house)
+    for byte in b"7         Mi"[:10]:
+        house.tick(0.999)
+        peer.session.data_received(bytes([byte]))
+    assert peer.closed == []
+    house.tick(0.02)
+    assert peer.closed == ["no username within 10 s"]
+    assert peer.reads() == [("Server", "Closing this connection: no username within 10 s.")]
+    assert house.observer.seen == [("stranger left", Client.address, "no username within 10 s")]
+
+
+def test_a_name_in_time_ends_the_wait() -> None:
+    house = House()
+    [michael] = join(house, "Michael")
+    house.tick(1000)
+    assert michael.closed == []
+    assert house.clock.pending == 0
+
+
+def test_a_frame_must_be_finished_within_thirty_seconds_whatever_trickles_in() -> None:
+    house = House()
+    [michael] = join(house, "Michael")
+    house.tick(500)
+    michael.session.data_received(b"9")
+    for byte in b"99       ":
+        house.tick(3.3)
+        michael.session.data_received(bytes([byte]))
+    assert michael.closed == []
+    house.tick(0.29)
+    assert michael.closed == []
+    house.tick(0.02)
+    assert michael.closed == ["frame not finished within 30 s"]
+    assert michael.reads() == [("Server", "Closing this connection: frame not finished within 30 s.")]
+
+
+def test_each_frame_has_its_own_thirty_seconds() -> None:
+    house = House()
+    michael, narayan = join(house, "Michael", "Narayan")
+    michael.session.data_received(b"3")
+    for _ in range(10):
+        house.tick(29)
+        michael.session.data_received(b"         one3")
+        assert narayan.reads() == [("Michael", "one")]
+    house.tick(29)
+    assert michael.closed == []
+    house.tick(1.1)
+    assert michael.closed == ["frame not finished within 30 s"]
+
+
+def test_an_idle_client_may_be_silent_for_ever_after_an_unfinished_frame_was_finished() -> None:
+    house = House()
+    [michael] = join(house, "Michael")
+    michael.session.data_received(b"3         on")
+    house.tick(29)
+    michael.session.data_received(b"e")
+    house.tick(10_000)
+    assert michael.closed == []
+    assert house.clock.pending == 0
+    michael.session.data_received(b"3")
+    house.tick(29)
+    assert michael.closed == []
+    house.tick(1.1)
+    assert michael.closed == ["frame not finished within 30 s"]
+
+
+def test_an_unfinished_frame_behind_the_name_counts_from_its_own_start() -> None:
+    house = House()
+    peer = Client(house)
+    house.tick(9)
+    peer.session.data_received(b"7         Michael3         on")
+    house.tick(29.9)
+    assert peer.closed == []
+    house.tick(0.2)
+    assert peer.closed == ["frame not finished within 30 s"]
+
+
+def test_the_end_of_the_stream_inside_a_frame_is_the_reason() -> None:
+    house = House()
+    [michael] = join(house, "Michael")
+    michael.session.data_received(b"5         ab")
+    michael.hangs_up()
+    assert michael.closed == ["stream ended inside a frame, 3 bytes short"]
+    assert house.clock.pending == 0
+
+
+def test_a_stranger_who_leaves_is_noted() -> None:
+    house = House()
+    Client(house).hangs_up()
+    assert house.observer.seen == [("stranger left", Client.address, None)]
+    assert house.clock.pending == 0
+
+
+def test_the_end_of_the_stream_after_the_end_of_the_session_is_nothing() -> None:
+    house = House()
+    [michael] = join(house, "Michael")
+    michael.session.close("kicked by the operator")
+    michael.session.eof_received()
+    assert michael.closed == ["kicked by the operator"]
+    assert michael.session.state is SessionState.ENDED
+
+
+def test_a_kick_is_told_as_a_pair_and_closes() -> None:
+    house = House()
+    michael, _narayan = join(house, "Michael", "Narayan")
+    house.hub.kick("Michael")
+    assert michael.closed == ["kicked by the operator"]
+    assert michael.reads() == [("Server", "The operator has removed you from this chat.")]
+
+
+def test_notices_are_encrypted_with_the_server_s_key() -> None:
+    cipher = CaesarCipher("1024")
+    house = House(cipher)
+    peer = Client(house, b"GET / HTTP/1.1")
+    [(user, text)] = peer.reads()
+    assert user == "Server"
+    assert cipher.decrypt(text).startswith("Closing this connection: frame header")
+
+
+@pytest.mark.parametrize("header_length", [1, 2, 4, 32])
+def test_other_header_lengths_work_the_same(header_length: int) -> None:
+    house = House(header_length=header_length)
+    michael, narayan = join(house, "Michael", "Narayan")
+    michael.sends("one", "")
+    assert narayan.reads() == [("Michael", "one"), ("Michael", "")]
+    house.hub.kick("Narayan")
+    [(user, text)] = narayan.reads()
+    assert user == "Server"
+    assert "The operator has removed you from this chat.".startswith(text)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import errno
+import inspect
+import pickle
+
+import pytest
+
+from selchat import errors
+from selchat.errors import (
+    AddressFullError,
+    BadHeaderError,
+    BadNameError,
+    BrokenStreamError,
+    FrameTimeoutError,
+    FrameTooLongError,
+    LappedError,
+    LimitError,
+    LoginTimeoutError,
+    ProtocolError,
+    SelchatError,
+    ServerFullError,
+    SettingError,
+    TruncatedFrameError,
+    UnreadRepliesError,
+    UsageError,
+    close_reason,
+)
+
+TEXTS = [
+    (BadHeaderError(b"GET / HTTP"), "frame header b'GET / HTTP' is not a number padded with spaces"),
+    (FrameTooLongError(70000, 65536), "frame of 70000 bytes is over the limit of 65536"),
+    (TruncatedFrameError(3), "stream ended inside a frame, 3 bytes short"),
+    (BadNameError(), "username is not UTF-8"),
+    (LoginTimeoutError(10.0), "no username within 10 s"),
+    (FrameTimeoutError(0.25), "frame not finished within 0.25 s"),
+    (ServerFullError(10_000), "server is full (10000 connections)"),
+    (AddressFullError(64), "more than 64 connections from one address"),
+    (LappedError(1048576), "reader too slow, more than 1048576 bytes behind"),
+    (UnreadRepliesError(262144), "reader too slow, more than 262144 bytes of replies unread"),
+    (SettingError("port", -1, "a port number"), "port: -1 is not a port number"),
+    (BrokenStreamError(), "data given to a decoder that has already failed"),
+    (LimitError(5), "limit of 5 reached"),
+]
+
+
+@pytest.mark.parametrize(("error", "text"), TEXTS, ids=lambda value: type(value).__name__)
+def test_each_error_says_in_one_line_what_happened(error: SelchatError, text: str) -> None:
+    assert str(error) == text
+    assert close_reason(error) == text
+
+
+@pytest.mark.parametrize("error", [error for error, _ in TEXTS], ids=lambda error: type(error).__name__)
+def test_each_error_can_be_copied_to_another_process(error: SelchatError) -> None:
+    copied = pickle.loads(pickle.dumps(error))
+    assert type(copied) is type(error)
+    assert vars(copied) == vars(error)
+
+
+def test_every_error_is_in_one_of_the_three_families_and_in_the_drawn_tree() -> None:
+    classes = [
+        value
+        for value in vars(errors).values()
+        if inspect.isclass(value) and issubclass(value, SelchatError) and value is not SelchatError
+    ]
+    assert len(classes) >= 14
+    for each in classes:
+        assert sum(issubclass(each, family) for family in (ProtocolError, LimitError, UsageError)) == 1
+        assert each.__name__ in (errors.__doc__ or "")
+
+
+def test_the_fields_are_on_the_exception() -> None:
+    error = SettingError("port", 70000, "a port")
+    assert (error.name, error.value, error.wanted) == ("port", 70000, "a port")
+    assert BadHeaderError(b"x").header == b"x"
+    assert (FrameTooLongError(2, 1).length, FrameTooLongError(2, 1).limit) == (2, 1)
+    assert LappedError(7).limit == 7
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "connection reset by peer"),
+        (OSError("no number"), "no number"),
+        (ZeroDivisionError("secret detail"), "internal error (ZeroDivisionError)"),
+    ],
+)
+def test_other_exceptions_have_a_close_reason_too(error: Exception, reason: str) -> None:
+    assert close_reason(error) == reason

@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+from selchat.feed import Feed, Subscription, SubscriptionState
+
+
+class Reader:
+    """Reads a feed as an outbox does, as many bytes at a time as it is told."""
+
+    def __init__(self, feed: Feed[str]) -> None:
+        self.feed = feed
+        self.got = b""
+        self.subscription: Subscription[str] = feed.subscribe("reader", self.send)
+
+    def send(self, data: bytes) -> int:
+        self.got += data
+        return len(data)
+
+    def fall_behind(self) -> None:
+        self.feed.detach(self.subscription)
+
+    def read(self, most: int = 1 << 30, buffers: int = 64) -> int:
+        """Take at most so many bytes of the view; return the position up to which bytes belong together."""
+        if not self.feed.ready(self.subscription):
+            return -1
+        view, until = self.feed.view(self.subscription, most, buffers)
+        data = b"".join(view)[:most]
+        self.got += data
+        self.feed.advance(self.subscription, len(data))
+        return until
+
+    @property
+    def state(self) -> SubscriptionState:
+        return self.subscription.state
+
+
+def tick(feed: Feed[str], *messages: bytes) -> bytes:
+    for message in messages:
+        feed.append(message)
+    chunk = feed.seal()
+    if chunk:
+        for send in feed.live.values():
+            send(chunk)
+        for subscription, buffers, _ in feed.shares(64):
+            for buffer in buffers:
+                subscription._send(bytes(buffer))
+            feed.rejoin(subscription)
+    return chunk
+
+
+def test_what_is_appended_in_a_tick_becomes_one_chunk() -> None:
+    feed: Feed[str] = Feed(100)
+    assert tick(feed, b"one", b"two") == b"onetwo"
+    assert feed.sealed == 6
+    assert tick(feed) == b""
+    assert tick(feed, b"") == b""
+
+
+def test_a_single_message_is_not_copied() -> None:
+    feed: Feed[str] = Feed(100)
+    message = b"one"
+    feed.append(message)
+    assert feed.seal() is message
+
+
+def test_a_reader_at_the_edge_is_live_and_one_that_joins_in_mid_tick_is_due() -> None:
+    feed: Feed[str] = Feed(100)
+    early = Reader(feed)
+    feed.append(b"before")
+    late = Reader(feed)
+    feed.append(b"after")
+    assert (early.state, late.state) == (SubscriptionState.LIVE, SubscriptionState.BEHIND)
+    tick(feed)
+    assert feed.due() == [late.subscription]
+    assert feed.due() == []
+    late.read()
+    assert (early.got, late.got) == (b"beforeafter", b"after")
+    assert not feed.ready(late.subscription)
+    assert late.state is SubscriptionState.LIVE
+
+
+def test_an_author_gets_a_tick_less_the_own_words() -> None:
+    feed: Feed[str] = Feed(100)
+    author, other = Reader(feed), Reader(feed)
+    feed.append(b"[one]")
+    feed.append(b"[mine]", author.subscription)
+    feed.append(b"[mine]", author.subscription)
+    feed.append(b"[two]")
+    feed.append(b"[mine]", author.subscription)
+    assert author.state is SubscriptionState.WRITING
+    tick(feed)
+    assert author.got == b"[one][two]"
+    assert other.got == b"[one][mine][mine][two][mine]"
+    assert author.state is SubscriptionState.LIVE
+    tick(feed, b"[three]")
+    assert author.got == b"[one][two][three]"
+
+
+def test_an_author_of_everything_gets_nothing_and_stays_live() -> None:
+    feed: Feed[str] = Feed(100)
+    author = Reader(feed)
+    feed.append(b"[mine]", author.subscription)
+    tick(feed)
+    assert author.got == b""
+    assert author.state is SubscriptionState.LIVE
+    assert not feed.behind
+
+
+def test_an_author_of_nothing_is_no_author() -> None:
+    feed: Feed[str] = Feed(100)
+    author = Reader(feed)
+    for _ in range(2):
+        feed.append(b"", author.subscription)
+        assert author.state is SubscriptionState.LIVE
+        author.fall_behind()
+        assert author.read() == -1
+    feed.append(b"[mine]", author.subscription)
+    tick(feed, b"[one]")
+    assert author.got == b"[one]"
+
+
+def test_an_author_whose_share_is_in_too_many_pieces_is_behind_and_due() -> None:
+    feed: Feed[str] = Feed(1000)
+    author = Reader(feed)
+    for number in range(5):
+        feed.append(b"[mine]", author.subscription)
+        feed.append(b"[%d]" % number)
+    feed.seal()
+    assert feed.shares(4) == []
+    assert feed.due() == [author.subscription]
+    author.read(buffers=2)
+    author.read(buffers=2)
+    author.read(buffers=2)
+    assert author.got == b"[0][1][2][3][4]"
+
+
+def test_an_author_who_falls_behind_skips_the_own_words_over_many_ticks() -> None:
+    feed: Feed[str] = Feed(1000)
+    author = Reader(feed)
+    author.fall_behind()
+    for number in range(4):
+        feed.append(b"[mine]", author.subscription)
+        tick(feed, b"[%d]" % number)
+        feed.append(b"[mine]", author.subscription)
+        tick(feed)
+    while author.read(most=2) != -1:
+        pass
+    assert author.got == b"[0][1][2][3]"
+    assert author.state is SubscriptionState.LIVE
+
+
+def test_the_position_up_to_which_bytes_belong_together_is_the_end_of_the_last_chunk_touched() -> None:
+    feed: Feed[str] = Feed(1000)
+    reader = Reader(feed)
+    reader.fall_behind()
+    tick(feed, b"12345")
+    tick(feed, b"67890")
+    assert reader.read(most=1) == 5
+    assert reader.read(most=4) == 5
+    assert reader.read(most=1) == 10
+    assert reader.got == b"123456"
+
+
+def test_the_buffers_of_a_view_are_slices_of_the_chunks() -> None:
+    feed: Feed[str] = Feed(1000)
+    reader = Reader(feed)
+    reader.fall_behind()
+    chunk = tick(feed, b"one", b"two")
+    [buffer], _ = feed.view(reader.subscription, 100, 64)
+    assert buffer.obj is chunk
+
+
+def test_a_leaver_reads_what_there_was_and_ends() -> None:
+    feed: Feed[str] = Feed(1000)
+    reader = Reader(feed)
+    feed.append(b"before")
+    feed.leave(reader.subscription)
+    feed.leave(reader.subscription)
+    feed.append(b"after")
+    tick(feed)
+    assert feed.due() == [reader.subscription]
+    reader.read()
+    assert reader.got == b"before"
+    assert not feed.ready(reader.subscription)
+    assert reader.state is SubscriptionState.ENDED
+    assert not feed.live and not feed.behind
+
+
+def test_an_author_may_leave_in_the_same_tick() -> None:
+    feed: Feed[str] = Feed(1000)
+    author, other = Reader(feed), Reader(feed)
+    feed.append(b"[one]")
+    feed.append(b"[bye]", author.subscription)
+    feed.leave(author.subscription)
+    tick(feed, b"[after]")
+    author.read()
+    assert (author.got, other.got) == (b"[one]", b"[one][bye][after]")
+    assert not feed.ready(author.subscription)
+
+
+def test_a_gone_author_s_words_are_read_by_the_others() -> None:
+    feed: Feed[str] = Feed(1000)
+    author, other = Reader(feed), Reader(feed)
+    feed.append(b"[one]", author.subscription)
+    feed.end(author.subscription)
+    feed.append(b"[two]", author.subscription)
+    feed.leave(author.subscription)
+    tick(feed)
+    assert (author.got, other.got) == (b"", b"[one][two]")
+
+
+def test_those_behind_are_lapped_when_they_have_more_than_the_limit_to_read() -> None:
+    feed: Feed[str] = Feed(10)
+    near, far = Reader(feed), Reader(feed)
+    far.fall_behind()
+    tick(feed, b"12345")
+    near.fall_behind()
+    tick(feed, b"67890")
+    assert feed.settle() == []
+    tick(feed, b"12345")
+    assert feed.settle() == [far.subscription]
+    assert feed.settle() == [], "it is said once"
+    while near.read() != -1:
+        pass
+    assert near.got == b"123456789012345"
+
+
+def test_the_newest_chunk_is_kept_for_those_behind_however_large() -> None:
+    feed: Feed[str] = Feed(10)
+    reader = Reader(feed)
+    reader.fall_behind()
+    tick(feed, b"x" * 1000)
+    assert feed.settle() == []
+    reader.read()
+    assert len(reader.got) == 1000
+
+
+def test_nothing_is_kept_for_those_who_are_not_behind() -> None:
+    feed: Feed[str] = Feed(1000)
+    reader = Reader(feed)
+    for _ in range(5):
+        tick(feed, b"12345")
+        assert feed.settle() == []
+        assert not feed._chunks
+    reader.fall_behind()
+    tick(feed, b"12345")
+    assert feed.settle() == []
+    assert list(feed._chunks) == [b"12345"]
+
+
+def test_one_who_only_has_own_words_to_read_is_not_lapped() -> None:
+    feed: Feed[str] = Feed(10)
+    author = Reader(feed)
+    author.fall_behind()
+    for _ in range(5):
+        feed.append(b"[my own words]", author.subscription)
+        tick(feed)
+        assert feed.settle() == []
+    assert author.read() == -1
+    assert author.state is SubscriptionState.LIVE

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selchat.errors import SettingError
+from selchat.wire.cipher import CaesarCipher
+
+KEYS = st.text("0123456789", min_size=1, max_size=40)
+
+
+def test_the_paper_s_message_is_decrypted_with_its_key() -> None:
+    shown = "Olssv'Uhyh\x80hu('T\x80'Uhtl'pz'Uhyh\x80hu5"
+    assert CaesarCipher("1024").decrypt(shown) == "Hello Narayan! My Name is Narayan."
+    assert CaesarCipher("1024").encrypt("Hello Narayan! My Name is Narayan.") == shown
+
+
+def test_the_wrong_key_shows_what_the_paper_shows() -> None:
+    sent = CaesarCipher("1024").encrypt("Hey Guys! How are you feeling today?")
+    assert CaesarCipher("1010").decrypt(sent) == "Mj~%Lz~x&%Mt|%fwj%~tz%kjjqnsl%ytif~D"
+
+
+@pytest.mark.parametrize("key", ["", "abc", "12a", "-1", "+1", "1.5", " 1", "1 ", "1\n", "٣", "²", "1_000"])
+def test_a_key_that_is_no_run_of_decimal_digits_is_refused(key: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        CaesarCipher(key)
+    assert caught.value.name == "key"
+    assert "a run of decimal digits" in str(caught.value)
+
+
+@given(st.text(), KEYS)
+def test_text_survives_the_round_trip_with_any_key(text: str, key: str) -> None:
+    cipher = CaesarCipher(key)
+    encrypted = cipher.encrypt(text)
+    assert cipher.decrypt(encrypted) == text
+    assert cipher.encrypt(cipher.decrypt(text)) == text
+    assert len(encrypted) == len(text)
+    encrypted.encode()  # no surrogates: it can go on the wire
+
+
+@given(st.text(), KEYS, st.randoms())
+def test_keys_of_equal_digit_sums_are_equal(text: str, key: str, random: object) -> None:
+    shuffled = "0" + "".join(random.sample(key, len(key)))  # type: ignore[attr-defined]
+    assert CaesarCipher(key).encrypt(text) == CaesarCipher(shuffled).encrypt(text)
+
+
+@pytest.mark.parametrize("key", ["0", "1", "7", "9" * 400])
+def test_it_is_a_bijection_where_the_surrogates_are_and_around_the_end(key: str) -> None:
+    points = (*range(5000), *range(0xD800 - 5000, 0xD800), *range(0xE000, 0xE000 + 5000))
+    sample = "".join(map(chr, (*points, *range(0x110000 - 5000, 0x110000))))
+    cipher = CaesarCipher(key)
+    encrypted = cipher.encrypt(sample)
+    assert len(set(encrypted)) == len(sample) == 20_000
+    assert cipher.decrypt(encrypted) == sample
+    assert cipher.encrypt(cipher.decrypt(sample)) == sample
+
+
+@pytest.mark.parametrize(
+    ("plain", "key", "encrypted"),
+    [
+        ("\ud7ff", "1", "\ue000"),
+        ("\ud7fe", "3", "\ue001"),
+        ("\ud7ff", "0", "\ud7ff"),
+        ("\U0010ffff", "1", "\0"),
+        ("\U0010fffe", "4", "\x02"),
+        ("yz", "1024", "\x80\x81"),
+    ],
+)
+def test_it_steps_over_the_surrogates_and_wraps_at_the_end(plain: str, key: str, encrypted: str) -> None:
+    assert CaesarCipher(key).encrypt(plain) == encrypted
+    assert CaesarCipher(key).decrypt(encrypted) == plain
+
+
+@pytest.mark.parametrize("surrogate", ["\ud800", "\udfff", "a\udc80b"])
+def test_surrogates_are_refused(surrogate: str) -> None:
+    with pytest.raises(ValueError, match=r"surrogate U\+D"):
+        CaesarCipher("1").encrypt(surrogate)
+    with pytest.raises(ValueError, match="no Unicode scalar value"):
+        CaesarCipher("1").decrypt(surrogate)

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+
+from selchat.errors import BadHeaderError, BrokenStreamError, FrameTooLongError, TruncatedFrameError
+from selchat.wire.frames import (
+    FRAME_LIMIT,
+    HEADER_LENGTH,
+    DecoderState,
+    FrameDecoder,
+    encode_frame,
+    largest_payload,
+)
+
+PAPER = b"7         Michael" + b"12        Hello there!"
+
+
+def feed(decoder: FrameDecoder, stream: bytes, size: int) -> list[bytes]:
+    """Give the stream in pieces of that size, as far as the decoder takes it."""
+    payloads = []
+    for start in range(0, len(stream), size):
+        if decoder.state is DecoderState.READING:
+            payloads += decoder.receive_data(stream[start : start + size])
+    return payloads
+
+
+# Streams, the payloads in them, and what ends them when they are followed by the end of the stream.
+STREAMS = {
+    "nothing": (b"", [], None),
+    "the paper's client": (PAPER, [b"Michael", b"Hello there!"], None),
+    "right-justified headers": (
+        b"         7Michael        12Hello there!",
+        [b"Michael", b"Hello there!"],
+        None,
+    ),
+    "spaces on both sides": (b"    3     abc", [b"abc"], None),
+    "leading zeros": (b"0000000003abc", [b"abc"], None),
+    "empty payloads": (b"0         0                  0", [b"", b"", b""], None),
+    "header inside a payload": (b"10        5         ", [b"5         "], None),
+    "a payload of exactly the limit": (b"20        " + b"x" * 20, [b"x" * 20], None),
+    "one byte over the limit": (b"1         a21        ", [b"a"], FrameTooLongError(21, 20)),
+    "a number of many digits": (b"9999999999", [], FrameTooLongError(9_999_999_999, 20)),
+    "no number": (b"1         aHello ther", [b"a"], BadHeaderError(b"Hello ther")),
+    "only spaces": (b"          x", [], BadHeaderError(b"          ")),
+    "two numbers": (b"1        1x", [], BadHeaderError(b"1        1")),
+    "a sign": (b"+1        x", [], BadHeaderError(b"+1        ")),
+    "a minus": (b"-1        x", [], BadHeaderError(b"-1        ")),
+    "an underscore": (b"1_0       x", [], BadHeaderError(b"1_0       ")),
+    "other white space": (b"1\t        x", [], BadHeaderError(b"1\t        ")),
+    "a null": (b"1\0        x", [], BadHeaderError(b"1\0        ")),
+    "digits of another script": ("\u0661        x".encode(), [], BadHeaderError("\u0661        ".encode())),
+    "a half header": (b"1         a12  ", [b"a"], TruncatedFrameError(6)),
+    "a half payload": (b"1         a5         wor", [b"a"], TruncatedFrameError(2)),
+    "a header and no payload": (b"5         ", [], TruncatedFrameError(5)),
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10, 11, 1000])
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_gives_the_same_frames_and_the_same_error_however_it_is_cut(name: str, size: int) -> None:
+    stream, payloads, error = STREAMS[name]
+    decoder = FrameDecoder(limit=20)
+    assert feed(decoder, stream, size) == payloads
+    decoder.receive_eof()
+    assert type(decoder.error) is type(error)
+    assert str(decoder.error) == str(error)
+
+
+def test_a_broken_stream_refuses_further_input() -> None:
+    decoder = FrameDecoder()
+    assert decoder.receive_data(b"1         aGET / HTTP/1.1\r\n") == [b"a"]
+    assert decoder.state is DecoderState.BROKEN
+    assert not decoder.unfinished
+    with pytest.raises(BrokenStreamError):
+        decoder.receive_data(b"1         b")
+    decoder.receive_eof()
+    assert decoder.state is DecoderState.BROKEN
+    assert isinstance(decoder.error, BadHeaderError)
+    assert decoder.error.header == b"GET / HTTP"
+
+
+def test_an_ended_stream_refuses_further_input() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_eof()
+    assert decoder.state is DecoderState.ENDED
+    assert decoder.error is None
+    with pytest.raises(BrokenStreamError):
+        decoder.receive_data(b"1         a")
+
+
+def test_the_end_comes_once() -> None:
+    decoder = FrameDecoder()
+    decoder.receive_data(b"5         ab")
+    decoder.receive_eof()
+    first = decoder.error
+    decoder.receive_eof()
+    assert isinstance(first, TruncatedFrameError)
+    assert decoder.error is first
+    assert first.missing == 3
+    assert not decoder.unfinished
+
+
+def test_a_frame_is_unfinished_from_its_first_byte_to_its_last() -> None:
+    decoder = FrameDecoder()
+    seen = []
+    for byte in b"2         ab":
+        assert not decoder.receive_data(b"") and decoder.unfinished == bool(seen)
+        seen.append(decoder.receive_data(bytes([byte])))
+    assert seen == [[]] * 11 + [[b"ab"]]
+    assert not decoder.unfinished
+
+
+def test_a_huge_announced_length_costs_nothing_before_its_bytes_are_there() -> None:
+    decoder = FrameDecoder(limit=1 << 40)
+    tracemalloc.start()
+    try:
+        assert decoder.receive_data(b"1099511627x"[:10]) == []
+        assert decoder.receive_data(b"only this") == []
+        assert tracemalloc.get_traced_memory()[1] < 10_000
+    finally:
+        tracemalloc.stop()
+    assert decoder.unfinished
+
+
+def test_a_length_over_the_limit_is_refused_on_the_header_alone() -> None:
+    decoder = FrameDecoder()
+    assert decoder.receive_data(b"65536     ") == []
+    assert decoder.error is None
+    decoder = FrameDecoder()
+    assert decoder.receive_data(b"65537     ") == []
+    assert isinstance(decoder.error, FrameTooLongError)
+    assert (decoder.error.length, decoder.error.limit) == (65537, FRAME_LIMIT)
+
+
+@pytest.mark.parametrize("header_length", range(1, 33))
+def test_every_header_length_carries_what_it_can_announce(header_length: int) -> None:
+    payloads = [b"", b"x" * 9, b"y" * min(1234, largest_payload(header_length))]
+    stream = b"".join(encode_frame(payload, header_length) for payload in payloads)
+    decoder = FrameDecoder(header_length)
+    assert feed(decoder, stream, 1) == payloads
+    assert len(stream) == sum(map(len, payloads)) + 3 * header_length
+
+
+def test_headers_are_written_left_justified() -> None:
+    assert encode_frame(b"Michael") + encode_frame(b"Hello there!") == PAPER
+    assert encode_frame(b"") == b"0         "
+    assert encode_frame(b"abc", 1) == b"3abc"
+    assert HEADER_LENGTH == 10
+
+
+def test_a_payload_that_its_header_cannot_announce_is_not_written() -> None:
+    assert encode_frame(b"x" * 99, 2) == b"99" + b"x" * 99
+    with pytest.raises(FrameTooLongError) as caught:
+        encode_frame(b"x" * 100, 2)
+    assert (caught.value.length, caught.value.limit) == (100, 99)
+
+
+def test_the_largest_payload_is_what_the_digits_or_the_limit_allow() -> None:
+    assert largest_payload(1) == 9
+    assert largest_payload(4, 65536) == 9999
+    assert largest_payload(10, 65536) == 65536
+    assert largest_payload(32) == 1 << 62
