@@ -29,10 +29,11 @@ class MemoryLog:
         if not log.staged:
             self._staged.append(log)
         messages: list[Said] = []
+        new = tuple.__new__  # Said's own constructor calls just this, in twice the time
         seq = log.seq
         for body in bodies:
             seq += 1
-            messages.append(Said(room, seq, author, body, at))
+            messages.append(new(Said, (room, seq, author, body, at)))
         log.seq = seq
         log.staged += messages
         return messages

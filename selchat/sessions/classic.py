@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Protocol
 
@@ -56,6 +56,7 @@ class ClassicContext:
     clock: Clock
     strangers: Strangers
     format: ClassicFormat
+    lengths: dict[bytes, int] = field(default_factory=dict)  # for the decoders
 
 
 class SessionState(Enum):
@@ -76,7 +77,7 @@ class ClassicSession:
         self.state = SessionState.NAMELESS
         self._context = context
         self._transport = transport
-        self._decoder = FrameDecoder(settings.header_length, settings.payload_limit)
+        self._decoder = FrameDecoder(settings.header_length, settings.payload_limit, context.lengths)
         self._member: Member | None = None
         # One timer a session: for the username first, then only while a frame is unfinished.
         self._timer: Any = context.clock.call_later(settings.login_seconds, self._login_timed_out)

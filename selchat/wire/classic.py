@@ -12,6 +12,7 @@ from selchat.events import SERVER, Event, Notice, Roster, Said
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.frames import HEADER_LENGTH, encode_frame
 
+_SHORT = 1024  # bytes: payloads below have their headers ready
 _MOST_CACHED = 4096  # names' frames; encoding one again costs 0.5 microseconds
 
 
@@ -33,20 +34,27 @@ class ClassicFormat:
         self._cipher = cipher
         self._roster_limit = min(roster_limit, payload_limit)
         self._user_frames: dict[str, bytes] = {}
-        self._message = b"%%s%%-%dd%%s" % header_length  # a user's frame, and the frame of a message
+        # The headers of the short payloads that are allowed, by length.
+        lengths = range(min(payload_limit + 1, _SHORT))
+        self._headers = [b"%-*d" % (header_length, length) for length in lengths]
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """Return the events as one pair each."""
-        return b"".join(map(self._encode, events))
-
-    def _encode(self, event: Event) -> bytes:
-        if isinstance(event, Said):
-            user_frame = self._user_frames.get(event.author)
-            if user_frame is not None:
+        # The hot path: 0.2 microseconds a message; with a call or a formatting for each it took 1 to 2.
+        parts: list[bytes] = []
+        headers = self._headers
+        user_frames = self._user_frames
+        for event in events:
+            if isinstance(event, Said) and (user_frame := user_frames.get(event.author)) is not None:
                 payload = event.body.encode()
-                if len(payload) <= self._payload_limit:
-                    # The whole of the hot path, as one formatting: 0.5 microseconds, and 1.4 in three calls.
-                    return self._message % (user_frame, len(payload), payload)
+                if len(payload) < len(headers):
+                    parts += (user_frame, headers[len(payload)], payload)
+                    continue
+            parts.append(self._encode_slowly(event))
+        return b"".join(parts)
+
+    def _encode_slowly(self, event: Event) -> bytes:
+        if isinstance(event, Said):
             body = event.body if event.author != SERVER else self._encrypt(event.body)
             return self._pair(event.author, body)
         if isinstance(event, Notice):

@@ -21,6 +21,7 @@ from selchat.errors import (
 
 HEADER_LENGTH = 10  # bytes; the paper's HEADER_LENGTH
 FRAME_LIMIT = 64 * 1024  # bytes of payload
+_MOST_REMEMBERED = 4096  # headers
 
 
 class DecoderState(Enum):
@@ -36,13 +37,21 @@ class FrameDecoder:
 
     A stream that breaks the framing is a state, not an exception: the payloads before the break are
     returned and ``error`` says what broke, so that the result is the same for every way of cutting.
+
+    ``lengths`` remembers headers that were checked; decoders of the same limits may share it.
     """
 
-    __slots__ = ("_buffer", "_header_length", "_limit", "_needed", "error", "state")
+    __slots__ = ("_buffer", "_header_length", "_lengths", "_limit", "_needed", "error", "state")
 
-    def __init__(self, header_length: int = HEADER_LENGTH, limit: int = FRAME_LIMIT) -> None:
+    def __init__(
+        self,
+        header_length: int = HEADER_LENGTH,
+        limit: int = FRAME_LIMIT,
+        lengths: dict[bytes, int] | None = None,
+    ) -> None:
         self._header_length = header_length
         self._limit = limit
+        self._lengths = {} if lengths is None else lengths
         self._buffer: bytearray | None = (
             None  # what came of an unfinished frame; None costs idle peers nothing
         )
@@ -70,18 +79,24 @@ class FrameDecoder:
                 return []
             data = bytes(buffer)
         payloads: list[bytes] = []
+        lengths = self._lengths
         header_length = self._header_length
         available = len(data)
         start = 0  # of the frame being looked at
         body = header_length  # where its payload starts
         self._needed = header_length
         while body <= available:
-            digits = data[start:body].strip(b" ")
-            if not digits.isdigit():
-                return self._break(payloads, BadHeaderError(data[start:body]))
-            length = int(digits)
-            if length > self._limit:
-                return self._break(payloads, FrameTooLongError(length, self._limit))
+            header = data[start:body]
+            # To look the header up takes a third of the time that it takes to check it.
+            length = lengths.get(header)
+            if length is None:
+                try:
+                    length = self._check(header)
+                except ProtocolError as error:
+                    self.state = DecoderState.BROKEN
+                    self.error = error
+                    self._buffer = None
+                    return payloads
             end = body + length
             if end > available:
                 self._needed = end - start
@@ -104,11 +119,16 @@ class FrameDecoder:
             self.error = TruncatedFrameError(self._needed - len(self._buffer))
             self._buffer = None
 
-    def _break(self, payloads: list[bytes], error: ProtocolError) -> list[bytes]:
-        self.state = DecoderState.BROKEN
-        self.error = error
-        self._buffer = None
-        return payloads
+    def _check(self, header: bytes) -> int:
+        digits = header.strip(b" ")
+        if not digits.isdigit():
+            raise BadHeaderError(header)
+        length = int(digits)
+        if length > self._limit:
+            raise FrameTooLongError(length, self._limit)
+        if len(self._lengths) < _MOST_REMEMBERED:
+            self._lengths[header] = length
+        return length
 
 
 def encode_frame(payload: bytes, header_length: int = HEADER_LENGTH) -> bytes:
