@@ -39,7 +39,7 @@ class Settings:
     login_seconds: float = 10.0  # from connecting to a whole username; OpenSSH: 120, NATS: 2
     frame_seconds: float = 30.0  # for one frame, first byte to last; Apache's RequestReadTimeout: 20 and up
     name_length: int = 32  # characters; Libera.Chat: 16, Discord: 32
-    read_size: int = 64 * KIB  # bytes read from one connection in one tick; asyncio: 256 KiB
+    read_size: int = 64 * KIB  # bytes read at a time from one connection; asyncio: 256 KiB
     replies_limit: int = 256 * KIB  # bytes of unread replies; asyncio's high-water mark: 64 KiB
 
     # -- what is kept --------------------------------------------------------------------------------

@@ -75,3 +75,15 @@ def test_a_payload_is_no_longer_than_its_header_can_say() -> None:
     assert Settings(header_length=4).payload_limit == 9999
     assert Settings(header_length=1).payload_limit == 9
     assert Settings(header_length=4, frame_limit=100).payload_limit == 100
+
+
+@pytest.mark.parametrize("wrong", [{"port": 0}, {"port": 65536}, {"header_length": 0}, {"header_length": 33}])
+def test_a_client_s_value_out_of_its_range_is_refused_by_name(wrong: dict[str, Any]) -> None:
+    with pytest.raises(SettingError) as caught:
+        ClientSettings(host="192.168.43.158", **wrong)
+    assert [(caught.value.name, caught.value.value)] == list(wrong.items())
+
+
+def test_a_client_s_payload_is_no_longer_than_its_header_can_say() -> None:
+    assert ClientSettings(host="x").payload_limit == 65536
+    assert ClientSettings(host="x", header_length=2).payload_limit == 99

@@ -126,10 +126,6 @@ class Hub:
             member.peer.close("kicked by the operator")
         return member
 
-    def users(self) -> list[str]:
-        """Return the names of all members, in alphabetical order."""
-        return self._members.first(len(self._members))
-
     def members(self) -> list[Member]:
         """Return all members."""
         return list(self._members)
@@ -144,9 +140,10 @@ class Hub:
         dirty, self._dirty = self._dirty, []
         feeds: list[Feed[Any]] = []
         for room in dirty:
-            for events, _ in room.staged:
+            staged = room.staged
+            feeds += room.publish()  # first: an observer's error must not leave anything staged
+            for events, _ in staged:
                 self._observer.happened(events)
-            feeds += room.publish()
         return feeds
 
     # ----------------------------------------------------------------------------------------------------

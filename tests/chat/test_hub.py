@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from selchat.chat.hub import Hub
 from selchat.events import Notice, Roster, Said
 from selchat.net.fanout import Fanout
@@ -97,6 +99,20 @@ def test_what_came_in_one_read_is_one_step_and_stays_in_order() -> None:
     assert bodies(michael) == [b"three"]
     assert [said.seq for said in chat.log.committed] == [1, 2, 3, 4]
     assert chat.log.commits == 1
+
+
+def test_an_observer_that_fails_silences_nobody() -> None:
+    chat = Chat()
+    michael, narayan = chat.come("Michael", "Narayan")
+    works = chat.observer.happened
+    chat.observer.happened = lambda _events: 1 / 0  # type: ignore[method-assign]
+    chat.hub.say(michael.member, ["one"])
+    with pytest.raises(ZeroDivisionError):
+        chat.tick()
+    chat.observer.happened = works  # type: ignore[method-assign]
+    chat.hub.say(michael.member, ["two"])
+    chat.tick()
+    assert bodies(narayan) == [b"one", b"two"]
 
 
 def test_nothing_is_published_where_nothing_was_said() -> None:

@@ -1,4 +1,4 @@
-"""What the client is tested against: raw servers on loopback, and a reactor that is run until something holds."""
+"""What the client is tested against: raw servers on loopback, and a reactor run until something holds."""
 
 from __future__ import annotations
 

@@ -295,7 +295,7 @@ def test_the_ceiling_of_the_jitter_doubles_up_to_the_last(bench: Bench, server: 
 def test_only_a_connection_that_lived_makes_the_next_try_quick(
     bench: Bench, server: RawServer, settled: float, expected: list[float]
 ) -> None:
-    link, told = bench.link(server.port, settled_seconds=settled)
+    link, _ = bench.link(server.port, settled_seconds=settled)
     link.open()
     for count in range(1, 5):
         bench.spin(lambda: server.waiting() and link.state is LinkState.ONLINE)
@@ -308,7 +308,7 @@ HUGE = 32 * 1024 * 1024  # bytes: more than the kernel buffers of both ends toge
 
 
 def test_a_message_written_in_part_is_sent_again_whole(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port, frame_limit=HUGE, queue_limit=2 * HUGE)
+    link, _ = bench.link(server.port, frame_limit=HUGE, queue_limit=2 * HUGE)
     link.open()
     peer = server.accept()
     texts = ["one", "0123456789abcdef" * (HUGE // 16), "three"]

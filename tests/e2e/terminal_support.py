@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 
@@ -33,10 +36,6 @@ class Terminal:
                 os.execv(command[0], command)
             finally:
                 os._exit(127)
-        import fcntl
-        import struct
-        import termios
-
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     @property
@@ -72,17 +71,18 @@ class Terminal:
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
+    @property
+    def ended(self) -> bool:
+        """Whether the process has ended."""
+        if self._waited is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._waited = os.waitstatus_to_exitcode(status)
+        return self._waited is not None
+
     def wait(self) -> int:
         """Return the exit status, once it has ended."""
-
-        def ended() -> bool:
-            if self._waited is None:
-                pid, status = os.waitpid(self.pid, os.WNOHANG)
-                if pid:
-                    self._waited = os.waitstatus_to_exitcode(status)
-            return self._waited is not None
-
-        self.until(ended, "the end")
+        self.until(lambda: self.ended, "the end")
         while self._read(0):
             pass
         assert self._waited is not None

@@ -134,6 +134,19 @@ def test_a_flood_is_read_in_bounded_pieces_and_whole(reactor: Reactor, line: Cal
     assert max(sizes) <= 20_000 + _FIRST_READ
 
 
+def test_a_piece_of_exactly_the_first_read_is_all_there_is(
+    reactor: Reactor, line: Callable[..., Line]
+) -> None:
+    one = line()
+    one.peer.sendall(b"x" * _FIRST_READ)
+    run_until(reactor, lambda: len(one.handler.data) == _FIRST_READ)
+    one.peer.sendall(b"y" * _FIRST_READ)
+    one.peer.shutdown(socket.SHUT_WR)
+    run_until(reactor, lambda: one.closed)
+    assert one.handler.data == b"x" * _FIRST_READ + b"y" * _FIRST_READ
+    assert one.handler.calls[-2:] == ["eof", ("lost", None)]
+
+
 def test_the_end_of_the_stream_closes_the_connection(reactor: Reactor, line: Callable[..., Line]) -> None:
     one = line()
     one.peer.sendall(b"bye")

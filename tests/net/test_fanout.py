@@ -145,3 +145,22 @@ def test_what_closing_a_lost_peer_queues_is_sent_in_the_same_tick() -> None:
     house.tick()
     assert bytes(other.sock.taken) == b"[they have gone]"
     assert lost.lost == []
+
+
+def test_authors_who_cannot_take_their_share_are_dealt_with_after_the_loop_too() -> None:
+    house = House()
+    dead, blocked, short, well = house.peer(), house.peer(), house.peer(), house.peer()
+    dead.sock.dead = True
+    blocked.sock.room = 0
+    short.sock.room = 2
+    for peer in (dead, blocked, short, well):
+        house.feed.append(b"[mine]", peer.subscription)
+    house.tick(b"[all]")
+    assert [len(peer.lost) for peer in (dead, blocked, short, well)] == [1, 0, 0, 0]
+    assert bytes(well.sock.taken) == b"[mine]" * 3 + b"[all]"
+    assert bytes(short.sock.taken) == b"[m"
+    house.tick(b"[next]")
+    for peer in (blocked, short):
+        peer.sock.room = None
+        peer.outbox.flush()
+        assert bytes(peer.sock.taken) == b"[mine]" * 3 + b"[all][next]"
