@@ -1,0 +1,382 @@
+"""Is every message everywhere, once and in order? Knows bytes and sequence numbers, and no socket.
+
+A message's payload is ``name|sequence|stamp|padding``. To parse each at each of a thousand readers would
+cost a microsecond a time, fifty times what the server pays for a delivery. But all readers of a chat read
+the same stream, so it is parsed once, as a `Transcript`, and each reader is a position in it: its bytes
+are compared with the transcript's, which is one ``memcmp`` for each read. Who is first to read something
+extends the transcript. Thus every byte is checked at every reader.
+
+A member who also talks does not get its own messages: it skips them. As it cannot know where they belong
+before somebody else has read them, it never extends the transcript.
+
+A reader whose bytes differ has diverged: from there on its stream is parsed by itself, so that what it
+missed, got twice or got late is counted.
+"""
+
+from __future__ import annotations
+
+import sys
+from bisect import bisect_right
+from collections import Counter, deque
+from collections.abc import Mapping
+
+from selchat.bench.stats import Histogram
+from selchat.wire.frames import HEADER_LENGTH, FrameDecoder, encode_frame
+
+RUN_LENGTH = 3  # bytes with which every name of one run begins
+NAME_LENGTH = 8  # bytes: the run, then five digits
+LEAST_PAYLOAD = NAME_LENGTH + len("|0123456789|0123456789012345678|")  # bytes
+
+_READ_LIMIT = 1 << 24  # bytes of payload that other servers may send; not ours to judge
+_MOST_SAMPLES = 8  # latencies taken from one read; each costs 0.3 microseconds
+_KEPT = 1 << 18  # bytes of the transcript before the part that all have read is forgotten
+
+
+class BrokenFramingError(Exception):
+    """The server sent something that is not a frame."""
+
+
+class Script:
+    """What one member says. ``size``: bytes of payload; ``as_pairs``: as the server would relay it."""
+
+    def __init__(self, name: bytes, size: int, as_pairs: bool = False) -> None:
+        head = encode_frame(name) if as_pairs else b""
+        body = name + b"|%010d|%019d|" + b"." * (size - LEAST_PAYLOAD)
+        self._template = head + b"%-*d" % (HEADER_LENGTH, size) + body
+        self.said = 0
+
+    def say(self, times: int, stamp: int) -> bytes:
+        """Return the next messages; ``stamp``: nanoseconds of the monotonic clock."""
+        first, self.said = self.said, self.said + times
+        template = self._template
+        return b"".join([template % (sequence, stamp) for sequence in range(first, self.said)])
+
+
+def parse(payload: bytes, run: bytes) -> tuple[bytes, int, int] | None:
+    """Return name, sequence and stamp; None for what is not a message of that run, such as a roster."""
+    if not payload.startswith(run) or payload[NAME_LENGTH : NAME_LENGTH + 1] != b"|":
+        return None
+    try:
+        return payload[:NAME_LENGTH], int(payload[9:19]), int(payload[20:39])
+    except ValueError:
+        return None
+
+
+class SequenceChecker:
+    """Takes the sequence numbers of any number of senders, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.unique = 0  # messages, each counted once
+        self.duplicated: Counter[bytes] = Counter()  # by sender
+        self.reordered: Counter[bytes] = Counter()  # came after one that was sent later
+        self._next: dict[bytes, int] = {}
+        self._missing: dict[bytes, set[int]] = {}
+
+    def take(self, name: bytes, sequence: int) -> None:
+        """Note that this message has come."""
+        expected = self._next.get(name, 0)
+        if sequence == expected:
+            self.unique += 1
+            self._next[name] = sequence + 1
+        elif sequence > expected:
+            self.unique += 1
+            self._missing.setdefault(name, set()).update(range(expected, sequence))
+            self._next[name] = sequence + 1
+        elif sequence in (missing := self._missing.get(name, ())):
+            assert isinstance(missing, set)
+            missing.remove(sequence)
+            self.unique += 1
+            self.reordered[name] += 1
+        else:
+            self.duplicated[name] += 1
+
+    def unique_of(self, name: bytes) -> int:
+        """Return how many messages of that sender have come, each counted once."""
+        return self._next.get(name, 0) - len(self._missing.get(name, ()))
+
+    def rewound(self, undo: list[tuple[bytes, int]]) -> SequenceChecker:
+        """Return what this was before the latest messages ``undo``, with no errors counted."""
+        earlier = SequenceChecker()
+        earlier._next = dict(self._next)
+        earlier.unique = self.unique - len(undo)
+        for name, sequence in undo:
+            earlier._next[name] = min(earlier._next.get(name, sequence), sequence)
+        return earlier
+
+
+class StreamParser:
+    """The stream of one reader, parsed by itself. ``own``: the name whose messages do not count."""
+
+    def __init__(self, run: bytes, checker: SequenceChecker, own: bytes | None = None) -> None:
+        self.checker = checker
+        self._run = run
+        self._own = own
+        self._decoder = FrameDecoder(limit=_READ_LIMIT)
+
+    def receive(self, data: bytes) -> list[tuple[bytes, int, int]]:
+        """Take the next bytes; return (name, sequence, stamp) of each message that they complete."""
+        messages = []
+        # Users and bodies need not be told apart: a username is too short to be taken for a message.
+        for payload in self._decoder.receive_data(data):
+            message = parse(payload, self._run)
+            if message is not None and message[0] != self._own:
+                self.checker.take(message[0], message[1])
+                messages.append(message)
+        if self._decoder.error is not None:
+            raise BrokenFramingError(str(self._decoder.error))
+        return messages
+
+
+class Reader:
+    """A position in a transcript. Changed by its transcript alone."""
+
+    __slots__ = ("ahead", "mark", "own", "position", "seen", "skips", "stray")
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.mark = 0  # how many marks it has passed
+        self.seen = 0  # messages in those marks, its own too
+        self.own = 0  # messages of its own that it has passed
+        self.skips: deque[tuple[int, int]] | None = None  # a talker's: where its own messages are
+        self.ahead = b""  # read, and further than the transcript
+        self.stray: StreamParser | None = None  # has diverged
+
+
+class Transcript:
+    """The stream that all these readers share, from where it was started."""
+
+    def __init__(self, run: bytes) -> None:
+        self.checker = SequenceChecker()
+        self.deliveries = 0
+        self.reads = 0
+        self.bytes = 0  # read by all readers together
+        self.latencies = Histogram()
+        self.diverged = 0  # readers
+        self.lagging = 0  # readers that have not reached the goal
+        self.total = 0  # messages in the transcript
+        self.goal = 0  # messages that all readers should have by now
+        self._run = run
+        self._readers: dict[Reader, None] = {}
+        self._strays: list[Reader] = []
+        self._talkers: dict[bytes, Reader] = {}
+        self._waiting: dict[Reader, None] = {}  # with something ahead
+        self._data = bytearray()  # kept, from `_base` on
+        self._base = 0
+        self._end = 0
+        self._parsed = 0  # position up to which there are whole pairs
+        self._decoder = FrameDecoder(limit=_READ_LIMIT)
+        self._in_pair = False
+        self._at = 0  # position up to which there are whole frames
+        # Marks: messages that came together, of one sender and with one stamp.
+        self._first = 0  # how many marks were forgotten
+        self._ends: list[int] = []
+        self._counts: list[int] = []
+        self._totals: list[int] = []  # messages up to and with this mark
+        self._stamps: list[int] = []
+        self._messages: list[tuple[bytes, int]] = []  # name, and the sequence number of its first
+        self._goal_at = sys.maxsize  # the position at which the goal is reached, once it is known
+
+    def add(self, reader: Reader, name: bytes | None = None) -> None:
+        """Have that reader checked from here on; ``name``: it also talks, under that name."""
+        self._readers[reader] = None
+        if name is not None:
+            reader.skips = deque()
+            self._talkers[name] = reader
+
+    def aim(self, messages: int) -> None:
+        """Set the goal to that many messages more; ``lagging`` counts the readers without them."""
+        self.goal += messages
+        self._goal_at = sys.maxsize
+        self.lagging = len(self._readers)
+        self._look_for_goal()
+
+    def receive(self, reader: Reader, data: memoryview, now: int) -> None:
+        """Check what that reader has read, at ``now`` nanoseconds. Raises `BrokenFramingError`."""
+        size = len(data)
+        self.reads += 1
+        self.bytes += size
+        if reader.stray is not None:
+            self._receive_stray(reader.stray, bytes(data), now)
+            return
+        if reader.skips is not None:
+            self._receive_talker(reader, bytes(data), now)
+            return
+        position = reader.position
+        known = self._end - position
+        start = position - self._base
+        # A slice of a bytearray is a copy and still the fast way: memoryviews compare item by item.
+        if known > 0 and self._data[start : start + size] != (data if known >= size else data[:known]):
+            self._diverge(reader, bytes(data), now)
+            return
+        if known < size:
+            self._extend(bytes(data[known:]))
+        self._advance(reader, position + size)
+        self._account(reader, now)
+        if known < size and self._waiting:
+            for talker in tuple(self._waiting):
+                self._receive_talker(talker, b"", now)
+
+    def forget(self) -> None:
+        """Forget what all have read. Costs a step for each reader, so it waits until it is worth it."""
+        if len(self._data) < _KEPT or not self._readers:
+            return
+        position = min(self._parsed, *(reader.position for reader in self._readers))
+        mark = min(reader.mark for reader in self._readers) - self._first
+        del self._data[: position - self._base]
+        self._base = position
+        for marks in (self._ends, self._counts, self._totals, self._stamps, self._messages):
+            del marks[:mark]
+        self._first += mark
+
+    def take_latencies(self) -> Histogram:
+        """Return the latencies since the last call, in microseconds."""
+        latencies, self.latencies = self.latencies, Histogram()
+        return latencies
+
+    def lost(self, sent: int, said: Mapping[bytes, int]) -> int:
+        """Return how many deliveries are missing.
+
+        ``sent`` messages in all were sent to all; ``said`` of these by each of the talkers here, who do
+        not get their own.
+        """
+        own = sum(times - self.checker.unique_of(name) for name, times in said.items())
+        missing = max(0, sent - self.checker.unique) * len(self._readers) - own
+        missing += sum(self.total - reader.seen for reader in self._readers)
+        for reader in self._strays:
+            assert reader.stray is not None
+            missing += max(0, sent - reader.own - reader.stray.checker.unique)
+        return max(0, missing)
+
+    def duplicated(self) -> int:
+        """Return how many deliveries came again."""
+        return self._deliveries_of(self.checker.duplicated) + sum(
+            reader.stray.checker.duplicated.total() for reader in self._strays if reader.stray
+        )
+
+    def reordered(self) -> int:
+        """Return how many deliveries came after one that was sent later by the same sender."""
+        return self._deliveries_of(self.checker.reordered) + sum(
+            reader.stray.checker.reordered.total() for reader in self._strays if reader.stray
+        )
+
+    def _deliveries_of(self, messages: Counter[bytes]) -> int:
+        """Return how many readers these messages had, together."""
+        return sum(times * (len(self._readers) - (name in self._talkers)) for name, times in messages.items())
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _extend(self, data: bytes) -> None:
+        self._data += data
+        self._end += len(data)
+        fresh = len(self._ends)
+        for payload in self._decoder.receive_data(data):
+            self._at += HEADER_LENGTH + len(payload)
+            self._in_pair = not self._in_pair
+            if self._in_pair:
+                continue
+            start, self._parsed = self._parsed, self._at
+            message = parse(payload, self._run)
+            if message is None:
+                continue
+            name, sequence, stamp = message
+            self.checker.take(name, sequence)
+            self.total += 1
+            owner = self._talkers.get(name)
+            if owner is not None and owner.skips is not None:
+                owner.skips.append((start, self._at))
+            if len(self._ends) > fresh and self._stamps[-1] == stamp and self._messages[-1][0] == name:
+                self._ends[-1] = self._at
+                self._counts[-1] += 1
+                self._totals[-1] += 1
+            else:
+                self._ends.append(self._at)
+                self._counts.append(1)
+                self._totals.append(self.total)
+                self._stamps.append(stamp)
+                self._messages.append((name, sequence))
+            if owner is not None and owner.position == start:
+                self._waiting[owner] = None  # nothing more need come before it can skip this
+        if self._decoder.error is not None:
+            raise BrokenFramingError(str(self._decoder.error))
+        self._look_for_goal()
+
+    def _look_for_goal(self) -> None:
+        if self._goal_at == sys.maxsize and self.total >= self.goal:
+            self._goal_at = self._parsed
+            self.lagging = sum(reader.position < self._goal_at for reader in self._readers)
+
+    def _advance(self, reader: Reader, position: int) -> None:
+        if reader.position < self._goal_at <= position:
+            self.lagging -= 1
+        reader.position = position
+
+    def _account(self, reader: Reader, now: int) -> None:
+        """Count the messages that the reader has passed, and their latencies."""
+        start = reader.mark - self._first
+        end = bisect_right(self._ends, reader.position, start)
+        if start == end:
+            return
+        seen = self._totals[end - 1]
+        self.deliveries += seen - reader.seen
+        reader.seen = seen
+        reader.mark += end - start
+        counts, stamps, add = self._counts, self._stamps, self.latencies.add
+        step = 1 + (end - start - 1) // _MOST_SAMPLES
+        for index in range(start + reader.mark % step, end, step):
+            if reader.skips is None or self._talkers.get(self._messages[index][0]) is not reader:
+                add((now - stamps[index]) // 1000, counts[index] * step)
+
+    def _receive_talker(self, reader: Reader, data: bytes, now: int) -> None:
+        skips = reader.skips
+        assert skips is not None
+        data = reader.ahead + data
+        done = 0
+        while True:
+            position = reader.position
+            if skips and position == skips[0][0]:
+                self._advance(reader, skips.popleft()[1])
+                reader.own += 1
+                self.deliveries -= 1
+                continue
+            take = min(len(data) - done, (skips[0][0] if skips else self._parsed) - position)
+            if take <= 0:
+                break
+            start = position - self._base
+            if self._data[start : start + take] != data[done : done + take]:
+                self._diverge(reader, data[done:], now)
+                return
+            done += take
+            self._advance(reader, position + take)
+        reader.ahead = data[done:]
+        if reader.ahead:
+            self._waiting[reader] = None
+        else:
+            self._waiting.pop(reader, None)
+        self._account(reader, now)
+
+    def _diverge(self, reader: Reader, data: bytes, now: int) -> None:
+        """Parse this reader's stream by itself from now on, beginning with the frame that it is in."""
+        self.diverged += 1
+        del self._readers[reader]
+        self._waiting.pop(reader, None)
+        if reader.position < self._goal_at:
+            self.lagging -= 1
+        kept = reader.mark - self._first
+        boundary = max(self._base, self._ends[kept - 1] if kept else self._base)
+        undo = [
+            (name, sequence)
+            for (name, first), count in zip(self._messages[kept:], self._counts[kept:], strict=True)
+            for sequence in range(first, first + count)
+        ]
+        checker = self.checker.rewound(undo)
+        checker.unique = reader.seen - reader.own
+        own = next((name for name, talker in self._talkers.items() if talker is reader), None)
+        reader.stray = StreamParser(self._run, checker, own)
+        self._strays.append(reader)
+        before = bytes(self._data[boundary - self._base : reader.position - self._base])
+        self._receive_stray(reader.stray, before + data, now)
+
+    def _receive_stray(self, stray: StreamParser, data: bytes, now: int) -> None:
+        for _, _, stamp in stray.receive(data):
+            self.deliveries += 1
+            self.latencies.add((now - stamp) // 1000)

@@ -1,0 +1,789 @@
+"""A process of load generators: its members connect, talk, and check what they read. Knows no scenario.
+
+It is told what to do by lines of JSON on standard input and answers each with one line on standard output;
+while something takes long, lines with ``progress`` come before the answer. At the end of its input it
+ends, so that it cannot outlive who started it, whatever that died of.
+
+One epoll, read level-triggered: each ready socket costs one ``recv_into`` into a buffer that all share.
+With 900 readers and chunks of 23 KB this must keep up with a server that does nothing but ``send``.
+
+Several workers make one load in lockstep: the first is the hub, to which the others say when all of their
+readers have everything, and which says when the next turn begins.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import math
+import os
+import select
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from selchat.bench.check import BrokenFramingError, Reader, Script, Transcript
+from selchat.bench.proc import raise_descriptor_limit, received_segments
+from selchat.bench.stats import Histogram
+from selchat.wire.frames import encode_frame
+
+_BUFFER = 256 * 1024  # bytes for one read
+_CONNECTS = 32  # made before what is ready is read again
+_PER_SOURCE = 20_000  # connections from one address; Linux has 28,232 ephemeral ports
+_PROBE_SECONDS = 0.1
+_STALLED_SECONDS = 10.0  # without a single delivery before a turn is given up
+_DRAIN_SECONDS = 3.0  # for the last deliveries after an open loop
+_JOIN_SECONDS = 30.0  # without anybody getting in before that is given up
+_PROGRESS_SECONDS = 0.25
+_TINY = 4096  # bytes of receive buffer of a stalled reader: the server has to notice it soon
+
+_IP_BIND_ADDRESS_NO_PORT = 24  # Linux: the port is chosen by connect, so that all of them serve any source
+_READ, _WRITE = 1, 4  # EPOLLIN, EPOLLOUT
+
+_TURN, _END = b"t", b"e"  # on the links between workers, with a count of messages
+_LINK = struct.Struct("=cQ")
+
+_now = time.monotonic_ns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What this worker is. ``first``: the number of its first member among all workers'."""
+
+    address: tuple[str, int]
+    run: str  # with which the names begin
+    first: int = 0
+    readers: int = 0
+    talkers: int = 0
+    all_talkers: int = 0  # of all workers
+    payload: int = 64  # bytes
+    floor: bool = False  # the other end is the floor: no names, and the talker writes pairs
+    links: tuple[int, ...] = ()  # descriptors: to the hub, or from the hub to all others
+    hub: bool = True
+    source: bool = True  # bind to 127.0.x.x: the server is on loopback
+
+
+@dataclass(slots=True, kw_only=True)
+class Slice:
+    """What was measured in one go. Counters that end in ``all`` go on from slice to slice."""
+
+    seconds: float = 0.0
+    sent: int = 0
+    deliveries: int = 0
+    reads: int = 0
+    bytes: int = 0
+    cpu: float = 0.0  # seconds of this process
+    segments: int = 0  # data segments that one reader got, and their bytes
+    segment_bytes: int = 0
+    latencies: dict[str, Any] = field(default_factory=dict)  # of each delivery
+    last: dict[str, Any] = field(default_factory=dict)  # until the last reader had it
+    late: dict[str, Any] = field(default_factory=dict)  # how far sending was behind its own schedule
+    timeline: list[tuple[float, float, int, float]] = field(default_factory=list)
+    lives: int = 0
+    refused: int = 0
+    failure: str | None = None
+    sent_all: int = 0
+    lost_all: int = 0
+    duplicated_all: int = 0
+    reordered_all: int = 0
+    diverged_all: int = 0
+
+
+class GoneError(Exception):
+    """The server has closed a connection, or cannot be reached."""
+
+
+class Member(Reader):
+    """One connection. ``script`` if it talks."""
+
+    __slots__ = ("fd", "name", "out", "proven", "receive_into", "script", "sock", "started", "why", "writing")
+
+    def __init__(self, sock: socket.socket, name: bytes, script: Script | None) -> None:
+        super().__init__()
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.name = name
+        self.script = script
+        self.out = b""  # not yet taken by the socket
+        self.writing = False  # watched for writability
+        self.proven = False  # has got something that only a member gets
+        self.started = 0  # nanoseconds: when it began to connect; 0 once it is connected
+        self.why = ""  # what sending has failed with
+        self.receive_into = sock.recv_into
+
+
+class Worker:
+    """Runs the commands. ``control``: the descriptors of its standard input and output."""
+
+    def __init__(self, job: Job, control: tuple[int, int] = (0, 1)) -> None:
+        self._job = job
+        self._run = job.run.encode()
+        self._epoll = select.epoll()
+        self._view = memoryview(bytearray(_BUFFER))
+        self._input, self._output = control
+        self._typed = b""
+        self._commands: deque[dict[str, Any]] = deque()
+        self.ended = False  # nobody is left to work for
+        self._stopping = False
+        self._members: dict[int, Member] = {}
+        self._talkers: list[Member] = []
+        self._caller: Member | None = None
+        self._transcript = Transcript(self._run)
+        self._links = [socket.socket(fileno=fd) for fd in job.links]
+        self._turns = 0  # words of others that everybody there has everything
+        self._agreed = 0  # how many of these have been used
+        self._ends: int | None = None  # messages in all, once the hub has said that it sends no more
+        self._take: Callable[[Member, memoryview, int], None] = self._transcript.receive
+        self._marker = encode_frame(self._run + b"-start-")
+        self._unproven = 0
+        self._unsynced = 0
+        self._connecting = 0
+        self._refused = 0
+        self._stalled: list[socket.socket] = []
+        self._next_progress = 0.0
+        self._slice = Slice()
+        self._sent = 0  # messages of this worker, ever
+        self._expected = 0  # messages of all workers, ever, as far as this one knows
+        self._timeline_from = 0.0
+        self._interval = 1.0
+        self._interval_deliveries = 0
+        self._latencies = Histogram()
+        self._epoll.register(self._input, _READ)
+        for link in self._links:
+            link.setblocking(False)
+            self._epoll.register(link.fileno(), _READ)
+
+    def run(self) -> None:
+        """Obey until the input ends."""
+        while not self.ended:
+            if not self._commands:
+                self._turn(None)
+                continue
+            command = self._commands.popleft()
+            self._stopping = False
+            do = getattr(self, "do_" + command.pop("do"))
+            try:
+                answer = do(**command)
+            except (GoneError, BrokenFramingError) as error:
+                answer = {"error": str(error)}
+            self._say({"answer": answer})
+
+    def close(self) -> None:
+        """Give every descriptor back, but for the input and the output."""
+        self.do_leave()
+        for link in self._links:
+            link.close()
+        self._epoll.close()
+
+    # -- commands ----------------------------------------------------------------------------------------
+
+    def do_join(self, rate: float) -> dict[str, Any]:
+        """Connect all members, until each has proof that it is in; ``rate`` a second, 0: at once.
+
+        Proof is a roster or the caller's probe: a server sends these to members only. The caller is one
+        more connection of the hub; it talks from when the last name was written until all have heard it.
+        """
+        job = self._job
+        total = job.readers + job.talkers
+        self._unproven = 0 if job.floor else total
+        self._take = self._transcript.receive if job.floor else self._wait_for_proof
+        handshakes = Histogram()
+        begun = last_news = time.monotonic()
+        cpu = time.process_time()
+        next_probe = 0.0
+        opened = probes = unproven = 0
+        # For the floor the first connection is the talker.
+        order = [*range(job.readers, total), *range(job.readers)] if job.floor else range(total)
+        if job.hub and not job.floor:
+            self._caller = self._open(total + 1, Script(self._name(total + 1), 64), handshakes)
+        while not self._stopping and not self.ended:
+            now = time.monotonic()
+            due = total if not rate else min(total, 1 + int((now - begun) * rate))
+            for number in order[opened : min(due, opened + _CONNECTS)]:
+                script = None
+                if number >= job.readers:
+                    script = Script(self._name(number), job.payload, job.floor)
+                self._open(number, script, handshakes)
+                opened += 1
+            connecting = opened < total or self._connecting > 0
+            if not connecting:
+                if not self._unproven:
+                    break
+                if self._caller is not None and now >= next_probe:
+                    next_probe = now + _PROBE_SECONDS
+                    probes += 1
+                    self._send(self._caller, encode_frame(self._run + b"-probe-"))
+            self._turn(0.0 if opened < due else 0.01 if connecting else _PROBE_SECONDS / 4, handshakes)
+            if self._unproven + self._refused != unproven or opened < total:
+                unproven, last_news = self._unproven + self._refused, now
+            elif now - last_news > _JOIN_SECONDS:
+                raise GoneError(f"{self._unproven} of {total} connections got no sign of being let in")
+            self._progress({"done": total - self._unproven, "of": total})
+        return {
+            "seconds": time.monotonic() - begun,
+            "cpu": time.process_time() - cpu,
+            "joined": len(self._members) - (self._caller is not None) - self._unproven,
+            "refused": self._refused,
+            "probes": probes,
+            "handshakes": handshakes.to_json(),
+        }
+
+    def do_call(self) -> dict[str, Any]:
+        """Have the caller say where all transcripts begin."""
+        if self._caller is not None:
+            self._send(self._caller, self._marker)
+        return {}
+
+    def do_prepare(self) -> dict[str, Any]:
+        """Get ready for the caller's word; the answer means that it may be said."""
+        if self._job.floor:
+            self._unsynced = 0
+        else:
+            self._unsynced = sum(1 for member in self._members.values() if member is not self._caller)
+            self._take = self._wait_for_start
+        return {}
+
+    def do_sync(self) -> dict[str, Any]:
+        """Wait until everyone has heard the caller, let it leave, and check everything from there on."""
+        deadline = time.monotonic() + _JOIN_SECONDS
+        while self._unsynced and not self._stopping and not self.ended:
+            self._turn(0.1)
+            if self._slice.failure is not None:
+                raise GoneError(self._slice.failure)
+            if time.monotonic() > deadline:
+                raise GoneError(f"{self._unsynced} members did not get what was said to all")
+        if self._caller is not None:
+            self._close(self._caller)
+            self._caller = None
+        members = list(self._members.values())
+        for member in members:
+            if member.script is not None:
+                self._talkers.append(member)
+                if self._job.floor:
+                    continue  # nothing is sent back to it
+            self._transcript.add(member, member.name if member.script is not None else None)
+        self._take = self._transcript.receive
+        for member in members:
+            data, member.ahead = member.ahead, b""
+            self._transcript.receive(member, memoryview(data), _now())
+        gc.collect()
+        gc.freeze()  # a collection that visits 10,000 members would be a stall of our own making
+        return {}
+
+    def do_closed(self, seconds: float, window: int, interval: float, turns: int = 0) -> dict[str, Any]:
+        """Closed loop: every talker says ``window`` messages, and again when everybody has got them all.
+
+        For so many seconds, and ``turns`` at least.
+        """
+        transcript = self._transcript
+        last = Histogram()
+        self._begin(interval)
+        deadline = time.monotonic() + seconds
+        going = True
+        while going:
+            transcript.aim(window * self._job.all_talkers)
+            self._expected += window * self._job.all_talkers
+            stamps = []
+            for talker in self._talkers:
+                assert talker.script is not None
+                stamps.append(stamp := _now())
+                self._send(talker, talker.script.say(window, stamp))
+            self._sent += window * len(self._talkers)
+            if not self._wait(lambda: not transcript.lagging, _STALLED_SECONDS):
+                break
+            turns -= 1
+            going = self._next_turn(turns > 0 or time.monotonic() < deadline)
+            done = _now()
+            for stamp in stamps:
+                last.add((done - stamp) // 1000, window)
+            transcript.forget()
+        return self._finish(last=last)
+
+    def do_paced(self, seconds: float, rate: float, ramp: float, interval: float) -> dict[str, Any]:
+        """Open loop: ``rate`` messages a second, rising to that over ``ramp`` seconds, whatever happens.
+
+        Each is stamped with the time at which it should have been sent, so that a stall delays the
+        messages after it in the figures as it would have in life (no coordinated omission).
+        """
+        late = Histogram()
+        self._begin(interval)
+        if not self._talkers and not self._job.hub:
+            self._wait(lambda: self._ends is not None, math.inf)
+        begun = time.monotonic()
+        count = max(1, int(rate * (seconds - ramp / 2))) if self._talkers else 0
+        number = 0
+        due = begun + _intended(number, rate, ramp)
+        while number < count and not self._stopping and not self.ended and self._slice.failure is None:
+            now = time.monotonic()
+            while due <= now and number < count:
+                talker = self._talkers[number % len(self._talkers)]
+                assert talker.script is not None
+                late.add(int((time.monotonic() - due) * 1e6))
+                self._send(talker, talker.script.say(1, int(due * 1e9)))
+                self._sent += 1
+                number += 1
+                due = begun + _intended(number, rate, ramp)
+            self._turn(max(0.0, due - time.monotonic()), precise=True)
+            self._transcript.forget()
+            self._tick()
+        self._expected += number
+        if self._job.hub:
+            for link in self._links:
+                link.send(_LINK.pack(_END, self._expected))
+        else:
+            self._expected, self._ends = self._ends or 0, None
+        transcript = self._transcript
+        transcript.aim(self._expected - transcript.goal)
+        self._wait(lambda: not transcript.lagging, _DRAIN_SECONDS)
+        return self._finish(late=late)
+
+    def do_rest(self, seconds: float) -> dict[str, Any]:
+        """Only be there."""
+        self._begin(seconds)
+        deadline = time.monotonic() + seconds
+        while not self._stopping and not self.ended and (left := deadline - time.monotonic()) > 0:
+            self._turn(min(left, 0.25))
+            self._tick()
+            if self._slice.failure is not None:
+                break
+        return self._finish()
+
+    def do_stall(self, count: int) -> dict[str, Any]:
+        """Add that many members who never read. They are in when something has come for each of them."""
+        job = self._job
+        first = job.readers + job.talkers + 10
+        for number in range(first, first + count):
+            sock = self._socket(number)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _TINY)
+            sock.settimeout(_JOIN_SECONDS)
+            try:
+                sock.connect(job.address)
+                sock.sendall(encode_frame(self._name(number)))
+            except OSError as error:
+                raise GoneError(f"the server refuses connections: {error.strerror or error}") from None
+            self._stalled.append(sock)
+        return {}
+
+    def do_stalled(self) -> dict[str, Any]:
+        """Tell how many of the stalled have got something.
+
+        That the server has closed one cannot be seen from here: its end comes after what is not read.
+        """
+        poll = select.poll()
+        for sock in self._stalled:
+            poll.register(sock, select.POLLIN)
+        return {"in": len(poll.poll(0))}
+
+    def do_unstall(self) -> dict[str, Any]:
+        """Have the stalled leave."""
+        for sock in self._stalled:
+            sock.close()
+        self._stalled.clear()
+        return {}
+
+    def do_churn(
+        self, seconds: float, slots: int, messages: int, rate: float, interval: float
+    ) -> dict[str, Any]:
+        """Keep ``slots`` clients coming, saying so many messages and leaving; ``rate`` lives a second.
+
+        A leaving client closes its sending side and reads to the end, so that nothing can be lost by a
+        reset. Each slot's sequence goes on from life to life, and the readers check it.
+        """
+        first = self._job.readers + self._job.talkers + 10
+        scripts = [Script(self._name(first + slot), self._job.payload) for slot in range(slots)]
+        free = deque(range(slots))
+        lives: dict[int, tuple[socket.socket, int]] = {}
+        refused = begun_lives = 0
+        self._begin(interval)
+        begun = time.monotonic()
+        deadline = begun + seconds
+        patience = deadline + _DRAIN_SECONDS
+        poll = select.epoll()
+        self._epoll.register(poll.fileno(), _READ)
+        while lives or not (self._stopping or time.monotonic() > deadline):
+            now = time.monotonic()
+            if self.ended or now > patience or self._slice.failure is not None:
+                break
+            due = int((now - begun) * rate) + 1 - begun_lives if rate else slots
+            while free and due > 0 and now < deadline and not self._stopping:
+                due -= 1
+                slot = free.popleft()
+                sock = self._socket(first + slot)
+                sock.settimeout(_DRAIN_SECONDS)
+                try:
+                    sock.connect(self._job.address)
+                    data = scripts[slot].say(messages, _now())
+                    sock.sendall(encode_frame(self._name(first + slot)) + data)
+                    sock.shutdown(socket.SHUT_WR)
+                except OSError as error:
+                    sock.close()
+                    self._fail(f"the server refuses connections: {(error.strerror or str(error)).lower()}")
+                    break
+                sock.setblocking(False)
+                poll.register(sock.fileno(), _READ)
+                lives[sock.fileno()] = (sock, slot)
+                begun_lives += 1
+                self._sent += messages
+            for fd, _ in poll.poll(0):
+                sock, slot = lives[fd]
+                try:
+                    if sock.recv_into(self._view):
+                        continue
+                except BlockingIOError:
+                    continue
+                except OSError:
+                    refused += 1
+                poll.unregister(fd)
+                sock.close()
+                del lives[fd]
+                free.append(slot)
+            self._turn(0.0 if free and not rate else 0.005)
+            self._transcript.forget()
+            self._tick()
+        for sock, _ in lives.values():
+            sock.close()
+        self._epoll.unregister(poll.fileno())
+        poll.close()
+        self._transcript.aim(self._sent - self._transcript.goal)
+        self._expected = self._sent
+        self._wait(lambda: not self._transcript.lagging, _DRAIN_SECONDS)
+        self._slice.lives = begun_lives - len(lives)
+        self._slice.refused = refused
+        return self._finish()
+
+    def do_leave(self) -> dict[str, Any]:
+        """Close every connection."""
+        for member in list(self._members.values()):
+            self._close(member)
+        self.do_unstall()
+        return {}
+
+    def do_stop(self) -> dict[str, Any]:
+        """Nothing is under way that could be stopped."""
+        return {}
+
+    # -- sockets -----------------------------------------------------------------------------------------
+
+    def _name(self, number: int) -> bytes:
+        return self._run + b"%05d" % (self._job.first + number)
+
+    def _socket(self, number: int) -> socket.socket:
+        job = self._job
+        family = socket.AF_INET6 if ":" in job.address[0] else socket.AF_INET
+        try:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+        except OSError as error:
+            raise GoneError(f"no socket: {(error.strerror or str(error)).lower()}") from None
+        if job.source:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+            sock.bind((f"127.0.1.{1 + (job.first + number) // _PER_SOURCE}", 0))
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return sock
+
+    def _open(self, number: int, script: Script | None, handshakes: Histogram) -> Member:
+        sock = self._socket(number)
+        sock.setblocking(False)
+        if script is not None:
+            # Room for a whole window: in the 16 KiB that a young connection has, it would go in parts.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
+        member = Member(sock, self._name(number), script)
+        member.started = _now()
+        self._connecting += 1
+        error = sock.connect_ex(self._job.address)
+        if error and error != 115:  # EINPROGRESS
+            sock.close()
+            raise GoneError(f"the server cannot be reached: {os.strerror(error).lower()}")
+        self._members[member.fd] = member
+        self._epoll.register(member.fd, _READ)
+        if not self._job.floor:
+            self._send(member, encode_frame(member.name))
+            if not member.out:
+                self._connected(member, handshakes)
+        else:
+            self._connected(member, handshakes)
+        return member
+
+    def _connected(self, member: Member, handshakes: Histogram) -> None:
+        handshakes.add((_now() - member.started) // 1000)
+        member.started = 0
+        self._connecting -= 1
+
+    def _close(self, member: Member) -> None:
+        self._epoll.unregister(member.fd)
+        del self._members[member.fd]
+        member.sock.close()
+
+    def _send(self, member: Member, data: bytes) -> None:
+        if member.out:
+            member.out += data
+            return
+        try:
+            sent = member.sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            member.why = (error.strerror or str(error)).lower()  # reading ends it
+            return
+        if sent < len(data):
+            member.out = data[sent:]
+            if not member.writing:
+                member.writing = True
+                self._epoll.modify(member.fd, _READ | _WRITE)
+
+    def _flush(self, member: Member, handshakes: Histogram | None) -> None:
+        data, member.out = member.out, b""
+        self._send(member, data)
+        if not member.out and member.writing:
+            member.writing = False
+            self._epoll.modify(member.fd, _READ)
+        if member.started and len(member.out) < len(data) and handshakes is not None:
+            self._connected(member, handshakes)
+
+    def _turn(self, wait: float | None, handshakes: Histogram | None = None, precise: bool = False) -> None:
+        """Wait for something to be ready, and read it."""
+        members, take, view = self._members, self._take, self._view
+        if precise and wait:
+            # epoll waits in whole milliseconds, select in microseconds.
+            select.select((self._epoll,), (), (), wait)
+            wait = 0.0
+        for fd, mask in self._epoll.poll(wait, 2048):
+            member = members.get(fd)
+            if member is None:
+                self._other(fd)
+                continue
+            if mask & _WRITE:
+                self._flush(member, handshakes)
+                if not mask & ~_WRITE:
+                    continue
+            try:
+                size = member.receive_into(view)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                self._lose(member, (error.strerror or str(error)).lower())
+                continue
+            if size:
+                take(member, view[:size], _now())
+            else:
+                self._lose(member, "connection closed")
+
+    def _lose(self, member: Member, why: str) -> None:
+        self._close(member)
+        why = member.why or why
+        if self._take == self._wait_for_proof:
+            self._refused += 1
+            self._connecting -= member.started > 0
+            self._unproven -= not member.proven
+            if member is self._caller or self._refused == self._job.readers + self._job.talkers:
+                raise GoneError(f"the server refuses connections: {why}")
+        else:
+            self._fail(f"the server has closed a connection: {why}")
+
+    def _fail(self, why: str) -> None:
+        if self._slice.failure is None:
+            self._slice.failure = why
+
+    def _other(self, fd: int) -> None:
+        if fd == self._input:
+            data = os.read(fd, 65536)
+            *lines, self._typed = (self._typed + data).split(b"\n")
+            for line in lines:
+                command = json.loads(line)
+                if command["do"] == "stop":
+                    self._stopping = True
+                else:
+                    self._commands.append(command)
+            if not data:
+                self.ended = True
+        for link in self._links:
+            if link.fileno() == fd:
+                data = link.recv(_LINK.size)
+                if not data:
+                    self.ended = True
+                    return
+                kind, count = _LINK.unpack(data)
+                if kind == _TURN:
+                    self._turns += 1
+                else:
+                    self._ends = count
+
+    # -- joining -----------------------------------------------------------------------------------------
+
+    def _wait_for_proof(self, member: Member, data: memoryview, _now: int) -> None:
+        if member.proven or member is self._caller:
+            return
+        text = member.ahead + bytes(data)
+        if b"-probe-" in text or b"Users online (" in text:
+            member.proven = True
+            member.ahead = b""
+            self._unproven -= 1
+        else:
+            member.ahead = text[-len(self._marker) :]
+
+    def _wait_for_start(self, member: Member, data: memoryview, now: int) -> None:
+        if member is self._caller:
+            return
+        if member.proven:
+            _, found, rest = (member.ahead + bytes(data)).partition(self._marker)
+            if not found:
+                member.ahead = (member.ahead + bytes(data))[-len(self._marker) :]
+                return
+            member.proven = False  # and now it is synced
+            self._unsynced -= 1
+            member.ahead = rest
+        else:
+            member.ahead += bytes(data)
+
+    # -- measuring ---------------------------------------------------------------------------------------
+
+    def _begin(self, interval: float) -> None:
+        transcript = self._transcript
+        transcript.take_latencies()
+        self._latencies = Histogram()
+        failure = self._slice.failure
+        self._slice = Slice(
+            sent=self._sent,
+            deliveries=transcript.deliveries,
+            reads=transcript.reads,
+            bytes=transcript.bytes,
+            cpu=time.process_time(),
+            failure=failure,
+        )
+        self._slice.segment_bytes, self._slice.segments = self._segments()
+        self._interval = interval
+        self._slice.seconds = self._timeline_from = time.monotonic()
+        self._interval_deliveries = transcript.deliveries
+
+    def _segments(self) -> tuple[int, int]:
+        for member in self._members.values():
+            if member.script is None:
+                return received_segments(member.sock) or (0, 0)
+        return 0, 0
+
+    def _tick(self) -> None:
+        """Close the interval if it is over, and tell how it goes."""
+        now = time.monotonic()
+        if now - self._timeline_from >= self._interval:
+            self._close_interval(now)
+        self._progress({"deliveries": self._transcript.deliveries - self._slice.deliveries})
+
+    def _close_interval(self, now: float) -> None:
+        transcript = self._transcript
+        latencies = transcript.take_latencies()
+        seconds = now - self._timeline_from
+        self._slice.timeline.append(
+            (
+                self._timeline_from,
+                seconds,
+                transcript.deliveries - self._interval_deliveries,
+                latencies.percentile(99),
+            )
+        )
+        self._latencies.merge(latencies)
+        self._timeline_from = now
+        self._interval_deliveries = transcript.deliveries
+
+    def _finish(self, last: Histogram | None = None, late: Histogram | None = None) -> dict[str, Any]:
+        now = time.monotonic()
+        self._close_interval(now)
+        measured, transcript = self._slice, self._transcript
+        measured.cpu = time.process_time() - measured.cpu
+        measured.seconds = now - measured.seconds
+        measured.sent = self._sent - measured.sent
+        measured.deliveries = transcript.deliveries - measured.deliveries
+        measured.reads = transcript.reads - measured.reads
+        measured.bytes = transcript.bytes - measured.bytes
+        size, segments = self._segments()
+        measured.segment_bytes = size - measured.segment_bytes
+        measured.segments = segments - measured.segments
+        measured.latencies = self._latencies.to_json()
+        measured.last = (last or Histogram()).to_json()
+        measured.late = (late or Histogram()).to_json()
+        measured.sent_all = self._sent
+        own = [] if self._job.floor else self._talkers
+        said = {talker.name: talker.script.said for talker in own if talker.script is not None}
+        measured.lost_all = transcript.lost(self._expected, said)
+        measured.duplicated_all = transcript.duplicated()
+        measured.reordered_all = transcript.reordered()
+        measured.diverged_all = transcript.diverged
+        return asdict(measured)
+
+    def _wait(self, done: Callable[[], bool], patience: float) -> bool:
+        """Read until it is done; False: nothing came for so many seconds, or it makes no sense any more."""
+        transcript = self._transcript
+        news, heard = transcript.deliveries, time.monotonic()
+        while not done():
+            self._turn(0.1)
+            self._tick()
+            if self.ended or self._slice.failure is not None:
+                return False
+            if transcript.deliveries != news:
+                news, heard = transcript.deliveries, time.monotonic()
+            elif time.monotonic() - heard > patience:
+                if patience == _STALLED_SECONDS:
+                    self._fail(f"nothing was delivered for {patience:g} s")
+                return False
+            elif self._stopping and time.monotonic() - heard > 1.0:
+                return False
+        return True
+
+    def _next_turn(self, wanted: bool) -> bool:
+        """Agree with the other workers that all have everything; whether there is one more turn."""
+        if not self._links:
+            return wanted and not self._stopping
+        if not self._job.hub:
+            turns = self._turns + 1
+            self._links[0].send(_LINK.pack(_TURN, 0))
+            agreed = self._wait(lambda: self._turns >= turns or self._ends is not None, _STALLED_SECONDS)
+            self._ends, ended = None, self._ends is not None
+            return agreed and not ended
+        self._agreed += len(self._links)
+        agreed = self._wait(lambda: self._turns >= self._agreed, _STALLED_SECONDS)
+        going = agreed and wanted and not self._stopping
+        for link in self._links:
+            link.send(_LINK.pack(_TURN if going else _END, self._expected))
+        return going
+
+    # -- talking to the parent ---------------------------------------------------------------------------
+
+    def _progress(self, words: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if now >= self._next_progress:
+            self._next_progress = now + _PROGRESS_SECONDS
+            self._say({"progress": words})
+
+    def _say(self, words: dict[str, Any]) -> None:
+        data = json.dumps(words).encode() + b"\n"
+        try:
+            while data:
+                data = data[os.write(self._output, data) :]
+        except OSError:
+            self.ended = True
+
+
+def _intended(number: int, rate: float, ramp: float) -> float:
+    """Return when message ``number`` is due, in seconds: the rate rises evenly over ``ramp`` seconds."""
+    if number < rate * ramp / 2:
+        return math.sqrt(2 * number * ramp / rate)
+    return ramp / 2 + number / rate
+
+
+def main() -> None:
+    """Take the job, as JSON, as the only argument."""
+    words = json.loads(sys.argv[1])
+    raise_descriptor_limit()
+    job = Job(**{**words, "address": tuple(words["address"]), "links": tuple(words.get("links", ()))})
+    worker = Worker(job)
+    try:
+        worker.run()
+    finally:
+        worker.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""What is lost, comes twice, comes late or is changed must be found, wherever it happens."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selchat.bench.check import (
+    LEAST_PAYLOAD,
+    BrokenFramingError,
+    Reader,
+    Script,
+    SequenceChecker,
+    Transcript,
+    parse,
+)
+from selchat.wire.frames import encode_frame
+
+RUN = b"run"
+A, B = b"run00001", b"run00002"
+ROSTER = encode_frame(b"Server") + encode_frame(b"Users online (2): run00001, run00002")
+
+
+def pairs(name: bytes, count: int) -> list[bytes]:
+    script = Script(name, LEAST_PAYLOAD + 4, as_pairs=True)
+    return [script.say(1, 1000 + number) for number in range(count)]
+
+
+def transcript(*readers: Reader) -> Transcript:
+    result = Transcript(RUN)
+    for reader in readers:
+        result.add(reader)
+    return result
+
+
+def feed(checked: Transcript, reader: Reader, data: bytes, now: int = 5000) -> None:
+    if data:
+        checked.receive(reader, memoryview(data), now)
+
+
+def errors(checked: Transcript, sent: int) -> tuple[int, int, int, int]:
+    return checked.lost(sent, {}), checked.duplicated(), checked.reordered(), checked.diverged
+
+
+def test_a_message_is_as_large_as_asked_for_and_is_found_again() -> None:
+    frame = Script(A, 64).say(1, 123456789)
+    assert len(frame) == 10 + 64
+    assert parse(frame[10:], RUN) == (A, 0, 123456789)
+    assert parse(b"Users online (1): run", RUN) is None
+    assert parse(b"run00001|what was this?|......................", RUN) is None
+
+
+@given(st.permutations(range(12)), st.lists(st.integers(0, 11), max_size=5))
+def test_the_sequence_checker_against_a_set(order: list[int], again: list[int]) -> None:
+    checker = SequenceChecker()
+    seen: set[int] = set()
+    late = 0
+    for number in order[:8]:
+        late += bool(seen) and number < max(seen)
+        seen.add(number)
+        checker.take(A, number)
+    twice = [number for number in again if number in seen]
+    for number in twice:
+        checker.take(A, number)
+    assert (checker.unique, checker.duplicated.total(), checker.reordered.total()) == (8, len(twice), late)
+
+
+@given(st.integers(0, 1 << 32))
+def test_streams_that_are_the_same_are_clean_however_they_are_cut(seed: int) -> None:
+    draw = random.Random(seed)
+    stream = b"".join([*pairs(A, 4), ROSTER, *pairs(B, 3)])
+    readers = [Reader() for _ in range(3)]
+    checked = transcript(*readers)
+    checked.aim(7)
+    left = dict.fromkeys(readers, stream)
+    while any(left.values()):
+        reader = draw.choice([reader for reader in readers if left[reader]])
+        size = draw.randint(1, 200)
+        feed(checked, reader, left[reader][:size])
+        left[reader] = left[reader][size:]
+    assert errors(checked, 7) == (0, 0, 0, 0)
+    assert (checked.deliveries, checked.lagging, checked.take_latencies().count) == (21, 0, 21)
+
+
+@given(st.integers(0, 1 << 32))
+def test_talkers_skip_what_is_their_own(seed: int) -> None:
+    draw = random.Random(seed)
+    said = {A: pairs(A, 5), B: pairs(B, 5)}
+    order = draw.sample([A, B] * 5, 10)
+    stream = [(name, said[name].pop(0)) for name in order]
+    observer, a, b = Reader(), Reader(), Reader()
+    checked = Transcript(RUN)
+    checked.add(observer)
+    checked.add(a, A)
+    checked.add(b, B)
+    checked.aim(10)
+    left = {
+        observer: b"".join(pair for _, pair in stream),
+        a: b"".join(pair for name, pair in stream if name != A),
+        b: b"".join(pair for name, pair in stream if name != B),
+    }
+    while any(left.values()):
+        reader = draw.choice([reader for reader in left if left[reader]])
+        size = draw.randint(1, 150)
+        feed(checked, reader, left[reader][:size])
+        left[reader] = left[reader][size:]
+    assert errors(checked, 10) == (0, 0, 0, 0)
+    assert (checked.deliveries, checked.lagging) == (20, 0)
+
+
+@pytest.mark.parametrize(
+    ("order", "found"),
+    [
+        ([0, 1, 3, 4], (1, 0, 0, 1)),
+        ([0, 1, 2, 2, 3, 4], (0, 1, 0, 1)),
+        ([0, 2, 1, 3, 4], (0, 0, 1, 1)),
+        ([0, 1], (3, 0, 0, 0)),
+    ],
+    ids=["lost", "duplicated", "reordered", "cut off"],
+)
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+def test_one_reader_that_gets_something_else(
+    order: list[int], found: tuple[int, int, int, int], cut: int
+) -> None:
+    said = pairs(A, 5)
+    good, bad = Reader(), Reader()
+    checked = transcript(good, bad)
+    feed(checked, good, b"".join(said))
+    stream = b"".join(said[number] for number in order)
+    for start in range(0, len(stream), cut):
+        feed(checked, bad, stream[start : start + cut])
+    assert errors(checked, 5) == found
+
+
+@pytest.mark.parametrize(
+    ("order", "found"),
+    [([0, 1, 3, 4], (2, 0, 0)), ([0, 1, 1, 2, 3, 4], (0, 2, 0)), ([1, 0, 2, 3, 4], (0, 0, 2))],
+    ids=["lost", "duplicated", "reordered"],
+)
+def test_what_goes_wrong_for_all_counts_for_each(order: list[int], found: tuple[int, int, int]) -> None:
+    said = pairs(A, 5)
+    readers = [Reader(), Reader()]
+    checked = transcript(*readers)
+    for reader in readers:
+        feed(checked, reader, b"".join(said[number] for number in order))
+    assert errors(checked, 5) == (*found, 0)
+
+
+def test_a_changed_byte_is_seen() -> None:
+    said = b"".join(pairs(A, 3))
+    changed = bytearray(said)
+    changed[-1] ^= 1
+    good, bad = Reader(), Reader()
+    checked = transcript(good, bad)
+    feed(checked, good, said)
+    feed(checked, bad, bytes(changed))
+    assert checked.diverged == 1
+
+
+def test_a_diverged_talker_is_not_held_to_its_own_messages() -> None:
+    said = pairs(B, 4)
+    observer, talker = Reader(), Reader()
+    checked = Transcript(RUN)
+    checked.add(observer)
+    checked.add(talker, A)
+    checked.aim(6)
+    own = pairs(A, 2)
+    feed(checked, observer, said[0] + own[0] + b"".join(said[1:]) + own[1])
+    feed(checked, talker, said[0] + said[1] + said[3])
+    assert errors(checked, 6)[3] == 1
+    assert checked.lagging == 0
+    feed(checked, talker, said[2])
+    assert checked.reordered() == 1
+
+
+def test_what_is_no_frame_is_an_error() -> None:
+    reader = Reader()
+    checked = transcript(reader)
+    with pytest.raises(BrokenFramingError, match="padded"):
+        feed(checked, reader, b"HTTP/1.1 400 Bad Request")
+
+
+def test_the_transcript_forgets_what_all_have_read() -> None:
+    readers = [Reader(), Reader()]
+    checked = transcript(*readers)
+    script = Script(A, 4096, as_pairs=True)
+    for turn in range(200):
+        data = script.say(8, turn)
+        for reader in random.sample(readers, 2):
+            feed(checked, reader, data)
+        checked.forget()
+    assert len(checked._data) < 1 << 20
+    assert len(checked._ends) < 200
+    assert errors(checked, 1600) == (0, 0, 0, 0)
+    assert checked.deliveries == 3200

@@ -1,0 +1,294 @@
+"""Whole runs, in this process as far as it goes: the server, the floor and the generators are real."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from selchat.bench import progress, scenarios
+from selchat.bench.cli import main
+from selchat.bench.crew import merge
+from selchat.bench.errors import BenchError, PlanError
+from selchat.bench.floor import chunk_sizes, serve
+from selchat.bench.metrics import metrics_of
+from selchat.bench.proc import Server, usage
+from selchat.bench.scenarios import Plan, check_descriptors
+from selchat.bench.worker import Job, Slice, Worker, _intended
+from selchat.wire.frames import FrameDecoder, encode_frame
+from tests.e2e.support import DEADLINE, eventually
+
+FAST = ["--clients=6", "--duration=0.3", "--ramp=0.1"]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "more"),
+    [
+        ("fanout", ["--senders=2", "--window=8", "--processes=2"]),
+        ("everyone", ["--window=2"]),
+        ("paced", ["--rate=300", "--senders=2"]),
+        ("soak", ["--rate=100", "--no-roster"]),
+        ("slow", ["--stalled=2", "--rate=200"]),
+        ("churn", ["--connect-rate=200"]),
+        ("idle", []),
+        ("connect", ["--processes=2"]),
+    ],
+)
+def test_every_scenario(
+    scenario: str, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenarios, "_SETTLE_SECONDS", 0.1)
+    cores = os.sched_getaffinity(0)
+    path = tmp_path / "it.json"
+    assert main([scenario, *FAST, *more, f"--json={path}"]) == 0
+    words = json.loads(path.read_text())
+    metrics = words["metrics"]
+    assert set(metrics_of(scenario, True)) - set(metrics) == set()
+    for name in ("lost", "duplicated", "reordered", "diverged", "refused"):
+        assert metrics.get(name, 0) == 0
+    assert os.sched_getaffinity(0) == cores
+
+
+@contextmanager
+def peer(behave: Callable[[socket.socket], None]) -> Iterator[tuple[str, int]]:
+    """A server that does that to each connection, one thread for each."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.05)
+        over = threading.Event()
+        threads: list[threading.Thread] = []
+
+        def accept() -> None:
+            while not over.is_set():
+                try:
+                    sock, _ = listener.accept()
+                except TimeoutError:
+                    continue
+                sock.settimeout(DEADLINE)
+                threads.append(threading.Thread(target=behave, args=(sock,)))
+                threads[-1].start()
+
+        acceptor = threading.Thread(target=accept)
+        acceptor.start()
+        try:
+            yield listener.getsockname()[:2]
+        finally:
+            over.set()
+            acceptor.join()
+            for thread in threads:
+                thread.join()
+
+
+class Relay:
+    """A chat that does to each message what ``mangle`` says: returns the pairs that are sent for it."""
+
+    def __init__(self, mangle: Callable[[int, bytes], list[bytes]]) -> None:
+        self._mangle = mangle
+        self._lock = threading.Lock()
+        self._members: dict[socket.socket, bytes] = {}
+        self._relayed = 0
+
+    def __call__(self, sock: socket.socket) -> None:
+        decoder = FrameDecoder()
+        try:
+            while data := sock.recv(65536):
+                for payload in decoder.receive_data(data):
+                    with self._lock:
+                        self._take(sock, payload)
+        except OSError:
+            pass
+        with self._lock:
+            self._members.pop(sock, None)
+        sock.close()
+
+    def _take(self, sock: socket.socket, payload: bytes) -> None:
+        if sock not in self._members:
+            self._members[sock] = encode_frame(payload)
+            return
+        pairs = [self._members[sock] + encode_frame(payload)]
+        if b"-" not in payload:  # not a probe
+            pairs = self._mangle(self._relayed, pairs[0])
+            self._relayed += 1
+        for member in self._members:
+            if member is not sock:
+                try:
+                    member.sendall(b"".join(pairs))
+                except OSError:
+                    pass
+
+
+@pytest.mark.parametrize(
+    ("metric", "mangle"),
+    [
+        ("duplicated", lambda number, pair: [pair] * (1 + (number == 20))),
+        ("lost", lambda number, pair: [pair] * (number != 20)),
+    ],
+)
+def test_what_a_bad_server_does_is_found(
+    metric: str, mangle: Callable[[int, bytes], list[bytes]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with peer(Relay(mangle)) as (host, port):
+        words = [f"--connect={host}:{port}", "--rate=100", f"--fail-if={metric}>0", *FAST]
+        assert main(["paced", *words]) == 3
+    assert f"failed: {metric}>0 ({metric} is 6)" in capsys.readouterr().out
+
+
+def test_a_server_that_hangs_up_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with peer(socket.socket.close) as (host, port):
+        assert main(["fanout", f"--connect={host}:{port}", *FAST]) == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("selchat-bench: the server refuses connections: ")
+
+
+def test_a_server_that_speaks_something_else(capsys: pytest.CaptureFixture[str]) -> None:
+    def relay(sock: socket.socket) -> None:
+        with sock:
+            sock.sendall(encode_frame(b"Server") + encode_frame(b"Users online (1): you"))
+            while data := sock.recv(65536):
+                if b"-start-" in data:
+                    break
+            sock.sendall(b"no frame at all")
+
+    with peer(relay) as (host, port):
+        assert main(["fanout", f"--connect={host}:{port}", "--clients=1", "--duration=0.2"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_server_of_ours_that_does_not_start() -> None:
+    with pytest.raises(BenchError, match="did not start: selchat: unknown option --nonsense"):
+        Server(["--nonsense"], frozenset())
+
+
+def test_no_such_process(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BenchError, match="cannot be measured"):
+        usage(2**22 + 1)
+
+
+def test_descriptors_bound_the_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenarios, "raise_descriptor_limit", lambda: 1000)
+    check_descriptors(Plan(scenario="idle", clients=900))
+    with pytest.raises(PlanError, match="951 connections are more than the 936"):
+        check_descriptors(Plan(scenario="idle", clients=950))
+    check_descriptors(Plan(scenario="idle", clients=1800, processes=2, connect=("127.0.0.1", 1)))
+
+
+def test_an_open_loop_rises_to_its_rate() -> None:
+    times = [_intended(number, 100, 1.0) for number in range(200)]
+    assert times == sorted(times)
+    assert times[50] == pytest.approx(1.0)
+    assert times[150] - times[50] == pytest.approx(1.0)
+    assert [_intended(number, 100, 0.0) for number in (0, 100)] == [0, 1]
+
+
+def test_slices_of_several_workers_are_one() -> None:
+    one = Slice(
+        seconds=1.0, deliveries=5, timeline=[(0.0, 1.0, 5, 9.0)], latencies=scenarios.Histogram().to_json()
+    )
+    for name in ("last", "late"):
+        setattr(one, name, one.latencies)
+    two = Slice(**(asdict(one) | {"failure": "gone"}))
+    both = merge([one, two])
+    assert (both.deliveries, both.timeline, both.failure) == (10, [(0.0, 1.0, 10, 9.0)], "gone")
+
+
+def test_the_floor_relays_a_turn_in_so_many_chunks() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        floor = threading.Thread(target=serve, args=(listener, 1, 10, Fraction(3)))
+        floor.start()
+        with (
+            socket.create_connection(listener.getsockname()) as talker,
+            socket.create_connection(listener.getsockname()) as reader,
+        ):
+            talker.sendall(b"0123456789abcdefghij")
+            data = b""
+            while len(data) < 20:
+                data += reader.recv(100)
+            assert data == b"0123456789abcdefghij"
+            talker.shutdown(socket.SHUT_WR)
+            assert reader.recv(1) == b""
+        floor.join()
+
+
+def test_chunks_are_as_many_as_asked_for_on_average() -> None:
+    assert chunk_sizes(10, Fraction(3)) == [3, 3, 4]
+    assert chunk_sizes(12, Fraction(5, 2)) == [6, 6, 4, 4, 4]
+    assert chunk_sizes(10, Fraction(1)) == [10]
+
+
+def test_a_worker_ends_at_the_end_of_its_input() -> None:
+    read, write = os.pipe()
+    job = Job(address=("127.0.0.1", 1), run="abc")
+    worker = Worker(job, (read, write))
+    os.close(write)
+    worker.run()
+    worker.close()
+    os.close(read)
+    assert worker.ended
+
+
+def test_workers_and_server_end_when_the_bench_is_killed() -> None:
+    bench = subprocess.Popen(
+        [sys.executable, "-m", "selchat.bench.cli", "paced", "--clients=3", "--duration=9"],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        eventually(lambda: len(children(bench.pid)) == 4, "server, worker, floor and its worker")
+        family = children(bench.pid)
+    finally:
+        bench.send_signal(signal.SIGKILL)
+        bench.wait()
+    eventually(lambda: not any(alive(pid) for pid in family), "all of them have ended")
+
+
+def children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+class _Terminal:
+    def __init__(self) -> None:
+        self.text = ""
+
+    def write(self, text: str) -> int:
+        self.text += text
+        return len(text)
+
+    def flush(self) -> None: ...
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("rich", [True, False])
+def test_progress_on_a_terminal(rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not rich:
+        monkeypatch.setitem(sys.modules, "rich.progress", None)
+    terminal = _Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress.Progress() as shown:
+        shown.say("fanout: [round] 1")
+        shown.show({"done": 1000, "of": 2000})
+        shown.say("fanout: [round] 2")
+        shown.show({"deliveries": 5})
+    assert "fanout: [round] 1" in terminal.text
+    assert ("pip install 'selchat[bench]'" in terminal.text) is not rich
+    assert select.select([], [], [], 0) == ([], [], [])

@@ -1,0 +1,75 @@
+"""The histogram against a sorted list."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selchat.bench.stats import Histogram, median_ratio
+
+values = st.lists(st.integers(0, 10**9) | st.integers(0, 1000), min_size=1, max_size=200)
+percents = st.sampled_from([0.0, 1.0, 50.0, 90.0, 95.0, 99.0, 99.9, 100.0])
+
+
+def filled(numbers: list[int]) -> Histogram:
+    histogram = Histogram()
+    for number in numbers:
+        histogram.add(number)
+    return histogram
+
+
+@given(values, percents)
+def test_percentiles_are_within_one_percent_of_the_exact_ones(numbers: list[int], percent: float) -> None:
+    exact = sorted(numbers)[max(0, math.ceil(percent / 100 * len(numbers)) - 1)]
+    assert filled(numbers).percentile(percent) == pytest.approx(exact, rel=0.01, abs=0.5)
+
+
+@given(values, values)
+def test_merging_is_adding_all(ours: list[int], theirs: list[int]) -> None:
+    merged = Histogram.merged([filled(ours), filled(theirs)])
+    assert merged.to_json() == filled(ours + theirs).to_json()
+    assert (merged.count, merged.total) == (len(ours + theirs), sum(ours + theirs))
+
+
+@given(values)
+def test_it_goes_through_json_and_back(numbers: list[int]) -> None:
+    histogram = filled(numbers)
+    again = Histogram.from_json(json.loads(json.dumps(histogram.to_json())))
+    assert again.curve() == histogram.curve()
+    assert (again.count, again.greatest) == (len(numbers), max(numbers))
+
+
+@given(values)
+def test_the_curve_rises_to_all_and_the_greatest(numbers: list[int]) -> None:
+    curve = filled(numbers).curve()
+    assert curve == sorted(curve)
+    assert curve[-1][0] == 100
+    assert curve[-1][1] <= max(numbers)
+
+
+def test_weights_and_negative_values() -> None:
+    histogram = Histogram()
+    histogram.add(-5, 3)
+    histogram.add(700, 1)
+    assert (histogram.count, histogram.percentile(50), histogram.greatest) == (4, 0.0, 700)
+
+
+def test_of_nothing() -> None:
+    assert Histogram().percentile(99) == 0.0
+    assert Histogram().curve() == []
+
+
+def test_memory_is_bounded() -> None:
+    histogram = Histogram()
+    for number in range(1_000_000):
+        histogram.add(number * 977)
+    assert len(histogram.to_json()["buckets"]) < 4000
+
+
+def test_median_ratio() -> None:
+    assert median_ratio([(2, 1), (9, 3), (100, 1), (1, 0)]) == 3
+    assert median_ratio([(1, 0)]) is None
