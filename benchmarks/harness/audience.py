@@ -1,0 +1,312 @@
+"""The load: one sender, N receivers, and a window of messages in flight.
+
+It is a *closed loop*: message ``k + window`` is sent when every receiver has message ``k``, so no server
+can look fast by leaving its slowest reader behind, and none is measured by how much it can queue.
+
+The load must not be what is measured. So it lives on a core of its own, and per ready receiver it does
+one ``recv_into`` into a buffer that all of them share, and two comparisons: bytes are counted, not parsed.
+As all deliveries of a wire have one size, the counts say exactly who has got how many messages. What is
+parsed is the whole stream of one receiver, afterwards: every byte of it must be what was sent, in order.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import select
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from harness.processes import machine_cpu_seconds
+from harness.wires import Step, Wire
+
+PAYLOAD_SIZE = 64  # bytes
+_CYCLE = 4096  # sequence numbers before they start again; more than any window, so no mix-up is overlooked
+_BUFFER_SIZE = 1 << 20
+_ANSWER_SECONDS = 20.0  # for a step of joining
+_STALL_SECONDS = 6.0  # without a byte for anyone, and the rest counts as lost
+_SURPLUS_SECONDS = 0.05  # in which something may come that should not
+_CONNECT_BATCH = 50  # connections made before the server gets time to accept them: its backlog may be 100
+_NEVER = 1 << 62
+
+
+@dataclass
+class Run:
+    """What one run has measured. Times in seconds."""
+
+    receivers: int
+    window: int
+    sent: int = 0  # messages
+    seconds: float = 0.0  # from the first byte sent to the last byte received
+    server_cpu: float = 0.0
+    load_cpu: float = 0.0
+    lost: int = 0  # deliveries
+    surplus: int = 0  # bytes that came and should not have
+    dropped: int = 0  # receivers whose connection the server has closed
+    in_order: bool | None = (
+        None  # the sampled receiver's stream is exactly what was sent; None: not looked at
+    )
+    others_cpu: float = 0.0  # cores that other work on this machine has kept busy meanwhile
+    latencies: list[float] = field(
+        default_factory=list
+    )  # of each message to its last receiver; window 1 only
+
+    @property
+    def delivered(self) -> int:
+        """Deliveries: messages times receivers, less what was lost."""
+        return self.sent * self.receivers - self.lost
+
+    @property
+    def flaws(self) -> str:
+        """What went wrong, in words; empty if nothing did."""
+        found = []
+        if self.dropped:
+            found.append(f"dropped {self.dropped:,} of {self.receivers:,} receivers")
+        if self.lost:
+            found.append(f"lost {self.lost:,} of {self.sent * self.receivers:,} deliveries")
+        if self.surplus:
+            found.append(f"sent {self.surplus:,} bytes too many")
+        if self.in_order is False:
+            found.append("the sampled stream is not what was sent")
+        return ", ".join(found)
+
+
+class LoadError(Exception):
+    """The server did not treat a client as it should."""
+
+
+class Audience:
+    """The sender and its receivers. ``sampled``: compare one receiver's whole stream with what was sent."""
+
+    def __init__(self, wire: Wire, port: int, receivers: int, *, sampled: bool = True) -> None:
+        self._wire = wire
+        self._buffer = bytearray(_BUFFER_SIZE)
+        self._epoll = select.epoll()
+        self._sockets: dict[int, socket.socket] = {}
+        self._tape: list[bytes] = []
+        self._sampled = sampled
+        self._size = len(wire.delivery(payload(0)))
+        self._cycle = b"".join(wire.publish(payload(i)) for i in range(_CYCLE)) * 2
+        self._publish_size = len(self._cycle) // (2 * _CYCLE)
+        self._sent = 0  # messages, since the first run
+        try:
+            for index in range(receivers):
+                sock = self._connect(port, index, wire.join_receiver(index))
+                self._sockets[sock.fileno()] = sock
+                if index % _CONNECT_BATCH == _CONNECT_BATCH - 1:
+                    time.sleep(0.005)
+            time.sleep(0.05)
+            self._sender = self._connect(port, receivers, wire.join_sender())
+            self._sender.settimeout(_ANSWER_SECONDS)
+        except BaseException:
+            self.close()
+            raise
+        # Everything that the loop looks up by descriptor is a list: the counts of descriptors that are no
+        # receiver's are beyond every target.
+        most = max([*self._sockets, self._sender.fileno()]) + 1
+        self._counts = [_NEVER] * most
+        self._receive: list[Callable[[bytearray], int]] = [_receive_nothing] * most
+        for number, sock in self._sockets.items():
+            self._counts[number] = 0
+            self._receive[number] = sock.recv_into
+            self._epoll.register(number, select.EPOLLIN)
+        self._receive[self._sender.fileno()] = self._heard_by_sender
+        self._epoll.register(self._sender.fileno(), select.EPOLLIN)
+        self._sample = list(self._sockets)[len(self._sockets) // 2]
+
+    def __enter__(self) -> Audience:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        for sock in self._sockets.values():
+            sock.close()
+        if hasattr(self, "_sender"):
+            self._sender.close()
+        self._epoll.close()
+
+    def settle(self, wait_idle: Callable[[], None]) -> None:
+        """Forget what joining has brought (who else is here, first pings), until the server is idle."""
+        until = time.monotonic() + self._wire.settle_seconds
+        while True:
+            wait_idle()
+            self._discard(max(0.0, until - time.monotonic()))
+            if time.monotonic() >= until and not self._epoll.poll(0.05):
+                break
+        if self._sampled:
+            self._receive[self._sample] = self._recorded(self._sockets[self._sample])
+
+    def run(self, window: int, seconds: float, server_cpu: Callable[[], float]) -> Run:
+        """Send for so many seconds, then wait until all has arrived."""
+        run = Run(len(self._sockets), window)
+        counts, receive, buffer, poll = self._counts, self._receive, self._buffer, self._epoll.poll
+        clock, size, most = time.perf_counter, self._size, len(self._sockets) + 1
+        latencies = run.latencies
+        first = completed = sent = self._sent
+        self._tape.clear()
+        gc.collect()
+        gc.freeze()  # so that collections within the loop have next to nothing to look at
+        cpu, load_cpu, all_cpu, began = server_cpu(), time.process_time(), machine_cpu_seconds(), clock()
+        deadline = began + seconds
+        last_byte = said = began
+        while run.receivers > run.dropped:
+            said = clock()
+            if said < deadline and completed + window > sent:
+                self._say(sent, completed + window)
+                sent = completed + window
+            elif completed == sent:
+                break
+            target = (completed + 1) * size
+            # Nobody had anything of the next message yet in the usual case of a window of 1.
+            pending = run.receivers - run.dropped if window == 1 else sum(1 for n in counts if n < target)
+            while pending > 0:
+                ready = poll(_STALL_SECONDS, most)
+                if not ready:
+                    break
+                number = -1
+                try:
+                    for number, _ in ready:
+                        got = receive[number](buffer)
+                        before = counts[number]
+                        counts[number] = after = before + got
+                        if before < target <= after:
+                            pending -= 1
+                        elif not got and before < _NEVER:
+                            raise ConnectionAbortedError
+                except OSError:
+                    pending -= self._drop(run, number, sent, target)
+            last_byte = clock()
+            if pending > 0:
+                break  # it has stalled
+            if window == 1:
+                latencies.append(last_byte - said)
+            completed = min(min(counts) // size, sent)
+        run.seconds = last_byte - began
+        run.load_cpu = time.process_time() - load_cpu
+        all_cpu = machine_cpu_seconds() - all_cpu
+        run.sent = sent - first
+        self._sent = sent
+        self._discard(_SURPLUS_SECONDS, into_counts=True)
+        run.server_cpu = server_cpu() - cpu  # only now, because it is exact when the server sleeps
+        run.others_cpu = max(0.0, all_cpu - run.load_cpu - run.server_cpu) / max(run.seconds, 1e-9)
+        self._check(run, first)
+        return run
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _connect(self, port: int, index: int, steps: list[Step]) -> socket.socket:
+        sock = socket.socket()
+        try:
+            # Several sources, so that one machine's ports last for many connections, each taken on connect.
+            sock.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
+            if index >= 5000:
+                sock.bind((f"127.0.0.{2 + index // 5000}", 0))
+            sock.settimeout(_ANSWER_SECONDS)
+            sock.connect(("127.0.0.1", port))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for step in steps:
+                sock.sendall(step.send)
+                heard = b""
+                while step.expect not in heard:
+                    data = sock.recv(65536)
+                    if not data:
+                        raise LoadError(f"closed client {index} after {heard[-200:]!r}")
+                    heard += data
+            sock.settimeout(None)
+        except BaseException as error:
+            sock.close()
+            if isinstance(error, OSError):
+                raise LoadError(f"client {index} could not join: {error}") from error
+            raise
+        return sock
+
+    def _say(self, start: int, end: int) -> None:
+        size = self._publish_size
+        while start < end:
+            place = start % _CYCLE
+            count = min(end - start, _CYCLE)
+            self._sender.sendall(memoryview(self._cycle)[place * size : (place + count) * size])
+            start += count
+
+    def _heard_by_sender(self, _buffer: bytearray) -> int:
+        self._read_and_answer(self._sender)
+        return 0
+
+    def _read_and_answer(self, sock: socket.socket) -> None:
+        try:
+            data = sock.recv(65536)
+            answer = self._wire.answer(data)
+            if answer:
+                sock.sendall(answer)
+        except OSError as error:
+            raise LoadError(f"the server has closed a connection: {error}") from error
+        if not data:
+            raise LoadError("the server has closed a connection")
+
+    def _recorded(self, sock: socket.socket) -> Callable[[bytearray], int]:
+        tape = self._tape
+
+        def receive(_buffer: bytearray) -> int:
+            data = sock.recv(_BUFFER_SIZE)
+            tape.append(data)
+            return len(data)
+
+        return receive
+
+    def _drop(self, run: Run, number: int, sent: int, target: int) -> int:
+        """Count a receiver out; return 1 if it was waited for."""
+        self._epoll.unregister(number)
+        run.dropped += 1
+        count = self._counts[number]
+        run.lost += max(0, sent - count // self._size)
+        self._counts[number] = _NEVER
+        return int(count < target)
+
+    def _discard(self, seconds: float, *, into_counts: bool = False) -> None:
+        """Read for so long, or once if that is 0; answer pings."""
+        until = time.monotonic() + seconds
+        while True:
+            for number, _ in self._epoll.poll(max(0.0, until - time.monotonic())):
+                if number == self._sender.fileno():
+                    self._read_and_answer(self._sender)
+                    continue
+                if into_counts:
+                    with contextlib.suppress(OSError):
+                        self._counts[number] += self._receive[number](self._buffer)
+                    continue
+                self._read_and_answer(self._sockets[number])
+            if time.monotonic() >= until:
+                return
+
+    def _check(self, run: Run, first: int) -> None:
+        expected = self._sent * self._size
+        for number in self._sockets:
+            missing = expected - self._counts[number]
+            if self._counts[number] >= _NEVER:
+                continue  # dropped, and counted then
+            run.lost += -(-missing // self._size) if missing > 0 else 0
+            run.surplus += max(0, -missing)
+            self._counts[number] = expected  # so that the next run is not blamed
+        if self._sampled and not run.dropped:
+            place, tape = first % _CYCLE, b"".join(self._tape)
+            once = b"".join(self._wire.delivery(payload(i)) for i in range(_CYCLE))
+            cycles = (place + run.sent) // _CYCLE + 1
+            run.in_order = tape == (once * cycles)[place * self._size : (place + run.sent) * self._size]
+
+
+def payload(number: int) -> bytes:
+    """Return message ``number``: its sequence number, and filling that any text protocol carries."""
+    text = b"%08d is what the sender said; the rest is here to fill it" % (number % _CYCLE)
+    return text.ljust(PAYLOAD_SIZE, b".")[:PAYLOAD_SIZE]
+
+
+def _receive_nothing(_buffer: bytearray) -> int:
+    raise AssertionError("no receiver has this descriptor")

@@ -1,0 +1,97 @@
+"""Rounds to medians, and numbers to text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+from harness.audience import Run
+
+DISTURBED = 0.15  # cores that other work took, from which on a round does not count if a better one does
+
+
+class Summary:
+    """The medians over the rounds of one server and one kind of work."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        calm = [run for run in runs if run.others_cpu < DISTURBED]
+        self.runs = runs
+        self._used = used = calm or list(runs)
+        self.disturbed = not calm
+        self.deliveries = self._median(lambda run: run.delivered / run.seconds)  # a second
+        self.cpu_us = self._median(lambda run: run.server_cpu / max(1, run.delivered) * 1e6)  # a delivery
+        self.server_share = self._median(lambda run: run.server_cpu / run.seconds)
+        self.load_share = self._median(lambda run: run.load_cpu / run.seconds)
+        self.p50_ms = self.p99_ms = 0.0
+        if all(run.latencies for run in used):
+            self.p50_ms = self._median(lambda run: percentile(run.latencies, 50) * 1e3)
+            self.p99_ms = self._median(lambda run: percentile(run.latencies, 99) * 1e3)
+        self.flaws = "; ".join(sorted({run.flaws for run in runs if run.flaws}))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the medians and every round's own figures."""
+        return {
+            "deliveries_per_s": round(self.deliveries),
+            "server_cpu_us_per_delivery": round(self.cpu_us, 5),
+            "server_busy": round(self.server_share, 3),
+            "load_busy": round(self.load_share, 3),
+            "p50_ms": round(self.p50_ms, 4),
+            "p99_ms": round(self.p99_ms, 4),
+            "flaws": self.flaws,
+            "disturbed": self.disturbed,
+            "rounds_used": len(self._used),
+            "rounds": [
+                {
+                    "messages": run.sent,
+                    "seconds": round(run.seconds, 4),
+                    "deliveries_per_s": round(run.delivered / run.seconds),
+                    "server_cpu_us_per_delivery": round(run.server_cpu / max(1, run.delivered) * 1e6, 5),
+                    "p50_ms": round(percentile(run.latencies, 50) * 1e3, 4) if run.latencies else None,
+                    "lost": run.lost,
+                    "dropped": run.dropped,
+                    "in_order": run.in_order,
+                    "others_cpu": round(run.others_cpu, 3),
+                }
+                for run in self.runs
+            ],
+        }
+
+    def _median(self, value: Callable[[Run], float]) -> float:
+        return median(value(run) for run in self._used)
+
+
+def count_of(rounds: int) -> str:
+    """Return ``Medians of 5 rounds``, or what is true of one."""
+    return "One round" if rounds == 1 else f"Medians of {rounds} rounds"
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """Return the smallest value that so many percent of the values do not exceed (the nearest rank)."""
+    ordered = sorted(values)
+    return ordered[max(0, -(-len(ordered) * int(percent * 10) // 1000) - 1)]
+
+
+def short(number: float) -> str:
+    """Return it with three significant digits and M or k: ``18.5 M``."""
+    if number >= 1e6:
+        return f"{significant(number / 1e6)} M"
+    if number >= 1e4:
+        return f"{significant(number / 1e3)} k"
+    return significant(number)
+
+
+def significant(number: float) -> str:
+    """Return it with three significant digits and no exponent."""
+    if number == 0:
+        return "0"
+    if abs(number) >= 100:
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}" if abs(number) >= 1 else f"{number:.3f}"
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; all columns but the first are numbers and stand on the right."""
+    lines = [" | ".join(header), " | ".join([":--", *["--:"] * (len(header) - 1)])]
+    lines += [" | ".join(row) for row in rows]
+    return "".join(f"| {line} |\n" for line in lines)

@@ -1,0 +1,211 @@
+"""Micro-benchmarks of what a message passes through, so that a slower server can be traced to a part.
+
+Usage: micro.py [--quick] [-o FILE] [options of pyperf]
+
+The parts, in the order in which a message meets them: framing, session and hub, feed, fan-out, outbox.
+No socket is involved: sends are calls that return at once. The command line is pyperf's own, because it
+starts this script again for its workers: ``--fast`` for less time, ``-o FILE`` for a JSON file that
+``python -m pyperf compare_to OLD NEW`` can compare, ``--help`` for the rest. ``--quick`` runs everything
+once, to see that it works.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from harness.audience import payload
+from harness.wires import SENDER, Classic
+
+from selchat.chat.hub import Hub
+from selchat.feed import Feed, Subscription
+from selchat.log.memory import MemoryLog
+from selchat.net.fanout import Fanout
+from selchat.net.outbox import Outbox
+from selchat.sessions.classic import ClassicContext, ClassicSession
+from selchat.settings import Settings
+from selchat.wire.classic import ClassicFormat
+from selchat.wire.frames import FrameDecoder, encode_frame
+
+_READ_SIZE = 64 * 1024  # bytes
+_BATCH = 256  # messages appended between two seals
+_WIRE = Classic()
+_STREAM = b"".join(_WIRE.publish(payload(i)) for i in range(_READ_SIZE))[:_READ_SIZE]
+_FRAMES = _STREAM[: _READ_SIZE // len(_WIRE.publish(payload(0))) * len(_WIRE.publish(payload(0)))]
+_DELIVERY = _WIRE.delivery(payload(0))
+
+
+class FakeSocket:
+    """A socket that takes everything at once."""
+
+    def send(self, data: bytes) -> int:
+        return len(data)
+
+    def sendmsg(self, buffers: list[memoryview]) -> int:
+        return sum(map(len, buffers))
+
+
+class FakeConnection:
+    """What an outbox and a session ask of their connection."""
+
+    def __init__(self) -> None:
+        self.address = "127.0.0.1:1"
+        socket: Any = FakeSocket()
+        self.outbox = Outbox(socket, self, 1 << 20)
+
+    def wants_flush(self) -> None:
+        pass
+
+    def wants_writable(self, wanted: bool) -> None:
+        raise AssertionError("a fake socket is never full")
+
+    def sent_all(self) -> None:
+        pass
+
+    def cannot_send(self, error: Exception) -> None:
+        raise error
+
+    def close(self, reason: str | None = None) -> None:
+        raise AssertionError(reason)
+
+
+class FakeClock:
+    """A clock on which no timer fires, and an observer who looks away."""
+
+    now = 0.0
+
+    def call_later(self, _delay: float, _callback: Callable[..., object], *_arguments: object) -> FakeClock:
+        return self
+
+    def cancel(self) -> None:
+        pass
+
+    def _nothing(self, *_arguments: object) -> None:
+        pass
+
+    joined = happened = left = stranger_left = _nothing
+
+
+def decode_whole() -> None:
+    """Decode what one read brings under load."""
+    FrameDecoder().receive_data(_FRAMES)
+
+
+def decode_bytewise() -> None:
+    """Decode 16 messages that come byte by byte."""
+    decoder = FrameDecoder()
+    for index in range(16 * len(_WIRE.publish(payload(0)))):
+        decoder.receive_data(_FRAMES[index : index + 1])
+
+
+def encode() -> None:
+    """Encode one frame of 64 bytes."""
+    encode_frame(_DELIVERY[:64])
+
+
+def feed_with(readers: int) -> Callable[[], None]:
+    """Return: append a batch, seal it, hand the chunk to so many readers that do nothing with it."""
+    feed: Feed[None] = Feed(1 << 20)
+    for _ in range(readers):
+        feed.subscribe(None, len)
+
+    def run() -> None:
+        for _ in range(_BATCH):
+            feed.append(_DELIVERY)
+        chunk = feed.seal()
+        for send in feed.live.values():
+            send(chunk)
+        feed.settle()
+
+    return run
+
+
+def fanout_with(readers: int, batch: int) -> Callable[[], None]:
+    """Return: append a batch and deliver it to so many connections with fake sockets."""
+    fanout = Fanout(1 << 20)
+    feed: Feed[Outbox] = Feed(1 << 20)
+    connections = [FakeConnection() for _ in range(readers)]
+    for connection in connections:
+        connection.outbox.subscribe(feed)
+
+    def run() -> None:
+        for _ in range(batch):
+            feed.append(_DELIVERY)
+        fanout.deliver(feed)
+
+    return run
+
+
+def outbox_reply() -> Callable[[], None]:
+    """Return: queue one reply and flush it."""
+    outbox = FakeConnection().outbox
+
+    def run() -> None:
+        outbox.reply(_DELIVERY)
+        outbox.flush()
+
+    return run
+
+
+def outbox_author() -> Callable[[], None]:
+    """Return: what an author costs, who skips its own message and is live again in the same tick."""
+    fanout = Fanout(1 << 20)
+    feed: Feed[Outbox] = Feed(1 << 20)
+    subscription: Subscription[Outbox] = FakeConnection().outbox.subscribe(feed)
+
+    def run() -> None:
+        feed.append(_DELIVERY, subscription)
+        fanout.deliver(feed)
+
+    return run
+
+
+def session_to_publish(data: bytes) -> Callable[[], None]:
+    """Return: one read's bytes through session and hub into the feed, which has no other reader."""
+    settings = Settings(roster=False, quiet=True)
+    clock, connection, fanout = FakeClock(), FakeConnection(), Fanout(1 << 20)
+    hub = Hub(settings, MemoryLog(settings.log_limit), clock, clock)
+    context = ClassicContext(settings, hub, clock, clock, ClassicFormat())
+    session = ClassicSession(context, connection)
+    session.data_received(encode_frame(SENDER.encode()))
+
+    def run() -> None:
+        session.data_received(data)
+        for feed in hub.publish():
+            fanout.deliver(feed)
+
+    return run
+
+
+def main() -> int:
+    """Run the script and return its exit status."""
+    try:
+        pyperf: Any = importlib.import_module("pyperf")  # Any: it is optional, and its types with it
+    except ImportError:
+        print("micro.py needs pyperf: pip install pyperf", file=sys.stderr)
+        return 1
+    if "--quick" in sys.argv:
+        sys.argv.remove("--quick")
+        sys.argv += ["--debug-single-value", "--quiet"]
+    runner = pyperf.Runner(program_args=[__file__])
+    message = _WIRE.publish(payload(0))
+    batch = message * _BATCH
+    runner.bench_func("frames: decode 64 KiB of 64-byte messages", decode_whole)
+    runner.bench_func("frames: decode 16 messages byte by byte", decode_bytewise)
+    runner.bench_func("frames: encode one message", encode)
+    runner.bench_func("session: one message to the feed", session_to_publish(message))
+    runner.bench_func(f"session: {_BATCH} messages in one read to the feed", session_to_publish(batch))
+    for readers in (0, 10, 1000):
+        name = f"feed: append {_BATCH}, seal, {readers} readers"
+        runner.bench_func(name, feed_with(readers))
+    runner.bench_func("fan-out: one message to 1000 fake sockets", fanout_with(1000, 1))
+    runner.bench_func(f"fan-out: {_BATCH} messages to 1000 fake sockets", fanout_with(1000, _BATCH))
+    runner.bench_func("outbox: queue and flush one reply", outbox_reply())
+    runner.bench_func("outbox: an author skips its own message", outbox_author())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""The benchmark scripts run, as real processes, and what they write can be read. No timing is asserted."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+PYTHON_PEERS = {"paper", "asyncio", "uvloop", "uvloop-batched", "websockets"}
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pinning and /proc are Linux's")
+
+
+def run_script(name, *arguments):
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / name), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def table_widths(markdown):
+    return [line.count("|") for line in markdown.splitlines() if line.startswith("|")]
+
+
+def test_peers(tmp_path):
+    done = run_script("peers.py", "--quick", f"--output={tmp_path}")
+    results = json.loads((tmp_path / "peers.json").read_text())
+    assert (tmp_path / "peers.md").read_text().strip() == done.stdout.strip()
+    assert ElementTree.parse(tmp_path / "peers.svg").getroot().tag.endswith("svg")
+    assert results["failures"] == {}
+    assert [work["window"] for work in results["work"]] == [16, 16, 1]
+    for work in results["work"]:
+        servers = work["servers"]
+        assert {"floor", "selchat", "paper", "asyncio"} <= set(servers)
+        for name, figures in servers.items():
+            assert figures["deliveries_per_s"] > 0, name
+            assert figures["server_cpu_us_per_delivery"] > 0, name
+            assert figures["flaws"] == "", name
+            assert all(one["in_order"] is not False for one in figures["rounds"]), name
+        assert (servers["selchat"]["p50_ms"] > 0) == (work["window"] == 1)
+
+
+def test_what_is_not_installed_is_named_with_its_package(tmp_path):
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    code = (
+        f"import sys; sys.path.insert(0, {str(BENCHMARKS)!r}); import harness.contenders as c; "
+        f"c._PATH = {str(tmp_path)!r}; print([one.missing() for one in c.CONTENDERS if one.kind == 'broker'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    hints = [
+        "apt install nats-server",
+        "apt install redis-server",
+        "apt install ngircd",
+        "apt install mosquitto",
+    ]
+    assert done.stdout.strip() == str(hints)
+
+
+def test_an_unknown_name_is_refused():
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "peers.py"), "--only=kafka"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, "kafka" in done.stderr) == (2, True)
+
+
+def test_interrupted_peers_show_what_was_measured_and_leave_no_server(tmp_path):
+    temporary, output = tmp_path / "temporary", tmp_path / "output"
+    temporary.mkdir()
+    arguments = [
+        "--only=floor,selchat",
+        "--duration=0.2",
+        "--rounds=1000",
+        "--patience=0",
+        f"--output={output}",
+    ]
+    script = subprocess.Popen(
+        [sys.executable, str(BENCHMARKS / "peers.py"), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    with script:
+        assert "900 x 256" in script.stderr.readline()
+        assert processes_in(temporary) != []
+        script.send_signal(signal.SIGINT)
+        shown, _ = script.communicate(timeout=60)
+    assert script.returncode == 130
+    assert "| floor (bare sends)" in shown
+    assert not output.exists()
+    assert processes_in(temporary) == []
+    assert list(temporary.iterdir()) == []
+
+
+def processes_in(folder):
+    """Return the processes that work in it; every server has a folder of its own there."""
+    found = []
+    for process in Path("/proc").iterdir():
+        try:
+            if process.name.isdigit() and (process / "cwd").readlink().is_relative_to(folder):
+                found.append(process.name)
+        except OSError:
+            pass  # it has ended, or is not ours
+    return found
+
+
+def test_scaling(tmp_path):
+    done = run_script("scaling.py", "--quick", f"--output={tmp_path}")
+    results = json.loads((tmp_path / "scaling.json").read_text())
+    assert {(one["server"], one["receivers"], one["window"]) for one in results["results"]} == {
+        (server, receivers, window)
+        for server in ("floor", "selchat")
+        for receivers in (5, 50)
+        for window in (256, 1)
+    }
+    assert all(one["flaws"] == "" for one in results["results"])
+    assert len(set(table_widths(done.stdout))) == 1
+    assert len(table_widths(done.stdout)) == 4
+    assert ElementTree.parse(tmp_path / "scaling.svg").getroot().tag.endswith("svg")
+
+
+def test_micro(tmp_path):
+    pytest.importorskip("pyperf")
+    output = tmp_path / "micro.json"
+    run_script("micro.py", "--quick", "-o", str(output))
+    names = {benchmark["metadata"]["name"] for benchmark in json.loads(output.read_text())["benchmarks"]}
+    assert {name.partition(":")[0] for name in names} == {"frames", "session", "feed", "fan-out", "outbox"}
