@@ -22,8 +22,8 @@ class Room:
     def __init__(self, name: str, feed_limit: int) -> None:
         self.name = name
         self._feed_limit = feed_limit
-        # What happened since the last `publish`, in batches: what one read brought from one author is one step
-        # from here on, not one for each message. The subscription is the author's, who is not sent it.
+        # What happened since the last `publish`, in batches: what one read brought from one author is one
+        # step from here on, not one for each message. The subscription is the author's, who is not sent it.
         self.staged: list[tuple[Sequence[Event], Subscription[Any] | None]] = []
         self._feeds: dict[Format, Feed[Any]] = {}
 
