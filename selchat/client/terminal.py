@@ -13,8 +13,10 @@ pressed in that instant lands in the middle of a message.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import shutil
+import signal
 import threading
 import traceback
 from collections.abc import Callable, Iterable
@@ -136,6 +138,8 @@ class TerminalChat:
         self._screen = Screen(self._session, self._loop)
         self._started = asyncio.Event()  # connected for the first time, or finished
         self._finished = asyncio.Event()
+        with contextlib.suppress(NotImplementedError):  # POSIX only
+            self._loop.add_signal_handler(signal.SIGTERM, self._terminated)
         thread = threading.Thread(target=self._reactor.run, name="link")
         self._reactor.call_soon(self._link.open)
         thread.start()
@@ -233,6 +237,10 @@ class TerminalChat:
         self._loop.call_soon_threadsafe(self._ended)
 
     # -- the main thread again -------------------------------------------------------------------------
+
+    def _terminated(self) -> None:
+        self._exit_status = 128 + signal.SIGTERM  # as shells report a process that it has ended
+        self._ended()
 
     def _ended(self) -> None:
         self._finished.set()

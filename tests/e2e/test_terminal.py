@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -170,6 +172,19 @@ def test_leaving_leaves_the_terminal_as_it_was(keys: str, status: int) -> None:
             assert f"status {status}" in terminal.text
             words = terminal.text.replace(";", " ").split()
             assert "icanon" in words and "echo" in words and "isig" in words
+
+
+def test_a_polite_kill_leaves_the_terminal_as_it_was() -> None:
+    with Server() as server:
+        command = f"{' '.join(CHAT)} 127.0.0.1:{server.port} --name=M --key= ; echo status $? ; stty -a"
+        with Terminal("/bin/sh", "-c", command) as terminal:
+            terminal.shows("You >>")
+            child = Path(f"/proc/{terminal.pid}/task/{terminal.pid}/children").read_text().split()[0]
+            os.kill(int(child), signal.SIGTERM)
+            assert terminal.wait() == 0
+            assert f"status {128 + signal.SIGTERM}" in terminal.text
+            words = terminal.text.replace(";", " ").split()
+            assert "icanon" in words and "echo" in words
 
 
 def test_interrupted_while_nobody_answers() -> None:
