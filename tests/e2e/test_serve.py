@@ -406,6 +406,7 @@ class TestBadInput:
                 one.close()
                 server.expect("Closed connection from .*username: a")
                 eventually(lambda: joins(server), "a place is free again")
+            assert server.stop() == 0
 
     def test_a_reset_is_one_line_and_leaks_nothing(self) -> None:
         with Server("--no-roster") as server, Client(server.port, "Narayan") as narayan:
