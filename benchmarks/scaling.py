@@ -176,6 +176,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; what was measured so far:", file=sys.stderr)
         status = 130
+    if not any(key == "selchat" for key, _, _ in results.runs):
+        print("nothing was measured: selchat did not start", file=sys.stderr)
+        return status or 1
     text = results.markdown()
     print(text)
     output = options["--output"] or (None if quick else _RESULTS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -117,6 +118,11 @@ def main(arguments: list[str] | None = None) -> int:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
         return 130  # as shells report a process that SIGINT has ended
+    finally:
+        if arguments is None:
+            # The process is about to end: one more Ctrl-C now ends it silently, without a traceback of
+            # whatever Python was tidying up.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _run(words: list[str]) -> int:

@@ -15,7 +15,7 @@ from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout
 from selchat.net.listener import Admission, Listener, join_address, listening_socket, raise_descriptor_limit
 from selchat.net.reactor import Reactor
-from selchat.net.stdio import LineReader, LineWriter, ensure_standard_descriptors
+from selchat.net.stdio import LineReader, LineWriter
 from selchat.sessions.classic import ClassicContext, ClassicSession
 from selchat.settings import MIB, Settings
 from selchat.wire.cipher import CaesarCipher
@@ -37,7 +37,6 @@ class Server:
     """A server on one address. `CannotListenError` when it cannot have it, `SettingError` for a bad key."""
 
     def __init__(self, settings: Settings) -> None:
-        ensure_standard_descriptors()
         cipher = CaesarCipher(settings.key) if settings.key else None
         sock = listening_socket(settings.host, settings.port, settings.backlog)
         self._settings = settings
