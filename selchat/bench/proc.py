@@ -157,13 +157,19 @@ def first_line(process: subprocess.Popen[bytes], what: str) -> bytes:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End that process, gently first."""
-    for stream in (process.stdin, process.stdout, process.stderr):
+    """End that process, gently first: the end of its input ends a load generator."""
+    if process.stdin is not None:
+        try:
+            process.stdin.close()
+        except OSError:
+            pass
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            pass
+    for stream in (process.stdout, process.stderr):
         if stream is not None:
-            try:
-                stream.close()
-            except OSError:
-                pass  # what was still to be written has nobody to read it
+            stream.close()
     if process.poll() is None:
         process.terminate()
         try:

@@ -178,12 +178,14 @@ class Server:
     def assert_serves(self) -> None:
         """Assert that two strangers can talk."""
         with Client(self.port, "Assertor") as one, Client(self.port, "Witness") as other:
-            self_name = None
-            other.send("are you there?")
-            while self_name is None:
-                user, body = one.read_pair()
-                if body == "are you there?":
-                    self_name = user
+
+            def heard() -> bool:
+                other.send("are you there?")  # again and again: the first may be said before both are in
+                return (
+                    bool(select.select([one.sock], [], [], 0.1)[0]) and one.read_pair()[1] == "are you there?"
+                )
+
+            eventually(heard, "one hears the other")
 
     def close(self) -> None:
         if self.process.poll() is None:
