@@ -1,0 +1,41 @@
+"""The README's commands do what it says. Those that set up, serve and test are run by ``.ci/run``."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.support import DEADLINE, Server
+
+README = Path(__file__).parents[2] / "README.rst"
+COMMANDS = re.findall(r"^    (?:.* \| )?(selchat(?:-bench)? (?!serve).*)$", README.read_text(), re.MULTILINE)
+
+
+def test_there_are_commands() -> None:
+    assert {command.split()[0] for command in COMMANDS} == {"selchat", "selchat-bench"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_the_readme(command: str) -> None:
+    with Server() as server:
+        program, *words = shlex.split(command)
+        words = [re.sub(r"192\.168\.43\.158(:33000)?", f"127.0.0.1:{server.port}", word) for word in words]
+        if program == "selchat-bench":  # the same work, less of it
+            words = [re.sub(r"--clients=\d+", "--clients=5", word) for word in words] + ["--duration=1"]
+        module = {"selchat": "selchat.cli", "selchat-bench": "selchat.bench.cli"}[program]
+        done = subprocess.run(
+            [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())", *words],
+            input=b"paper is out\n",
+            capture_output=True,
+            timeout=DEADLINE * 2,
+        )
+        # 3 says that a machine as busy as this one missed the --fail-if, which is no business of a test.
+        assert done.returncode in ({0, 3} if "--fail-if" in words else {0}), done.stderr
+        if program == "selchat":
+            said = "The build is green" if "send" in words else "paper is out"
+            server.expect(f"Received message from .*: {said}\n")
