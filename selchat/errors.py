@@ -130,7 +130,7 @@ class BrokenStreamError(UsageError):
 
 
 def close_reason(error: BaseException) -> str:
-    """Return the one line that says why a connection was closed."""
+    """Return the one line that says why a connection was closed, or why something cannot be had."""
     if isinstance(error, SelchatError):
         return str(error)
     if isinstance(error, OSError):

@@ -12,6 +12,7 @@ from selchat.bench.errors import BenchError
 from selchat.bench.metrics import METRICS
 from selchat.bench.scenarios import Plan, Result, describe
 from selchat.bench.stats import Histogram
+from selchat.errors import close_reason
 
 SCHEMA = 1
 
@@ -127,7 +128,7 @@ def write_csv(path: str, plan: Plan, metrics: Mapping[str, float], date: str) ->
                 writer.writeheader()
             writer.writerow(row)
     except OSError as error:
-        raise BenchError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from None
+        raise BenchError(f"{path} cannot be written: {close_reason(error)}") from None
 
 
 def write(path: str, words: str) -> None:
@@ -135,4 +136,4 @@ def write(path: str, words: str) -> None:
     try:
         Path(path).write_text(words, encoding="utf-8")
     except OSError as error:
-        raise BenchError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from None
+        raise BenchError(f"{path} cannot be written: {close_reason(error)}") from None

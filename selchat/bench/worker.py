@@ -30,6 +30,7 @@ from typing import Any
 from selchat.bench.check import BrokenFramingError, Reader, Script, Transcript
 from selchat.bench.proc import raise_descriptor_limit, received_segments
 from selchat.bench.stats import Histogram
+from selchat.errors import close_reason
 from selchat.wire.frames import encode_frame
 
 _BUFFER = 256 * 1024  # bytes for one read
@@ -422,7 +423,7 @@ class Worker:
                     sock.shutdown(socket.SHUT_WR)
                 except OSError as error:
                     sock.close()
-                    self._fail(f"the server refuses connections: {(error.strerror or str(error)).lower()}")
+                    self._fail(f"the server refuses connections: {close_reason(error)}")
                     break
                 sock.setblocking(False)
                 poll.register(sock.fileno(), _READ)
@@ -478,7 +479,7 @@ class Worker:
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:
-            raise GoneError(f"no socket: {(error.strerror or str(error)).lower()}") from None
+            raise GoneError(f"no socket: {close_reason(error)}") from None
         if job.source:
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((f"127.0.1.{1 + (job.first + number) // _PER_SOURCE}", 0))
@@ -527,7 +528,7 @@ class Worker:
         except BlockingIOError:
             sent = 0
         except OSError as error:
-            member.why = (error.strerror or str(error)).lower()  # reading ends it
+            member.why = close_reason(error)  # reading ends it
             return
         if sent < len(data):
             member.out = data[sent:]
@@ -565,7 +566,7 @@ class Worker:
             except BlockingIOError:
                 continue
             except OSError as error:
-                self._lose(member, (error.strerror or str(error)).lower())
+                self._lose(member, close_reason(error))
                 continue
             if size:
                 take(member, view[:size], _now())

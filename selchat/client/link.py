@@ -20,7 +20,7 @@ from enum import Enum, auto
 from typing import Any, Protocol
 
 from selchat.client.core import ClassicClient, Message
-from selchat.errors import LimitError, UsageError
+from selchat.errors import LimitError, UsageError, close_reason
 from selchat.net.listener import join_address, plain_host
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
 from selchat.settings import ClientSettings
@@ -224,7 +224,7 @@ class Link:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            self._try_next(_reason(error))
+            self._try_next(close_reason(error))
             return
         self._timer = self._reactor.call_later(self._settings.connect_seconds, self._no_answer)
         self._watch(EVENT_WRITE)
@@ -243,7 +243,7 @@ class Link:
             if peer == sock.getsockname():
                 raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
         except OSError as error:
-            self._try_next(_reason(error))
+            self._try_next(close_reason(error))
             return
         self._cancel_timer()
         _keep_alive(sock, self._settings.keepalive_seconds)
@@ -280,7 +280,7 @@ class Link:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            self._lost(_reason(error))
+            self._lost(close_reason(error))
 
     def _read(self, sock: socket.socket) -> None:
         data = sock.recv(_READ_SIZE)
@@ -418,10 +418,6 @@ def _look_up(settings: ClientSettings, flags: int) -> deque[Address]:
 
 def _messages(count: int) -> str:
     return "1 message" if count == 1 else f"{count} messages"
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 def _objection(last_words: str | None) -> str | None:

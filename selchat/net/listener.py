@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from types import ModuleType
 
-from selchat.errors import AddressFullError, LimitError, ServerFullError, UsageError
+from selchat.errors import AddressFullError, LimitError, ServerFullError, UsageError, close_reason
 from selchat.net.reactor import EVENT_READ, Reactor
 
 resource: ModuleType | None
@@ -55,7 +55,7 @@ def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
     try:
         sock = socket.socket(family, kind, protocol)
     except OSError as error:  # no IPv6 here, for one
-        raise CannotListenError(host, port, (error.strerror or str(error)).lower()) from error
+        raise CannotListenError(host, port, close_reason(error)) from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Linux, macOS and Windows let accepted sockets inherit it, which saves a system call for each.
@@ -67,7 +67,7 @@ def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise CannotListenError(host, port, (error.strerror or str(error)).lower()) from error
+        raise CannotListenError(host, port, close_reason(error)) from error
     return sock
 
 
