@@ -17,7 +17,8 @@ Options:
 One sender keeps a window of messages of 64 bytes in flight to N receivers: the next one is sent when the
 slowest receiver has got the oldest. The server has one core, sender and receivers have another. Every byte
 count is checked, and one receiver's stream is compared with what was sent. The floor is a bare loop of
-send calls with the same chunks to the same number of sockets: no server on sockets can do with less.
+send calls with the same chunks to the same number of sockets: no server on sockets can do with less. It
+takes turns with every server, half a second each, and the ratios to it are medians over these pairs.
 
 What is not installed is skipped with a line that says how to get it. Ctrl-C shows what was measured so far.
 """
@@ -35,7 +36,7 @@ from typing import Any
 import docopt
 from harness.audience import PAYLOAD_SIZE, Run
 from harness.charts import Bars, bar_chart
-from harness.contenders import CONTENDERS, Contender
+from harness.contenders import CONTENDERS, FLOOR, Contender
 from harness.machine import machine, machine_line
 from harness.measure import MeasureError, measure
 from harness.processes import Patience, end_on_sigterm, raise_descriptor_limit
@@ -77,13 +78,14 @@ class Results:
     description: dict[str, str]
     settings: str
     runs: dict[tuple[str, Work], list[Run]] = field(default_factory=lambda: defaultdict(list))
+    floors: dict[tuple[str, Work], list[Run]] = field(default_factory=lambda: defaultdict(list))
     failures: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
     def summaries(self, work: Work) -> dict[Contender, Summary]:
         """Return who has done that work, in the order of the list."""
         return {
-            contender: Summary(self.runs[contender.key, work])
+            contender: Summary(self.runs[contender.key, work], self.floors[contender.key, work])
             for contender in CONTENDERS
             if self.runs.get((contender.key, work))
         }
@@ -187,21 +189,18 @@ compared byte by byte, had them in order.
 
     def _table(self, work: Work) -> str:
         found = self.summaries(work)
-        floor = next((summary for one, summary in found.items() if one.kind == "floor"), None)
         notes = []
         rows = []
         single = work.window == 1
         ordered = sorted(found.items(), key=lambda item: item[1].p50_ms if single else -item[1].deliveries)
         for one, summary in ordered:
             name = f"**{one.name}**" if one.kind == "selchat" else one.name
-            ratio = summary.cpu_us / floor.cpu_us if floor else 0.0
             row = [name + " \\*" * summary.disturbed]
             if single:
-                slower = summary.p50_ms / floor.p50_ms if floor and floor.p50_ms else 0.0
-                row += [significant(summary.p50_ms), significant(summary.p99_ms), _times(slower)]
+                row += [significant(summary.p50_ms), significant(summary.p99_ms), _times(summary.p50_x_floor)]
             else:
                 row += [short(summary.deliveries)]
-            row += [significant(summary.cpu_us), _times(ratio)]
+            row += [significant(summary.cpu_us), _times(summary.cpu_x_floor)]
             rows.append([*row, f"{summary.server_share:.0%}", f"{summary.load_share:.0%}"])
             if summary.flaws:
                 notes.append(f"- {one.name}: {summary.flaws}\n")
@@ -224,7 +223,7 @@ def main() -> int:
     assert __doc__ is not None
     options = docopt.docopt(__doc__)
     end_on_sigterm()
-    raise_descriptor_limit(2048)
+    raise_descriptor_limit(4096)
     quick = options["--quick"]
     rounds = 1 if quick else int(options["--rounds"])
     seconds = _QUICK_SECONDS if quick else float(options["--duration"])
@@ -247,11 +246,14 @@ def main() -> int:
                 print(f"{one.name}: {results.skipped[one.name]}", file=sys.stderr)
     patience = Patience(0 if quick else float(options["--patience"]))
     status = 0
+    beside_floor = FLOOR in contenders and contenders != [FLOOR]
+    if beside_floor:
+        contenders.remove(FLOOR)  # it is measured beside each of the others
     try:
         for number in range(1, rounds + 1):
             for one in contenders:
                 patience.wait_for_calm()
-                _take_turn(results, one, seconds, f"round {number}/{rounds}")
+                _take_turn(results, one, beside_floor, seconds, f"round {number}/{rounds}")
     except KeyboardInterrupt:
         print("interrupted; what was measured so far:", file=sys.stderr)
         status = 130
@@ -267,15 +269,21 @@ def main() -> int:
     return status
 
 
-def _take_turn(results: Results, one: Contender, seconds: float, where: str) -> None:
+def _take_turn(results: Results, one: Contender, beside_floor: bool, seconds: float, where: str) -> None:
     for receivers in dict.fromkeys(work.receivers for work in results.work):
         windows = [work.window for work in results.work if work.receivers == receivers]
         if receivers > one.most_receivers:
             results.failures[one.name] = f"takes {one.most_receivers:,} receivers at most"
             continue
 
-        def took(window: int, run: Run, receivers: int = receivers) -> None:
-            results.runs[one.key, Work(receivers, window)].append(run)
+        def took(window: int, runs: Sequence[Run], receivers: int = receivers) -> None:
+            work = Work(receivers, window)
+            run = runs[-1]
+            results.runs[one.key, work].append(run)
+            if len(runs) > 1:
+                results.floors[one.key, work].append(runs[0])
+                results.runs[FLOOR.key, work].append(runs[0])
+                results.floors[FLOOR.key, work].append(runs[0])
             speed = f"{short(run.delivered / run.seconds)}/s"
             troubles = f", {run.flaws}" if run.flaws else ""
             if run.others_cpu >= DISTURBED:
@@ -283,7 +291,7 @@ def _take_turn(results: Results, one: Contender, seconds: float, where: str) -> 
             print(f"{where}  {one.name}  {receivers} x {window}: {speed}{troubles}", file=sys.stderr)
 
         try:
-            measure(one, receivers, windows, seconds, took)
+            measure([FLOOR, one] if beside_floor else [one], receivers, windows, seconds, took)
         except MeasureError as error:
             results.failures[one.name] = f"failed with {receivers} receivers: {error}"
             print(f"{where}  {one.name}: {results.failures[one.name]}", file=sys.stderr)

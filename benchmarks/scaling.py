@@ -29,7 +29,7 @@ from typing import Any
 import docopt
 from harness.audience import PAYLOAD_SIZE, Run
 from harness.charts import Lines, line_chart
-from harness.contenders import CONTENDERS
+from harness.contenders import CONTENDERS, FLOOR, Contender
 from harness.machine import machine, machine_line
 from harness.measure import MeasureError, measure
 from harness.processes import Patience, end_on_sigterm, raise_descriptor_limit
@@ -39,7 +39,8 @@ _RESULTS = Path(__file__).parent / "results"
 _WINDOW = 256  # messages in flight
 _QUICK = (5, 50)  # receivers
 _QUICK_SECONDS = 0.15
-_PAIR = tuple(one for one in CONTENDERS if one.key in {"selchat", "floor"})
+_SELCHAT = next(one for one in CONTENDERS if one.kind == "selchat")
+_TOGETHER = 5_000  # receivers: up to here the load has descriptors for both at once, and they take turns
 
 
 class Results:
@@ -54,8 +55,9 @@ class Results:
 
     def summary(self, key: str, receivers: int, window: int) -> Summary | None:
         """Return the medians of that server with so many receivers and that window."""
-        runs = self.runs.get((key, receivers, window))
-        return Summary(runs) if runs else None
+        runs = self.runs.get((key, receivers, window), [])
+        beside = self.runs.get((FLOOR.key, receivers, window), [])
+        return Summary(runs, beside) if runs and len(beside) == len(runs) else None
 
     def measured(self) -> list[tuple[int, Summary, Summary, Summary, Summary]]:
         """Return the counts that are complete: selchat's many and single messages, then the floor's."""
@@ -91,11 +93,11 @@ class Results:
                     short(floor_many.deliveries),
                     significant(many.cpu_us),
                     significant(floor_many.cpu_us),
-                    significant(many.cpu_us / floor_many.cpu_us),
+                    significant(many.cpu_x_floor),
                     significant(single.p50_ms),
                     significant(single.p99_ms),
                     significant(floor_single.p50_ms),
-                    significant(single.p50_ms / floor_single.p50_ms),
+                    significant(single.p50_x_floor),
                 ]
             )
             notes += [f"- {count:,} receivers: {one.flaws}\n" for one in (many, single) if one.flaws]
@@ -161,7 +163,7 @@ def main() -> int:
     rounds = 1 if quick else int(options["--rounds"])
     seconds = _QUICK_SECONDS if quick else float(options["--duration"])
     counts = _QUICK if quick else tuple(int(count) for count in options["--receivers"].split(","))
-    raise_descriptor_limit(max(counts) + 100)
+    raise_descriptor_limit(max(counts) + min(max(counts), _TOGETHER) + 100)
     command = " ".join(["python", "benchmarks/scaling.py", *sys.argv[1:]])
     settings = f"{count_of(rounds)} of {seconds:g} s; to repeat: `{command}`."
     results = Results(counts, machine(), settings)
@@ -170,9 +172,9 @@ def main() -> int:
     try:
         for number in range(1, rounds + 1):
             for count in counts:
-                for one in _PAIR:
+                for servers in [(FLOOR, _SELCHAT)] if count <= _TOGETHER else [(FLOOR,), (_SELCHAT,)]:
                     patience.wait_for_calm()
-                    _take_turn(results, one.key, count, seconds, f"round {number}/{rounds}")
+                    _take_turn(results, servers, count, seconds, f"round {number}/{rounds}")
     except KeyboardInterrupt:
         print("interrupted; what was measured so far:", file=sys.stderr)
         status = 130
@@ -191,21 +193,21 @@ def main() -> int:
     return status
 
 
-def _take_turn(results: Results, key: str, count: int, seconds: float, where: str) -> None:
-    contender = next(one for one in _PAIR if one.key == key)
-
-    def took(window: int, run: Run) -> None:
-        results.runs[key, count, window].append(run)
-        trouble = f", {run.flaws}" if run.flaws else ""
-        print(
-            f"{where}  {contender.name}  {count} x {window}: {short(run.delivered / run.seconds)}/s{trouble}",
-            file=sys.stderr,
-        )
+def _take_turn(
+    results: Results, servers: Sequence[Contender], count: int, seconds: float, where: str
+) -> None:
+    def took(window: int, runs: Sequence[Run]) -> None:
+        for one, run in zip(servers, runs, strict=True):
+            results.runs[one.key, count, window].append(run)
+            trouble = f", {run.flaws}" if run.flaws else ""
+            speed = short(run.delivered / run.seconds)
+            print(f"{where}  {one.name}  {count} x {window}: {speed}/s{trouble}", file=sys.stderr)
 
     try:
-        measure(contender, count, (_WINDOW, 1), seconds, took)
+        measure(servers, count, (_WINDOW, 1), seconds, took)
     except MeasureError as error:
-        results.failures[f"{contender.name}, {count:,} receivers"] = str(error)
+        names = " and ".join(one.name for one in servers)
+        results.failures[f"{names}, {count:,} receivers"] = str(error)
 
 
 if __name__ == "__main__":

@@ -304,4 +304,6 @@ CONTENDERS = (
     ),
 )
 
+FLOOR = next(one for one in CONTENDERS if one.kind == "floor")
+
 assert SENDER == "sender", "floor.py looks for it"

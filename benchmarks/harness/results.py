@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
@@ -12,42 +12,52 @@ DISTURBED = 0.15  # cores that other work took, from which on a round does not c
 
 
 class Summary:
-    """The medians over the rounds of one server and one kind of work."""
+    """The medians over the turns of one server and one kind of work.
 
-    def __init__(self, runs: Sequence[Run]) -> None:
-        calm = [run for run in runs if run.others_cpu < DISTURBED]
+    ``beside``: the turn of the floor before each of its own, for the two ratios; empty: they are 0.
+    """
+
+    def __init__(self, runs: Sequence[Run], beside: Sequence[Run] = ()) -> None:
+        floors: Sequence[Run | None] = beside or [None] * len(runs)
+        turns = list(zip(runs, floors, strict=True))
+        calm = [turn for turn in turns if all(run.others_cpu < DISTURBED for run in turn if run)]
         self.runs = runs
-        self._used = used = calm or list(runs)
+        self._used = used = [run for run, _ in calm or turns]
         self.disturbed = not calm
+        pairs = [(run, floor) for run, floor in calm or turns if floor]
+        self.cpu_x_floor = _median_ratio((run.cpu_us, floor.cpu_us) for run, floor in pairs)
+        self.p50_x_floor = _median_ratio((_p50(run), _p50(floor)) for run, floor in pairs)
         self.deliveries = self._median(lambda run: run.delivered / run.seconds)  # a second
-        self.cpu_us = self._median(lambda run: run.server_cpu / max(1, run.delivered) * 1e6)  # a delivery
+        self.cpu_us = self._median(lambda run: run.cpu_us)  # a delivery
         self.server_share = self._median(lambda run: run.server_cpu / run.seconds)
-        self.load_share = self._median(lambda run: run.load_cpu / run.seconds)
+        self.load_share = self._median(lambda run: 1 - run.load_idle / run.seconds)
         self.p50_ms = self.p99_ms = 0.0
         if all(run.latencies for run in used):
-            self.p50_ms = self._median(lambda run: percentile(run.latencies, 50) * 1e3)
-            self.p99_ms = self._median(lambda run: percentile(run.latencies, 99) * 1e3)
+            self.p50_ms = self._median(_p50) * 1e3
+            self.p99_ms = percentile([one for run in used for one in run.latencies], 99) * 1e3
         self.flaws = "; ".join(sorted({run.flaws for run in runs if run.flaws}))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the medians and every round's own figures."""
+        """Return the medians and every turn's own figures."""
         return {
             "deliveries_per_s": round(self.deliveries),
             "server_cpu_us_per_delivery": round(self.cpu_us, 5),
             "server_busy": round(self.server_share, 3),
             "load_busy": round(self.load_share, 3),
+            "cpu_x_floor": round(self.cpu_x_floor, 4),
             "p50_ms": round(self.p50_ms, 4),
             "p99_ms": round(self.p99_ms, 4),
+            "p50_x_floor": round(self.p50_x_floor, 4),
             "flaws": self.flaws,
             "disturbed": self.disturbed,
-            "rounds_used": len(self._used),
-            "rounds": [
+            "turns_used": len(self._used),
+            "turns": [
                 {
                     "messages": run.sent,
                     "seconds": round(run.seconds, 4),
                     "deliveries_per_s": round(run.delivered / run.seconds),
-                    "server_cpu_us_per_delivery": round(run.server_cpu / max(1, run.delivered) * 1e6, 5),
-                    "p50_ms": round(percentile(run.latencies, 50) * 1e3, 4) if run.latencies else None,
+                    "server_cpu_us_per_delivery": round(run.cpu_us, 5),
+                    "p50_ms": round(_p50(run) * 1e3, 4) if run.latencies else None,
                     "lost": run.lost,
                     "dropped": run.dropped,
                     "in_order": run.in_order,
@@ -59,6 +69,15 @@ class Summary:
 
     def _median(self, value: Callable[[Run], float]) -> float:
         return median(value(run) for run in self._used)
+
+
+def _p50(run: Run) -> float:
+    return percentile(run.latencies, 50) if run.latencies else 0.0
+
+
+def _median_ratio(pairs: Iterable[tuple[float, float]]) -> float:
+    ratios = [value / floor for value, floor in pairs if floor]
+    return median(ratios) if ratios else 0.0
 
 
 def count_of(rounds: int) -> str:

@@ -45,8 +45,9 @@ def test_peers(tmp_path):
         for name, figures in servers.items():
             assert figures["deliveries_per_s"] > 0, name
             assert figures["server_cpu_us_per_delivery"] > 0, name
+            assert figures["cpu_x_floor"] > 0, name
             assert figures["flaws"] == "", name
-            assert all(one["in_order"] is not False for one in figures["rounds"]), name
+            assert all(one["in_order"] is not False for one in figures["turns"]), name
         assert (servers["selchat"]["p50_ms"] > 0) == (work["window"] == 1)
 
 
