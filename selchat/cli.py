@@ -24,6 +24,7 @@ Usage:
   selchat serve [OPTION]...               run a server
   selchat chat [HOST] [OPTION]...         talk
   selchat send HOST [MESSAGE] [OPTION]... say something from a script
+  selchat export [OPTION]...              print what was said
   selchat COMMAND --help                  more about one of these
   selchat --version
 
@@ -43,6 +44,12 @@ Options:
                        decimal digits. A toy to talk to the paper's clients: it protects NOTHING.
   --no-roster          Do not tell everyone who is online whenever that changes.
   --max-clients=N      How many connections to take. [default: 10000]
+  --history=PATH       The file that keeps what is said; history.sqlite in your data folder if not given, with
+                       the port in its name if that is not 33000. Nothing is kept of a server on --port=0.
+  --no-history         Keep what is said in memory only, and not for long.
+  --retention=LIMIT    What the file keeps: days (30d) or a size (2GiB). Everything if not given.
+  --operators=NAMES    Names, separated by commas, whose owners may give the commands of /help, by whispering
+                       them to Server.
   --quiet              Show only the start and what goes wrong: no messages, no joins and leaves.
   --log-format=FORMAT  text, or json for one JSON object a line. [default: text]
   -h --help            Show this text.
@@ -157,8 +164,25 @@ def _serve(options: dict[str, Any]) -> int:
         quiet=options["--quiet"],
         log_format=options["--log-format"],
         max_clients=_number("--max-clients", options["--max-clients"]),
+        history=_history(options),
+        retention=options["--retention"] or "",
+        operators=tuple(name for name in map(str.strip, (options["--operators"] or "").split(",")) if name),
     )
     return Server(settings).run()
+
+
+def _history(options: dict[str, Any]) -> str | None:
+    """Return the file that keeps what is said; None: memory does."""
+    from selchat.paths import history_path
+
+    if options["--no-history"]:
+        if options["--history"] is not None:
+            raise SettingError("--history", options["--history"], "possible together with --no-history")
+        return None
+    if options["--history"] is not None:
+        return str(options["--history"])
+    port = _number("--port", options["--port"])
+    return str(history_path(port)) if port else None
 
 
 def _chat(options: dict[str, Any]) -> int:

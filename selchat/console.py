@@ -12,8 +12,9 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from selchat.chat.commands import Commands
-from selchat.chat.hub import Member
-from selchat.events import SERVER, Event, Said
+from selchat.chat.member import Member
+from selchat.errors import NotStoredError
+from selchat.events import LOBBY, SERVER, Event, Said
 from selchat.text import escape_controls
 
 
@@ -52,7 +53,8 @@ class TextStyle:
         return f"Accepted new connection from {member.address}, username: {member.name}"
 
     def received(self, message: Said) -> str:
-        return f"Received message from {message.author}: {message.body}"
+        where = "" if message.room == LOBBY else f" in {message.room}"
+        return f"Received message{where} from {message.author}: {message.body}"
 
     def closed(self, address: str, name: str | None, reason: str | None) -> str:
         username = "" if name is None else f", username: {name}"
@@ -79,7 +81,7 @@ class JsonStyle:
         return self._line("accepted", address=member.address, username=member.name)
 
     def received(self, message: Said) -> str:
-        return self._line("message", username=message.author, body=message.body)
+        return self._line("message", room=message.room, username=message.author, body=message.body)
 
     def closed(self, address: str, name: str | None, reason: str | None) -> str:
         return self._line("closed", address=address, username=name, reason=reason)
@@ -145,6 +147,12 @@ class Console:
     def left(self, member: Member, reason: str | None) -> None:
         if not self._quiet:
             self._show(self._style.closed(member.address, member.name, reason))
+
+    def storing(self, error: NotStoredError | None) -> None:
+        if error is None:
+            self.warn("messages are stored again")
+        else:
+            self.warn(f"NO MESSAGE CAN BE STORED, and none is passed on: {error.why}")
 
     def stranger_left(self, address: str, reason: str | None) -> None:
         if not self._quiet:

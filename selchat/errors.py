@@ -1,4 +1,4 @@
-"""Everything that can go wrong, in three families.
+"""Everything that can go wrong, in four families.
 
 ::
 
@@ -15,6 +15,26 @@
     │   ├── AddressFullError     more connections than one address may hold
     │   ├── LappedError          a reader so slow that the feed overtook it
     │   └── UnreadRepliesError   a reader that asks and does not read the answers
+    ├── RefusalError             the peer asked for something it cannot have: it is told, and may go on
+    │   ├── BadJsonError         a payload that is not a JSON object with a type
+    │   ├── BadMessageError      a field that is missing or wrong
+    │   ├── UnknownTypeError     a type of message that is not known
+    │   ├── NotHelloError        something before hello
+    │   ├── AlreadyWelcomeError  a second hello
+    │   ├── VersionError         a version of the protocol that is not spoken
+    │   ├── EmptyNameError       nothing left of a name when cleaned
+    │   ├── BannedError          someone who may not come in
+    │   ├── MutedError           someone who may not speak
+    │   ├── NotOperatorError     a command from someone who is not an operator
+    │   ├── TooManyRoomsError    more rooms than one may be in, or than there can be
+    │   ├── TooLongError         a body that leaves no room for the rest of its frame
+    │   ├── NotStoredError       the log cannot be written now
+    │   └── NamedRefusalError    about a name, of someone or of a room
+    │       ├── NameTakenError   it is someone else's
+    │       ├── NoSuchNameError  nobody has it
+    │       ├── BadRoomError     no room can have it
+    │       ├── NoSuchRoomError  no room has it
+    │       └── NotInRoomError   the room is one that one is not in
     └── UsageError               the caller did something that cannot work
         ├── SettingError         a setting out of its range
         └── BrokenStreamError    data given to a decoder that had already failed
@@ -105,6 +125,196 @@ class LappedError(LimitError):
 
 class UnreadRepliesError(LimitError):
     template = "reader too slow, more than {limit} bytes of replies unread"
+
+
+class RefusalError(SelchatError):
+    """Something that a peer cannot have. ``code`` is the word for it on the wire (docs/protocol.rst)."""
+
+    code = ""
+    text = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class BadJsonError(RefusalError):
+    """``why``: what breaks the rules."""
+
+    code = "bad-json"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"not a JSON object with a type: {self.why}"
+
+
+class BadMessageError(RefusalError):
+    """``field`` of a message of type ``kind``, and what it should be (``wanted``); ``id`` of that message."""
+
+    code = "bad-message"
+
+    def __init__(self, kind: str, field: str, wanted: str, id: str = "") -> None:
+        super().__init__(kind, field, wanted, id)
+        self.kind = kind
+        self.field = field
+        self.wanted = wanted
+        self.id = id
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.field} is not {self.wanted}"
+
+
+class UnknownTypeError(RefusalError):
+    """``kind``: the type that nobody knows."""
+
+    code = "unknown-type"
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"no such type of message: {self.kind[:64]}"
+
+
+class NotHelloError(RefusalError):
+    code = "not-hello"
+    text = "the first message has to be hello"
+
+
+class AlreadyWelcomeError(RefusalError):
+    code = "already-welcome"
+    text = "hello was said already"
+
+
+class VersionError(RefusalError):
+    """``version`` that was asked for, and ``spoken``, the one there is."""
+
+    code = "version"
+
+    def __init__(self, version: int, spoken: int) -> None:
+        super().__init__(version, spoken)
+        self.version = version
+        self.spoken = spoken
+
+    def __str__(self) -> str:
+        return f"version {self.version} of the protocol is not spoken here, only {self.spoken}"
+
+
+class EmptyNameError(RefusalError):
+    code = "bad-name"
+    text = "the name has no visible characters"
+
+
+class NamedRefusalError(RefusalError):
+    """A refusal that is about a ``name``, of someone or of a room."""
+
+    template = "{name}"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return self.template.format(name=self.name)
+
+
+class NameTakenError(NamedRefusalError):
+    code = "name-taken"
+    template = "the name {name} is someone else's"
+
+
+class BannedError(RefusalError):
+    """``until``: when the ban ends, in words; empty: when the operator ends it."""
+
+    code = "banned"
+
+    def __init__(self, until: str = "") -> None:
+        super().__init__(until)
+        self.until = until
+
+    def __str__(self) -> str:
+        return "the operator has banned you" + (f" until {self.until}" if self.until else "")
+
+
+class MutedError(RefusalError):
+    """``until``: when that ends, in words; empty: when the operator ends it."""
+
+    code = "muted"
+
+    def __init__(self, until: str = "") -> None:
+        super().__init__(until)
+        self.until = until
+
+    def __str__(self) -> str:
+        return "the operator does not let you speak" + (f" until {self.until}" if self.until else "")
+
+
+class NotOperatorError(RefusalError):
+    code = "not-operator"
+    text = "only operators can give commands to the server"
+
+
+class BadRoomError(NamedRefusalError):
+    code = "bad-room"
+    template = "{name!r} cannot be a room's name: 1 to 32 characters without spaces, not beginning with @ # /"
+
+
+class TooManyRoomsError(RefusalError):
+    """``limit``: how many there may be."""
+
+    code = "too-many-rooms"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.limit} rooms are the limit"
+
+
+class NotInRoomError(NamedRefusalError):
+    code = "not-in-room"
+    template = "you are not in the room {name}; join it first"
+
+
+class NoSuchRoomError(NamedRefusalError):
+    code = "no-such-room"
+    template = "there is no room {name}"
+
+
+class NoSuchNameError(NamedRefusalError):
+    code = "no-such-name"
+    template = "nobody is called {name}"
+
+
+class TooLongError(RefusalError):
+    """``length`` of the body and ``limit``, in bytes."""
+
+    code = "too-long"
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(length, limit)
+        self.length = length
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"a body of {self.length} bytes is over the limit of {self.limit}"
+
+
+class NotStoredError(RefusalError):
+    """``why``: what the log says."""
+
+    code = "not-stored"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the server cannot store messages now ({self.why})"
 
 
 class UsageError(SelchatError):

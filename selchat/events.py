@@ -15,7 +15,8 @@ LOBBY = "lobby"  # the room that everyone is in
 class Said(NamedTuple):
     """Something said in a room; it exists from the moment the log has given it its ``seq``.
 
-    ``seq`` counts from 1 in each room, without holes. ``at`` is in seconds of Unix time.
+    ``seq`` counts from 1 in each room, without holes. ``at`` is in seconds of Unix time. ``id`` is the
+    author's own, empty where the author's wire has none. ``cipher`` says how the body is encrypted, if it is.
     """
 
     room: str
@@ -23,6 +24,8 @@ class Said(NamedTuple):
     author: str
     body: str
     at: float
+    id: str = ""
+    cipher: str | None = None
 
 
 class Roster(NamedTuple):
@@ -32,10 +35,35 @@ class Roster(NamedTuple):
     total: int
 
 
+class Joined(NamedTuple):
+    """These have come to a room, in which ``total`` are now."""
+
+    room: str
+    names: tuple[str, ...]
+    total: int
+
+
+class Left(NamedTuple):
+    """These have gone from a room, in which ``total`` are now."""
+
+    room: str
+    names: tuple[str, ...]
+    total: int
+
+
+class Topic(NamedTuple):
+    """A room has a new topic, perhaps an empty one. ``at`` is in seconds of Unix time."""
+
+    room: str
+    topic: str
+    author: str
+    at: float
+
+
 class Notice(NamedTuple):
     """What the server tells one member, or everyone, and no log keeps."""
 
     text: str
 
 
-Event = Said | Roster | Notice
+Event = Said | Roster | Joined | Left | Topic | Notice

@@ -12,7 +12,7 @@ it has a position.
   leaving. They skip their own ranges as well.
 
 Memory is bounded by ``limit`` (and one chunk), never by the slowest reader: one that falls off the tail
-is *lapped*.
+is *lapped*. Whoever appends can set a `Feed.mark`, a number that tells a lapped reader how far it has come.
 
 Positions count bytes from the feed's beginning. This file imports nothing of the project; what a reader
 is, it does not know.
@@ -24,7 +24,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 R = TypeVar("R")
 
@@ -56,6 +56,18 @@ class Subscription(Generic[R]):
         self._skips: list[tuple[int, int]] | None = None  # its own ranges still ahead; None: it only reads
 
 
+class Lapped(NamedTuple):
+    """A reader that fell off the tail, and where it was: ``offset`` bytes into that ``chunk``.
+
+    ``mark`` is the feed's, of when the chunk before that one was sealed.
+    """
+
+    subscription: Subscription[Any]
+    chunk: bytes
+    offset: int
+    mark: int
+
+
 class Feed(Generic[R]):
     """The byte log. ``limit``: how many sealed bytes are kept for those behind."""
 
@@ -65,12 +77,15 @@ class Feed(Generic[R]):
         "_end",
         "_lapping_point",
         "_limit",
+        "_marks",
         "_pending",
         "_sealed",
+        "_sealed_mark",
         "_starts",
         "_writing",
         "behind",
         "live",
+        "mark",
     )
 
     def __init__(self, limit: int) -> None:
@@ -80,6 +95,9 @@ class Feed(Generic[R]):
         self._sealed = 0  # end of what was sealed
         self._chunks: deque[bytes] = deque()  # sealed and kept, with their starts
         self._starts: deque[int] = deque()
+        self._marks: deque[int] = deque()
+        self.mark = 0  # of what was appended
+        self._sealed_mark = 0  # of what was sealed
         self.live: dict[Subscription[R], Send] = {}
         self._writing: list[Subscription[R]] = []
         self.behind: set[Subscription[R]] = set()
@@ -121,7 +139,9 @@ class Feed(Generic[R]):
         if chunk:
             self._chunks.append(chunk)
             self._starts.append(self._sealed)
+            self._marks.append(self._sealed_mark)
             self._sealed = self._end
+            self._sealed_mark = self.mark
         return chunk
 
     def shares(self, most_buffers: int) -> list[tuple[Subscription[R], list[memoryview], int]]:
@@ -158,28 +178,36 @@ class Feed(Generic[R]):
                 self._due.append(subscription)
         return shares
 
-    def settle(self) -> list[Subscription[R]]:
+    def settle(self) -> list[Lapped]:
         """Forget the chunks over the limit, or all if nobody is behind; return who was lapped by that.
 
         A chunk is forgotten once the limit fits into what came after it, so that whoever is lapped had
         more than the limit to read, and a large chunk laps nobody who has read it nearly to its end.
         """
-        chunks, starts = self._chunks, self._starts
+        chunks, starts, marks = self._chunks, self._starts, self._marks
         if not self.behind:
             chunks.clear()
             starts.clear()
+            marks.clear()
             return []
-        while len(chunks) > 1 and self._sealed - starts[1] >= self._limit:
+        forgotten = 0
+        while len(chunks) - forgotten > 1 and self._sealed - starts[forgotten + 1] >= self._limit:
+            forgotten += 1
+        tail = starts[forgotten] if starts else self._sealed
+        lapped: list[Lapped] = []
+        if tail > self._lapping_point:
+            lapped = [
+                self._lapped(subscription)
+                for subscription in self.behind
+                if self._next(subscription)
+                < min(tail, self._stop_of(subscription))  # a leaver may have it all
+            ]
+        for _ in range(forgotten):
             chunks.popleft()
             starts.popleft()
-        tail = starts[0] if starts else self._sealed
+            marks.popleft()
         if tail <= self._lapping_point:
             return []
-        lapped = [
-            subscription
-            for subscription in self.behind
-            if self._next(subscription) < min(tail, self._stop_of(subscription))  # a leaver may have it all
-        ]
         # The scan costs one step for each one behind; it is not made again before the tail has passed the
         # lowest position found now.
         self._lapping_point = min(
@@ -303,6 +331,11 @@ class Feed(Generic[R]):
             self.behind.discard(subscription)
             self.rejoin(subscription)
         return False
+
+    def _lapped(self, subscription: Subscription[R]) -> Lapped:
+        position = subscription._position
+        index = max(0, bisect_right(self._starts, position) - 1)
+        return Lapped(subscription, self._chunks[index], position - self._starts[index], self._marks[index])
 
     def _next(self, subscription: Subscription[R]) -> int:
         """Return its position, moved over its own ranges that start right there."""

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from enum import Enum, auto
 
+from selchat import __version__
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
+from selchat.chat.member import Farewell
 from selchat.console import Console, JsonStyle, TextStyle
-from selchat.events import Notice
+from selchat.errors import BannedError, SelchatError
 from selchat.log.memory import MemoryLog
+from selchat.log.port import Log
 from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout
 from selchat.net.listener import Admission, Listener, join_address, listening_socket, raise_descriptor_limit
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
-from selchat.sessions.classic import ClassicContext, ClassicSession
+from selchat.sessions.context import Context
+from selchat.sessions.opening import OpeningSession
 from selchat.settings import MIB, Settings
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
+from selchat.wire.rich import RichFormat
 
 _STDIN, _STDOUT = 0, 1
 _OUTPUT_LIMIT = MIB  # bytes of lines that wait for a terminal that takes none
+_FORGET_PAUSE = 0.02  # seconds between two steps of forgetting
+_SHUTDOWN = Farewell("shutdown", "", "server shut down", 1.0)
 
 
 class ServerState(Enum):
@@ -38,7 +46,12 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         cipher = CaesarCipher(settings.key) if settings.key else None
-        sock = listening_socket(settings.host, settings.port, settings.backlog)
+        self._log = _open_log(settings)
+        try:
+            sock = listening_socket(settings.host, settings.port, settings.backlog)
+        except BaseException:
+            self._log.close()
+            raise
         self._settings = settings
         self._state = ServerState.SERVING
         self._exit_status = 0
@@ -51,8 +64,9 @@ class Server:
             lambda count: style.warning(f"{count} lines are not shown here, because the output was held up"),
         )
         self._console = Console(self._output.write, style, settings.quiet)
-        self._hub = Hub(settings, MemoryLog(settings.log_limit), reactor, self._console)
-        self._console.take_commands(Commands(self._hub, self.stop))
+        self._hub = Hub(settings, self._log, reactor, self._console)
+        commands = Commands(self._hub, self.stop)
+        self._console.take_commands(commands)
         self._input = LineReader(
             reactor,
             _STDIN,
@@ -63,10 +77,16 @@ class Server:
                 f"a line of over {settings.payload_limit} bytes was not sent"
             ),
         )
-        self._format = ClassicFormat(
-            settings.header_length, settings.payload_limit, cipher, settings.roster_limit
+        self._context = Context(
+            settings,
+            self._hub,
+            reactor,
+            self._console,
+            ClassicFormat(settings.header_length, settings.payload_limit, cipher, settings.roster_limit),
+            RichFormat(settings.header_length),
+            commands.run_remote,
+            f"selchat {__version__}",
         )
-        self._classic = ClassicContext(settings, self._hub, reactor, self._console, self._format)
         self._fanout = Fanout(settings.feed_limit)
         self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
         self._admission = Admission(settings.max_clients, settings.clients_per_address)
@@ -87,6 +107,7 @@ class Server:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._reactor.on_signal(number, lambda number=number: self._signalled(number))
         self._console.listening(join_address(*self._listener.address))
+        self._forget()
         if self._most_connections < self._settings.max_clients:
             self._console.warn(
                 f"the limit of open files (ulimit -n) is enough for {self._most_connections} connections, "
@@ -106,6 +127,7 @@ class Server:
         self._listener.close()
         self._input.close()
         self._hub.notify("The server is shutting down.")
+        self._hub.dismiss(self._hub.members(), _SHUTDOWN)
         for connection in tuple(self._connections):
             connection.close("server shut down")
         self._reactor.call_later(self._settings.flush_seconds, self._reactor.stop)
@@ -126,16 +148,15 @@ class Server:
             linger_seconds=settings.linger_seconds,
             on_closed=self._closed,
         )
-        refusal = self._admission.admit(host)
-        if refusal is None:
-            self._connections[connection] = host
-            connection.open(ClassicSession(self._classic, connection))
+        refusal: SelchatError | None = None
+        try:
+            self._hub.moderation.check_address(host)
+        except BannedError as error:
+            refusal = error
         else:
-            self._connections[connection] = ""
-            connection.open(None)
-            connection.outbox.reply(self._format.encode([Notice(f"Closing this connection: {refusal}.")]))
-            connection.close()
-            self._console.stranger_left(connection.address, str(refusal))
+            refusal = self._admission.admit(host)
+        self._connections[connection] = "" if refusal else host
+        connection.open(OpeningSession(self._context, connection, refusal))
 
     def _closed(self, connection: Connection) -> None:
         host = self._connections.pop(connection)
@@ -147,6 +168,14 @@ class Server:
         for feed in self._hub.publish():
             self._fanout.deliver(feed)
         self._fanout.finish()
+
+    def _forget(self) -> None:
+        """Forget a little of what is past the retention, and go on soon if there is more."""
+        if self._log.forget(time.time()):
+            self._reactor.call_later(_FORGET_PAUSE, self._forget)
+        else:
+            self._hub.tidy()
+            self._reactor.call_later(self._settings.forget_interval, self._forget)
 
     def _signalled(self, number: int) -> None:
         if self._state is ServerState.SERVING:
@@ -167,6 +196,15 @@ class Server:
             connection.abort(ConnectionAbortedError(0, "server shut down"))
         self._output.close(within=1.0)
         self._reactor.close()
+        self._log.close()
 
     def _failed(self, where: str, error: Exception) -> None:
         self._console.failed(where, error)
+
+
+def _open_log(settings: Settings) -> Log:
+    if settings.history is None:
+        return MemoryLog(settings.log_limit)
+    from selchat.log.sqlite import Retention, SqliteLog  # here: a server without history needs no SQLite
+
+    return SqliteLog(settings.history, Retention.parse(settings.retention))

@@ -26,6 +26,11 @@ class Settings:
     quiet: bool = False  # show only the start and what goes wrong
     log_format: str = "text"  # or "json"
 
+    # -- what outlives a restart -----------------------------------------------------------------------
+    history: str | None = None  # the file of the durable log; None: messages are kept in memory alone
+    retention: str = ""  # such as 30d or 2GiB: what the durable log keeps; empty: everything
+    operators: tuple[str, ...] = ()  # names whose owners may give commands
+
     # -- who may connect -----------------------------------------------------------------------------
     max_clients: int = 10_000  # connections; Redis: maxclients 10,000
     clients_per_address: int = 64  # connections, loopback exempt; ngIRCd: MaxConnectionsIP 5
@@ -39,6 +44,9 @@ class Settings:
     login_seconds: float = 10.0  # from connecting to a whole username; OpenSSH: 120, NATS: 2
     frame_seconds: float = 30.0  # for one frame, first byte to last; Apache's RequestReadTimeout: 20 and up
     name_length: int = 32  # characters; Libera.Chat: 16, Discord: 32
+    room_length: int = 32  # characters; Matrix: 255, IRC: 50
+    rooms_per_member: int = 100  # Libera.Chat: 250
+    unacknowledged: int = 1024  # messages of a client that wait for their ack; a quarter of the remembered
     read_size: int = 64 * KIB  # bytes read at a time from one connection; asyncio: 256 KiB
     replies_limit: int = 256 * KIB  # bytes of unread replies; asyncio's high-water mark: 64 KiB
 
@@ -46,11 +54,15 @@ class Settings:
     feed_limit: int = (
         MIB  # bytes behind before a reader is lapped; Redis pub/sub: 8 MiB for 60 s, NATS: 64 MiB
     )
+    rooms_limit: int = 10_000  # rooms with members or history; Discord: 500 channels of a server
     log_limit: int = MIB  # characters of messages that the memory log keeps for each room
     roster_interval: float = 1.0  # seconds between two rosters, at least
     roster_limit: int = 1400  # bytes of a roster's text: one Ethernet segment, for clients that recv once
 
+    forget_interval: float = 60.0  # seconds between two looks for what is past the retention
+
     # -- how it ends -----------------------------------------------------------------------------------
+    full_retry: float = 10.0  # seconds after which a client that found the server full should come back
     linger_seconds: float = 1.0  # for a peer to close its end, so that the last words are not reset away
     flush_seconds: float = (
         5.0  # for a closing connection to take what is queued; docker stop: 10, systemd: 90
@@ -82,6 +94,9 @@ class ClientSettings:
     port: int = 33000
     name: str = ""
     key: str | None = None
+    wire: str = "auto"  # or "rich", or "classic": the paper's; auto is rich where the server speaks it
+    room: str = "lobby"  # in which to talk
+    secret: str = ""  # that makes the name one's own; empty: the one that this user's data folder holds
     header_length: int = 10  # bytes
     frame_limit: int = 64 * KIB  # bytes of payload sent: what our server takes
     read_limit: int = MIB  # bytes of payload read: other servers may allow more than ours
@@ -92,13 +107,17 @@ class ClientSettings:
     finish_seconds: float = 30.0  # at the end of the input: to get what is queued across
     drain_seconds: float = 2.0  # after the last byte was acknowledged: for the server to close or object
     settled_seconds: float = 10.0  # a connection that lives as long makes the next retry quick again
-    keepalive_seconds: float = 30.0  # of silence before the kernel asks whether the server is still there
+    keepalive_seconds: float = 30.0  # of silence before it is asked whether the server is still there
+    hello_seconds: float = 2.0  # for a server to show that it speaks the rich wire; on a LAN it takes 0.01
+    store_seconds: float = 1.0  # before saying again what the server could not store
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
             raise SettingError("port", self.port, "a port number from 1 to 65535")
         if not 1 <= self.header_length <= 32:
             raise SettingError("header_length", self.header_length, "a number of bytes from 1 to 32")
+        if self.wire not in {"auto", "classic", "rich"}:
+            raise SettingError("wire", self.wire, "auto, rich or classic")
 
     @property
     def payload_limit(self) -> int:

@@ -78,7 +78,7 @@ def test_json_has_one_object_a_line() -> None:
     assert objects == [
         {"event": "listening", "address": "0.0.0.0:33000"},
         {"event": "accepted", **venkat},
-        {"event": "message", "username": "Venkat", "body": "Hey! ..."},
+        {"event": "message", "room": "lobby", "username": "Venkat", "body": "Hey! ..."},
         {"event": "closed", **venkat, "reason": None},
         {"event": "closed", **venkat, "reason": "kicked by the operator"},
         {**stranger, "address": "192.168.43.170:54500", "reason": "no username within 10 s"},

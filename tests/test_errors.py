@@ -10,20 +10,32 @@ from selchat import errors
 from selchat.errors import (
     AddressFullError,
     BadHeaderError,
+    BadJsonError,
+    BadMessageError,
     BadNameError,
+    BannedError,
     BrokenStreamError,
     FrameTimeoutError,
     FrameTooLongError,
     LappedError,
     LimitError,
     LoginTimeoutError,
+    MutedError,
+    NameTakenError,
+    NotInRoomError,
+    NotStoredError,
     ProtocolError,
+    RefusalError,
     SelchatError,
     ServerFullError,
     SettingError,
+    TooLongError,
+    TooManyRoomsError,
     TruncatedFrameError,
+    UnknownTypeError,
     UnreadRepliesError,
     UsageError,
+    VersionError,
     close_reason,
 )
 
@@ -38,6 +50,17 @@ TEXTS = [
     (AddressFullError(64), "more than 64 connections from one address"),
     (LappedError(1048576), "reader too slow, more than 1048576 bytes behind"),
     (UnreadRepliesError(262144), "reader too slow, more than 262144 bytes of replies unread"),
+    (BadJsonError("it is no object"), "not a JSON object with a type: it is no object"),
+    (BadMessageError("say", "room", "a string", "1"), "say: room is not a string"),
+    (UnknownTypeError("x" * 100), "no such type of message: " + "x" * 64),
+    (VersionError(2, 1), "version 2 of the protocol is not spoken here, only 1"),
+    (NameTakenError("Venkat"), "the name Venkat is someone else's"),
+    (BannedError("noon"), "the operator has banned you until noon"),
+    (MutedError(), "the operator does not let you speak"),
+    (NotInRoomError("engine"), "you are not in the room engine; join it first"),
+    (TooManyRoomsError(100), "100 rooms are the limit"),
+    (TooLongError(10, 5), "a body of 10 bytes is over the limit of 5"),
+    (NotStoredError("disk full"), "the server cannot store messages now (disk full)"),
     (SettingError("port", -1, "a port number"), "port: -1 is not a port number"),
     (BrokenStreamError(), "data given to a decoder that has already failed"),
     (LimitError(5), "limit of 5 reached"),
@@ -57,7 +80,7 @@ def test_each_error_can_be_copied_to_another_process(error: SelchatError) -> Non
     assert vars(copied) == vars(error)
 
 
-def test_every_error_is_in_one_of_the_three_families_and_in_the_drawn_tree() -> None:
+def test_every_error_is_in_one_of_the_four_families_and_in_the_drawn_tree() -> None:
     classes = [
         value
         for value in vars(errors).values()
@@ -65,7 +88,8 @@ def test_every_error_is_in_one_of_the_three_families_and_in_the_drawn_tree() -> 
     ]
     assert len(classes) >= 14
     for each in classes:
-        assert sum(issubclass(each, family) for family in (ProtocolError, LimitError, UsageError)) == 1
+        families = (ProtocolError, LimitError, RefusalError, UsageError)
+        assert sum(issubclass(each, family) for family in families) == 1
         assert each.__name__ in (errors.__doc__ or "")
 
 

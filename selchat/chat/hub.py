@@ -6,34 +6,39 @@ tick and exists from `Hub.publish` at the tick's end, which commits the log once
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from selchat.chat.room import Format, Room
+from selchat.chat.clients import Names, SentMessages
+from selchat.chat.member import Farewell, Member, Peer
+from selchat.chat.moderation import Moderation
+from selchat.chat.room import Batch, Room, clean_room
 from selchat.chat.roster import Roster
-from selchat.events import LOBBY, SERVER, Event, Notice
-from selchat.events import Roster as RosterEvent
-from selchat.feed import Feed, Subscription
+from selchat.errors import (
+    BadRoomError,
+    BannedError,
+    EmptyNameError,
+    NameTakenError,
+    NoSuchNameError,
+    NotInRoomError,
+    NotStoredError,
+    RefusalError,
+    TooManyRoomsError,
+)
+from selchat.events import LOBBY, SERVER, Event, Notice, Said, Topic
+from selchat.feed import Feed
 from selchat.log.port import Log
 from selchat.settings import Settings
+from selchat.text import clean_name, name_key
 
-
-class Peer(Protocol):
-    """A member's session, as the hub sees it."""
-
-    @property
-    def format(self) -> Format:
-        """The wire format in which it reads."""
-
-    def subscribe(self, feed: Feed[Any]) -> Subscription[Any]:
-        """Read that feed from now on."""
-
-    def tell(self, notice: Notice) -> None:
-        """Say something to this member alone."""
-
-    def close(self, reason: str) -> None:
-        """End the session, once what was said so far is sent; it calls `Hub.leave`."""
+_REPLACED = Farewell(
+    "replaced", "You are here from another connection now.", "replaced by a newer connection"
+)
+_ROOMS = "room"  # the kind of the records of rooms' topics
+_CONFIRMED = "whispers"  # the kind of the records of whispers that have arrived for good
+_SERVER_KEY = name_key(SERVER)
 
 
 class Observer(Protocol):
@@ -48,6 +53,9 @@ class Observer(Protocol):
     def left(self, member: Member, reason: str | None) -> None:
         """Someone has gone, of their own will if there is no ``reason``."""
 
+    def storing(self, error: NotStoredError | None) -> None:
+        """The log cannot be written from now on, or (None) it can again."""
+
 
 class Clock(Protocol):
     """Time, as the reactor keeps it; in seconds."""
@@ -60,102 +68,433 @@ class Clock(Protocol):
         """Call it after the delay."""
 
 
-class Member:
-    """Someone who is here. ``address``: where from, for the operator's eyes."""
+class RoomSummary(NamedTuple):
+    """What a list of rooms shows of one."""
 
-    __slots__ = ("address", "name", "peer", "subscription")
+    name: str
+    members: int
+    topic: str
+    seq: int
 
-    def __init__(self, name: str, address: str, peer: Peer, subscription: Subscription[Any]) -> None:
-        self.name = name
-        self.address = address
-        self.peer = peer
-        self.subscription = subscription
+
+class _Whisper(NamedTuple):
+    """A whisper that is staged; it exists when the log has it."""
+
+    message: Said
+    to: str  # the key of the name
+    author: Member
 
 
 class Hub:
     """Members, rooms, and what goes on between them."""
 
-    def __init__(self, settings: Settings, log: Log, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        clock: Clock,
+        observer: Observer,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._settings = settings
         self._log = log
         self._clock = clock
         self._observer = observer
-        self._members: Roster[Member] = Roster(settings.name_length)
+        self._now = now  # Unix time
+        self._names = Names(log, now)
+        self._members: Roster[Member] = Roster(settings.name_length, self._names.__contains__)
+        self._sent = SentMessages(log)
+        self.moderation = Moderation(log, now)
+        self._confirmed = {key: int(seq) for key, seq in log.records(_CONFIRMED).items()}
         self._lobby = Room(LOBBY, settings.feed_limit)
+        self._rooms = {self._lobby.key: self._lobby}  # by the key of the name
+        self._spellings: dict[str, str] = {}  # of every room that ever was, by key
+        self._load_rooms()
         self._dirty: list[Room] = []  # rooms with something staged
+        self._whispers: list[_Whisper] = []
+        self._changed: dict[Room, None] = {}  # rooms that someone has entered or left
         self._roster_due = False
         self._last_roster = float("-inf")
+        self._storing = True
 
-    # -- what sessions say -----------------------------------------------------------------------------
+    # -- who comes and goes ----------------------------------------------------------------------------
 
     def join(self, wanted: str, address: str, peer: Peer) -> Member:
-        """Let someone in under the name ``wanted``, or one like it that is free."""
-        name = self._members.claim(wanted)
-        member = Member(name, address, peer, peer.subscribe(self._lobby.feed(peer.format)))
-        self._members.add(member)
-        self._observer.joined(member)
-        self._roster_changed()
+        """Let someone into the lobby, under the name ``wanted`` or one like it that is free.
+
+        Raises `BannedError`.
+        """
+        self.moderation.check_name(clean_name(wanted, self._settings.name_length), None)
+        member = Member(self._members.claim(wanted), address, peer)
+        self._welcome(member)
         return member
 
-    def say(self, member: Member, bodies: Sequence[str]) -> None:
-        """Say these in the lobby, to everyone but the member."""
-        messages = self._log.append(LOBBY, member.name, bodies, time.time())
-        self._stage(self._lobby, messages, member.subscription)
+    def join_as(self, wanted: str, address: str, peer: Peer, client: bytes) -> Member:
+        """Let the owner of a name in, or whoever becomes it; they are in no room yet.
+
+        Raises `EmptyNameError`, `NameTakenError` and `BannedError`.
+        """
+        name = clean_name(wanted, self._settings.name_length)
+        key = name_key(name)
+        if not name:
+            raise EmptyNameError
+        self.moderation.check_name(name, client)
+        owner = self._names.owner(key)
+        if key == _SERVER_KEY or (owner is not None and owner != client):
+            raise NameTakenError(name)
+        present = self._members.get(name)
+        if present is not None:
+            if present.client != client:
+                raise NameTakenError(name)
+            present.peer.dismiss(_REPLACED)
+        if owner is None:
+            self._confirm(key, self._log.newest(_inbox(key)))  # what was whispered to an earlier owner
+        self._names.use(key, name, client)
+        member = Member(self._members.claim(name, reserved=True), address, peer, client)
+        self._sent.arrive(client)
+        self._welcome(member)
+        return member
 
     def leave(self, member: Member, reason: str | None = None) -> None:
-        """Let someone go; their session ends its subscription."""
+        """Let someone go; their session ends its subscriptions."""
+        for room in tuple(member.rooms):
+            self._exit(member, room)
         self._members.remove(member)
+        if member.client is not None:
+            self._names.use(name_key(member.name), member.name, member.client)
+            self._sent.depart(member.client)
         self._observer.left(member, reason)
-        self._roster_changed()
+
+    # -- rooms -----------------------------------------------------------------------------------------
+
+    @property
+    def lobby(self) -> Room:
+        """The room that always is."""
+        return self._lobby
+
+    def room_of(self, member: Member, name: str) -> Room:
+        """Return the room of that name that the member is in. Raises `NotInRoomError`."""
+        room = self._rooms.get(name) or self.find(name)
+        if room is None or room not in member.rooms:
+            raise NotInRoomError(name)
+        return room
+
+    def find(self, name: str) -> Room | None:
+        """Return the room of that name; None: there is none."""
+        return self._rooms.get(name_key(name.removeprefix("#")))
+
+    def enter(self, member: Member, name: str) -> Room:
+        """Let a member into a room, which is made if there is none; the session says what it reads of it.
+
+        Raises `BadRoomError` and `TooManyRoomsError`.
+        """
+        room = self.find(name)
+        if room is not None and room in member.rooms:
+            return room
+        if len(member.rooms) >= self._settings.rooms_per_member:
+            raise TooManyRoomsError(self._settings.rooms_per_member)
+        if room is None:
+            cleaned = clean_room(name)
+            if not cleaned:
+                raise BadRoomError(name)
+            if len(self._rooms) >= self._settings.rooms_limit:
+                raise TooManyRoomsError(self._settings.rooms_limit)
+            # The log knows it as it was first written.
+            room = self._make(self._spellings.get(name_key(cleaned), cleaned))
+        member.rooms[room] = None
+        room.enter(member)
+        self._roster_changed(room)
+        return room
+
+    def part(self, member: Member, room: Room) -> None:
+        """Let a member out of a room; the session ends its subscription."""
+        self._exit(member, room)
+
+    def set_topic(self, member: Member, room: Room, topic: str) -> None:
+        """Give the room a topic. Raises `MutedError`."""
+        self.moderation.check_speech(member.name, member.client)
+        room.topic = topic
+        self._remember(room)
+        self._stage(room, Batch([Topic(room.name, topic, member.name, self._now())], False))
+
+    def rooms(self, most: int) -> tuple[list[RoomSummary], int]:
+        """Return the rooms that have members or history, those with most members first, and their number."""
+        found = [
+            RoomSummary(room.name, len(room.members), room.topic, room.seq) for room in self._rooms.values()
+        ]
+        found.sort(key=lambda one: (-one.members, one.name))
+        return found[:most], len(found)
+
+    # -- what is said ----------------------------------------------------------------------------------
+
+    def say(
+        self,
+        member: Member,
+        room: Room,
+        bodies: Sequence[str],
+        ids: Sequence[str] = (),
+        ciphers: Sequence[str | None] = (),
+    ) -> None:
+        """Say these in a room, to everyone but the member, whose session is told when they are stored.
+
+        ``ids`` and ``ciphers``: as many as the bodies, from members whose name is their own.
+        """
+        client = member.client
+        if self.moderation.muted:
+            try:
+                self.moderation.check_speech(member.name, client)
+            except RefusalError as error:
+                member.peer.refused(error, ids)
+                return
+        if client is not None and ids:
+            new, repeated = self._sent.new(client, ids)
+            if repeated:
+                member.peer.repeated(repeated)
+            if len(new) < len(ids):
+                bodies = [bodies[place] for place in new]
+                ciphers = [ciphers[place] for place in new]
+                ids = [ids[place] for place in new]
+        if bodies:
+            messages = self._log.append(room.name, member.name, bodies, self._now(), ids, ciphers, client)
+            # Batch's own constructor calls just this, in twice the time.
+            self._stage(room, tuple.__new__(Batch, (messages, True, member, member.rooms.get(room))))
+
+    def whisper(self, member: Member, to: str, body: str, id: str, cipher: str | None) -> None:
+        """Say something to one person alone; the session is told when it is stored.
+
+        Raises `NoSuchNameError` and `MutedError`.
+        """
+        client = member.client
+        assert client is not None  # only those wires have whispers where a name is its owner's
+        self.moderation.check_speech(member.name, client)
+        key = name_key(clean_name(to, self._settings.name_length))
+        new, repeated = self._sent.new(client, [id])
+        if repeated:
+            member.peer.repeated(repeated)
+        if not new:
+            return
+        present = self._members.get(to)
+        if key in self._names:
+            messages = self._log.append(_inbox(key), member.name, [body], self._now(), [id], [cipher], client)
+            self._whispers.append(_Whisper(messages[0], key, member))
+            return
+        message = Said(_inbox(key), 0, member.name, body, self._now(), id, cipher)
+        self._sent.not_stored(client, [message])
+        if present is None:
+            raise NoSuchNameError(to)
+        present.peer.whispered(message, present.name)
+        member.peer.stored([message])
+
+    def name_of(self, inbox: str) -> str:
+        """Return whose whispers these are, as the name is written."""
+        key = inbox[1:]
+        return self._names.name(key) if key in self._names else key
+
+    def confirm(self, member: Member, seq: int) -> None:
+        """Note that the member has all whispers up to ``seq`` for good."""
+        key = name_key(member.name)
+        seq = min(seq, self._log.newest(_inbox(key)))
+        if seq > self._confirmed.get(key, 0):
+            self._confirm(key, seq)
+
+    def unconfirmed(self, member: Member) -> tuple[str, int, int]:
+        """Return the log's room of a member's whispers, the last one confirmed, and how many came since."""
+        key = name_key(member.name)
+        confirmed = self._confirmed.get(key, 0)
+        return _inbox(key), confirmed, self._log.newest(_inbox(key)) - confirmed
+
+    # -- history ---------------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Return Unix time in seconds."""
+        return self._now()
+
+    @property
+    def log_id(self) -> str:
+        """Names the log that the numbers of messages belong to."""
+        return self._log.id
+
+    def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
+        """Return the oldest stored messages above ``seq``; see `Log.after`."""
+        return self._log.after(room, seq, limit, size)
+
+    def before(self, room: str, seq: int | None, limit: int, size: int) -> list[Said]:
+        """Return the newest stored messages below ``seq``; see `Log.before`."""
+        return self._log.before(room, seq, limit, size)
+
+    def newest(self, room: str) -> int:
+        """Return the ``seq`` of the newest stored message."""
+        return self._log.newest(room)
+
+    def tidy(self) -> None:
+        """Forget rooms of which nothing is left, and names that nobody uses; now and then."""
+        kept = set(self._log.rooms())
+        for room in tuple(self._rooms.values()):
+            if not room.members and room.name not in kept:
+                self._drop(room)
+        self._names.forget(lambda key: key in self._members)
 
     # -- what the operator says ------------------------------------------------------------------------
 
     def announce(self, body: str) -> None:
-        """Say it to everyone, as the server."""
-        self._stage(self._lobby, self._log.append(LOBBY, SERVER, [body], time.time()), None)
+        """Say it to everyone in the lobby, as the server."""
+        self._stage(self._lobby, Batch(self._log.append(LOBBY, SERVER, [body], self._now()), True))
 
     def notify(self, text: str) -> None:
         """Tell everyone something that no log keeps."""
-        self._stage(self._lobby, [Notice(text)], None)
+        self._stage(self._lobby, Batch([Notice(text)], False))
 
-    def kick(self, name: str) -> Member | None:
-        """Tell that member to go, and end the session; None: there is nobody of that name."""
-        member = self._members.get(name)
-        if member is not None:
-            member.peer.tell(Notice("The operator has removed you from this chat."))
-            member.peer.close("kicked by the operator")
-        return member
+    def dismiss(self, members: Iterable[Member], farewell: Farewell) -> None:
+        """End the sessions of these."""
+        for member in tuple(members):
+            member.peer.dismiss(farewell)
+
+    def member(self, name: str) -> Member | None:
+        """Return the member of that name, however it is written."""
+        return self._members.get(name)
 
     def members(self) -> list[Member]:
         """Return all members."""
         return list(self._members)
 
+    def owner(self, name: str) -> bytes | None:
+        """Return the client whose name that is; None: nobody's."""
+        return self._names.owner(name_key(clean_name(name, self._settings.name_length)))
+
+    def banned(self, member: Member) -> bool:
+        """Whether a ban keeps out someone who is here."""
+        try:
+            self.moderation.check_address(member.host)
+            self.moderation.check_name(member.name, member.client)
+        except BannedError:
+            return True
+        return False
+
     # -- the end of a tick -----------------------------------------------------------------------------
 
     def publish(self) -> Iterable[Feed[Any]]:
         """Make what is staged exist: commit the log, then append to the feeds; return those with news."""
-        if not self._dirty:
+        if not self._dirty and not self._log.staged:
             return ()
-        self._log.commit()
+        try:
+            self._log.commit()
+        except NotStoredError as error:
+            self._not_stored(error)
+        else:
+            if not self._storing:
+                self._storing = True
+                self._observer.storing(None)
         dirty, self._dirty = self._dirty, []
         feeds: list[Feed[Any]] = []
+        happened = self._observer.happened
         for room in dirty:
             staged = room.staged
+            for batch in reversed(staged):
+                if batch.logged:
+                    if not room.seq:
+                        self._remember(room)
+                    room.seq = batch.events[-1].seq  # type: ignore[union-attr]
+                    break
             feeds += room.publish()  # first: an observer's error must not leave anything staged
-            for events, _ in staged:
-                self._observer.happened(events)
+            for events, logged, author, _ in staged:
+                if logged and author is not None and author.client is not None:
+                    self._stored(author, author.client, events)  # type: ignore[arg-type]
+                happened(events)
+        if self._whispers:
+            self._publish_whispers()
         return feeds
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _stage(self, room: Room, events: Sequence[Event], author: Subscription[Any] | None) -> None:
+    def _welcome(self, member: Member) -> None:
+        self._members.add(member)
+        self._observer.joined(member)
+
+    def _exit(self, member: Member, room: Room) -> None:
+        room.leave(member)
+        del member.rooms[room]
+        self._roster_changed(room)
+        if not room.members and not room.seq and not room.staged:
+            self._drop(room)
+
+    def _drop(self, room: Room) -> None:
+        if room is not self._lobby:
+            self._rooms.pop(room.key, None)
+            if room.topic:
+                room.topic = ""
+                self._remember(room)
+
+    def _load_rooms(self) -> None:
+        for key, text in self._log.records(_ROOMS).items():
+            record = json.loads(text)
+            self._spellings[key] = record["name"]
+            if record["topic"]:
+                self._make(record["name"]).topic = record["topic"]
+        for name in self._log.rooms():
+            if not name.startswith("@"):  # whispers
+                self._make(name)
+
+    def _make(self, name: str) -> Room:
+        room = self._rooms.get(name_key(name))
+        if room is None:
+            room = Room(name, self._settings.feed_limit)
+            self._rooms[room.key] = room
+        room.seq = self._log.newest(name)
+        return room
+
+    def _remember(self, room: Room) -> None:
+        self._spellings[room.key] = room.name
+        self._log.put(_ROOMS, room.key, json.dumps({"name": room.name, "topic": room.topic}))
+
+    def _confirm(self, key: str, seq: int) -> None:
+        self._confirmed[key] = seq
+        self._log.put(_CONFIRMED, key, str(seq))
+
+    def _stage(self, room: Room, batch: Batch) -> None:
         if not room.staged:
             self._dirty.append(room)
-        room.staged.append((events, author))
+        room.staged.append(batch)
 
-    def _roster_changed(self) -> None:
-        """Have the roster sent at the end of this tick, or an interval after the last one."""
-        if self._settings.roster and not self._roster_due:
+    def _stored(self, author: Member, client: bytes, messages: Sequence[Said]) -> None:
+        self._sent.stored(client, messages)
+        author.peer.stored(messages)
+
+    def _not_stored(self, error: NotStoredError) -> None:
+        """Tell the authors; whatever else has happened goes on."""
+        if self._storing:
+            self._storing = False
+            self._observer.storing(error)
+        for room in self._dirty:
+            lost = [batch for batch in room.staged if batch.logged]
+            room.staged = [batch for batch in room.staged if not batch.logged]
+            for batch in lost:
+                if batch.author is not None:
+                    self._refused(batch.author, batch.events, error)  # type: ignore[arg-type]
+        whispers, self._whispers = self._whispers, []
+        for whisper in whispers:
+            self._refused(whisper.author, [whisper.message], error)
+
+    def _refused(self, author: Member, messages: Sequence[Said], error: NotStoredError) -> None:
+        if author.client is not None:
+            self._sent.not_stored(author.client, messages)
+        author.peer.refused(error, [message.id for message in messages])
+
+    def _publish_whispers(self) -> None:
+        whispers, self._whispers = self._whispers, []
+        for message, key, author in whispers:
+            assert author.client is not None
+            self._stored(author, author.client, [message])
+            name = self._names.name(key)
+            present = self._members.get(name)
+            if present is not None:
+                present.peer.whispered(message, name)
+
+    def _roster_changed(self, room: Room) -> None:
+        """Have the changes told at the end of this tick, or an interval after the last ones."""
+        if not self._settings.roster:
+            return
+        self._changed[room] = None
+        if not self._roster_due:
             self._roster_due = True
             wait = self._last_roster + self._settings.roster_interval - self._clock.now
             self._clock.call_later(max(0.0, wait), self._send_roster)
@@ -163,8 +502,14 @@ class Hub:
     def _send_roster(self) -> None:
         self._roster_due = False
         self._last_roster = self._clock.now
-        total = len(self._members)
-        if total:
-            # No more names than could fit are sorted: the first of 10,000 cost 2 ms, all of them 10.
-            most = self._settings.roster_limit // 3
-            self._stage(self._lobby, [RosterEvent(tuple(self._members.first(most)), total)], None)
+        changed, self._changed = self._changed, {}
+        for room in changed:
+            events = room.changes()
+            if room.members:
+                events.append(room.roster(self._settings.roster_limit // 3))
+                self._stage(room, Batch(events, False))
+
+
+def _inbox(key: str) -> str:
+    """Return the room of the log that has the whispers to the owner of that name."""
+    return f"@{key}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from selchat.events import SERVER
@@ -24,11 +24,15 @@ M = TypeVar("M", bound=Named)
 class Roster(Generic[M]):
     """Members by name. Two names that are equal under NFKC and casefold are the same name.
 
-    ``name_length`` is in characters.
+    ``name_length`` is in characters. ``reserved(key)``: whether a name is its owner's, also while they are
+    away.
     """
 
-    def __init__(self, name_length: int = NAME_LENGTH) -> None:
+    def __init__(
+        self, name_length: int = NAME_LENGTH, reserved: Callable[[str], bool] = lambda key: False
+    ) -> None:
         self._name_length = name_length
+        self._reserved = reserved
         self._members: dict[str, M] = {}
         self._taken = {name_key(SERVER)}
         self._numbers: dict[str, _Numbers] = {}  # by the base name's key
@@ -40,18 +44,22 @@ class Roster(Generic[M]):
     def __iter__(self) -> Iterator[M]:
         return iter(self._members.values())
 
+    def __contains__(self, key: str) -> bool:
+        return key in self._members
+
     def get(self, name: str) -> M | None:
         """Return the member of that name, however it is written."""
         return self._members.get(name_key(clean_name(name, self._name_length)))
 
-    def claim(self, wanted: str) -> str:
+    def claim(self, wanted: str, *, reserved: bool = False) -> str:
         """Take the name ``wanted``, cleaned, or the next one that is free, and return it.
 
         A taken name gets the lowest free number from 2 (``Michael_2``), an empty one is ``guest1`` and so on.
+        ``reserved``: it is for the owner.
         """
         base = clean_name(wanted, self._name_length)
         key = name_key(base)
-        if base and key not in self._taken:
+        if base and key not in self._taken and (reserved or not self._reserved(key)):
             self._taken.add(key)
             return base
         if not base:
@@ -63,7 +71,8 @@ class Roster(Generic[M]):
             number = numbers.take()
             suffix = f"{number}" if base is _GUEST else f"_{number}"
             name = base[: self._name_length - len(suffix)].rstrip() + suffix
-            if (taken := name_key(name)) not in self._taken:
+            taken = name_key(name)
+            if taken not in self._taken and not self._reserved(taken):
                 break
         numbers.used += 1
         self._taken.add(taken)
@@ -85,10 +94,6 @@ class Roster(Generic[M]):
             numbers.give_back(number)
             if not numbers.used:
                 del self._numbers[base]
-
-    def first(self, most: int) -> list[str]:
-        """Return the first ``most`` names in alphabetical order, however many there are in all."""
-        return [self._members[key].name for key in heapq.nsmallest(most, self._members)]
 
 
 class _Numbers:

@@ -101,19 +101,23 @@ class Connection:
         self._events = 0  # what the selector watches the socket for
         self._deadline: Timer | None = None
 
-    def open(self, handler: Handler | None) -> None:
-        """Begin to read for that handler; None: it is only to be told something and closed."""
+    def open(self, handler: Handler) -> None:
+        """Begin to read for that handler."""
         self._handler = handler
         self._watch(EVENT_READ)
 
-    def close(self, reason: str | None = None) -> None:
-        """Close it when all that is queued has been sent, or after ``flush_seconds``."""
+    def hand_over(self, handler: Handler) -> None:
+        """Read for another handler from now on."""
+        self._handler = handler
+
+    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
+        """Close it when all that is queued has been sent, ``last_words`` last, or after ``flush_seconds``."""
         if self.state is not ConnectionState.OPEN:
             return
         self.state = ConnectionState.DRAINING
         self._deadline = self._reactor.call_later(self._flush_seconds, self._end)
         self._lost(reason)
-        self.outbox.finish()
+        self.outbox.finish(last_words)
 
     def abort(self, error: Exception) -> None:
         """Close it now; what was not sent is lost."""

@@ -57,8 +57,8 @@ class Fanout:
                 outbox.fail(lost)
         for subscription in feed.due():
             subscription.reader.flush()
-        for subscription in feed.settle():
-            subscription.reader.fail(LappedError(self._feed_limit))
+        for lapped in feed.settle():
+            lapped.subscription.reader.lapped(lapped, LappedError(self._feed_limit))
 
     def queue(self, outbox: Outbox) -> None:
         """Flush that outbox at the end of this tick."""

@@ -12,18 +12,22 @@ from __future__ import annotations
 
 import socket
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
 from selchat.errors import UnreadRepliesError
-from selchat.feed import Feed, Subscription, SubscriptionState
+from selchat.feed import Feed, Lapped, Subscription, SubscriptionState
 
 _MOST_BYTES = 256 * 1024  # for one system call
 MOST_BUFFERS = 64  # for one system call; IOV_MAX is 1,024 on Linux and 16 at the least (POSIX)
 
 # POSIX only; elsewhere the buffers are joined first, at the cost of a copy.
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
+
+OnLapped = Callable[[Lapped], bytes]
+"""Told of a reader that fell off a feed's tail, and is no longer subscribed; returns the bytes that finish
+the frame which it was in the middle of."""
 
 
 class OutboxState(Enum):
@@ -55,10 +59,13 @@ class OutboxOwner(Protocol):
 
 
 class Outbox:
-    """``replies_limit``: bytes of replies that may wait."""
+    """``replies_limit``: bytes of replies that wait, from which on there may not be another one."""
 
     __slots__ = (
         "_finishing",
+        "_last_words",
+        "_on_lapped",
+        "_on_replies_sent",
         "_owner",
         "_replies",
         "_replies_limit",
@@ -77,37 +84,62 @@ class Outbox:
         self._replies_limit = replies_limit
         self._replies: deque[memoryview] | None = None  # None until the first: most idle peers get none
         self._replies_size = 0
+        self._on_replies_sent: Callable[[], object] | None = None
+        self._last_words = b""
         self._subscriptions: list[Subscription[Outbox]] = []
+        self._on_lapped: dict[Subscription[Outbox], OnLapped] | None = None  # of those that may be lapped
         self._wire_owner: Subscription[Outbox] | None = None  # its chunk is partly sent
         self._wire_until = 0  # the position at which it gives the wire back
         self._finishing = False
 
     def reply(self, data: bytes) -> None:
         """Queue whole frames for this connection alone."""
-        if self.state is OutboxState.CLOSED or self._finishing:
+        if self.state is OutboxState.CLOSED:
+            return
+        if self._replies_size >= self._replies_limit:
+            # Not for its own length: a page of history has to arrive, however long its messages are.
+            self.fail(UnreadRepliesError(self._replies_limit))
             return
         if self._replies is None:
             self._replies = deque()
         self._replies.append(memoryview(data))
         self._replies_size += len(data)
-        if self._replies_size > self._replies_limit:
-            self.fail(UnreadRepliesError(self._replies_limit))
-        else:
-            self._queue()
+        self._queue()
 
-    def subscribe(self, feed: Feed[Outbox]) -> Subscription[Outbox]:
-        """Read that feed from its end on."""
+    def when_replies_sent(self, callback: Callable[[], object]) -> None:
+        """Call it once, when no reply waits any more; from inside a flush, so it must only note that."""
+        if self._replies:
+            self._on_replies_sent = callback
+        else:
+            callback()
+
+    def subscribe(self, feed: Feed[Outbox], on_lapped: OnLapped | None = None) -> Subscription[Outbox]:
+        """Read that feed from its end on. Without ``on_lapped`` a lapped reader is given up."""
         subscription = feed.subscribe(self, self._sock.send)
         self._subscriptions.append(subscription)
+        if on_lapped is not None:
+            if self._on_lapped is None:
+                self._on_lapped = {}
+            self._on_lapped[subscription] = on_lapped
         if self.state is not OutboxState.IDLE:
             feed.detach(subscription)
         return subscription
 
-    def finish(self) -> None:
-        """Take no more after this tick; `OutboxOwner.sent_all` is called when what is there has been sent."""
+    def leave(self, subscription: Subscription[Outbox]) -> None:
+        """Read that feed to its present end and no further."""
+        subscription.feed.leave(subscription)
+        if self._on_lapped is not None:
+            self._on_lapped.pop(subscription, None)
+
+    def finish(self, last_words: bytes = b"") -> None:
+        """Take no more when this tick ends; `OutboxOwner.sent_all` is called when all has been sent.
+
+        ``last_words``: whole frames that go after everything else.
+        """
         if self._finishing or self.state is OutboxState.CLOSED:
             return
         self._finishing = True
+        self._last_words = last_words
         if self.state is OutboxState.IDLE:
             self._queue()
         else:
@@ -119,6 +151,8 @@ class Outbox:
         for subscription in self._subscriptions:
             subscription.feed.end(subscription)
         self._subscriptions.clear()
+        self._on_lapped = None
+        self._on_replies_sent = None
         self._replies = None
         self._wire_owner = None
 
@@ -141,6 +175,24 @@ class Outbox:
             self._wire_owner = subscription
             self._wire_until = feed.sealed
         self._block()
+
+    def lapped(self, lapped: Lapped, error: Exception) -> None:
+        """Note that a subscription fell off its feed's tail; it ends, or the connection does."""
+        subscription = lapped.subscription
+        on_lapped = None if self._on_lapped is None else self._on_lapped.pop(subscription, None)
+        if on_lapped is None:
+            self.fail(error)
+            return
+        rest = on_lapped(lapped)
+        subscription.feed.end(subscription)
+        if self._wire_owner is subscription:
+            self._wire_owner = None
+        if rest:
+            # The peer has a part of this frame: nothing may come before the rest of it.
+            if self._replies is None:
+                self._replies = deque()
+            self._replies.appendleft(memoryview(rest))
+            self._replies_size += len(rest)
 
     def end_tick(self) -> None:
         """Flush, as `OutboxOwner.wants_flush` asked for, when the feeds have everything of this tick."""
@@ -167,6 +219,7 @@ class Outbox:
             self._owner.wants_writable(False)
         self.state = OutboxState.IDLE
         if self._finishing and not self._subscriptions:
+            self.close()
             self._owner.sent_all()
 
     def _send_all(self) -> bool:
@@ -179,7 +232,12 @@ class Outbox:
             else:
                 subscription = self._first_behind()
                 if subscription is None:
-                    return True
+                    if not self._last_words or self._subscriptions:
+                        return True
+                    self._replies = deque([memoryview(self._last_words)])
+                    self._replies_size = len(self._last_words)
+                    self._last_words = b""
+                    continue
                 went = self._send_feed(subscription, _MOST_BYTES)
             if not went:
                 return False
@@ -215,7 +273,11 @@ class Outbox:
             sent -= len(replies.popleft())
         if sent:  # a part of one is left: it goes first, so it keeps the wire
             replies[0] = replies[0][sent:]
-        return sent == 0
+            return False
+        if not replies and self._on_replies_sent is not None:
+            callback, self._on_replies_sent = self._on_replies_sent, None
+            callback()
+        return True
 
     def transmit(self, buffers: Sequence[memoryview]) -> int:
         """Send these with one system call and return how many bytes went; raises what the socket raises."""

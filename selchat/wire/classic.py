@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selchat.events import SERVER, Event, Notice, Roster, Said
+from selchat.events import SERVER, Event, Notice, Roster, Said, Topic
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.frames import HEADER_LENGTH, encode_frame
 
@@ -39,7 +39,7 @@ class ClassicFormat:
         self._headers = [b"%-*d" % (header_length, length) for length in lengths]
 
     def encode(self, events: Sequence[Event]) -> bytes:
-        """Return the events as one pair each."""
+        """Return the events as one pair each; nothing for those that this wire has no words for."""
         # The hot path: 0.2 microseconds a message; with a call or a formatting for each it took 1 to 2.
         parts: list[bytes] = []
         headers = self._headers
@@ -59,7 +59,12 @@ class ClassicFormat:
             return self._pair(event.author, body)
         if isinstance(event, Notice):
             return self._pair(SERVER, self._encrypt(event.text))
-        return self._pair(SERVER, self._roster(event))
+        if isinstance(event, Topic):
+            what = f"set the topic: {event.topic}" if event.topic else "removed the topic"
+            return self._pair(SERVER, self._encrypt(f"{event.author} has {what}"))
+        if isinstance(event, Roster):
+            return self._pair(SERVER, self._roster(event))
+        return b""  # who has come and gone is in the roster
 
     def _pair(self, user: str, body: str) -> bytes:
         user_frame = self._frame(user)

@@ -7,10 +7,13 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
-from selchat.chat.hub import Hub, Member
-from selchat.events import Event, Notice, Said
-from selchat.feed import Feed, Subscription
+from selchat.chat.hub import Hub
+from selchat.chat.member import Farewell, Member
+from selchat.chat.room import Room
+from selchat.errors import NotStoredError, RefusalError
+from selchat.events import LOBBY, Event, Joined, Left, Notice, Said
 from selchat.log.memory import MemoryLog
+from selchat.log.port import Sent
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from tests.net.fakes import FakeSocket
@@ -59,20 +62,41 @@ class DiaryLog(MemoryLog):
 
     def __init__(self) -> None:
         super().__init__(1 << 30)
-        self.staged: list[Said] = []
+        self.diary: list[Said] = []
         self.committed: list[Said] = []
         self.commits = 0
+        self.failure: str | None = None
+        self.oldest: dict[str, int] = {}
 
-    def append(self, room: str, author: str, bodies: Sequence[str], at: float) -> list[Said]:
-        messages = super().append(room, author, bodies, at)
-        self.staged += messages
+    def append(self, room: str, author: str, bodies: Sequence[str], at: float, *more: Any) -> list[Said]:
+        messages = super().append(room, author, bodies, at, *more)
+        self.diary += messages
         return messages
 
+    def fail(self, why: str | None) -> None:
+        """Let commits fail from now on, or (None) work again."""
+        self.failure = why
+
+    def forget_before(self, room: str, seq: int) -> None:
+        """Forget the messages of that room below ``seq``."""
+        self.oldest[room] = seq
+
+    def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
+        return super().after(room, max(seq, self.oldest.get(room, 1) - 1), limit, size)
+
     def commit(self) -> None:
+        if self.failure is not None:
+            for log in self._staged:
+                log.staged = []
+                log.staged_seq = log.seq
+            self._staged.clear()
+            self._staged_sent.clear()
+            self.diary.clear()
+            raise NotStoredError(self.failure)
         super().commit()
         self.commits += 1
-        self.committed += self.staged
-        self.staged.clear()
+        self.committed += self.diary
+        self.diary.clear()
 
 
 class FakeObserver:
@@ -88,18 +112,21 @@ class FakeObserver:
     def happened(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Said):
-                assert self.log is None or event in self.log.committed[-200:]
+                assert self.log is None or event in self.log.committed[-2000:]
                 self.seen.append(("said", event.author, event.body))
 
     def left(self, member: Member, reason: str | None) -> None:
         self.seen.append(("left", member.name, reason))
+
+    def storing(self, error: NotStoredError | None) -> None:
+        self.seen.append(("storing", "", None if error is None else error.why))
 
     def stranger_left(self, address: str, reason: str | None) -> None:
         self.seen.append(("stranger left", address, reason))
 
 
 class LineFormat:
-    """One line for each event, and a note of everything that it has encoded."""
+    """One line for each event but who has come and gone, and a note of everything that it has encoded."""
 
     def __init__(self, log: DiaryLog | None = None) -> None:
         self.log = log
@@ -107,7 +134,8 @@ class LineFormat:
 
     def encode(self, events: Sequence[Event]) -> bytes:
         for event in events:
-            assert self.log is None or not isinstance(event, Said) or event in self.log.committed[-200:]
+            assert self.log is None or not isinstance(event, Said) or event in self.log.committed[-2000:]
+        events = [event for event in events if not isinstance(event, Joined | Left)]
         self.encoded += events
         return b"".join(map(line, events))
 
@@ -128,22 +156,43 @@ class FakePeer:
         self.member: Member | None = None
         self.closed_for: list[str | None] = []
         self.gone = False
+        self.told: list[tuple[Any, ...]] = []
 
     @property
     def lines(self) -> list[bytes]:
         return self.sock.taken.splitlines(keepends=True)
 
     def join(self, name: str, address: str = "192.168.43.169:54494") -> Member:
-        self.member = self.hub.join(name, address, self)
-        return self.member
+        self.member = member = self.hub.join(name, address, self)
+        self.enter(LOBBY)
+        return member
 
-    def subscribe(self, feed: Feed[Any]) -> Subscription[Any]:
-        return self.outbox.subscribe(feed)
+    def enter(self, name: str) -> Room:
+        assert self.member is not None
+        room = self.hub.enter(self.member, name)
+        self.member.rooms[room] = self.outbox.subscribe(room.feed(self.format))
+        return room
 
     def tell(self, notice: Notice) -> None:
         self.outbox.reply(line(notice))
 
-    def close(self, reason: str | None) -> None:
+    def stored(self, messages: Sequence[Said]) -> None:
+        self.told += [("stored", message.id, message.seq) for message in messages]
+
+    def repeated(self, messages: Sequence[Sent]) -> None:
+        self.told += [("repeated", message.id, message.seq) for message in messages]
+
+    def refused(self, error: RefusalError, ids: Sequence[str]) -> None:
+        self.told.append((error.code, tuple(ids)))
+
+    def whispered(self, message: Said, to: str) -> None:
+        self.told.append(("whispered", message.author, to, message.body, message.seq))
+
+    def dismiss(self, farewell: Farewell) -> None:
+        self.tell(Notice(farewell.notice))
+        self.leave(farewell.reason)
+
+    def leave(self, reason: str | None) -> None:
         assert self.member is not None
         self.closed_for.append(reason)
         self.hub.leave(self.member, reason)

@@ -79,11 +79,17 @@ def test_quit_stops_the_server() -> None:
 
 def test_help_lists_every_command() -> None:
     assert Operator().run("/help") == [
-        "/users      who is online, and from where",
-        "/kick NAME  remove someone",
-        "/help       this list",
-        "/quit       tell everyone and stop the server",
-        "Everything else is said to everyone, from Server.",
+        "/users                         who is online, and from where",
+        "/rooms                         which rooms there are",
+        "/kick NAME                     remove someone",
+        "/ban NAME|ADDRESS [for 1h10m]  remove someone, and keep them out",
+        "/unban NAME|ADDRESS            let them in again",
+        "/mute NAME [for 1h10m]         let someone read only",
+        "/unmute NAME                   let them speak again",
+        "/bans                          who is banned and who is muted, and until when",
+        "/help                          this list",
+        "/quit                          tell everyone and stop the server",
+        "Everything else is said to everyone in the lobby, from Server.",
     ]
 
 

@@ -2,8 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selchat.chat.room import Room
-from selchat.events import Event, Notice
+import pytest
+
+from selchat.chat.room import Batch, Room, clean_room
+from selchat.events import Event, Joined, Left, Notice, Roster
 from tests.chat.fakes import LineFormat, line
 
 
@@ -28,7 +30,7 @@ def test_what_is_staged_is_encoded_once_for_each_format() -> None:
     feeds = [room.feed(format) for format in formats]
     events = [Notice("one"), Notice("two")]
     for event in events:
-        room.staged.append(([event], None))
+        room.staged.append(Batch([event], False))
     assert [format.encoded for format in formats] == [[], []]
     assert list(room.publish()) == feeds
     assert [format.encoded for format in formats] == [events, events]
@@ -38,7 +40,7 @@ def test_what_is_staged_is_encoded_once_for_each_format() -> None:
 def test_what_was_published_is_not_published_again() -> None:
     room = Room("lobby", 1000)
     feed = room.feed(LineFormat())
-    room.staged.append(([Notice("one")], None))
+    room.staged.append(Batch([Notice("one")], False))
     list(room.publish())
     feed.seal()
     list(room.publish())
@@ -50,7 +52,7 @@ def test_the_author_s_subscription_counts_in_its_own_feed_only() -> None:
     feeds = [room.feed(LineFormat()), room.feed(LineFormat())]
     author = feeds[0].subscribe("author", len)
     reader = feeds[1].subscribe("reader", len)
-    room.staged.append(([Notice("one")], author))
+    room.staged.append(Batch([Notice("one")], False, None, author))
     list(room.publish())
     for feed in feeds:
         feed.seal()
@@ -63,7 +65,44 @@ def test_a_format_without_words_for_an_event_sends_nothing() -> None:
     room = Room("lobby", 1000)
     feed = room.feed(SilentFormat())
     author = feed.subscribe("author", len)
-    room.staged.append(([Notice("one")], author))
+    room.staged.append(Batch([Notice("one")], False, None, author))
     list(room.publish())
     assert feed.seal() == b""
     assert list(feed.live) == [author]
+
+
+class Person:
+    """As much of a member as a room looks at."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def test_the_roster_has_the_first_names_in_alphabetical_order() -> None:
+    room = Room("lobby", 1000)
+    for name in ("venkat", "Narayan", "Michael", "\u00e9mile"):
+        room.enter(Person(name))  # type: ignore[arg-type]
+    assert room.roster(2) == Roster(("Michael", "Narayan"), 4)
+
+
+def test_who_has_come_and_gone_is_told_once_and_not_of_those_who_are_back() -> None:
+    room = Room("lobby", 1000)
+    michael, narayan = Person("Michael"), Person("Narayan")
+    room.enter(michael)  # type: ignore[arg-type]
+    room.enter(narayan)  # type: ignore[arg-type]
+    assert room.changes() == [Joined("lobby", ("Michael", "Narayan"), 2)]
+    assert room.changes() == []
+    room.leave(michael)  # type: ignore[arg-type]
+    room.enter(michael)  # type: ignore[arg-type]
+    assert room.changes() == []
+    room.leave(michael)  # type: ignore[arg-type]
+    assert room.changes() == [Left("lobby", ("Michael",), 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "cleaned"),
+    [("engine", "engine"), ("#Engine", "Engine"), ("x" * 32, "x" * 32), ("\u00e9tage-2", "\u00e9tage-2")]
+    + [(bad, "") for bad in ("", "#", "##a", "a b", "@a", "/a", "x" * 33, "\u200b", "\n")],
+)
+def test_what_can_be_the_name_of_a_room(name: str, cleaned: str) -> None:
+    assert clean_room(name) == cleaned

@@ -117,12 +117,3 @@ def test_a_member_is_found_however_the_name_is_written() -> None:
         assert someone is not None and someone.name == "Micha\u00ebl"
     assert names.roster.get("Michael") is None
     assert names.roster.get("Server") is None
-
-
-def test_the_first_names_are_in_alphabetical_order() -> None:
-    names = Names()
-    names.come("venkat", "Narayan", "Michael", "\u00e9mile")
-    assert names.roster.first(2) == ["Michael", "Narayan"]
-    assert names.roster.first(10) == ["Michael", "Narayan", "venkat", "\u00e9mile"]
-    assert names.roster.first(0) == []
-    assert {someone.name for someone in names.roster} == set(names.roster.first(10))

@@ -1,53 +1,13 @@
+"""What only the log in memory does; the rest is in ``test_logs``."""
+
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.events import Said
+from selchat.log import memory
 from selchat.log.memory import MemoryLog
-from selchat.log.port import Log
-
-
-def bodies(said: object) -> list[str]:
-    return [message.body for message in said]  # type: ignore[attr-defined]
-
-
-def test_a_message_exists_once_it_is_committed() -> None:
-    log: Log = MemoryLog(1000)
-    [said] = log.append("lobby", "Venkat", ["Hey!"], 12.5)
-    assert said == Said("lobby", 1, "Venkat", "Hey!", 12.5)
-    assert log.last("lobby", 10) == []
-    log.commit()
-    assert log.last("lobby", 10) == [said]
-
-
-def test_a_commit_of_nothing_changes_nothing() -> None:
-    log = MemoryLog(1000)
-    log.commit()
-    assert log.last("lobby", 10) == []
-    log.append("lobby", "Venkat", ["once"], 0)
-    log.commit()
-    log.commit()
-    assert bodies(log.last("lobby", 10)) == ["once"]
-
-
-def test_each_room_counts_from_one_without_holes() -> None:
-    log = MemoryLog(1000)
-    seqs = [[said.seq for said in log.append(room, "a", ["", ""], 0)] for room in ("x", "y", "x")]
-    assert seqs == [[1, 2], [1, 2], [3, 4]]
-    log.commit()
-    assert [said.seq for said in log.last("x", 10)] == [1, 2, 3, 4]
-    assert [said.seq for said in log.last("y", 10)] == [1, 2]
-    assert log.last("z", 10) == []
-
-
-def test_the_last_are_the_newest_oldest_first() -> None:
-    log = MemoryLog(1000)
-    for body in "abcde":
-        log.append("lobby", "n", [body], 0)
-    log.commit()
-    assert bodies(log.last("lobby", 2)) == ["d", "e"]
-    assert bodies(log.last("lobby", 0)) == []
+from tests.log.support import ALL, bodies, everything
 
 
 def test_what_the_newest_commit_brought_is_kept_however_large() -> None:
@@ -57,10 +17,11 @@ def test_what_the_newest_commit_brought_is_kept_however_large() -> None:
     log.append("lobby", "n", ["y" * 100], 0)
     log.append("lobby", "n", ["z" * 100], 0)
     log.commit()
-    assert bodies(log.last("lobby", 10)) == ["y" * 100, "z" * 100]
+    assert bodies(everything(log, "lobby")) == ["y" * 100, "z" * 100]
     log.append("lobby", "n", ["a"], 0)
     log.commit()
-    assert bodies(log.last("lobby", 10)) == ["a"]
+    assert bodies(everything(log, "lobby")) == ["a"]
+    assert log.newest("lobby") == 4
 
 
 def test_empty_messages_are_not_kept_without_limit() -> None:
@@ -68,9 +29,42 @@ def test_empty_messages_are_not_kept_without_limit() -> None:
     for _ in range(1000):
         log.append("lobby", "n", [""], 0)
         log.commit()
-    kept = log.last("lobby", 1000)
+    kept = everything(log, "lobby")
     assert 1 <= len(kept) < 100
     assert kept[-1].seq == 1000
+    assert log.after("lobby", 5, 1, ALL) == kept[:1]
+
+
+def test_what_was_sent_is_remembered_longer_than_what_was_said() -> None:
+    log = MemoryLog(1)
+    for number in range(5):
+        log.append("lobby", "n", ["x"], number, [str(number)], (), b"client")
+        log.commit()
+    assert len(everything(log, "lobby")) == 1
+    assert [sent.id for sent in log.sent(b"client", 10)] == ["0", "1", "2", "3", "4"]
+
+
+def test_it_is_not_remembered_without_limit(monkeypatch) -> None:
+    monkeypatch.setattr(memory, "_MOST_SENT", 3)
+    monkeypatch.setattr(memory, "_MOST_SENT_IN_ALL", 5)
+    log = MemoryLog(1)
+
+    def say(client: bytes, *ids: str) -> None:
+        log.append("lobby", "n", ["x"] * len(ids), 0, ids, (), client)
+        log.commit()
+
+    def remembered() -> dict[bytes, str]:
+        return {who: "".join(sent.id for sent in log.sent(who, 10)) for who in (b"a", b"b", b"c")}
+
+    say(b"a", "1", "2")
+    say(b"a", "3", "4")
+    say(b"b", "1", "2")
+    assert remembered() == {b"a": "234", b"b": "12", b"c": ""}
+    say(b"a", "5")
+    say(b"c", "1")  # one too many: it is b who has been silent for the longest time
+    assert remembered() == {b"a": "345", b"b": "", b"c": "1"}
+    say(b"b", "3")
+    assert remembered() == {b"a": "345", b"b": "3", b"c": "1"}
 
 
 COMMITS = st.lists(st.lists(st.tuples(st.sampled_from("xy"), st.text(max_size=400)), max_size=5), max_size=20)
@@ -93,5 +87,5 @@ def test_it_keeps_the_newest_commits_that_fit_in_each_room(
         while len(said) > 1 and sum(len(body) + 256 for block in said for body in block) > 1000:
             said.pop(0)
         kept = [body for block in said for body in block]
-        assert bodies(log.last(room, 1000)) == kept
-        assert bodies(log.last(room, count)) == kept[max(0, len(kept) - count) :]
+        assert bodies(everything(log, room)) == kept
+        assert bodies(log.before(room, None, count, ALL)) == kept[max(0, len(kept) - count) :]

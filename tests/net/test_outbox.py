@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from selchat.errors import UnreadRepliesError
-from selchat.feed import Feed, SubscriptionState
+from selchat.feed import Feed, Lapped, SubscriptionState
 from selchat.net import outbox as module
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox, OutboxState
@@ -93,6 +93,15 @@ def test_replies_over_the_limit_end_the_connection() -> None:
     assert len(peer.owner.errors) == 1, "it is said once"
     peer.writable()
     assert peer.taken == b"", "nothing more is sent"
+
+
+def test_one_reply_may_be_longer_than_what_may_wait() -> None:
+    peer = Peer(replies_limit=10)
+    peer.outbox.reply(b"before")
+    peer.outbox.reply(b"x" * 1000)
+    peer.outbox.end_tick()
+    assert peer.taken == b"before" + b"x" * 1000
+    assert peer.owner.errors == []
 
 
 def test_replies_that_were_read_do_not_count() -> None:
@@ -206,11 +215,13 @@ def test_finishing_sends_what_is_there_and_tells_the_owner() -> None:
     peer.outbox.reply(b"[reply]")
     peer.outbox.finish()
     peer.outbox.finish()
-    peer.outbox.reply(b"[too late]")
+    peer.outbox.reply(b"[receipt]")
     feed.append(b"[same tick]")
     deliver(feed)
     peer.outbox.end_tick()
-    assert peer.taken in {b"[reply][same tick]", b"[same tick][reply]"}
+    peer.outbox.reply(b"[too late]")
+    peer.outbox.end_tick()
+    assert peer.taken == b"[reply][receipt][same tick]"
     assert peer.owner.asked.count("sent all") == 1
     assert not feed.live and not feed.behind
     deliver(feed, b"[next tick]")
@@ -297,3 +308,55 @@ def test_whoever_subscribes_while_blocked_waits_for_the_wire() -> None:
     peer.writable()
     assert peer.taken == b"[one][two]"
     assert subscription.state is SubscriptionState.LIVE
+
+
+def test_last_words_go_after_everything_else() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer()
+    peer.outbox.subscribe(feed)
+    peer.outbox.finish(b"[bye]")
+    feed.append(b"[same tick]")
+    deliver(feed)
+    peer.outbox.end_tick()
+    assert peer.taken == b"[same tick][bye]"
+
+
+def test_whoever_waits_for_the_replies_to_be_sent_is_told_once() -> None:
+    peer = Peer()
+    told: list[int] = []
+    peer.outbox.when_replies_sent(lambda: told.append(1))
+    assert told == [1], "nothing waits"
+    peer.sock.room = 3
+    peer.outbox.reply(b"[reply]")
+    peer.outbox.when_replies_sent(lambda: told.append(2))
+    peer.outbox.end_tick()
+    assert told == [1]
+    peer.sock.room = None
+    peer.outbox.flush()
+    peer.outbox.flush()
+    assert told == [1, 2]
+
+
+def test_a_lapped_reader_that_can_go_on_gets_the_rest_of_its_frame_first() -> None:
+    feed: Feed[Outbox] = Feed(10)
+    peer = Peer()
+    seen: list[tuple[bytes, int, int]] = []
+
+    def lapped(where: Lapped) -> bytes:
+        seen.append((where.chunk, where.offset, where.mark))
+        return where.chunk[where.offset : where.chunk.index(b"]") + 1]
+
+    subscription = peer.outbox.subscribe(feed, lapped)
+    feed.mark = 7
+    peer.sock.room = 3
+    feed.append(b"[first][second]")
+    deliver(feed)
+    feed.mark = 9
+    peer.outbox.reply(b"[reply]")
+    feed.append(b"[a lot of bytes more]")
+    deliver(feed)
+    assert seen == [(b"[first][second]", 3, 0)]
+    assert subscription.state is SubscriptionState.ENDED
+    peer.sock.room = None
+    peer.outbox.flush()
+    assert peer.taken == b"[first][reply]"

@@ -234,8 +234,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
         if reader is not None:
             frame = self.frame("R", size)
             reader.outbox.reply(frame)
-            if not reader.finishing:
-                reader.owed["R"].append(frame)
+            reader.owed["R"].append(frame)
 
     # -- sockets ---------------------------------------------------------------------------------------
 

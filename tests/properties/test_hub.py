@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from selchat.chat.hub import Hub
+from selchat.chat.member import Farewell
 from selchat.events import LOBBY, SERVER, Event, Notice, Roster, Said
 from selchat.net.fanout import Fanout
 from selchat.settings import Settings
@@ -25,6 +26,7 @@ NAMES = st.sampled_from(
 ) | st.text(max_size=40)
 BODIES = st.text(max_size=10)
 _who = st.integers(0, 5)
+KICKED = Farewell("kicked", "The operator has removed you from this chat.", "kicked by the operator")
 
 ACTS = st.lists(
     st.one_of(
@@ -88,7 +90,7 @@ class HubMachine(RuleBasedStateMachine):
     def say(self, who: int, bodies: list[str]) -> None:
         if self.peers:
             author = self.peers[who % len(self.peers)]
-            self.hub.say(author.member, bodies)
+            self.hub.say(author.member, self.hub.lobby, bodies)
             for body in bodies:
                 self.staged.append((author.member.name, body, author))
                 self.seen_at_tick_end.append(("said", author.member.name, body))
@@ -105,7 +107,7 @@ class HubMachine(RuleBasedStateMachine):
     def leave(self, who: int) -> None:
         if self.peers:
             peer = self.peers.pop(who % len(self.peers))
-            peer.close(None)
+            peer.leave(None)
             self.leaving.append(peer)
             self.seen.append(("left", peer.member.name, None))
             self.changed = True
@@ -125,11 +127,13 @@ class HubMachine(RuleBasedStateMachine):
             spelling = written(peer.member.name)  # type: ignore[operator]
             if name_key(clean_name(spelling)) != name_key(peer.member.name):
                 return  # upper case can be longer than a name may be, and is then cut
-            assert self.hub.kick(spelling) is peer.member
+            member = self.hub.member(spelling)
+            assert member is peer.member
+            self.hub.dismiss([member], KICKED)
             assert peer.closed_for == ["kicked by the operator"]
             self.peers.remove(peer)
             self.leaving.append(peer)
-            notice = line(Notice("The operator has removed you from this chat."))
+            notice = line(Notice(KICKED.notice))
             self.expected[peer].append(notice)
             self.seen.append(("left", peer.member.name, "kicked by the operator"))
             self.changed = True
@@ -137,7 +141,7 @@ class HubMachine(RuleBasedStateMachine):
     def kick_nobody(self, name: str) -> None:
         key = name_key(clean_name(name))
         if key not in {name_key(peer.member.name) for peer in self.peers}:
-            assert self.hub.kick(name) is None
+            assert self.hub.member(name) is None
 
     # -- ticks -----------------------------------------------------------------------------------------
 
@@ -153,7 +157,7 @@ class HubMachine(RuleBasedStateMachine):
         self.clock.advance(seconds)
         end_tick(self.hub, self.fanout)
         assert self.log.commits - commits <= 1, "the log is committed once for everything"
-        assert not self.log.staged
+        assert not self.log.diary
         self.observer_has_seen_it_all()
         published = max(
             (format.encoded[start:] for format, start in zip(self.formats, before, strict=True)), key=len

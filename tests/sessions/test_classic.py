@@ -3,13 +3,17 @@ from __future__ import annotations
 import pytest
 
 from selchat.chat.hub import Hub
+from selchat.chat.member import Farewell
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
-from selchat.sessions.classic import ClassicContext, ClassicSession, SessionState
+from selchat.sessions.classic import SessionState
+from selchat.sessions.context import Context, Session
+from selchat.sessions.opening import OpeningSession
 from selchat.settings import Settings
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import FrameDecoder, encode_frame
+from selchat.wire.rich import RichFormat
 from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, end_tick
 from tests.net.fakes import FakeSocket
 
@@ -25,7 +29,14 @@ class House:
         self.fanout = Fanout(self.settings.feed_limit)
         self.hub = Hub(self.settings, self.log, self.clock, self.observer)
         format = ClassicFormat(self.settings.header_length, self.settings.payload_limit, cipher)
-        self.context = ClassicContext(self.settings, self.hub, self.clock, self.observer, format)
+        self.context = Context(
+            self.settings,
+            self.hub,
+            self.clock,
+            self.observer,
+            format,
+            RichFormat(self.settings.header_length),
+        )
 
     def tick(self, seconds: float = 0.0) -> None:
         self.clock.advance(seconds)
@@ -42,7 +53,7 @@ class Client:
         self.sock = FakeSocket()
         self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
         self.closed: list[str | None] = []
-        self.session = ClassicSession(house.context, self)
+        self.session: Session = OpeningSession(house.context, self)
         if sends:
             self.session.data_received(sends)
 
@@ -64,11 +75,14 @@ class Client:
         self.session.eof_received()
         self.close()
 
-    def close(self, reason: str | None = None) -> None:
+    def hand_over(self, session: Session) -> None:
+        self.session = session
+
+    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
         if not self.closed:
             self.closed.append(reason)
             self.session.connection_lost(reason)
-            self.outbox.finish()
+            self.outbox.finish(last_words)
 
     def wants_flush(self) -> None:
         self.house.fanout.queue(self.outbox)
@@ -318,7 +332,7 @@ def test_a_stranger_who_leaves_is_noted() -> None:
 def test_the_end_of_the_stream_after_the_end_of_the_session_is_nothing() -> None:
     house = House()
     [michael] = join(house, "Michael")
-    michael.session.close("kicked by the operator")
+    michael.close("kicked by the operator")
     michael.session.eof_received()
     assert michael.closed == ["kicked by the operator"]
     assert michael.session.state is SessionState.ENDED
@@ -327,7 +341,11 @@ def test_the_end_of_the_stream_after_the_end_of_the_session_is_nothing() -> None
 def test_a_kick_is_told_as_a_pair_and_closes() -> None:
     house = House()
     michael, _narayan = join(house, "Michael", "Narayan")
-    house.hub.kick("Michael")
+    member = house.hub.member("Michael")
+    assert member is not None
+    member.peer.dismiss(
+        Farewell("kicked", "The operator has removed you from this chat.", "kicked by the operator")
+    )
     assert michael.closed == ["kicked by the operator"]
     assert michael.reads() == [("Server", "The operator has removed you from this chat.")]
 
@@ -347,7 +365,9 @@ def test_other_header_lengths_work_the_same(header_length: int) -> None:
     michael, narayan = join(house, "Michael", "Narayan")
     michael.sends("one", "")
     assert narayan.reads() == [("Michael", "one"), ("Michael", "")]
-    house.hub.kick("Narayan")
+    house.hub.dismiss(
+        house.hub.members()[1:], Farewell("kicked", "The operator has removed you from this chat.", "kicked")
+    )
     [(user, text)] = narayan.reads()
     assert user == "Server"
     assert "The operator has removed you from this chat.".startswith(text)

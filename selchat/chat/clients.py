@@ -1,0 +1,135 @@
+"""Clients, by the hash of their secret: which names are theirs, and what they have sent already.
+
+Nobody registers. Whoever is the first to use a name owns it, for as long as it is used now and then; and a
+message that a client sends again, because it has not heard that it arrived, is known by its id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Sequence
+
+from selchat.events import Said
+from selchat.log.port import Log, Sent
+
+REMEMBERED = 4096  # ids of one client
+_DAY = 86_400.0
+_OWNED_SECONDS = 90 * _DAY
+_NAMES = "name"  # the kind of these records
+
+
+def hash_client(secret: str) -> bytes:
+    """Return what the server keeps of a client's secret.
+
+    SHA-256, cut to 16 bytes; the secret is random and long, so that nothing slower is needed.
+    """
+    return hashlib.sha256(b"selchat client\0" + secret.encode()).digest()[:16]
+
+
+class Names:
+    """Who owns which name, by the name's key. ``now`` gives Unix time in seconds."""
+
+    def __init__(self, log: Log, now: Callable[[], float]) -> None:
+        self._log = log
+        self._now = now
+        self._owners: dict[str, tuple[str, bytes, float]] = {}  # name, owner, when it was last used
+        for key, text in log.records(_NAMES).items():
+            record = json.loads(text)
+            self._owners[key] = (record["name"], bytes.fromhex(record["owner"]), record["used"])
+        self.forget()
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._owners
+
+    def owner(self, key: str) -> bytes | None:
+        """Return whose name it is; None: nobody's."""
+        found = self._owners.get(key)
+        return None if found is None else found[1]
+
+    def name(self, key: str) -> str:
+        """Return the name as its owner writes it."""
+        return self._owners[key][0]
+
+    def use(self, key: str, name: str, owner: bytes) -> None:
+        """Note that the name is used by its owner now."""
+        now = self._now()
+        self._owners[key] = (name, owner, now)
+        record = {"name": name, "owner": owner.hex(), "used": round(now)}
+        self._log.put(_NAMES, key, json.dumps(record))
+
+    def forget(self, is_here: Callable[[str], bool] = lambda key: False) -> None:
+        """Forget the names that nobody has used for 90 days."""
+        oldest = self._now() - _OWNED_SECONDS
+        for key in [key for key, (_, _, used) in self._owners.items() if used < oldest]:
+            if not is_here(key):
+                del self._owners[key]
+                self._log.put(_NAMES, key, None)
+
+
+class SentMessages:
+    """What the clients that are here have sent lately, `REMEMBERED` messages of each."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._clients: dict[bytes, _Client] = {}
+
+    def arrive(self, client: bytes) -> None:
+        """Load what is known of a client that has come; it may be here several times."""
+        known = self._clients.get(client)
+        if known is None:
+            known = self._clients[client] = _Client()
+            known.sent = {sent.id: sent for sent in self._log.sent(client, REMEMBERED)}
+        known.sessions += 1
+
+    def depart(self, client: bytes) -> None:
+        """Forget a client when the last of it has gone and all is in the log, which remembers."""
+        self._clients[client].sessions -= 1
+        self._forget(client)
+
+    def new(self, client: bytes, ids: Sequence[str]) -> tuple[list[int], list[Sent]]:
+        """Return the places in ``ids`` of those that are new, and note them; and what is in the log already.
+
+        One that is staged since this tick is neither: it is confirmed when the tick ends.
+        """
+        known = self._clients[client]
+        sent, staged = known.sent, known.staged
+        new: list[int] = []
+        repeated: list[Sent] = []
+        for place, id in enumerate(ids):
+            if id in sent:
+                repeated.append(sent[id])
+            elif id not in staged:
+                staged.add(id)
+                new.append(place)
+        return new, repeated
+
+    def stored(self, client: bytes, messages: Iterable[Said]) -> None:
+        """Note that these are in the log now."""
+        known = self._clients[client]
+        sent, staged = known.sent, known.staged
+        for message in messages:
+            staged.discard(message.id)
+            sent[message.id] = Sent(message.id, message.room, message.seq, message.at)
+        while len(sent) > REMEMBERED:
+            del sent[next(iter(sent))]
+        self._forget(client)
+
+    def not_stored(self, client: bytes, messages: Iterable[Said]) -> None:
+        """Note that these are not."""
+        self._clients[client].staged.difference_update(message.id for message in messages)
+        self._forget(client)
+
+    def _forget(self, client: bytes) -> None:
+        known = self._clients[client]
+        if not known.sessions and not known.staged:
+            del self._clients[client]
+
+
+class _Client:
+    __slots__ = ("sent", "sessions", "staged")
+
+    def __init__(self) -> None:
+        self.sessions = 0
+        self.sent: dict[str, Sent] = {}  # in the log, oldest first
+        self.staged: set[str] = set()  # since the last commit

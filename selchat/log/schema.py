@@ -1,0 +1,97 @@
+"""The tables of a history file, and the way from each version of them to the next.
+
+A released migration is never changed: files that were made by it are out there. What is new goes into
+another one behind it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from selchat.log.errors import NewerHistoryError, NotAHistoryError, OlderHistoryError
+
+APPLICATION_ID = (
+    0x53454C43  # "SELC": tells our files from other programs' (https://sqlite.org/fileformat.html)
+)
+
+# Measured with SQLite 3.40, 64-byte bodies, ids of 16 characters, commits of 256, fsync not counted:
+#
+#                                                1 room,     1 room,       50 rooms,
+#     thousand messages a second                 1 client    1,000 clients 1,000 clients
+#     as below                                   210         215           150
+#     an index on (client) alone                 210         90            80
+#     WITHOUT ROWID, by (room, seq), and that    225         50            60
+#     the rowid made of room and seq, as below   250         255           70
+#     no index by client at all                  280         255           200
+#
+# A plain index by client has a page for every few clients, and each of these is written in every commit. So
+# messages are kept in the order in which they came, which costs an index by room and makes forgetting the
+# oldest a matter of one range; and the index by client begins anew every 4,096 messages: a commit meets some
+# 20 pages of it, however many clients there are. Looking for the messages of one client is one step for each
+# 4,096 that are stored, which is well under a millisecond for a million.
+#
+# ``client`` is a hash of 64 bits (``selchat.log.sqlite``): numbers from a table of clients would save 15
+# bytes of 164 a message, were no faster, and would need a table that somebody has to clean.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (  # version 1
+        "CREATE TABLE log (id TEXT NOT NULL)",
+        "INSERT INTO log VALUES (lower(hex(randomblob(8))))",
+        "CREATE TABLE room (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, newest INTEGER NOT NULL)",
+        "CREATE TABLE message ("
+        " n INTEGER PRIMARY KEY, room INTEGER NOT NULL, seq INTEGER NOT NULL, at REAL NOT NULL,"
+        " author TEXT NOT NULL, client INTEGER, id TEXT NOT NULL, cipher TEXT, body TEXT NOT NULL)",
+        "CREATE UNIQUE INDEX message_by_room ON message (room, seq)",
+        "CREATE INDEX message_by_client ON message (n >> 12, client) WHERE client IS NOT NULL",
+        "CREATE TABLE record (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,"
+        " PRIMARY KEY (kind, key)) WITHOUT ROWID",
+    ),
+)
+VERSION = len(MIGRATIONS)
+
+
+def version(db: sqlite3.Connection, path: Path) -> int:
+    """Return the version of that open file; 0: it is empty.
+
+    Raises `NotAHistoryError`, `NewerHistoryError` or sqlite3.Error.
+    """
+    try:
+        [(application,)] = db.execute("PRAGMA application_id")
+        [(found,)] = db.execute("PRAGMA user_version")
+        [(objects,)] = db.execute("SELECT count(*) FROM sqlite_master")
+    except sqlite3.DatabaseError as error:
+        if error.sqlite_errorcode & 0xFF in {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}:
+            raise NotAHistoryError(path) from error
+        raise
+    if objects == 0:
+        return 0
+    if application != APPLICATION_ID or found < 1:
+        raise NotAHistoryError(path)
+    if found > VERSION:
+        raise NewerHistoryError(path, found, VERSION)
+    return int(found)
+
+
+def check(db: sqlite3.Connection, path: Path) -> None:
+    """Raise what `version` does, and `OlderHistoryError` if a migration is missing."""
+    found = version(db, path)
+    if found == 0:
+        raise NotAHistoryError(path)
+    if found < VERSION:
+        raise OlderHistoryError(path, found, VERSION)
+
+
+def migrate(db: sqlite3.Connection, path: Path) -> None:
+    """Bring an open file, perhaps an empty one, to the newest version. Raises what `version` does."""
+    for number in range(version(db, path), VERSION):
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for statement in MIGRATIONS[number]:
+                db.execute(statement)
+            db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            db.execute(f"PRAGMA user_version = {number + 1}")
+            db.execute("COMMIT")
+        except BaseException:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+            raise

@@ -1,0 +1,84 @@
+"""What every session is given: what all of them share, and its own connection, as far as it may know it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from selchat.chat.hub import Clock, Hub
+from selchat.feed import Feed, Lapped, Subscription
+from selchat.settings import Settings
+from selchat.wire.classic import ClassicFormat
+from selchat.wire.rich import RichFormat
+
+
+class Outbox(Protocol):
+    """Where a session's bytes go."""
+
+    def reply(self, data: bytes) -> None:
+        """Send whole frames to this peer alone."""
+
+    def when_replies_sent(self, callback: Callable[[], object]) -> None:
+        """Call it when no reply waits any more; it must only note that."""
+
+    def subscribe(
+        self, feed: Feed[Any], on_lapped: Callable[[Lapped], bytes] | None = None
+    ) -> Subscription[Any]:
+        """Send that feed from now on."""
+
+    def leave(self, subscription: Subscription[Any]) -> None:
+        """Send that feed to its present end and no further."""
+
+
+class Session(Protocol):
+    """What a connection tells whoever it belongs to."""
+
+    def data_received(self, data: bytes) -> None:
+        """``data`` is never empty."""
+
+    def eof_received(self) -> None:
+        """The peer has closed its sending side."""
+
+    def connection_lost(self, reason: str | None) -> None:
+        """The end."""
+
+
+class Transport(Protocol):
+    """The connection, as a session sees it."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """Where the session's bytes go."""
+
+    @property
+    def address(self) -> str:
+        """Where the peer is, as ``host:port``."""
+
+    def hand_over(self, handler: Session) -> None:
+        """Tell another session from now on."""
+
+    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
+        """Close it when all is sent, ``last_words`` last; ``connection_lost`` is called at once."""
+
+
+class Strangers(Protocol):
+    """Who is told of connections that ended before they had a name."""
+
+    def stranger_left(self, address: str, reason: str | None) -> None:
+        """A connection without a username was closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What all sessions of a server share. ``operator`` runs an operator's line and returns the answer."""
+
+    settings: Settings
+    hub: Hub
+    clock: Clock
+    strangers: Strangers
+    classic: ClassicFormat
+    rich: RichFormat
+    operator: Callable[[str], list[str]] = lambda line: []
+    server: str = "selchat"
+    lengths: dict[bytes, int] = field(default_factory=dict)  # for the decoders

@@ -1,0 +1,88 @@
+"""The first session of every connection: it waits for the first payload, and hands over to one that knows how
+to go on. A ``hello`` is for the rich protocol, and everything else is a username of the paper's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from selchat.errors import LoginTimeoutError, RefusalError, SelchatError
+from selchat.events import Notice
+from selchat.sessions.classic import ClassicSession
+from selchat.sessions.context import Context, Transport
+from selchat.sessions.framing import Framing
+from selchat.sessions.rich import RichSession
+from selchat.wire.sniff import is_hello
+
+_LEAST_RICH_HEADER = 4  # bytes: an error has to fit into a frame
+
+
+class OpeningSession:
+    """One peer that has not said anything yet.
+
+    ``refusal``: it may not come in, and is told so in its own language once it has spoken.
+    """
+
+    __slots__ = ("_context", "_deadline", "_framing", "_refusal", "_timer", "_transport")
+
+    def __init__(self, context: Context, transport: Transport, refusal: SelchatError | None = None) -> None:
+        settings = context.settings
+        seconds = settings.login_seconds if refusal is None else settings.linger_seconds
+        self._context = context
+        self._refusal = refusal
+        self._transport = transport
+        self._framing = Framing(context.settings, context.clock, context.lengths)
+        self._deadline = context.clock.now + seconds
+        self._timer: Any = context.clock.call_later(seconds, self._timed_out)
+
+    def data_received(self, data: bytes) -> None:
+        decoder = self._framing.decoder
+        payloads = decoder.receive_data(data)
+        if payloads:
+            self._timer.cancel()
+            self._hand_over(payloads)
+        elif decoder.error is not None:
+            self._break(decoder.error)
+
+    def eof_received(self) -> None:
+        error = self._framing.receive_eof()
+        if error is not None:
+            self._transport.close(str(error))
+
+    def connection_lost(self, reason: str | None) -> None:
+        self._timer.cancel()
+        self._context.strangers.stranger_left(self._transport.address, reason)
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _hand_over(self, payloads: list[bytes]) -> None:
+        session: ClassicSession | RichSession
+        is_rich = self._context.settings.header_length >= _LEAST_RICH_HEADER and is_hello(payloads[0])
+        if self._refusal is not None:
+            self._refuse(self._refusal, is_rich)
+            return
+        if is_rich:
+            session = RichSession(self._context, self._transport, self._framing, self._deadline)
+        else:
+            session = ClassicSession(self._context, self._transport, self._framing)
+        self._transport.hand_over(session)
+        session.payloads_received(payloads)
+
+    def _break(self, error: SelchatError) -> None:
+        """Tell the peer why, in the way that most clients can read, and close."""
+        notice = self._context.classic.encode([Notice(f"Closing this connection: {error}.")])
+        self._transport.close(str(error), notice)
+
+    def _refuse(self, refusal: SelchatError, is_rich: bool) -> None:
+        if not is_rich:
+            self._break(refusal)
+            return
+        rich = self._context.rich
+        if isinstance(refusal, RefusalError):
+            last = rich.error(refusal) + rich.frame("bye", reason=refusal.code, retry_after=None)
+        else:
+            last = rich.frame("bye", reason="full", retry_after=self._context.settings.full_retry)
+        self._transport.close(str(refusal), last)
+
+    def _timed_out(self) -> None:
+        self._break(self._refusal or LoginTimeoutError(self._context.settings.login_seconds))

@@ -1,0 +1,499 @@
+"""A session on the rich protocol (docs/protocol.rst): JSON in frames, with rooms, receipts and history."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import Enum, auto
+from typing import Any
+
+from selchat.chat.clients import hash_client
+from selchat.chat.member import Farewell, Member
+from selchat.chat.room import Room
+from selchat.errors import (
+    AlreadyWelcomeError,
+    BannedError,
+    LimitError,
+    LoginTimeoutError,
+    NoSuchRoomError,
+    NotHelloError,
+    NotOperatorError,
+    RefusalError,
+    SelchatError,
+    TooLongError,
+    VersionError,
+)
+from selchat.events import LOBBY, SERVER, Notice, Said
+from selchat.feed import Lapped
+from selchat.log.port import Sent
+from selchat.sessions.context import Context, Transport
+from selchat.sessions.framing import Framing
+from selchat.text import name_key
+from selchat.wire import envelope
+from selchat.wire.envelope import (
+    Bye,
+    Confirm,
+    GetHistory,
+    GetRooms,
+    GetUsers,
+    Hello,
+    Join,
+    Part,
+    Ping,
+    Pong,
+    Request,
+    Resume,
+    Say,
+    SetTopic,
+    Whisper,
+    parse_request,
+)
+from selchat.wire.frames import largest_payload
+from selchat.wire.rich import HISTORY_SIZE, LISTED, PAYLOAD_LIMIT, RichFormat, said_before
+
+_PAGE = 500  # messages that are read from the log at a time to catch up
+_ENVELOPE = 512  # bytes that a message may grow by between a client and the others: names, numbers
+_GOODBYE = Farewell("goodbye", "Goodbye.", "", None)
+
+
+class SessionState(Enum):
+    """``GREETED`` becomes ``JOINED`` with a `hello` that is accepted; ``ENDED`` is final."""
+
+    GREETED = auto()
+    JOINED = auto()
+    ENDED = auto()
+
+
+class _CatchUp:
+    """A part of the log that is still to be sent, from ``seq`` on, before what is said now.
+
+    ``room`` None: the whispers. ``lapped``: the peer is told where it was overtaken.
+    """
+
+    __slots__ = ("inbox", "lapped", "room", "seq")
+
+    def __init__(self, inbox: str, room: Room | None, seq: int, lapped: bool = False) -> None:
+        self.inbox = inbox  # what the log calls it
+        self.room = room
+        self.seq = seq
+        self.lapped = lapped
+
+
+class RichSession:
+    """One peer. It is a `selchat.net.connection.Handler` for its connection and a `Peer` for the hub.
+
+    ``deadline``: until when a `hello` has to be accepted, on the clock.
+    """
+
+    __slots__ = (
+        "_catch_ups",
+        "_client",
+        "_context",
+        "_framing",
+        "_largest",
+        "_member",
+        "_timer",
+        "_transport",
+        "_whispers_live",
+        "state",
+    )
+
+    def __init__(self, context: Context, transport: Transport, framing: Framing, deadline: float) -> None:
+        self.state = SessionState.GREETED
+        self._context = context
+        self._transport = transport
+        self._framing = framing
+        self._member: Member | None = None
+        self._catch_ups: deque[_CatchUp] = deque()
+        # Bytes of a message that can be passed on: matters where a header is too short for 64 KiB.
+        self._largest = largest_payload(context.settings.header_length, PAYLOAD_LIMIT) - _ENVELOPE
+        self._timer: Any = context.clock.call_later(
+            deadline - context.clock.now,
+            lambda: self._break(LoginTimeoutError(context.settings.login_seconds)),
+        )
+
+    # -- the connection's side -------------------------------------------------------------------------
+
+    def data_received(self, data: bytes) -> None:
+        self.payloads_received(self._framing.decoder.receive_data(data))
+
+    def payloads_received(self, payloads: list[bytes]) -> None:
+        """Take what has come in whole."""
+        said: list[Say] = []  # one after the other, and in one room
+        for payload in payloads:
+            request: Request | None = None
+            try:
+                request = parse_request(payload)
+                if type(request) is Say and self.state is SessionState.JOINED:
+                    if len(payload) > self._largest:
+                        self.refused(TooLongError(len(payload), self._largest), [request.id])
+                        continue
+                    if said and said[0].room != request.room:
+                        self._say(said)
+                        said = []
+                    said.append(request)
+                    continue
+                if said:
+                    self._say(said)
+                    said = []
+                self._take(request)
+            except RefusalError as error:
+                if said:
+                    self._say(said)
+                    said = []
+                self._refuse(error, request)
+            if self.state is SessionState.ENDED:
+                return
+        if said:
+            self._say(said)
+        decoder = self._framing.decoder
+        if decoder.error is not None:
+            self._break(decoder.error)
+        elif decoder.unfinished:
+            self._framing.watch(bool(payloads), self._break)
+        else:
+            self._framing.unfinished_since = None
+
+    def eof_received(self) -> None:
+        if self.state is SessionState.ENDED:
+            return
+        error = self._framing.receive_eof()
+        if error is not None:
+            self._transport.close(str(error))
+
+    def connection_lost(self, reason: str | None) -> None:
+        self.state = SessionState.ENDED
+        self._framing.close()
+        self._timer.cancel()
+        self._catch_ups.clear()
+        member, self._member = self._member, None
+        if member is not None:
+            self._context.hub.leave(member, reason)
+        else:
+            self._context.strangers.stranger_left(self._transport.address, reason)
+
+    # -- the hub's side --------------------------------------------------------------------------------
+
+    @property
+    def format(self) -> RichFormat:
+        return self._context.rich
+
+    def tell(self, notice: Notice) -> None:
+        said = Said("@", 0, SERVER, notice.text, self._context.hub.time())
+        self._reply(self.format.whispered(said, self._joined().name))
+
+    def stored(self, messages: Sequence[Said]) -> None:
+        if messages[0].room.startswith("@"):
+            self.repeated([Sent(one.id, one.room, one.seq, one.at) for one in messages])
+        else:
+            self._reply(self.format.acks(messages))
+
+    def repeated(self, messages: Sequence[Sent]) -> None:
+        name_of = self._context.hub.name_of
+        for id, room, seq, at in messages:
+            self._reply(self.format.ack(id, room, name_of(room) if room.startswith("@") else None, seq, at))
+
+    def refused(self, error: RefusalError, ids: Sequence[str]) -> None:
+        self._reply(b"".join([self.format.error(error, id=id) for id in ids]))
+
+    def whispered(self, message: Said, to: str) -> None:
+        if not message.seq or not any(one.room is None for one in self._catch_ups):
+            self._reply(self.format.whispered(message, to))
+        # else it is in the log by now, and comes from there
+
+    def dismiss(self, farewell: Farewell) -> None:
+        if self.state is not SessionState.ENDED:
+            last = self.format.frame("bye", reason=farewell.word, retry_after=farewell.retry_after)
+            self._transport.close(farewell.reason or None, last)
+
+    # -- what the peer asks for ------------------------------------------------------------------------
+
+    def _take(self, request: Request) -> None:
+        kind = type(request)
+        if self.state is SessionState.GREETED:
+            if isinstance(request, Hello):
+                self._hello(request)
+            elif kind is Bye:
+                self.dismiss(_GOODBYE)
+            else:
+                raise NotHelloError
+        elif kind is Hello:
+            raise AlreadyWelcomeError
+        else:
+            _ANSWERS[kind](self, request)
+
+    def _hello(self, hello: Hello) -> None:
+        context, hub = self._context, self._context.hub
+        if hello.version != envelope.VERSION:
+            raise VersionError(hello.version, envelope.VERSION)
+        member = hub.join_as(hello.name, self._transport.address, self, hash_client(hello.client))
+        self._timer.cancel()
+        self.state = SessionState.JOINED
+        self._member = member
+        resumed, refusals = self._enter_first(member, hello.resume)
+        inbox, confirmed, waiting = hub.unconfirmed(member)
+        settings = context.settings
+        self._reply(
+            self.format.frame(
+                "welcome",
+                version=envelope.VERSION,
+                name=member.name,
+                log=hub.log_id,
+                server=context.server,
+                rooms=[
+                    {"room": room.name, "seq": room.seq, "topic": room.topic, "members": len(room.members)}
+                    for room in resumed
+                ],
+                whispers=max(0, waiting),
+                limits={
+                    "frame": settings.payload_limit,
+                    "name": settings.name_length,
+                    "room": settings.room_length,
+                    "topic": envelope.TOPIC_LENGTH,
+                    "id": envelope.ID_LENGTH,
+                    "cipher": envelope.CIPHER_LENGTH,
+                    "rooms": settings.rooms_per_member,
+                    "history": envelope.HISTORY_LIMIT,
+                    "unacknowledged": settings.unacknowledged,
+                },
+            )
+        )
+        for name, error in refusals:
+            self._reply(self.format.error(error, room=name))
+        if waiting > 0:
+            self._catch_up(_CatchUp(inbox, None, confirmed))
+        for room, seq in resumed.items():
+            if seq is None or seq >= room.seq:
+                self._read(room)
+            else:
+                self._catch_up(_CatchUp(room.name, room, seq))
+
+    def _enter_first(
+        self, member: Member, resume: Resume | None
+    ) -> tuple[dict[Room, int | None], list[tuple[str, RefusalError]]]:
+        """Enter the rooms to be in; return them, each with the last ``seq`` seen, and what was refused."""
+        hub = self._context.hub
+        wanted: dict[str, int | None] = {LOBBY: None}
+        if resume is not None:
+            same = resume.log == hub.log_id
+            wanted = {name: seq if same else 0 for name, seq in resume.rooms.items()}
+        entered: dict[Room, int | None] = {}
+        refusals: list[tuple[str, RefusalError]] = []
+        for name, seq in wanted.items():
+            try:
+                room = hub.enter(member, name)
+            except RefusalError as error:
+                refusals.append((name, error))
+            else:
+                entered.setdefault(room, seq)
+        return entered, refusals
+
+    def _say(self, said: list[Say]) -> None:
+        hub, member = self._context.hub, self._joined()
+        ids = [one.id for one in said]
+        try:
+            room = hub.room_of(member, said[0].room)
+        except RefusalError as error:
+            self.refused(error, ids)
+            return
+        hub.say(member, room, [one.body for one in said], ids, [one.cipher for one in said])
+
+    def _whisper(self, whisper: Whisper) -> None:
+        hub, member = self._context.hub, self._joined()
+        try:
+            if len(whisper.body) > self._largest:
+                raise TooLongError(len(whisper.body), self._largest)
+            if name_key(whisper.to) == name_key(SERVER):
+                self._operate(whisper)
+            else:
+                hub.whisper(member, whisper.to, whisper.body, whisper.id, whisper.cipher)
+        except RefusalError as error:
+            self.refused(error, [whisper.id])
+
+    def _operate(self, whisper: Whisper) -> None:
+        """Do what an operator says."""
+        member = self._joined()
+        if name_key(member.name) not in map(name_key, self._context.settings.operators):
+            raise NotOperatorError
+        hub = self._context.hub
+        self._reply(self.format.ack(whisper.id, "", SERVER, 0, hub.time()))
+        for line in self._context.operator(whisper.body):
+            self.tell(Notice(line))
+
+    def _join(self, join: Join) -> None:
+        hub, member = self._context.hub, self._joined()
+        before = len(member.rooms)
+        room = hub.enter(member, join.room)
+        self._users_of(room)
+        if len(member.rooms) > before:
+            self._read(room)
+
+    def _part(self, part: Part) -> None:
+        hub, member = self._context.hub, self._joined()
+        room = hub.room_of(member, part.room)
+        subscription = member.rooms[room]
+        if subscription is not None:
+            self._transport.outbox.leave(subscription)
+        self._catch_ups = deque(one for one in self._catch_ups if one.room is not room)
+        hub.part(member, room)
+        self._reply(self.format.frame("left", room=room.name, names=[member.name], total=len(room.members)))
+
+    def _topic(self, topic: SetTopic) -> None:
+        hub, member = self._context.hub, self._joined()
+        hub.set_topic(member, hub.room_of(member, topic.room), topic.topic)
+
+    def _history(self, ask: GetHistory) -> None:
+        hub = self._context.hub
+        room = hub.room_of(self._joined(), ask.room)
+        newest = ask.after is None
+        if ask.after is not None:
+            found = hub.after(room.name, ask.after, ask.limit, HISTORY_SIZE)
+        else:
+            found = hub.before(room.name, ask.before, ask.limit, HISTORY_SIZE)
+        messages = self.format.cut_to_frame(found, newest)
+        more = False
+        if messages:
+            if newest:
+                more = bool(hub.before(room.name, messages[0].seq, 1, 1))
+            else:
+                more = messages[-1].seq < hub.newest(room.name)
+        self._reply(self.format.history(room.name, messages, more))
+
+    def _users(self, ask: GetUsers) -> None:
+        room = self._context.hub.find(ask.room)
+        if room is None:
+            raise NoSuchRoomError(ask.room)
+        self._users_of(room)
+
+    def _users_of(self, room: Room) -> None:
+        roster = room.roster(LISTED)
+        self._reply(
+            self.format.listed(
+                "users",
+                "names",
+                roster.names,
+                room=room.name,
+                total=roster.total,
+                topic=room.topic,
+                seq=room.seq,
+            )
+        )
+
+    def _rooms(self, _ask: GetRooms) -> None:
+        found, total = self._context.hub.rooms(LISTED)
+        rooms = [
+            {"room": one.name, "members": one.members, "topic": one.topic, "seq": one.seq} for one in found
+        ]
+        self._reply(self.format.listed("rooms", "rooms", rooms, total=total))
+
+    def _confirm(self, confirm: Confirm) -> None:
+        self._context.hub.confirm(self._joined(), confirm.whisper)
+
+    def _ping(self, ping: Ping) -> None:
+        fields = {} if ping.token is None else {"token": ping.token}
+        self._reply(self.format.frame("pong", **fields))
+
+    def _pong(self, _pong: Pong) -> None:
+        pass
+
+    def _bye(self, _bye: Bye) -> None:
+        self.dismiss(_GOODBYE)
+
+    # -- catching up with the log ----------------------------------------------------------------------
+
+    def _read(self, room: Room) -> None:
+        """Read what is said in the room from now on."""
+        subscription = self._transport.outbox.subscribe(
+            room.feed(self.format), lambda lapped: self._lapped(room, lapped)
+        )
+        self._joined().rooms[room] = subscription
+
+    def _lapped(self, room: Room, lapped: Lapped) -> bytes:
+        """Go on from the log where the feed is lost; return the rest of the frame that is on the wire."""
+        said, rest = said_before(lapped.chunk, lapped.offset, self._context.settings.header_length)
+        self._joined().rooms[room] = None
+        self._catch_up(_CatchUp(room.name, room, lapped.mark + said, lapped=True))
+        return rest
+
+    def _catch_up(self, catch_up: _CatchUp) -> None:
+        self._catch_ups.append(catch_up)
+        if len(self._catch_ups) == 1:
+            self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        # In a tick of its own: to read the log for one who has much to read must not keep the others waiting,
+        # and outside of a flush what is committed and what the feeds have is the same.
+        self._context.clock.call_later(0.0, self._go_on)
+
+    def _go_on(self) -> None:
+        """Send the next page, when the peer has taken the one before."""
+        if not self._catch_ups or self.state is SessionState.ENDED:
+            return
+        catch_up = self._catch_ups[0]
+        hub = self._context.hub
+        if catch_up.lapped:
+            catch_up.lapped = False
+            self._gap(catch_up, catch_up.seq + 1)
+        else:
+            page = hub.after(catch_up.inbox, catch_up.seq, _PAGE, HISTORY_SIZE)
+            newest = hub.newest(catch_up.inbox)
+            following = page[0].seq if page else newest + 1
+            if following > catch_up.seq + 1:
+                self._gap(catch_up, following)
+            if page:
+                self._send_page(catch_up, page)
+            catch_up.seq = page[-1].seq if page else newest
+            if catch_up.seq >= newest:
+                self._catch_ups.popleft()
+                if catch_up.room is not None:
+                    self._read(catch_up.room)
+        if self._catch_ups:
+            self._transport.outbox.when_replies_sent(self._go_on_later)
+
+    def _send_page(self, catch_up: _CatchUp, page: list[Said]) -> None:
+        if catch_up.room is not None:
+            self._reply(self.format.encode(page))
+        else:
+            name = self._joined().name
+            self._reply(b"".join([self.format.whispered(message, name) for message in page]))
+
+    def _gap(self, catch_up: _CatchUp, before: int) -> None:
+        if catch_up.room is not None:
+            self._reply(self.format.frame("gap", room=catch_up.room.name, after=catch_up.seq, before=before))
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _joined(self) -> Member:
+        assert self._member is not None
+        return self._member
+
+    def _reply(self, data: bytes) -> None:
+        self._transport.outbox.reply(data)
+
+    def _refuse(self, error: RefusalError, request: Request | None) -> None:
+        room = getattr(request, "room", None)
+        self._reply(self.format.error(error, **({} if room is None else {"room": room})))
+        if isinstance(error, BannedError):
+            self.dismiss(Farewell("banned", str(error), str(error)))
+
+    def _break(self, error: SelchatError) -> None:
+        """Say why, and close."""
+        if self.state is SessionState.ENDED:
+            return
+        word = "timeout" if isinstance(error, LimitError) else "protocol"
+        self._transport.close(str(error), self.format.frame("bye", reason=word, retry_after=None))
+
+
+_ANSWERS: dict[type, Callable[[RichSession, Any], None]] = {
+    Whisper: RichSession._whisper,
+    Join: RichSession._join,
+    Part: RichSession._part,
+    SetTopic: RichSession._topic,
+    GetHistory: RichSession._history,
+    GetUsers: RichSession._users,
+    GetRooms: RichSession._rooms,
+    Confirm: RichSession._confirm,
+    Ping: RichSession._ping,
+    Pong: RichSession._pong,
+    Bye: RichSession._bye,
+}

@@ -1,0 +1,169 @@
+"""What strangers may send, as many of it as the profile says: HYPOTHESIS_PROFILE=nightly is for the night."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from selchat.errors import BadJsonError, BadMessageError, RefusalError, UnknownTypeError
+from selchat.wire import envelope
+from selchat.wire.envelope import NESTING, parse_object, parse_request
+from selchat.wire.frames import FrameDecoder, encode_frame
+from selchat.wire.sniff import is_hello
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+NUMBERS = st.integers(-(10**60), 10**60) | st.floats(allow_nan=False, allow_infinity=False)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+KINDS = st.sampled_from([*sorted(envelope._PARSERS), "unheard-of"])
+FIELDS = st.sampled_from(
+    [
+        *("type", "version", "name", "client", "resume", "room", "to", "id", "body", "cipher", "topic"),
+        *("before", "after", "limit", "whisper", "token"),
+    ]
+)
+# Pieces of which payloads are made that are nearly JSON.
+SCRAPS = st.sampled_from(
+    [
+        *('{"type":"say"', '{"type":"bye"}', ',"room":"lobby"', ',"id":"1"', ',"body":"x"', '"type":'),
+        *('"hello"', "}", "{", "[", "]", '"', ",", ":", "\\", "\\u", "\\ud83d", "\\uDE00", "\\ud800", "\\n"),
+        *("NaN", "-Infinity", "1e999", "-", "0", "1.5", "9" * 70, "null", "true", " ", "\n", "\t", "\0"),
+        *("\ufeff", "\u00e9", "\U0001f44b", "//", "'"),
+    ]
+)
+
+
+def deep(value: object) -> int:
+    """Return how many arrays and objects are inside each other."""
+    if isinstance(value, dict):
+        return 1 + max(map(deep, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(deep, value), default=0)
+    return 0
+
+
+def by_the_book(payload: bytes) -> dict[str, Any]:
+    """Read the payload as the document says, with all the time in the world. Raises `ValueError`."""
+
+    def no_number(name: str) -> None:
+        raise ValueError(name)
+
+    def number(digits: str) -> float:
+        value = float(digits) if set(digits) & set(".eE") else int(digits)
+        if len(digits) > 64 or math.isinf(value):
+            raise ValueError(digits)
+        return value
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len({key for key, _ in pairs}) < len(pairs):
+            raise ValueError(pairs)
+        return dict(pairs)
+
+    text = payload.decode()
+    value = json.loads(
+        text, parse_constant=no_number, parse_int=number, parse_float=number, object_pairs_hook=unique
+    )
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str) or deep(value) > NESTING:
+        raise ValueError(payload)
+    json.dumps(value, ensure_ascii=False).encode()  # the halves of surrogate pairs fail here
+    return value
+
+
+def outcome(payload: bytes) -> object:
+    try:
+        return parse_request(payload)
+    except RefusalError as error:
+        return repr(error)
+
+
+@given(
+    st.lists(SCRAPS, max_size=14).map("".join).map(str.encode)
+    | st.binary(max_size=60)
+    | st.tuples(st.dictionaries(TEXT, JSON, max_size=3), st.integers(0, 1000), st.binary(max_size=2)).map(
+        lambda drawn: _damaged(json.dumps(drawn[0] | {"type": "x"}).encode(), *drawn[1:])
+    )
+)
+def test_whatever_comes_is_json_by_the_rules_or_is_refused(payload: bytes) -> None:
+    assert is_hello(payload) in {True, False}
+    try:
+        expected = by_the_book(payload)
+    except ValueError:
+        event("bad")
+        for parse in (parse_object, parse_request):
+            try:
+                parse(payload)
+            except BadJsonError as error:
+                assert str(error)
+            else:
+                raise AssertionError("accepted")
+    else:
+        event("good")
+        assert parse_object(payload) == expected
+
+
+def _damaged(payload: bytes, position: int, piece: bytes) -> bytes:
+    position %= len(payload) + 1
+    return payload[:position] + piece + payload[position + len(piece) :]
+
+
+@given(
+    st.dictionaries(TEXT, JSON, max_size=4),
+    TEXT,
+    st.booleans(),
+    st.sampled_from([(",", ":"), (", ", ": "), ("\r\n,\t", " : ")]),
+    st.sampled_from([None, 0, 2]),
+)
+def test_objects_come_out_as_they_were_written(
+    members: dict[str, Any], kind: str, escaped: bool, separators: tuple[str, str], indent: int | None
+) -> None:
+    members = members | {"type": kind}
+    text = json.dumps(members, ensure_ascii=escaped, separators=separators, indent=indent)
+    assert parse_object(text.encode()) == members
+    assert is_hello(text.encode()) == (kind == "hello")
+
+
+@given(st.dictionaries(FIELDS, JSON, max_size=8), KINDS)
+def test_whatever_the_fields_are_it_is_a_request_or_refused(members: dict[str, Any], kind: str) -> None:
+    members["type"] = kind
+    try:
+        request = parse_request(json.dumps(members).encode())
+    except UnknownTypeError:
+        assert kind == "unheard-of"
+    except BadMessageError as error:
+        assert error.kind == kind
+        assert error.id in {"", members.get("id") if isinstance(members.get("id"), str) else ""}
+        assert len(error.id) <= envelope.ID_LENGTH
+        event("refused")
+    else:
+        assert isinstance(request, tuple)
+        event("a request")
+
+
+@given(
+    st.lists(
+        st.dictionaries(FIELDS, TEXT | st.integers(0, 99), max_size=6)
+        .map(lambda members: json.dumps(members | {"type": "say"}).encode())
+        .filter(lambda payload: len(payload) <= 65_536)
+        | st.lists(SCRAPS, max_size=10).map("".join).map(str.encode)
+        | st.binary(max_size=30),
+        max_size=6,
+    ),
+    st.data(),
+)
+def test_payloads_mean_the_same_however_the_stream_is_cut(payloads: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(map(encode_frame, payloads))
+    expected = [outcome(payload) for payload in payloads]
+    for cuts in (range(len(stream)), sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))):
+        decoder = FrameDecoder()
+        got: list[object] = []
+        for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+            got += map(outcome, decoder.receive_data(stream[start:end]))
+        assert got == expected
+        assert decoder.error is None and not decoder.unfinished

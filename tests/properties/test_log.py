@@ -1,0 +1,226 @@
+"""The logs against a model that is a list of messages in the order in which they were committed.
+
+What may happen to a log in a file happens in any order: commits that fail before they begin and in the
+middle, another program that has locked the file, closing and opening again, and forgetting.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from unittest import mock
+
+import pytest
+from hypothesis import event, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from selchat.errors import NotStoredError
+from selchat.events import Said
+from selchat.log import sqlite
+from selchat.log.memory import MemoryLog
+from selchat.log.port import Log, Sent
+from selchat.log.retention import Retention
+from selchat.log.sqlite import SqliteLog
+from tests.log.support import ALL, check_integrity, locked
+
+ROOMS = st.sampled_from(["lobby", "attic", "@venkat", ""])
+CLIENTS = st.sampled_from([b"venkat" * 3, b"michael", b""])
+TEXTS = st.text(max_size=5)
+KEYS = st.sampled_from(["a", "b", "\0"])
+DAY = 86_400.0
+
+
+class Model:
+    """What a log should have, in the plainest form."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[Said, bytes | None]] = []
+        self.newest: dict[str, int] = {}
+        self.records: dict[tuple[str, str], str] = {}
+
+    def in_room(self, room: str) -> list[Said]:
+        return [said for said, _ in self.kept if said.room == room]
+
+
+def fitting(messages: list[Said], limit: int, size: int) -> list[Said]:
+    found: list[Said] = []
+    for message in messages[: max(0, limit)]:
+        if found and sum(len(one.body) for one in [*found, message]) > size:
+            break
+        found.append(message)
+    return found
+
+
+class MemoryLogMachine(RuleBasedStateMachine):
+    """What every log does."""
+
+    @initialize()
+    def build(self) -> None:
+        self.model = Model()
+        self.staged: list[tuple[Said, bytes | None]] = []
+        self.staged_records: dict[tuple[str, str], str | None] = {}
+        self.now = 0.0
+        self.log = self.make()
+
+    def make(self) -> Log:
+        return MemoryLog(ALL)
+
+    @rule(
+        room=ROOMS,
+        texts=st.lists(TEXTS, max_size=4),
+        client=st.none() | CLIENTS,
+        ciphers=st.booleans(),
+        pause=st.sampled_from([0.0, 0.001, DAY / 2, -DAY]),
+    )
+    def append(self, room: str, texts: list[str], client: bytes | None, ciphers: bool, pause: float) -> None:
+        self.now += pause
+        ids = [] if client is None else [f"{text}.{place}" for place, text in enumerate(texts)]
+        first = self.model.newest.get(room, 0) + 1 + sum(said.room == room for said, _ in self.staged)
+        expected = [
+            Said(
+                room,
+                first + place,
+                "me",
+                text,
+                self.now,
+                ids[place] if ids else "",
+                text if ciphers else None,
+            )
+            for place, text in enumerate(texts)
+        ]
+        messages = self.log.append(room, "me", texts, self.now, ids, texts if ciphers else (), client)
+        assert messages == expected
+        self.staged += [(message, client) for message in messages]
+
+    @rule(kind=KEYS, key=KEYS, value=st.none() | TEXTS)
+    def put(self, kind: str, key: str, value: str | None) -> None:
+        self.log.put(kind, key, value)
+        self.staged_records[kind, key] = value
+
+    @rule()
+    def commit(self) -> None:
+        self.log.commit()
+        self.model.kept += self.staged
+        for said, _ in self.staged:
+            self.model.newest[said.room] = said.seq
+        self.staged.clear()
+        self._records_are_stored()
+
+    def _records_are_stored(self) -> None:
+        for place, value in self.staged_records.items():
+            self.model.records.pop(place, None)
+            if value is not None:
+                self.model.records[place] = value
+        self.staged_records.clear()
+
+    @rule(room=ROOMS, seq=st.integers(-2, 30), limit=st.integers(-1, 9), size=st.integers(-1, 20))
+    def read(self, room: str, seq: int, limit: int, size: int) -> None:
+        said = self.model.in_room(room)
+        after = [one for one in said if one.seq > seq]
+        assert self.log.after(room, seq, limit, size) == fitting(after, limit, size)
+        before = [one for one in said if one.seq < seq][::-1]
+        assert self.log.before(room, seq, limit, size) == fitting(before, limit, size)[::-1]
+        assert self.log.before(room, None, limit, size) == fitting(said[::-1], limit, size)[::-1]
+
+    @rule(client=CLIENTS, limit=st.integers(-1, 9))
+    def ask_what_was_sent(self, client: bytes, limit: int) -> None:
+        sent = [Sent(said.id, said.room, said.seq, said.at) for said, by in self.model.kept if by == client]
+        assert self.log.sent(client, limit) == sent[max(0, len(sent) - max(0, limit)) :]
+
+    @invariant()
+    def it_has_what_the_model_has(self) -> None:
+        assert self.log.staged == bool(self.staged or self.staged_records)
+        assert sorted(self.log.rooms()) == sorted({said.room for said, _ in self.model.kept})
+        for room in ("lobby", "attic", "@venkat", "", "nowhere"):
+            said = self.model.in_room(room)
+            assert self.log.after(room, 0, ALL, ALL) == said
+            assert self.log.newest(room) == self.model.newest.get(room, 0)
+            assert [one.seq for one in said] == list(
+                range(self.log.newest(room) - len(said) + 1, self.log.newest(room) + 1)
+            )
+        for kind in ("a", "b", "\0"):
+            expected = {key: value for (of, key), value in self.model.records.items() if of == kind}
+            for (of, key), value in self.staged_records.items():
+                if of == kind:
+                    expected.pop(key, None)
+                    if value is not None:
+                        expected[key] = value
+            assert self.log.records(kind) == expected
+
+    def teardown(self) -> None:
+        if hasattr(self, "log"):
+            self.log.close()
+
+
+class SqliteLogMachine(MemoryLogMachine):
+    """And what only one in a file does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp(prefix="selchat-"))
+        self.path = self.folder / "history"
+        self.id = ""
+
+    def make(self) -> Log:
+        with mock.patch.object(sqlite, "_BUSY_SECONDS", 0.0):
+            log = SqliteLog(self.path, Retention(days=1))
+        log._db.execute("PRAGMA synchronous = OFF")  # nothing here depends on the disk
+        assert self.id in {"", log.id}
+        self.id = log.id
+        return log
+
+    def _messages_are_gone(self) -> None:
+        self.staged.clear()
+
+    @precondition(lambda self: self.staged or self.staged_records)
+    @rule()
+    def fail_to_begin(self) -> None:
+        event("a commit could not begin")
+        with locked(self.path), pytest.raises(NotStoredError):
+            self.log.commit()
+        self._messages_are_gone()
+
+    @rule(room=ROOMS, place=st.integers(0, 2))
+    def fail_in_the_middle(self, room: str, place: int) -> None:
+        event("a commit failed in the middle")
+        bodies = ["x", "x", "x"]
+        bodies[place] = "\ud800"
+        self.log.append(room, "me", bodies, self.now)
+        with pytest.raises(NotStoredError):
+            self.log.commit()
+        self._messages_are_gone()
+
+    @rule()
+    def reopen(self) -> None:
+        self.log.close()
+        self._messages_are_gone()
+        self.staged_records.clear()
+        self.log = self.make()
+
+    @rule()
+    def forget(self) -> None:
+        kept = self.model.kept
+        while kept and kept[0][0].at < self.now - DAY:
+            event("something was forgotten")
+            kept.pop(0)
+        while self.log.forget(self.now):
+            pass
+
+    @rule()
+    def fail_to_forget(self) -> None:
+        with locked(self.path):
+            assert not self.log.forget(self.now)
+
+    def teardown(self) -> None:
+        super().teardown()
+        if self.path.exists():
+            check_integrity(self.path)
+        shutil.rmtree(self.folder)
+
+
+TestMemoryLog = MemoryLogMachine.TestCase
+TestMemoryLog.settings = settings(stateful_step_count=30)
+TestSqliteLog = SqliteLogMachine.TestCase
+TestSqliteLog.settings = settings(stateful_step_count=40)

@@ -1,0 +1,605 @@
+"""The rich session as transcripts: what a client sends, and what it reads."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from selchat.chat.commands import Commands
+from selchat.chat.hub import Hub
+from selchat.net.fanout import Fanout
+from selchat.net.outbox import Outbox
+from selchat.sessions.context import Context, Session
+from selchat.sessions.opening import OpeningSession
+from selchat.settings import Settings
+from selchat.wire.classic import ClassicFormat
+from selchat.wire.frames import FrameDecoder, encode_frame
+from selchat.wire.rich import RichFormat
+from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, end_tick
+from tests.net.fakes import FakeSocket
+
+SECRETS = {name: (name * 16)[:22] for name in ("Michael", "Narayan", "Venkat")}
+
+
+class House:
+    """What a server has, without a socket."""
+
+    def __init__(self, log: DiaryLog | None = None, **settings: object) -> None:
+        self.settings = Settings(**{"roster": False, **settings})  # type: ignore[arg-type]
+        self.clock = FakeClock()
+        self.log = log or DiaryLog()
+        self.observer = FakeObserver(self.log)
+        self.fanout = Fanout(self.settings.feed_limit)
+        self.hub = Hub(self.settings, self.log, self.clock, self.observer)
+        self.commands = Commands(self.hub, lambda: None)
+        self.context = Context(
+            self.settings,
+            self.hub,
+            self.clock,
+            self.observer,
+            ClassicFormat(),
+            RichFormat(),
+            self.commands.run_remote,
+        )
+
+    def tick(self, seconds: float = 0.0) -> None:
+        self.clock.advance(seconds)
+        end_tick(self.hub, self.fanout)
+
+    def settle(self) -> None:
+        """Tick until everyone has caught up with the log."""
+        for _ in range(100):
+            self.tick()
+            if not self.clock.pending:
+                break
+
+
+class Client:
+    """A peer, and the transport of its session. ``room``: bytes that its socket takes; None: all."""
+
+    address = "192.168.43.169:54494"
+
+    def __init__(self, house: House) -> None:
+        self.house = house
+        self.sock = FakeSocket()
+        self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
+        self.closed: list[str | None] = []
+        self.watched = False
+        self.session: Session = OpeningSession(house.context, self)
+        self._decoder = FrameDecoder(10, 1 << 20)
+
+    def sends(self, *messages: dict[str, Any] | bytes) -> None:
+        payloads = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
+        self.session.data_received(b"".join(map(encode_frame, payloads)))
+
+    def reads(self) -> list[dict[str, Any]]:
+        """Take what has come."""
+        self.house.settle()
+        payloads = self._decoder.receive_data(bytes(self.sock.taken)) if self.sock.taken else []
+        assert self._decoder.error is None
+        self.sock.taken.clear()
+        return [json.loads(payload) for payload in payloads]
+
+    def hangs_up(self) -> None:
+        self.session.eof_received()
+        self.close()
+
+    def hand_over(self, session: Session) -> None:
+        self.session = session
+
+    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
+        if not self.closed:
+            self.closed.append(reason)
+            self.session.connection_lost(reason)
+            self.outbox.finish(last_words)
+
+    def wants_flush(self) -> None:
+        self.house.fanout.queue(self.outbox)
+
+    def wants_writable(self, wanted: bool) -> None:
+        self.watched = wanted
+
+    def sent_all(self) -> None:
+        self.outbox.close()
+
+    def cannot_send(self, error: Exception) -> None:
+        raise AssertionError(error)
+
+
+def hello(name: str, **fields: Any) -> dict[str, Any]:
+    return {"type": "hello", "version": 1, "name": name, "client": SECRETS.get(name, "x" * 20), **fields}
+
+
+def say(body: str, id: str, room: str = "lobby", **fields: Any) -> dict[str, Any]:
+    return {"type": "say", "room": room, "id": id, "body": body, **fields}
+
+
+def whisper(to: str, body: str, id: str) -> dict[str, Any]:
+    return {"type": "whisper", "to": to, "id": id, "body": body}
+
+
+def come(house: House, *names: str, **fields: Any) -> list[Client]:
+    clients = []
+    for name in names:
+        client = Client(house)
+        client.sends(hello(name, **fields))
+        assert client.reads()[0]["type"] == "welcome"
+        clients.append(client)
+    return clients
+
+
+def kinds(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["type"] for message in messages]
+
+
+def codes(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["code"] for message in messages if message["type"] == "error"]
+
+
+def bodies(messages: list[dict[str, Any]]) -> list[str]:
+    return [message["body"] for message in messages if message["type"] == "said"]
+
+
+# -- coming and going ----------------------------------------------------------------------------------
+
+
+def test_a_welcome_says_where_one_is_and_what_the_limits_are() -> None:
+    house = House()
+    client = Client(house)
+    client.sends(hello(" Venkat "))
+    [welcome] = client.reads()
+    assert welcome["name"] == "Venkat"
+    assert welcome["rooms"] == [{"room": "lobby", "seq": 0, "topic": "", "members": 1}]
+    assert welcome["log"] == house.log.id
+    assert welcome["limits"]["frame"] == 65536
+    assert welcome["limits"]["unacknowledged"] == house.settings.unacknowledged
+
+
+def test_byte_by_byte_it_is_the_same() -> None:
+    house = House()
+    [narayan] = come(house, "Narayan")
+    client = Client(house)
+    stream = b"".join(
+        encode_frame(json.dumps(one).encode()) for one in (hello("Venkat"), say("hi", "1"), {"type": "rooms"})
+    )
+    for byte in stream:
+        client.session.data_received(bytes([byte]))
+    assert kinds(client.reads()) == ["welcome", "rooms", "ack"]
+    assert bodies(narayan.reads()) == ["hi"]
+
+
+def test_bye_is_answered_and_closes_after_what_was_said_before() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    narayan.sends(say("one", "1"))
+    venkat.sends(say("two", "1"), {"type": "bye"})
+    assert kinds(venkat.reads()) == ["ack", "said", "bye"]
+    assert bodies(narayan.reads()[1:]) == ["two"]
+    assert venkat.closed == [None]
+
+
+def test_something_else_before_hello_is_an_error_and_no_end() -> None:
+    house = House()
+    client = Client(house)
+    client.sends({**hello("Venkat"), "version": 2}, say("x", "1"), hello(""), hello("Venkat"))
+    messages = client.reads()
+    assert codes(messages) == ["version", "not-hello", "bad-name"]
+    assert kinds(messages)[-1] == "welcome"
+
+
+def test_a_second_hello_is_an_error() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends(hello("Venkat"))
+    assert codes(venkat.reads()) == ["already-welcome"]
+
+
+def test_whoever_is_never_welcome_is_closed_in_time() -> None:
+    house = House()
+    client = Client(house)
+    house.tick(4)
+    client.sends(hello(""))
+    house.tick(5.9)
+    assert client.closed == []
+    house.tick(0.2)
+    assert client.closed == ["no username within 10 s"]
+    assert client.reads()[-1] == {"type": "bye", "reason": "timeout", "retry_after": None}
+
+
+def test_broken_json_is_an_error_and_the_rest_is_heard() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    venkat.sends(say("one", "1"), b"{", b'{"type":"nonsense"}', {"type": "say"}, say("two", "2"))
+    assert codes(venkat.reads()) == ["bad-json", "unknown-type", "bad-message"]
+    assert bodies(narayan.reads()) == ["one", "two"]
+
+
+def test_broken_framing_is_the_end() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.session.data_received(b"not a header")
+    assert venkat.reads() == [{"type": "bye", "reason": "protocol", "retry_after": None}]
+    assert len(venkat.closed) == 1
+
+
+# -- messages ------------------------------------------------------------------------------------------
+
+
+def test_a_message_goes_to_the_others_and_its_ack_to_the_author() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    venkat.sends(say("hi\n\u0000é", "v-1", cipher="caesar"))
+    [ack] = venkat.reads()
+    [said] = narayan.reads()
+    assert (ack["id"], ack["room"], ack["seq"]) == ("v-1", "lobby", 1)
+    assert said == {
+        "type": "said",
+        "room": "lobby",
+        "seq": 1,
+        "from": "Venkat",
+        "at": ack["at"],
+        "id": "v-1",
+        "body": "hi\n\u0000é",
+        "cipher": "caesar",
+    }
+
+
+def test_a_repeated_message_is_acknowledged_alike_and_shown_once() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    venkat.sends(say("hi", "1"), say("hi", "1"))
+    [ack] = venkat.reads()
+    venkat.sends(say("hi", "1"), say("more", "2"))
+    assert next((one["id"], one["seq"], one["at"]) for one in venkat.reads()) == ("1", 1, ack["at"])
+    assert bodies(narayan.reads()) == ["hi", "more"]
+    assert [said.body for said in house.log.committed] == ["hi", "more"]
+
+
+def test_a_repeat_from_a_later_connection_is_known_too() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends(say("hi", "1"))
+    [ack] = venkat.reads()
+    venkat.hangs_up()
+    [venkat] = come(house, "Venkat")
+    venkat.sends(say("hi", "1"))
+    assert venkat.reads() == [ack]
+    assert len(house.log.committed) == 1
+
+
+def test_a_repeat_from_a_connection_of_the_same_tick_is_known_too() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends(say("hi", "1"))
+    again = Client(house)
+    again.sends(hello("Venkat"), say("hi", "1"))
+    assert kinds(again.reads()) == ["welcome", "said"]
+    again.sends(say("hi", "1"))
+    assert [(one["type"], one["id"], one["seq"]) for one in again.reads()] == [("ack", "1", 1)]
+    assert len(house.log.committed) == 1
+
+
+def test_classic_and_rich_clients_are_in_one_room() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    classic = Client(house)
+    classic.session.data_received(encode_frame(b"Michael") + encode_frame(b"hello"))
+    [said] = venkat.reads()
+    assert (said["from"], said["body"], "id" in said) == ("Michael", "hello", False)
+    venkat.sends(say("hi", "1"))
+    house.settle()
+    assert bytes(classic.sock.taken) == encode_frame(b"Venkat") + encode_frame(b"hi")
+
+
+def test_the_server_speaks_as_server() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    house.hub.announce("lunch")
+    assert [(one["from"], one["body"]) for one in venkat.reads()] == [("Server", "lunch")]
+
+
+def test_what_cannot_be_stored_is_refused_and_works_later() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    house.log.fail("disk full")
+    venkat.sends(say("one", "1"), whisper("Narayan", "psst", "2"))
+    house.hub.notify("goes on")
+    assert [(one["code"], one["id"]) for one in venkat.reads()] == [("not-stored", "1"), ("not-stored", "2")]
+    assert narayan.reads() == []
+    assert ("storing", "", "disk full") in house.observer.seen
+    house.log.fail(None)
+    venkat.sends(say("one", "1"))
+    assert [(one["type"], one["id"], one["seq"]) for one in venkat.reads()] == [("ack", "1", 1)]
+    assert bodies(narayan.reads()) == ["one"]
+    assert ("storing", "", None) in house.observer.seen
+
+
+# -- rooms ---------------------------------------------------------------------------------------------
+
+
+def test_what_is_said_in_a_room_stays_in_it() -> None:
+    house = House()
+    venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
+    for client in (venkat, narayan):
+        client.sends({"type": "join", "room": "#Engine"})
+        assert client.reads()[-1]["room"] == "Engine"
+    venkat.sends(say("in", "1", "engine"))
+    assert [one["room"] for one in narayan.reads()] == ["Engine"]
+    assert michael.reads() == []
+    narayan.sends({"type": "part", "room": "ENGINE"})
+    assert [(one["type"], one["names"], one["total"]) for one in narayan.reads()] == [
+        ("left", ["Narayan"], 1)
+    ]
+    venkat.sends(say("more", "2", "engine"))
+    assert narayan.reads() == []
+    narayan.sends(say("out", "1", "engine"))
+    assert [(one["code"], one["id"]) for one in narayan.reads()] == [("not-in-room", "1")]
+
+
+def test_joined_and_left_are_told_and_gathered() -> None:
+    house = House(roster=True)
+    [venkat] = come(house, "Venkat")
+    house.tick(2)
+    venkat.reads()
+    others = come(house, "Narayan", "Michael")
+    house.tick(2)
+    events = venkat.reads()
+    assert {name for one in events for name in one["names"]} == {"Narayan", "Michael"}
+    others[0].hangs_up()
+    come(house, "Narayan")
+    house.tick(2)
+    assert venkat.reads() == [], "who is back at once was not away"
+    others[1].hangs_up()
+    house.tick(2)
+    assert venkat.reads() == [{"type": "left", "room": "lobby", "names": ["Michael"], "total": 2}]
+
+
+def test_topics_are_told_and_listed() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    venkat.sends({"type": "topic", "room": "lobby", "topic": "tea"})
+    for client in (venkat, narayan):
+        [topic] = client.reads()
+        assert (topic["type"], topic["topic"], topic["from"]) == ("topic", "tea", "Venkat")
+    narayan.sends({"type": "rooms"}, {"type": "users", "room": "lobby"})
+    rooms, users = narayan.reads()
+    assert rooms["rooms"] == [{"room": "lobby", "members": 2, "topic": "tea", "seq": 0}]
+    assert (users["names"], users["total"], users["topic"]) == (["Narayan", "Venkat"], 2, "tea")
+
+
+@pytest.mark.parametrize("name", ["", "@x", "a b", "/x", "x" * 33, "\u200b", "##"])
+def test_a_name_that_no_room_can_have(name: str) -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends({"type": "join", "room": name})
+    assert codes(venkat.reads()) == ["bad-room"]
+
+
+def test_there_is_a_limit_to_rooms() -> None:
+    house = House(rooms_per_member=2)
+    [venkat] = come(house, "Venkat")
+    venkat.sends({"type": "join", "room": "a"}, {"type": "join", "room": "a"}, {"type": "join", "room": "b"})
+    assert codes(venkat.reads()) == ["too-many-rooms"]
+    assert house.hub.rooms(10)[1] == 2
+
+
+def test_an_empty_room_without_history_is_gone() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends({"type": "join", "room": "a"}, {"type": "part", "room": "a"}, {"type": "users", "room": "a"})
+    assert codes(venkat.reads()) == ["no-such-room"]
+
+
+def test_history_is_given_in_pages_in_both_directions() -> None:
+    house = House()
+    venkat, _ = come(house, "Venkat", "Narayan")
+    venkat.sends(*(say(str(i), str(i)) for i in range(1, 11)))
+    venkat.reads()
+
+    def history(**fields: int) -> tuple[list[int], bool]:
+        venkat.sends({"type": "history", "room": "lobby", **fields})
+        [answer] = venkat.reads()
+        return [one["seq"] for one in answer["messages"]], answer["more"]
+
+    assert history(limit=3) == ([8, 9, 10], True)
+    assert history(limit=3, before=4) == ([1, 2, 3], False)
+    assert history(limit=3, after=4) == ([5, 6, 7], True)
+    assert history(limit=100, after=4) == ([5, 6, 7, 8, 9, 10], False)
+    assert history(limit=100, after=10) == ([], False)
+
+
+# -- names ---------------------------------------------------------------------------------------------
+
+
+def test_a_name_belongs_to_its_first_client() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.hangs_up()
+    other = Client(house)
+    other.sends({**hello("VENKAT"), "client": "someone else's secret"}, hello("Server"), hello("Other"))
+    messages = other.reads()
+    assert codes(messages) == ["name-taken", "name-taken"]
+    assert messages[-1]["name"] == "Other"
+    classic = Client(house)
+    classic.session.data_received(encode_frame(b"Venkat"))
+    assert {member.name for member in house.hub.members()} == {"Other", "Venkat_2"}
+
+
+def test_a_newer_connection_takes_the_place_of_the_older() -> None:
+    house = House()
+    [old] = come(house, "Venkat")
+    [new] = come(house, "Venkat")
+    assert old.reads()[-1] == {"type": "bye", "reason": "replaced", "retry_after": None}
+    assert [member.name for member in house.hub.members()] == ["Venkat"]
+    new.sends(say("here", "1"))
+    assert kinds(new.reads()) == ["ack"]
+
+
+def test_whispers_reach_one_person_alone() -> None:
+    house = House()
+    venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
+    venkat.sends(whisper("narayan", "psst", "1"))
+    [ack] = venkat.reads()
+    assert (ack["type"], ack["to"], ack["seq"]) == ("ack", "Narayan", 1)
+    [whispered] = narayan.reads()
+    assert (whispered["from"], whispered["to"], whispered["body"], whispered["seq"]) == (
+        "Venkat",
+        "Narayan",
+        "psst",
+        1,
+    )
+    assert michael.reads() == []
+    venkat.sends(whisper("Nobody", "psst", "2"))
+    assert [(one["code"], one["id"]) for one in venkat.reads()] == [("no-such-name", "2")]
+
+
+def test_whispers_wait_for_their_owner_and_come_until_they_are_confirmed() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    narayan.hangs_up()
+    venkat.sends(
+        whisper("Narayan", "one", "1"), whisper("Narayan", "two", "2"), whisper("Narayan", "two", "2")
+    )
+    assert kinds(venkat.reads()) == ["ack", "ack"]
+    for _ in range(2):
+        narayan = Client(house)
+        narayan.sends(hello("Narayan"))
+        welcome, *whispers = narayan.reads()
+        assert welcome["whispers"] == 2
+        assert [(one["seq"], one["body"]) for one in whispers] == [(1, "one"), (2, "two")]
+        narayan.hangs_up()
+    narayan = Client(house)
+    narayan.sends(hello("Narayan"), {"type": "ack", "whisper": 1})
+    narayan.reads()
+    narayan.hangs_up()
+    narayan = Client(house)
+    narayan.sends(hello("Narayan"))
+    assert [one.get("body") for one in narayan.reads()] == [None, "two"]
+
+
+def test_a_classic_client_can_be_whispered_to() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    classic = Client(house)
+    classic.session.data_received(encode_frame(b"Michael"))
+    venkat.sends(whisper("Michael", "psst", "1"))
+    assert kinds(venkat.reads()) == ["ack"]
+    assert bytes(classic.sock.taken) == encode_frame(b"Venkat (whispers)") + encode_frame(b"psst")
+
+
+# -- operators -----------------------------------------------------------------------------------------
+
+
+def test_operators_whisper_commands_to_the_server() -> None:
+    house = House(operators=("Venkat",))
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    venkat.sends(whisper("Server", "/kick Narayan", "1"), whisper("Server", "/quit", "2"))
+    assert kinds(venkat.reads()) == ["ack", "ack", "whispered"]
+    assert narayan.reads()[-1] == {"type": "bye", "reason": "kicked", "retry_after": None}
+    [narayan] = come(house, "Narayan")
+    narayan.sends(whisper("Server", "/kick Venkat", "1"))
+    assert codes(narayan.reads()) == ["not-operator"]
+
+
+def test_a_ban_keeps_out_the_name_the_client_and_the_address() -> None:
+    house = House()
+    [narayan] = come(house, "Narayan")
+    assert house.commands.run("/ban Narayan for 1h10m")[0].startswith("Banned Narayan until ")
+    assert narayan.reads()[-1]["reason"] == "banned"
+    for name in ("Narayan", "Michael"):
+        client = Client(house)
+        client.sends({**hello(name), "client": SECRETS["Narayan"]})
+        assert [one.get("code", one.get("reason")) for one in client.reads()] == ["banned", "banned"]
+    assert house.commands.run("/unban narayan") == ["narayan may come in again."]
+    come(house, "Narayan")
+
+
+def test_a_mute_lets_read_only() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    house.commands.run("/mute Narayan")
+    narayan.sends(
+        say("one", "1"), whisper("Venkat", "x", "2"), {"type": "topic", "room": "lobby", "topic": "x"}
+    )
+    assert codes(narayan.reads()) == ["muted"] * 3
+    venkat.sends(say("two", "1"))
+    assert bodies(narayan.reads()) == ["two"]
+    house.commands.run("/unmute Narayan")
+    narayan.sends(say("three", "3"))
+    assert bodies(venkat.reads()) == ["three"]
+
+
+# -- breaks --------------------------------------------------------------------------------------------
+
+
+def resume(house: House, **rooms: int) -> dict[str, Any]:
+    return {"log": house.log.id, "rooms": rooms}
+
+
+def test_a_break_is_filled_and_then_life_goes_on() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    venkat.sends(*(say(str(i), str(i)) for i in range(1, 1001)))
+    house.settle()
+    narayan.hangs_up()
+    narayan = Client(house)
+    narayan.sends(hello("Narayan", resume=resume(house, lobby=7)))
+    venkat.sends(say("live", "live"))
+    messages = [one for one in narayan.reads() if one["type"] == "said"]
+    assert [one["seq"] for one in messages] == list(range(8, 1002))
+    venkat.sends(say("live too", "live2"))
+    assert bodies(narayan.reads()) == ["live too"]
+
+
+def test_a_resume_of_another_log_brings_everything() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends(say("one", "1"), say("two", "2"))
+    venkat.reads()
+    narayan = Client(house)
+    narayan.sends(hello("Narayan", resume={"log": "older", "rooms": {"lobby": 500}}))
+    assert bodies(narayan.reads()) == ["one", "two"]
+
+
+def test_a_log_that_no_longer_reaches_back_is_a_gap() -> None:
+    log = DiaryLog()
+    house = House(log)
+    [venkat] = come(house, "Venkat")
+    for i in range(10):
+        venkat.sends(say(str(i), str(i)))
+        venkat.reads()
+    log.forget_before("lobby", 8)
+    narayan = Client(house)
+    narayan.sends(hello("Narayan", resume=resume(house, lobby=2)))
+    _, gap, *messages = narayan.reads()
+    assert gap == {"type": "gap", "room": "lobby", "after": 2, "before": 8}
+    assert [one["seq"] for one in messages] == [8, 9, 10]
+
+
+def test_only_the_rooms_that_are_resumed_are_joined() -> None:
+    house = House()
+    client = Client(house)
+    client.sends(hello("Narayan", resume=resume(house, engine=0)))
+    assert [room["room"] for room in client.reads()[0]["rooms"]] == ["engine"]
+
+
+def test_a_lapped_reader_gets_a_gap_and_everything_from_the_log() -> None:
+    house = House(feed_limit=20_000)
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    expected = []
+    narayan.sock.room = 5_003  # in the middle of a frame
+    for i in range(600):
+        venkat.sends(say(f"{i} " + "x" * 90, str(i)))
+        expected.append(f"{i} " + "x" * 90)
+        house.tick()
+    assert narayan.closed == []
+    narayan.sock.room = None
+    narayan.outbox.flush()
+    messages = narayan.reads()
+    [gap] = [one for one in messages if one["type"] == "gap"]
+    assert gap["before"] == gap["after"] + 1
+    assert bodies(messages) == expected
+    venkat.sends(say("live", "live"))
+    assert bodies(narayan.reads()) == ["live"]

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from selchat.errors import SettingError
+from selchat.paths import data_folder, history_path, make_private_folder
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    return tmp_path
+
+
+def test_the_data_is_where_xdg_wants_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert data_folder() == home / ".local/share/selchat"
+    monkeypatch.setenv("XDG_DATA_HOME", "/srv/data")
+    assert data_folder() == Path("/srv/data/selchat")
+
+
+@pytest.mark.parametrize("given", ["", "relative", "./relative", "~/data"])
+def test_what_is_not_absolute_is_ignored(home: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", given)
+    assert data_folder() == home / ".local/share/selchat"
+
+
+def test_each_port_has_a_history_of_its_own(home: Path) -> None:
+    assert history_path() == history_path(33000) == data_folder() / "history.sqlite"
+    assert history_path(4242) == data_folder() / "history-4242.sqlite"
+    assert list(home.iterdir()) == [], "nothing is made by asking"
+
+
+def test_without_a_home_it_has_to_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    with pytest.raises(SettingError) as caught:
+        data_folder()
+    assert caught.value.name == "XDG_DATA_HOME"
+
+
+def test_a_private_folder_is_made_with_what_is_missing_above(tmp_path: Path) -> None:
+    old = os.umask(0)
+    try:
+        make_private_folder(tmp_path / "a" / "b")
+    finally:
+        os.umask(old)
+    for folder in (tmp_path / "a", tmp_path / "a" / "b"):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (tmp_path / "a").chmod(0o755)
+    make_private_folder(tmp_path / "a")
+    make_private_folder(tmp_path / "a" / "b")
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o755, "what is there is left as it is"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError):
+            make_private_folder(path)
