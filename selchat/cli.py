@@ -110,7 +110,24 @@ Exit status: 0 when all was written and the server took it, 1 when not, 2 for a 
 Ctrl-C. The wire has no receipts: 0 says that the server's machine has it and that the server did not object.
 """
 
-_TEXTS = {"serve": SERVE, "chat": CHAT, "send": SEND}
+EXPORT = """Print what was said, oldest first, while a server runs or not.
+
+Usage:
+  selchat export [options]
+
+Options:
+  --room=ROOM          Only this room; all of them, in the order of time, if not given.
+  --since=TIME         Only what was said since then: 2h, 7d, 2026-11-23 or 2026-11-23T14:03 (local time).
+  --format=FORMAT      text, or jsonl for one JSON object a line. [default: text]
+  --history=PATH       The file of the history; the one of a server on port 33000 if not given.
+  -h --help            Show this text.
+
+Whispers are not exported.
+
+Exit status: 0 when all was printed, 1 when not, 2 for a wrong option, 130 after Ctrl-C.
+"""
+
+_TEXTS = {"serve": SERVE, "chat": CHAT, "send": SEND, "export": EXPORT}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -149,7 +166,7 @@ def _run(words: list[str]) -> int:
         options = docopt.docopt(_TEXTS[command], words, default_help=False)
     except docopt.DocoptExit as error:
         return _fail(f"{_complaint(error)}; selchat {command} --help lists the options", 2)
-    return {"serve": _serve, "chat": _chat, "send": _send}[command](options)
+    return {"serve": _serve, "chat": _chat, "send": _send, "export": _export}[command](options)
 
 
 def _serve(options: dict[str, Any]) -> int:
@@ -219,6 +236,12 @@ def _send(options: dict[str, Any]) -> int:
     if message == "":
         raise SettingError("MESSAGE", message, "a message")
     return Sender(settings_of(_given(options)), message, progress=is_terminal(sys.stderr)).run()
+
+
+def _export(options: dict[str, Any]) -> int:
+    from selchat import export
+
+    return export.main(options)
 
 
 def _given(options: dict[str, Any]) -> Given:

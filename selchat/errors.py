@@ -29,6 +29,7 @@
     │   ├── TooManyRoomsError    more rooms than one may be in, or than there can be
     │   ├── TooLongError         a body that leaves no room for the rest of its frame
     │   ├── NotStoredError       the log cannot be written now
+    │   ├── NotReadableError     the log cannot be read now
     │   └── NamedRefusalError    about a name, of someone or of a room
     │       ├── NameTakenError   it is someone else's
     │       ├── NoSuchNameError  nobody has it
@@ -315,6 +316,19 @@ class NotStoredError(RefusalError):
 
     def __str__(self) -> str:
         return f"the server cannot store messages now ({self.why})"
+
+
+class NotReadableError(RefusalError):
+    """``why``: what the log says."""
+
+    code = "not-readable"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the server cannot read its messages now ({self.why})"
 
 
 class UsageError(SelchatError):

@@ -44,8 +44,7 @@ def make_private_folder(folder: Path) -> None:
     """
     if folder.is_dir():
         return
-    if folder.parent != folder:
-        make_private_folder(folder.parent)
+    make_private_folder(folder.parent)
     folder.mkdir(_PRIVATE, exist_ok=True)
     descriptor = os.open(folder.parent, os.O_RDONLY)
     try:

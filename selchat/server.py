@@ -6,13 +6,15 @@ import signal
 import socket
 import time
 from enum import Enum, auto
+from pathlib import Path
 
 from selchat import __version__
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
 from selchat.chat.member import Farewell
 from selchat.console import Console, JsonStyle, TextStyle
-from selchat.errors import BannedError, SelchatError
+from selchat.errors import BannedError, NotReadableError, SelchatError
+from selchat.log.errors import UnusableHistoryError
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
 from selchat.net.connection import Connection
@@ -64,7 +66,10 @@ class Server:
             lambda count: style.warning(f"{count} lines are not shown here, because the output was held up"),
         )
         self._console = Console(self._output.write, style, settings.quiet)
-        self._hub = Hub(settings, self._log, reactor, self._console)
+        try:
+            self._hub = Hub(settings, self._log, reactor, self._console)
+        except NotReadableError as error:
+            raise UnusableHistoryError(Path(str(settings.history)), error.why) from error
         commands = Commands(self._hub, self.stop)
         self._console.take_commands(commands)
         self._input = LineReader(

@@ -48,7 +48,7 @@ class Settings:
     rooms_per_member: int = 100  # Libera.Chat: 250
     unacknowledged: int = 1024  # messages of a client that wait for their ack; a quarter of the remembered
     read_size: int = 64 * KIB  # bytes read at a time from one connection; asyncio: 256 KiB
-    replies_limit: int = 256 * KIB  # bytes of unread replies; asyncio's high-water mark: 64 KiB
+    replies_limit: int = MIB  # bytes of unread replies, which the largest has; asyncio: 64 KiB
 
     # -- what is kept --------------------------------------------------------------------------------
     feed_limit: int = (
@@ -59,7 +59,7 @@ class Settings:
     roster_interval: float = 1.0  # seconds between two rosters, at least
     roster_limit: int = 1400  # bytes of a roster's text: one Ethernet segment, for clients that recv once
 
-    forget_interval: float = 60.0  # seconds between two looks for what is past the retention
+    forget_interval: float = 10.0  # seconds between two looks for what is past the retention
 
     # -- how it ends -----------------------------------------------------------------------------------
     full_retry: float = 10.0  # seconds after which a client that found the server full should come back

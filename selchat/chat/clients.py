@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
 from selchat.events import Said
 from selchat.log.port import Log, Sent
@@ -68,7 +69,7 @@ class Names:
 
 
 class SentMessages:
-    """What the clients that are here have sent lately, `REMEMBERED` messages of each."""
+    """What the clients that are here have sent lately, at least `REMEMBERED` messages of each."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -78,8 +79,8 @@ class SentMessages:
         """Load what is known of a client that has come; it may be here several times."""
         known = self._clients.get(client)
         if known is None:
-            known = self._clients[client] = _Client()
-            known.sent = {sent.id: sent for sent in self._log.sent(client, REMEMBERED)}
+            known = _Client({sent.id: sent for sent in self._log.sent(client, REMEMBERED)})
+            self._clients[client] = known
         known.sessions += 1
 
     def depart(self, client: bytes) -> None:
@@ -111,8 +112,9 @@ class SentMessages:
         for message in messages:
             staged.discard(message.id)
             sent[message.id] = Sent(message.id, message.room, message.seq, message.at)
-        while len(sent) > REMEMBERED:
-            del sent[next(iter(sent))]
+        if len(sent) > 2 * REMEMBERED:
+            # Not one by one: a dictionary looks for its first item from where that once was.
+            known.sent = dict(islice(sent.items(), len(sent) - REMEMBERED, None))
         self._forget(client)
 
     def not_stored(self, client: bytes, messages: Iterable[Said]) -> None:
@@ -129,7 +131,7 @@ class SentMessages:
 class _Client:
     __slots__ = ("sent", "sessions", "staged")
 
-    def __init__(self) -> None:
+    def __init__(self, sent: dict[str, Sent]) -> None:
         self.sessions = 0
-        self.sent: dict[str, Sent] = {}  # in the log, oldest first
+        self.sent = sent  # in the log, oldest first
         self.staged: set[str] = set()  # since the last commit

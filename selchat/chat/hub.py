@@ -147,11 +147,11 @@ class Hub:
             if present.client != client:
                 raise NameTakenError(name)
             present.peer.dismiss(_REPLACED)
+        self._sent.arrive(client)  # first, as it reads the log, which may fail
         if owner is None:
             self._confirm(key, self._log.newest(_inbox(key)))  # what was whispered to an earlier owner
         self._names.use(key, name, client)
         member = Member(self._members.claim(name, reserved=True), address, peer, client)
-        self._sent.arrive(client)
         self._welcome(member)
         return member
 
@@ -298,10 +298,11 @@ class Hub:
             self._confirm(key, seq)
 
     def unconfirmed(self, member: Member) -> tuple[str, int, int]:
-        """Return the log's room of a member's whispers, the last one confirmed, and how many came since."""
+        """Return the log's room of a member's whispers, the last one confirmed, and how many it has since."""
         key = name_key(member.name)
-        confirmed = self._confirmed.get(key, 0)
-        return _inbox(key), confirmed, self._log.newest(_inbox(key)) - confirmed
+        inbox, confirmed = _inbox(key), self._confirmed.get(key, 0)
+        oldest = self._log.after(inbox, confirmed, 1, 1)  # some may be forgotten
+        return inbox, confirmed, self._log.newest(inbox) - oldest[0].seq + 1 if oldest else 0
 
     # -- history ---------------------------------------------------------------------------------------
 
@@ -393,7 +394,7 @@ class Hub:
                 if batch.logged:
                     if not room.seq:
                         self._remember(room)
-                    room.seq = batch.events[-1].seq  # type: ignore[union-attr]
+                    room.seq = batch.events[-1].seq
                     break
             feeds += room.publish()  # first: an observer's error must not leave anything staged
             for events, logged, author, _ in staged:

@@ -24,7 +24,8 @@ class Sent(NamedTuple):
 class Log(Protocol):
     """The messages of every room, each with its ``seq``: from 1, without holes, never reused.
 
-    Rooms are whatever strings they are called by. Only what is committed can be read.
+    Rooms are whatever strings they are called by. Only what is committed can be read; where it is read from a
+    disk that fails, the methods that read raise `NotReadableError`.
     """
 
     @property

@@ -10,6 +10,7 @@ import sqlite3
 from pathlib import Path
 
 from selchat.log.errors import NewerHistoryError, NotAHistoryError, OlderHistoryError
+from selchat.log.transaction import transaction
 
 APPLICATION_ID = (
     0x53454C43  # "SELC": tells our files from other programs' (https://sqlite.org/fileformat.html)
@@ -84,14 +85,8 @@ def check(db: sqlite3.Connection, path: Path) -> None:
 def migrate(db: sqlite3.Connection, path: Path) -> None:
     """Bring an open file, perhaps an empty one, to the newest version. Raises what `version` does."""
     for number in range(version(db, path), VERSION):
-        db.execute("BEGIN IMMEDIATE")
-        try:
+        with transaction(db):
             for statement in MIGRATIONS[number]:
                 db.execute(statement)
             db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             db.execute(f"PRAGMA user_version = {number + 1}")
-            db.execute("COMMIT")
-        except BaseException:
-            if db.in_transaction:
-                db.execute("ROLLBACK")
-            raise

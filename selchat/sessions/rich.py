@@ -17,6 +17,7 @@ from selchat.errors import (
     LoginTimeoutError,
     NoSuchRoomError,
     NotHelloError,
+    NotReadableError,
     NotOperatorError,
     RefusalError,
     SelchatError,
@@ -53,6 +54,7 @@ from selchat.wire.rich import HISTORY_SIZE, LISTED, PAYLOAD_LIMIT, RichFormat, s
 
 _PAGE = 500  # messages that are read from the log at a time to catch up
 _ENVELOPE = 512  # bytes that a message may grow by between a client and the others: names, numbers
+_PATIENCE = 1.0  # seconds before a log that cannot be read is tried again
 _GOODBYE = Farewell("goodbye", "Goodbye.", "", None)
 
 
@@ -179,8 +181,7 @@ class RichSession:
         return self._context.rich
 
     def tell(self, notice: Notice) -> None:
-        said = Said("@", 0, SERVER, notice.text, self._context.hub.time())
-        self._reply(self.format.whispered(said, self._joined().name))
+        self._tell(notice.text, self._joined())
 
     def stored(self, messages: Sequence[Said]) -> None:
         if messages[0].room.startswith("@"):
@@ -244,7 +245,7 @@ class RichSession:
                     {"room": room.name, "seq": room.seq, "topic": room.topic, "members": len(room.members)}
                     for room in resumed
                 ],
-                whispers=max(0, waiting),
+                whispers=waiting,
                 limits={
                     "frame": settings.payload_limit,
                     "name": settings.name_length,
@@ -260,7 +261,7 @@ class RichSession:
         )
         for name, error in refusals:
             self._reply(self.format.error(error, room=name))
-        if waiting > 0:
+        if waiting:
             self._catch_up(_CatchUp(inbox, None, confirmed))
         for room, seq in resumed.items():
             if seq is None or seq >= room.seq:
@@ -318,7 +319,11 @@ class RichSession:
         hub = self._context.hub
         self._reply(self.format.ack(whisper.id, "", SERVER, 0, hub.time()))
         for line in self._context.operator(whisper.body):
-            self.tell(Notice(line))
+            self._tell(line, member)  # who may have banned themselves, and is not here any more
+
+    def _tell(self, text: str, member: Member) -> None:
+        said = Said("@", 0, SERVER, text, self._context.hub.time())
+        self._reply(self.format.whispered(said, member.name))
 
     def _join(self, join: Join) -> None:
         hub, member = self._context.hub, self._joined()
@@ -435,7 +440,11 @@ class RichSession:
             catch_up.lapped = False
             self._gap(catch_up, catch_up.seq + 1)
         else:
-            page = hub.after(catch_up.inbox, catch_up.seq, _PAGE, HISTORY_SIZE)
+            try:
+                page = hub.after(catch_up.inbox, catch_up.seq, _PAGE, HISTORY_SIZE)
+            except NotReadableError:
+                self._context.clock.call_later(_PATIENCE, self._go_on)
+                return
             newest = hub.newest(catch_up.inbox)
             following = page[0].seq if page else newest + 1
             if following > catch_up.seq + 1:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 from pathlib import Path
@@ -50,6 +51,15 @@ def test_a_user_who_has_not_said_who_it_is(tmp_path: Path) -> None:
     with pytest.raises(HistoryInUseError, match="unknown"):
         ServerLock(path)
     lock.close()
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(OSError, match="No locks available"):
+        ServerLock(tmp_path / "history")
 
 
 def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:

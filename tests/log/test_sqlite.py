@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from selchat.errors import NotStoredError
+from selchat.errors import NotReadableError, NotStoredError
 from selchat.log import sqlite
 from selchat.log.errors import HistoryError, HistoryInUseError, NotAHistoryError, UnusableHistoryError
 from selchat.log.port import Sent
@@ -33,6 +33,11 @@ def path(tmp_path: Path) -> Path:
 def log(path: Path) -> Iterator[SqliteLog]:
     with opened(path) as log:
         yield log
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.0)
 
 
 # -- it lasts ----------------------------------------------------------------------------------------------
@@ -217,7 +222,7 @@ def test_a_folder_that_cannot_be_made_is_refused() -> None:
 
 
 @pytest.mark.parametrize("page", [0, 1, 2, 5, 9])
-def test_a_damaged_file_is_an_error_that_names_it(path: Path, page: int) -> None:
+def test_a_damaged_file_is_an_error(path: Path, page: int) -> None:
     with opened(path) as log:
         for number in range(50):
             log.append(f"room {number}", "n", ["x" * 1000], 0, ["1"], (), b"client")
@@ -225,22 +230,37 @@ def test_a_damaged_file_is_an_error_that_names_it(path: Path, page: int) -> None
     with path.open("r+b") as file:
         file.seek(4096 * page + (100 if page == 0 else 0))
         file.write(b"\xa5" * (4096 - (100 if page == 0 else 0)))
-    with pytest.raises(HistoryError) as caught, opened(path) as log:
+    with pytest.raises((HistoryError, NotReadableError)) as caught, opened(path) as log:
         for number in range(50):
             everything(log, f"room {number}")
         log.sent(b"client", 100)
         log.records("topic")
         log.rooms()
-    assert str(path) in str(caught.value)
+    # The operator is told of the file, and someone who asks for messages is not.
+    assert (str(path) in str(caught.value)) is isinstance(caught.value, HistoryError)
     assert "damaged" in str(caught.value)
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_file_that_another_program_has_locked_is_refused(path: Path) -> None:
+    path.parent.mkdir()
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(UnusableHistoryError, match="another program has locked the file"):
+        SqliteLog(path, FOREVER)
+    other.close()
+    with opened(path) as log:
+        assert log.rooms() == []
+
+
+def test_it_needs_a_write_ahead_log(path: Path) -> None:
+    db = sqlite3.connect(":memory:")
+    with pytest.raises(UnusableHistoryError, match="there is no write-ahead log on this file system"):
+        sqlite._configure(db, path)
+    db.close()
+
+
 # -- it fails and recovers -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -304,7 +324,7 @@ def test_a_file_that_is_gone_takes_no_messages(log: SqliteLog, path: Path) -> No
 
 FULL_DISK = """
 import resource, signal, sys
-from selchat.errors import NotStoredError
+from selchat.errors import NotReadableError, NotStoredError
 from selchat.log.sqlite import Retention, SqliteLog
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = SqliteLog(sys.argv[1], Retention())
@@ -438,6 +458,29 @@ def test_it_forgets_in_small_steps(path: Path) -> None:
         assert everything(log, "lobby") == []
 
 
+def test_the_steps_are_small_for_large_messages_too(path: Path) -> None:
+    with opened(path, Retention(days=1)) as log:
+        log.append("lobby", "n", ["x" * 65_536] * 20, 0)
+        log.commit()
+        left = [20]
+        while log.forget(9 * DAY):
+            left.append(len(everything(log, "lobby")))
+            assert 0 < left[-2] - left[-1] <= 5
+        assert everything(log, "lobby") == []
+
+
+def test_what_is_too_old_and_too_large_is_forgotten(path: Path) -> None:
+    with opened(path, Retention(days=1, size=300_000)) as log:
+        log.append("lobby", "n", ["x" * 1000] * 100, 0)
+        log.append("lobby", "n", ["x" * 1000] * 1000, 9 * DAY)
+        log.commit()
+        forget(log, 9 * DAY)
+        assert log.size <= 300_000
+        kept = everything(log, "lobby")
+        assert 100 < len(kept) < 300
+        assert kept[-1].seq == 1100
+
+
 def test_the_file_does_not_grow_beyond_its_size(path: Path) -> None:
     size = 2 << 20
     with opened(path, Retention(size=size)) as log:
@@ -535,4 +578,4 @@ def test_it_belongs_to_one_thread(log: SqliteLog) -> None:
     thread = threading.Thread(target=use)
     thread.start()
     thread.join()
-    assert [type(error) for error in errors] == [UnusableHistoryError]
+    assert [type(error) for error in errors] == [NotReadableError]
