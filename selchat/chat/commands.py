@@ -71,7 +71,7 @@ class Commands:
         ]
 
     def _rooms(self, _argument: str) -> list[str]:
-        rooms, total = self._hub.rooms(_MOST_SHOWN)
+        rooms, total = self._hub.rooms.list(_MOST_SHOWN)
         shown = [
             f"  {room.name}  {room.members} online, {room.seq} messages"
             + (f", topic: {room.topic}" if room.topic else "")

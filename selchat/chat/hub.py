@@ -6,18 +6,18 @@ tick and exists from `Hub.publish` at the tick's end, which commits the log once
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from selchat.chat.clients import Names, SentMessages
+from selchat.chat.inboxes import Inboxes
 from selchat.chat.member import Farewell, Member, Peer
 from selchat.chat.moderation import Moderation
-from selchat.chat.room import Batch, Room, clean_room
+from selchat.chat.room import Batch, Room
+from selchat.chat.rooms import Rooms
 from selchat.chat.roster import Roster
 from selchat.errors import (
-    BadRoomError,
     BannedError,
     EmptyNameError,
     NameTakenError,
@@ -36,8 +36,6 @@ from selchat.text import clean_name, name_key
 _REPLACED = Farewell(
     "replaced", "You are here from another connection now.", "replaced by a newer connection"
 )
-_ROOMS = "room"  # the kind of the records of rooms' topics
-_CONFIRMED = "whispers"  # the kind of the records of whispers that have arrived for good
 _SERVER_KEY = name_key(SERVER)
 
 
@@ -68,15 +66,6 @@ class Clock(Protocol):
         """Call it after the delay."""
 
 
-class RoomSummary(NamedTuple):
-    """What a list of rooms shows of one."""
-
-    name: str
-    members: int
-    topic: str
-    seq: int
-
-
 class _Whisper(NamedTuple):
     """A whisper that is staged; it exists when the log has it."""
 
@@ -97,7 +86,7 @@ class Hub:
         now: Callable[[], float] = time.time,
     ) -> None:
         self._settings = settings
-        self._log = log
+        self.log = log  # for those who read; what is said goes through here
         self._clock = clock
         self._observer = observer
         self._now = now  # Unix time
@@ -105,11 +94,9 @@ class Hub:
         self._members: Roster[Member] = Roster(settings.name_length, self._names.__contains__)
         self._sent = SentMessages(log)
         self.moderation = Moderation(log, now)
-        self._confirmed = {key: int(seq) for key, seq in log.records(_CONFIRMED).items()}
-        self._lobby = Room(LOBBY, settings.feed_limit)
-        self._rooms = {self._lobby.key: self._lobby}  # by the key of the name
-        self._spellings: dict[str, str] = {}  # of every room that ever was, by key
-        self._load_rooms()
+        self._inboxes = Inboxes(log)
+        self.rooms = Rooms(log, settings.feed_limit, settings.rooms_limit)
+        self.lobby = self.rooms.lobby
         self._dirty: list[Room] = []  # rooms with something staged
         self._whispers: list[_Whisper] = []
         self._changed: dict[Room, None] = {}  # rooms that someone has entered or left
@@ -149,7 +136,7 @@ class Hub:
             present.peer.dismiss(_REPLACED)
         self._sent.arrive(client)  # first, as it reads the log, which may fail
         if owner is None:
-            self._confirm(key, self._log.newest(_inbox(key)))  # what was whispered to an earlier owner
+            self._inboxes.change_owner(key)
         self._names.use(key, name, client)
         member = Member(self._members.claim(name, reserved=True), address, peer, client)
         self._welcome(member)
@@ -167,40 +154,24 @@ class Hub:
 
     # -- rooms -----------------------------------------------------------------------------------------
 
-    @property
-    def lobby(self) -> Room:
-        """The room that always is."""
-        return self._lobby
-
     def room_of(self, member: Member, name: str) -> Room:
         """Return the room of that name that the member is in. Raises `NotInRoomError`."""
-        room = self._rooms.get(name) or self.find(name)
+        room = self.rooms.find(name)
         if room is None or room not in member.rooms:
             raise NotInRoomError(name)
         return room
-
-    def find(self, name: str) -> Room | None:
-        """Return the room of that name; None: there is none."""
-        return self._rooms.get(name_key(name.removeprefix("#")))
 
     def enter(self, member: Member, name: str) -> Room:
         """Let a member into a room, which is made if there is none; the session says what it reads of it.
 
         Raises `BadRoomError` and `TooManyRoomsError`.
         """
-        room = self.find(name)
+        room = self.rooms.find(name)
         if room is not None and room in member.rooms:
             return room
         if len(member.rooms) >= self._settings.rooms_per_member:
             raise TooManyRoomsError(self._settings.rooms_per_member)
-        if room is None:
-            cleaned = clean_room(name)
-            if not cleaned:
-                raise BadRoomError(name)
-            if len(self._rooms) >= self._settings.rooms_limit:
-                raise TooManyRoomsError(self._settings.rooms_limit)
-            # The log knows it as it was first written.
-            room = self._make(self._spellings.get(name_key(cleaned), cleaned))
+        room = self.rooms.get(name)
         member.rooms[room] = None
         room.enter(member)
         self._roster_changed(room)
@@ -214,16 +185,8 @@ class Hub:
         """Give the room a topic. Raises `MutedError`."""
         self.moderation.check_speech(member.name, member.client)
         room.topic = topic
-        self._remember(room)
+        self.rooms.remember(room)
         self._stage(room, Batch([Topic(room.name, topic, member.name, self._now())], False))
-
-    def rooms(self, most: int) -> tuple[list[RoomSummary], int]:
-        """Return the rooms that have members or history, those with most members first, and their number."""
-        found = [
-            RoomSummary(room.name, len(room.members), room.topic, room.seq) for room in self._rooms.values()
-        ]
-        found.sort(key=lambda one: (-one.members, one.name))
-        return found[:most], len(found)
 
     # -- what is said ----------------------------------------------------------------------------------
 
@@ -255,7 +218,7 @@ class Hub:
                 ciphers = [ciphers[place] for place in new]
                 ids = [ids[place] for place in new]
         if bodies:
-            messages = self._log.append(room.name, member.name, bodies, self._now(), ids, ciphers, client)
+            messages = self.log.append(room.name, member.name, bodies, self._now(), ids, ciphers, client)
             # Batch's own constructor calls just this, in twice the time.
             self._stage(room, tuple.__new__(Batch, (messages, True, member, member.rooms.get(room))))
 
@@ -275,75 +238,50 @@ class Hub:
             return
         present = self._members.get(to)
         if key in self._names:
-            messages = self._log.append(_inbox(key), member.name, [body], self._now(), [id], [cipher], client)
+            messages = self.log.append(
+                self._inboxes.room(key), member.name, [body], self._now(), [id], [cipher], client
+            )
             self._whispers.append(_Whisper(messages[0], key, member))
             return
-        message = Said(_inbox(key), 0, member.name, body, self._now(), id, cipher)
+        message = Said(self._inboxes.room(key), 0, member.name, body, self._now(), id, cipher)
         self._sent.not_stored(client, [message])
         if present is None:
             raise NoSuchNameError(to)
         present.peer.whispered(message, present.name)
         member.peer.stored([message])
 
-    def name_of(self, inbox: str) -> str:
-        """Return whose whispers these are, as the name is written."""
-        key = inbox[1:]
-        return self._names.name(key) if key in self._names else key
+    def name_of(self, room: str) -> str | None:
+        """Return whose whispers the log calls that; None: it is a room of the chat."""
+        key = self._inboxes.key(room)
+        return key if key is None or key not in self._names else self._names.name(key)
 
     def confirm(self, member: Member, seq: int) -> None:
         """Note that the member has all whispers up to ``seq`` for good."""
-        key = name_key(member.name)
-        seq = min(seq, self._log.newest(_inbox(key)))
-        if seq > self._confirmed.get(key, 0):
-            self._confirm(key, seq)
+        self._inboxes.confirm(name_key(member.name), seq)
 
-    def unconfirmed(self, member: Member) -> tuple[str, int, int]:
-        """Return the log's room of a member's whispers, the last one confirmed, and how many it has since."""
+    def inbox(self, member: Member) -> tuple[str, int, int]:
+        """Return the log's room of the member's whispers, the last one confirmed, and how many came since."""
         key = name_key(member.name)
-        inbox, confirmed = _inbox(key), self._confirmed.get(key, 0)
-        oldest = self._log.after(inbox, confirmed, 1, 1)  # some may be forgotten
-        return inbox, confirmed, self._log.newest(inbox) - oldest[0].seq + 1 if oldest else 0
-
-    # -- history ---------------------------------------------------------------------------------------
+        return self._inboxes.room(key), *self._inboxes.waiting(key)
 
     def time(self) -> float:
         """Return Unix time in seconds."""
         return self._now()
 
-    @property
-    def log_id(self) -> str:
-        """Names the log that the numbers of messages belong to."""
-        return self._log.id
-
-    def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
-        """Return the oldest stored messages above ``seq``; see `Log.after`."""
-        return self._log.after(room, seq, limit, size)
-
-    def before(self, room: str, seq: int | None, limit: int, size: int) -> list[Said]:
-        """Return the newest stored messages below ``seq``; see `Log.before`."""
-        return self._log.before(room, seq, limit, size)
-
-    def newest(self, room: str) -> int:
-        """Return the ``seq`` of the newest stored message."""
-        return self._log.newest(room)
-
     def tidy(self) -> None:
         """Forget rooms of which nothing is left, and names that nobody uses; now and then."""
-        kept = set(self._log.rooms())
-        for room in tuple(self._rooms.values()):
-            if not room.members and room.name not in kept:
-                self._drop(room)
+        self.rooms.tidy()
         self._names.forget(lambda key: key in self._members)
 
     # -- what the operator says ------------------------------------------------------------------------
 
     def announce(self, body: str) -> None:
         """Say it to everyone in the lobby, as the server."""
-        self._stage(self._lobby, Batch(self._log.append(LOBBY, SERVER, [body], self._now()), True))
+        self._stage(self.lobby, Batch(self.log.append(LOBBY, SERVER, [body], self._now()), True))
 
     def notify(self, text: str) -> None:
         """Tell everyone something that no log keeps."""
-        self._stage(self._lobby, Batch([Notice(text)], False))
+        self._stage(self.lobby, Batch([Notice(text)], False))
 
     def dismiss(self, members: Iterable[Member], farewell: Farewell) -> None:
         """End the sessions of these."""
@@ -375,10 +313,10 @@ class Hub:
 
     def publish(self) -> Iterable[Feed[Any]]:
         """Make what is staged exist: commit the log, then append to the feeds; return those with news."""
-        if not self._dirty and not self._log.staged:
+        if not self._dirty and not self.log.staged:
             return ()
         try:
-            self._log.commit()
+            self.log.commit()
         except NotStoredError as error:
             self._not_stored(error)
         else:
@@ -392,8 +330,6 @@ class Hub:
             staged = room.staged
             for batch in reversed(staged):
                 if batch.logged:
-                    if not room.seq:
-                        self._remember(room)
                     room.seq = batch.events[-1].seq
                     break
             feeds += room.publish()  # first: an observer's error must not leave anything staged
@@ -416,44 +352,15 @@ class Hub:
         del member.rooms[room]
         self._roster_changed(room)
         if not room.members and not room.seq and not room.staged:
-            self._drop(room)
-
-    def _drop(self, room: Room) -> None:
-        if room is not self._lobby:
-            self._rooms.pop(room.key, None)
-            if room.topic:
-                room.topic = ""
-                self._remember(room)
-
-    def _load_rooms(self) -> None:
-        for key, text in self._log.records(_ROOMS).items():
-            record = json.loads(text)
-            self._spellings[key] = record["name"]
-            if record["topic"]:
-                self._make(record["name"]).topic = record["topic"]
-        for name in self._log.rooms():
-            if not name.startswith("@"):  # whispers
-                self._make(name)
-
-    def _make(self, name: str) -> Room:
-        room = self._rooms.get(name_key(name))
-        if room is None:
-            room = Room(name, self._settings.feed_limit)
-            self._rooms[room.key] = room
-        room.seq = self._log.newest(name)
-        return room
-
-    def _remember(self, room: Room) -> None:
-        self._spellings[room.key] = room.name
-        self._log.put(_ROOMS, room.key, json.dumps({"name": room.name, "topic": room.topic}))
-
-    def _confirm(self, key: str, seq: int) -> None:
-        self._confirmed[key] = seq
-        self._log.put(_CONFIRMED, key, str(seq))
+            self.rooms.drop(room)
 
     def _stage(self, room: Room, batch: Batch) -> None:
         if not room.staged:
             self._dirty.append(room)
+        if not room.seq and batch.logged:
+            self.rooms.remember(
+                room
+            )  # with its first message: the numbers go on under this spelling for ever
         room.staged.append(batch)
 
     def _stored(self, author: Member, client: bytes, messages: Sequence[Said]) -> None:
@@ -509,8 +416,3 @@ class Hub:
             if room.members:
                 events.append(room.roster(self._settings.roster_limit // 3))
                 self._stage(room, Batch(events, False))
-
-
-def _inbox(key: str) -> str:
-    """Return the room of the log that has the whispers to the owner of that name."""
-    return f"@{key}"

@@ -13,7 +13,7 @@ from selchat.errors import BannedError, MutedError, SettingError
 from selchat.log.port import Log
 from selchat.text import name_key
 
-_PARTS = re.compile(r"(\d{1,6}) ?(d|h|m|s)[a-z]* ?", re.IGNORECASE)
+_PARTS = re.compile(r"([0-9]{1,6}) ?(d|h|m|s)[a-z]* ?", re.IGNORECASE)
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -132,7 +132,8 @@ class _Measures:
         if not self.by_key:
             return None  # the usual case, for everything that is said
         self._expire()
-        found = self.by_key.get(name_key(name))
+        key = name_key(name)
+        found = None if key in self._networks else self.by_key.get(key)
         if found is None and client is not None:
             found = next((one for one in self.by_key.values() if one.client == client), None)
         return found

@@ -17,8 +17,8 @@ from selchat.errors import (
     LoginTimeoutError,
     NoSuchRoomError,
     NotHelloError,
-    NotReadableError,
     NotOperatorError,
+    NotReadableError,
     RefusalError,
     SelchatError,
     TooLongError,
@@ -192,7 +192,7 @@ class RichSession:
     def repeated(self, messages: Sequence[Sent]) -> None:
         name_of = self._context.hub.name_of
         for id, room, seq, at in messages:
-            self._reply(self.format.ack(id, room, name_of(room) if room.startswith("@") else None, seq, at))
+            self._reply(self.format.ack(id, room, name_of(room), seq, at))
 
     def refused(self, error: RefusalError, ids: Sequence[str]) -> None:
         self._reply(b"".join([self.format.error(error, id=id) for id in ids]))
@@ -232,14 +232,14 @@ class RichSession:
         self.state = SessionState.JOINED
         self._member = member
         resumed, refusals = self._enter_first(member, hello.resume)
-        inbox, confirmed, waiting = hub.unconfirmed(member)
+        inbox, confirmed, waiting = hub.inbox(member)
         settings = context.settings
         self._reply(
             self.format.frame(
                 "welcome",
                 version=envelope.VERSION,
                 name=member.name,
-                log=hub.log_id,
+                log=hub.log.id,
                 server=context.server,
                 rooms=[
                     {"room": room.name, "seq": room.seq, "topic": room.topic, "members": len(room.members)}
@@ -276,7 +276,7 @@ class RichSession:
         hub = self._context.hub
         wanted: dict[str, int | None] = {LOBBY: None}
         if resume is not None:
-            same = resume.log == hub.log_id
+            same = resume.log == hub.log.id
             wanted = {name: seq if same else 0 for name, seq in resume.rooms.items()}
         entered: dict[Room, int | None] = {}
         refusals: list[tuple[str, RefusalError]] = []
@@ -352,20 +352,20 @@ class RichSession:
         room = hub.room_of(self._joined(), ask.room)
         newest = ask.after is None
         if ask.after is not None:
-            found = hub.after(room.name, ask.after, ask.limit, HISTORY_SIZE)
+            found = hub.log.after(room.name, ask.after, ask.limit, HISTORY_SIZE)
         else:
-            found = hub.before(room.name, ask.before, ask.limit, HISTORY_SIZE)
+            found = hub.log.before(room.name, ask.before, ask.limit, HISTORY_SIZE)
         messages = self.format.cut_to_frame(found, newest)
         more = False
         if messages:
             if newest:
-                more = bool(hub.before(room.name, messages[0].seq, 1, 1))
+                more = bool(hub.log.before(room.name, messages[0].seq, 1, 1))
             else:
-                more = messages[-1].seq < hub.newest(room.name)
+                more = messages[-1].seq < hub.log.newest(room.name)
         self._reply(self.format.history(room.name, messages, more))
 
     def _users(self, ask: GetUsers) -> None:
-        room = self._context.hub.find(ask.room)
+        room = self._context.hub.rooms.find(ask.room)
         if room is None:
             raise NoSuchRoomError(ask.room)
         self._users_of(room)
@@ -385,7 +385,7 @@ class RichSession:
         )
 
     def _rooms(self, _ask: GetRooms) -> None:
-        found, total = self._context.hub.rooms(LISTED)
+        found, total = self._context.hub.rooms.list(LISTED)
         rooms = [
             {"room": one.name, "members": one.members, "topic": one.topic, "seq": one.seq} for one in found
         ]
@@ -441,11 +441,11 @@ class RichSession:
             self._gap(catch_up, catch_up.seq + 1)
         else:
             try:
-                page = hub.after(catch_up.inbox, catch_up.seq, _PAGE, HISTORY_SIZE)
+                page = hub.log.after(catch_up.inbox, catch_up.seq, _PAGE, HISTORY_SIZE)
             except NotReadableError:
                 self._context.clock.call_later(_PATIENCE, self._go_on)
                 return
-            newest = hub.newest(catch_up.inbox)
+            newest = hub.log.newest(catch_up.inbox)
             following = page[0].seq if page else newest + 1
             if following > catch_up.seq + 1:
                 self._gap(catch_up, following)

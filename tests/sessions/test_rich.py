@@ -382,7 +382,7 @@ def test_there_is_a_limit_to_rooms() -> None:
     [venkat] = come(house, "Venkat")
     venkat.sends({"type": "join", "room": "a"}, {"type": "join", "room": "a"}, {"type": "join", "room": "b"})
     assert codes(venkat.reads()) == ["too-many-rooms"]
-    assert house.hub.rooms(10)[1] == 2
+    assert house.hub.rooms.list(10)[1] == 2
 
 
 def test_an_empty_room_without_history_is_gone() -> None:

@@ -1,0 +1,45 @@
+"""Whispers that are kept: each owned name has a room of its own in the log, which only its owner reads."""
+
+from __future__ import annotations
+
+from selchat.errors import NotReadableError
+from selchat.log.port import Log
+
+_CONFIRMED = "whispers"  # the kind of the records of what has arrived for good
+
+
+class Inboxes:
+    """How far the owner of each name, by its key, has got their whispers."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._confirmed = {key: int(seq) for key, seq in log.records(_CONFIRMED).items()}
+
+    def room(self, key: str) -> str:
+        """Return what the log calls the whispers to the owner of that name."""
+        return f"@{key}"
+
+    def key(self, room: str) -> str | None:
+        """Return the key of the name whose whispers the log calls that; None: it is a room of the chat."""
+        return room[1:] if room.startswith("@") else None
+
+    def confirm(self, key: str, seq: int) -> None:
+        """Note that all up to ``seq`` have arrived for good."""
+        seq = min(seq, self._log.newest(self.room(key)))
+        if seq > self._confirmed.get(key, 0):
+            self._confirmed[key] = seq
+            self._log.put(_CONFIRMED, key, str(seq))
+
+    def change_owner(self, key: str) -> None:
+        """Keep what was whispered to an earlier owner of the name from the next one."""
+        self.confirm(key, self._log.newest(self.room(key)))
+
+    def waiting(self, key: str) -> tuple[int, int]:
+        """Return the ``seq`` of the last whisper that was confirmed, and how many there are since."""
+        room, confirmed = self.room(key), self._confirmed.get(key, 0)
+        newest = self._log.newest(room)
+        try:
+            oldest = self._log.after(room, confirmed, 1, 1)  # some may be forgotten
+        except NotReadableError:
+            return confirmed, newest - confirmed  # nobody is kept out for want of an exact number
+        return confirmed, newest - oldest[0].seq + 1 if oldest else 0

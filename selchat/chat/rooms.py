@@ -1,0 +1,100 @@
+"""The rooms that there are: those with members, those with history, and the lobby."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+from selchat.chat.room import Room, clean_room
+from selchat.errors import BadRoomError, TooManyRoomsError
+from selchat.events import LOBBY
+from selchat.log.port import Log
+from selchat.text import name_key
+
+_ROOMS = "room"  # the kind of these records
+
+
+class RoomSummary(NamedTuple):
+    """What a list of rooms shows of one."""
+
+    name: str
+    members: int
+    topic: str
+    seq: int
+
+
+class Rooms:
+    """Rooms by name. ``feed_limit``: see `Room`; ``limit``: how many there may be."""
+
+    def __init__(self, log: Log, feed_limit: int, limit: int) -> None:
+        self._log = log
+        self._feed_limit = feed_limit
+        self._limit = limit
+        self._rooms: dict[str, Room] = {}  # by the key of the name
+        self._spellings: dict[str, str] = {}  # of every room that ever had a message or a topic, by key
+        self.lobby = self._make(LOBBY)
+        for key, text in log.records(_ROOMS).items():
+            record = json.loads(text)
+            self._spellings[key] = record["name"]
+            if record["topic"]:
+                self._make(record["name"]).topic = record["topic"]
+        for name in log.rooms():
+            if not name.startswith("@"):  # whispers
+                self._make(name)
+
+    def find(self, name: str) -> Room | None:
+        """Return the room of that name; None: there is none."""
+        return self._rooms.get(name) or self._rooms.get(name_key(name.removeprefix("#")))
+
+    def get(self, name: str) -> Room:
+        """Return the room of that name, which is made if there is none.
+
+        Raises `BadRoomError` and `TooManyRoomsError`.
+        """
+        room = self.find(name)
+        if room is None:
+            cleaned = clean_room(name)
+            if not cleaned:
+                raise BadRoomError(name)
+            if len(self._rooms) >= self._limit:
+                raise TooManyRoomsError(self._limit)
+            # The log knows it as it was first written.
+            room = self._make(self._spellings.get(name_key(cleaned), cleaned))
+        return room
+
+    def remember(self, room: Room) -> None:
+        """Keep how the room is written, and its topic."""
+        self._spellings[room.key] = room.name
+        self._log.put(_ROOMS, room.key, json.dumps({"name": room.name, "topic": room.topic}))
+
+    def drop(self, room: Room) -> None:
+        """Forget a room that nobody is in and that has no history."""
+        if room is self.lobby:
+            return
+        self._rooms.pop(room.key, None)
+        if room.topic:
+            room.topic = ""
+            self.remember(room)
+
+    def tidy(self) -> None:
+        """Drop those of which nothing is left."""
+        kept = set(self._log.rooms())
+        for room in tuple(self._rooms.values()):
+            if not room.members and not room.staged and room.name not in kept:
+                self.drop(room)
+
+    def list(self, most: int) -> tuple[list[RoomSummary], int]:
+        """Return ``most`` rooms, those with most members first, and how many there are in all."""
+        found = [
+            RoomSummary(room.name, len(room.members), room.topic, room.seq) for room in self._rooms.values()
+        ]
+        found.sort(key=lambda one: (-one.members, one.name))
+        return found[:most], len(found)
+
+    def _make(self, name: str) -> Room:
+        room = self._rooms.get(name_key(name))
+        if room is None:
+            room = Room(name, self._feed_limit)
+            self._rooms[room.key] = room
+            room.seq = self._log.newest(name)
+        return room

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+
+from selchat.chat.moderation import Measure, Moderation, parse_duration
+from selchat.errors import BannedError, MutedError, SettingError
+from selchat.log.memory import MemoryLog
+
+CLIENT, OTHER = b"c" * 16, b"o" * 16
+
+
+class Court:
+    """A moderation with a clock that can be set."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+        self.log = MemoryLog(1000)
+        self.moderation = Moderation(self.log, lambda: self.now)
+
+    def restart(self) -> Moderation:
+        self.moderation = Moderation(self.log, lambda: self.now)
+        return self.moderation
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1h10m", 4200),
+        ("90s", 90),
+        ("2 days", 172800),
+        ("1d 2h", 93600),
+        ("30 minutes", 1800),
+        ("7D", 604800),
+    ],
+)
+def test_a_duration_is_read(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "1x", "-1h", "1h and more", "0s", "1h10", "\u0661h"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(SettingError, match="a time such as 1h10m"):
+        parse_duration(text)
+
+
+def test_a_banned_name_is_kept_out_however_it_is_written_and_its_client_under_any_name() -> None:
+    court = Court()
+    court.moderation.ban("Venkat", None, CLIENT)
+    for moderation in (court.moderation, court.restart()):
+        for name, client in (("VENKAT", None), ("\uff36enkat", OTHER), ("Michael", CLIENT)):
+            with pytest.raises(BannedError):
+                moderation.check_name(name, client)
+        moderation.check_name("Michael", OTHER)
+        moderation.check_name("Michael", None)
+    assert court.moderation.unban("venkat")
+    assert not court.moderation.unban("venkat")
+    court.restart().check_name("Venkat", CLIENT)
+
+
+@pytest.mark.parametrize(
+    ("word", "inside", "outside"),
+    [
+        ("192.168.43.7", "192.168.43.7", "192.168.43.8"),
+        ("192.168.43.7", "::ffff:192.168.43.7", "::1"),
+        ("192.168.43.7/24", "192.168.43.200", "192.168.44.1"),
+        ("fd00::/64", "fd00::1%eth0", "fd01::1"),
+    ],
+)
+def test_a_banned_address_is_kept_out(word: str, inside: str, outside: str) -> None:
+    court = Court()
+    court.moderation.ban(word, None)
+    with pytest.raises(BannedError):
+        court.restart().check_address(inside)
+    court.moderation.check_address(outside)
+    court.moderation.check_name(word, None)
+    court.moderation.unban(word)
+    court.moderation.check_address(inside)
+
+
+def test_a_measure_ends_by_itself() -> None:
+    court = Court()
+    court.moderation.mute("Venkat", court.now + 10, CLIENT)
+    court.moderation.ban("10.0.0.1", court.now + 10)
+    with pytest.raises(MutedError) as caught:
+        court.moderation.check_speech("Michael", CLIENT)
+    assert caught.value.until
+    assert court.moderation.muted
+    assert len(court.moderation.bans()) == len(court.moderation.mutes()) == 1
+    court.now += 10
+    court.moderation.check_speech("Venkat", CLIENT)
+    court.moderation.check_address("10.0.0.1")
+    assert court.moderation.bans() == court.moderation.mutes() == []
+    assert not court.moderation.muted
+    assert court.log.records("mute") == court.log.records("ban") == {}
+
+
+def test_the_last_word_counts() -> None:
+    court = Court()
+    court.moderation.mute("Venkat", court.now + 10)
+    court.moderation.mute("venkat", None)
+    assert court.moderation.mutes() == [Measure("venkat", None)]
+    assert court.moderation.unmute("Venkat")
+    court.moderation.check_speech("Venkat", None)
