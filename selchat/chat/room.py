@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from selchat.events import Event, Joined, Left, Roster
@@ -52,7 +54,9 @@ class Room:
         self.staged: list[Batch] = []
         self._feed_limit = feed_limit
         self._feeds: dict[Format, Feed[Any]] = {}
-        self._changes: dict[str, tuple[str, bool]] = {}  # by key: name, and whether it came or went
+        # Who has come and gone and was not told yet, by key: the name, and whether it came.
+        self._changes: dict[str, tuple[str, bool]] = {}
+        self._shown: list[tuple[str, bool]] = []  # and that before the roster was shown to someone
 
     def feed(self, format: Format) -> Feed[Any]:
         """Return the feed of this room in that format."""
@@ -87,15 +91,25 @@ class Room:
 
     def changes(self) -> list[Event]:
         """Return who has come and gone since this was last asked, and forget it."""
-        changes, self._changes = self._changes, {}
+        changes = sorted(self._changes.values(), key=itemgetter(1))  # those who have gone first
+        changes[:0] = self._shown
+        self._changes = {}
+        self._shown = []
         events: list[Event] = []
-        for kind, came in ((Left, False), (Joined, True)):
-            names = [name for name, is_in in changes.values() if is_in is came]
+        for came, some in groupby(changes, itemgetter(1)):
+            names = tuple(name for name, _ in some)
             events += (
-                kind(self.name, tuple(names[start : start + _MOST_NAMES]), len(self.members))
+                (Joined if came else Left)(self.name, names[start : start + _MOST_NAMES], len(self.members))
                 for start in range(0, len(names), _MOST_NAMES)
             )
         return events
+
+    def show(self, most: int) -> Roster:
+        """Return the `roster` for someone who will follow the changes from here on."""
+        # Who is in it and has not been told of must be told of, even if they are gone a moment later.
+        self._shown += sorted(self._changes.values(), key=itemgetter(1))
+        self._changes = {}
+        return self.roster(most)
 
     def roster(self, most: int) -> Roster:
         """Return the first ``most`` names in alphabetical order, and how many there are in all."""

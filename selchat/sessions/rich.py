@@ -371,7 +371,7 @@ class RichSession:
         self._users_of(room)
 
     def _users_of(self, room: Room) -> None:
-        roster = room.roster(LISTED)
+        roster = room.show(LISTED)
         self._reply(
             self.format.listed(
                 "users",

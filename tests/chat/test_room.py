@@ -106,3 +106,13 @@ def test_who_has_come_and_gone_is_told_once_and_not_of_those_who_are_back() -> N
 )
 def test_what_can_be_the_name_of_a_room(name: str, cleaned: str) -> None:
     assert clean_room(name) == cleaned
+
+
+def test_whoever_has_seen_someone_is_told_that_they_have_gone() -> None:
+    room = Room("lobby", 1000)
+    narayan = Person("Narayan")
+    room.enter(narayan)  # type: ignore[arg-type]
+    assert room.show(10) == Roster(("Narayan",), 1)
+    room.leave(narayan)  # type: ignore[arg-type]
+    assert room.changes() == [Joined("lobby", ("Narayan",), 0), Left("lobby", ("Narayan",), 0)]
+    assert room.changes() == []
