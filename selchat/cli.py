@@ -11,6 +11,7 @@ import docopt
 
 from selchat import __version__
 from selchat.errors import SelchatError, SettingError
+from selchat.events import LOBBY
 from selchat.net.stdio import ensure_standard_descriptors
 from selchat.settings import Settings
 from selchat.text import escape_controls
@@ -73,6 +74,9 @@ Options:
   --key=KEY            The paper's Caesar cipher, KEY being decimal digits, or empty for none. A toy to
                        talk to the paper's clients: it protects NOTHING.
   --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
+  --room=ROOM          The room to talk in; lobby if not given.
+  --classic            Speak the paper's protocol only: no rooms, no receipts, no history. Without it, that is
+                       for servers that know nothing else.
   --plain              Lines in are messages, lines out are "Venkat > text", nothing else: for pipes,
                        scripts and screen readers. The default where input or output is no terminal.
   -h --help            Show this text.
@@ -102,12 +106,17 @@ Options:
   --key=KEY            The paper's Caesar cipher, KEY being decimal digits. A toy to talk to the paper's
                        clients: it protects NOTHING.
   --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
+  --room=ROOM          The room to say it in; lobby if not given.
+  --classic            Speak the paper's protocol only.
   -h --help            Show this text.
 
-A MESSAGE that begins with - goes after --. Empty lines of the input are skipped.
+A MESSAGE that begins with - goes after --. Empty lines of the input are skipped. If you are in the chat
+yourself meanwhile, this says it under the next free name (Venkat_2).
 
-Exit status: 0 when all was written and the server took it, 1 when not, 2 for a wrong option, 130 after
-Ctrl-C. The wire has no receipts: 0 says that the server's machine has it and that the server did not object.
+Exit status: 0 when the server has stored everything, 1 when not, 2 for a wrong option, 130 after Ctrl-C.
+What is lost on the way is sent again, for up to 30 s. With --classic, and to a server that knows only the
+paper's protocol, there are no receipts: 0 says then that the server's machine has it and that the server did
+not object.
 """
 
 EXPORT = """Print what was said, oldest first, while a server runs or not.
@@ -254,6 +263,8 @@ def _given(options: dict[str, Any]) -> Given:
         name=options["--name"],
         key=options["--key"],
         header_length=_number("--header-length", options["--header-length"]),
+        wire="classic" if options["--classic"] else "auto",
+        room=options["--room"] or LOBBY,
     )
 
 

@@ -12,6 +12,8 @@ from selchat.errors import SettingError
 KIB = 1024
 MIB = 1024 * KIB
 
+RICH_HEADER_LENGTH = 5  # bytes that announce 64 KiB; what the rich wire says would not fit into much less
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -96,6 +98,7 @@ class ClientSettings:
     key: str | None = None
     wire: str = "auto"  # or "rich", or "classic": the paper's; auto is rich where the server speaks it
     room: str = "lobby"  # in which to talk
+    beside: bool = False  # to come in under another name where oneself is online already, and not instead
     secret: str = ""  # that makes the name one's own; empty: the one that this user's data folder holds
     header_length: int = 10  # bytes
     frame_limit: int = 64 * KIB  # bytes of payload sent: what our server takes
@@ -118,6 +121,9 @@ class ClientSettings:
             raise SettingError("header_length", self.header_length, "a number of bytes from 1 to 32")
         if self.wire not in {"auto", "classic", "rich"}:
             raise SettingError("wire", self.wire, "auto, rich or classic")
+        if self.wire == "rich" and self.header_length < RICH_HEADER_LENGTH:
+            least = f"at least {RICH_HEADER_LENGTH}, for the rich wire"
+            raise SettingError("header_length", self.header_length, least)
 
     @property
     def payload_limit(self) -> int:

@@ -116,8 +116,12 @@ class Hub:
         self._welcome(member)
         return member
 
-    def join_as(self, wanted: str, address: str, peer: Peer, client: bytes) -> Member:
+    def join_as(
+        self, wanted: str, address: str, peer: Peer, client: bytes, *, beside: bool = False
+    ) -> Member:
         """Let the owner of a name in, or whoever becomes it; they are in no room yet.
+
+        If they are here already, the older session ends, or ``beside`` it they get the next free name.
 
         Raises `EmptyNameError`, `NameTakenError` and `BannedError`.
         """
@@ -133,7 +137,8 @@ class Hub:
         if present is not None:
             if present.client != client:
                 raise NameTakenError(name)
-            present.peer.dismiss(_REPLACED)
+            if not beside:
+                present.peer.dismiss(_REPLACED)
         self._sent.arrive(client)  # first, as it reads the log, which may fail
         if owner is None:
             self._inboxes.change_owner(key)
@@ -148,7 +153,9 @@ class Hub:
             self._exit(member, room)
         self._members.remove(member)
         if member.client is not None:
-            self._names.use(name_key(member.name), member.name, member.client)
+            key = name_key(member.name)
+            if self._names.owner(key) == member.client:
+                self._names.use(key, member.name, member.client)
             self._sent.depart(member.client)
         self._observer.left(member, reason)
 
@@ -358,9 +365,8 @@ class Hub:
         if not room.staged:
             self._dirty.append(room)
         if not room.seq and batch.logged:
-            self.rooms.remember(
-                room
-            )  # with its first message: the numbers go on under this spelling for ever
+            # With its first message, in one commit: the numbers go on under this spelling for ever.
+            self.rooms.remember(room)
         room.staged.append(batch)
 
     def _stored(self, author: Member, client: bytes, messages: Sequence[Said]) -> None:

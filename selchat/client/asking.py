@@ -8,11 +8,12 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TextIO
 
 from selchat.client.core import ClassicClient
 from selchat.errors import SettingError
+from selchat.events import LOBBY
 from selchat.settings import ClientSettings
 from selchat.text import escape_controls
 from selchat.wire.cipher import CaesarCipher
@@ -34,13 +35,18 @@ class HostNeededError(SettingError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the command line says; None: it does not. ``key``: an empty one is none."""
+    """What the command line says; None: it does not. ``key``: an empty one is none.
+
+    ``wire`` and ``room`` are those of `ClientSettings`.
+    """
 
     host: str | None = None
     port: int | None = None
     name: str | None = None
     key: str | None = None
     header_length: int = 10
+    wire: str = "auto"
+    room: str = LOBBY
 
     @property
     def is_complete(self) -> bool:
@@ -61,6 +67,8 @@ def settings_of(given: Given) -> ClientSettings:
         name=login_name() if given.name is None else given.name,
         key=given.key or None,
         header_length=given.header_length,
+        wire=given.wire,
+        room=given.room,
     )
     ClassicClient(settings).login()  # the key and the length of the name are checked there
     return settings
@@ -79,9 +87,7 @@ def ask_for_rest(given: Given, ask: Ask, tell: Callable[[str], object]) -> Clien
     name = ask("Username: ").strip() if given.name is None else given.name
     host = _ask_until(_checked_host, "Enter Server IP: ", ask, tell) if given.host is None else given.host
     key = _ask_until(_checked_key, "Encryption Key: ", ask, tell) if given.key is None else given.key
-    return settings_of(
-        Given(host=host, port=given.port, name=name, key=key, header_length=given.header_length)
-    )
+    return settings_of(replace(given, host=host, name=name, key=key))
 
 
 def split_host(text: str) -> tuple[str, int | None]:

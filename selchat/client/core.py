@@ -1,4 +1,4 @@
-"""A client on the paper's wire, without I/O: text to bytes, and bytes to messages.
+"""A client on the paper's wire, without I/O: text to bytes, and bytes to pairs.
 
 One of these lives as long as one connection. It must not know where the bytes go, who reads the
 messages, or how they are shown: they come out decrypted, and not cleaned for a terminal.
@@ -10,6 +10,7 @@ import re
 from enum import Enum, auto
 from typing import NamedTuple
 
+from selchat.client.writing import scalar_values
 from selchat.errors import FrameTooLongError, ProtocolError
 from selchat.events import SERVER, Roster
 from selchat.settings import ClientSettings
@@ -28,8 +29,8 @@ _LAST_WORDS = (
 )
 
 
-class Message(NamedTuple):
-    """Something that ``user`` has said."""
+class Pair(NamedTuple):
+    """What a server sends: something that ``user`` has said."""
 
     user: str
     body: str
@@ -78,24 +79,24 @@ class ClassicClient:
 
     def login(self) -> bytes:
         """Return what to send first. Raises `FrameTooLongError`."""
-        return self._frame(_scalar_values(self._name))
+        return self._frame(scalar_values(self._name))
 
     def say(self, text: str) -> bytes:
         """Return what to send to say ``text``. Raises `FrameTooLongError`, for its size once encrypted."""
-        text = _scalar_values(text)
+        text = scalar_values(text)
         return self._frame(text if self._cipher is None else self._cipher.encrypt(text))
 
-    def receive_data(self, data: bytes) -> list[Message]:
-        """Take the next bytes from the server and return the messages that they complete."""
-        messages = []
+    def receive_data(self, data: bytes) -> list[Pair]:
+        """Take the next bytes from the server and return the pairs that they complete."""
+        pairs = []
         for payload in self._decoder.receive_data(data):
             text = payload.decode(errors="replace")
             if self._user is None:
                 self._user = text
             else:
-                messages.append(self._message(self._user, text))
+                pairs.append(self._pair(self._user, text))
                 self._user = None
-        return messages
+        return pairs
 
     def receive_eof(self) -> None:
         """Note that the server has closed its side; inside a frame that is an ``error``."""
@@ -109,12 +110,12 @@ class ClassicClient:
             raise FrameTooLongError(len(payload), self._limit)
         return encode_frame(payload, self._header_length)
 
-    def _message(self, user: str, raw: str) -> Message:
+    def _pair(self, user: str, raw: str) -> Pair:
         if user == SERVER:
-            return Message(user, self._from_server(raw))
+            return Pair(user, self._from_server(raw))
         if len(self._heard) < _MOST_HEARD:
             self._heard[user] = None
-        return Message(user, self._decrypt(raw))
+        return Pair(user, self._decrypt(raw))
 
     def _from_server(self, raw: str) -> str:
         """Return what `Server` says, and learn from it.
@@ -166,8 +167,3 @@ def _names(listed: str) -> tuple[str, ...]:
 
 def _is_known(text: str) -> bool:
     return text.startswith(_LAST_WORDS) or parse_roster(text) is not None
-
-
-def _scalar_values(text: str) -> str:
-    """Return ``text`` with U+FFFD for lone surrogates, as which Python keeps input that is not UTF-8."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

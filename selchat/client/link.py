@@ -1,29 +1,30 @@
-"""The link to a server, on the reactor: connects, logs in, sends what is queued, and comes back when lost.
+"""The link to a server, on the reactor: connects, says what is queued, and comes back when lost.
 
-It must not know who types or what a screen looks like: an interface is told what happens. The classic wire
-has no acknowledgements, so a message counts as sent when the kernel has taken its last byte. When a
-connection breaks, a message of which only a part was written is sent again whole, on the next one; those
-before it may have been lost on the way, and nobody can tell.
+It must not know who types or what a screen looks like: an interface is told what happens. What is on the
+wire is the business of a `Conversation`. A link begins on the rich wire and, unless it is told not to, goes
+over to the paper's when the server shows that it knows only that.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import random
 import socket
 import struct
-import threading
-from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Protocol
 
-from selchat.client.core import ClassicClient, Message
-from selchat.errors import LimitError, UsageError, close_reason
-from selchat.net.listener import join_address, plain_host
+from selchat.client.conversation import ClassicConversation, Conversation, RichConversation
+from selchat.client.dialing import CannotConnectError, Dialer
+from selchat.client.events import Bye, Event, Refused, Welcomed
+from selchat.client.identity import client_secret
+from selchat.client.outgoing import QueueFullError
+from selchat.client.rooms import Room
+from selchat.client.vigil import Vigil
+from selchat.errors import SelchatError, close_reason
+from selchat.events import LOBBY
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
-from selchat.settings import ClientSettings
+from selchat.settings import RICH_HEADER_LENGTH, ClientSettings
 
 try:
     import fcntl  # POSIX only
@@ -33,29 +34,24 @@ try:
 except ImportError:
     _TELLS_UNACKNOWLEDGED = False
 
+__all__ = ["CannotConnectError", "Interface", "Jitter", "Link", "LinkState", "QueueFullError", "Wire"]
+
 _READ_SIZE = 64 * 1024  # bytes
-_BATCH = 64 * 1024  # bytes of frames joined for one system call
+_MOST_RETRY_AFTER = 3600.0  # seconds that a server can keep us away
 _DRAIN_POLL = 0.1  # seconds between two looks whether the last byte was acknowledged
 
+# The reasons of ``bye`` in words; what is not here is shown as it is.
+_BYES = {
+    "shutdown": "the server is shutting down",
+    "kicked": "the operator has removed you",
+    "banned": "the operator has banned you",
+    "replaced": "you have come in again from somewhere else",
+    "timeout": "the server has waited too long for this client",
+    "protocol": "the server does not understand this client",
+    "full": "the server is full",
+}
+
 Jitter = Callable[[float, float], float]
-Address = tuple[int, Any]  # the family, and what connect takes
-
-
-class CannotConnectError(UsageError):
-    """``host`` and ``port``, and why."""
-
-    def __init__(self, host: str, port: int, why: str) -> None:
-        super().__init__(host, port, why)
-        self.host = host
-        self.port = port
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"cannot connect to {join_address(self.host, self.port)}: {self.why}"
-
-
-class QueueFullError(LimitError):
-    template = "more than {limit} bytes wait to be sent already"
 
 
 class LinkState(Enum):
@@ -65,24 +61,36 @@ class LinkState(Enum):
     state       means                                    next
     ==========  =======================================  ====================================================
     NEW         nothing was tried yet                    CONNECTING by `Link.open`
-    CONNECTING  the host is looked up, or an address is  ONLINE; when none answers, CLOSED the first time and
-                being tried                              WAITING later
-    ONLINE      logged in, what is queued is sent        WAITING when lost, CLOSED without reconnecting,
-                                                         DRAINING after `Link.finish` when all is sent
+    CONNECTING  the host is looked up, or an address is  ONLINE, or GREETING on the rich wire; when none
+                being tried                              answers, CLOSED the first time and WAITING later
+    GREETING    hello was said                           ONLINE when welcome; CONNECTING for the paper's wire;
+                                                         CLOSED when refused; WAITING when lost
+    ONLINE      logged in, what is queued is sent        WAITING when lost, CLOSED without reconnecting or
+                                                         when the server does not want us back, DRAINING
+                                                         after `Link.finish` when nothing waits
     WAITING     for the time of the next try             CONNECTING; CLOSED after `Link.finish` if nothing is
                                                          queued, or at its deadline
-    DRAINING    the sending side is shut down, what      CLOSED when the server closes, objects, or has kept
-                comes is read                            the connection for long enough
+    DRAINING    nothing more is said, what comes is      CLOSED when the server closes, objects, or has kept
+                read                                     the connection for long enough
     CLOSED      the descriptor is given back             (final)
     ==========  =======================================  ====================================================
     """
 
     NEW = auto()
     CONNECTING = auto()
+    GREETING = auto()
     ONLINE = auto()
     WAITING = auto()
     DRAINING = auto()
     CLOSED = auto()
+
+
+class Wire(Enum):
+    """Which wire a link is on: ``GUESSED`` is the rich one until the server shows what it speaks."""
+
+    GUESSED = auto()
+    RICH = auto()
+    CLASSIC = auto()
 
 
 class Interface(Protocol):
@@ -91,24 +99,27 @@ class Interface(Protocol):
     def connected(self, address: str) -> None:
         """The link is up, for the first time or again; ``address`` is the numeric one."""
 
-    def received(self, messages: list[Message]) -> None:
-        """These have come; never empty."""
+    def received(self, events: list[Event]) -> None:
+        """These have happened; never empty."""
 
     def lost(self, reason: str, delay: float) -> None:
         """The connection is gone, or could not be made again; the next try is in ``delay`` seconds."""
 
     def drained(self) -> None:
-        """All that was queued is sent."""
+        """All that was said is with the server: acknowledged on the rich wire, sent on the paper's."""
 
     def finished(self, problem: str | None) -> None:
-        """The link is closed, and this is the last call; None: all was sent."""
+        """The link is closed, and this is the last call; None: all is with the server."""
 
 
 class Link:
-    """One user's link to one server. Raises what `ClassicClient` does.
+    """One user's link to one server. Raises what the conversations do, and `SecretError`.
 
-    ``reconnect``: whether to come back when the connection is lost. ``jitter(a, b)`` gives the seconds to
-    wait before that, between the two.
+    ``reconnect``: whether to come back when the connection is lost on the paper's wire; on the rich one,
+    where nothing can come twice, it comes back if it was ever welcome. ``members``: whether to keep in mind
+    who is in each room. ``jitter(a, b)`` gives the seconds to wait before coming back, between the two.
+
+    ``refusal`` is what a server has said that has never let this user in, if that has ended the link.
     """
 
     def __init__(
@@ -118,65 +129,140 @@ class Link:
         interface: Interface,
         *,
         reconnect: bool = True,
+        members: bool = False,
         jitter: Jitter = random.uniform,
     ) -> None:
         self.state = LinkState.NEW
-        self.client = ClassicClient(settings)
-        self.client.login()  # now, so that a name that is too long is met before the first connection
-        self.queued = 0  # bytes
+        self.refusal: Refused | None = None
+        self.wire = Wire.CLASSIC if settings.wire == "classic" else Wire.GUESSED
+        self._rich = None if self.wire is Wire.CLASSIC else _rich_conversation(settings, members)
+        if self._rich is None:
+            self.wire = Wire.CLASSIC
+        self._conversation: Conversation = self._rich or ClassicConversation(settings)
         self._reactor = reactor
         self._settings = settings
         self._interface = interface
         self._reconnect = reconnect
         self._jitter = jitter
-        self._queue: deque[bytes] = deque()  # frames of which the kernel has not taken the last byte
-        self._written = 0  # bytes of the first of them that this connection has taken
-        self._login = b""  # what this connection has not taken of it
+        self._dialer = Dialer(reactor, settings, self._connected, self._cannot_connect)
+        self._vigil = Vigil(reactor, settings.keepalive_seconds, self._ask_for_a_sign, self._lost)
+        self._address = ""
         self._sock: socket.socket | None = None
         self._events = 0  # what the selector watches the socket for
-        self._addresses: deque[Address] = deque()  # still to be tried
-        self._timer: Timer | None = None  # of the state: to connect, to wait, to drain
+        self._undrained = False  # whether something was said since the interface was told that all is there
+        self._timer: Timer | None = None  # of the state: to be welcome, to wait, to drain
+        self._storing: Timer | None = None  # to say again what could not be stored
         self._deadline: Timer | None = None  # of `finish`; None: it was not called
         self._ceiling = settings.retry_least
-        self._connected_at: float | None = None  # None: never yet
+        self._up_at: float | None = None  # since when the link is, or was last, up; None: never yet
+
+    # -- what is known ---------------------------------------------------------------------------------
+
+    @property
+    def queued(self) -> int:
+        """How many bytes of messages are not with the server yet."""
+        return self._conversation.queued
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names worth offering to someone who types."""
+        return self._conversation.names
+
+    @property
+    def name(self) -> str:
+        """The user's name: what the server has made of it, as soon as that is known."""
+        return self._settings.name if self._rich is None else self._rich.client.name
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """The rooms that the user is in, or has asked for."""
+        if self._rich is None or self.wire is Wire.CLASSIC:
+            return (LOBBY,)
+        return tuple(room.name for room in self._rich.client.rooms if room.is_wanted)
+
+    def room(self, name: str) -> Room | None:
+        """Return what is known of a room that the user is in, or has asked for; None on the paper's wire."""
+        return None if self._rich is None else self._rich.client.rooms.get(name)
+
+    def topic(self, room: str) -> str:
+        """Return the topic of a room that the user is in, empty for none."""
+        known = self.room(room)
+        return "" if known is None else known.topic
 
     @property
     def progress(self) -> str | None:
         """What is being waited for, in words; None: for nothing."""
         if self.state is LinkState.DRAINING:
             return "Waiting for the server to take all that was sent..."
-        if self._queue:
+        waiting = self._conversation.waiting
+        if waiting:
             doing = "Sending" if self.state is LinkState.ONLINE else "Connecting"
-            return f"{doing}; {_messages(len(self._queue))} to go..."
-        return "Connecting..." if self.state is LinkState.CONNECTING else None
+            return f"{doing}; {_messages(waiting)} to go..."
+        return "Connecting..." if self.state in {LinkState.CONNECTING, LinkState.GREETING} else None
+
+    # -- what the interface does -----------------------------------------------------------------------
 
     def open(self) -> None:
         """Connect for the first time."""
         self._connect()
 
-    def say(self, text: str) -> None:
-        """Send it, or keep it until there is a connection.
+    def say(self, text: str, room: str = LOBBY) -> str:
+        """Say it in a room, or keep it until there is a connection; return its id, empty on the paper's wire.
 
-        Raises `FrameTooLongError`, and `QueueFullError` when too much waits already.
+        Raises `FrameTooLongError`, `QueueFullError` when too much waits already, and, as all of these do,
+        `NotOnThisWireError`.
         """
-        frame = self.client.say(text)
-        if self.queued + len(frame) > self._settings.queue_limit:
-            raise QueueFullError(self._settings.queue_limit)
-        self._queue.append(frame)
-        self.queued += len(frame)
-        if self.state is LinkState.ONLINE:
-            # Not sent at once: what is said in one tick goes with one system call in the next.
-            self._watch(EVENT_READ | EVENT_WRITE)
+        id = self._conversation.say(text, room)
+        self._said()
+        return id
+
+    def whisper(self, to: str, text: str) -> str:
+        """Say it to one person alone; as `say`."""
+        id = self._conversation.whisper(to, text)
+        self._said()
+        return id
+
+    def join(self, room: str) -> None:
+        """Enter a room, now and after each break; `RichClient` says what is answered to this and the next."""
+        self._conversation.join(room)
+        self._wake()
+
+    def part(self, room: str) -> None:
+        """Leave a room."""
+        self._conversation.part(room)
+        self._wake()
+
+    def set_topic(self, room: str, topic: str) -> None:
+        """Set the topic of a room."""
+        self._conversation.set_topic(room, topic)
+        self._wake()
+
+    def get_history(
+        self, room: str = LOBBY, limit: int = 50, *, before: int | None = None, after: int | None = None
+    ) -> None:
+        """Ask for messages that were said earlier."""
+        self._conversation.get_history(room, limit, before, after)
+        self._wake()
+
+    def get_users(self, room: str = LOBBY) -> None:
+        """Ask who is in a room."""
+        self._conversation.get_users(room)
+        self._wake()
+
+    def get_rooms(self) -> None:
+        """Ask which rooms there are."""
+        self._conversation.get_rooms()
+        self._wake()
 
     def finish(self) -> None:
-        """Take no more; close when all is sent, or after ``finish_seconds``."""
+        """Take no more; close when all is with the server, or after ``finish_seconds``."""
         if self._deadline is not None or self.state is LinkState.CLOSED:
             return
         self._deadline = self._reactor.call_later(self._settings.finish_seconds, self._out_of_time)
-        if self.state is LinkState.WAITING and not self._queue:
+        if self.state is LinkState.WAITING and not self._conversation.waiting:
             self._end(None)
-        elif self.state is LinkState.ONLINE:
-            self._watch(EVENT_READ | EVENT_WRITE)
+        else:
+            self._wake()
 
     def close(self) -> None:
         """Give everything back at once; the interface is told nothing."""
@@ -188,94 +274,98 @@ class Link:
     # -- connecting ------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        self.state = LinkState.CONNECTING
-        try:
-            addresses = _look_up(self._settings, socket.AI_NUMERICHOST)
-        except (OSError, ValueError):
-            # A name. Looking it up can take many seconds, in which Ctrl-C and input must be heard.
-            threading.Thread(target=self._resolve, name="resolver", daemon=True).start()
-        else:
-            self._resolved(addresses, "")
-
-    def _resolve(self) -> None:
-        try:
-            addresses, why = _look_up(self._settings, 0), ""
-        except (OSError, ValueError) as error:
-            addresses, why = deque[Address](), f"no such host ({getattr(error, 'strerror', None) or error})"
-        self._reactor.call_soon(self._resolved, addresses, why)
-
-    def _resolved(self, addresses: deque[Address], why: str) -> None:
-        if self.state is LinkState.CONNECTING:
-            self._addresses = addresses
-            self._try_next(why)
-
-    def _try_next(self, why: str) -> None:
-        """Try the next address; ``why``: the one before did not do."""
-        self._drop()
-        if not self._addresses:
-            self._cannot_connect(why)
-            return
-        family, address = self._addresses.popleft()
-        try:
-            self._sock = sock = socket.socket(family, socket.SOCK_STREAM)
-            sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            sock.connect(address)
-        except (BlockingIOError, InterruptedError):
-            pass
-        except OSError as error:
-            self._try_next(close_reason(error))
-            return
-        self._timer = self._reactor.call_later(self._settings.connect_seconds, self._no_answer)
-        self._watch(EVENT_WRITE)
-
-    def _no_answer(self) -> None:
         self._timer = None
-        self._try_next(f"no answer within {self._settings.connect_seconds:g} s")
+        self.state = LinkState.CONNECTING
+        self._dialer.dial()
 
-    def _answered(self, sock: socket.socket) -> None:
-        try:
-            number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-            if number:
-                raise OSError(number, os.strerror(number))
-            peer = sock.getpeername()
-            # Linux connects a socket to itself when it picks the very port that is tried as its own.
-            if peer == sock.getsockname():
-                raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
-        except OSError as error:
-            self._try_next(close_reason(error))
-            return
-        self._cancel_timer()
-        _keep_alive(sock, self._settings.keepalive_seconds)
-        self.state = LinkState.ONLINE
-        self.client = ClassicClient(self._settings)
-        self._login = self.client.login()
-        self._connected_at = self._reactor.now
+    def _connected(self, sock: socket.socket, address: str) -> None:
+        self._sock = sock
+        self._address = address
+        self._conversation.connection_made()
         self._watch(EVENT_READ | EVENT_WRITE)
-        self._interface.connected(plain_host(peer[0]))
+        if self.wire is Wire.CLASSIC:
+            self._up()
+            return
+        self.state = LinkState.GREETING
+        # A server that is known to be rich may be busy: everyone comes back to it at the same time.
+        guessed = self.wire is Wire.GUESSED
+        patience = self._settings.hello_seconds if guessed else self._settings.connect_seconds
+        self._timer = self._reactor.call_later(patience, self._not_welcome, patience)
+
+    def _not_welcome(self, patience: float) -> None:
+        self._timer = None
+        self._lost(f"no welcome within {patience:g} s")
+
+    def _up(self) -> None:
+        self._cancel_timer()
+        self.state = LinkState.ONLINE
+        self._up_at = self._reactor.now
+        self._interface.connected(self._address)
 
     def _cannot_connect(self, why: str) -> None:
-        if self._connected_at is not None:
+        if self._up_at is not None:
             self._retry(why)
             return
         if why == "connection refused":
             why += "; is the server running there?"
         self._end(str(CannotConnectError(self._settings.host, self._settings.port, why)))
 
+    def _go_classic(self) -> None:
+        """Come again on the paper's wire, with what was said."""
+        assert self._rich is not None
+        said = self._rich.give_up()
+        self._drop()
+        self.wire = Wire.CLASSIC
+        self._change_to(ClassicConversation(self._settings), said)
+        self._connect()
+
+    def _go_back_to_guessing(self) -> None:
+        """Forget that the server is classic: it let nobody in, or it said nothing, and was taken for that."""
+        if self._rich is not None and self.wire is Wire.CLASSIC:
+            said = self._conversation.give_up()
+            self.wire = Wire.GUESSED
+            self._change_to(self._rich, said)
+
+    def _change_to(self, conversation: Conversation, said: list[tuple[str, str, str]]) -> None:
+        self._conversation = conversation
+        refused: list[Event] = []
+        for room, to, body in said:
+            try:
+                if to:
+                    conversation.whisper(to, body)
+                else:
+                    conversation.say(body, room)
+            except SelchatError as error:
+                refused.append(Refused("", str(error), "", room, to, body))
+        if refused:
+            self._interface.received(refused)
+
     # -- connected -------------------------------------------------------------------------------------
+
+    def _said(self) -> None:
+        self._undrained = True
+        self._wake()
+
+    def _wake(self) -> None:
+        """Have written what is to be sent, soon: what is said in one tick goes with one system call."""
+        self._tell_news()
+        if self._sock is not None and self.state is not LinkState.DRAINING:
+            self._watch(EVENT_READ | EVENT_WRITE)
+
+    def _tell_news(self) -> None:
+        events = self._conversation.events()
+        if events and self.state is not LinkState.CLOSED:
+            self._interface.received(events)
 
     def _ready(self, mask: int) -> None:
         # A batch of ready keys can hold one of a socket that an earlier callback has closed.
         sock = self._sock
         if sock is None:
             return
-        if self.state is LinkState.CONNECTING:
-            self._answered(sock)
-            return
         try:
             if mask & EVENT_READ:
                 self._read(sock)
-            if mask & EVENT_WRITE and self.state is LinkState.ONLINE:
+            if mask & EVENT_WRITE and self._sock is sock:
                 self._write(sock)
         except (BlockingIOError, InterruptedError):
             pass
@@ -284,86 +374,152 @@ class Link:
 
     def _read(self, sock: socket.socket) -> None:
         data = sock.recv(_READ_SIZE)
-        client = self.client
-        if data:
-            messages = client.receive_data(data)
-            if messages:
-                self._interface.received(messages)
-            if client.error is not None and self.state is not LinkState.CLOSED:
-                self._lost(f"not the classic wire: {client.error}")
+        conversation = self._conversation
+        if not data:
+            conversation.receive_eof()
+            error = conversation.error
+            if self.state is LinkState.DRAINING and error is None:
+                self._end(_objection(conversation.last_words))
+            else:
+                self._lost("closed by the server" if error is None else f"closed by the server: {error}")
             return
-        client.receive_eof()
-        if self.state is LinkState.DRAINING and client.error is None:
-            self._end(_objection(client.last_words))
-        else:
-            ending = "closed by the server"
-            self._lost(ending if client.error is None else f"{ending}: {client.error}")
+        self._vigil.heard()
+        self._take(conversation.receive_data(data))
+        if self._sock is not sock:
+            return
+        if conversation.error is not None:
+            wire = "classic" if self.wire is Wire.CLASSIC else "rich"
+            self._lost(f"not the {wire} wire: {conversation.error}")
+        elif self.wire is Wire.RICH:
+            self._store_later()
+            self._write(sock)  # there may be an answer to give, or room in the window
+
+    def _take(self, events: list[Event]) -> None:
+        """Tell the interface, and see to what is the link's."""
+        if self.state is LinkState.GREETING:
+            for event in events:
+                if isinstance(event, Refused):
+                    self._not_let_in(event)
+                    return
+                if isinstance(event, Welcomed):
+                    self.wire = Wire.RICH
+                    self._up()
+                    self._vigil.begin()
+        if events and self.state is not LinkState.CLOSED:
+            self._interface.received(events)
+        for event in events:
+            if isinstance(event, Bye) and self.state is not LinkState.CLOSED:
+                self._bye(event)
 
     def _write(self, sock: socket.socket) -> None:
-        if self._login:
-            self._login = self._login[sock.send(self._login) :]
-            if self._login:
-                return
-        had_some = bool(self._queue)
-        if had_some:
-            self._took(sock.send(self._batch()))
-        if self._queue:
+        self._watch(EVENT_READ | EVENT_WRITE)
+        while data := self._conversation.data_to_send():
+            taken = sock.send(data)
+            self._conversation.sent(taken)
+            if taken < len(data):
+                break
+        self._tell_news()
+        if data or self._sock is not sock:
             return
         self._watch(EVENT_READ)
-        if self._deadline is not None:
-            self._shut_down(sock)
-        elif had_some:
-            self._interface.drained()
+        if self.state is LinkState.ONLINE and not self._conversation.waiting:
+            if self._deadline is not None:
+                self._leave(sock)
+            elif self._undrained:
+                self._undrained = False
+                self._interface.drained()
 
-    def _batch(self) -> memoryview:
-        batch = bytearray()
-        for frame in self._queue:
-            batch += frame
-            if len(batch) >= _BATCH:
-                break
-        return memoryview(batch)[self._written :]
+    def _store_later(self) -> None:
+        """Say again, after a while, what the server could not store."""
+        if self._rich is not None and self._rich.client.wants_retry and self._storing is None:
+            self._storing = self._reactor.call_later(self._settings.store_seconds, self._store_again)
 
-    def _took(self, size: int) -> None:
-        self._written += size
-        while self._queue and self._written >= len(self._queue[0]):
-            size = len(self._queue.popleft())
-            self._written -= size
-            self.queued -= size
+    def _store_again(self) -> None:
+        self._storing = None
+        if self._rich is not None:
+            self._rich.client.retry()
+            self._wake()
+
+    def _ask_for_a_sign(self) -> None:
+        assert self._rich is not None
+        self._rich.client.ping()
+        self._wake()
 
     # -- the end ---------------------------------------------------------------------------------------
 
-    def _lost(self, reason: str) -> None:
-        client, state = self.client, self.state
-        if self._reactor.now - (self._connected_at or 0) >= self._settings.settled_seconds:
+    def _not_let_in(self, refusal: Refused) -> None:
+        self.wire = Wire.RICH
+        if refusal.code == "not-stored":  # for now
+            self._lost(refusal.text)
+        else:
+            self.refusal = refusal if self._up_at is None else None
+            self._end(f"the server said: {refusal.text}{self._unsent()}")
+
+    def _bye(self, bye: Bye) -> None:
+        reason = _BYES.get(bye.reason, bye.reason)
+        if self.state is LinkState.DRAINING:
+            self._end(None)
+            return
+        self.wire = Wire.RICH
+        if bye.retry_after is None:
+            self._end(f"{reason}{self._unsent()}")
+        else:
+            self._lost(reason, min(bye.retry_after, _MOST_RETRY_AFTER))
+
+    def _lost(self, reason: str, retry_after: float = 0.0) -> None:
+        if self.state is LinkState.GREETING and self.wire is Wire.GUESSED:
+            if self._settings.wire == "rich":
+                self._cannot_connect(reason)
+            else:
+                self._go_classic()
+            return
+        state, conversation = self.state, self._conversation
+        if self._up_at is not None and self._reactor.now - self._up_at >= self._settings.settled_seconds:
             self._ceiling = self._settings.retry_least
         self._drop()
-        wanted = self._reconnect and (self._deadline is None or bool(self._queue))
-        if wanted and state is LinkState.ONLINE:
+        wanted = self._deadline is None or bool(conversation.waiting)
+        if self.wire is Wire.RICH:
+            if self._up_at is None and not self._reconnect:
+                self._end(f"{reason}{self._unsent()}")
+            elif wanted:
+                self._retry(reason, retry_after)
+            else:
+                self._end(None)  # nothing is lost that was said
+            return
+        problem = (_objection(conversation.last_words) or f"connection lost: {reason}") + self._unsent()
+        if conversation.last_words is not None or not conversation.names:
+            self._go_back_to_guessing()
+        if self._reconnect and wanted and state is LinkState.ONLINE:
             self._retry(reason)
         else:
-            self._end((_objection(client.last_words) or f"connection lost: {reason}") + self._unsent())
+            self._end(problem)
 
-    def _retry(self, reason: str) -> None:
+    def _retry(self, reason: str, after: float = 0.0) -> None:
         """Wait for a while: full jitter, so that not all clients of a server come back at the same time."""
-        if self._deadline is not None and not self._queue:
+        if self._deadline is not None and not self._conversation.waiting:
             self._end(None)  # there is nothing to come back for
             return
         self.state = LinkState.WAITING
-        delay = self._jitter(0, self._ceiling)
+        delay = after + self._jitter(0, self._ceiling)
         self._ceiling = min(2 * self._ceiling, self._settings.retry_most)
         self._timer = self._reactor.call_later(delay, self._connect)
         self._interface.lost(reason, delay)
 
-    def _shut_down(self, sock: socket.socket) -> None:
+    def _leave(self, sock: socket.socket) -> None:
         self.state = LinkState.DRAINING
-        sock.shutdown(socket.SHUT_WR)
-        self._drain(self._settings.drain_seconds)
+        if self._rich is not None and self.wire is Wire.RICH:
+            self._rich.client.bye()
+            self._watch(EVENT_READ | EVENT_WRITE)
+            self._timer = self._reactor.call_later(self._settings.drain_seconds, self._end, None)
+        else:
+            sock.shutdown(socket.SHUT_WR)
+            self._drain(self._settings.drain_seconds)
 
     def _drain(self, left: float) -> None:
         """Wait for what is on its way to be acknowledged, and then ``left`` seconds for an objection."""
         assert self._sock is not None
         if left <= 0:
-            self._end(_objection(self.client.last_words))
+            self._end(_objection(self._conversation.last_words))
             return
         if _unacknowledged(self._sock) == 0:
             left -= _DRAIN_POLL
@@ -371,28 +527,34 @@ class Link:
 
     def _out_of_time(self) -> None:
         if self.state is LinkState.DRAINING:
-            self._end("the server has not taken all that was sent")
+            rich = self.wire is Wire.RICH  # where all is acknowledged before this
+            self._end(None if rich else "the server has not taken all that was sent")
         else:
             self._end(f"out of time{self._unsent()}")
 
     def _unsent(self) -> str:
-        count = len(self._queue)
+        count = self._conversation.waiting
         if not count:
             return ""
-        return f"; {_messages(count)} {'was' if count == 1 else 'were'} not sent"
+        return f"; {_messages(count)} {'was' if count == 1 else 'were'} {self._conversation.undone}"
 
     def _end(self, problem: str | None) -> None:
         self.close()
         self._interface.finished(problem)
 
     def _drop(self) -> None:
-        """Give the socket and the state's timer back; what it took of an unfinished message is void."""
+        """Give the socket and the timers of the connection back."""
+        self._dialer.close()
         self._cancel_timer()
-        self._written = 0
+        self._vigil.end()
+        if self._storing is not None:
+            self._storing.cancel()
+            self._storing = None
         if self._sock is not None:
             self._watch(0)
             self._sock.close()
             self._sock = None
+            self._conversation.connection_lost()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -411,9 +573,14 @@ class Link:
         self._events = events
 
 
-def _look_up(settings: ClientSettings, flags: int) -> deque[Address]:
-    found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=flags)
-    return deque((family, address) for family, _, _, _, address in found)
+def _rich_conversation(settings: ClientSettings, members: bool) -> RichConversation | None:
+    """Return the conversation; None: headers are too short for it, so that the wire is the paper's."""
+    if settings.header_length < RICH_HEADER_LENGTH:
+        return None
+    conversation = RichConversation(settings, settings.secret or client_secret(), members=members)
+    if settings.room != LOBBY:
+        conversation.join(settings.room)
+    return conversation
 
 
 def _messages(count: int) -> str:
@@ -423,21 +590,6 @@ def _messages(count: int) -> str:
 def _objection(last_words: str | None) -> str | None:
     """A server that says why it closes has thrown away what it had not read."""
     return None if last_words is None else f"the server said: {last_words}"
-
-
-def _keep_alive(sock: socket.socket, seconds: float) -> None:
-    """Notice a server that has vanished (a cable, a crash) in about three times that long, and not never."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    whole = max(1, round(seconds))
-    # Which of these there are depends on the system; the last, in milliseconds, is for unanswered data.
-    for option, value in (
-        ("TCP_KEEPIDLE", whole),
-        ("TCP_KEEPINTVL", whole),
-        ("TCP_KEEPCNT", 2),
-        ("TCP_USER_TIMEOUT", 3000 * whole),
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
 def _unacknowledged(sock: socket.socket) -> int:

@@ -1,8 +1,9 @@
 """The plain interface: lines in are messages, lines out are ``Venkat > text``, and no escape sequences.
 
-For pipes, scripts, dumb terminals and screen readers. Standard output gets messages and nothing else;
-what there is to say about the connection goes to standard error. Everything happens on one reactor, so
-that no slow end holds up another: input of any size is read only as fast as it is sent.
+For pipes, scripts, dumb terminals and screen readers. Standard output gets messages and nothing else: what
+is said while one is there, each once. What there is to say about the connection, and what a command answers,
+goes to standard error. Everything happens on one reactor, so that no slow end holds up another: input of any
+size is read only as fast as the server takes it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import random
 
 from selchat.client import lines
-from selchat.client.core import Message
+from selchat.client.events import Event, Message, Refused, Welcomed, Whispered
 from selchat.client.lines import Typed
 from selchat.client.link import Jitter, Link
 from selchat.client.run import Input, Run
+from selchat.client.typist import Typist
 from selchat.net.stdio import LineWriter
 from selchat.settings import MIB, ClientSettings
 
@@ -40,7 +42,10 @@ class PlainChat:
             _OUTPUT_LIMIT,
             lambda count: f"({count} messages are not shown here, because the output was held up)",
         )
+        self._typist = Typist(self._link, settings.room, run.tell)
+        self._name = settings.name
         self._input = Input(run, settings, self._link, stdin, self._typed)
+        self._input.pause()  # what is typed ahead is for someone who is in
         self._outage = lines.Outage()
         run.reactor.at_tick_end(self._check_output)
 
@@ -54,12 +59,20 @@ class PlainChat:
     def connected(self, address: str) -> None:
         self._outage.end()
         self._run.tell(lines.connected(address))
+        self._input.resume()
 
-    def received(self, messages: list[Message]) -> None:
-        for message in messages:
-            self._output.write(lines.shown(message))
+    def received(self, events: list[Event]) -> None:
+        for event in events:
+            if isinstance(event, Message):
+                if not event.own:  # one's own lines are in the input
+                    self._output.write(lines.shown(event, self._prefix(event.room)))
+            elif isinstance(event, Whispered):
+                self._output.write(lines.shown(event))
+            elif not self._typist.answer(event):
+                self._take_news(event)
 
     def lost(self, reason: str, delay: float) -> None:
+        self._typist.lost()
         line = self._outage.line(reason, delay)
         if line is not None:
             self._run.tell(line)
@@ -74,15 +87,23 @@ class PlainChat:
 
     # ----------------------------------------------------------------------------------------------------
 
+    def _take_news(self, event: Event) -> None:
+        if isinstance(event, Refused):
+            self._run.fail(lines.refused(event))
+        elif isinstance(event, Welcomed) and event.name != self._name:
+            self._name = event.name
+            self._run.tell(f"You are called {lines.safe(event.name)} here")
+        room = getattr(event, "room", "")
+        line = lines.news(event, self._prefix(room))
+        if line is not None:
+            self._run.tell(line)
+
+    def _prefix(self, room: str) -> str:
+        """Return the room's name where it has to be said, because there are several."""
+        return room if len(self._link.rooms) > 1 else ""
+
     def _typed(self, line: str) -> None:
-        asked, text = lines.parse(line)
-        if asked is Typed.TEXT:
-            self._link.say(text)
-        elif asked is Typed.USERS:
-            self._run.tell(lines.users(self._link.client))
-        elif asked is Typed.HELP:
-            self._run.tell("\n".join(lines.HELP))
-        elif asked is Typed.QUIT:
+        if self._typist.take(line) is Typed.QUIT:
             self._leave()
 
     def _leave(self) -> None:

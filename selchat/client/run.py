@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import traceback
+from collections import deque
 from collections.abc import Callable
 
 from selchat.client import lines
@@ -80,31 +81,55 @@ class Input:
         self._limit = settings.payload_limit
         self._high_water = settings.queue_limit // 4  # bytes; one read of short lines can add as many
         self._number = 0
+        self._held: deque[tuple[int, str]] = deque()  # what was read of it when the link had enough
+        self._ended = False
         self._reader = LineReader(
             run.reactor,
             descriptor,
             self._limit,
             on_line=self._line,
-            on_end=link.finish,
+            on_end=self._end,
             on_too_long=self._too_long,
         )
 
+    def pause(self) -> None:
+        """Take nothing until `resume`."""
+        self._reader.pause()
+
     def resume(self) -> None:
         """Go on, as there is room in the link's queue again."""
-        self._reader.resume()
+        while self._held and self._link.queued <= self._high_water:
+            self._give(*self._held.popleft())
+        if self._held:
+            return
+        if self._ended:
+            self._link.finish()
+        else:
+            self._reader.resume()
 
     def close(self) -> None:
         """Take no more."""
+        self._held.clear()
         self._reader.close()
 
     def _line(self, line: str) -> None:
         self._number += 1
+        if self._held or self._link.queued > self._high_water:
+            self._reader.pause()
+            self._held.append((self._number, line))
+        else:
+            self._give(self._number, line)
+
+    def _give(self, number: int, line: str) -> None:
         try:
             self._take(line)
         except SelchatError as error:
-            self._run.fail(f"line {self._number}: {lines.refusal(error)}")
-        if self._link.queued > self._high_water:
-            self._reader.pause()
+            self._run.fail(f"line {number}: {lines.refusal(error)}")
+
+    def _end(self) -> None:
+        self._ended = True
+        if not self._held:
+            self._link.finish()
 
     def _too_long(self, size: int) -> None:
         self._number += 1

@@ -1,12 +1,16 @@
 """``selchat send``: one message, or each line of standard input, and a status that scripts can rely on.
 
-Nothing is tried twice in here: whether to say something again is for the script to decide.
+On the rich wire, what is lost on the way or cannot be stored is said again, because nothing comes twice
+there; 0 means that the server has stored it all. On the paper's wire nothing is tried twice: whether to say
+something again is for the script to decide.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from selchat.client import lines
-from selchat.client.core import Message
+from selchat.client.events import Event, NotStored, Refused
 from selchat.client.link import Link
 from selchat.client.run import Input, Run
 from selchat.errors import SelchatError
@@ -31,7 +35,10 @@ class Sender:
         stderr: int = 2,
     ) -> None:
         self._run = Run(stderr)
+        settings = replace(settings, beside=True)  # whoever has it run may be in the chat themselves
         self._link = Link(self._run.reactor, settings, self, reconnect=False)
+        self._room = settings.room
+        self._outage = lines.Outage()
         self._message = message
         self._input = Input(self._run, settings, self._link, stdin, self._say) if message is None else None
         if progress:
@@ -48,13 +55,20 @@ class Sender:
     # -- what happens to the link ----------------------------------------------------------------------
 
     def connected(self, address: str) -> None:
-        pass
+        self._outage.end()
 
-    def received(self, messages: list[Message]) -> None:
-        pass  # what others say is not for a script that only sends
+    def received(self, events: list[Event]) -> None:
+        # What others say is not for a script that only sends.
+        for event in events:
+            if isinstance(event, Refused):
+                self._run.fail(lines.refused(event))
+            elif isinstance(event, NotStored):
+                self._run.tell(f"selchat: {lines.news(event)}")
 
     def lost(self, reason: str, delay: float) -> None:
-        raise AssertionError  # this link does not come back
+        line = self._outage.line(reason, delay)
+        if line is not None:
+            self._run.tell(f"selchat: {line}")
 
     def drained(self) -> None:
         if self._input is not None:
@@ -69,11 +83,11 @@ class Sender:
 
     def _say(self, line: str) -> None:
         if line:  # an empty line is no message
-            self._link.say(line)
+            self._link.say(line, self._room)
 
     def _can_say(self, message: str) -> bool:
         try:
-            self._link.say(message)
+            self._link.say(message, self._room)
         except SelchatError as error:
             self._run.fail(lines.refusal(error))
             return False

@@ -227,7 +227,9 @@ class RichSession:
         context, hub = self._context, self._context.hub
         if hello.version != envelope.VERSION:
             raise VersionError(hello.version, envelope.VERSION)
-        member = hub.join_as(hello.name, self._transport.address, self, hash_client(hello.client))
+        member = hub.join_as(
+            hello.name, self._transport.address, self, hash_client(hello.client), beside=hello.beside
+        )
         self._timer.cancel()
         self.state = SessionState.JOINED
         self._member = member

@@ -39,12 +39,16 @@ class Resume(NamedTuple):
 
 
 class Hello(NamedTuple):
-    """Who comes. ``client`` is the secret that makes the name its own; ``resume`` is None the first time."""
+    """Who comes. ``client`` is the secret that makes the name its own; ``resume`` is None the first time.
+
+    ``beside``: under another name if it is online under this one already, and not instead.
+    """
 
     version: int
     name: str
     client: str
     resume: Resume | None
+    beside: bool = False
 
 
 class Say(NamedTuple):
@@ -303,6 +307,12 @@ class _Fields:
     def optional_number(self, field: str) -> int | None:
         return None if self._members.get(field) is None else self.number(field)
 
+    def flag(self, field: str) -> bool:
+        value = self._members.get(field)
+        if value is None or type(value) is bool:
+            return bool(value)
+        raise self.wrong(field, "true or false")
+
     def resume(self) -> Resume | None:
         value = self._members.get("resume")
         if value is None:
@@ -345,6 +355,7 @@ def _hello(fields: _Fields) -> Hello:
         fields.text("name", NAME_LENGTH),
         fields.text("client", CLIENT_MOST, CLIENT_LEAST),
         fields.resume(),
+        fields.flag("beside"),
     )
 
 

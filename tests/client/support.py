@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from selchat.client.core import Message
+from selchat.client.events import Event, Message
 from selchat.net.reactor import Reactor
 from selchat.settings import ClientSettings
 
@@ -27,8 +27,13 @@ def pair(user: str, body: str) -> bytes:
     return frame(user) + frame(body)
 
 
+SECRET = "9yAq3eTzqv0l1cZr6mW8nA"
+
+
 def settings(port: int = 33000, **more: object) -> ClientSettings:
-    return ClientSettings(**{"host": "127.0.0.1", "port": port, "name": "Michael", **more})  # type: ignore[arg-type]
+    """Settings for the paper's wire, unless they say otherwise; no file of the user's is read for them."""
+    given = {"host": "127.0.0.1", "port": port, "name": "Michael", "wire": "classic", "secret": SECRET}
+    return ClientSettings(**given | more)  # type: ignore[arg-type]
 
 
 class RawServer:
@@ -111,14 +116,18 @@ class Recorder:
 
     def __init__(self) -> None:
         self.log: list[tuple[object, ...]] = []
-        self.messages: list[Message] = []
+        self.events: list[Event] = []
 
     def connected(self, address: str) -> None:
         self.log.append(("connected", address))
 
-    def received(self, messages: list[Message]) -> None:
-        assert messages
-        self.messages += messages
+    @property
+    def messages(self) -> list[tuple[str, str]]:
+        return [(event.author, event.body) for event in self.events if isinstance(event, Message)]
+
+    def received(self, events: list[Event]) -> None:
+        assert events
+        self.events += events
 
     def lost(self, reason: str, delay: float) -> None:
         self.log.append(("lost", reason))

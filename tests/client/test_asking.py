@@ -114,6 +114,17 @@ def test_settings_out_of_range(given: Given) -> None:
         settings_of(given)
 
 
+def test_the_wire_and_the_room_are_passed_on() -> None:
+    person = Person("12")
+    settings = ask_for_rest(
+        Given(name="A", host="lab", wire="classic", room="engine-room"), person.ask, person.screen.append
+    )
+    assert (settings.wire, settings.room) == ("classic", "engine-room")
+    assert settings_of(Given(name="A", host="lab")).wire == "auto"
+    with pytest.raises(SettingError, match="wire: 'x' is not auto, rich or classic"):
+        settings_of(Given(name="A", host="lab", wire="x"))
+
+
 def test_a_name_that_is_too_long() -> None:
     with pytest.raises(FrameTooLongError):
         settings_of(Given(host="lab", name="x" * 10, header_length=1))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.client.core import ClassicClient, Message, parse_roster
+from selchat.client.core import ClassicClient, Pair, parse_roster
 from selchat.errors import BadHeaderError, FrameTooLongError, SettingError, TruncatedFrameError
 from selchat.events import Roster
 from selchat.wire.cipher import CaesarCipher
@@ -77,7 +77,7 @@ def test_pairs_come_out_whole_however_they_are_cut(pairs: list[tuple[str, str]],
 def test_any_bytes_give_messages_or_one_error(data: bytes) -> None:
     client = core(key=KEY)
     for message in client.receive_data(data):
-        assert isinstance(message, Message)
+        assert isinstance(message, Pair)
     client.receive_eof()
 
 

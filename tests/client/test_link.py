@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from selchat.client import link as link_module
+from selchat.client import dialing
 from selchat.client.link import Link, LinkState, QueueFullError
 from selchat.errors import FrameTooLongError, SettingError
 from selchat.net.reactor import Reactor
@@ -180,7 +180,7 @@ def test_closing_while_a_name_is_looked_up(
     monkeypatch.setattr(threading.Thread, "start", lambda thread: None)
     link.open()
     link.close()
-    link._resolved(deque(), "no such host")
+    link._dialer._resolved(1, deque(), "no such host")
     assert told.log == []
 
 
@@ -192,7 +192,7 @@ def test_each_address_is_tried_in_turn(
         (socket.AF_INET, ("127.0.0.1", free_port())),
         (socket.AF_INET, ("127.0.0.1", server.port)),
     ]
-    monkeypatch.setattr(link_module, "_look_up", lambda *_: deque(addresses))
+    monkeypatch.setattr(dialing, "_look_up", lambda *_: deque(addresses))
     link, told = bench.link(server.port)
     link.open()
     bench.spin(lambda: told.log)
@@ -314,8 +314,8 @@ def test_a_message_written_in_part_is_sent_again_whole(bench: Bench, server: Raw
     texts = ["one", "0123456789abcdef" * (HUGE // 16), "three"]
     for text in texts:
         link.say(text)
-    bench.spin(lambda: peer.frames() == ["Michael", "one"] and link._written)
-    assert len(link._queue) == 2
+    bench.spin(lambda: peer.frames() == ["Michael", "one"] and link._conversation._written)  # type: ignore[attr-defined]
+    assert link._conversation.waiting == 2
     peer.reset()
     bench.spin(server.waiting)
     peer = server.accept()
@@ -383,7 +383,7 @@ def test_out_of_time(bench: Bench, server: RawServer) -> None:
     server.accept()
     for text in ("one", "x" * HUGE, "three"):
         link.say(text)
-    bench.spin(lambda: len(link._queue) == 2)
+    bench.spin(lambda: link._conversation.waiting == 2)
     link.finish()
     bench.spin(lambda: told.log and told.log[-1][0] == "finished")
     assert told.log[-1] == ("finished", "out of time; 2 messages were not sent")

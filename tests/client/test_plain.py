@@ -106,7 +106,7 @@ def test_commands(tmp_path: Path) -> None:
         got = chat(tmp_path, server.port, b"//x\n/users\n/help\n/nope\ny\n/quit\nnever said\n")
     assert (got.status, got.out) == (1, "")
     assert "Nobody is known to be online" in got.err
-    assert "/quit   leave" in got.err
+    assert "/quit           leave" in got.err
     assert "selchat: line 4: not sent: unknown command /nope; /help" in got.err
 
 
@@ -145,10 +145,11 @@ def test_a_huge_input_is_streamed(tmp_path: Path, as_file: bool, monkeypatch: py
 
     said = Link.say
 
-    def say(link: Link, text: str) -> None:
+    def say(link: Link, text: str, room: str) -> str:
         nonlocal most
-        said(link, text)
+        id = said(link, text, room)
         most = max(most, link.queued)
+        return id
 
     monkeypatch.setattr(Link, "say", say)
     with serving(script) as server:

@@ -1,28 +1,40 @@
 """The terminal chat in this process, on prompt_toolkit's pipe input and an output that is kept as text.
 
-What a screen then looks like is tested in tests/e2e/test_terminal.py.
+What is shown of which event is tested in test_transcript.py, and what a screen then looks like in
+tests/e2e/test_terminal.py.
 """
 
 from __future__ import annotations
 
-import asyncio
 import io
+import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pytest
 from prompt_toolkit.application import create_app_session
-from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.data_structures import Size
-from prompt_toolkit.document import Document
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
 
 from selchat.client import terminal
-from selchat.client.terminal import Completions, Screen, TerminalChat, ask
-from tests.client.support import DEADLINE, RawServer, eventually, frame, pair, serving, settings
+from selchat.client.terminal import TerminalChat, Visit, ask
+from selchat.errors import FrameTooLongError
+from tests.client.rich_support import Fields, ack, encoded, error, said, users, welcome
+from tests.client.support import (
+    DEADLINE,
+    RawConnection,
+    RawServer,
+    eventually,
+    frame,
+    pair,
+    serving,
+    settings,
+)
 
 LOGIN = frame("Michael")
+GOODBYE: Fields = {"type": "bye", "reason": "goodbye", "retry_after": None}
 
 
 class Keyboard:
@@ -36,7 +48,15 @@ class Keyboard:
         self._source.send_text(keys)
 
     def shows(self, text: str) -> None:
-        eventually(lambda: text in self.written.getvalue(), f"{text!r} on the screen")
+        try:
+            eventually(lambda: text in self.text)
+        except AssertionError:
+            pytest.fail(f"{text!r} is not in {self.text!r}")
+
+    @property
+    def text(self) -> str:
+        """What was written, without attributes and in lines that end as Python's do."""
+        return re.sub(r"\x1b\[[0-9;]*m", "", self.written.getvalue()).replace("\r\n", "\n")
 
 
 @pytest.fixture
@@ -80,7 +100,7 @@ def test_ways_to_leave(keyboard: Keyboard, keys: str) -> None:
         assert peer.received == LOGIN
 
     with talking(keyboard, script):
-        assert "Connected to the Server: 127.0.0.1\n" in keyboard.written.getvalue()
+        assert "Connected to the Server: 127.0.0.1\n" in keyboard.text
 
 
 def test_talking(keyboard: Keyboard) -> None:
@@ -106,14 +126,14 @@ def test_commands(keyboard: Keyboard) -> None:
         peer = server.accept()
         keyboard.shows("You >>")
         keyboard.type("/help\r")
-        keyboard.shows("/quit   leave")
+        keyboard.shows("/quit           leave")
         keyboard.type("/nope\r")
-        keyboard.shows("unknown command /nope")
+        keyboard.shows("Unknown command /nope")
         names = ", ".join(f"name{number}" for number in range(40))
         peer.send(pair("Server", f"Users online (40): {names}"))
         keyboard.shows("Server > Users online (40): name0, ")
         keyboard.shows("…")
-        assert "name39" not in keyboard.written.getvalue()
+        assert "name39" not in keyboard.text
         keyboard.type("/users\r")
         keyboard.shows("name39")
         leave(keyboard, "/quit\r", peer)
@@ -154,17 +174,17 @@ def test_an_outage(keyboard: Keyboard) -> None:
             leave(keyboard, "\x04", peer)
 
     with talking(keyboard, script):
-        assert keyboard.written.getvalue().count("Connected to the Server: 127.0.0.1") == 2
+        assert keyboard.text.count("Connected to the Server: 127.0.0.1") == 2
 
 
 def test_nobody_there(keyboard: Keyboard) -> None:
     with RawServer() as server:
         port = server.port
     assert TerminalChat(settings(port)).run() == 1
-    assert keyboard.written.getvalue().endswith(
+    assert keyboard.text.endswith(
         f"selchat: cannot connect to 127.0.0.1:{port}: connection refused; is the server running there?\n"
     )
-    assert "You >>" not in keyboard.written.getvalue()
+    assert "You >>" not in keyboard.text
 
 
 def test_leaving_says_what_it_waits_for(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +202,7 @@ def test_leaving_says_what_it_waits_for(keyboard: Keyboard, monkeypatch: pytest.
         keyboard.shows("Connecting; 1 message to go... Ctrl-C leaves at once.")
 
     with talking(keyboard, script, status=1, finish_seconds=1.0):
-        assert "selchat: out of time; 1 message was not sent" in keyboard.written.getvalue()
+        assert "selchat: out of time; 1 message was not sent" in keyboard.text
 
 
 def test_a_server_that_does_not_close_is_not_waited_for(keyboard: Keyboard) -> None:
@@ -200,7 +220,7 @@ def test_a_bug_is_shown_and_ends_it(keyboard: Keyboard, monkeypatch: pytest.Monk
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(TerminalChat, "received", broken)
+    monkeypatch.setattr(Visit, "received", broken)
 
     def script(server: RawServer) -> None:
         peer = server.accept()
@@ -209,14 +229,14 @@ def test_a_bug_is_shown_and_ends_it(keyboard: Keyboard, monkeypatch: pytest.Monk
         eventually(lambda: peer.received and peer.ended)
 
     with talking(keyboard, script, status=1):
-        assert "RuntimeError: a bug" in keyboard.written.getvalue()
+        assert "RuntimeError: a bug" in keyboard.text
 
 
 def test_interrupted_while_connecting(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def interrupted(chat: TerminalChat) -> None:
+    async def interrupted(visit: Visit) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TerminalChat, "_chat", interrupted)
+    monkeypatch.setattr(Visit, "_chat", interrupted)
     assert TerminalChat(settings(1)).run() == 130
 
 
@@ -232,41 +252,167 @@ def test_asking(keyboard: Keyboard) -> None:
     assert "\x1b[6n" not in keyboard.written.getvalue()  # nothing waits for the terminal's answers
 
 
-def test_a_terminal_that_takes_nothing_has_a_bounded_backlog(
+# -- the rich wire ---------------------------------------------------------------------------------------
+
+
+def said_to(peer: RawConnection) -> list[Fields]:
+    """What the client has sent after its hello."""
+    return [json.loads(payload) for payload in peer.frames()][1:]
+
+
+def kinds(peer: RawConnection) -> list[str]:
+    return [message["type"] for message in said_to(peer)]
+
+
+def greet(server: RawServer, *messages: Fields) -> RawConnection:
+    """Accept, and answer the hello."""
+    peer = server.accept()
+    eventually(peer.frames, "hello")
+    peer.send(encoded(*(messages or [welcome()])))
+    return peer
+
+
+def answer_users(peer: RawConnection) -> None:
+    """Answer what a client asks on coming in: who is there, for the user and for completion."""
+    eventually(lambda: kinds(peer).count("users") == 2)
+    peer.send(encoded(users("lobby", 0, "Michael"), users("lobby", 0, "Michael")))
+
+
+def say_goodbye(keyboard: Keyboard, peer: RawConnection) -> None:
+    """Leave as one does on this wire: by a word, and not by the end of the stream."""
+    keyboard.type("\x04")
+    eventually(lambda: "bye" in kinds(peer), "bye")
+    peer.send(encoded(GOODBYE))
+    eventually(lambda: peer.received and peer.ended)
+    peer.close()
+
+
+def rich(keyboard: Keyboard, script: Callable[[RawServer], object], status: int = 0, **more: object) -> None:
+    with talking(keyboard, script, status, wire="rich", **more):
+        pass
+
+
+def test_what_is_said_is_printed_in_its_place(keyboard: Keyboard) -> None:
+    def script(server: RawServer) -> None:
+        peer = greet(server)
+        keyboard.shows("You >>")
+        keyboard.type("mine\r")
+        eventually(lambda: "say" in kinds(peer))
+        [message] = [message for message in said_to(peer) if message["type"] == "say"]
+        peer.send(encoded(ack(message["id"], 2)))
+        keyboard.shows("… mine")  # 1 is missing
+        assert "You >> mine\n" not in keyboard.text.partition("… mine")[2]
+        peer.send(encoded(said(1, body="before")))
+        keyboard.shows("Venkat > before\nYou >> mine\n")
+        say_goodbye(keyboard, peer)
+
+    rich(keyboard, script)
+
+
+def test_history_is_dim(keyboard: Keyboard) -> None:
+    def script(server: RawServer) -> None:
+        peer = greet(server, welcome(("lobby", 7)))
+        eventually(lambda: "history" in kinds(peer))
+        [question] = [message for message in said_to(peer) if message["type"] == "history"]
+        assert (question["limit"], question["before"]) == (20, 8)
+        old = {key: value for key, value in said(7, body="old").items() if key not in {"type", "room"}}
+        peer.send(encoded({"type": "history", "room": "lobby", "messages": [old], "more": True}))
+        eventually(lambda: re.search(r"\x1b\[0;2m\S+ \S+ Venkat > old\x1b", keyboard.written.getvalue()))
+        say_goodbye(keyboard, peer)
+
+    rich(keyboard, script)
+
+
+@pytest.mark.parametrize("code", ["name-taken", "bad-name"])
+def test_a_name_that_is_not_to_be_had(keyboard: Keyboard, code: str) -> None:
+    def script(server: RawServer) -> None:
+        greet(server, error(code))
+        keyboard.shows(f"About {code}.\n")
+        keyboard.shows("Username:")
+        keyboard.type("Micha\r")
+        peer = greet(server, {**welcome(), "name": "Micha"})
+        assert json.loads(peer.frames()[0])["name"] == "Micha"
+        keyboard.shows("You >>")
+        assert "You are called" not in keyboard.text
+        say_goodbye(keyboard, peer)
+
+    rich(keyboard, script)
+
+
+def test_a_name_that_is_too_long_is_asked_for_again(
+    keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def script(server: RawServer) -> None:
+        greet(server, error("name-taken"))
+        keyboard.shows("Username:")
+        keyboard.type("x" * 200 + "\r")
+        eventually(lambda: keyboard.text.count("Username:") > 1)
+        keyboard.type("\x04")
+
+    rich(keyboard, script, status=1, frame_limit=200)
+    assert str(FrameTooLongError(1, 200)).partition("over")[2] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("keys", "status"), [("\x04", 1), ("\x03", 130)])
+def test_no_other_name(keyboard: Keyboard, keys: str, status: int) -> None:
+    def script(server: RawServer) -> None:
+        greet(server, error("name-taken"))
+        keyboard.shows("Username:")
+        keyboard.type(keys)
+
+    rich(keyboard, script, status=status)
+
+
+def test_another_refusal_ends_it(keyboard: Keyboard) -> None:
+    rich(keyboard, lambda server: greet(server, error("banned")), status=1)
+    assert keyboard.text.endswith("selchat: the server said: about banned\n")
+    assert "You >>" not in keyboard.text
+
+
+def test_a_name_that_is_taken_while_one_was_away_ends_it(keyboard: Keyboard) -> None:
+    def script(server: RawServer) -> None:
+        peer = greet(server)
+        keyboard.shows("You >>")
+        peer.close()
+        greet(server, error("name-taken"))
+
+    rich(keyboard, script, status=1)
+    assert "selchat: the server said: about name-taken" in keyboard.text
+
+
+def test_rooms_are_completed_with_what_the_server_says(keyboard: Keyboard) -> None:
+    def script(server: RawServer) -> None:
+        peer = greet(server)
+        answer_users(peer)
+        keyboard.shows("You are in lobby (1 here): Michael")
+        keyboard.type("/join eng\t")
+        eventually(lambda: "rooms" in kinds(peer))
+        room = {"room": "engine-room", "members": 1, "topic": "", "seq": 0}
+        peer.send(encoded({"type": "rooms", "rooms": [room], "total": 1}))
+        keyboard.shows("/join engine-room")
+        keyboard.type("\r")
+        eventually(lambda: {"type": "join", "room": "engine-room"} in said_to(peer))
+        peer.send(encoded(users("engine-room", 0, "Michael")))
+        keyboard.shows("You are in engine-room (1 here): Michael")
+        say_goodbye(keyboard, peer)
+
+    rich(keyboard, script)
+
+
+def test_a_server_that_does_not_say_which_rooms_there_are(
     keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(terminal, "_MOST_WAITING", 10)
+    monkeypatch.setattr(terminal, "_ROOMS_SECONDS", 0.05)
 
-    async def show() -> None:
-        screen = Screen(terminal._prompt_session(), asyncio.get_running_loop())
-        for number in range(20):
-            screen.show(f"line {number}")
-        screen.flush()
-        screen.flush()
+    def script(server: RawServer) -> None:
+        peer = greet(server)
+        answer_users(peer)
+        keyboard.shows("You are in lobby (1 here): Michael")
+        keyboard.type("/join eng\t")
+        eventually(lambda: "rooms" in kinds(peer))
+        keyboard.type("ine\r")
+        eventually(lambda: {"type": "join", "room": "engine"} in said_to(peer))
+        peer.send(encoded({"type": "rooms", "rooms": [], "total": 0}))  # too late
+        say_goodbye(keyboard, peer)
 
-    asyncio.run(show())
-    assert keyboard.written.getvalue().endswith(
-        "line 0\nline 1\n(18 lines are not shown, because the terminal was held up)\n"
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("", []),
-        ("mi", ["Michael", "Mia"]),
-        ("hello MI", ["Michael", "Mia"]),
-        ("two\nlines\nmich", ["Michael"]),
-        ("x", []),
-        ("\u00e9v", ["\u00c9va"]),
-        ("esc", [r"esc\x1b"]),
-        ("/", ["/users", "/help", "/quit"]),
-        ("/u", ["/users"]),
-        ("/u m", ["Michael", "Mia"]),
-        ("a /u", []),
-    ],
-)
-def test_completions(text: str, found: list[str]) -> None:
-    completer = Completions(lambda: ["Michael", "Mia", "\u00c9va", "esc\x1b"])
-    got = list(completer.get_completions(Document(text), CompleteEvent()))
-    assert [completion.text for completion in got] == found
+    rich(keyboard, script)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -103,17 +104,70 @@ def test_input_to_the_end_is_sent_and_gives_0() -> None:
 def test_keys_of_members_and_of_the_server() -> None:
     for options in ((), ("--key=1024",)):
         with (
-            Server(*options) as server,
+            Server("--no-roster", *options) as server,
             piped(server.port, "--name=A", "--key=1024") as a,
             piped(server.port, "--name=B", "--key=1024") as b,
+            Client(server.port, "C") as classic,
         ):
-            assert "Users online (" in a.line()
-            assert "Users online (" in b.line()  # which tells whether the server encrypts
+            joined(server, 3)
             b.type("Hello\n")
-            assert a.message() == "B > Hello\n"
+            assert a.line() == "B > Hello\n"
+            assert classic.read_pair() == ("B", "Olssv")
+            classic.send("Olssv")
+            assert a.line() == b.line() == "C > Hello\n"
             server.type("Good morning")
-            assert b.message() == "Server > Good morning\n"
+            assert a.line() == b.line() == "Server > Good morning\n"
             server.expect("Received message from B: Olssv")
+
+
+def test_rooms_and_whispers() -> None:
+    with (
+        Server() as server,
+        piped(server.port, "--name=A") as a,
+        piped(server.port, "--name=B") as b,
+    ):
+        joined(server, 2)
+        for chat in (a, b):
+            assert chat.status().startswith("Connected")
+            chat.type("/join engine-room\n")
+            while not chat.status().startswith("You are in engine-room"):
+                pass
+        a.type("in here\n/join lobby\nout there\n/msg B psst\n/me waves\n")
+        lines = [b.line() for _ in range(4)]  # in order in each room, and rooms in any order
+        assert [line for line in lines if "[lobby]" in line] == [
+            "[lobby] A > out there\n",
+            "[lobby] * A waves\n",
+        ]
+        assert {"[engine-room] A > in here\n", "A whispers > psst\n"} < set(lines)
+        b.type("/topic tea\n/history 1\n")
+        while b.status() != "[engine-room] B set the topic: tea\n":
+            pass
+        a.type("/rooms\n")
+        while a.status() != "engine-room (2): tea\n":
+            pass
+        assert (a.end(), b.end()) == (0, 0)
+
+
+def test_a_whisper_waits_for_its_receiver() -> None:
+    with Server() as server:
+        address = f"127.0.0.1:{server.port}"
+        assert run(*CHAT, address, "--name=B").returncode == 0
+        assert run(*CHAT, address, "--name=A", input=b"/msg B psst\n").returncode == 0
+        with piped(server.port, "--name=B") as b:
+            assert b.line() == "A whispers > psst\n"
+        assert run(*CHAT, address, "--name=C", input=b"/msg Nobody psst\n").returncode == 1
+
+
+def test_a_name_belongs_to_the_first_who_had_it(tmp_path: Path) -> None:
+    with Server() as server:
+        command = [*CHAT, f"127.0.0.1:{server.port}", "--name=A"]
+        assert run(*command, input=b"mine\n").returncode == 0
+        other = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
+        got = subprocess.run(command, input=b"mine\n", env=other, capture_output=True, check=False)
+        assert (got.returncode, got.stderr) == (
+            1,
+            b"selchat: the server said: the name A is someone else's\n",
+        )
 
 
 def test_a_wrong_key_gives_the_papers_figure_5() -> None:
@@ -160,7 +214,7 @@ def test_the_papers_server() -> None:
     ):
         for chat in (michael, narayan):
             assert chat.status().startswith("Connected")
-        eventually(lambda: len(server.lines) == 2)
+        eventually(lambda: len(server.lines) == 6)  # each has tried the rich wire first
         narayan.type("Hello Venkat! My Name is Narayan.\n/users\n")
         assert michael.line() == "Narayan > Hello Venkat! My Name is Narayan.\n"
         assert narayan.status().startswith("Nobody is known to be online")

@@ -10,7 +10,7 @@ import pytest
 
 from tests.client.support import eventually, frame, paper_server
 from tests.e2e.support import DEADLINE, Client, Server
-from tests.e2e.terminal_support import SEND, Terminal, run
+from tests.e2e.terminal_support import SEND, RestartedServer, Terminal, run
 
 
 def test_one_message() -> None:
@@ -74,7 +74,7 @@ def test_much_input_arrives_whole() -> None:
         (["127.0.0.1", "hey", "--header-length=99"], 2, "header_length: 99 is not"),
         (["127.0.0.1:x", "hey"], 2, "HOST: '127.0.0.1:x' is not a host, HOST:PORT or [IPv6]:PORT"),
         (["127.0.0.1", ""], 2, "MESSAGE: '' is not a message"),
-        (["127.0.0.1", "x" * 70000], 1, "not sent: 70000 bytes, and the limit is 65536"),
+        (["127.0.0.1", "x" * 70000], 1, "not sent: 70065 bytes, and the limit is 65536"),
         ([], 2, "an argument is missing"),
     ],
 )
@@ -91,26 +91,30 @@ def test_a_server_that_is_full() -> None:
         server.expect("username: Only")
         got = run(*SEND, f"127.0.0.1:{server.port}", "hey")
         assert got.returncode == 1
-        assert got.stderr == (
-            b"selchat: the server said: Closing this connection: server is full (1 connections).\n"
-        )
+        assert got.stderr == b"selchat: the server is full; 1 message was not acknowledged\n"
 
 
-def test_a_server_that_dies_while_lines_are_awaited() -> None:
+def test_a_server_that_is_killed_and_comes_back() -> None:
     with Server() as server:
         process = subprocess.Popen(
             [*SEND, f"127.0.0.1:{server.port}", "--name=S"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
         )
-        server.expect("username: S")
+        assert process.stdin and process.stderr
+        process.stdin.write(b"one\n")
+        process.stdin.flush()
+        server.expect_line("Received message from S: one")
         server.process.kill()
-        errors = process.stderr.read()  # type: ignore[union-attr]
-        assert process.wait(DEADLINE) == 1
-        assert errors in {
-            b"selchat: connection lost: closed by the server\n",
-            b"selchat: connection lost: connection reset by peer\n",
-        }
-        process.stdin.close()  # type: ignore[union-attr]
-        process.stderr.close()  # type: ignore[union-attr]
+        server.process.wait()
+        assert process.stderr.readline().startswith(b"selchat: Connection lost: ")
+        process.stdin.write(b"two\n")
+        process.stdin.close()
+        with RestartedServer(server.port) as again:
+            assert process.wait(DEADLINE) == 0
+            stdout = again.process.stdout
+            assert stdout is not None
+            assert b"username: S" in stdout.readline()
+            assert stdout.readline() == b"Received message from S: two\n"
+        process.stderr.close()
 
 
 def test_interrupted() -> None:
@@ -130,8 +134,10 @@ def test_the_papers_server() -> None:
     with paper_server() as server:
         got = run(*SEND, f"127.0.0.1:{server.port}", "--name=Michael", input=b"one\ntwo\n")
         assert (got.returncode, got.stderr) == (0, b"")
-        eventually(lambda: len(server.lines) == 4)
-        assert server.lines == [
+        eventually(lambda: len(server.lines) == 6)
+        # It takes the hello for a name, as it has to.
+        assert server.lines[0].startswith('Accepted new connection, username: {"type":"hello","version":1,')
+        assert [line for line in server.lines if "hello" not in line] == [
             "Accepted new connection, username: Michael",
             "Received message from Michael: one",
             "Received message from Michael: two",

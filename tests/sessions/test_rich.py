@@ -603,3 +603,20 @@ def test_a_lapped_reader_gets_a_gap_and_everything_from_the_log() -> None:
     assert bodies(messages) == expected
     venkat.sends(say("live", "live"))
     assert bodies(narayan.reads()) == ["live"]
+
+
+def test_someone_can_come_in_beside_themselves() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    beside = Client(house)
+    beside.sends(hello("Venkat", beside=True), say("from a script", "1"))
+    assert [one["name"] for one in beside.reads() if one["type"] == "welcome"] == ["Venkat_2"]
+    assert [(one["from"], one["body"]) for one in venkat.reads()] == [("Venkat_2", "from a script")]
+    beside.hangs_up()
+    assert venkat.closed == []
+    other = Client(house)
+    other.sends({**hello("Venkat_2"), "client": "someone else's secret"})
+    assert kinds(other.reads()) == ["welcome"], "it was nobody's name"
+    alone = Client(house)
+    alone.sends({**hello("Michael"), "beside": True})
+    assert alone.reads()[0]["name"] == "Michael"

@@ -322,3 +322,16 @@ def test_the_interpreter_s_limit_of_digits_is_not_what_protects() -> None:
             parse_object(BAD_JSON["a long integer"])
     finally:
         sys.set_int_max_str_digits(limit)
+
+
+@pytest.mark.parametrize(("value", "beside"), [("true", True), ("false", False), ("null", False)])
+def test_a_hello_can_be_beside_another(value: str, beside: bool) -> None:
+    payload = f'{{"type":"hello","version":1,"name":"a","client":"{"x" * 16}","beside":{value}}}'
+    assert parse_request(payload.encode()).beside is beside  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("value", ["1", '"yes"', "[]"])
+def test_beside_is_true_or_false(value: str) -> None:
+    payload = f'{{"type":"hello","version":1,"name":"a","client":"{"x" * 16}","beside":{value}}}'
+    with pytest.raises(BadMessageError, match="beside is not true or false"):
+        parse_request(payload.encode())

@@ -272,6 +272,7 @@ GOOD = {
     "name": TEXT,
     "client": st.text("abc", min_size=16, max_size=128),
     "resume": RESUMES | st.none(),
+    "beside": st.booleans() | st.none(),
     "room": TEXT,
     "to": TEXT,
     "id": IDS,

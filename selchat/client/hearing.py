@@ -1,0 +1,102 @@
+"""What comes on the rich wire about messages: others' and one's own, each once, and those of a room in order.
+
+It must not know how to get into a room, or what is sent.
+"""
+
+from __future__ import annotations
+
+from selchat.client import reading
+from selchat.client.bodies import Bodies
+from selchat.client.events import Acked, Event, History, Message, Refused, Whispered
+from selchat.client.outgoing import Outgoing
+from selchat.client.reading import Fields
+from selchat.client.rooms import Presence, Room, RoomBook
+from selchat.client.saying import Saying, refusal
+from selchat.text import name_key
+
+
+class Hearing:
+    """Turns what is said, acknowledged and refused into events.
+
+    ``name`` is one's own. ``whispers`` is the largest ``seq`` of those that have come.
+    """
+
+    def __init__(self, name: str, rooms: RoomBook, saying: Saying, bodies: Bodies) -> None:
+        self.name = name
+        self.whispers = 0
+        self._rooms = rooms
+        self._saying = saying
+        self._bodies = bodies
+
+    def said(self, fields: Fields) -> list[Event]:
+        room = self._rooms.get(reading.text(fields, "room"))
+        message = self._message(fields, "")
+        if room is None or room.presence is Presence.JOINING:
+            return []
+        events: list[Event] = []
+        pending = self._saying.outbound.get(message.id) if message.own else None
+        if pending is not None and pending.key == name_key(room.name):
+            # It was stored, and the connection broke before its ack.
+            self._saying.done(pending)
+            events.append(Acked(pending.id, room.name, "", message.seq, message.at or 0.0))
+        message = message._replace(room=room.name, missed=message.seq <= room.missed)
+        room.order.take(message, acked=False)
+        return events + self._released(room)
+
+    def acked(self, fields: Fields) -> list[Event]:
+        id, seq = reading.text(fields, "id"), reading.number(fields, "seq")
+        at, name = reading.seconds(fields, "at"), reading.optional_text(fields, "room")
+        message = self._saying.outbound.get(id)
+        if message is None:
+            return []  # it is known already, from another ack or because it came as said
+        self._saying.done(message)
+        events: list[Event] = [Acked(id, message.room, message.to, seq, at)]
+        room = self._rooms.get(name or message.room)
+        if room is not None and room.presence is not Presence.JOINING:
+            own = Message(self.name, message.body, room.name, seq, at, id, own=True)
+            room.order.take(own, acked=True)
+            events += self._released(room)
+        return events
+
+    def refused(self, refused: Refused) -> list[Event]:
+        message = self._saying.outbound.get(refused.id)
+        if message is None:
+            return [refused]
+        if refused.code == "not-stored":
+            return self._saying.put_off(message, refused.text)
+        self._saying.outbound.done(message.id)
+        return [refusal(refused.code, refused.text, message), *self._released_by(message)]
+
+    def gap(self, room: Room, after: int, before: int) -> list[Event]:
+        room.order.take_gap(after, before)
+        return self._released(room)
+
+    def history(self, fields: Fields) -> list[Event]:
+        name, entries = reading.text(fields, "room"), reading.objects(fields, "messages")
+        messages = tuple(self._message(entry, name) for entry in entries)
+        return [History(name, messages, reading.flag(fields, "more"))]
+
+    def whispered(self, fields: Fields) -> list[Event]:
+        author, to = reading.text(fields, "from"), reading.text(fields, "to")
+        seq, at = reading.number(fields, "seq"), reading.seconds(fields, "at")
+        id, cipher = reading.optional_text(fields, "id"), reading.optional_text(fields, "cipher") or None
+        body, cipher = self._bodies.read(author, reading.body(fields), id, cipher)
+        if 0 < seq <= self.whispers:
+            return []
+        self.whispers = max(seq, self.whispers)
+        return [Whispered(author, body, to, seq, at, id, cipher)]
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _message(self, fields: Fields, room: str) -> Message:
+        message = reading.message(fields, room)
+        own = self._saying.is_own_id(message.id) and name_key(message.author) == name_key(self.name)
+        body, cipher = self._bodies.read(message.author, message.body, message.id, message.cipher)
+        return message._replace(body=body, cipher=cipher, own=own)
+
+    def _released_by(self, message: Outgoing) -> list[Event]:
+        room = self._rooms.get(message.room) if message.room else None
+        return [] if room is None else self._released(room)
+
+    def _released(self, room: Room) -> list[Event]:
+        return [*room.order.release(waiting=self._saying.outbound.sent_to(name_key(room.name)))]

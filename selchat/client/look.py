@@ -1,0 +1,176 @@
+"""How things look on a terminal: events to lines in which some words are dim or bold.
+
+Pure functions. They know no screen: a line is made of pairs of a style and a text that is safe for a
+terminal, and the screen decides what a style is, or that there is none. Nothing here is colour, because
+nobody knows what colour is behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+from prompt_toolkit.utils import get_cwidth
+
+from selchat.client import lines
+from selchat.client.events import Message, Rooms, Users, Whispered
+from selchat.events import LOBBY
+from selchat.text import name_key
+
+Line = tuple[tuple[str, str], ...]
+"""Pairs of a style and a text."""
+
+PLAIN = ""
+DIM = "class:dim"
+BOLD = "class:bold"
+
+_GAP = 2  # columns between two names
+
+
+def plain(text: str) -> Line:
+    return ((PLAIN, text),)
+
+
+def dim(text: str) -> Line:
+    return ((DIM, text),)
+
+
+def prompt(room: str) -> str:
+    """Return what is before the text that someone types in that room."""
+    return "You >> " if room in {"", LOBBY} else f"You in #{lines.safe(room)} >> "
+
+
+def when(at: float | None, now: float) -> str:
+    """Return the local time and a space, with the day if it is not that of ``now``; empty if there is none.
+
+    ``at`` and ``now`` in seconds of Unix time.
+    """
+    if at is None:
+        return ""
+    try:
+        then, today = datetime.fromtimestamp(at), datetime.fromtimestamp(now).date()
+        return then.strftime("%H:%M " if then.date() == today else "%Y-%m-%d %H:%M ")
+    except (OverflowError, OSError, ValueError):
+        return "??:?? "  # a server that says so has its reasons
+
+
+def message(event: Message | Whispered, me: str, *, room: str = "", time: str = "") -> Line:
+    """Return the line for what someone has said; where that has ``me`` in it, this is bold.
+
+    ``room``: it begins with that one's name; ``time``: and before it with that time.
+    """
+    shown = lines.shown(event, room)
+    author, body = lines.safe(event.author), lines.safe(event.body)
+    # What somebody does has the name of who does it in it.
+    skipped = len(f"* {author} ") if body.startswith(f"* {author} ") else 0
+    start = len(shown) - len(body) + skipped
+    return ((PLAIN, time + shown[:start]), *_with_mentions(shown[start:], me))
+
+
+def own(event: Message, *, here: bool, time: str = "") -> Line:
+    """Return the line for what the user has said; ``here``: in the room that is being talked in."""
+    return plain(f"{time}{said(event.room, '', event.body, event.author, here=here)}")
+
+
+def said(room: str, to: str, body: str, me: str, *, here: bool) -> str:
+    """Return what the user, called ``me``, has said in a room, or to someone, as it stays on the screen."""
+    if to:
+        return f"You to {lines.safe(to)} > {lines.safe(body)}"
+    where = "" if here else f"[{lines.safe(room)}] "
+    if body.startswith(lines.action(me, "")):
+        return f"{where}{lines.safe(body)}"
+    return f"{where or prompt(room)}{'You >> ' if where else ''}{lines.safe(body)}"
+
+
+def waiting(room: str, to: str, body: str, *, here: bool) -> str:
+    """Return the same while the server has not confirmed it."""
+    where = f"to {lines.safe(to)}: " if to else "" if here else f"[{lines.safe(room)}] "
+    return f"… {where}{lines.safe(body)}"
+
+
+def text(line: Line) -> str:
+    return "".join(text for _, text in line)
+
+
+def dimmed(line: Line) -> Line:
+    """Return the same line, all of it dim."""
+    return dim(text(line))
+
+
+def entered(event: Users, width: int) -> list[Line]:
+    """Return the lines for having come into a room: who is there, in two rows at most, and the topic."""
+    where = f"You are in {lines.safe(event.room)} ({event.total} here): "
+    shown = [dim(where + fold(event.names, event.total, 2 * width - get_cwidth(where)))]
+    if event.topic:
+        shown.append(dim(f"Topic: {lines.safe(event.topic)}"))
+    return shown
+
+
+def users(event: Users, width: int) -> list[Line]:
+    """Return the answer to ``/users``."""
+    where = "online" if event.room == LOBBY else f"in {lines.safe(event.room)}"
+    listed = [f"Users {where} ({event.total}):", *columns(event.names, width)]
+    missing = event.total - len(event.names)
+    return [plain(line) for line in (*listed, *([f"  and {missing} more"] if missing > 0 else []))]
+
+
+def rooms(event: Rooms, mine: Sequence[str], width: int) -> list[Line]:
+    """Return the answer to ``/rooms``; those that are ``mine`` have a mark."""
+    keys = set(map(name_key, mine))
+    names = [lines.safe(room.room) for room in event.rooms]
+    members = [f"{room.members} here" for room in event.rooms]
+    widths = [max(map(get_cwidth, column), default=0) for column in (names, members)]
+    shown = [plain(f"Rooms ({event.total}); you are in those with a *:")]
+    for room, name, count in zip(event.rooms, names, members, strict=True):
+        mark = "*" if name_key(room.room) in keys else " "
+        line = f"{mark} {_padded(name, widths[0])}  {count:>{widths[1]}}  {lines.safe(room.topic)}"
+        shown.append(plain(fit(line.rstrip(), width)))
+    missing = event.total - len(event.rooms)
+    return [*shown, *([plain(f"  and {missing} more")] if missing > 0 else [])]
+
+
+def columns(names: Sequence[str], width: int) -> list[str]:
+    """Return rows of at most ``width`` columns that list the names, one column after the other."""
+    safe = list(map(lines.safe, names))
+    widest = max(map(get_cwidth, safe), default=0)
+    across = max(1, width // (widest + _GAP))
+    rows = -(-len(safe) // across)
+    return ["".join(f"  {_padded(name, widest)}" for name in safe[row::rows]).rstrip() for row in range(rows)]
+
+
+def fold(names: Sequence[str], total: int, width: int) -> str:
+    """Return as many of the names as fit, one at least, and how many more of the ``total`` there are."""
+    shown = ""
+    for number, name in enumerate(map(lines.safe, names)):
+        longer = f"{shown}, {name}" if shown else name
+        left = total - number - 1
+        if shown and get_cwidth(longer + (f" and {left} more" if left > 0 else "")) > width:
+            return f"{shown} and {total - number} more"
+        shown = longer
+    missing = total - len(names)
+    return f"{shown} and {missing} more" if shown and missing > 0 else shown
+
+
+def fit(text: str, width: int) -> str:
+    """Return the text, or as much of its beginning as has room, and then an ellipsis."""
+    if len(text) <= width and get_cwidth(text) <= width:
+        return text
+    used = 0
+    for number, character in enumerate(text):
+        used += get_cwidth(character)
+        if used >= width:
+            return f"{text[:number]}…"
+    return text
+
+
+def _with_mentions(body: str, me: str) -> Line:
+    name = re.escape(lines.safe(me))
+    if not name:
+        return plain(body)
+    parts = re.split(rf"(?<!\w)({name})(?!\w)", body, flags=re.IGNORECASE)
+    return tuple((BOLD if number % 2 else PLAIN, part) for number, part in enumerate(parts) if part)
+
+
+def _padded(text: str, width: int) -> str:
+    return text + " " * (width - get_cwidth(text))

@@ -1,0 +1,481 @@
+"""A client on the rich wire (docs/protocol.rst), without I/O: calls to bytes, and bytes to events.
+
+One of these outlives any connection. It keeps what was said until the server has acknowledged it, says it
+again after a break with the same id, knows in each room how far it has heard, and so neither loses a message
+nor hands one on twice. It must not know where the bytes go, what time it is, or how anything is shown: who
+drives it has the socket and the timers (`selchat.client.link`).
+
+::
+
+    client = RichClient(settings, secret)
+    client.say("hello")              # kept, and sent when there is a welcome
+    client.connection_made()
+    sock.sendall(client.data_to_send())
+    for event in client.receive_data(sock.recv(65536)): ...
+    client.connection_lost()         # and again from connection_made
+
+After each call there may be something in `RichClient.data_to_send`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum, auto
+from typing import Any, NamedTuple
+
+from selchat.client import reading
+from selchat.client.bodies import CAESAR, Bodies
+from selchat.client.events import Bye, Event, Refused, Rooms, Users, Welcomed
+from selchat.client.hearing import Hearing
+from selchat.client.membership import Asked, Membership, room_name
+from selchat.client.outgoing import Outgoing, QueueFullError
+from selchat.client.reading import Fields
+from selchat.client.rooms import Presence, Room, RoomBook
+from selchat.client.saying import Saying
+from selchat.client.writing import Writer, scalar_values
+from selchat.errors import BadJsonError, BadMessageError, FrameTooLongError, SelchatError
+from selchat.events import LOBBY, Joined, Left, Topic
+from selchat.settings import ClientSettings
+from selchat.wire.envelope import TOKEN_LENGTH, VERSION, parse_object
+from selchat.wire.frames import FrameDecoder
+
+__all__ = ["CAESAR", "ClientState", "Limits", "QueueFullError", "RichClient"]
+
+_MOST_QUESTIONS = 100  # asked while there is no welcome
+
+
+class ClientState(Enum):
+    """Where a client is with its server.
+
+    ========  ==========================================  ====================================================
+    state     means                                       next
+    ========  ==========================================  ====================================================
+    OFFLINE   no connection                               GREETING by `RichClient.connection_made`
+    GREETING  hello is said, and not yet answered         WELCOMED
+    WELCOMED  everything goes                             LEAVING by `RichClient.bye`
+    LEAVING   bye is said; what still comes is taken      (the server closes)
+    BROKEN    the server does not speak this protocol     (``error`` says why)
+    ========  ==========================================  ====================================================
+
+    From each of them `RichClient.connection_lost` leads to OFFLINE.
+    """
+
+    OFFLINE = auto()
+    GREETING = auto()
+    WELCOMED = auto()
+    LEAVING = auto()
+    BROKEN = auto()
+
+
+class Limits(NamedTuple):
+    """The server's limits, as far as a client needs them: ``frame`` in bytes, the others as named there."""
+
+    frame: int = 65536
+    unacknowledged: int = 64
+    history: int = 1000
+    topic: int = 256
+
+
+class RichClient:
+    """One user, on any number of connections, one after the other.
+
+    ``secret`` is what makes the name one's own (`selchat.client.identity`). ``members``: whether to ask who
+    is in each room, to know them before they come or go. Raises `SettingError` for a key that is none and
+    `FrameTooLongError` for a name that is too long.
+
+    ``name`` is as the server has cleaned it, ``server`` what it calls itself, ``limits`` are its own;
+    ``rooms`` are those that one is in or has asked for. ``error`` is what broke the connection, if it broke.
+    """
+
+    def __init__(self, settings: ClientSettings, secret: str, *, members: bool = False) -> None:
+        self.state = ClientState.OFFLINE
+        self.server = ""
+        self.limits = Limits()
+        self.error: SelchatError | None = None
+        self._settings = settings
+        self._secret = secret
+        self._keeps_members = members
+        self._decoder = FrameDecoder(settings.header_length, settings.read_limit)
+        self._writer = Writer(settings)
+        bodies = Bodies(settings)
+        self._saying = Saying(settings, bodies, self._writer)
+        self._membership = Membership()
+        self._hearing = Hearing(scalar_values(settings.name), self._membership.rooms, self._saying, bodies)
+        self._out = bytearray()
+        self._untold: list[Event] = []  # for the next who asks
+        self._questions: list[tuple[Asked | None, Fields]] = []  # to be asked after the welcome
+        self._log: str | None = None  # None: never welcomed
+        self._confirmed = 0  # the largest seq of a whisper that was confirmed on this connection
+        self._hello()  # now, so that a name that is too long is met before the first connection
+
+    # -- what is known ---------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The user's name, as the server has cleaned it."""
+        return self._hearing.name
+
+    @property
+    def rooms(self) -> RoomBook:
+        """The rooms that one is in or has asked for."""
+        return self._membership.rooms
+
+    @property
+    def unacknowledged(self) -> int:
+        """How many messages were said and are neither acknowledged nor refused."""
+        return len(self._saying.outbound)
+
+    @property
+    def queued(self) -> int:
+        """How many bytes these are."""
+        return self._saying.outbound.size
+
+    @property
+    def wants_retry(self) -> bool:
+        """Whether the server could not store something, so that `retry` is to be called after a while."""
+        return self._saying.wants_retry
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that are known to be in one of the rooms."""
+        return tuple(dict.fromkeys(name for room in self.rooms for name in room.members))
+
+    # -- the connection --------------------------------------------------------------------------------
+
+    def connection_made(self) -> None:
+        """Say hello on a new connection."""
+        self.state = ClientState.GREETING
+        self.error = None
+        self._decoder = FrameDecoder(self._settings.header_length, self._settings.read_limit)
+        self._out = bytearray(self._hello())
+        self._membership.connection_made()
+
+    def connection_lost(self) -> None:
+        """Keep what has to be said again; forget what the connection had."""
+        self.state = ClientState.OFFLINE
+        self._out.clear()
+        self._confirmed = 0
+        self._saying.connection_lost()
+        self._untold += self._membership.connection_lost()
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Take the next bytes from the server and return what they say.
+
+        Whatever a server sends gives events, or sets ``error``; a connection with an error is to be closed.
+        """
+        events = self.events()
+        if self.state in {ClientState.OFFLINE, ClientState.BROKEN}:
+            return events
+        for payload in self._decoder.receive_data(data):
+            try:
+                events += self._receive(parse_object(payload))
+            except (BadJsonError, BadMessageError) as error:
+                self._break(error)
+                return events
+        if self._decoder.error is not None:
+            self._break(self._decoder.error)
+        self._confirm()
+        return events
+
+    def receive_eof(self) -> None:
+        """Note that the server has closed its side; inside a frame that is an ``error``."""
+        self._decoder.receive_eof()
+        if self._decoder.error is not None and self.error is None:
+            self._break(self._decoder.error)
+
+    def data_to_send(self) -> bytes:
+        """Return what is to be sent now, each byte once; empty: nothing. Not all comes at once."""
+        self._fill()
+        data = bytes(self._out)
+        self._out.clear()
+        return data
+
+    def events(self) -> list[Event]:
+        """Return what has happened without anything having come."""
+        events, self._untold = self._untold, []
+        return events
+
+    # -- talking ---------------------------------------------------------------------------------------
+
+    def say(self, body: str, room: str = LOBBY) -> str:
+        """Say it in a room, now or when that can be; return its id, which `Acked` or `Refused` will name.
+
+        Raises `FrameTooLongError` and `QueueFullError`.
+        """
+        return self._saying.say(body, room=room_name(room))
+
+    def whisper(self, to: str, body: str) -> str:
+        """Say it to one person alone; as `say`. To `Server`, it is a command for the operator's console."""
+        return self._saying.say(body, to=to)
+
+    def join(self, room: str) -> None:
+        """Enter a room, now and after each break; the answer is `Users` with ``entered``, or `Refused`.
+
+        Raises `QueueFullError` and, as all that take a room do, `BadRoomError`.
+        """
+        room = room_name(room)
+        self._membership.join(room)
+        if self.state is ClientState.WELCOMED:
+            self._fill()  # as it was said before
+            self._ask(Asked.JOIN, {"type": "join", "room": room})
+
+    def part(self, room: str) -> None:
+        """Leave a room; the answer is `Parted`. What waits to be said in there may be refused then."""
+        room = room_name(room)
+        if self.state is ClientState.WELCOMED:
+            self._membership.part(room)
+            self._fill()
+            self._put({"type": "part", "room": room})
+        else:
+            self._untold += self._membership.forget(room)
+
+    def set_topic(self, room: str, topic: str) -> None:
+        """Set a room's topic; the answer is `Topic`, or `Refused`."""
+        self._question(None, {"type": "topic", "room": room_name(room), "topic": scalar_values(topic)})
+
+    def get_history(
+        self, room: str, limit: int = 50, *, before: int | None = None, after: int | None = None
+    ) -> None:
+        """Ask for the newest ``limit`` messages, those below ``before``, or the oldest above ``after``.
+
+        The answer is `History`, or `Refused`.
+        """
+        fields: Fields = {"type": "history", "room": room_name(room)}
+        if before is not None:
+            fields["before"] = before
+        if after is not None:
+            fields["after"] = after
+        self._question(None, {**fields, "limit": max(1, min(limit, self.limits.history))})
+
+    def get_users(self, room: str = LOBBY) -> None:
+        """Ask who is in a room; the answer is `Users`, or `Refused`."""
+        self._question(Asked.USERS, {"type": "users", "room": room_name(room)})
+
+    def get_rooms(self) -> None:
+        """Ask which rooms there are; the answer is `Rooms`."""
+        self._question(None, {"type": "rooms"})
+
+    def ping(self) -> None:
+        """Ask whether the server is there; it answers something."""
+        if self.state is not ClientState.OFFLINE:
+            self._put({"type": "ping"})
+
+    def retry(self) -> None:
+        """Say again what the server could not store."""
+        self._saying.retry()
+
+    def bye(self) -> None:
+        """Leave: the server answers with `Bye` and closes."""
+        if self.state is ClientState.WELCOMED:
+            self._fill()
+            self._put({"type": "bye"})
+            self.state = ClientState.LEAVING
+
+    def give_up(self) -> list[Outgoing]:
+        """Forget what is not acknowledged, and return it in order: somebody else sees to it."""
+        return self._saying.outbound.clear()
+
+    # -- to the server ---------------------------------------------------------------------------------
+
+    def _hello(self) -> bytes:
+        fields: Fields = {
+            "type": "hello",
+            "version": VERSION,
+            "name": scalar_values(self._settings.name),
+            "client": self._secret,
+        }
+        if self._settings.beside:
+            fields["beside"] = True
+        if self._log is None:
+            return self._writer.frame(fields)
+        rooms = list(self._membership.resume().items())
+        while True:
+            fields["resume"] = {"log": self._log, "rooms": dict(rooms)}
+            try:
+                return self._writer.frame(fields)
+            except FrameTooLongError:
+                if not rooms:
+                    raise
+                del rooms[len(rooms) // 2 :]  # a server that has let us into so many is none of ours
+
+    def _question(self, asked: Asked | None, fields: Fields) -> None:
+        if self.state is ClientState.WELCOMED:
+            self._fill()
+            self._ask(asked, fields)
+        elif len(self._questions) < _MOST_QUESTIONS:
+            self._questions.append((asked, fields))
+        else:
+            raise QueueFullError(_MOST_QUESTIONS)
+
+    def _ask(self, asked: Asked | None, fields: Fields) -> None:
+        if asked is not None:
+            self._membership.asked.append((asked, fields["room"]))
+        self._put(fields)
+
+    def _refresh(self, room: Room) -> None:
+        """Ask who is in the room, for the members that are remembered."""
+        asked = (Asked.REFRESH, room.name) in self._membership.asked
+        if self._keeps_members and not asked and self.state is ClientState.WELCOMED:
+            self._ask(Asked.REFRESH, {"type": "users", "room": room.name})
+
+    def _fill(self) -> None:
+        """Make ready what was said, as far as the window allows."""
+        if self.state is ClientState.WELCOMED:
+            self._untold += self._saying.fill(
+                self._out, window=self.limits.unacknowledged, frame_limit=self.limits.frame
+            )
+
+    def _confirm(self) -> None:
+        if self._hearing.whispers > self._confirmed and self.state is ClientState.WELCOMED:
+            self._put({"type": "ack", "whisper": self._hearing.whispers})
+            self._confirmed = self._hearing.whispers
+
+    def _put(self, fields: Fields) -> None:
+        self._out += self._writer.frame(fields)
+
+    # -- from the server -------------------------------------------------------------------------------
+
+    def _receive(self, fields: Fields) -> list[Event]:
+        kind = fields["type"]
+        if self.state is ClientState.GREETING and kind not in {"welcome", "error", "bye", "ping"}:
+            return []
+        take = _TAKERS.get(kind)
+        return [] if take is None else take(self, fields)
+
+    def _take_welcome(self, fields: Fields) -> list[Event]:
+        if self.state is not ClientState.GREETING:
+            return []
+        name, log = reading.text(fields, "name"), reading.text(fields, "log")
+        server, whispers = reading.text(fields, "server"), reading.number(fields, "whispers")
+        summaries = [reading.summary(room) for room in reading.objects(fields, "rooms")]
+        again, renumbered = self._log is not None, self._log not in {None, log}
+        self.state = ClientState.WELCOMED
+        self.server, self.limits, self._log = server, _limits(fields.get("limits")), log
+        self._hearing.name = name
+        events: list[Event] = []
+        if renumbered:
+            self._hearing.whispers = 0
+            events += self._membership.renumber()
+        rooms, unwanted = self._membership.sort(summaries)
+        for room in unwanted:
+            self._put({"type": "part", "room": room})
+        events += self._membership.rewind(rooms)
+        events.append(Welcomed(name, server, rooms, whispers, again, renumbered))
+        events += self._membership.welcome(rooms)
+        self._go_on()
+        return events
+
+    def _go_on(self) -> None:
+        """Ask for what has waited for the welcome."""
+        for room in self.rooms:
+            if room.presence is Presence.JOINING:
+                self._ask(Asked.JOIN, {"type": "join", "room": room.name})
+            else:
+                self._refresh(room)
+        questions, self._questions = self._questions, []
+        for asked, question in questions:
+            self._ask(asked, question)
+
+    def _take_said(self, fields: Fields) -> list[Event]:
+        return self._hearing.said(fields)
+
+    def _take_whispered(self, fields: Fields) -> list[Event]:
+        return self._hearing.whispered(fields)
+
+    def _take_ack(self, fields: Fields) -> list[Event]:
+        return self._hearing.acked(fields)
+
+    def _take_history(self, fields: Fields) -> list[Event]:
+        return self._hearing.history(fields)
+
+    def _take_gap(self, fields: Fields) -> list[Event]:
+        after, before = reading.number(fields, "after"), reading.number(fields, "before")
+        room = self.rooms.get(reading.text(fields, "room"))
+        if room is None or room.presence is Presence.JOINING:
+            return []
+        self._refresh(room)
+        return self._hearing.gap(room, after, before)
+
+    def _take_error(self, fields: Fields) -> list[Event]:
+        refused = Refused(
+            reading.text(fields, "code"),
+            reading.text(fields, "message", reading.TEXT_LENGTH),
+            reading.optional_text(fields, "id"),
+            reading.optional_text(fields, "room"),
+            reading.optional_text(fields, "to"),
+        )
+        events = self._hearing.refused(refused)
+        if refused.room:
+            events += self._membership.refused(refused.code, refused.room, about_message=bool(refused.id))
+        return events
+
+    def _take_joined(self, fields: Fields) -> list[Event]:
+        return self._membership.joined(Joined(*_change(fields)), self.name)
+
+    def _take_left(self, fields: Fields) -> list[Event]:
+        return self._membership.left(Left(*_change(fields)), self.name)
+
+    def _take_topic(self, fields: Fields) -> list[Event]:
+        topic = Topic(
+            reading.text(fields, "room"),
+            reading.text(fields, "topic", reading.TEXT_LENGTH),
+            reading.text(fields, "from"),
+            reading.seconds(fields, "at"),
+        )
+        return self._membership.topic(topic)
+
+    def _take_users(self, fields: Fields) -> list[Event]:
+        topic, seq = reading.text(fields, "topic", reading.TEXT_LENGTH), reading.number(fields, "seq")
+        return self._membership.users(Users(*_change(fields), topic, seq, entered=False))
+
+    def _take_rooms(self, fields: Fields) -> list[Event]:
+        rooms = tuple(map(reading.summary, reading.objects(fields, "rooms")))
+        return [Rooms(rooms, reading.number(fields, "total"))]
+
+    def _take_ping(self, fields: Fields) -> list[Event]:
+        token = reading.optional_text(fields, "token", TOKEN_LENGTH)
+        if self.state is not ClientState.LEAVING:  # what a server leaves unread can take its last words away
+            self._put({"type": "pong", **({"token": token} if token else {})})
+        return []
+
+    def _take_bye(self, fields: Fields) -> list[Event]:
+        return [Bye(reading.text(fields, "reason"), reading.optional_seconds(fields, "retry_after"))]
+
+    def _break(self, error: SelchatError) -> None:
+        self.error = error
+        self.state = ClientState.BROKEN
+
+
+_TAKERS: dict[str, Callable[[RichClient, Fields], list[Event]]] = {
+    "welcome": RichClient._take_welcome,
+    "said": RichClient._take_said,
+    "whispered": RichClient._take_whispered,
+    "ack": RichClient._take_ack,
+    "error": RichClient._take_error,
+    "joined": RichClient._take_joined,
+    "left": RichClient._take_left,
+    "topic": RichClient._take_topic,
+    "users": RichClient._take_users,
+    "rooms": RichClient._take_rooms,
+    "history": RichClient._take_history,
+    "gap": RichClient._take_gap,
+    "ping": RichClient._take_ping,
+    "bye": RichClient._take_bye,
+}
+
+
+def _change(fields: Fields) -> tuple[str, tuple[str, ...], int]:
+    """Return the room, the names and the total of who is there, comes or goes."""
+    return reading.text(fields, "room"), reading.names(fields), reading.number(fields, "total")
+
+
+def _limits(value: Any) -> Limits:
+    """Return the limits of a welcome; what is missing there, or makes no sense, is as usual."""
+    fields = value if type(value) is dict else {}
+    usual = Limits()
+    return Limits(
+        *(
+            found if type(found := fields.get(name)) is int and found > 0 else getattr(usual, name)
+            for name in Limits._fields
+        )
+    )

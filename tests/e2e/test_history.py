@@ -1,0 +1,622 @@
+"""What the server keeps in a file: over restarts, on a full disk, past its retention, and without one."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from selchat.log.sqlite import Retention, SqliteLog
+from tests.e2e.durability import reading
+from tests.e2e.rich_support import RichPeer, cannot_serve, greeting, said, secret, serving, without
+from tests.e2e.support import DEADLINE, Client, Server, eventually
+
+_DAY = 86_400.0
+
+
+@pytest.fixture
+def history(tmp_path: Path) -> Path:
+    return tmp_path / "history.sqlite"
+
+
+def stored(path: Path) -> list[tuple[str, int, str]]:
+    """What is in the file, read beside the server."""
+    with reading(path) as db:
+        return db.execute(
+            "SELECT room.name, seq, body FROM message JOIN room ON room.id = message.room ORDER BY n"
+        ).fetchall()
+
+
+# -- over a restart ----------------------------------------------------------------------------------------
+
+
+def test_a_room_goes_on_where_it_was(history: Path) -> None:
+    with serving(history) as server:
+        with RichPeer(server.port, "Venkat") as venkat:
+            log = venkat.welcome["log"]
+            first = venkat.says("one", "v1")
+            venkat.asks("join", room="Engine-Room")
+            venkat.asks("topic", room="engine-room", topic="oil")
+            assert venkat.says("two", "v2", "engine-room")["seq"] == 1
+        assert server.stop() == 0
+    with serving(history) as server, RichPeer(server.port, "Venkat") as venkat:
+        assert venkat.welcome["log"] == log
+        [lobby] = venkat.welcome["rooms"]
+        assert lobby == {"room": "lobby", "seq": 1, "topic": "", "members": 1}
+        assert venkat.says("one", "v1") == first, "said again: the same ack"
+        assert venkat.says("three", "v3")["seq"] == 2
+        assert without(venkat.asks("rooms"), "type") == {
+            "rooms": [
+                {"room": "lobby", "members": 1, "topic": "", "seq": 2},
+                {"room": "Engine-Room", "members": 0, "topic": "oil", "seq": 1},
+            ],
+            "total": 2,
+        }
+        users = venkat.asks("join", room="ENGINE-ROOM")
+        assert (users["room"], users["topic"], users["seq"]) == ("Engine-Room", "oil", 1)
+        [message] = venkat.asks("history", room="engine-room", limit=9)["messages"]
+        assert said(message) == ("Venkat", 1, "two")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "\0", "a\0b", "\r\n\t", "\x7f\x80\x85", "\u2028\ufeff\uffff", "🚢" * 1000, "'; DROP TABLE message"],
+)
+def test_any_text_is_the_same_over_a_restart(history: Path, text: str) -> None:
+    id, cipher = (text or "empty")[:64], text[:256]
+    with serving(history) as server:
+        with (
+            RichPeer(server.port, "Asa") as asa,
+            RichPeer(server.port, "Bo") as bo,
+            Client(server.port) as old,
+        ):
+            old.send("Old")
+            asa.sees("Old")
+            log = bo.welcome["log"]
+            ack = asa.says(text, id, cipher=cipher)
+            live = bo.reads()
+            assert (live["id"], live["body"], live["cipher"]) == (id, text, cipher)
+            assert old.read_pair() == ("Asa", text)
+            old.send(text)
+            asa.reads()
+            live_too = bo.reads()
+            assert asa.asks("topic", room="lobby", topic=cipher)["topic"] == cipher
+        server.process.kill()
+        server.wait()
+    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+        assert asa.welcome["rooms"][0]["topic"] == cipher
+        assert asa.says(text, id, cipher=cipher) == ack
+        with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 0}}) as bo:
+            assert [bo.reads(), bo.reads()] == [live, live_too]
+
+
+def test_whispers_wait_over_a_restart_until_they_are_confirmed(history: Path) -> None:
+    with serving(history) as server:
+        with RichPeer(server.port, "Narayan"):
+            pass  # the name is his from now on
+        with RichPeer(server.port, "Venkat") as venkat:
+            for number in (1, 2, 3):
+                ack = venkat.whispers("narayan", f"whisper {number}", f"v{number}")
+                assert without(ack, "at") == {
+                    "type": "ack",
+                    "to": "Narayan",
+                    "id": f"v{number}",
+                    "seq": number,
+                }
+        assert server.stop() == 0
+    with serving(history) as server:
+        with RichPeer(server.port, "Narayan") as narayan:
+            assert narayan.welcome["whispers"] == 3
+            got = [narayan.reads() for _ in range(3)]
+            assert [(one["type"], one["to"], *said(one)) for one in got] == [
+                ("whispered", "Narayan", "Venkat", number, f"whisper {number}") for number in (1, 2, 3)
+            ]
+            narayan.sends({"type": "ack", "whisper": 2})
+            narayan.hears_nothing()
+        assert server.stop() == 0
+    with serving(history) as server:
+        with RichPeer(server.port, "Narayan") as narayan:
+            assert narayan.welcome["whispers"] == 1
+            assert said(narayan.reads()) == ("Venkat", 3, "whisper 3")
+            narayan.sends({"type": "ack", "whisper": 3})
+            narayan.hears_nothing()
+        with RichPeer(server.port, "Narayan") as narayan:
+            assert narayan.welcome["whispers"] == 0
+            narayan.hears_nothing()
+
+
+def test_a_name_is_its_owners_over_a_restart(history: Path) -> None:
+    with serving(history) as server:
+        with RichPeer(server.port, "Venkat"):
+            pass
+        server.stop()
+    with serving(history) as server, RichPeer(server.port) as eve:
+        refused = eve.asks(**greeting("VENKAT", client=secret("Eve")))
+        assert (refused["type"], refused["code"]) == ("error", "name-taken")
+        welcome = eve.asks(**greeting("Eve"))
+        assert welcome["name"] == "Eve"
+        with Client(server.port, "venkat"):
+            eve.sees("venkat_2")  # as a classic client cannot say whose it is
+        with RichPeer(server.port, "venkat", client=secret("Venkat")) as venkat:
+            assert venkat.welcome["name"] == "venkat"
+
+
+def test_bans_and_mutes_last(history: Path) -> None:
+    with serving(history) as server:
+        with RichPeer(server.port, "Eve") as eve, RichPeer(server.port, "Mallory") as mallory:
+            server.type("/ban Eve")
+            server.expect_line("Banned Eve; removed: Eve.")
+            assert eve.reads_to_end() == [{"type": "bye", "reason": "banned", "retry_after": None}]
+            server.type("/mute Mallory for 1h")
+            server.expect(r"(?m)^Muted Mallory until .*\.$")
+            assert mallory.says("!", "m1")["code"] == "muted"
+        server.type("/ban 127.0.0.9")
+        server.expect_line("Banned 127.0.0.9.")
+        assert server.stop() == 0
+    with serving(history) as server:
+        server.type("/bans")
+        server.expect(r"(?m)^Muted: Mallory until ")
+        with RichPeer(server.port) as eve:
+            [error, bye] = [
+                eve.asks("hello", version=1, name="Another", client="the secret of Eve......."),
+                eve.reads(),
+            ]
+            assert error["code"] == "banned", "another name is no way out"
+            assert bye == {"type": "bye", "reason": "banned", "retry_after": None}
+        with Client(server.port, "eve") as eve_too:
+            assert eve_too.read_pair() == ("Server", "Closing this connection: the operator has banned you.")
+        with RichPeer(server.port, source="127.0.0.9") as far:
+            error = far.asks(**greeting("Far"))
+            assert (error["code"], far.reads()["reason"]) == ("banned", "banned")
+        with RichPeer(server.port, "Mallory") as mallory:
+            assert mallory.says("!", "m1")["code"] == "muted"
+            for line in ("/unmute mallory", "/unban EVE", "/unban 127.0.0.9"):
+                server.type(line)
+            server.expect_line("127.0.0.9 may come in again.")
+            assert mallory.says("!", "m1")["type"] == "ack", "the same message, and it is stored now"
+        assert server.stop() == 0
+    with (
+        serving(history) as server,
+        RichPeer(server.port, "Eve"),
+        RichPeer(server.port, "Far", source="127.0.0.9"),
+    ):
+        server.type("/bans")
+        server.expect_line("Nobody is banned or muted.")
+
+
+# -- when the disk is full ---------------------------------------------------------------------------------
+
+
+class Sitting:
+    """A server that cannot write, and the people on it: two rich ones and a classic one."""
+
+    def __init__(self, server: Server, path: Path) -> None:
+        self.server = server
+        self.path = path
+        self.newest = 0
+        self.outages = 0
+        with ExitStack() as stack:
+            self.asa = stack.enter_context(RichPeer(server.port, "Asa"))
+            self.bo = stack.enter_context(RichPeer(server.port, "Bo"))
+            self.old = stack.enter_context(Client(server.port, "Old"))
+            self.bo.sees("Old")
+            self._stack = stack.pop_all()
+
+    def says(self, body: str) -> None:
+        """Say something, which arrives."""
+        self.newest += 1
+        ack = self.asa.says(body, f"a-{body}")
+        assert (ack["type"], ack.get("seq")) == ("ack", self.newest), ack
+        assert said(self.bo.reads()) == ("Asa", self.newest, body)
+        assert self.old.read_pair() == ("Asa", body)
+
+    def cannot_say(self, why: str) -> None:
+        """Nothing is stored, nothing is shown, and everything else goes on; ``why`` is what is said of it."""
+        asa, bo, old, server = self.asa, self.bo, self.old, self.server
+        self.outages += 1
+        before = stored(self.path)
+        for number in range(20):
+            refused = asa.says("lost", f"a-lost-{self.outages}-{number}")
+            assert (refused["type"], refused["code"]) == ("error", "not-stored"), refused
+            assert refused["id"] == f"a-lost-{self.outages}-{number}"
+        server.expect(f"(?m)^Warning: NO MESSAGE CAN BE STORED, and none is passed on: {why}.*$")
+        old.send("lost too")
+        user, notice = old.read_pair()
+        assert user == "Server"
+        assert notice.startswith(f"Not sent: the server cannot store messages now ({why}")
+        assert asa.whispers("Bo", "lost", f"a-whisper-{self.outages}")["code"] == "not-stored"
+
+        # What needs no storing: people who come and go, questions, whispers that nobody keeps.
+        with RichPeer(server.port, "Cleo") as cleo, Client(server.port, "Guest") as guest:
+            assert cleo.welcome["rooms"][0]["seq"] == self.newest
+            messages = cleo.asks("history", room="lobby", limit=1000)["messages"]
+            assert [one["seq"] for one in messages] == list(range(1, self.newest + 1))
+            assert cleo.asks("join", room="engine-room")["total"] == 1
+            cleo.sees("Guest")
+            assert cleo.whispers("Guest", "psst", f"c-{self.outages}")["seq"] == 0
+            assert guest.read_pair() == ("Cleo (whispers)", "psst")
+            assert cleo.asks("part", room="engine-room")["type"] == "left"
+        bo.hears_nothing()
+        assert stored(self.path) == before
+        assert "NO MESSAGE" not in server.seen, "it is said once"
+
+    def says_again(self) -> None:
+        """What was refused is taken now."""
+        server, outage = self.server, self.outages
+        self.newest += 1
+        assert self.asa.says("lost", f"a-lost-{outage}-0")["seq"] == self.newest
+        assert said(self.bo.reads()) == ("Asa", self.newest, "lost"), "nothing else was shown"
+        assert self.old.read_pair() == ("Asa", "lost")
+        assert self.asa.whispers("Bo", "kept", f"a-whisper-{outage}")["seq"] == outage
+        assert said(self.bo.reads()) == ("Asa", outage, "kept")
+        self.asa.hears_nothing()
+        server.expect_line("Warning: messages are stored again")
+        assert "Warning" not in server.seen, "and it is said once"
+
+    def __enter__(self) -> Sitting:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
+def test_a_file_that_may_not_grow(history: Path) -> None:
+    with serving(history) as server, Sitting(server, history) as sitting:
+        for outage in (1, 2):
+            sitting.says(f"before outage {outage}")
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+            sitting.cannot_say("the disk fails")
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+            sitting.says_again()
+        expected = stored(history)
+        assert server.stop() == 0
+        assert server.errors() == ""
+    assert "traceback" not in server.seen
+    with serving(history) as server, RichPeer(server.port, "Cleo") as cleo:
+        messages = cleo.asks("history", room="lobby", limit=1000)["messages"]
+        assert [("lobby", one["seq"], one["body"]) for one in messages] == [
+            row for row in expected if row[0] == "lobby"
+        ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
+def test_what_is_no_message_goes_on_and_is_stored_later(history: Path) -> None:
+    with Server("--quiet", f"--history={history}") as server, RichPeer(server.port, "Asa") as asa:
+        assert asa.reads()["type"] == "joined"
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+        assert asa.says("lost", "a-1")["code"] == "not-stored"
+        with RichPeer(server.port, "Bo"):
+            assert asa.reads() == {"type": "joined", "room": "lobby", "names": ["Bo"], "total": 2}
+        assert asa.reads() == {"type": "left", "room": "lobby", "names": ["Bo"], "total": 1}
+        assert asa.asks("topic", room="lobby", topic="the disk")["type"] == "topic"
+        server.type("/ban Eve")
+        server.expect_line("Banned Eve.")
+        with RichPeer(server.port) as eve:
+            assert eve.asks(**greeting("Eve"))["code"] == "banned"
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+        asa.hears_nothing()  # whatever happens next, it is tried again
+        server.expect_line("Warning: messages are stored again")
+        server.process.kill()
+        server.wait()
+    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+        assert asa.welcome["rooms"][0]["topic"] == "the disk"
+        with RichPeer(server.port) as thief:
+            assert thief.asks(**greeting("Bo", client=secret("Eve")))["code"] == "name-taken"
+        server.type("/bans")
+        server.expect_line("Banned: Eve")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's")
+def test_a_full_disk(tmp_path: Path) -> None:
+    # A disk of its own, which goes with the last process that sees it.
+    mount = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=2m tmpfs "$0" && exec "$@"')
+    try:
+        probe = subprocess.run([*mount, str(tmp_path), "true"], capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("unshare is not installed")
+    if probe.returncode:
+        pytest.skip(f"nothing can be mounted here: {probe.stderr.decode().strip()}")
+    script = (
+        "import sys; from tests.e2e import test_history; test_history.fill(test_history.Path(sys.argv[1]))"
+    )
+    done = subprocess.run(
+        [*mount, str(tmp_path), sys.executable, "-c", script, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[2],
+    )
+    assert done.stdout == "done\n", done.stderr
+
+
+def fill(disk: Path) -> None:
+    """Have a server whose disk is full, twice. Runs where nobody else has that disk."""
+    history, ballast = disk / "history.sqlite", disk / "ballast"
+    with serving(history) as server, Sitting(server, history) as sitting:
+        for outage in (1, 2):
+            sitting.says(f"before outage {outage}")
+            with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
+                while True:
+                    file.write(bytes(4096))
+            sitting.cannot_say("the disk is full")
+            ballast.unlink()
+            sitting.says_again()
+        assert server.stop() == 0
+        assert server.errors() == ""
+    print("done")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
+def test_a_full_disk_under_load_and_a_kill_on_top(history: Path) -> None:
+    """Of a thousand messages, some before and some behind the limit: the file has what was acknowledged."""
+    with serving(history) as server:
+        with RichPeer(server.port, "Asa") as asa, RichPeer(server.port, "Bo") as bo:
+            bo.sees("Asa")
+            size = history.with_name(history.name + "-wal").stat().st_size
+            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size + 200_000, resource.RLIM_INFINITY))
+            acked = {}
+            for number in range(200):
+                answer = asa.says("x" * 2000, f"a-{number}")
+                if answer["type"] == "ack":
+                    acked[answer["id"]] = answer["seq"]
+                else:
+                    assert answer["code"] == "not-stored"
+            assert 0 < len(acked) < 200
+            shown = bo.reads_until(lambda message: message["seq"] == len(acked))
+            bo.hears_nothing()
+            assert {one["id"]: one["seq"] for one in shown} == acked
+        server.process.kill()
+        server.wait()
+    assert [seq for _, seq, _ in stored(history)] == list(acked.values()) == list(range(1, len(acked) + 1))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SIGXFSZ is ignored and the limit obeyed as on Linux")
+def test_a_disk_that_is_full_from_the_start(history: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
+
+    error = cannot_serve(f"--history={history}", preexec_fn=limit)
+    assert error.startswith(f"selchat: cannot use the history {history}: the disk ")
+    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+        assert asa.says("there is room now", "a-1")["seq"] == 1
+
+
+def test_a_file_that_is_gone_for_a_while(history: Path, tmp_path: Path) -> None:
+    away = tmp_path / "away"
+    away.mkdir()
+    with serving(history) as server, Sitting(server, history) as sitting:
+        sitting.says("before")
+        for suffix in ("", "-wal", "-shm"):
+            (tmp_path / f"history.sqlite{suffix}").rename(away / f"history.sqlite{suffix}")
+        sitting.path = away / "history.sqlite"
+        sitting.cannot_say("the file was removed or replaced")
+        for suffix in ("-shm", "-wal", ""):
+            (away / f"history.sqlite{suffix}").rename(tmp_path / f"history.sqlite{suffix}")
+        sitting.says_again()
+        assert server.stop() == 0
+
+
+def test_a_file_that_another_program_has_locked(history: Path) -> None:
+    with serving(history) as server, Sitting(server, history) as sitting:
+        sitting.says("before")
+        with closing(sqlite3.connect(history, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            sitting.cannot_say("another program has locked the file")
+            other.execute("ROLLBACK")
+            sitting.says_again()
+        assert server.stop() == 0
+
+
+# -- what is kept ------------------------------------------------------------------------------------------
+
+
+def filled(path: Path, *moments: float, size: int = 10) -> None:
+    """Make a history with one message of the lobby for each of these times."""
+    log = SqliteLog(path, Retention())
+    for number, at in enumerate(moments, 1):
+        log.append("lobby", "Venkat", [f"{number} ".ljust(size, "x")], at)
+    log.commit()
+    log.close()
+
+
+def test_what_is_too_old_is_gone_and_whoever_resumes_is_told(history: Path) -> None:
+    now = time.time()
+    filled(history, *[now - 40 * _DAY] * 1200, now - 20 * _DAY, now)
+    with serving(history, "--retention=30d") as server, RichPeer(server.port, "Asa") as asa:
+        log = asa.welcome["log"]
+        assert asa.welcome["rooms"][0]["seq"] == 1202
+        # It goes in steps, between which the server serves.
+        eventually(lambda: len(stored(history)) == 2, "the old ones are gone")
+        with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 600}}) as bo:
+            assert bo.reads() == {"type": "gap", "room": "lobby", "after": 600, "before": 1201}
+            assert [bo.reads()["seq"] for _ in range(2)] == [1201, 1202]
+            bo.hears_nothing()
+        with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 1200}}) as bo:
+            assert bo.reads()["seq"] == 1201, "nothing that it has not seen is missing"
+        with RichPeer(server.port, "Bo", resume={"log": "another", "rooms": {"lobby": 1202}}) as bo:
+            assert bo.reads() == {"type": "gap", "room": "lobby", "after": 0, "before": 1201}
+        page = asa.asks("history", room="lobby", limit=1000)
+        assert ([one["seq"] for one in page["messages"]], page["more"]) == ([1201, 1202], False)
+        assert asa.says("next", "a-1")["seq"] == 1203
+
+
+def test_a_room_of_which_all_is_gone_counts_on(history: Path) -> None:
+    filled(history, *[time.time() - 40 * _DAY] * 7)
+    with serving(history, "--retention=30d") as server:
+        with RichPeer(server.port, "Asa") as asa:
+            eventually(lambda: stored(history) == [], "all is gone")
+            log = asa.welcome["log"]
+        with RichPeer(server.port, "Asa", resume={"log": log, "rooms": {"lobby": 3}}) as asa:
+            assert asa.reads() == {"type": "gap", "room": "lobby", "after": 3, "before": 8}
+            assert asa.says("next", "a-1")["seq"] == 8
+
+
+def test_a_room_keeps_its_numbers_however_it_is_written_and_whatever_was_lost(history: Path) -> None:
+    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+        asa.asks("join", room="Engine-Room")
+        assert asa.says("one", "a-1", "Engine-Room")["seq"] == 1
+        server.process.kill()
+        server.wait()
+    with closing(sqlite3.connect(history)) as db:
+        db.execute("UPDATE message SET at = at - ?", (40 * _DAY,))
+        db.commit()
+    with serving(history, "--retention=30d") as server:
+        eventually(lambda: stored(history) == [], "all is gone")
+        assert server.stop() == 0
+    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+        users = asa.asks("join", room="ENGINE-ROOM")
+        assert (users["room"], users["seq"]) == ("Engine-Room", 1)
+        assert asa.says("two", "a-2", "ENGINE-ROOM")["seq"] == 2
+
+
+def test_whispers_that_are_too_old_are_not_announced(history: Path) -> None:
+    with serving(history) as server:
+        with RichPeer(server.port, "Narayan"), RichPeer(server.port, "Venkat") as venkat:
+            pass
+        with RichPeer(server.port, "Venkat") as venkat:
+            for number in (1, 2, 3):
+                assert venkat.whispers("Narayan", f"{number}", f"v{number}")["seq"] == number
+        assert server.stop() == 0
+    with closing(sqlite3.connect(history)) as db:
+        db.execute("UPDATE message SET at = at - ? WHERE seq < 3", (40 * _DAY,))
+        db.commit()
+    with serving(history, "--retention=30d") as server, RichPeer(server.port, "Narayan") as narayan:
+        assert narayan.welcome["whispers"] == 1
+        assert said(narayan.reads()) == ("Venkat", 3, "3")
+        narayan.sends({"type": "ack", "whisper": 3})
+        narayan.hears_nothing()
+
+
+def test_what_is_too_much_is_gone_too(history: Path) -> None:
+    filled(history, *[time.time()] * 3000, size=1000)
+    with serving(history, "--retention=1MiB") as server, RichPeer(server.port, "Asa") as asa:
+        log = asa.welcome["log"]
+        eventually(lambda: size_in_use(history) <= 1 << 20, "it is small enough")
+        oldest = stored(history)[0][1]
+        assert 1000 < oldest < 3000, "and no more is gone than needs to be"
+        with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 5}}) as bo:
+            assert bo.reads() == {"type": "gap", "room": "lobby", "after": 5, "before": oldest}
+            rest = bo.reads_until(lambda message: message["seq"] == 3000)
+            assert [one["seq"] for one in rest] == list(range(oldest, 3001))
+
+
+def size_in_use(path: Path) -> int:
+    with reading(path) as db:
+        [(pages,)] = db.execute("PRAGMA page_count")
+        [(free,)] = db.execute("PRAGMA freelist_count")
+        [(size,)] = db.execute("PRAGMA page_size")
+    return int(size * (pages - free))
+
+
+# -- printed -----------------------------------------------------------------------------------------------
+
+
+def export(history: Path, *options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "selchat", "export", f"--history={history}", *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_what_was_said_can_be_printed_while_the_server_runs_and_after_it_was_killed(history: Path) -> None:
+    with serving(history) as server:
+        with RichPeer(server.port, "Asa") as asa, RichPeer(server.port, "Bo"):
+            asa.asks("join", room="engine-room")
+            for number in range(1, 51):
+                assert asa.says(f"æ {number}\n", f"a-{number}", ("lobby", "engine-room")[number % 2])["seq"]
+            assert asa.whispers("Bo", "for you alone", "a-0")["type"] == "ack"
+            while_it_runs = export(history, "--format=jsonl")
+        server.process.kill()
+        server.wait()
+    assert export(history, "--format=jsonl") == while_it_runs
+    lines = [json.loads(line) for line in while_it_runs.splitlines()]
+    assert [(line["room"], line["seq"], line["body"]) for line in lines] == [
+        (("lobby", "engine-room")[number % 2], (number + 1) // 2, f"æ {number}\n") for number in range(1, 51)
+    ]
+    assert "for you alone" not in while_it_runs + export(history)
+
+
+# -- when it cannot be had -----------------------------------------------------------------------------------
+
+
+def test_two_servers_on_one_file(history: Path) -> None:
+    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+        assert cannot_serve(f"--history={history}") == (
+            f"selchat: the history {history} is in use by another server (process {server.pid})\n"
+        )
+        other = history.with_name("other name")
+        other.symlink_to(history)
+        assert "is in use by another server" in cannot_serve(f"--history={other}")
+        assert asa.says("still here", "a-1")["seq"] == 1
+        server.process.kill()
+        server.wait()
+    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+        assert asa.says("still here", "a-1")["seq"] == 1, "nothing is left that would have to be removed"
+
+
+def test_a_folder_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "history.sqlite"
+    assert cannot_serve(f"--history={path}").startswith(f"selchat: cannot use the history {path}: ")
+
+
+def test_a_history_that_is_a_folder(tmp_path: Path) -> None:
+    assert cannot_serve(f"--history={tmp_path}") == (
+        f"selchat: cannot use the history {tmp_path}: is a directory\n"
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_in_which_one_may_not_write(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir(0o500)
+    path = folder / "history.sqlite"
+    assert cannot_serve(f"--history={path}") == f"selchat: cannot use the history {path}: permission denied\n"
+
+
+def test_a_read_only_file_system() -> None:
+    path = Path("/proc/sys/history.sqlite")  # not even root can make a file there
+    if not path.parent.is_dir():
+        pytest.skip("there is no /proc here")
+    assert cannot_serve(f"--history={path}").startswith(f"selchat: cannot use the history {path}: ")
+
+
+@pytest.mark.parametrize("content", [b"not a database" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
+def test_a_file_that_is_something_else(history: Path, content: bytes) -> None:
+    history.write_bytes(content)
+    assert cannot_serve(f"--history={history}") == (
+        f"selchat: {history} is not a history of selchat, or is damaged\n"
+    )
+    assert history.read_bytes() == content, "and it is left as it was"
+
+
+def test_a_database_of_another_program(history: Path) -> None:
+    db = sqlite3.connect(history)
+    db.execute("CREATE TABLE bookmark (url)")
+    db.commit()
+    db.close()
+    assert "is not a history of selchat" in cannot_serve(f"--history={history}")
+
+
+def test_a_damaged_file(history: Path) -> None:
+    filled(history, *[1.0] * 2000, size=100)
+    size = history.stat().st_size
+    with history.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (size - 4096))
+    error = cannot_serve(f"--history={history}")
+    assert error == f"selchat: cannot use the history {history}: the file is damaged\n"

@@ -1,0 +1,384 @@
+"""What was acknowledged survives ``kill -9``, and whoever resumes has everything, once and in order.
+
+Also that the checker which says so would notice if it were not so.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+import select
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from selchat.client import Client
+from selchat.client.events import Event, Gap, Message
+from selchat.client.rich import RichClient
+from selchat.client.rooms import Presence
+from selchat.log.sqlite import Retention, SqliteLog
+from selchat.settings import ClientSettings
+from tests.e2e.durability import Checker, Load, Place, Words, kill_often, reading
+from tests.e2e.rich_support import RichPeer, secret, serving
+from tests.e2e.support import DEADLINE, Server, eventually
+
+# A server whose log says that it has committed, and does so one time in twenty.
+_HASTY = """
+import itertools, sys
+from selchat import cli
+from selchat.log.sqlite import SqliteLog
+
+commit, calls = SqliteLog.commit, itertools.count(1)
+SqliteLog.commit = lambda log: commit(log) if next(calls) % 20 == 0 else None
+sys.exit(cli.main(sys.argv[3:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(0)  # every wait in there has its own deadline, and the number of kills is an option
+def test_nothing_that_was_acknowledged_or_shown_is_lost_by_kill_9(kills: int, tmp_path: Path) -> None:
+    seed = random.randrange(1 << 32)
+    load, problems = kill_often(tmp_path / "history.sqlite", kills, random.Random(seed))
+    assert problems == [], f"with seed {seed}"
+    assert len(load.acked) > kills
+    assert load.cut_short > kills // 10
+
+
+@pytest.mark.slow
+def test_a_server_that_acknowledges_before_it_commits_is_caught(tmp_path: Path) -> None:
+    def hasty(path: Path, port: int) -> Server:
+        return serving(path, port=port, wrapper=(sys.executable, "-c", _HASTY))
+
+    _, problems = kill_often(tmp_path / "history.sqlite", 50, random.Random(1), hasty)
+    assert any("should have" in problem for problem in problems)
+
+
+def test_the_disk_has_it_before_the_ack_is_sent(tmp_path: Path) -> None:
+    """A kill spares what the system has yet to write, a power loss does not: so look at the system calls."""
+    trace = tmp_path / "trace"
+    # -D: the server is our child, and not the tracer's.
+    strace = ("strace", "-D", "-q", "-s", "64", "-e", "trace=recvfrom,fsync,fdatasync,sendto,sendmsg", "-o")
+    try:
+        probe = subprocess.run([*strace, "/dev/null", "true"], capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("strace is not installed")
+    if probe.returncode:
+        pytest.skip(f"nothing can be traced here: {probe.stderr.decode().strip()}")
+    wrapper = (*strace, str(trace), sys.executable)
+    with serving(tmp_path / "history.sqlite", wrapper=wrapper) as server:
+        with RichPeer(server.port, "Asa") as asa:
+            for number in range(20):
+                assert asa.says("hello", f"{number}")["type"] == "ack"
+            assert asa.whispers("Asa", "hello", "20")["type"] == "ack"
+        assert server.stop() == 0
+    eventually(lambda: "+++ exited with 0 +++" in trace.read_text(), "the end of the trace")
+    steps = ""
+    for line in trace.read_text().splitlines():
+        if "recvfrom(" in line and ("say" in line or "whisper" in line):
+            steps += "said "
+        elif "sync(" in line and line.endswith(" = 0"):
+            steps += "synced "
+        elif ("sendto(" in line or "sendmsg(" in line) and '\\"ack\\"' in line:
+            steps += "acked "
+    assert re.fullmatch("(synced )+(said (synced )+acked ){21}(synced )*", steps), steps
+
+
+@pytest.mark.slow
+def test_a_server_that_is_killed_while_it_starts_leaves_a_file_that_can_be_used(tmp_path: Path) -> None:
+    chance = random.Random()
+    for number in range(10):
+        path = tmp_path / f"history-{number}.sqlite"
+        process = subprocess.Popen(
+            [sys.executable, "-m", "selchat", "serve", "--host=127.0.0.1", "--port=0", f"--history={path}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+        )
+        end = time.monotonic() + DEADLINE
+        while not path.exists() and time.monotonic() < end:
+            select.select([], [], [], 0.001)
+        try:
+            process.wait(chance.uniform(0, 0.02))  # making the file takes about as long
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        with serving(path) as server, RichPeer(server.port, "Asa") as asa:
+            assert asa.says("hello", "1")["seq"] == 1
+
+
+class TestTheChecker:
+    """It is shown a file in which something is wrong."""
+
+    @pytest.fixture
+    def load(self) -> Load:
+        """What was said, acknowledged and shown: three messages in the lobby."""
+        load = Load(random.Random(1))
+        for seq in (1, 2, 3):
+            words = Words("Asa", f"Asa-{seq}", f"body {seq}")
+            load.sent["Asa", words.id] = "lobby", words.body
+            load.was_acked("Asa", words.id, Place("lobby", seq))
+            load.was_shown(Place("lobby", seq), words)
+        load.close()
+        return load
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        """A file with just these."""
+        path = tmp_path / "history.sqlite"
+        log = SqliteLog(path, Retention())
+        log.append(
+            "lobby",
+            "Asa",
+            ["body 1", "body 2", "body 3"],
+            1.0,
+            ["Asa-1", "Asa-2", "Asa-3"],
+            client=b"Asa",
+        )
+        log.commit()
+        log.close()
+        return path
+
+    def test_a_good_file_is_good(self, path: Path, load: Load) -> None:
+        checker = Checker(path, load)
+        assert checker.check_news() == []
+        assert checker.check_all() == []
+
+    @pytest.mark.parametrize(
+        ("change", "problem"),
+        [
+            ("DELETE FROM message WHERE seq = 2", "lobby has 3 where 2 should be"),
+            ("DELETE FROM message WHERE seq = 3", "should have Words(author='Asa', id='Asa-3'"),
+            ("UPDATE room SET newest = 2", "lobby has 3 messages, and should have 2"),
+            ("UPDATE message SET seq = 5 WHERE seq = 3", "lobby has 5 where 3 should be"),
+            ("UPDATE message SET id = 'Asa-2' WHERE seq = 3", "('Asa', 'Asa-2') is in the file at"),
+            ("UPDATE message SET body = 'x' WHERE seq = 1", "which nobody has said there"),
+            (
+                "INSERT INTO message (room, seq, author, at, id, body)"
+                " VALUES (1, 4, 'Asa', 1, 'Asa-3', 'body 3')",
+                "('Asa', 'Asa-3') is in the file at",
+            ),
+            (
+                "UPDATE message SET id = 'Asa-' || (3 - seq), body = 'body ' || (3 - seq) WHERE seq < 3",
+                "after 2",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("whole", [False, True])
+    def test_a_bad_one_is_not(self, path: Path, load: Load, change: str, problem: str, whole: bool) -> None:
+        db = sqlite3.connect(path)
+        db.execute(change)
+        db.commit()
+        db.close()
+        checker = Checker(path, load)
+        problems = checker.check_all() if whole else checker.check_news()
+        assert any(problem in one for one in problems), problems
+
+    def test_an_ack_that_changes_its_mind(self, path: Path, load: Load) -> None:
+        load.was_acked("Asa", "Asa-2", Place("lobby", 3))
+        assert any("was acknowledged at" in one for one in Checker(path, load).check_news())
+
+    def test_an_ack_for_another_room(self, path: Path, load: Load) -> None:
+        load.sent["Asa", "Asa-4"] = "lobby", "body 4"
+        load.was_acked("Asa", "Asa-4", Place("engine-room", 1))
+        assert any("for lobby was acknowledged" in one for one in Checker(path, load).check_news())
+
+    def test_two_who_were_shown_different_things(self, path: Path, load: Load) -> None:
+        load.was_shown(Place("lobby", 2), Words("Bo", "Bo-1", "?"))
+        assert any("was shown as" in one for one in Checker(path, load).check_news())
+
+    def test_a_file_that_is_damaged(self, path: Path, load: Load) -> None:
+        db = sqlite3.connect(path)
+        db.execute("PRAGMA writable_schema = ON")  # an index that lacks what the table has
+        db.execute("DELETE FROM sqlite_master WHERE name = 'message_by_client'")
+        db.commit()
+        db.close()
+        assert Checker(path, load).check_all() != []
+
+
+# -- resuming --------------------------------------------------------------------------------------------
+
+
+ROOMS = ("lobby", "engine-room")
+
+
+class Follower:
+    """The package's client, driven by hand, with everything that it was told in a room."""
+
+    def __init__(self, name: str) -> None:
+        self.client = RichClient(ClientSettings(host="127.0.0.1", name=name), secret(name))
+        self.heard: list[Message] = []
+        self.gaps: list[Event] = []
+        self.sock: socket.socket | None = None
+        self._out = b""
+
+    def connect(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
+        self.sock.setblocking(False)
+        self._out = b""
+        self.client.connection_made()
+
+    def disconnect(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+            self.client.connection_lost()
+
+    def is_in(self, rooms: Iterable[str]) -> bool:
+        known = map(self.client.rooms.get, rooms)
+        return all(room is not None and room.presence is Presence.JOINED for room in known)
+
+    def has(self, newest: dict[str, int]) -> bool:
+        """Whether it was told everything up to these."""
+        return {room.name: room.seq for room in self.client.rooms} == newest
+
+    def work(self) -> None:
+        """Send and read what can be."""
+        if self.sock is None:
+            return
+        try:
+            self._out += self.client.data_to_send()
+            if self._out:
+                self._out = self._out[self.sock.send(self._out) :]
+            data = self.sock.recv(1 << 16)
+        except BlockingIOError:
+            return
+        except ConnectionError:
+            data = b""
+        if not data:
+            self.disconnect()
+            return
+        for event in self.client.receive_data(data):
+            if isinstance(event, Message):
+                self.heard.append(event)
+            elif isinstance(event, Gap):
+                self.gaps.append(event)
+        assert self.client.error is None
+
+
+def work(followers: list[Follower], until: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + DEADLINE
+    while not until():
+        assert time.monotonic() < end, f"not within {DEADLINE} s: {what}"
+        for follower in followers:
+            follower.work()
+        waiting = [follower.sock for follower in followers if follower.sock is not None]
+        select.select(waiting, [], [], 0.002)
+
+
+@pytest.fixture
+def followers() -> Iterator[list[Follower]]:
+    found = [Follower(name) for name in ("Asa", "Bo", "Cleo")]
+    yield found
+    for follower in found:
+        follower.disconnect()
+
+
+@pytest.mark.slow
+def test_everyone_who_resumes_has_the_rooms_log_over_many_kills(
+    tmp_path: Path, followers: list[Follower]
+) -> None:
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    path = tmp_path / "history.sqlite"
+    said = dict.fromkeys((follower.client.name for follower in followers), 0)
+    port = 0
+    for kill in range(25):
+        with serving(path, port=port) as server:
+            port = server.port
+            for follower in followers:
+                follower.connect(port)
+            if kill == 0:
+                for follower in followers:
+                    follower.client.join("engine-room")
+                work(followers, lambda: all(one.is_in(ROOMS) for one in followers), "all are in")
+            for _ in range(chance.randrange(30)):
+                follower = chance.choice(followers)
+                for _ in range(chance.randrange(10)):
+                    said[follower.client.name] += 1
+                    room = chance.choice(ROOMS)
+                    follower.client.say(f"{follower.client.name} {said[follower.client.name]}", room)
+                for follower in followers:
+                    follower.work()
+                if chance.random() < 0.1:
+                    follower.disconnect()
+                    follower.connect(port)
+            if chance.random() < 0.5:  # else most of them die with what they have not been told yet
+                work(followers, lambda: sum(one.client.unacknowledged for one in followers) < 20, "answers")
+            server.stop(signal.SIGKILL)
+        for follower in followers:
+            while follower.sock is not None and chance.random() < 0.9:
+                follower.work()
+            follower.disconnect()
+    with serving(path, port=port) as server:
+        for follower in followers:
+            follower.connect(port)
+        work(followers, lambda: not any(one.client.unacknowledged for one in followers), "all is said")
+        rooms = rows(path)
+        newest = {room: len(rooms[room]) for room in rooms}
+        work(followers, lambda: all(one.has(newest) for one in followers), "all is heard")
+        assert server.stop() == 0
+    for follower in followers:
+        assert follower.gaps == []
+        for room, expected in rooms.items():
+            heard = [(one.seq, one.author, one.body) for one in follower.heard if one.room == room]
+            assert heard == expected, f"with seed {seed}"
+    everything = [body for room in rooms.values() for _, _, body in room]
+    assert sorted(everything) == sorted(
+        f"{name} {number}" for name in said for number in range(1, said[name] + 1)
+    )
+
+
+@pytest.mark.slow
+def test_bots_lose_nothing_and_hear_nothing_twice(tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    heard: dict[str, list[tuple[int, str, str]]] = {"Asa": [], "Bo": []}
+    with ExitStack() as stack:
+        bots: list[Client] = []
+        port = 0
+        for round in range(5):
+            with serving(path, port=port) as server:
+                port = server.port
+                for name in list(heard)[len(bots) :]:
+                    bot = Client("127.0.0.1", port, name, secret=secret(name), own=True, wire="rich")
+                    bots.append(stack.enter_context(bot))
+                for bot in bots:
+                    for number in range(20):
+                        bot.say(f"{bot.name} {round}.{number}")
+                bots[round % 2].flush(DEADLINE)  # and the other one may have said nothing yet
+                server.stop(signal.SIGKILL)
+        with serving(path, port=port):
+            for bot in bots:
+                bot.flush(DEADLINE)
+            expected = rows(path)["lobby"]
+            for bot in bots:
+                end = time.monotonic() + DEADLINE
+                while len(heard[bot.name]) < len(expected) and time.monotonic() < end:
+                    event = bot.receive(DEADLINE)
+                    if isinstance(event, Message):
+                        heard[bot.name].append((event.seq, event.author, event.body))
+                while (event := bot.receive(0)) is not None:
+                    assert not isinstance(event, Message)
+            stack.close()
+    assert heard == {"Asa": expected, "Bo": expected}
+    assert sorted(body for _, _, body in expected) == sorted(
+        f"{name} {round}.{number}" for name in heard for round in range(5) for number in range(20)
+    )
+
+
+def rows(path: Path) -> dict[str, list[tuple[int, str, str]]]:
+    """What the file has of each room, in order."""
+    found: dict[str, list[tuple[int, str, str]]] = {}
+    with reading(path) as db:
+        for room, *rest in db.execute(
+            "SELECT room.name, seq, author, body FROM message JOIN room ON room.id = message.room"
+            " ORDER BY seq"
+        ):
+            found.setdefault(room, []).append(tuple(rest))
+    return found
