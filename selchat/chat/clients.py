@@ -14,7 +14,10 @@ from itertools import islice
 from selchat.events import Said
 from selchat.log.port import Log, Sent
 
-REMEMBERED = 4096  # ids of one client
+REMEMBERED = 4096  # ids of one client, in the log
+_MANY = 4096  # ids of one client, here
+_FEW = 256
+_MOST_IN_ALL = 500_000  # ids of all clients
 _DAY = 86_400.0
 _OWNED_SECONDS = 90 * _DAY
 _NAMES = "name"  # the kind of these records
@@ -69,32 +72,42 @@ class Names:
 
 
 class SentMessages:
-    """What the clients that are here have sent lately, at least `REMEMBERED` messages of each."""
+    """What clients have sent lately, to know it when it comes again.
+
+    The log knows `REMEMBERED` messages of each client, and is asked when one that has come says something for
+    the first time. From then on a client's own are kept here: `_MANY` of each, or `_FEW` while there are
+    `_MOST_IN_ALL` of all clients; one takes about 300 bytes.
+    """
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._clients: dict[bytes, _Client] = {}
+        self._total = 0
 
     def arrive(self, client: bytes) -> None:
-        """Load what is known of a client that has come; it may be here several times."""
+        """Note that a client has come; it may be here several times."""
         known = self._clients.get(client)
         if known is None:
-            known = _Client({sent.id: sent for sent in self._log.sent(client, REMEMBERED)})
-            self._clients[client] = known
+            known = self._clients[client] = _Client()
+        elif not known.staged:
+            self._keep(known, None)  # what another session of it has sent may be longer ago than is kept here
         known.sessions += 1
 
     def depart(self, client: bytes) -> None:
-        """Forget a client when the last of it has gone and all is in the log, which remembers."""
+        """Forget a client when the last of it has gone and all is in the log."""
         self._clients[client].sessions -= 1
         self._forget(client)
 
     def new(self, client: bytes, ids: Sequence[str]) -> tuple[list[int], list[Sent]]:
         """Return the places in ``ids`` of those that are new, and note them; and what is in the log already.
 
-        One that is staged since this tick is neither: it is confirmed when the tick ends.
+        One that is staged since this tick is neither: it is confirmed when the tick ends. Raises
+        `NotReadableError`.
         """
         known = self._clients[client]
-        sent, staged = known.sent, known.staged
+        if known.sent is None:
+            self._keep(known, {sent.id: sent for sent in self._log.sent(client, REMEMBERED)})
+        sent, staged = known.sent or {}, known.staged
         new: list[int] = []
         repeated: list[Sent] = []
         for place, id in enumerate(ids):
@@ -105,16 +118,20 @@ class SentMessages:
                 new.append(place)
         return new, repeated
 
-    def stored(self, client: bytes, messages: Iterable[Said]) -> None:
+    def stored(self, client: bytes, messages: Sequence[Said]) -> None:
         """Note that these are in the log now."""
         known = self._clients[client]
         sent, staged = known.sent, known.staged
-        for message in messages:
-            staged.discard(message.id)
-            sent[message.id] = Sent(message.id, message.room, message.seq, message.at)
-        if len(sent) > 2 * REMEMBERED:
-            # Not one by one: a dictionary looks for its first item from where that once was.
-            known.sent = dict(islice(sent.items(), len(sent) - REMEMBERED, None))
+        if sent is not None:
+            self._total -= len(sent)
+            for message in messages:
+                sent[message.id] = Sent(message.id, message.room, message.seq, message.at)
+            self._total += len(sent)
+            most = _MANY if self._total < _MOST_IN_ALL else _FEW
+            if len(sent) > 2 * most:
+                # Not one by one: a dictionary looks for its first item from where that once was.
+                self._keep(known, dict(islice(sent.items(), len(sent) - most, None)))
+        staged.difference_update([message.id for message in messages])
         self._forget(client)
 
     def not_stored(self, client: bytes, messages: Iterable[Said]) -> None:
@@ -122,16 +139,21 @@ class SentMessages:
         self._clients[client].staged.difference_update(message.id for message in messages)
         self._forget(client)
 
+    def _keep(self, known: _Client, sent: dict[str, Sent] | None) -> None:
+        self._total += len(sent or ()) - len(known.sent or ())
+        known.sent = sent
+
     def _forget(self, client: bytes) -> None:
         known = self._clients[client]
         if not known.sessions and not known.staged:
+            self._keep(known, None)
             del self._clients[client]
 
 
 class _Client:
     __slots__ = ("sent", "sessions", "staged")
 
-    def __init__(self, sent: dict[str, Sent]) -> None:
+    def __init__(self) -> None:
         self.sessions = 0
-        self.sent = sent  # in the log, oldest first
+        self.sent: dict[str, Sent] | None = None  # in the log, oldest first; None: not asked for yet
         self.staged: set[str] = set()  # since the last commit

@@ -23,6 +23,7 @@ from selchat.errors import (
     NameTakenError,
     NoSuchNameError,
     NotInRoomError,
+    NotReadableError,
     NotStoredError,
     RefusalError,
     TooManyRoomsError,
@@ -139,7 +140,7 @@ class Hub:
                 raise NameTakenError(name)
             if not beside:
                 present.peer.dismiss(_REPLACED)
-        self._sent.arrive(client)  # first, as it reads the log, which may fail
+        self._sent.arrive(client)
         if owner is None:
             self._inboxes.change_owner(key)
         self._names.use(key, name, client)
@@ -217,7 +218,11 @@ class Hub:
                 member.peer.refused(error, ids)
                 return
         if client is not None and ids:
-            new, repeated = self._sent.new(client, ids)
+            try:
+                new, repeated = self._sent.new(client, ids)
+            except NotReadableError as error:
+                member.peer.refused(NotStoredError(error.why), ids)
+                return
             if repeated:
                 member.peer.repeated(repeated)
             if len(new) < len(ids):

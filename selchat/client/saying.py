@@ -84,7 +84,10 @@ class Saying:
     def done(self, message: Outgoing) -> None:
         """Note that a message is stored."""
         self.outbound.done(message.id)
-        self._storing = Storing.WORKING
+        if self._storing is not Storing.WORKING:
+            # One that was on its way when the server recovered may be stored before those that were put off.
+            self._storing = Storing.WORKING
+            self.outbound.try_again()
 
     def put_off(self, message: Outgoing, text: str) -> list[Event]:
         """Note that a message could not be stored; return what there is to tell: once in each outage."""

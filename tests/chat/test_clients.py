@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from selchat.chat import clients
 from selchat.chat.clients import Names, SentMessages, hash_client
 from selchat.log.memory import MemoryLog
@@ -76,8 +78,8 @@ def test_what_is_staged_by_someone_who_has_left_is_known_to_who_comes_in_the_sam
     assert sent.new(CLIENT, ["1"]) == ([], [])
 
 
-def test_at_least_so_many_messages_are_remembered(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    monkeypatch.setattr(clients, "REMEMBERED", 10)
+def test_at_least_so_many_messages_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "_MANY", 10)
     log = MemoryLog(1000)
     sent = SentMessages(log)
     sent.arrive(CLIENT)
@@ -86,3 +88,30 @@ def test_at_least_so_many_messages_are_remembered(monkeypatch) -> None:  # type:
     recent = [str(number) for number in range(90, 100)]
     assert sent.new(CLIENT, recent)[0] == []
     assert sent.new(CLIENT, ["5"])[0] == [0]
+
+
+def test_fewer_are_kept_while_there_are_very_many_and_all_are_known_after_the_next_arrival(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clients, "_FEW", 2)
+    monkeypatch.setattr(clients, "_MOST_IN_ALL", 20)
+    log = MemoryLog(1000)
+    sent = SentMessages(log)
+    sent.arrive(CLIENT)
+    for number in range(100):
+        say(log, sent, str(number))
+    assert sent._total <= 24
+    assert sent.new(CLIENT, ["98", "99"])[0] == []
+    sent.arrive(CLIENT)
+    assert sent.new(CLIENT, ["3"])[0] == []
+    sent.depart(CLIENT)
+    sent.depart(CLIENT)
+    assert sent._total == 0
+
+
+def test_whoever_only_reads_costs_nothing() -> None:
+    log = MemoryLog(1000)
+    sent = SentMessages(log)
+    log.sent = None  # type: ignore[assignment]
+    sent.arrive(CLIENT)
+    sent.depart(CLIENT)

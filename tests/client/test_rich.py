@@ -378,6 +378,18 @@ def test_what_cannot_be_stored_is_said_again() -> None:
     ]
 
 
+def test_an_ack_shows_that_what_was_put_off_can_be_said_again() -> None:
+    talk = Talk()
+    talk.connect()
+    ids = [talk.client.say(body) for body in ("one", "two")]
+    talk.sent()
+    talk.comes(error("not-stored", id=ids[0]), ack(ids[1], 1))
+    assert not talk.client.wants_retry
+    assert [message["id"] for message in talk.sent()] == ids[:1]
+    talk.comes(ack(ids[0], 2))
+    assert talk.client.unacknowledged == 0
+
+
 # -- rooms ---------------------------------------------------------------------------------------------
 
 

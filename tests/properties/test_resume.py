@@ -336,6 +336,6 @@ class Resume(RuleBasedStateMachine):
 
 TestResume = Resume.TestCase
 if settings.get_current_profile_name() == "ci":
-    TestResume.settings = settings(max_examples=80, stateful_step_count=5)
+    TestResume.settings = settings(max_examples=150, stateful_step_count=5)
 else:
     TestResume.settings = settings(max_examples=5_000, stateful_step_count=8)
