@@ -2,32 +2,43 @@
 
 Usage: micro.py [--quick] [-o FILE] [options of pyperf]
 
-The parts, in the order in which a message meets them: framing, session and hub, feed, fan-out, outbox.
-No socket is involved: sends are calls that return at once. The command line is pyperf's own, because it
-starts this script again for its workers: ``--fast`` for less time, ``-o FILE`` for a JSON file that
-``python -m pyperf compare_to OLD NEW`` can compare, ``--help`` for the rest. ``--quick`` runs everything
-once, to see that it works.
+The parts, in the order in which a message meets them: framing, session and hub (of both wires), the log,
+feed, fan-out, outbox. No socket is involved: sends are calls that return at once. The command line is
+pyperf's own, because it starts this script again for its workers: ``--fast`` for less time, ``-o FILE`` for
+a JSON file that ``python -m pyperf compare_to OLD NEW`` can compare, ``--help`` for the rest. ``--quick``
+runs everything once, to see that it works.
 """
 
 from __future__ import annotations
 
 import importlib
+import itertools
+import json
 import sys
+import tempfile
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from harness.audience import payload
 from harness.wires import SENDER, Classic
 
 from selchat.chat.hub import Hub
+from selchat.events import Said
 from selchat.feed import Feed, Subscription
 from selchat.log.memory import MemoryLog
+from selchat.log.port import Log
+from selchat.log.sqlite import Retention, SqliteLog
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
-from selchat.sessions.classic import ClassicContext, ClassicSession
+from selchat.sessions.context import Context
+from selchat.sessions.opening import OpeningSession
 from selchat.settings import Settings
 from selchat.wire.classic import ClassicFormat
+from selchat.wire.envelope import parse_request
 from selchat.wire.frames import FrameDecoder, encode_frame
+from selchat.wire.rich import RichFormat
 
 _READ_SIZE = 64 * 1024  # bytes
 _BATCH = 256  # messages appended between two seals
@@ -54,6 +65,10 @@ class FakeConnection:
         self.address = "127.0.0.1:1"
         socket: Any = FakeSocket()
         self.outbox = Outbox(socket, self, 1 << 20)
+        self.handler: Any = None
+
+    def hand_over(self, handler: object) -> None:
+        self.handler = handler
 
     def wants_flush(self) -> None:
         pass
@@ -67,7 +82,7 @@ class FakeConnection:
     def cannot_send(self, error: Exception) -> None:
         raise error
 
-    def close(self, reason: str | None = None) -> None:
+    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
         raise AssertionError(reason)
 
 
@@ -85,7 +100,7 @@ class FakeClock:
     def _nothing(self, *_arguments: object) -> None:
         pass
 
-    joined = happened = left = stranger_left = _nothing
+    joined = happened = left = storing = stranger_left = _nothing
 
 
 def decode_whole() -> None:
@@ -162,19 +177,91 @@ def outbox_author() -> Callable[[], None]:
     return run
 
 
+class Chat:
+    """A server without sockets, with one connection, whose first bytes are ``hello``."""
+
+    def __init__(self, hello: bytes) -> None:
+        settings = Settings(roster=False, quiet=True)
+        clock = FakeClock()
+        self.connection = FakeConnection()
+        self.fanout = Fanout(1 << 20)
+        self.hub = Hub(settings, MemoryLog(settings.log_limit), clock, clock)
+        context = Context(settings, self.hub, clock, clock, ClassicFormat(), RichFormat())
+        self.connection.handler = OpeningSession(context, self.connection, None)
+        self.receive(hello)
+
+    def receive(self, data: bytes) -> None:
+        """Take one read's bytes, and end the tick."""
+        self.connection.handler.data_received(data)
+        for feed in self.hub.publish():
+            self.fanout.deliver(feed)
+        self.connection.outbox.end_tick()
+
+
 def session_to_publish(data: bytes) -> Callable[[], None]:
     """Return: one read's bytes through session and hub into the feed, which has no other reader."""
-    settings = Settings(roster=False, quiet=True)
-    clock, connection, fanout = FakeClock(), FakeConnection(), Fanout(1 << 20)
-    hub = Hub(settings, MemoryLog(settings.log_limit), clock, clock)
-    context = ClassicContext(settings, hub, clock, clock, ClassicFormat())
-    session = ClassicSession(context, connection)
-    session.data_received(encode_frame(SENDER.encode()))
+    chat = Chat(encode_frame(SENDER.encode()))
+    return lambda: chat.receive(data)
+
+
+def rich_says(numbers: range) -> bytes:
+    """Return what a rich client says, under these numbers."""
+    return b"".join(
+        encode_frame(
+            b'{"type":"say","room":"lobby","id":"5f2c-%010d","body":"%b"}' % (number, _DELIVERY[-64:])
+        )
+        for number in numbers
+    )
+
+
+def rich_to_publish(count: int) -> Callable[[int], float]:
+    """Return: the same on the rich wire: parsed, kept, encoded for others and acknowledged.
+
+    Every message has an id of its own, because what comes again is not said again; so what is said is made
+    before the time is taken.
+    """
+    hello = {"type": "hello", "version": 1, "name": SENDER, "client": "0123456789abcdef"}
+    chat = Chat(encode_frame(json.dumps(hello).encode()))
+    numbers = itertools.count(0, count)
+
+    def run(loops: int) -> float:
+        reads = [rich_says(range(first, first + count)) for first in itertools.islice(numbers, loops)]
+        begun = time.perf_counter()
+        for data in reads:
+            chat.receive(data)
+        return time.perf_counter() - begun
+
+    return run
+
+
+def rich_parse() -> None:
+    """Read one `say`."""
+    parse_request(_SAY)
+
+
+_SAY = rich_says(range(1))[10:]
+
+
+def rich_encode(messages: list[Said]) -> Callable[[], None]:
+    """Return: encode a batch for the readers, and the acks for its author."""
+    format = RichFormat()
 
     def run() -> None:
-        session.data_received(data)
-        for feed in hub.publish():
-            fanout.deliver(feed)
+        format.encode(messages)
+        format.acks(messages)
+
+    return run
+
+
+def log_commit(log: Log) -> Callable[[], None]:
+    """Return: append a batch and commit it."""
+    bodies = [_DELIVERY[-64:].decode()] * _BATCH
+    numbers = itertools.count()
+
+    def run() -> None:
+        ids = [f"5f2c-{next(numbers):010}" for _ in bodies]
+        log.append("lobby", SENDER, bodies, 1.7e9, ids, [None] * _BATCH, bytes(16))
+        log.commit()
 
     return run
 
@@ -197,6 +284,20 @@ def main() -> int:
     runner.bench_func("frames: encode one message", encode)
     runner.bench_func("session: one message to the feed", session_to_publish(message))
     runner.bench_func(f"session: {_BATCH} messages in one read to the feed", session_to_publish(batch))
+    said = [
+        Said("lobby", seq, SENDER, _DELIVERY[-64:].decode(), 1.7e9, f"5f2c-{seq:010}", None)
+        for seq in range(1, _BATCH + 1)
+    ]
+    runner.bench_func("rich: read one say", rich_parse)
+    runner.bench_func(f"rich: encode {_BATCH} messages and their acks", rich_encode(said))
+    runner.bench_time_func("rich: one message to the feed, with its ack", rich_to_publish(1))
+    name = f"rich: {_BATCH} messages in one read to the feed, with acks"
+    runner.bench_time_func(name, rich_to_publish(_BATCH))
+    runner.bench_func(f"log: {_BATCH} messages in memory", log_commit(MemoryLog(1 << 20)))
+    with tempfile.TemporaryDirectory(prefix="selchat-micro-") as folder:
+        durable = SqliteLog(Path(folder) / "history.sqlite", Retention())
+        runner.bench_func(f"log: {_BATCH} messages in SQLite, with its fsync", log_commit(durable))
+        durable.close()
     for readers in (0, 10, 1000):
         name = f"feed: append {_BATCH}, seal, {readers} readers"
         runner.bench_func(name, feed_with(readers))

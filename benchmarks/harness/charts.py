@@ -123,8 +123,14 @@ def bar_chart(
     return _card(title, parts, bottom, caption)
 
 
-def line_chart(title: str, caption: Sequence[str], panels: Sequence[Lines], key: dict[str, str]) -> str:
-    """Return panels of lines side by side; ``key`` says what the classes' colours mean."""
+def line_chart(
+    title: str,
+    caption: Sequence[str],
+    panels: Sequence[Lines],
+    key: dict[str, str],
+    axis: str = "receivers",
+) -> str:
+    """Return panels of lines side by side, over ``axis``; ``key`` says what the classes' colours mean."""
     gap = 64
     width = (_WIDTH - 2 * _MARGIN - gap * len(panels)) / len(panels)
     top, height = 116, 240
@@ -156,7 +162,7 @@ def line_chart(title: str, caption: Sequence[str], panels: Sequence[Lines], key:
             )
             parts.append(_text(left - 8, at + 4, f"{tick:g}", "small", "end"))
         parts += [_text(across(x), top + height + 18, f"{x:,.0f}", "small", "middle") for x in panel.x]
-        parts.append(_text(left + width / 2, top + height + 36, "receivers", "small", "middle"))
+        parts.append(_text(left + width / 2, top + height + 36, axis, "small", "middle"))
         for order, (kind, values) in enumerate(panel.series.items()):
             points = [(across(count), down(value)) for count, value in zip(panel.x, values, strict=True)]
             path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)

@@ -1,10 +1,10 @@
 """Is every message everywhere, once and in order? Knows bytes and sequence numbers, and no socket.
 
-A message's payload is ``name|sequence|stamp|padding``. To parse each at each of a thousand readers would
-cost a microsecond a time, fifty times what the server pays for a delivery. But all readers of a chat read
-the same stream, so it is parsed once, as a `Transcript`, and each reader is a position in it: its bytes
-are compared with the transcript's, which is one ``memcmp`` for each read. Who is first to read something
-extends the transcript. Thus every byte is checked at every reader.
+A message's payload is ``name|sequence|stamp|padding``, which on the rich wire is a body. To parse each at
+each of a thousand readers would cost a microsecond a time, fifty times what the server pays for a delivery.
+But all readers of a room read the same stream, so it is parsed once, as a `Transcript`, and each reader is a
+position in it: its bytes are compared with the transcript's, which is one ``memcmp`` for each read. Who is
+first to read something extends the transcript. Thus every byte is checked at every reader.
 
 A member who also talks does not get its own messages: it skips them. As it cannot know where they belong
 before somebody else has read them, it never extends the transcript.
@@ -21,11 +21,8 @@ from collections import Counter, deque
 from collections.abc import Mapping
 
 from selchat.bench.stats import Histogram
-from selchat.wire.frames import HEADER_LENGTH, FrameDecoder, encode_frame
-
-RUN_LENGTH = 3  # bytes with which every name of one run begins
-NAME_LENGTH = 8  # bytes: the run, then five digits
-LEAST_PAYLOAD = NAME_LENGTH + len("|0123456789|0123456789012345678|")  # bytes
+from selchat.bench.wires import CLASSIC, Message, Receipts, Wire
+from selchat.wire.frames import HEADER_LENGTH, FrameDecoder
 
 _READ_LIMIT = 1 << 24  # bytes of payload that other servers may send; not ours to judge
 _MOST_SAMPLES = 8  # latencies taken from one read; each costs 0.3 microseconds
@@ -34,32 +31,6 @@ _KEPT = 1 << 18  # bytes of the transcript before the part that all have read is
 
 class BrokenFramingError(Exception):
     """The server sent something that is not a frame."""
-
-
-class Script:
-    """What one member says. ``size``: bytes of payload; ``as_pairs``: as the server would relay it."""
-
-    def __init__(self, name: bytes, size: int, as_pairs: bool = False) -> None:
-        head = encode_frame(name) if as_pairs else b""
-        body = name + b"|%010d|%019d|" + b"." * (size - LEAST_PAYLOAD)
-        self._template = head + b"%-*d" % (HEADER_LENGTH, size) + body
-        self.said = 0
-
-    def say(self, times: int, stamp: int) -> bytes:
-        """Return the next messages; ``stamp``: nanoseconds of the monotonic clock."""
-        first, self.said = self.said, self.said + times
-        template = self._template
-        return b"".join([template % (sequence, stamp) for sequence in range(first, self.said)])
-
-
-def parse(payload: bytes, run: bytes) -> tuple[bytes, int, int] | None:
-    """Return name, sequence and stamp; None for what is not a message of that run, such as a roster."""
-    if not payload.startswith(run) or payload[NAME_LENGTH : NAME_LENGTH + 1] != b"|":
-        return None
-    try:
-        return payload[:NAME_LENGTH], int(payload[9:19]), int(payload[20:39])
-    except ValueError:
-        return None
 
 
 class SequenceChecker:
@@ -104,23 +75,46 @@ class SequenceChecker:
         return earlier
 
 
+class NumberChecker:
+    """Takes the numbers that the server gives to the messages of each room: each is the last one's plus 1.
+
+    ``holes``: whether some may be missing, as those of one's own messages are.
+    """
+
+    def __init__(self, holes: bool = False) -> None:
+        self.wrong: Counter[bytes] = Counter()  # messages, by sender
+        self._holes = holes
+        self._last: dict[bytes, int] = {}
+
+    def take(self, name: bytes, room: bytes, number: int) -> None:
+        """Note that the message with that number has come, from the sender of that name."""
+        last = self._last.get(room)
+        if last is not None and number != last + 1 and not (self._holes and number > last):
+            self.wrong[name] += 1
+        self._last[room] = number
+
+
 class StreamParser:
     """The stream of one reader, parsed by itself. ``own``: the name whose messages do not count."""
 
-    def __init__(self, run: bytes, checker: SequenceChecker, own: bytes | None = None) -> None:
+    def __init__(self, run: bytes, wire: Wire, checker: SequenceChecker, own: bytes | None = None) -> None:
         self.checker = checker
+        self.numbers = NumberChecker(holes=own is not None)
+        self._wire = wire
         self._run = run
         self._own = own
         self._decoder = FrameDecoder(limit=_READ_LIMIT)
 
-    def receive(self, data: bytes) -> list[tuple[bytes, int, int]]:
-        """Take the next bytes; return (name, sequence, stamp) of each message that they complete."""
+    def receive(self, data: bytes) -> list[Message]:
+        """Take the next bytes; return each message that they complete."""
         messages = []
         # Users and bodies need not be told apart: a username is too short to be taken for a message.
         for payload in self._decoder.receive_data(data):
-            message = parse(payload, self._run)
-            if message is not None and message[0] != self._own:
-                self.checker.take(message[0], message[1])
+            message = self._wire.parse(payload, self._run)
+            if message is not None and message.name != self._own:
+                self.checker.take(message.name, message.sequence)
+                if message.number:
+                    self.numbers.take(message.name, message.room, message.number)
                 messages.append(message)
         if self._decoder.error is not None:
             raise BrokenFramingError(str(self._decoder.error))
@@ -142,28 +136,39 @@ class Reader:
         self.stray: StreamParser | None = None  # has diverged
 
 
-class Transcript:
-    """The stream that all these readers share, from where it was started."""
+class Tally:
+    """What is counted for all transcripts together."""
 
-    def __init__(self, run: bytes) -> None:
-        self.checker = SequenceChecker()
+    def __init__(self) -> None:
         self.deliveries = 0
         self.reads = 0
         self.bytes = 0  # read by all readers together
         self.latencies = Histogram()
+        self.reached: list[Transcript] = []  # those of which all readers have come to the goal
+
+
+class Transcript:
+    """The stream that all these readers share, from where it was started: that of one room."""
+
+    def __init__(self, run: bytes, wire: Wire = CLASSIC, tally: Tally | None = None) -> None:
+        self.checker = SequenceChecker()
+        self.numbers = NumberChecker()
+        self.tally = tally or Tally()
         self.diverged = 0  # readers
         self.lagging = 0  # readers that have not reached the goal
         self.total = 0  # messages in the transcript
         self.goal = 0  # messages that all readers should have by now
         self._run = run
+        self._wire = wire
         self._readers: dict[Reader, None] = {}
         self._strays: list[Reader] = []
         self._talkers: dict[bytes, Reader] = {}
+        self._receipts: dict[bytes, Receipts] = {}  # of the talkers, where they get any
         self._waiting: dict[Reader, None] = {}  # with something ahead
         self._data = bytearray()  # kept, from `_base` on
         self._base = 0
         self._end = 0
-        self._parsed = 0  # position up to which there are whole pairs
+        self._parsed = 0  # position up to which there are whole messages
         self._decoder = FrameDecoder(limit=_READ_LIMIT)
         self._in_pair = False
         self._at = 0  # position up to which there are whole frames
@@ -176,12 +181,14 @@ class Transcript:
         self._messages: list[tuple[bytes, int]] = []  # name, and the sequence number of its first
         self._goal_at = sys.maxsize  # the position at which the goal is reached, once it is known
 
-    def add(self, reader: Reader, name: bytes | None = None) -> None:
+    def add(self, reader: Reader, name: bytes | None = None, receipts: Receipts | None = None) -> None:
         """Have that reader checked from here on; ``name``: it also talks, under that name."""
         self._readers[reader] = None
         if name is not None:
             reader.skips = deque()
             self._talkers[name] = reader
+            if receipts is not None:
+                self._receipts[name] = receipts
 
     def aim(self, messages: int) -> None:
         """Set the goal to that many messages more; ``lagging`` counts the readers without them."""
@@ -193,8 +200,9 @@ class Transcript:
     def receive(self, reader: Reader, data: memoryview, now: int) -> None:
         """Check what that reader has read, at ``now`` nanoseconds. Raises `BrokenFramingError`."""
         size = len(data)
-        self.reads += 1
-        self.bytes += size
+        tally = self.tally
+        tally.reads += 1
+        tally.bytes += size
         if reader.stray is not None:
             self._receive_stray(reader.stray, bytes(data), now)
             return
@@ -228,11 +236,6 @@ class Transcript:
             del marks[:mark]
         self._first += mark
 
-    def take_latencies(self) -> Histogram:
-        """Return the latencies since the last call, in microseconds."""
-        latencies, self.latencies = self.latencies, Histogram()
-        return latencies
-
     def lost(self, sent: int, said: Mapping[bytes, int]) -> int:
         """Return how many deliveries are missing.
 
@@ -259,6 +262,12 @@ class Transcript:
             reader.stray.checker.reordered.total() for reader in self._strays if reader.stray
         )
 
+    def misnumbered(self) -> int:
+        """Return how many deliveries had a number that was not the one after the last of their room."""
+        return self._deliveries_of(self.numbers.wrong) + sum(
+            reader.stray.numbers.wrong.total() for reader in self._strays if reader.stray
+        )
+
     def _deliveries_of(self, messages: Counter[bytes]) -> int:
         """Return how many readers these messages had, together."""
         return sum(times * (len(self._readers) - (name in self._talkers)) for name, times in messages.items())
@@ -269,17 +278,23 @@ class Transcript:
         self._data += data
         self._end += len(data)
         fresh = len(self._ends)
+        pairs, parse = self._wire.pairs, self._wire.parse
         for payload in self._decoder.receive_data(data):
             self._at += HEADER_LENGTH + len(payload)
-            self._in_pair = not self._in_pair
-            if self._in_pair:
-                continue
+            if pairs:
+                self._in_pair = not self._in_pair
+                if self._in_pair:
+                    continue
             start, self._parsed = self._parsed, self._at
             message = parse(payload, self._run)
             if message is None:
                 continue
-            name, sequence, stamp = message
+            name, sequence, stamp, room, number = message
             self.checker.take(name, sequence)
+            if number:
+                self.numbers.take(name, room, number)
+                if name in self._receipts:
+                    self._receipts[name].seen(sequence, number)
             self.total += 1
             owner = self._talkers.get(name)
             if owner is not None and owner.skips is not None:
@@ -304,11 +319,18 @@ class Transcript:
         if self._goal_at == sys.maxsize and self.total >= self.goal:
             self._goal_at = self._parsed
             self.lagging = sum(reader.position < self._goal_at for reader in self._readers)
+            if not self.lagging:
+                self.tally.reached.append(self)
 
     def _advance(self, reader: Reader, position: int) -> None:
         if reader.position < self._goal_at <= position:
-            self.lagging -= 1
+            self._reached()
         reader.position = position
+
+    def _reached(self) -> None:
+        self.lagging -= 1
+        if not self.lagging:
+            self.tally.reached.append(self)
 
     def _account(self, reader: Reader, now: int) -> None:
         """Count the messages that the reader has passed, and their latencies."""
@@ -317,10 +339,10 @@ class Transcript:
         if start == end:
             return
         seen = self._totals[end - 1]
-        self.deliveries += seen - reader.seen
+        self.tally.deliveries += seen - reader.seen
         reader.seen = seen
         reader.mark += end - start
-        counts, stamps, add = self._counts, self._stamps, self.latencies.add
+        counts, stamps, add = self._counts, self._stamps, self.tally.latencies.add
         step = 1 + (end - start - 1) // _MOST_SAMPLES
         for index in range(start + reader.mark % step, end, step):
             if reader.skips is None or self._talkers.get(self._messages[index][0]) is not reader:
@@ -336,7 +358,7 @@ class Transcript:
             if skips and position == skips[0][0]:
                 self._advance(reader, skips.popleft()[1])
                 reader.own += 1
-                self.deliveries -= 1
+                self.tally.deliveries -= 1
                 continue
             take = min(len(data) - done, (skips[0][0] if skips else self._parsed) - position)
             if take <= 0:
@@ -360,7 +382,7 @@ class Transcript:
         del self._readers[reader]
         self._waiting.pop(reader, None)
         if reader.position < self._goal_at:
-            self.lagging -= 1
+            self._reached()
         kept = reader.mark - self._first
         boundary = max(self._base, self._ends[kept - 1] if kept else self._base)
         undo = [
@@ -371,12 +393,13 @@ class Transcript:
         checker = self.checker.rewound(undo)
         checker.unique = reader.seen - reader.own
         own = next((name for name, talker in self._talkers.items() if talker is reader), None)
-        reader.stray = StreamParser(self._run, checker, own)
+        reader.stray = StreamParser(self._run, self._wire, checker, own)
         self._strays.append(reader)
         before = bytes(self._data[boundary - self._base : reader.position - self._base])
         self._receive_stray(reader.stray, before + data, now)
 
     def _receive_stray(self, stray: StreamParser, data: bytes, now: int) -> None:
-        for _, _, stamp in stray.receive(data):
-            self.deliveries += 1
-            self.latencies.add((now - stamp) // 1000)
+        tally = self.tally
+        for message in stray.receive(data):
+            tally.deliveries += 1
+            tally.latencies.add((now - message.stamp) // 1000)

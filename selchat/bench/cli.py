@@ -15,7 +15,6 @@ from typing import Any
 import docopt
 
 from selchat import __version__
-from selchat.bench.check import LEAST_PAYLOAD
 from selchat.bench.errors import BenchError, PlanError
 from selchat.bench.metrics import SCENARIOS, Condition, metrics_of
 from selchat.bench.page import page
@@ -23,6 +22,7 @@ from selchat.bench.proc import LINUX, Pinning, describe_machine, pinning
 from selchat.bench.progress import Progress
 from selchat.bench.report import document, number, text, write, write_csv, write_json
 from selchat.bench.scenarios import Plan, Result, Run, check_descriptors
+from selchat.bench.wires import LEAST_PAYLOAD, RICH_ENVELOPE, WIRES
 from selchat.errors import SelchatError
 from selchat.settings import Settings
 from selchat.text import escape_controls
@@ -42,13 +42,18 @@ Scenarios:
   slow      a part of the readers never reads: what the others feel of it
   churn     clients come, talk and leave
   soak      paced, for long, with the trend of memory
+  rooms     many small rooms, each with its own senders
+  durable   fanout, in turns with a history in a file and without any
 
 Options:
+  --wire=WIRE          classic, the paper's, or rich, with receipts; rooms and durable are rich.
+  --history            Have the started server keep what is said in a temporary file; durable always does.
   --connect=HOST:PORT  Measure that server; without this one is started, on loopback.
   --server-pid=PID     Its process, if it runs on this machine: for its CPU and memory.
-  --clients=N          Receivers; in everyone talkers, in churn how many at a time.
-  --senders=N          How many talk, in fanout, paced, slow and soak. [default: 1]
-  --window=W           Messages in flight for each sender, in fanout and everyone.
+  --rooms=N            How many rooms, in rooms. [default: 100]
+  --clients=N          Receivers, in rooms of each; in everyone talkers, in churn how many at a time.
+  --senders=N          How many talk, in rooms in each; not in everyone, churn, idle, connect. [default: 1]
+  --window=W           Messages in flight for each sender, in fanout, everyone, rooms and durable.
   --rate=R             Messages a second by all senders together, in paced, slow and soak.
   --payload=BYTES      Of each message, {LEAST_PAYLOAD} at least. [default: 64]
   --duration=S         Seconds of measuring the server; the floor takes as long again.
@@ -67,6 +72,7 @@ Options:
 With --fail-if=EXPR, such as 'p99_ms>20', it exits with 3 if that holds; it can be given several times.
 What is measured and what it means: the names in the report are those of --json and --fail-if.
 The floor is a bare loop of sends, with the same chunks to as many sockets: what any server must pay.
+A history is only as fast as the disk that TMPDIR is on; where that is memory, it measures nothing.
 Ctrl-C ends it early and shows what was measured so far.
 
 Exit status: 0 when done, 1 when the server or this machine fell short, 2 for a wrong option, 3 when a
@@ -92,6 +98,8 @@ _DEFAULTS = {
     "slow": _Defaults(100, 10.0, rate=100.0),
     "churn": _Defaults(50, 10.0, connect_rate=0.0),
     "soak": _Defaults(100, 600.0, rate=100.0),
+    "rooms": _Defaults(4, 10.0, window=16),
+    "durable": _Defaults(100, 10.0, window=256),
 }
 
 
@@ -136,34 +144,35 @@ def make_plan(options: dict[str, Any]) -> Plan:
         stalled = _whole(options, "--stalled", max(1, clients // 10))
         if stalled >= clients:
             raise PlanError(f"--stalled: {stalled} of {clients} clients leave nobody who reads")
-    payload = _whole(options, "--payload", 64, LEAST_PAYLOAD)
-    if payload > Settings().frame_limit:
-        raise PlanError(
-            f"--payload: {payload} is over the {Settings().frame_limit} bytes that a server takes"
-        )
     ours = options["--connect"] is None
     if not ours and options["--no-roster"]:
         raise PlanError("--no-roster: only a server that is started here can be told so")
     if ours and options["--server-pid"] is not None:
         raise PlanError("--server-pid: goes with --connect")
     has_pid = ours or options["--server-pid"] is not None
-    names = metrics_of(scenario, has_pid)
-    talks = scenario in {"fanout", "paced", "slow", "soak"}
+    if not ours and (options["--history"] or scenario == "durable"):
+        raise PlanError("--history: only a server that is started here can be told so")
+    wire = _wire(options)
+    names = metrics_of(scenario, has_pid, wire == "rich")
+    talks = scenario in {"fanout", "paced", "slow", "soak", "rooms", "durable"}
     return Plan(
         scenario=scenario,
+        wire=wire,
         connect=None if ours else _address(options["--connect"]),
         server_pid=_whole(options, "--server-pid", 0) if options["--server-pid"] is not None else None,
         clients=clients,
+        rooms=_rooms(options) if scenario == "rooms" else 0,
         senders=_whole(options, "--senders", 1) if talks else 0,
-        window=_whole(options, "--window", defaults.window) if defaults.rate == 0 else 1,
+        window=_window(options, defaults, wire),
         rate=_real(options, "--rate", defaults.rate, 0.001) if defaults.rate else 0.0,
-        payload=payload,
+        payload=_payload(options, wire),
         duration=_real(options, "--duration", defaults.duration, 0.1),
         ramp=_real(options, "--ramp", 0.5, 0.0),
         connect_rate=_real(options, "--connect-rate", defaults.connect_rate, 0.0),
         processes=min(_whole(options, "--processes", 1), clients),
         stalled=stalled,
         roster=not options["--no-roster"],
+        history=options["--history"] or scenario == "durable",
         conditions=tuple(Condition.parse(expression, names) for expression in options["--fail-if"]),
         pins=Pinning() if options["--no-pin"] else pinning(),
     )
@@ -211,6 +220,40 @@ def _report(plan: Plan, result: Result, options: dict[str, Any], command: list[s
     if result.interrupted:
         return 130
     return 3 if fired else 0
+
+
+def _wire(options: dict[str, Any]) -> str:
+    scenario = options["SCENARIO"]
+    wire: str = options["--wire"] or ("rich" if scenario in {"rooms", "durable"} else "classic")
+    if wire not in WIRES:
+        raise PlanError(f"--wire: {wire!r} is neither classic nor rich")
+    if scenario == "rooms" and wire == "classic":
+        raise PlanError("--wire: the classic wire has no rooms")
+    return wire
+
+
+def _payload(options: dict[str, Any], wire: str) -> int:
+    payload = _whole(options, "--payload", 64, LEAST_PAYLOAD)
+    most = Settings().frame_limit - (RICH_ENVELOPE if wire == "rich" else 0)
+    if payload > most:
+        raise PlanError(f"--payload: {payload} is over the {most} bytes that a server takes")
+    return payload
+
+
+def _window(options: dict[str, Any], defaults: _Defaults, wire: str) -> int:
+    window = _whole(options, "--window", defaults.window) if defaults.rate == 0 else 1
+    most = Settings().unacknowledged
+    if wire == "rich" and window > most:
+        raise PlanError(f"--window: {window} are more than the {most} messages that may wait for acks")
+    return window
+
+
+def _rooms(options: dict[str, Any]) -> int:
+    rooms = _whole(options, "--rooms", 100)
+    most = Settings().rooms_limit - 1  # and the lobby
+    if rooms > most:
+        raise PlanError(f"--rooms: {rooms} are more than the {most} that a server takes")
+    return rooms
 
 
 def _whole(options: dict[str, Any], name: str, default: int, least: int = 1) -> int:

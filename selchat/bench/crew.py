@@ -13,7 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from selchat.bench.errors import BenchError
@@ -27,21 +27,28 @@ _STOP_SECONDS = 15.0  # for workers to answer after they were told to stop
 
 
 class Crew:
-    """Workers for one address. ``stopping()`` is asked every so often whether the user has had enough."""
+    """Workers for one address. ``stopping()`` is asked every so often whether the user has had enough.
+
+    ``linked``: they make one load in lockstep; otherwise each goes on by itself, with rooms of its own.
+    """
 
     def __init__(
-        self, jobs: list[Job], cores: frozenset[int], stopping: Callable[[], bool], progress: Progress
+        self,
+        jobs: list[Job],
+        cores: frozenset[int],
+        stopping: Callable[[], bool],
+        progress: Progress,
+        linked: bool = True,
     ) -> None:
         self._stopping = stopping
         self._progress = progress
         self._workers: list[subprocess.Popen[bytes]] = []
         self._lines: dict[int, bytes] = {}
-        pairs = [socket.socketpair() for _ in jobs[1:]]
+        pairs = [socket.socketpair() for _ in jobs[1:]] if linked else []
         for number, job in enumerate(jobs):
-            ends = [
-                far if number else near for near, far in (pairs[number - 1 : number] if number else pairs)
-            ]
-            words = asdict(job) | {"links": [end.fileno() for end in ends], "hub": number == 0}
+            mine = pairs[number - 1 : number] if number else pairs
+            ends = [far if number else near for near, far in mine]
+            words = asdict(job) | {"links": [end.fileno() for end in ends], "hub": number == 0 or not linked}
             worker = start(
                 ["selchat.bench.worker", json.dumps(words)],
                 cores,
@@ -66,9 +73,9 @@ class Crew:
         }
 
     def sync(self) -> None:
-        """Have all transcripts begin at the same message."""
+        """Have all transcripts of a room begin at the same message."""
         self.ask("prepare")
-        self.ask("call", only=0)
+        self.ask("call")
         self.ask("sync")
 
     def measure(self, command: str, **words: Any) -> Slice:
@@ -139,11 +146,10 @@ def merge(slices: list[Slice]) -> Slice:
     if len(slices) == 1:
         return first
     result = Slice(seconds=max(part.seconds for part in slices), timeline=list(first.timeline))
-    for name in ("sent", "deliveries", "reads", "bytes", "lives", "refused"):
+    added = {"sent", "deliveries", "reads", "bytes", "acked", "lives", "refused"}
+    for name in (one.name for one in fields(Slice) if one.name in added or one.name.endswith("_all")):
         setattr(result, name, sum(getattr(part, name) for part in slices))
-    for name in ("sent_all", "lost_all", "duplicated_all", "reordered_all", "diverged_all"):
-        setattr(result, name, sum(getattr(part, name) for part in slices))
-    for name in ("latencies", "last", "late"):
+    for name in ("latencies", "last", "late", "acks"):
         whole = Histogram.merged(Histogram.from_json(getattr(part, name)) for part in slices)
         setattr(result, name, whole.to_json())
     result.cpu = max(part.cpu for part in slices)  # of the busiest: it is the one that may be too slow

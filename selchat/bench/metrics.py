@@ -26,11 +26,19 @@ METRICS: dict[str, str] = {
     "last_p99_ms": "",
     "last_p99_9_ms": "",
     "last_max_ms": "",
+    "acked_per_s": "messages a second of which the author was told that they are stored",
+    "ack_p50_ms": "from the (intended) send to that",
+    "ack_p99_ms": "",
+    "ack_max_ms": "",
     "late_p99_ms": "how far the generator was behind its schedule",
     "lost": "deliveries that did not come",
     "duplicated": "deliveries that came again",
     "reordered": "deliveries that came after a later one of the same sender",
     "diverged": "readers whose bytes were not those of the others",
+    "misnumbered": "deliveries whose seq was not the one after the last of their room",
+    "acks_lost": "messages whose author was not told",
+    "acks_duplicated": "acks that came again",
+    "acks_wrong": "acks with another seq than the message had at the readers",
     "chunk_messages": "messages in one data segment, so in one send of the server",
     "cpu_us_per_delivery": "of the server",
     "cpu_percent": "of one core, by the server",
@@ -59,9 +67,14 @@ METRICS: dict[str, str] = {
     "cpu_us_per_join": "of the server",
     "bytes_per_connection": "server memory (RSS) with the connections, less that before",
     "lives_per_s": "clients that came, talked and left",
+    "durable_ratio": "deliveries/s, with history / without, median of the rounds",
+    "without_messages_per_s": "the same load without history",
+    "without_deliveries_per_s": "",
     "stalled_closed": "stalled readers that the server had closed by the end of a round, in the worst one",
-    "without_p50_ms": "the same readers, without the stalled",
+    "without_p50_ms": "the same readers, without the stalled, or without history",
     "without_p99_ms": "",
+    "without_ack_p99_ms": "",
+    "without_cpu_us_per_delivery": "",
     "stalled_p50_ratio": "with the stalled / without, median of the rounds",
     "stalled_p99_ratio": "",
 }
@@ -85,9 +98,23 @@ _JOIN = {"connections", "refused", "joins_per_s", "handshake_p50_ms", "handshake
 
 _LOAD = _FLOW | _LATENCY | _CHECKS | _JOIN
 _STALLED = {"stalled_closed", "without_p50_ms", "without_p99_ms", "stalled_p50_ratio", "stalled_p99_ratio"}
+_WITHOUT = {
+    "durable_ratio",
+    "without_messages_per_s",
+    "without_deliveries_per_s",
+    "without_p50_ms",
+    "without_p99_ms",
+    "without_cpu_us_per_delivery",
+}
+_ACKS = {"acked_per_s", "ack_p50_ms", "ack_p99_ms", "ack_max_ms"}
+_ACKS |= {"misnumbered", "acks_lost", "acks_duplicated", "acks_wrong"}
+_NO_ACKS = {"idle", "connect"}  # nobody says anything
+_FLOOR_SPEED = {"floor_deliveries_per_s", "deliveries_ratio", "floor_cpu_us_per_delivery", "cpu_ratio"}
 _OF_SCENARIO: dict[str, set[str]] = {
     "fanout": _LOAD | _LAST | _SERVER | _FLOOR | _FLOOR_LAST | {"cpu_ratio"},
     "everyone": _LOAD | _LAST | _SERVER | _FLOOR | _FLOOR_LAST | {"cpu_ratio"},
+    "durable": _LOAD | _LAST | _SERVER | _WITHOUT,
+    "rooms": _LOAD | _LAST | _SERVER | _FLOOR_SPEED,
     "paced": _LOAD | {"late_p99_ms"} | _SERVER | _FLOOR | {"cpu_ratio"},
     "soak": _LOAD | {"late_p99_ms"} | _SERVER | _FLOOR | {"cpu_ratio"},
     "slow": _LOAD | {"late_p99_ms"} | _SERVER | _STALLED,
@@ -105,13 +132,23 @@ _OF_SCENARIO: dict[str, set[str]] = {
     "connect": _JOIN | {"cpu_us_per_join", "waited_percent", "rss_mib", "generator_cpu_percent"},
 }
 _NEED_PID = _SERVER | {"stalled_closed", "cpu_ratio", "cpu_us_per_join", "bytes_per_connection"}
+_NEED_PID |= {"without_cpu_us_per_delivery"}
 
 SCENARIOS = tuple(_OF_SCENARIO)
 
 
-def metrics_of(scenario: str, has_pid: bool) -> list[str]:
-    """Return the names of what that scenario measures; without a PID, nothing is known of the server."""
+def metrics_of(scenario: str, has_pid: bool, acks: bool = False) -> list[str]:
+    """Return the names of what that scenario measures.
+
+    Without a PID, nothing is known of the server; ``acks``: on the rich wire.
+    """
     names = _OF_SCENARIO[scenario] - (set() if has_pid else _NEED_PID)
+    if acks and scenario == "churn":
+        names |= {"misnumbered"}
+    elif acks and scenario not in _NO_ACKS:
+        names |= _ACKS
+        if scenario == "durable":
+            names |= {"without_ack_p99_ms"}
     return [name for name in METRICS if name in names]
 
 

@@ -19,9 +19,9 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 14, 40
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1c2430; --dim: #667085; --line: #d0d5dd; --paper: #fff;
-  --a: #1769c6; --b: #c2410c; --c: #0f8a5f; --d: #8e44ad; }
+  --a: #1769c6; --b: #c2410c; --c: #0f8a5f; --d: #8e44ad; --e: #a16207; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --dim: #98a2b3; --line: #3a4252;
-  --paper: #14181f; --a: #6cb0ff; --b: #ff9a62; --c: #4fd1a1; --d: #cf9bea; } }
+  --paper: #14181f; --a: #6cb0ff; --b: #ff9a62; --c: #4fd1a1; --d: #cf9bea; --e: #e8c14a; } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper);
   max-width: 800px; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
@@ -33,10 +33,11 @@ svg { width: 100%; height: auto; } svg text { fill: var(--dim); font-size: 12px;
 .warning { color: var(--b); }
 """
 
-_COLOURS = {"latency": "a", "last": "b", "floor": "c", "floor_last": "d"}
+_COLOURS = {"latency": "a", "last": "b", "ack": "e", "floor": "c", "floor_last": "d"}
 _NAMES = {
     "latency": "each delivery",
     "last": "last receiver",
+    "ack": "acknowledged",
     "floor": "floor: each delivery",
     "floor_last": "floor: last receiver",
 }

@@ -22,6 +22,13 @@ _COUNTS = {
     "duplicated",
     "reordered",
     "diverged",
+    "misnumbered",
+    "acks_lost",
+    "acks_duplicated",
+    "acks_wrong",
+    "acked_per_s",
+    "without_messages_per_s",
+    "without_deliveries_per_s",
     "connections",
     "refused",
     "fds_growth",
@@ -47,7 +54,7 @@ def number(name: str, value: float) -> str:
     """Return the value of that metric as people read it."""
     if name in _COUNTS:
         return f"{value:,.0f}"
-    if name.endswith("_ms") or name.startswith(("cpu_us", "floor_cpu")):
+    if name.endswith("_ms") or name.startswith(("cpu_us", "floor_cpu", "without_cpu")):
         return f"{value:,.3f}"
     return f"{value:,.2f}"
 
@@ -92,6 +99,7 @@ def document(plan: Plan, result: Result, machine: Mapping[str, Any], command: li
             for name, histogram in (
                 ("latency", result.latencies),
                 ("last", result.last),
+                ("ack", result.acks),
                 ("floor", result.floor),
                 ("floor_last", result.floor_last),
             )

@@ -10,30 +10,38 @@ soak        paced, for long: with the trend of memory and descriptors, and p99 b
 slow        paced, in turns without and with some more readers that never read.
 churn       clients come, say three messages and leave, at once replaced; ten readers check them.
 idle        connections that do nothing: what each costs in memory, and all of them in CPU.
-connect     a join storm: until each has proof that it is in, which is a roster or the probe of one
-            member that talks as soon as the last name was written.
+connect     a join storm: until each has proof that it is in, which is a welcome on the rich wire, and on
+            the classic one a roster or the probe of one member that talks as soon as the last name was
+            written.
+rooms       closed loops, one in each of many rooms, none of which waits for another. Rich wire.
+durable     fanout, in turns with a server that keeps its history in a file and one that keeps none.
 ==========  ============================================================================================
 
 The floor is measured in the same run, in turns with the server, each turn a second or so: what else the
-machine does then hits both alike, and the median of the turns' ratios is hit by neither.
+machine does then hits both alike, and the median of the turns' ratios is hit by neither. For `rooms` it is
+one room with all of their readers: what the same chunks to as many sockets cost.
 """
 
 from __future__ import annotations
 
+import os
 import random
 import string
+import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from selchat.bench.crew import Crew, Progress
 from selchat.bench.errors import BenchError, PlanError
-from selchat.bench.metrics import Condition
+from selchat.bench.metrics import Condition, metrics_of
 from selchat.bench.proc import Floor, Pinning, Server, Usage, raise_descriptor_limit, usage
 from selchat.bench.stats import PERCENTILES, Histogram, median_ratio
+from selchat.bench.wires import LOBBY, WIRES
 from selchat.bench.worker import Job, Slice
-from selchat.wire.frames import HEADER_LENGTH
 
 MIB = 1024 * 1024
 _SPARE_DESCRIPTORS = 64  # of a process, for its own files
@@ -48,7 +56,17 @@ _SETTLE_SECONDS = 2.0  # after joining: the roster is sent once a second at most
 _CHURN_READERS = 10
 _CHURN_MESSAGES = 3
 _SEGMENT = 65_483  # bytes: the MSS of Linux's loopback; larger chunks cannot be told apart
-_PAIR_OVERHEAD = 2 * HEADER_LENGTH + 8  # bytes, with a name of ours
+_CHECKED = (
+    "lost",
+    "duplicated",
+    "reordered",
+    "diverged",
+    "misnumbered",
+    "acks_lost",
+    "acks_duplicated",
+    "acks_wrong",
+)
+_SYNCS = 50  # of the disk, to say what one costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +74,11 @@ class Plan:
     """The options, checked."""
 
     scenario: str
+    wire: str = "classic"
     connect: tuple[str, int] | None = None
     server_pid: int | None = None
-    clients: int
+    clients: int  # in `rooms` of each room, and so are the senders
+    rooms: int = 0
     senders: int = 1
     rate: float = 0.0  # messages a second, of all senders together
     window: int = 1  # messages in flight for each sender
@@ -69,6 +89,7 @@ class Plan:
     processes: int = 1
     stalled: int = 0
     roster: bool = True
+    history: bool = False
     conditions: tuple[Condition, ...] = ()
     pins: Pinning = field(default_factory=Pinning)
 
@@ -80,6 +101,7 @@ class Result:
     metrics: dict[str, float]
     latencies: Histogram
     last: Histogram
+    acks: Histogram
     floor: Histogram
     floor_last: Histogram
     timeline: list[tuple[float, float, float]]
@@ -128,13 +150,17 @@ class Run:
         self._say = say
         self._progress = progress
         self._run = "".join(random.choices(string.ascii_lowercase, k=3))
-        self._server: Server | None = None
+        self._wire = WIRES[plan.wire]
+        self._size = self._wire.relayed(plan.payload)  # bytes of a message, about: numbers grow
+        self._servers: list[Server] = []
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._crews: list[Crew] = []
         self._floor: Floor | None = None
         self._pid = plan.server_pid
         self._address = plan.connect or ("", 0)
         self._turns: list[Turn] = []
         self._floor_turns: list[Turn] = []
+        self._without: list[Turn] = []  # of the server without history
         self._metrics: dict[str, float] = {}
         self._notes: list[str] = []
         self._warnings: list[str] = []
@@ -154,8 +180,10 @@ class Run:
                 crew.stop()
             if self._floor is not None:
                 self._floor.stop()
-            if self._server is not None:
-                self._server.stop()
+            for server in self._servers:
+                server.stop()
+            if self._folder is not None:
+                self._folder.cleanup()
         return self._result()
 
     # -- scenarios -----------------------------------------------------------------------------------------
@@ -181,6 +209,56 @@ class Run:
             used = turn.after
             memory = f", {used.rss / MIB:.1f} MiB, {used.fds} descriptors" if used else ""
             self._notes.append(f"after {number * part:g} s: p99 {turn.percentile(99) / 1000:.3f} ms{memory}")
+
+    def _rooms(self) -> None:
+        plan = self._plan
+        self._alternate(
+            self._joined(readers=plan.rooms * plan.clients, talkers=plan.rooms * plan.senders), "rooms"
+        )
+
+    def _durable(self) -> None:
+        plan = self._plan
+        crews = {True: self._joined(readers=plan.clients, talkers=plan.senders)}
+        pids, pid = {True: self._pid}, self._pid
+        self._start_server(history=False)
+        pids[False] = self._pid
+        crews[False] = self._joined(readers=plan.clients, talkers=plan.senders)
+        rounds = max(1, min(_MOST_ROUNDS, int(plan.duration / 2)))
+        part = plan.duration / rounds / 2
+        if plan.ramp:
+            self._say("durable: warming up")
+            for crew in crews.values():
+                self._load(crew, "closed", plan.ramp)
+        for number in range(rounds):
+            for history, crew in crews.items():
+                if self._done():
+                    break
+                self._say(f"durable: round {number + 1} of {rounds}, with{'' if history else 'out'} history")
+                self._pid = pids[history]
+                self._warm(crew, "closed")
+                turn = self._turn(crew, "closed", part)
+                (self._turns if history else self._without).append(turn)
+        self._pid = pid
+        self._compare_without(self._without)
+
+    def _compare_without(self, without: list[Turn]) -> None:
+        if not without:
+            return
+        latencies = _merged(without, "latencies")
+        seconds = sum(turn.measured.seconds for turn in without) or 1e-9
+        deliveries = sum(turn.measured.deliveries for turn in without)
+        self._metrics |= {
+            "without_messages_per_s": sum(turn.measured.sent for turn in without) / seconds,
+            "without_deliveries_per_s": deliveries / seconds,
+            "without_p50_ms": latencies.percentile(50) / 1000,
+            "without_p99_ms": latencies.percentile(99) / 1000,
+            "without_ack_p99_ms": _merged(without, "acks").percentile(99) / 1000,
+            "without_cpu_us_per_delivery": 1e6 * sum(turn.cpu for turn in without) / (deliveries or 1),
+        }
+        pairs = zip(self._turns, without, strict=False)
+        ratio = median_ratio((a.speed(), b.speed()) for a, b in pairs)
+        if ratio is not None:
+            self._metrics["durable_ratio"] = ratio
 
     def _slow(self) -> None:
         plan = self._plan
@@ -268,38 +346,61 @@ class Run:
     def _start(self) -> None:
         plan = self._plan
         if plan.connect is None:
-            self._say("starting a server")
-            arguments = [f"--max-clients={plan.clients + plan.senders + plan.stalled + 100}"]
-            if not plan.roster:
-                arguments.append("--no-roster")
-            self._server = Server(arguments, plan.pins.server)
-            self._address, self._pid = self._server.address, self._server.pid
-            self._notes.append(f"server: {' '.join(self._server.arguments)}")
+            self._start_server(history=plan.history)
         else:
             self._notes.append(f"server: {self._address[0]} port {self._address[1]}, not started by this run")
+
+    def _start_server(self, history: bool) -> None:
+        plan = self._plan
+        self._say("starting a server")
+        arguments = [f"--max-clients={_connections(plan) + 100}"]
+        if not plan.roster:
+            arguments.append("--no-roster")
+        if history:
+            self._folder = tempfile.TemporaryDirectory(prefix="selchat-bench-")
+            arguments.append(f"--history={self._folder.name}/history.sqlite")
+        server = Server(arguments, plan.pins.server)
+        self._servers.append(server)
+        self._address, self._pid = server.address, server.pid
+        self._notes.append(f"server: {' '.join(server.arguments)}")
+        if self._folder is not None and history:
+            self._notes.append(
+                f"one fsync of 4 KiB where the history is takes {_sync_ms(self._folder.name):.2f} ms"
+            )
 
     def _joined(self, readers: int, talkers: int, sync: bool = True, processes: int | None = None) -> Crew:
         """Return workers with so many members, all of them in."""
         plan = self._plan
-        count = min(processes or plan.processes, readers)
+        count = min(processes or plan.processes, plan.rooms or readers)
         everyone = plan.scenario == "everyone"
+        names = [f"{self._run}-{number:05}" for number in range(plan.rooms)] or [LOBBY]
         jobs = []
         first = 0
         for number in range(count):
-            mine = _share(talkers, count, number) if everyone else talkers if number == 0 else 0
+            if plan.rooms:
+                rooms = tuple(names[number::count])
+                mine, reading = len(rooms) * plan.senders, len(rooms) * plan.clients
+                spare = 10 + len(rooms)
+            else:
+                rooms = (LOBBY,)
+                mine = _share(talkers, count, number) if everyone else talkers if number == 0 else 0
+                reading = _share(readers, count, number)
+                spare = 10 + max(plan.stalled, plan.clients) if number == 0 else 0
             job = Job(
                 address=self._address,
                 run=self._run,
                 first=first,
-                readers=_share(readers, count, number),
+                readers=reading,
                 talkers=mine,
                 all_talkers=talkers,
                 payload=plan.payload,
+                wire=plan.wire,
+                rooms=rooms,
                 source=self._address[0].startswith("127."),
             )
             jobs.append(job)
-            first += job.readers + job.talkers + (10 + max(plan.stalled, plan.clients) if number == 0 else 0)
-        crew = Crew(jobs, plan.pins.generators, self._stopping, self._progress)
+            first += job.readers + job.talkers + spare
+        crew = Crew(jobs, plan.pins.generators, self._stopping, self._progress, linked=not plan.rooms)
         self._crews.append(crew)
         self._say(f"connecting {readers + talkers} clients")
         joined = crew.join(plan.connect_rate)
@@ -332,6 +433,7 @@ class Run:
         part = plan.duration / rounds
         floor_crew: Crew | None = None
         chunks = Fraction(1)
+        closed = command != "paced"
         window = plan.window * (plan.clients if plan.scenario == "everyone" else plan.senders)
         if self._done():
             return
@@ -346,14 +448,15 @@ class Run:
             self._keep(self._turn(crew, command, part))
             if self._done() or number >= floors:
                 continue
-            wanted = self._chunks(window if command == "closed" else 0)
+            wanted = self._chunks(window if closed else 0)
             if floor_crew is None or abs(wanted / chunks - 1) > _MOST_OFF:
                 chunks = wanted
-                floor_crew = self._start_floor(window if command == "closed" else 0, chunks)
+                floor_crew = self._start_floor(window if closed else 0, chunks)
             assert self._floor is not None
-            self._warm(floor_crew, command, window)
+            alike = "closed" if closed else command
+            self._warm(floor_crew, alike, window)
             before = usage(self._floor.pid)
-            measured = self._load(floor_crew, command, part, window)
+            measured = self._load(floor_crew, alike, part, window)
             if not self._stopping():
                 self._floor_turns.append(Turn(measured, before, usage(self._floor.pid)))
             if measured.failure is not None:
@@ -361,24 +464,26 @@ class Run:
 
     def _chunks(self, window: int) -> Fraction:
         """Return in how many chunks the server has just relayed the messages of a turn, on average."""
-        segments, size = self._turns[-1].measured.segments, self._turns[-1].measured.segment_bytes
-        pair = self._plan.payload + _PAIR_OVERHEAD
+        measured = self._turns[-1].measured
+        size = measured.segment_bytes * measured.deliveries
         if not size:
             return Fraction(1)
-        most, seen = Fraction(max(1, window)), Fraction(window * pair * segments, size)
+        most, seen = Fraction(max(1, window)), Fraction(window * measured.bytes * measured.segments, size)
         return max(Fraction(1), min(most, seen.limit_denominator(8)))
 
     def _start_floor(self, window: int, chunks: Fraction) -> Crew:
         plan = self._plan
         if plan.scenario == "everyone":
             readers = plan.clients + plan.processes - 1
+        elif plan.rooms:
+            readers = plan.rooms * plan.clients
         else:
             readers = plan.clients + plan.senders - 1
         self._say("connecting the floor's readers")
         if self._floor is not None:  # the server's chunks have changed
             self._crews.pop().stop()
             self._floor.stop()
-        self._floor = Floor(readers, window * (plan.payload + _PAIR_OVERHEAD), chunks, plan.pins.server)
+        self._floor = Floor(readers, window * self._size, chunks, plan.pins.server)
         job = Job(
             address=self._floor.address,
             run=self._run,
@@ -386,6 +491,7 @@ class Run:
             talkers=1,
             all_talkers=1,
             payload=plan.payload,
+            wire=plan.wire,
             floor=True,
         )
         crew = Crew([job], plan.pins.generators, self._stopping, self._progress)
@@ -399,14 +505,14 @@ class Run:
     ) -> Slice:
         plan = self._plan
         words: dict[str, float]
-        if command == "closed":
+        if command != "paced":
             words = {"window": plan.window if window is None else window}
         else:
             words = {"rate": plan.rate, "ramp": ramp}
         return crew.measure(command, seconds=seconds, interval=_interval(plan.duration), **words)
 
     def _warm(self, crew: Crew, command: str, window: int | None = None) -> None:
-        if command == "closed":
+        if command != "paced":
             window = self._plan.window if window is None else window
             crew.measure(command, seconds=0.0, interval=1.0, window=window, turns=_WARM_TURNS)
 
@@ -431,22 +537,28 @@ class Run:
 
     def _result(self) -> Result:
         turns, floors, metrics = self._turns, self._floor_turns, self._metrics
-        latencies = Histogram.merged(Histogram.from_json(turn.measured.latencies) for turn in turns)
-        last = Histogram.merged(Histogram.from_json(turn.measured.last) for turn in turns)
-        late = Histogram.merged(Histogram.from_json(turn.measured.late) for turn in turns)
-        floor = Histogram.merged(Histogram.from_json(turn.measured.latencies) for turn in floors)
-        floor_last = Histogram.merged(Histogram.from_json(turn.measured.last) for turn in floors)
+        latencies, last, late, acks = (_merged(turns, name) for name in ("latencies", "last", "late", "acks"))
+        floor, floor_last = (_merged(floors, name) for name in ("latencies", "last"))
         if turns:
             self._count(turns)
             metrics |= _percentiles(latencies, "")
             if last.count:
                 metrics |= _percentiles(last, "last_")
+            if acks.count:
+                metrics |= {
+                    "ack_p50_ms": acks.percentile(50) / 1000,
+                    "ack_p99_ms": acks.percentile(99) / 1000,
+                    "ack_max_ms": acks.greatest / 1000,
+                }
             if late.count:
                 metrics["late_p99_ms"] = late.percentile(99) / 1000
             self._judge_generator()
             self._explain(turns)
         if floors:
             self._compare(floors, floor, floor_last)
+        wanted = set(metrics_of(self._plan.scenario, self._pid is not None, self._wire.acks))
+        for name in set(metrics) - wanted:
+            del metrics[name]
         start = turns[0].measured.timeline[0][0] if turns and turns[0].measured.timeline else 0.0
         timeline = [
             (at + seconds - start, deliveries / seconds, p99 / 1000)
@@ -458,6 +570,7 @@ class Run:
             metrics=metrics,
             latencies=latencies,
             last=last,
+            acks=acks,
             floor=floor,
             floor_last=floor_last,
             timeline=timeline,
@@ -471,21 +584,20 @@ class Run:
         metrics = self._metrics
         seconds = sum(turn.measured.seconds for turn in turns) or 1e-9
         deliveries = sum(turn.measured.deliveries for turn in turns)
-        final = turns[-1].measured
+        finals = [all_turns[-1].measured for all_turns in (turns, self._without) if all_turns]
         metrics |= {
             "messages_per_s": sum(turn.measured.sent for turn in turns) / seconds,
             "deliveries_per_s": deliveries / seconds,
             "mib_per_s": sum(turn.measured.bytes for turn in turns) / seconds / MIB,
             "generator_cpu_percent": 100 * sum(turn.measured.cpu for turn in turns) / seconds,
-            "lost": final.lost_all,
-            "duplicated": final.duplicated_all,
-            "reordered": final.reordered_all,
-            "diverged": final.diverged_all,
+            "acked_per_s": sum(turn.measured.acked for turn in turns) / seconds,
+            **{name: sum(getattr(final, f"{name}_all") for final in finals) for name in _CHECKED},
         }
         segments = sum(turn.measured.segments for turn in turns)
-        if segments:
+        if segments and deliveries:
             size = sum(turn.measured.segment_bytes for turn in turns)
-            metrics["chunk_messages"] = size / segments / (self._plan.payload + _PAIR_OVERHEAD)
+            message = sum(turn.measured.bytes for turn in turns) / deliveries
+            metrics["chunk_messages"] = size / segments / message
         used = [turn for turn in turns if turn.before and turn.after]
         if used:
             first, end = used[0].before, used[-1].after
@@ -531,7 +643,7 @@ class Run:
                 metrics[name] = ratio
         segments = sum(turn.measured.segments for turn in floors)
         size = sum(turn.measured.segment_bytes for turn in floors) / (segments or 1)
-        chunk = size / (self._plan.payload + _PAIR_OVERHEAD)
+        chunk = size / self._size
         self._notes.append(
             f"floor: {len(floors)} rounds in turn with the server's, chunks of {chunk:.1f} messages "
             f"(the server's: {metrics.get('chunk_messages', 0):.1f})"
@@ -566,13 +678,16 @@ class Run:
             "churn": f"{_CHURN_READERS} readers that stay; what the comers and goers read was not",
             "slow": "every reader but the stalled",
         }.get(plan.scenario, "every reader")
+        streams = "one stream of its room" if plan.rooms else "one stream"
+        acks = "; every ack, for its id and its seq" if self._wire.acks and plan.scenario != "churn" else ""
         self._notes.append(
-            f"checked: every byte of {who}, against one stream whose every message was parsed ({reads} reads)"
+            f"checked: every byte of {who}, against {streams} whose every message was parsed ({reads} reads)"
+            f"{acks}"
         )
         deliveries = sum(turn.measured.deliveries for turn in turns)
         if reads and deliveries / reads > 8:
             self._notes.append("latencies: of up to 8 messages, or bursts with one stamp, of each read")
-        if self._metrics.get("chunk_messages", 0) * (plan.payload + _PAIR_OVERHEAD) > 0.9 * _SEGMENT:
+        if self._metrics.get("chunk_messages", 0) * self._size > 0.9 * _SEGMENT:
             self._warnings.append(
                 "the server's chunks fill whole segments, so that their size cannot be seen: "
                 "the floor's may be smaller"
@@ -583,11 +698,33 @@ def check_descriptors(plan: Plan) -> None:
     """Raises `PlanError` when the connections of that plan do not fit into a process."""
     limit = raise_descriptor_limit()
     most = (limit - _SPARE_DESCRIPTORS) * (plan.processes if plan.scenario != "churn" else 1)
-    if plan.connect is None or plan.scenario in {"fanout", "everyone", "paced", "soak"}:
+    if plan.connect is None or plan.scenario in {"fanout", "everyone", "paced", "soak", "rooms"}:
         most = min(most, limit - _SPARE_DESCRIPTORS)  # the server, and the floor, are one process each
-    wanted = plan.clients + plan.senders + plan.stalled
+    wanted = _connections(plan)
     if wanted > most:
         raise PlanError(f"{wanted} connections are more than the {most} that the limit of descriptors allows")
+
+
+def _connections(plan: Plan) -> int:
+    """Return how many connections that plan makes to one server, but for a few of the generators' own."""
+    return max(1, plan.rooms) * (plan.clients + plan.senders) + plan.stalled
+
+
+def _merged(turns: list[Turn], name: str) -> Histogram:
+    """Return one of the histograms of these turns, added up."""
+    return Histogram.merged(Histogram.from_json(getattr(turn.measured, name)) for turn in turns)
+
+
+def _sync_ms(folder: str) -> float:
+    """Return what it takes there to write 4 KiB through to the disk, in milliseconds: the median."""
+    times = []
+    with (Path(folder) / "sync").open("wb", buffering=0) as file:
+        for _ in range(_SYNCS):
+            file.write(bytes(4096))
+            begun = time.monotonic()
+            os.fsync(file.fileno())
+            times.append(time.monotonic() - begun)
+    return 1000 * sorted(times)[_SYNCS // 2]
 
 
 def _percentiles(histogram: Histogram, prefix: str) -> Mapping[str, float]:
@@ -610,7 +747,9 @@ def _interval(duration: float) -> float:
 def describe(plan: Plan) -> dict[str, Any]:
     """Return the plan as JSON can hold it."""
     return {
+        "wire": plan.wire,
         "connect": list(plan.connect) if plan.connect else None,
+        "rooms": plan.rooms,
         "clients": plan.clients,
         "senders": plan.senders,
         "rate": plan.rate,
@@ -622,4 +761,5 @@ def describe(plan: Plan) -> dict[str, Any]:
         "processes": plan.processes,
         "stalled": plan.stalled,
         "roster": plan.roster,
+        "history": plan.history,
     }

@@ -7,6 +7,8 @@ ends, so that it cannot outlive who started it, whatever that died of.
 One epoll, read level-triggered: each ready socket costs one ``recv_into`` into a buffer that all share.
 With 900 readers and chunks of 23 KB this must keep up with a server that does nothing but ``send``.
 
+Members are in one room, or this worker's members are spread over rooms of its own, each with a transcript.
+
 Several workers make one load in lockstep: the first is the hub, to which the others say when all of their
 readers have everything, and which says when the next turn begins.
 """
@@ -27,11 +29,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from selchat.bench.check import BrokenFramingError, Reader, Script, Transcript
+from selchat.bench.check import BrokenFramingError, Reader, Tally, Transcript
 from selchat.bench.proc import raise_descriptor_limit, received_segments
 from selchat.bench.stats import Histogram
+from selchat.bench.wires import LOBBY, WIRES, Receipts, Script, refusal_in
 from selchat.errors import close_reason
-from selchat.wire.frames import encode_frame
 
 _BUFFER = 256 * 1024  # bytes for one read
 _CONNECTS = 32  # made before what is ready is read again
@@ -41,6 +43,7 @@ _STALLED_SECONDS = 10.0  # without a single delivery before a turn is given up
 _DRAIN_SECONDS = 3.0  # for the last deliveries after an open loop
 _JOIN_SECONDS = 30.0  # without anybody getting in before that is given up
 _PROGRESS_SECONDS = 0.25
+_CALLED = 100  # rooms of one caller: what a server allows a member to be in
 _TINY = 4096  # bytes of receive buffer of a stalled reader: the server has to notice it soon
 
 _IP_BIND_ADDRESS_NO_PORT = 24  # Linux: the port is chosen by connect, so that all of them serve any source
@@ -63,7 +66,9 @@ class Job:
     talkers: int = 0
     all_talkers: int = 0  # of all workers
     payload: int = 64  # bytes
-    floor: bool = False  # the other end is the floor: no names, and the talker writes pairs
+    wire: str = "classic"
+    rooms: tuple[str, ...] = (LOBBY,)  # over which the members are spread
+    floor: bool = False  # the other end is the floor: no names, and the talker writes what it relays
     links: tuple[int, ...] = ()  # descriptors: to the hub, or from the hub to all others
     hub: bool = True
     source: bool = True  # bind to 127.0.x.x: the server is on loopback
@@ -85,6 +90,8 @@ class Slice:
     last: dict[str, Any] = field(default_factory=dict)  # until the last reader had it
     late: dict[str, Any] = field(default_factory=dict)  # how far sending was behind its own schedule
     timeline: list[tuple[float, float, int, float]] = field(default_factory=list)
+    acked: int = 0  # messages of which the author was told that they are stored
+    acks: dict[str, Any] = field(default_factory=dict)  # latencies of that
     lives: int = 0
     refused: int = 0
     failure: str | None = None
@@ -93,19 +100,58 @@ class Slice:
     duplicated_all: int = 0
     reordered_all: int = 0
     diverged_all: int = 0
+    misnumbered_all: int = 0
+    acks_lost_all: int = 0
+    acks_duplicated_all: int = 0
+    acks_wrong_all: int = 0
 
 
 class GoneError(Exception):
     """The server has closed a connection, or cannot be reached."""
 
 
+class Room:
+    """A room of this worker's, with its talkers here."""
+
+    __slots__ = ("began", "name", "talkers", "transcript", "waiting")
+
+    def __init__(self, name: str, transcript: Transcript) -> None:
+        self.name = name
+        self.transcript = transcript
+        self.talkers: list[Member] = []
+        self.began = 0  # nanoseconds: when its present turn did
+        self.waiting = False  # for the end of that turn
+
+    @property
+    def settled(self) -> bool:
+        """Whether every reader has everything, and every talker its acks."""
+        return not self.transcript.lagging and not any(
+            talker.receipts is not None and talker.receipts.waiting for talker in self.talkers
+        )
+
+
 class Member(Reader):
-    """One connection. ``script`` if it talks."""
+    """One connection. ``script`` if it talks, and ``receipts`` if it is told what became of that."""
 
-    __slots__ = ("fd", "name", "out", "proven", "receive_into", "script", "sock", "started", "why", "writing")
+    __slots__ = (
+        "fd",
+        "name",
+        "out",
+        "proven",
+        "receipts",
+        "receive_into",
+        "room",
+        "script",
+        "sock",
+        "started",
+        "why",
+        "writing",
+    )
 
-    def __init__(self, sock: socket.socket, name: bytes, script: Script | None) -> None:
+    def __init__(self, sock: socket.socket, name: bytes, room: Room, script: Script | None) -> None:
         super().__init__()
+        self.room = room
+        self.receipts: Receipts | None = None
         self.sock = sock
         self.fd = sock.fileno()
         self.name = name
@@ -132,15 +178,19 @@ class Worker:
         self.ended = False  # nobody is left to work for
         self._stopping = False
         self._members: dict[int, Member] = {}
+        self._wire = WIRES[job.wire]
         self._talkers: list[Member] = []
-        self._caller: Member | None = None
-        self._transcript = Transcript(self._run)
+        # Who says where all transcripts begin, and in which rooms. On the classic wire it gives proof too.
+        self._callers: dict[Member, tuple[str, ...]] = {}
+        self._tally = Tally()
+        self._rooms = [Room(name, Transcript(self._run, self._wire, self._tally)) for name in job.rooms]
+        self._transcript = self._rooms[0].transcript  # of the only room, where there is but one
         self._links = [socket.socket(fileno=fd) for fd in job.links]
         self._turns = 0  # words of others that everybody there has everything
         self._agreed = 0  # how many of these have been used
         self._ends: int | None = None  # messages in all, once the hub has said that it sends no more
         self._take: Callable[[Member, memoryview, int], None] = self._transcript.receive
-        self._marker = encode_frame(self._run + b"-start-")
+        self._marker = self._run + b"-start-"
         self._unproven = 0
         self._unsynced = 0
         self._connecting = 0
@@ -154,6 +204,8 @@ class Worker:
         self._interval = 1.0
         self._interval_deliveries = 0
         self._latencies = Histogram()
+        self._acks = Histogram()
+        self._acked = 0  # acks, ever
         self._epoll.register(self._input, _READ)
         for link in self._links:
             link.setblocking(False)
@@ -186,8 +238,9 @@ class Worker:
     def do_join(self, rate: float) -> dict[str, Any]:
         """Connect all members, until each has proof that it is in; ``rate`` a second, 0: at once.
 
-        Proof is a roster or the caller's probe: a server sends these to members only. The caller is one
-        more connection of the hub; it talks from when the last name was written until all have heard it.
+        Proof on the rich wire is a welcome. On the classic wire it is a roster or the caller's probe: a
+        server sends these to members only. The caller is one more connection of the hub; it talks from when
+        the last name was written until all have heard it.
         """
         job = self._job
         total = job.readers + job.talkers
@@ -201,24 +254,30 @@ class Worker:
         # For the floor the first connection is the talker.
         order = [*range(job.readers, total), *range(job.readers)] if job.floor else range(total)
         if job.hub and not job.floor:
-            self._caller = self._open(total + 1, Script(self._name(total + 1), 64), handshakes)
+            for number in range(0, len(self._rooms), _CALLED):
+                self._call_from(
+                    total + 1 + number // _CALLED, self._rooms[number : number + _CALLED], handshakes
+                )
         while not self._stopping and not self.ended:
             now = time.monotonic()
             due = total if not rate else min(total, 1 + int((now - begun) * rate))
             for number in order[opened : min(due, opened + _CONNECTS)]:
                 script = None
                 if number >= job.readers:
-                    script = Script(self._name(number), job.payload, job.floor)
+                    script = self._wire.script(
+                        self._name(number), job.payload, job.floor, self._room(number).name
+                    )
                 self._open(number, script, handshakes)
                 opened += 1
             connecting = opened < total or self._connecting > 0
             if not connecting:
                 if not self._unproven:
                     break
-                if self._caller is not None and now >= next_probe:
+                if self._callers and not self._wire.acks and now >= next_probe:
                     next_probe = now + _PROBE_SECONDS
                     probes += 1
-                    self._send(self._caller, encode_frame(self._run + b"-probe-"))
+                    for caller in self._callers:
+                        self._send(caller, self._wire.say(self._run + b"-probe-"))
             self._turn(0.0 if opened < due else 0.01 if connecting else _PROBE_SECONDS / 4, handshakes)
             if self._unproven + self._refused != unproven or opened < total:
                 unproven, last_news = self._unproven + self._refused, now
@@ -228,16 +287,16 @@ class Worker:
         return {
             "seconds": time.monotonic() - begun,
             "cpu": time.process_time() - cpu,
-            "joined": len(self._members) - (self._caller is not None) - self._unproven,
+            "joined": len(self._members) - len(self._callers) - self._unproven,
             "refused": self._refused,
             "probes": probes,
             "handshakes": handshakes.to_json(),
         }
 
     def do_call(self) -> dict[str, Any]:
-        """Have the caller say where all transcripts begin."""
-        if self._caller is not None:
-            self._send(self._caller, self._marker)
+        """Have the callers say where all transcripts begin."""
+        for caller, rooms in self._callers.items():
+            self._send(caller, b"".join([self._wire.say(self._marker, room) for room in rooms]))
         return {}
 
     def do_prepare(self) -> dict[str, Any]:
@@ -245,12 +304,12 @@ class Worker:
         if self._job.floor:
             self._unsynced = 0
         else:
-            self._unsynced = sum(1 for member in self._members.values() if member is not self._caller)
+            self._unsynced = len(self._members) - len(self._callers)
             self._take = self._wait_for_start
         return {}
 
     def do_sync(self) -> dict[str, Any]:
-        """Wait until everyone has heard the caller, let it leave, and check everything from there on."""
+        """Wait until everyone has heard the callers, let them leave, and check everything from there on."""
         deadline = time.monotonic() + _JOIN_SECONDS
         while self._unsynced and not self._stopping and not self.ended:
             self._turn(0.1)
@@ -258,20 +317,25 @@ class Worker:
                 raise GoneError(self._slice.failure)
             if time.monotonic() > deadline:
                 raise GoneError(f"{self._unsynced} members did not get what was said to all")
-        if self._caller is not None:
-            self._close(self._caller)
-            self._caller = None
+        for caller in self._callers:
+            self._close(caller)
+        self._callers.clear()
         members = list(self._members.values())
         for member in members:
-            if member.script is not None:
-                self._talkers.append(member)
-                if self._job.floor:
-                    continue  # nothing is sent back to it
-            self._transcript.add(member, member.name if member.script is not None else None)
-        self._take = self._transcript.receive
+            transcript = member.room.transcript
+            if member.script is None:
+                transcript.add(member)
+                continue
+            self._talkers.append(member)
+            member.room.talkers.append(member)
+            if self._job.floor:
+                continue  # nothing is sent back to it
+            member.receipts = Receipts() if self._wire.acks else None
+            transcript.add(member, member.name, member.receipts)
+        self._take = self._receive if self._wire.acks else self._transcript.receive
         for member in members:
             data, member.ahead = member.ahead, b""
-            self._transcript.receive(member, memoryview(data), _now())
+            self._take(member, memoryview(data), _now())
         gc.collect()
         gc.freeze()  # a collection that visits 10,000 members would be a stall of our own making
         return {}
@@ -291,18 +355,63 @@ class Worker:
             self._expected += window * self._job.all_talkers
             stamps = []
             for talker in self._talkers:
-                assert talker.script is not None
                 stamps.append(stamp := _now())
-                self._send(talker, talker.script.say(window, stamp))
-            self._sent += window * len(self._talkers)
+                self._say_more(talker, window, stamp)
             if not self._wait(lambda: not transcript.lagging, _STALLED_SECONDS):
+                break
+            done = _now()
+            if self._wire.acks and not self._wait(self._acknowledged, _STALLED_SECONDS):
                 break
             turns -= 1
             going = self._next_turn(turns > 0 or time.monotonic() < deadline)
-            done = _now()
+            if self._links:
+                done = _now()  # only now have the others everything too
             for stamp in stamps:
                 last.add((done - stamp) // 1000, window)
             transcript.forget()
+            self._tally.reached.clear()
+        return self._finish(last=last)
+
+    def do_rooms(self, seconds: float, window: int, interval: float, turns: int = 0) -> dict[str, Any]:
+        """Closed loops, one for each room: its talkers say ``window`` messages each, and again when everybody
+        there has got them all.
+
+        Each room for so many seconds, and ``turns`` at least.
+        """
+        last = Histogram()
+        self._begin(interval)
+        reached = self._tally.reached
+        reached.clear()
+        deadline = time.monotonic() + seconds
+        rooms = {room.transcript: room for room in self._rooms}
+        left = dict.fromkeys(self._rooms, turns)  # turns that a room has to take yet
+
+        def begin(room: Room) -> None:
+            room.waiting = True
+            room.transcript.aim(window * len(room.talkers))
+            room.began = _now()
+            for talker in room.talkers:
+                self._say_more(talker, window, room.began)
+
+        def settled() -> bool:
+            while reached:
+                room = rooms[reached.pop()]
+                if not room.waiting or not room.settled:
+                    continue  # its acks are yet to come: with the last of them it is here again
+                room.waiting = False
+                last.add((_now() - room.began) // 1000, window * len(room.talkers))
+                room.transcript.forget()
+                left[room] -= 1
+                if self._stopping or (left[room] <= 0 and time.monotonic() >= deadline):
+                    del left[room]
+                else:
+                    begin(room)
+            return not left
+
+        for room in self._rooms:
+            begin(room)
+        self._wait(settled, _STALLED_SECONDS)
+        self._expected = self._sent
         return self._finish(last=last)
 
     def do_paced(self, seconds: float, rate: float, ramp: float, interval: float) -> dict[str, Any]:
@@ -323,10 +432,8 @@ class Worker:
             now = time.monotonic()
             while due <= now and number < count:
                 talker = self._talkers[number % len(self._talkers)]
-                assert talker.script is not None
                 late.add(int((time.monotonic() - due) * 1e6))
-                self._send(talker, talker.script.say(1, int(due * 1e9)))
-                self._sent += 1
+                self._say_more(talker, 1, int(due * 1e9))
                 number += 1
                 due = begun + _intended(number, rate, ramp)
             self._turn(max(0.0, due - time.monotonic()), precise=True)
@@ -340,7 +447,8 @@ class Worker:
             self._expected, self._ends = self._ends or 0, None
         transcript = self._transcript
         transcript.aim(self._expected - transcript.goal)
-        self._wait(lambda: not transcript.lagging, _DRAIN_SECONDS)
+        self._wait(lambda: not transcript.lagging and self._acknowledged(), _DRAIN_SECONDS)
+        self._tally.reached.clear()
         return self._finish(late=late)
 
     def do_rest(self, seconds: float) -> dict[str, Any]:
@@ -364,7 +472,7 @@ class Worker:
             sock.settimeout(_JOIN_SECONDS)
             try:
                 sock.connect(job.address)
-                sock.sendall(encode_frame(self._name(number)))
+                sock.sendall(self._wire.hello(self._name(number)))
             except OSError as error:
                 raise GoneError(f"the server refuses connections: {error.strerror or error}") from None
             self._stalled.append(sock)
@@ -396,7 +504,9 @@ class Worker:
         reset. Each slot's sequence goes on from life to life, and the readers check it.
         """
         first = self._job.readers + self._job.talkers + 10
-        scripts = [Script(self._name(first + slot), self._job.payload) for slot in range(slots)]
+        names = [self._name(first + slot) for slot in range(slots)]
+        scripts = [self._wire.script(name, self._job.payload) for name in names]
+        hellos = [self._wire.hello(name) for name in names]  # one client for each slot, who comes again
         free = deque(range(slots))
         lives: dict[int, tuple[socket.socket, int]] = {}
         refused = begun_lives = 0
@@ -419,7 +529,7 @@ class Worker:
                 try:
                     sock.connect(self._job.address)
                     data = scripts[slot].say(messages, _now())
-                    sock.sendall(encode_frame(self._name(first + slot)) + data)
+                    sock.sendall(hellos[slot] + data)
                     sock.shutdown(socket.SHUT_WR)
                 except OSError as error:
                     sock.close()
@@ -486,13 +596,25 @@ class Worker:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
 
-    def _open(self, number: int, script: Script | None, handshakes: Histogram) -> Member:
+    def _room(self, number: int) -> Room:
+        """Return where that member is: talkers come after the readers, and both are spread over the rooms."""
+        readers = self._job.readers
+        return self._rooms[(number if number < readers else number - readers) % len(self._rooms)]
+
+    def _call_from(self, number: int, rooms: list[Room], handshakes: Histogram) -> None:
+        caller = self._open(number, self._wire.script(self._name(number), 64), handshakes, rooms)
+        self._callers[caller] = tuple(room.name for room in rooms)
+
+    def _open(
+        self, number: int, script: Script | None, handshakes: Histogram, called: list[Room] | None = None
+    ) -> Member:
         sock = self._socket(number)
         sock.setblocking(False)
         if script is not None:
             # Room for a whole window: in the 16 KiB that a young connection has, it would go in parts.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-        member = Member(sock, self._name(number), script)
+        room = self._room(number)
+        member = Member(sock, self._name(number), room, script)
         member.started = _now()
         self._connecting += 1
         error = sock.connect_ex(self._job.address)
@@ -502,7 +624,8 @@ class Worker:
         self._members[member.fd] = member
         self._epoll.register(member.fd, _READ)
         if not self._job.floor:
-            self._send(member, encode_frame(member.name))
+            rooms = tuple(one.name for one in called) if called else (room.name,)
+            self._send(member, self._wire.hello(member.name, () if rooms == (LOBBY,) else rooms))
             if not member.out:
                 self._connected(member, handshakes)
         else:
@@ -518,6 +641,14 @@ class Worker:
         self._epoll.unregister(member.fd)
         del self._members[member.fd]
         member.sock.close()
+
+    def _say_more(self, talker: Member, times: int, stamp: int) -> None:
+        assert talker.script is not None
+        data = talker.script.say(times, stamp)
+        if talker.receipts is not None:
+            talker.receipts.expect(talker.script.said, stamp)
+        self._sent += times
+        self._send(talker, data)
 
     def _send(self, member: Member, data: bytes) -> None:
         if member.out:
@@ -580,7 +711,7 @@ class Worker:
             self._refused += 1
             self._connecting -= member.started > 0
             self._unproven -= not member.proven
-            if member is self._caller or self._refused == self._job.readers + self._job.talkers:
+            if member in self._callers or self._refused == self._job.readers + self._job.talkers:
                 raise GoneError(f"the server refuses connections: {why}")
         else:
             self._fail(f"the server has closed a connection: {why}")
@@ -616,23 +747,26 @@ class Worker:
     # -- joining -----------------------------------------------------------------------------------------
 
     def _wait_for_proof(self, member: Member, data: memoryview, _now: int) -> None:
-        if member.proven or member is self._caller:
+        if member.proven or member in self._callers:
             return
         text = member.ahead + bytes(data)
-        if b"-probe-" in text or b"Users online (" in text:
+        if self._wire.proof(text):
             member.proven = True
             member.ahead = b""
             self._unproven -= 1
         else:
-            member.ahead = text[-len(self._marker) :]
+            member.ahead = text[-2 * len(self._marker) :]
+            if self._wire.acks and (refusal := refusal_in(text)):
+                raise GoneError(f"the server lets nobody in: {refusal}")
 
     def _wait_for_start(self, member: Member, data: memoryview, now: int) -> None:
-        if member is self._caller:
+        if member in self._callers:
             return
         if member.proven:
-            _, found, rest = (member.ahead + bytes(data)).partition(self._marker)
-            if not found:
-                member.ahead = (member.ahead + bytes(data))[-len(self._marker) :]
+            text = member.ahead + bytes(data)
+            rest = self._wire.after(self._marker, text)
+            if rest is None:
+                member.ahead = text if self._marker in text else text[-2 * len(self._marker) :]
                 return
             member.proven = False  # and now it is synced
             self._unsynced -= 1
@@ -642,23 +776,45 @@ class Worker:
 
     # -- measuring ---------------------------------------------------------------------------------------
 
+    def _receive(self, member: Member, data: memoryview, now: int) -> None:
+        """Take what a member of the rich wire has read: to whom talks, acks come in between."""
+        receipts = member.receipts
+        if receipts is None:
+            member.room.transcript.receive(member, data, now)
+            return
+        waiting = receipts.waiting
+        stream = receipts.take(bytes(data), now, self._acks)
+        if waiting != receipts.waiting:
+            self._acked += waiting - receipts.waiting
+            if not receipts.waiting:
+                self._tally.reached.append(member.room.transcript)
+        if receipts.refusal:
+            self._fail(f"the server has refused a message: {receipts.refusal}")
+        if stream:
+            member.room.transcript.receive(member, memoryview(stream), now)
+
+    def _acknowledged(self) -> bool:
+        return not self._wire.acks or self._sent == self._acked or self._job.floor
+
     def _begin(self, interval: float) -> None:
-        transcript = self._transcript
-        transcript.take_latencies()
+        tally = self._tally
+        tally.latencies = Histogram()
         self._latencies = Histogram()
+        self._acks = Histogram()
         failure = self._slice.failure
         self._slice = Slice(
             sent=self._sent,
-            deliveries=transcript.deliveries,
-            reads=transcript.reads,
-            bytes=transcript.bytes,
+            deliveries=tally.deliveries,
+            reads=tally.reads,
+            bytes=tally.bytes,
+            acked=self._acked,
             cpu=time.process_time(),
             failure=failure,
         )
         self._slice.segment_bytes, self._slice.segments = self._segments()
         self._interval = interval
         self._slice.seconds = self._timeline_from = time.monotonic()
-        self._interval_deliveries = transcript.deliveries
+        self._interval_deliveries = tally.deliveries
 
     def _segments(self) -> tuple[int, int]:
         for member in self._members.values():
@@ -671,60 +827,70 @@ class Worker:
         now = time.monotonic()
         if now - self._timeline_from >= self._interval:
             self._close_interval(now)
-        self._progress({"deliveries": self._transcript.deliveries - self._slice.deliveries})
+        self._progress({"deliveries": self._tally.deliveries - self._slice.deliveries})
 
     def _close_interval(self, now: float) -> None:
-        transcript = self._transcript
-        latencies = transcript.take_latencies()
+        tally = self._tally
+        latencies, tally.latencies = tally.latencies, Histogram()
         seconds = now - self._timeline_from
         self._slice.timeline.append(
             (
                 self._timeline_from,
                 seconds,
-                transcript.deliveries - self._interval_deliveries,
+                tally.deliveries - self._interval_deliveries,
                 latencies.percentile(99),
             )
         )
         self._latencies.merge(latencies)
         self._timeline_from = now
-        self._interval_deliveries = transcript.deliveries
+        self._interval_deliveries = tally.deliveries
 
     def _finish(self, last: Histogram | None = None, late: Histogram | None = None) -> dict[str, Any]:
         now = time.monotonic()
         self._close_interval(now)
-        measured, transcript = self._slice, self._transcript
+        measured, tally = self._slice, self._tally
         measured.cpu = time.process_time() - measured.cpu
         measured.seconds = now - measured.seconds
         measured.sent = self._sent - measured.sent
-        measured.deliveries = transcript.deliveries - measured.deliveries
-        measured.reads = transcript.reads - measured.reads
-        measured.bytes = transcript.bytes - measured.bytes
+        measured.deliveries = tally.deliveries - measured.deliveries
+        measured.reads = tally.reads - measured.reads
+        measured.bytes = tally.bytes - measured.bytes
         size, segments = self._segments()
         measured.segment_bytes = size - measured.segment_bytes
         measured.segments = segments - measured.segments
         measured.latencies = self._latencies.to_json()
         measured.last = (last or Histogram()).to_json()
         measured.late = (late or Histogram()).to_json()
+        measured.acked = self._acked - measured.acked
+        measured.acks = self._acks.to_json()
         measured.sent_all = self._sent
-        own = [] if self._job.floor else self._talkers
-        said = {talker.name: talker.script.said for talker in own if talker.script is not None}
-        measured.lost_all = transcript.lost(self._expected, said)
-        measured.duplicated_all = transcript.duplicated()
-        measured.reordered_all = transcript.reordered()
-        measured.diverged_all = transcript.diverged
+        for room in self._rooms:
+            transcript = room.transcript
+            own = [] if self._job.floor else room.talkers
+            said = {talker.name: talker.script.said for talker in own if talker.script is not None}
+            sent = sum(said.values()) if len(self._rooms) > 1 else self._expected
+            measured.lost_all += transcript.lost(sent, said)
+            measured.duplicated_all += transcript.duplicated()
+            measured.reordered_all += transcript.reordered()
+            measured.diverged_all += transcript.diverged
+            measured.misnumbered_all += transcript.misnumbered()
+        for receipts in (talker.receipts for talker in self._talkers if talker.receipts is not None):
+            measured.acks_lost_all += receipts.lost
+            measured.acks_duplicated_all += receipts.duplicated
+            measured.acks_wrong_all += receipts.wrong
         return asdict(measured)
 
     def _wait(self, done: Callable[[], bool], patience: float) -> bool:
         """Read until it is done; False: nothing came for so many seconds, or it makes no sense any more."""
-        transcript = self._transcript
-        news, heard = transcript.deliveries, time.monotonic()
+        tally = self._tally
+        news, heard = tally.deliveries + self._acked, time.monotonic()
         while not done():
             self._turn(0.1)
             self._tick()
             if self.ended or self._slice.failure is not None:
                 return False
-            if transcript.deliveries != news:
-                news, heard = transcript.deliveries, time.monotonic()
+            if tally.deliveries + self._acked != news:
+                news, heard = tally.deliveries + self._acked, time.monotonic()
             elif time.monotonic() - heard > patience:
                 if patience == _STALLED_SECONDS:
                     self._fail(f"nothing was delivered for {patience:g} s")
@@ -778,7 +944,8 @@ def main() -> None:
     """Take the job, as JSON, as the only argument."""
     words = json.loads(sys.argv[1])
     raise_descriptor_limit()
-    job = Job(**{**words, "address": tuple(words["address"]), "links": tuple(words.get("links", ()))})
+    lists = {name: tuple(words[name]) for name in ("address", "links", "rooms") if name in words}
+    job = Job(**{**words, **lists})
     worker = Worker(job)
     try:
         worker.run()

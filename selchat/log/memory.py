@@ -8,14 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from selchat.events import Said
 from selchat.log.port import Sent
+from selchat.settings import MIB
 
+_MOST_KEPT = 64 * MIB  # characters of all rooms, counted as in `MemoryLog`; about five bytes each
 _MOST_SENT = 4096  # messages of one client that are remembered by their ids: what docs/protocol.rst promises
 _MOST_SENT_IN_ALL = 250_000  # of all clients, at about 200 bytes each
 _OVERHEAD = 256  # what a message takes besides its body, in bytes
 
 
 class MemoryLog:
-    """``limit``: characters that are kept for each room; what the newest commit brought always is.
+    """``limit``: characters that are kept for each room, or its share of `_MOST_KEPT` where there are many;
+    what the newest commit brought always is.
 
     A message counts as its body and 256 characters, so that empty ones are not kept without limit.
     """
@@ -92,8 +95,9 @@ class MemoryLog:
 
     def commit(self) -> None:
         """Store all that is staged, and forget what is over the limit."""
+        limit = min(self._limit, _MOST_KEPT // max(1, len(self._rooms)))
         for log in self._staged:
-            log.commit(self._limit)
+            log.commit(limit)
         self._staged.clear()
         for client, messages in self._staged_sent:
             self._sent.add(client, messages)

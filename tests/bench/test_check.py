@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selchat.bench.check import (
-    LEAST_PAYLOAD,
     BrokenFramingError,
+    NumberChecker,
     Reader,
-    Script,
     SequenceChecker,
+    Tally,
     Transcript,
-    parse,
 )
+from selchat.bench.wires import CLASSIC, LEAST_PAYLOAD, RICH, Receipts, Wire
 from selchat.wire.frames import encode_frame
 
 RUN = b"run"
@@ -24,13 +24,19 @@ A, B = b"run00001", b"run00002"
 ROSTER = encode_frame(b"Server") + encode_frame(b"Users online (2): run00001, run00002")
 
 
-def pairs(name: bytes, count: int) -> list[bytes]:
-    script = Script(name, LEAST_PAYLOAD + 4, as_pairs=True)
+@pytest.fixture(params=[CLASSIC, RICH], ids=["classic", "rich"])
+def wire(request: pytest.FixtureRequest) -> Wire:
+    found: Wire = request.param
+    return found
+
+
+def pairs(name: bytes, count: int, wire: Wire = CLASSIC) -> list[bytes]:
+    script = wire.script(name, LEAST_PAYLOAD + 4, relayed=True)
     return [script.say(1, 1000 + number) for number in range(count)]
 
 
-def transcript(*readers: Reader) -> Transcript:
-    result = Transcript(RUN)
+def transcript(*readers: Reader, wire: Wire = CLASSIC) -> Transcript:
+    result = Transcript(RUN, wire)
     for reader in readers:
         result.add(reader)
     return result
@@ -43,14 +49,6 @@ def feed(checked: Transcript, reader: Reader, data: bytes, now: int = 5000) -> N
 
 def errors(checked: Transcript, sent: int) -> tuple[int, int, int, int]:
     return checked.lost(sent, {}), checked.duplicated(), checked.reordered(), checked.diverged
-
-
-def test_a_message_is_as_large_as_asked_for_and_is_found_again() -> None:
-    frame = Script(A, 64).say(1, 123456789)
-    assert len(frame) == 10 + 64
-    assert parse(frame[10:], RUN) == (A, 0, 123456789)
-    assert parse(b"Users online (1): run", RUN) is None
-    assert parse(b"run00001|what was this?|......................", RUN) is None
 
 
 @given(st.permutations(range(12)), st.lists(st.integers(0, 11), max_size=5))
@@ -82,7 +80,8 @@ def test_streams_that_are_the_same_are_clean_however_they_are_cut(seed: int) -> 
         feed(checked, reader, left[reader][:size])
         left[reader] = left[reader][size:]
     assert errors(checked, 7) == (0, 0, 0, 0)
-    assert (checked.deliveries, checked.lagging, checked.take_latencies().count) == (21, 0, 21)
+    assert (checked.tally.deliveries, checked.lagging, checked.tally.latencies.count) == (21, 0, 21)
+    assert checked.tally.reached == [checked]
 
 
 @given(st.integers(0, 1 << 32))
@@ -108,7 +107,7 @@ def test_talkers_skip_what_is_their_own(seed: int) -> None:
         feed(checked, reader, left[reader][:size])
         left[reader] = left[reader][size:]
     assert errors(checked, 10) == (0, 0, 0, 0)
-    assert (checked.deliveries, checked.lagging) == (20, 0)
+    assert (checked.tally.deliveries, checked.lagging) == (20, 0)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +122,11 @@ def test_talkers_skip_what_is_their_own(seed: int) -> None:
 )
 @pytest.mark.parametrize("cut", [1, 7, 1000])
 def test_one_reader_that_gets_something_else(
-    order: list[int], found: tuple[int, int, int, int], cut: int
+    order: list[int], found: tuple[int, int, int, int], cut: int, wire: Wire
 ) -> None:
-    said = pairs(A, 5)
+    said = pairs(A, 5, wire)
     good, bad = Reader(), Reader()
-    checked = transcript(good, bad)
+    checked = transcript(good, bad, wire=wire)
     feed(checked, good, b"".join(said))
     stream = b"".join(said[number] for number in order)
     for start in range(0, len(stream), cut):
@@ -140,13 +139,16 @@ def test_one_reader_that_gets_something_else(
     [([0, 1, 3, 4], (2, 0, 0)), ([0, 1, 1, 2, 3, 4], (0, 2, 0)), ([1, 0, 2, 3, 4], (0, 0, 2))],
     ids=["lost", "duplicated", "reordered"],
 )
-def test_what_goes_wrong_for_all_counts_for_each(order: list[int], found: tuple[int, int, int]) -> None:
-    said = pairs(A, 5)
+def test_what_goes_wrong_for_all_counts_for_each(
+    order: list[int], found: tuple[int, int, int], wire: Wire
+) -> None:
+    said = pairs(A, 5, wire)
     readers = [Reader(), Reader()]
-    checked = transcript(*readers)
+    checked = transcript(*readers, wire=wire)
     for reader in readers:
         feed(checked, reader, b"".join(said[number] for number in order))
     assert errors(checked, 5) == (*found, 0)
+    assert (checked.misnumbered() > 0) is wire.acks
 
 
 def test_a_changed_byte_is_seen() -> None:
@@ -186,7 +188,7 @@ def test_what_is_no_frame_is_an_error() -> None:
 def test_the_transcript_forgets_what_all_have_read() -> None:
     readers = [Reader(), Reader()]
     checked = transcript(*readers)
-    script = Script(A, 4096, as_pairs=True)
+    script = CLASSIC.script(A, 4096, relayed=True)
     for turn in range(200):
         data = script.say(8, turn)
         for reader in random.sample(readers, 2):
@@ -195,4 +197,39 @@ def test_the_transcript_forgets_what_all_have_read() -> None:
     assert len(checked._data) < 1 << 20
     assert len(checked._ends) < 200
     assert errors(checked, 1600) == (0, 0, 0, 0)
-    assert checked.deliveries == 3200
+    assert checked.tally.deliveries == 3200
+
+
+def test_numbers_of_a_room_have_no_holes_and_do_not_come_again() -> None:
+    numbers, with_holes = NumberChecker(), NumberChecker(holes=True)
+    for room, number in [(b"a", 7), (b"b", 1), (b"a", 8), (b"a", 10), (b"b", 2), (b"a", 10), (b"a", 11)]:
+        numbers.take(A, room, number)
+        with_holes.take(A, room, number)
+    assert (numbers.wrong, with_holes.wrong) == ({A: 2}, {A: 1})
+
+
+def test_rooms_share_a_tally() -> None:
+    tally = Tally()
+    rooms = [Transcript(RUN, RICH, tally) for _ in range(2)]
+    for room in rooms:
+        reader = Reader()
+        room.add(reader)
+        room.aim(3)
+        feed(room, reader, b"".join(pairs(A, 3, RICH)))
+    assert (tally.deliveries, tally.reached) == (6, rooms)
+
+
+@pytest.mark.parametrize(("off", "wrong"), [(0, 0), (1, 3)])
+def test_an_ack_has_the_number_that_the_readers_see(off: int, wrong: int) -> None:
+    receipts = Receipts()
+    receipts.expect(3, 0)
+    checked = Transcript(RUN, RICH)
+    reader = Reader()
+    checked.add(reader)
+    checked.add(Reader(), A, receipts)
+    feed(checked, reader, b"".join(pairs(A, 3, RICH)))
+    first = RICH.parse(pairs(A, 1, RICH)[0][10:], RUN)
+    assert first is not None
+    for sequence in range(3):
+        receipts.seen(sequence, first.number + sequence + off)  # as `take` does for each ack
+    assert receipts.wrong == wrong

@@ -21,7 +21,7 @@ def plan(*words: str) -> Plan:
     ("words", "complaint"),
     [
         ([], "a scenario is missing"),
-        (["rooms"], "there is no scenario 'rooms'; these are: fanout, "),
+        (["channels"], "there is no scenario 'channels'; these are: fanout, "),
         (["fanout", "--bla"], "unknown option --bla"),
         (["fanout", "x"], "unexpected argument 'x'"),
         (["fanout", "--clients=0"], "--clients: '0' is not a whole number of 1 or more"),
@@ -38,6 +38,14 @@ def plan(*words: str) -> Plan:
             ["fanout", "--connect=127.0.0.1:1", "--fail-if=cpu_percent>1"],
             "'cpu_percent' is not measured here",
         ),
+        (["fanout", "--wire=irc"], "--wire: 'irc' is neither classic nor rich"),
+        (["rooms", "--wire=classic"], "--wire: the classic wire has no rooms"),
+        (["rooms", "--rooms=10000"], "--rooms: 10000 are more than the 9999 that a server takes"),
+        (["fanout", "--wire=rich", "--payload=65500"], "--payload: 65500 is over the 65024 bytes"),
+        (["rooms", "--window=1025"], "--window: 1025 are more than the 1024 messages that may wait for acks"),
+        (["durable", "--connect=127.0.0.1:1"], "--history: only a server that is started"),
+        (["paced", "--history", "--connect=127.0.0.1:1"], "--history: only a server that is started"),
+        (["fanout", "--fail-if=ack_p99_ms>25"], "'ack_p99_ms' is not measured here"),
         (["fanout", "--server-pid=1"], "--server-pid: goes with --connect"),
         (["slow", "--clients=3", "--stalled=3"], "leave nobody who reads"),
         (["idle", "--clients=90000000"], "connections are more than the "),
@@ -69,6 +77,14 @@ def test_defaults_follow_the_scenario() -> None:
     assert plan("paced", "--rate=7.5").rate == 7.5
     assert plan("slow", "--clients=50").stalled == 5
     assert plan("connect").connect_rate == 0
+    assert (plan("fanout").wire, plan("rooms").wire, plan("durable").wire) == ("classic", "rich", "rich")
+    assert (plan("rooms").rooms, plan("rooms", "--rooms=7").rooms, plan("fanout").rooms) == (100, 7, 0)
+    assert (plan("durable").history, plan("paced").history, plan("paced", "--history").history) == (
+        True,
+        False,
+        True,
+    )
+    assert plan("fanout", "--wire=rich", "--fail-if=ack_p99_ms>25").conditions[0].name == "ack_p99_ms"
     assert plan("fanout", "--connect=[::1]:33000").connect == ("::1", 33000)
     assert plan("fanout", "--no-pin").pins.server == frozenset()
 

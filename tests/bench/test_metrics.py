@@ -47,3 +47,7 @@ def test_every_scenario_names_only_known_metrics(scenario: str) -> None:
     assert set(names) <= set(METRICS)
     assert set(metrics_of(scenario, False)) < set(names)
     assert "cpu_percent" not in metrics_of(scenario, False)
+    assert not [name for name in names if "ack" in name]
+    rich = metrics_of(scenario, True, acks=True)
+    assert set(names) <= set(rich) <= set(METRICS)
+    assert ("ack_p99_ms" in rich) is (scenario not in {"idle", "connect", "churn"})

@@ -35,6 +35,7 @@ def result(**changes: Any) -> Result:
         },
         "latencies": latencies,
         "last": latencies,
+        "acks": Histogram(),
         "floor": Histogram(),
         "floor_last": Histogram(),
         "timeline": [(0.5, 1000.0, 0.2), (1.0, 2000.0, 0.3)],
@@ -64,6 +65,11 @@ def test_json(tmp_path: Path) -> None:
     assert again["machine"]["server_cores"] == [1]
     assert again["curves"]["latency"][-1] == [100.0, pytest.approx(70, rel=0.01)]
     assert set(again["curves"]) == {"latency", "last"}
+    assert set(document(PLAN, result(acks=result().last), MACHINE, [])["curves"]) == {
+        "latency",
+        "last",
+        "ack",
+    }
 
 
 def test_csv_adds_up(tmp_path: Path) -> None:
@@ -77,11 +83,12 @@ def test_csv_adds_up(tmp_path: Path) -> None:
 
 
 def test_the_page_is_well_formed_and_needs_nothing_else() -> None:
-    words = page(document(PLAN, result(), MACHINE, ["selchat-bench", "<fanout>"]))
+    words = page(document(PLAN, result(acks=result().last), MACHINE, ["selchat-bench", "<fanout>"]))
     root = ET.fromstring(words.partition("\n")[2])
     drawings = list(root.iter("svg"))
     assert len(drawings) == 3
-    assert [len(list(drawing.iter("polyline"))) for drawing in drawings] == [2, 1, 1]
+    assert [len(list(drawing.iter("polyline"))) for drawing in drawings] == [3, 1, 1]
+    assert ">acknowledged<" in words
     assert "http" not in words
     assert "prefers-color-scheme: dark" in words
     assert "checked: &lt;everything&gt;" in words

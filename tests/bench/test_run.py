@@ -33,31 +33,47 @@ from tests.e2e.support import DEADLINE, eventually
 FAST = ["--clients=6", "--duration=0.3", "--ramp=0.1"]
 
 
+ON_BOTH = [
+    ("fanout", ["--senders=2", "--window=8", "--processes=2"]),
+    ("everyone", ["--window=2"]),
+    ("paced", ["--rate=300", "--senders=2"]),
+    ("soak", ["--rate=100", "--no-roster"]),
+    ("slow", ["--stalled=2", "--rate=200"]),
+    ("churn", ["--connect-rate=200"]),
+    ("idle", []),
+    ("connect", ["--processes=2"]),
+    ("durable", ["--window=8"]),
+]
+RICH_ONLY = [
+    ("rooms", ["--rooms=3", "--senders=2", "--window=4", "--processes=2"]),
+    ("rooms", ["--rooms=1", "--history"]),
+    ("everyone", ["--window=2", "--processes=2", "--history"]),
+]
+
+
 @pytest.mark.parametrize(
-    ("scenario", "more"),
+    ("wire", "scenario", "more"),
     [
-        ("fanout", ["--senders=2", "--window=8", "--processes=2"]),
-        ("everyone", ["--window=2"]),
-        ("paced", ["--rate=300", "--senders=2"]),
-        ("soak", ["--rate=100", "--no-roster"]),
-        ("slow", ["--stalled=2", "--rate=200"]),
-        ("churn", ["--connect-rate=200"]),
-        ("idle", []),
-        ("connect", ["--processes=2"]),
+        *(("classic", *one) for one in ON_BOTH),
+        *(("rich", *one) for one in (*ON_BOTH, *RICH_ONLY)),
     ],
 )
 def test_every_scenario(
-    scenario: str, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    wire: str, scenario: str, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scenarios, "_SETTLE_SECONDS", 0.1)
     cores = os.sched_getaffinity(0)
     path = tmp_path / "it.json"
-    assert main([scenario, *FAST, *more, f"--json={path}"]) == 0
+    assert main([scenario, f"--wire={wire}", *FAST, *more, f"--json={path}"]) == 0
     words = json.loads(path.read_text())
     metrics = words["metrics"]
-    assert set(metrics_of(scenario, True)) - set(metrics) == set()
-    for name in ("lost", "duplicated", "reordered", "diverged", "refused"):
+    assert set(metrics) == set(metrics_of(scenario, True, wire == "rich"))
+    for name in ("lost", "duplicated", "reordered", "diverged", "refused", "misnumbered"):
         assert metrics.get(name, 0) == 0
+    for name in ("acks_lost", "acks_duplicated", "acks_wrong"):
+        assert metrics.get(name, 0) == 0
+    if "acked_per_s" in metrics:
+        assert metrics["acked_per_s"] == metrics["messages_per_s"] > 0
     assert os.sched_getaffinity(0) == cores
 
 
@@ -144,6 +160,116 @@ def test_what_a_bad_server_does_is_found(
     assert f"failed: {metric}>0 ({metric} is 6)" in capsys.readouterr().out
 
 
+class RichRelay:
+    """A chat on the rich wire, with one room, that does to each said or ack what ``mangle`` says.
+
+    ``mangle(kind, number)`` returns how often that one is sent, and what is added to its seq.
+    """
+
+    def __init__(self, mangle: Callable[[str, int], tuple[int, int]]) -> None:
+        self._mangle = mangle
+        self._lock = threading.Lock()
+        self._members: dict[socket.socket, str] = {}
+        self._seq = 0
+        self._relayed = 0
+
+    def __call__(self, sock: socket.socket) -> None:
+        decoder = FrameDecoder()
+        try:
+            while data := sock.recv(65536):
+                for payload in decoder.receive_data(data):
+                    with self._lock:
+                        self._take(sock, json.loads(payload))
+        except OSError:
+            pass
+        with self._lock:
+            self._members.pop(sock, None)
+        sock.close()
+
+    def _take(self, sock: socket.socket, words: dict[str, str]) -> None:
+        if sock not in self._members:
+            self._members[sock] = words["name"]
+            self._send(sock, {"type": "welcome", "version": 1})
+            return
+        self._seq += 1
+        counted = "-start-" not in words["body"]
+        author, common = self._members[sock], {"room": words["room"], "id": words["id"]}
+        said, ack = ((self._mangle(kind, self._relayed) if counted else (1, 0)) for kind in ("said", "ack"))
+        self._relayed += counted
+        whole = {"type": "said", "from": author, "seq": self._seq + said[1], **common, "body": words["body"]}
+        for member in self._members:
+            if member is not sock:
+                self._send(member, whole, said[0])
+        self._send(sock, {"type": "ack", "seq": self._seq + ack[1], **common}, ack[0])
+
+    def _send(self, sock: socket.socket, words: dict[str, object], times: int = 1) -> None:
+        try:
+            sock.sendall(encode_frame(json.dumps(words, separators=(",", ":")).encode()) * times)
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize(
+    ("metric", "found", "kind", "done"),
+    [
+        ("duplicated", 6, "said", (2, 0)),
+        ("lost", 6, "said", (0, 0)),
+        ("misnumbered", 12, "said", (1, 5)),  # that one is not the one after the last, nor is the next
+        ("acks_lost", 1, "ack", (0, 0)),
+        ("acks_duplicated", 1, "ack", (2, 0)),
+        ("acks_wrong", 1, "ack", (1, 5)),
+    ],
+)
+def test_what_a_bad_rich_server_does_is_found(
+    metric: str, found: int, kind: str, done: tuple[int, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def mangle(of: str, number: int) -> tuple[int, int]:
+        return done if (of, number) == (kind, 20) else (1, 0)
+
+    with peer(RichRelay(mangle)) as (host, port):
+        words = ["--wire=rich", f"--connect={host}:{port}", "--rate=100", f"--fail-if={metric}>0", *FAST]
+        assert main(["paced", *words]) == 3
+    assert f"failed: {metric}>0 ({metric} is {found})" in capsys.readouterr().out
+
+
+def refusing(kind: str) -> Callable[[socket.socket], None]:
+    """A server of the rich wire that answers messages of that type with an error."""
+
+    def behave(sock: socket.socket) -> None:
+        decoder = FrameDecoder()
+        with sock:
+            while data := sock.recv(65536):
+                for payload in decoder.receive_data(data):
+                    words = {"type": "welcome"}
+                    if b'"%b"' % kind.encode() in payload:
+                        words = {"type": "error", "code": "muted"}
+                    sock.sendall(encode_frame(json.dumps(words, separators=(",", ":")).encode()))
+
+    return behave
+
+
+def test_a_rich_server_that_lets_nobody_in_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with peer(refusing("hello")) as (host, port):
+        assert main(["fanout", "--wire=rich", f"--connect={host}:{port}", *FAST]) == 1
+    assert capsys.readouterr().err == "selchat-bench: the server lets nobody in: muted\n"
+
+
+def test_a_rich_server_that_refuses_a_message_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    relay = RichRelay(lambda kind, number: (1, 0))
+    take = relay._take
+
+    def refuse(sock: socket.socket, words: dict[str, str]) -> None:
+        if words["type"] == "say" and "-start-" not in words["body"]:
+            relay._send(sock, {"type": "error", "code": "muted", "id": words["id"]})
+        else:
+            take(sock, words)
+
+    relay._take = refuse  # type: ignore[method-assign]
+    with peer(relay) as (host, port):
+        assert main(["fanout", "--wire=rich", f"--connect={host}:{port}", *FAST]) == 1
+    assert capsys.readouterr().err == "selchat-bench: the server has refused a message: muted\n"
+
+
 def test_a_server_that_hangs_up_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with peer(socket.socket.close) as (host, port):
         assert main(["fanout", f"--connect={host}:{port}", *FAST]) == 1
@@ -196,7 +322,7 @@ def test_slices_of_several_workers_are_one() -> None:
     one = Slice(
         seconds=1.0, deliveries=5, timeline=[(0.0, 1.0, 5, 9.0)], latencies=scenarios.Histogram().to_json()
     )
-    for name in ("last", "late"):
+    for name in ("last", "late", "acks"):
         setattr(one, name, one.latencies)
     two = Slice(**(asdict(one) | {"failure": "gone"}))
     both = merge([one, two])

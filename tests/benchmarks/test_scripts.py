@@ -136,9 +136,41 @@ def test_scaling(tmp_path):
     assert ElementTree.parse(tmp_path / "scaling.svg").getroot().tag.endswith("svg")
 
 
+def test_rooms(tmp_path):
+    done = run_script("rooms.py", "--quick", f"--output={tmp_path}")
+    results = json.loads((tmp_path / "rooms.json").read_text())
+    assert [one["rooms"] for one in results["results"]] == [1, 5]
+    assert results["failures"] == {}
+    for one in results["results"]:
+        assert one["server_cpu_us_per_message"] > 0
+        assert one["floor_cpu_us_per_message"] > 0
+        assert not any("lost" in flaw or "ack" in flaw for flaw in one["flaws"])
+    assert (tmp_path / "rooms.md").read_text().strip() == done.stdout.strip()
+    assert table_widths(done.stdout) == [11] * 4
+    assert ElementTree.parse(tmp_path / "rooms.svg").getroot().tag.endswith("svg")
+
+
+def test_durable(tmp_path):
+    done = run_script("durable.py", "--quick", f"--output={tmp_path}")
+    results = json.loads((tmp_path / "durable.json").read_text())
+    assert (tmp_path / "durable.md").read_text().strip() == done.stdout.strip()
+    assert results["messages"] == 2000
+    assert results["fan_out"]["acks_lost"] == results["fan_out"]["lost"] == 0
+    assert [len(times) for times in results["history_seconds"]] == [results["rooms"]] == [5]
+    assert table_widths(done.stdout) == [4] * 8
+
+
 def test_micro(tmp_path):
     pytest.importorskip("pyperf")
     output = tmp_path / "micro.json"
     run_script("micro.py", "--quick", "-o", str(output))
     names = {benchmark["metadata"]["name"] for benchmark in json.loads(output.read_text())["benchmarks"]}
-    assert {name.partition(":")[0] for name in names} == {"frames", "session", "feed", "fan-out", "outbox"}
+    assert {name.partition(":")[0] for name in names} == {
+        "frames",
+        "session",
+        "rich",
+        "log",
+        "feed",
+        "fan-out",
+        "outbox",
+    }

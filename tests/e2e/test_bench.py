@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -21,19 +22,25 @@ def bench(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*BENCH, *words], capture_output=True, text=True, timeout=3 * DEADLINE, check=False)
 
 
+ON_BOTH = ["fanout", "paced", "everyone", "idle", "connect", "slow", "churn", "soak", "durable"]
+
+
 @pytest.mark.parametrize(
-    "scenario", ["fanout", "paced", "everyone", "idle", "connect", "slow", "churn", "soak"]
+    ("wire", "scenario"),
+    [*(("classic", one) for one in ON_BOTH), *(("rich", one) for one in [*ON_BOTH, "rooms"])],
 )
-def test_every_scenario(scenario: str, tmp_path: Path) -> None:
+def test_every_scenario(wire: str, scenario: str, tmp_path: Path) -> None:
     files = [f"--{kind}={tmp_path}/it.{kind}" for kind in ("json", "csv", "html")]
-    done = bench(scenario, "--clients=5", "--duration=1", "--ramp=0.2", *files)
+    words = [f"--wire={wire}", "--clients=5", "--rooms=4", "--duration=1", "--ramp=0.2", *files]
+    done = bench(scenario, *words)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{scenario}: clients=5 ")
-    words = json.loads((tmp_path / "it.json").read_text())
-    assert words["scenario"] == scenario
-    assert words["failure"] is None
-    assert words["metrics"].get("lost", 0) == 0
-    assert words["metrics"]["refused"] == 0
+    assert done.stdout.startswith(f"{scenario}: wire={wire} ")
+    result = json.loads((tmp_path / "it.json").read_text())
+    assert result["scenario"] == scenario
+    assert result["failure"] is None
+    assert result["metrics"].get("lost", 0) == 0
+    assert result["metrics"].get("acks_lost", 0) == 0
+    assert result["metrics"]["refused"] == 0
     rows = list(csv.DictReader((tmp_path / "it.csv").read_text().splitlines()))
     assert [row["scenario"] for row in rows] == [scenario]
     page = (tmp_path / "it.html").read_text()
@@ -102,3 +109,19 @@ def test_a_server_that_goes_away(tmp_path: Path) -> None:
         assert "messages_per_s" in (tmp_path / "out").read_text()
     finally:
         server.close()
+
+
+def test_the_history_is_gone_afterwards(tmp_path: Path) -> None:
+    words = ["fanout", "--wire=rich", "--history", "--clients=2", "--duration=0.3"]
+    done = subprocess.run(
+        [*BENCH, *words],
+        capture_output=True,
+        text=True,
+        timeout=3 * DEADLINE,
+        check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"--history={tmp_path}/" in done.stdout
+    assert "one fsync of 4 KiB" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,3 +90,14 @@ def test_it_keeps_the_newest_commits_that_fit_in_each_room(
         kept = [body for block in said for body in block]
         assert bodies(everything(log, room)) == kept
         assert bodies(log.before(room, None, count, ALL)) == kept[max(0, len(kept) - count) :]
+
+
+def test_many_rooms_share_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_MOST_KEPT", 100_000)
+    log = MemoryLog(50_000)
+    for turn in range(20):
+        for room in range(100):
+            log.append(str(room), "Venkat", ["x" * 744], float(turn))
+            log.commit()
+    assert [len(log.after(str(room), 0, 1000, 1 << 20)) for room in range(100)] == [1] * 100
+    assert log.newest("7") == 20

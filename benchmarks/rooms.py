@@ -1,0 +1,250 @@
+"""How selchat's cost grows from one room to a thousand, beside the floor's.
+
+Usage:
+  rooms.py [options]
+
+Options:
+  --rooms=LIST    Numbers of rooms, separated by commas. [default: 1,10,100,1000]
+  --rounds=N      Rounds in which each number has its turn; the medians are reported. [default: 3]
+  --duration=S    Seconds of each measurement; the floor takes as long again. [default: 3]
+  --history       Have the server keep its history in a file.
+  --output=DIR    Where rooms.md, rooms.svg and rooms.json go; benchmarks/results if not given, and nowhere
+                  with --quick.
+  --patience=S    Seconds in all to wait for other work on this machine to end. [default: 120]
+  --quick         One short round with few rooms, to see that it works; measures nothing.
+  -h --help       Show this text.
+
+Each room has four readers and one who talks, with 16 messages in flight: what grows is the number of rooms,
+with all that are in them, and the work for one message is the same. It is measured by selchat-bench, which
+checks every delivery and every ack. Ctrl-C shows what was measured so far.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import docopt
+from harness.charts import Lines, line_chart
+from harness.machine import machine, machine_line
+from harness.processes import Patience, end_on_sigterm
+from harness.results import DISTURBED, count_of, markdown_table, short, significant
+
+_RESULTS = Path(__file__).parent / "results"
+_READERS = 4  # of each room
+_WINDOW = 16  # messages in flight in each room
+_QUICK = (1, 5)  # rooms
+_QUICK_SECONDS = 0.3
+_CHECKS = (
+    "lost",
+    "duplicated",
+    "reordered",
+    "diverged",
+    "misnumbered",
+    "acks_lost",
+    "acks_duplicated",
+    "acks_wrong",
+)
+
+
+class RunFailedError(Exception):
+    """A run of selchat-bench came to nothing; the text says why."""
+
+
+class Results:
+    """What was measured so far: for each number of rooms, the figures of each round."""
+
+    def __init__(self, counts: Sequence[int], description: dict[str, str], settings: str) -> None:
+        self.counts = counts
+        self.description = description
+        self.settings = settings
+        self.rounds: dict[int, list[dict[str, float]]] = defaultdict(list)
+        self.failures: dict[int, str] = {}
+
+    def calm(self, count: int) -> list[dict[str, float]]:
+        """Return the rounds in which the server had its core to itself, or all if there is none."""
+        rounds = self.rounds[count]
+        return [one for one in rounds if one["waited_percent"] < 100 * DISTURBED] or rounds
+
+    def figure(self, count: int, name: str) -> float:
+        """Return the median of that figure."""
+        return median(one[name] for one in self.calm(count))
+
+    def per_message(self, count: int) -> tuple[float, float]:
+        """Return the microseconds of CPU for one message with its deliveries: the server's, the floor's."""
+        names = ("cpu_us_per_delivery", "floor_cpu_us_per_delivery")
+        own, floor = (_READERS * self.figure(count, name) for name in names)
+        return own, floor
+
+    def measured(self) -> list[int]:
+        """Return the numbers of rooms of which there is something to report."""
+        return [count for count in self.counts if self.rounds[count]]
+
+    def flaws(self, count: int) -> list[str]:
+        """Return what has to be known beside the figures."""
+        found = [f"{one[name]:,.0f} {name}" for one in self.rounds[count] for name in _CHECKS if one[name]]
+        if all(one["waited_percent"] >= 100 * DISTURBED for one in self.rounds[count]):
+            found.append(f"other work on this machine took over {DISTURBED:.0%} of the core in every round")
+        return found
+
+    def markdown(self) -> str:
+        """Return the table with what must be known beside it."""
+        header = [
+            "rooms",
+            "connections",
+            "messages/s",
+            "deliveries/s",
+            "server CPU µs per message",
+            "floor",
+            "ratio",
+            "ack, p50 ms",
+            "p99 ms",
+            "server memory MiB",
+        ]
+        rows = []
+        notes = [f"- {count:,} rooms: {why}\n" for count, why in self.failures.items()]
+        for count in self.measured():
+            own, floor = self.per_message(count)
+            rows.append(
+                [
+                    f"{count:,}",
+                    f"{count * (_READERS + 1):,}",
+                    short(self.figure(count, "messages_per_s")),
+                    short(self.figure(count, "deliveries_per_s")),
+                    significant(own),
+                    significant(floor),
+                    significant(self.figure(count, "cpu_ratio")),
+                    significant(self.figure(count, "ack_p50_ms")),
+                    significant(self.figure(count, "ack_p99_ms")),
+                    significant(self.figure(count, "rss_mib")),
+                ]
+            )
+            notes += [f"- {count:,} rooms: {flaw}\n" for flaw in self.flaws(count)]
+        return (
+            "# How the cost grows with the rooms\n\n"
+            f"{machine_line(self.description)}. {self.settings}\n\n"
+            f"Each room has {_READERS} readers and one who talks, with {_WINDOW} messages of 64 bytes in\n"
+            "flight, on the rich wire. All rooms are busy all of the time: with more of them more is in\n"
+            "flight, and an ack waits for what others have said. A message is delivered to 4 readers and\n"
+            "acknowledged; the floor is what 4 bare sends of the same chunks cost, to as many sockets.\n\n"
+            f"{markdown_table(header, rows)}\n{''.join(notes)}"
+        )
+
+    def svg(self) -> str:
+        """Return the chart: the cost of a message, and how many there are."""
+        counts = self.measured()
+        costs = [self.per_message(count) for count in counts]
+        warning = []
+        if any(self.flaws(count) for count in counts):
+            warning = ["NOT COMPARABLE: see the notes below the table."]
+        return line_chart(
+            "How selchat's cost grows with the number of rooms",
+            [f"{machine_line(self.description)}.", self.settings.replace("`", ""), *warning],
+            [
+                Lines(
+                    "Server CPU per message, µs",
+                    f"{_READERS} readers in each room, {_WINDOW} messages in flight",
+                    counts,
+                    {"selchat": [own for own, _ in costs], "floor": [floor for _, floor in costs]},
+                ),
+                Lines(
+                    "Messages a second, in all rooms together",
+                    "stored, delivered and acknowledged",
+                    counts,
+                    {"selchat": [self.figure(count, "messages_per_s") for count in counts]},
+                ),
+            ],
+            {"selchat": "selchat", "floor": "the floor: bare send calls"},
+            "rooms",
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything."""
+        return {
+            "machine": self.description,
+            "settings": self.settings,
+            "readers_of_a_room": _READERS,
+            "window": _WINDOW,
+            "failures": {str(count): why for count, why in self.failures.items()},
+            "results": [
+                {
+                    "rooms": count,
+                    "server_cpu_us_per_message": self.per_message(count)[0],
+                    "floor_cpu_us_per_message": self.per_message(count)[1],
+                    "flaws": self.flaws(count),
+                    "rounds": self.rounds[count],
+                }
+                for count in self.measured()
+            ],
+        }
+
+
+def main() -> int:
+    """Run the script and return its exit status."""
+    assert __doc__ is not None
+    options = docopt.docopt(__doc__)
+    end_on_sigterm()
+    quick = options["--quick"]
+    rounds = 1 if quick else int(options["--rounds"])
+    seconds = _QUICK_SECONDS if quick else float(options["--duration"])
+    counts = _QUICK if quick else tuple(int(count) for count in options["--rooms"].split(","))
+    command = " ".join(["python", "benchmarks/rooms.py", *sys.argv[1:]])
+    kept = "with a history in a file" if options["--history"] else "without a history"
+    settings = f"{count_of(rounds)} of {seconds:g} s, {kept}; to repeat: `{command}`."
+    results = Results(counts, machine(), settings)
+    patience = Patience(0 if quick else float(options["--patience"]))
+    status = 0
+    try:
+        for number in range(1, rounds + 1):
+            for count in counts:
+                patience.wait_for_calm()
+                try:
+                    figures = _measure(count, seconds, options["--history"])
+                except RunFailedError as error:
+                    results.failures[count] = str(error)
+                    continue
+                results.rounds[count].append(figures)
+                speed = short(figures["messages_per_s"])
+                print(f"round {number}/{rounds}  {count} rooms: {speed} messages/s", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; what was measured so far:", file=sys.stderr)
+        status = 130
+    if not results.measured():
+        print(f"nothing was measured: {results.failures or 'interrupted'}", file=sys.stderr)
+        return status or 1
+    text = results.markdown()
+    print(text)
+    output = options["--output"] or (None if quick else _RESULTS)
+    if output is not None and status == 0:
+        folder = Path(output)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "rooms.md").write_text(text)
+        (folder / "rooms.svg").write_text(results.svg())
+        (folder / "rooms.json").write_text(json.dumps(results.as_json(), indent=1) + "\n")
+    return status
+
+
+def _measure(count: int, seconds: float, history: bool) -> dict[str, float]:
+    with tempfile.TemporaryDirectory(prefix="selchat-bench-") as folder:
+        path = Path(folder) / "figures.json"
+        words = [f"--rooms={count}", f"--clients={_READERS}", f"--window={_WINDOW}", f"--duration={seconds}"]
+        words += ["--no-roster", f"--json={path}", *(["--history"] if history else [])]
+        command = [sys.executable, "-m", "selchat.bench.cli", "rooms", *words]
+        done = subprocess.run(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode:
+            raise RunFailedError(done.stderr.strip() or f"selchat-bench ended with status {done.returncode}")
+        metrics: dict[str, float] = json.loads(path.read_text())["metrics"]
+    return metrics
+
+
+if __name__ == "__main__":
+    sys.exit(main())

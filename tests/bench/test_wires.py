@@ -1,0 +1,164 @@
+"""What is said is found again, acks among what others say, and what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selchat.bench.stats import Histogram
+from selchat.bench.wires import (
+    CLASSIC,
+    LEAST_PAYLOAD,
+    RICH,
+    RICH_ENVELOPE,
+    Receipts,
+    Wire,
+    parse_ack,
+    refusal_in,
+)
+from selchat.events import Said
+from selchat.wire.envelope import Hello, Say, parse_request
+from selchat.wire.frames import FrameDecoder, encode_frame
+from selchat.wire.rich import RichFormat
+
+RUN = b"run"
+A = b"run00001"
+
+
+def said(sequence: int, number: int, name: str = "run00001", size: int = LEAST_PAYLOAD) -> Said:
+    body = f"{name}|{sequence:010}|{5:019}|".ljust(size, ".")
+    return Said("lobby", number, name, body, 1763900000.125, f"run-{sequence:010}", None)
+
+
+def test_a_message_is_as_large_as_asked_for_and_is_found_again() -> None:
+    frame = CLASSIC.script(A, 64).say(1, 123456789)
+    assert len(frame) == 10 + 64
+    assert CLASSIC.parse(frame[10:], RUN) == (A, 0, 123456789, b"", 0)
+    assert CLASSIC.parse(b"Users online (1): run", RUN) is None
+    assert CLASSIC.parse(b"run00001|what was this?|......................", RUN) is None
+
+
+def test_the_server_takes_what_is_said_on_the_rich_wire() -> None:
+    script = RICH.script(A, 100, room="engine-room")
+    script.said = 41
+    one, other = FrameDecoder().receive_data(script.say(2, 7))
+    request = parse_request(one)
+    assert isinstance(request, Say)
+    assert (request.room, request.id, len(request.body)) == ("engine-room", "run-0000000041", 100)
+    assert len(one) <= 100 + RICH_ENVELOPE
+    again = parse_request(other)
+    assert isinstance(again, Say)
+    assert again.id == "run-0000000042"
+    hello = parse_request(FrameDecoder().receive_data(RICH.hello(A, ("x", "y")))[0])
+    assert isinstance(hello, Hello)
+    assert hello.resume is not None
+    assert list(hello.resume.rooms) == ["x", "y"]
+    assert isinstance(parse_request(FrameDecoder().receive_data(RICH.say(b"run-start-", "x"))[0]), Say)
+
+
+def test_what_the_server_relays_is_found() -> None:
+    frame = RichFormat().encode([said(3, 12)])
+    expected = (A, 3, 5, b"lobby", 12)
+    assert RICH.parse(frame[10:], RUN) == expected
+    words = json.loads(frame[10:])
+    slow = json.dumps(dict(reversed(words.items())), indent=1).encode()
+    assert RICH.parse(slow, RUN) == expected
+    assert RICH.parse(frame[10:], b"other") is None
+    for change in ({"from": "somebody"}, {"seq": "7"}, {"type": "joined"}, {"body": "?"}, {"room": 1}):
+        assert RICH.parse(json.dumps(words | change).encode(), RUN) is None
+    assert RICH.parse(b"[]", RUN) is None
+    assert RICH.parse(b"\xff", RUN) is None
+
+
+@pytest.mark.parametrize("wire", [CLASSIC, RICH], ids=["classic", "rich"])
+def test_what_the_floor_relays_is_of_one_size(wire: Wire) -> None:
+    script = wire.script(A, 64, relayed=True)
+    sizes = set()
+    for _ in range(3):
+        frames = FrameDecoder().receive_data(data := script.say(1, script.said))
+        sizes.add(len(data))
+        message = wire.parse(frames[-1], RUN)
+        assert message is not None
+        assert message[:3] == (A, script.said - 1, script.said - 1)
+        script.said += 12_345_678
+    assert sizes == {wire.relayed(64)}
+
+
+@pytest.mark.parametrize("size", [64, 400])
+def test_the_floor_relays_as_many_bytes_as_the_server(size: int) -> None:
+    assert RICH.relayed(size) == len(RichFormat().encode([said(1, 123456, size=size)]))
+
+
+def test_where_the_transcripts_begin() -> None:
+    for wire in (CLASSIC, RICH):
+        marker = RUN + b"-start-"
+        data = wire.say(marker) + b"rest"
+        assert wire.after(marker, b"before" + data) == b"rest"
+        assert all(wire.after(marker, data[:cut]) is None for cut in range(len(data) - 4))
+
+
+def test_proof_and_refusal() -> None:
+    assert CLASSIC.proof(b"..Users online (2): a, b")
+    assert not CLASSIC.proof(b'{"type":"welcome"')
+    assert RICH.proof(encode_frame(b'{"type":"welcome","version":1}'))
+    assert refusal_in(b'12        {"type":"error","code":"name-taken","message":""}') == "name-taken"
+    assert refusal_in(b'12        {"type":"said","code":"name-taken"}') == ""
+
+
+def ack(sequence: int, number: int) -> bytes:
+    return RichFormat().acks([said(sequence, number)])
+
+
+def test_acks_are_read() -> None:
+    assert parse_ack(ack(5, 9)[10:]) == (5, 9)
+    assert parse_ack(json.dumps({"seq": 9, "id": "run-5", "type": "ack", "to": "x"}).encode()) == (5, 9)
+    for words in ({"type": "said"}, {"type": "ack", "id": 7, "seq": 1}, {"type": "ack"}, [], {"id": "run-x"}):
+        assert parse_ack(json.dumps(words).encode()) is None
+
+
+@given(st.integers(0, 1 << 32))
+def test_acks_are_taken_out_of_a_stream_however_it_is_cut(seed: int) -> None:
+    draw = random.Random(seed)
+    receipts, latencies = Receipts(), Histogram()
+    receipts.expect(6, 1_000_000)
+    receipts.expect(8, 3_000_000)
+    others = [RichFormat().encode([said(number, number, "run00002")]) for number in range(5)]
+    others.append(encode_frame(b'{"type":"joined","room":"lobby","names":["{1}"],"total":3}'))
+    acks = [ack(sequence, sequence + 20) for sequence in range(8)]
+    order = draw.sample([True] * len(acks) + [False] * len(others), len(acks) + len(others))
+    a, b = iter(acks), iter(others)
+    stream = b"".join(next(a) if is_ack else next(b) for is_ack in order)
+    found = b""
+    while stream:
+        size = draw.choice([1, 5, 30, 200, 2000])
+        found += receipts.take(stream[:size], 5_000_000, latencies)
+        stream = stream[size:]
+    assert found == b"".join(others)
+    assert (receipts.waiting, receipts.lost, receipts.duplicated, receipts.wrong) == (0, 0, 0, 0)
+    assert (latencies.count, latencies.total) == (8, 6 * 4000 + 2 * 2000)
+
+
+def test_what_is_wrong_with_acks() -> None:
+    receipts, latencies = Receipts(), Histogram()
+    receipts.expect(5, 0)
+    for sequence in (0, 2, 2, 1, 1, 9):
+        assert receipts.take(ack(sequence, 1), 0, latencies) == b""
+    assert (receipts.lost, receipts.duplicated, receipts.wrong, receipts.waiting) == (2, 2, 1, 2)
+    receipts.seen(0, 2)
+    assert receipts.wrong == 2
+
+
+def test_a_refusal_is_kept() -> None:
+    receipts = Receipts()
+    receipts.take(encode_frame(b'{"type":"error","code":"not-stored","id":"run-1"}'), 0, Histogram())
+    assert receipts.refusal == "not-stored"
+
+
+def test_what_has_no_frames_is_left_for_the_comparison() -> None:
+    receipts = Receipts()
+    assert receipts.take(b'no number {"type":"ack"}', 0, Histogram()) == b""
+    assert receipts.take(b"more", 0, Histogram()) == b""
