@@ -78,7 +78,8 @@ Options:
   --classic            Speak the paper's protocol only: no rooms, no receipts, no history. Without it, that is
                        for servers that know nothing else.
   --plain              Lines in are messages, lines out are "Venkat > text", nothing else: for pipes,
-                       scripts and screen readers. The default where input or output is no terminal.
+                       scripts and screen readers. The default where input or output is no terminal,
+                       and on a dumb one.
   -h --help            Show this text.
 
 In the chat, /help lists the commands. Tab completes names and commands. A pasted text of several lines
@@ -217,7 +218,7 @@ def _chat(options: dict[str, Any]) -> int:
     given = _given(options)
     has_input, has_output = asking.standard_terminals()
     try:
-        if has_input and has_output and not options["--plain"]:
+        if has_input and has_output and not options["--plain"] and _is_capable():
             from selchat.client import terminal
 
             settings = asking.ask_for_rest(given, terminal.ask, print)
@@ -235,6 +236,13 @@ def _chat(options: dict[str, Any]) -> int:
         return PlainChat(settings).run()
     except EOFError:
         return 1
+
+
+def _is_capable() -> bool:
+    """Whether the terminal can do more than lines."""
+    from selchat.client.screen import is_capable
+
+    return is_capable()
 
 
 def _send(options: dict[str, Any]) -> int:

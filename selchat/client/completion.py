@@ -62,7 +62,8 @@ class Completions(Completer):
         self, document: Document, complete_event: CompleteEvent
     ) -> AsyncGenerator[Completion, None]:
         before = document.text_before_cursor
-        known = await self._look_up(wants_rooms(before))
+        is_command = before.startswith("/") and " " not in before
+        known = Known() if is_command else await self._look_up(wants_rooms(before))
         for text, replaced in complete(before, known):
             yield Completion(text, -replaced)
 

@@ -154,14 +154,19 @@ def fold(names: Sequence[str], total: int, width: int) -> str:
 
 def fit(text: str, width: int) -> str:
     """Return the text, or as much of its beginning as has room, and then an ellipsis."""
-    if len(text) <= width and get_cwidth(text) <= width:
+    start = text[: 8 * width]  # more than fits, unless most of it takes no room; the rest is not looked at
+    if start == text and get_cwidth(text) <= width:
         return text
     used = 0
-    for number, character in enumerate(text):
+    for number, character in enumerate(start):
         used += get_cwidth(character)
         if used >= width:
-            return f"{text[:number]}…"
-    return text
+            return f"{start[:number]}…"
+    return f"{start}…"
+
+
+def sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _with_mentions(body: str, me: str) -> Line:

@@ -163,7 +163,7 @@ class Visit:
 
     async def _look_up(self, rooms: bool) -> Known:
         answer: Future[Known] = Future()
-        self._reactor.call_soon(self._transcript.known, rooms, answer)
+        self._reactor.call_soon(self._transcript.knowledge.look_up, rooms, answer)
         try:
             return await asyncio.wait_for(asyncio.wrap_future(answer), _ROOMS_SECONDS)
         except TimeoutError:
@@ -192,8 +192,7 @@ class Visit:
         refusal = self._link.refusal
         if refusal is not None and refusal.code in _OTHER_NAME:
             self.needs_name = True
-            text = lines.refused(refusal)
-            self._show(f"{text[:1].upper()}{text[1:]}.")
+            self._show(f"{look.sentence(lines.refused(refusal))}.")
         elif problem is not None:
             self._show(f"selchat: {lines.safe(problem)}")
         self._exit_status = 1 if problem is not None else self._exit_status

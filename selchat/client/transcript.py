@@ -6,14 +6,12 @@ It lives in the link's thread. It must not know when or where anything is drawn:
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
 
 from selchat.client import lines, look
-from selchat.client.completion import Known
 from selchat.client.events import (
     Acked,
     Event,
@@ -29,6 +27,8 @@ from selchat.client.events import (
     Welcomed,
     Whispered,
 )
+from selchat.client.holding import Holding
+from selchat.client.knowledge import Knowledge
 from selchat.client.lines import Command, Typed
 from selchat.client.link import LinkState
 from selchat.client.look import Line
@@ -37,35 +37,19 @@ from selchat.client.pending import Pending, TalkingLink, Unconfirmed
 from selchat.client.screen import WAITING, Live, Waiting
 from selchat.client.typist import NotInRoomsError, Typist
 from selchat.errors import SelchatError
-from selchat.events import Joined, Left, Topic
-from selchat.settings import MIB
 from selchat.text import name_key
 
-_MOST_HELD = 1000  # events of a room that wait for what was said before them
-_MOST_HELD_SIZE = 4 * MIB  # characters of them
+_MOST_WHISPERS = 1000  # that wait until everything is shown on entering
 _MOST_WAITING_SHOWN = 10  # messages
 _ROSTER_ROWS = 2  # of the screen, at most, for a roster that nobody has asked for
+_HASH = re.compile(r"(/(?:join|part|users)\s+)#", re.IGNORECASE)  # as the prompt writes a room, and people
 _SPOKEN = frozenset({Typed.TEXT, Typed.ME, Typed.MSG, Typed.OPERATOR})
-
-
-class _Held:
-    """What has happened in a room while its past is on its way, as much as is worth waiting with."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self._size = 0  # characters
-
-    def take(self, event: Event) -> bool:
-        """Hold it, and return whether there is room for more."""
-        self.events.append(event)
-        self._size += len(event.body) if isinstance(event, Message) else 0
-        return len(self.events) < _MOST_HELD and self._size < _MOST_HELD_SIZE
 
 
 class Transcript:
     """One chat as it is shown. ``show`` is called for each line.
 
-    ``name`` is the one that was asked for, ``room`` the one to talk in.
+    ``name`` is the one that was asked for, ``room`` the one to talk in. ``knowledge`` is for completion.
     """
 
     def __init__(self, link: TalkingLink, name: str, room: str, show: Callable[[Line], object]) -> None:
@@ -74,15 +58,14 @@ class Transcript:
         self._show = show
         self._typist = Typist(link, room, lambda line: show(look.plain(line)))
         self._past = Past(link, show, self._past_line)
+        self._holding = Holding()
         self._pending = Pending()
+        self.knowledge = Knowledge(link)
         self._storing_problem = ""  # why the server stores nothing now
         self._entered: set[str] = set()  # keys of the rooms that were entered
         self._shown: dict[str, int] = {}  # by key of the room, the ``seq`` up to which all is shown
-        self._held: dict[str, _Held] = {}  # by key of the room, what waits for its past to be shown
-        self._whispers: list[Whispered] = []  # that wait for the same
+        self._whispers: list[Whispered] = []  # that wait until everything is shown on entering
         self._arrivals: list[str] = []  # keys of the rooms in which ``users`` was asked for on entering
-        self._rooms_questions: deque[Future[Known] | None] = deque()  # None: for the user
-        self._rooms: tuple[str, ...] = ()  # that there were when the server said it last
         self._kept_whispers = 0  # that are still to come
         self._has_several = False  # whether there are several rooms, so that lines have to say which
 
@@ -103,18 +86,6 @@ class Transcript:
             note if waiting else "",
         )
 
-    def known(self, rooms: bool, answer: Future[Known]) -> None:
-        """Give ``answer`` what there is to complete with; for ``rooms``, the server is asked."""
-        if rooms and self._link.state is LinkState.ONLINE:
-            try:
-                self._link.get_rooms()
-            except SelchatError:
-                pass  # the paper's wire has none
-            else:
-                self._rooms_questions.append(answer)
-                return
-        self._give_known(answer)
-
     # -- what is typed ---------------------------------------------------------------------------------
 
     def typed(self, line: str) -> Typed:
@@ -133,7 +104,7 @@ class Transcript:
             else:
                 if asked is Typed.NOTHING:
                     self._echo(line)
-                self._tell(sentence(lines.safe(str(error))))
+                self._tell(look.sentence(lines.safe(str(error))))
         return asked
 
     def said(self, id: str, room: str, to: str, body: str) -> None:
@@ -151,16 +122,9 @@ class Transcript:
         """Show what has happened."""
         self._has_several = len(self._link.rooms) > 1
         for event in events:
-            if isinstance(event, (Message, Joined, Left, Topic, Gap)):
-                held = self._held.get(name_key(event.room))
-                if held is not None:
-                    if not held.take(event):
-                        self._release(event.room)
-                    continue
-            if isinstance(event, Whispered) and self._held:
-                self._whispers.append(event)  # what scrolls by before it must not hide it
-                continue
-            self._take(event)
+            for one in self._holding.take(event):
+                self._take(one)
+        self._take_whispers()
         for message in self._pending.placed(self._is_past):
             self._tell(self._said(message.room, "", message.body))
 
@@ -170,12 +134,10 @@ class Transcript:
         self._past.clear()
         self._arrivals.clear()
         self._storing_problem = ""
-        for room in tuple(self._held):
-            self._release(room)
-        while self._rooms_questions:
-            answer = self._rooms_questions.popleft()
-            if answer is not None:
-                self._give_known(answer)
+        for event in self._holding.release_all():
+            self._take(event)
+        self._take_whispers()
+        self.knowledge.lost()
 
     # -- one thing that happens ------------------------------------------------------------------------
 
@@ -184,7 +146,8 @@ class Transcript:
             case Message():
                 self._take_message(event)
             case Whispered():
-                self._take_whisper(event)
+                self._whispers.append(event)
+                self._take_whispers()
             case Acked():
                 self._take_ack(event)
             case Refused():
@@ -194,7 +157,8 @@ class Transcript:
             case Users():
                 self._take_users(event)
             case Rooms():
-                self._take_rooms(event)
+                if self.knowledge.take(event):
+                    self._show_all(look.rooms(event, self._link.rooms, _width()))
             case History():
                 if isinstance(self._past.take(event), Entering):
                     self._release(event.room)
@@ -226,11 +190,15 @@ class Transcript:
             line = look.plain(look.fit(text, _ROSTER_ROWS * _width()))
         self._show(line)
 
-    def _take_whisper(self, whisper: Whispered) -> None:
-        kept = self._kept_whispers > 0 and whisper.seq > 0
-        self._kept_whispers -= kept
-        time = self._time(whisper.at) if kept else ""
-        self._show(look.message(whisper, self._link.name, time=time))
+    def _take_whispers(self) -> None:
+        if (self._holding or self._arrivals) and len(self._whispers) < _MOST_WHISPERS:
+            return  # what scrolls by now must not hide them
+        whispers, self._whispers = self._whispers, []
+        for whisper in whispers:
+            kept = self._kept_whispers > 0 and whisper.seq > 0
+            self._kept_whispers -= kept
+            time = self._time(whisper.at) if kept else ""
+            self._show(look.message(whisper, self._link.name, time=time))
 
     def _take_ack(self, ack: Acked) -> None:
         self._storing_problem = ""
@@ -247,8 +215,10 @@ class Transcript:
         elif refused.room:
             self._past.forget(refused.room)
             self._release(refused.room)
+            if name_key(refused.room) in self._arrivals:
+                self._arrivals.remove(name_key(refused.room))
         shown = lines.refused(refused)
-        self._tell(f"This was {shown}" if refused.body else sentence(shown))
+        self._tell(f"This was {shown}" if refused.body else look.sentence(shown))
         self._typist.answer(refused)  # one may be somewhere else now
 
     def _take_welcome(self, welcome: Welcomed) -> None:
@@ -279,14 +249,6 @@ class Transcript:
         else:
             self._show_all(look.users(users, _width()))
 
-    def _take_rooms(self, rooms: Rooms) -> None:
-        self._rooms = tuple(room.room for room in rooms.rooms)
-        answer = self._rooms_questions.popleft() if self._rooms_questions else None
-        if answer is None:
-            self._show_all(look.rooms(rooms, self._link.rooms, _width()))
-        else:
-            self._give_known(answer)
-
     # ----------------------------------------------------------------------------------------------------
 
     def _do(self, command: Command, line: str) -> None:
@@ -295,36 +257,25 @@ class Transcript:
         elif command.asked is Typed.SEARCH:
             self._past.search(self._here(), command.text)
         else:
-            self._typist.take(line)
+            self._typist.take(_HASH.sub(r"\1", line))
             if command.asked is Typed.ROOMS:
-                self._rooms_questions.append(None)
+                self.knowledge.asked()
 
     def _enter(self, room: str, seq: int) -> None:
         """Have what was said last in a room shown, before what is said from now on."""
         self._entered.add(name_key(room))
         if seq:
             self._past.enter(room, seq)
-            self._held[name_key(room)] = _Held()
+            self._holding.begin(room)
 
     def _release(self, room: str) -> None:
-        held = self._held.pop(name_key(room), None)
-        if held is not None:
-            for event in held.events:
-                self._take(event)
-        if not self._held:
-            whispers, self._whispers = self._whispers, []
-            for whisper in whispers:
-                self._take_whisper(whisper)
+        for event in self._holding.release(room):
+            self._take(event)
 
     def _is_past(self, room: str, seq: int) -> bool:
         """Whether a message of that room and number cannot come any more."""
         key = name_key(room)
         return self._shown.get(key, 0) >= seq or key not in map(name_key, self._link.rooms)
-
-    def _give_known(self, answer: Future[Known]) -> None:
-        if answer.set_running_or_notify_cancel():  # else nobody waits for it any more
-            rooms = dict.fromkeys((*self._link.rooms, *self._rooms))
-            answer.set_result(Known(tuple(self._link.names), tuple(rooms)))
 
     def _here(self) -> str:
         if not self._typist.room:
@@ -374,7 +325,3 @@ class Transcript:
 
 def _width() -> int:
     return shutil.get_terminal_size().columns
-
-
-def sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}"

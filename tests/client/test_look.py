@@ -151,7 +151,7 @@ def test_columns_hold_every_name_once(listed: list[str], width: int) -> None:
     assert all(get_cwidth(row) <= max(width, widest + 2) for row in rows)
     text = "".join(rows)
     for name in listed:
-        assert look.lines.safe(name).strip(" ") in text
+        assert look.lines.safe(name).strip() in text
 
 
 @given(names, st.integers(0, 50), st.integers(1, 100))
@@ -170,6 +170,12 @@ def test_what_is_cut_fits(text: str, width: int) -> None:
     cut = look.fit(safe, width)
     assert get_cwidth(cut) <= width
     assert cut == safe or (cut.endswith("…") and safe.startswith(cut[:-1]))
+
+
+def test_marks_that_take_no_room_do_not_count() -> None:
+    assert look.fit("e\u0301" * 5, 5) == "e\u0301" * 5
+    assert look.fit("e\u0301" * 6, 5) == "e\u0301" * 4 + "…"
+    assert look.fit("\u0301" * 100, 5).endswith("…")  # but there is an end
 
 
 @given(st.text(), st.text(), st.text(max_size=8))

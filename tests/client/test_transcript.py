@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from selchat.client import lines, look, transcript
+from selchat.client import holding, lines, look, transcript
 from selchat.client.completion import Known
 from selchat.client.conversation import NotOnThisWireError
 from selchat.client.events import (
@@ -190,14 +190,11 @@ def test_a_past_that_does_not_come_holds_up_nothing(chat: Chat, end: str) -> Non
     assert chat.comes(said(43, "newer"))[-1] == "Venkat > newer"
 
 
-@pytest.mark.parametrize("limit", ["_MOST_HELD", "_MOST_HELD_SIZE"])
-def test_what_waits_for_the_past_is_bounded(chat: Chat, limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transcript, limit, 3)
+def test_what_waits_for_the_past_is_bounded(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "_MOST_HELD", 2)
     chat.comes(welcomed(("lobby", 41)))
     assert chat.comes(said(42, "a")) == []
-    assert chat.comes(said(43, "b")) == []
-    assert chat.comes(said(44, "c")) == ["Venkat > a", "Venkat > b", "Venkat > c"]
-    assert chat.comes(said(45, "d")) == ["Venkat > d"]
+    assert chat.comes(said(43, "b")) == ["Venkat > a", "Venkat > b"]
     assert chat.comes(History("lobby", (said(41, "late"),), more=False)) == [f"{{{WHEN}Venkat > late}}"]
 
 
@@ -210,9 +207,23 @@ def test_another_name_than_was_asked_for() -> None:
 
 def test_whispers_that_were_kept_come_after_the_past_with_their_times(chat: Chat) -> None:
     assert chat.comes(welcomed(("lobby", 1), whispers=1), Whispered("Bo", "kept", "Michael", 1, AT)) == []
+    assert chat.comes(Users("lobby", ("Bo",), 1, "", 1, entered=False)) == ["{You are in lobby (1 here): Bo}"]
     assert chat.comes(History("lobby", (said(1),), more=False))[1:] == [f"{WHEN}Bo whispers > kept"]
     assert chat.comes(Whispered("Bo", "new", "Michael", 2, AT)) == ["Bo whispers > new"]
     assert chat.comes(Whispered("Server", "answer", "Michael", 0, AT)) == ["Server > answer"]
+
+
+@pytest.mark.parametrize("end", ["lost", "refused", "many"])
+def test_whispers_do_not_wait_for_ever(chat: Chat, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert chat.comes(welcomed(), Whispered("Bo", "tea?", "Michael", 1, AT)) == []
+    if end == "lost":
+        chat.transcript.lost()
+        assert chat.shown() == ["Bo whispers > tea?"]
+    elif end == "refused":
+        assert chat.comes(Refused("not-in-room", "no", room="lobby"))[-1] == "Bo whispers > tea?"
+    else:
+        monkeypatch.setattr(transcript, "_MOST_WHISPERS", 2)
+        assert len(chat.comes(Whispered("Bo", "tea!", "Michael", 2, AT))) == 2
 
 
 def test_coming_back(chat: Chat) -> None:
@@ -251,6 +262,13 @@ def test_joining_a_room(chat: Chat) -> None:
     chat.comes(History("Engine", (), more=False))
     assert chat.enter("Engine", 9, "Michael") == ["{You are in Engine (1 here): Michael}"]  # only back to it
     assert chat.asked() == []
+
+
+def test_a_room_as_the_prompt_writes_it(chat: Chat) -> None:
+    assert chat.type("/Join #engine") == ["{You >> /Join #engine}"]
+    chat.type("/users  #engine")
+    chat.type("/part #engine")
+    assert chat.asked() == [("join", "engine"), ("users", "engine"), ("part", "engine")]
 
 
 def test_lines_of_several_rooms() -> None:
@@ -490,43 +508,11 @@ def test_asking_for_people_and_rooms(chat: Chat) -> None:
         "Rooms (1); you are in those with a *:",
         "* lobby  1 here",
     ]
+    answer: Future[Known] = Future()
+    chat.transcript.knowledge.look_up(True, answer)
+    assert chat.comes(Rooms((RoomSummary("engine", 1, "", 1),), 1)) == []
+    assert answer.result(0).rooms == ("lobby", "engine")
 
 
 def test_help(chat: Chat) -> None:
     assert "/quit           leave" in chat.type("/help")
-
-
-# -- completion ------------------------------------------------------------------------------------------
-
-
-def test_names_are_known_at_once(chat: Chat) -> None:
-    answer: Future[Known] = Future()
-    chat.transcript.known(False, answer)
-    assert answer.result(0) == Known(("Michael", "Venkat"), ("lobby",))
-    assert chat.asked() == []
-
-
-def test_rooms_are_asked_for(chat: Chat) -> None:
-    answer: Future[Known] = Future()
-    chat.type("/rooms")
-    chat.transcript.known(True, answer)
-    assert chat.asked() == [("rooms",), ("rooms",)]
-    rooms = Rooms((RoomSummary("engine", 1, "", 1), RoomSummary("lobby", 1, "", 1)), 2)
-    assert chat.comes(rooms) != []
-    assert not answer.done()
-    assert chat.comes(rooms) == []
-    assert answer.result(0).rooms == ("lobby", "engine")
-
-
-def test_rooms_without_a_server(chat: Chat) -> None:
-    asked: list[Future[Known]] = [Future() for _ in range(4)]
-    chat.transcript.known(True, asked[0])
-    asked[3].cancel()
-    chat.transcript.known(True, asked[3])
-    chat.transcript.lost()
-    chat.link.state = LinkState.WAITING
-    chat.transcript.known(True, asked[1])
-    chat.link.state = LinkState.ONLINE
-    chat.link.error = NotOnThisWireError("rooms")
-    chat.transcript.known(True, asked[2])
-    assert [answer.result(0).rooms for answer in asked[:3]] == [("lobby",)] * 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -25,14 +26,18 @@ SEND = (sys.executable, "-m", "selchat", "send")
 class Terminal:
     """Runs a command on a pty, with its output on a pyte screen. Every wait reads what has come."""
 
-    def __init__(self, *command: str, columns: int = 80, rows: int = 24) -> None:
+    def __init__(
+        self, *command: str, columns: int = 80, rows: int = 24, environment: dict[str, str] | None = None
+    ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
+        self.written = b""  # everything that has come: pyte knows no dim
         self._waited: int | None = None
         self.pid, self.master = pty.fork()
         if self.pid == 0:  # pragma: no cover
             try:
                 os.environ.update(TERM="xterm", LINES=str(rows), COLUMNS=str(columns), LC_ALL="C.UTF-8")
+                os.environ.update(environment or {})
                 os.execv(command[0], command)
             finally:
                 os._exit(127)
@@ -53,7 +58,7 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self.master, keys.encode())
 
-    def until(self, condition: Callable[[], bool], what: str) -> None:
+    def until(self, condition: Callable[[], object], what: str) -> None:
         end = time.monotonic() + DEADLINE
         while not condition():
             left = end - time.monotonic()
@@ -67,6 +72,11 @@ class Terminal:
     def ends_with(self, *lines: str) -> None:
         """Wait until these are the last lines on the screen."""
         self.until(lambda: tuple(self.lines[-len(lines) :]) == lines, repr(lines))
+
+    def is_dim(self, text: str) -> bool:
+        """Whether this was written dim, the last time that it was."""
+        before, found, _ = self.written.rpartition(text.encode())
+        return bool(found) and re.findall(rb"\x1b\[[0-9;]*m", before)[-1:] == [b"\x1b[0;2m"]
 
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
@@ -107,6 +117,7 @@ class Terminal:
             data = os.read(self.master, 1 << 16)
         except OSError:  # the other side is closed
             return False
+        self.written += data
         self._stream.feed(data)
         return bool(data)
 
