@@ -66,7 +66,7 @@ class Work:
 
 
 _WORK = (Work(900, 256), Work(100, 256), Work(900, 1))
-_QUICK_WORK = (Work(40, 16), Work(20, 16), Work(40, 1))
+_QUICK_WORK = (Work(40, 16), Work(40, 8), Work(40, 1))
 _QUICK_SECONDS = 0.15
 
 

@@ -38,7 +38,7 @@ def test_peers(tmp_path):
     assert (tmp_path / "peers.md").read_text().strip() == done.stdout.strip()
     assert ElementTree.parse(tmp_path / "peers.svg").getroot().tag.endswith("svg")
     assert results["failures"] == {}
-    assert [work["window"] for work in results["work"]] == [16, 16, 1]
+    assert [work["window"] for work in results["work"]] == [16, 8, 1]
     for work in results["work"]:
         servers = work["servers"]
         assert {"floor", "selchat", "paper", "asyncio"} <= set(servers)
