@@ -179,8 +179,8 @@ class Server:
         if self._log.forget(time.time()):
             self._reactor.call_later(_FORGET_PAUSE, self._forget)
         else:
-            self._hub.tidy()
             self._reactor.call_later(self._settings.forget_interval, self._forget)
+            self._hub.tidy()  # last, as it reads the log: a disk that fails now may work the next time
 
     def _signalled(self, number: int) -> None:
         if self._state is ServerState.SERVING:
