@@ -46,7 +46,6 @@ class Settings:
     login_seconds: float = 10.0  # from connecting to a whole username; OpenSSH: 120, NATS: 2
     frame_seconds: float = 30.0  # for one frame, first byte to last; Apache's RequestReadTimeout: 20 and up
     name_length: int = 32  # characters; Libera.Chat: 16, Discord: 32
-    room_length: int = 32  # characters; Matrix: 255, IRC: 50
     rooms_per_member: int = 100  # Libera.Chat: 250
     unacknowledged: int = 1024  # messages of a client that wait for their ack; a quarter of the remembered
     read_size: int = 64 * KIB  # bytes read at a time from one connection; asyncio: 256 KiB

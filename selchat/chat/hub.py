@@ -151,7 +151,7 @@ class Hub:
     def leave(self, member: Member, reason: str | None = None) -> None:
         """Let someone go; their session ends its subscriptions."""
         for room in tuple(member.rooms):
-            self._exit(member, room)
+            self.part(member, room)
         self._members.remove(member)
         if member.client is not None:
             key = name_key(member.name)
@@ -187,7 +187,11 @@ class Hub:
 
     def part(self, member: Member, room: Room) -> None:
         """Let a member out of a room; the session ends its subscription."""
-        self._exit(member, room)
+        room.leave(member)
+        del member.rooms[room]
+        self._roster_changed(room)
+        if not room.members and not room.seq and not room.staged:
+            self.rooms.drop(room)
 
     def set_topic(self, member: Member, room: Room, topic: str) -> None:
         """Give the room a topic. Raises `MutedError`."""
@@ -358,13 +362,6 @@ class Hub:
     def _welcome(self, member: Member) -> None:
         self._members.add(member)
         self._observer.joined(member)
-
-    def _exit(self, member: Member, room: Room) -> None:
-        room.leave(member)
-        del member.rooms[room]
-        self._roster_changed(room)
-        if not room.members and not room.seq and not room.staged:
-            self.rooms.drop(room)
 
     def _stage(self, room: Room, batch: Batch) -> None:
         if not room.staged:

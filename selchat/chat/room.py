@@ -15,8 +15,7 @@ from selchat.text import clean_name, name_key
 if TYPE_CHECKING:
     from selchat.chat.member import Member
 
-ROOM_LENGTH = 32  # characters
-TOPIC_LENGTH = 256  # characters
+ROOM_LENGTH = 32  # characters; Matrix: 255, IRC: 50
 _MOST_NAMES = 500  # in one event about who has come or gone
 
 

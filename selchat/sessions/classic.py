@@ -51,13 +51,7 @@ class ClassicSession:
             bodies = [payload.decode("utf-8", "replace") for payload in payloads]
             hub = self._context.hub
             hub.say(member, hub.lobby, bodies)
-        decoder = self._framing.decoder
-        if decoder.error is not None:
-            self._break(decoder.error)
-        elif decoder.unfinished:
-            self._framing.watch(bool(payloads), self._break)
-        else:
-            self._framing.unfinished_since = None
+        self._framing.check(bool(payloads), self._break)
 
     def eof_received(self) -> None:
         if self.state is SessionState.ENDED:

@@ -9,7 +9,7 @@ from typing import Any
 
 from selchat.chat.clients import hash_client
 from selchat.chat.member import Farewell, Member
-from selchat.chat.room import Room
+from selchat.chat.room import ROOM_LENGTH, Room
 from selchat.errors import (
     AlreadyWelcomeError,
     BannedError,
@@ -148,13 +148,7 @@ class RichSession:
                 return
         if said:
             self._say(said)
-        decoder = self._framing.decoder
-        if decoder.error is not None:
-            self._break(decoder.error)
-        elif decoder.unfinished:
-            self._framing.watch(bool(payloads), self._break)
-        else:
-            self._framing.unfinished_since = None
+        self._framing.check(bool(payloads), self._break)
 
     def eof_received(self) -> None:
         if self.state is SessionState.ENDED:
@@ -251,7 +245,7 @@ class RichSession:
                 limits={
                     "frame": settings.payload_limit,
                     "name": settings.name_length,
-                    "room": settings.room_length,
+                    "room": ROOM_LENGTH,
                     "topic": envelope.TOPIC_LENGTH,
                     "id": envelope.ID_LENGTH,
                     "cipher": envelope.CIPHER_LENGTH,
