@@ -13,6 +13,8 @@
     │   ├── FrameTimeoutError    a frame begun and never finished
     │   ├── ServerFullError      more connections than the server takes
     │   ├── AddressFullError     more connections than one address may hold
+    │   ├── AddressRateError     more new connections in a minute than one address may make
+    │   ├── QueuedLimitError     the largest of those for whom too much waits in all
     │   ├── LappedError          a reader so slow that the feed overtook it
     │   └── UnreadRepliesError   a reader that asks and does not read the answers
     ├── RefusalError             the peer asked for something it cannot have: it is told, and may go on
@@ -23,6 +25,10 @@
     │   ├── AlreadyWelcomeError  a second hello
     │   ├── VersionError         a version of the protocol that is not spoken
     │   ├── EmptyNameError       nothing left of a name when cleaned
+    │   ├── TlsRequiredError     no TLS, from elsewhere than this machine
+    │   ├── PasswordNeededError  no password, where there is one
+    │   ├── WrongPasswordError   another one
+    │   ├── TriesError           too many wrong ones from that address, or too much to check at once
     │   ├── BannedError          someone who may not come in
     │   ├── MutedError           someone who may not speak
     │   ├── NotOperatorError     a command from someone who is not an operator
@@ -118,6 +124,14 @@ class ServerFullError(LimitError):
 
 class AddressFullError(LimitError):
     template = "more than {limit} connections from one address"
+
+
+class AddressRateError(LimitError):
+    template = "more than {limit} new connections a minute from one address"
+
+
+class QueuedLimitError(LimitError):
+    template = "reader too slow, and more than {limit} bytes wait for all readers together"
 
 
 class LappedError(LimitError):
@@ -225,6 +239,34 @@ class NamedRefusalError(RefusalError):
 class NameTakenError(NamedRefusalError):
     code = "name-taken"
     template = "the name {name} is someone else's"
+
+
+class TlsRequiredError(RefusalError):
+    code = "tls-required"
+    text = "this server takes only encrypted connections (TLS)"
+
+
+class PasswordNeededError(RefusalError):
+    code = "password-needed"
+    text = "this server has a password"
+
+
+class WrongPasswordError(RefusalError):
+    code = "wrong-password"
+    text = "that is not the password of this server"
+
+
+class TriesError(RefusalError):
+    """``seconds``: when to try again."""
+
+    code = "too-many-tries"
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"too many tries; try again in {max(1, round(self.seconds))} s"
 
 
 class BannedError(RefusalError):

@@ -12,6 +12,7 @@ from selchat.errors import SettingError
 KIB = 1024
 MIB = 1024 * KIB
 
+_MAY_BE_ZERO = frozenset({"port", "message_rate", "byte_rate"})  # for any port, and for no limit
 RICH_HEADER_LENGTH = 5  # bytes that announce 64 KiB; what the rich wire says would not fit into much less
 
 
@@ -33,9 +34,18 @@ class Settings:
     retention: str = ""  # such as 30d or 2GiB: what the durable log keeps; empty: everything
     operators: tuple[str, ...] = ()  # names whose owners may give commands
 
+    # -- who is trusted --------------------------------------------------------------------------------
+    tls: str = "auto"  # TLS and plaintext on one port; or "require": plaintext from loopback only; or "off"
+    cert: str | None = None  # file of the certificate, PEM; None: one of our own making
+    key_file: str | None = None  # file of its private key, PEM; None: it is in the file of the certificate
+    password: str = ""  # its hash, as selchat hash-password prints it; empty: everyone may come in
+
     # -- who may connect -----------------------------------------------------------------------------
     max_clients: int = 10_000  # connections; Redis: maxclients 10,000
     clients_per_address: int = 64  # connections, loopback exempt; ngIRCd: MaxConnectionsIP 5
+    address_rate: int = (
+        128  # new connections a minute from one address, loopback exempt; sshd: MaxStartups 10
+    )
     backlog: int = 4096  # connections; Linux's somaxconn since 5.4
     accept_batch: int = 256  # connections a tick; Redis: 1,000
     accept_pause: float = 0.25  # seconds without accepting when descriptors run out; asyncio: 1
@@ -44,16 +54,25 @@ class Settings:
     # -- what one connection may do --------------------------------------------------------------------
     frame_limit: int = 64 * KIB  # bytes of payload; NATS: 1 MiB, IRC: 512 bytes
     login_seconds: float = 10.0  # from connecting to a whole username; OpenSSH: 120, NATS: 2
+    login_limit: int = 4 * KIB  # bytes of payload before that; OpenSSH: 8 KiB of banner, HTTP headers: 8 KiB
     frame_seconds: float = 30.0  # for one frame, first byte to last; Apache's RequestReadTimeout: 20 and up
     name_length: int = 32  # characters; Libera.Chat: 16, Discord: 32
     rooms_per_member: int = 100  # Libera.Chat: 250
     unacknowledged: int = 1024  # messages of a client that wait for their ack; a quarter of the remembered
+    message_rate: float = 5.0  # messages a second, by reading no faster; 0: no limit; Discord: 5 in 5 s
+    message_burst: int = 20  # messages at once after a silence; ngIRCd and others: 10
+    byte_rate: int = 64 * KIB  # bytes a second, likewise; 0: no limit
+    ping_seconds: float = 20.0  # of silence before a rich client is asked for a sign; ngIRCd: 120
+    pong_seconds: float = 14.0  # for that sign; with the one above, dead peers are found within 35 s
     read_size: int = 64 * KIB  # bytes read at a time from one connection; asyncio: 256 KiB
     replies_limit: int = MIB  # bytes of unread replies, which the largest has; asyncio: 64 KiB
 
     # -- what is kept --------------------------------------------------------------------------------
     feed_limit: int = (
         MIB  # bytes behind before a reader is lapped; Redis pub/sub: 8 MiB for 60 s, NATS: 64 MiB
+    )
+    queued_limit: int = (
+        256 * MIB  # bytes that wait for all readers together, then the largest goes; Redis: by maxmemory
     )
     rooms_limit: int = 10_000  # rooms with members or history; Discord: 500 channels of a server
     log_limit: int = MIB  # characters of messages that the memory log keeps for each room
@@ -76,10 +95,16 @@ class Settings:
             raise SettingError("header_length", self.header_length, "a number of bytes from 1 to 32")
         if self.log_format not in {"text", "json"}:
             raise SettingError("log_format", self.log_format, "text or json")
+        if self.tls not in {"auto", "require", "off"}:
+            raise SettingError("tls", self.tls, "auto, require or off")
+        if self.key_file is not None and self.cert is None:
+            raise SettingError("key_file", self.key_file, "possible without cert")
         for field in fields(self):
             value = getattr(self, field.name)
-            if type(value) in {int, float} and field.name != "port" and value <= 0:
+            if type(value) in {int, float} and field.name not in _MAY_BE_ZERO and value <= 0:
                 raise SettingError(field.name, value, "more than zero")
+            if type(value) in {int, float} and value < 0:
+                raise SettingError(field.name, value, "zero or more")
 
     @property
     def payload_limit(self) -> int:
@@ -95,6 +120,7 @@ class ClientSettings:
     port: int = 33000
     name: str = ""
     key: str | None = None
+    tls: str = "off"  # or "auto": where the server has it; or "require"
     wire: str = "auto"  # or "rich", or "classic": the paper's; auto is rich where the server speaks it
     room: str = "lobby"  # in which to talk
     beside: bool = False  # to come in under another name where oneself is online already, and not instead
@@ -118,6 +144,8 @@ class ClientSettings:
             raise SettingError("port", self.port, "a port number from 1 to 65535")
         if not 1 <= self.header_length <= 32:
             raise SettingError("header_length", self.header_length, "a number of bytes from 1 to 32")
+        if self.tls not in {"auto", "require", "off"}:
+            raise SettingError("tls", self.tls, "auto, require or off")
         if self.wire not in {"auto", "classic", "rich"}:
             raise SettingError("wire", self.wire, "auto, rich or classic")
         if self.wire == "rich" and self.header_length < RICH_HEADER_LENGTH:

@@ -36,6 +36,10 @@ def test_settings_never_change() -> None:
         {"header_length": 33},
         {"log_format": "xml"},
         {"log_format": ""},
+        {"tls": "on"},
+        {"key_file": "key.pem"},
+        {"message_rate": -1.0},
+        {"byte_rate": -1},
     ],
 )
 def test_a_value_out_of_its_range_is_refused_by_name(wrong: dict[str, Any]) -> None:
@@ -47,8 +51,14 @@ def test_a_value_out_of_its_range_is_refused_by_name(wrong: dict[str, Any]) -> N
 NUMBERS = [
     field.name
     for field in fields(Settings)
-    if type(field.default) in {int, float} and field.name not in {"port", "header_length"}
+    if type(field.default) in {int, float}
+    and field.name not in {"port", "header_length", "message_rate", "byte_rate"}
 ]
+
+
+def test_some_limits_can_be_lifted() -> None:
+    settings = Settings(message_rate=0, byte_rate=0)
+    assert (settings.message_rate, settings.byte_rate) == (0, 0)
 
 
 @pytest.mark.parametrize("name", NUMBERS)

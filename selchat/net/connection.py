@@ -110,12 +110,22 @@ class Connection:
         """Read for another handler from now on."""
         self._handler = handler
 
+    def pause(self) -> None:
+        """Read nothing until `resume`; what comes waits in the kernel, and then at the peer."""
+        self._watch(self._events & ~EVENT_READ)
+
+    def resume(self) -> None:
+        """Go on reading."""
+        if self.state is ConnectionState.OPEN:
+            self._watch(self._events | EVENT_READ)
+
     def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
         """Close it when all that is queued has been sent, ``last_words`` last, or after ``flush_seconds``."""
         if self.state is not ConnectionState.OPEN:
             return
         self.state = ConnectionState.DRAINING
         self._deadline = self._reactor.call_later(self._flush_seconds, self._end)
+        self._watch(self._events | EVENT_READ)  # it may be paused, and unread input makes the end a reset
         self._lost(reason)
         self.outbox.finish(last_words)
 
@@ -158,10 +168,10 @@ class Connection:
             if data:
                 handler.data_received(data)
             else:
-                # The end of the stream stays readable for ever: to go on watching would spin.
-                self._watch(self._events & ~EVENT_READ)
                 handler.eof_received()
                 self.close()
+                # The end of the stream stays readable for ever: to go on watching would spin.
+                self._watch(self._events & ~EVENT_READ)
         elif not data:
             self._watch(self._events & ~EVENT_READ)
             if self.state is ConnectionState.LINGERING:

@@ -110,6 +110,41 @@ class FrameDecoder:
             self._buffer = bytearray(data[start:])
         return payloads
 
+    def receive_one(self, data: bytes = b"") -> bytes | None:
+        """Take the next bytes, and return the first payload alone once it is whole; None: it is not.
+
+        What came after it waits for the next call, of this or of `receive_data`, perhaps with no new bytes.
+        For a peer that has to say who it is before it may say more.
+        """
+        if self.state is not DecoderState.READING:
+            raise BrokenStreamError
+        buffer = bytearray() if self._buffer is None else self._buffer
+        buffer += data
+        payload: bytes | None = None
+        body = self._needed = self._header_length
+        if len(buffer) >= body:
+            header = bytes(buffer[:body])
+            try:
+                length = self._lengths.get(header)
+                end = body + (self._check(header) if length is None else length)
+            except ProtocolError as error:
+                self.state = DecoderState.BROKEN
+                self.error = error
+                self._buffer = None
+                return None
+            if len(buffer) >= end:
+                payload = bytes(buffer[body:end])
+                del buffer[:end]
+            else:
+                self._needed = end
+        self._buffer = buffer or None
+        return payload
+
+    def allow(self, limit: int, lengths: dict[bytes, int]) -> None:
+        """Let payloads have up to ``limit`` bytes from here on. ``lengths``: as above, of that limit."""
+        self._limit = limit
+        self._lengths = lengths
+
     def receive_eof(self) -> None:
         """Note that the stream has ended; inside a frame that is an ``error``."""
         if self.state is not DecoderState.READING:

@@ -388,3 +388,60 @@ def test_what_cannot_be_shut_down_is_closed_at_once(reactor: Reactor, fanout: Fa
     reactor.tick(0)
     assert one.closed
     one.peer.close()
+
+
+# -- pausing ---------------------------------------------------------------------------------------------
+
+
+def test_a_paused_connection_reads_nothing_and_then_all(reactor: Reactor, line: Callable[..., Line]) -> None:
+    recorder = Recorder()
+    one = line(recorder)
+    one.connection.pause()
+    one.peer.sendall(b"later")
+    settle(reactor)
+    assert recorder.data == b""
+    one.connection.resume()
+    one.connection.resume()
+    run_until(reactor, lambda: recorder.data == b"later")
+
+
+def test_a_connection_paused_by_what_it_has_read_stays_so(
+    reactor: Reactor, line: Callable[..., Line]
+) -> None:
+    recorder = Recorder(lambda _data: one.connection.pause())
+    one = line(recorder)
+    one.peer.sendall(b"x" * 3)
+    run_until(reactor, lambda: recorder.data == b"xxx")
+    one.peer.sendall(b"y")
+    settle(reactor)
+    assert recorder.data == b"xxx"
+
+
+def test_a_paused_connection_can_send_and_can_be_closed_without_a_reset(
+    reactor: Reactor, line: Callable[..., Line]
+) -> None:
+    one = line(Recorder())
+    one.connection.pause()
+    one.peer.sendall(b"unread")
+    one.connection.outbox.reply(b"still here; ")
+    settle(reactor)
+    assert one.peer.recv(100) == b"still here; "
+    one.connection.close("done", b"goodbye")
+    settle(reactor)
+    assert one.read_all() == b"goodbye"
+    one.peer.close()
+    run_until(reactor, lambda: bool(one.closed))
+
+
+def test_the_end_of_a_paused_peer_is_met_when_reading_goes_on(
+    reactor: Reactor, line: Callable[..., Line]
+) -> None:
+    recorder = Recorder()
+    one = line(recorder)
+    one.connection.pause()
+    one.peer.close()
+    settle(reactor)
+    assert recorder.calls == []
+    one.connection.resume()
+    run_until(reactor, lambda: bool(one.closed))
+    assert recorder.calls == ["eof", ("lost", None)]

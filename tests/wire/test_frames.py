@@ -4,7 +4,13 @@ import tracemalloc
 
 import pytest
 
-from selchat.errors import BadHeaderError, BrokenStreamError, FrameTooLongError, TruncatedFrameError
+from selchat.errors import (
+    BadHeaderError,
+    BrokenStreamError,
+    FrameTooLongError,
+    ProtocolError,
+    TruncatedFrameError,
+)
 from selchat.wire.frames import (
     FRAME_LIMIT,
     HEADER_LENGTH,
@@ -162,3 +168,57 @@ def test_the_largest_payload_is_what_the_digits_or_the_limit_allow() -> None:
     assert largest_payload(4, 65536) == 9999
     assert largest_payload(10, 65536) == 65536
     assert largest_payload(32) == 1 << 62
+
+
+def frame(payload: bytes) -> bytes:
+    return b"%-10d" % len(payload) + payload
+
+
+# -- one at a time ---------------------------------------------------------------------------------------
+
+
+def test_the_first_payload_comes_alone_and_what_follows_waits() -> None:
+    decoder = FrameDecoder(limit=4)
+    assert decoder.receive_one(frame(b"name") + frame(b"x" * 100) + frame(b"")) == b"name"
+    decoder.allow(100, {})
+    assert decoder.receive_data(b"") == [b"x" * 100, b""]
+    assert decoder.receive_data(b"") == []
+    assert not decoder.unfinished
+    assert decoder.error is None
+
+
+def test_the_first_payload_comes_alone_byte_by_byte() -> None:
+    decoder = FrameDecoder()
+    stream = frame(b"one") + frame(b"") + frame(b"two")
+    got = [decoder.receive_one(stream[i : i + 1]) for i in range(len(stream))]
+    assert [one for one in got if one is not None] == [b"one", b"", b"two"]
+    assert decoder.receive_one() is None
+
+
+def test_payloads_one_at_a_time_without_new_bytes() -> None:
+    decoder = FrameDecoder()
+    assert decoder.receive_one(frame(b"one") + frame(b"two") + b"3") == b"one"
+    assert decoder.unfinished
+    assert decoder.receive_one() == b"two"
+    assert decoder.receive_one() is None
+    assert decoder.receive_data(b"         abc") == [b"abc"]
+
+
+@pytest.mark.parametrize("wrong", [b"GET / HTTP", b"5         "])
+def test_one_at_a_time_the_limits_and_the_form_hold(wrong: bytes) -> None:
+    decoder = FrameDecoder(limit=4)
+    assert decoder.receive_one(frame(b"ok") + wrong) == b"ok"
+    assert decoder.receive_one() is None
+    assert decoder.state is DecoderState.BROKEN
+    assert isinstance(decoder.error, ProtocolError)
+    with pytest.raises(BrokenStreamError):
+        decoder.receive_one()
+
+
+def test_a_header_allowed_to_one_decoder_is_not_allowed_to_a_stricter_one() -> None:
+    generous: dict[bytes, int] = {}
+    decoder = FrameDecoder(limit=4)
+    assert decoder.receive_one(frame(b"name")) == b"name"
+    decoder.allow(100, generous)
+    assert decoder.receive_data(frame(b"x" * 50)) == [b"x" * 50]
+    assert FrameDecoder(limit=4).receive_one(frame(b"x" * 50)) is None
