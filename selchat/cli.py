@@ -45,6 +45,9 @@ Options:
                        decimal digits. A toy to talk to the paper's clients: it protects NOTHING.
   --no-roster          Do not tell everyone who is online whenever that changes.
   --max-clients=N      How many connections to take. [default: 10000]
+  --message-rate=N     Messages a second that are taken from each client; 0 for any number. [default: 5]
+  --byte-rate=N        Bytes a second likewise. [default: 65536]
+  --tls=MODE           auto, require or off. [default: auto]
   --history=PATH       The file that keeps what is said; history.sqlite in your data folder if not given, with
                        the port in its name if that is not 33000. Nothing is kept of a server on --port=0.
   --no-history         Keep what is said in memory only, and not for long.
@@ -191,6 +194,9 @@ def _serve(options: dict[str, Any]) -> int:
         quiet=options["--quiet"],
         log_format=options["--log-format"],
         max_clients=_number("--max-clients", options["--max-clients"]),
+        message_rate=_number("--message-rate", options["--message-rate"]),
+        byte_rate=_number("--byte-rate", options["--byte-rate"]),
+        tls=options["--tls"],
         history=_history(options),
         retention=options["--retention"] or "",
         operators=tuple(name for name in map(str.strip, (options["--operators"] or "").split(",")) if name),

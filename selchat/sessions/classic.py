@@ -37,16 +37,17 @@ class ClassicSession:
     # -- the connection's side -------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self.payloads_received(self._framing.decoder.receive_data(data))
+        self.payloads_received(self._framing.receive_data(data))
+
+    def first_received(self, payload: bytes) -> None:
+        """Take the username."""
+        if self._join(payload):
+            self.payloads_received(self._framing.log_in(self._transport, self.payloads_received))
 
     def payloads_received(self, payloads: list[bytes]) -> None:
-        """Take what has come in whole; the first of all is the username."""
+        """Take messages that have come in whole."""
         member = self._member
-        if member is None:
-            member = self._join(payloads.pop(0))
-            if member is None:
-                return
-        if payloads:
+        if payloads and member is not None:
             # Broken UTF-8 would kill every client that decodes it; the rest of a body is opaque.
             bodies = [payload.decode("utf-8", "replace") for payload in payloads]
             hub = self._context.hub
@@ -100,23 +101,24 @@ class ClassicSession:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _join(self, payload: bytes) -> Member | None:
+    def _join(self, payload: bytes) -> bool:
+        """Let the peer in under that name; return whether it may come in."""
         hub = self._context.hub
         try:
             wanted = payload.decode()
         except UnicodeDecodeError:
             self._break(BadNameError())
-            return None
+            return False
         try:
             member = hub.join(wanted, self._transport.address, self)
         except BannedError as error:
             self._break(error)
-            return None
+            return False
         self.state = SessionState.JOINED
         self._member = member
         lobby = hub.enter(member, LOBBY)
         member.rooms[lobby] = self._transport.outbox.subscribe(lobby.feed(self.format))
-        return member
+        return True
 
     def _break(self, error: SelchatError) -> None:
         """Tell the peer why, as the only kind of message that it can read, and close."""

@@ -30,6 +30,10 @@ class Outbox(Protocol):
     def leave(self, subscription: Subscription[Any]) -> None:
         """Send that feed to its present end and no further."""
 
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits because the peer takes nothing now."""
+
 
 class Session(Protocol):
     """What a connection tells whoever it belongs to."""
@@ -58,6 +62,15 @@ class Transport(Protocol):
     def hand_over(self, handler: Session) -> None:
         """Tell another session from now on."""
 
+    def secure(self, first: bytes) -> None:
+        """Encrypt everything from here on; ``first`` is how the peer's handshake begins."""
+
+    def pause(self) -> None:
+        """Read nothing until `resume`."""
+
+    def resume(self) -> None:
+        """Go on reading."""
+
     def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
         """Close it when all is sent, ``last_words`` last; ``connection_lost`` is called at once."""
 
@@ -71,7 +84,10 @@ class Strangers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What all sessions of a server share. ``operator`` runs an operator's line and returns the answer."""
+    """What all sessions of a server share. ``operator`` runs an operator's line and returns the answer.
+
+    ``lengths`` and ``login_lengths`` are for the decoders: the headers of those who are in, and of the others.
+    """
 
     settings: Settings
     hub: Hub
@@ -81,4 +97,5 @@ class Context:
     rich: RichFormat
     operator: Callable[[str], list[str]] = lambda line: []
     server: str = "selchat"
-    lengths: dict[bytes, int] = field(default_factory=dict)  # for the decoders
+    lengths: dict[bytes, int] = field(default_factory=dict)
+    login_lengths: dict[bytes, int] = field(default_factory=dict)

@@ -117,16 +117,23 @@ class RichSession:
     # -- the connection's side -------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self.payloads_received(self._framing.decoder.receive_data(data))
+        if self.state is SessionState.GREETED:
+            self._greeting_received(self._framing.decoder.receive_one(data))
+        else:
+            self.payloads_received(self._framing.receive_data(data))
+
+    def first_received(self, payload: bytes) -> None:
+        """Take the first payload, which was meant to be a `hello`."""
+        self._greeting_received(payload)
 
     def payloads_received(self, payloads: list[bytes]) -> None:
-        """Take what has come in whole."""
+        """Take what has come in whole from one who is in."""
         said: list[Say] = []  # one after the other, and in one room
         for payload in payloads:
             request: Request | None = None
             try:
                 request = parse_request(payload)
-                if type(request) is Say and self.state is SessionState.JOINED:
+                if type(request) is Say:
                     if len(payload) > self._largest:
                         self.refused(TooLongError(len(payload), self._largest), [request.id])
                         continue
@@ -201,21 +208,29 @@ class RichSession:
             last = self.format.frame("bye", reason=farewell.word, retry_after=farewell.retry_after)
             self._transport.close(farewell.reason or None, last)
 
-    # -- what the peer asks for ------------------------------------------------------------------------
+    # -- coming in -------------------------------------------------------------------------------------
 
-    def _take(self, request: Request) -> None:
-        kind = type(request)
-        if self.state is SessionState.GREETED:
-            if isinstance(request, Hello):
-                self._hello(request)
-            elif kind is Bye:
-                self.dismiss(_GOODBYE)
-            else:
-                raise NotHelloError
-        elif kind is Hello:
-            raise AlreadyWelcomeError
-        else:
-            _ANSWERS[kind](self, request)
+    def _greeting_received(self, payload: bytes | None) -> None:
+        """Take payloads, one after the other, until one of them is a `hello` that is accepted."""
+        is_new = payload is not None
+        while payload is not None and self.state is SessionState.GREETED:
+            request: Request | None = None
+            try:
+                request = parse_request(payload)
+                if isinstance(request, Hello):
+                    self._hello(request)
+                elif isinstance(request, Bye):
+                    self.dismiss(_GOODBYE)
+                else:
+                    raise NotHelloError
+            except RefusalError as error:
+                self._refuse(error, request)
+            if self.state is SessionState.GREETED:
+                payload = self._framing.decoder.receive_one()
+        if self.state is SessionState.JOINED:
+            self.payloads_received(self._framing.log_in(self._transport, self.payloads_received))
+        elif self.state is SessionState.GREETED:
+            self._framing.check(is_new, self._break)
 
     def _hello(self, hello: Hello) -> None:
         context, hub = self._context, self._context.hub
@@ -264,6 +279,14 @@ class RichSession:
                 self._read(room)
             else:
                 self._catch_up(_CatchUp(room.name, room, seq))
+
+    # -- what the peer asks for ------------------------------------------------------------------------
+
+    def _take(self, request: Request) -> None:
+        kind = type(request)
+        if kind is Hello:
+            raise AlreadyWelcomeError
+        _ANSWERS[kind](self, request)
 
     def _enter_first(
         self, member: Member, resume: Resume | None

@@ -1,4 +1,6 @@
-"""Which protocol a connection speaks, told from its first payload.
+"""Which protocol a connection speaks: TLS or not, told from its first byte, and then from its first payload.
+
+Both are told once and for all: what comes later cannot change it.
 
 The first payload of the paper's clients is a username, and that may be anything: ``{`` and ``[x]`` are
 names. The first of a rich client is a ``hello``. One with a mistake in it is a ``hello`` still: whoever
@@ -10,8 +12,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from enum import Enum, auto
 from json.scanner import make_scanner
 from typing import Any, cast
+
+_HANDSHAKE = 0x16  # the content type with which every TLS connection begins (RFC 8446, 5.1)
+
+
+class Opening(Enum):
+    """What a connection begins with."""
+
+    TLS = auto()
+    FRAMES = auto()
+
+
+def sniff(data: bytes) -> Opening:
+    """Return what a connection begins with that has sent ``data``, of which there is a byte at least.
+
+    No header of a frame begins with that of TLS, which is a control character.
+    """
+    return Opening.TLS if data[0] == _HANDSHAKE else Opening.FRAMES
+
 
 _BOM = b"\xef\xbb\xbf"
 _HELLO = re.compile(r'"type"[ \t\r\n]*:[ \t\r\n]*"hello"')

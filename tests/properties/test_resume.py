@@ -73,6 +73,15 @@ class Line:
     def hand_over(self, session: Session) -> None:
         self.session = session
 
+    def secure(self, first: bytes) -> None:
+        raise AssertionError
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
     def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
         if self.open:
             self.open = False

@@ -27,7 +27,7 @@ class House:
     """What a server has, without a socket."""
 
     def __init__(self, log: DiaryLog | None = None, **settings: object) -> None:
-        self.settings = Settings(**{"roster": False, **settings})  # type: ignore[arg-type]
+        self.settings = Settings(**{"roster": False, "message_rate": 0, "byte_rate": 0, **settings})  # type: ignore[arg-type]
         self.clock = FakeClock()
         self.log = log or DiaryLog()
         self.observer = FakeObserver(self.log)
@@ -66,6 +66,7 @@ class Client:
         self.sock = FakeSocket()
         self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
         self.closed: list[str | None] = []
+        self.paused = False
         self.watched = False
         self.session: Session = OpeningSession(house.context, self)
         self._decoder = FrameDecoder(10, 1 << 20)
@@ -88,6 +89,15 @@ class Client:
 
     def hand_over(self, session: Session) -> None:
         self.session = session
+
+    def secure(self, first: bytes) -> None:
+        raise AssertionError
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
 
     def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
         if not self.closed:
