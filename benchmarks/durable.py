@@ -259,7 +259,7 @@ def _come_back(results: Results, folder: Path, path: Path) -> None:
     """
     _drop_from_memory(path)
     core, _ = cores()
-    words = ["--quiet", "--host=127.0.0.1", "--port=0", f"--history={path}"]
+    words = ["--quiet", "--host=127.0.0.1", "--port=0", f"--history={path}", "--message-rate=0"]
     begun = time.perf_counter()
     with Server([sys.executable, "-m", "selchat", "serve", *words], folder, core) as server:
         asker = Asker(server.port)

@@ -82,6 +82,14 @@ class FakeConnection:
     def cannot_send(self, error: Exception) -> None:
         raise error
 
+    def secure(self, first: bytes) -> None:
+        raise AssertionError(first)
+
+    def pause(self) -> None:
+        raise AssertionError("there is no limit here")
+
+    resume = pause
+
     def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
         raise AssertionError(reason)
 
@@ -181,7 +189,7 @@ class Chat:
     """A server without sockets, with one connection, whose first bytes are ``hello``."""
 
     def __init__(self, hello: bytes) -> None:
-        settings = Settings(roster=False, quiet=True)
+        settings = Settings(roster=False, quiet=True, message_rate=0, byte_rate=0)
         clock = FakeClock()
         self.connection = FakeConnection()
         self.fanout = Fanout(1 << 20)

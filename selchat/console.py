@@ -24,6 +24,9 @@ class Style(Protocol):
     def listening(self, address: str) -> str:
         """The server accepts connections there."""
 
+    def identified(self, fingerprint: str) -> str:
+        """By this key the server is known to those who connect by TLS."""
+
     def accepted(self, member: Member) -> str:
         """Someone has come."""
 
@@ -48,6 +51,9 @@ class TextStyle:
 
     def listening(self, address: str) -> str:
         return f"Listening for connections on {address}..."
+
+    def identified(self, fingerprint: str) -> str:
+        return f"The key of this server: {fingerprint}"
 
     def accepted(self, member: Member) -> str:
         return f"Accepted new connection from {member.address}, username: {member.name}"
@@ -76,6 +82,9 @@ class JsonStyle:
 
     def listening(self, address: str) -> str:
         return self._line("listening", address=address)
+
+    def identified(self, fingerprint: str) -> str:
+        return self._line("identified", fingerprint=fingerprint)
 
     def accepted(self, member: Member) -> str:
         return self._line("accepted", address=member.address, username=member.name)
@@ -125,6 +134,9 @@ class Console:
 
     def listening(self, address: str) -> None:
         self._show(self._style.listening(address))
+
+    def identified(self, fingerprint: str) -> None:
+        self._show(self._style.identified(fingerprint))
 
     def warn(self, text: str) -> None:
         self._show(self._style.warning(text))

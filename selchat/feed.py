@@ -109,6 +109,11 @@ class Feed(Generic[R]):
         """The position up to which everything is sealed."""
         return self._sealed
 
+    @property
+    def kept(self) -> int:
+        """How many sealed bytes are kept, for those behind."""
+        return self._sealed - self._starts[0] if self._starts else 0
+
     # -- writing ---------------------------------------------------------------------------------------
 
     def append(self, data: bytes, author: Subscription[R] | None = None) -> None:
@@ -178,20 +183,23 @@ class Feed(Generic[R]):
                 self._due.append(subscription)
         return shares
 
-    def settle(self) -> list[Lapped]:
+    def settle(self, limit: int | None = None) -> list[Lapped]:
         """Forget the chunks over the limit, or all if nobody is behind; return who was lapped by that.
+
+        ``limit``: for this once, instead of the usual one.
 
         A chunk is forgotten once the limit fits into what came after it, so that whoever is lapped had
         more than the limit to read, and a large chunk laps nobody who has read it nearly to its end.
         """
         chunks, starts, marks = self._chunks, self._starts, self._marks
+        limit = self._limit if limit is None else limit
         if not self.behind:
             chunks.clear()
             starts.clear()
             marks.clear()
             return []
         forgotten = 0
-        while len(chunks) - forgotten > 1 and self._sealed - starts[forgotten + 1] >= self._limit:
+        while len(chunks) - forgotten > 1 and self._sealed - starts[forgotten + 1] >= limit:
             forgotten += 1
         tail = starts[forgotten] if starts else self._sealed
         lapped: list[Lapped] = []

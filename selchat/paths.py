@@ -6,7 +6,9 @@ answer that fits in a sentence of the documentation is worth more than three nat
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 from pathlib import Path
 
 from selchat.errors import SettingError
@@ -34,6 +36,39 @@ def data_folder() -> Path:
 def history_path(port: int = _PORT) -> Path:
     """Return where the history of the server on that port is if nobody says otherwise."""
     return data_folder() / ("history.sqlite" if port == _PORT else f"history-{port}.sqlite")
+
+
+def make_private_file(path: Path, data: bytes) -> None:
+    """Have a file appear, for this user alone, with all of ``data`` in it; one that is there stays.
+
+    Two programs that do this at the same time find the same file afterwards. Raises OSError.
+    """
+    draft = _draft(path, data)
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()
+
+
+def replace_private_file(path: Path, data: bytes) -> None:
+    """Have a file, for this user alone, that holds ``data``; it is never half written. Raises OSError."""
+    _draft(path, data).replace(path)
+
+
+def _draft(path: Path, data: bytes) -> Path:
+    """Write a file beside that one, which is on the disk when this returns."""
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        draft.unlink()
+        raise
+    return draft
 
 
 def make_private_folder(folder: Path) -> None:

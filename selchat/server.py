@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 import time
 from enum import Enum, auto
 from pathlib import Path
@@ -13,15 +14,26 @@ from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
 from selchat.chat.member import Farewell
 from selchat.console import Console, JsonStyle, TextStyle
-from selchat.errors import BannedError, NotReadableError, SelchatError
+from selchat.errors import BannedError, NotReadableError, SelchatError, TlsRequiredError, close_reason
 from selchat.log.errors import UnusableHistoryError
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
+from selchat.net.admission import Admission
+from selchat.net.budget import Budget
+from selchat.net.certificate import CertificateError, file_fingerprint, in_groups, own_certificate
 from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout
-from selchat.net.listener import Admission, Listener, join_address, listening_socket, raise_descriptor_limit
+from selchat.net.listener import (
+    Listener,
+    is_loopback,
+    join_address,
+    listening_socket,
+    raise_descriptor_limit,
+)
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
+from selchat.net.tls import server_context
+from selchat.paths import data_folder
 from selchat.sessions.context import Context
 from selchat.sessions.opening import OpeningSession
 from selchat.settings import MIB, Settings
@@ -31,6 +43,7 @@ from selchat.wire.rich import RichFormat
 
 _STDIN, _STDOUT = 0, 1
 _OUTPUT_LIMIT = MIB  # bytes of lines that wait for a terminal that takes none
+_BUDGET_PAUSE = 0.25  # seconds between two looks at how much waits for everyone; one costs 1 ms for 1,000
 _FORGET_PAUSE = 0.02  # seconds between two steps of forgetting
 _SHUTDOWN = Farewell("shutdown", "", "server shut down", 1.0)
 
@@ -44,13 +57,17 @@ class ServerState(Enum):
 
 
 class Server:
-    """A server on one address. `CannotListenError` when it cannot have it, `SettingError` for a bad key."""
+    """A server on one address.
+
+    `CannotListenError` when it cannot have it, `SettingError` for a bad key, `CertificateError`.
+    """
 
     def __init__(self, settings: Settings) -> None:
         cipher = CaesarCipher(settings.key) if settings.key else None
+        self._tls, self._fingerprint = _open_tls(settings)
         self._log = _open_log(settings)
         try:
-            sock = listening_socket(settings.host, settings.port, settings.backlog)
+            sock = listening_socket(settings.host, settings.port, settings.backlog, settings.dead_seconds)
         except BaseException:
             self._log.close()
             raise
@@ -94,7 +111,14 @@ class Server:
         )
         self._fanout = Fanout(settings.feed_limit)
         self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
-        self._admission = Admission(settings.max_clients, settings.clients_per_address)
+        self._admission = Admission(
+            settings.max_clients,
+            settings.clients_per_address,
+            settings.address_rate,
+            lambda: reactor.now,
+        )
+        self._budget = Budget(settings.queued_limit)
+        self._budget_due = 0.0  # on the reactor's clock: when to look at it again
         descriptors = raise_descriptor_limit(settings.max_clients + settings.reserved_descriptors)
         self._most_connections = max(1, descriptors - settings.reserved_descriptors)
         self._listener = Listener(
@@ -112,6 +136,8 @@ class Server:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._reactor.on_signal(number, lambda number=number: self._signalled(number))
         self._console.listening(join_address(*self._listener.address))
+        if self._fingerprint:
+            self._console.identified(in_groups(self._fingerprint))
         self._forget()
         if self._most_connections < self._settings.max_clients:
             self._console.warn(
@@ -152,6 +178,7 @@ class Server:
             flush_seconds=settings.flush_seconds,
             linger_seconds=settings.linger_seconds,
             on_closed=self._closed,
+            tls=self._tls,
         )
         refusal: SelchatError | None = None
         try:
@@ -161,7 +188,9 @@ class Server:
         else:
             refusal = self._admission.admit(host)
         self._connections[connection] = "" if refusal else host
-        connection.open(OpeningSession(self._context, connection, refusal))
+        unsecured = TlsRequiredError() if settings.tls == "require" and not is_loopback(host) else None
+        tls = self._tls is not None
+        connection.open(OpeningSession(self._context, connection, refusal, unsecured, tls=tls))
 
     def _closed(self, connection: Connection) -> None:
         host = self._connections.pop(connection)
@@ -172,6 +201,9 @@ class Server:
     def _end_tick(self) -> None:
         for feed in self._hub.publish():
             self._fanout.deliver(feed)
+        if self._fanout.blocked and self._reactor.now >= self._budget_due:
+            self._budget_due = self._reactor.now + _BUDGET_PAUSE
+            self._budget.enforce(self._fanout.blocked)
         self._fanout.finish()
 
     def _forget(self) -> None:
@@ -205,6 +237,22 @@ class Server:
 
     def _failed(self, where: str, error: Exception) -> None:
         self._console.failed(where, error)
+
+
+def _open_tls(settings: Settings) -> tuple[ssl.SSLContext | None, str]:
+    """Return what encrypts connections, and the fingerprint of its key; None: nothing does."""
+    if settings.tls == "off":
+        return None, ""
+    if settings.cert is None:
+        certificate, key = own_certificate(data_folder())
+    else:
+        certificate = Path(settings.cert)
+        key = certificate if settings.key_file is None else Path(settings.key_file)
+    found = file_fingerprint(certificate)
+    try:
+        return server_context(certificate, key), found
+    except OSError as error:
+        raise CertificateError(key, f"no key for {certificate} ({close_reason(error)})") from error
 
 
 def _open_log(settings: Settings) -> Log:

@@ -62,6 +62,7 @@ class Settings:
     message_rate: float = 5.0  # messages a second, by reading no faster; 0: no limit; Discord: 5 in 5 s
     message_burst: int = 20  # messages at once after a silence; ngIRCd and others: 10
     byte_rate: int = 64 * KIB  # bytes a second, likewise; 0: no limit
+    dead_seconds: float = 30.0  # of silence, before a peer that has vanished is given up; ngIRCd: 120 + 20
     ping_seconds: float = 20.0  # of silence before a rich client is asked for a sign; ngIRCd: 120
     pong_seconds: float = 14.0  # for that sign; with the one above, dead peers are found within 35 s
     read_size: int = 64 * KIB  # bytes read at a time from one connection; asyncio: 256 KiB

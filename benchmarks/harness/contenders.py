@@ -61,7 +61,8 @@ def _start_selchat(folder: Path, core: int, receivers: int) -> Server:
     command = [sys.executable, "-m", "selchat", "serve"]
     # As an operator would run it under load: no line on the terminal per message, and no list of who is
     # online sent to everyone as each of the receivers joins (the brokers have no such list).
-    command += ["--quiet", "--no-roster", "--host=127.0.0.1", "--port=0"]
+    # Nor is anyone held back who says more than a person can, which no other contender does either.
+    command += ["--quiet", "--no-roster", "--host=127.0.0.1", "--port=0", "--message-rate=0", "--byte-rate=0"]
     command += [f"--max-clients={max(10_000, receivers + 1)}"]
     return Server(command, folder, core)
 

@@ -179,11 +179,22 @@ def stop(process: subprocess.Popen[bytes]) -> None:
             process.wait()
 
 
+_UNLIMITED = ("--message-rate=0", "--byte-rate=0")  # no person is as quick as a load generator
+
+
 class Server:
     """A server of our own: ``selchat serve`` on a free port of loopback."""
 
     def __init__(self, arguments: list[str], cores: frozenset[int]) -> None:
-        self.arguments = ["selchat", "serve", "--host=127.0.0.1", "--port=0", "--quiet", *arguments]
+        self.arguments = [
+            "selchat",
+            "serve",
+            "--host=127.0.0.1",
+            "--port=0",
+            "--quiet",
+            *_UNLIMITED,
+            *arguments,
+        ]
         self._process = start(self.arguments, cores, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         self.pid = self._process.pid
         line = first_line(self._process, "the server")

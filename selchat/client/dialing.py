@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from selchat.errors import UsageError, close_reason
+from selchat.net.keepalive import keep_alive
 from selchat.net.listener import join_address, plain_host
 from selchat.net.reactor import EVENT_WRITE, Reactor, Timer
 from selchat.settings import ClientSettings
@@ -128,7 +129,8 @@ class Dialer:
         self._cancel_timer()
         self._reactor.unwatch(sock)
         self._sock = None
-        _keep_alive(sock, self._settings.keepalive_seconds)
+        seconds = self._settings.keepalive_seconds
+        keep_alive(sock, idle=seconds, interval=seconds, count=2, timeout=3 * seconds)
         self._on_connected(sock, plain_host(peer[0]))
 
     def _drop(self) -> None:
@@ -151,18 +153,3 @@ class Dialer:
 def _look_up(settings: ClientSettings, flags: int) -> deque[Address]:
     found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=flags)
     return deque((family, address) for family, _, _, _, address in found)
-
-
-def _keep_alive(sock: socket.socket, seconds: float) -> None:
-    """Notice a server that has vanished (a cable, a crash) in about three times that long, and not never."""
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    whole = max(1, round(seconds))
-    # Which of these there are depends on the system; the last, in milliseconds, is for unanswered data.
-    for option, value in (
-        ("TCP_KEEPIDLE", whole),
-        ("TCP_KEEPINTVL", whole),
-        ("TCP_KEEPCNT", 2),
-        ("TCP_USER_TIMEOUT", 3000 * whole),
-    ):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

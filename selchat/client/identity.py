@@ -5,14 +5,12 @@ It is 22 characters that nobody can guess (128 bits), in a file that only its ow
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
 import secrets
 from pathlib import Path
 
 from selchat.errors import UsageError, close_reason
-from selchat.paths import data_folder, make_private_folder
+from selchat.paths import data_folder, make_private_file, make_private_folder
 
 _FILE = "client-secret"
 _BYTES = 16  # of randomness; in base64 they are 22 characters
@@ -42,25 +40,10 @@ def client_secret(folder: Path | None = None) -> str:
     try:
         if not path.exists():
             make_private_folder(folder)
-            _make(path)
+            make_private_file(path, f"{secrets.token_urlsafe(_BYTES)}\n".encode())
         return _read(path)
     except OSError as error:
         raise SecretError(path, close_reason(error)) from error
-
-
-def _make(path: Path) -> None:
-    """Have the file appear with everything in it; one that has appeared meanwhile stays."""
-    draft = path.with_name(f"{_FILE}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(f"{secrets.token_urlsafe(_BYTES)}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
 
 
 def _read(path: Path) -> str:

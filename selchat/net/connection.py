@@ -8,6 +8,7 @@ with unread input would make the kernel send a reset, and a reset destroys what 
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
@@ -16,6 +17,7 @@ from selchat.errors import close_reason
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
+from selchat.net.tls import TlsStream
 
 # Bytes asked for at first. Python allocates all that is asked for: to ask for 64 KiB when a message of 64
 # bytes is there costs 1 microsecond more, of 3 in all; a second call where there is more costs as much, but
@@ -56,7 +58,10 @@ class Handler(Protocol):
 
 
 class Connection:
-    """Owns a non-blocking socket. ``on_closed`` is called once, when the descriptor has been given back."""
+    """Owns a non-blocking socket. ``on_closed`` is called once, when the descriptor has been given back.
+
+    ``tls``: what it needs to be `secure`.
+    """
 
     __slots__ = (
         "_deadline",
@@ -69,6 +74,8 @@ class Connection:
         "_reactor",
         "_read_size",
         "_sock",
+        "_stream",
+        "_tls",
         "address",
         "outbox",
         "state",
@@ -86,6 +93,7 @@ class Connection:
         flush_seconds: float,
         linger_seconds: float,
         on_closed: Callable[[Connection], object],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.address = address
         self.state = ConnectionState.OPEN
@@ -93,6 +101,8 @@ class Connection:
         self._reactor = reactor
         self._fanout = fanout
         self._sock = sock
+        self._stream: socket.socket | TlsStream = sock  # what is read from and sent to
+        self._tls = tls
         self._read_size = read_size
         self._flush_seconds = flush_seconds
         self._linger_seconds = linger_seconds
@@ -100,6 +110,12 @@ class Connection:
         self._handler: Handler | None = None
         self._events = 0  # what the selector watches the socket for
         self._deadline: Timer | None = None
+
+    @property
+    def queued(self) -> int:
+        """How many bytes wait for this peer alone."""
+        stream = self._stream
+        return self.outbox.queued + (stream.unsent if isinstance(stream, TlsStream) else 0)
 
     def open(self, handler: Handler) -> None:
         """Begin to read for that handler."""
@@ -110,6 +126,18 @@ class Connection:
         """Read for another handler from now on."""
         self._handler = handler
 
+    def secure(self, first: bytes) -> None:
+        """Go over to TLS; ``first`` is how the peer's handshake begins. Only before anything was sent."""
+        assert self._tls is not None
+        self._stream = stream = TlsStream(
+            self._sock, self._tls, server_side=True, stuck=self.outbox.nudge, again=self._again
+        )
+        self.outbox.change_stream(stream)
+        try:
+            stream.begin(first)
+        except OSError as error:
+            self.abort(error)
+
     def pause(self) -> None:
         """Read nothing until `resume`; what comes waits in the kernel, and then at the peer."""
         self._watch(self._events & ~EVENT_READ)
@@ -118,6 +146,7 @@ class Connection:
         """Go on reading."""
         if self.state is ConnectionState.OPEN:
             self._watch(self._events | EVENT_READ)
+            self._again()
 
     def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
         """Close it when all that is queued has been sent, ``last_words`` last, or after ``flush_seconds``."""
@@ -154,7 +183,7 @@ class Connection:
 
     def _read(self) -> None:
         try:
-            data = self._sock.recv(_FIRST_READ)
+            data = self._stream.recv(_FIRST_READ)
             if len(data) == _FIRST_READ:
                 data += self._read_more()
         except (BlockingIOError, InterruptedError):
@@ -179,9 +208,14 @@ class Connection:
 
     def _read_more(self) -> bytes:
         try:
-            return self._sock.recv(self._read_size)
+            return self._stream.recv(self._read_size)
         except (BlockingIOError, InterruptedError):
             return b""
+
+    def _again(self) -> None:
+        """Read in the next tick, whether the socket is readable or not."""
+        if self._stream is not self._sock:
+            self._reactor.call_soon(self._ready, EVENT_READ)
 
     def _watch(self, events: int) -> None:
         if events == self._events:
@@ -214,6 +248,7 @@ class Connection:
             self._deadline.cancel()
             self._deadline = None
         self.outbox.close()
+        self._fanout.blocked.discard(self)
         self._watch(0)
         self._sock.close()
         self._on_closed(self)
@@ -224,6 +259,10 @@ class Connection:
         self._fanout.queue(self.outbox)
 
     def wants_writable(self, wanted: bool) -> None:
+        if wanted:
+            self._fanout.blocked.add(self)
+        else:
+            self._fanout.blocked.discard(self)
         self._watch(self._events | EVENT_WRITE if wanted else self._events & ~EVENT_WRITE)
 
     def cannot_send(self, error: Exception) -> None:
@@ -236,7 +275,7 @@ class Connection:
         if self._deadline is not None:
             self._deadline.cancel()
         try:
-            self._sock.shutdown(socket.SHUT_WR)
+            self._stream.shutdown(socket.SHUT_WR)
         except OSError:
             self._end()
             return

@@ -1,15 +1,14 @@
-"""The listening socket: accepts in batches, counts who is connected, rests when descriptors run out."""
+"""The listening socket: accepts in batches, and rests when descriptors run out."""
 
 from __future__ import annotations
 
 import errno
-import ipaddress
 import socket
-from collections import Counter
 from collections.abc import Callable
 from types import ModuleType
 
-from selchat.errors import AddressFullError, LimitError, ServerFullError, UsageError, close_reason
+from selchat.errors import UsageError, close_reason
+from selchat.net.keepalive import keep_alive
 from selchat.net.reactor import EVENT_READ, Reactor
 
 resource: ModuleType | None
@@ -45,8 +44,16 @@ def plain_host(host: str) -> str:
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
-def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
-    """Return a non-blocking socket that listens there; ``::`` takes IPv4 too. Raises `CannotListenError`."""
+def is_loopback(host: str) -> bool:
+    """Whether that address is this machine's own, and of no network."""
+    return host.startswith("127.") or host == "::1"
+
+
+def listening_socket(host: str, port: int, backlog: int, dead_seconds: float) -> socket.socket:
+    """Return a non-blocking socket that listens there; ``::`` takes IPv4 too. Raises `CannotListenError`.
+
+    ``dead_seconds``: after so long a peer that has vanished is given up.
+    """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
@@ -60,6 +67,7 @@ def listening_socket(host: str, port: int, backlog: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Linux, macOS and Windows let accepted sockets inherit it, which saves a system call for each.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(sock, idle=dead_seconds / 2, interval=dead_seconds / 6, count=3, timeout=dead_seconds)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(address)
@@ -83,33 +91,6 @@ def raise_descriptor_limit(wanted: int) -> int:
         except (OSError, ValueError):
             soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return wanted if soft == resource.RLIM_INFINITY else soft
-
-
-class Admission:
-    """Counts connections and says who may not come in. Loopback is exempt from the limit per address."""
-
-    def __init__(self, most: int, most_per_address: int) -> None:
-        self.open = 0
-        self._most = most
-        self._most_per_address = most_per_address
-        self._by_host: Counter[str] = Counter()
-
-    def admit(self, host: str) -> LimitError | None:
-        """Count one in, or return the limit that is in the way."""
-        if self.open >= self._most:
-            return ServerFullError(self._most)
-        if self._by_host[host] >= self._most_per_address and not ipaddress.ip_address(host).is_loopback:
-            return AddressFullError(self._most_per_address)
-        self.open += 1
-        self._by_host[host] += 1
-        return None
-
-    def release(self, host: str) -> None:
-        """Count one out."""
-        self.open -= 1
-        self._by_host[host] -= 1
-        if not self._by_host[host]:
-            del self._by_host[host]
 
 
 class Listener:

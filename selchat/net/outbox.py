@@ -42,6 +42,13 @@ class OutboxState(Enum):
     CLOSED = auto()
 
 
+class Stream(Protocol):
+    """What an outbox sends to: a non-blocking socket, or what is like one."""
+
+    def send(self, data: bytes | memoryview, /) -> int: ...
+    def sendmsg(self, buffers: Sequence[memoryview], /) -> int: ...
+
+
 class OutboxOwner(Protocol):
     """What an outbox asks of its connection."""
 
@@ -70,16 +77,16 @@ class Outbox:
         "_replies",
         "_replies_limit",
         "_replies_size",
-        "_sock",
+        "_stream",
         "_subscriptions",
         "_wire_owner",
         "_wire_until",
         "state",
     )
 
-    def __init__(self, sock: socket.socket, owner: OutboxOwner, replies_limit: int) -> None:
+    def __init__(self, stream: Stream, owner: OutboxOwner, replies_limit: int) -> None:
         self.state = OutboxState.IDLE
-        self._sock = sock
+        self._stream = stream
         self._owner = owner
         self._replies_limit = replies_limit
         self._replies: deque[memoryview] | None = None  # None until the first: most idle peers get none
@@ -106,6 +113,30 @@ class Outbox:
         self._replies_size += len(data)
         self._queue()
 
+    def nudge(self) -> None:
+        """Have the stream send what it has of its own, now or when the socket is writable."""
+        self.reply(b"")
+
+    def change_stream(self, stream: Stream) -> None:
+        """Send through that one from here on; nothing may have been queued or subscribed yet."""
+        assert self.state is OutboxState.IDLE and not self._subscriptions
+        self._stream = stream
+
+    @property
+    def queued(self) -> int:
+        """How many bytes of replies wait."""
+        return self._replies_size
+
+    @property
+    def subscriptions(self) -> Sequence[Subscription[Outbox]]:
+        """The feeds that are read."""
+        return self._subscriptions
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something waits because the peer takes nothing now."""
+        return self.state is OutboxState.BLOCKED
+
     def when_replies_sent(self, callback: Callable[[], object]) -> None:
         """Call it once, when no reply waits any more; from inside a flush, so it must only note that."""
         if self._replies:
@@ -115,7 +146,7 @@ class Outbox:
 
     def subscribe(self, feed: Feed[Outbox], on_lapped: OnLapped | None = None) -> Subscription[Outbox]:
         """Read that feed from its end on. Without ``on_lapped`` a lapped reader is given up."""
-        subscription = feed.subscribe(self, self._sock.send)
+        subscription = feed.subscribe(self, self._stream.send)
         self._subscriptions.append(subscription)
         if on_lapped is not None:
             if self._on_lapped is None:
@@ -282,10 +313,10 @@ class Outbox:
     def transmit(self, buffers: Sequence[memoryview]) -> int:
         """Send these with one system call and return how many bytes went; raises what the socket raises."""
         if len(buffers) == 1:
-            return self._sock.send(buffers[0])
+            return self._stream.send(buffers[0])
         if _HAS_SENDMSG:
-            return self._sock.sendmsg(buffers)
-        return self._sock.send(b"".join(buffers))
+            return self._stream.sendmsg(buffers)
+        return self._stream.send(b"".join(buffers))
 
     def _queue(self) -> None:
         if self.state is OutboxState.IDLE:

@@ -86,7 +86,7 @@ class Strangers(Protocol):
 class Context:
     """What all sessions of a server share. ``operator`` runs an operator's line and returns the answer.
 
-    ``lengths`` and ``login_lengths`` are for the decoders: the headers of those who are in, and of the others.
+    ``lengths`` and ``login_lengths`` are for the decoders: of those who are in, and of those who are not yet.
     """
 
     settings: Settings

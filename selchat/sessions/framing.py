@@ -1,8 +1,8 @@
 """The frames of one connection: the part that all sessions have in common.
 
-A frame may take so long and no longer, and payloads come through no faster than the settings allow. Nothing is
-lost by that: what has been read is held back, and what has not been read waits in the kernel, and then at the
-peer, whose own `send` blocks.
+A frame may take so long and no longer, and payloads come through no faster than the settings allow. Nothing
+is lost by that: what has been read is held back, and what has not been read waits in the kernel, and then at
+the peer, whose own `send` blocks.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from selchat.wire.frames import FrameDecoder
 class Framing:
     """A decoder that neither waits for ever nor is hurried.
 
-    It begins with the limits of those who have not said who they are (`Settings.login_limit`, one payload at a
-    time by its ``decoder``); `log_in` lifts these. Say `check` after each read.
+    It begins with the limits of those who have not said who they are (`Settings.login_limit`, and one payload
+    at a time from its ``decoder``); `log_in` lifts these. Say `check` after each read.
     """
 
     __slots__ = (
@@ -122,9 +122,9 @@ class Pace:
 
     __slots__ = (
         "_burst",
-        "_bytes",
         "_byte_burst",
         "_byte_rate",
+        "_bytes",
         "_clock",
         "_deliver",
         "_held",

@@ -1,6 +1,6 @@
 """The first session of every connection: it waits for the first payload, and hands over to one that knows how
-to go on. A ``hello`` is for the rich protocol, and everything else is a username of the paper's; what begins as
-TLS is decrypted first.
+to go on. A ``hello`` is for the rich protocol, and everything else is a username of the paper's; what begins
+as TLS is decrypted first.
 """
 
 from __future__ import annotations

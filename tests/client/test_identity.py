@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from selchat.client import identity
+from selchat import paths
 from selchat.client.identity import SecretError, client_secret
 
 
@@ -90,7 +90,7 @@ def test_a_place_that_cannot_be_used_is_one_error_that_names_it(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(identity.os, "fsync", full)
+    monkeypatch.setattr(paths.os, "fsync", full)
     with pytest.raises(SecretError, match="no space left on device"):
         client_secret(tmp_path / "new")
     assert list((tmp_path / "new").iterdir()) == []

@@ -107,6 +107,8 @@ class Server:
         **more: object,
     ) -> None:
         command = [*wrapper, "-m", "selchat", "serve", f"--port={port}", f"--host={host}", *options]
+        if not any(option.startswith("--message-rate") for option in options):
+            command += ["--message-rate=0", "--byte-rate=0"]  # most tests say more than a person would
         self.process = subprocess.Popen(
             command,
             stdin=stdin,

@@ -192,6 +192,7 @@ def test_a_server_that_is_killed_and_comes_back() -> None:
         with RestartedServer(server.port) as again:
             stdout = again.process.stdout
             assert stdout is not None
+            assert stdout.readline().startswith(b"The key of this server: ")
             assert b"username: M" in stdout.readline()
             assert stdout.readline() == b"Received message from M: typed meanwhile\n"
             assert chat.end() == 0

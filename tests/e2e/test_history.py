@@ -386,7 +386,7 @@ def test_a_disk_that_is_full_from_the_start(history: Path) -> None:
 
     # What measures the coverage has a file of its own, which may not grow either.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    error = cannot_serve(f"--history={history}", preexec_fn=limit, env=environment)
+    error = cannot_serve("--tls=off", f"--history={history}", preexec_fn=limit, env=environment)
     assert error.startswith(f"selchat: cannot use the history {history}: the disk ")
     with serving(history) as server, RichPeer(server.port, "Asa") as asa:
         assert asa.says("there is room now", "a-1")["seq"] == 1

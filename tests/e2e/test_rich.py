@@ -103,7 +103,7 @@ def test_mistakes_are_answered_and_the_conversation_goes_on() -> None:
             (encoded(greeting("server"))[10:], "name-taken"),
             (b"", "bad-json"),
             (b"\xff", "bad-json"),
-            (b"[" * 60_000, "bad-json"),
+            (b"[" * 4_000, "bad-json"),
             (b'{"type":"hello","type":"hello"}', "bad-json"),
         ]:
             peer.sock.sendall(frame(payload))

@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from selchat.errors import AddressFullError, ServerFullError
 from selchat.net import listener as module
 from selchat.net.listener import (
-    Admission,
     CannotListenError,
     Listener,
     join_address,
@@ -72,7 +70,7 @@ def close(*things: Any) -> None:
 
 def test_connections_are_accepted_ready_to_use(reactor: Reactor) -> None:
     guests = Guests()
-    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), guests)
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests)
     clients = connect(listener, 1)
     run_until(reactor, lambda: guests.sockets)
     [accepted] = guests.sockets
@@ -84,7 +82,7 @@ def test_connections_are_accepted_ready_to_use(reactor: Reactor) -> None:
 
 def test_no_more_than_a_batch_is_accepted_in_a_tick(reactor: Reactor) -> None:
     guests = Guests()
-    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), guests, batch=3)
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests, batch=3)
     counts: list[int] = []
     reactor.at_tick_end(lambda: counts.append(len(guests.sockets)))
     clients = connect(listener, 8)
@@ -96,7 +94,7 @@ def test_no_more_than_a_batch_is_accepted_in_a_tick(reactor: Reactor) -> None:
 @pytest.mark.parametrize("number", ["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"])
 def test_running_out_of_something_pauses_accepting_and_never_spins(reactor: Reactor, number: str) -> None:
     guests = Guests()
-    real = listening_socket("127.0.0.1", 0, 100)
+    real = listening_socket("127.0.0.1", 0, 100, 30.0)
     fake = FakeListeningSocket(real, [None, OSError(getattr(errno, number), "too many"), None])
     client = socket.create_connection(
         real.getsockname()
@@ -117,7 +115,7 @@ def test_running_out_of_something_pauses_accepting_and_never_spins(reactor: Reac
 
 def test_a_peer_that_was_gone_before_it_was_accepted_costs_nobody_else_anything(reactor: Reactor) -> None:
     guests = Guests()
-    real = listening_socket("127.0.0.1", 0, 100)
+    real = listening_socket("127.0.0.1", 0, 100, 30.0)
     fake = FakeListeningSocket(real, [ConnectionAbortedError(errno.ECONNABORTED, "aborted"), None])
     client = socket.create_connection(real.getsockname())
     listener = listen(reactor, fake, guests)
@@ -130,7 +128,7 @@ def test_without_room_accepting_rests_until_there_is_some(reactor: Reactor) -> N
     guests = Guests()
     room = 2
     listener = listen(
-        reactor, listening_socket("127.0.0.1", 0, 100), guests, room=lambda: room - len(guests.sockets)
+        reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests, room=lambda: room - len(guests.sockets)
     )
     clients = connect(listener, 3)
     run_until(reactor, lambda: listener.pauses >= 2)
@@ -147,7 +145,7 @@ def test_a_listener_can_be_closed_by_what_a_connection_does(reactor: Reactor) ->
         guests(sock, host, port)
         listener.close()
 
-    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), take_one)
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), take_one)
     clients = connect(listener, 2)
     run_until(reactor, lambda: guests.sockets)
     reactor.tick(0)
@@ -158,8 +156,8 @@ def test_a_listener_can_be_closed_by_what_a_connection_does(reactor: Reactor) ->
 
 def test_a_listener_can_be_closed_while_it_rests_and_before_it_starts(reactor: Reactor) -> None:
     guests = Guests()
-    listen(reactor, listening_socket("127.0.0.1", 0, 100), guests).close()
-    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), guests, room=lambda: 0)
+    listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests).close()
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests, room=lambda: 0)
     clients = connect(listener, 1)
     run_until(reactor, lambda: listener.pauses)
     close(listener, *clients)
@@ -169,19 +167,19 @@ def test_a_listener_can_be_closed_while_it_rests_and_before_it_starts(reactor: R
 
 def test_the_port_can_be_had_again_at_once(reactor: Reactor) -> None:
     guests = Guests()
-    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), guests)
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests)
     clients = connect(listener, 1)
     run_until(reactor, lambda: guests.sockets)
     host, port = listener.address
     close(listener, guests, *clients)  # the server's end closes first: TIME_WAIT is on its side
-    listening_socket(host, port, 1).close()
+    listening_socket(host, port, 1, 30.0).close()
 
 
 def test_a_port_in_use_is_one_clear_line() -> None:
-    first = listening_socket("127.0.0.1", 0, 1)
+    first = listening_socket("127.0.0.1", 0, 1, 30.0)
     port = first.getsockname()[1]
     with pytest.raises(CannotListenError) as caught:
-        listening_socket("127.0.0.1", port, 1)
+        listening_socket("127.0.0.1", port, 1, 30.0)
     assert str(caught.value) == f"cannot listen on 127.0.0.1:{port}: address already in use"
     assert (caught.value.host, caught.value.port) == ("127.0.0.1", port)
     first.close()
@@ -190,13 +188,13 @@ def test_a_port_in_use_is_one_clear_line() -> None:
 @pytest.mark.parametrize("host", ["256.1.1.1", "no such host", "a" * 300, "1.2.3.4.5", ":::"])
 def test_a_bad_address_is_one_clear_line(host: str) -> None:
     with pytest.raises(CannotListenError, match="not an address of this machine") as caught:
-        listening_socket(host, 1234, 1)
+        listening_socket(host, 1234, 1, 30.0)
     assert "\n" not in str(caught.value)
 
 
 def test_an_address_of_another_machine_is_one_clear_line() -> None:
     with pytest.raises(CannotListenError, match=r"cannot listen on 192\.0\.2\.1:0: cannot assign"):
-        listening_socket("192.0.2.1", 0, 1)
+        listening_socket("192.0.2.1", 0, 1, 30.0)
 
 
 def test_a_family_that_this_machine_has_not_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,12 +203,12 @@ def test_a_family_that_this_machine_has_not_is_one_clear_line(monkeypatch: pytes
 
     monkeypatch.setattr(socket, "socket", refuse)
     with pytest.raises(CannotListenError, match="address family not supported"):
-        listening_socket("127.0.0.1", 0, 1)
+        listening_socket("127.0.0.1", 0, 1, 30.0)
 
 
 def test_ipv6_takes_ipv4_too(reactor: Reactor) -> None:
     try:
-        sock = listening_socket("::", 0, 10)
+        sock = listening_socket("::", 0, 10, 30.0)
     except CannotListenError:
         pytest.skip("no IPv6 on this machine")
     guests = Guests()
@@ -230,46 +228,17 @@ def test_addresses_are_written_as_everywhere() -> None:
     assert plain_host("192.0.2.1") == "192.0.2.1"
 
 
-# -- who may come in -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "fe80::1%eth0"])
-def test_one_address_may_hold_so_many_connections(host: str) -> None:
-    admission = Admission(100, 3)
-    assert [admission.admit(host) for _ in range(3)] == [None] * 3
-    assert isinstance(admission.admit(host), AddressFullError)
-    assert admission.admit("192.0.2.2") is None
-    admission.release(host)
-    assert admission.admit(host) is None
-    assert admission.open == 4
-
-
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.5.6.7", "::1"])
-def test_loopback_is_exempt(host: str) -> None:
-    admission = Admission(100, 3)
-    assert [admission.admit(host) for _ in range(50)] == [None] * 50
-
-
-def test_everyone_together_may_hold_so_many_connections() -> None:
-    admission = Admission(2, 100)
-    assert admission.admit("127.0.0.1") is None
-    assert admission.admit("192.0.2.1") is None
-    for host in ("127.0.0.1", "192.0.2.1"):
-        refusal = admission.admit(host)
-        assert isinstance(refusal, ServerFullError)
-        assert str(refusal) == "server is full (2 connections)"
-    assert admission.open == 2
-    admission.release("127.0.0.1")
-    assert admission.admit("192.0.2.1") is None
-
-
-def test_addresses_that_have_gone_are_forgotten() -> None:
-    admission = Admission(100, 3)
-    for number in range(200):
-        admission.admit(f"192.0.2.{number}")
-        admission.release(f"192.0.2.{number}")
-    assert admission.open == 0
-    assert not admission._by_host
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
+def test_accepted_sockets_notice_a_peer_that_has_vanished_in_time() -> None:
+    with listening_socket("127.0.0.1", 0, 1, 30.0) as server:
+        server.setblocking(True)
+        with socket.create_connection(server.getsockname()), server.accept()[0] as accepted:
+            tcp = {
+                name: accepted.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+                for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+            }
+            assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert tcp == {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 30_000}
 
 
 # -- descriptors -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How fast payloads come through, and how long a frame may take: on a clock that goes on when it is told to."""
+"""How fast payloads come through, and how long a frame may take: on a clock that goes when it is told to."""
 
 from __future__ import annotations
 

@@ -1,0 +1,49 @@
+"""How many bytes may wait for all readers together; when it is too much, the largest goes first.
+
+Only what a full socket holds up can grow, so only the connections that are blocked are looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from selchat.errors import QueuedLimitError
+from selchat.feed import Feed, SubscriptionState
+from selchat.net.connection import Connection
+from selchat.net.outbox import Outbox
+
+Holder = Connection | Feed[Outbox]
+
+
+class Budget:
+    """``limit``: bytes that may wait, as replies of connections and as chunks of feeds."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+
+    def enforce(self, blocked: Iterable[Connection]) -> None:
+        """Take from the largest until the rest is within the limit. Not while a fan-out is under way.
+
+        A connection is lost then, with all that waited for it; a feed keeps its newest chunk alone, and laps
+        those who have not read it yet.
+        """
+        holders: dict[Holder, int] = {}
+        for connection in blocked:
+            holders[connection] = connection.queued
+            for subscription in connection.outbox.subscriptions:
+                if subscription.state is SubscriptionState.BEHIND:
+                    holders[subscription.feed] = subscription.feed.kept
+        total = sum(holders.values())
+        if total <= self.limit:
+            return
+        for holder, size in sorted(holders.items(), key=lambda one: one[1], reverse=True):
+            if total <= self.limit:
+                return
+            error = QueuedLimitError(self.limit)
+            if isinstance(holder, Feed):
+                for lapped in holder.settle(0):
+                    lapped.subscription.reader.lapped(lapped, error)
+                total -= size - holder.kept
+            else:
+                holder.outbox.fail(error)
+                total -= size

@@ -1,0 +1,202 @@
+"""The server's own certificate: made on the first start, and known again by its key.
+
+Nobody signs it but itself. Clients remember the *key* the first time they see it and stop when it changes.
+The certificate around it is made anew, with the same key, whenever the machine has other names or addresses
+than are in it, or it is about to expire.
+
+It must not know who connects, nor what a client makes of a fingerprint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import hashlib
+import ipaddress
+import socket
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from selchat.errors import UsageError, close_reason
+from selchat.paths import make_private_file, make_private_folder, replace_private_file
+
+try:
+    import fcntl  # POSIX only
+except ImportError:
+    _GETS_ADDRESSES = False
+else:
+    _GETS_ADDRESSES = True
+
+if TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+KEY_FILE = "server-key.pem"
+CERTIFICATE_FILE = "server-certificate.pem"
+
+_DAYS = 800  # of validity; browsers take no more than 825
+_RENEW = datetime.timedelta(days=30)  # before the end
+_ALLOWANCE = datetime.timedelta(days=1)  # for clocks that are behind
+_SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface (netdevice(7))
+
+
+class CertificateError(UsageError):
+    """``path`` of a certificate or of a key, and why it does not do."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(path, why)
+        self.path = path
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.path}, for TLS: {self.why}"
+
+
+def own_certificate(folder: Path) -> tuple[Path, Path]:
+    """Return the files of our certificate and of its key, which are made if need be.
+
+    The key is readable by its owner alone. Raises `CertificateError`.
+    """
+    key_path, path = folder / KEY_FILE, folder / CERTIFICATE_FILE
+    try:
+        if not key_path.exists():
+            make_private_folder(folder)
+            make_private_file(key_path, _new_key())
+        key = _read_key(key_path)
+        names = _names() | {"localhost"}
+        addresses = _addresses() | {"127.0.0.1", "::1"}
+        if not _is_good(path, key, names, addresses):
+            replace_private_file(path, _sign(key, names, addresses))
+    except OSError as error:
+        raise CertificateError(key_path, close_reason(error)) from error
+    return path, key_path
+
+
+def fingerprint(certificate: bytes) -> str:
+    """Return by what a server is known: the SHA-256 of the public key in its certificate (DER), in hex.
+
+    The key is taken as its SubjectPublicKeyInfo, as in HTTP public key pinning (RFC 7469, 2.4), so that a new
+    certificate with the same key has the same fingerprint. Raises ValueError.
+    """
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
+
+
+def file_fingerprint(path: Path) -> str:
+    """Return the `fingerprint` of the first certificate in a PEM file. Raises `CertificateError`."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        return fingerprint(x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER))
+    except (OSError, ValueError) as error:
+        raise CertificateError(path, _why(error)) from error
+
+
+def in_groups(fingerprint: str) -> str:
+    """Return it as people compare it: sixteen groups of four."""
+    return " ".join(fingerprint[start : start + 4] for start in range(0, len(fingerprint), 4))
+
+
+# --------------------------------------------------------------------------------------------------------
+
+
+def _new_key() -> bytes:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    # P-256: a signature takes 30 microseconds, and every browser knows it. An RSA one takes 20 times that.
+    key = ec.generate_private_key(ec.SECP256R1())
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _read_key(path: Path) -> EllipticCurvePrivateKey:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (ValueError, TypeError) as error:
+        raise CertificateError(path, f"it holds no key ({_why(error)}); restore it, or delete it") from error
+    if not isinstance(key, EllipticCurvePrivateKey):
+        raise CertificateError(path, "it holds a key of another kind than is made here; use --cert")
+    return key
+
+
+def _is_good(path: Path, key: EllipticCurvePrivateKey, names: set[str], addresses: set[str]) -> bool:
+    """Whether that file has a certificate for this key, these names and addresses, and some time to come."""
+    from cryptography import x509
+
+    try:
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (OSError, ValueError, x509.ExtensionNotFound):
+        return False
+    now = datetime.datetime.now(datetime.UTC)
+    return (
+        certificate.public_key() == key.public_key()
+        and certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - _RENEW
+        and names <= set(found.get_values_for_type(x509.DNSName))
+        and addresses <= set(map(str, found.get_values_for_type(x509.IPAddress)))
+    )
+
+
+def _sign(key: EllipticCurvePrivateKey, names: set[str], addresses: set[str]) -> bytes:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    now = datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "selchat")])
+    alternatives: list[x509.GeneralName] = [x509.DNSName(one) for one in sorted(names)]
+    alternatives += [x509.IPAddress(ipaddress.ip_address(one)) for one in sorted(addresses)]
+    return (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _ALLOWANCE)
+        .not_valid_after(now + datetime.timedelta(days=_DAYS))
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(Encoding.PEM)
+    )
+
+
+def _names() -> set[str]:
+    """Return the names of this machine that can be in a certificate."""
+    found = {socket.gethostname(), socket.getfqdn()}
+    return {name.lower() for name in found if name and name.isascii() and " " not in name and len(name) < 254}
+
+
+def _addresses() -> set[str]:
+    """Return the addresses of this machine, as far as they can be had without asking anyone."""
+    found: set[str] = set()
+    with contextlib.suppress(OSError, UnicodeError):
+        found.update(str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None))
+    if _GETS_ADDRESSES:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for _, name in socket.if_nameindex():
+                with contextlib.suppress(OSError):
+                    answer = fcntl.ioctl(sock, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                    found.add(socket.inet_ntoa(answer[20:24]))
+    with contextlib.suppress(OSError):  # Linux
+        for line in Path("/proc/net/if_inet6").read_text("ascii").splitlines():
+            found.add(str(ipaddress.ip_address(bytes.fromhex(line[:32]))))
+    addresses = set()
+    for address in found:
+        with contextlib.suppress(ValueError):
+            addresses.add(str(ipaddress.ip_address(address.partition("%")[0])))
+    return addresses
+
+
+def _why(error: Exception) -> str:
+    return close_reason(error) if isinstance(error, OSError) else str(error).partition("\n")[0]
