@@ -129,9 +129,8 @@ class LookAlikes:
                 del self._names[look]
 
     def like(self, name: str) -> Iterator[str]:
-        """Find the names that a clean name could be taken for and that are not the same name."""
-        key = name_key(name)
+        """Find the names that a clean name could be taken for, but not itself; perhaps one of them twice."""
         for look in looks(name):
             for other in self._names.get(look, ()):
-                if name_key(other) != key:
+                if name_key(other) != name_key(name):
                     yield other
