@@ -38,6 +38,8 @@
     │   ├── NotReadableError     the log cannot be read now
     │   └── NamedRefusalError    about a name, of someone or of a room
     │       ├── NameTakenError   it is someone else's
+    │       │   └── LooksTakenError  it looks like one that is
+    │       ├── MixedScriptsError  letters that do not belong together
     │       ├── NoSuchNameError  nobody has it
     │       ├── BadRoomError     no room can have it
     │       ├── NoSuchRoomError  no room has it
@@ -239,6 +241,33 @@ class NamedRefusalError(RefusalError):
 class NameTakenError(NamedRefusalError):
     code = "name-taken"
     template = "the name {name} is someone else's"
+
+
+class LooksTakenError(NameTakenError):
+    """``other``: the name that it could be taken for."""
+
+    def __init__(self, name: str, other: str) -> None:
+        super(NamedRefusalError, self).__init__(name, other)
+        self.name = name
+        self.other = other
+
+    def __str__(self) -> str:
+        return f"the name {self.name} looks like {self.other}, which is someone else's"
+
+
+class MixedScriptsError(NamedRefusalError):
+    """``scripts``: what they are called."""
+
+    code = "bad-name"
+
+    def __init__(self, name: str, scripts: tuple[str, ...]) -> None:
+        super(NamedRefusalError, self).__init__(name, scripts)
+        self.name = name
+        self.scripts = scripts
+
+    def __str__(self) -> str:
+        scripts = " and ".join(self.scripts)
+        return f"the name {self.name} mixes {scripts} letters, so that it could be taken for another"
 
 
 class TlsRequiredError(RefusalError):

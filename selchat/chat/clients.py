@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
+from selchat.chat.looks import LookAlikes
 from selchat.events import Said
 from selchat.log.port import Log, Sent
+from selchat.text import name_key
 
 REMEMBERED = 4096  # ids of one client, in the log
 _MANY = 4096  # ids of one client, here
@@ -32,15 +34,20 @@ def hash_client(secret: str) -> bytes:
 
 
 class Names:
-    """Who owns which name, by the name's key. ``now`` gives Unix time in seconds."""
+    """Who owns which name, by the name's key. ``now`` gives Unix time in seconds.
+
+    Names of several owners may look alike: those of a history that is older than the rule against it.
+    """
 
     def __init__(self, log: Log, now: Callable[[], float]) -> None:
         self._log = log
         self._now = now
         self._owners: dict[str, tuple[str, bytes, float]] = {}  # name, owner, when it was last used
+        self._look_alikes = LookAlikes()
         for key, text in log.records(_NAMES).items():
             record = json.loads(text)
             self._owners[key] = (record["name"], bytes.fromhex(record["owner"]), record["used"])
+            self._look_alikes.add(record["name"])
         self.forget()
 
     def __contains__(self, key: str) -> bool:
@@ -55,9 +62,22 @@ class Names:
         """Return the name as its owner writes it."""
         return self._owners[key][0]
 
+    def alike(self, name: str) -> Iterator[tuple[str, bytes]]:
+        """Find other owned names for which that clean one could be taken, and whose they are."""
+        return ((other, self._owners[name_key(other)][1]) for other in self._look_alikes.like(name))
+
+    def is_reserved(self, key: str, name: str) -> bool:
+        """Whether someone owns that clean name, or one that it could be taken for."""
+        return key in self._owners or next(self._look_alikes.like(name), None) is not None
+
     def use(self, key: str, name: str, owner: bytes) -> None:
         """Note that the name is used by its owner now."""
         now = self._now()
+        before = self._owners.get(key)
+        if before is None or before[0] != name:
+            if before is not None:
+                self._look_alikes.remove(before[0])
+            self._look_alikes.add(name)
         self._owners[key] = (name, owner, now)
         record = {"name": name, "owner": owner.hex(), "used": round(now)}
         self._log.put(_NAMES, key, json.dumps(record))
@@ -65,9 +85,10 @@ class Names:
     def forget(self, is_here: Callable[[str], bool] = lambda key: False) -> None:
         """Forget the names that nobody has used for 90 days."""
         oldest = self._now() - _OWNED_SECONDS
-        for key in [key for key, (_, _, used) in self._owners.items() if used < oldest]:
+        for key, name in [(key, name) for key, (name, _, used) in self._owners.items() if used < oldest]:
             if not is_here(key):
                 del self._owners[key]
+                self._look_alikes.remove(name)
                 self._log.put(_NAMES, key, None)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 from selchat.chat.clients import Names, SentMessages
 from selchat.chat.inboxes import Inboxes
+from selchat.chat.looks import check_scripts
 from selchat.chat.member import Farewell, Member, Peer
 from selchat.chat.moderation import Moderation
 from selchat.chat.room import Batch, Room
@@ -20,6 +21,8 @@ from selchat.chat.roster import Roster
 from selchat.errors import (
     BannedError,
     EmptyNameError,
+    LooksTakenError,
+    MixedScriptsError,
     NameTakenError,
     NoSuchNameError,
     NotInRoomError,
@@ -92,7 +95,7 @@ class Hub:
         self._observer = observer
         self._now = now  # Unix time
         self._names = Names(log, now)
-        self._members: Roster[Member] = Roster(settings.name_length, self._names.__contains__)
+        self._members: Roster[Member] = Roster(settings.name_length, self._names.is_reserved)
         self._sent = SentMessages(log)
         self.moderation = Moderation(log, now)
         self._inboxes = Inboxes(log)
@@ -110,11 +113,22 @@ class Hub:
     def join(self, wanted: str, address: str, peer: Peer) -> Member:
         """Let someone into the lobby, under the name ``wanted`` or one like it that is free.
 
+        A name that mixes scripts is as good as none, and they are told.
+
         Raises `BannedError`.
         """
-        self.moderation.check_name(clean_name(wanted, self._settings.name_length), None)
-        member = Member(self._members.claim(wanted), address, peer)
+        name = clean_name(wanted, self._settings.name_length)
+        self.moderation.check_name(name, None)
+        mixed: MixedScriptsError | None = None
+        try:
+            check_scripts(name)
+        except MixedScriptsError as error:
+            mixed = error
+            name = ""
+        member = Member(self._members.claim(name), address, peer)
         self._welcome(member)
+        if mixed is not None:
+            peer.tell(Notice(f"You are called {member.name} here: {mixed}."))
         return member
 
     def join_as(
@@ -124,7 +138,7 @@ class Hub:
 
         If they are here already, the older session ends, or ``beside`` it they get the next free name.
 
-        Raises `EmptyNameError`, `NameTakenError` and `BannedError`.
+        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
         """
         name = clean_name(wanted, self._settings.name_length)
         key = name_key(name)
@@ -134,6 +148,7 @@ class Hub:
         owner = self._names.owner(key)
         if key == _SERVER_KEY or (owner is not None and owner != client):
             raise NameTakenError(name)
+        self._check_looks(name, key, client)
         present = self._members.get(name)
         if present is not None:
             if present.client != client:
@@ -358,6 +373,23 @@ class Hub:
         return feeds
 
     # ----------------------------------------------------------------------------------------------------
+
+    def _check_looks(self, name: str, key: str, client: bytes) -> None:
+        """Raise `MixedScriptsError` or `LooksTakenError` for what looks like another's name, or might.
+
+        Not for a name that the client has, as it was written before: it may be older than these rules.
+        """
+        if key in self._names:
+            if self._names.name(key) == name:
+                return
+        else:
+            check_scripts(name)
+        for other, owner in self._names.alike(name):
+            if owner != client:
+                raise LooksTakenError(name, other)
+        for other, member in self._members.alike(name):
+            if member is None or member.client != client:
+                raise LooksTakenError(name, other)
 
     def _welcome(self, member: Member) -> None:
         self._members.add(member)

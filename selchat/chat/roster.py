@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
+from selchat.chat.looks import LookAlikes, looks
 from selchat.events import SERVER
 from selchat.text import NAME_LENGTH, clean_name, name_key
 
@@ -24,18 +25,22 @@ M = TypeVar("M", bound=Named)
 class Roster(Generic[M]):
     """Members by name. Two names that are equal under NFKC and casefold are the same name.
 
-    ``name_length`` is in characters. ``reserved(key)``: whether a name is its owner's, also while they are
-    away.
+    No two look the same either (`selchat.chat.looks`), unless their owner is one.
+
+    ``name_length`` is in characters. ``reserved(key, name)``: whether a name is its owner's, or looks like
+    one that is, also while they are away.
     """
 
     def __init__(
-        self, name_length: int = NAME_LENGTH, reserved: Callable[[str], bool] = lambda key: False
+        self, name_length: int = NAME_LENGTH, reserved: Callable[[str, str], bool] = lambda key, name: False
     ) -> None:
         self._name_length = name_length
         self._reserved = reserved
         self._members: dict[str, M] = {}
         self._taken = {name_key(SERVER)}
-        self._numbers: dict[str, _Numbers] = {}  # by the base name's key
+        self._look_alikes = LookAlikes()  # of those taken
+        self._look_alikes.add(SERVER)
+        self._numbers: dict[str, _Numbers] = {}  # by what the base name looks like
         self._numbered: dict[str, tuple[str, int]] = {}  # key of a name that was made with a number: whence
 
     def __len__(self) -> int:
@@ -51,32 +56,41 @@ class Roster(Generic[M]):
         """Return the member of that name, however it is written."""
         return self._members.get(name_key(clean_name(name, self._name_length)))
 
+    def alike(self, name: str) -> Iterator[tuple[str, M | None]]:
+        """Find other names that are taken and for which that clean one could be taken, and whose they are.
+
+        None: the server's, which nobody can have.
+        """
+        return ((other, self._members.get(name_key(other))) for other in self._look_alikes.like(name))
+
     def claim(self, wanted: str, *, reserved: bool = False) -> str:
         """Take the name ``wanted``, cleaned, or the next one that is free, and return it.
 
-        A taken name gets the lowest free number from 2 (``Michael_2``), an empty one is ``guest1`` and so on.
-        ``reserved``: it is for the owner.
+        A taken name, or one that looks like one, gets the lowest free number from 2 (``Michael_2``), an empty
+        one is ``guest1`` and so on. ``reserved``: it is for the owner, whatever it looks like.
         """
         base = clean_name(wanted, self._name_length)
         key = name_key(base)
-        if base and key not in self._taken and (reserved or not self._reserved(key)):
-            self._taken.add(key)
+        if base and (key not in self._taken if reserved else self._is_free(key, base)):
+            self._take(key, base)
             return base
         if not base:
-            key = base = _GUEST
-        numbers = self._numbers.get(key)
+            base = _GUEST
+        # Look-alikes share their numbers, or each would have to step over all those of the others.
+        look = looks(base).folded
+        numbers = self._numbers.get(look)
         if numbers is None:
-            numbers = self._numbers[key] = _Numbers(2 if base is not _GUEST else 1)
+            numbers = self._numbers[look] = _Numbers(2 if base is not _GUEST else 1)
         while True:
             number = numbers.take()
             suffix = f"{number}" if base is _GUEST else f"_{number}"
             name = base[: self._name_length - len(suffix)].rstrip() + suffix
-            taken = name_key(name)
-            if taken not in self._taken and not self._reserved(taken):
+            key = name_key(name)
+            if self._is_free(key, name):
                 break
         numbers.used += 1
-        self._taken.add(taken)
-        self._numbered[taken] = (key, number)
+        self._take(key, name)
+        self._numbered[key] = (look, number)
         return name
 
     def add(self, member: M) -> None:
@@ -88,12 +102,24 @@ class Roster(Generic[M]):
         key = name_key(member.name)
         del self._members[key]
         self._taken.discard(key)
+        self._look_alikes.remove(member.name)
         if key in self._numbered:
-            base, number = self._numbered.pop(key)
-            numbers = self._numbers[base]
+            look, number = self._numbered.pop(key)
+            numbers = self._numbers[look]
             numbers.give_back(number)
             if not numbers.used:
-                del self._numbers[base]
+                del self._numbers[look]
+
+    def _is_free(self, key: str, name: str) -> bool:
+        return (
+            key not in self._taken
+            and next(self._look_alikes.like(name), None) is None
+            and not self._reserved(key, name)
+        )
+
+    def _take(self, key: str, name: str) -> None:
+        self._taken.add(key)
+        self._look_alikes.add(name)
 
 
 class _Numbers:

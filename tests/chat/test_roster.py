@@ -117,3 +117,47 @@ def test_a_member_is_found_however_the_name_is_written() -> None:
         assert someone is not None and someone.name == "Micha\u00ebl"
     assert names.roster.get("Michael") is None
     assert names.roster.get("Server") is None
+
+
+def test_names_that_look_the_same_share_their_numbers() -> None:
+    names = Names()
+    assert names.come("mike", "rnike", "Mike", "rnike") == ["mike", "rnike_2", "Mike_3", "rnike_4"]
+    names.go("rnike_2", "mike")
+    assert names.come("rnike", "mike") == ["rnike", "mike_2"]
+    names.go("Mike_3", "rnike_4", "rnike", "mike_2")
+    assert not names.roster._numbers
+    assert not names.roster._numbered
+
+
+def test_a_number_is_stepped_over_if_the_name_would_look_like_another() -> None:
+    names = Names()
+    assert names.come("guestl", "", "") == ["guestl", "guest2", "guest3"]
+    assert names.come("rnike_2", "mike", "Mike") == ["rnike_2", "mike", "Mike_3"]
+    assert names.come("x_lO", *["x"] * 10)[-2:] == ["x_9", "x_11"]
+
+
+def test_a_look_alike_is_free_when_the_other_has_gone() -> None:
+    names = Names()
+    assert names.come("paypaI", "paypal") == ["paypaI", "paypal_2"]
+    names.go("paypaI", "paypal_2")
+    assert names.come("paypal") == ["paypal"]
+
+
+@pytest.mark.parametrize("name", ["S\u0435rver", "\u0405erver", "\U0001d5b2erver", "SERV\u0415R"])
+def test_nobody_can_look_like_the_server(name: str) -> None:
+    assert Names().come(name) == [f"{name}_2"]
+
+
+def test_names_that_look_the_same_are_numbered_without_a_search() -> None:
+    """With n people of one name each number is looked at once, whoever of the look-alikes asks for it."""
+    asked: list[str] = []
+
+    def reserved(key: str, name: str) -> bool:
+        asked.append(name)
+        return False
+
+    roster: Roster[Someone] = Roster(reserved=reserved)
+    for number in range(600):
+        roster.add(Someone(roster.claim(("mike", "rnike", "Mike")[number % 3])))
+    assert len(roster) == 600
+    assert len(asked) < 1300

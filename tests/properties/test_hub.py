@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from selchat.chat.hub import Hub
+from selchat.chat.looks import check_scripts, looks
 from selchat.chat.member import Farewell
+from selchat.errors import MixedScriptsError
 from selchat.events import LOBBY, SERVER, Event, Notice, Roster, Said
 from selchat.net.fanout import Fanout
 from selchat.settings import Settings
@@ -21,6 +23,8 @@ NAMES = st.sampled_from(
         *("Michael", "michael", "MICHAEL", "\uff2dichael", "Michael_2", "michael_3", " Michael "),
         *("Server", "SERVER", "\uff33erver", "Ser\u200bver", "\u202eServer", "Server_2"),
         *("", " ", "\x1b\x07", "guest", "guest1", "Guest2", "GUEST_2"),
+        *("rnichael", "Michae1", "M1CHAEL", "rnichael_2", "michael_l0", "guestl", "Serv\u04bdr"),
+        *("sasa", "\u0455\u0430\u0455\u0430", "SASA", "\u0405\u0410\u0405\u0410", "M\u0456chael"),
         *("Stra\u00dfe", "STRASSE", "x" * 32, "x" * 40, "X" * 29 + " " * 9, "x" * 30 + "_2"),
     ]
 ) | st.text(max_size=40)
@@ -71,19 +75,28 @@ class HubMachine(RuleBasedStateMachine):
         peer = FakePeer(self.hub, self.fanout, self.formats[second_format])
         name = peer.join(wanted, "192.0.2.1:5").name
         cleaned = clean_name(wanted)
+        self.expected[peer] = []
+        try:
+            check_scripts(cleaned)
+        except MixedScriptsError as error:
+            event("a name mixed scripts")
+            cleaned = ""
+            self.expected[peer].append(line(Notice(f"You are called {name} here: {error}.")))
+        looks_taken = {look for each in self.peers for look in looks(each.member.name)} | {*looks(SERVER)}
         assert name_key(name) not in taken
+        assert looks_taken.isdisjoint(looks(name))
         assert name == clean_name(name)
         assert 1 <= len(name) <= 32
         if not cleaned:
             assert re.fullmatch(r"guest[1-9]\d*", name)
-        elif name_key(cleaned) not in taken:
+        elif name_key(cleaned) not in taken and looks_taken.isdisjoint(looks(cleaned)):
             assert name == cleaned
         else:
+            event("a name looked taken" if name_key(cleaned) not in taken else "a name was the same")
             event("a name was taken")
             start, _, number = name.rpartition("_")
             assert cleaned.startswith(start) and int(number) >= 2
         self.peers.append(peer)
-        self.expected[peer] = []
         self.seen.append(("joined", name, "192.0.2.1:5"))
         self.changed = True
 

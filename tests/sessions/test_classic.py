@@ -133,6 +133,21 @@ def test_three_clients_talk() -> None:
     ]
 
 
+def test_a_name_that_mixes_scripts_is_as_good_as_none_and_a_pair_says_why() -> None:
+    house = House()
+    michael, mixed, alike = join(house, "Michael", "Mich\u0430el", "M1CHAEL")
+    assert mixed.reads() == [
+        (
+            "Server",
+            "You are called guest1 here: the name Mich\u0430el mixes Cyrillic and Latin letters, "
+            "so that it could be taken for another.",
+        )
+    ]
+    mixed.sends("one")
+    alike.sends("two")
+    assert michael.reads() == [("guest1", "one"), ("M1CHAEL_2", "two")]
+
+
 def test_nobody_is_greeted() -> None:
     house = House()
     stranger = Client(house)

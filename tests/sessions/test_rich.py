@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import pytest
 
+from selchat.chat.clients import hash_client
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
 from selchat.net.fanout import Fanout
@@ -14,6 +16,7 @@ from selchat.net.outbox import Outbox
 from selchat.sessions.context import Context, Session
 from selchat.sessions.opening import OpeningSession
 from selchat.settings import Settings
+from selchat.text import name_key
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.rich import RichFormat
@@ -435,6 +438,73 @@ def test_a_name_belongs_to_its_first_client() -> None:
     classic = Client(house)
     classic.session.data_received(encode_frame(b"Venkat"))
     assert {member.name for member in house.hub.members()} == {"Other", "Venkat_2"}
+
+
+def test_a_name_that_looks_like_another_s_is_taken_and_the_answer_says_like_which() -> None:
+    house = House()
+    [michael] = come(house, "Michael")
+    classic = Client(house)
+    classic.session.data_received(encode_frame(b"paypal"))
+    other = Client(house)
+    other.sends(hello("rnichael"), hello("PaypaI"), hello("\u0405erver"), hello("Venkat"))
+    taken, present, server, welcome = other.reads()
+    assert codes([taken, present]) == ["name-taken", "name-taken"]
+    assert taken["message"] == "the name rnichael looks like Michael, which is someone else's"
+    assert present["message"] == "the name PaypaI looks like paypal, which is someone else's"
+    assert server["code"] == "bad-name"
+    assert welcome["name"] == "Venkat"
+    michael.hangs_up()
+    again = Client(house)
+    again.sends(hello("rnichael"))
+    assert codes(again.reads()) == ["name-taken"], "its owner is only away"
+
+
+def test_one_may_have_names_that_look_the_same() -> None:
+    house = House()
+    come(house, "mike")
+    again = Client(house)
+    again.sends({**hello("rnike"), "client": hello("mike")["client"]})
+    assert again.reads()[0]["name"] == "rnike"
+    assert {member.name for member in house.hub.members()} == {"mike", "rnike"}
+
+
+def test_a_name_that_mixes_scripts_is_refused_with_the_reason() -> None:
+    house = House()
+    client = Client(house)
+    client.sends(hello("Mich\u0430el"), hello("\u041c\u0438\u0445\u0430\u0438\u043b"))
+    refused, welcome = client.reads()
+    assert (refused["code"], welcome["name"]) == ("bad-name", "\u041c\u0438\u0445\u0430\u0438\u043b")
+    assert refused["message"] == (
+        "the name Mich\u0430el mixes Cyrillic and Latin letters, so that it could be taken for another"
+    )
+
+
+def test_names_of_an_older_history_go_on_working_for_their_owners() -> None:
+    """Mixed ones, and those of several owners that look alike; but not in a new spelling that looks worse."""
+    log = DiaryLog()
+    owners = {"Mich\u0430el": "a" * 22, "mike": "b" * 22, "rnike": "c" * 22, "ian": "d" * 22}
+    for name, secret in owners.items():
+        record = {"name": name, "owner": hash_client(secret).hex(), "used": round(time.time())}
+        log.put("name", name_key(name), json.dumps(record))
+    house = House(log)
+    clients = {}
+    for name, secret in owners.items():
+        clients[name] = Client(house)
+        clients[name].sends({**hello(name), "client": secret})
+        assert clients[name].reads()[0]["name"] == name
+    clients["Mich\u0430el"].sends(say("here", "1"))
+    assert kinds(clients["mike"].reads()) == ["said"]
+    again = Client(house)
+    again.sends({**hello("mich\u0430el"), "client": "a" * 22})
+    assert again.reads()[0]["name"] == "mich\u0430el"
+    clients["ian"].hangs_up()
+    classic = Client(house)
+    classic.session.data_received(encode_frame(b"lan"))
+    assert house.hub.member("lan") is not None
+    again = Client(house)
+    again.sends({**hello("Ian"), "client": "d" * 22}, {**hello("ian"), "client": "d" * 22})
+    refused, welcome = again.reads()
+    assert (refused["code"], welcome["name"]) == ("name-taken", "ian")
 
 
 def test_a_newer_connection_takes_the_place_of_the_older() -> None:

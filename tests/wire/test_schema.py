@@ -118,11 +118,11 @@ def test_the_document_the_schema_and_the_code_have_the_same_error_codes() -> Non
     documented = re.findall(r"^``(\S+)`` ", table, re.MULTILINE)
     assert len(documented) >= 17
     assert definitions()["server-error"]["properties"]["code"]["enum"] == documented
-    coded = [
+    coded = {
         value.code
         for value in vars(errors).values()
         if isinstance(value, type) and issubclass(value, RefusalError) and value.code
-    ]
+    }
     assert sorted(coded) == sorted(documented)
 
 
