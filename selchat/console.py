@@ -24,6 +24,9 @@ class Style(Protocol):
     def listening(self, address: str) -> str:
         """The server accepts connections there."""
 
+    def reloaded(self, changes: Sequence[str]) -> str:
+        """The settings were read again; what has changed."""
+
     def accepted(self, member: Member) -> str:
         """Someone has come."""
 
@@ -48,6 +51,9 @@ class TextStyle:
 
     def listening(self, address: str) -> str:
         return f"Listening for connections on {address}..."
+
+    def reloaded(self, changes: Sequence[str]) -> str:
+        return f"Settings reloaded: {', '.join(changes) or 'nothing has changed'}"
 
     def accepted(self, member: Member) -> str:
         return f"Accepted new connection from {member.address}, username: {member.name}"
@@ -77,6 +83,9 @@ class JsonStyle:
     def listening(self, address: str) -> str:
         return self._line("listening", address=address)
 
+    def reloaded(self, changes: Sequence[str]) -> str:
+        return self._line("reloaded", changes=list(changes))
+
     def accepted(self, member: Member) -> str:
         return self._line("accepted", address=member.address, username=member.name)
 
@@ -95,7 +104,7 @@ class JsonStyle:
     def failure(self, where: str, error: BaseException) -> str:
         return self._line("error", where=where, traceback="".join(traceback.format_exception(error)))
 
-    def _line(self, event: str, **fields: str | None) -> str:
+    def _line(self, event: str, **fields: str | list[str] | None) -> str:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         # ASCII only, so that no control character of any kind is left in the line.
         return json.dumps({"time": time, "event": event, **fields}, ensure_ascii=True)
@@ -113,6 +122,11 @@ class Console:
         self._quiet = quiet
         self._commands: Commands | None = None
 
+    def restyle(self, style: Style, quiet: bool) -> None:
+        """Show what happens like this from now on."""
+        self._style = style
+        self._quiet = quiet
+
     def take_commands(self, commands: Commands) -> None:
         """Run the operator's lines with these from now on."""
         self._commands = commands
@@ -125,6 +139,9 @@ class Console:
 
     def listening(self, address: str) -> None:
         self._show(self._style.listening(address))
+
+    def reloaded(self, changes: Sequence[str]) -> None:
+        self._show(self._style.reloaded(changes))
 
     def warn(self, text: str) -> None:
         self._show(self._style.warning(text))

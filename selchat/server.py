@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
 from pathlib import Path
 
@@ -12,11 +14,13 @@ from selchat import __version__
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
 from selchat.chat.member import Farewell
-from selchat.console import Console, JsonStyle, TextStyle
-from selchat.errors import BannedError, NotReadableError, SelchatError
+from selchat.config import changes
+from selchat.console import Console, JsonStyle, Style, TextStyle
+from selchat.errors import BannedError, ConfigurationError, NotReadableError, SelchatError
 from selchat.log.errors import UnusableHistoryError
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
+from selchat.log.retention import Retention
 from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout
 from selchat.net.listener import Admission, Listener, join_address, listening_socket, raise_descriptor_limit
@@ -35,6 +39,16 @@ _FORGET_PAUSE = 0.02  # seconds between two steps of forgetting
 _SHUTDOWN = Farewell("shutdown", "", "server shut down", 1.0)
 
 
+# What a server is built with: a change of these needs another one.
+_FIXED = frozenset(
+    {
+        *("host", "port", "backlog", "accept_batch", "accept_pause", "header_length", "key"),
+        *("history", "frame_limit", "name_length", "feed_limit", "queued_limit", "rooms_limit", "log_limit"),
+        "roster_limit",
+    }
+)
+
+
 class ServerState(Enum):
     """``SERVING`` becomes ``STOPPING``, in which everything is flushed, and then ``STOPPED``."""
 
@@ -44,9 +58,12 @@ class ServerState(Enum):
 
 
 class Server:
-    """A server on one address. `CannotListenError` when it cannot have it, `SettingError` for a bad key."""
+    """A server on one address. `CannotListenError` when it cannot have it, `SettingError` for a bad key.
 
-    def __init__(self, settings: Settings) -> None:
+    ``load`` returns the settings that it should have now, or raises `ConfigurationError`.
+    """
+
+    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
         cipher = CaesarCipher(settings.key) if settings.key else None
         self._log = _open_log(settings)
         try:
@@ -55,17 +72,19 @@ class Server:
             self._log.close()
             raise
         self._settings = settings
+        self._load = load or (lambda: settings)
         self._state = ServerState.SERVING
         self._exit_status = 0
         self._reactor = reactor = Reactor(self._failed)
-        style = JsonStyle() if settings.log_format == "json" else TextStyle()
         self._output = LineWriter(
             reactor,
             _STDOUT,
             _OUTPUT_LIMIT,
-            lambda count: style.warning(f"{count} lines are not shown here, because the output was held up"),
+            lambda count: _style(self._settings).warning(
+                f"{count} lines are not shown here, because the output was held up"
+            ),
         )
-        self._console = Console(self._output.write, style, settings.quiet)
+        self._console = Console(self._output.write, _style(settings), settings.quiet)
         try:
             self._hub = Hub(settings, self._log, reactor, self._console)
         except NotReadableError as error:
@@ -95,8 +114,7 @@ class Server:
         self._fanout = Fanout(settings.feed_limit)
         self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
         self._admission = Admission(settings.max_clients, settings.clients_per_address)
-        descriptors = raise_descriptor_limit(settings.max_clients + settings.reserved_descriptors)
-        self._most_connections = max(1, descriptors - settings.reserved_descriptors)
+        self._most_connections = _most_connections(settings)
         self._listener = Listener(
             reactor,
             sock,
@@ -111,13 +129,11 @@ class Server:
         """Serve until `stop` or a signal; return the exit status."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._reactor.on_signal(number, lambda number=number: self._signalled(number))
+        if hasattr(signal, "SIGHUP"):
+            self._reactor.on_signal(signal.SIGHUP, self._hung_up)
         self._console.listening(join_address(*self._listener.address))
         self._forget()
-        if self._most_connections < self._settings.max_clients:
-            self._console.warn(
-                f"the limit of open files (ulimit -n) is enough for {self._most_connections} connections, "
-                f"not for {self._settings.max_clients}"
-            )
+        self._check_descriptors()
         try:
             self._reactor.run()
         finally:
@@ -138,7 +154,51 @@ class Server:
         self._reactor.call_later(self._settings.flush_seconds, self._reactor.stop)
         self._stop_if_empty()
 
+    def reload(self) -> None:
+        """Take the settings that there should be now, as far as a running server can; the console says how.
+
+        If anything is wrong with them, all stay as they are.
+        """
+        try:
+            wanted = self._load()
+        except ConfigurationError as error:
+            for mistake in error.mistakes:
+                self._console.warn(f"the old settings stay: {mistake}")
+            return
+        settings, made, refused = changes(self._settings, wanted, _FIXED)
+        self._take_settings(settings)
+        self._console.reloaded(made)
+        if refused:
+            self._console.warn(f"only a restart changes {', '.join(refused)}")
+        self._check_descriptors()
+
     # ----------------------------------------------------------------------------------------------------
+
+    def _take_settings(self, settings: Settings) -> None:
+        """Go by these: the hub and the console at once, connections from the next one on."""
+        self._settings = settings
+        self._context = replace(self._context, settings=settings)
+        self._hub.take_settings(settings)
+        self._console.restyle(_style(settings), settings.quiet)
+        self._log.keep(Retention.parse(settings.retention))
+        self._admission.allow(settings.max_clients, settings.clients_per_address)
+        self._most_connections = _most_connections(settings)
+
+    def _check_descriptors(self) -> None:
+        if self._most_connections < self._settings.max_clients:
+            self._console.warn(
+                f"the limit of open files (ulimit -n) is enough for {self._most_connections} connections, "
+                f"not for {self._settings.max_clients}"
+            )
+
+    def _hung_up(self) -> None:
+        """Our terminal is gone, or somebody wants the settings read again."""
+        if self._state is not ServerState.SERVING:
+            return
+        if self._input.hung_up:
+            self.stop()
+        else:
+            self.reload()
 
     def _accepted(self, sock: socket.socket, host: str, port: int) -> None:
         settings = self._settings
@@ -207,9 +267,25 @@ class Server:
         self._console.failed(where, error)
 
 
+def check_settings(settings: Settings) -> None:
+    """Raise `SettingError` for what only those who use it can judge. Nothing is made or kept open."""
+    if settings.key:
+        CaesarCipher(settings.key)
+    Retention.parse(settings.retention, "retention")
+
+
+def _style(settings: Settings) -> Style:
+    return JsonStyle() if settings.log_format == "json" else TextStyle()
+
+
+def _most_connections(settings: Settings) -> int:
+    descriptors = raise_descriptor_limit(settings.max_clients + settings.reserved_descriptors)
+    return max(1, descriptors - settings.reserved_descriptors)
+
+
 def _open_log(settings: Settings) -> Log:
     if settings.history is None:
         return MemoryLog(settings.log_limit)
-    from selchat.log.sqlite import Retention, SqliteLog  # here: a server without history needs no SQLite
+    from selchat.log.sqlite import SqliteLog  # here: a server without history needs no SQLite
 
     return SqliteLog(settings.history, Retention.parse(settings.retention))

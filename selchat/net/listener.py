@@ -94,6 +94,11 @@ class Admission:
         self._most_per_address = most_per_address
         self._by_host: Counter[str] = Counter()
 
+    def allow(self, most: int, most_per_address: int) -> None:
+        """Go by these limits from now on; who is in stays."""
+        self._most = most
+        self._most_per_address = most_per_address
+
     def admit(self, host: str) -> LimitError | None:
         """Count one in, or return the limit that is in the way."""
         if self.open >= self._most:
