@@ -73,8 +73,8 @@ Display options:
 
 Configuration options:
   --config=FILE        Read settings from this TOML file: port = 33000, max_clients = 500 and so on. Options
-                       and the variables SELCHAT_PORT, SELCHAT_MAX_CLIENTS and so on are stronger. The one that
-                       SELCHAT_CONFIG names, or none, if not given.
+                       and the variables SELCHAT_PORT, SELCHAT_MAX_CLIENTS and so on are stronger. The file
+                       that SELCHAT_CONFIG names, or none, if not given.
   --check-config       Say all that is wrong with the settings, or that nothing is, and start nothing.
   -h --help            Show this text.
 

@@ -263,6 +263,18 @@ def test_everyone_together_may_hold_so_many_connections() -> None:
     assert admission.admit("192.0.2.1") is None
 
 
+def test_the_limits_can_change_and_who_is_in_stays() -> None:
+    admission = Admission(3, 3)
+    assert [admission.admit("192.0.2.1") for _ in range(3)] == [None] * 3
+    admission.allow(2, 1)
+    assert isinstance(admission.admit("192.0.2.2"), ServerFullError)
+    assert admission.open == 3
+    admission.release("192.0.2.1")
+    admission.release("192.0.2.1")
+    assert isinstance(admission.admit("192.0.2.1"), AddressFullError)
+    assert admission.admit("192.0.2.2") is None
+
+
 def test_addresses_that_have_gone_are_forgotten() -> None:
     admission = Admission(100, 3)
     for number in range(200):
