@@ -249,6 +249,23 @@ def test_operators_and_the_retention_change_at_once(file: Path, tmp_path: Path) 
         assert server.stop() == 0
 
 
+def test_limits_of_connections_change_from_the_next_one_on(file: Path) -> None:
+    file.write_text("roster = false\nmax_clients = 50\n")
+    few = ("sh", "-c", 'ulimit -n 100; exec "$0" "$@"', sys.executable)
+    with Server(f"--config={file}", wrapper=few) as server, Client(server.port) as before:
+        file.write_text("roster = false\nlogin_seconds = 0.01\nmax_clients = 60\nreserved_descriptors = 50\n")
+        hang_up(server)
+        server.expect("Settings reloaded: .*login_seconds 10 -> 0.01")
+        server.expect_line(
+            "Warning: the limit of open files (ulimit -n) is enough for 50 connections, not for 60"
+        )
+        with Client(server.port) as after:
+            assert after.read_pair() == ("Server", "Closing this connection: no username within 0.01 s.")
+        before.send("Venkat")
+        server.expect_line(f"Accepted new connection from {before.address}, username: Venkat")
+        assert server.stop() == 0
+
+
 def test_a_hang_up_while_it_ends_changes_nothing() -> None:
     with Server("--no-roster") as server, Client(server.port, "stays") as stays:
         server.expect("username: stays")

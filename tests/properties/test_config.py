@@ -111,6 +111,7 @@ def by_the_book(text: str) -> dict[str, int]:
 
 @given(FILES)
 @example('a = """\n"""\n""""""\nb = 1\n')
+@example('a = """x""""\nb = "y"\nc = 1')
 @example("a = '''\n#''''\nb = ''\nc = [ # ]\n '#', \"]\" ]\n[t]\nd = 1\n")
 @example('a = """x\\\n  \\""""\nb = "\\\\" # "\nc = 1')
 @example('a = """"""\nb = """"x"""""\nc = {d = "}"}\n\n"e f" = 1\n\'g\'.h = 2\n\'g\'.i = 2')
