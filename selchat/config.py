@@ -36,7 +36,7 @@ from selchat.units import parse_size
 PREFIX = "SELCHAT_"
 CONFIG = "SELCHAT_CONFIG"  # what --config says
 _FILE_LIMIT = 64 * KIB  # bytes; one with every setting has 4 KiB
-_MOST_HINTS = 20  # mistakes for which a better word is looked for
+_MOST_SAID = 20  # mistakes
 _NO_HISTORY = "--no-history"
 
 # Where the name alone does not say it: SELCHAT_PASSWORD is the password itself, which clients have.
@@ -238,7 +238,7 @@ class Draft:
                 why = f"{key[:64]!r} is a table; settings stand above all tables, without any"
                 self._mistakes.append(ConfigFileError(file, lines[key], why))
             elif key not in SETTINGS:
-                hint = _nearest(key) if len(self._mistakes) < _MOST_HINTS else ""
+                hint = _nearest(key) if len(self._mistakes) < _MOST_SAID else ""
                 self._mistakes.append(UnknownSettingError(where, key, hint))
             else:
                 self._add(SETTINGS[key], value, f"{where}: {key}", file, folder)
@@ -271,6 +271,8 @@ class Draft:
                     break
                 value = "..." if error.name == "password" else error.value  # somebody's, perhaps, and no hash
                 mistakes.append(SettingError(wrong.where, value, error.wanted))
+        if len(mistakes) > _MOST_SAID:
+            mistakes[_MOST_SAID:] = [UsageError(f"and {len(mistakes) - _MOST_SAID} more")]
         if mistakes:
             raise ConfigurationError(tuple(mistakes))
         return settings

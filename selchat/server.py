@@ -130,7 +130,9 @@ class Server:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._reactor.on_signal(number, lambda number=number: self._signalled(number))
         if hasattr(signal, "SIGHUP"):
-            self._reactor.on_signal(signal.SIGHUP, self._hung_up)
+            # Who has it ignored, as nohup does, wants the server to outlive the terminal.
+            ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            self._reactor.on_signal(signal.SIGHUP, self.reload if ignored else self._hung_up)
         self._console.listening(join_address(*self._listener.address))
         self._forget()
         self._check_descriptors()
@@ -159,6 +161,8 @@ class Server:
 
         If anything is wrong with them, all stay as they are.
         """
+        if self._state is not ServerState.SERVING:
+            return
         try:
             wanted = self._load()
         except ConfigurationError as error:
@@ -193,8 +197,6 @@ class Server:
 
     def _hung_up(self) -> None:
         """Our terminal is gone, or somebody wants the settings read again."""
-        if self._state is not ServerState.SERVING:
-            return
         if self._input.hung_up:
             self.stop()
         else:

@@ -329,6 +329,13 @@ def test_all_mistakes_are_said_at_once_each_with_its_line() -> None:
     ]
 
 
+def test_of_very_many_mistakes_the_first_are_said() -> None:
+    wrong = mistakes_in("".join(f"port_{number} = 1\n" for number in range(3000)))
+    assert len(wrong) == 21
+    assert wrong[19] == "x.toml:20: unknown key 'port_19'; did you mean 'port'?"
+    assert wrong[20] == "and 2980 more"
+
+
 def test_bytes_that_are_no_text() -> None:
     assert mistakes(lambda: parse(b"port = 1\n# \xff", "x.toml")) == ["x.toml:2: not UTF-8"]
     assert parse(b"\xef\xbb\xbfport = 1\r\nquiet = true\r\n").port == 1

@@ -281,10 +281,11 @@ def test_a_hang_up_while_it_ends_changes_nothing() -> None:
 
 # Becomes the leader of a session on the terminal of standard input, as what is started in a window.
 _WINDOW = (
-    "import fcntl, os, sys, termios\n"
+    "import fcntl, os, signal, sys, termios\n"
     "os.setsid()\n"
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-    "if sys.argv[1] == 'nohup': os.dup2(os.open(os.devnull, os.O_RDONLY), 0)\n"
+    "if sys.argv[1] == 'no input': os.dup2(os.open(os.devnull, os.O_RDONLY), 0)\n"
+    "if sys.argv[1] == 'ignored': signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
     "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])\n"
 )
 
@@ -314,8 +315,9 @@ def test_a_server_ends_cleanly_with_the_window_it_was_started_in() -> None:
         assert server.errors() == ""
 
 
-def test_a_server_that_does_not_listen_to_the_window_survives_it() -> None:
-    server, master = in_a_window("nohup")
+@pytest.mark.parametrize("kind", ["no input", "ignored"])
+def test_a_server_that_reads_no_window_or_is_to_outlive_it_goes_on(kind: str) -> None:
+    server, master = in_a_window(kind)
     with server, Client(server.port, "Venkat") as venkat:
         server.expect("username: Venkat")
         os.close(master)
