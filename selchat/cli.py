@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -10,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import docopt
 
 from selchat import __version__
-from selchat.errors import SelchatError, SettingError
+from selchat.errors import ConfigurationError, SelchatError, SettingError
 from selchat.events import LOBBY
 from selchat.net.stdio import ensure_standard_descriptors
-from selchat.settings import Settings
 from selchat.text import escape_controls
 
 if TYPE_CHECKING:
@@ -37,31 +37,52 @@ SERVE = """Run a server: everyone who connects is in one chat.
 Usage:
   selchat serve [options]
 
-Options:
-  --host=ADDR          The address to listen on; :: takes IPv6 and IPv4. [default: 0.0.0.0]
-  --port=PORT          The port; 0 takes a free one and shows it. [default: 33000]
-  --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
+Network options:
+  --host=ADDR          The address to listen on; :: takes IPv6 and IPv4. 0.0.0.0 if not given.
+  --port=PORT          The port; 33000 if not given. 0 takes a free one and shows it.
+  --header-length=N    Bytes of a frame's header, the same at every end; 10 if not given.
   --key=KEY            Encrypt what the server itself says with the paper's Caesar cipher, KEY being
                        decimal digits. A toy to talk to the paper's clients: it protects NOTHING.
-  --no-roster          Do not tell everyone who is online whenever that changes.
-  --max-clients=N      How many connections to take. [default: 10000]
-  --message-rate=N     Messages a second that are taken from each client; 0 for any number. [default: 5]
-  --byte-rate=N        Bytes a second likewise. [default: 65536]
-  --tls=MODE           auto, require or off. [default: auto]
+
+Trust options:
+  --tls=MODE           auto takes encrypted and plain connections on one port, require takes plain ones from
+                       this machine alone, off takes no encrypted ones. auto if not given.
+  --cert=FILE          The certificate, PEM; the server makes one of its own if not given.
+  --key-file=FILE      Its private key, PEM; in the file of the certificate if not given.
+  --password=HASH      Let in only those who have the password with this hash, as selchat hash-password prints
+                       it.
+  --operators=NAMES    Names, separated by commas, whose owners may give the commands of /help, by whispering
+                       them to Server.
+
+Limit options:
+  --max-clients=N      How many connections to take; 10000 if not given.
+  --message-rate=N     Messages a second that are read from one client; 5 if not given, 0: no limit.
+  --byte-rate=SIZE     Bytes a second that are read from one client; 64KiB if not given, 0: no limit.
+  --queued-limit=SIZE  Bytes that may wait for all readers together; 256MiB if not given.
+
+History options:
   --history=PATH       The file that keeps what is said; history.sqlite in your data folder if not given, with
                        the port in its name if that is not 33000. Nothing is kept of a server on --port=0.
   --no-history         Keep what is said in memory only, and not for long.
   --retention=LIMIT    What the file keeps: days (30d) or a size (2GiB). Everything if not given.
-  --operators=NAMES    Names, separated by commas, whose owners may give the commands of /help, by whispering
-                       them to Server.
+
+Display options:
+  --no-roster          Do not tell everyone who is online whenever that changes.
   --quiet              Show only the start and what goes wrong: no messages, no joins and leaves.
-  --log-format=FORMAT  text, or json for one JSON object a line. [default: text]
+  --log-format=FORMAT  text, or json for one JSON object a line; text if not given.
+
+Configuration options:
+  --config=FILE        Read settings from this TOML file: port = 33000, max_clients = 500 and so on. Options
+                       and the variables SELCHAT_PORT, SELCHAT_MAX_CLIENTS and so on are stronger. The file
+                       that SELCHAT_CONFIG names, or none, if not given.
+  --check-config       Say all that is wrong with the settings, or that nothing is, and start nothing.
   -h --help            Show this text.
 
 Lines typed into the server are said to everyone; /help lists the commands that it takes there.
-Ctrl-C or SIGTERM tells everyone, flushes for up to 5 s and ends; a second one ends at once.
+Ctrl-C or SIGTERM tells everyone, flushes for up to 5 s and ends; a second one ends at once. SIGHUP reads the
+settings again.
 
-Exit status: 0 after a clean end, 1 when it cannot run, 2 for a wrong option.
+Exit status: 0 after a clean end, 1 when it cannot run, 2 for a wrong option or setting.
 """
 
 CHAT = """Talk to the people on a server. What is not given here is asked for.
@@ -149,6 +170,10 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         return _run(words)
+    except ConfigurationError as error:
+        for mistake in error.mistakes:
+            _complain(str(mistake))
+        return 2
     except SettingError as error:
         return _fail(str(error), 2)
     except SelchatError as error:
@@ -183,39 +208,18 @@ def _run(words: list[str]) -> int:
 
 
 def _serve(options: dict[str, Any]) -> int:
-    from selchat.server import Server  # here, because it takes longer to import than --help should take
+    # Here, because they take longer to import than --help should take.
+    from selchat import config
+    from selchat.server import Server, check_settings
 
-    settings = Settings(
-        host=options["--host"],
-        port=_number("--port", options["--port"]),
-        header_length=_number("--header-length", options["--header-length"]),
-        key=options["--key"],
-        roster=not options["--no-roster"],
-        quiet=options["--quiet"],
-        log_format=options["--log-format"],
-        max_clients=_number("--max-clients", options["--max-clients"]),
-        message_rate=_number("--message-rate", options["--message-rate"]),
-        byte_rate=_number("--byte-rate", options["--byte-rate"]),
-        tls=options["--tls"],
-        history=_history(options),
-        retention=options["--retention"] or "",
-        operators=tuple(name for name in map(str.strip, (options["--operators"] or "").split(",")) if name),
-    )
-    return Server(settings).run()
-
-
-def _history(options: dict[str, Any]) -> str | None:
-    """Return the file that keeps what is said; None: memory does."""
-    from selchat.paths import history_path
-
-    if options["--no-history"]:
-        if options["--history"] is not None:
-            raise SettingError("--history", options["--history"], "possible together with --no-history")
-        return None
-    if options["--history"] is not None:
-        return str(options["--history"])
-    port = _number("--port", options["--port"])
-    return str(history_path(port)) if port else None
+    draft = config.draft(options, os.environ)
+    for text in draft.unusual:
+        _complain(f"warning: {text}")
+    settings = draft.settings(check_settings)
+    if options["--check-config"]:
+        print(f"The configuration is good: {escape_controls(draft.summary())}.")
+        return 0
+    return Server(settings, lambda: config.draft(options, os.environ).settings(check_settings)).run()
 
 
 def _chat(options: dict[str, Any]) -> int:
@@ -302,5 +306,9 @@ def _complaint(error: docopt.DocoptExit) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"selchat: {escape_controls(message)}", file=sys.stderr)
+    _complain(message)
     return status
+
+
+def _complain(message: str) -> None:
+    print(f"selchat: {escape_controls(message)}", file=sys.stderr)

@@ -27,6 +27,9 @@ class Style(Protocol):
     def identified(self, fingerprint: str) -> str:
         """By this key the server is known to those who connect by TLS."""
 
+    def reloaded(self, changes: Sequence[str]) -> str:
+        """The settings were read again; what has changed."""
+
     def accepted(self, member: Member) -> str:
         """Someone has come."""
 
@@ -54,6 +57,9 @@ class TextStyle:
 
     def identified(self, fingerprint: str) -> str:
         return f"The key of this server: {fingerprint}"
+
+    def reloaded(self, changes: Sequence[str]) -> str:
+        return f"Settings reloaded: {', '.join(changes) or 'nothing has changed'}"
 
     def accepted(self, member: Member) -> str:
         return f"Accepted new connection from {member.address}, username: {member.name}"
@@ -86,6 +92,9 @@ class JsonStyle:
     def identified(self, fingerprint: str) -> str:
         return self._line("identified", fingerprint=fingerprint)
 
+    def reloaded(self, changes: Sequence[str]) -> str:
+        return self._line("reloaded", changes=list(changes))
+
     def accepted(self, member: Member) -> str:
         return self._line("accepted", address=member.address, username=member.name)
 
@@ -104,7 +113,7 @@ class JsonStyle:
     def failure(self, where: str, error: BaseException) -> str:
         return self._line("error", where=where, traceback="".join(traceback.format_exception(error)))
 
-    def _line(self, event: str, **fields: str | None) -> str:
+    def _line(self, event: str, **fields: str | list[str] | None) -> str:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         # ASCII only, so that no control character of any kind is left in the line.
         return json.dumps({"time": time, "event": event, **fields}, ensure_ascii=True)
@@ -122,6 +131,11 @@ class Console:
         self._quiet = quiet
         self._commands: Commands | None = None
 
+    def restyle(self, style: Style, quiet: bool) -> None:
+        """Show what happens like this from now on."""
+        self._style = style
+        self._quiet = quiet
+
     def take_commands(self, commands: Commands) -> None:
         """Run the operator's lines with these from now on."""
         self._commands = commands
@@ -137,6 +151,9 @@ class Console:
 
     def identified(self, fingerprint: str) -> None:
         self._show(self._style.identified(fingerprint))
+
+    def reloaded(self, changes: Sequence[str]) -> None:
+        self._show(self._style.reloaded(changes))
 
     def warn(self, text: str) -> None:
         self._show(self._style.warning(text))

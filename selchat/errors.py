@@ -46,12 +46,17 @@
     │       └── NotInRoomError   the room is one that one is not in
     └── UsageError               the caller did something that cannot work
         ├── SettingError         a setting out of its range
+        ├── UnknownSettingError  a setting that there is not
+        ├── ConfigFileError      a file of settings that cannot be read, or that is none
+        ├── ConfigurationError   all that is wrong with what a server is to be run with
         └── BrokenStreamError    data given to a decoder that had already failed
 
 The fields are on the exception; ``str()`` of it is the one text that log lines and peers see.
 """
 
 from __future__ import annotations
+
+_MOST_SHOWN = 80  # characters of a value that is wrong
 
 
 class SelchatError(Exception):
@@ -416,7 +421,45 @@ class SettingError(UsageError):
         self.wanted = wanted
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.value!r} is not {self.wanted}"
+        return f"{self.name}: {_shown(self.value)} is not {self.wanted}"
+
+
+class UnknownSettingError(UsageError):
+    """``name`` that no setting has, ``where`` it was said, and the ``nearest`` one that there is, if any."""
+
+    def __init__(self, where: str, name: str, nearest: str = "") -> None:
+        super().__init__(where, name, nearest)
+        self.where = where
+        self.name = name
+        self.nearest = nearest
+
+    def __str__(self) -> str:
+        hint = f"; did you mean {self.nearest!r}?" if self.nearest else ""
+        return f"{self.where}: unknown key {_shown(self.name)}{hint}"
+
+
+class ConfigFileError(UsageError):
+    """``file``, the ``line`` in it or 0, and ``why`` it is no file of settings."""
+
+    def __init__(self, file: str, line: int, why: str) -> None:
+        super().__init__(file, line, why)
+        self.file = file
+        self.line = line
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.why}" if self.line else f"{self.file}: {self.why}"
+
+
+class ConfigurationError(UsageError):
+    """``mistakes``: all of them, in the order in which they were found; one at least."""
+
+    def __init__(self, mistakes: tuple[UsageError, ...]) -> None:
+        super().__init__(mistakes)
+        self.mistakes = mistakes
+
+    def __str__(self) -> str:
+        return "; ".join(map(str, self.mistakes))
 
 
 class BrokenStreamError(UsageError):
@@ -431,3 +474,12 @@ def close_reason(error: BaseException) -> str:
     if isinstance(error, OSError):
         return (error.strerror or str(error)).lower()
     return f"internal error ({type(error).__name__})"
+
+
+def _shown(value: object) -> str:
+    """Return a value as one would write it, or the beginning of that."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "such a number"
+    return text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..."

@@ -6,6 +6,8 @@ import signal
 import socket
 import ssl
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
 from pathlib import Path
 
@@ -13,11 +15,22 @@ from selchat import __version__
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
 from selchat.chat.member import Farewell
-from selchat.console import Console, JsonStyle, TextStyle
-from selchat.errors import BannedError, NotReadableError, SelchatError, TlsRequiredError, close_reason
+from selchat.config import changes
+from selchat.console import Console, JsonStyle, Style, TextStyle
+from selchat.errors import (
+    BannedError,
+    ConfigurationError,
+    NotReadableError,
+    SelchatError,
+    SettingError,
+    TlsRequiredError,
+    UsageError,
+    close_reason,
+)
 from selchat.log.errors import UnusableHistoryError
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
+from selchat.log.retention import Retention
 from selchat.net.admission import Admission
 from selchat.net.budget import Budget
 from selchat.net.certificate import CertificateError, file_fingerprint, in_groups, own_certificate
@@ -48,6 +61,16 @@ _FORGET_PAUSE = 0.02  # seconds between two steps of forgetting
 _SHUTDOWN = Farewell("shutdown", "", "server shut down", 1.0)
 
 
+# What a server is built with: a change of these needs another one.
+_FIXED = frozenset(
+    {
+        *("host", "port", "backlog", "accept_batch", "accept_pause", "header_length", "key"),
+        *("history", "frame_limit", "name_length", "feed_limit", "dead_seconds", "rooms_limit", "log_limit"),
+        "roster_limit",
+    }
+)
+
+
 class ServerState(Enum):
     """``SERVING`` becomes ``STOPPING``, in which everything is flushed, and then ``STOPPED``."""
 
@@ -60,9 +83,11 @@ class Server:
     """A server on one address.
 
     `CannotListenError` when it cannot have it, `SettingError` for a bad key, `CertificateError`.
+
+    ``load`` returns the settings that it should have now, or raises `ConfigurationError`.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
         cipher = CaesarCipher(settings.key) if settings.key else None
         self._tls, self._fingerprint = _open_tls(settings)
         self._log = _open_log(settings)
@@ -72,17 +97,19 @@ class Server:
             self._log.close()
             raise
         self._settings = settings
+        self._load = load or (lambda: settings)
         self._state = ServerState.SERVING
         self._exit_status = 0
         self._reactor = reactor = Reactor(self._failed)
-        style = JsonStyle() if settings.log_format == "json" else TextStyle()
         self._output = LineWriter(
             reactor,
             _STDOUT,
             _OUTPUT_LIMIT,
-            lambda count: style.warning(f"{count} lines are not shown here, because the output was held up"),
+            lambda count: _style(self._settings).warning(
+                f"{count} lines are not shown here, because the output was held up"
+            ),
         )
-        self._console = Console(self._output.write, style, settings.quiet)
+        self._console = Console(self._output.write, _style(settings), settings.quiet)
         try:
             self._hub = Hub(settings, self._log, reactor, self._console)
         except NotReadableError as error:
@@ -119,8 +146,7 @@ class Server:
         )
         self._budget = Budget(settings.queued_limit)
         self._budget_due = 0.0  # on the reactor's clock: when to look at it again
-        descriptors = raise_descriptor_limit(settings.max_clients + settings.reserved_descriptors)
-        self._most_connections = max(1, descriptors - settings.reserved_descriptors)
+        self._most_connections = _most_connections(settings)
         self._listener = Listener(
             reactor,
             sock,
@@ -135,15 +161,15 @@ class Server:
         """Serve until `stop` or a signal; return the exit status."""
         for number in (signal.SIGINT, signal.SIGTERM):
             self._reactor.on_signal(number, lambda number=number: self._signalled(number))
+        if hasattr(signal, "SIGHUP"):
+            # Who has it ignored, as nohup does, wants the server to outlive the terminal.
+            ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            self._reactor.on_signal(signal.SIGHUP, self.reload if ignored else self._hung_up)
         self._console.listening(join_address(*self._listener.address))
         if self._fingerprint:
             self._console.identified(in_groups(self._fingerprint))
         self._forget()
-        if self._most_connections < self._settings.max_clients:
-            self._console.warn(
-                f"the limit of open files (ulimit -n) is enough for {self._most_connections} connections, "
-                f"not for {self._settings.max_clients}"
-            )
+        self._check_descriptors()
         try:
             self._reactor.run()
         finally:
@@ -164,7 +190,60 @@ class Server:
         self._reactor.call_later(self._settings.flush_seconds, self._reactor.stop)
         self._stop_if_empty()
 
+    def reload(self) -> None:
+        """Take the settings that there should be now, as far as a running server can; the console says how.
+
+        If anything is wrong with them, all stay as they are.
+        """
+        if self._state is not ServerState.SERVING:
+            return
+        try:
+            wanted = self._load()
+        except ConfigurationError as error:
+            for mistake in error.mistakes:
+                self._console.warn(f"the old settings stay: {mistake}")
+            return
+        settings, made, refused = changes(self._settings, wanted, _FIXED)
+        try:
+            self._tls, fingerprint = _open_tls(settings)
+        except UsageError as error:
+            self._console.warn(f"the old settings stay: {error}")
+            return
+        self._take_settings(settings)
+        self._console.reloaded(made)
+        if fingerprint != self._fingerprint:
+            self._fingerprint = fingerprint
+            self._console.identified(in_groups(fingerprint) or "none")
+        if refused:
+            self._console.warn(f"only a restart changes {', '.join(refused)}")
+        self._check_descriptors()
+
     # ----------------------------------------------------------------------------------------------------
+
+    def _take_settings(self, settings: Settings) -> None:
+        """Go by these: the hub and the console at once, connections from the next one on."""
+        self._settings = settings
+        self._context = replace(self._context, settings=settings)
+        self._hub.take_settings(settings)
+        self._console.restyle(_style(settings), settings.quiet)
+        self._log.keep(Retention.parse(settings.retention))
+        self._admission.allow(settings.max_clients, settings.clients_per_address, settings.address_rate)
+        self._budget.limit = settings.queued_limit
+        self._most_connections = _most_connections(settings)
+
+    def _check_descriptors(self) -> None:
+        if self._most_connections < self._settings.max_clients:
+            self._console.warn(
+                f"the limit of open files (ulimit -n) is enough for {self._most_connections} connections, "
+                f"not for {self._settings.max_clients}"
+            )
+
+    def _hung_up(self) -> None:
+        """Our terminal is gone, or somebody wants the settings read again."""
+        if self._input.hung_up:
+            self.stop()
+        else:
+            self.reload()
 
     def _accepted(self, sock: socket.socket, host: str, port: int) -> None:
         settings = self._settings
@@ -255,9 +334,30 @@ def _open_tls(settings: Settings) -> tuple[ssl.SSLContext | None, str]:
         raise CertificateError(key, f"no key for {certificate} ({close_reason(error)})") from error
 
 
+def check_settings(settings: Settings) -> None:
+    """Raise `SettingError` for what only those who use it can judge. Nothing is made or kept open."""
+    if settings.key:
+        CaesarCipher(settings.key)
+    if settings.cert is not None:
+        try:
+            _open_tls(settings)
+        except CertificateError as error:
+            raise SettingError("cert", settings.cert, f"good ({error})") from error
+    Retention.parse(settings.retention, "retention")
+
+
+def _style(settings: Settings) -> Style:
+    return JsonStyle() if settings.log_format == "json" else TextStyle()
+
+
+def _most_connections(settings: Settings) -> int:
+    descriptors = raise_descriptor_limit(settings.max_clients + settings.reserved_descriptors)
+    return max(1, descriptors - settings.reserved_descriptors)
+
+
 def _open_log(settings: Settings) -> Log:
     if settings.history is None:
         return MemoryLog(settings.log_limit)
-    from selchat.log.sqlite import Retention, SqliteLog  # here: a server without history needs no SQLite
+    from selchat.log.sqlite import SqliteLog  # here: a server without history needs no SQLite
 
     return SqliteLog(settings.history, Retention.parse(settings.retention))

@@ -12,7 +12,22 @@ from selchat.errors import SettingError
 KIB = 1024
 MIB = 1024 * KIB
 
+# What a value is, where its type alone does not say it; `selchat.config` goes by these.
+Bytes = int  # may be written as 64KiB, but for that of the header
+Seconds = float
+Pathname = str
+
 _MAY_BE_ZERO = frozenset({"port", "message_rate", "byte_rate"})  # for any port, and for no limit
+_LONGEST = (
+    86_400  # seconds: what timers are asked to wait, so that no poll is asked for more than it can take
+)
+_LARGEST = 1024 * 1024 * MIB  # of anything else that is counted, but for these, which the system has to give
+_MOST = {
+    "backlog": 65_535,
+    "max_clients": 1_000_000,
+    "reserved_descriptors": 1_000_000,
+    "read_size": 64 * MIB,
+}
 RICH_HEADER_LENGTH = 5  # bytes that announce 64 KiB; what the rich wire says would not fit into much less
 
 
@@ -30,14 +45,16 @@ class Settings:
     log_format: str = "text"  # or "json"
 
     # -- what outlives a restart -----------------------------------------------------------------------
-    history: str | None = None  # the file of the durable log; None: messages are kept in memory alone
+    history: Pathname | None = None  # the file of the durable log; None: messages are kept in memory alone
     retention: str = ""  # such as 30d or 2GiB: what the durable log keeps; empty: everything
     operators: tuple[str, ...] = ()  # names whose owners may give commands
 
     # -- who is trusted --------------------------------------------------------------------------------
     tls: str = "auto"  # TLS and plaintext on one port; or "require": plaintext from loopback only; or "off"
-    cert: str | None = None  # file of the certificate, PEM; None: one of our own making
-    key_file: str | None = None  # file of its private key, PEM; None: it is in the file of the certificate
+    cert: Pathname | None = None  # file of the certificate, PEM; None: one of our own making
+    key_file: Pathname | None = (
+        None  # file of its private key, PEM; None: it is in the file of the certificate
+    )
     password: str = ""  # its hash, as selchat hash-password prints it; empty: everyone may come in
 
     # -- who may connect -----------------------------------------------------------------------------
@@ -48,44 +65,46 @@ class Settings:
     )
     backlog: int = 4096  # connections; Linux's somaxconn since 5.4
     accept_batch: int = 256  # connections a tick; Redis: 1,000
-    accept_pause: float = 0.25  # seconds without accepting when descriptors run out; asyncio: 1
+    accept_pause: Seconds = 0.25  # seconds without accepting when descriptors run out; asyncio: 1
     reserved_descriptors: int = 32  # kept back for the server's own files; Redis: 32
 
     # -- what one connection may do --------------------------------------------------------------------
-    frame_limit: int = 64 * KIB  # bytes of payload; NATS: 1 MiB, IRC: 512 bytes
-    login_seconds: float = 10.0  # from connecting to a whole username; OpenSSH: 120, NATS: 2
-    login_limit: int = 4 * KIB  # bytes of payload before that; OpenSSH: 8 KiB of banner, HTTP headers: 8 KiB
-    frame_seconds: float = 30.0  # for one frame, first byte to last; Apache's RequestReadTimeout: 20 and up
+    frame_limit: Bytes = 64 * KIB  # bytes of payload; NATS: 1 MiB, IRC: 512 bytes
+    login_seconds: Seconds = 10.0  # from connecting to a whole username; OpenSSH: 120, NATS: 2
+    login_limit: Bytes = (
+        4 * KIB
+    )  # bytes of payload before that; OpenSSH: 8 KiB of banner, HTTP headers: 8 KiB
+    frame_seconds: Seconds = 30.0  # for one frame, first byte to last; Apache's RequestReadTimeout: 20 and up
     name_length: int = 32  # characters; Libera.Chat: 16, Discord: 32
     rooms_per_member: int = 100  # Libera.Chat: 250
     unacknowledged: int = 1024  # messages of a client that wait for their ack; a quarter of the remembered
     message_rate: float = 5.0  # messages a second, by reading no faster; 0: no limit; Discord: 5 in 5 s
     message_burst: int = 20  # messages at once after a silence; ngIRCd and others: 10
-    byte_rate: int = 64 * KIB  # bytes a second, likewise; 0: no limit
-    dead_seconds: float = 30.0  # of silence, before a peer that has vanished is given up; ngIRCd: 120 + 20
-    ping_seconds: float = 20.0  # of silence before a rich client is asked for a sign; ngIRCd: 120
-    pong_seconds: float = 14.0  # for that sign; with the one above, dead peers are found within 35 s
-    read_size: int = 64 * KIB  # bytes read at a time from one connection; asyncio: 256 KiB
-    replies_limit: int = MIB  # bytes of unread replies, which the largest has; asyncio: 64 KiB
+    byte_rate: Bytes = 64 * KIB  # bytes a second, likewise; 0: no limit
+    dead_seconds: Seconds = 30.0  # of silence, before a peer that has vanished is given up; ngIRCd: 120 + 20
+    ping_seconds: Seconds = 20.0  # of silence before a rich client is asked for a sign; ngIRCd: 120
+    pong_seconds: Seconds = 14.0  # for that sign; with the one above, dead peers are found within 35 s
+    read_size: Bytes = 64 * KIB  # bytes read at a time from one connection; asyncio: 256 KiB
+    replies_limit: Bytes = MIB  # bytes of unread replies, which the largest has; asyncio: 64 KiB
 
     # -- what is kept --------------------------------------------------------------------------------
-    feed_limit: int = (
+    feed_limit: Bytes = (
         MIB  # bytes behind before a reader is lapped; Redis pub/sub: 8 MiB for 60 s, NATS: 64 MiB
     )
-    queued_limit: int = (
+    queued_limit: Bytes = (
         256 * MIB  # bytes that wait for all readers together, then the largest goes; Redis: by maxmemory
     )
     rooms_limit: int = 10_000  # rooms with members or history; Discord: 500 channels of a server
     log_limit: int = MIB  # characters of messages that the memory log keeps for each room
-    roster_interval: float = 1.0  # seconds between two rosters, at least
-    roster_limit: int = 1400  # bytes of a roster's text: one Ethernet segment, for clients that recv once
+    roster_interval: Seconds = 1.0  # seconds between two rosters, at least
+    roster_limit: Bytes = 1400  # bytes of a roster's text: one Ethernet segment, for clients that recv once
 
-    forget_interval: float = 10.0  # seconds between two looks for what is past the retention
+    forget_interval: Seconds = 10.0  # seconds between two looks for what is past the retention
 
     # -- how it ends -----------------------------------------------------------------------------------
-    full_retry: float = 10.0  # seconds after which a client that found the server full should come back
-    linger_seconds: float = 1.0  # for a peer to close its end, so that the last words are not reset away
-    flush_seconds: float = (
+    full_retry: Seconds = 10.0  # seconds after which a client that found the server full should come back
+    linger_seconds: Seconds = 1.0  # for a peer to close its end, so that the last words are not reset away
+    flush_seconds: Seconds = (
         5.0  # for a closing connection to take what is queued; docker stop: 10, systemd: 90
     )
 
@@ -102,10 +121,15 @@ class Settings:
             raise SettingError("key_file", self.key_file, "possible without cert")
         for field in fields(self):
             value = getattr(self, field.name)
-            if type(value) in {int, float} and field.name not in _MAY_BE_ZERO and value <= 0:
+            if type(value) not in {int, float}:
+                continue
+            if field.name not in _MAY_BE_ZERO and not value > 0:
                 raise SettingError(field.name, value, "more than zero")
-            if type(value) in {int, float} and value < 0:
+            if not value >= 0:
                 raise SettingError(field.name, value, "zero or more")
+            most = _MOST.get(field.name, _LONGEST if field.type == "Seconds" else _LARGEST)
+            if value > most:
+                raise SettingError(field.name, value, f"{most} or less")
 
     @property
     def payload_limit(self) -> int:

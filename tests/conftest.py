@@ -42,7 +42,11 @@ _GRACE = 5.0  # seconds for threads and descriptors that are already on their wa
 
 @pytest.fixture(autouse=True)
 def own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the secrets and histories of the processes under test apart from each other and the user's."""
+    """Keep the secrets and histories of the processes under test apart from each other and the user's, and
+    the user's settings away from them.
+    """
+    for name in [name for name in os.environ if name.startswith("SELCHAT_")]:
+        monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
 
 

@@ -34,6 +34,8 @@ def said(author: str, body: str) -> Said:
 
 def show_everything(console: Console) -> None:
     console.listening("0.0.0.0:33000")
+    console.reloaded(["roster true -> false", "password"])
+    console.reloaded([])
     console.joined(VENKAT)
     console.happened(
         [
@@ -55,6 +57,8 @@ def test_the_lines_are_those_of_the_paper() -> None:
     show_everything(screen.console)
     assert screen.lines == [
         "Listening for connections on 0.0.0.0:33000...",
+        "Settings reloaded: roster true -> false, password",
+        "Settings reloaded: nothing has changed",
         "Accepted new connection from 192.168.43.169:54494, username: Venkat",
         "Received message from Venkat: Hey! ...",
         "Closed connection from 192.168.43.169:54494, username: Venkat",
@@ -77,6 +81,8 @@ def test_json_has_one_object_a_line() -> None:
     stranger = {"event": "closed", "username": None}
     assert objects == [
         {"event": "listening", "address": "0.0.0.0:33000"},
+        {"event": "reloaded", "changes": ["roster true -> false", "password"]},
+        {"event": "reloaded", "changes": []},
         {"event": "accepted", **venkat},
         {"event": "message", "room": "lobby", "username": "Venkat", "body": "Hey! ..."},
         {"event": "closed", **venkat, "reason": None},
@@ -93,9 +99,20 @@ def test_quiet_shows_the_start_and_what_goes_wrong() -> None:
     show_everything(screen.console)
     assert [line.split(":")[0] for line in screen.lines] == [
         "Listening for connections on 0.0.0.0",
+        "Settings reloaded",
+        "Settings reloaded",
         "Warning",
         "Error",
     ]
+
+
+def test_how_it_is_shown_can_change() -> None:
+    screen = Screen()
+    screen.console.restyle(JsonStyle(), True)
+    screen.console.joined(VENKAT)
+    screen.console.warn("x")
+    [line] = screen.lines
+    assert json.loads(line)["event"] == "warning"
 
 
 @pytest.mark.parametrize(
@@ -125,6 +142,7 @@ def test_whatever_comes_gives_one_line_without_controls(text: str, style: type[S
         lambda: console.stranger_left(text, text),
         lambda: console.warn(text),
         lambda: console.listening(text),
+        lambda: console.reloaded([text, text]),
         lambda: console.failed(text, ValueError(text)),
     ):
         screen.lines.clear()

@@ -16,6 +16,8 @@ from selchat.errors import (
     BadNameError,
     BannedError,
     BrokenStreamError,
+    ConfigFileError,
+    ConfigurationError,
     FrameTimeoutError,
     FrameTooLongError,
     LappedError,
@@ -39,6 +41,7 @@ from selchat.errors import (
     TooManyRoomsError,
     TriesError,
     TruncatedFrameError,
+    UnknownSettingError,
     UnknownTypeError,
     UnreadRepliesError,
     UsageError,
@@ -81,6 +84,11 @@ TEXTS = [
     (TooLongError(10, 5), "a body of 10 bytes is over the limit of 5"),
     (NotStoredError("disk full"), "the server cannot store messages now (disk full)"),
     (SettingError("port", -1, "a port number"), "port: -1 is not a port number"),
+    (SettingError("port", "x" * 99, "a port"), "port: '" + "x" * 79 + "... is not a port"),
+    (UnknownSettingError("x:3", "prot", "port"), "x:3: unknown key 'prot'; did you mean 'port'?"),
+    (UnknownSettingError("x:3", "prot"), "x:3: unknown key 'prot'"),
+    (ConfigFileError("x", 3, "no TOML"), "x:3: no TOML"),
+    (ConfigFileError("x", 0, "no such file"), "x: no such file"),
     (BrokenStreamError(), "data given to a decoder that has already failed"),
     (LimitError(5), "limit of 5 reached"),
 ]
@@ -110,6 +118,16 @@ def test_every_error_is_in_one_of_the_four_families_and_in_the_drawn_tree() -> N
         families = (ProtocolError, LimitError, RefusalError, UsageError)
         assert sum(issubclass(each, family) for family in families) == 1
         assert each.__name__ in (errors.__doc__ or "")
+
+
+def test_all_mistakes_of_a_configuration_are_in_one() -> None:
+    error = ConfigurationError((ConfigFileError("x", 0, "a"), SettingError("b", 1, "c")))
+    assert str(error) == "x: a; b: 1 is not c"
+    assert list(map(str, pickle.loads(pickle.dumps(error)).mistakes)) == ["x: a", "b: 1 is not c"]
+
+
+def test_a_number_that_python_does_not_write_is_no_reason_to_fail() -> None:
+    assert str(SettingError("port", 10**5000, "a port")) == "port: such a number is not a port"
 
 
 def test_the_fields_are_on_the_exception() -> None:

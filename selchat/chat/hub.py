@@ -108,6 +108,10 @@ class Hub:
         self._last_roster = float("-inf")
         self._storing = True
 
+    def take_settings(self, settings: Settings) -> None:
+        """Go by these from now on, but for lengths and limits that rooms and names were made with."""
+        self._settings = settings
+
     # -- who comes and goes ----------------------------------------------------------------------------
 
     def join(self, wanted: str, address: str, peer: Peer) -> Member:
@@ -326,6 +330,10 @@ class Hub:
     def members(self) -> list[Member]:
         """Return all members."""
         return list(self._members)
+
+    def is_operator(self, member: Member) -> bool:
+        """Whether that member may give commands."""
+        return name_key(member.name) in map(name_key, self._settings.operators)
 
     def owner(self, name: str) -> bytes | None:
         """Return the client whose name that is; None: nobody's."""

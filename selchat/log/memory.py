@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from selchat.events import Said
 from selchat.log.port import Sent
+from selchat.log.retention import Retention
 from selchat.settings import MIB
 
 _MOST_KEPT = 64 * MIB  # characters of all rooms, counted as in `MemoryLog`; about five bytes each
@@ -103,6 +104,9 @@ class MemoryLog:
             self._sent.add(client, messages)
         self._staged_sent.clear()
         self._staged_records = 0
+
+    def keep(self, retention: Retention) -> None:
+        """It has a limit of its own."""
 
     def forget(self, now: float) -> bool:
         """Forget nothing: the limit is kept by `commit`."""

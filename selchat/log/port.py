@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from selchat.events import Said
+from selchat.log.retention import Retention
 
 
 class Sent(NamedTuple):
@@ -82,6 +83,9 @@ class Log(Protocol):
 
     def records(self, kind: str) -> Mapping[str, str]:
         """Return all records of that kind, by key, staged ones included."""
+
+    def keep(self, retention: Retention) -> None:
+        """Let `forget` go by that from now on."""
 
     def forget(self, now: float) -> bool:
         """Forget some of what is past the retention at that Unix time; return whether there is more of it."""

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from selchat.errors import SettingError
-from selchat.settings import KIB, MIB
+from selchat.units import BYTES, parse_quantity
 
 FOREVER = "forever"
 _WANTED = "a time such as 30d, a size such as 2GiB, both with a comma, or forever"
 
 _DAYS = {"h": 1 / 24, "hour": 1 / 24, "d": 1.0, "day": 1.0, "w": 7.0, "week": 7.0, "y": 365.0, "year": 365.0}
-
-# As in the GNU tools: K, M and G are binary, and so are KiB and so on; KB, MB and GB are decimal.
-_BYTES = {
-    **{"k": KIB, "m": MIB, "g": 1024 * MIB, "t": 1024 * 1024 * MIB},
-    **{"kib": KIB, "mib": MIB, "gib": 1024 * MIB, "tib": 1024 * 1024 * MIB},
-    **{"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12},
-}
-_PART = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +27,16 @@ class Retention:
             return cls()
         days: float | None = None
         size: int | None = None
-        for part in text.lower().split(","):
-            match = _PART.fullmatch(part.strip())
-            if match is None:
+        for part in text.split(","):
+            quantity = parse_quantity(part)
+            if quantity is None:
                 raise SettingError(name, text, _WANTED)
-            number, unit = float(match[1]), match[2]
+            number, unit = quantity
             factor = _DAYS.get(unit) or _DAYS.get(unit.removesuffix("s") if len(unit) > 2 else "")
             if factor is not None and days is None:
                 days = number * factor
-            elif unit in _BYTES and size is None:
-                size = int(number * _BYTES[unit])
+            elif unit in BYTES and size is None:
+                size = int(number * BYTES[unit])
             else:
                 raise SettingError(name, text, _WANTED)
         if days == 0 or size == 0:

@@ -199,6 +199,10 @@ class SqliteLog:
             else:
                 db.execute(_SET_RECORD, (kind, key, value))
 
+    def keep(self, retention: Retention) -> None:
+        """Let `forget` go by that from now on."""
+        self._retention = retention
+
     def forget(self, now: float) -> bool:
         """Forget the oldest of what is past the retention at that Unix time; return whether there is more.
 

@@ -23,25 +23,31 @@ class Admission:
 
     def __init__(self, most: int, most_per_address: int, rate: int, now: Callable[[], float]) -> None:
         self.open = 0
-        self.most = most
-        self.most_per_address = most_per_address
-        self.rate = rate
+        self._most = most
+        self._most_per_address = most_per_address
+        self._rate = rate
         self._now = now
         self._by_address: Counter[str] = Counter()
         self._lately: dict[
             str, tuple[float, float]
         ] = {}  # of each address: tokens, and when they were counted
 
+    def allow(self, most: int, most_per_address: int, rate: int) -> None:
+        """Go by these limits from now on; who is in stays."""
+        self._most = most
+        self._most_per_address = most_per_address
+        self._rate = rate
+
     def admit(self, host: str) -> LimitError | None:
         """Count one in, or return the limit that is in the way."""
         address = address_of(host)
-        if self.open >= self.most:
-            return ServerFullError(self.most)
+        if self.open >= self._most:
+            return ServerFullError(self._most)
         if address:
             if not self._is_slow(address):
-                return AddressRateError(self.rate)
-            if self._by_address[address] >= self.most_per_address:
-                return AddressFullError(self.most_per_address)
+                return AddressRateError(self._rate)
+            if self._by_address[address] >= self._most_per_address:
+                return AddressFullError(self._most_per_address)
             self._by_address[address] += 1
         self.open += 1
         return None
@@ -60,8 +66,8 @@ class Admission:
         now = self._now()
         if len(self._lately) > _MOST_REMEMBERED:
             self._forget(now)
-        tokens, at = self._lately.get(address, (float(self.rate), now))
-        tokens = min(self.rate, tokens + (now - at) * self.rate / _MINUTE)
+        tokens, at = self._lately.get(address, (float(self._rate), now))
+        tokens = min(self._rate, tokens + (now - at) * self._rate / _MINUTE)
         slow = tokens >= 1
         self._lately[address] = (tokens - slow, now)
         return slow
@@ -71,7 +77,7 @@ class Admission:
         lately = {
             address: (tokens, at)
             for address, (tokens, at) in self._lately.items()
-            if tokens + (now - at) * self.rate / _MINUTE < self.rate
+            if tokens + (now - at) * self._rate / _MINUTE < self._rate
         }
         if len(lately) > _MOST_REMEMBERED // 2:
             newest = sorted(lately.items(), key=lambda one: one[1][1])

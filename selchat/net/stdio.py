@@ -73,6 +73,11 @@ class LineReader:
             return
         self.resume()
 
+    @property
+    def hung_up(self) -> bool:
+        """Whether it read from a terminal that is gone."""
+        return self._is_terminal and not os.isatty(self._descriptor)
+
     def pause(self) -> None:
         """Read nothing until `resume`."""
         if self._watched:

@@ -333,9 +333,9 @@ class RichSession:
     def _operate(self, whisper: Whisper) -> None:
         """Do what an operator says."""
         member = self._joined()
-        if name_key(member.name) not in map(name_key, self._context.settings.operators):
-            raise NotOperatorError
         hub = self._context.hub
+        if not hub.is_operator(member):
+            raise NotOperatorError
         self._reply(self.format.ack(whisper.id, "", SERVER, 0, hub.time()))
         for line in self._context.operator(whisper.body):
             self._tell(line, member)  # who may have banned themselves, and is not here any more

@@ -433,6 +433,21 @@ def test_what_is_older_than_the_days_is_forgotten(path: Path) -> None:
         assert len(log.records("topic")) == 5
 
 
+def test_the_retention_can_change(path: Path) -> None:
+    with opened(path) as log:
+        for day in range(3):
+            log.append("lobby", "n", [str(day)], day * DAY)
+        log.commit()
+        forget(log, 3 * DAY)
+        assert bodies(everything(log, "lobby")) == ["0", "1", "2"]
+        log.keep(Retention(days=1.5))
+        forget(log, 3 * DAY)
+        assert bodies(everything(log, "lobby")) == ["2"]
+        log.keep(FOREVER)
+        forget(log, 99 * DAY)
+        assert bodies(everything(log, "lobby")) == ["2"]
+
+
 def test_numbers_are_not_given_out_again_when_all_is_forgotten(path: Path) -> None:
     with opened(path, Retention(days=1)) as log:
         log.append("lobby", "n", ["a", "b", "c"], 0)

@@ -51,6 +51,21 @@ def test_everyone_together_may_hold_so_many_connections() -> None:
     assert door.admit("192.0.2.1") is None
 
 
+def test_the_limits_can_change_and_who_is_in_stays() -> None:
+    door = admission(3, 3)
+    assert [door.admit("192.0.2.1") for _ in range(3)] == [None] * 3
+    door.allow(2, 1, 1000)
+    assert isinstance(door.admit("192.0.2.2"), ServerFullError)
+    assert door.open == 3
+    door.release("192.0.2.1")
+    door.release("192.0.2.1")
+    assert isinstance(door.admit("192.0.2.1"), AddressFullError)
+    assert door.admit("192.0.2.2") is None
+    door.allow(100, 100, 1)
+    assert door.admit("192.0.2.3") is None
+    assert isinstance(door.admit("192.0.2.3"), AddressRateError)
+
+
 def test_addresses_that_have_gone_are_forgotten() -> None:
     door = admission()
     for number in range(200):

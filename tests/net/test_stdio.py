@@ -197,10 +197,21 @@ def test_lines_come_from_a_terminal(reactor: Reactor, files: Descriptors) -> Non
 def test_a_terminal_that_is_gone_is_an_end(reactor: Reactor, files: Descriptors) -> None:
     main, side = files.terminal()
     reading = Reading(reactor, side)
+    assert not reading.reader.hung_up
     files.close(main)
+    assert reading.reader.hung_up
     run_until(reactor, lambda: reading.heard)
     assert reading.heard == [None]
     assert settle(reactor) == 0
+    assert reading.reader.hung_up
+
+
+def test_what_is_no_terminal_never_hangs_up(reactor: Reactor, files: Descriptors) -> None:
+    end, other = files.pipe()
+    reading = Reading(reactor, end)
+    files.close(other)
+    run_until(reactor, lambda: reading.heard)
+    assert not reading.reader.hung_up
 
 
 def test_in_the_background_the_terminal_is_not_read(

@@ -583,6 +583,16 @@ def test_operators_whisper_commands_to_the_server() -> None:
     assert codes(narayan.reads()) == ["not-operator"]
 
 
+def test_who_is_an_operator_no_more_is_one_no_more_at_once() -> None:
+    house = House(operators=("Venkat",))
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    house.hub.take_settings(Settings(roster=False, operators=("ＮＡＲＡＹＡＮ",)))
+    venkat.sends(whisper("Server", "/users", "1"))
+    assert codes(venkat.reads()) == ["not-operator"]
+    narayan.sends(whisper("Server", "/bans", "1"))
+    assert kinds(narayan.reads()) == ["ack", "whispered"]
+
+
 def test_a_ban_keeps_out_the_name_the_client_and_the_address() -> None:
     house = House()
     [narayan] = come(house, "Narayan")

@@ -1,0 +1,327 @@
+"""A server that is told what to do in a file: where it says it, how it is checked, and what SIGHUP does."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.rich_support import RichPeer, said, serving
+from tests.e2e.support import DEADLINE, Client, Server, eventually, pair
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "selchat.toml"
+
+
+def selchat(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "selchat", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        env={**os.environ, **environment},
+    )
+
+
+def hang_up(server: Server) -> None:
+    server.process.send_signal(signal.SIGHUP)
+
+
+# -- where it is said ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "options", "length"),
+    [
+        ("", {}, [], 10),
+        ("header_length = 4", {}, [], 4),
+        ("header_length = 4", {"SELCHAT_HEADER_LENGTH": "5"}, [], 5),
+        ("header_length = 4", {"SELCHAT_HEADER_LENGTH": "5"}, ["--header-length=6"], 6),
+    ],
+)
+def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+    text: str, environment: dict[str, str], options: list[str], length: int, file: Path
+) -> None:
+    file.write_text(f"roster = false\n{text}\n")
+    env = {**os.environ, "SELCHAT_CONFIG": str(file), **environment}
+    with Server(*options, env=env) as server, Client(server.port) as one, Client(server.port) as other:
+        one.send_raw(b"1".ljust(length) + b"a")
+        other.send_raw(b"1".ljust(length) + b"b")
+        server.expect("username: b")
+        one.send_raw(b"2".ljust(length) + b"hi")
+        assert other.read(2 * length + 3) == b"1".ljust(length) + b"a" + b"2".ljust(length) + b"hi"
+
+
+def test_the_history_of_a_file_is_beside_it(file: Path, tmp_path: Path) -> None:
+    file.write_text("history = 'kept.sqlite'\nroster = false")
+    with Server(f"--config={file}", cwd="/") as server, RichPeer(server.port, "Venkat") as venkat:
+        assert venkat.says("one", "1")["type"] == "ack"
+        assert (tmp_path / "kept.sqlite").exists()
+
+
+# -- how it is checked ---------------------------------------------------------------------------------------
+
+
+def test_a_good_configuration(file: Path, tmp_path: Path) -> None:
+    file.write_text("port = 1\nhistory = 'history.sqlite'\nretention = '30d'\nkey = '1024'\n")
+    done = selchat("serve", f"--config={file}", "--check-config", "--quiet", SELCHAT_TLS="off")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(
+        rf"The configuration is good: 1 from options, 1 from the environment, 4 from {file}, \d+ as .*\.\n",
+        done.stdout,
+    )
+    assert list(tmp_path.iterdir()) == [file]
+    assert not list(Path(os.environ["XDG_DATA_HOME"]).iterdir())
+
+
+@pytest.mark.parametrize("check", [["--check-config"], []])
+def test_every_mistake_gets_a_line_and_nothing_starts(check: list[str], file: Path, tmp_path: Path) -> None:
+    file.write_text(
+        '# a server\nprot = 1\nhistory = \'h\'\nretention = """\n30\n"""\nkey = \'x\'\nmax_clients = 0\n'
+    )
+    done = selchat(
+        "serve", f"--config={file}", "--port=x", *check, SELCHAT_QUIET="perhaps", SELCHAT_HOTS="here"
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    warning, *wrong = done.stderr.splitlines()
+    assert warning == "selchat: warning: SELCHAT_HOTS means nothing; did you mean SELCHAT_HOST?"
+    assert sorted(wrong) == sorted(
+        [
+            "selchat: --port: 'x' is not a whole number",
+            "selchat: SELCHAT_QUIET: 'perhaps' is not true or false",
+            f"selchat: {file}:2: unknown key 'prot'; did you mean 'port'?",
+            f"selchat: {file}:4: retention: '30\\n' is not a text without control characters",
+            f"selchat: {file}:7: key: 'x' is not a run of decimal digits",
+            f"selchat: {file}:8: max_clients: 0 is not more than zero",
+        ]
+    )
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_what_only_the_log_can_judge_has_its_line_too(file: Path) -> None:
+    file.write_text("port = 0\nretention = '30 minutes'")
+    done = selchat("serve", f"--config={file}")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"selchat: {file}:2: retention: '30 minutes' is not a time such as")
+
+
+def test_no_such_file(file: Path) -> None:
+    done = selchat("serve", "--port=0", f"--config={file}")
+    assert (done.returncode, done.stderr) == (2, f"selchat: {file}: no such file or directory\n")
+
+
+# -- SIGHUP --------------------------------------------------------------------------------------------------
+
+
+def test_the_settings_are_read_again(file: Path) -> None:
+    file.write_text("roster = false\nmax_clients = 2\n")
+    with Server(f"--config={file}") as server, Client(server.port, "Venkat") as venkat:
+        server.expect("username: Venkat")
+        file.write_text("max_clients = 1\nlog_format = 'json'\noperators = ['Venkat']\nport = 5\nkey = '7'\n")
+        hang_up(server)
+        reloaded, warning = [json.loads(server.expect(r"(?m)^\{.*$")[0]) for _ in range(2)]
+        assert reloaded["changes"] == [
+            "roster false -> true",
+            "log_format text -> json",
+            "operators none -> Venkat",
+            "max_clients 2 -> 1",
+        ]
+        assert warning["text"] == "only a restart changes key"  # --port is stronger than the file's
+        with Client(server.port, "Narayan") as narayan:
+            assert b"server is full (1 connections)" in narayan.read_to_end()
+        file.write_text("max_clients = 3\n")
+        hang_up(server)
+        server.expect(
+            r"(?m)^Settings reloaded: log_format json -> text, operators Venkat -> none, max.* 1 -> 3$"
+        )
+        with Client(server.port, "Michael"):
+            assert venkat.read_until("Server", "Users online (2): Michael, Venkat") == []
+        assert server.stop() == 0
+        assert server.errors() == ""
+
+
+def test_a_bad_file_changes_nothing_and_the_console_says_why(file: Path) -> None:
+    file.write_text("roster = false\nquiet = true\n")
+    with Server(f"--config={file}") as server, Client(server.port, "Venkat") as venkat:
+        file.write_text("quiet = false\nmax_clients = 1\nprot = 1\nkey = 'x'\n")
+        hang_up(server)
+        server.expect_line(
+            f"Warning: the old settings stay: {file}:3: unknown key 'prot'; did you mean 'port'?"
+        )
+        server.expect_line(
+            f"Warning: the old settings stay: {file}:4: key: 'x' is not a run of decimal digits"
+        )
+        file.write_text("max_clients = \n")
+        hang_up(server)
+        server.expect(rf"(?m)^Warning: the old settings stay: {file}:1: ")
+        file.unlink()
+        hang_up(server)
+        server.expect_line(f"Warning: the old settings stay: {file}: no such file or directory")
+        with Client(server.port, "Narayan") as narayan:
+
+            def heard() -> bool:
+                narayan.send("?")
+                return venkat.read_pair() == ("Narayan", "?")
+
+            eventually(heard, "no roster, and more than one client")
+        file.write_text("roster = false\nquiet = false\n")
+        hang_up(server)
+        server.expect_line("Settings reloaded: quiet true -> false")
+        venkat.close()
+        server.expect("Closed connection from .*, username: Venkat")
+        assert server.stop() == 0
+
+
+def test_without_a_file_it_reloads_as_well(tmp_path: Path) -> None:
+    with serving(tmp_path / "history.sqlite") as server:
+        for _ in range(3):
+            hang_up(server)
+            server.expect_line("Settings reloaded: nothing has changed")
+        server.assert_serves()
+        assert server.stop() == 0
+
+
+def test_nothing_is_lost_and_nobody_leaves_while_it_reloads(file: Path, tmp_path: Path) -> None:
+    wanted, texts = (
+        0,
+        ["message_rate = 0\n", "message_rate = 0\nprot = 1\n", "message_rate = 0\nlogin_seconds = 5\n"],
+    )
+    file.write_text(texts[0])
+    done = threading.Event()
+
+    def reload_often(server: Server) -> None:
+        nonlocal wanted
+        while not done.is_set():
+            wanted += 1
+            new = file.with_suffix(".new")
+            new.write_text(texts[wanted % len(texts)])
+            new.rename(file)
+            hang_up(server)
+            server.expect("Settings reloaded|the old settings stay")
+
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(tmp_path / "history.sqlite", f"--config={file}"))
+        venkat, narayan = (stack.enter_context(RichPeer(server.port, name)) for name in ("Venkat", "Narayan"))
+        thread = threading.Thread(target=reload_often, args=(server,))
+        thread.start()
+        try:
+            count = 0
+            while count < 300 or wanted < 20:
+                count += 1
+                ack = venkat.says(str(count), f"v{count}")
+                assert (ack["type"], ack["seq"]) == ("ack", count)
+        finally:
+            done.set()
+            thread.join()
+        assert [said(narayan.reads()) for _ in range(count)] == [
+            ("Venkat", number, str(number)) for number in range(1, count + 1)
+        ]
+        narayan.hears_nothing()
+        assert server.stop() == 0
+
+
+def test_operators_and_the_retention_change_at_once(file: Path, tmp_path: Path) -> None:
+    file.write_text("operators = ['Venkat']\nforget_interval = 0.02\n")
+    with serving(tmp_path / "history.sqlite", f"--config={file}") as server:
+        with RichPeer(server.port, "Venkat") as venkat:
+            assert venkat.says("one", "1")["seq"] == 1
+            venkat.sends({"type": "whisper", "to": "Server", "id": "2", "body": "/bans"})
+            assert [venkat.reads()["type"] for _ in range(2)] == ["ack", "whispered"]
+            file.write_text("forget_interval = 0.02\nretention = '0.000001h'\n")
+            hang_up(server)
+            server.expect("Settings reloaded: ")
+            assert venkat.whispers("Server", "/bans", "3")["code"] == "not-operator"
+            eventually(
+                lambda: not venkat.asks("history", room="lobby", limit=9)["messages"], "it is forgotten"
+            )
+        assert server.stop() == 0
+
+
+def test_limits_of_connections_change_from_the_next_one_on(file: Path) -> None:
+    file.write_text("roster = false\nmax_clients = 50\n")
+    few = ("sh", "-c", 'ulimit -n 100; exec "$0" "$@"', sys.executable)
+    with Server(f"--config={file}", wrapper=few) as server, Client(server.port) as before:
+        file.write_text("roster = false\nlogin_seconds = 0.01\nmax_clients = 60\nreserved_descriptors = 50\n")
+        hang_up(server)
+        server.expect("Settings reloaded: .*login_seconds 10 -> 0.01")
+        server.expect_line(
+            "Warning: the limit of open files (ulimit -n) is enough for 50 connections, not for 60"
+        )
+        with Client(server.port) as after:
+            assert after.read_pair() == ("Server", "Closing this connection: no username within 0.01 s.")
+        before.send("Venkat")
+        server.expect_line(f"Accepted new connection from {before.address}, username: Venkat")
+        assert server.stop() == 0
+
+
+def test_a_hang_up_while_it_ends_changes_nothing() -> None:
+    with Server("--no-roster") as server, Client(server.port, "stays") as stays:
+        server.expect("username: stays")
+        server.process.terminate()
+        assert stays.read_to_end() == pair("Server", "The server is shutting down.")
+        hang_up(server)
+        stays.close()
+        assert server.wait() == 0
+        assert "reloaded" not in server.rest()
+
+
+# -- the end of a terminal -----------------------------------------------------------------------------------
+
+# Becomes the leader of a session on the terminal of standard input, as what is started in a window.
+_WINDOW = (
+    "import fcntl, os, signal, sys, termios\n"
+    "os.setsid()\n"
+    "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    "if sys.argv[1] == 'no input': os.dup2(os.open(os.devnull, os.O_RDONLY), 0)\n"
+    "if sys.argv[1] == 'ignored': signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])\n"
+)
+
+
+def in_a_window(kind: str, **more: Any) -> tuple[Server, int]:
+    """Start a server in a window, and return what closes the window when it is closed."""
+    master, slave = os.openpty()
+    try:
+        server = Server("--no-roster", stdin=slave, wrapper=(sys.executable, "-c", _WINDOW, kind), **more)
+    except BaseException:
+        os.close(master)
+        raise
+    finally:
+        os.close(slave)
+    return server, master
+
+
+def test_a_server_ends_cleanly_with_the_window_it_was_started_in() -> None:
+    server, master = in_a_window("plain")
+    with server, Client(server.port, "Venkat") as venkat:
+        server.expect("username: Venkat")
+        hang_up(server)
+        server.expect_line("Settings reloaded: nothing has changed")
+        os.close(master)
+        assert venkat.read_to_end() == pair("Server", "The server is shutting down.")
+        assert server.wait() == 0
+        assert server.errors() == ""
+
+
+@pytest.mark.parametrize("kind", ["no input", "ignored"])
+def test_a_server_that_reads_no_window_or_is_to_outlive_it_goes_on(kind: str) -> None:
+    server, master = in_a_window(kind)
+    with server, Client(server.port, "Venkat") as venkat:
+        server.expect("username: Venkat")
+        os.close(master)
+        server.expect_line("Settings reloaded: nothing has changed")
+        venkat.send("still here")
+        server.expect_line("Received message from Venkat: still here")
+        assert server.stop() == 0

@@ -1,0 +1,150 @@
+"""Any bytes as a file of settings, and the lines of its keys beside what the definition says."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import fields
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from selchat.config import key_lines, parse
+from selchat.errors import ConfigurationError
+from selchat.settings import Settings
+
+NAMES = [field.name for field in fields(Settings)]
+
+# What can be mistaken for something else: ends of strings, brackets and comments inside of each other.
+PIECES = st.sampled_from(
+    [
+        *(
+            '"',
+            "'",
+            '"""',
+            "'''",
+            '"' * 7,
+            "\\",
+            '\\"',
+            "#",
+            "[",
+            "]",
+            "[[",
+            "]]",
+            "{",
+            "}",
+            "=",
+            ",",
+            ".",
+            "\n",
+        ),
+        *(
+            "\r\n",
+            " ",
+            "\t",
+            "a",
+            "b",
+            "1",
+            "inf",
+            "true",
+            "a = 1\n",
+            "'b' = [\n",
+            '"c" = """\n',
+            "d.e = 2\n",
+        ),
+        *("[t]\n", "[[u]]\n", "f = {g = 1}\n", "# [ \" '''\n", "1979-05-27", "0x" + "f" * 4000, "9" * 5000),
+    ]
+)
+VALUES = st.sampled_from(
+    [
+        *(
+            "1",
+            "-1",
+            "0",
+            "1.5",
+            "nan",
+            "inf",
+            "true",
+            "false",
+            '""',
+            '"64KiB"',
+            '"30d"',
+            "[]",
+            '["a", "b"]',
+            "[1]",
+        ),
+        *(
+            '"\\u0000"',
+            '"~/x"',
+            "'/x'",
+            '"require"',
+            "{}",
+            "[{}]",
+            "[\n'#',\n]",
+            '"""\n]"""',
+            "1e300",
+            "9" * 40,
+        ),
+    ]
+)
+LINES = st.one_of(
+    st.builds("{} = {}\n".format, st.sampled_from(NAMES) | st.text("abc_", min_size=1, max_size=9), VALUES),
+    PIECES,
+)
+FILES = st.lists(LINES | PIECES, max_size=12).map("".join)
+
+
+def by_the_book(text: str) -> dict[str, int]:
+    """A statement has ended where all up to there is a document: a key is on the first line of its own."""
+    lines = text.split("\n")
+    found: dict[str, int] = {}
+    start = 1
+    for number in range(1, len(lines) + 1):
+        try:
+            keys = tomllib.loads("\n".join(lines[:number]))
+        except tomllib.TOMLDecodeError:
+            continue
+        for key in keys:
+            found.setdefault(key, start)
+        start = number + 1
+    return found
+
+
+@given(FILES)
+@example('a = """\n"""\n""""""\nb = 1\n')
+@example('a = """x""""\nb = "y"\nc = 1')
+@example("a = '''\n#''''\nb = ''\nc = [ # ]\n '#', \"]\" ]\n[t]\nd = 1\n")
+@example('a = """x\\\n  \\""""\nb = "\\\\" # "\nc = 1')
+@example('a = """"""\nb = """"x"""""\nc = {d = "}"}\n\n"e f" = 1\n\'g\'.h = 2\n\'g\'.i = 2')
+def test_the_line_of_a_key_is_the_first_of_its_statement(text: str) -> None:
+    text = text.replace("\r\n", "\n")
+    try:
+        found = tomllib.loads(text)
+    except ValueError:
+        return
+    lines = key_lines(text)
+    assert lines == by_the_book(text)
+    assert list(lines) == list(found)
+
+
+@given(
+    st.binary()
+    | FILES.map(str.encode)
+    | st.builds(lambda text, cut: text.encode()[: cut % (len(text) + 1)], FILES, st.integers(0, 10**6))
+)
+@example(b"\xef\xbb\xbfport = 1")
+@example(b"port = 1\n\xff")
+@example(b"a=" + b"[" * 5000)
+@example(b"max_clients = 0x" + b"f" * 5000)
+@example(b"operators = [0x" + b"f" * 5000 + b"]")
+@example(b'history = "~\\u0000/x"')
+def test_any_bytes_are_settings_or_mistakes_of_one_line_each(data: bytes) -> None:
+    try:
+        settings = parse(data, "x.toml")
+    except ConfigurationError as error:
+        assert error.mistakes
+        for mistake in error.mistakes:
+            assert str(mistake).startswith("x.toml:")
+            assert len(str(mistake)) < 300
+            assert "\n" not in str(mistake)
+    else:
+        assert isinstance(settings, Settings)
