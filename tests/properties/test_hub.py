@@ -131,6 +131,7 @@ class HubMachine(RuleBasedStateMachine):
             peer = self.peers.pop(who % len(self.peers))
             peer.hub.leave(peer.member, "connection reset by peer")
             peer.outbox.close()
+            self.expected[peer] = peer.lines
             self.seen.append(("left", peer.member.name, "connection reset by peer"))
             self.changed = True
 
