@@ -99,6 +99,8 @@ Options:
                        talk to the paper's clients: it protects NOTHING.
   --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
   --room=ROOM          The room to talk in; lobby if not given.
+  --tls=MODE           auto encrypts with every server that can, and never again goes without with one that
+                       could; require with no other; off never. auto if not given; off with --classic.
   --classic            Speak the paper's protocol only: no rooms, no receipts, no history. Without it, that is
                        for servers that know nothing else.
   --plain              Lines in are messages, lines out are "Venkat > text", nothing else: for pipes,
@@ -132,6 +134,7 @@ Options:
                        clients: it protects NOTHING.
   --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
   --room=ROOM          The room to say it in; lobby if not given.
+  --tls=MODE           auto, require or off, as for selchat chat.
   --classic            Speak the paper's protocol only.
   -h --help            Show this text.
 
@@ -282,6 +285,7 @@ def _given(options: dict[str, Any]) -> Given:
         key=options["--key"],
         header_length=_number("--header-length", options["--header-length"]),
         wire="classic" if options["--classic"] else "auto",
+        tls=options["--tls"] or os.environ.get("SELCHAT_TLS", "auto"),
         room=options["--room"] or LOBBY,
     )
 

@@ -22,6 +22,8 @@ from selchat.client.events import (
     Refused,
     Rooms,
     RoomSummary,
+    Trusted,
+    Unencrypted,
     Users,
     Whispered,
 )
@@ -39,6 +41,8 @@ _SECRET_LENGTH = range(16, 129)  # characters
 
 # What is worth a warning if nobody else is told.
 _WARNINGS: dict[type, Callable[[Any], str]] = {
+    Trusted: lambda trusted: f"{trusted.address} is new; its key is {trusted.fingerprint}",
+    Unencrypted: lambda unencrypted: f"not encrypted, the server has no TLS ({unencrypted.why})",
     Lost: lambda lost: f"connection lost: {lost.reason}; trying again in {lost.retry_in:.1f} s",
     Refused: lambda refused: f"refused: {refused.text}",
     NotStored: lambda not_stored: f"kept until the server can store it: {not_stored.text}",
@@ -96,7 +100,9 @@ class Client:
     first, with ``missed`` set (on the paper's wire: none). ``own``: whether what this user says comes too.
     ``reconnect``: whether to come back when the connection is lost; what was missed comes then. ``timeout``
     in seconds is for each call that waits for the server. ``wire``: ``auto``, or ``rich`` or ``classic`` if
-    it is known what the server speaks.
+    it is known what the server speaks. ``tls``: ``auto`` encrypts with every server that can, and never again
+    goes without with one that could; or ``require``, or ``off``. The key of a server is remembered, and
+    `CannotConnectError` tells when it has changed.
 
     All methods may be called from any thread, and from callbacks; from a signal handler only `stop`. There
     is no thread in here: a client reads and writes while one of its methods runs. One that is left alone for
@@ -119,6 +125,7 @@ class Client:
         reconnect: bool = True,
         timeout: float = 10.0,
         wire: str = "auto",
+        tls: str = "auto",
     ) -> None:
         if secret is not None and len(secret) not in _SECRET_LENGTH:
             raise SettingError("secret", "...", "a string of 16 to 128 characters")
@@ -134,6 +141,7 @@ class Client:
             key=key or None,
             secret=secret or "",
             wire=wire,
+            tls=tls,
             finish_seconds=timeout,
         )
         wanted = map(_room_name, (rooms,) if isinstance(rooms, str) else rooms)

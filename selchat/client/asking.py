@@ -37,7 +37,7 @@ class HostNeededError(SettingError):
 class Given:
     """What the command line says; None: it does not. ``key``: an empty one is none.
 
-    ``wire`` and ``room`` are those of `ClientSettings`.
+    ``wire``, ``tls`` and ``room`` are those of `ClientSettings`.
     """
 
     host: str | None = None
@@ -46,6 +46,7 @@ class Given:
     key: str | None = None
     header_length: int = 10
     wire: str = "auto"
+    tls: str = "auto"
     room: str = LOBBY
 
     @property
@@ -68,6 +69,7 @@ def settings_of(given: Given) -> ClientSettings:
         key=given.key or None,
         header_length=given.header_length,
         wire=given.wire,
+        tls=given.tls,
         room=given.room,
     )
     ClassicClient(settings).login()  # the key and the length of the name are checked there

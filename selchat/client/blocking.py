@@ -14,7 +14,7 @@ from typing import TypeVar
 from selchat.client.conversation import NotOnThisWireError
 from selchat.client.driving import Driver
 from selchat.client.events import Acked, History, Message, Users
-from selchat.client.inbox import Event, Inbox
+from selchat.client.inbox import Connected, Event, Inbox
 from selchat.client.link import CannotConnectError, Link, LinkState, Wire
 from selchat.client.questions import Question
 from selchat.client.reception import Reception, Standing
@@ -336,8 +336,12 @@ class BlockingLink:
             if newest:
                 messages = self.history(room, limit, newest + 1, None)  # what is newer comes by itself
                 found += [one._replace(missed=True) for one in messages if self._own or not one.own]
-        connected = self._inbox.get()
-        self._inbox.put_first(([] if connected is None else [connected]) + found)
+        first: list[Event] = []  # up to the connection, and with that
+        while (event := self._inbox.get()) is not None:
+            first.append(event)
+            if isinstance(event, Connected):
+                break
+        self._inbox.put_first(first + found)
 
     def _why_not_in(self) -> Exception:
         problem, settings = self._reception.problem, self._settings

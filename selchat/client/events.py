@@ -37,6 +37,19 @@ class Welcomed(NamedTuple):
     renumbered: bool
 
 
+class Trusted(NamedTuple):
+    """The server has shown its key for the first time (``fingerprint``); from now on no other will do."""
+
+    address: str
+    fingerprint: str
+
+
+class Unencrypted(NamedTuple):
+    """The server knows no TLS (``why``), so that everyone on the way can read and change what is said."""
+
+    why: str
+
+
 class Message(NamedTuple):
     """Something said in a room. Each ``(room, seq)`` comes once, and those of a room in order.
 
@@ -159,7 +172,9 @@ class Bye(NamedTuple):
 
 
 Event = (
-    Welcomed
+    Trusted
+    | Unencrypted
+    | Welcomed
     | Message
     | Whispered
     | Acked

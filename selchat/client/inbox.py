@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from typing import NamedTuple
 
-from selchat.client.events import Gap, Message, NotStored, Parted, Refused, Whispered
+from selchat.client.events import Gap, Message, NotStored, Parted, Refused, Trusted, Unencrypted, Whispered
 from selchat.events import Joined, Left, Topic
 from selchat.settings import MIB
 from selchat.text import name_key
@@ -36,7 +36,21 @@ class Lost(NamedTuple):
     retry_in: float
 
 
-Event = Message | Whispered | Joined | Left | Topic | Gap | Refused | NotStored | Parted | Connected | Lost
+Event = (
+    Message
+    | Whispered
+    | Joined
+    | Left
+    | Topic
+    | Gap
+    | Refused
+    | NotStored
+    | Parted
+    | Connected
+    | Lost
+    | Trusted
+    | Unencrypted
+)
 
 
 class Inbox:

@@ -22,6 +22,8 @@ from selchat.client.events import (
     Parted,
     Refused,
     Rooms,
+    Trusted,
+    Unencrypted,
     Users,
     Welcomed,
     Whispered,
@@ -210,6 +212,13 @@ def _news(event: Event) -> str | None:
             return (
                 f"The server cannot take messages now ({safe(text)}). What you say is kept, and said again."
             )
+        case Trusted(address=address, fingerprint=fingerprint):
+            return (
+                f"{safe(address)} is new to you. Its key is {fingerprint}, which should be what the server "
+                "shows at its start. It is remembered, and no other will do from now on."
+            )
+        case Unencrypted(why=why):
+            return f"NOT ENCRYPTED, because the server has no TLS ({safe(why)}): others can listen in."
         case Welcomed(again=True, renumbered=True):
             return "The server has begun a new history"
         case _:

@@ -2,7 +2,8 @@
 
 It must not know who types or what a screen looks like: an interface is told what happens. What is on the
 wire is the business of a `Conversation`. A link begins on the rich wire and, unless it is told not to, goes
-over to the paper's when the server shows that it knows only that.
+over to the paper's when the server shows that it knows only that; and likewise it begins with TLS, and goes
+over to plain bytes with a server that it has never met with TLS.
 """
 
 from __future__ import annotations
@@ -16,14 +17,19 @@ from typing import Protocol
 
 from selchat.client.conversation import ClassicConversation, Conversation, RichConversation
 from selchat.client.dialing import CannotConnectError, Dialer
-from selchat.client.events import Bye, Event, Refused, Welcomed
+from selchat.client.events import Bye, Event, Refused, Trusted, Unencrypted, Welcomed
 from selchat.client.identity import client_secret
+from selchat.client.known_servers import KnownServers, ServerChangedError
 from selchat.client.outgoing import QueueFullError
 from selchat.client.rooms import Room
+from selchat.client.securing import Securing
 from selchat.client.vigil import Vigil
 from selchat.errors import SelchatError, close_reason
 from selchat.events import LOBBY
+from selchat.net.certificate import fingerprint, in_groups
+from selchat.net.listener import join_address
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
+from selchat.net.tls import TlsStream
 from selchat.settings import RICH_HEADER_LENGTH, ClientSettings
 
 try:
@@ -34,7 +40,7 @@ try:
 except ImportError:
     _TELLS_UNACKNOWLEDGED = False
 
-__all__ = ["CannotConnectError", "Interface", "Jitter", "Link", "LinkState", "QueueFullError", "Wire"]
+__all__ = ["CannotConnectError", "Interface", "Jitter", "Link", "LinkState", "QueueFullError", "Tls", "Wire"]
 
 _READ_SIZE = 64 * 1024  # bytes
 _MOST_RETRY_AFTER = 3600.0  # seconds that a server can keep us away
@@ -61,8 +67,12 @@ class LinkState(Enum):
     state       means                                    next
     ==========  =======================================  ====================================================
     NEW         nothing was tried yet                    CONNECTING by `Link.open`
-    CONNECTING  the host is looked up, or an address is  ONLINE, or GREETING on the rich wire; when none
-                being tried                              answers, CLOSED the first time and WAITING later
+    CONNECTING  the host is looked up, or an address is  SECURING by TLS, else ONLINE, or GREETING on the
+                being tried                              rich wire; when none answers, CLOSED the first time
+                                                         and WAITING later
+    SECURING    a TLS handshake is under way             ONLINE, or GREETING on the rich wire; CONNECTING
+                                                         again in plain with a server never met; CLOSED, when
+                                                         its key is another one
     GREETING    hello was said                           ONLINE when welcome; CONNECTING for the paper's wire;
                                                          CLOSED when refused; WAITING when lost
     ONLINE      logged in, what is queued is sent        WAITING when lost, CLOSED without reconnecting or
@@ -78,11 +88,15 @@ class LinkState(Enum):
 
     NEW = auto()
     CONNECTING = auto()
+    SECURING = auto()
     GREETING = auto()
     ONLINE = auto()
     WAITING = auto()
     DRAINING = auto()
     CLOSED = auto()
+
+
+_CONNECTING = frozenset({LinkState.CONNECTING, LinkState.SECURING, LinkState.GREETING})
 
 
 class Wire(Enum):
@@ -91,6 +105,14 @@ class Wire(Enum):
     GUESSED = auto()
     RICH = auto()
     CLASSIC = auto()
+
+
+class Tls(Enum):
+    """Whether a link is encrypted: ``GUESSED`` becomes ``ON`` or ``OFF`` when it is known."""
+
+    GUESSED = auto()
+    ON = auto()
+    OFF = auto()
 
 
 class Interface(Protocol):
@@ -113,7 +135,7 @@ class Interface(Protocol):
 
 
 class Link:
-    """One user's link to one server. Raises what the conversations do, and `SecretError`.
+    """One user's link to one server. Raises what the conversations do, `SecretError` and `KnownServersError`.
 
     ``reconnect``: whether to come back when the connection is lost on the paper's wire; on the rich one,
     where nothing can come twice, it comes back if it was ever welcome. ``members``: whether to keep in mind
@@ -139,6 +161,11 @@ class Link:
         if self._rich is None:
             self.wire = Wire.CLASSIC
         self._conversation: Conversation = self._rich or ClassicConversation(settings)
+        self._known = KnownServers()
+        self.tls = _tls_of(settings, self._known)
+        self._securing = Securing(
+            reactor, self._secured, self._not_secured, stuck=self._stuck, again=self._again
+        )
         self._reactor = reactor
         self._settings = settings
         self._interface = interface
@@ -147,7 +174,8 @@ class Link:
         self._dialer = Dialer(reactor, settings, self._connected, self._cannot_connect)
         self._vigil = Vigil(reactor, settings.keepalive_seconds, self._ask_for_a_sign, self._lost)
         self._address = ""
-        self._sock: socket.socket | None = None
+        self._plain_because = ""  # why there is no TLS, until that was told
+        self._sock: socket.socket | TlsStream | None = None
         self._events = 0  # what the selector watches the socket for
         self._undrained = False  # whether something was said since the interface was told that all is there
         self._timer: Timer | None = None  # of the state: to be welcome, to wait, to drain
@@ -198,7 +226,7 @@ class Link:
         if waiting:
             doing = "Sending" if self.state is LinkState.ONLINE else "Connecting"
             return f"{doing}; {_messages(waiting)} to go..."
-        return "Connecting..." if self.state in {LinkState.CONNECTING, LinkState.GREETING} else None
+        return "Connecting..." if self.state in _CONNECTING else None
 
     # -- what the interface does -----------------------------------------------------------------------
 
@@ -279,8 +307,53 @@ class Link:
         self._dialer.dial()
 
     def _connected(self, sock: socket.socket, address: str) -> None:
-        self._sock = sock
         self._address = address
+        if self.tls is Tls.OFF:
+            self._begin(sock)
+            return
+        self.state = LinkState.SECURING
+        guessed = self.tls is Tls.GUESSED
+        self._securing.begin(
+            sock, self._settings.hello_seconds if guessed else self._settings.connect_seconds
+        )
+
+    def _secured(self, stream: TlsStream, data: bytes) -> None:
+        """Look whether it is the server that was met here before."""
+        settings = self._settings
+        try:
+            shown = fingerprint(stream.certificate)
+            known = self._known.find(settings.host, settings.port)
+            if known is None:
+                self._known.add(settings.host, settings.port, shown)
+                address = join_address(settings.host, settings.port)
+                self._interface.received([Trusted(address, in_groups(shown))])
+            elif known[0] != shown:
+                raise self._changed(known, shown)
+        except (SelchatError, ValueError) as error:
+            stream.close()
+            self._end(f"{error}{self._unsent()}")
+            return
+        self.tls = Tls.ON
+        self._begin(stream)
+        if data and self._sock is stream:
+            self._received(stream, data)
+
+    def _changed(self, known: tuple[str, int], shown: str) -> ServerChangedError:
+        address = join_address(self._settings.host, self._settings.port)
+        before, line = known
+        return ServerChangedError(address, in_groups(before), in_groups(shown), self._known.path, line)
+
+    def _not_secured(self, why: str) -> None:
+        if self.tls is Tls.GUESSED:
+            self.tls = Tls.OFF
+            self._plain_because = why
+            self._connect()
+        else:
+            self._cannot_connect(f"no encrypted connection ({why}), and no other will do")
+
+    def _begin(self, sock: socket.socket | TlsStream) -> None:
+        """Talk on what is connected."""
+        self._sock = sock
         self._conversation.connection_made()
         self._watch(EVENT_READ | EVENT_WRITE)
         if self.wire is Wire.CLASSIC:
@@ -298,6 +371,9 @@ class Link:
 
     def _up(self) -> None:
         self._cancel_timer()
+        if self.tls is Tls.OFF and self._plain_because:
+            self._interface.received([Unencrypted(self._plain_because)])
+            self._plain_because = ""
         self.state = LinkState.ONLINE
         self._up_at = self._reactor.now
         self._interface.connected(self._address)
@@ -324,6 +400,7 @@ class Link:
         if self._rich is not None and self.wire is Wire.CLASSIC:
             said = self._conversation.give_up()
             self.wire = Wire.GUESSED
+            self.tls = _tls_of(self._settings, self._known)
             self._change_to(self._rich, said)
 
     def _change_to(self, conversation: Conversation, said: list[tuple[str, str, str]]) -> None:
@@ -372,17 +449,30 @@ class Link:
         except OSError as error:
             self._lost(close_reason(error))
 
-    def _read(self, sock: socket.socket) -> None:
+    def _stuck(self) -> None:
+        """Have TLS say what it could not, when the socket takes it."""
+        if self._sock is not None:
+            self._watch(EVENT_READ | EVENT_WRITE)
+
+    def _again(self) -> None:
+        """Read in the next tick, whether the socket is readable or not."""
+        self._reactor.call_soon(self._ready, EVENT_READ)
+
+    def _read(self, sock: socket.socket | TlsStream) -> None:
         data = sock.recv(_READ_SIZE)
-        conversation = self._conversation
-        if not data:
+        if data:
+            self._received(sock, data)
+        else:
+            conversation = self._conversation
             conversation.receive_eof()
             error = conversation.error
             if self.state is LinkState.DRAINING and error is None:
                 self._end(_objection(conversation.last_words))
             else:
                 self._lost("closed by the server" if error is None else f"closed by the server: {error}")
-            return
+
+    def _received(self, sock: socket.socket | TlsStream, data: bytes) -> None:
+        conversation = self._conversation
         self._vigil.heard()
         self._take(conversation.receive_data(data))
         if self._sock is not sock:
@@ -411,8 +501,10 @@ class Link:
             if isinstance(event, Bye) and self.state is not LinkState.CLOSED:
                 self._bye(event)
 
-    def _write(self, sock: socket.socket) -> None:
+    def _write(self, sock: socket.socket | TlsStream) -> None:
         self._watch(EVENT_READ | EVENT_WRITE)
+        if isinstance(sock, TlsStream):
+            sock.send(b"")
         while data := self._conversation.data_to_send():
             taken = sock.send(data)
             self._conversation.sent(taken)
@@ -500,12 +592,14 @@ class Link:
             self._end(None)  # there is nothing to come back for
             return
         self.state = LinkState.WAITING
+        if self.wire is Wire.RICH and self.tls is Tls.OFF:
+            self.tls = _tls_of(self._settings, self._known)  # what kept it from TLS may be over
         delay = after + self._jitter(0, self._ceiling)
         self._ceiling = min(2 * self._ceiling, self._settings.retry_most)
         self._timer = self._reactor.call_later(delay, self._connect)
         self._interface.lost(reason, delay)
 
-    def _leave(self, sock: socket.socket) -> None:
+    def _leave(self, sock: socket.socket | TlsStream) -> None:
         self.state = LinkState.DRAINING
         if self._rich is not None and self.wire is Wire.RICH:
             self._rich.client.bye()
@@ -545,6 +639,7 @@ class Link:
     def _drop(self) -> None:
         """Give the socket and the timers of the connection back."""
         self._dialer.close()
+        self._securing.close()
         self._cancel_timer()
         self._vigil.end()
         if self._storing is not None:
@@ -573,6 +668,15 @@ class Link:
         self._events = events
 
 
+def _tls_of(settings: ClientSettings, known: KnownServers) -> Tls:
+    """Return how to begin. With a server that was met with TLS there is no way back."""
+    if settings.tls == "off" or (settings.tls == "auto" and settings.wire == "classic"):
+        return Tls.OFF
+    if settings.tls == "require" or known.find(settings.host, settings.port) is not None:
+        return Tls.ON
+    return Tls.GUESSED
+
+
 def _rich_conversation(settings: ClientSettings, members: bool) -> RichConversation | None:
     """Return the conversation; None: headers are too short for it, so that the wire is the paper's."""
     if settings.header_length < RICH_HEADER_LENGTH:
@@ -592,7 +696,7 @@ def _objection(last_words: str | None) -> str | None:
     return None if last_words is None else f"the server said: {last_words}"
 
 
-def _unacknowledged(sock: socket.socket) -> int:
+def _unacknowledged(sock: socket.socket | TlsStream) -> int:
     """Return how many bytes the peer's kernel has not acknowledged, 0 where the system does not tell."""
     if not _TELLS_UNACKNOWLEDGED:
         return 0

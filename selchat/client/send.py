@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from selchat.client import lines
-from selchat.client.events import Event, NotStored, Refused
+from selchat.client.events import Event, NotStored, Refused, Trusted
 from selchat.client.link import Link
 from selchat.client.run import Input, Run
 from selchat.errors import SelchatError
@@ -62,7 +62,7 @@ class Sender:
         for event in events:
             if isinstance(event, Refused):
                 self._run.fail(lines.refused(event))
-            elif isinstance(event, NotStored):
+            elif isinstance(event, NotStored | Trusted):
                 self._run.tell(f"selchat: {lines.news(event)}")
 
     def lost(self, reason: str, delay: float) -> None:

@@ -93,7 +93,7 @@ Script = Callable[[Peer], object]
 
 
 def client(port: int, **more: object) -> Client:
-    return Client("127.0.0.1", port, "Michael", **{"secret": SECRET, "wire": "rich", **more})  # type: ignore[arg-type]
+    return Client("127.0.0.1", port, "Michael", **{"secret": SECRET, "wire": "rich", "tls": "off", **more})  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -191,7 +191,7 @@ def test_the_secret_comes_from_the_users_file(tmp_path: Path, monkeypatch: pytes
 
     with serving(play) as server:
         for _ in range(2):
-            with Client(f"127.0.0.1:{server.port}", name="Michael", wire="rich"):
+            with Client(f"127.0.0.1:{server.port}", name="Michael", wire="rich", tls="off"):
                 pass
     assert hellos[0]["client"] == hellos[1]["client"]
     assert hellos[0]["client"] in (tmp_path / "selchat" / "client-secret").read_text()
