@@ -47,9 +47,9 @@ class ServerChangedError(UsageError):
     def __str__(self) -> str:
         return (
             f"{self.address} is not the server that it was: its key is now {self.shown}, and it was "
-            f"{self.known}. Somebody may be listening in, or the server was set up anew; ask its operator for "
-            f"the key that it shows at its start. If that is the new one, delete line {self.line} of {self.path} "
-            "and come again. Nothing was sent"
+            f"{self.known}. Somebody may be listening in, or the server was set up anew; ask its operator "
+            f"for the key that it shows at its start. If that is the new one, delete line {self.line} of "
+            f"{self.path} and come again. Nothing was sent"
         )
 
 

@@ -35,6 +35,17 @@ def eventually(condition: Callable[[], bool], what: str = "condition", within: f
         select.select([], [], [], 0.01)
 
 
+def meet(port: int, fingerprint: str, host: str = "127.0.0.1", folder: str | Path | None = None) -> None:
+    """Let the clients of this test know that server, as those of people who were there before.
+
+    ``folder``: theirs, if it is not that of this test.
+    """
+    path = Path(folder or os.environ["XDG_DATA_HOME"]) / "selchat" / "known-servers"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        file.write(f"{host}:{port} sha256:{fingerprint}\n")
+
+
 class Client:
     """A raw socket that speaks the paper's wire by hand."""
 
@@ -119,6 +130,13 @@ class Server:
         self.seen = ""
         try:
             self.port = int(self.expect(r"isten\w+\b.*:(\d+)\b").group(1))
+            self.fingerprint = ""
+            if "--tls=off" not in options:
+                key = self.expect(
+                    r"(?:this server: |fingerprint\": \")([0-9a-f]{4}( [0-9a-f]{4}){15})\b.*\n"
+                ).group(1)
+                self.fingerprint = key.replace(" ", "")
+                meet(self.port, self.fingerprint, host)
         except BaseException:
             self.close()
             raise

@@ -133,6 +133,7 @@ class RestartedServer:
         )
         assert self.process.stdout is not None
         assert b"Listening" in self.process.stdout.readline()
+        assert b"The key of this server: " in self.process.stdout.readline()
 
     def __enter__(self) -> RestartedServer:
         return self

@@ -272,6 +272,13 @@ def test_a_goodbye_ends_the_stream(talk: Talk) -> None:
     assert read(talk.client) == b"you may still hear this"
 
 
+def test_a_goodbye_that_answers_ours_ends_the_stream_too(talk: Talk) -> None:
+    talk.server.shutdown(socket.SHUT_WR)
+    assert talk.client.recv(4096) == b""
+    talk.client.shutdown(socket.SHUT_WR)
+    assert talk.server.recv(4096) == b""
+
+
 def test_what_came_together_with_a_goodbye_comes_first(talk: Talk) -> None:
     talk.client.send(b"last words")
     with pytest.raises(ssl.SSLWantReadError):
