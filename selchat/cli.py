@@ -113,8 +113,8 @@ is one message.
 
 In plain mode too, a line that begins with / is a command and //text says /text; selchat send takes every
 line as it is. Empty lines are skipped. What is not a message (the connection, answers, errors) goes to
-standard error. The end of the input sends what is pending, for up to 30 s. Where input is not a terminal
-nothing is asked: HOST is needed, your name is your login name, and there is no key.
+standard error. The end of the input sends what is pending, until nothing gets across for 30 s. Where input
+is not a terminal nothing is asked: HOST is needed, your name is your login name, and there is no key.
 
 Exit status: 0 after /quit or the end of the input, 1 when the server cannot be reached or something
 could not be sent, 2 for a wrong option, 130 after Ctrl-C.
@@ -142,9 +142,9 @@ A MESSAGE that begins with - goes after --. Empty lines of the input are skipped
 yourself meanwhile, this says it under the next free name (Venkat_2).
 
 Exit status: 0 when the server has stored everything, 1 when not, 2 for a wrong option, 130 after Ctrl-C.
-What is lost on the way is sent again, for up to 30 s. With --classic, and to a server that knows only the
-paper's protocol, there are no receipts: 0 says then that the server's machine has it and that the server did
-not object.
+What is lost on the way is sent again, until nothing gets across for 30 s. With --classic, and to a server
+that knows only the paper's protocol, there are no receipts: 0 says then that the server's machine has it and
+that the server did not object.
 """
 
 EXPORT = """Print what was said, oldest first, while a server runs or not.

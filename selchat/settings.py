@@ -157,7 +157,7 @@ class ClientSettings:
     retry_least: float = 0.5  # seconds: the first ceiling of the full jitter before reconnecting
     retry_most: float = 30.0  # seconds: the last
     queue_limit: int = 4 * MIB  # bytes typed and not yet sent
-    finish_seconds: float = 30.0  # at the end of the input: to get what is queued across
+    finish_seconds: float = 30.0  # at the end of the input: without anything that is queued getting across
     drain_seconds: float = 2.0  # after the last byte was acknowledged: for the server to close or object
     settled_seconds: float = 10.0  # a connection that lives as long makes the next retry quick again
     keepalive_seconds: float = 30.0  # of silence before it is asked whether the server is still there

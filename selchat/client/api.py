@@ -182,7 +182,9 @@ class Client:
         self._phase = Phase.OPEN
 
     def close(self) -> None:
-        """Wait for ``timeout`` at most until all that was said is with the server, say goodbye, and leave.
+        """Wait until all that was said is with the server, say goodbye, and leave.
+
+        Not for longer than ``timeout`` without anything of it getting there.
 
         Raises `DisconnectedError` if something was not acknowledged. To close a closed client does nothing.
         """

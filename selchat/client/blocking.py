@@ -147,7 +147,9 @@ class BlockingLink:
             self._put_history_first(rooms, history)
 
     def close(self, seconds: float | None = None) -> None:
-        """Wait until all that was said is with the server, for ``finish_seconds`` or so long, and disconnect.
+        """Wait until all that was said is with the server, and disconnect.
+
+        Or until nothing of it got there for ``finish_seconds``, or for so long.
 
         Raises `DisconnectedError` if something may not be there, unless the link was over before.
         """
@@ -162,7 +164,10 @@ class BlockingLink:
                     reception.finished(None)
             if seconds is None:
                 seconds = self._settings.finish_seconds + _GRACE  # the link itself says then what is missing
-            self._driver.until(lambda: self._is_over, time.monotonic() + seconds)
+            queued = link.queued + 1
+            while not self._is_over and link.queued < queued:  # it is getting across
+                queued = link.queued
+                self._driver.until(lambda: self._is_over, time.monotonic() + seconds)
             if reception.problem is not None:
                 raise reception.problem
         finally:

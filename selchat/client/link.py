@@ -283,10 +283,10 @@ class Link:
         self._wake()
 
     def finish(self) -> None:
-        """Take no more; close when all is with the server, or after ``finish_seconds``."""
+        """Take no more; close when all is with the server, or ``finish_seconds`` brought nothing there."""
         if self._deadline is not None or self.state is LinkState.CLOSED:
             return
-        self._deadline = self._reactor.call_later(self._settings.finish_seconds, self._out_of_time)
+        self._set_deadline()
         if self.state is LinkState.WAITING and not self._conversation.waiting:
             self._end(None)
         else:
@@ -619,8 +619,14 @@ class Link:
             left -= _DRAIN_POLL
         self._timer = self._reactor.call_later(_DRAIN_POLL, self._drain, left)
 
-    def _out_of_time(self) -> None:
-        if self.state is LinkState.DRAINING:
+    def _set_deadline(self) -> None:
+        waiting = self._conversation.waiting
+        self._deadline = self._reactor.call_later(self._settings.finish_seconds, self._out_of_time, waiting)
+
+    def _out_of_time(self, waiting: int) -> None:
+        if 0 < self._conversation.waiting < waiting:
+            self._set_deadline()  # a server takes no more in a second than it wants to
+        elif self.state is LinkState.DRAINING:
             rich = self.wire is Wire.RICH  # where all is acknowledged before this
             self._end(None if rich else "the server has not taken all that was sent")
         else:

@@ -147,8 +147,8 @@ class TlsStream:
             except ssl.SSLWantReadError:
                 break
             except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-                # The first: closed without a goodbye, which is as good as one, as frames tell when one of them
-                # is cut. The second: the goodbye that answers our own.
+                # The first: closed without a goodbye, which is as good as one, as frames tell when one of
+                # them is cut. The second: the goodbye that answers our own.
                 self.state = TlsState.ENDED
             except ssl.SSLError as error:
                 self._push_last()

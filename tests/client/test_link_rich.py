@@ -563,3 +563,19 @@ def test_an_interface_may_close_the_link_from_inside(bench: Bench) -> None:
     bench.greet(welcome(), said(1), {"type": "bye", "reason": "kicked", "retry_after": None})
     bench.spin(lambda: link.state is LinkState.CLOSED)
     assert told.log == [("connected", "127.0.0.1")]
+
+
+def test_a_server_that_takes_its_time_gets_all_of_it(bench: Bench) -> None:
+    """The deadline is for getting nothing across: a server takes no more in a second than it wants to."""
+    link, told = bench.link(drain_seconds=20.0, finish_seconds=0.4)
+    link.open()
+    peer = bench.greet()
+    ids = [link.say(f"message {number}") for number in range(6)]
+    link.finish()
+    for number, id in enumerate(ids):
+        due = bench.reactor.now + 0.25
+        bench.spin(lambda due=due: bench.reactor.now >= due)
+        peer.send(encoded(ack(id, number + 1)))
+    bench.spin(lambda: said_to(peer)[-1]["type"] == "bye")
+    ending(peer)
+    bench.spin(lambda: told.log[-1] == ("finished", None))
