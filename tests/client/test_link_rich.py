@@ -577,5 +577,6 @@ def test_a_server_that_takes_its_time_gets_all_of_it(bench: Bench) -> None:
         bench.spin(lambda due=due: bench.reactor.now >= due)
         peer.send(encoded(ack(id, number + 1)))
     bench.spin(lambda: said_to(peer)[-1]["type"] == "bye")
-    ending(peer)
+    peer.send(encoded({"type": "bye", "reason": "goodbye", "retry_after": None}))
+    peer.close()
     bench.spin(lambda: told.log[-1] == ("finished", None))
