@@ -20,11 +20,11 @@ from selchat.client.events import Bye, Event, Refused, Welcomed
 from selchat.client.identity import client_secret
 from selchat.client.outgoing import QueueFullError
 from selchat.client.rooms import Room
-from selchat.client.vigil import Vigil
 from selchat.errors import SelchatError, close_reason
 from selchat.events import LOBBY
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
 from selchat.settings import RICH_HEADER_LENGTH, ClientSettings
+from selchat.vigil import Vigil
 
 try:
     import fcntl  # POSIX only
@@ -145,7 +145,7 @@ class Link:
         self._reconnect = reconnect
         self._jitter = jitter
         self._dialer = Dialer(reactor, settings, self._connected, self._cannot_connect)
-        self._vigil = Vigil(reactor, settings.keepalive_seconds, self._ask_for_a_sign, self._lost)
+        self._vigil = Vigil(reactor, settings.keepalive_seconds, settings.keepalive_seconds, self)
         self._address = ""
         self._sock: socket.socket | None = None
         self._events = 0  # what the selector watches the socket for
@@ -270,6 +270,16 @@ class Link:
         self._drop()
         if self._deadline is not None:
             self._deadline.cancel()
+
+    # -- the vigil's side ------------------------------------------------------------------------------
+
+    def ask_for_a_sign(self) -> None:
+        assert self._rich is not None
+        self._rich.client.ping()
+        self._wake()
+
+    def no_sign_came(self) -> None:
+        self._lost(f"no answer within {self._settings.keepalive_seconds:g} s")
 
     # -- connecting ------------------------------------------------------------------------------------
 
@@ -439,11 +449,6 @@ class Link:
         if self._rich is not None:
             self._rich.client.retry()
             self._wake()
-
-    def _ask_for_a_sign(self) -> None:
-        assert self._rich is not None
-        self._rich.client.ping()
-        self._wake()
 
     # -- the end ---------------------------------------------------------------------------------------
 

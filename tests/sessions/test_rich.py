@@ -55,7 +55,7 @@ class House:
         """Tick until everyone has caught up with the log."""
         for _ in range(100):
             self.tick()
-            if not self.clock.pending:
+            if not self.clock.due:
                 break
 
 
@@ -710,3 +710,131 @@ def test_someone_can_come_in_beside_themselves() -> None:
     alone = Client(house)
     alone.sends({**hello("Michael"), "beside": True})
     assert alone.reads()[0]["name"] == "Michael"
+
+
+# -- signs of life -------------------------------------------------------------------------------------
+
+
+PING = {"type": "ping"}
+TIMED_OUT = {"type": "bye", "reason": "timeout", "retry_after": 0}
+
+
+def wait(house: House, seconds: float) -> None:
+    """Let the time pass, a second after the other."""
+    for _ in range(round(seconds)):
+        house.tick(1.0)
+
+
+def test_a_silent_client_is_asked_and_then_closed_so_that_it_comes_back() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    wait(house, 19)
+    assert venkat.reads() == []
+    wait(house, 1)
+    assert venkat.reads() == [PING]
+    wait(house, 13)
+    assert venkat.closed == []
+    wait(house, 1)
+    assert venkat.closed == ["no sign of life within 34 s"]
+    assert venkat.reads() == [TIMED_OUT]
+    assert not house.hub.members()
+    wait(house, 100)
+    assert venkat.reads() == []
+    assert house.clock.pending == 0
+
+
+def test_the_answer_keeps_it_and_so_does_anything_else() -> None:
+    house = House()
+    venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
+    for _ in range(5):
+        wait(house, 20)
+        assert venkat.reads() == [PING]
+        assert narayan.reads() == [PING]
+        venkat.sends({"type": "pong"})
+        narayan.sends(b"not even JSON")
+        assert codes(narayan.reads()) == ["bad-json"]
+    assert (venkat.closed, narayan.closed) == ([], [])
+    assert michael.closed == ["no sign of life within 34 s"]
+
+
+def test_a_frame_that_comes_slowly_is_a_sign_of_life_too() -> None:
+    house = House(frame_seconds=100.0)
+    [venkat] = come(house, "Venkat")
+    for byte in encode_frame(b'{"type":"pong"}')[:-1]:
+        wait(house, 4)
+        venkat.session.data_received(bytes([byte]))
+    assert (venkat.reads(), venkat.closed) == ([], [])
+
+
+def test_who_takes_nothing_is_not_asked_and_not_given_up() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    venkat.sock.room = 0
+    narayan.sends(say("are you there?", "1"))
+    for _ in range(20):
+        wait(house, 10)
+        narayan.sends({"type": "pong"})
+    assert venkat.closed == []
+    venkat.sock.room = None
+    venkat.outbox.flush()
+    assert kinds(venkat.reads()) == ["said"]
+    wait(house, 20)
+    assert venkat.reads() == [PING]
+    wait(house, 14)
+    assert venkat.reads() == [TIMED_OUT]
+
+
+def test_who_takes_nothing_since_it_was_asked_is_asked_again_later() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    wait(house, 15)
+    narayan.sends({"type": "pong"})
+    wait(house, 5)
+    assert venkat.reads() == [PING]
+    venkat.sock.room = 0
+    narayan.sends(say("are you there?", "1"))
+    wait(house, 14)
+    assert venkat.closed == []
+    venkat.sock.room = None
+    venkat.outbox.flush()
+    assert kinds(venkat.reads()) == ["said"]
+    wait(house, 19)
+    assert venkat.reads() == []
+    wait(house, 1)
+    assert venkat.reads() == [PING]
+
+
+def test_who_is_not_read_from_is_not_given_up() -> None:
+    """The rate holds back what was said, and perhaps the answer."""
+    house = House(message_rate=0.01, message_burst=1)
+    [venkat] = come(house, "Venkat")
+    venkat.sends(*(say(str(i), str(i)) for i in range(3)))
+    assert venkat.paused
+    wait(house, 99)
+    assert [one for one in kinds(venkat.reads()) if one != "ping"] == ["ack"]
+    assert venkat.closed == []
+    wait(house, 102)
+    assert (venkat.paused, venkat.closed) == (False, [])
+    assert [one for one in kinds(venkat.reads()) if one != "ping"] == ["ack", "ack"]
+    wait(house, 32)
+    assert venkat.closed == []
+    wait(house, 1)
+    assert venkat.closed == ["no sign of life within 34 s"]
+
+
+def test_signs_are_asked_for_as_the_settings_say() -> None:
+    house = House(ping_seconds=3.0, pong_seconds=2.0)
+    [venkat] = come(house, "Venkat")
+    wait(house, 3)
+    assert venkat.reads() == [PING]
+    wait(house, 2)
+    assert venkat.closed == ["no sign of life within 5 s"]
+
+
+def test_who_is_not_welcome_yet_is_not_asked() -> None:
+    house = House(login_seconds=60.0)
+    client = Client(house)
+    client.sends(hello(""))
+    wait(house, 59)
+    assert codes(client.reads()) == ["bad-name"]
+    assert client.closed == []
