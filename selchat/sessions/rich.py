@@ -299,10 +299,7 @@ class RichSession:
         if waiting:
             self._catch_up(_CatchUp(inbox, None, confirmed))
         for room, seq in resumed.items():
-            if seq is None or seq >= room.seq:
-                self._read(room)
-            else:
-                self._catch_up(_CatchUp(room.name, room, seq))
+            self._go_on_after(room, seq)
 
     # -- what the peer asks for ------------------------------------------------------------------------
 
@@ -374,7 +371,7 @@ class RichSession:
         room = hub.enter(member, join.room)
         self._users_of(room)
         if len(member.rooms) > before:
-            self._read(room)
+            self._go_on_after(room, join.after)
 
     def _part(self, part: Part) -> None:
         hub, member = self._context.hub, self._joined()
@@ -448,6 +445,13 @@ class RichSession:
         self.dismiss(_GOODBYE)
 
     # -- catching up with the log ----------------------------------------------------------------------
+
+    def _go_on_after(self, room: Room, seq: int | None) -> None:
+        """Read what was said in the room after that one, and then what is said; None: only that."""
+        if seq is None or seq >= room.seq:
+            self._read(room)
+        else:
+            self._catch_up(_CatchUp(room.name, room, seq))
 
     def _read(self, room: Room) -> None:
         """Read what is said in the room from now on."""

@@ -11,11 +11,14 @@ import pytest
 from selchat.chat.clients import hash_client
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
+from selchat.client.events import Message
+from selchat.client.rich import RichClient
+from selchat.client.rooms import Presence
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Context, Session
 from selchat.sessions.opening import OpeningSession
-from selchat.settings import Settings
+from selchat.settings import ClientSettings, Settings
 from selchat.text import name_key
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import FrameDecoder, encode_frame
@@ -710,6 +713,109 @@ def test_someone_can_come_in_beside_themselves() -> None:
     alone = Client(house)
     alone.sends({**hello("Michael"), "beside": True})
     assert alone.reads()[0]["name"] == "Michael"
+
+
+def test_a_room_can_be_resumed_after_the_welcome() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    for client in (venkat, narayan):
+        client.sends({"type": "join", "room": "deck"})
+    venkat.sends(*(say(str(i), str(i), "deck") for i in range(1, 1001)))
+    house.settle()
+    narayan.hangs_up()
+    narayan = Client(house)
+    narayan.sends(hello("Narayan", resume=resume(house)), {"type": "join", "room": "deck", "after": 7})
+    venkat.sends(say("live", "live", "deck"))
+    welcome, users, *messages = [one for one in narayan.reads() if one["type"] not in ("joined", "left")]
+    assert (welcome["rooms"], users["type"], users["seq"]) == ([], "users", 1000)
+    assert [one["seq"] for one in messages] == list(range(8, 1002))
+    venkat.sends(say("more", "more", "deck"))
+    assert bodies(narayan.reads()) == ["more"]
+
+
+@pytest.mark.parametrize("after", [3, 4, 1000])
+def test_a_room_in_which_nothing_was_said_meanwhile_is_read_from_now_on(after: int) -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(3)))
+    [narayan] = come(house, "Narayan")
+    narayan.sends({"type": "join", "room": "deck", "after": after})
+    assert bodies(narayan.reads()) == []
+    venkat.sends(say("more", "more", "deck"))
+    assert bodies(narayan.reads()) == ["more"]
+
+
+def test_a_gap_in_a_room_that_is_resumed_after_the_welcome() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(1, 11)))
+    house.settle()
+    house.log.forget_before("deck", 5)
+    [narayan] = come(house, "Narayan")
+    narayan.sends({"type": "join", "room": "deck", "after": 2})
+    _, gap, *messages = narayan.reads()
+    assert gap == {"type": "gap", "room": "deck", "after": 2, "before": 5}
+    assert [one["seq"] for one in messages if one["type"] == "said"] == list(range(5, 11))
+
+
+def test_to_join_after_something_where_one_is_already_brings_nothing_again() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    venkat.sends(say("one", "1"))
+    assert bodies(narayan.reads()) == ["one"]
+    narayan.sends({"type": "join", "room": "lobby", "after": 0})
+    assert kinds(narayan.reads()) == ["users"]
+    venkat.sends(say("two", "2"))
+    assert bodies(narayan.reads()) == ["two"]
+
+
+def test_a_room_that_is_resumed_and_left_at_once_says_nothing() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(3)))
+    [narayan] = come(house, "Narayan")
+    narayan.sends({"type": "join", "room": "deck", "after": 0}, {"type": "part", "room": "deck"})
+    assert kinds(narayan.reads()) == ["users", "left"]
+
+
+def test_a_client_in_a_hundred_rooms_with_long_names_resumes_in_all_of_them() -> None:
+    """With the client's own core: what does not fit into its hello is joined after it."""
+    house = House()
+    names = [f"{number:02}" + "ø" * 30 for number in range(99)]
+    [venkat] = come(house, "Venkat")
+    core = RichClient(ClientSettings(host="x", name="Narayan"), SECRETS["Narayan"])
+    heard: list[tuple[str, int]] = []
+
+    def talk(client: Client) -> None:
+        while data := core.data_to_send():
+            client.session.data_received(data)
+            house.settle()
+            events = core.receive_data(bytes(client.sock.taken))
+            client.sock.taken.clear()
+            heard.extend((event.room, event.seq) for event in events if isinstance(event, Message))
+
+    for name in names:
+        core.join(name)
+        venkat.sends({"type": "join", "room": name})
+    for turn in range(3):
+        client = Client(house)
+        core.connection_made()
+        talk(client)
+        for name in names:
+            core.say(f"own {turn}", name)
+        talk(client)
+        client.hangs_up()
+        core.connection_lost()
+        for name in names:
+            venkat.sends(say("while he is away", f"{turn} {name[:2]}", name))
+    client = Client(house)
+    core.connection_made()
+    talk(client)
+    assert core.unacknowledged == 0
+    assert len(core.rooms) == 100
+    assert {room.presence for room in core.rooms} == {Presence.JOINED}
+    for name in names:
+        assert [seq for room, seq in heard if room == name] == [1, 2, 3, 4, 5, 6]
 
 
 # -- signs of life -------------------------------------------------------------------------------------
