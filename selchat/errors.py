@@ -11,6 +11,7 @@
     ├── LimitError               a limit was hit: the same, and it is nobody's bug
     │   ├── LoginTimeoutError    no username in time
     │   ├── FrameTimeoutError    a frame begun and never finished
+    │   ├── SilentError          nothing from a client for so long, although it was asked
     │   ├── ServerFullError      more connections than the server takes
     │   ├── AddressFullError     more connections than one address may hold
     │   ├── AddressRateError     more new connections in a minute than one address may make
@@ -123,6 +124,10 @@ class LoginTimeoutError(LimitError):
 
 class FrameTimeoutError(LimitError):
     template = "frame not finished within {limit} s"
+
+
+class SilentError(LimitError):
+    template = "no sign of life within {limit} s"
 
 
 class ServerFullError(LimitError):

@@ -7,6 +7,7 @@ import pytest
 
 from selchat.errors import SettingError
 from selchat.settings import ClientSettings, Settings
+from selchat.wire.envelope import HELLO_LIMIT
 
 
 def test_the_defaults_are_those_of_the_paper() -> None:
@@ -97,3 +98,7 @@ def test_a_client_s_value_out_of_its_range_is_refused_by_name(wrong: dict[str, A
 def test_a_client_s_payload_is_no_longer_than_its_header_can_say() -> None:
     assert ClientSettings(host="x").payload_limit == 65536
     assert ClientSettings(host="x", header_length=2).payload_limit == 99
+
+
+def test_a_hello_is_let_in() -> None:
+    assert Settings().login_limit == HELLO_LIMIT

@@ -172,6 +172,15 @@ class Wire:
             words["resume"] = {"log": "none of yours", "rooms": dict.fromkeys(rooms, 0)}
         return encode_frame(json.dumps(words, separators=(",", ":")).encode())
 
+    @property
+    def sign(self) -> bytes:
+        """What a member says that is there and has nothing to say; empty: nothing is needed.
+
+        It is the answer to a question that was not asked. The server would ask each member by itself, at any
+        place in a stream that has to be the same for all.
+        """
+        return encode_frame(b'{"type":"pong"}') if self.acks else b""
+
     def script(self, name: bytes, size: int, relayed: bool = False, room: str = LOBBY) -> Script:
         """Return what that member says."""
         return RichScript(name, size, relayed, room) if self.acks else Script(name, size, relayed)

@@ -15,6 +15,7 @@ readers have everything, and which says when the next turn begins.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import math
@@ -43,6 +44,7 @@ _STALLED_SECONDS = 10.0  # without a single delivery before a turn is given up
 _DRAIN_SECONDS = 3.0  # for the last deliveries after an open loop
 _JOIN_SECONDS = 30.0  # without anybody getting in before that is given up
 _PROGRESS_SECONDS = 0.25
+_SIGN_SECONDS = 10.0  # in which each member gives a sign of life; servers ask after 20
 _CALLED = 100  # rooms of one caller: what a server allows a member to be in
 _TINY = 4096  # bytes of receive buffer of a stalled reader: the server has to notice it soon
 
@@ -197,6 +199,8 @@ class Worker:
         self._refused = 0
         self._stalled: list[socket.socket] = []
         self._next_progress = 0.0
+        self._silent: list[Member] = []  # who have not given a sign in this round
+        self._signed_at = time.monotonic()
         self._slice = Slice()
         self._sent = 0  # messages of this worker, ever
         self._expected = 0  # messages of all workers, ever, as far as this one knows
@@ -827,7 +831,25 @@ class Worker:
         now = time.monotonic()
         if now - self._timeline_from >= self._interval:
             self._close_interval(now)
+        if self._wire.sign and not self._job.floor:
+            self._give_signs(now)
         self._progress({"deliveries": self._tally.deliveries - self._slice.deliveries})
+
+    def _give_signs(self, now: float) -> None:
+        """Let members say that they are there: a few at a time, so that it is no burst of load."""
+        count = int(len(self._members) * (now - self._signed_at) / _SIGN_SECONDS)
+        if not count:
+            return
+        self._signed_at = now
+        if not self._silent:
+            self._silent = list(self._members.values())
+            for sock in self._stalled:
+                with contextlib.suppress(OSError):
+                    sock.send(self._wire.sign)
+        for member in self._silent[-count:]:
+            if self._members.get(member.fd) is member:
+                self._send(member, self._wire.sign)
+        del self._silent[-count:]
 
     def _close_interval(self, now: float) -> None:
         tally = self._tally

@@ -23,7 +23,6 @@ from selchat.client.known_servers import KnownServers, ServerChangedError
 from selchat.client.outgoing import QueueFullError
 from selchat.client.rooms import Room
 from selchat.client.securing import Securing
-from selchat.client.vigil import Vigil
 from selchat.errors import SelchatError, close_reason
 from selchat.events import LOBBY
 from selchat.net.certificate import fingerprint, in_groups
@@ -31,6 +30,7 @@ from selchat.net.listener import join_address
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
 from selchat.net.tls import TlsStream
 from selchat.settings import RICH_HEADER_LENGTH, ClientSettings
+from selchat.vigil import Vigil
 
 try:
     import fcntl  # POSIX only
@@ -172,7 +172,7 @@ class Link:
         self._reconnect = reconnect
         self._jitter = jitter
         self._dialer = Dialer(reactor, settings, self._connected, self._cannot_connect)
-        self._vigil = Vigil(reactor, settings.keepalive_seconds, self._ask_for_a_sign, self._lost)
+        self._vigil = Vigil(reactor, settings.keepalive_seconds, settings.keepalive_seconds, self)
         self._address = ""
         self._plain_because = ""  # why there is no TLS, until that was told
         self._sock: socket.socket | TlsStream | None = None
@@ -298,6 +298,16 @@ class Link:
         self._drop()
         if self._deadline is not None:
             self._deadline.cancel()
+
+    # -- the vigil's side ------------------------------------------------------------------------------
+
+    def ask_for_a_sign(self) -> None:
+        assert self._rich is not None
+        self._rich.client.ping()
+        self._wake()
+
+    def no_sign_came(self) -> None:
+        self._lost(f"no answer within {self._settings.keepalive_seconds:g} s")
 
     # -- connecting ------------------------------------------------------------------------------------
 
@@ -531,11 +541,6 @@ class Link:
         if self._rich is not None:
             self._rich.client.retry()
             self._wake()
-
-    def _ask_for_a_sign(self) -> None:
-        assert self._rich is not None
-        self._rich.client.ping()
-        self._wake()
 
     # -- the end ---------------------------------------------------------------------------------------
 

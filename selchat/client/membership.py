@@ -6,6 +6,7 @@ It is told what has come, and says what to ask. It must not know what is said in
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Collection
 from enum import Enum, auto
 
 from selchat.client.events import Event, Parted, RoomSummary, Users
@@ -23,6 +24,7 @@ class Asked(Enum):
 
     JOIN = auto()
     USERS = auto()
+    RESUME = auto()  # as the room had no place in the hello; nobody else is told
     REFRESH = auto()  # for the members that this client remembers; nobody else is told
 
 
@@ -59,12 +61,14 @@ class Membership:
 
     def resume(self) -> dict[str, int]:
         """Return the rooms to go on in, each with the ``seq`` up to which everything has come."""
-        return {room.name: room.seq for room in self.rooms if room.presence is Presence.JOINED}
+        return {room.name: room.seq for room in self.rooms if room.was_in}
 
-    def connection_made(self) -> None:
-        """Expect what comes on a new connection."""
+    def connection_made(self, resumed: Collection[str]) -> None:
+        """Expect what comes on a new connection, which takes up these of the rooms by itself."""
         for room in self.rooms:
             room.order.begin()
+            if room.was_in:
+                room.presence = Presence.JOINED if room.name in resumed else Presence.RESUMING
 
     def connection_lost(self) -> list[Event]:
         """Forget what the connection had been asked for."""
@@ -94,8 +98,8 @@ class Membership:
         events: list[Event] = []
         for summary in found:
             room = self.rooms.get(summary.room)
-            if room is not None and room.seq > summary.seq:
-                events += room.order.restart(summary.seq)
+            if room is not None:
+                events += room.rewind(summary.seq)
         return events
 
     def welcome(self, found: tuple[RoomSummary, ...]) -> list[Event]:
@@ -120,16 +124,21 @@ class Membership:
         asked, wanted = self.asked.popleft() if self.asked else (Asked.USERS, users.room)
         events: list[Event] = []
         room = self.rooms.get(users.room)
-        if asked is Asked.JOIN:
+        if asked in {Asked.JOIN, Asked.RESUME}:
             room = room or self.rooms.rename(wanted, users.room)
+        if asked is Asked.JOIN:
             users = users._replace(entered=room is not None and room.is_wanted)
             if room is not None and room.presence is Presence.JOINING:
                 events += room.order.restart(users.seq)
                 room.enter(users.room)
+        if asked is Asked.RESUME and room is not None and room.presence is Presence.RESUMING:
+            events += room.rewind(users.seq)
+            room.enter(users.room)
+            room.missed = users.seq
         if room is not None:
             room.topic = users.topic
             room.set_members(users.names, users.total)
-        if asked is not Asked.REFRESH:
+        if asked in {Asked.JOIN, Asked.USERS}:
             events.append(users)
         return events
 
@@ -171,7 +180,12 @@ class Membership:
         if code in {"bad-room", "too-many-rooms", "no-such-room"} and not about_message:
             # After a welcome, these may also be about a room that was to be resumed.
             if self.asked and self.asked[0][1] == name:
-                self.asked.popleft()
+                asked, _ = self.asked.popleft()
+                if asked is Asked.RESUME and room is not None:
+                    events = self._out_of(room)
+                    if (Asked.JOIN, name) in self.asked:
+                        self.rooms.add(name)
+                    return events
                 hopeless = room is not None and room.presence in {Presence.JOINING, Presence.PARTING}
                 if hopeless and (Asked.JOIN, name) not in self.asked:
                     self.rooms.remove(name)

@@ -33,10 +33,10 @@ from selchat.client.reading import Fields
 from selchat.client.rooms import Presence, Room, RoomBook
 from selchat.client.saying import Saying
 from selchat.client.writing import Writer, scalar_values
-from selchat.errors import BadJsonError, BadMessageError, FrameTooLongError, SelchatError
+from selchat.errors import BadJsonError, BadMessageError, SelchatError
 from selchat.events import LOBBY, Joined, Left, Topic
 from selchat.settings import ClientSettings
-from selchat.wire.envelope import TOKEN_LENGTH, VERSION, parse_object
+from selchat.wire.envelope import HELLO_LIMIT, TOKEN_LENGTH, VERSION, parse_object
 from selchat.wire.frames import FrameDecoder
 
 __all__ = ["CAESAR", "ClientState", "Limits", "QueueFullError", "RichClient"]
@@ -147,8 +147,9 @@ class RichClient:
         self.state = ClientState.GREETING
         self.error = None
         self._decoder = FrameDecoder(self._settings.header_length, self._settings.read_limit)
-        self._out = bytearray(self._hello())
-        self._membership.connection_made()
+        hello, resumed = self._hello()
+        self._out = bytearray(hello)
+        self._membership.connection_made(resumed)
 
     def connection_lost(self) -> None:
         """Keep what has to be said again; forget what the connection had."""
@@ -277,7 +278,8 @@ class RichClient:
 
     # -- to the server ---------------------------------------------------------------------------------
 
-    def _hello(self) -> bytes:
+    def _hello(self) -> tuple[bytes, dict[str, int]]:
+        """Return the frame, and the rooms that it takes up: as many as fit."""
         fields: Fields = {
             "type": "hello",
             "version": VERSION,
@@ -286,17 +288,18 @@ class RichClient:
         }
         if self._settings.beside:
             fields["beside"] = True
-        if self._log is None:
-            return self._writer.frame(fields)
-        rooms = list(self._membership.resume().items())
-        while True:
-            fields["resume"] = {"log": self._log, "rooms": dict(rooms)}
-            try:
-                return self._writer.frame(fields)
-            except FrameTooLongError:
-                if not rooms:
-                    raise
-                del rooms[len(rooms) // 2 :]  # a server that has let us into so many is none of ours
+        rooms: dict[str, int] = {}
+        if self._log is not None:
+            fields["resume"] = {"log": self._log, "rooms": rooms}
+            left = (
+                min(HELLO_LIMIT, self.limits.frame) - self._writer.size(fields) + 1
+            )  # no comma before the first
+            for name, seq in self._membership.resume().items():
+                left -= self._writer.size({name: seq}) - 1  # a comma, and no braces
+                if left < 0:
+                    break
+                rooms[name] = seq
+        return self._writer.frame(fields, HELLO_LIMIT), rooms
 
     def _question(self, asked: Asked | None, fields: Fields) -> None:
         if self.state is ClientState.WELCOMED:
@@ -370,6 +373,8 @@ class RichClient:
         for room in self.rooms:
             if room.presence is Presence.JOINING:
                 self._ask(Asked.JOIN, {"type": "join", "room": room.name})
+            elif room.presence is Presence.RESUMING:
+                self._ask(Asked.RESUME, {"type": "join", "room": room.name, "after": room.seq})
             else:
                 self._refresh(room)
         questions, self._questions = self._questions, []

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import Enum, auto
 
+from selchat.client.events import Gap, Message
 from selchat.client.order import InOrder
 from selchat.text import name_key
 
@@ -22,7 +23,10 @@ class Presence(Enum):
     state      means                                   next
     =========  ======================================  ====================================================
     JOINING    is asked to be let in, or will be       JOINED; PARTING by `Room.part`
-    JOINED     is in                                   PARTING by `Room.part`
+    JOINED     is in, or will be with the welcome      RESUMING after a break; PARTING by `Room.part`
+    RESUMING   was in before a break, and goes on      JOINED; PARTING by `Room.part`; forgotten when refused
+               there when it is let in again, as it
+               has no place in the hello
     PARTING    has asked to be let out                 forgotten; REJOINING by `Room.join`
     REJOINING  the same, and then to be let in again   JOINING when it is out; PARTING by `Room.part`
     =========  ======================================  ====================================================
@@ -30,6 +34,7 @@ class Presence(Enum):
 
     JOINING = auto()
     JOINED = auto()
+    RESUMING = auto()
     PARTING = auto()
     REJOINING = auto()
 
@@ -61,6 +66,11 @@ class Room:
         return self.presence is not Presence.PARTING
 
     @property
+    def was_in(self) -> bool:
+        """Whether the client goes on there after a break, and does not come anew."""
+        return self.presence in {Presence.JOINED, Presence.RESUMING}
+
+    @property
     def members(self) -> tuple[str, ...]:
         return tuple(self._members[key] for key in sorted(self._members))
 
@@ -75,6 +85,10 @@ class Room:
         """Note that the client is in, and how the server writes the room's name."""
         self.name = name
         self.presence = Presence.JOINED
+
+    def rewind(self, seq: int) -> list[Message | Gap]:
+        """Go back where the server has, if it has: one that was put back to a backup counts on from there."""
+        return self.order.restart(seq) if self.seq > seq else []
 
     def set_members(self, names: Iterable[str], total: int) -> None:
         self._members.clear()

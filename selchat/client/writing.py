@@ -20,12 +20,21 @@ class Writer:
         self._header_length = settings.header_length
         self._limit = settings.payload_limit
 
-    def frame(self, fields: Fields) -> bytes:
-        """Return the frame. Raises `FrameTooLongError`."""
-        payload = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
-        if len(payload) > self._limit:
-            raise FrameTooLongError(len(payload), self._limit)
+    def frame(self, fields: Fields, limit: int | None = None) -> bytes:
+        """Return the frame, whose payload may have ``limit`` bytes too. Raises `FrameTooLongError`."""
+        payload = _payload(fields)
+        most = self._limit if limit is None else min(self._limit, limit)
+        if len(payload) > most:
+            raise FrameTooLongError(len(payload), most)
         return encode_frame(payload, self._header_length)
+
+    def size(self, fields: Fields) -> int:
+        """Return how many bytes of payload these are."""
+        return len(_payload(fields))
+
+
+def _payload(fields: Fields) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def scalar_values(text: str) -> str:

@@ -71,6 +71,11 @@ class Framing:
         self.decoder.receive_eof()
         return self.decoder.error
 
+    @property
+    def read_since(self) -> float:
+        """Since when the peer is read from without a break, on the clock."""
+        return -inf if self._pace is None else self._pace.read_since
+
     def check(self, is_new: bool, broken: Callable[[SelchatError], object]) -> None:
         """Call ``broken`` if the framing is, or when the frame at the end of the input takes too long.
 
@@ -104,9 +109,8 @@ class Framing:
         self._timer = None
         if self._unfinished_since is None or self._broken is None:
             return
-        if self._pace is not None:
-            # While nothing is read, it is not the peer who is slow.
-            self._unfinished_since = max(self._unfinished_since, self._pace.read_since)
+        # While nothing is read, it is not the peer who is slow.
+        self._unfinished_since = max(self._unfinished_since, self.read_since)
         left = self._unfinished_since + self._seconds - self._clock.now
         if left > 0:
             self._timer = self._clock.call_later(left, self._look)

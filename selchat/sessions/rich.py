@@ -21,6 +21,7 @@ from selchat.errors import (
     NotReadableError,
     RefusalError,
     SelchatError,
+    SilentError,
     TooLongError,
     VersionError,
 )
@@ -30,6 +31,7 @@ from selchat.log.port import Sent
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.framing import Framing
 from selchat.text import name_key
+from selchat.vigil import Vigil
 from selchat.wire import envelope
 from selchat.wire.envelope import (
     Bye,
@@ -96,7 +98,7 @@ class RichSession:
         "_member",
         "_timer",
         "_transport",
-        "_whispers_live",
+        "_vigil",
         "state",
     )
 
@@ -109,6 +111,8 @@ class RichSession:
         self._catch_ups: deque[_CatchUp] = deque()
         # Bytes of a message that can be passed on: matters where a header is too short for 64 KiB.
         self._largest = largest_payload(context.settings.header_length, PAYLOAD_LIMIT) - _ENVELOPE
+        settings = context.settings
+        self._vigil = Vigil(context.clock, settings.ping_seconds, settings.pong_seconds, self)
         self._timer: Any = context.clock.call_later(
             deadline - context.clock.now,
             lambda: self._break(LoginTimeoutError(context.settings.login_seconds)),
@@ -128,6 +132,7 @@ class RichSession:
 
     def payloads_received(self, payloads: list[bytes]) -> None:
         """Take what has come in whole from one who is in."""
+        self._vigil.heard()
         said: list[Say] = []  # one after the other, and in one room
         for payload in payloads:
             request: Request | None = None
@@ -168,6 +173,7 @@ class RichSession:
         self.state = SessionState.ENDED
         self._framing.close()
         self._timer.cancel()
+        self._vigil.end()
         self._catch_ups.clear()
         member, self._member = self._member, None
         if member is not None:
@@ -208,6 +214,23 @@ class RichSession:
             last = self.format.frame("bye", reason=farewell.word, retry_after=farewell.retry_after)
             self._transport.close(farewell.reason or None, last)
 
+    # -- the vigil's side ------------------------------------------------------------------------------
+
+    def ask_for_a_sign(self) -> None:
+        if self._transport.outbox.blocked:
+            self._vigil.begin()  # the question could not get through; a peer that is gone is the kernel's
+        else:
+            self._reply(self.format.frame("ping"))
+
+    def no_sign_came(self) -> None:
+        clock, settings = self._context.clock, self._context.settings
+        unread = self._framing.read_since > clock.now - settings.pong_seconds  # the answer may lie there
+        if unread or self._transport.outbox.blocked:
+            self._vigil.begin()
+            return
+        last = self.format.frame("bye", reason="timeout", retry_after=0)
+        self._transport.close(str(SilentError(settings.ping_seconds + settings.pong_seconds)), last)
+
     # -- coming in -------------------------------------------------------------------------------------
 
     def _greeting_received(self, payload: bytes | None) -> None:
@@ -240,6 +263,7 @@ class RichSession:
             hello.name, self._transport.address, self, hash_client(hello.client), beside=hello.beside
         )
         self._timer.cancel()
+        self._vigil.begin()
         self.state = SessionState.JOINED
         self._member = member
         resumed, refusals = self._enter_first(member, hello.resume)
@@ -275,10 +299,7 @@ class RichSession:
         if waiting:
             self._catch_up(_CatchUp(inbox, None, confirmed))
         for room, seq in resumed.items():
-            if seq is None or seq >= room.seq:
-                self._read(room)
-            else:
-                self._catch_up(_CatchUp(room.name, room, seq))
+            self._go_on_after(room, seq)
 
     # -- what the peer asks for ------------------------------------------------------------------------
 
@@ -350,7 +371,7 @@ class RichSession:
         room = hub.enter(member, join.room)
         self._users_of(room)
         if len(member.rooms) > before:
-            self._read(room)
+            self._go_on_after(room, join.after)
 
     def _part(self, part: Part) -> None:
         hub, member = self._context.hub, self._joined()
@@ -424,6 +445,13 @@ class RichSession:
         self.dismiss(_GOODBYE)
 
     # -- catching up with the log ----------------------------------------------------------------------
+
+    def _go_on_after(self, room: Room, seq: int | None) -> None:
+        """Read what was said in the room after that one, and then what is said; None: only that."""
+        if seq is None or seq >= room.seq:
+            self._read(room)
+        else:
+            self._catch_up(_CatchUp(room.name, room, seq))
 
     def _read(self, room: Room) -> None:
         """Read what is said in the room from now on."""

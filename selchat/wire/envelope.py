@@ -29,6 +29,9 @@ HISTORY_LIMIT = 1000  # messages asked for at a time
 LARGEST_NUMBER = (1 << 53) - 1  # of a seq; the integers that every JSON library has exactly (RFC 7493, 2.2)
 NESTING = 32  # arrays and objects inside each other
 DIGITS = 64  # characters of a number
+# Bytes of a `hello`'s payload: for those who have not said yet who they are, a server keeps no more than that
+# (`Settings.login_limit`). Some 100 rooms fit in; what does not is joined after the welcome.
+HELLO_LIMIT = 4096
 
 
 class Resume(NamedTuple):
@@ -70,9 +73,10 @@ class Whisper(NamedTuple):
 
 
 class Join(NamedTuple):
-    """Go into a room."""
+    """Go into a room. ``after``: and go on after that ``seq``, as after a break; None: from now on."""
 
     room: str
+    after: int | None = None
 
 
 class Part(NamedTuple):
@@ -390,7 +394,7 @@ _PARSERS: dict[str, Callable[[_Fields], Request]] = {
     "hello": _hello,
     "say": _say,
     "whisper": _whisper,
-    "join": lambda fields: Join(fields.text("room", NAME_LENGTH)),
+    "join": lambda fields: Join(fields.text("room", NAME_LENGTH), fields.optional_number("after")),
     "part": lambda fields: Part(fields.text("room", NAME_LENGTH)),
     "topic": lambda fields: SetTopic(fields.text("room", NAME_LENGTH), fields.text("topic", TOPIC_LENGTH)),
     "history": _history,

@@ -45,6 +45,11 @@ class FakeClock:
     def pending(self) -> int:
         return sum(timer.callback is not None for _, _, timer in self._timers)
 
+    @property
+    def due(self) -> bool:
+        """Whether something waits only for the next tick."""
+        return any(timer.callback is not None and when <= self.now for when, _, timer in self._timers)
+
     def advance(self, seconds: float) -> None:
         """Begin a tick that many seconds later: what is due by then is called, all at the same ``now``."""
         self.now += seconds

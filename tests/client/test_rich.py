@@ -26,6 +26,7 @@ from selchat.client.events import (
 )
 from selchat.client.outgoing import QueueFullError
 from selchat.client.rich import ClientState, RichClient
+from selchat.client.rooms import Presence
 from selchat.errors import (
     BadHeaderError,
     BadJsonError,
@@ -36,6 +37,7 @@ from selchat.errors import (
     TruncatedFrameError,
 )
 from selchat.events import Joined, Left, Topic
+from selchat.wire.envelope import HELLO_LIMIT
 from tests.client.rich_support import LIMITS, Fields, Talk, ack, encoded, error, said, users, welcome
 from tests.client.support import SECRET, frame, settings
 
@@ -878,13 +880,190 @@ def test_members_and_rooms_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     talk.client.join("room 0")
 
 
-def test_rooms_that_do_not_fit_into_a_hello_are_given_up() -> None:
+# -- rooms that do not fit into a hello ----------------------------------------------------------------
+
+
+def crowded(monkeypatch: pytest.MonkeyPatch, *rooms: tuple[str, int], **more: object) -> Talk:
+    """A client that was in these rooms and is not connected; only the first of them fits into a hello."""
+    talk = Talk(**more)  # type: ignore[arg-type]
+    talk.connect(welcome(*rooms))
+    talk.client.connection_lost()
+    room, seq = rooms[0]
+    fields = greeting({room: seq})
+    monkeypatch.setattr(rich, "HELLO_LIMIT", len(json.dumps(fields, separators=(",", ":"))))
+    return talk
+
+
+def greeting(rooms: dict[str, int]) -> Fields:
+    resume = {"log": "log 1", "rooms": rooms}
+    return {"type": "hello", "version": 1, "name": "Michael", "client": SECRET, "resume": resume}
+
+
+def come_back(talk: Talk, *messages: Fields) -> list[Fields]:
+    """Connect and be welcome; return what was sent after the hello."""
+    talk.client.connection_made()
+    [hello] = talk.sent()
+    assert hello == greeting({"lobby": 41})
+    talk.comes(*messages)
+    return talk.sent()
+
+
+def test_the_rooms_that_fit_into_a_hello_are_in_it_and_no_byte_more() -> None:
     talk = Talk()
-    names = [f"{number:04}{'x' * 250}" for number in range(1000)]
-    talk.connect(welcome(*((name, 0) for name in names)))
-    hello = talk.reconnect(welcome(*((name, 0) for name in names[:250])))
-    assert list(hello["resume"]["rooms"]) == names[:250]
-    assert len(talk.client.rooms) == 250
+    names = [f"{number:03}-" + "ø" * 20 for number in range(100)]
+    talk.connect(welcome(*((name, 10 * number) for number, name in enumerate(names))))
+    talk.client.connection_lost()
+    talk.client.connection_made()
+    size = int(talk.client._out[:10])
+    [hello] = talk.sent()
+    resumed = hello["resume"]["rooms"]
+    assert list(resumed) == names[: len(resumed)]
+    assert HELLO_LIMIT - len(f'"{names[0]}":1000,'.encode()) <= size <= HELLO_LIMIT == 4096
+    talk.comes(welcome(*((name, 0) for name in resumed)))
+    joins = talk.sent()
+    assert [join["room"] for join in joins] == names[len(resumed) :]
+    assert len(joins) > 10
+
+
+def test_the_other_rooms_are_joined_after_the_welcome_and_nobody_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talk = crowded(monkeypatch, ("lobby", 41), ("a", 7), ("b", 8))
+    assert come_back(talk, welcome(("lobby", 41))) == [
+        {"type": "join", "room": "a", "after": 7},
+        {"type": "join", "room": "b", "after": 8},
+    ]
+    assert [room.presence for room in talk.client.rooms] == [Presence.JOINED] + [Presence.RESUMING] * 2
+    assert talk.comes(users("a", 9, "Michael", "Zoe"), users("b", 8)) == []
+    assert [room.presence for room in talk.client.rooms] == [Presence.JOINED] * 3
+    assert talk.client.names == ("Michael", "Zoe")
+    assert talk.comes(said(8, room="a"), said(9, room="a"), said(10, room="a"), said(9, room="b")) == [
+        Message("Venkat", "body 8", "a", 8, 1.5, missed=True),
+        Message("Venkat", "body 9", "a", 9, 1.5, missed=True),
+        Message("Venkat", "body 10", "a", 10, 1.5),
+        Message("Venkat", "body 9", "b", 9, 1.5),
+    ]
+
+
+def test_a_gap_in_such_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = crowded(monkeypatch, ("lobby", 41), ("a", 7))
+    come_back(talk, welcome(("lobby", 41)))
+    gap = {"type": "gap", "room": "a", "after": 7, "before": 20}
+    assert talk.comes(users("a", 20), gap, said(20, room="a")) == [
+        Gap("a", 7, 20),
+        Message("Venkat", "body 20", "a", 20, 1.5, missed=True),
+    ]
+
+
+def test_what_was_said_in_such_a_room_is_said_again_after_joining_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = Talk()
+    talk.connect(welcome(("lobby", 41), ("a", 7)))
+    id = talk.client.say("hey", "a")
+    talk.client.connection_lost()
+    monkeypatch.setattr(rich, "HELLO_LIMIT", len(json.dumps(greeting({"lobby": 41}), separators=(",", ":"))))
+    sent = come_back(talk, welcome(("lobby", 41)))
+    assert [message["type"] for message in sent] == ["join", "say"]
+    # It had been stored, and the ack comes before what is caught up with.
+    assert talk.comes(users("a", 9), ack(id, 9, "a")) == [Acked(id, "a", "", 9, 2.5)]
+    assert [event.seq for event in talk.comes(said(8, room="a"), said(9, "Michael", "hey", "a", id=id))] == [
+        8,
+        9,
+    ]  # type: ignore[union-attr]
+
+
+def test_another_log_begins_anew_in_all_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = crowded(monkeypatch, ("lobby", 41), ("a", 7))
+    assert come_back(talk, welcome(("lobby", 2), log="log 2")) == [{"type": "join", "room": "a", "after": 0}]
+    assert talk.comes(users("a", 3)) == []
+    assert len(talk.comes(said(1, room="a"), said(2, room="a"), said(3, room="a"))) == 3
+
+
+def test_a_server_that_was_put_back_to_a_backup_goes_back_in_such_a_room_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talk = crowded(monkeypatch, ("lobby", 41), ("a", 7))
+    come_back(talk, welcome(("lobby", 41)))
+    assert talk.comes(users("a", 3), said(4, room="a")) == [Message("Venkat", "body 4", "a", 4, 1.5)]
+
+
+def test_a_break_before_such_a_room_is_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = crowded(monkeypatch, ("lobby", 41), ("a", 7))
+    for _ in range(3):
+        assert come_back(talk, welcome(("lobby", 41))) == [{"type": "join", "room": "a", "after": 7}]
+        talk.client.connection_lost()
+    monkeypatch.undo()
+    talk.client.connection_made()
+    assert talk.sent() == [greeting({"lobby": 41, "a": 7})]
+    talk.comes(welcome(("lobby", 41), ("a", 7)))
+    assert talk.sent() == []
+
+
+def test_such_a_room_that_does_not_let_one_in_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = crowded(monkeypatch, ("lobby", 41), ("a", 7), ("b", 8))
+    come_back(talk, welcome(("lobby", 41)))
+    talk.client.join("b")
+    [refused, parted] = talk.comes(error("too-many-rooms", room="a"))
+    assert isinstance(refused, Refused)
+    assert parted == Parted("a")
+    [refused, parted] = talk.comes(error("too-many-rooms", room="b"))
+    assert parted == Parted("b")
+    assert [room.name for room in talk.client.rooms] == ["lobby", "b"], "which was asked for once more"
+    assert talk.comes(users("b", 9))[0] == Users("b", (), 0, "about b", 9, entered=True)
+    assert talk.comes(said(10, room="b")) == [Message("Venkat", "body 10", "b", 10, 1.5)]
+
+
+def test_to_join_such_a_room_by_hand_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = crowded(monkeypatch, ("lobby", 41), ("a", 7))
+    come_back(talk, welcome(("lobby", 41)))
+    talk.client.join("a")
+    assert talk.sent() == [{"type": "join", "room": "a"}]
+    [event] = talk.comes(users("a", 7), users("a", 7))
+    assert event == Users("a", (), 0, "about a", 7, entered=True)
+
+
+@pytest.mark.parametrize("when", ["offline", "greeting", "joining"])
+def test_such_a_room_can_be_left_at_any_time(when: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = crowded(monkeypatch, ("lobby", 41), ("a", 7))
+    if when == "offline":
+        talk.client.part("a")
+        assert talk.client.events() == [Parted("a")]
+        assert come_back(talk, welcome(("lobby", 41))) == []
+    elif when == "greeting":
+        talk.client.connection_made()
+        talk.client.part("a")
+        assert Parted("a") in talk.comes(welcome(("lobby", 41)))
+        assert [message["type"] for message in talk.sent()] == ["hello"]
+    else:
+        come_back(talk, welcome(("lobby", 41)))
+        talk.client.part("a")
+        assert talk.sent() == [{"type": "part", "room": "a"}]
+        left = {"type": "left", "room": "a", "names": ["Michael"], "total": 0}
+        assert talk.comes(users("a", 7), left) == [Parted("a")]
+    assert [room.name for room in talk.client.rooms] == ["lobby"]
+
+
+def test_a_room_that_is_left_and_does_not_let_one_in_is_one_that_one_is_out_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talk = crowded(monkeypatch, ("lobby", 41), ("a", 7))
+    come_back(talk, welcome(("lobby", 41)))
+    talk.client.part("a")
+    assert talk.comes(error("too-many-rooms", room="a"))[-1] == Parted("a")
+    assert [type(event) for event in talk.comes(error("not-in-room", room="a"))] == [Refused]
+    assert [room.name for room in talk.client.rooms] == ["lobby"]
+
+
+def test_members_are_not_asked_for_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    talk = crowded(monkeypatch, ("lobby", 41), ("a", 7), members=True)
+    assert [message["type"] for message in come_back(talk, welcome(("lobby", 41)))] == ["users", "join"]
+
+
+def test_a_name_that_leaves_no_room_for_a_hello() -> None:
+    with pytest.raises(FrameTooLongError):
+        RichClient(settings(name="x" * 4096), SECRET)
+
+
+# -- what makes no sense -------------------------------------------------------------------------------
 
 
 def test_a_frame_that_is_too_long() -> None:

@@ -27,11 +27,13 @@ from selchat.client.events import (
     Whispered,
 )
 from selchat.client.rich import ClientState, RichClient
+from selchat.wire.envelope import HELLO_LIMIT
 from tests.client.rich_support import LIMITS, Fields, decoded, encoded, users
 from tests.client.support import SECRET, settings
 
 ROOMS = ("lobby", "a", "b")
 NAME = "Michael"
+_HELLO = 117  # bytes of a hello under that name, without rooms
 
 
 class Stored(NamedTuple):
@@ -66,7 +68,8 @@ class Session:
         self.model = model
         self.rooms: dict[str, int] = {}  # how far each was sent
         self.refill: dict[str, int] = {}  # up to where own messages are sent too
-        self.replies: list[tuple[Fields, str]] = []  # and the room that one is in once this is sent
+        # And the room that one is in once this is sent, and after which seq one reads (None: the newest).
+        self.replies: list[tuple[Fields, str, int | None]] = []
         self.whispers = self.log.confirmed  # how far these were sent
         self.ready = False
 
@@ -74,6 +77,7 @@ class Session:
         getattr(self, f"take_{message['type']}")(message)
 
     def take_hello(self, message: Fields) -> None:
+        assert len(encoded(message)) <= 10 + HELLO_LIMIT + 100  # as it is written with spaces here
         resume = message.get("resume")
         if resume is None:
             self.rooms["lobby"] = len(self.log.rooms["lobby"])
@@ -101,7 +105,7 @@ class Session:
         id, room = message["id"], message["room"]
         if id in self.log.acks:
             self.reply(self.log.acks[id])
-        elif room not in self.rooms and not any(room == joined for _, joined in self.replies):
+        elif room not in self.rooms and not any(room == joined for _, joined, _ in self.replies):
             self.reply({"type": "error", "code": "not-in-room", "message": "", "id": id, "room": room})
         elif self.model.failing:
             self.reply({"type": "error", "code": "not-stored", "message": "", "id": id, "room": room})
@@ -111,11 +115,14 @@ class Session:
             self.reply(self.log.acks[id])
 
     def take_join(self, message: Fields) -> None:
-        self.reply(users(message["room"], len(self.log.rooms[message["room"]]), NAME), message["room"])
+        after = message.get("after")
+        if after is not None:
+            assert after <= len(self.log.rooms[message["room"]]), "it is of this log"
+        self.reply(users(message["room"], len(self.log.rooms[message["room"]]), NAME), message["room"], after)
 
     def take_part(self, message: Fields) -> None:
         room = message["room"]
-        while any(joined == room for _, joined in self.replies):
+        while any(joined == room for _, joined, _ in self.replies):
             self.send_reply()  # answers are in order
         if self.rooms.pop(room, None) is None:
             self.reply({"type": "error", "code": "not-in-room", "message": "", "room": room})
@@ -128,20 +135,22 @@ class Session:
     def take_ack(self, message: Fields) -> None:
         self.log.confirmed = max(self.log.confirmed, message["whisper"])
 
-    def reply(self, message: Fields, entered: str = "") -> None:
-        self.replies.append((message, entered))
+    def reply(self, message: Fields, entered: str = "", after: int | None = None) -> None:
+        self.replies.append((message, entered, after))
 
     def send_reply(self) -> None:
-        message, entered = self.replies.pop(0)
+        message, entered, after = self.replies.pop(0)
         if entered and entered not in self.rooms:
             seq = len(self.log.rooms[entered])
-            self.rooms[entered] = seq
+            self.rooms[entered] = seq if after is None else after
+            if after is not None:
+                self.refill[entered] = seq
             message = {**message, "seq": seq}
         self.model.to_client += encoded(message)
 
     @property
     def is_welcome(self) -> bool:
-        return self.ready and not any(message["type"] == "welcome" for message, _ in self.replies)
+        return self.ready and not any(message["type"] == "welcome" for message, _, _ in self.replies)
 
     def send_said(self, room: str) -> bool:
         """Send the next message of the room, or the gap that is in its place."""
@@ -183,9 +192,11 @@ class Session:
 
 
 class Model(RuleBasedStateMachine):
-    @initialize(members=st.booleans())
-    def begin(self, members: bool) -> None:
-        self.client = RichClient(settings(wire="rich"), SECRET, members=members)
+    @initialize(members=st.booleans(), room=st.sampled_from([0, 8, 16, 25, HELLO_LIMIT]))
+    def begin(self, members: bool, room: int) -> None:
+        """``room``: bytes for what is resumed in a hello; a room takes 6 of them or more."""
+        name = NAME + " " * max(0, HELLO_LIMIT - _HELLO - room)
+        self.client = RichClient(settings(wire="rich", name=name), SECRET, members=members)
         self.logs = [Log(1)]
         self.session: Session | None = None
         self.to_client = b""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -436,3 +439,39 @@ def test_the_end(tmp_path: Path, number: int) -> None:
         assert server.errors() == ""
     with serving(history) as server, RichPeer(server.port, "Asa") as asa:
         assert asa.welcome["rooms"][0]["seq"] == len(answers) - 1
+
+
+# -- who is gone -------------------------------------------------------------------------------------------
+
+
+def test_who_never_answers_is_closed_and_who_does_stays() -> None:
+    times = {"SELCHAT_PING_SECONDS": "0.4", "SELCHAT_PONG_SECONDS": "0.4"}
+    with Server("--no-roster", env={**os.environ, **times}) as server:
+        with RichPeer(server.port, "Venkat") as venkat, RichPeer(server.port, "Narayan") as narayan:
+            for _ in range(4):
+                assert venkat.reads() == {"type": "ping"}
+                venkat.sends({"type": "pong"})
+            *pings, bye = narayan.reads_to_end()
+            assert pings == [{"type": "ping"}]
+            assert bye == {"type": "bye", "reason": "timeout", "retry_after": 0}
+        server.expect(r"Narayan.*no sign of life within 0\.8 s")
+
+
+def test_a_client_that_has_hung_comes_back_by_itself() -> None:
+    """Its process is stopped for longer than the server waits, and goes on."""
+    times = {"SELCHAT_PING_SECONDS": "0.5", "SELCHAT_PONG_SECONDS": "0.5"}
+    command = [sys.executable, "-m", "selchat", "chat", "--name=Narayan"]
+    with (
+        Server("--no-roster", env={**os.environ, **times}) as server,
+        subprocess.Popen(
+            [*command, f"127.0.0.1:{server.port}"], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as client,
+    ):
+        try:
+            server.expect("Accepted .*: Narayan")
+            client.send_signal(signal.SIGSTOP)
+            server.expect(r"Narayan.*no sign of life within 1 s")
+            client.send_signal(signal.SIGCONT)
+            server.expect("Accepted .*: Narayan")
+        finally:
+            client.kill()

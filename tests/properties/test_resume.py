@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import event, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
+from selchat.client import rich
 from selchat.client.events import Acked, Gap, Message, NotStored, Refused, Whispered
 from selchat.client.rich import ClientState, RichClient
 from selchat.net.fanout import Fanout
@@ -20,6 +22,7 @@ from selchat.net.outbox import Outbox
 from selchat.sessions.context import Session
 from selchat.sessions.opening import OpeningSession
 from selchat.settings import ClientSettings
+from selchat.wire.envelope import HELLO_LIMIT
 from tests.chat.fakes import DiaryLog
 from tests.net.fakes import FakeSocket
 from tests.sessions.test_rich import House
@@ -138,6 +141,7 @@ class Person:
 class Resume(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
+        self.limit = HELLO_LIMIT
         self.log = DiaryLog()
         self.log_failed = False
         self.house = self.make_house()
@@ -148,6 +152,13 @@ class Resume(RuleBasedStateMachine):
 
     def make_house(self) -> House:
         return House(self.log, feed_limit=_FEED)
+
+    @initialize(fits=st.booleans())
+    def limit_hellos(self, fits: bool) -> None:
+        """Let nothing be resumed in a hello, as if it were the last of many rooms; or all."""
+        if not fits:
+            self.limit = 0
+            event("not in the hello")
 
     # -- what can happen -------------------------------------------------------------------------------
 
@@ -328,7 +339,14 @@ class Resume(RuleBasedStateMachine):
 
     def connect(self, person: Person) -> None:
         person.line = Line(self.house)
-        person.core.connection_made()
+        resumed = person.core._membership.resume()
+        assert len(resumed) <= 1
+        with pytest.MonkeyPatch.context() as patch:
+            if not self.limit and resumed:
+                hello, rooms = person.core._hello()
+                assert rooms == resumed
+                patch.setattr(rich, "HELLO_LIMIT", len(hello) - 10 - 1)
+            person.core.connection_made()
 
     def unblock(self, person: Person) -> None:
         line = person.line

@@ -11,11 +11,14 @@ import pytest
 from selchat.chat.clients import hash_client
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
+from selchat.client.events import Message
+from selchat.client.rich import RichClient
+from selchat.client.rooms import Presence
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Context, Session
 from selchat.sessions.opening import OpeningSession
-from selchat.settings import Settings
+from selchat.settings import ClientSettings, Settings
 from selchat.text import name_key
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import FrameDecoder, encode_frame
@@ -55,7 +58,7 @@ class House:
         """Tick until everyone has caught up with the log."""
         for _ in range(100):
             self.tick()
-            if not self.clock.pending:
+            if not self.clock.due:
                 break
 
 
@@ -710,3 +713,234 @@ def test_someone_can_come_in_beside_themselves() -> None:
     alone = Client(house)
     alone.sends({**hello("Michael"), "beside": True})
     assert alone.reads()[0]["name"] == "Michael"
+
+
+def test_a_room_can_be_resumed_after_the_welcome() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    for client in (venkat, narayan):
+        client.sends({"type": "join", "room": "deck"})
+    venkat.sends(*(say(str(i), str(i), "deck") for i in range(1, 1001)))
+    house.settle()
+    narayan.hangs_up()
+    narayan = Client(house)
+    narayan.sends(hello("Narayan", resume=resume(house)), {"type": "join", "room": "deck", "after": 7})
+    venkat.sends(say("live", "live", "deck"))
+    welcome, users, *messages = [one for one in narayan.reads() if one["type"] not in ("joined", "left")]
+    assert (welcome["rooms"], users["type"], users["seq"]) == ([], "users", 1000)
+    assert [one["seq"] for one in messages] == list(range(8, 1002))
+    venkat.sends(say("more", "more", "deck"))
+    assert bodies(narayan.reads()) == ["more"]
+
+
+@pytest.mark.parametrize("after", [3, 4, 1000])
+def test_a_room_in_which_nothing_was_said_meanwhile_is_read_from_now_on(after: int) -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(3)))
+    [narayan] = come(house, "Narayan")
+    narayan.sends({"type": "join", "room": "deck", "after": after})
+    assert bodies(narayan.reads()) == []
+    venkat.sends(say("more", "more", "deck"))
+    assert bodies(narayan.reads()) == ["more"]
+
+
+def test_a_gap_in_a_room_that_is_resumed_after_the_welcome() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(1, 11)))
+    house.settle()
+    house.log.forget_before("deck", 5)
+    [narayan] = come(house, "Narayan")
+    narayan.sends({"type": "join", "room": "deck", "after": 2})
+    _, gap, *messages = narayan.reads()
+    assert gap == {"type": "gap", "room": "deck", "after": 2, "before": 5}
+    assert [one["seq"] for one in messages if one["type"] == "said"] == list(range(5, 11))
+
+
+def test_to_join_after_something_where_one_is_already_brings_nothing_again() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    venkat.sends(say("one", "1"))
+    assert bodies(narayan.reads()) == ["one"]
+    narayan.sends({"type": "join", "room": "lobby", "after": 0})
+    assert kinds(narayan.reads()) == ["users"]
+    venkat.sends(say("two", "2"))
+    assert bodies(narayan.reads()) == ["two"]
+
+
+def test_a_room_that_is_resumed_and_left_at_once_says_nothing() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(3)))
+    [narayan] = come(house, "Narayan")
+    narayan.sends({"type": "join", "room": "deck", "after": 0}, {"type": "part", "room": "deck"})
+    assert kinds(narayan.reads()) == ["users", "left"]
+
+
+def test_a_client_in_a_hundred_rooms_with_long_names_resumes_in_all_of_them() -> None:
+    """With the client's own core: what does not fit into its hello is joined after it."""
+    house = House()
+    names = [f"{number:02}" + "ø" * 30 for number in range(99)]
+    [venkat] = come(house, "Venkat")
+    core = RichClient(ClientSettings(host="x", name="Narayan"), SECRETS["Narayan"])
+    heard: list[tuple[str, int]] = []
+
+    def talk(client: Client) -> None:
+        while data := core.data_to_send():
+            client.session.data_received(data)
+            house.settle()
+            events = core.receive_data(bytes(client.sock.taken))
+            client.sock.taken.clear()
+            heard.extend((event.room, event.seq) for event in events if isinstance(event, Message))
+
+    for name in names:
+        core.join(name)
+        venkat.sends({"type": "join", "room": name})
+    for turn in range(3):
+        client = Client(house)
+        core.connection_made()
+        talk(client)
+        for name in names:
+            core.say(f"own {turn}", name)
+        talk(client)
+        client.hangs_up()
+        core.connection_lost()
+        for name in names:
+            venkat.sends(say("while he is away", f"{turn} {name[:2]}", name))
+    client = Client(house)
+    core.connection_made()
+    talk(client)
+    assert core.unacknowledged == 0
+    assert len(core.rooms) == 100
+    assert {room.presence for room in core.rooms} == {Presence.JOINED}
+    for name in names:
+        assert [seq for room, seq in heard if room == name] == [1, 2, 3, 4, 5, 6]
+
+
+# -- signs of life -------------------------------------------------------------------------------------
+
+
+PING = {"type": "ping"}
+TIMED_OUT = {"type": "bye", "reason": "timeout", "retry_after": 0}
+
+
+def wait(house: House, seconds: float) -> None:
+    """Let the time pass, a second after the other."""
+    for _ in range(round(seconds)):
+        house.tick(1.0)
+
+
+def test_a_silent_client_is_asked_and_then_closed_so_that_it_comes_back() -> None:
+    house = House()
+    [venkat] = come(house, "Venkat")
+    wait(house, 19)
+    assert venkat.reads() == []
+    wait(house, 1)
+    assert venkat.reads() == [PING]
+    wait(house, 13)
+    assert venkat.closed == []
+    wait(house, 1)
+    assert venkat.closed == ["no sign of life within 34 s"]
+    assert venkat.reads() == [TIMED_OUT]
+    assert not house.hub.members()
+    wait(house, 100)
+    assert venkat.reads() == []
+    assert house.clock.pending == 0
+
+
+def test_the_answer_keeps_it_and_so_does_anything_else() -> None:
+    house = House()
+    venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
+    for _ in range(5):
+        wait(house, 20)
+        assert venkat.reads() == [PING]
+        assert narayan.reads() == [PING]
+        venkat.sends({"type": "pong"})
+        narayan.sends(b"not even JSON")
+        assert codes(narayan.reads()) == ["bad-json"]
+    assert (venkat.closed, narayan.closed) == ([], [])
+    assert michael.closed == ["no sign of life within 34 s"]
+
+
+def test_a_frame_that_comes_slowly_is_a_sign_of_life_too() -> None:
+    house = House(frame_seconds=100.0)
+    [venkat] = come(house, "Venkat")
+    for byte in encode_frame(b'{"type":"pong"}')[:-1]:
+        wait(house, 4)
+        venkat.session.data_received(bytes([byte]))
+    assert (venkat.reads(), venkat.closed) == ([], [])
+
+
+def test_who_takes_nothing_is_not_asked_and_not_given_up() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    venkat.sock.room = 0
+    narayan.sends(say("are you there?", "1"))
+    for _ in range(20):
+        wait(house, 10)
+        narayan.sends({"type": "pong"})
+    assert venkat.closed == []
+    venkat.sock.room = None
+    venkat.outbox.flush()
+    assert kinds(venkat.reads()) == ["said"]
+    wait(house, 20)
+    assert venkat.reads() == [PING]
+    wait(house, 14)
+    assert venkat.reads() == [TIMED_OUT]
+
+
+def test_who_takes_nothing_since_it_was_asked_is_asked_again_later() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    wait(house, 15)
+    narayan.sends({"type": "pong"})
+    wait(house, 5)
+    assert venkat.reads() == [PING]
+    venkat.sock.room = 0
+    narayan.sends(say("are you there?", "1"))
+    wait(house, 14)
+    assert venkat.closed == []
+    venkat.sock.room = None
+    venkat.outbox.flush()
+    assert kinds(venkat.reads()) == ["said"]
+    wait(house, 19)
+    assert venkat.reads() == []
+    wait(house, 1)
+    assert venkat.reads() == [PING]
+
+
+def test_who_is_not_read_from_is_not_given_up() -> None:
+    """The rate holds back what was said, and perhaps the answer."""
+    house = House(message_rate=0.01, message_burst=1)
+    [venkat] = come(house, "Venkat")
+    venkat.sends(*(say(str(i), str(i)) for i in range(3)))
+    assert venkat.paused
+    wait(house, 99)
+    assert [one for one in kinds(venkat.reads()) if one != "ping"] == ["ack"]
+    assert venkat.closed == []
+    wait(house, 102)
+    assert (venkat.paused, venkat.closed) == (False, [])
+    assert [one for one in kinds(venkat.reads()) if one != "ping"] == ["ack", "ack"]
+    wait(house, 32)
+    assert venkat.closed == []
+    wait(house, 1)
+    assert venkat.closed == ["no sign of life within 34 s"]
+
+
+def test_signs_are_asked_for_as_the_settings_say() -> None:
+    house = House(ping_seconds=3.0, pong_seconds=2.0)
+    [venkat] = come(house, "Venkat")
+    wait(house, 3)
+    assert venkat.reads() == [PING]
+    wait(house, 2)
+    assert venkat.closed == ["no sign of life within 5 s"]
+
+
+def test_who_is_not_welcome_yet_is_not_asked() -> None:
+    house = House(login_seconds=60.0)
+    client = Client(house)
+    client.sends(hello(""))
+    wait(house, 59)
+    assert codes(client.reads()) == ["bad-name"]
+    assert client.closed == []

@@ -67,6 +67,8 @@ GOOD: list[tuple[dict[str, Any], Request]] = [
         Whisper("Michael", "1", "psst", "c"),
     ),
     ({"type": "join", "room": "engine-room"}, Join("engine-room")),
+    ({"type": "join", "room": "engine-room", "after": None}, Join("engine-room", None)),
+    ({"type": "join", "room": "engine-room", "after": 7.0}, Join("engine-room", 7)),
     ({"type": "part", "room": "engine-room"}, Part("engine-room")),
     ({"type": "topic", "room": "lobby", "topic": ""}, SetTopic("lobby", "")),
     (
@@ -124,6 +126,7 @@ BAD: list[tuple[dict[str, Any], str, tuple[Any, ...]]] = [
     (SAY | {"type": "whisper", "to": "Michael"}, "body", WRONG),
     (SAY | {"type": "whisper", "to": "Michael"}, "cipher", (*WRONG[1:], "c" * 257)),
     ({"type": "join", "room": "lobby"}, "room", (*WRONG, "r" * 257)),
+    ({"type": "join", "room": "lobby"}, "after", (True, "1", 1.5, -1, LARGEST_NUMBER + 1, [], {})),
     ({"type": "part", "room": "lobby"}, "room", (*WRONG, "r" * 257)),
     ({"type": "users", "room": "lobby"}, "room", (*WRONG, "r" * 257)),
     ({"type": "topic", "room": "lobby", "topic": ""}, "room", (*WRONG, "r" * 257)),

@@ -154,7 +154,14 @@ def test_no_example_of_the_document_is_left_out() -> None:
     """Each line of an example that looks like JSON is looked at by one of the tests here."""
     examples = re.findall(r"^ {4,}[^\n]*\{\".*$", DOCUMENT, re.MULTILINE)
     others = [line for line in examples if line not in section("A conversation")]
-    assert [line.split(maxsplit=1)[0] for line in others] == ["36", '"resume":']
+    assert [line.split(maxsplit=1)[0] for line in others] == ["36", '"resume":', ">"]
+
+
+def test_the_example_of_a_room_that_is_joined_after_a_break_is_valid() -> None:
+    [payload] = re.findall(r"^ {4}> (.*)$", section("After a break"), re.MULTILINE)
+    members = json.loads(payload)
+    check("client", members)
+    assert parse_request(payload.encode()) == envelope.Join(members["room"], members["after"])
 
 
 def test_the_frame_of_the_document_is_one() -> None:
