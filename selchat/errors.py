@@ -1,4 +1,4 @@
-"""Everything that can go wrong, in four families.
+"""Everything that can go wrong, in five families.
 
 ::
 
@@ -42,6 +42,11 @@
     │       ├── BadRoomError     no room can have it
     │       ├── NoSuchRoomError  no room has it
     │       └── NotInRoomError   the room is one that one is not in
+    ├── UnreadableError          what was encrypted end to end cannot be read: it is shown as that
+    │   ├── OtherPassphraseError with another passphrase
+    │   ├── DamagedError         changed on the way
+    │   ├── ReplayedError        said before, and come again as something new
+    │   └── ReorderedError       come in another order than it was said in
     └── UsageError               the caller did something that cannot work
         ├── SettingError         a setting out of its range
         └── BrokenStreamError    data given to a decoder that had already failed
@@ -371,6 +376,31 @@ class NotReadableError(RefusalError):
 
     def __str__(self) -> str:
         return f"the server cannot read its messages now ({self.why})"
+
+
+class UnreadableError(SelchatError):
+    """A message that was encrypted end to end, and cannot be read, or must not be believed."""
+
+    text = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class OtherPassphraseError(UnreadableError):
+    text = "encrypted with another passphrase"
+
+
+class DamagedError(UnreadableError):
+    text = "changed on the way"
+
+
+class ReplayedError(UnreadableError):
+    text = "said before, and come again as something new"
+
+
+class ReorderedError(UnreadableError):
+    text = "come in another order than it was said in"
 
 
 class UsageError(SelchatError):

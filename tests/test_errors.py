@@ -16,6 +16,7 @@ from selchat.errors import (
     BadNameError,
     BannedError,
     BrokenStreamError,
+    DamagedError,
     FrameTimeoutError,
     FrameTooLongError,
     LappedError,
@@ -25,10 +26,13 @@ from selchat.errors import (
     NameTakenError,
     NotInRoomError,
     NotStoredError,
+    OtherPassphraseError,
     PasswordNeededError,
     ProtocolError,
     QueuedLimitError,
     RefusalError,
+    ReorderedError,
+    ReplayedError,
     SelchatError,
     ServerFullError,
     SettingError,
@@ -38,6 +42,7 @@ from selchat.errors import (
     TriesError,
     TruncatedFrameError,
     UnknownTypeError,
+    UnreadableError,
     UnreadRepliesError,
     UsageError,
     VersionError,
@@ -56,6 +61,10 @@ TEXTS = [
     (AddressFullError(64), "more than 64 connections from one address"),
     (AddressRateError(128), "more than 128 new connections a minute from one address"),
     (QueuedLimitError(1000), "reader too slow, and more than 1000 bytes wait for all readers together"),
+    (OtherPassphraseError(), "encrypted with another passphrase"),
+    (DamagedError(), "changed on the way"),
+    (ReplayedError(), "said before, and come again as something new"),
+    (ReorderedError(), "come in another order than it was said in"),
     (TlsRequiredError(), "this server takes only encrypted connections (TLS)"),
     (PasswordNeededError(), "this server has a password"),
     (WrongPasswordError(), "that is not the password of this server"),
@@ -92,7 +101,7 @@ def test_each_error_can_be_copied_to_another_process(error: SelchatError) -> Non
     assert vars(copied) == vars(error)
 
 
-def test_every_error_is_in_one_of_the_four_families_and_in_the_drawn_tree() -> None:
+def test_every_error_is_in_one_of_the_five_families_and_in_the_drawn_tree() -> None:
     classes = [
         value
         for value in vars(errors).values()
@@ -100,7 +109,7 @@ def test_every_error_is_in_one_of_the_four_families_and_in_the_drawn_tree() -> N
     ]
     assert len(classes) >= 14
     for each in classes:
-        families = (ProtocolError, LimitError, RefusalError, UsageError)
+        families = (ProtocolError, LimitError, RefusalError, UnreadableError, UsageError)
         assert sum(issubclass(each, family) for family in families) == 1
         assert each.__name__ in (errors.__doc__ or "")
 
