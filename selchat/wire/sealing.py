@@ -1,11 +1,11 @@
 """End-to-end encryption of what is said (docs/encryption.rst): bodies to ciphertext and back, no I/O.
 
-A passphrase and a room's salt make the room's key. Every start of a sender makes a session of its own in each
-room, with a key of its own, and counts in it. Whoever opens a message remembers which counters have come under
+A passphrase and a room's salt make the room's key. Every start of a sender makes a session in each room,
+which has a key of its own, and counts in it. Whoever opens a message remembers which counters have come under
 which numbers of the server's, so that a message that comes twice, or in another order, is met.
 
-Nothing here knows who is in a room or what has been typed. What is opened is a stranger's: whatever it is, the
-answer is the text or an `UnreadableError`, soon. Only `room_key` takes its time.
+Nothing here knows who is in a room or what has been typed. What is opened is a stranger's: whatever it is,
+the answer is the text or an `UnreadableError`, soon. Only `room_key` takes its time.
 """
 
 from __future__ import annotations

@@ -168,7 +168,7 @@ def test_a_passphrase_is_the_same_however_it_is_composed() -> None:
 
 
 def test_what_is_no_passphrase() -> None:
-    with pytest.raises(SettingError, match="^passphrase: '' is not a passphrase: it is empty$"):
+    with pytest.raises(SettingError, match=r"^passphrase: '' is not a passphrase: it is empty$"):
         passphrase_bytes("")
     with pytest.raises(SettingError, match=r"^passphrase: '\.\.\.' is not text in UTF-8$"):
         passphrase_bytes("secret\ud800")
@@ -376,6 +376,9 @@ def test_anything_gives_a_text_or_the_one_error(
 
 
 # -- replays and order ---------------------------------------------------------------------------------
+
+
+TWICE = ("replayed", "replayed")
 
 
 class Reader:
