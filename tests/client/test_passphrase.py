@@ -87,7 +87,7 @@ def test_a_file_of_someone_else_is_their_business(
 ) -> None:
     """As for ssh: root has given it to a service by its group, for example."""
     path = write(b"x", 0o640)
-    monkeypatch.setattr(os, "getuid", lambda: os.stat(path).st_uid + 1)
+    monkeypatch.setattr(os, "getuid", lambda: Path(path).stat().st_uid + 1)
     assert read_passphrase(path) == "x"
 
 
