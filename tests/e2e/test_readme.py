@@ -46,4 +46,5 @@ def test_a_command_of_the_readme(command: str, tmp_path: Path) -> None:
         assert done.returncode in ({0, 3} if "--fail-if" in words else {0}), done.stderr
         if program == "selchat" and "export" not in words:
             said = "The build is green" if "send" in words else "paper is out"
+            said = r"\(encrypted\)" if "--passphrase-file" in command else said
             server.expect(f"Received message from .*: {said}\n")
