@@ -6,6 +6,8 @@ import hashlib
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from selchat.client import rich, vault
 from selchat.client.events import (
@@ -634,3 +636,51 @@ def test_a_welcome_is_a_welcome() -> None:
     talk.client.connection_made()
     [event] = talk.comes(welcome(("lobby", 4)))
     assert isinstance(event, Welcomed)
+
+
+# -- whatever a server sends -----------------------------------------------------------------------------
+
+GOOD = Author().seals("hey")
+SEALED = st.fixed_dictionaries(
+    {},
+    optional={
+        "cipher": st.sampled_from([GOOD["cipher"], "selchat1 x", "selchat1 ", "caesar", None]) | st.text(),
+        "body": st.sampled_from([GOOD["body"], "", "AAAA"]) | st.text(max_size=10),
+        "room": st.sampled_from(["lobby", "LOBBY", "@michael", "a"]),
+        "salt": st.sampled_from([salt_of("lobby"), salt_of("a"), "x", None]),
+        "seq": st.integers(0, 3),
+    },
+)
+MESSAGES = st.builds(
+    lambda message, changes: {**message, **changes},
+    st.sampled_from(
+        [
+            welcome(("lobby", 0)),
+            users("lobby"),
+            Author().says(1, "hey"),
+            Author().whispers(1, "hey"),
+            history(Author().says(1, "hey")),
+            ack("1", 1),
+            {"type": "ping"},
+        ]
+    ),
+    SEALED,
+)
+
+
+@given(st.lists(MESSAGES, max_size=12), st.booleans())
+def test_any_objects_give_events_or_one_error_and_nothing_is_said_in_clear_text(
+    messages: list[Fields], late: bool
+) -> None:
+    talk = Talk(late=late)
+    talk.client.say("hello")
+    talk.client.whisper("Venkat", "hello")
+    talk.client.connection_made()
+    for message in messages:
+        talk.client.receive_data(encoded(message))
+        talk.derive(0 if late else 1000)
+        assert all(one.get("body") is None or one["cipher"].startswith("selchat1 ") for one in talk.sent())
+    talk.derive()
+    talk.client.connection_lost()
+    talk.connect()
+    assert talk.client.state is ClientState.WELCOMED
