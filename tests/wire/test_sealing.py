@@ -343,6 +343,13 @@ def test_a_body_is_in_one_alphabet_and_canonical() -> None:
         refused(message._replace(body=message.body[:-1] + last), DamagedError)
 
 
+def test_names_that_no_wire_can_bring() -> None:
+    """Half a surrogate pair, which a program could hand over."""
+    refused(GOOD, DamagedError, room="\ud800")
+    refused(GOOD, DamagedError, sender="Venkat\udfff")
+    assert Opener().open(KEY, "\ud800", "x", *Sealer(KEY).seal("\ud800", "x", "hey"), 1) == "hey"
+
+
 def test_what_is_no_text() -> None:
     for data in (b"\xff", b"a\xc3", b"\xed\xa0\x80"):
         refused(sealed_by_hand(1, data), DamagedError)
