@@ -98,6 +98,10 @@ Options:
   --key=KEY            The paper's Caesar cipher, KEY being decimal digits, or empty for none. A toy to
                        talk to the paper's clients: it protects NOTHING.
   --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
+  --passphrase-file=FILE  Encrypt everything you say end to end, with the passphrase in the one line of FILE,
+                       which must be for you alone (chmod 600); what others have encrypted with it is shown.
+  --ask-passphrase     The same with a passphrase that is asked for. Without either, the one in the
+                       environment variable SELCHAT_PASSPHRASE is used, if there is one.
   --room=ROOM          The room to talk in; lobby if not given.
   --tls=MODE           auto encrypts with every server that can, and never again goes without with one that
                        could; require with no other; off never. auto if not given; off with --classic.
@@ -133,6 +137,10 @@ Options:
   --key=KEY            The paper's Caesar cipher, KEY being decimal digits. A toy to talk to the paper's
                        clients: it protects NOTHING.
   --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
+  --passphrase-file=FILE  Encrypt it end to end, with the passphrase in the one line of FILE, which must be
+                       for you alone (chmod 600).
+  --ask-passphrase     The same with a passphrase that is asked for. Without either, the one in the
+                       environment variable SELCHAT_PASSPHRASE is used, if there is one.
   --room=ROOM          The room to say it in; lobby if not given.
   --tls=MODE           auto, require or off, as for selchat chat.
   --classic            Speak the paper's protocol only.
@@ -276,6 +284,7 @@ def _export(options: dict[str, Any]) -> int:
 
 def _given(options: dict[str, Any]) -> Given:
     from selchat.client.asking import Given
+    from selchat.client.passphrase import find_passphrase
 
     port = options["--port"]
     return Given(
@@ -287,6 +296,7 @@ def _given(options: dict[str, Any]) -> Given:
         wire="classic" if options["--classic"] else "auto",
         tls=options["--tls"] or os.environ.get("SELCHAT_TLS", "auto"),
         room=options["--room"] or LOBBY,
+        passphrase=find_passphrase(options["--passphrase-file"], options["--ask-passphrase"]),
     )
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from selchat.chat.commands import Commands
 from selchat.chat.member import Member
 from selchat.errors import NotStoredError
-from selchat.events import LOBBY, SERVER, Event, Said
+from selchat.events import LOBBY, SEALED, SERVER, Event, Said
 from selchat.text import escape_controls
 
 
@@ -66,7 +66,8 @@ class TextStyle:
 
     def received(self, message: Said) -> str:
         where = "" if message.room == LOBBY else f" in {message.room}"
-        return f"Received message{where} from {message.author}: {message.body}"
+        body = "(encrypted)" if _is_sealed(message) else message.body
+        return f"Received message{where} from {message.author}: {body}"
 
     def closed(self, address: str, name: str | None, reason: str | None) -> str:
         username = "" if name is None else f", username: {name}"
@@ -84,7 +85,10 @@ class TextStyle:
 
 
 class JsonStyle:
-    """One JSON object a line: ``time`` (UTC, ISO 8601), ``event``, and the event's own fields."""
+    """One JSON object a line: ``time`` (UTC, ISO 8601), ``event``, and the event's own fields.
+
+    The ``body`` of a message that is encrypted end to end is null.
+    """
 
     def listening(self, address: str) -> str:
         return self._line("listening", address=address)
@@ -99,7 +103,8 @@ class JsonStyle:
         return self._line("accepted", address=member.address, username=member.name)
 
     def received(self, message: Said) -> str:
-        return self._line("message", room=message.room, username=message.author, body=message.body)
+        body = None if _is_sealed(message) else message.body
+        return self._line("message", room=message.room, username=message.author, body=body)
 
     def closed(self, address: str, name: str | None, reason: str | None) -> str:
         return self._line("closed", address=address, username=name, reason=reason)
@@ -117,6 +122,11 @@ class JsonStyle:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         # ASCII only, so that no control character of any kind is left in the line.
         return json.dumps({"time": time, "event": event, **fields}, ensure_ascii=True)
+
+
+def _is_sealed(message: Said) -> bool:
+    """Whether only those who have the passphrase can read it."""
+    return message.cipher is not None and message.cipher.startswith(SEALED)
 
 
 class Console:

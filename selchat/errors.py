@@ -1,4 +1,4 @@
-"""Everything that can go wrong, in four families.
+"""Everything that can go wrong, in five families.
 
 ::
 
@@ -45,6 +45,11 @@
     │       ├── BadRoomError     no room can have it
     │       ├── NoSuchRoomError  no room has it
     │       └── NotInRoomError   the room is one that one is not in
+    ├── UnreadableError          what was encrypted end to end cannot be read: it is shown as that
+    │   ├── OtherPassphraseError with another passphrase
+    │   ├── DamagedError         changed on the way
+    │   ├── ReplayedError        said before, and come again as something new
+    │   └── ReorderedError       come in another order than it was said in
     └── UsageError               the caller did something that cannot work
         ├── SettingError         a setting out of its range
         ├── UnknownSettingError  a setting that there is not
@@ -57,7 +62,7 @@ The fields are on the exception; ``str()`` of it is the one text that log lines 
 
 from __future__ import annotations
 
-_MOST_SHOWN = 80  # characters of a value that is wrong
+_MOST_SHOWN = 200  # characters of a value that is wrong; a path should be there whole
 
 
 class SelchatError(Exception):
@@ -410,6 +415,31 @@ class NotReadableError(RefusalError):
 
     def __str__(self) -> str:
         return f"the server cannot read its messages now ({self.why})"
+
+
+class UnreadableError(SelchatError):
+    """A message that was encrypted end to end, and cannot be read, or must not be believed."""
+
+    text = ""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class OtherPassphraseError(UnreadableError):
+    text = "encrypted with another passphrase"
+
+
+class DamagedError(UnreadableError):
+    text = "changed on the way"
+
+
+class ReplayedError(UnreadableError):
+    text = "said before, and come again as something new"
+
+
+class ReorderedError(UnreadableError):
+    text = "come in another order than it was said in"
 
 
 class UsageError(SelchatError):

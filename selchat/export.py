@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote
 
 from selchat.errors import SettingError, UsageError, close_reason
+from selchat.events import SEALED
 from selchat.log import schema
 from selchat.log.errors import HistoryError, UnusableHistoryError, cause
 from selchat.paths import history_path
@@ -242,6 +243,8 @@ def _as_text(line: Line) -> str:
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.at))
     head = escape_controls(f"{when} [{line.room}] {line.author} > ")
+    if line.cipher is not None and line.cipher.startswith(SEALED):
+        return f"{head}(encrypted)\n"
     if line.cipher is not None:
         head += escape_controls(f"(encrypted: {line.cipher}) ")
     return head + "\n    ".join(map(escape_controls, line.body.split("\n"))) + "\n"

@@ -5,7 +5,7 @@ A `Settings` is made once, checked, and never changes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 from selchat.errors import SettingError
 
@@ -119,17 +119,17 @@ class Settings:
             raise SettingError("tls", self.tls, "auto, require or off")
         if self.key_file is not None and self.cert is None:
             raise SettingError("key_file", self.key_file, "possible without cert")
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for each in fields(self):
+            value = getattr(self, each.name)
             if type(value) not in {int, float}:
                 continue
-            if field.name not in _MAY_BE_ZERO and not value > 0:
-                raise SettingError(field.name, value, "more than zero")
+            if each.name not in _MAY_BE_ZERO and not value > 0:
+                raise SettingError(each.name, value, "more than zero")
             if not value >= 0:
-                raise SettingError(field.name, value, "zero or more")
-            most = _MOST.get(field.name, _LONGEST if field.type == "Seconds" else _LARGEST)
+                raise SettingError(each.name, value, "zero or more")
+            most = _MOST.get(each.name, _LONGEST if each.type == "Seconds" else _LARGEST)
             if value > most:
-                raise SettingError(field.name, value, f"{most} or less")
+                raise SettingError(each.name, value, f"{most} or less")
 
     @property
     def payload_limit(self) -> int:
@@ -145,6 +145,7 @@ class ClientSettings:
     port: int = 33000
     name: str = ""
     key: str | None = None
+    passphrase: str = field(default="", repr=False)  # of the end-to-end encryption; empty: there is none
     tls: str = "off"  # or "auto": where the server has it; or "require"
     wire: str = "auto"  # or "rich", or "classic": the paper's; auto is rich where the server speaks it
     room: str = "lobby"  # in which to talk
@@ -173,6 +174,10 @@ class ClientSettings:
             raise SettingError("tls", self.tls, "auto, require or off")
         if self.wire not in {"auto", "classic", "rich"}:
             raise SettingError("wire", self.wire, "auto, rich or classic")
+        if self.passphrase and self.key:
+            raise SettingError("key", self.key, "possible together with a passphrase: it protects nothing")
+        if self.passphrase and self.wire != "rich":  # so that nothing can be said on the paper's wire
+            raise SettingError("wire", self.wire, "rich, as it has to be with a passphrase")
         if self.wire == "rich" and self.header_length < RICH_HEADER_LENGTH:
             least = f"at least {RICH_HEADER_LENGTH}, for the rich wire"
             raise SettingError("header_length", self.header_length, least)

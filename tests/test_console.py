@@ -186,3 +186,15 @@ def test_answers_in_json_are_json_too() -> None:
     screen.console.typed("/users")
     answer = json.loads(screen.lines[0])
     assert (answer["event"], answer["text"]) == ("reply", "Nobody is online.")
+
+
+def test_what_is_encrypted_end_to_end_is_not_shown() -> None:
+    message = said("Venkat", "Zm9v")._replace(cipher="selchat1 AAAA 1 BBBB")
+    text, machine = Screen(), Screen(JsonStyle())
+    for screen in (text, machine):
+        screen.console.happened([message, message._replace(cipher="caesar")])
+    assert text.lines == [
+        "Received message from Venkat: (encrypted)",
+        "Received message from Venkat: Zm9v",
+    ]
+    assert [json.loads(line)["body"] for line in machine.lines] == [None, "Zm9v"]

@@ -18,6 +18,7 @@ from selchat.errors import (
     BrokenStreamError,
     ConfigFileError,
     ConfigurationError,
+    DamagedError,
     FrameTimeoutError,
     FrameTooLongError,
     LappedError,
@@ -29,10 +30,13 @@ from selchat.errors import (
     NameTakenError,
     NotInRoomError,
     NotStoredError,
+    OtherPassphraseError,
     PasswordNeededError,
     ProtocolError,
     QueuedLimitError,
     RefusalError,
+    ReorderedError,
+    ReplayedError,
     SelchatError,
     ServerFullError,
     SettingError,
@@ -43,6 +47,7 @@ from selchat.errors import (
     TruncatedFrameError,
     UnknownSettingError,
     UnknownTypeError,
+    UnreadableError,
     UnreadRepliesError,
     UsageError,
     VersionError,
@@ -61,6 +66,10 @@ TEXTS = [
     (AddressFullError(64), "more than 64 connections from one address"),
     (AddressRateError(128), "more than 128 new connections a minute from one address"),
     (QueuedLimitError(1000), "reader too slow, and more than 1000 bytes wait for all readers together"),
+    (OtherPassphraseError(), "encrypted with another passphrase"),
+    (DamagedError(), "changed on the way"),
+    (ReplayedError(), "said before, and come again as something new"),
+    (ReorderedError(), "come in another order than it was said in"),
     (TlsRequiredError(), "this server takes only encrypted connections (TLS)"),
     (PasswordNeededError(), "this server has a password"),
     (WrongPasswordError(), "that is not the password of this server"),
@@ -84,7 +93,7 @@ TEXTS = [
     (TooLongError(10, 5), "a body of 10 bytes is over the limit of 5"),
     (NotStoredError("disk full"), "the server cannot store messages now (disk full)"),
     (SettingError("port", -1, "a port number"), "port: -1 is not a port number"),
-    (SettingError("port", "x" * 99, "a port"), "port: '" + "x" * 79 + "... is not a port"),
+    (SettingError("port", "x" * 299, "a port"), "port: '" + "x" * 199 + "... is not a port"),
     (UnknownSettingError("x:3", "prot", "port"), "x:3: unknown key 'prot'; did you mean 'port'?"),
     (UnknownSettingError("x:3", "prot"), "x:3: unknown key 'prot'"),
     (ConfigFileError("x", 3, "no TOML"), "x:3: no TOML"),
@@ -107,7 +116,7 @@ def test_each_error_can_be_copied_to_another_process(error: SelchatError) -> Non
     assert vars(copied) == vars(error)
 
 
-def test_every_error_is_in_one_of_the_four_families_and_in_the_drawn_tree() -> None:
+def test_every_error_is_in_one_of_the_five_families_and_in_the_drawn_tree() -> None:
     classes = [
         value
         for value in vars(errors).values()
@@ -115,7 +124,7 @@ def test_every_error_is_in_one_of_the_four_families_and_in_the_drawn_tree() -> N
     ]
     assert len(classes) >= 14
     for each in classes:
-        families = (ProtocolError, LimitError, RefusalError, UsageError)
+        families = (ProtocolError, LimitError, RefusalError, UnreadableError, UsageError)
         assert sum(issubclass(each, family) for family in families) == 1
         assert each.__name__ in (errors.__doc__ or "")
 

@@ -466,3 +466,11 @@ def test_the_ends_of_time(log: SqliteLog, path: Path, text: str) -> None:
         return  # some systems cannot say when that was in local time
     say(log, "lobby", "n", "x")
     assert len(exported(path, "text", None, since)) == (since < AT)
+
+
+def test_ciphertext_is_for_programs_only() -> None:
+    line = Line("lobby", 1, 0.0, "Venkat", "v-1", "selchat1 AAAA 1 BBBB", "Zm9v" * 1000)
+    assert module._as_text(line).endswith("[lobby] Venkat > (encrypted)\n")
+    found = json.loads(module._as_json(line))
+    assert (found["cipher"], found["body"]) == (line.cipher, line.body), "someone may have the passphrase"
+    assert module._as_text(line._replace(cipher="selchat1")).count("Zm9v") == 1000

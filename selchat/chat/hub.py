@@ -299,6 +299,11 @@ class Hub:
         key = name_key(member.name)
         return self._inboxes.room(key), *self._inboxes.waiting(key)
 
+    @property
+    def salt(self) -> str:
+        """For those who encrypt their whispers."""
+        return self._inboxes.salt
+
     def time(self) -> float:
         """Return Unix time in seconds."""
         return self._now()

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from selchat.chat.room import new_salt
 from selchat.errors import NotReadableError
 from selchat.log.port import Log
 
 _CONFIRMED = "whispers"  # the kind of the records of what has arrived for good
+_SALT = "salt"  # and that of the one record of the salt
 
 
 class Inboxes:
-    """How far the owner of each name, by its key, has got their whispers."""
+    """How far the owner of each name, by its key, has got their whispers.
+
+    ``salt`` is for those who encrypt them: the same for all, as they are in no room of their own.
+    """
 
     def __init__(self, log: Log) -> None:
         self._log = log
         self._confirmed = {key: int(seq) for key, seq in log.records(_CONFIRMED).items()}
+        known = log.records(_SALT).get(_CONFIRMED)
+        self.salt = known or new_salt()
+        if known is None:
+            log.put(_SALT, _CONFIRMED, self.salt)
 
     def room(self, key: str) -> str:
         """Return what the log calls the whispers to the owner of that name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import secrets
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -40,11 +41,16 @@ class Batch(NamedTuple):
 
 
 class Room:
-    """``feed_limit``: bytes that each of its feeds keeps for readers that are behind."""
+    """``feed_limit``: bytes that each of its feeds keeps for readers that are behind.
 
-    def __init__(self, name: str, feed_limit: int) -> None:
+    ``salt``: a new one if it has none yet. It is for those who encrypt what they say here; the server has no
+    other use for it.
+    """
+
+    def __init__(self, name: str, feed_limit: int, salt: str = "") -> None:
         self.name = name
         self.key = name_key(name)
+        self.salt = salt or new_salt()
         self.topic = ""
         self.seq = 0  # of the newest message that was published
         self.members: dict[str, Member] = {}  # by the key of the name
@@ -122,6 +128,11 @@ class Room:
             del self._changes[key]
         else:
             self._changes[key] = (name, came)
+
+
+def new_salt() -> str:
+    """Return 16 random bytes in base64url without padding, as docs/protocol.rst has salts."""
+    return secrets.token_urlsafe(16)
 
 
 def clean_room(name: str) -> str:

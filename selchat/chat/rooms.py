@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import NamedTuple
 
-from selchat.chat.room import Room, clean_room
+from selchat.chat.room import Room, clean_room, new_salt
 from selchat.errors import BadRoomError, TooManyRoomsError
 from selchat.events import LOBBY
 from selchat.log.port import Log
@@ -23,6 +23,13 @@ class RoomSummary(NamedTuple):
     seq: int
 
 
+class _Known(NamedTuple):
+    """What the log knows of a room: how it was first written, and its salt."""
+
+    name: str
+    salt: str
+
+
 class Rooms:
     """Rooms by name. ``feed_limit``: see `Room`; ``limit``: how many there may be."""
 
@@ -31,16 +38,20 @@ class Rooms:
         self._feed_limit = feed_limit
         self._limit = limit
         self._rooms: dict[str, Room] = {}  # by the key of the name
-        self._spellings: dict[str, str] = {}  # of every room that ever had a message or a topic, by key
-        self.lobby = self._make(LOBBY)
-        for key, text in log.records(_ROOMS).items():
+        self._known: dict[str, _Known] = {}  # every room that ever had a message or a topic, by key
+        for key, text in tuple(log.records(_ROOMS).items()):
             record = json.loads(text)
-            self._spellings[key] = record["name"]
+            self._known[key] = _Known(record["name"], record.get("salt") or new_salt())
             if record["topic"]:
                 self._make(record["name"]).topic = record["topic"]
+            if "salt" not in record:  # of an older server
+                self._put(key, record["topic"])
+        self.lobby = self._make(LOBBY)
         for name in log.rooms():
             if not name.startswith("@"):  # whispers
-                self._make(name)
+                room = self._make(name)
+                if room.key not in self._known:
+                    self.remember(room)
 
     def find(self, name: str) -> Room | None:
         """Return the room of that name; None: there is none."""
@@ -59,13 +70,14 @@ class Rooms:
             if len(self._rooms) >= self._limit:
                 raise TooManyRoomsError(self._limit)
             # The log knows it as it was first written.
-            room = self._make(self._spellings.get(name_key(cleaned), cleaned))
+            known = self._known.get(name_key(cleaned))
+            room = self._make(cleaned if known is None else known.name)
         return room
 
     def remember(self, room: Room) -> None:
-        """Keep how the room is written, and its topic."""
-        self._spellings[room.key] = room.name
-        self._log.put(_ROOMS, room.key, json.dumps({"name": room.name, "topic": room.topic}))
+        """Keep how the room is written, its salt, and its topic."""
+        self._known[room.key] = _Known(room.name, room.salt)
+        self._put(room.key, room.topic)
 
     def drop(self, room: Room) -> None:
         """Forget a room that nobody is in and that has no history."""
@@ -94,7 +106,12 @@ class Rooms:
     def _make(self, name: str) -> Room:
         room = self._rooms.get(name_key(name))
         if room is None:
-            room = Room(name, self._feed_limit)
+            known = self._known.get(name_key(name))
+            room = Room(name, self._feed_limit, "" if known is None else known.salt)
             self._rooms[room.key] = room
             room.seq = self._log.newest(name)
         return room
+
+    def _put(self, key: str, topic: str) -> None:
+        name, salt = self._known[key]
+        self._log.put(_ROOMS, key, json.dumps({"name": name, "topic": topic, "salt": salt}))

@@ -6,7 +6,7 @@ What programs need is here: `Client`, what it gives, and what it raises. docs/bo
 from selchat.client.api import Client, PhaseError
 from selchat.client.blocking import NoAnswerError, StoppedError
 from selchat.client.conversation import NotOnThisWireError
-from selchat.client.events import Gap, Message, NotStored, Parted, Refused, RoomSummary, Whispered
+from selchat.client.events import Gap, Message, NotStored, Parted, Refused, RoomSummary, Seal, Whispered
 from selchat.client.identity import SecretError
 from selchat.client.inbox import Connected, Event, Lost
 from selchat.client.link import CannotConnectError
@@ -47,6 +47,7 @@ __all__ = [
     "Refused",
     "RefusedError",
     "RoomSummary",
+    "Seal",
     "SecretError",
     "SelchatError",
     "SettingError",

@@ -35,6 +35,7 @@ from selchat.errors import SettingError, UsageError
 from selchat.events import LOBBY, Joined, Left, Topic
 from selchat.settings import ClientSettings
 from selchat.text import clean_name, escape_controls, name_key
+from selchat.wire.sealing import passphrase_bytes
 
 _LAST_SECONDS = 1.0  # for what was said to get across when the program fails
 _SECRET_LENGTH = range(16, 129)  # characters
@@ -93,8 +94,9 @@ class Client:
 
     ``host`` is a name or an address, perhaps with a port (``host:33001``), which then goes before ``port``.
     Without a ``name``, it is the one that the user has on this machine. The name is kept for this user by a
-    ``secret`` of 16 to 128 characters; without one, it is that of ``selchat chat``. ``key`` is the paper's
-    cipher, a toy.
+    ``secret`` of 16 to 128 characters; without one, it is that of ``selchat chat``. With a ``passphrase``,
+    everything that is said is encrypted end to end (docs/encryption.rst), and what has come says in its
+    ``seal`` whether it was. ``key`` is the paper's cipher, a toy.
 
     ``rooms`` are entered at the start. ``history``: so many messages of each room that were said before come
     first, with ``missed`` set (on the paper's wire: none). ``own``: whether what this user says comes too.
@@ -118,6 +120,7 @@ class Client:
         name: str | None = None,
         *,
         key: str | None = None,
+        passphrase: str | None = None,
         secret: str | None = None,
         rooms: Iterable[str] = (LOBBY,),
         history: int = 0,
@@ -133,12 +136,16 @@ class Client:
             raise SettingError("timeout", timeout, "more than zero")
         if history < 0:
             raise SettingError("history", history, "a number of messages")
+        if passphrase is not None:
+            passphrase_bytes(passphrase)  # what is wrong with it is said now; an empty one is a mistake
+            wire = "rich" if wire == "auto" else wire
         host, given = split_host(host)
         self._settings = ClientSettings(
             host=host,
             port=port if given is None else given,
             name=login_name() if name is None else name,
             key=key or None,
+            passphrase=passphrase or "",
             secret=secret or "",
             wire=wire,
             tls=tls,

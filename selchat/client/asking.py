@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TextIO
 
 from selchat.client.core import ClassicClient
@@ -37,7 +37,8 @@ class HostNeededError(SettingError):
 class Given:
     """What the command line says; None: it does not. ``key``: an empty one is none.
 
-    ``wire``, ``tls`` and ``room`` are those of `ClientSettings`.
+    ``wire``, ``tls``, ``room`` and ``passphrase`` are those of `ClientSettings`. With a passphrase there is
+    no key to be asked for, and a wire that is to be found out is the rich one.
     """
 
     host: str | None = None
@@ -48,11 +49,17 @@ class Given:
     wire: str = "auto"
     tls: str = "auto"
     room: str = LOBBY
+    passphrase: str = field(default="", repr=False)
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing is left to be asked."""
-        return self.host is not None and self.name is not None and self.key is not None
+        return self.host is not None and self.name is not None and not self.wants_key
+
+    @property
+    def wants_key(self) -> bool:
+        """Whether the paper's key is still to be asked for."""
+        return self.key is None and not self.passphrase
 
 
 def settings_of(given: Given) -> ClientSettings:
@@ -68,9 +75,10 @@ def settings_of(given: Given) -> ClientSettings:
         name=login_name() if given.name is None else given.name,
         key=given.key or None,
         header_length=given.header_length,
-        wire=given.wire,
+        wire="rich" if given.passphrase and given.wire == "auto" else given.wire,
         tls=given.tls,
         room=given.room,
+        passphrase=given.passphrase,
     )
     ClassicClient(settings).login()  # the key and the length of the name are checked there
     return settings
@@ -88,7 +96,7 @@ def ask_for_rest(given: Given, ask: Ask, tell: Callable[[str], object]) -> Clien
         tell(WELCOME)
     name = ask("Username: ").strip() if given.name is None else given.name
     host = _ask_until(_checked_host, "Enter Server IP: ", ask, tell) if given.host is None else given.host
-    key = _ask_until(_checked_key, "Encryption Key: ", ask, tell) if given.key is None else given.key
+    key = _ask_until(_checked_key, "Encryption Key: ", ask, tell) if given.wants_key else given.key
     return settings_of(replace(given, host=host, name=name, key=key))
 
 

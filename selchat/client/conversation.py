@@ -7,6 +7,7 @@ be written and says how much of it was. What a wire cannot do is a `NotOnThisWir
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
 
 from selchat.client.core import ClassicClient
@@ -205,8 +206,15 @@ class RichConversation:
 
     undone = "not acknowledged"
 
-    def __init__(self, settings: ClientSettings, secret: str, *, members: bool = False) -> None:
-        self.client = RichClient(settings, secret, members=members)
+    def __init__(
+        self,
+        settings: ClientSettings,
+        secret: str,
+        *,
+        members: bool = False,
+        want: Callable[[bytes], object] = lambda _salt: None,
+    ) -> None:
+        self.client = RichClient(settings, secret, members=members, want=want)
         self._data = memoryview(b"")  # what is to be written first
         self.last_words: str | None = None
 

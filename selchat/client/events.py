@@ -7,9 +7,44 @@ decrypted and not cleaned: whoever shows one makes it safe first. What the domai
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import NamedTuple
 
 from selchat.events import LOBBY, Joined, Left, Topic
+
+
+class Seal(Enum):
+    """How a message stands to the end-to-end encryption (docs/encryption.rst). The value says it to people.
+
+    ================  ====================================================================================
+    seal              means
+    ================  ====================================================================================
+    NONE              there is no passphrase, and it was not encrypted; or it is from the server itself
+    OPENED            it was encrypted, by someone who has the passphrase
+    CLEAR             there is a passphrase, but this was not encrypted: anyone can have said it
+    LOCKED            it is encrypted, and there is no passphrase to read it
+    OTHER_PASSPHRASE  it is encrypted with another one
+    DAMAGED           it was changed, moved, or put under another name on the way
+    REPLAYED          it was said before, and comes again as something new
+    REORDERED         it comes in another order than it was said in
+    ================  ====================================================================================
+
+    From LOCKED on it cannot be read, or must not be believed, and the body is empty.
+    """
+
+    NONE = ""
+    OPENED = "encrypted"
+    CLEAR = "not encrypted"
+    LOCKED = "encrypted; read it with --passphrase-file"
+    OTHER_PASSPHRASE = "cannot be read: encrypted with another passphrase"  # noqa: S105
+    DAMAGED = "cannot be read: changed on the way"
+    REPLAYED = "not shown: said before, and come again as something new"
+    REORDERED = "not shown: come in another order than it was said in"
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether there is a body."""
+        return self in {Seal.NONE, Seal.OPENED, Seal.CLEAR}
 
 
 class RoomSummary(NamedTuple):
@@ -55,7 +90,8 @@ class Message(NamedTuple):
 
     ``seq`` is 0 and ``at`` (seconds of Unix time) is None on the paper's wire. ``own``: this very program
     has said it, since it was started; ``id`` is then the one that saying it has returned. ``missed``: it was
-    said while there was no connection. ``cipher``: how the body is still encrypted, for want of the key.
+    said while there was no connection. ``cipher``: how the body is still encrypted, for want of the key;
+    ``seal``: whether it was encrypted end to end, and could be read.
     """
 
     author: str
@@ -67,10 +103,14 @@ class Message(NamedTuple):
     own: bool = False
     missed: bool = False
     cipher: str | None = None
+    seal: Seal = Seal.NONE
 
 
 class Whispered(NamedTuple):
-    """Something said to one person alone. ``seq`` counts them; it is 0 for what is not kept."""
+    """Something said to one person alone. ``seq`` counts them; it is 0 for what is not kept.
+
+    ``cipher`` and ``seal`` are as in `Message`.
+    """
 
     author: str
     body: str
@@ -79,6 +119,7 @@ class Whispered(NamedTuple):
     at: float
     id: str = ""
     cipher: str | None = None
+    seal: Seal = Seal.NONE
 
 
 class Acked(NamedTuple):

@@ -12,6 +12,7 @@ from selchat.client.outgoing import Outgoing
 from selchat.client.reading import Fields
 from selchat.client.rooms import Presence, Room, RoomBook
 from selchat.client.saying import Saying, refusal
+from selchat.client.vault import whispers_to
 from selchat.text import name_key
 
 
@@ -30,17 +31,17 @@ class Hearing:
 
     def said(self, fields: Fields) -> list[Event]:
         room = self._rooms.get(reading.text(fields, "room"))
-        message = self._message(fields, "")
+        message = reading.message(fields)
         if room is None or room.presence is Presence.JOINING:
             return []
+        message = self._read(message._replace(room=room.name), fields)
         events: list[Event] = []
         pending = self._saying.outbound.get(message.id) if message.own else None
         if pending is not None and pending.key == name_key(room.name):
             # It was stored, and the connection broke before its ack.
             self._saying.done(pending)
             events.append(Acked(pending.id, room.name, "", message.seq, message.at or 0.0))
-        message = message._replace(room=room.name, missed=message.seq <= room.missed)
-        room.order.take(message, acked=False)
+        room.order.take(message._replace(missed=message.seq <= room.missed), acked=False)
         return events + self._released(room)
 
     def acked(self, fields: Fields) -> list[Event]:
@@ -53,7 +54,7 @@ class Hearing:
         events: list[Event] = [Acked(id, message.room, message.to, seq, at)]
         room = self._rooms.get(name or message.room)
         if room is not None and room.presence is not Presence.JOINING:
-            own = Message(self.name, message.body, room.name, seq, at, id, own=True)
+            own = Message(self.name, message.body, room.name, seq, at, id, own=True, seal=self._bodies.own)
             room.order.take(own, acked=True)
             events += self._released(room)
         return events
@@ -73,26 +74,37 @@ class Hearing:
 
     def history(self, fields: Fields) -> list[Event]:
         name, entries = reading.text(fields, "room"), reading.objects(fields, "messages")
-        messages = tuple(self._message(entry, name) for entry in entries)
+        messages = tuple(self._read(reading.message(entry, name), entry) for entry in entries)
         return [History(name, messages, reading.flag(fields, "more"))]
 
     def whispered(self, fields: Fields) -> list[Event]:
         author, to = reading.text(fields, "from"), reading.text(fields, "to")
         seq, at = reading.number(fields, "seq"), reading.seconds(fields, "at")
-        id, cipher = reading.optional_text(fields, "id"), reading.optional_text(fields, "cipher") or None
-        body, cipher = self._bodies.read(author, reading.body(fields), id, cipher)
+        id, _ = reading.optional_text(fields, "id"), reading.optional_text(fields, "cipher")
+        reading.body(fields)
         if 0 < seq <= self.whispers:
             return []
         self.whispers = max(seq, self.whispers)
-        return [Whispered(author, body, to, seq, at, id, cipher)]
+        body, cipher, seal = self._bodies.read(whispers_to(to), author, fields, seq)
+        return [Whispered(author, body, to, seq, at, id, cipher, seal)]
+
+    def lacks_key(self, fields: Fields) -> bool:
+        """Whether this cannot be read yet; the key that is missing was asked for."""
+        kind, room = fields["type"], fields.get("room" if fields["type"] != "whispered" else "to")
+        if type(room) is not str or kind not in {"said", "whispered", "history"}:
+            return False
+        room = whispers_to(room) if kind == "whispered" else room
+        found = fields.get("messages") if kind == "history" else [fields]
+        return type(found) is list and any(
+            type(one) is dict and self._bodies.lacks_key(room, one.get("cipher")) for one in found
+        )
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _message(self, fields: Fields, room: str) -> Message:
-        message = reading.message(fields, room)
+    def _read(self, message: Message, fields: Fields) -> Message:
         own = self._saying.is_own_id(message.id) and name_key(message.author) == name_key(self.name)
-        body, cipher = self._bodies.read(message.author, message.body, message.id, message.cipher)
-        return message._replace(body=body, cipher=cipher, own=own)
+        body, cipher, seal = self._bodies.read(message.room, message.author, fields, message.seq)
+        return message._replace(body=body, cipher=cipher, seal=seal, own=own)
 
     def _released_by(self, message: Outgoing) -> list[Event]:
         room = self._rooms.get(message.room) if message.room else None

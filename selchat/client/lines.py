@@ -22,6 +22,7 @@ from selchat.client.events import (
     Parted,
     Refused,
     Rooms,
+    Seal,
     Trusted,
     Unencrypted,
     Users,
@@ -155,16 +156,25 @@ def safe(text: str) -> str:
     return escape_controls(text.replace("\t", "    "))
 
 
+def body(message: Message | Whispered) -> str:
+    """Return what was said, with what there is to know about it; or why it cannot be read."""
+    if not message.seal.is_readable:
+        return f"({message.seal.value})"
+    text, cipher = safe(message.body), message.cipher
+    if message.seal is Seal.CLEAR:
+        mark = message.seal.value if cipher is None else f"encrypted otherwise: {safe(cipher)}"
+        return f"({mark}) {text}"
+    return text if cipher is None else f"(encrypted: {safe(cipher)}) {text}"
+
+
 def shown(message: Message | Whispered, room: str = "") -> str:
     """Return the line for a message; ``room``: it begins with that one's name."""
-    author, body = safe(message.author), safe(message.body)
-    if message.cipher is not None:
-        body = f"(encrypted: {safe(message.cipher)}) {body}"
+    author, said = safe(message.author), body(message)
     if isinstance(message, Whispered):
         # What the server tells one person alone is no secret between the two.
-        return f"{author} > {body}" if message.author == SERVER else f"{author} whispers > {body}"
+        return f"{author} > {said}" if message.author == SERVER else f"{author} whispers > {said}"
     # Nobody can act in another's name: the one in the body has to be the author's.
-    line = body if body.startswith(f"* {author} ") else f"{author} > {body}"
+    line = said if said.startswith(f"* {author} ") else f"{author} > {said}"
     return f"[{safe(room)}] {line}" if room else line
 
 

@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from selchat.client.conversation import ClassicConversation, Conversation, RichConversation
+from selchat.client.deriving import Deriver
 from selchat.client.dialing import CannotConnectError, Dialer
 from selchat.client.events import Bye, Event, Refused, Trusted, Unencrypted, Welcomed
 from selchat.client.identity import client_secret
@@ -157,7 +158,9 @@ class Link:
         self.state = LinkState.NEW
         self.refusal: Refused | None = None
         self.wire = Wire.CLASSIC if settings.wire == "classic" else Wire.GUESSED
-        self._rich = None if self.wire is Wire.CLASSIC else _rich_conversation(settings, members)
+        self._deriver = Deriver(reactor, settings.passphrase, self._key_derived)
+        want = self._deriver.derive
+        self._rich = None if self.wire is Wire.CLASSIC else _rich_conversation(settings, members, want)
         if self._rich is None:
             self.wire = Wire.CLASSIC
         self._conversation: Conversation = self._rich or ClassicConversation(settings)
@@ -295,6 +298,7 @@ class Link:
     def close(self) -> None:
         """Give everything back at once; the interface is told nothing."""
         self.state = LinkState.CLOSED
+        self._deriver.close()
         self._drop()
         if self._deadline is not None:
             self._deadline.cancel()
@@ -488,11 +492,26 @@ class Link:
         if self._sock is not sock:
             return
         if conversation.error is not None:
-            wire = "classic" if self.wire is Wire.CLASSIC else "rich"
-            self._lost(f"not the {wire} wire: {conversation.error}")
+            self._broken(conversation.error)
         elif self.wire is Wire.RICH:
             self._store_later()
             self._write(sock)  # there may be an answer to give, or room in the window
+
+    def _broken(self, error: str) -> None:
+        wire = "classic" if self.wire is Wire.CLASSIC else "rich"
+        self._lost(f"not the {wire} wire: {error}")
+
+    def _key_derived(self, salt: bytes, key: bytes) -> None:
+        """Go on with what has waited for a key, to be read or to be said."""
+        assert self._rich is not None
+        self._rich.client.take_key(salt, key)
+        self._wake()
+        if self._sock is None:
+            return
+        if self._rich.error is not None:
+            self._broken(self._rich.error)
+        else:
+            self._store_later()
 
     def _take(self, events: list[Event]) -> None:
         """Tell the interface, and see to what is the link's."""
@@ -688,11 +707,14 @@ def _tls_of(settings: ClientSettings, known: KnownServers) -> Tls:
     return Tls.GUESSED
 
 
-def _rich_conversation(settings: ClientSettings, members: bool) -> RichConversation | None:
+def _rich_conversation(
+    settings: ClientSettings, members: bool, want: Callable[[bytes], object]
+) -> RichConversation | None:
     """Return the conversation; None: headers are too short for it, so that the wire is the paper's."""
     if settings.header_length < RICH_HEADER_LENGTH:
         return None
-    conversation = RichConversation(settings, settings.secret or client_secret(), members=members)
+    secret = settings.secret or client_secret()
+    conversation = RichConversation(settings, secret, members=members, want=want)
     if settings.room != LOBBY:
         conversation.join(settings.room)
     return conversation

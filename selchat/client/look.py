@@ -70,7 +70,7 @@ def message(event: Message | Whispered, me: str, *, room: str = "", time: str = 
 
 def own(event: Message, *, here: bool, time: str = "") -> Line:
     """Return the line for what the user has said; ``here``: in the room that is being talked in."""
-    return plain(f"{time}{said(event.room, '', event.body, event.author, here=here)}")
+    return plain(f"{time}{said(event.room, '', lines.body(event), event.author, here=here)}")
 
 
 def said(room: str, to: str, body: str, me: str, *, here: bool) -> str:

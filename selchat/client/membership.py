@@ -93,6 +93,11 @@ class Membership:
         """Begin all numbers anew, as the server has another log; return what was held until now."""
         return [event for room in self.rooms for event in room.order.restart(0)]
 
+    def goes_back(self, found: tuple[RoomSummary, ...]) -> bool:
+        """Whether the server has less of a room than it had, because it was put back to a backup."""
+        known = ((self.rooms.get(summary.room), summary.seq) for summary in found)
+        return any(room is not None and room.seq > seq for room, seq in known)
+
     def rewind(self, found: tuple[RoomSummary, ...]) -> list[Event]:
         """Go back where the server has: one that was put back to a backup counts on from there."""
         events: list[Event] = []

@@ -1,11 +1,12 @@
 """What was said and is not acknowledged yet, in order, over any number of connections.
 
-This file knows ids, frames and the window; not what is in a frame, and not when it is sent.
+This file knows ids, sizes and the window; not what is in a frame, and not when it is sent.
 """
 
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from enum import Enum, auto
 
 from selchat.errors import LimitError
@@ -35,20 +36,21 @@ class Progress(Enum):
 
 
 class Outgoing:
-    """One message: ``body`` as it was said, and the ``frame`` that says it, always with the same ``id``.
+    """One message: ``body`` as it was said, and the ``size`` in bytes of the frame that says it, at most.
 
-    It is for a ``room``, whose ``key`` is the same for every way to write it, or for one person (``to``).
+    It always has the same ``id``. It is for a ``room``, whose ``key`` is the same for every way to write it,
+    or for one person (``to``).
     """
 
-    __slots__ = ("body", "frame", "id", "key", "progress", "room", "to")
+    __slots__ = ("body", "id", "key", "progress", "room", "size", "to")
 
-    def __init__(self, id: str, *, room: str, to: str, body: str, frame: bytes) -> None:
+    def __init__(self, id: str, *, room: str, to: str, body: str, size: int) -> None:
         self.id = id
         self.key = name_key(room)
         self.room = room
         self.to = to
         self.body = body
-        self.frame = frame
+        self.size = size
         self.progress = Progress.QUEUED
 
 
@@ -78,17 +80,24 @@ class Outbound:
 
     def add(self, message: Outgoing) -> None:
         """Queue a message. Raises `QueueFullError`."""
-        if self.size + len(message.frame) > self._limit:
+        if self.size + message.size > self._limit:
             raise QueueFullError(self._limit)
         self._messages[message.id] = message
         self._queued.append(message)
-        self.size += len(message.frame)
+        self.size += message.size
 
-    def next(self, window: int) -> Outgoing | None:
-        """Return the next message to be sent, which counts as sent; None while ``window`` of them are."""
+    def next(self, window: int, is_ready: Callable[[Outgoing], bool]) -> Outgoing | None:
+        """Return the next message to be sent, which counts as sent.
+
+        None while ``window`` of them are, and while the next one is not ready: nothing overtakes it.
+        """
         while self._queued and self.sent < window:
-            message = self._queued.popleft()
-            if message.progress is Progress.QUEUED and message.id in self._messages:
+            message = self._queued[0]
+            is_wanted = message.progress is Progress.QUEUED and message.id in self._messages
+            if is_wanted and not is_ready(message):
+                return None
+            self._queued.popleft()
+            if is_wanted:
                 self._move(message, Progress.SENT)
                 return message
         return None
@@ -98,7 +107,7 @@ class Outbound:
         message = self._messages.pop(id, None)
         if message is not None:
             self._move(message, Progress.QUEUED)
-            self.size -= len(message.frame)
+            self.size -= message.size
         return message
 
     def put_off(self, id: str) -> bool:

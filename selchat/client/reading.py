@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from selchat.client.events import Message, RoomSummary
-from selchat.errors import BadMessageError
+from selchat.errors import BadMessageError, ProtocolError
 from selchat.events import LOBBY
+from selchat.wire.sealing import parse_salt
 
 Fields = dict[str, Any]
 
@@ -18,6 +19,11 @@ NAME_LENGTH = 256  # characters of a name, of a room, of whatever names somethin
 TEXT_LENGTH = 4096  # characters of what is said about something
 MOST_NAMES = 10_000  # names or rooms in one list
 _MOST = (1 << 53) - 1  # what JSON's numbers hold exactly
+
+
+class NoSaltError(ProtocolError):
+    def __str__(self) -> str:
+        return "it gives no salt, without which nothing can be encrypted"
 
 
 def text(fields: Fields, field: str, most: int = NAME_LENGTH) -> str:
@@ -84,6 +90,15 @@ def objects(fields: Fields, field: str) -> list[Fields]:
     ):
         raise _bad(fields, field, f"a list of at most {MOST_NAMES} objects")
     return values
+
+
+def salt(fields: Fields) -> bytes:
+    """Return the salt of a room, or that of whispers. Raises `NoSaltError`."""
+    value = fields.get("salt")
+    found = parse_salt(value) if type(value) is str else None
+    if found is None:
+        raise NoSaltError
+    return found
 
 
 def summary(fields: Fields) -> RoomSummary:

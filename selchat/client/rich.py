@@ -19,29 +19,37 @@ After each call there may be something in `RichClient.data_to_send`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from selchat.client import reading
-from selchat.client.bodies import CAESAR, Bodies
+from selchat.client.bodies import CAESAR, Bodies, OpenBodies, SealedBodies
 from selchat.client.events import Bye, Event, Refused, Rooms, Users, Welcomed
 from selchat.client.hearing import Hearing
 from selchat.client.membership import Asked, Membership, room_name
 from selchat.client.outgoing import Outgoing, QueueFullError
-from selchat.client.reading import Fields
+from selchat.client.reading import Fields, NoSaltError
 from selchat.client.rooms import Presence, Room, RoomBook
 from selchat.client.saying import Saying
+from selchat.client.vault import Vault
 from selchat.client.writing import Writer, scalar_values
-from selchat.errors import BadJsonError, BadMessageError, SelchatError
+from selchat.errors import BadJsonError, BadMessageError, LimitError, SelchatError
 from selchat.events import LOBBY, Joined, Left, Topic
-from selchat.settings import ClientSettings
+from selchat.settings import MIB, ClientSettings
 from selchat.wire.envelope import HELLO_LIMIT, TOKEN_LENGTH, VERSION, parse_object
 from selchat.wire.frames import FrameDecoder
 
 __all__ = ["CAESAR", "ClientState", "Limits", "QueueFullError", "RichClient"]
 
 _MOST_QUESTIONS = 100  # asked while there is no welcome
+_MOST_HELD = 16 * MIB  # bytes that came while a key was awaited
+_AT_ONCE = frozenset({"ping", "bye"})  # what does not wait for a key
+
+
+class HeldTooMuchError(LimitError):
+    template = "more than {limit} bytes came while a key was derived from the passphrase"
 
 
 class ClientState(Enum):
@@ -80,14 +88,22 @@ class RichClient:
     """One user, on any number of connections, one after the other.
 
     ``secret`` is what makes the name one's own (`selchat.client.identity`). ``members``: whether to ask who
-    is in each room, to know them before they come or go. Raises `SettingError` for a key that is none and
-    `FrameTooLongError` for a name that is too long.
+    is in each room, to know them before they come or go. With a passphrase, ``want(salt)`` is called for each
+    key that is needed, and `take_key` brings it; what cannot be read or said without it waits. Raises
+    `SettingError` for a key that is none and `FrameTooLongError` for a name that is too long.
 
     ``name`` is as the server has cleaned it, ``server`` what it calls itself, ``limits`` are its own;
     ``rooms`` are those that one is in or has asked for. ``error`` is what broke the connection, if it broke.
     """
 
-    def __init__(self, settings: ClientSettings, secret: str, *, members: bool = False) -> None:
+    def __init__(
+        self,
+        settings: ClientSettings,
+        secret: str,
+        *,
+        members: bool = False,
+        want: Callable[[bytes], object] = lambda _salt: None,
+    ) -> None:
         self.state = ClientState.OFFLINE
         self.server = ""
         self.limits = Limits()
@@ -97,12 +113,17 @@ class RichClient:
         self._keeps_members = members
         self._decoder = FrameDecoder(settings.header_length, settings.read_limit)
         self._writer = Writer(settings)
-        bodies = Bodies(settings)
-        self._saying = Saying(settings, bodies, self._writer)
         self._membership = Membership()
+        self._vault = Vault(want) if settings.passphrase else None
+        bodies: Bodies = OpenBodies(settings)
+        if self._vault is not None:
+            bodies = SealedBodies(self._vault, self._membership.rooms)
+        self._saying = Saying(settings, bodies, self._writer)
         self._hearing = Hearing(scalar_values(settings.name), self._membership.rooms, self._saying, bodies)
         self._out = bytearray()
         self._untold: list[Event] = []  # for the next who asks
+        self._held: deque[tuple[Fields, int]] = deque()  # what waits for a key, each with its size
+        self._held_size = 0
         self._questions: list[tuple[Asked | None, Fields]] = []  # to be asked after the welcome
         self._log: str | None = None  # None: never welcomed
         self._confirmed = 0  # the largest seq of a whisper that was confirmed on this connection
@@ -155,6 +176,8 @@ class RichClient:
         """Keep what has to be said again; forget what the connection had."""
         self.state = ClientState.OFFLINE
         self._out.clear()
+        self._held.clear()
+        self._held_size = 0
         self._confirmed = 0
         self._saying.connection_lost()
         self._untold += self._membership.connection_lost()
@@ -169,14 +192,28 @@ class RichClient:
             return events
         for payload in self._decoder.receive_data(data):
             try:
-                events += self._receive(parse_object(payload))
-            except (BadJsonError, BadMessageError) as error:
+                self._receive(parse_object(payload), len(payload), events)
+            except (BadJsonError, BadMessageError, NoSaltError, HeldTooMuchError) as error:
                 self._break(error)
                 return events
         if self._decoder.error is not None:
             self._break(self._decoder.error)
         self._confirm()
         return events
+
+    def take_key(self, salt: bytes, key: bytes) -> None:
+        """Take a key that was wanted, and with it what has waited for it; `events` says what that was."""
+        if self._vault is None:
+            return
+        self._vault.put_key(salt, key)
+        held, self._held, self._held_size = self._held, deque(), 0
+        for fields, size in held:
+            try:
+                self._receive(fields, size, self._untold)
+            except (BadMessageError, NoSaltError) as error:
+                self._break(error)
+                return
+        self._confirm()
 
     def receive_eof(self) -> None:
         """Note that the server has closed its side; inside a frame that is an ``error``."""
@@ -325,7 +362,7 @@ class RichClient:
         """Make ready what was said, as far as the window allows."""
         if self.state is ClientState.WELCOMED:
             self._untold += self._saying.fill(
-                self._out, window=self.limits.unacknowledged, frame_limit=self.limits.frame
+                self._out, self.name, window=self.limits.unacknowledged, frame_limit=self.limits.frame
             )
 
     def _confirm(self) -> None:
@@ -338,12 +375,20 @@ class RichClient:
 
     # -- from the server -------------------------------------------------------------------------------
 
-    def _receive(self, fields: Fields) -> list[Event]:
+    def _receive(self, fields: Fields, size: int, events: list[Event]) -> None:
+        """Add what a message says to ``events``, or hold it and all after it until a key is there."""
         kind = fields["type"]
         if self.state is ClientState.GREETING and kind not in {"welcome", "error", "bye", "ping"}:
-            return []
+            return
+        if kind not in _AT_ONCE and (self._held or self._hearing.lacks_key(fields)):
+            self._held_size += size
+            if self._held_size > _MOST_HELD:
+                raise HeldTooMuchError(_MOST_HELD)
+            self._held.append((fields, size))
+            return
         take = _TAKERS.get(kind)
-        return [] if take is None else take(self, fields)
+        if take is not None:
+            events += take(self, fields)
 
     def _take_welcome(self, fields: Fields) -> list[Event]:
         if self.state is not ClientState.GREETING:
@@ -351,6 +396,7 @@ class RichClient:
         name, log = reading.text(fields, "name"), reading.text(fields, "log")
         server, whispers = reading.text(fields, "server"), reading.number(fields, "whispers")
         summaries = [reading.summary(room) for room in reading.objects(fields, "rooms")]
+        self._learn_salts(fields)
         again, renumbered = self._log is not None, self._log not in {None, log}
         self.state = ClientState.WELCOMED
         self.server, self.limits, self._log = server, _limits(fields.get("limits")), log
@@ -362,11 +408,19 @@ class RichClient:
         rooms, unwanted = self._membership.sort(summaries)
         for room in unwanted:
             self._put({"type": "part", "room": room})
+        if self._vault is not None and (renumbered or self._membership.goes_back(rooms)):
+            self._vault.begin()
         events += self._membership.rewind(rooms)
         events.append(Welcomed(name, server, rooms, whispers, again, renumbered))
         events += self._membership.welcome(rooms)
         self._go_on()
         return events
+
+    def _learn_salts(self, welcome: Fields) -> None:
+        if self._vault is not None:
+            self._vault.learn_whispers(reading.salt(welcome))
+            for room in welcome["rooms"]:
+                self._vault.learn(room["room"], reading.salt(room))
 
     def _go_on(self) -> None:
         """Ask for what has waited for the welcome."""
@@ -431,7 +485,10 @@ class RichClient:
 
     def _take_users(self, fields: Fields) -> list[Event]:
         topic, seq = reading.text(fields, "topic", reading.TEXT_LENGTH), reading.number(fields, "seq")
-        return self._membership.users(Users(*_change(fields), topic, seq, entered=False))
+        users = Users(*_change(fields), topic, seq, entered=False)
+        if self._vault is not None:
+            self._vault.learn(users.room, reading.salt(fields))
+        return self._membership.users(users)
 
     def _take_rooms(self, fields: Fields) -> list[Event]:
         rooms = tuple(map(reading.summary, reading.objects(fields, "rooms")))

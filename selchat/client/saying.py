@@ -14,7 +14,7 @@ from selchat.client.events import Event, NotStored, Refused
 from selchat.client.outgoing import Outbound, Outgoing
 from selchat.client.reading import Fields
 from selchat.client.writing import Writer, scalar_values
-from selchat.errors import FrameTooLongError
+from selchat.errors import FrameTooLongError, NotInRoomError, SelchatError, TooLongError
 from selchat.settings import ClientSettings
 
 _BATCH = 256 * 1024  # bytes made ready at a time
@@ -53,32 +53,40 @@ class Saying:
         body, to = scalar_values(body), scalar_values(to)
         self._count += 1
         id = f"{self._prefix}{self._count}"
-        kind: Fields = {"type": "say", "room": room} if room else {"type": "whisper", "to": to}
-        frame = self._writer.frame({**kind, "id": id, **self._bodies.fields(body, to)})
-        self.outbound.add(Outgoing(id, room=room, to=to, body=body, frame=frame))
+        size = len(self._frame(id, room, to, self._bodies.form(body, to)))
+        self.outbound.add(Outgoing(id, room=room, to=to, body=body, size=size))
         return id
 
     def is_own_id(self, id: str) -> bool:
         """Whether the id was made here; others may use the same."""
         return id.startswith(self._prefix)
 
-    def fill(self, out: bytearray, *, window: int, frame_limit: int) -> list[Event]:
-        """Add to ``out`` what may be sent now; return a refusal for each message over the server's limit."""
+    def fill(self, out: bytearray, sender: str, *, window: int, frame_limit: int) -> list[Event]:
+        """Add to ``out`` what may be sent now, by ``sender``; return refusals of what cannot be.
+
+        That is what is over the server's limit, or cannot be encrypted, as one is not in the room.
+        """
         refused: list[Event] = []
         if self._storing is Storing.FAILING:
             return refused
         if self._storing is Storing.RETRYING:
             window = 1  # one message finds out whether the server stores again
         while len(out) < _BATCH:
-            message = self.outbound.next(window)
+            message = self.outbound.next(window, self._bodies.is_ready)
             if message is None:
                 break
-            size = len(message.frame) - self._header_length
+            try:
+                body = self._bodies.write(message, sender)
+            except NotInRoomError as error:
+                refused.append(self._refuse(error.code, error, message))
+                continue
+            frame = self._frame(message.id, message.room, message.to, body)
+            size = len(frame) - self._header_length
             if size <= frame_limit:
-                out += message.frame
+                out += frame
             else:
-                self.outbound.done(message.id)
-                refused.append(refusal("too-long", str(FrameTooLongError(size, frame_limit)), message))
+                too_long = FrameTooLongError(size, frame_limit)
+                refused.append(self._refuse(TooLongError.code, too_long, message))
         return refused
 
     def done(self, message: Outgoing) -> None:
@@ -107,6 +115,14 @@ class Saying:
         if self._storing is Storing.FAILING:
             self._storing = Storing.RETRYING
         self.outbound.start_again()
+
+    def _refuse(self, code: str, error: SelchatError, message: Outgoing) -> Event:
+        self.outbound.done(message.id)
+        return refusal(code, str(error), message)
+
+    def _frame(self, id: str, room: str, to: str, body: Fields) -> bytes:
+        where = {"type": "say", "room": room} if room else {"type": "whisper", "to": to}
+        return self._writer.frame({**where, "id": id, **body})
 
 
 def refusal(code: str, text: str, message: Outgoing) -> Refused:

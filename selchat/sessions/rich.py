@@ -277,10 +277,17 @@ class RichSession:
                 log=hub.log.id,
                 server=context.server,
                 rooms=[
-                    {"room": room.name, "seq": room.seq, "topic": room.topic, "members": len(room.members)}
+                    {
+                        "room": room.name,
+                        "seq": room.seq,
+                        "topic": room.topic,
+                        "members": len(room.members),
+                        "salt": room.salt,
+                    }
                     for room in resumed
                 ],
                 whispers=waiting,
+                salt=hub.salt,
                 limits={
                     "frame": settings.payload_limit,
                     "name": settings.name_length,
@@ -421,6 +428,7 @@ class RichSession:
                 total=roster.total,
                 topic=room.topic,
                 seq=room.seq,
+                salt=room.salt,
             )
         )
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selchat.events import SERVER, Event, Notice, Roster, Said, Topic
+from selchat.events import SEALED, SERVER, Event, Notice, Roster, Said, Topic
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.frames import HEADER_LENGTH, encode_frame
 
+_SEALED = "(encrypted; to read it, one needs selchat and the passphrase)"
 _SHORT = 1024  # bytes: payloads below have their headers ready
 _MOST_CACHED = 4096  # names' frames; encoding one again costs 0.5 microseconds
 
@@ -45,7 +46,11 @@ class ClassicFormat:
         headers = self._headers
         user_frames = self._user_frames
         for event in events:
-            if isinstance(event, Said) and (user_frame := user_frames.get(event.author)) is not None:
+            if (
+                isinstance(event, Said)
+                and event.cipher is None
+                and (user_frame := user_frames.get(event.author)) is not None
+            ):
                 payload = event.body.encode()
                 if len(payload) < len(headers):
                     parts += (user_frame, headers[len(payload)], payload)
@@ -55,6 +60,8 @@ class ClassicFormat:
 
     def _encode_slowly(self, event: Event) -> bytes:
         if isinstance(event, Said):
+            if event.cipher is not None and event.cipher.startswith(SEALED):
+                return self._pair(event.author, _SEALED)  # which nobody on this wire can open
             body = event.body if event.author != SERVER else self._encrypt(event.body)
             return self._pair(event.author, body)
         if isinstance(event, Notice):

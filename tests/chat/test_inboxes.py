@@ -21,3 +21,12 @@ def test_whispers_wait_until_they_are_confirmed_and_belong_to_one_owner() -> Non
     inboxes.change_owner("venkat")
     assert inboxes.waiting("venkat") == (3, 0)
     assert (inboxes.key(room), inboxes.key("lobby")) == ("venkat", None)
+
+
+def test_the_salt_is_made_once() -> None:
+    log = MemoryLog(1000)
+    salt = Inboxes(log).salt
+    assert log.staged
+    log.commit()
+    assert Inboxes(log).salt == salt != Inboxes(MemoryLog(1000)).salt
+    assert not log.staged

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import json
+import re
+
+from selchat.chat.room import new_salt
 from selchat.chat.rooms import Rooms
 from selchat.events import LOBBY
 from selchat.log.memory import MemoryLog
@@ -30,3 +34,44 @@ def test_rooms_are_found_again_after_a_restart_as_they_were_first_written() -> N
     rooms.tidy()
     assert rooms.find("empty") is None
     assert rooms.find("deck") is not None
+
+
+def test_a_salt_is_16_random_bytes() -> None:
+    salts = {new_salt() for _ in range(100)}
+    assert len(salts) == 100
+    assert all(re.fullmatch("[A-Za-z0-9_-]{21}[AQgw]", salt) for salt in salts)
+
+
+def test_a_room_that_was_talked_in_keeps_its_salt() -> None:
+    log = MemoryLog(100_000)
+    rooms = Rooms(log, 1000, 10)
+    engine, deck = rooms.get("engine"), rooms.get("deck")
+    assert len({engine.salt, deck.salt, rooms.lobby.salt}) == 3
+    rooms.remember(engine)
+    rooms.remember(rooms.lobby)
+    again = Rooms(log, 1000, 10)
+    assert again.get("ENGINE").salt == engine.salt
+    assert again.lobby.salt == rooms.lobby.salt
+    assert again.get("deck").salt != deck.salt, "of which nothing was stored"
+    again.drop(again.get("engine"))
+    assert again.get("engine").salt == engine.salt
+
+
+def test_records_without_a_salt_get_one_that_stays() -> None:
+    log = MemoryLog(100_000)
+    log.put("room", "engine", json.dumps({"name": "Engine", "topic": "oil"}))
+    log.put("room", "lobby", json.dumps({"name": "lobby", "topic": ""}))
+    log.append("deck", "Venkat", ["x"], 0.0)  # of which there is no record at all
+    log.append("@venkat", "Michael", ["psst"], 0.0)
+    log.commit()
+    rooms = Rooms(log, 1000, 10)
+    assert log.staged
+    log.commit()
+    salts = {name: rooms.get(name).salt for name in ("engine", "deck", "lobby")}
+    assert len(set(salts.values())) == 3
+    assert set(log.records("room")) == set(salts)
+    again = Rooms(log, 1000, 10)
+    assert not log.staged
+    assert {name: again.get(name).salt for name in salts} == salts
+    assert again.get("engine").topic == "oil"
+    assert again.get("engine").name == "Engine"

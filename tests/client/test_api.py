@@ -1233,3 +1233,18 @@ def test_a_deadline_is_kept_while_messages_come() -> None:
             chat.rooms()
         assert time.monotonic() - started >= 0.3
         end.set()
+
+
+# -- with a passphrase ---------------------------------------------------------------------------------
+
+
+def test_a_passphrase_is_checked_at_once() -> None:
+    assert Client("lab", name="A", passphrase="words")._settings.wire == "rich"
+    assert Client("lab", name="A", passphrase=None)._settings.wire == "auto"
+    for wrong in ({"passphrase": ""}, {"passphrase": "x\ud800"}):
+        with pytest.raises(SettingError, match=r"^passphrase: "):
+            Client("lab", name="A", **wrong)
+    with pytest.raises(SettingError, match=r"^wire: 'classic' is not rich"):
+        Client("lab", name="A", passphrase="words", wire="classic")
+    with pytest.raises(SettingError, match=r"^key: "):
+        Client("lab", name="A", passphrase="words", key="12")

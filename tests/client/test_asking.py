@@ -181,3 +181,17 @@ def test_is_terminal() -> None:
     assert not asking.is_terminal(closed)
     assert not asking.is_terminal(io.StringIO())
     assert len(asking.standard_terminals()) == 2
+
+
+def test_with_a_passphrase_there_is_no_key_to_ask_for() -> None:
+    person = Person("Michael", "lab")
+    settings = ask_for_rest(Given(passphrase="words"), person.ask, person.screen.append)
+    assert person.screen == ["Welcome To the Chat Room !", "Username: ", "Enter Server IP: "]
+    assert (settings.wire, settings.passphrase, settings.key) == ("rich", "words", None)
+    person = Person()
+    ask_for_rest(Given(passphrase="words", name="A", host="lab"), person.ask, person.screen.append)
+    assert person.screen == []
+    for more in ({"wire": "classic"}, {"key": "12"}, {"header_length": 4}):
+        with pytest.raises(SettingError):
+            settings_of(Given(passphrase="words", name="A", host="lab", **more))  # type: ignore[arg-type]
+    assert "words" not in repr(Given(passphrase="words"))

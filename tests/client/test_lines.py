@@ -14,6 +14,7 @@ from selchat.client.events import (
     Refused,
     Rooms,
     RoomSummary,
+    Seal,
     Users,
     Welcomed,
     Whispered,
@@ -219,3 +220,37 @@ def test_an_outage_is_not_told_again_and_again() -> None:
     assert outage.line("refused", 3) is None
     outage.end()
     assert outage.line("refused", 3) == "Connection lost: refused; trying again in 3.0 s"
+
+
+# -- what was encrypted --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seal", "cipher", "line"),
+    [
+        (Seal.NONE, None, "Venkat > hey\\x1b"),
+        (Seal.OPENED, None, "Venkat > hey\\x1b"),
+        (Seal.CLEAR, None, "Venkat > (not encrypted) hey\\x1b"),
+        (Seal.CLEAR, "cae\nsar", "Venkat > (encrypted otherwise: cae\\nsar) hey\\x1b"),
+        (Seal.LOCKED, "selchat1 x", "Venkat > (encrypted; read it with --passphrase-file)"),
+        (Seal.OTHER_PASSPHRASE, "x", "Venkat > (cannot be read: encrypted with another passphrase)"),
+        (Seal.DAMAGED, "x", "Venkat > (cannot be read: changed on the way)"),
+        (Seal.REPLAYED, "x", "Venkat > (not shown: said before, and come again as something new)"),
+        (Seal.REORDERED, "x", "Venkat > (not shown: come in another order than it was said in)"),
+    ],
+)
+def test_how_a_message_came_is_said_where_it_matters(seal: Seal, cipher: str | None, line: str) -> None:
+    body = "hey\x1b" if seal.is_readable else ""
+    assert lines.shown(Message("Venkat", body, seal=seal, cipher=cipher)) == line
+    whisper = Whispered("Venkat", body, "Michael", 1, 1.0, "", cipher, seal)
+    assert lines.shown(whisper) == line.replace("Venkat >", "Venkat whispers >")
+
+
+def test_nobody_acts_who_is_not_known_to_have_the_passphrase() -> None:
+    message = Message("Venkat", "* Venkat waves")
+    assert lines.shown(message._replace(seal=Seal.OPENED)) == "* Venkat waves"
+    assert lines.shown(message._replace(seal=Seal.CLEAR)) == "Venkat > (not encrypted) * Venkat waves"
+
+
+def test_every_seal_says_whether_there_is_a_body() -> None:
+    assert [seal for seal in Seal if seal.is_readable] == [Seal.NONE, Seal.OPENED, Seal.CLEAR]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from selchat.client.events import Acked, Event, Heard, Message, NotStored, Refus
 from selchat.client.link import Link, LinkState, Wire
 from selchat.errors import BadRoomError, FrameTooLongError, SettingError
 from selchat.net.reactor import Reactor
+from selchat.wire.sealing import Opener, Sealer, room_key
 from tests.client.rich_support import LIMITS, Fields, ack, encoded, error, said, users, welcome
 from tests.client.support import SECRET, RawConnection, RawServer, Recorder, fail, frame, pair, settings, spin
 
@@ -580,3 +582,81 @@ def test_a_server_that_takes_its_time_gets_all_of_it(bench: Bench) -> None:
     peer.send(encoded({"type": "bye", "reason": "goodbye", "retry_after": None}))
     peer.close()
     bench.spin(lambda: told.log[-1] == ("finished", None))
+
+
+# -- with a passphrase ---------------------------------------------------------------------------------
+
+
+def test_with_a_passphrase_the_papers_wire_is_never_spoken(bench: Bench) -> None:
+    link, told = bench.link(wire="rich", passphrase="words")
+    link.say("secret")
+    link.open()
+    peer = bench.accept()
+    bench.spin(lambda: said_to(peer), "hello")
+    peer.send(pair("Server", "Users online (1): Venkat"))
+    bench.spin(lambda: told.log, "the end")
+    [(what, problem)] = told.log
+    assert what == "finished"
+    assert "cannot connect to" in str(problem) and "not the rich wire" in str(problem)
+    assert link.state is LinkState.CLOSED and link.wire is Wire.GUESSED
+    assert "secret" not in str(peer.received)
+
+
+def test_with_a_passphrase_a_server_without_salts_is_told_nothing(bench: Bench) -> None:
+    link, told = bench.link(wire="rich", passphrase="words")
+    link.say("secret")
+    link.open()
+    peer = bench.greet(welcome())
+    bench.spin(lambda: told.log, "the end")
+    [(what, problem)] = told.log
+    assert what == "finished"
+    assert str(problem).endswith("it gives no salt, without which nothing can be encrypted")
+    assert "secret" not in str(peer.received)
+
+
+def test_what_is_said_and_read_waits_for_its_key(bench: Bench) -> None:
+    link, told = bench.link(wire="rich", passphrase="words")
+    link.say("secret")
+    link.open()
+    salt = "AAECAwQFBgcICQoLDA0ODw"
+    lobby = {**welcome()["rooms"][0], "salt": salt}
+    peer = bench.greet(welcome(rooms=[lobby], salt=salt))
+    bench.spin(lambda: len(said_to(peer)) == 2, "what was said")
+    found = said_to(peer)[1]
+    key = room_key("words", bytes(range(16)))
+    assert Opener().open(key, "lobby", "Michael", found["cipher"], found["body"], 1) == "secret"
+    sealed = Sealer(key).seal("lobby", "Venkat", "hey")
+    peer.send(encoded(ack(found["id"], 1), said(2, body=sealed.body, cipher=sealed.cipher)))
+    bench.spin(lambda: len(told.messages) == 2, "both")
+    assert told.messages == [("Michael", "secret"), ("Venkat", "hey")]
+    link.finish()
+    bench.spin(lambda: len(said_to(peer)) == 3, "bye")
+    peer.send(encoded(GOODBYE))
+    bench.spin(lambda: told.log[-1] == ("finished", None), "the end")
+
+
+def test_what_has_waited_for_a_key_may_end_the_connection(bench: Bench) -> None:
+    link, told = bench.link(wire="rich", passphrase="words")
+    link.open()
+    salt = "AAECAwQFBgcICQoLDA0ODw"
+    lobby = {**welcome()["rooms"][0], "salt": salt}
+    peer = bench.greet(welcome(rooms=[lobby], salt=salt))
+    bench.spin(lambda: link.state is LinkState.ONLINE, "online")
+    sealed = Sealer(room_key("words", bytes(range(16)))).seal("lobby", "Venkat", "hey")
+    peer.send(encoded(said(1, body=sealed.body, cipher=sealed.cipher), {"type": "said", "room": "lobby"}))
+    bench.spin(lambda: "lost" in [line[0] for line in told.log], "the break")
+    assert told.messages == [("Venkat", "hey")]
+    assert "not the rich wire: said: from is not" in str(told.log)
+
+
+def test_a_link_that_is_closed_while_a_key_is_derived(bench: Bench) -> None:
+    link, _ = bench.link(wire="rich", passphrase="words")
+    link.say("secret")
+    link.open()
+    salt = "AAECAwQFBgcICQoLDA0ODw"
+    peer = bench.greet(welcome(rooms=[{**welcome()["rooms"][0], "salt": salt}], salt=salt))
+    bench.spin(lambda: any(thread.name == "key" for thread in threading.enumerate()), "a key is derived")
+    link.close()
+    bench.spin(lambda: all(thread.name != "key" for thread in threading.enumerate()), "it was")
+    bench.reactor.tick(0)
+    assert len(said_to(peer)) == 1

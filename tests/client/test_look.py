@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 
 from selchat.client import look
-from selchat.client.events import Message, Rooms, RoomSummary, Users, Whispered
+from selchat.client.events import Message, Rooms, RoomSummary, Seal, Users, Whispered
 from selchat.client.look import BOLD, DIM, PLAIN
 
 NOON = datetime(2026, 11, 23, 12, 0).timestamp()
@@ -191,3 +191,21 @@ def test_nothing_that_is_shown_can_act_on_the_terminal(author: str, body: str, m
     ]
     for line in shown:
         assert not set(look.text(line)) & set(HOSTILE.replace("[2J", ""))
+
+
+def test_a_message_that_cannot_be_read_has_no_mentions_and_no_body() -> None:
+    event = Message("Michael", "", seal=Seal.DAMAGED)
+    assert look.message(event, "Michael") == ((PLAIN, "Michael > (cannot be read: changed on the way)"),)
+    assert look.text(look.own(event, here=True)) == "You >> (cannot be read: changed on the way)"
+
+
+def test_a_message_in_clear_text_among_encrypted_ones() -> None:
+    event = Message("Venkat", "hey Michael", seal=Seal.CLEAR)
+    assert look.message(event, "Michael") == (
+        (PLAIN, "Venkat > (not encrypted) "),
+        (PLAIN, "hey "),
+        (BOLD, "Michael"),
+    )
+    event = Message("Venkat", "* Venkat waves", seal=Seal.CLEAR)
+    assert look.text(look.message(event, "Michael")) == "Venkat > (not encrypted) * Venkat waves"
+    assert look.text(look.own(event, here=True)) == "You >> (not encrypted) * Venkat waves"

@@ -3,7 +3,7 @@
 The model has a log for each room that connections cannot harm, and does everything that docs/protocol.rst
 allows a server to do: it answers late, in any order that is allowed, drops connections, is started again with
 its log or with another, forgets what is old, laps slow readers, and cannot store for a while. What the client
-hands on has to be the log.
+hands on has to be the log. With a passphrase, the log has ciphertext only, and keys come late.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ from selchat.client.events import (
     NotStored,
     Parted,
     Refused,
+    Seal,
     Users,
     Welcomed,
     Whispered,
 )
 from selchat.client.rich import ClientState, RichClient
+from selchat.client.vault import whispers_to
 from selchat.wire.envelope import HELLO_LIMIT
+from selchat.wire.sealing import Sealer
 from tests.client.rich_support import LIMITS, Fields, decoded, encoded, users
 from tests.client.support import SECRET, settings
+from tests.client.test_sealed import key_for, key_of, salt_of
 
 ROOMS = ("lobby", "a", "b")
 NAME = "Michael"
@@ -39,7 +43,8 @@ _HELLO = 117  # bytes of a hello under that name, without rooms
 class Stored(NamedTuple):
     author: str
     id: str
-    body: str
+    text: str
+    fields: Fields  # that say it
     session: Session | None  # on which it was said
 
 
@@ -52,12 +57,20 @@ class Log:
         self.forgotten = dict.fromkeys(ROOMS, 0)  # up to which seq
         self.announced: set[tuple[str, int]] = set()  # what was in a gap that was sent
         self.acks: dict[str, Fields] = {}  # by id of the client's
-        self.whispers: list[str] = []
+        self.whispers: list[Stored] = []
         self.confirmed = 0
+        self.sealers: dict[str, Sealer] = {}  # of the others
 
-    def append(self, room: str, author: str, id: str, body: str, session: Session | None) -> int:
-        self.rooms[room].append(Stored(author, id, body, session))
+    def append(
+        self, room: str, author: str, id: str, text: str, fields: Fields, session: Session | None
+    ) -> int:
+        self.rooms[room].append(Stored(author, id, text, fields, session))
         return len(self.rooms[room])
+
+    def seal(self, room: str, author: str, text: str) -> Fields:
+        place = "@" if room.startswith("@") else room
+        sealer = self.sealers.setdefault(room, Sealer(key_for(place, self.name)))
+        return sealer.seal(room, author, text)._asdict()
 
 
 class Session:
@@ -88,7 +101,14 @@ class Session:
                 self.rooms[room] = seq if known else 0
                 self.refill[room] = len(self.log.rooms[room])
         summaries = [
-            {"room": room, "seq": len(self.log.rooms[room]), "topic": "", "members": 1} for room in self.rooms
+            {
+                "room": room,
+                "seq": len(self.log.rooms[room]),
+                "topic": "",
+                "members": 1,
+                "salt": salt_of(room, self.log.name),
+            }
+            for room in self.rooms
         ]
         fields: Fields = {
             "version": 1,
@@ -96,6 +116,7 @@ class Session:
             "log": self.log.name,
             "server": "model",
             "rooms": summaries,
+            "salt": salt_of("@", self.log.name),
         }
         limits = {**LIMITS, "unacknowledged": 3}
         self.reply({"type": "welcome", **fields, "whispers": 0, "limits": limits})
@@ -110,7 +131,8 @@ class Session:
         elif self.model.failing:
             self.reply({"type": "error", "code": "not-stored", "message": "", "id": id, "room": room})
         else:
-            seq = self.log.append(room, NAME, id, message["body"], self)
+            fields = {name: message[name] for name in ("body", "cipher") if name in message}
+            seq = self.log.append(room, NAME, id, self.model.texts[id], fields, self)
             self.log.acks[id] = {"type": "ack", "id": id, "room": room, "seq": seq, "at": 1}
             self.reply(self.log.acks[id])
 
@@ -118,7 +140,7 @@ class Session:
         after = message.get("after")
         if after is not None:
             assert after <= len(self.log.rooms[message["room"]]), "it is of this log"
-        self.reply(users(message["room"], len(self.log.rooms[message["room"]]), NAME), message["room"], after)
+        self.reply(self.users_of(message["room"]), message["room"], after)
 
     def take_part(self, message: Fields) -> None:
         room = message["room"]
@@ -130,7 +152,10 @@ class Session:
             self.reply({"type": "left", "room": room, "names": [NAME], "total": 0})
 
     def take_users(self, message: Fields) -> None:
-        self.reply(users(message["room"], len(self.log.rooms[message["room"]]), NAME))
+        self.reply(self.users_of(message["room"]))
+
+    def users_of(self, room: str) -> Fields:
+        return {**users(room, len(self.log.rooms[room]), NAME), "salt": salt_of(room, self.log.name)}
 
     def take_ack(self, message: Fields) -> None:
         self.log.confirmed = max(self.log.confirmed, message["whisper"])
@@ -170,7 +195,7 @@ class Session:
                 "seq": seq,
                 "from": stored.author,
                 "at": 1,
-                "body": stored.body,
+                **stored.fields,
             }
             self.model.to_client += encoded({**fields, "id": stored.id} if stored.id else fields)
             return True
@@ -185,18 +210,24 @@ class Session:
         if self.whispers >= len(self.log.whispers):
             return False
         self.whispers += 1
-        body = self.log.whispers[self.whispers - 1]
-        fields = {"type": "whispered", "seq": self.whispers, "from": "Zoe", "to": NAME, "at": 1, "body": body}
-        self.model.to_client += encoded(fields)
+        stored = self.log.whispers[self.whispers - 1]
+        fields = {"type": "whispered", "seq": self.whispers, "from": stored.author, "to": NAME, "at": 1}
+        self.model.to_client += encoded({**fields, **stored.fields})
         return True
 
 
 class Model(RuleBasedStateMachine):
-    @initialize(members=st.booleans(), room=st.sampled_from([0, 8, 16, 25, HELLO_LIMIT]))
-    def begin(self, members: bool, room: int) -> None:
+    @initialize(
+        members=st.booleans(), sealed=st.booleans(), room=st.sampled_from([0, 8, 16, 25, HELLO_LIMIT])
+    )
+    def begin(self, members: bool, sealed: bool, room: int) -> None:
         """``room``: bytes for what is resumed in a hello; a room takes 6 of them or more."""
+        self.seal = Seal.OPENED if sealed else Seal.NONE
+        self.wanted: list[bytes] = []
         name = NAME + " " * max(0, HELLO_LIMIT - _HELLO - room)
-        self.client = RichClient(settings(wire="rich", name=name), SECRET, members=members)
+        given = settings(wire="rich", name=name, passphrase="three random words" if sealed else "")
+        self.client = RichClient(given, SECRET, members=members, want=self.wanted.append)
+        self.texts: dict[str, str] = {}  # of one's own messages, by id
         self.logs = [Log(1)]
         self.session: Session | None = None
         self.to_client = b""
@@ -219,18 +250,23 @@ class Model(RuleBasedStateMachine):
     @rule(room=st.sampled_from(ROOMS))
     def say(self, room: str) -> None:
         self.count += 1
-        self.client.say(f"own {self.count}", room)
+        self.texts[self.client.say(f"own {self.count}", room)] = f"own {self.count}"
 
     @rule(room=st.sampled_from(ROOMS), count=st.integers(1, 3))
     def others_say(self, room: str, count: int) -> None:
         for _ in range(count):
             self.count += 1
-            self.log.append(room, "Venkat", "1" if self.count % 2 else "", f"others {self.count}", None)
+            text = f"others {self.count}"
+            fields = self.fields_of(room, "Venkat", text)
+            self.log.append(room, "Venkat", "1" if self.count % 2 else "", text, fields, None)
 
     @rule()
     def someone_whispers(self) -> None:
         self.count += 1
-        self.log.whispers.append(f"whisper {self.count}")
+        text = f"whisper {self.count}"
+        self.log.whispers.append(
+            Stored("Zoe", "", text, self.fields_of(whispers_to(NAME), "Zoe", text), None)
+        )
         if self.session is not None:
             self.session.log.whispers = self.log.whispers
 
@@ -241,6 +277,17 @@ class Model(RuleBasedStateMachine):
     @rule(room=st.sampled_from(ROOMS))
     def part(self, room: str) -> None:
         self.client.part(room)
+
+    def fields_of(self, room: str, author: str, text: str) -> Fields:
+        return {"body": text} if self.seal is Seal.NONE else self.log.seal(room, author, text)
+
+    @precondition(lambda self: self.wanted)
+    @rule()
+    def derive(self) -> None:
+        salt = self.wanted.pop(0)
+        self.client.take_key(salt, key_of(salt))
+        self.see(self.client.events())
+        assert self.client.error is None
 
     # -- what the connection does ----------------------------------------------------------------------
 
@@ -264,6 +311,8 @@ class Model(RuleBasedStateMachine):
         assert self.session is not None
         while data := self.client.data_to_send():
             self.to_server += decoded(data)
+        sealed = self.seal is Seal.OPENED
+        assert all(("cipher" in message) is sealed for message in self.to_server if message["type"] == "say")
         assert sum(message["type"] == "say" for message in self.to_server) <= 3
         for message in self.to_server[:count]:
             self.session.take(message)
@@ -338,7 +387,7 @@ class Model(RuleBasedStateMachine):
                 self.position.pop(event.room, None)
             elif isinstance(event, Message):
                 stored = self.seen_log.rooms[event.room][event.seq - 1]
-                assert (event.author, event.body) == (stored.author, stored.body)
+                assert (event.author, event.body, event.seal) == (stored.author, stored.text, self.seal)
                 assert event.seq == self.position[event.room] + 1
                 assert event.own == (stored.author == NAME)
                 self.position[event.room] = event.seq
@@ -363,7 +412,8 @@ class Model(RuleBasedStateMachine):
                 self.outage_told = True
             elif isinstance(event, Whispered):
                 assert event.seq == self.whispers_seen + 1
-                assert event.body == self.seen_log.whispers[event.seq - 1]
+                stored = self.seen_log.whispers[event.seq - 1]
+                assert (event.body, event.seal) == (stored.text, self.seal)
                 self.whispers_seen = event.seq
 
     def see_welcome(self, welcome: Welcomed) -> None:
@@ -390,6 +440,9 @@ class Model(RuleBasedStateMachine):
             before = len(self.to_server)
             self.to_the_server(100)
             moved = bool(before or self.to_client or self.session.replies or self.client.wants_retry)
+            moved = moved or bool(self.wanted)
+            while self.wanted:
+                self.derive()
             while self.session.replies:
                 self.session.send_reply()
             if self.session.is_welcome:

@@ -33,6 +33,7 @@ from tests.e2e.support import Client as ClassicClient
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "bots.rst").read_text()
 _BLOCK = r"^\.\. code-block:: python\n   :name: (\S+)\n\n((?:   .*\n|\n)+)"
+WORDS = "correct horse battery staple"  # the passphrase of a program that wants one
 PROGRAMS = dict(re.findall(_BLOCK, GUIDE, re.MULTILINE))
 
 
@@ -183,7 +184,7 @@ class Program:
         meet(server.port, server.fingerprint, folder=folder)
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", str(path)],
-            env={**os.environ, "XDG_DATA_HOME": str(folder)},
+            env={**os.environ, "XDG_DATA_HOME": str(folder), "KEEPER_PASSPHRASE": WORDS},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
@@ -265,6 +266,15 @@ def try_careful(venkat: Client, program: Program) -> None:
     assert program.wait() == (0, "")
 
 
+def try_keeper(venkat: Client, program: Program) -> None:
+    venkat.say("!open", wait=True)
+    given = {"name": "Michael", "secret": "the secret of Michael alone", "passphrase": WORDS}
+    with Client("127.0.0.1", venkat._settings.port, **given, timeout=DEADLINE) as michael:  # type: ignore[arg-type]
+        michael.say("!open", wait=True)
+        assert hear(michael, "keeper") == "The door is open, Michael."
+    interrupted(program)
+
+
 def try_service(venkat: Client, program: Program) -> None:
     venkat.join("workshop")
     venkat.say("!on", "workshop")
@@ -279,6 +289,7 @@ TRIALS: dict[str, tuple[str, Callable[[Client, Program], object]]] = {
     "report.py": ("", try_report),
     "census.py": ("census", try_census),
     "careful.py": ("", try_careful),
+    "keeper.py": ("keeper", try_keeper),
     "service.py": ("lights", try_service),
 }
 

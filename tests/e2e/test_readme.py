@@ -30,6 +30,11 @@ def test_a_command_of_the_readme(command: str, tmp_path: Path) -> None:
             words = [re.sub(r"--clients=\d+", "--clients=5", word) for word in words] + ["--duration=1"]
         if "export" in words:
             words.append(history)
+        if "--passphrase-file=words" in words:
+            passphrase = tmp_path / "words"
+            passphrase.write_text("correct horse battery staple")
+            passphrase.chmod(0o600)
+            words[words.index("--passphrase-file=words")] = f"--passphrase-file={passphrase}"
         module = {"selchat": "selchat.cli", "selchat-bench": "selchat.bench.cli"}[program]
         done = subprocess.run(
             [sys.executable, "-c", f"import sys; from {module} import main; sys.exit(main())", *words],
@@ -41,4 +46,5 @@ def test_a_command_of_the_readme(command: str, tmp_path: Path) -> None:
         assert done.returncode in ({0, 3} if "--fail-if" in words else {0}), done.stderr
         if program == "selchat" and "export" not in words:
             said = "The build is green" if "send" in words else "paper is out"
+            said = r"\(encrypted\)" if "--passphrase-file" in command else said
             server.expect(f"Received message from .*: {said}\n")

@@ -48,11 +48,13 @@ def test_a_conversation_byte_by_byte() -> None:
         for byte in b"80        " + hello:
             venkat.sock.send(bytes([byte]))
         welcome = venkat.reads()
-        assert without(welcome, "log", "server") == {
+        [lobby] = welcome["rooms"]
+        assert len(welcome["salt"]) == len(lobby["salt"]) == 22
+        assert without(welcome, "log", "server", "salt") == {
             "type": "welcome",
             "version": 1,
             "name": "Venkat",
-            "rooms": [{"room": "lobby", "seq": 0, "topic": "", "members": 2}],
+            "rooms": [{"room": "lobby", "seq": 0, "topic": "", "members": 2, "salt": lobby["salt"]}],
             "whispers": 0,
             "limits": _LIMITS,
         }
@@ -223,7 +225,9 @@ def test_a_message_that_grows_sixfold_on_its_way_stops_nobody_from_coming_back()
 
 def test_rooms_topics_and_users() -> None:
     with quiet() as server, RichPeer(server.port, "Asa") as asa, RichPeer(server.port, "Bo") as bo:
-        assert asa.asks("join", room="#Engine-Room") == {
+        joined = asa.asks("join", room="#Engine-Room")
+        assert len(joined["salt"]) == 22
+        assert without(joined, "salt") == {
             "type": "users",
             "room": "Engine-Room",
             "names": ["Asa"],

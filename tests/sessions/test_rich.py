@@ -167,7 +167,9 @@ def test_a_welcome_says_where_one_is_and_what_the_limits_are() -> None:
     client.sends(hello(" Venkat "))
     [welcome] = client.reads()
     assert welcome["name"] == "Venkat"
-    assert welcome["rooms"] == [{"room": "lobby", "seq": 0, "topic": "", "members": 1}]
+    salt = house.hub.lobby.salt
+    assert welcome["rooms"] == [{"room": "lobby", "seq": 0, "topic": "", "members": 1, "salt": salt}]
+    assert welcome["salt"] == house.hub.salt != salt
     assert welcome["log"] == house.log.id
     assert welcome["limits"]["frame"] == 65536
     assert welcome["limits"]["unacknowledged"] == house.settings.unacknowledged
