@@ -277,6 +277,7 @@ def try_keeper(venkat: Client, program: Program) -> None:
 
 def try_service(venkat: Client, program: Program) -> None:
     venkat.join("workshop")
+    program.wait_until(lambda: "lights" in venkat.users("workshop"))
     venkat.say("!on", "workshop")
     assert hear(venkat, "lights") == "The light is on."
     assert program.end(signal.SIGTERM) == (0, "")
@@ -331,6 +332,8 @@ def test_the_bot_that_is_shown_elsewhere(text: str, server: Server, tmp_path: Pa
 def test_ctrl_c_while_there_is_no_server(server: Server, tmp_path: Path) -> None:
     with client(server, "Venkat") as venkat, program(PROGRAMS["echo.py"], server, tmp_path) as bot:
         bot.wait_until(lambda: "echo" in venkat.users())
+        venkat.say("!echo hello")
+        assert hear(venkat, "echo") == "hello"  # now it is in, and not only seen to be
         server.stop(signal.SIGKILL)
         assert bot.process.stderr is not None
         assert b"connection lost" in bot.process.stderr.readline()

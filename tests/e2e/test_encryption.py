@@ -112,7 +112,9 @@ def plain_text_in(data: bytes) -> list[str]:
 
 @contextmanager
 def recorded(history: Path) -> Iterator[tuple[Server, Recorder]]:
-    with Server("--no-roster", f"--history={history}") as server, Recorder(server.port) as recorder:
+    # Without TLS, so that what is recorded is what this encryption alone leaves.
+    options = ("--no-roster", "--tls=off", f"--history={history}")
+    with Server(*options) as server, Recorder(server.port) as recorder:
         yield server, recorder
 
 
