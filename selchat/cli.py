@@ -26,6 +26,7 @@ Usage:
   selchat chat [HOST] [OPTION]...         talk
   selchat send HOST [MESSAGE] [OPTION]... say something from a script
   selchat export [OPTION]...              print what was said
+  selchat hash-password                   make a password for a server
   selchat COMMAND --help                  more about one of these
   selchat --version
 
@@ -48,6 +49,8 @@ Options:
   --message-rate=N     Messages a second that are taken from each client; 0 for any number. [default: 5]
   --byte-rate=N        Bytes a second likewise. [default: 65536]
   --tls=MODE           auto, require or off. [default: auto]
+  --password=HASH      Let in only those who know the password; HASH is what selchat hash-password prints.
+                       The paper's own clients cannot say one, and stay outside.
   --history=PATH       The file that keeps what is said; history.sqlite in your data folder if not given, with
                        the port in its name if that is not 33000. Nothing is kept of a server on --port=0.
   --no-history         Keep what is said in memory only, and not for long.
@@ -140,7 +143,21 @@ Whispers are not exported.
 Exit status: 0 when all was printed, 1 when not, 2 for a wrong option, 130 after Ctrl-C.
 """
 
-_TEXTS = {"serve": SERVE, "chat": CHAT, "send": SEND, "export": EXPORT}
+HASHING = """Ask for a password, and print its hash for selchat serve --password=HASH.
+
+Usage:
+  selchat hash-password [options]
+
+Options:
+  -h --help            Show this text.
+
+On a terminal it is asked for twice and not shown; else it is the first line of standard input.
+
+Exit status: 0 when the hash was printed, 1 when the two were different, 2 for what is no password, 130 after
+Ctrl-C.
+"""
+
+_TEXTS = {"serve": SERVE, "chat": CHAT, "send": SEND, "export": EXPORT, "hash-password": HASHING}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -179,7 +196,7 @@ def _run(words: list[str]) -> int:
         options = docopt.docopt(_TEXTS[command], words, default_help=False)
     except docopt.DocoptExit as error:
         return _fail(f"{_complaint(error)}; selchat {command} --help lists the options", 2)
-    return {"serve": _serve, "chat": _chat, "send": _send, "export": _export}[command](options)
+    return _RUN[command](options)
 
 
 def _serve(options: dict[str, Any]) -> int:
@@ -197,6 +214,7 @@ def _serve(options: dict[str, Any]) -> int:
         message_rate=_number("--message-rate", options["--message-rate"]),
         byte_rate=_number("--byte-rate", options["--byte-rate"]),
         tls=options["--tls"],
+        password=options["--password"] or "",
         history=_history(options),
         retention=options["--retention"] or "",
         operators=tuple(name for name in map(str.strip, (options["--operators"] or "").split(",")) if name),
@@ -265,6 +283,16 @@ def _export(options: dict[str, Any]) -> int:
     from selchat import export
 
     return export.main(options)
+
+
+def _hash_password(options: dict[str, Any]) -> int:
+    from selchat import hashing
+    from selchat.client.asking import is_terminal
+
+    return hashing.main(is_terminal(sys.stdin))
+
+
+_RUN = {"serve": _serve, "chat": _chat, "send": _send, "export": _export, "hash-password": _hash_password}
 
 
 def _given(options: dict[str, Any]) -> Given:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from selchat import __version__
 from selchat.chat.commands import Commands
+from selchat.chat.gate import Gate
 from selchat.chat.hub import Hub
 from selchat.chat.member import Farewell
 from selchat.console import Console, JsonStyle, TextStyle
@@ -22,6 +23,8 @@ from selchat.net.fanout import Fanout
 from selchat.net.listener import Admission, Listener, join_address, listening_socket, raise_descriptor_limit
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
+from selchat.net.workers import Workers
+from selchat.password import PasswordHash
 from selchat.sessions.context import Context
 from selchat.sessions.opening import OpeningSession
 from selchat.settings import MIB, Settings
@@ -32,6 +35,7 @@ from selchat.wire.rich import RichFormat
 _STDIN, _STDOUT = 0, 1
 _OUTPUT_LIMIT = MIB  # bytes of lines that wait for a terminal that takes none
 _FORGET_PAUSE = 0.02  # seconds between two steps of forgetting
+_PASSWORD_SECONDS = 1.0  # for passwords that are being checked when the server ends
 _SHUTDOWN = Farewell("shutdown", "", "server shut down", 1.0)
 
 
@@ -82,6 +86,7 @@ class Server:
                 f"a line of over {settings.payload_limit} bytes was not sent"
             ),
         )
+        self._workers = Workers(reactor, settings.password_workers, settings.password_queue)
         self._context = Context(
             settings,
             self._hub,
@@ -91,6 +96,7 @@ class Server:
             RichFormat(settings.header_length),
             commands.run_remote,
             f"selchat {__version__}",
+            self._gate(),
         )
         self._fanout = Fanout(settings.feed_limit)
         self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
@@ -174,6 +180,12 @@ class Server:
             self._fanout.deliver(feed)
         self._fanout.finish()
 
+    def _gate(self) -> Gate | None:
+        password = self._settings.password
+        if not password:
+            return None
+        return Gate(PasswordHash.parse(password), self._workers, self._reactor, self._console)
+
     def _forget(self) -> None:
         """Forget a little of what is past the retention, and go on soon if there is more."""
         if self._log.forget(time.time()):
@@ -199,6 +211,7 @@ class Server:
         self._input.close()
         for connection in tuple(self._connections):
             connection.abort(ConnectionAbortedError(0, "server shut down"))
+        self._workers.close(_PASSWORD_SECONDS)
         self._output.close(within=1.0)
         self._reactor.close()
         self._log.close()
