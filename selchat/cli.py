@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import sys
@@ -81,6 +82,8 @@ Options:
                        talk to the paper's clients: it protects NOTHING.
   --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
   --room=ROOM          The room to talk in; lobby if not given.
+  --password-file=FILE  The server's password, if it has one, is the first line of that file, or in the
+                       variable SELCHAT_PASSWORD; else it is asked for.
   --classic            Speak the paper's protocol only: no rooms, no receipts, no history. Without it, that is
                        for servers that know nothing else.
   --plain              Lines in are messages, lines out are "Venkat > text", nothing else: for pipes,
@@ -114,6 +117,8 @@ Options:
                        clients: it protects NOTHING.
   --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
   --room=ROOM          The room to say it in; lobby if not given.
+  --password-file=FILE  The server's password, if it has one, is the first line of that file, or in the
+                       variable SELCHAT_PASSWORD; else it is asked for if there is a terminal.
   --classic            Speak the paper's protocol only.
   -h --help            Show this text.
 
@@ -238,6 +243,7 @@ def _history(options: dict[str, Any]) -> str | None:
 
 def _chat(options: dict[str, Any]) -> int:
     from selchat.client import asking
+    from selchat.client.password import asker, run_with_password
 
     given = _given(options)
     has_input, has_output = asking.standard_terminals()
@@ -246,7 +252,7 @@ def _chat(options: dict[str, Any]) -> int:
             from selchat.client import terminal
 
             settings = asking.ask_for_rest(given, terminal.ask, print)
-            return terminal.TerminalChat(settings).run()
+            return run_with_password(terminal.TerminalChat, settings, asker(), print)
 
         from selchat.client.plain import PlainChat
 
@@ -257,7 +263,7 @@ def _chat(options: dict[str, Any]) -> int:
             )
         else:
             settings = asking.settings_of(given)
-        return PlainChat(settings).run()
+        return run_with_password(PlainChat, settings, asker(), _complain)
     except EOFError:
         return 1
 
@@ -271,12 +277,19 @@ def _is_capable() -> bool:
 
 def _send(options: dict[str, Any]) -> int:
     from selchat.client.asking import is_terminal, settings_of
+    from selchat.client.password import asker, run_with_password
     from selchat.client.send import Sender
 
     message = options["MESSAGE"]
     if message == "":
         raise SettingError("MESSAGE", message, "a message")
-    return Sender(settings_of(_given(options)), message, progress=is_terminal(sys.stderr)).run()
+    progress = is_terminal(sys.stderr)
+    return run_with_password(
+        lambda settings: Sender(settings, message, progress=progress),
+        settings_of(_given(options)),
+        asker(),
+        _complain,
+    )
 
 
 def _export(options: dict[str, Any]) -> int:
@@ -297,6 +310,7 @@ _RUN = {"serve": _serve, "chat": _chat, "send": _send, "export": _export, "hash-
 
 def _given(options: dict[str, Any]) -> Given:
     from selchat.client.asking import Given
+    from selchat.client.password import given_password
 
     port = options["--port"]
     return Given(
@@ -307,6 +321,7 @@ def _given(options: dict[str, Any]) -> Given:
         header_length=_number("--header-length", options["--header-length"]),
         wire="classic" if options["--classic"] else "auto",
         room=options["--room"] or LOBBY,
+        password=given_password(options["--password-file"], os.environ),
     )
 
 
@@ -327,6 +342,10 @@ def _complaint(error: docopt.DocoptExit) -> str:
             return f"unexpected argument {match[1]}"
         return "an argument is missing"
     return "an argument is missing" if first.startswith("Usage:") else first
+
+
+def _complain(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _fail(message: str, status: int) -> int:

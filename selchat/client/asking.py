@@ -8,7 +8,7 @@ from __future__ import annotations
 import getpass
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TextIO
 
 from selchat.client.core import ClassicClient
@@ -37,7 +37,7 @@ class HostNeededError(SettingError):
 class Given:
     """What the command line says; None: it does not. ``key``: an empty one is none.
 
-    ``wire`` and ``room`` are those of `ClientSettings`.
+    ``wire``, ``room`` and ``password`` are those of `ClientSettings`.
     """
 
     host: str | None = None
@@ -47,6 +47,7 @@ class Given:
     header_length: int = 10
     wire: str = "auto"
     room: str = LOBBY
+    password: str = field(default="", repr=False)
 
     @property
     def is_complete(self) -> bool:
@@ -69,6 +70,7 @@ def settings_of(given: Given) -> ClientSettings:
         header_length=given.header_length,
         wire=given.wire,
         room=given.room,
+        password=given.password,
     )
     ClassicClient(settings).login()  # the key and the length of the name are checked there
     return settings

@@ -51,7 +51,8 @@ class ClientState(Enum):
     state     means                                       next
     ========  ==========================================  ====================================================
     OFFLINE   no connection                               GREETING by `RichClient.connection_made`
-    GREETING  hello is said, and not yet answered         WELCOMED
+    GREETING  hello is said, and not yet answered         WELCOMED; PROVING by `RichClient.tell_password`
+    PROVING   hello is said again, with the password      WELCOMED
     WELCOMED  everything goes                             LEAVING by `RichClient.bye`
     LEAVING   bye is said; what still comes is taken      (the server closes)
     BROKEN    the server does not speak this protocol     (``error`` says why)
@@ -62,9 +63,13 @@ class ClientState(Enum):
 
     OFFLINE = auto()
     GREETING = auto()
+    PROVING = auto()
     WELCOMED = auto()
     LEAVING = auto()
     BROKEN = auto()
+
+
+_OUTSIDE = frozenset({ClientState.GREETING, ClientState.PROVING})
 
 
 class Limits(NamedTuple):
@@ -149,6 +154,14 @@ class RichClient:
         self._decoder = FrameDecoder(self._settings.header_length, self._settings.read_limit)
         self._out = bytearray(self._hello())
         self._membership.connection_made()
+
+    def tell_password(self) -> bool:
+        """Say hello again, with the password; return False if there is none or it was said already."""
+        if self.state is not ClientState.GREETING or not self._settings.password:
+            return False
+        self.state = ClientState.PROVING
+        self._out += self._hello(scalar_values(self._settings.password))
+        return True
 
     def connection_lost(self) -> None:
         """Keep what has to be said again; forget what the connection had."""
@@ -277,7 +290,7 @@ class RichClient:
 
     # -- to the server ---------------------------------------------------------------------------------
 
-    def _hello(self) -> bytes:
+    def _hello(self, password: str = "") -> bytes:
         fields: Fields = {
             "type": "hello",
             "version": VERSION,
@@ -286,6 +299,8 @@ class RichClient:
         }
         if self._settings.beside:
             fields["beside"] = True
+        if password:
+            fields["password"] = password
         if self._log is None:
             return self._writer.frame(fields)
         rooms = list(self._membership.resume().items())
@@ -337,13 +352,13 @@ class RichClient:
 
     def _receive(self, fields: Fields) -> list[Event]:
         kind = fields["type"]
-        if self.state is ClientState.GREETING and kind not in {"welcome", "error", "bye", "ping"}:
+        if self.state in _OUTSIDE and kind not in {"welcome", "error", "bye", "ping"}:
             return []
         take = _TAKERS.get(kind)
         return [] if take is None else take(self, fields)
 
     def _take_welcome(self, fields: Fields) -> list[Event]:
-        if self.state is not ClientState.GREETING:
+        if self.state not in _OUTSIDE:
             return []
         name, log = reading.text(fields, "name"), reading.text(fields, "log")
         server, whispers = reading.text(fields, "server"), reading.number(fields, "whispers")
@@ -403,6 +418,7 @@ class RichClient:
             reading.optional_text(fields, "id"),
             reading.optional_text(fields, "room"),
             reading.optional_text(fields, "to"),
+            retry_after=reading.optional_seconds(fields, "retry_after") or 0.0,
         )
         events = self._hearing.refused(refused)
         if refused.room:
