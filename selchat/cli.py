@@ -26,6 +26,7 @@ Usage:
   selchat chat [HOST] [OPTION]...         talk
   selchat send HOST [MESSAGE] [OPTION]... say something from a script
   selchat export [OPTION]...              print what was said
+  selchat hash-password                   make a password for a server
   selchat COMMAND --help                  more about one of these
   selchat --version
 
@@ -49,8 +50,8 @@ Trust options:
                        this machine alone, off takes no encrypted ones. auto if not given.
   --cert=FILE          The certificate, PEM; the server makes one of its own if not given.
   --key-file=FILE      Its private key, PEM; in the file of the certificate if not given.
-  --password=HASH      Let in only those who have the password with this hash, as selchat hash-password prints
-                       it.
+  --password=HASH      Let in only those who know the password; HASH is what selchat hash-password prints.
+                       The paper's own clients cannot say one, and stay outside.
   --operators=NAMES    Names, separated by commas, whose owners may give the commands of /help, by whispering
                        them to Server.
 
@@ -105,6 +106,8 @@ Options:
   --room=ROOM          The room to talk in; lobby if not given.
   --tls=MODE           auto encrypts with every server that can, and never again goes without with one that
                        could; require with no other; off never. auto if not given; off with --classic.
+  --password-file=FILE  The server's password, if it has one, is the first line of that file, or in the
+                       variable SELCHAT_PASSWORD; else it is asked for.
   --classic            Speak the paper's protocol only: no rooms, no receipts, no history. Without it, that is
                        for servers that know nothing else.
   --plain              Lines in are messages, lines out are "Venkat > text", nothing else: for pipes,
@@ -143,6 +146,8 @@ Options:
                        environment variable SELCHAT_PASSPHRASE is used, if there is one.
   --room=ROOM          The room to say it in; lobby if not given.
   --tls=MODE           auto, require or off, as for selchat chat.
+  --password-file=FILE  The server's password, if it has one, is the first line of that file, or in the
+                       variable SELCHAT_PASSWORD; else it is asked for if there is a terminal.
   --classic            Speak the paper's protocol only.
   -h --help            Show this text.
 
@@ -172,7 +177,21 @@ Whispers are not exported.
 Exit status: 0 when all was printed, 1 when not, 2 for a wrong option, 130 after Ctrl-C.
 """
 
-_TEXTS = {"serve": SERVE, "chat": CHAT, "send": SEND, "export": EXPORT}
+HASHING = """Ask for a password, and print its hash for selchat serve --password=HASH.
+
+Usage:
+  selchat hash-password [options]
+
+Options:
+  -h --help            Show this text.
+
+On a terminal it is asked for twice and not shown; else it is the first line of standard input.
+
+Exit status: 0 when the hash was printed, 1 when the two were different, 2 for what is no password, 130 after
+Ctrl-C.
+"""
+
+_TEXTS = {"serve": SERVE, "chat": CHAT, "send": SEND, "export": EXPORT, "hash-password": HASHING}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -215,7 +234,7 @@ def _run(words: list[str]) -> int:
         options = docopt.docopt(_TEXTS[command], words, default_help=False)
     except docopt.DocoptExit as error:
         return _fail(f"{_complaint(error)}; selchat {command} --help lists the options", 2)
-    return {"serve": _serve, "chat": _chat, "send": _send, "export": _export}[command](options)
+    return _RUN[command](options)
 
 
 def _serve(options: dict[str, Any]) -> int:
@@ -235,6 +254,7 @@ def _serve(options: dict[str, Any]) -> int:
 
 def _chat(options: dict[str, Any]) -> int:
     from selchat.client import asking
+    from selchat.client.password import asker, run_with_password
 
     given = _given(options)
     has_input, has_output = asking.standard_terminals()
@@ -243,7 +263,7 @@ def _chat(options: dict[str, Any]) -> int:
             from selchat.client import terminal
 
             settings = asking.ask_for_rest(given, terminal.ask, print)
-            return terminal.TerminalChat(settings).run()
+            return run_with_password(terminal.TerminalChat, settings, asker(), print)
 
         from selchat.client.plain import PlainChat
 
@@ -254,7 +274,7 @@ def _chat(options: dict[str, Any]) -> int:
             )
         else:
             settings = asking.settings_of(given)
-        return PlainChat(settings).run()
+        return run_with_password(PlainChat, settings, asker(), _tell)
     except EOFError:
         return 1
 
@@ -268,12 +288,19 @@ def _is_capable() -> bool:
 
 def _send(options: dict[str, Any]) -> int:
     from selchat.client.asking import is_terminal, settings_of
+    from selchat.client.password import asker, run_with_password
     from selchat.client.send import Sender
 
     message = options["MESSAGE"]
     if message == "":
         raise SettingError("MESSAGE", message, "a message")
-    return Sender(settings_of(_given(options)), message, progress=is_terminal(sys.stderr)).run()
+    progress = is_terminal(sys.stderr)
+    return run_with_password(
+        lambda settings: Sender(settings, message, progress=progress),
+        settings_of(_given(options)),
+        asker(),
+        _tell,
+    )
 
 
 def _export(options: dict[str, Any]) -> int:
@@ -282,9 +309,20 @@ def _export(options: dict[str, Any]) -> int:
     return export.main(options)
 
 
+def _hash_password(options: dict[str, Any]) -> int:
+    from selchat import hashing
+    from selchat.client.asking import is_terminal
+
+    return hashing.main(is_terminal(sys.stdin))
+
+
+_RUN = {"serve": _serve, "chat": _chat, "send": _send, "export": _export, "hash-password": _hash_password}
+
+
 def _given(options: dict[str, Any]) -> Given:
     from selchat.client.asking import Given
     from selchat.client.passphrase import find_passphrase
+    from selchat.client.password import given_password
 
     port = options["--port"]
     return Given(
@@ -297,6 +335,7 @@ def _given(options: dict[str, Any]) -> Given:
         tls=options["--tls"] or os.environ.get("SELCHAT_TLS", "auto"),
         room=options["--room"] or LOBBY,
         passphrase=find_passphrase(options["--passphrase-file"], options["--ask-passphrase"]),
+        password=given_password(options["--password-file"], os.environ),
     )
 
 
@@ -317,6 +356,10 @@ def _complaint(error: docopt.DocoptExit) -> str:
             return f"unexpected argument {match[1]}"
         return "an argument is missing"
     return "an argument is missing" if first.startswith("Usage:") else first
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def _fail(message: str, status: int) -> int:

@@ -39,6 +39,9 @@ class Style(Protocol):
     def closed(self, address: str, name: str | None, reason: str | None) -> str:
         """Someone has gone, or a connection that never had a name."""
 
+    def wrong_password(self, address: str, delay: float) -> str:
+        """Someone has tried another password than the server's; ``delay`` in seconds follows."""
+
     def reply(self, line: str) -> str:
         """One line of an answer to the operator."""
 
@@ -73,6 +76,10 @@ class TextStyle:
         username = "" if name is None else f", username: {name}"
         why = f" ({reason})" if reason else ""
         return f"Closed connection from {address}{username}{why}"
+
+    def wrong_password(self, address: str, delay: float) -> str:
+        then = f"; nothing more is checked from there for {delay:g} s" if delay else ""
+        return f"Wrong password from {address}{then}"
 
     def reply(self, line: str) -> str:
         return line
@@ -109,6 +116,9 @@ class JsonStyle:
     def closed(self, address: str, name: str | None, reason: str | None) -> str:
         return self._line("closed", address=address, username=name, reason=reason)
 
+    def wrong_password(self, address: str, delay: float) -> str:
+        return self._line("wrong-password", address=address, delay=delay)
+
     def reply(self, line: str) -> str:
         return self._line("reply", text=line)
 
@@ -118,7 +128,7 @@ class JsonStyle:
     def failure(self, where: str, error: BaseException) -> str:
         return self._line("error", where=where, traceback="".join(traceback.format_exception(error)))
 
-    def _line(self, event: str, **fields: str | list[str] | None) -> str:
+    def _line(self, event: str, **fields: str | list[str] | float | None) -> str:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         # ASCII only, so that no control character of any kind is left in the line.
         return json.dumps({"time": time, "event": event, **fields}, ensure_ascii=True)
@@ -192,6 +202,12 @@ class Console:
             self.warn("messages are stored again")
         else:
             self.warn(f"NO MESSAGE CAN BE STORED, and none is passed on: {error.why}")
+
+    def password_failed(self, address: str, delay: float) -> None:
+        self._show(self._style.wrong_password(address, delay))
+
+    def passwords_failed(self, count: int) -> None:
+        self.warn(f"{count} more wrong passwords within a minute")
 
     def stranger_left(self, address: str, reason: str | None) -> None:
         if not self._quiet:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from selchat import __version__
 from selchat.chat.commands import Commands
+from selchat.chat.gate import Gate
 from selchat.chat.hub import Hub
 from selchat.chat.member import Farewell
 from selchat.config import changes
@@ -46,6 +47,8 @@ from selchat.net.listener import (
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
 from selchat.net.tls import server_context
+from selchat.net.workers import Workers
+from selchat.password import PasswordHash
 from selchat.paths import data_folder
 from selchat.sessions.context import Context
 from selchat.sessions.opening import OpeningSession
@@ -58,6 +61,7 @@ _STDIN, _STDOUT = 0, 1
 _OUTPUT_LIMIT = MIB  # bytes of lines that wait for a terminal that takes none
 _BUDGET_PAUSE = 0.25  # seconds between two looks at how much waits for everyone; one costs 1 ms for 1,000
 _FORGET_PAUSE = 0.02  # seconds between two steps of forgetting
+_PASSWORD_SECONDS = 1.0  # for passwords that are being checked when the server ends
 _SHUTDOWN = Farewell("shutdown", "", "server shut down", 1.0)
 
 
@@ -66,7 +70,7 @@ _FIXED = frozenset(
     {
         *("host", "port", "backlog", "accept_batch", "accept_pause", "header_length", "key"),
         *("history", "frame_limit", "name_length", "feed_limit", "dead_seconds", "rooms_limit", "log_limit"),
-        "roster_limit",
+        *("roster_limit", "password_workers", "password_queue"),
     }
 )
 
@@ -126,6 +130,7 @@ class Server:
                 f"a line of over {settings.payload_limit} bytes was not sent"
             ),
         )
+        self._workers = Workers(reactor, settings.password_workers, settings.password_queue)
         self._context = Context(
             settings,
             self._hub,
@@ -135,6 +140,7 @@ class Server:
             RichFormat(settings.header_length),
             commands.run_remote,
             f"selchat {__version__}",
+            self._gate(),
         )
         self._fanout = Fanout(settings.feed_limit)
         self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
@@ -222,8 +228,10 @@ class Server:
 
     def _take_settings(self, settings: Settings) -> None:
         """Go by these: the hub and the console at once, connections from the next one on."""
+        changed = settings.password != self._settings.password
         self._settings = settings
-        self._context = replace(self._context, settings=settings)
+        gate = self._gate() if changed else self._context.gate
+        self._context = replace(self._context, settings=settings, gate=gate)
         self._hub.take_settings(settings)
         self._console.restyle(_style(settings), settings.quiet)
         self._log.keep(Retention.parse(settings.retention))
@@ -285,6 +293,12 @@ class Server:
             self._budget.enforce(self._fanout.blocked)
         self._fanout.finish()
 
+    def _gate(self) -> Gate | None:
+        password = self._settings.password
+        if not password:
+            return None
+        return Gate(PasswordHash.parse(password), self._workers, self._reactor, self._console)
+
     def _forget(self) -> None:
         """Forget a little of what is past the retention, and go on soon if there is more."""
         if self._log.forget(time.time()):
@@ -310,6 +324,7 @@ class Server:
         self._input.close()
         for connection in tuple(self._connections):
             connection.abort(ConnectionAbortedError(0, "server shut down"))
+        self._workers.close(_PASSWORD_SECONDS)
         self._output.close(within=1.0)
         self._reactor.close()
         self._log.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from selchat.errors import SettingError
+from selchat.password import PASSWORD_LENGTH, PasswordHash
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -71,6 +72,8 @@ class Settings:
     # -- what one connection may do --------------------------------------------------------------------
     frame_limit: Bytes = 64 * KIB  # bytes of payload; NATS: 1 MiB, IRC: 512 bytes
     login_seconds: Seconds = 10.0  # from connecting to a whole username; OpenSSH: 120, NATS: 2
+    password_workers: int = 2  # threads that check passwords; sshd checks one in each process
+    password_queue: int = 32  # passwords that wait for them
     login_limit: Bytes = (
         4 * KIB
     )  # bytes of payload before that; OpenSSH: 8 KiB of banner, HTTP headers: 8 KiB
@@ -119,6 +122,8 @@ class Settings:
             raise SettingError("tls", self.tls, "auto, require or off")
         if self.key_file is not None and self.cert is None:
             raise SettingError("key_file", self.key_file, "possible without cert")
+        if self.password:
+            PasswordHash.parse(self.password)
         for each in fields(self):
             value = getattr(self, each.name)
             if type(value) not in {int, float}:
@@ -151,6 +156,7 @@ class ClientSettings:
     room: str = "lobby"  # in which to talk
     beside: bool = False  # to come in under another name where oneself is online already, and not instead
     secret: str = ""  # that makes the name one's own; empty: the one that this user's data folder holds
+    password: str = field(default="", repr=False)  # for servers that have one, said when they ask
     header_length: int = 10  # bytes
     frame_limit: int = 64 * KIB  # bytes of payload sent: what our server takes
     read_limit: int = MIB  # bytes of payload read: other servers may allow more than ours
@@ -181,6 +187,8 @@ class ClientSettings:
         if self.wire == "rich" and self.header_length < RICH_HEADER_LENGTH:
             least = f"at least {RICH_HEADER_LENGTH}, for the rich wire"
             raise SettingError("header_length", self.header_length, least)
+        if len(self.password) > PASSWORD_LENGTH:
+            raise SettingError("password", "...", f"a text of up to {PASSWORD_LENGTH} characters")
 
     @property
     def payload_limit(self) -> int:

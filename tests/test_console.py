@@ -70,6 +70,23 @@ def test_the_lines_are_those_of_the_paper() -> None:
     ]
 
 
+def test_wrong_passwords_are_shown_to_a_quiet_operator_too() -> None:
+    text, machine = Screen(quiet=True), Screen(JsonStyle(), quiet=True)
+    for screen in (text, machine):
+        screen.console.password_failed("192.168.43.170:54500", 0.0)
+        screen.console.password_failed("192.168.43.170:54501", 4.0)
+        screen.console.passwords_failed(15)
+    assert text.lines == [
+        "Wrong password from 192.168.43.170:54500",
+        "Wrong password from 192.168.43.170:54501; nothing more is checked from there for 4 s",
+        "Warning: 15 more wrong passwords within a minute",
+    ]
+    assert [{**json.loads(line), "time": ""} for line in machine.lines[:2]] == [
+        {"time": "", "event": "wrong-password", "address": "192.168.43.170:54500", "delay": 0.0},
+        {"time": "", "event": "wrong-password", "address": "192.168.43.170:54501", "delay": 4.0},
+    ]
+
+
 def test_json_has_one_object_a_line() -> None:
     screen = Screen(JsonStyle())
     before = datetime.now(UTC).replace(microsecond=0)

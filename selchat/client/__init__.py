@@ -17,9 +17,12 @@ from selchat.errors import (
     BannedError,
     FrameTooLongError,
     NameTakenError,
+    PasswordNeededError,
     RefusalError,
     SelchatError,
     SettingError,
+    TriesError,
+    WrongPasswordError,
 )
 from selchat.events import Joined, Left, Topic
 
@@ -41,6 +44,7 @@ __all__ = [
     "NotOnThisWireError",
     "NotStored",
     "Parted",
+    "PasswordNeededError",
     "PhaseError",
     "QueueFullError",
     "RefusalError",
@@ -53,5 +57,7 @@ __all__ = [
     "SettingError",
     "StoppedError",
     "Topic",
+    "TriesError",
     "Whispered",
+    "WrongPasswordError",
 ]

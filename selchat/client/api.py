@@ -94,9 +94,10 @@ class Client:
 
     ``host`` is a name or an address, perhaps with a port (``host:33001``), which then goes before ``port``.
     Without a ``name``, it is the one that the user has on this machine. The name is kept for this user by a
-    ``secret`` of 16 to 128 characters; without one, it is that of ``selchat chat``. With a ``passphrase``,
-    everything that is said is encrypted end to end (docs/encryption.rst), and what has come says in its
-    ``seal`` whether it was. ``key`` is the paper's cipher, a toy.
+    ``secret`` of 16 to 128 characters; without one, it is that of ``selchat chat``. ``password`` is the
+    server's, if it has one. With a ``passphrase``, everything that is said is encrypted end to end
+    (docs/encryption.rst), and what has come says in its ``seal`` whether it was. ``key`` is the paper's
+    cipher, a toy.
 
     ``rooms`` are entered at the start. ``history``: so many messages of each room that were said before come
     first, with ``missed`` set (on the paper's wire: none). ``own``: whether what this user says comes too.
@@ -122,6 +123,7 @@ class Client:
         key: str | None = None,
         passphrase: str | None = None,
         secret: str | None = None,
+        password: str = "",
         rooms: Iterable[str] = (LOBBY,),
         history: int = 0,
         own: bool = False,
@@ -147,6 +149,7 @@ class Client:
             key=key or None,
             passphrase=passphrase or "",
             secret=secret or "",
+            password=password,
             wire=wire,
             tls=tls,
             finish_seconds=timeout,
@@ -167,7 +170,7 @@ class Client:
     def connect(self) -> None:
         """Connect, log in, enter the rooms, and fetch their history if that was asked for.
 
-        Raises `CannotConnectError`, `NameTakenError`, `BannedError` or another `RefusalError`,
+        Raises `CannotConnectError`, `NameTakenError`, `WrongPasswordError` or another `RefusalError`,
         `NoAnswerError`, `SecretError`, `SettingError` for a key that is none, and `NotOnThisWireError` for
         rooms on the paper's wire. It may be called again then. `StoppedError`: `stop` was called.
         """

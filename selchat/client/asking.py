@@ -37,8 +37,8 @@ class HostNeededError(SettingError):
 class Given:
     """What the command line says; None: it does not. ``key``: an empty one is none.
 
-    ``wire``, ``tls``, ``room`` and ``passphrase`` are those of `ClientSettings`. With a passphrase there is
-    no key to be asked for, and a wire that is to be found out is the rich one.
+    ``wire``, ``tls``, ``room``, ``password`` and ``passphrase`` are those of `ClientSettings`. With a
+    passphrase there is no key to be asked for, and a wire that is to be found out is the rich one.
     """
 
     host: str | None = None
@@ -49,6 +49,7 @@ class Given:
     wire: str = "auto"
     tls: str = "auto"
     room: str = LOBBY
+    password: str = field(default="", repr=False)
     passphrase: str = field(default="", repr=False)
 
     @property
@@ -78,6 +79,7 @@ def settings_of(given: Given) -> ClientSettings:
         wire="rich" if given.passphrase and given.wire == "auto" else given.wire,
         tls=given.tls,
         room=given.room,
+        password=given.password,
         passphrase=given.passphrase,
     )
     ClassicClient(settings).login()  # the key and the length of the name are checked there

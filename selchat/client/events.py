@@ -139,7 +139,7 @@ class Refused(NamedTuple):
     """The server does not do what it was asked for; ``code`` is one of docs/protocol.rst, ``text`` says why.
 
     If it is about something said, ``id`` is that of it, and ``body`` what will not be said; else they are
-    empty, as ``room`` and ``to`` are where it is not about one.
+    empty, as ``room`` and ``to`` are where it is not about one. ``retry_after`` is in seconds.
     """
 
     code: str
@@ -148,6 +148,7 @@ class Refused(NamedTuple):
     room: str = ""
     to: str = ""
     body: str = ""
+    retry_after: float = 0.0
 
 
 class NotStored(NamedTuple):

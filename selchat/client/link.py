@@ -24,7 +24,8 @@ from selchat.client.known_servers import KnownServers, ServerChangedError
 from selchat.client.outgoing import QueueFullError
 from selchat.client.rooms import Room
 from selchat.client.securing import Securing
-from selchat.errors import SelchatError, close_reason
+from selchat.client.trust import may_tell_password
+from selchat.errors import PasswordNeededError, SelchatError, TriesError, close_reason
 from selchat.events import LOBBY
 from selchat.net.certificate import fingerprint, in_groups
 from selchat.net.listener import join_address
@@ -376,7 +377,10 @@ class Link:
         self.state = LinkState.GREETING
         # A server that is known to be rich may be busy: everyone comes back to it at the same time.
         guessed = self.wire is Wire.GUESSED
-        patience = self._settings.hello_seconds if guessed else self._settings.connect_seconds
+        self._await_welcome(self._settings.hello_seconds if guessed else self._settings.connect_seconds)
+
+    def _await_welcome(self, patience: float) -> None:
+        self._cancel_timer()
         self._timer = self._reactor.call_later(patience, self._not_welcome, patience)
 
     def _not_welcome(self, patience: float) -> None:
@@ -516,9 +520,11 @@ class Link:
     def _take(self, events: list[Event]) -> None:
         """Tell the interface, and see to what is the link's."""
         if self.state is LinkState.GREETING:
-            for event in events:
+            for place, event in enumerate(events):
                 if isinstance(event, Refused):
                     self._not_let_in(event)
+                    if self.state is LinkState.GREETING:  # the password is said now
+                        self._take(events[place + 1 :])
                     return
                 if isinstance(event, Welcomed):
                     self.wire = Wire.RICH
@@ -565,11 +571,29 @@ class Link:
 
     def _not_let_in(self, refusal: Refused) -> None:
         self.wire = Wire.RICH
-        if refusal.code == "not-stored":  # for now
+        if refusal.code == PasswordNeededError.code:
+            self._tell_password(refusal)
+        elif refusal.code == "not-stored":  # for now
             self._lost(refusal.text)
+        elif refusal.code == TriesError.code and self._up_at is not None:  # too many have come back at once
+            self._lost(refusal.text, min(refusal.retry_after, _MOST_RETRY_AFTER))
         else:
-            self.refusal = refusal if self._up_at is None else None
-            self._end(f"the server said: {refusal.text}{self._unsent()}")
+            self._turned_away(refusal)
+
+    def _tell_password(self, refusal: Refused) -> None:
+        """Say it, if there is one and nobody can listen."""
+        assert self._rich is not None
+        if not may_tell_password(self._address, encrypted=self.tls is Tls.ON):
+            why = "it is not said over a connection that others can read"
+            self._end(f"the server said: {refusal.text}; {why}{self._unsent()}")
+        elif self._rich.client.tell_password():
+            self._await_welcome(self._settings.connect_seconds)  # others may have to be checked before
+        else:
+            self._turned_away(refusal)
+
+    def _turned_away(self, refusal: Refused) -> None:
+        self.refusal = refusal if self._up_at is None else None
+        self._end(f"the server said: {refusal.text}{self._unsent()}")
 
     def _bye(self, bye: Bye) -> None:
         reason = _BYES.get(bye.reason, bye.reason)

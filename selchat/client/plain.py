@@ -14,6 +14,7 @@ from selchat.client import lines
 from selchat.client.events import Event, Message, Refused, Welcomed, Whispered
 from selchat.client.lines import Typed
 from selchat.client.link import Jitter, Link
+from selchat.client.password import is_about_password
 from selchat.client.run import Input, Run
 from selchat.client.typist import Typist
 from selchat.net.stdio import LineWriter
@@ -24,7 +25,10 @@ _CLOSE_SECONDS = 5.0  # for the last of them to be taken
 
 
 class PlainChat:
-    """One chat on three descriptors: an `Interface` for its link. Raises what `Link` does."""
+    """One chat on three descriptors: an `Interface` for its link, and a `Program`.
+
+    Raises what `Link` does.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class PlainChat:
         self._input = Input(run, settings, self._link, stdin, self._typed)
         self._input.pause()  # what is typed ahead is for someone who is in
         self._outage = lines.Outage()
+        self.password_refusal: Refused | None = None
         run.reactor.at_tick_end(self._check_output)
 
     def run(self) -> int:
@@ -81,7 +86,9 @@ class PlainChat:
         self._input.resume()
 
     def finished(self, problem: str | None) -> None:
-        if problem is not None:
+        if is_about_password(self._link.refusal):
+            self.password_refusal = self._link.refusal
+        elif problem is not None:
             self._run.fail(problem)
         self._run.stop()
 

@@ -11,7 +11,15 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from selchat.client.events import Event, Refused
-from selchat.errors import BannedError, NameTakenError, RefusalError, SelchatError
+from selchat.errors import (
+    BannedError,
+    NameTakenError,
+    PasswordNeededError,
+    RefusalError,
+    SelchatError,
+    TriesError,
+    WrongPasswordError,
+)
 from selchat.text import name_key
 
 _MOST_ABANDONED = 100  # questions that a server may leave unanswered before the oldest is forgotten
@@ -32,6 +40,12 @@ def refusal_error(refused: Refused, name: str) -> RefusalError:
     """Return the error to be raised for a refusal; ``name`` is the one that was asked for."""
     if refused.code == NameTakenError.code:
         return NameTakenError(name)
+    if refused.code == PasswordNeededError.code:
+        return PasswordNeededError()
+    if refused.code == WrongPasswordError.code:
+        return WrongPasswordError()
+    if refused.code == TriesError.code:
+        return TriesError(refused.retry_after)
     if refused.code == BannedError.code:
         return BannedError(refused.text.partition(" until ")[2])
     return RefusedError(refused.code, refused.text)

@@ -59,7 +59,8 @@ class ClientState(Enum):
     state     means                                       next
     ========  ==========================================  ====================================================
     OFFLINE   no connection                               GREETING by `RichClient.connection_made`
-    GREETING  hello is said, and not yet answered         WELCOMED
+    GREETING  hello is said, and not yet answered         WELCOMED; PROVING by `RichClient.tell_password`
+    PROVING   hello is said again, with the password      WELCOMED
     WELCOMED  everything goes                             LEAVING by `RichClient.bye`
     LEAVING   bye is said; what still comes is taken      (the server closes)
     BROKEN    the server does not speak this protocol     (``error`` says why)
@@ -70,9 +71,13 @@ class ClientState(Enum):
 
     OFFLINE = auto()
     GREETING = auto()
+    PROVING = auto()
     WELCOMED = auto()
     LEAVING = auto()
     BROKEN = auto()
+
+
+_OUTSIDE = frozenset({ClientState.GREETING, ClientState.PROVING})
 
 
 class Limits(NamedTuple):
@@ -171,6 +176,16 @@ class RichClient:
         hello, resumed = self._hello()
         self._out = bytearray(hello)
         self._membership.connection_made(resumed)
+
+    def tell_password(self) -> bool:
+        """Say hello again, with the password; return False if there is none or it was said already."""
+        if self.state is not ClientState.GREETING or not self._settings.password:
+            return False
+        self.state = ClientState.PROVING
+        hello, resumed = self._hello(scalar_values(self._settings.password))
+        self._out += hello
+        self._membership.connection_made(resumed)
+        return True
 
     def connection_lost(self) -> None:
         """Keep what has to be said again; forget what the connection had."""
@@ -315,7 +330,7 @@ class RichClient:
 
     # -- to the server ---------------------------------------------------------------------------------
 
-    def _hello(self) -> tuple[bytes, dict[str, int]]:
+    def _hello(self, password: str = "") -> tuple[bytes, dict[str, int]]:
         """Return the frame, and the rooms that it takes up: as many as fit."""
         fields: Fields = {
             "type": "hello",
@@ -325,12 +340,13 @@ class RichClient:
         }
         if self._settings.beside:
             fields["beside"] = True
+        if password:
+            fields["password"] = password
         rooms: dict[str, int] = {}
         if self._log is not None:
             fields["resume"] = {"log": self._log, "rooms": rooms}
-            left = (
-                min(HELLO_LIMIT, self.limits.frame) - self._writer.size(fields) + 1
-            )  # no comma before the first
+            left = min(HELLO_LIMIT, self.limits.frame) - self._writer.size(fields)
+            left += 1  # no comma before the first
             for name, seq in self._membership.resume().items():
                 left -= self._writer.size({name: seq}) - 1  # a comma, and no braces
                 if left < 0:
@@ -378,7 +394,7 @@ class RichClient:
     def _receive(self, fields: Fields, size: int, events: list[Event]) -> None:
         """Add what a message says to ``events``, or hold it and all after it until a key is there."""
         kind = fields["type"]
-        if self.state is ClientState.GREETING and kind not in {"welcome", "error", "bye", "ping"}:
+        if self.state in _OUTSIDE and kind not in {"welcome", "error", "bye", "ping"}:
             return
         if kind not in _AT_ONCE and (self._held or self._hearing.lacks_key(fields)):
             self._held_size += size
@@ -391,7 +407,7 @@ class RichClient:
             events += take(self, fields)
 
     def _take_welcome(self, fields: Fields) -> list[Event]:
-        if self.state is not ClientState.GREETING:
+        if self.state not in _OUTSIDE:
             return []
         name, log = reading.text(fields, "name"), reading.text(fields, "log")
         server, whispers = reading.text(fields, "server"), reading.number(fields, "whispers")
@@ -462,6 +478,7 @@ class RichClient:
             reading.optional_text(fields, "id"),
             reading.optional_text(fields, "room"),
             reading.optional_text(fields, "to"),
+            retry_after=reading.optional_seconds(fields, "retry_after") or 0.0,
         )
         events = self._hearing.refused(refused)
         if refused.room:

@@ -12,6 +12,7 @@ from dataclasses import replace
 from selchat.client import lines
 from selchat.client.events import Event, NotStored, Refused, Trusted
 from selchat.client.link import Link
+from selchat.client.password import is_about_password
 from selchat.client.run import Input, Run
 from selchat.errors import SelchatError
 from selchat.settings import ClientSettings
@@ -22,7 +23,8 @@ _PATIENCE = 2.0  # seconds between two looks at the progress
 class Sender:
     """Sends ``message``, or the lines of ``stdin`` if it is None. Raises what `Link` does.
 
-    It is an `Interface` for its link. ``progress``: whether to say something when it takes a while.
+    It is an `Interface` for its link, and a `Program`. ``progress``: whether to say something when it takes
+    a while.
     """
 
     def __init__(
@@ -41,6 +43,9 @@ class Sender:
         self._outage = lines.Outage()
         self._message = message
         self._input = Input(self._run, settings, self._link, stdin, self._say) if message is None else None
+        if self._input is not None:
+            self._input.pause()  # what is read is for the run that is let in, which may be another one
+        self.password_refusal: Refused | None = None
         if progress:
             self._run.reactor.call_later(_PATIENCE, self._show_progress, None)
 
@@ -56,6 +61,8 @@ class Sender:
 
     def connected(self, address: str) -> None:
         self._outage.end()
+        if self._input is not None:
+            self._input.resume()
 
     def received(self, events: list[Event]) -> None:
         # What others say is not for a script that only sends.
@@ -75,7 +82,9 @@ class Sender:
             self._input.resume()
 
     def finished(self, problem: str | None) -> None:
-        if problem is not None:
+        if is_about_password(self._link.refusal):
+            self.password_refusal = self._link.refusal
+        elif problem is not None:
             self._run.fail(problem)
         self._run.stop()
 

@@ -20,10 +20,11 @@ from typing import Any, TypeVar
 
 from selchat.client import lines, look
 from selchat.client.completion import Completions, Known
-from selchat.client.events import Event
+from selchat.client.events import Event, Refused
 from selchat.client.lines import Typed
 from selchat.client.link import Jitter
 from selchat.client.look import Line
+from selchat.client.password import is_about_password
 from selchat.client.pending import TalkingLink
 from selchat.client.screen import Live, Screen, prompt_session
 from selchat.client.transcript import Transcript
@@ -63,12 +64,19 @@ def _run(main: Coroutine[Any, Any, T]) -> T:
 
 
 class TerminalChat:
-    """A chat on the terminal, under another name if this one is not to be had. Raises what `Link` does."""
+    """A chat on the terminal, under another name if this one is not to be had.
+
+    It is a `Program`. Raises what `Link` does.
+    """
 
     def __init__(self, settings: ClientSettings, *, jitter: Jitter = random.uniform) -> None:
         self._settings = settings
         self._jitter = jitter
         self._visit = Visit(settings, jitter)
+
+    @property
+    def password_refusal(self) -> Refused | None:
+        return self._visit.password_refusal
 
     def run(self) -> int:
         """Chat until ``/quit``, Ctrl-D, or Ctrl-C on an empty line; return the exit status."""
@@ -98,7 +106,8 @@ class TerminalChat:
 class Visit:
     """One chat under one name: an `Interface` for its link. Raises what `Link` does.
 
-    ``needs_name``: it is over before it has begun, because the server did not want the name.
+    ``needs_name``: it is over before it has begun, because the server did not want the name;
+    ``password_refusal``: or the password.
     """
 
     def __init__(self, settings: ClientSettings, jitter: Jitter) -> None:
@@ -115,6 +124,7 @@ class Visit:
         self._outage = lines.Outage()
         self._exit_status = 0
         self.needs_name = False
+        self.password_refusal: Refused | None = None
 
     def run(self) -> int:
         """Chat, and return the exit status."""
@@ -193,6 +203,8 @@ class Visit:
         if refusal is not None and refusal.code in _OTHER_NAME:
             self.needs_name = True
             self._show(f"{look.sentence(lines.refused(refusal))}.")
+        elif is_about_password(refusal):
+            self.password_refusal = refusal
         elif problem is not None:
             self._show(f"selchat: {lines.safe(problem)}")
         self._exit_status = 1 if problem is not None else self._exit_status

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from selchat.chat.gate import Gate
 from selchat.chat.hub import Clock, Hub
 from selchat.feed import Feed, Lapped, Subscription
 from selchat.settings import Settings
@@ -86,6 +87,8 @@ class Strangers(Protocol):
 class Context:
     """What all sessions of a server share. ``operator`` runs an operator's line and returns the answer.
 
+    ``gate``: where the password is checked; None: there is none.
+
     ``lengths`` and ``login_lengths`` are for the decoders: of those who are in, and of those who are not yet.
     """
 
@@ -97,5 +100,6 @@ class Context:
     rich: RichFormat
     operator: Callable[[str], list[str]] = lambda line: []
     server: str = "selchat"
+    gate: Gate | None = None
     lengths: dict[bytes, int] = field(default_factory=dict)
     login_lengths: dict[bytes, int] = field(default_factory=dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Any
 
-from selchat.errors import LoginTimeoutError, RefusalError, SelchatError
+from selchat.errors import LoginTimeoutError, PasswordNeededError, RefusalError, SelchatError
 from selchat.events import Notice
 from selchat.sessions.classic import ClassicSession
 from selchat.sessions.context import Context, Transport
@@ -101,6 +101,9 @@ class OpeningSession:
             return
         if is_rich:
             session = RichSession(self._context, self._transport, self._framing, self._deadline)
+        elif self._context.gate is not None:
+            self._break(PasswordNeededError())  # there is no place for one on that wire
+            return
         else:
             session = ClassicSession(self._context, self._transport, self._framing)
         self._transport.hand_over(session)

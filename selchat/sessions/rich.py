@@ -8,6 +8,7 @@ from enum import Enum, auto
 from typing import Any
 
 from selchat.chat.clients import hash_client
+from selchat.chat.gate import Trial
 from selchat.chat.member import Farewell, Member
 from selchat.chat.room import ROOM_LENGTH, Room
 from selchat.errors import (
@@ -61,9 +62,24 @@ _GOODBYE = Farewell("goodbye", "Goodbye.", "", None)
 
 
 class SessionState(Enum):
-    """``GREETED`` becomes ``JOINED`` with a `hello` that is accepted; ``ENDED`` is final."""
+    """Where a session is in its life.
+
+    ========  ==========================================  ====================================================
+    state     means                                       next
+    ========  ==========================================  ====================================================
+    GREETED   a `hello` is awaited                        CHECKING by one with a password, where there is one;
+                                                          JOINED by one that is accepted
+    CHECKING  nothing is read, as its password is being   JOINED if it is right and the rest is accepted;
+              checked                                     GREETED if not
+    JOINED    the peer is in the chat                     (ended)
+    ENDED     the connection is closed or closing         (final)
+    ========  ==========================================  ====================================================
+
+    From each of them the end of the connection leads to ENDED.
+    """
 
     GREETED = auto()
+    CHECKING = auto()
     JOINED = auto()
     ENDED = auto()
 
@@ -98,6 +114,7 @@ class RichSession:
         "_member",
         "_timer",
         "_transport",
+        "_trial",
         "_vigil",
         "state",
     )
@@ -108,6 +125,7 @@ class RichSession:
         self._transport = transport
         self._framing = framing
         self._member: Member | None = None
+        self._trial: Trial | None = None  # of the password, while it is checked
         self._catch_ups: deque[_CatchUp] = deque()
         # Bytes of a message that can be passed on: matters where a header is too short for 64 KiB.
         self._largest = largest_payload(context.settings.header_length, PAYLOAD_LIMIT) - _ENVELOPE
@@ -123,7 +141,7 @@ class RichSession:
     def data_received(self, data: bytes) -> None:
         if self.state is SessionState.GREETED:
             self._greeting_received(self._framing.decoder.receive_one(data))
-        else:
+        elif self.state is SessionState.JOINED:
             self.payloads_received(self._framing.receive_data(data))
 
     def first_received(self, payload: bytes) -> None:
@@ -175,6 +193,9 @@ class RichSession:
         self._timer.cancel()
         self._vigil.end()
         self._catch_ups.clear()
+        if self._trial is not None:
+            self._trial.cancel()
+            self._trial = None
         member, self._member = self._member, None
         if member is not None:
             self._context.hub.leave(member, reason)
@@ -252,13 +273,41 @@ class RichSession:
                 payload = self._framing.decoder.receive_one()
         if self.state is SessionState.JOINED:
             self.payloads_received(self._framing.log_in(self._transport, self.payloads_received))
-        elif self.state is SessionState.GREETED:
+        elif self.state is not SessionState.ENDED:
             self._framing.check(is_new, self._break)
 
     def _hello(self, hello: Hello) -> None:
-        context, hub = self._context, self._context.hub
         if hello.version != envelope.VERSION:
             raise VersionError(hello.version, envelope.VERSION)
+        gate = self._context.gate
+        if gate is not None:
+            # Before the name: who owns which, or is banned, is not for those without the password.
+            self._trial = gate.check(
+                hello.password, self._transport.address, lambda error: self._checked(hello, error)
+            )
+            if self._trial is not None:
+                self.state = SessionState.CHECKING
+                self._transport.pause()
+                return
+        self._come_in(hello)
+
+    def _checked(self, hello: Hello, error: RefusalError | None) -> None:
+        """Go on as the password is right, or as ``error`` says."""
+        self._trial = None
+        self.state = SessionState.GREETED
+        self._transport.resume()
+        try:
+            if error is not None:
+                raise error
+            self._come_in(hello)
+        except RefusalError as refusal:
+            self._refuse(refusal, hello)
+        if self.state is not SessionState.ENDED:
+            is_in = self.state is SessionState.JOINED
+            self._greeting_received(None if is_in else self._framing.decoder.receive_one())
+
+    def _come_in(self, hello: Hello) -> None:
+        context, hub = self._context, self._context.hub
         member = hub.join_as(
             hello.name, self._transport.address, self, hash_client(hello.client), beside=hello.beside
         )

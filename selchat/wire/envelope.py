@@ -16,6 +16,7 @@ from json.scanner import make_scanner
 from typing import Any, NamedTuple, NoReturn, cast
 
 from selchat.errors import BadJsonError, BadMessageError, UnknownTypeError
+from selchat.password import PASSWORD_LENGTH
 
 VERSION = 1
 NAME_LENGTH = 256  # characters of a name or a room that are worth a look; the hub says which are good
@@ -44,7 +45,8 @@ class Resume(NamedTuple):
 class Hello(NamedTuple):
     """Who comes. ``client`` is the secret that makes the name its own; ``resume`` is None the first time.
 
-    ``beside``: under another name if it is online under this one already, and not instead.
+    ``beside``: under another name if it is online under this one already, and not instead. ``password``: the
+    server's, empty for none.
     """
 
     version: int
@@ -52,6 +54,7 @@ class Hello(NamedTuple):
     client: str
     resume: Resume | None
     beside: bool = False
+    password: str = ""
 
 
 class Say(NamedTuple):
@@ -360,6 +363,7 @@ def _hello(fields: _Fields) -> Hello:
         fields.text("client", CLIENT_MOST, CLIENT_LEAST),
         fields.resume(),
         fields.flag("beside"),
+        fields.optional_text("password", PASSWORD_LENGTH) or "",
     )
 
 

@@ -7,11 +7,12 @@ in envelope.py. This file knows how things are written, and neither who reads th
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring as _quote
 from typing import Any
 
-from selchat.errors import BadMessageError, FrameTooLongError, RefusalError
+from selchat.errors import BadMessageError, FrameTooLongError, RefusalError, TriesError
 from selchat.events import Event, Joined, Left, Said, Topic
 from selchat.wire.frames import HEADER_LENGTH, encode_frame, largest_payload
 
@@ -154,6 +155,8 @@ class RichFormat:
         """Return the frame that tells what was refused; ``fields`` say what it is about."""
         if isinstance(error, BadMessageError) and error.id:
             fields.setdefault("id", error.id)
+        if isinstance(error, TriesError):
+            fields["retry_after"] = math.ceil(error.seconds)
         return self.frame("error", code=error.code, message=str(error), **fields)
 
     # ----------------------------------------------------------------------------------------------------

@@ -174,3 +174,12 @@ def test_micro(tmp_path):
         "fan-out",
         "outbox",
     }
+
+
+def test_password():
+    lines = run_script("password.py", "--rounds=1", "--tries=3").stdout.splitlines()
+    assert lines[0].split() == ["what", "seconds", "p50_ms", "p99_ms", "p100_ms", "with_core_ms"]
+    assert [line.split()[0] for line in lines[1:]] == ["passwords", "floor"]
+    for line in lines[1:]:
+        seconds, p50, p99, p100, _ = map(float, line.split()[1:])
+        assert 0 < p50 <= p99 <= p100 <= seconds * 1000

@@ -660,3 +660,92 @@ def test_a_link_that_is_closed_while_a_key_is_derived(bench: Bench) -> None:
     bench.spin(lambda: all(thread.name != "key" for thread in threading.enumerate()), "it was")
     bench.reactor.tick(0)
     assert len(said_to(peer)) == 1
+
+
+# -- a password ----------------------------------------------------------------------------------------
+
+NEEDED = {**error("password-needed"), "message": "this server has a password"}
+
+
+def test_a_password_is_said_when_it_is_asked_for_and_after_each_break(bench: Bench) -> None:
+    link, told = bench.link(password="tea at four")
+    link.say("said before")
+    link.open()
+    for turn in range(2):
+        peer = bench.greet(NEEDED)
+        bench.spin(lambda peer=peer: len(said_to(peer)) > 1)
+        first, second = said_to(peer)
+        assert "password" not in first
+        assert second == {**first, "password": "tea at four"}
+        assert (link.state, link.wire) == (LinkState.GREETING, Wire.RICH)
+        peer.send(encoded(welcome()))
+        bench.spin(lambda: link.state is LinkState.ONLINE)
+        if not turn:
+            peer.close()
+    assert not any(isinstance(event, Refused) for event in told.events)
+
+
+def test_a_server_that_does_not_ask_is_not_told(bench: Bench) -> None:
+    link, _ = bench.link(password="tea at four")
+    link.open()
+    peer = bench.greet()
+    bench.spin(lambda: link.state is LinkState.ONLINE)
+    assert said_to(peer) == [HELLO]
+
+
+@pytest.mark.parametrize("password", ["", "tea"])
+def test_without_the_right_password_it_ends(bench: Bench, password: str) -> None:
+    link, told = bench.link(password=password)
+    link.open()
+    peer = bench.greet(NEEDED)
+    if password:
+        bench.spin(lambda: len(said_to(peer)) > 1)
+        peer.send(encoded(error("wrong-password")))
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert link.refusal is not None
+    assert link.refusal.code == ("wrong-password" if password else "password-needed")
+    [finished] = [one for one in told.log if one[0] == "finished"]
+    assert finished[1] == f"the server said: {link.refusal.text}"
+
+
+def test_a_server_that_asks_again_and_again_gets_it_once(bench: Bench) -> None:
+    link, _ = bench.link(password="tea")
+    link.open()
+    peer = bench.greet(NEEDED, NEEDED, NEEDED)
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert len(said_to(peer)) <= 2
+
+
+def test_a_password_is_not_said_where_others_can_listen(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selchat.client.link.may_tell_password", lambda address, *, encrypted: False)
+    link, told = bench.link(password="tea at four")
+    link.open()
+    peer = bench.greet(NEEDED)
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert said_to(peer) == [HELLO]
+    assert link.refusal is None  # so that nobody is asked for one
+    [finished] = [one for one in told.log if one[0] == "finished"]
+    assert finished[1] == (
+        "the server said: this server has a password; it is not said over a connection that others can read"
+    )
+
+
+def test_too_many_tries_end_the_first_and_delay_the_next(bench: Bench) -> None:
+    busy = error("too-many-tries", retry_after=0.01)
+    link, told = bench.link(password="tea at four")
+    link.open()
+    bench.greet(NEEDED, busy)
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    link, told = bench.link(password="tea at four")
+    link.open()
+    peer = bench.greet()
+    bench.spin(lambda: link.state is LinkState.ONLINE)
+    peer.close()
+    peer = bench.greet(NEEDED)
+    bench.spin(lambda: len(said_to(peer)) > 1)
+    peer.send(encoded(busy))
+    bench.greet()
+    bench.spin(lambda: link.state is LinkState.ONLINE)
+    assert ("lost", "about too-many-tries") in told.log

@@ -15,7 +15,7 @@ from selchat.client.link import Link, LinkState, Tls, Wire
 from selchat.net.certificate import file_fingerprint, in_groups, own_certificate
 from selchat.net.reactor import Reactor
 from selchat.net.tls import TlsState, TlsStream, server_context
-from tests.client.rich_support import encoded, welcome
+from tests.client.rich_support import encoded, error, welcome
 from tests.client.support import RawConnection, RawServer, Recorder, fail, frame, settings, spin
 
 
@@ -293,6 +293,18 @@ def test_a_server_that_reads_nothing_for_a_while_gets_it_all(
     assert end.plain == frame("Michael") + b"".join(map(frame, said))
     end.connection.close()
     one.spin(lambda: one.recorder.log[-1] == ("finished", None))
+
+
+def test_a_password_is_said_by_tls(reactor: Reactor, server: RawServer, files: tuple[Path, Path]) -> None:
+    one = Setting(reactor, server, password="tea at four")
+    one.link._dialer._on_connected = lambda sock, _address: one.link._connected(sock, "192.0.2.7")
+    end = one.accept_tls(server, files)
+    assert b"tea at four" not in end.plain
+    end.send(encoded(error("password-needed")))
+    one.spin(lambda: b'"password":"tea at four"' in end.pump())
+    end.send(encoded(welcome()))
+    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    one.link.close()
 
 
 def test_a_damaged_file_of_known_servers_stops_it_at_once(reactor: Reactor, server: RawServer) -> None:

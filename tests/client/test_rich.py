@@ -206,7 +206,7 @@ def test_what_is_too_long_for_this_server_is_refused_here() -> None:
     assert [message["id"] for message in talk.sent()] == [other]
     [refused] = talk.client.events()
     assert isinstance(refused, Refused)
-    assert refused[:1] + refused[2:] == ("too-long", id, "lobby", "", "x" * 500)
+    assert refused[:1] + refused[2:6] == ("too-long", id, "lobby", "", "x" * 500)
     assert refused.text.endswith("bytes is over the limit of 400")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from selchat.chat.hub import Hub
 from selchat.client.events import Message
 from selchat.client.rich import RichClient
 from selchat.client.rooms import Presence
+from selchat.errors import PasswordNeededError, RefusalError, TriesError, WrongPasswordError
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Context, Session
@@ -946,3 +949,138 @@ def test_who_is_not_welcome_yet_is_not_asked() -> None:
     wait(house, 59)
     assert codes(client.reads()) == ["bad-name"]
     assert client.closed == []
+
+
+# -- a password ----------------------------------------------------------------------------------------
+
+
+class Door:
+    """A gate whose answers are the test's."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.answers: list[Callable[[RefusalError | None], object]] = []
+        self.raises: RefusalError | None = None
+        self.is_known = False
+        self.cancelled = 0
+
+    def check(self, password: str, address: str, answer: Callable[[RefusalError | None], object]) -> Any:
+        self.asked.append((password, address))
+        if self.raises is not None:
+            raise self.raises
+        if self.is_known:
+            return None
+        self.answers.append(answer)
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+        self.answers.clear()
+
+    def answer(self, error: RefusalError | None = None) -> None:
+        self.answers.pop(0)(error)
+
+
+@pytest.fixture
+def door() -> Door:
+    return Door()
+
+
+@pytest.fixture
+def locked(door: Door) -> House:
+    house = House()
+    house.context = replace(house.context, gate=door)  # type: ignore[arg-type]
+    return house
+
+
+def test_nothing_is_taken_while_a_password_is_checked(locked: House, door: Door) -> None:
+    client = Client(locked)
+    client.sends(hello("Venkat", password="tea at four"), say("hi", "1"), {"type": "ping"})
+    assert door.asked == [("tea at four", client.address)]
+    assert client.paused
+    client.session.data_received(b"")  # as if it had been read before the pause
+    assert client.reads() == []
+    assert locked.hub.members() == []
+    door.answer()
+    assert not client.paused
+    assert [one["type"] for one in client.reads()] == ["welcome", "pong", "ack"]
+
+
+def test_a_wrong_password_is_told_and_another_hello_may_follow(locked: House, door: Door) -> None:
+    client = Client(locked)
+    client.sends(hello("Venkat", password="tea"), hello("Venkat", password="tea at four"))
+    door.answer(WrongPasswordError())
+    assert [password for password, _ in door.asked] == ["tea", "tea at four"]
+    assert [one["code"] for one in client.reads()] == ["wrong-password"]
+    assert client.paused
+    door.answer()
+    assert client.reads()[0]["type"] == "welcome"
+
+
+def test_what_the_gate_refuses_at_once(locked: House, door: Door) -> None:
+    client = Client(locked)
+    door.raises = PasswordNeededError()
+    client.sends(hello("Venkat"))
+    door.raises = TriesError(3.2)
+    client.sends(hello("Venkat", password="tea"))
+    assert not client.paused
+    door.raises = None
+    door.is_known = True
+    client.sends(hello("Venkat", password="tea at four"))
+    needed, tries, welcome = client.reads()
+    assert needed == {"type": "error", "code": "password-needed", "message": "this server has a password"}
+    assert (tries["code"], tries["retry_after"]) == ("too-many-tries", 4)
+    assert welcome["type"] == "welcome"
+
+
+def test_the_version_is_told_to_everyone_and_names_only_to_those_inside(locked: House, door: Door) -> None:
+    door.is_known = True
+    come(locked, "Michael")
+    door.is_known = False
+    client = Client(locked)
+    client.sends({**hello("Michael", password="tea"), "version": 2, "client": "y" * 20})
+    assert client.reads()[0]["code"] == "version"
+    client.sends({**hello("Michael", password="tea"), "client": "y" * 20})
+    assert client.reads() == []
+    door.answer()
+    assert client.reads()[0]["code"] == "name-taken"
+    assert not client.paused
+    client.sends(hello("Narayan", password="tea"))
+    door.answer(WrongPasswordError())
+    assert client.reads()[0]["code"] == "wrong-password"
+
+
+@pytest.mark.parametrize("how", ["gone", "too late", "server stops"])
+def test_an_end_while_a_password_is_checked(locked: House, door: Door, how: str) -> None:
+    client = Client(locked)
+    client.sends(hello("Venkat", password="tea at four"), say("hi", "1"))
+    if how == "too late":
+        locked.tick(locked.settings.login_seconds)
+        assert client.closed == ["no username within 10 s"]
+        assert client.reads() == [{"type": "bye", "reason": "timeout", "retry_after": None}]
+    else:
+        client.close("server shut down")
+    assert door.cancelled == 1
+    assert locked.hub.members() == []
+    assert not locked.clock.pending
+
+
+def test_a_frame_that_is_unfinished_is_watched_after_the_check(locked: House, door: Door) -> None:
+    client = Client(locked)
+    whole = encode_frame(json.dumps(hello("Venkat", password="tea at four")).encode())
+    client.session.data_received(whole[:20])
+    client.session.data_received(whole[20:])
+    door.answer()
+    locked.tick(locked.settings.frame_seconds + 1)
+    assert client.closed == []
+    assert client.reads()[0]["type"] == "welcome"
+
+
+def test_a_classic_client_is_told_and_closed(locked: House, door: Door) -> None:
+    client = Client(locked)
+    client.sends(b"Venkat")
+    locked.tick()
+    assert client.closed == ["this server has a password"]
+    assert bytes(client.sock.taken).startswith(b"6         Server")
+    assert bytes(client.sock.taken).endswith(b"Closing this connection: this server has a password.")
+    assert door.asked == []

@@ -281,6 +281,7 @@ GOOD = {
     "client": st.text("abc", min_size=16, max_size=128),
     "resume": RESUMES | st.none(),
     "beside": st.booleans() | st.none(),
+    "password": TEXT | st.none(),
     "room": TEXT,
     "to": TEXT,
     "id": IDS,

@@ -1,0 +1,313 @@
+"""A server with a password, as real processes: who comes in, who does not, and who is not disturbed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import time
+from base64 import urlsafe_b64encode
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.rich_support import Fields, Frames, RichPeer, encoded, greeting
+from tests.e2e.support import DEADLINE, Client, Server, eventually
+from tests.e2e.terminal_support import CHAT, SEND, Terminal
+
+SELCHAT = (sys.executable, "-m", "selchat")
+RIGHT = "tea at four"
+
+
+def hashed(log_n: int) -> str:
+    """The form of the hash, from the document of it and not by the package."""
+    salt = b"salt of the test"
+    digest = hashlib.scrypt(RIGHT.encode(), salt=salt, n=1 << log_n, r=8, p=1, maxmem=1 << 28, dklen=32)
+    salted, digested = (urlsafe_b64encode(data).decode().rstrip("=") for data in (salt, digest))
+    return f"scrypt:{log_n}:8:1:{salted}:{digested}"
+
+
+QUICK = hashed(10)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server("--no-history", "--no-roster", f"--password={QUICK}") as server:
+        yield server
+
+
+def code_of(peer: RichPeer) -> str:
+    answer = peer.reads()
+    return str(answer.get("code", answer["type"]))
+
+
+def tries(server: Server, password: str | None, name: str = "Venkat") -> str:
+    """Come with that password; return what the server says to it."""
+    with RichPeer(server.port) as peer:
+        peer.sends(greeting(name, **({} if password is None else {"password": password})))
+        return code_of(peer)
+
+
+def send(server: Server, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*SEND, f"127.0.0.1:{server.port}", "hello", *options],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def test_a_hash_that_selchat_has_made_lets_in_who_knows_the_password(tmp_path: Path) -> None:
+    made = subprocess.run(
+        [*SELCHAT, "hash-password"],
+        input=f"{RIGHT}\n",
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=True,
+    )
+    hash = made.stdout.strip()
+    assert re.fullmatch(r"scrypt:15:8:1:[\w-]{22}:[\w-]{43}", hash)
+    file = tmp_path / "password"
+    file.write_text(f"{RIGHT}\n")
+    with Server("--no-history", "--no-roster", f"--password={hash}") as server:
+        assert send(server, f"--password-file={file}").returncode == 0
+        server.expect("hello")
+        assert tries(server, RIGHT + "?") == "wrong-password"
+        server.expect(r"Wrong password from 127\.0\.0\.1:\d+\n")
+
+
+def test_a_hash_is_typed_on_a_terminal_and_not_shown() -> None:
+    with Terminal(*SELCHAT, "hash-password", columns=120) as terminal:
+        terminal.shows("Password:")
+        terminal.type(f"{RIGHT}\r")
+        terminal.shows("Again:")
+        terminal.type(f"{RIGHT}\r")
+        assert terminal.wait() == 0
+        assert "scrypt:15:8:1:" in terminal.text
+        assert RIGHT not in terminal.text
+
+
+def test_what_is_no_hash_is_one_line_without_it() -> None:
+    done = subprocess.run(
+        [*SELCHAT, "serve", "--port=0", "--password=hunter2"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "hunter2" not in done.stderr
+
+
+def test_right_wrong_none_and_again_on_the_same_connection(server: Server) -> None:
+    with RichPeer(server.port) as peer:
+        peer.sends(greeting("Venkat"))
+        assert peer.reads() == {
+            "type": "error",
+            "code": "password-needed",
+            "message": "this server has a password",
+        }
+        peer.sends(greeting("Venkat", password="tea at five"))
+        assert code_of(peer) == "wrong-password"
+        peer.sends(greeting("Venkat", password=""))
+        assert code_of(peer) == "password-needed"
+        peer.sends(greeting("Venkat", password=RIGHT))
+        assert code_of(peer) == "welcome"
+        peer.hears_nothing()
+
+
+def test_classic_clients_are_told_and_closed(server: Server) -> None:
+    with Client(server.port, "Venkat") as client:
+        assert client.read_pair() == ("Server", "Closing this connection: this server has a password.")
+        assert client.read_to_end() == b""
+    server.expect(r"Closed connection from \S+ \(this server has a password\)")
+
+
+def test_six_wrong_ones_and_then_not_even_the_right_one(server: Server) -> None:
+    with RichPeer(server.port, "Michael", password=RIGHT) as inside:
+        with RichPeer(server.port) as peer:
+            wrong = greeting("Venkat", password="tea at five")
+            peer.sends(*[wrong] * 6, greeting("Venkat", password=RIGHT))
+            answers = [peer.reads() for _ in range(7)]
+        assert [answer["code"] for answer in answers] == ["wrong-password"] * 5 + ["too-many-tries"] * 2
+        assert answers[5]["retry_after"] == 2
+        server.expect("nothing more is checked from there for 2 s")
+        inside.hears_nothing()
+        eventually(lambda: tries(server, RIGHT) == "welcome", "the delay is over")
+        assert inside.says("still here", "1")["type"] == "ack"
+
+
+@pytest.mark.parametrize("style", ["text", "json"])
+def test_the_operator_is_told_in_a_quiet_server_too(style: str) -> None:
+    with Server("--quiet", "--no-history", f"--log-format={style}", f"--password={QUICK}") as server:
+        for _ in range(7):
+            tries(server, "hunter2")
+        server.expect("Wrong password from" if style == "text" else '"wrong-password"')
+        server.stop()
+        lines = server.rest()
+    assert "hunter2" not in lines
+    assert lines.count("assword") == 4  # of the five, one was expected above
+    if style == "json":
+        assert all(json.loads(line) for line in lines.splitlines() if "wrong" in line)
+
+
+def test_many_at_once_are_refused_and_who_is_inside_does_not_notice() -> None:
+    with Server("--no-history", "--no-roster", f"--password={hashed(15)}", "--message-rate=0") as server:
+        inside = RichPeer(server.port, "Michael", password=RIGHT)
+        peers = [RichPeer(server.port) for _ in range(60)]
+        try:
+            for number, peer in enumerate(peers):
+                peer.sends(greeting(f"Venkat {number}", password=f"guess {number}"))
+            answers, pings, codes = {peer.sock: Frames() for peer in peers}, 0, Counter[str]()
+            end = time.monotonic() + DEADLINE
+            while sum(codes.values()) < len(peers):
+                assert time.monotonic() < end, codes
+                assert inside.asks("ping", token=str(pings)) == {"type": "pong", "token": str(pings)}
+                pings += 1
+                for sock in select.select(list(answers), [], [], 0)[0]:
+                    codes.update(_code(payload) for payload in answers[sock].feed(sock.recv(1 << 16)))
+            # One address: of those that had a place five are wrong, and the others are not looked at.
+            # (The delay after the fifth is 2 s, which a slow machine may take to read the last of them.)
+            assert set(codes) == {"wrong-password", "too-many-tries"}
+            assert 5 <= codes["wrong-password"] <= 7
+            assert pings > 5
+            assert inside.says("not disturbed", "1")["type"] == "ack"
+        finally:
+            for peer in (inside, *peers):
+                peer.close()
+
+
+def _code(payload: bytes) -> str:
+    fields: Fields = json.loads(payload)
+    return str(fields["code"])
+
+
+def test_who_goes_away_while_it_is_checked_is_forgotten() -> None:
+    with Server("--no-history", "--no-roster", f"--password={hashed(15)}") as server:
+        descriptors = server.descriptors()
+        peers = [RichPeer(server.port) for _ in range(20)]
+        for number, peer in enumerate(peers):
+            peer.sends(greeting(f"Venkat {number}", password=RIGHT))
+            peer.close()
+        for number in range(20):
+            peer = RichPeer(server.port)
+            peer.sock.sendall(encoded(greeting(f"Narayan {number}", password=RIGHT)))
+            peer.sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER: a reset
+            peer.close()
+        eventually(lambda: tries(server, RIGHT, "Michael") == "welcome", "someone comes in")
+        eventually(lambda: server.descriptors() == descriptors, "all are closed")
+        server.assert_idle(0.5)
+        assert server.stop() == 0
+        assert server.errors() == ""
+
+
+def test_it_ends_at_once_while_passwords_are_checked() -> None:
+    with Server("--no-history", "--no-roster", f"--password={hashed(17)}") as server:
+        peers = [RichPeer(server.port) for _ in range(10)]
+        for number, peer in enumerate(peers):
+            peer.sends(greeting(f"Venkat {number}", password="tea"))
+        cpu = server.cpu_seconds()
+        eventually(lambda: server.cpu_seconds() > cpu + 0.05, "they are being checked")
+        assert server.stop() == 0
+        assert server.errors() == ""
+        for peer in peers:
+            peer.close()
+
+
+# -- our own clients -----------------------------------------------------------------------------------
+
+
+def test_send_has_it_from_the_environment_and_says_what_is_wrong(server: Server) -> None:
+    assert send(server, SELCHAT_PASSWORD=RIGHT).returncode == 0
+    server.expect("hello")
+    for given, said in (
+        ("", "this server has a password"),
+        ("tea", "that is not the password of this server"),
+    ):
+        done = send(server, SELCHAT_PASSWORD=given)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            f"selchat: the server said: {said}; --password-file or SELCHAT_PASSWORD can give one\n"
+        )
+    done = send(server, "--password-file=/nowhere/at/all")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+
+
+def test_send_asks_on_a_terminal_until_it_is_right(server: Server) -> None:
+    with Terminal(*SEND, f"127.0.0.1:{server.port}", "from a terminal", columns=100) as terminal:
+        terminal.shows("Password:")
+        terminal.type("tea\r")
+        terminal.shows("The server said: that is not the password of this server.\nPassword:")
+        terminal.type(f"{RIGHT}\r")
+        assert terminal.wait() == 0
+        assert RIGHT not in terminal.text
+    server.expect("from a terminal")
+
+
+def test_lines_in_a_pipe_are_kept_while_it_is_asked_for(server: Server) -> None:
+    pipe = f"printf 'one\\ntwo\\n' | {' '.join(SEND)} 127.0.0.1:{server.port}"
+    with Terminal("/bin/sh", "-c", pipe, columns=100) as terminal:
+        terminal.shows("Password:")
+        terminal.type(f"{RIGHT}\r")
+        assert terminal.wait() == 0
+    server.expect("one\n")
+    server.expect("two\n")
+
+
+@pytest.mark.parametrize("plain", [[], ["--plain"]])
+def test_the_chat_asks_once_and_comes_back_with_it(tmp_path: Path, plain: list[str]) -> None:
+    history = f"--history={tmp_path / 'history.sqlite'}"
+    with Server(history, f"--password={QUICK}") as server:
+        port = server.port
+        chat = Terminal(
+            *CHAT, f"127.0.0.1:{port}", "--name=Venkat", "--key=", *plain, columns=100, environment={}
+        )
+        with chat:
+            chat.shows("Password:")
+            chat.type("tea\r")
+            chat.shows("The server said: that is not the password of this server.")
+            chat.until(lambda: chat.text.count("Password:") == 2, "asked again")
+            chat.type(f"{RIGHT}\r")
+            chat.shows("Connected to the Server: 127.0.0.1")
+            chat.type("before\r")
+            server.expect("before")
+            server.process.kill()
+            server.wait()
+            with Server(history, f"--password={QUICK}", port=port) as again:
+                chat.until(lambda: chat.text.count("Connected to the Server") == 2, "connected again")
+                chat.type("after\r")
+                again.expect("after")
+                chat.type("/quit\r")
+                assert chat.wait() == 0
+            assert chat.text.count("Password:") == 2
+            assert RIGHT not in chat.text
+
+
+def test_a_bot(server: Server) -> None:
+    from selchat.client import Client as Bot
+    from selchat.client import PasswordNeededError, TriesError, WrongPasswordError
+
+    address = ("127.0.0.1", server.port, "bot")
+    with Bot(*address, password=RIGHT) as bot:
+        bot.say("hello from a bot", wait=True)
+    with pytest.raises(PasswordNeededError):
+        Bot(*address).connect()
+    with pytest.raises(WrongPasswordError):
+        Bot(*address, password="tea").connect()
+    with RichPeer(server.port) as peer:
+        peer.sends(*[greeting("Venkat", password="tea")] * 4)
+        assert [code_of(peer) for _ in range(4)] == ["wrong-password"] * 4
+    with pytest.raises(TriesError) as caught:
+        Bot(*address, password=RIGHT).connect()
+    assert 0 < caught.value.seconds <= 2
