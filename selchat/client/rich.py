@@ -43,6 +43,7 @@ from selchat.wire.frames import FrameDecoder
 
 __all__ = ["CAESAR", "ClientState", "Limits", "QueueFullError", "RichClient"]
 
+_RESUME_MOST = 1600  # bytes of a resume without rooms, whatever the server has called its log
 _MOST_QUESTIONS = 100  # asked while there is no welcome
 _MOST_HELD = 16 * MIB  # bytes that came while a key was awaited
 _AT_ONCE = frozenset({"ping", "bye"})  # what does not wait for a key
@@ -132,7 +133,8 @@ class RichClient:
         self._questions: list[tuple[Asked | None, Fields]] = []  # to be asked after the welcome
         self._log: str | None = None  # None: never welcomed
         self._confirmed = 0  # the largest seq of a whisper that was confirmed on this connection
-        self._hello()  # now, so that a name that is too long is met before the first connection
+        # Now, so that a name that is too long is met before the first connection.
+        self._writer.frame(self._greeting(), HELLO_LIMIT - _RESUME_MOST)
 
     # -- what is known ---------------------------------------------------------------------------------
 
@@ -332,14 +334,7 @@ class RichClient:
 
     def _hello(self, password: str = "") -> tuple[bytes, dict[str, int]]:
         """Return the frame, and the rooms that it takes up: as many as fit."""
-        fields: Fields = {
-            "type": "hello",
-            "version": VERSION,
-            "name": scalar_values(self._settings.name),
-            "client": self._secret,
-        }
-        if self._settings.beside:
-            fields["beside"] = True
+        fields = self._greeting()
         if password:
             fields["password"] = password
         rooms: dict[str, int] = {}
@@ -353,6 +348,18 @@ class RichClient:
                     break
                 rooms[name] = seq
         return self._writer.frame(fields, HELLO_LIMIT), rooms
+
+    def _greeting(self) -> Fields:
+        """Return a hello as it is the first time."""
+        fields: Fields = {
+            "type": "hello",
+            "version": VERSION,
+            "name": scalar_values(self._settings.name),
+            "client": self._secret,
+        }
+        if self._settings.beside:
+            fields["beside"] = True
+        return fields
 
     def _question(self, asked: Asked | None, fields: Fields) -> None:
         if self.state is ClientState.WELCOMED:

@@ -37,7 +37,7 @@ class Budget:
         if total <= self.limit:
             return
         for holder, size in sorted(holders.items(), key=lambda one: one[1], reverse=True):
-            if total <= self.limit:
+            if total <= self.limit or not size:  # nothing is won by those for whom nothing waits
                 return
             error = QueuedLimitError(self.limit)
             if isinstance(holder, Feed):

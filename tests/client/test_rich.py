@@ -1061,6 +1061,10 @@ def test_members_are_not_asked_for_twice(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_name_that_leaves_no_room_for_a_hello() -> None:
     with pytest.raises(FrameTooLongError):
         RichClient(settings(name="x" * 4096), SECRET)
+    name = "\x01" * 256  # the longest that a server looks at
+    talk = Talk(name=name)
+    talk.connect(welcome(log="\x02" * 256))
+    assert talk.reconnect()["resume"]["rooms"] == {"lobby": 0}
 
 
 # -- what makes no sense -------------------------------------------------------------------------------

@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+import random
 import socket
+import ssl
 import struct
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
 from selchat.feed import Feed
+from selchat.net.certificate import own_certificate
 from selchat.net.connection import _FIRST_READ, Connection, ConnectionState
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.net.reactor import Reactor
+from selchat.net.tls import client_context, server_context
 from tests.net.helpers import Errors, run_until, settle
 
 MANY = b"x" * (8 << 20)  # more than the kernel takes for a peer that does not read
@@ -445,3 +451,289 @@ def test_the_end_of_a_paused_peer_is_met_when_reading_goes_on(
     one.connection.resume()
     run_until(reactor, lambda: bool(one.closed))
     assert recorder.calls == ["eof", ("lost", None)]
+
+
+# -- TLS -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    return server_context(*own_certificate(tmp_path_factory.mktemp("certificate")))
+
+
+class Securing(Recorder):
+    """A handler that goes over to TLS with the first bytes."""
+
+    connection: Connection
+
+    def data_received(self, data: bytes) -> None:
+        if not self.calls:
+            self.calls.append("secured")
+            self.connection.secure(data)
+        else:
+            super().data_received(data)
+
+
+class TlsPeer:
+    """Python's own TLS client on the peer's end. Whatever it waits for, the reactor goes on.
+
+    ``step``: how many bytes it puts on the wire at a time.
+    """
+
+    def __init__(self, reactor: Reactor, one: Line, step: int = 1 << 30) -> None:
+        self._reactor = reactor
+        self._sock = one.peer
+        self._sock.setblocking(False)
+        self._step = step
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = client_context().wrap_bio(self._incoming, self._outgoing)
+
+    def shakes_hands(self) -> None:
+        self._does(self._tls.do_handshake)
+
+    def sends(self, data: bytes) -> None:
+        self._tls.write(data)
+        self.flushes()
+
+    def reads(self, size: int) -> bytes:
+        """Return so many bytes, decrypted."""
+        data = bytearray()
+        while len(data) < size:
+            data += self._does(partial(self._tls.read, min(size - len(data), 1 << 16)))
+        return bytes(data)
+
+    def reads_the_end(self) -> None:
+        """Assert that a goodbye comes, and nothing before it. A cut would raise SSLEOFError."""
+        try:
+            assert self._does(lambda: self._tls.read(1)) == b""
+        except ssl.SSLZeroReturnError:
+            pass  # the same, for one who has said goodbye too
+
+    def flushes(self) -> None:
+        data = memoryview(self._outgoing.read())
+        while data:
+            try:
+                data = data[self._sock.send(data[: self._step]) :]
+            except BlockingIOError:
+                pass
+            self._reactor.tick(0)
+
+    def _does(self, act: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + 20.0
+        while True:
+            assert time.monotonic() < deadline, "it has not happened"
+            try:
+                result = act()
+            except ssl.SSLWantReadError:
+                self.flushes()
+                self._reactor.tick(0.001)
+                try:
+                    data = self._sock.recv(1 << 18)
+                except BlockingIOError:
+                    continue
+                if data:
+                    self._incoming.write(data)
+                else:
+                    self._incoming.write_eof()
+            else:
+                self.flushes()
+                return result
+
+
+@pytest.fixture
+def secure(
+    reactor: Reactor, line: Callable[..., Line], context: ssl.SSLContext
+) -> Callable[..., tuple[Line, TlsPeer]]:
+    """Make connections that go over to TLS, and their peers."""
+
+    def make(step: int = 1 << 30, **how: Any) -> tuple[Line, TlsPeer]:
+        handler = Securing()
+        one = line(handler, tls=context, **how)
+        handler.connection = one.connection
+        return one, TlsPeer(reactor, one, step)
+
+    return make
+
+
+def test_a_secured_connection_reads_and_sends(
+    reactor: Reactor, fanout: Fanout, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
+    one, peer = secure()
+    peer.shakes_hands()
+    peer.sends(b"hello")
+    run_until(reactor, lambda: one.handler.data == b"hello")
+    one.connection.outbox.reply(b"good day; ")
+    reactor.tick(0)
+    one.connection.outbox.subscribe(one.feed)
+    one.feed.append(b"said")
+    fanout.deliver(one.feed)
+    assert peer.reads(14) == b"good day; said"
+    assert one.connection.queued == 0
+    assert settle(reactor) <= 3
+
+
+def test_a_secured_connection_byte_by_byte(
+    reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
+    one, peer = secure(step=1)
+    peer.shakes_hands()
+    peer.sends(b"hello")
+    run_until(reactor, lambda: one.handler.data == b"hello")
+    one.connection.outbox.reply(b"good day")
+    assert peer.reads(8) == b"good day"
+
+
+def test_a_flood_over_tls_comes_whole(reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]) -> None:
+    one, peer = secure()
+    peer.shakes_hands()
+    said = random.Random(1).randbytes(3 << 20)
+    peer.sends(said)
+    run_until(reactor, lambda: len(one.handler.data) == len(said))
+    assert one.handler.data == said
+
+
+def test_a_secured_peer_that_reads_nothing_for_a_while_gets_replies_and_feeds_whole(
+    reactor: Reactor, fanout: Fanout, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
+    one, peer = secure()
+    peer.shakes_hands()
+    replies = random.Random(1).randbytes(5 << 20)
+    chunks = [random.Random(number).randbytes(1 << 20) for number in range(4)]
+    one.connection.outbox.subscribe(one.feed)
+    one.connection.outbox.reply(replies)
+    settle(reactor)
+    assert one.connection.outbox.blocked
+    assert 0 < one.connection.queued <= len(replies) + (1 << 20)
+    for chunk in chunks:
+        one.feed.append(chunk)
+        fanout.deliver(one.feed)
+    peer.sends(b"this is read all the same")
+    run_until(reactor, lambda: one.handler.data == b"this is read all the same")
+    assert peer.reads(len(replies)) == replies
+    assert peer.reads(4 << 20) == b"".join(chunks)
+    settle(reactor)
+    assert not one.connection.outbox.blocked
+    assert one.connection.queued == 0
+    one.feed.append(b"live again")
+    fanout.deliver(one.feed)
+    assert peer.reads(10) == b"live again"
+
+
+def test_what_is_fanned_out_over_tls_comes_whole_where_a_chunk_does_not_fit(
+    reactor: Reactor, fanout: Fanout, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
+    """Live until a chunk that the socket takes a part of."""
+    one, peer = secure()
+    peer.shakes_hands()
+    settle(reactor)
+    one.connection.outbox.subscribe(one.feed)
+    chunks = [random.Random(number).randbytes(777_777) for number in range(9)]
+    for chunk in chunks:
+        one.feed.append(chunk)
+        fanout.deliver(one.feed)
+    assert one.connection.outbox.blocked
+    assert peer.reads(9 * 777_777) == b"".join(chunks)
+
+
+@pytest.mark.parametrize("queued", [b"", MANY])
+def test_last_words_over_tls_arrive_and_then_a_goodbye(
+    queued: bytes, reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
+    one, peer = secure()
+    peer.shakes_hands()
+    if queued:
+        one.connection.outbox.reply(queued)
+    one.connection.close("kicked", b"goodbye")
+    assert peer.reads(len(queued) + 7) == queued + b"goodbye"
+    peer.reads_the_end()
+    one.peer.close()
+    run_until(reactor, lambda: one.closed)
+    assert one.handler.calls == ["secured", ("lost", "kicked")]
+
+
+def test_the_goodbye_of_a_secured_peer_ends_the_connection(
+    reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
+    one, peer = secure()
+    peer.shakes_hands()
+    peer.sends(b"last words")
+    with pytest.raises(ssl.SSLWantReadError):
+        peer._tls.unwrap()
+    peer.flushes()
+    run_until(reactor, lambda: "eof" in one.handler.calls)
+    assert one.handler.calls == ["secured", b"last words", "eof", ("lost", None)]
+    peer.reads_the_end()
+
+
+def test_last_words_and_goodbye_in_one_piece_are_both_heard(
+    reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
+    one, peer = secure()
+    peer.shakes_hands()
+    settle(reactor)
+    peer._tls.write(b"last words")
+    with pytest.raises(ssl.SSLWantReadError):
+        peer._tls.unwrap()
+    one.peer.sendall(peer._outgoing.read())  # and the socket stays open
+    run_until(reactor, lambda: "eof" in one.handler.calls)
+    assert one.handler.calls == ["secured", b"last words", "eof", ("lost", None)]
+
+
+def test_a_reset_in_the_handshake_is_the_end_of_that_connection_alone(
+    reactor: Reactor, fanout: Fanout, context: ssl.SSLContext
+) -> None:
+    handler = Securing()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        sock = socket.create_connection(server.getsockname())
+        one = Line(reactor, fanout, handler, (server.accept()[0], sock), tls=context)
+    handler.connection = one.connection
+    peer = TlsPeer(reactor, one)
+    with pytest.raises(ssl.SSLWantReadError):
+        peer._tls.do_handshake()
+    peer.flushes()
+    run_until(reactor, lambda: handler.calls == ["secured"])
+    one.reset()
+    run_until(reactor, lambda: one.closed)
+    assert handler.calls == ["secured", ("lost", "connection reset by peer")]
+
+
+@pytest.mark.parametrize("sent", [1, 5, 100, None])
+def test_one_that_is_closed_in_the_handshake_gets_no_last_words_and_no_traceback(
+    sent: int | None, reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
+    """The words would have to be in plain, which that peer could not read."""
+    one, peer = secure()
+    with pytest.raises(ssl.SSLWantReadError):
+        peer._tls.do_handshake()
+    one.peer.sendall(peer._outgoing.read()[:sent])
+    run_until(reactor, lambda: one.handler.calls == ["secured"])
+    one.connection.close("no username within 10 s", b"you have said nothing")
+    run_until(reactor, lambda: one.closed)
+    assert one.handler.calls == ["secured", ("lost", "no username within 10 s")]
+    assert b"you have said nothing" not in one.read_all()
+
+
+def test_noise_instead_of_a_handshake_ends_the_connection_with_an_alert(
+    reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
+    one, _ = secure()
+    one.peer.sendall(b"\x16\x03\x01\x00\x05hello")
+    run_until(reactor, lambda: one.closed)
+    [_, (word, reason)] = one.handler.calls
+    assert word == "lost"
+    assert reason.startswith("tls: ")
+    assert one.read_all()[:1] in (b"", b"\x15")
+
+
+def test_a_secured_connection_can_be_paused(
+    reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
+    one, peer = secure()
+    peer.shakes_hands()
+    settle(reactor)
+    one.connection.pause()
+    peer.sends(b"later")
+    settle(reactor)
+    assert one.handler.data == b""
+    one.connection.resume()
+    run_until(reactor, lambda: one.handler.data == b"later")

@@ -17,6 +17,7 @@ from selchat.client.events import Message
 from selchat.client.rich import RichClient
 from selchat.client.rooms import Presence
 from selchat.errors import PasswordNeededError, RefusalError, TriesError, WrongPasswordError
+from selchat.net.budget import Budget
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Context, Session
@@ -91,6 +92,10 @@ class Client:
         assert self._decoder.error is None
         self.sock.taken.clear()
         return [json.loads(payload) for payload in payloads]
+
+    @property
+    def queued(self) -> int:
+        return self.outbox.queued
 
     def hangs_up(self) -> None:
         self.session.eof_received()
@@ -701,6 +706,26 @@ def test_a_lapped_reader_gets_a_gap_and_everything_from_the_log() -> None:
     assert bodies(messages) == expected
     venkat.sends(say("live", "live"))
     assert bodies(narayan.reads()) == ["live"]
+
+
+def test_a_reader_that_is_lapped_because_too_much_waits_for_all_gets_everything_from_the_log() -> None:
+    house = House()
+    venkat, narayan = come(house, "Venkat", "Narayan")
+    budget = Budget(20_000)
+    expected = []
+    narayan.sock.room = 5_003  # in the middle of a frame
+    for i in range(600):
+        venkat.sends(say(f"{i} " + "x" * 90, str(i)))
+        expected.append(f"{i} " + "x" * 90)
+        house.tick()
+        budget.enforce([narayan] if narayan.outbox.blocked else [])  # type: ignore[list-item]
+    assert (venkat.closed, narayan.closed) == ([], [])
+    narayan.sock.room = None
+    narayan.outbox.flush()
+    messages = narayan.reads()
+    assert "gap" in kinds(messages)
+    assert all(one["before"] == one["after"] + 1 for one in messages if one["type"] == "gap")
+    assert bodies(messages) == expected
 
 
 def test_someone_can_come_in_beside_themselves() -> None:
