@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 from collections.abc import Callable, Iterator
@@ -445,3 +446,18 @@ def test_the_end_of_a_paused_peer_is_met_when_reading_goes_on(
     one.connection.resume()
     run_until(reactor, lambda: bool(one.closed))
     assert recorder.calls == ["eof", ("lost", None)]
+
+
+def test_one_that_cannot_be_watched_is_closed(
+    reactor: Reactor, line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reactor, "watch", fail)
+        one = line(recorder)
+    run_until(reactor, lambda: bool(one.closed))
+    assert recorder.calls == [("lost", "no space left on device")]
