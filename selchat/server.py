@@ -291,7 +291,10 @@ class Server:
             self._reactor.call_later(_FORGET_PAUSE, self._forget)
         else:
             self._reactor.call_later(self._settings.forget_interval, self._forget)
-            self._hub.tidy()  # last, as it reads the log: a disk that fails now may work the next time
+            try:
+                self._hub.tidy()
+            except NotReadableError:
+                pass  # the disk fails now, and may work the next time
 
     def _signalled(self, number: int) -> None:
         if self._state is ServerState.SERVING:
