@@ -79,10 +79,22 @@ class ServerState(Enum):
     STOPPED = auto()
 
 
+class CannotStartError(UsageError):
+    """``why``: what the system does not give."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"cannot start: {self.why}"
+
+
 class Server:
     """A server on one address.
 
-    `CannotListenError` when it cannot have it, `SettingError` for a bad key, `CertificateError`.
+    `CannotListenError` when it cannot have it, `CannotStartError` when the system does not give what any server
+    needs, `SettingError` for a bad key, `CertificateError`.
 
     ``load`` returns the settings that it should have now, or raises `ConfigurationError`.
     """
@@ -100,7 +112,12 @@ class Server:
         self._load = load or (lambda: settings)
         self._state = ServerState.SERVING
         self._exit_status = 0
-        self._reactor = reactor = Reactor(self._failed)
+        try:
+            self._reactor = reactor = Reactor(self._failed)
+        except OSError as error:
+            sock.close()
+            self._log.close()
+            raise CannotStartError(close_reason(error)) from error
         self._output = LineWriter(
             reactor,
             _STDOUT,
@@ -113,6 +130,10 @@ class Server:
         try:
             self._hub = Hub(settings, self._log, reactor, self._console)
         except NotReadableError as error:
+            sock.close()
+            reactor.close()
+            self._output.close(within=0)
+            self._log.close()
             raise UnusableHistoryError(Path(str(settings.history)), error.why) from error
         commands = Commands(self._hub, self.stop)
         self._console.take_commands(commands)
