@@ -1,7 +1,7 @@
 """A conversation in which everything happens that can happen on the two wires, and who is right about it.
 
-`Conversation.run` says the same each time, whatever becomes of it: nobody waits for an answer, so that a fault
-at any step takes what comes after it nowhere. Afterwards `check` holds what each of them was sent against
+`Conversation.run` says the same each time, whatever becomes of it: nobody waits for an answer, and a fault at
+any step changes nothing of what they do after it. Afterwards `check` holds what each of them was sent against
 what was said.
 """
 
@@ -21,10 +21,11 @@ _CLASSIC, _RICH = ("Ann", "Ben"), ("Cleo", "Dag")
 
 
 class Conversation:
-    """``sends``: how the bytes of a peer go to the server."""
+    """``large``: characters of the largest messages."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, large: int = _LARGE) -> None:
         self.world = world
+        self._large = large
         self._said = 0
         self._people: dict[str, list[Peer]] = {}
         self._strangers: list[Peer] = []
@@ -57,8 +58,8 @@ class Conversation:
         for peer in (ben, dag):
             peer.reads = False
         for _ in range(2):
-            ann.send(self._line("Ann", _LARGE))
-            cleo.send(self._say("Cleo", size=_LARGE))
+            ann.send(self._line("Ann", self._large))
+            cleo.send(self._say("Cleo", size=self._large))
         dag.send(encoded({"type": "history", "room": "lobby", "limit": 5}) + self._say("Dag"))
         for peer in (ben, dag):
             peer.reads = True
@@ -100,7 +101,7 @@ class Conversation:
         assert "so is Fay" in texts, f"Gus has heard {texts}"
 
     def check(self) -> None:
-        """Fail if anyone was sent anything but whole frames, each message once, in order and as it was said."""
+        """Fail if anyone was sent anything but whole frames, or a message twice, out of order or changed."""
         acked: dict[tuple[str, int], str] = {}
         for name in _RICH:
             for peer in self._people.get(name, ()):
@@ -111,15 +112,22 @@ class Conversation:
         for peer in self._strangers:
             self._frames(peer)
 
-    def transcripts(self) -> list[list[bytes]]:
-        """Return what each of them was sent, less what depends on chance."""
-        peers = [peer for name in (*_CLASSIC, *_RICH) for peer in self._people[name]] + self._strangers
-        found = []
-        for peer in peers:
-            payloads, rest = frames(peer.received)
-            assert rest == b""
-            found.append([re.sub(rb'("at":)[\d.]+|("log":)"\w+"', rb"\1\2", one) for one in payloads])
-        return found
+    def heard(self) -> list[dict[str, list[str]]]:
+        """Return what each of them was sent, in order for each room; less what differs each time."""
+        heard: list[dict[str, list[str]]] = []
+        for name in (*_CLASSIC, *_RICH):
+            for peer in self._people[name]:
+                by_room: dict[str, list[str]] = {}
+                for payload in self._frames(peer):
+                    if name in _RICH:
+                        fields = json.loads(re.sub(rb'("at":)[\d.]+|("log":)"\w+"', rb"\g<1>\g<2>0", payload))
+                        key = f"{fields['type']} {fields.get('room') or fields.get('to', '')}"
+                        by_room.setdefault(key, []).append(json.dumps(fields, sort_keys=True))
+                    else:
+                        by_room.setdefault("", []).append(payload.decode())
+                heard.append(by_room)
+        heard.append({"": [payload.decode() for peer in self._strangers for payload in self._frames(peer)]})
+        return heard
 
     # -- what they say -----------------------------------------------------------------------------------
 

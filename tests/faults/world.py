@@ -11,7 +11,6 @@ import errno
 import os
 import socket
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ import selchat.server
 from selchat.server import Server
 from selchat.settings import Settings
 
-_MOST_TICKS = 5000  # in which a server that has something to do has done it
+_MOST_TICKS = 20_000  # in which a server that has something to do has done it
 _SEND_BUFFER = 8192  # bytes that a peer who does not read is sent
 
 
