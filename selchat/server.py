@@ -93,8 +93,8 @@ class CannotStartError(UsageError):
 class Server:
     """A server on one address.
 
-    `CannotListenError` when it cannot have it, `CannotStartError` when the system does not give what any server
-    needs, `SettingError` for a bad key, `CertificateError`.
+    `CannotListenError` when it cannot have it, `CannotStartError` when the system does not give what any
+    server needs, `SettingError` for a bad key, `CertificateError`.
 
     ``load`` returns the settings that it should have now, or raises `ConfigurationError`.
     """

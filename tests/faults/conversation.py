@@ -21,10 +21,11 @@ _CLASSIC, _RICH = ("Ann", "Ben"), ("Cleo", "Dag")
 
 
 class Conversation:
-    """``large``: characters of the largest messages."""
+    """``large``: characters of the largest messages; ``secure``: whether the four come by TLS."""
 
-    def __init__(self, world: World, large: int = _LARGE) -> None:
+    def __init__(self, world: World, large: int = _LARGE, *, secure: bool = False) -> None:
         self.world = world
+        self._secure = secure
         self._large = large
         self._said = 0
         self._people: dict[str, list[Peer]] = {}
@@ -132,7 +133,7 @@ class Conversation:
     # -- what they say -----------------------------------------------------------------------------------
 
     def _arrive(self, name: str, **hello: Any) -> Peer:
-        peer = self.world.connect()
+        peer = self.world.connect(secure=self._secure)
         self._people.setdefault(name, []).append(peer)
         peer.send(frame(name) if name in _CLASSIC else encoded(greeting(name, **hello)))
         return peer

@@ -49,31 +49,44 @@ FAULTS: dict[str, list[tuple[Fail, tuple[bool, ...]]]] = {
 }
 
 
-def _cases() -> list[tuple[str, Fail, bool]]:
-    return [(kind, fail, ever) for kind, some in FAULTS.items() for fail, evers in some for ever in evers]
+_BY_TLS = {"ECONNRESET", "EPIPE", "EAGAIN", "ENOTCONN"}  # what is tried on an encrypted connection, too
+
+Case = tuple[str, Fail, bool, bool]
+"""What fails, how, whether for ever, and whether people come by TLS."""
 
 
-def _name(case: tuple[str, Fail, bool]) -> str:
-    kind, fail, ever = case
-    return f"{kind}-{fail.__name__}-{'ever' if ever else 'once'}"
+def _cases() -> list[Case]:
+    return [
+        (kind, fail, ever, secure)
+        for kind, some in FAULTS.items()
+        for fail, evers in some
+        for ever in evers
+        for secure in (False, True)
+        if not secure or fail.__name__ in _BY_TLS
+    ]
+
+
+def _name(case: Case) -> str:
+    kind, fail, ever, secure = case
+    return f"{kind}-{fail.__name__}-{'ever' if ever else 'once'}{'-TLS' if secure else ''}"
 
 
 @pytest.mark.parametrize("case", _cases(), ids=_name)
 def test_whatever_fails_at_whichever_step(
-    case: tuple[str, Fail, bool], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    kind, fail, ever = case
+    kind, fail, ever, secure = case
     history = kind in {"commit", "read"}
-    with _world(monkeypatch, tmp_path, Faults(), history) as undisturbed:
+    with _world(monkeypatch, tmp_path, Faults(), history, secure) as undisturbed:
         at_rest = undisturbed.holdings()
-        _converse(undisturbed, at_rest)
+        _converse(undisturbed, at_rest, secure)
     at = 0
     while True:
         at += 1
         faults = Faults(kind, at, ever=ever, fail=fail)
         try:
-            with _world(monkeypatch, tmp_path, faults, history) as this:
-                _converse(this, at_rest)
+            with _world(monkeypatch, tmp_path, faults, history, secure) as this:
+                _converse(this, at_rest, secure)
         except AssertionError as error:
             raise AssertionError(f"{_name(case)}, at step {at}: {error}") from error
         if not faults.failed:
@@ -82,16 +95,18 @@ def test_whatever_fails_at_whichever_step(
 
 
 @contextmanager
-def _world(monkeypatch: pytest.MonkeyPatch, folder: Path, faults: Faults, history: bool) -> Iterator[World]:
+def _world(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, faults: Faults, history: bool, secure: bool
+) -> Iterator[World]:
     with TemporaryDirectory(dir=folder) as name:
         file = str(Path(name) / "history.sqlite") if history else None
-        with world(monkeypatch, Path(name), faults, history=file) as this:
+        with world(monkeypatch, Path(name), faults, history=file, tls="auto" if secure else "off") as this:
             yield this
 
 
-def _converse(this: World, at_rest: Counter[str]) -> None:
+def _converse(this: World, at_rest: Counter[str], secure: bool) -> None:
     """Have a conversation with the faults in it, and see that everything is as it should be after them."""
-    talk = Conversation(this)
+    talk = Conversation(this, secure=secure)
     talk.run()
     this.faults.heal()
     this.pass_time(5)

@@ -55,17 +55,19 @@ class TricklingClientSocket(Trickle, socket.socket):
     """Of a client."""
 
 
-def test_the_server_on_both_wires(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_the_server_on_both_wires(secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     heard = []
     for kind in (FaultySocket, TricklingSocket):
-        with world(monkeypatch, tmp_path, Faults(), accepted=kind) as this:
-            talk = Conversation(this, _LARGE)
+        with world(monkeypatch, tmp_path, Faults(), accepted=kind, tls="auto") as this:
+            talk = Conversation(this, _LARGE, secure=secure)
             talk.run()
             talk.check()
             heard.append(talk.heard())
             talk.goodbye()
             assert this.failures == []
     whole, trickled = heard
+    assert all(whole[:4])
     for one, other in zip(whole, trickled, strict=True):
         assert one == other
 

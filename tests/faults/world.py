@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import sqlite3
+import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -159,9 +160,9 @@ class World:
         self._reactor.failed = lambda where, error: self.failures.append((where, error))
         self.settle()
 
-    def connect(self) -> Peer:
-        """Someone connects."""
-        peer = Peer(self, self._address)
+    def connect(self, *, secure: bool = False) -> Peer:
+        """Someone connects, ``secure``: by TLS."""
+        peer = (TlsPeer if secure else Peer)(self, self._address)
         self._peers.append(peer)
         return peer
 
@@ -237,7 +238,7 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Say that, as the server takes it."""
-        self._waiting += data
+        self._waiting += self._encrypted(data)
         self._flush()
         self._world.settle()
 
@@ -249,7 +250,8 @@ class Peer:
         self._flush()
         try:
             while data := self._sock.recv(1 << 20):
-                self.received += data
+                self.received += self._decrypted(data)
+                self._flush()
             self._end()
             return True
         except BlockingIOError:
@@ -287,6 +289,54 @@ class Peer:
         self._waiting = b""
         self._sock.close()
 
+    def _encrypted(self, data: bytes) -> bytes:
+        return data
+
+    def _decrypted(self, data: bytes) -> bytes:
+        return data
+
+
+class TlsPeer(Peer):
+    """The same by TLS."""
+
+    def __init__(self, world: World, address: str) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+        self._shaken = False
+        self._said = b""  # before hands were shaken
+        super().__init__(world, address)
+        self.send(b"")
+
+    def _encrypted(self, data: bytes) -> bytes:
+        self._said += data
+        try:
+            if not self._shaken:
+                self._tls.do_handshake()
+                self._shaken = True
+            if self._said:
+                self._tls.write(self._said)
+                self._said = b""
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLError:
+            pass  # the server has ended it
+        return self._outgoing.read()
+
+    def _decrypted(self, data: bytes) -> bytes:
+        self._incoming.write(data)
+        if not self._shaken:
+            self._waiting += self._encrypted(b"")
+        found = b""
+        try:
+            while self._shaken and (part := self._tls.read(1 << 20)):
+                found += part
+        except ssl.SSLError:
+            pass  # there is no whole record any more
+        return found
+
 
 @contextmanager
 def world(
@@ -305,7 +355,7 @@ def world(
     clock = Clock()
     address = str(folder / "socket")
 
-    def listening_socket(_host: str, _port: int, backlog: int) -> socket.socket:
+    def listening_socket(_host: str, _port: int, backlog: int, *_more: object) -> socket.socket:
         sock = FaultyListener(socket.AF_UNIX)
         sock.faults = faults
         sock.accepted = accepted
@@ -335,7 +385,7 @@ def world(
         made: World | None = None
         try:
             faults.counting = at_start
-            server = Server(Settings(**{"port": 0, "host": "127.0.0.1", **settings}))
+            server = Server(Settings(**{"port": 0, "host": "127.0.0.1", "tls": "off", **settings}))
             faults.counting = True
             server._forget()
             made = World(server, faults, clock, address)
