@@ -1,4 +1,4 @@
-"""Two machines and a cable, made of network namespaces: on Linux, for root; elsewhere its tests are skipped."""
+"""Two machines and a cable, made of network namespaces: on Linux, for root. Elsewhere they are skipped."""
 
 from __future__ import annotations
 

@@ -5,10 +5,14 @@ Each test has a short form, which runs with all the others, and its full one, fo
 
 from __future__ import annotations
 
+import json
+import os
 import random
 import resource
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -27,6 +31,7 @@ UNLIMITED = ("--message-rate=0", "--byte-rate=0")
 
 _MIB = 1 << 20
 _PER_SOURCE = 20_000  # connections from one address; Linux has 28,232 ephemeral ports
+_ABUSERS = Path(__file__).parents[2] / "benchmarks" / "harness" / "abusers.py"
 _RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER: on, 0 s
 
 pytestmark = [
@@ -235,3 +240,30 @@ class TestRestart:
                 assert max(later["delays"]) - min(later["delays"]) > 0.3
                 assert again.stop() == 0
                 assert again.errors() == ""
+
+
+class TestSlowLoris:
+    """1,000 who say a byte a second, and never who they are, are closed 10 to 11 s after connecting."""
+
+    def test_all_are_closed_in_time(self, full: bool) -> None:
+        count, seconds = (1000, 10.0) if full else (100, 1.0)
+        environment = {**os.environ, "SELCHAT_LOGIN_SECONDS": str(seconds)}
+        with Server("--quiet", env=environment) as server, Client(server.port, "Ann") as ann:
+            descriptors = server.descriptors()
+            with subprocess.Popen(
+                [sys.executable, str(_ABUSERS), "loris", str(server.port), str(count)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            ) as process:
+                assert process.stdout is not None
+                assert json.loads(process.stdout.readline())["ready"] == count
+                server.assert_serves()
+                eventually(lambda: server.descriptors() <= descriptors, "all closed", within=60)
+                said, _ = process.communicate(timeout=DEADLINE)
+            lives = json.loads(said)["lives"]
+            print(f"{count} slow-loris connections were closed after {min(lives):.2f} to {max(lives):.2f} s")
+            assert len(lives) == count
+            assert min(lives) >= seconds - 0.05
+            assert max(lives) <= seconds + 1.0 or not full
+            ann.send("still here")
+            assert server.stop() == 0
