@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 from selchat.client.core import ClassicClient
 from selchat.client.rich import ClientState, RichClient
-from selchat.errors import ProtocolError, RefusalError
+from selchat.config import parse as parse_config
+from selchat.errors import ConfigurationError, ProtocolError, RefusalError
 from selchat.events import Said
-from selchat.settings import ClientSettings
+from selchat.settings import ClientSettings, Settings
 from selchat.text import clean_name, escape_controls, name_key
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.envelope import Hello, Say, Whisper, parse_request
@@ -126,6 +127,15 @@ def classic_client(data: bytes) -> None:
         client.receive_data(encode_frame(data) * 2)
 
 
+def config(data: bytes) -> None:
+    """A configuration file: settings, or one error with a text of one line for each mistake."""
+    try:
+        assert isinstance(parse_config(data), Settings)
+    except ConfigurationError as error:
+        assert str(error)
+        assert escape_controls(str(error).replace("\n", "")).isprintable()
+
+
 def text(data: bytes) -> None:
     """Anything that someone wants to be called, or to say."""
     words = data.decode(errors="replace")
@@ -144,5 +154,6 @@ TARGETS: dict[str, Target] = {
     "sniff": sniffed,
     "rich-client": rich_client,
     "classic-client": classic_client,
+    "config": config,
     "text": text,
 }
