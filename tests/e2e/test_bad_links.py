@@ -14,7 +14,7 @@ from selchat.client.link import Link, LinkState
 from selchat.net.reactor import Reactor
 from tests.client.support import Recorder, fail, settings, spin
 from tests.e2e.proxy import Direction, Proxy
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.rich_support import Fields, RichPeer
 from tests.e2e.support import Client, Server, eventually
 
 UNLIMITED = ("--message-rate=0", "--byte-rate=0")
@@ -47,6 +47,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
     chance.shuffle(order)
     said: list[str] = []
     heard: list[str] = []
+    shown: list[Fields] = []  # to Asa
     with Server("--quiet", "--no-roster", *UNLIMITED) as server, Proxy(server.port) as proxy:
         ear = Recorder()
         quick = {"retry_least": 0.01, "retry_most": 0.05, "keepalive_seconds": 0.25, "connect_seconds": 0.5}
@@ -62,7 +63,9 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
                         said.append(f"mine {next(numbers)} {'x' * chance.choice((0, 10, 500))}")
                         link.say(said[-1])
                         heard.append(f"theirs {next(numbers)} {'é' * chance.choice((0, 10, 500))}")
-                        asa.sends({"type": "say", "room": "lobby", "id": f"{len(heard)}", "body": heard[-1]})
+                        id = f"{len(heard)}"
+                        asa.sends({"type": "say", "room": "lobby", "id": id, "body": heard[-1]})
+                        shown += asa.reads_until(lambda one: one.get("id") == id)  # noqa: B023
                     end = reactor.now + chance.uniform(0.0, 0.1)
                     spin(reactor, lambda: reactor.now > end)  # noqa: B023
                     if chance.random() < 0.7:
@@ -79,7 +82,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
             assert [one.seq for one in messages] == list(range(1, len(messages) + 1)), what
             assert not any(isinstance(event, Gap) for event in ear.events), what
             assert proxy.links > rounds / 4, "hardly anything has happened to the link"
-            shown = asa.reads_until(lambda one: one.get("id") == "end")
+            shown += asa.reads_until(lambda one: one.get("id") == "end")
             assert [one["body"] for one in shown if one["type"] == "said"] == said, what
         assert server.stop() == 0
         assert server.errors() == ""
