@@ -15,8 +15,8 @@ from tests.e2e.rich_support import RichPeer, serving
 from tests.e2e.support import Client, Server
 
 _YEAR = 365 * 86_400  # seconds
-_RATE, _BURST = 20, 20  # messages a second, and at once
-_LOGIN = 2.0  # seconds
+_RATE, _BURST = 40, 20  # messages a second, and at once
+_LOGIN = 1.0  # seconds
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
 
 # A server whose time.time() is as many seconds wrong as a file says.

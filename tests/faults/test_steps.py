@@ -62,7 +62,7 @@ def _cases() -> list[Case]:
         for fail, evers in some
         for ever in evers
         for secure in (False, True)
-        if not secure or fail.__name__ in _BY_TLS
+        if not secure or (fail.__name__ in _BY_TLS and not ever)
     ]
 
 

@@ -15,6 +15,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from selectors import EpollSelector, SelectorKey
 from types import SimpleNamespace
@@ -300,11 +301,8 @@ class TlsPeer(Peer):
     """The same by TLS."""
 
     def __init__(self, world: World, address: str) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing)
+        self._tls = _client_context().wrap_bio(self._incoming, self._outgoing)
         self._shaken = False
         self._said = b""  # before hands were shaken
         super().__init__(world, address)
@@ -336,6 +334,14 @@ class TlsPeer(Peer):
         except ssl.SSLError:
             pass  # there is no whole record any more
         return found
+
+
+@cache
+def _client_context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
 
 
 @contextmanager
