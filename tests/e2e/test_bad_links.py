@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from contextlib import closing
@@ -86,6 +87,16 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
             assert [one["body"] for one in shown if one["type"] == "said"] == said, what
         assert server.stop() == 0
         assert server.errors() == ""
+
+
+def test_the_server_finds_out_that_a_rich_client_is_not_there_any_more() -> None:
+    quick = {**os.environ, "SELCHAT_PING_SECONDS": "0.2", "SELCHAT_PONG_SECONDS": "0.2"}
+    with Server("--no-roster", env=quick) as server, Proxy(server.port) as proxy:
+        with RichPeer(proxy.port, "Asa") as asa:
+            assert asa.reads()["type"] == "ping"
+            proxy.forget(_UP)
+            server.expect("Closed connection from .*username: Asa")
+        assert server.stop() == 0
 
 
 def test_a_classic_client_on_a_bad_link_is_sent_no_half_frame_of_another() -> None:
