@@ -249,6 +249,7 @@ class TestSlowLoris:
         count, seconds = (1000, 10.0) if full else (100, 1.0)
         environment = {**os.environ, "SELCHAT_LOGIN_SECONDS": str(seconds)}
         with Server("--quiet", env=environment) as server, Client(server.port, "Ann") as ann:
+            ann.read_until("Server", "Users online (1): Ann")
             descriptors = server.descriptors()
             with subprocess.Popen(
                 [sys.executable, str(_ABUSERS), "loris", str(server.port), str(count)],

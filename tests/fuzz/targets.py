@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 
 from selchat.client.core import ClassicClient
 from selchat.client.rich import ClientState, RichClient
 from selchat.config import parse as parse_config
-from selchat.errors import ConfigurationError, ProtocolError, RefusalError
+from selchat.errors import ConfigurationError, ProtocolError, RefusalError, UnreadableError
 from selchat.events import Said
 from selchat.settings import ClientSettings, Settings
 from selchat.text import clean_name, escape_controls, name_key
@@ -21,6 +22,7 @@ from selchat.wire.classic import ClassicFormat
 from selchat.wire.envelope import Hello, Say, Whisper, parse_request
 from selchat.wire.frames import DecoderState, FrameDecoder, encode_frame
 from selchat.wire.rich import RichFormat
+from selchat.wire.sealing import Opener, Sealer
 from selchat.wire.sniff import Opening, is_hello, sniff
 
 Target = Callable[[bytes], None]
@@ -42,6 +44,8 @@ _GREETED = encode_frame(json.dumps(_WELCOME).encode())
 _RICH = ClientSettings(host="127.0.0.1", name="Michael", wire="rich", secret="x" * 16)
 _CLASSIC = ClientSettings(host="127.0.0.1", name="Michael", wire="classic")
 _RICH_FORMAT, _CLASSIC_FORMAT = RichFormat(), ClassicFormat()
+_KEY, _SESSION = bytes(range(32)), bytes(range(16))  # of a room, and of a sender's session
+_SEALED = Sealer(_KEY, _SESSION).seal("lobby", "Venkat", "hello")
 _SAID = Said("lobby", 1, "Venkat", "", 1.5, "1", None)
 
 
@@ -136,6 +140,28 @@ def config(data: bytes) -> None:
         assert escape_controls(str(error).replace("\n", "")).isprintable()
 
 
+def sealing(data: bytes) -> None:
+    """The fields of an encrypted message: of anyone's making, of ours, and of ours with a few bytes changed.
+
+    Up to the first null is a ``cipher``, the rest a ``body``; the last four bytes say what is changed.
+    """
+    cipher, _, body = data.decode(errors="replace").partition("\0")
+    for given in ((cipher, body), (_SEALED.cipher, body), (cipher, _SEALED.body)):
+        try:
+            assert isinstance(Opener().open(_KEY, "lobby", "Venkat", *given, 1), str)
+        except UnreadableError as error:
+            assert str(error).isprintable()
+    sealed = Sealer(_KEY, _SESSION).seal("lobby", "Venkat", body)
+    assert Opener().open(_KEY, "lobby", "Venkat", *sealed, 1) == body
+    if len(data) >= 4:
+        changed = bytearray(f"{sealed.cipher}\0{sealed.body}".encode())
+        changed[int.from_bytes(data[-4:-2], "big") % len(changed)] ^= data[-1] | 1
+        cipher, _, body = changed.decode(errors="replace").partition("\0")
+        with suppress(UnreadableError):
+            Opener().open(_KEY, "lobby", "Venkat", cipher, body, 1)
+            raise AssertionError("what was changed was believed")
+
+
 def text(data: bytes) -> None:
     """Anything that someone wants to be called, or to say."""
     words = data.decode(errors="replace")
@@ -155,5 +181,6 @@ TARGETS: dict[str, Target] = {
     "rich-client": rich_client,
     "classic-client": classic_client,
     "config": config,
+    "sealing": sealing,
     "text": text,
 }

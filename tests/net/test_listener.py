@@ -125,7 +125,7 @@ def test_accepting_goes_on_later_when_the_system_cannot_watch_the_socket_now(
         watch(*arguments)
 
     monkeypatch.setattr(reactor, "watch", failing)
-    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100), guests)
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests)
     clients = connect(listener, 1)
     run_until(reactor, lambda: guests.sockets)
     assert listener.pauses == 1
