@@ -121,7 +121,9 @@ class Conversation:
                 by_room: dict[str, list[str]] = {}
                 for payload in self._frames(peer):
                     if name in _RICH:
-                        fields = json.loads(re.sub(rb'("at":)[\d.]+|("log":)"\w+"', rb"\g<1>\g<2>0", payload))
+                        fields = json.loads(
+                            re.sub(rb'("at":)[\d.]+|("(?:log|\w*salt)":)"[^"]+"', rb"\g<1>\g<2>0", payload)
+                        )
                         key = f"{fields['type']} {fields.get('room') or fields.get('to', '')}"
                         by_room.setdefault(key, []).append(json.dumps(fields, sort_keys=True))
                     else:
