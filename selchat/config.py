@@ -364,7 +364,7 @@ def key_lines(text: str) -> dict[str, int]:
             above_tables = False
         elif not above_tables:
             continue
-        for key in tomllib.loads(statement):
+        for key in tomllib.loads(statement + "\n"):  # the end of a line is a part of it, after a CR
             lines.setdefault(key, line)
     return lines
 

@@ -83,10 +83,22 @@ class ServerState(Enum):
     STOPPED = auto()
 
 
+class CannotStartError(UsageError):
+    """``why``: what the system does not give."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"cannot start: {self.why}"
+
+
 class Server:
     """A server on one address.
 
-    `CannotListenError` when it cannot have it, `SettingError` for a bad key, `CertificateError`.
+    `CannotListenError` when it cannot have it, `CannotStartError` when the system does not give what any
+    server needs, `SettingError` for a bad key, `CertificateError`.
 
     ``load`` returns the settings that it should have now, or raises `ConfigurationError`.
     """
@@ -104,7 +116,12 @@ class Server:
         self._load = load or (lambda: settings)
         self._state = ServerState.SERVING
         self._exit_status = 0
-        self._reactor = reactor = Reactor(self._failed)
+        try:
+            self._reactor = reactor = Reactor(self._failed)
+        except OSError as error:
+            sock.close()
+            self._log.close()
+            raise CannotStartError(close_reason(error)) from error
         self._output = LineWriter(
             reactor,
             _STDOUT,
@@ -117,6 +134,10 @@ class Server:
         try:
             self._hub = Hub(settings, self._log, reactor, self._console)
         except NotReadableError as error:
+            sock.close()
+            reactor.close()
+            self._output.close(within=0)
+            self._log.close()
             raise UnusableHistoryError(Path(str(settings.history)), error.why) from error
         commands = Commands(self._hub, self.stop)
         self._console.take_commands(commands)
@@ -305,7 +326,10 @@ class Server:
             self._reactor.call_later(_FORGET_PAUSE, self._forget)
         else:
             self._reactor.call_later(self._settings.forget_interval, self._forget)
-            self._hub.tidy()  # last, as it reads the log: a disk that fails now may work the next time
+            try:
+                self._hub.tidy()
+            except NotReadableError:
+                pass  # the disk fails now, and may work the next time
 
     def _signalled(self, number: int) -> None:
         if self._state is ServerState.SERVING:

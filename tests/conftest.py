@@ -29,6 +29,18 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full", action="store_true", help="the tests of faults and of load with their full figures"
+    )
+
+
+@pytest.fixture
+def full(pytestconfig: pytest.Config) -> bool:
+    """Whether to take as long as the full figures take, or seconds."""
+    return bool(pytestconfig.getoption("full"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let the nightly examples take the night."""
     if settings.get_current_profile_name() == "nightly":

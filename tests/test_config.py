@@ -345,6 +345,7 @@ def test_of_very_many_mistakes_the_first_are_said() -> None:
 def test_bytes_that_are_no_text() -> None:
     assert mistakes(lambda: parse(b"port = 1\n# \xff", "x.toml")) == ["x.toml:2: not UTF-8"]
     assert parse(b"\xef\xbb\xbfport = 1\r\nquiet = true\r\n").port == 1
+    assert parse(b"port = 1\r\r\nquiet = true").port == 1  # of an editor that has made CRLF of it twice
 
 
 def test_a_mistake_in_a_file_counts_also_where_a_flag_is_stronger(tmp_path: Path) -> None:

@@ -223,7 +223,11 @@ class Connection:
         if not events:
             self._reactor.unwatch(self._sock)
         elif not self._events:
-            self._reactor.watch(self._sock, events, self._ready)
+            try:
+                self._reactor.watch(self._sock, events, self._ready)
+            except OSError as error:  # the system has no memory left, or watches as much as it may
+                self._fanout.lose(self.abort, error)
+                return
         else:
             self._reactor.rewatch(self._sock, events, self._ready)
         self._events = events

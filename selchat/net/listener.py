@@ -135,7 +135,10 @@ class Listener:
         self._sock.close()
 
     def _resume(self) -> None:
-        self._reactor.watch(self._sock, EVENT_READ, self._ready)
+        try:
+            self._reactor.watch(self._sock, EVENT_READ, self._ready)
+        except OSError:  # the system has no memory left, or watches as much as it may
+            self._rest()
 
     def _rest(self) -> None:
         self.pauses += 1

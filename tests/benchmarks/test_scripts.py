@@ -160,6 +160,15 @@ def test_durable(tmp_path):
     assert table_widths(done.stdout) == [4] * 8
 
 
+def test_abuse(tmp_path):
+    done = run_script("abuse.py", "--quick", f"--output={tmp_path}")
+    results = json.loads((tmp_path / "abuse.json").read_text())
+    assert (tmp_path / "abuse.md").read_text().strip() == done.stdout.strip()
+    assert (results["lost"], results["out_of_order_or_doubled"]) == (0, 0)
+    assert set(results["p50_and_p99_ms"]) == {"quiet", "flood", "loris"}
+    assert table_widths(done.stdout) == [5] * 5
+
+
 def test_micro(tmp_path):
     pytest.importorskip("pyperf")
     output = tmp_path / "micro.json"

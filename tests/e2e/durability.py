@@ -85,6 +85,11 @@ class Load:
             for key, _ in self._selector.select(0.001):
                 key.data.read()
 
+    @property
+    def waits(self) -> bool:
+        """Whether something was said that was not acknowledged."""
+        return any(author.waits for author in self._authors)
+
     def last_words(self, seconds: float) -> None:
         """Say as much as may be on its way, read no answer, and let the server work on it for so long."""
         for author in self._authors:
@@ -217,7 +222,7 @@ class _Author:
         elif kind == "welcome":
             self._out += encoded({"type": "join", "room": "engine-room"}, *self._unacknowledged.values())
             self._is_in = True
-        elif kind != "users":
+        elif kind != "users" and message.get("reason") != "shutdown":
             self._load.problems.append(f"{self._name} got {message}")
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import random
 import socket
 import ssl
@@ -737,3 +738,21 @@ def test_a_secured_connection_can_be_paused(
     assert one.handler.data == b""
     one.connection.resume()
     run_until(reactor, lambda: one.handler.data == b"later")
+
+
+# -- what cannot be watched ---
+
+
+def test_one_that_cannot_be_watched_is_closed(
+    reactor: Reactor, line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder()
+
+    def fail(*_arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(reactor, "watch", fail)
+        one = line(recorder)
+    run_until(reactor, lambda: bool(one.closed))
+    assert recorder.calls == [("lost", "no space left on device")]

@@ -113,6 +113,25 @@ def test_running_out_of_something_pauses_accepting_and_never_spins(reactor: Reac
     close(listener, guests, client)
 
 
+def test_accepting_goes_on_later_when_the_system_cannot_watch_the_socket_now(
+    reactor: Reactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guests = Guests()
+    watch, errors = reactor.watch, [OSError(errno.ENOMEM, "no memory")]
+
+    def failing(*arguments: Any) -> None:
+        if errors:
+            raise errors.pop()
+        watch(*arguments)
+
+    monkeypatch.setattr(reactor, "watch", failing)
+    listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests)
+    clients = connect(listener, 1)
+    run_until(reactor, lambda: guests.sockets)
+    assert listener.pauses == 1
+    close(listener, guests, *clients)
+
+
 def test_a_peer_that_was_gone_before_it_was_accepted_costs_nobody_else_anything(reactor: Reactor) -> None:
     guests = Guests()
     real = listening_socket("127.0.0.1", 0, 100, 30.0)

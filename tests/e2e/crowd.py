@@ -1,0 +1,278 @@
+"""Very many clients in processes of their own, which are told what to do by lines, and answer with JSON.
+
+``links``: real clients (`selchat.client.link`) on one reactor, which come back by themselves when lost.
+``readers``: sockets that say hello and throw away whatever comes; ``stalled``: that read nothing of it.
+
+::
+
+    with Crowd(server.port, 5000) as crowd:
+        crowd.until_in()
+        crowd.report()["lost"]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import selectors
+import socket
+import subprocess
+import sys
+import time
+from typing import Any
+
+from selchat.bench.proc import raise_descriptor_limit
+from selchat.client.events import Event, Gap
+from selchat.client.link import Link
+from selchat.errors import close_reason
+from selchat.net.reactor import EVENT_READ, Reactor
+from selchat.settings import ClientSettings
+from tests.e2e.rich_support import encoded, greeting, secret
+from tests.e2e.support import frame
+
+_AT_ONCE = 200  # connections that are being made
+_SMALL = 4096  # bytes that the socket of one who reads nothing takes
+
+
+class Crowd:
+    """As many clients, in as many processes. ``kind``: see above; ``wire``: of those that are no links."""
+
+    def __init__(
+        self,
+        port: int,
+        count: int,
+        kind: str = "links",
+        wire: str = "rich",
+        processes: int = 1,
+        first: int = 0,
+    ) -> None:
+        self.count = count
+        shares = [(count + number) // processes for number in range(processes)]
+        self._processes: list[subprocess.Popen[bytes]] = []
+        for share in shares:
+            words = {"port": port, "count": share, "kind": kind, "wire": wire, "first": first}
+            first += share
+            self._processes.append(
+                subprocess.Popen(
+                    [sys.executable, "-m", "tests.e2e.crowd", json.dumps(words)],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                )
+            )
+
+    def report(self) -> dict[str, Any]:
+        """Return what the processes have counted, added up: numbers, and lists."""
+        total: dict[str, Any] = {}
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.write(b"report\n")
+            process.stdin.flush()
+        for process in self._processes:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line, "a crowd has ended"
+            for name, value in json.loads(line).items():
+                total[name] = total[name] + value if name in total else value
+        return total
+
+    def until_in(self, within: float = 60.0) -> dict[str, Any]:
+        """Wait until all of them are in; return the report that says so."""
+        end = time.monotonic() + within
+        while True:
+            report = self.report()
+            if report["in"] == self.count:
+                return report
+            assert time.monotonic() < end, f"not within {within} s: {report}"
+            select.select([], [], [], 0.05)
+
+    def close(self) -> None:
+        for process in self._processes:
+            assert process.stdin is not None and process.stdout is not None
+            process.stdin.close()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Links:
+    """Real clients. ``came``: when each has come in, the last time; ``delays``: how long each has waited."""
+
+    def __init__(self, port: int, count: int, first: int) -> None:
+        self._reactor = Reactor(_fail)
+        self.lost = 0
+        self.gaps = 0
+        self.finished: list[str] = []
+        self.delays: list[float] = []
+        self.came: dict[int, float] = {}
+        self._online: set[int] = set()
+        self._reactor.watch(0, EVENT_READ, self._asked)
+        self._links: list[Link] = []
+        self._waiting = [
+            ClientSettings(
+                host="127.0.0.1",
+                port=port,
+                name=f"c{number}",
+                secret=secret(f"c{number}"),
+                wire="rich",
+            )
+            for number in range(first, first + count)
+        ]
+        self._waiting.reverse()
+        self._more()
+
+    def run(self) -> None:
+        self._reactor.run()
+        for link in self._links:
+            link.close()
+
+    def _more(self) -> None:
+        """Open so many that not all of the first connections are made at the same time."""
+        while self._waiting and len(self._links) - len(self.came) < _AT_ONCE:
+            link = Link(self._reactor, self._waiting.pop(), _Ears(self, len(self._links)))
+            self._links.append(link)
+            link.open()
+        if self._waiting:
+            self._reactor.call_later(0.02, self._more)
+
+    def up(self, number: int) -> None:
+        self._online.add(number)
+        self.came[number] = time.monotonic()
+
+    def down(self, number: int, delay: float) -> None:
+        self._online.discard(number)
+        self.lost += 1
+        self.delays.append(delay)
+
+    def _asked(self, _mask: int) -> None:
+        if not os.read(0, 4096):
+            self._reactor.stop()
+            return
+        answer = {
+            "in": len(self._online),
+            "lost": self.lost,
+            "gaps": self.gaps,
+            "finished": self.finished,
+            "delays": self.delays,
+            "came": list(self.came.values()),
+        }
+        print(json.dumps(answer), flush=True)
+
+
+class _Ears:
+    """The interface of one of them."""
+
+    def __init__(self, links: _Links, number: int) -> None:
+        self._links = links
+        self._number = number
+
+    def connected(self, _address: str) -> None:
+        self._links.up(self._number)
+
+    def received(self, events: list[Event]) -> None:
+        self._links.gaps += any(isinstance(event, Gap) for event in events)
+
+    def lost(self, _reason: str, delay: float) -> None:
+        self._links.down(self._number, delay)
+
+    def drained(self) -> None:
+        pass
+
+    def finished(self, problem: str | None) -> None:
+        self._links.finished.append(str(problem))
+
+
+class _Sockets:
+    """Those who only say who they are. They are in when something has come; if they read nothing, at once."""
+
+    def __init__(self, port: int, count: int, first: int, wire: str, stalled: bool) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(0, selectors.EVENT_READ)
+        self._names = [f"c{number}" for number in range(first, first + count)]
+        self._names.reverse()
+        self._port = port
+        self._wire = wire
+        self._stalled = stalled
+        self._buffer = bytearray(1 << 18)
+        self._fresh: set[socket.socket] = set()  # who is not in yet
+        self._stalled_ones: list[socket.socket] = []
+        self.members = 0
+        self.ended = 0
+        self.bytes = 0
+        self.reasons: list[str] = []
+
+    def run(self) -> None:
+        while True:
+            while self._names and len(self._fresh) < _AT_ONCE:
+                self._connect(self._names.pop())
+            for key, _ in self._selector.select():
+                if key.fileobj == 0:
+                    if not os.read(0, 4096):
+                        return
+                    self._answer()
+                else:
+                    self._read(key.fileobj)  # type: ignore[arg-type]
+
+    def _connect(self, name: str) -> None:
+        sock = socket.socket()
+        if self._stalled:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
+        sock.connect(("127.0.0.1", self._port))
+        sock.setblocking(False)
+        sock.send(encoded(greeting(name)) if self._wire == "rich" else frame(name))
+        if self._stalled:
+            self._stalled_ones.append(sock)
+            self.members += 1
+            return
+        self._fresh.add(sock)
+        self._selector.register(sock, selectors.EVENT_READ)
+
+    def _read(self, sock: socket.socket) -> None:
+        try:
+            size = sock.recv_into(self._buffer)
+            reason = "end"
+        except BlockingIOError:
+            return
+        except OSError as error:
+            size, reason = 0, close_reason(error)
+        self.bytes += size
+        if size and sock in self._fresh:
+            self._fresh.discard(sock)
+            self.members += 1
+        elif not size:
+            self._fresh.discard(sock)
+            self.ended += 1
+            self.reasons.append(reason)
+            self._selector.unregister(sock)
+            sock.close()
+
+    def _answer(self) -> None:
+        answer = {"in": self.members - self.ended, "ended": self.ended, "bytes": self.bytes}
+        print(json.dumps({**answer, "reasons": sorted(set(self.reasons))}), flush=True)
+
+
+def _fail(where: str, error: Exception) -> None:
+    raise AssertionError(where) from error
+
+
+def main() -> None:
+    words = json.loads(sys.argv[1])
+    raise_descriptor_limit()
+    kind, port, count, first = (words[name] for name in ("kind", "port", "count", "first"))
+    if kind == "links":
+        _Links(port, count, first).run()
+    else:
+        _Sockets(port, count, first, words["wire"], kind == "stalled").run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The wall clock is moved by a year, either way, under a server: timers, order and rates do not care."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.rich_support import RichPeer, serving
+from tests.e2e.support import Client, Server
+
+_YEAR = 365 * 86_400  # seconds
+_RATE, _BURST = 40, 20  # messages a second, and at once
+_LOGIN = 1.0  # seconds
+_LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
+
+# A server whose time.time() is as many seconds wrong as a file says.
+_WRONG = """
+import pathlib, sys, time
+
+right, file = time.time, pathlib.Path(sys.argv[1])
+time.time = lambda: right() + float(file.read_text())
+from selchat import cli
+sys.exit(cli.main(sys.argv[4:]))
+"""
+
+
+class WrongClock:
+    """A file that says how wrong a server's clock is."""
+
+    def __init__(self, path: Path, library: str | None) -> None:
+        self._path = path
+        self._is_library = library is not None
+        self.move(0)
+        self.wrapper = (sys.executable,) if library else (sys.executable, "-c", _WRONG, str(path))
+        self.environment = {
+            **os.environ,
+            "SELCHAT_LOGIN_SECONDS": str(_LOGIN),
+            "SELCHAT_MESSAGE_BURST": str(_BURST),
+        }
+        if library is not None:
+            self.environment |= {
+                "LD_PRELOAD": library,
+                "FAKETIME_TIMESTAMP_FILE": str(path),
+                "FAKETIME_NO_CACHE": "1",
+                "DONT_FAKE_MONOTONIC": "1",
+            }
+
+    def move(self, seconds: int) -> None:
+        """Set it that wrong."""
+        new = self._path.with_suffix(".new")
+        new.write_text(f"{seconds:+d}")
+        new.replace(self._path)
+
+
+@pytest.fixture(params=["python", "libfaketime"])
+def clock(request: pytest.FixtureRequest, tmp_path: Path) -> WrongClock:
+    library = None
+    if request.param == "libfaketime":
+        found = [str(path) for pattern in _LIBRARIES for path in Path("/").glob(pattern[1:])]
+        if not found:
+            pytest.skip("libfaketime is not installed")
+        library = found[0]
+    return WrongClock(tmp_path / "offset", library)
+
+
+@contextmanager
+def wrong(clock: WrongClock, path: Path) -> Iterator[Server]:
+    options = ("--byte-rate=0", f"--message-rate={_RATE}")
+    with serving(path, *options, wrapper=clock.wrapper, env=clock.environment) as server:
+        yield server
+
+
+@pytest.mark.parametrize("moved", [_YEAR, -_YEAR], ids=["a year ahead", "a year back"])
+def test_timers_order_and_rates(clock: WrongClock, moved: int, tmp_path: Path) -> None:
+    path = tmp_path / "history.sqlite"
+    with wrong(clock, path) as server, RichPeer(server.port, "Asa") as asa:
+        before = [asa.says(f"before {number}", f"b{number}") for number in range(3)]
+        assert [ack["seq"] for ack in before] == [1, 2, 3]
+        silent = Client(server.port)
+        begin = time.monotonic()
+        clock.move(moved)
+        moved_by = asa.says("after", "a")["at"] - before[-1]["at"]
+        assert abs(moved_by - moved) < 60, "the clock was not moved: the test is broken"
+
+        # A rate is one of real time: no year's worth of messages at once, and no year without any.
+        flood = [{"type": "say", "room": "lobby", "id": f"f{n}", "body": f"f{n}"} for n in range(60)]
+        start = time.monotonic()
+        asa.sends(*flood)
+        acks = [asa.reads() for _ in flood]
+        assert [ack["seq"] for ack in acks] == list(range(5, 65))
+        assert time.monotonic() - start > 0.9 * (60 - _BURST) / _RATE
+
+        # So is the time for saying who one is.
+        silent.sock.setblocking(True)
+        assert "no username within" in silent.read_to_end().decode()
+        assert time.monotonic() - begin > 0.9 * _LOGIN
+        silent.close()
+
+        # What was said is in the order in which it was said, whatever the times beside it.
+        log = asa.welcome["log"]
+        with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 0}}) as bo:
+            heard = [bo.reads() for _ in range(64)]
+            assert [one["seq"] for one in heard] == list(range(1, 65))
+            assert [one["body"] for one in heard[:4]] == ["before 0", "before 1", "before 2", "after"]
+        clock.move(0)
+        assert asa.says("right again", "r")["seq"] == 65
+        assert server.stop() == 0
+        assert server.errors() == ""
+    with wrong(clock, path) as server, RichPeer(server.port, "Asa") as asa:
+        assert asa.welcome["rooms"][0]["seq"] == 65
+        newest = asa.asks("history", room="lobby", limit=2)["messages"]
+        assert [one["seq"] for one in newest] == [64, 65]
+        assert asa.says("f59", "f59")["seq"] == 64, "it was said before"
+
+
+def test_a_roster_comes_whatever_the_clock_says(clock: WrongClock, tmp_path: Path) -> None:
+    environment = clock.environment
+    with Server("--quiet", wrapper=clock.wrapper, env=environment) as server:
+        with Client(server.port, "Ann") as ann:
+            ann.read_until("Server", "Users online (1): Ann")
+            clock.move(-_YEAR)
+            with Client(server.port, "Ben"):
+                ann.read_until("Server", "Users online (2): Ann, Ben")
+                clock.move(_YEAR)
+            ann.read_until("Server", "Users online (1): Ann")
+            server.assert_idle()
+        assert server.stop() == 0

@@ -1,0 +1,216 @@
+"""A conversation in which everything happens that can happen on the two wires, and who is right about it.
+
+`Conversation.run` says the same each time, whatever becomes of it: nobody waits for an answer, and a fault at
+any step changes nothing of what they do after it. Afterwards `check` holds what each of them was sent against
+what was said.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from tests.e2e.rich_support import encoded, greeting
+from tests.e2e.support import frame
+from tests.faults.world import Peer, World, frames
+
+_BODY = re.compile(r"(\w+) says (\d+)\.*")
+_LARGE = 30_000  # characters: more than the socket of someone who does not read takes
+_CLASSIC, _RICH = ("Ann", "Ben"), ("Cleo", "Dag")
+
+
+class Conversation:
+    """``large``: characters of the largest messages; ``secure``: whether the four come by TLS."""
+
+    def __init__(self, world: World, large: int = _LARGE, *, secure: bool = False) -> None:
+        self.world = world
+        self._secure = secure
+        self._large = large
+        self._said = 0
+        self._people: dict[str, list[Peer]] = {}
+        self._strangers: list[Peer] = []
+
+    def run(self) -> None:
+        """Have all of it happen."""
+        world = self.world
+        ann, ben, cleo, dag = (self._arrive(name) for name in (*_CLASSIC, *_RICH))
+        world.pass_time(2)
+        for room in ("engine-room", "lobby"):
+            for peer in (cleo, dag):
+                peer.send(encoded({"type": "join", "room": room}))
+        ann.send(self._line("Ann") + self._line("Ann"))
+        first = self._line("Ben")
+        ben.send(first[:4])
+        ben.send(first[4:])
+        cleo.send(self._say("Cleo") + self._say("Cleo", "engine-room") + self._say("Cleo"))
+        dag.send(self._whisper("Dag", "Cleo") + self._say("Dag", "engine-room"))
+        cleo.send(encoded({"type": "ack", "whisper": 1}, {"type": "topic", "room": "lobby", "topic": "tea"}))
+        dag.send(
+            encoded(
+                {"type": "history", "room": "lobby", "limit": 10},
+                {"type": "users", "room": "lobby"},
+                {"type": "rooms"},
+                {"type": "ping", "token": "?"},
+                {"type": "nonsense"},
+            )
+        )
+        # Some stop reading, and are behind with a feed; one of them is behind with answers as well.
+        for peer in (ben, dag):
+            peer.reads = False
+        for _ in range(2):
+            ann.send(self._line("Ann", self._large))
+            cleo.send(self._say("Cleo", size=self._large))
+        dag.send(encoded({"type": "history", "room": "lobby", "limit": 5}) + self._say("Dag"))
+        for peer in (ben, dag):
+            peer.reads = True
+        world.pass_time(0.5)
+        # Someone is cut off in mid-sentence and comes back for what was missed.
+        dag.send(encoded({"type": "part", "room": "engine-room"}))
+        dag.close()
+        cleo.send(self._say("Cleo") + self._whisper("Cleo", "Dag"))
+        self._arrive("Dag", resume={"log": self._log_of(dag), "rooms": {"lobby": 3}}).send(self._say("Dag"))
+        self._strange(frame("Eve") + b"no frame at all")
+        self._strange(b"\x01\x02garbage....")
+        self._strange(b"7  ").finish()
+        self._strange(b"12")  # and no more: it has ten seconds
+        self._strange(encoded({"type": "hello", "version": 2}, {"type": "bye"}))
+        world.pass_time(1)
+        ben.send(self._line("Ben"))
+        ben.finish()
+        cleo.send(encoded({"type": "bye"}))
+        ann.send(self._line("Ann"))
+        world.pass_time(15)
+
+    def goodbye(self) -> None:
+        """Have everyone go, and the server notice it."""
+        for peer in [peer for peers in self._people.values() for peer in peers] + self._strangers:
+            peer.close()
+        self.world.pass_time(60)
+
+    def two_can_talk(self) -> None:
+        """Fail if two who come now do not hear each other, each on a wire of its own."""
+        fay, gus = self.world.connect(), self.world.connect()
+        self._strangers += (fay, gus)
+        fay.send(frame("Fay"))
+        gus.send(encoded(greeting("Gus"), {"type": "say", "room": "lobby", "id": "G", "body": "Gus is here"}))
+        fay.send(frame("so is Fay"))
+        self.world.pass_time(1)
+        heard = self._frames(fay)
+        assert b"Gus is here" in heard, f"Fay has heard {heard}"
+        texts = [json.loads(one).get("body") for one in self._frames(gus)]
+        assert "so is Fay" in texts, f"Gus has heard {texts}"
+
+    def check(self) -> None:
+        """Fail if anyone was sent anything but whole frames, or a message twice, out of order or changed."""
+        acked: dict[tuple[str, int], str] = {}
+        for name in _RICH:
+            for peer in self._people.get(name, ()):
+                self._check_rich(name, peer, acked)
+        for name in _CLASSIC:
+            for peer in self._people.get(name, ()):
+                self._check_classic(name, peer)
+        for peer in self._strangers:
+            self._frames(peer)
+
+    def heard(self) -> list[dict[str, list[str]]]:
+        """Return what each of them was sent, in order for each room; less what differs each time."""
+        heard: list[dict[str, list[str]]] = []
+        for name in (*_CLASSIC, *_RICH):
+            for peer in self._people[name]:
+                by_room: dict[str, list[str]] = {}
+                for payload in self._frames(peer):
+                    if name in _RICH:
+                        fields = json.loads(
+                            re.sub(rb'("at":)[\d.]+|("(?:log|\w*salt)":)"[^"]+"', rb"\g<1>\g<2>0", payload)
+                        )
+                        key = f"{fields['type']} {fields.get('room') or fields.get('to', '')}"
+                        by_room.setdefault(key, []).append(json.dumps(fields, sort_keys=True))
+                    else:
+                        by_room.setdefault("", []).append(payload.decode())
+                heard.append(by_room)
+        heard.append({"": [payload.decode() for peer in self._strangers for payload in self._frames(peer)]})
+        return heard
+
+    # -- what they say -----------------------------------------------------------------------------------
+
+    def _arrive(self, name: str, **hello: Any) -> Peer:
+        peer = self.world.connect(secure=self._secure)
+        self._people.setdefault(name, []).append(peer)
+        peer.send(frame(name) if name in _CLASSIC else encoded(greeting(name, **hello)))
+        return peer
+
+    def _strange(self, data: bytes) -> Peer:
+        peer = self.world.connect()
+        self._strangers.append(peer)
+        peer.send(data)
+        return peer
+
+    def _line(self, name: str, size: int = 0) -> bytes:
+        return frame(self._words(name, size))
+
+    def _say(self, name: str, room: str = "lobby", size: int = 0) -> bytes:
+        words = self._words(name, size)
+        return encoded({"type": "say", "room": room, "id": f"{name}-{self._said}", "body": words})
+
+    def _whisper(self, name: str, to: str) -> bytes:
+        words = self._words(name, 0)
+        return encoded({"type": "whisper", "to": to, "id": f"{name}-{self._said}", "body": words})
+
+    def _words(self, name: str, size: int) -> str:
+        self._said += 1
+        return f"{name} says {self._said}".ljust(size, ".")
+
+    def _log_of(self, peer: Peer) -> str:
+        for payload in frames(peer.received)[0]:
+            fields = json.loads(payload)
+            if fields["type"] == "welcome":
+                return str(fields["log"])
+        return "none"
+
+    # -- what they were sent -----------------------------------------------------------------------------
+
+    def _frames(self, peer: Peer) -> list[bytes]:
+        payloads, rest = frames(peer.received)
+        assert not rest or peer.ended or peer.closed, f"half a frame: {rest[:60]!r}"
+        return payloads
+
+    def _check_classic(self, name: str, peer: Peer) -> None:
+        payloads = self._frames(peer)
+        if not peer.ended and not peer.closed:
+            assert len(payloads) % 2 == 0
+        last: dict[str, int] = {}
+        for user, body in zip(payloads[::2], payloads[1::2], strict=False):
+            author, text = user.decode(), body.decode()
+            if author == "Server":
+                continue
+            number = self._number(author, text)
+            assert author != name
+            assert number > last.get(author, 0), f"{name} was sent {number} of {author} after {last[author]}"
+            last[author] = number
+
+    def _check_rich(self, name: str, peer: Peer, known: dict[tuple[str, int], str]) -> None:
+        heard: dict[str, int] = {}  # the newest seq, by room
+        for payload in self._frames(peer):
+            fields = json.loads(payload)
+            kind = fields["type"]
+            if kind in {"said", "whispered"}:
+                room = fields["room"] if kind == "said" else f"@{fields['to']}"
+                self._number(fields["from"], fields["body"])
+                text = f"{fields['from']}: {fields['id']}" if "id" in fields else ""
+            elif kind == "ack" and fields["seq"]:
+                room = fields.get("room") or f"@{fields['to']}"
+                text = f"{name}: {fields['id']}"
+            else:
+                continue
+            place = room.casefold(), fields["seq"]
+            assert known.setdefault(place, text) == text, f"{place} is {known[place]} and {text}"
+            if kind == "said":
+                # One's own are acknowledged, and not sent: from one to the next there may be those.
+                assert fields["seq"] > heard.get(room, 0), f"{name} was sent {place} after {heard[room]}"
+                heard[room] = fields["seq"]
+
+    def _number(self, author: str, text: str) -> int:
+        match = _BODY.fullmatch(text)
+        assert match and match[1] == author, f"{author} has never said {text[:60]!r}"
+        return int(match[2])

@@ -1,0 +1,220 @@
+"""Text that is meant to move a cursor, to turn a line around or to forge one: what comes of it is harmless.
+
+100,000 strings go through everything that ends on a terminal, in a log line or in a name; 1,000,000 with
+``--full``. Which characters may not be there is said here, and not asked of the code under test.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+import pyte
+import pytest
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.output.vt100 import Vt100_Output
+from prompt_toolkit.renderer import print_formatted_text
+from prompt_toolkit.styles import Style
+
+from selchat import export
+from selchat.chat.member import Member
+from selchat.chat.room import clean_room
+from selchat.client import lines, look
+from selchat.client.events import Message, Refused, Rooms, RoomSummary, Users, Whispered
+from selchat.console import Console, JsonStyle, TextStyle
+from selchat.events import Joined, Left, Said, Topic
+from selchat.text import clean_name
+
+_SEED = 5
+_BATCH = 500  # strings on one screen
+_COLUMNS, _ROWS = 80, 50
+
+_PIECES = (
+    # What terminals act on: CSI, OSC, DCS, APC, in seven bits and in eight, and single characters.
+    *("\x1b[2J", "\x1b[1;1H", "\x1b[31m", "\x1b]0;title\x07", "\x1b]52;c;cm0gLXJm\x1b\\", "\x1bP1$r\x1b\\"),
+    *(
+        "\x1b_x\x1b\\",
+        "\x9b2J",
+        "\x9d0;x\x9c",
+        "\x90q\x9c",
+        "\x1bc",
+        "\x1b(0",
+        "\x0e",
+        "\x08",
+        "\x7f",
+        "\x05",
+    ),
+    *("\r", "\n", "\r\n", "\x0b", "\x0c", "\x85", "\u2028", "\u2029", "\t", "\0", "\x1a", "\x1b", "\x9b"),
+    # What turns text around, or is not seen.
+    *("\u202e", "\u202d", "\u202a", "\u202b", "\u202c", "\u2066", "\u2067", "\u2068", "\u2069", "\u200e"),
+    *("\u200f", "\u061c", "\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u180e", "\U000e0001"),
+    *("\U000e0067\U000e007f", "\ufe0f", "\u034f", "\u115f", "\u3164", "\ufff9", "\ufffb", "\U0001d173"),
+    # What forges lines.
+    "\nAccepted new connection from 192.0.2.1:1, username: Server",
+    "\nReceived message from Venkat: yes",
+    '"}\n{"time": "2026-01-01T00:00:00.000+00:00", "event": "message", "username": "Venkat"',
+    *("Server > ", "\rServer > ", "* Venkat ", '\\"', "\\", "\\n", "%s", "{0}", "Venkat", "hello", " ", "é"),
+    # What is wide, tall, or not there.
+    *(
+        "ＷＩＤＥ",
+        "漢字",
+        "e\u0301\u0323\u0336",
+        "👩\u200d🚀",
+        "\ufffd",
+        "\uffff",
+        "\U0010fffe",
+        "\ue000",
+        "\U000f0000",
+    ),
+)
+
+_BIDI = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+
+
+_JOINERS_AND_TAGS = "\u200c\u200d" + "".join(map(chr, range(0xE0020, 0xE0080)))
+
+
+def _forbidden_on_lines() -> re.Pattern[str]:
+    """Return what finds a character that acts on a terminal, ends a line or turns text around.
+
+    Joiners are needed by scripts and emoji, and flags by their tags: they move nothing.
+    """
+    found = [
+        character
+        for character in map(chr, (*range(0x10000), *range(0xE0000, 0xE1000), *range(0x1D100, 0x1D200)))
+        if unicodedata.category(character) in {"Cc", "Zl", "Zp", "Cf"} and character not in _JOINERS_AND_TAGS
+    ]
+    return re.compile(f"[{re.escape(''.join(found))}{_BIDI}\ud800-\udfff]")
+
+
+_ON_LINES = _forbidden_on_lines()
+_NOT_IN_NAMES = {"Cc", "Zl", "Zp", "Cs", "Cf", "Cn", "Co"}  # by category
+_FROM_PROMPT_TOOLKIT = re.compile(r"\x1b\[[\d;]*m|\x1b\[\?7[hl]|\r\n")
+
+
+def hostile_texts(count: int) -> Iterator[str]:
+    """Give that many, always the same."""
+    chance = random.Random(_SEED)
+    for _ in range(count):
+        parts = [
+            chance.choice(_PIECES)
+            if chance.random() < 0.8
+            # Any character that can come over the wire: half of a surrogate pair cannot.
+            else chr(chance.choice((chance.randrange(0xD800), chance.randrange(0xE000, 0x110000))))
+            for _ in range(chance.randint(1, 6))
+        ]
+        yield "".join(parts)
+
+
+@pytest.fixture
+def count(full: bool) -> int:
+    """How many strings."""
+    return 1_000_000 if full else 100_000
+
+
+@pytest.mark.timeout(0)
+def test_names(count: int) -> None:
+    for text in hostile_texts(count):
+        for name in (clean_name(text), clean_room(text)):
+            assert not _NOT_IN_NAMES.intersection(map(unicodedata.category, name)), (text, name)
+            assert len(name) <= 32, text
+
+
+@pytest.mark.timeout(0)
+def test_log_lines(count: int) -> None:
+    shown: list[str] = []
+    plain, as_json = (Console(shown.append, style, quiet=False) for style in (TextStyle(), JsonStyle()))
+    for number, text in enumerate(hostile_texts(count)):
+        said = Said("lobby", 1, text, text, 0.0)
+        member: Any = Member(text, "192.0.2.1:1", None)  # type: ignore[arg-type]
+        for console in (plain, as_json):
+            shown.clear()
+            if number % 2:
+                console.happened([said])
+            else:
+                console.left(member, text)
+            assert len(shown) == 1
+            for line in shown:
+                assert not _ON_LINES.search(line), (text, line)
+        for line in shown:
+            assert line.isascii()
+            fields = json.loads(line)
+            assert fields["username"] == text
+            assert fields.get("body", text) == text
+
+
+@pytest.mark.timeout(0)
+def test_what_export_prints(count: int) -> None:
+    for text in hostile_texts(count // 10):
+        line = export.Line(text, 1, 1.5, text, text, text, text)
+        for number, part in enumerate(export._as_text(line).removesuffix("\n").split("\n")):
+            assert not _ON_LINES.search(part), (text, part)
+            assert number == 0 or part.startswith("    "), (text, part)
+        shown = export._as_json(line)
+        assert not _ON_LINES.search(shown.removesuffix("\n")), (text, shown)
+        assert json.loads(shown)["body"] == text
+
+
+@pytest.mark.timeout(0)
+def test_lines_of_the_clients(count: int) -> None:
+    for text in hostile_texts(count):
+        for line in _lines(text):
+            assert not _ON_LINES.search(line), (text, line)
+
+
+def _lines(text: str) -> Iterator[str]:
+    """Give all that a client may show of a server that sends this wherever it can send something."""
+    message = Message(text, text, text, 1, 1.5, cipher=text)
+    yield lines.shown(message, text)
+    turn = len(text) % 8  # the rest in turn: they are made of the same
+    if turn == 0:
+        yield look.text(look.message(message._replace(cipher=None), text, room=text))
+    elif turn == 1:
+        yield lines.shown(Whispered(text, text, text, 1, 1.5))
+        yield lines.refused(Refused(text, text, "1", text, text, text))
+    elif turn == 2:
+        yield from map(str, (lines.news(Topic(text, text, text, 0.0), text), lines.past(message)))
+    elif turn == 3:
+        for change in (Joined, Left):
+            yield str(lines.news(change(text, (text, text), 3)))
+    elif turn == 4:
+        users = Users(text, (text,), 2, text, 3, entered=True)
+        yield from lines.answer(users)
+        yield from map(look.text, (*look.entered(users, 80), *look.users(users, 80)))
+    elif turn == 5:
+        rooms = Rooms((RoomSummary(text, 1, text, 1),), 2)
+        yield from (*lines.answer(rooms), *map(look.text, look.rooms(rooms, (text,), 80)))
+    elif turn == 6:
+        yield look.said(text, text, text, text, here=False)
+        yield look.waiting(text, "", text, here=False)
+    else:
+        yield str(lines.Outage().line(text, 1.0))
+        yield look.prompt(text)
+
+
+@pytest.mark.timeout(0)
+def test_what_the_terminal_gets(count: int) -> None:
+    """Through prompt_toolkit: nothing but its own sequences, and each line where it should be."""
+    texts = iter(hostile_texts(count // 50))
+    style = Style.from_dict({"dim": "dim", "bold": "bold"})
+    while batch := [text for _, text in zip(range(_BATCH), texts, strict=False)]:
+        screen = pyte.HistoryScreen(_COLUMNS, _ROWS, history=1 << 20)
+        stream = pyte.Stream(screen)
+        for text in batch:
+            line = look.message(Message(text, text), "Venkat")
+            output = io.StringIO()
+            vt100 = Vt100_Output(output, lambda: Size(rows=_ROWS, columns=_COLUMNS), term="xterm")
+            print_formatted_text(vt100, [*line, ("", "\n")], style)
+            written = output.getvalue()
+            assert not _ON_LINES.search(_FROM_PROMPT_TOOLKIT.sub("", written)), (text, written)
+            stream.feed(written)
+            assert screen.cursor.x == 0, text
+            assert screen.title == screen.icon_name == "", text
+            stream.feed("* the next line\r\n")
+            row = min(screen.cursor.y, _ROWS - 1) - 1
+            assert screen.display[row].rstrip() == "* the next line", text

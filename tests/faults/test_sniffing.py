@@ -1,0 +1,96 @@
+"""What a connection begins with is told from its first byte, once: however its first bytes come in."""
+
+from __future__ import annotations
+
+import random
+import ssl
+from pathlib import Path
+
+import pytest
+
+from selchat.wire.sniff import Opening, sniff
+from tests.e2e.rich_support import encoded, greeting
+from tests.e2e.support import frame
+from tests.faults.world import Faults, world
+
+_PREFIX = 16  # bytes
+
+_LOGINS = {
+    "a classic client": frame("Venkat") + frame("hello"),
+    "a padded header": b"         6Venkat" + frame("hello"),
+    "an empty name": frame("") + frame("hello"),
+    "a rich client": encoded(greeting("Venkat"), {"type": "ping", "token": "?"}),
+    "a hello with a mistake": encoded({"type": "hello", "version": "two"}),
+    "HTTP": b"GET / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n",
+    "HTTP with a body": b"POST /chat HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+    "SSH": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "IRC": b"NICK venkat\r\nUSER venkat 0 * :Venkat\r\n",
+    "SSL 2": b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10\x00\x00\x39\x00\x00\x38\x00\x00\x35",
+    "nothing but zeros": bytes(20),
+    "a line feed": b"\r\n\r\n" + frame("Venkat"),
+}
+_TLS = {
+    "TLS and then garbage": b"\x16\x03\x01\x00\x05hello" + b"x" * 20,
+    "TLS and then a frame": b"\x16" + frame("Venkat") + frame("hello"),
+    "a record that is too long": b"\x16\x03\x01\xff\xff" + b"x" * 20,
+}
+
+
+def client_hello() -> bytes:
+    outgoing = ssl.MemoryBIO()
+    tls = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), outgoing, server_hostname="selchat")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    return outgoing.read()
+
+
+def test_every_prefix_has_the_verdict_of_the_first_byte() -> None:
+    chance = random.Random(1)
+    for first in range(256):
+        expected = Opening.TLS if first == 0x16 else Opening.FRAMES
+        for _ in range(20):
+            data = bytes([first]) + chance.randbytes(_PREFIX - 1)
+            assert {sniff(data[:size]) for size in range(1, _PREFIX + 1)} == {expected}
+    for data in (*_LOGINS.values(), *_TLS.values(), client_hello()):
+        assert len({sniff(data[:size]) for size in range(1, _PREFIX + 1)}) == 1
+
+
+@pytest.mark.parametrize("name", _LOGINS)
+@pytest.mark.parametrize("tls", ["auto", "off", "require"])
+def test_frames_are_answered_alike_wherever_they_are_cut(
+    name: str, tls: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = _answers(_LOGINS[name], tls, monkeypatch, tmp_path)
+    assert len(answers) == 1
+    [answer] = answers
+    assert answer[:1] not in {b"\x15", b"\x16"}, "frames were answered by TLS"
+
+
+@pytest.mark.parametrize("name", [*_TLS, "a client"])
+def test_what_begins_as_tls_is_never_taken_for_frames(
+    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for answer in _answers(_TLS.get(name) or client_hello(), "auto", monkeypatch, tmp_path):
+        assert answer[:1] in ({b"\x16"} if name == "a client" else {b"\x15", b""})
+        assert b"Server" not in answer
+
+
+def _answers(data: bytes, tls: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> set[bytes]:
+    """Return what comes for it, at once and with a pause after each of the first bytes; the log is one."""
+    found = set()
+    with world(monkeypatch, folder, Faults(), tls=tls, roster=False) as this:
+        at_rest = this.holdings()
+        for cut in range(_PREFIX + 1):
+            peer = this.connect()
+            peer.send(data[:cut])
+            this.pass_time(0.5)
+            peer.send(data[cut:])
+            this.pass_time(1)
+            peer.finish()
+            this.pass_time(15)
+            peer.close()
+            this.pass_time(5)
+            found.add(peer.received)
+        assert this.failures == []
+        assert this.holdings() == at_rest
+    return found

@@ -1,0 +1,118 @@
+"""A byte at a time, and in between none: what comes out is what comes out when everything goes at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import selchat.client.dialing
+from selchat.client.events import Message, Topic, Whispered
+from selchat.client.link import Link, LinkState
+from selchat.net.reactor import Reactor
+from tests.client.support import Recorder, fail, settings, spin
+from tests.e2e.rich_support import RichPeer
+from tests.e2e.support import Client, Server
+from tests.faults.conversation import Conversation
+from tests.faults.world import Faults, FaultySocket, world
+
+_LARGE = 600  # characters
+
+
+class Trickle:
+    """Of a socket: each second call fails as if there were nothing, and the others move one byte."""
+
+    _calls = 0
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        self._every_other_time()
+        return super().recv(min(size, 1), flags)  # type: ignore[misc]
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        self._every_other_time()
+        return super().send(memoryview(data)[:1], flags)  # type: ignore[misc]
+
+    def sendmsg(self, buffers: Any, *_more: Any) -> int:
+        return self.send(buffers[0])
+
+    def _every_other_time(self) -> None:
+        self._calls += 1
+        if self._calls % 2:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+
+class TricklingSocket(Trickle, FaultySocket):
+    """Of the server."""
+
+
+class TricklingClientSocket(Trickle, socket.socket):
+    """Of a client."""
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_the_server_on_both_wires(secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    heard = []
+    for kind in (FaultySocket, TricklingSocket):
+        with world(monkeypatch, tmp_path, Faults(), accepted=kind, tls="auto") as this:
+            talk = Conversation(this, _LARGE, secure=secure)
+            talk.run()
+            talk.check()
+            heard.append(talk.heard())
+            talk.goodbye()
+            assert this.failures == []
+    whole, trickled = heard
+    assert all(whole[:4])
+    for one, other in zip(whole, trickled, strict=True):
+        assert one == other
+
+
+@pytest.mark.parametrize("wire", ["rich", "classic"])
+def test_the_client(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = _client_hears(wire)
+    with monkeypatch.context() as patch:
+        names = {name: getattr(socket, name) for name in dir(socket)}
+        trickling = SimpleNamespace(**{**names, "socket": TricklingClientSocket})
+        patch.setattr(selchat.client.dialing, "socket", trickling)
+        trickled = _client_hears(wire)
+    assert whole == trickled
+    assert len(whole) > 20
+
+
+def _client_hears(wire: str) -> list[str]:
+    """Return what a client is told that says and hears some things, less what depends on the clock."""
+    interface = Recorder()
+    with Server("--no-roster") as server, closing(Reactor(fail)) as reactor:
+        link = Link(reactor, settings(server.port, wire=wire), interface)
+        with Client(server.port, "Ann") as ann, RichPeer(server.port, "Bo") as bo, closing(link):
+            server.expect("username: Bo")
+            link.open()
+            spin(reactor, lambda: link.state is LinkState.ONLINE)
+            for number in range(10):
+                body = f"mine {number} " + "é" * number * 10
+                link.say(body)
+                spin(reactor, lambda: not link.queued)
+                ann.read_until("Michael", body)
+                ann.send(f"of Ann {number} " + "x" * number * 20)
+                bo.reads_until(lambda one: one.get("from") == "Ann")
+                assert bo.says(f"of Bo {number}", f"{number}")["type"] == "ack"
+            if wire == "rich":
+                assert bo.whispers("Michael", "psst", "w")["type"] == "ack"
+                assert bo.asks("topic", room="lobby", topic="tea")["type"] == "topic"
+            assert bo.says("the end", "end")["type"] == "ack"
+            spin(reactor, lambda: ("Bo", "the end") in interface.messages)
+        assert server.stop() == 0
+    heard = []
+    for event in interface.events:
+        if isinstance(event, Message):
+            heard.append(f"{event.author}: {event.body} {event.seq} {event.own}")
+        elif isinstance(event, Whispered):
+            heard.append(f"{event.author} whispers {event.body}")
+        elif isinstance(event, Topic):
+            heard.append(f"the topic is {event.topic}")
+    return heard

@@ -1,0 +1,186 @@
+"""What is fed with bytes from outside, as functions of bytes: nothing but the promised errors may come.
+
+They are driven by coverage (`tests.fuzz.run`), and in the ordinary test run by the corpus and by hypothesis
+(`tests.fuzz.test_targets`). Each one checks what it can besides: that the result does not depend on how the
+bytes were cut, that what is accepted can be passed on, and so on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+
+from selchat.client.core import ClassicClient
+from selchat.client.rich import ClientState, RichClient
+from selchat.config import parse as parse_config
+from selchat.errors import ConfigurationError, ProtocolError, RefusalError, UnreadableError
+from selchat.events import Said
+from selchat.settings import ClientSettings, Settings
+from selchat.text import clean_name, escape_controls, name_key
+from selchat.wire.classic import ClassicFormat
+from selchat.wire.envelope import Hello, Say, Whisper, parse_request
+from selchat.wire.frames import DecoderState, FrameDecoder, encode_frame
+from selchat.wire.rich import RichFormat
+from selchat.wire.sealing import Opener, Sealer
+from selchat.wire.sniff import Opening, is_hello, sniff
+
+Target = Callable[[bytes], None]
+
+_HEADER_LENGTHS = (1, 2, 4, 10, 32)
+_LIMIT = 300  # bytes of payload, so that short inputs can break it
+_SHORT = 64  # bytes of a stream that is also taken one by one: it takes its time
+_WELCOME = {
+    "type": "welcome",
+    "version": 1,
+    "name": "Michael",
+    "log": "1",
+    "server": "selchat",
+    "rooms": [{"room": "lobby", "seq": 3, "topic": "", "members": 2}],
+    "whispers": 0,
+    "limits": {},
+}
+_GREETED = encode_frame(json.dumps(_WELCOME).encode())
+_RICH = ClientSettings(host="127.0.0.1", name="Michael", wire="rich", secret="x" * 16)
+_CLASSIC = ClientSettings(host="127.0.0.1", name="Michael", wire="classic")
+_RICH_FORMAT, _CLASSIC_FORMAT = RichFormat(), ClassicFormat()
+_KEY, _SESSION = bytes(range(32)), bytes(range(16))  # of a room, and of a sender's session
+_SEALED = Sealer(_KEY, _SESSION).seal("lobby", "Venkat", "hello")
+_SAID = Said("lobby", 1, "Venkat", "", 1.5, "1", None)
+
+
+def frames(data: bytes) -> None:
+    """A stream, however it is cut. The first two bytes say how long headers are, and where the cut is."""
+    if len(data) < 2:
+        return
+    header_length = _HEADER_LENGTHS[data[0] % len(_HEADER_LENGTHS)]
+    stream = data[2:]
+    cut = data[1] % (len(stream) + 1)
+    whole = _decoded(header_length, [stream])
+    assert _decoded(header_length, [stream[:cut], stream[cut:]]) == whole
+    if len(stream) <= _SHORT:
+        assert _decoded(header_length, [stream[place : place + 1] for place in range(len(stream))]) == whole
+    one_by_one = FrameDecoder(header_length, _LIMIT)
+    payloads = []
+    payload = one_by_one.receive_one(stream)
+    while payload is not None:
+        payloads.append(payload)
+        payload = one_by_one.receive_one()
+    assert payloads == whole[0]
+    assert isinstance(one_by_one.error, ProtocolError | None)
+
+
+def _decoded(header_length: int, parts: list[bytes]) -> tuple[list[bytes], str]:
+    decoder = FrameDecoder(header_length, _LIMIT)
+    payloads: list[bytes] = []
+    for part in parts:
+        if decoder.state is DecoderState.READING:
+            payloads += decoder.receive_data(part)
+    assert isinstance(decoder.error, ProtocolError | None)
+    return payloads, repr(decoder.error)
+
+
+def envelope(data: bytes) -> None:
+    """What a rich client may say; what is accepted can be passed on, on both wires."""
+    try:
+        request = parse_request(data)
+    except RefusalError as error:
+        _RICH_FORMAT.error(error)
+        return
+    if isinstance(request, Hello):
+        assert is_hello(data)
+        clean_name(request.name)
+    if isinstance(request, Say | Whisper):
+        said = _SAID._replace(body=request.body, id=request.id, cipher=request.cipher)
+        [payload] = FrameDecoder(limit=1 << 24).receive_data(_RICH_FORMAT.encode([said]))
+        fields = json.loads(payload)
+        assert fields["body"] == request.body
+        assert fields["id"] == request.id
+        FrameDecoder().receive_data(_CLASSIC_FORMAT.encode([said]))
+
+
+def sniffed(data: bytes) -> None:
+    """A first payload, and the first bytes of a connection: one verdict, and the same again."""
+    assert is_hello(data) is is_hello(bytes(bytearray(data)))
+    if data:
+        assert sniff(data) is sniff(data[:1])
+        assert isinstance(sniff(data), Opening)
+
+
+def rich_client(data: bytes) -> None:
+    """What a server may say to a rich client that it has let in, in two pieces."""
+    client = RichClient(_RICH, _RICH.secret)
+    client.connection_made()
+    client.say("hello")
+    client.receive_data(_GREETED)
+    assert client.state is ClientState.WELCOMED
+    cut = data[0] if data else 0
+    client.receive_data(data[1 : 1 + cut])
+    if client.error is None:
+        client.receive_data(encode_frame(data[1 + cut :]))
+    client.data_to_send()
+    client.connection_lost()
+
+
+def classic_client(data: bytes) -> None:
+    """What a server may say to a client of the paper's wire."""
+    client = ClassicClient(_CLASSIC)
+    client.login()
+    client.receive_data(data)
+    if client.error is None:
+        client.receive_data(encode_frame(data) * 2)
+
+
+def config(data: bytes) -> None:
+    """A configuration file: settings, or one error with a text of one line for each mistake."""
+    try:
+        assert isinstance(parse_config(data), Settings)
+    except ConfigurationError as error:
+        assert str(error)
+        assert escape_controls(str(error).replace("\n", "")).isprintable()
+
+
+def sealing(data: bytes) -> None:
+    """The fields of an encrypted message: of anyone's making, of ours, and of ours with a few bytes changed.
+
+    Up to the first null is a ``cipher``, the rest a ``body``; the last four bytes say what is changed.
+    """
+    cipher, _, body = data.decode(errors="replace").partition("\0")
+    for given in ((cipher, body), (_SEALED.cipher, body), (cipher, _SEALED.body)):
+        try:
+            assert isinstance(Opener().open(_KEY, "lobby", "Venkat", *given, 1), str)
+        except UnreadableError as error:
+            assert str(error).isprintable()
+    sealed = Sealer(_KEY, _SESSION).seal("lobby", "Venkat", body)
+    assert Opener().open(_KEY, "lobby", "Venkat", *sealed, 1) == body
+    if len(data) >= 4:
+        changed = bytearray(f"{sealed.cipher}\0{sealed.body}".encode())
+        changed[int.from_bytes(data[-4:-2], "big") % len(changed)] ^= data[-1] | 1
+        cipher, _, body = changed.decode(errors="replace").partition("\0")
+        with suppress(UnreadableError):
+            Opener().open(_KEY, "lobby", "Venkat", cipher, body, 1)
+            raise AssertionError("what was changed was believed")
+
+
+def text(data: bytes) -> None:
+    """Anything that someone wants to be called, or to say."""
+    words = data.decode(errors="replace")
+    name = clean_name(words)
+    assert clean_name(name) == name
+    assert len(name) <= 32
+    assert escape_controls(name) == name
+    assert name_key(name_key(name)) == name_key(name)
+    shown = escape_controls(words)
+    assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in shown)
+
+
+TARGETS: dict[str, Target] = {
+    "frames": frames,
+    "envelope": envelope,
+    "sniff": sniffed,
+    "rich-client": rich_client,
+    "classic-client": classic_client,
+    "config": config,
+    "sealing": sealing,
+    "text": text,
+}
