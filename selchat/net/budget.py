@@ -9,10 +9,9 @@ from collections.abc import Iterable
 
 from selchat.errors import QueuedLimitError
 from selchat.feed import Feed, SubscriptionState
-from selchat.net.connection import Connection
 from selchat.net.outbox import Outbox
 
-Holder = Connection | Feed[Outbox]
+Holder = Outbox | Feed[Outbox]
 
 
 class Budget:
@@ -21,16 +20,16 @@ class Budget:
     def __init__(self, limit: int) -> None:
         self.limit = limit
 
-    def enforce(self, blocked: Iterable[Connection]) -> None:
+    def enforce(self, blocked: Iterable[Outbox]) -> None:
         """Take from the largest until the rest is within the limit. Not while a fan-out is under way.
 
         A connection is lost then, with all that waited for it; a feed keeps its newest chunk alone, and laps
         those who have not read it yet.
         """
         holders: dict[Holder, int] = {}
-        for connection in blocked:
-            holders[connection] = connection.queued
-            for subscription in connection.outbox.subscriptions:
+        for outbox in blocked:
+            holders[outbox] = outbox.queued
+            for subscription in outbox.subscriptions:
                 if subscription.state is SubscriptionState.BEHIND:
                     holders[subscription.feed] = subscription.feed.kept
         total = sum(holders.values())
@@ -45,5 +44,5 @@ class Budget:
                     lapped.subscription.reader.lapped(lapped, error)
                 total -= size - holder.kept
             else:
-                holder.outbox.fail(error)
+                holder.fail(error)
                 total -= size

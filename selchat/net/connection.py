@@ -111,12 +111,6 @@ class Connection:
         self._events = 0  # what the selector watches the socket for
         self._deadline: Timer | None = None
 
-    @property
-    def queued(self) -> int:
-        """How many bytes wait for this peer alone."""
-        stream = self._stream
-        return self.outbox.queued + (stream.unsent if isinstance(stream, TlsStream) else 0)
-
     def open(self, handler: Handler) -> None:
         """Begin to read for that handler."""
         self._handler = handler
@@ -252,7 +246,7 @@ class Connection:
             self._deadline.cancel()
             self._deadline = None
         self.outbox.close()
-        self._fanout.blocked.discard(self)
+        self._fanout.blocked.discard(self.outbox)
         self._watch(0)
         self._sock.close()
         self._on_closed(self)
@@ -264,9 +258,9 @@ class Connection:
 
     def wants_writable(self, wanted: bool) -> None:
         if wanted:
-            self._fanout.blocked.add(self)
+            self._fanout.blocked.add(self.outbox)
         else:
-            self._fanout.blocked.discard(self)
+            self._fanout.blocked.discard(self.outbox)
         self._watch(self._events | EVENT_WRITE if wanted else self._events & ~EVENT_WRITE)
 
     def cannot_send(self, error: Exception) -> None:

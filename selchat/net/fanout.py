@@ -8,14 +8,10 @@ and no connection is closed inside it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from selchat.errors import LappedError
 from selchat.feed import Feed, Subscription
 from selchat.net.outbox import MOST_BUFFERS, Outbox
-
-if TYPE_CHECKING:
-    from selchat.net.connection import Connection
 
 
 class Fanout:
@@ -23,7 +19,7 @@ class Fanout:
 
     def __init__(self, feed_limit: int) -> None:
         self._feed_limit = feed_limit  # bytes, for the reason that a lapped reader is given
-        self.blocked: set[Connection] = set()  # those whose sockets are full
+        self.blocked: set[Outbox] = set()  # those whose sockets are full
         self._queued: list[Outbox] = []
         self._lost: list[tuple[Callable[[Exception], object], Exception]] = []
 

@@ -124,8 +124,8 @@ class Outbox:
 
     @property
     def queued(self) -> int:
-        """How many bytes of replies wait."""
-        return self._replies_size
+        """How many bytes wait for this peer alone: replies, and what its stream keeps of its own."""
+        return self._replies_size + int(getattr(self._stream, "unsent", 0))
 
     @property
     def subscriptions(self) -> Sequence[Subscription[Outbox]]:

@@ -15,6 +15,7 @@ class FakeSocket:
         self.refused = False  # whether it was tried after the death
         self.taken = bytearray()
         self.calls = 0
+        self.unsent = 0  # bytes that it keeps of its own, as a stream of TLS does
 
     def send(self, data: bytes | memoryview) -> int:
         return self._take(bytes(data))

@@ -18,16 +18,13 @@ class Holder(FakeOwner):
 
     def __init__(self, replies: int = 0, tls: int = 0) -> None:
         super().__init__()
-        self.outbox = Outbox(FakeSocket(room=0), self, 1 << 40)
-        self.tls = tls
+        sock = FakeSocket(room=0)
+        sock.unsent = tls
+        self.outbox = Outbox(sock, self, 1 << 40)
         if replies:
             self.outbox.reply(b"x" * replies)
             self.outbox.flush()
             assert self.outbox.blocked
-
-    @property
-    def queued(self) -> int:
-        return self.outbox.queued + self.tls
 
     def reads(self, feed: Feed[Outbox], on_lapped: Callable[[Lapped], bytes] | None = None) -> None:
         self.outbox.subscribe(feed, on_lapped)
@@ -38,7 +35,7 @@ class Holder(FakeOwner):
 
 
 def enforce(limit: int, *holders: Holder) -> None:
-    Budget(limit).enforce(holders)  # type: ignore[arg-type]
+    Budget(limit).enforce([holder.outbox for holder in holders])
 
 
 def publish(feed: Feed[Outbox], *sizes: int) -> None:

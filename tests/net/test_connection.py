@@ -569,7 +569,7 @@ def test_a_secured_connection_reads_and_sends(
     one.feed.append(b"said")
     fanout.deliver(one.feed)
     assert peer.reads(14) == b"good day; said"
-    assert one.connection.queued == 0
+    assert one.connection.outbox.queued == 0
     assert settle(reactor) <= 3
 
 
@@ -604,7 +604,7 @@ def test_a_secured_peer_that_reads_nothing_for_a_while_gets_replies_and_feeds_wh
     one.connection.outbox.reply(replies)
     settle(reactor)
     assert one.connection.outbox.blocked
-    assert 0 < one.connection.queued <= len(replies) + (1 << 20)
+    assert 0 < one.connection.outbox.queued <= len(replies) + (1 << 20)
     for chunk in chunks:
         one.feed.append(chunk)
         fanout.deliver(one.feed)
@@ -614,7 +614,7 @@ def test_a_secured_peer_that_reads_nothing_for_a_while_gets_replies_and_feeds_wh
     assert peer.reads(4 << 20) == b"".join(chunks)
     settle(reactor)
     assert not one.connection.outbox.blocked
-    assert one.connection.queued == 0
+    assert one.connection.outbox.queued == 0
     one.feed.append(b"live again")
     fanout.deliver(one.feed)
     assert peer.reads(10) == b"live again"
