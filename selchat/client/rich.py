@@ -134,7 +134,7 @@ class RichClient:
         self._log: str | None = None  # None: never welcomed
         self._confirmed = 0  # the largest seq of a whisper that was confirmed on this connection
         # Now, so that a name that is too long is met before the first connection.
-        self._writer.frame(self._greeting(), HELLO_LIMIT - _RESUME_MOST)
+        self._writer.frame(self._greeting(scalar_values(settings.password)), HELLO_LIMIT - _RESUME_MOST)
 
     # -- what is known ---------------------------------------------------------------------------------
 
@@ -334,9 +334,7 @@ class RichClient:
 
     def _hello(self, password: str = "") -> tuple[bytes, dict[str, int]]:
         """Return the frame, and the rooms that it takes up: as many as fit."""
-        fields = self._greeting()
-        if password:
-            fields["password"] = password
+        fields = self._greeting(password)
         rooms: dict[str, int] = {}
         if self._log is not None:
             fields["resume"] = {"log": self._log, "rooms": rooms}
@@ -349,7 +347,7 @@ class RichClient:
                 rooms[name] = seq
         return self._writer.frame(fields, HELLO_LIMIT), rooms
 
-    def _greeting(self) -> Fields:
+    def _greeting(self, password: str = "") -> Fields:
         """Return a hello as it is the first time."""
         fields: Fields = {
             "type": "hello",
@@ -359,6 +357,8 @@ class RichClient:
         }
         if self._settings.beside:
             fields["beside"] = True
+        if password:
+            fields["password"] = password
         return fields
 
     def _question(self, asked: Asked | None, fields: Fields) -> None:

@@ -198,6 +198,8 @@ class RichRelay:
             self._members[sock] = words["name"]
             self._send(sock, {"type": "welcome", "version": 1})
             return
+        if words["type"] == "pong":
+            return  # a sign of life
         self._seq += 1
         counted = "-start-" not in words["body"]
         author, common = self._members[sock], {"room": words["room"], "id": words["id"]}

@@ -34,6 +34,11 @@ def said(sequence: int, number: int, name: str = "run00001", size: int = LEAST_P
     return Said("lobby", number, name, body, 1763900000.125, f"run-{sequence:010}", None)
 
 
+def test_a_sign_of_life_is_a_pong_that_nobody_answers() -> None:
+    assert RICH.sign == b'15        {"type":"pong"}'
+    assert CLASSIC.sign == b""
+
+
 def test_a_message_is_as_large_as_asked_for_and_is_found_again() -> None:
     frame = CLASSIC.script(A, 64).say(1, 123456789)
     assert len(frame) == 10 + 64
