@@ -31,6 +31,8 @@ R = TypeVar("R")
 Send = Callable[[bytes], int]
 """How a live reader takes a chunk: returns how many bytes it took, as ``socket.send`` does."""
 
+_FEW = 8  # readers behind, whose positions are looked at each time; each costs 0.3 microseconds
+
 
 class SubscriptionState(Enum):
     """``LIVE``, ``WRITING`` and ``BEHIND`` change into each other; ``ENDED`` is final."""
@@ -199,9 +201,14 @@ class Feed(Generic[R]):
             marks.clear()
             return []
         forgotten = 0
+        if len(self.behind) <= _FEW:
+            # An author is behind for as long as its receipt waits, and would keep the chunks of every tick.
+            lowest = min(map(self._next, self.behind))
+            while forgotten < len(chunks) and starts[forgotten] + len(chunks[forgotten]) <= lowest:
+                forgotten += 1
         while len(chunks) - forgotten > 1 and self._sealed - starts[forgotten + 1] >= limit:
             forgotten += 1
-        tail = starts[forgotten] if starts else self._sealed
+        tail = starts[forgotten] if forgotten < len(starts) else self._sealed
         lapped: list[Lapped] = []
         if tail > self._lapping_point:
             lapped = [

@@ -257,3 +257,51 @@ def test_one_who_only_has_own_words_to_read_is_not_lapped() -> None:
         assert feed.settle() == []
     assert author.read() == -1
     assert author.state is SubscriptionState.LIVE
+
+
+def test_nothing_is_kept_for_an_author_who_has_it_all() -> None:
+    """As one whose receipt is on its way at each tick's end: behind, and with nothing to read."""
+    feed: Feed[str] = Feed(1000)
+    author = Reader(feed)
+    for _ in range(5):
+        feed.append(b"[my own words]", author.subscription)
+        tick(feed)
+        feed.detach(author.subscription)
+        assert feed.settle() == []
+        assert feed.kept == 0
+        assert author.read() == -1
+
+
+def test_what_one_has_not_read_yet_is_kept_and_what_all_have_read_is_not() -> None:
+    feed: Feed[str] = Feed(1000)
+    slow, slower = Reader(feed), Reader(feed)
+    slow.fall_behind()
+    slower.fall_behind()
+    for number in range(5):
+        tick(feed, b"%d" % number)
+    assert feed.settle() == []
+    assert feed.kept == 5
+    slow.read()
+    slower.read(3)
+    tick(feed, b"5")
+    assert feed.settle() == []
+    assert feed.kept == 3
+    slower.read()
+    assert slower.got == b"012345"
+
+
+def test_the_positions_of_a_crowd_are_not_looked_at() -> None:
+    feed: Feed[str] = Feed(4)
+    crowd = [Reader(feed) for _ in range(9)]
+    for reader in crowd:
+        reader.fall_behind()
+    for number in range(3):
+        tick(feed, b"%d" % number)
+    for reader in crowd:
+        reader.read(2)
+    assert feed.settle() == []
+    assert feed.kept == 3
+    crowd[0].read()
+    assert crowd[0].read() == -1  # and is live
+    assert feed.settle() == []
+    assert feed.kept == 1
