@@ -46,6 +46,7 @@ __all__ = ["CannotConnectError", "Interface", "Jitter", "Link", "LinkState", "Qu
 
 _READ_SIZE = 64 * 1024  # bytes
 _MOST_RETRY_AFTER = 3600.0  # seconds that a server can keep us away
+_ECHO_SECONDS = 60.0  # for which the kernel may still try to send what was said on a connection that is lost
 _DRAIN_POLL = 0.1  # seconds between two looks whether the last byte was acknowledged
 
 # The reasons of ``bye`` in words; what is not here is shown as it is.
@@ -186,6 +187,9 @@ class Link:
         self._storing: Timer | None = None  # to say again what could not be stored
         self._deadline: Timer | None = None  # of `finish`; None: it was not called
         self._ceiling = settings.retry_least
+        self._echo_until = (
+            0.0  # until when a hello that was given up may still arrive; on the reactor's clock
+        )
         self._up_at: float | None = None  # since when the link is, or was last, up; None: never yet
 
     # -- what is known ---------------------------------------------------------------------------------
@@ -601,7 +605,11 @@ class Link:
             self._end(None)
             return
         self.wire = Wire.RICH
-        if bye.retry_after is None:
+        if bye.reason == "replaced" and self._reactor.now < self._echo_until:
+            # By ourselves: the hello of a connection that was given up has arrived after that of this one.
+            self._lost(reason)
+            self._echo_until = 0.0  # but once: two programs under one name must not take turns for ever
+        elif bye.retry_after is None:
             self._end(f"{reason}{self._unsent()}")
         else:
             self._lost(reason, min(bye.retry_after, _MOST_RETRY_AFTER))
@@ -619,6 +627,7 @@ class Link:
         self._drop()
         wanted = self._deadline is None or bool(conversation.waiting)
         if self.wire is Wire.RICH:
+            self._echo_until = self._reactor.now + _ECHO_SECONDS
             if self._up_at is None and not self._reconnect:
                 self._end(f"{reason}{self._unsent()}")
             elif wanted:

@@ -749,3 +749,18 @@ def test_too_many_tries_end_the_first_and_delay_the_next(bench: Bench) -> None:
     bench.greet()
     bench.spin(lambda: link.state is LinkState.ONLINE)
     assert ("lost", "about too-many-tries") in told.log
+
+
+def test_ones_own_late_hello_is_not_somewhere_else(bench: Bench) -> None:
+    """What was said on a connection that is lost may arrive after what was said on the next one."""
+    replaced = {"type": "bye", "reason": "replaced", "retry_after": None}
+    link, told = bench.link()
+    link.open()
+    bench.greet().reset()
+    bench.greet().send(encoded(replaced))
+    again = bench.greet()
+    bench.spin(lambda: link.state is LinkState.ONLINE)
+    assert ("finished",) not in [line[:1] for line in told.log]
+    again.send(encoded(replaced))  # and this is somebody else
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert told.log[-1] == ("finished", "you have come in again from somewhere else")
