@@ -25,7 +25,7 @@ from selchat.client.events import (
 )
 from selchat.client.rich import ClientState, RichClient
 from selchat.client.vault import Vault, whispers_to
-from selchat.errors import FrameTooLongError, SettingError
+from selchat.errors import FrameTooLongError, OtherPassphraseError, SettingError
 from selchat.wire.sealing import Opener, Sealer, parse_salt
 from tests.client import rich_support
 from tests.client.rich_support import Fields, ack, encoded, error
@@ -282,6 +282,15 @@ def test_the_limit_is_for_what_goes_over_the_wire() -> None:
     longest = len(encoded(sent[-1]).replace(b'": ', b'":').replace(b', "', b',"')) - 10
     assert 970 < longest <= 1000
     assert talk.client.queued >= sum(len(message["body"]) for message in sent)
+
+
+def test_a_command_is_sent_as_it_is_and_may_be_as_long() -> None:
+    talk = Talk(frame_limit=1000)
+    talk.connect()
+    command = "/topic " + "x" * 800  # which would be too long when it is sealed
+    talk.client.whisper("Server", command)
+    [message] = talk.sent()
+    assert (message["body"], "cipher" in message) == (command, False)
 
 
 def test_the_servers_limit_is_met_as_well() -> None:
@@ -624,6 +633,18 @@ def test_the_vault_remembers_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch
     found.learn_whispers(b"w" * 16)
     assert found.lacks_key("@venkat") and found.lacks_key("@eve")
     assert wanted[3:] == [b"w" * 16]
+
+
+def test_the_vault_opens_nothing_before_the_key_is_there() -> None:
+    found = Vault(lambda _salt: None)
+    message = Sealer(bytes(32)).seal("lobby", "Venkat", "x")
+    with pytest.raises(OtherPassphraseError):
+        found.open("lobby", "Venkat", *message, seq=1)
+    found.learn("lobby", b"s" * 16)
+    with pytest.raises(OtherPassphraseError):
+        found.open("lobby", "Venkat", *message, seq=1)
+    found.put_key(b"s" * 16, bytes(32))
+    assert found.open("lobby", "Venkat", *message, seq=1) == "x"
 
 
 def test_whom_whispers_are_sealed_for() -> None:
