@@ -347,8 +347,14 @@ def test_an_order_that_the_server_has_changed() -> None:
 def test_without_a_passphrase_it_is_said_that_it_is_encrypted() -> None:
     talk = rich_support.Talk()
     talk.connect()
-    got = talk.comes(Author().says(1, "one"), Author().whispers(1, "psst"), rich_support.said(2))
+    one, psst = Author().says(1, "one"), Author().whispers(1, "psst")
+    got = talk.comes(one, psst, rich_support.said(2))
     assert bodies(got) == [("", Seal.LOCKED), ("", Seal.LOCKED), ("body 2", Seal.NONE)]
+    assert [event.cipher for event in got if isinstance(event, Message | Whispered)] == [
+        one["cipher"],
+        psst["cipher"],
+        None,
+    ]
 
 
 def test_whispers() -> None:
@@ -650,6 +656,7 @@ def test_the_vault_opens_nothing_before_the_key_is_there() -> None:
 def test_whom_whispers_are_sealed_for() -> None:
     assert whispers_to(" Stra\u00dfe\u200b ") == whispers_to("STRASSE") == "@strasse"
     assert whispers_to("\uff2dichael") == "@michael"
+    assert whispers_to("x" * 100) == "@" + "x" * 100, "how long a name may be is the server's business"
 
 
 def test_a_welcome_is_a_welcome() -> None:
