@@ -55,9 +55,11 @@ def test_a_short_write_is_continued_when_the_socket_is_writable() -> None:
     assert peer.sock.calls == 1, "a full socket is not tried again"
     assert peer.owner.asked == ["flush", "writable"]
     assert peer.outbox.state is OutboxState.BLOCKED
+    assert peer.outbox.blocked
     peer.writable(1)
     peer.writable()
     assert peer.taken == b"onetwo"
+    assert not peer.outbox.blocked
     assert peer.owner.asked == ["flush", "writable", "not writable"]
 
 
@@ -137,6 +139,19 @@ def test_a_live_reader_falls_behind_when_the_socket_is_full_and_catches_up() -> 
     deliver(feed, b"three")
     assert peer.taken == b"onetwothree"
     assert peer.owner.asked == ["writable", "not writable"]
+
+
+def test_many_small_chunks_are_caught_up_on_in_one_call() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer(room=0)
+    peer.outbox.subscribe(feed)
+    chunks = [b"%03d," % number for number in range(60)]
+    for chunk in chunks:
+        deliver(feed, chunk)
+    calls = peer.sock.calls
+    peer.writable()
+    assert peer.taken == b"".join(chunks)
+    assert peer.sock.calls == calls + 1
 
 
 def test_a_partly_sent_chunk_keeps_the_wire() -> None:
