@@ -53,7 +53,7 @@ def mutmut(*arguments: str, quiet: bool) -> str:
         text=True,
     )
     if done.returncode:
-        sys.exit(done.stdout or f"mutmut {arguments[0]} failed")
+        sys.exit("\n".join((done.stdout or "").splitlines()[-40:]) or "mutmut has failed")
     return done.stdout or ""
 
 
