@@ -48,12 +48,12 @@ class Subscription(Generic[R]):
 
     __slots__ = ("_position", "_send", "_skips", "_stop", "feed", "reader", "state")
 
-    def __init__(self, feed: Feed[R], reader: R, send: Send, position: int) -> None:
+    def __init__(self, feed: Feed[R], reader: R, send: Send) -> None:
         self.feed = feed
         self.reader = reader
-        self.state = SubscriptionState.BEHIND
+        self.state = SubscriptionState.LIVE
         self._send = send
-        self._position = position  # of the next byte; stale while not behind
+        self._position = 0  # of the next byte; stale while not behind
         self._stop: int | None = None  # where a leaving reader ends
         self._skips: list[tuple[int, int]] | None = None  # its own ranges still ahead; None: it only reads
 
@@ -211,34 +211,31 @@ class Feed(Generic[R]):
         tail = starts[forgotten] if forgotten < len(starts) else self._sealed
         lapped: list[Lapped] = []
         if tail > self._lapping_point:
+            # The scan costs one step for each one behind; it is not made again before the tail has passed the
+            # lowest position found now.
             lapped = [
                 self._lapped(subscription)
                 for subscription in self.behind
                 if self._next(subscription)
                 < min(tail, self._stop_of(subscription))  # a leaver may have it all
             ]
+            self._lapping_point = min(
+                (subscription._position for subscription in self.behind if subscription._position >= tail),
+                default=self._sealed,
+            )
         for _ in range(forgotten):
             chunks.popleft()
             starts.popleft()
             marks.popleft()
-        if tail <= self._lapping_point:
-            return []
-        # The scan costs one step for each one behind; it is not made again before the tail has passed the
-        # lowest position found now.
-        self._lapping_point = min(
-            (subscription._position for subscription in self.behind if subscription._position >= tail),
-            default=self._sealed,
-        )
         return lapped
 
     # -- reading ---------------------------------------------------------------------------------------
 
     def subscribe(self, reader: R, send: Send) -> Subscription[R]:
         """Return a new cursor at the end: it reads what is appended from now on."""
-        subscription = Subscription(self, reader, send, self._end)
+        subscription = Subscription(self, reader, send)
         if self._end == self._sealed:
             self.live[subscription] = send
-            subscription.state = SubscriptionState.LIVE
         else:
             self._fall_behind(subscription, self._end)
             self._due.append(subscription)
@@ -294,29 +291,23 @@ class Feed(Generic[R]):
         stop = self._stop_of(subscription)
         buffers: list[memoryview] = []
         until = position
-        if position >= stop:
-            return buffers, until
         skips = iter(subscription._skips or ())
         skip_start, skip_end = next(skips, (stop, stop))
-        index = bisect_right(self._starts, position) - 1
         size = 0
         while position < stop and size < most_bytes and len(buffers) < most_buffers:
+            index = bisect_right(self._starts, position) - 1
             start = self._starts[index]
             chunk = memoryview(self._chunks[index])
             until = min(start + len(chunk), stop)
             while position < until and len(buffers) < most_buffers:
+                # There is something before the next range to skip: none starts here, nor where one has ended.
                 end = min(skip_start, until)
-                if position < end:
-                    buffers.append(chunk[position - start : end - start])
-                    size += end - position
+                buffers.append(chunk[position - start : end - start])
+                size += end - position
                 position = end
                 if position == skip_start:
                     position = skip_end
                     skip_start, skip_end = next(skips, (stop, stop))
-                    if position == stop:
-                        break
-            if position >= start + len(chunk):
-                index = bisect_right(self._starts, position) - 1
         return buffers, until
 
     def advance(self, subscription: Subscription[R], sent: int) -> int:

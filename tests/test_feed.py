@@ -133,6 +133,18 @@ def test_an_author_whose_share_is_in_too_many_pieces_is_behind_and_due() -> None
     assert author.got == b"[0][1][2][3][4]"
 
 
+def test_an_author_s_share_may_be_in_as_many_pieces_as_are_allowed() -> None:
+    feed: Feed[str] = Feed(1000)
+    author = Reader(feed)
+    for _ in range(5):
+        feed.append(b"[mine]", author.subscription)
+        feed.append(b"[one]")
+    feed.seal()
+    [(subscription, buffers, size)] = feed.shares(5)
+    assert subscription is author.subscription
+    assert (list(map(bytes, buffers)), size) == ([b"[one]"] * 5, 25)
+
+
 def test_an_author_who_falls_behind_skips_the_own_words_over_many_ticks() -> None:
     feed: Feed[str] = Feed(1000)
     author = Reader(feed)
@@ -167,6 +179,26 @@ def test_the_buffers_of_a_view_are_slices_of_the_chunks() -> None:
     chunk = tick(feed, b"one", b"two")
     [buffer], _ = feed.view(reader.subscription, 100, 64)
     assert buffer.obj is chunk
+
+
+def test_a_view_is_about_as_large_as_it_is_asked_for() -> None:
+    feed: Feed[str] = Feed(1000)
+    reader = Reader(feed)
+    reader.fall_behind()
+    for _ in range(5):
+        tick(feed, b"0123456789")
+    view, until = feed.view(reader.subscription, 25, 64)
+    assert (list(map(bytes, view)), until) == ([b"0123456789"] * 3, 30)
+    view, until = feed.view(reader.subscription, 25, 2)
+    assert (list(map(bytes, view)), until) == ([b"0123456789"] * 2, 20)
+
+
+def test_the_view_of_one_who_has_everything_is_empty() -> None:
+    feed: Feed[str] = Feed(1000)
+    reader = Reader(feed)
+    tick(feed, b"12345")
+    reader.fall_behind()
+    assert feed.view(reader.subscription, 100, 64) == ([], 5)
 
 
 def test_a_leaver_reads_what_there_was_and_ends() -> None:
@@ -222,6 +254,48 @@ def test_those_behind_are_lapped_when_they_have_more_than_the_limit_to_read() ->
     while near.read() != -1:
         pass
     assert near.got == b"123456789012345"
+
+
+def test_whoever_falls_off_the_tail_later_than_another_is_lapped_too() -> None:
+    feed: Feed[str] = Feed(15)
+    first, second, third = Reader(feed), Reader(feed), Reader(feed)
+    for reader in (first, second, third):
+        reader.fall_behind()
+        tick(feed, b"12345")
+        assert feed.settle() == []
+    for reader in (first, second, third):
+        tick(feed, b"12345")
+        assert [(lapped.subscription, lapped.mark) for lapped in feed.settle()] == [(reader.subscription, 0)]
+        feed.end(reader.subscription)
+
+
+def test_a_lapped_reader_is_told_where_it_was() -> None:
+    feed: Feed[str] = Feed(1000)
+    reader = Reader(feed)
+    reader.fall_behind()
+    for mark, message in enumerate([b"[one]", b"[two]", b"[three]", b"[four]"], 1):
+        feed.mark = mark
+        tick(feed, message)
+    reader.read(most=7)
+    [lapped] = feed.settle(0)
+    assert lapped == (reader.subscription, b"[two]", 2, 1)
+
+
+def test_for_once_there_may_be_another_limit() -> None:
+    feed: Feed[str] = Feed(1000)
+    near, far = Reader(feed), Reader(feed)
+    assert feed.kept == 0
+    for _ in range(3):
+        far.fall_behind()
+        tick(feed, b"12345")
+    near.fall_behind()
+    tick(feed, b"67890")
+    assert feed.settle() == []
+    assert feed.kept == 20
+    assert [lapped.subscription for lapped in feed.settle(0)] == [far.subscription]
+    assert feed.kept == 5, "the newest chunk is kept"
+    near.read()
+    assert near.got == b"12345" * 3 + b"67890"
 
 
 def test_the_newest_chunk_is_kept_for_those_behind_however_large() -> None:

@@ -285,9 +285,6 @@ class Outbox:
     def _send_feed(self, subscription: Subscription[Outbox], most_bytes: int) -> bool:
         feed = subscription.feed
         buffers, until = feed.view(subscription, most_bytes, MOST_BUFFERS)
-        if not buffers:
-            self._wire_owner = None
-            return True
         size = sum(map(len, buffers))
         sent = self.transmit(buffers)
         position = feed.advance(subscription, sent)

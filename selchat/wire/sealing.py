@@ -185,7 +185,7 @@ class Opener:
         match = _CIPHER.fullmatch(cipher)
         if match is None:
             raise DamagedError
-        session, check = _decoded(match[1], SESSION_LENGTH), _decoded(match[3], CHECK_LENGTH)
+        session, check = _decoded(match[1]), _decoded(match[3])  # 22 characters are 16 bytes
         counter = int(match[2])
         data = _decoded(body)
         if session is None or check is None or data is None or counter > LARGEST_COUNTER:

@@ -19,10 +19,12 @@ class Slow:
 
     def __init__(self) -> None:
         self.begun: list[bytes] = []
+        self.threads: list[threading.Thread] = []
         self.go_on = threading.Semaphore(0)
         self.error: Exception | None = None
 
     def __call__(self, passphrase: str, salt: bytes) -> bytes:
+        self.threads.append(threading.current_thread())
         self.begun.append(salt)
         assert self.go_on.acquire(timeout=DEADLINE)
         if self.error is not None:
@@ -73,6 +75,16 @@ def test_one_after_the_other_while_the_reactor_goes_on(reactor: Reactor, slow: S
     deriver.derive(b"4")
     slow.go_on.release()
     spin(reactor, lambda: len(found) == 4, "one more, later")
+
+
+def test_a_program_ends_without_waiting_for_a_key(reactor: Reactor, slow: Slow) -> None:
+    deriver = Deriver(reactor, "words", lambda *_: None)
+    deriver.derive(b"1")
+    eventually(lambda: slow.begun, "the key")
+    assert [(thread.name, thread.daemon) for thread in slow.threads] == [("key", True)]
+    deriver.close()
+    slow.go_on.release()
+    eventually(lambda: all(thread.name != "key" for thread in threading.enumerate()), "its end")
 
 
 def test_nobody_is_called_after_it_was_closed(reactor: Reactor, slow: Slow) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,7 +40,9 @@ def test_the_file_goes_before_the_environment_and_so_does_the_question(write: Ca
 
 
 def test_a_file_and_a_question_are_too_much(write: Callable[..., str]) -> None:
-    with pytest.raises(SettingError, match="possible together with --passphrase-file"):
+    with pytest.raises(
+        SettingError, match=r"^--ask-passphrase: True is not possible together with --passphrase-file$"
+    ):
         find_passphrase(write(b"x"), True, {}, never)
 
 
@@ -68,13 +71,25 @@ def test_what_is_wrong_with_a_file(write: Callable[..., str], data: bytes, wante
 
 
 def test_a_file_that_is_too_long(write: Callable[..., str]) -> None:
-    with pytest.raises(SettingError, match="at most 4096 bytes"):
+    with pytest.raises(SettingError, match=r"^--passphrase-file: '.*' is not a file of at most 4096 bytes$"):
         read_passphrase(write(b"x" * 4097))
+
+
+def test_no_more_is_read_than_may_be_there() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"x" * 4097)
+    try:
+        with pytest.raises(SettingError, match="at most 4096 bytes"):
+            read_passphrase(f"/dev/fd/{reader}")  # whose end does not come
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601, 0o777])
 def test_a_file_that_others_may_use_is_refused(write: Callable[..., str], mode: int) -> None:
-    with pytest.raises(SettingError, match=rf"\(its mode is {mode:04o}\); chmod 600 it"):
+    wanted = rf"safe: others may use it \(its mode is {mode:04o}\); chmod 600 it"
+    with pytest.raises(SettingError, match=f"^--passphrase-file: '.*' is not {wanted}$"):
         read_passphrase(write(b"x", mode))
 
 
@@ -103,8 +118,10 @@ def test_a_pipe_has_no_mode_to_speak_of() -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="is not readable: no such file or directory"):
-        read_passphrase(str(tmp_path / "nowhere"))
+    nowhere = str(tmp_path / "nowhere")
+    with pytest.raises(SettingError, match="is not readable: no such file or directory") as caught:
+        read_passphrase(nowhere)
+    assert (caught.value.name, caught.value.value) == ("--passphrase-file", nowhere)
     with pytest.raises(SettingError, match="is not readable: is a directory"):
         read_passphrase(str(tmp_path))
     with pytest.raises(SettingError, match="is not readable: no file can be called that"):
@@ -133,8 +150,12 @@ def test_asking(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_answer(_question: str, _stream: object) -> str:
         raise EOFError
 
-    monkeypatch.setattr(getpass, "getpass", lambda question, stream: "typed")
-    assert find_passphrase(None, True, {}) == "typed"
+    def typed(question: str, stream: object) -> str:
+        assert stream is sys.stderr, "standard output may be a file"
+        return f"typed after {question!r}"
+
+    monkeypatch.setattr(getpass, "getpass", typed)
+    assert find_passphrase(None, True, {}) == "typed after 'Passphrase: '"
     monkeypatch.setattr(getpass, "getpass", no_answer)
     assert passphrase._prompt("?") == ""
     monkeypatch.setattr(getpass, "getpass", no_terminal)

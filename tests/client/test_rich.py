@@ -20,6 +20,7 @@ from selchat.client.events import (
     Refused,
     Rooms,
     RoomSummary,
+    Seal,
     Users,
     Welcomed,
     Whispered,
@@ -686,6 +687,7 @@ def test_a_key() -> None:
         "heli",
     ]
     assert [event.cipher for event in got if isinstance(event, Message)] == [None, None, None, None, "rot13"]
+    assert {event.seal for event in got if isinstance(event, Message | Whispered)} == {Seal.NONE}
 
 
 def test_without_the_key_it_is_said_how_a_body_is_encrypted() -> None:

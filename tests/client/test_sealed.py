@@ -25,7 +25,7 @@ from selchat.client.events import (
 )
 from selchat.client.rich import ClientState, RichClient
 from selchat.client.vault import Vault, whispers_to
-from selchat.errors import FrameTooLongError, SettingError
+from selchat.errors import FrameTooLongError, OtherPassphraseError, SettingError
 from selchat.wire.sealing import Opener, Sealer, parse_salt
 from tests.client import rich_support
 from tests.client.rich_support import Fields, ack, encoded, error
@@ -284,6 +284,15 @@ def test_the_limit_is_for_what_goes_over_the_wire() -> None:
     assert talk.client.queued >= sum(len(message["body"]) for message in sent)
 
 
+def test_a_command_is_sent_as_it_is_and_may_be_as_long() -> None:
+    talk = Talk(frame_limit=1000)
+    talk.connect()
+    command = "/topic " + "x" * 800  # which would be too long when it is sealed
+    talk.client.whisper("Server", command)
+    [message] = talk.sent()
+    assert (message["body"], "cipher" in message) == (command, False)
+
+
 def test_the_servers_limit_is_met_as_well() -> None:
     talk = Talk()
     talk.connect(welcome(limits={**rich_support.LIMITS, "frame": 300}))
@@ -338,8 +347,14 @@ def test_an_order_that_the_server_has_changed() -> None:
 def test_without_a_passphrase_it_is_said_that_it_is_encrypted() -> None:
     talk = rich_support.Talk()
     talk.connect()
-    got = talk.comes(Author().says(1, "one"), Author().whispers(1, "psst"), rich_support.said(2))
+    one, psst = Author().says(1, "one"), Author().whispers(1, "psst")
+    got = talk.comes(one, psst, rich_support.said(2))
     assert bodies(got) == [("", Seal.LOCKED), ("", Seal.LOCKED), ("body 2", Seal.NONE)]
+    assert [event.cipher for event in got if isinstance(event, Message | Whispered)] == [
+        one["cipher"],
+        psst["cipher"],
+        None,
+    ]
 
 
 def test_whispers() -> None:
@@ -626,9 +641,22 @@ def test_the_vault_remembers_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch
     assert wanted[3:] == [b"w" * 16]
 
 
+def test_the_vault_opens_nothing_before_the_key_is_there() -> None:
+    found = Vault(lambda _salt: None)
+    message = Sealer(bytes(32)).seal("lobby", "Venkat", "x")
+    with pytest.raises(OtherPassphraseError):
+        found.open("lobby", "Venkat", *message, seq=1)
+    found.learn("lobby", b"s" * 16)
+    with pytest.raises(OtherPassphraseError):
+        found.open("lobby", "Venkat", *message, seq=1)
+    found.put_key(b"s" * 16, bytes(32))
+    assert found.open("lobby", "Venkat", *message, seq=1) == "x"
+
+
 def test_whom_whispers_are_sealed_for() -> None:
     assert whispers_to(" Stra\u00dfe\u200b ") == whispers_to("STRASSE") == "@strasse"
     assert whispers_to("\uff2dichael") == "@michael"
+    assert whispers_to("x" * 100) == "@" + "x" * 100, "how long a name may be is the server's business"
 
 
 def test_a_welcome_is_a_welcome() -> None:

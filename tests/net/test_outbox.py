@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from selchat.errors import UnreadRepliesError
+from selchat.errors import LappedError, UnreadRepliesError
 from selchat.feed import Feed, Lapped, SubscriptionState
 from selchat.net import outbox as module
 from selchat.net.fanout import Fanout
@@ -52,11 +52,14 @@ def test_a_short_write_is_continued_when_the_socket_is_writable() -> None:
     peer.outbox.reply(b"two")
     peer.outbox.end_tick()
     assert peer.taken == b"onet"
+    assert peer.sock.calls == 1, "a full socket is not tried again"
     assert peer.owner.asked == ["flush", "writable"]
     assert peer.outbox.state is OutboxState.BLOCKED
+    assert peer.outbox.blocked
     peer.writable(1)
     peer.writable()
     assert peer.taken == b"onetwo"
+    assert not peer.outbox.blocked
     assert peer.owner.asked == ["flush", "writable", "not writable"]
 
 
@@ -138,6 +141,19 @@ def test_a_live_reader_falls_behind_when_the_socket_is_full_and_catches_up() -> 
     assert peer.owner.asked == ["writable", "not writable"]
 
 
+def test_many_small_chunks_are_caught_up_on_in_one_call() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer(room=0)
+    peer.outbox.subscribe(feed)
+    chunks = [b"%03d," % number for number in range(60)]
+    for chunk in chunks:
+        deliver(feed, chunk)
+    calls = peer.sock.calls
+    peer.writable()
+    assert peer.taken == b"".join(chunks)
+    assert peer.sock.calls == calls + 1
+
+
 def test_a_partly_sent_chunk_keeps_the_wire() -> None:
     rooms: list[Feed[Outbox]] = [Feed(1000), Feed(1000)]
     peer = Peer(room=1)
@@ -151,6 +167,19 @@ def test_a_partly_sent_chunk_keeps_the_wire() -> None:
     assert peer.taken == b"[one two"
     peer.writable()
     assert peer.taken == b"[one two][reply][other room]"
+
+
+def test_a_chunk_gives_the_wire_back_at_its_last_byte() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer(room=4)
+    peer.outbox.subscribe(feed)
+    deliver(feed, b"[one]")
+    deliver(feed, b"[two]")
+    peer.outbox.reply(b"[reply]")
+    peer.writable(3)
+    assert peer.taken == b"[one][r"
+    peer.writable()
+    assert peer.taken == b"[one][reply][two]"
 
 
 def test_a_partly_sent_reply_keeps_the_wire() -> None:
@@ -287,6 +316,7 @@ def test_a_closed_outbox_forgets_everything() -> None:
     peer.outbox.close()
     assert subscription.state is SubscriptionState.ENDED
     assert not feed.behind
+    peer.outbox.leave(subscription)
     peer.outbox.reply(b"[reply]")
     peer.outbox.finish()
     peer.writable()
@@ -360,3 +390,98 @@ def test_a_lapped_reader_that_can_go_on_gets_the_rest_of_its_frame_first() -> No
     peer.sock.room = None
     peer.outbox.flush()
     assert peer.taken == b"[first][reply]"
+
+
+def test_a_lapped_reader_to_whom_nothing_else_is_owed_gets_the_rest_of_its_frame() -> None:
+    feed: Feed[Outbox] = Feed(10)
+    peer = Peer(room=3)
+    peer.outbox.subscribe(feed, lambda where: where.chunk[where.offset :])
+    deliver(feed, b"[first]")
+    deliver(feed, b"[a lot of bytes more]")
+    assert peer.outbox.queued == len(b"rst]")
+    peer.outbox.reply(b"[refill]")
+    assert peer.outbox.queued == len(b"rst][refill]")
+    peer.writable()
+    assert peer.taken == b"[first][refill]"
+    assert peer.outbox.queued == 0
+
+
+def test_the_rest_of_a_lapped_reader_s_frame_is_queued_as_well() -> None:
+    feed: Feed[Outbox] = Feed(10)
+    peer = Peer(room=3)
+    peer.outbox.subscribe(feed, lambda where: where.chunk[where.offset :])
+    deliver(feed, b"[first]")
+    peer.outbox.reply(b"[reply]")
+    deliver(feed, b"[a lot of bytes more]")
+    assert peer.outbox.queued == len(b"rst][reply]")
+
+
+def test_a_lapped_reader_is_given_up_where_nobody_said_how_it_goes_on() -> None:
+    patient, strict = Feed[Outbox](1000), Feed[Outbox](10)
+    peer = Peer(room=0)
+    peer.outbox.subscribe(patient, lambda _where: b"")
+    peer.outbox.subscribe(strict)
+    deliver(strict, b"[first]")
+    assert peer.owner.errors == []
+    deliver(strict, b"[a lot of bytes more]")
+    assert [type(error) for error in peer.owner.errors] == [LappedError]
+
+
+def test_whoever_leaves_a_feed_gets_what_there_was_and_no_more() -> None:
+    feed: Feed[Outbox] = Feed(10)
+    peer = Peer(room=0)
+    lapped: list[Lapped] = []
+    staying = peer.outbox.subscribe(Feed[Outbox](10))
+    leaving = peer.outbox.subscribe(feed, lambda where: bytes(lapped.append(where) or b""))
+    feed.append(b"[one]")
+    peer.outbox.leave(leaving)
+    peer.outbox.leave(staying)
+    deliver(feed, b"[after]")
+    peer.writable()
+    assert peer.taken == b"[one]"
+    assert leaving.state is staying.state is SubscriptionState.ENDED
+    assert peer.outbox.subscriptions == []
+
+
+def test_a_leaver_that_is_lapped_is_given_up() -> None:
+    feed: Feed[Outbox] = Feed(10)
+    peer = Peer(room=0)
+    leaving = peer.outbox.subscribe(feed, lambda _where: b"")
+    deliver(feed, b"[one]")
+    peer.outbox.leave(leaving)
+    deliver(feed, b"[a lot of bytes more]")
+    assert [type(error) for error in peer.owner.errors] == [LappedError]
+
+
+class WrappingStream:
+    """Has bytes of its own to send, before what it is given: as TLS does."""
+
+    def __init__(self, sock: Any) -> None:
+        self.sock = sock
+        self.own = b"<hello>"
+
+    def send(self, data: bytes) -> int:
+        if self.own:
+            self.sock.send(self.own)
+            self.own = b""
+        return self.sock.send(data) if data else 0
+
+
+def test_a_stream_with_bytes_of_its_own_is_asked_to_send_them() -> None:
+    peer = Peer()
+    peer.outbox.change_stream(WrappingStream(peer.sock))  # type: ignore[arg-type]
+    peer.outbox.nudge()
+    assert peer.owner.asked == ["flush"]
+    assert peer.outbox.queued == 0
+    peer.outbox.end_tick()
+    assert peer.taken == b"<hello>"
+    assert peer.outbox.state is OutboxState.IDLE
+
+
+def test_the_stream_is_changed_before_anything_goes_through_it() -> None:
+    queued, subscribed = Peer(), Peer()
+    queued.outbox.reply(b"[reply]")
+    subscribed.outbox.subscribe(Feed(10))
+    for peer in (queued, subscribed):
+        with pytest.raises(AssertionError):
+            peer.outbox.change_stream(WrappingStream(peer.sock))  # type: ignore[arg-type]

@@ -377,8 +377,8 @@ class FeedOutboxMachine(RuleBasedStateMachine):
             self.check_memory(feed)
 
 
+EXAMPLES, STEPS = {"ci": (100, 30), "mutation": (40, 20), "nightly": (5_000, 100)}[
+    settings.get_current_profile_name()
+]
 TestFeedOutbox = FeedOutboxMachine.TestCase
-if settings.get_current_profile_name() == "ci":
-    TestFeedOutbox.settings = settings(max_examples=100, stateful_step_count=30)
-else:
-    TestFeedOutbox.settings = settings(max_examples=5_000, stateful_step_count=100)
+TestFeedOutbox.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS)

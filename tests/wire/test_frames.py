@@ -51,6 +51,7 @@ STREAMS = {
     "no number": (b"1         aHello ther", [b"a"], BadHeaderError(b"Hello ther")),
     "only spaces": (b"          x", [], BadHeaderError(b"          ")),
     "two numbers": (b"1        1x", [], BadHeaderError(b"1        1")),
+    "a letter before the number": (b"X1        a", [], BadHeaderError(b"X1        ")),
     "a sign": (b"+1        x", [], BadHeaderError(b"+1        ")),
     "a minus": (b"-1        x", [], BadHeaderError(b"-1        ")),
     "an underscore": (b"1_0       x", [], BadHeaderError(b"1_0       ")),
@@ -174,6 +175,30 @@ def frame(payload: bytes) -> bytes:
     return b"%-10d" % len(payload) + payload
 
 
+# -- headers that are remembered -------------------------------------------------------------------------
+
+
+def test_decoders_that_share_it_remember_the_headers_that_were_checked() -> None:
+    lengths: dict[bytes, int] = {}
+    assert FrameDecoder(lengths=lengths).receive_data(PAPER) == [b"Michael", b"Hello there!"]
+    assert FrameDecoder(lengths=lengths).receive_one(b"         1a") == b"a"
+    assert lengths == {b"7         ": 7, b"12        ": 12, b"         1": 1}
+
+
+def test_a_remembered_header_is_not_checked_again() -> None:
+    lengths = {b"a word    ": 3}
+    assert FrameDecoder(lengths=lengths).receive_data(b"a word    abc") == [b"abc"]
+    assert FrameDecoder(lengths=lengths).receive_one(b"a word    abc") == b"abc"
+
+
+def test_no_more_than_4096_headers_are_remembered() -> None:
+    lengths: dict[bytes, int] = {}
+    for number in range(5000):
+        assert FrameDecoder(lengths=lengths).receive_data(b"%-10d" % number) == [b""] * (number == 0)
+    assert list(lengths.values()) == list(range(4096))
+    assert FrameDecoder(lengths=lengths).receive_data(frame(b"x" * 4999)) == [b"x" * 4999]
+
+
 # -- one at a time ---------------------------------------------------------------------------------------
 
 
@@ -204,12 +229,24 @@ def test_payloads_one_at_a_time_without_new_bytes() -> None:
     assert decoder.receive_data(b"         abc") == [b"abc"]
 
 
+def test_a_payload_that_is_begun_alone_is_finished_with_the_others_or_missed_at_the_end() -> None:
+    decoder = FrameDecoder()
+    assert decoder.receive_one(frame(b"one")[:-2]) is None
+    assert decoder.receive_data(b"n") == []
+    assert decoder.receive_data(b"e" + frame(b"two")) == [b"one", b"two"]
+    assert decoder.receive_one(frame(b"three")[:-2]) is None
+    decoder.receive_eof()
+    assert isinstance(decoder.error, TruncatedFrameError)
+    assert decoder.error.missing == 2
+
+
 @pytest.mark.parametrize("wrong", [b"GET / HTTP", b"5         "])
 def test_one_at_a_time_the_limits_and_the_form_hold(wrong: bytes) -> None:
     decoder = FrameDecoder(limit=4)
     assert decoder.receive_one(frame(b"ok") + wrong) == b"ok"
     assert decoder.receive_one() is None
     assert decoder.state is DecoderState.BROKEN
+    assert not decoder.unfinished
     assert isinstance(decoder.error, ProtocolError)
     with pytest.raises(BrokenStreamError):
         decoder.receive_one()
