@@ -131,6 +131,8 @@ SEND = """Say something from a script: MESSAGE, or each line of standard input.
 
 Usage:
   selchat send [options] HOST [MESSAGE]
+  selchat send [options] HOST -- MESSAGE
+  selchat send [options] -- HOST [MESSAGE]
 
 HOST is a name or an address, HOST:PORT, or [IPv6]:PORT.
 

@@ -7,6 +7,7 @@
     │   ├── BadHeaderError       a frame header that is not a padded decimal number
     │   ├── FrameTooLongError    a header that announces more than the limit
     │   ├── TruncatedFrameError  the stream ended inside a frame
+    │   ├── NoGoodHelloError     message after message before a `hello` that is accepted
     │   └── BadNameError         a username that is not UTF-8
     ├── LimitError               a limit was hit: the same, and it is nobody's bug
     │   ├── LoginTimeoutError    no username in time
@@ -103,6 +104,17 @@ class TruncatedFrameError(ProtocolError):
 
     def __str__(self) -> str:
         return f"stream ended inside a frame, {self.missing} bytes short"
+
+
+class NoGoodHelloError(ProtocolError):
+    """``limit``: so many messages came before one, and none was a good `hello`."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"no good hello among {self.limit} messages"
 
 
 class BadNameError(ProtocolError):

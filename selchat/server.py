@@ -19,6 +19,7 @@ from selchat.chat.member import Farewell
 from selchat.config import changes
 from selchat.console import Console, JsonStyle, Style, TextStyle
 from selchat.errors import (
+    AddressRateError,
     BannedError,
     ConfigurationError,
     NotReadableError,
@@ -276,6 +277,18 @@ class Server:
 
     def _accepted(self, sock: socket.socket, host: str, port: int) -> None:
         settings = self._settings
+        refusal: SelchatError | None = None
+        try:
+            self._hub.moderation.check_address(host)
+        except BannedError as error:
+            refusal = error
+        else:
+            refusal = self._admission.admit(host)
+        if isinstance(refusal, AddressRateError):
+            # Without a word: to wait until each of so many has spoken would hold what others need.
+            sock.close()
+            self._console.stranger_left(join_address(host, port), str(refusal))
+            return
         connection = Connection(
             self._reactor,
             self._fanout,
@@ -288,13 +301,6 @@ class Server:
             on_closed=self._closed,
             tls=self._tls,
         )
-        refusal: SelchatError | None = None
-        try:
-            self._hub.moderation.check_address(host)
-        except BannedError as error:
-            refusal = error
-        else:
-            refusal = self._admission.admit(host)
         self._connections[connection] = "" if refusal else host
         unsecured = TlsRequiredError() if settings.tls == "require" and not is_loopback(host) else None
         tls = self._tls is not None

@@ -74,6 +74,7 @@ class Settings:
     login_seconds: Seconds = 10.0  # from connecting to a whole username; OpenSSH: 120, NATS: 2
     password_workers: int = 2  # threads that check passwords; sshd checks one in each process
     password_queue: int = 32  # passwords that wait for them
+    login_messages: int = 16  # that are answered before that; sshd's MaxAuthTries: 6
     login_limit: Bytes = (
         4 * KIB
     )  # bytes of payload before that; OpenSSH: 8 KiB of banner, HTTP headers: 8 KiB
@@ -168,6 +169,7 @@ class ClientSettings:
     drain_seconds: float = 2.0  # after the last byte was acknowledged: for the server to close or object
     settled_seconds: float = 10.0  # a connection that lives as long makes the next retry quick again
     keepalive_seconds: float = 30.0  # of silence before it is asked whether the server is still there
+    tls_seconds: float = 5.0  # for a server never met to answer by TLS: one that is busy may have it too
     hello_seconds: float = 2.0  # for a server to show that it speaks the rich wire; on a LAN it takes 0.01
     store_seconds: float = 1.0  # before saying again what the server could not store
 

@@ -60,6 +60,9 @@ class Bodies(Protocol):
     def write(self, message: Outgoing, sender: str) -> Fields:
         """Return the fields that say it. Raises `NotInRoomError`."""
 
+    def stored(self, message: Outgoing, sender: str, seq: int) -> None:
+        """Note that the server has stored what was written, under that number."""
+
     def lacks_key(self, room: str, cipher: object) -> bool:
         """Whether a body that came with that ``cipher`` can be read later, but not yet."""
 
@@ -86,6 +89,9 @@ class OpenBodies:
 
     def write(self, message: Outgoing, sender: str) -> Fields:
         return self.form(message.body, message.to)
+
+    def stored(self, message: Outgoing, sender: str, seq: int) -> None:
+        pass
 
     def lacks_key(self, room: str, cipher: object) -> bool:
         return False
@@ -133,6 +139,12 @@ class SealedBodies:
         if room is None or room.presence is not Presence.JOINED:
             raise NotInRoomError(message.room)
         return self._vault.seal(room.name, sender, message.body)._asdict()
+
+    def stored(self, message: Outgoing, sender: str, seq: int) -> None:
+        # One's own is read as others' is, so that it cannot come again as something new.
+        room = self._rooms.get(message.room) if message.room else None
+        if room is not None and message.written is not None:
+            self.read(room.name, sender, message.written, seq)
 
     def lacks_key(self, room: str, cipher: object) -> bool:
         return type(cipher) is str and cipher.startswith(SEALED) and self._vault.lacks_key(room)

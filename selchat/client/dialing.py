@@ -18,6 +18,7 @@ from selchat.net.keepalive import keep_alive
 from selchat.net.listener import join_address, plain_host
 from selchat.net.reactor import EVENT_WRITE, Reactor, Timer
 from selchat.settings import ClientSettings
+from selchat.text import escape_controls
 
 Address = tuple[int, Any]  # the family, and what connect takes
 
@@ -32,7 +33,7 @@ class CannotConnectError(UsageError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"cannot connect to {join_address(self.host, self.port)}: {self.why}"
+        return escape_controls(f"cannot connect to {join_address(self.host, self.port)}: {self.why}")
 
 
 class Dialer:

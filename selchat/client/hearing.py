@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from selchat.client import reading
 from selchat.client.bodies import Bodies
-from selchat.client.events import Acked, Event, History, Message, Refused, Whispered
+from selchat.client.events import Acked, Event, History, Message, Refused, Seal, Whispered
 from selchat.client.outgoing import Outgoing
 from selchat.client.reading import Fields
 from selchat.client.rooms import Presence, Room, RoomBook
 from selchat.client.saying import Saying, refusal
-from selchat.client.vault import whispers_to
+from selchat.client.vault import is_room, whispers_to
 from selchat.text import name_key
 
 
@@ -51,6 +51,7 @@ class Hearing:
         if message is None:
             return []  # it is known already, from another ack or because it came as said
         self._saying.done(message)
+        self._bodies.stored(message, self.name, seq)
         events: list[Event] = [Acked(id, message.room, message.to, seq, at)]
         room = self._rooms.get(name or message.room)
         if room is not None and room.presence is not Presence.JOINING:
@@ -86,6 +87,8 @@ class Hearing:
             return []
         self.whispers = max(seq, self.whispers)
         body, cipher, seal = self._bodies.read(whispers_to(to), author, fields, seq)
+        if seal is Seal.OPENED and name_key(to) != name_key(self.name):
+            body, seal = "", Seal.DAMAGED  # it was for somebody else
         return [Whispered(author, body, to, seq, at, id, cipher, seal)]
 
     def lacks_key(self, fields: Fields) -> bool:
@@ -103,7 +106,8 @@ class Hearing:
 
     def _read(self, message: Message, fields: Fields) -> Message:
         own = self._saying.is_own_id(message.id) and name_key(message.author) == name_key(self.name)
-        body, cipher, seal = self._bodies.read(message.room, message.author, fields, message.seq)
+        room = message.room if is_room(message.room) else ""
+        body, cipher, seal = self._bodies.read(room, message.author, fields, message.seq)
         return message._replace(body=body, cipher=cipher, seal=seal, own=own)
 
     def _released_by(self, message: Outgoing) -> list[Event]:

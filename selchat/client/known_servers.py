@@ -9,12 +9,13 @@ It must not know how a fingerprint is made or what is done about one that has ch
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from selchat.errors import UsageError, close_reason
 from selchat.net.listener import join_address
-from selchat.paths import data_folder, make_private_folder, replace_private_file
+from selchat.paths import data_folder, make_private_folder
 
 _FILE = "known-servers"
 _LINE = re.compile(r"(\S+)\s+sha256:([0-9a-f]{64})\s*")
@@ -78,13 +79,21 @@ class KnownServers:
 
     def add(self, host: str, port: int, fingerprint: str) -> None:
         """Remember a server that was not met before. Raises `KnownServersError`."""
-        text = self._text() or _COMMENT
-        if not text.endswith("\n"):
-            text += "\n"
-        text += f"{_address(host, port)} sha256:{fingerprint}\n"
+        line = f"{_address(host, port)} sha256:{fingerprint}\n"
+        before = self._text()
+        if not before:
+            line = _COMMENT + line
+        elif not before.endswith("\n"):
+            line = "\n" + line
         try:
             make_private_folder(self.path.parent)
-            replace_private_file(self.path, text.encode())
+            # One write at the end: two programs that do this at the same time lose nothing of each other's.
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            try:
+                os.write(descriptor, line.encode())
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             raise KnownServersError(self.path, close_reason(error)) from error
 

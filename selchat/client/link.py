@@ -332,9 +332,7 @@ class Link:
             return
         self.state = LinkState.SECURING
         guessed = self.tls is Tls.GUESSED
-        self._securing.begin(
-            sock, self._settings.hello_seconds if guessed else self._settings.connect_seconds
-        )
+        self._securing.begin(sock, self._settings.tls_seconds if guessed else self._settings.connect_seconds)
 
     def _secured(self, stream: TlsStream, data: bytes) -> None:
         """Look whether it is the server that was met here before."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from enum import Enum, auto
+from typing import Any
 
 from selchat.errors import LimitError
 from selchat.text import name_key
@@ -42,7 +43,7 @@ class Outgoing:
     or for one person (``to``).
     """
 
-    __slots__ = ("body", "id", "key", "progress", "room", "size", "to")
+    __slots__ = ("_written", "body", "id", "key", "progress", "room", "size", "to")
 
     def __init__(self, id: str, *, room: str, to: str, body: str, size: int) -> None:
         self.id = id
@@ -52,6 +53,17 @@ class Outgoing:
         self.body = body
         self.size = size
         self.progress = Progress.QUEUED
+        self._written: list[dict[str, Any]] = []
+
+    def wrote(self, fields: dict[str, Any]) -> None:
+        """Note the fields by which it was said, perhaps again."""
+        self._written.append(fields)
+        del self._written[2:]
+
+    @property
+    def written(self) -> dict[str, Any] | None:
+        """The fields by which it was said; None: not once, so that nobody knows which ones were stored."""
+        return self._written[0] if len(self._written) == 1 else None
 
 
 class Outbound:

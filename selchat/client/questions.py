@@ -20,7 +20,7 @@ from selchat.errors import (
     TriesError,
     WrongPasswordError,
 )
-from selchat.text import name_key
+from selchat.text import escape_controls, name_key
 
 _MOST_ABANDONED = 100  # questions that a server may leave unanswered before the oldest is forgotten
 
@@ -34,6 +34,9 @@ class RefusedError(RefusalError):
         super().__init__(code, text)
         self.code = code
         self.text = text
+
+    def __str__(self) -> str:
+        return escape_controls(self.text)  # it is a stranger's, and may end on a terminal in a traceback
 
 
 def refusal_error(refused: Refused, name: str) -> RefusalError:

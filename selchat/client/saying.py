@@ -80,6 +80,7 @@ class Saying:
             except NotInRoomError as error:
                 refused.append(self._refuse(error.code, error, message))
                 continue
+            message.wrote(body)
             frame = self._frame(message.id, message.room, message.to, body)
             size = len(frame) - self._header_length
             if size <= frame_limit:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from selchat.client import lines
-from selchat.client.events import Event, NotStored, Refused, Trusted
+from selchat.client.events import Event, NotStored, Refused, Trusted, Unencrypted
 from selchat.client.link import Link
 from selchat.client.password import is_about_password
 from selchat.client.run import Input, Run
@@ -69,7 +69,7 @@ class Sender:
         for event in events:
             if isinstance(event, Refused):
                 self._run.fail(lines.refused(event))
-            elif isinstance(event, NotStored | Trusted):
+            elif isinstance(event, NotStored | Trusted | Unencrypted):
                 self._run.tell(f"selchat: {lines.news(event)}")
 
     def lost(self, reason: str, delay: float) -> None:

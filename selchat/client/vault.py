@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-from selchat.errors import OtherPassphraseError
+from selchat.errors import NotInRoomError, OtherPassphraseError
 from selchat.text import clean_name, name_key
 from selchat.wire.sealing import Opener, Sealed, Sealer
 
@@ -69,11 +69,14 @@ class Vault:
         return True
 
     def seal(self, room: str, sender: str, text: str) -> Sealed:
-        """Encrypt something for a room, or for `whispers_to` someone, whose key must be there."""
+        """Encrypt something for a room, or for `whispers_to` someone, whose key must be there.
+
+        Raises `NotInRoomError` if nothing is known of it.
+        """
         place = self._place(room)
-        assert place is not None
-        key = self._keys[place.salt]
-        assert key is not None
+        key = None if place is None else self._keys.get(place.salt)
+        if place is None or key is None:
+            raise NotInRoomError(room)  # its server has named so many others that it was forgotten
         sealer = self._sealers.get(place)
         if sealer is None:
             sealer = Sealer(key)
@@ -92,6 +95,11 @@ class Vault:
         if room.startswith(_WHISPERS):
             return None if self._whispers is None else _Place(room, self._whispers)
         return self._rooms.get(name_key(room))
+
+
+def is_room(name: str) -> bool:
+    """Whether a room can have that name: one that is like that of whispers could be used to show these."""
+    return not name.startswith(_WHISPERS)
 
 
 def whispers_to(name: str) -> str:

@@ -91,4 +91,6 @@ def address_of(host: str) -> str:
         return ""
     if ":" not in host:
         return host
-    return str(ipaddress.IPv6Network((host.partition("%")[0], 64), strict=False))
+    address = ipaddress.IPv6Address(host.partition("%")[0])
+    # Link-local ones are all of one /64, which is the whole LAN.
+    return str(address) if address.is_link_local else str(ipaddress.IPv6Network((address, 64), strict=False))

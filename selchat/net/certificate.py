@@ -82,7 +82,10 @@ def fingerprint(certificate: bytes) -> str:
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    key = x509.load_der_x509_certificate(certificate).public_key()
+    try:
+        key = x509.load_der_x509_certificate(certificate).public_key()
+    except Exception as error:  # for what a certificate can be, the library has many, and ValueError is one
+        raise ValueError(_why(error) or type(error).__name__) from error
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
@@ -93,7 +96,7 @@ def file_fingerprint(path: Path) -> str:
 
     try:
         return fingerprint(x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, x509.InvalidVersion) as error:
         raise CertificateError(path, _why(error)) from error
 
 
@@ -173,15 +176,13 @@ def _sign(key: EllipticCurvePrivateKey, names: set[str], addresses: set[str]) ->
 
 def _names() -> set[str]:
     """Return the names of this machine that can be in a certificate."""
-    found = {socket.gethostname(), socket.getfqdn()}
-    return {name.lower() for name in found if name and name.isascii() and " " not in name and len(name) < 254}
+    name = socket.gethostname()  # and no more: to ask for others can take as long as a name server likes
+    return {name.lower()} if name and name.isascii() and " " not in name and len(name) < 254 else set()
 
 
 def _addresses() -> set[str]:
     """Return the addresses of this machine, as far as they can be had without asking anyone."""
     found: set[str] = set()
-    with contextlib.suppress(OSError, UnicodeError):
-        found.update(str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None))
     if _GETS_ADDRESSES:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             for _, name in socket.if_nameindex():

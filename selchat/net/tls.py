@@ -23,6 +23,9 @@ from typing import Protocol
 # chunk would leave a copy of it with each slow reader, and a single record costs a system call per 16 KiB.
 PIECE = 32 * 1024
 MOST_UNSENT = 4 * PIECE  # bytes, above which a peer only makes TLS talk to itself
+MOST_GREETED = (
+    16 * 1024
+)  # bytes of a peer's handshake; a server's with a long chain of certificates has 8 KiB
 _READ = 64 * 1024  # bytes of a read from OpenSSL, which gives one record at a time: 16 KiB
 
 
@@ -61,7 +64,18 @@ class TlsStream:
     All methods raise what the socket raises, and `TlsError`.
     """
 
-    __slots__ = ("_again", "_ahead", "_incoming", "_outgoing", "_sock", "_stuck", "_tls", "_unsent", "state")
+    __slots__ = (
+        "_again",
+        "_ahead",
+        "_greeted",
+        "_incoming",
+        "_outgoing",
+        "_sock",
+        "_stuck",
+        "_tls",
+        "_unsent",
+        "state",
+    )
 
     def __init__(
         self,
@@ -79,6 +93,7 @@ class TlsStream:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side)
         self._stuck = stuck
         self._again = again
+        self._greeted = 0  # bytes of the peer's handshake
         self._unsent: bytes | memoryview = b""  # encrypted, and not taken by the socket
         # Of what a caller offers next, how many bytes are encrypted already: 1 while the last bytes of a
         # `send` are unsent, else 0. It is told then that its last byte was not taken, and so comes again.
@@ -134,6 +149,10 @@ class TlsStream:
         else:
             if data:
                 self._incoming.write(data)
+                if self.state is TlsState.GREETING:
+                    self._greeted += len(data)
+                    if self._greeted > MOST_GREETED:
+                        raise TlsError(f"a handshake of more than {MOST_GREETED} bytes")
             else:
                 self._incoming.write_eof()
         if self.state is TlsState.GREETING:
@@ -256,7 +275,8 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0
-    context.load_cert_chain(certificate, key)
+    # Without a password of our own, OpenSSL would ask for one on the terminal, and hold everyone up.
+    context.load_cert_chain(certificate, key, password=lambda: "")
     return context
 
 

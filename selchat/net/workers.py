@@ -101,13 +101,23 @@ class Workers:
             if work is None:
                 job._answer = None
                 continue
+            if len(self._threads) <= self._running and not self._start():
+                self._reactor.call_soon(self._answer, job, None)
+                continue
             self._running += 1
-            if len(self._threads) < self._running:
-                # A daemon: whatever it does at the end of the process, that does not wait for it.
-                thread = threading.Thread(target=self._run, name="worker", daemon=True)
-                self._threads.append(thread)
-                thread.start()
             self._inbox.put((job, work))
+
+    def _start(self) -> bool:
+        """Start one more thread; return whether the system had one."""
+        # A daemon: whatever it does at the end of the process, that does not wait for it.
+        thread = threading.Thread(target=self._run, name="worker", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            self._reactor.failed("work beside the loop", error)
+            return False
+        self._threads.append(thread)
+        return True
 
     def _cancelled(self, job: Job) -> None:
         with suppress(ValueError):  # it is being done

@@ -16,6 +16,7 @@ from selchat.errors import (
     BannedError,
     LimitError,
     LoginTimeoutError,
+    NoGoodHelloError,
     NoSuchRoomError,
     NotHelloError,
     NotOperatorError,
@@ -110,6 +111,7 @@ class RichSession:
         "_client",
         "_context",
         "_framing",
+        "_greetings",
         "_largest",
         "_member",
         "_timer",
@@ -124,6 +126,7 @@ class RichSession:
         self._context = context
         self._transport = transport
         self._framing = framing
+        self._greetings = 0  # messages before one has come in
         self._member: Member | None = None
         self._trial: Trial | None = None  # of the password, while it is checked
         self._catch_ups: deque[_CatchUp] = deque()
@@ -269,7 +272,12 @@ class RichSession:
                     raise NotHelloError
             except RefusalError as error:
                 self._refuse(error, request)
+            self._greetings += 1
             if self.state is SessionState.GREETED:
+                if self._greetings >= self._context.settings.login_messages:
+                    # Nothing else limits how fast one may ask who is not in yet.
+                    self._break(NoGoodHelloError(self._greetings))
+                    return
                 payload = self._framing.decoder.receive_one()
         if self.state is SessionState.JOINED:
             self.payloads_received(self._framing.log_in(self._transport, self.payloads_received))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import stat
+import threading
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,17 @@ def test_a_changed_server_says_what_to_do() -> None:
     error = ServerChangedError("ship:1", "1111 1111", "2222 2222", Path("/home/venkat/known-servers"), 7)
     assert "its key is now 2222 2222, and it was 1111 1111" in str(error)
     assert "delete line 7 of /home/venkat/known-servers" in str(error)
+
+
+def test_programs_that_meet_servers_at_the_same_time_remember_all_of_them(tmp_path: Path) -> None:
+    def meet(number: int) -> None:
+        for port in range(1, 26):
+            KnownServers(tmp_path).add(f"host-{number}", port, ONE)
+
+    threads = [threading.Thread(target=meet, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    known = KnownServers(tmp_path)
+    assert all(known.find(f"host-{number}", port) for number in range(4) for port in range(1, 26))

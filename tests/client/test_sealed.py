@@ -712,3 +712,61 @@ def test_any_objects_give_events_or_one_error_and_nothing_is_said_in_clear_text(
     talk.client.connection_lost()
     talk.connect()
     assert talk.client.state is ClientState.WELCOMED
+
+
+# -- what a server might try -----------------------------------------------------------------------------
+
+
+def test_a_whisper_to_someone_else_cannot_be_given_to_one_as_it_is() -> None:
+    talk = Talk()
+    talk.connect()
+    assert bodies(talk.comes(Author().whispers(1, "for Eve", to="Eve"))) == [("", Seal.DAMAGED)]
+
+
+def test_a_whisper_cannot_be_shown_in_a_room_of_such_a_name() -> None:
+    talk, venkat = Talk(), Author()
+    talk.connect(welcome(("lobby", 0), ("@michael", 0)))
+    sealed = {"cipher": (whisper := venkat.whispers(1, "between us"))["cipher"], "body": whisper["body"]}
+    said = {"type": "said", "room": "@michael", "seq": 1, "from": "Venkat", "at": 1.5, "id": "x", **sealed}
+    assert all(body == "" for body, _ in bodies(talk.comes(said)))
+    [answer] = talk.comes(history(said, room="@michael"))
+    assert isinstance(answer, History)
+    assert [(one.body, one.seal) for one in answer.messages] == [("", Seal.OTHER_PASSPHRASE)]
+
+
+def test_what_one_has_said_cannot_come_again_as_something_new() -> None:
+    talk = Talk()
+    talk.connect()
+    id = talk.client.say("attack at nine")
+    [sent] = talk.sent()
+    talk.comes(ack(id, 1))
+    again = {"type": "said", "room": "lobby", "seq": 2, "from": "Michael", "at": 2.5, "id": "another"}
+    again |= {"body": sent["body"], "cipher": sent["cipher"]}
+    assert bodies(talk.comes(again)) == [("", Seal.REPLAYED)]
+
+
+def test_what_was_said_twice_may_be_stored_as_either() -> None:
+    """It has another counter each time, and an ack does not tell which of them the server has."""
+    talk = Talk()
+    talk.connect()
+    id = talk.client.say("mine")
+    [first] = talk.sent()
+    talk.client.connection_lost()
+    talk.client.connection_made()
+    talk.comes(welcome())
+    [_hello, _again] = talk.sent()
+    talk.comes(ack(id, 1))
+    own = {"from": "Michael", "seq": 1, "at": 1.5, "id": id, "body": first["body"], "cipher": first["cipher"]}
+    [answer] = talk.comes(history(own))
+    assert isinstance(answer, History)
+    assert [(one.body, one.seal) for one in answer.messages] == [("mine", Seal.OPENED)]
+
+
+def test_a_server_that_names_rooms_without_end_ends_nothing_but_its_own_use() -> None:
+    talk = Talk()
+    talk.connect()
+    for number in range(4200):
+        talk.client._vault.learn(f"room-{number}", bytes(16))  # type: ignore[union-attr]
+    talk.client.say("mine")
+    talk.sent()
+    assert [type(event) for event in talk.client.events()] == [Refused]

@@ -122,6 +122,7 @@ class TestStalledReaders:
                         number += 1
                         asa.sends({"type": "say", "room": "lobby", "id": f"{number}", "body": body})
                     bo.reads_until(lambda one: one.get("id") == f"{number}")  # noqa: B023
+                    bo.sends({"type": "pong"})  # as one who only listens is asked for a sign of life
                     asa.reads_until(lambda one: one.get("id") == f"{number}")  # noqa: B023
                     highest = max(highest, server.resident_bytes())
                 print(

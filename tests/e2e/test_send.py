@@ -133,7 +133,8 @@ def test_interrupted() -> None:
 def test_the_papers_server() -> None:
     with paper_server() as server:
         got = run(*SEND, f"127.0.0.1:{server.port}", "--name=Michael", input=b"one\ntwo\n")
-        assert (got.returncode, got.stderr) == (0, b"")
+        assert got.returncode == 0
+        assert got.stderr.startswith(b"selchat: NOT ENCRYPTED, because the server has no TLS")
         eventually(lambda: len(server.lines) == 6)
         # It takes the hello for a name, as it has to.
         assert server.lines[0].startswith('Accepted new connection, username: {"type":"hello","version":1,')
@@ -157,3 +158,12 @@ def test_on_a_terminal_it_says_what_it_waits_for() -> None:
 def test_without_a_subcommand_module_imports_nothing_heavy() -> None:
     code = "import sys, selchat.cli; sys.exit('prompt_toolkit' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_a_message_that_begins_with_a_dash(place: str) -> None:
+    with Server() as server:
+        target = f"127.0.0.1:{server.port}"
+        words = ["--", target, "-x"] if place == "before" else [target, "--", "-x"]
+        assert run(*SEND, "--name=ci", *words).returncode == 0
+        server.expect_line("Received message from ci: -x")

@@ -12,7 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selchat.net.certificate import fingerprint, own_certificate
-from selchat.net.tls import MOST_UNSENT, PIECE, TlsError, TlsState, TlsStream, client_context, server_context
+from selchat.net.tls import (
+    MOST_GREETED,
+    MOST_UNSENT,
+    PIECE,
+    TlsError,
+    TlsState,
+    TlsStream,
+    client_context,
+    server_context,
+)
 
 
 class Wire:
@@ -393,3 +402,29 @@ def test_it_is_closed_as_the_socket_is(talk: Talk) -> None:
     assert talk.server.fileno() == -1
     talk.server.close()
     assert talk.to_client.closed
+
+
+def test_a_handshake_of_no_end_is_given_up(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    talk = Talk(contexts)
+    talk.to_server.data += b"\x16\x03\x01\x40\x00\x01\x01\xff\xfc" + b"x" * (1 << 18)
+    with pytest.raises(TlsError):
+        while True:
+            try:
+                talk.server.recv(4096)
+            except BlockingIOError:
+                pass
+    assert len(talk.to_server.data) > (1 << 18) - 3 * MOST_GREETED
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
+
+    certificate, _ = own_certificate(tmp_path)
+    key = tmp_path / "locked.pem"
+    locked = BestAvailableEncryption(b"words")
+    key.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, locked)
+    )
+    with pytest.raises(OSError):
+        server_context(certificate, key)

@@ -1105,3 +1105,26 @@ def test_a_classic_client_is_told_and_closed(locked: House, door: Door) -> None:
     assert bytes(client.sock.taken).startswith(b"6         Server")
     assert bytes(client.sock.taken).endswith(b"Closing this connection: this server has a password.")
     assert door.asked == []
+
+
+# -- before one is in ------------------------------------------------------------------------------------
+
+
+def test_who_has_nothing_good_to_say_is_answered_so_often_and_closed() -> None:
+    house = House(login_messages=3)
+    client = Client(house)
+    client.sends(hello(""), *[{"type": "rooms"}] * 1000)
+    assert [one.get("code", one.get("reason")) for one in client.reads()] == [
+        "bad-name",
+        "not-hello",
+        "not-hello",
+        "protocol",
+    ]
+    assert client.closed == ["no good hello among 3 messages"]
+
+
+def test_the_last_of_these_may_be_the_good_one() -> None:
+    house = House(login_messages=3)
+    client = Client(house)
+    client.sends(hello(""), {"type": "rooms"}, hello("Venkat"), *[{"type": "ping"}] * 10)
+    assert kinds(client.reads()) == ["error", "error", "welcome", *["pong"] * 10]
