@@ -108,7 +108,7 @@ class FakeClock:
     def _nothing(self, *_arguments: object) -> None:
         pass
 
-    joined = happened = left = storing = stranger_left = _nothing
+    joined = happened = left = unsaid = storing = stranger_left = _nothing
 
 
 def decode_whole() -> None:

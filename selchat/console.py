@@ -197,6 +197,11 @@ class Console:
         if not self._quiet:
             self._show(self._style.closed(member.address, member.name, reason))
 
+    def unsaid(self, messages: Sequence[Event], error: NotStoredError) -> None:
+        for message in messages:
+            if isinstance(message, Said):
+                self.warn(f"not said: {message.body} ({error.why})")
+
     def storing(self, error: NotStoredError | None) -> None:
         if error is None:
             self.warn("messages are stored again")

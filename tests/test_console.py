@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Member
 from selchat.console import Console, JsonStyle, Style, TextStyle
+from selchat.errors import NotStoredError
 from selchat.events import Notice, Said
 from tests.chat.test_hub import Chat
 
@@ -215,3 +216,11 @@ def test_what_is_encrypted_end_to_end_is_not_shown() -> None:
         "Received message from Venkat: Zm9v",
     ]
     assert [json.loads(line)["body"] for line in machine.lines] == [None, "Zm9v"]
+
+
+def test_the_operator_is_told_what_nobody_has_heard() -> None:
+    shown: list[str] = []
+    console = Console(shown.append, TextStyle(), quiet=True)
+    message = Said("lobby", 0, "Server", "tea is\nready", 1.5)
+    console.unsaid([message], NotStoredError("the disk is full"))
+    assert shown == [r"Warning: not said: tea is\nready (the disk is full)"]

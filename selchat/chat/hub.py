@@ -55,6 +55,9 @@ class Observer(Protocol):
     def left(self, member: Member, reason: str | None) -> None:
         """Someone has gone, of their own will if there is no ``reason``."""
 
+    def unsaid(self, messages: Sequence[Event], error: NotStoredError) -> None:
+        """The server's own words could not be stored, and nobody has heard them."""
+
     def storing(self, error: NotStoredError | None) -> None:
         """The log cannot be written from now on, or (None) it can again."""
 
@@ -431,6 +434,8 @@ class Hub:
             for batch in lost:
                 if batch.author is not None:
                     self._refused(batch.author, batch.events, error)  # type: ignore[arg-type]
+                else:
+                    self._observer.unsaid(batch.events, error)
         whispers, self._whispers = self._whispers, []
         for whisper in whispers:
             self._refused(whisper.author, [whisper.message], error)

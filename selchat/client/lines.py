@@ -272,8 +272,9 @@ def has_words(message: Message, words: str) -> bool:
     return all(word in text for word in words.casefold().split())
 
 
-def connected(address: str) -> str:
-    return f"Connected to the Server: {address}"
+def connected(address: str, *, sealed: bool = False) -> str:
+    """``sealed``: whether what one says is encrypted end to end."""
+    return f"Connected to the Server: {address}{'; what you say is encrypted' if sealed else ''}"
 
 
 def refusal(error: SelchatError) -> str:

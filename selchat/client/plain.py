@@ -48,6 +48,7 @@ class PlainChat:
         )
         self._typist = Typist(self._link, settings.room, run.tell)
         self._name = settings.name
+        self._is_sealed = bool(settings.passphrase)
         self._input = Input(run, settings, self._link, stdin, self._typed)
         self._input.pause()  # what is typed ahead is for someone who is in
         self._outage = lines.Outage()
@@ -63,7 +64,7 @@ class PlainChat:
 
     def connected(self, address: str) -> None:
         self._outage.end()
-        self._run.tell(lines.connected(address))
+        self._run.tell(lines.connected(address, sealed=self._is_sealed))
         self._input.resume()
 
     def received(self, events: list[Event]) -> None:

@@ -121,6 +121,7 @@ class Visit:
             self._reactor.close()
             raise
         self._transcript = Transcript(self._link, settings.name, settings.room, self._lines.append)
+        self._is_sealed = bool(settings.passphrase)
         self._outage = lines.Outage()
         self._exit_status = 0
         self.needs_name = False
@@ -183,7 +184,7 @@ class Visit:
 
     def connected(self, address: str) -> None:
         self._outage.end()
-        self._show(lines.connected(address))
+        self._show(lines.connected(address, sealed=self._is_sealed))
         self._loop.call_soon_threadsafe(self._started.set)
 
     def received(self, events: list[Event]) -> None:

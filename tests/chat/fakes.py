@@ -123,6 +123,11 @@ class FakeObserver:
     def left(self, member: Member, reason: str | None) -> None:
         self.seen.append(("left", member.name, reason))
 
+    def unsaid(self, messages: Sequence[Event], error: NotStoredError) -> None:
+        for message in messages:
+            assert isinstance(message, Said)
+            self.seen.append(("unsaid", message.author, message.body))
+
     def storing(self, error: NotStoredError | None) -> None:
         self.seen.append(("storing", "", None if error is None else error.why))
 

@@ -212,3 +212,22 @@ def test_without_rosters_none_is_sent() -> None:
     chat.tick(10)
     assert not michael.lines
     assert chat.clock.pending == 0
+
+
+def test_the_operator_is_told_that_nobody_has_heard_what_could_not_be_stored() -> None:
+    log = DiaryLog()
+    observer = FakeObserver(log)
+    hub = Hub(Settings(roster=False), log, FakeClock(), observer)
+    fanout = Fanout(1 << 20)
+    log.fail("disk full")
+    hub.announce("tea is ready")
+    end_tick(hub, fanout)
+    log.fail(None)
+    hub.announce("tea is getting cold")
+    end_tick(hub, fanout)
+    assert observer.seen == [
+        ("storing", "", "disk full"),
+        ("unsaid", "Server", "tea is ready"),
+        ("storing", "", None),
+        ("said", "Server", "tea is getting cold"),
+    ]

@@ -291,7 +291,7 @@ def test_the_terminal_asks_without_echo_and_shows_how_each_message_came(history:
         with Terminal(*command) as terminal:
             terminal.shows("Passphrase:")
             terminal.type(f"{WORDS}\r")
-            terminal.shows("Connected to the Server")
+            terminal.shows("Connected to the Server: 127.0.0.1; what you say is encrypted")
             assert "Encryption Key" not in terminal.text
             with client(server.port, "Venkat", passphrase=WORDS) as venkat:
                 venkat.say("hello Michael", wait=True)
