@@ -24,7 +24,7 @@ class Style(Protocol):
     def listening(self, address: str) -> str:
         """The server accepts connections there."""
 
-    def identified(self, fingerprint: str) -> str:
+    def identified(self, fingerprint: str) -> list[str]:
         """By this key the server is known to those who connect by TLS."""
 
     def reloaded(self, changes: Sequence[str]) -> str:
@@ -58,8 +58,8 @@ class TextStyle:
     def listening(self, address: str) -> str:
         return f"Listening for connections on {address}..."
 
-    def identified(self, fingerprint: str) -> str:
-        return f"The key of this server: {fingerprint}"
+    def identified(self, fingerprint: str) -> list[str]:
+        return ["The key of this server, for those who come for the first time:", fingerprint]
 
     def reloaded(self, changes: Sequence[str]) -> str:
         return f"Settings reloaded: {', '.join(changes) or 'nothing has changed'}"
@@ -100,8 +100,8 @@ class JsonStyle:
     def listening(self, address: str) -> str:
         return self._line("listening", address=address)
 
-    def identified(self, fingerprint: str) -> str:
-        return self._line("identified", fingerprint=fingerprint)
+    def identified(self, fingerprint: str) -> list[str]:
+        return [self._line("identified", fingerprint=fingerprint)]
 
     def reloaded(self, changes: Sequence[str]) -> str:
         return self._line("reloaded", changes=list(changes))
@@ -170,7 +170,8 @@ class Console:
         self._show(self._style.listening(address))
 
     def identified(self, fingerprint: str) -> None:
-        self._show(self._style.identified(fingerprint))
+        for line in self._style.identified(fingerprint):
+            self._show(line)
 
     def reloaded(self, changes: Sequence[str]) -> None:
         self._show(self._style.reloaded(changes))

@@ -184,6 +184,15 @@ def past(message: Message) -> str:
     return f"{when}{shown(message, message.room)}"
 
 
+def trusted(event: Trusted) -> tuple[str, str]:
+    """Return the lines about a server that is new; the key has one of its own, as people compare it."""
+    return (
+        f"{safe(event.address)} is new to you. Its key is remembered, and no other will do from now on; "
+        "it should be what the server shows at its start:",
+        safe(event.fingerprint),
+    )
+
+
 def is_roster(message: Message) -> bool:
     return message.author == SERVER and parse_roster(message.body) is not None
 
@@ -221,11 +230,6 @@ def _news(event: Event) -> str | None:
         case NotStored(text=text):
             return (
                 f"The server cannot take messages now ({safe(text)}). What you say is kept, and said again."
-            )
-        case Trusted(address=address, fingerprint=fingerprint):
-            return (
-                f"{safe(address)} is new to you. Its key is {fingerprint}, which should be what the server "
-                "shows at its start. It is remembered, and no other will do from now on."
             )
         case Unencrypted(why=why):
             return f"NOT ENCRYPTED, because the server has no TLS ({safe(why)}): others can listen in."

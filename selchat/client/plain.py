@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 
 from selchat.client import lines
-from selchat.client.events import Event, Message, Refused, Welcomed, Whispered
+from selchat.client.events import Event, Message, Refused, Trusted, Welcomed, Whispered
 from selchat.client.lines import Typed
 from selchat.client.link import Jitter, Link
 from selchat.client.password import is_about_password
@@ -98,6 +98,9 @@ class PlainChat:
     def _take_news(self, event: Event) -> None:
         if isinstance(event, Refused):
             self._run.fail(lines.refused(event))
+        elif isinstance(event, Trusted):
+            for text in lines.trusted(event):
+                self._run.tell(text)
         elif isinstance(event, Welcomed) and event.name != self._name:
             self._name = event.name
             self._run.tell(f"You are called {lines.safe(event.name)} here")

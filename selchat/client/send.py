@@ -69,7 +69,10 @@ class Sender:
         for event in events:
             if isinstance(event, Refused):
                 self._run.fail(lines.refused(event))
-            elif isinstance(event, NotStored | Trusted | Unencrypted):
+            elif isinstance(event, Trusted):
+                for line in lines.trusted(event):
+                    self._run.tell(line)
+            elif isinstance(event, NotStored | Unencrypted):
                 self._run.tell(f"selchat: {lines.news(event)}")
 
     def lost(self, reason: str, delay: float) -> None:

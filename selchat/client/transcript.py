@@ -23,6 +23,7 @@ from selchat.client.events import (
     Parted,
     Refused,
     Rooms,
+    Trusted,
     Users,
     Welcomed,
     Whispered,
@@ -152,6 +153,8 @@ class Transcript:
                 self._take_ack(event)
             case Refused():
                 self._take_refusal(event)
+            case Trusted():
+                self._show_all([look.dim(line) for line in lines.trusted(event)])
             case Welcomed():
                 self._take_welcome(event)
             case Users():

@@ -133,7 +133,7 @@ class Server:
             self.fingerprint = ""
             if "--tls=off" not in options:
                 key = self.expect(
-                    r"(?:this server: |fingerprint\": \")([0-9a-f]{4}( [0-9a-f]{4}){15})\b.*\n"
+                    r"(?:the first time:\n|fingerprint\": \")([0-9a-f]{4}( [0-9a-f]{4}){15})\b.*\n"
                 ).group(1)
                 self.fingerprint = key.replace(" ", "")
                 meet(self.port, self.fingerprint, host)

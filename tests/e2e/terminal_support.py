@@ -133,7 +133,8 @@ class RestartedServer:
         )
         assert self.process.stdout is not None
         assert b"Listening" in self.process.stdout.readline()
-        assert b"The key of this server: " in self.process.stdout.readline()
+        assert b"The key of this server, " in self.process.stdout.readline()
+        assert len(self.process.stdout.readline()) == 80  # with the end of the line
 
     def __enter__(self) -> RestartedServer:
         return self

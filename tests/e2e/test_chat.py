@@ -164,7 +164,7 @@ def test_a_name_belongs_to_the_first_who_had_it(tmp_path: Path) -> None:
         assert run(*command, input=b"mine\n").returncode == 0
         other = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
         got = subprocess.run(command, input=b"mine\n", env=other, capture_output=True, check=False)
-        new, refused = got.stderr.decode().splitlines()
+        new, _key, refused = got.stderr.decode().splitlines()
         assert new.startswith(f"127.0.0.1:{server.port} is new to you. ")
         assert (got.returncode, refused) == (1, "selchat: the server said: the name A is someone else's")
 
