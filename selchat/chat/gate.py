@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +17,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import Any, Protocol
 
+from selchat.addresses import source_of
 from selchat.errors import PasswordNeededError, RefusalError, TriesError, WrongPasswordError
 from selchat.password import PasswordHash, normalise
 
@@ -95,7 +95,7 @@ class Gate:
         """
         if not password:
             raise PasswordNeededError
-        source = source_of(address)
+        source = source_of(address.rpartition(":")[0].strip("[]"))
         self._failures.check(source)
         if self._is_known(password):
             return None
@@ -279,21 +279,3 @@ class Reports:
         more, self._count = self._count - _MOST_SHOWN, 0
         if more > 0:
             self._guard.passwords_failed(more)
-
-
-def source_of(address: str) -> str:
-    """Return what counts as one source of tries: an IPv4 address, or the /64 of an IPv6 one.
-
-    Who has one address of such a network has all of them. Link-local ones are different: there, the whole
-    LAN is one /64. ``address`` is ``host:port``.
-    """
-    host = address.rpartition(":")[0].strip("[]").partition("%")[0]
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        return host  # not of the internet
-    if isinstance(ip, ipaddress.IPv4Address) or ip.is_link_local or ip.is_loopback:
-        return str(ip)
-    if ip.ipv4_mapped:
-        return str(ip.ipv4_mapped)
-    return str(ipaddress.ip_network((ip, 64), strict=False))

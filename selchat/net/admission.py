@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import Callable
 
+from selchat.addresses import source_of
 from selchat.errors import AddressFullError, AddressRateError, LimitError, ServerFullError
 from selchat.net.listener import is_loopback
 
@@ -87,10 +87,4 @@ class Admission:
 
 def address_of(host: str) -> str:
     """Return what counts as one address: an IPv4 address, or a /64 of IPv6; empty for loopback."""
-    if is_loopback(host):
-        return ""
-    if ":" not in host:
-        return host
-    address = ipaddress.IPv6Address(host.partition("%")[0])
-    # Link-local ones are all of one /64, which is the whole LAN.
-    return str(address) if address.is_link_local else str(ipaddress.IPv6Network((address, 64), strict=False))
+    return "" if is_loopback(host) else source_of(host)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selchat.chat import gate as gates
-from selchat.chat.gate import Failures, Gate, Trial, source_of
+from selchat.chat.gate import Failures, Gate, Trial
 from selchat.errors import PasswordNeededError, RefusalError, TriesError, WrongPasswordError
 from selchat.password import PasswordHash, derive
 from tests.chat.fakes import FakeClock
@@ -275,23 +275,6 @@ def test_whatever_one_does_five_a_minute_and_no_more(tries: list[tuple[str, floa
     for times in failed.values():
         for first, sixth in zip(times, times[5:], strict=False):
             assert sixth - first >= 2.0
-
-
-@pytest.mark.parametrize(
-    ("address", "source"),
-    [
-        ("192.168.43.7:54494", "192.168.43.7"),
-        ("127.0.0.1:1", "127.0.0.1"),
-        ("[::1]:1", "::1"),
-        ("[::ffff:192.168.43.7]:1", "192.168.43.7"),
-        ("[2001:db8:1:2:3:4:5:6]:1", "2001:db8:1:2::/64"),
-        ("[2001:db8:1:2::9]:1", "2001:db8:1:2::/64"),
-        ("[fe80::1%eth0]:1", "fe80::1"),
-        ("somewhere:1", "somewhere"),
-    ],
-)
-def test_what_counts_as_one_source(address: str, source: str) -> None:
-    assert source_of(address) == source
 
 
 def test_what_is_raised_says_what_to_do() -> None:
