@@ -55,6 +55,12 @@ Trust options:
   --operators=NAMES    Names, separated by commas, whose owners may give the commands of /help, by whispering
                        them to Server.
 
+Web options:
+  --allowed-host=NAMES  Names, separated by commas, by which browsers may come besides the names and addresses
+                       of this machine.
+  --security-contact=URI  Whom to tell of a hole, such as mailto:security@example.org: what is given out at
+                       /.well-known/security.txt, which there is not without it.
+
 Limit options:
   --max-clients=N      How many connections to take; 10000 if not given.
   --message-rate=N     Messages a second that are read from one client; 5 if not given, 0: no limit.
