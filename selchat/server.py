@@ -53,7 +53,9 @@ from selchat.password import PasswordHash
 from selchat.paths import data_folder
 from selchat.sessions.context import Context
 from selchat.sessions.opening import OpeningSession
+from selchat.sessions.posting import Posting
 from selchat.settings import MIB, Settings
+from selchat.tokens import TokenFile
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.rich import RichFormat
@@ -153,16 +155,19 @@ class Server:
             ),
         )
         self._workers = Workers(reactor, settings.password_workers, settings.password_queue)
+        rich = RichFormat(settings.header_length)
+        self._posting = Posting(settings, self._hub, reactor, rich, TokenFile(), self._console.warn)
         self._context = Context(
             settings,
             self._hub,
             reactor,
             self._console,
             ClassicFormat(settings.header_length, settings.payload_limit, cipher, settings.roster_limit),
-            RichFormat(settings.header_length),
+            rich,
             commands.run_remote,
             f"selchat {__version__}",
             self._gate(),
+            self._posting,
         )
         self._fanout = Fanout(settings.feed_limit)
         self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
@@ -255,6 +260,7 @@ class Server:
         gate = self._gate() if changed else self._context.gate
         self._context = replace(self._context, settings=settings, gate=gate)
         self._hub.take_settings(settings)
+        self._posting.take_settings(settings)
         self._console.restyle(_style(settings), settings.quiet)
         self._log.keep(Retention.parse(settings.retention))
         self._admission.allow(settings.max_clients, settings.clients_per_address, settings.address_rate)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from selchat.chat.gate import Gate
 from selchat.chat.hub import Clock, Hub
 from selchat.feed import Feed, Lapped, Subscription
+from selchat.sessions.posting import Posting
 from selchat.settings import Settings
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.rich import RichFormat
@@ -87,7 +88,7 @@ class Strangers(Protocol):
 class Context:
     """What all sessions of a server share. ``operator`` runs an operator's line and returns the answer.
 
-    ``gate``: where the password is checked; None: there is none.
+    ``gate``: where the password is checked; None: there is none. ``posting``: who takes what scripts post.
 
     ``lengths`` and ``login_lengths`` are for the decoders: of those who are in, and of those who are not yet.
     """
@@ -101,5 +102,6 @@ class Context:
     operator: Callable[[str], list[str]] = lambda line: []
     server: str = "selchat"
     gate: Gate | None = None
+    posting: Posting | None = None
     lengths: dict[bytes, int] = field(default_factory=dict)
     login_lengths: dict[bytes, int] = field(default_factory=dict)
