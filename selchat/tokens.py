@@ -99,8 +99,8 @@ def digest(secret: str) -> bytes:
 class TokenFile:
     """The tokens in a file, which may change at any time. One that is not there has none.
 
-    ``path``: the one in the data folder if not given. Where there is no such folder, as for some services, all
-    methods raise `SettingError`.
+    ``path``: the one in the data folder if not given. Where there is no such folder, as for some services,
+    all methods raise `SettingError`.
     """
 
     def __init__(self, path: Path | None = None) -> None:

@@ -85,10 +85,23 @@ class Strangers(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Operations:
+    """What an operator's programs may ask of the server, over HTTP.
+
+    ``ready``: whether it can do its work now, as the status of an answer (200 or 503) and one line of text.
+    ``metrics``: `selchat.metrics.render` of this moment. ``security_txt``: that file; None: there is none.
+    """
+
+    ready: Callable[[], tuple[int, str]]
+    metrics: Callable[[], bytes]
+    security_txt: Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What all sessions of a server share. ``operator`` runs an operator's line and returns the answer.
 
-    ``gate``: where the password is checked; None: there is none. ``posting``: who takes what scripts post.
+    ``gate``: where the password is checked; None: there is none. ``posting`` takes what scripts post.
 
     ``lengths`` and ``login_lengths`` are for the decoders: of those who are in, and of those who are not yet.
     """
@@ -103,5 +116,6 @@ class Context:
     server: str = "selchat"
     gate: Gate | None = None
     posting: Posting | None = None
+    operations: Operations | None = None
     lengths: dict[bytes, int] = field(default_factory=dict)
     login_lengths: dict[bytes, int] = field(default_factory=dict)
