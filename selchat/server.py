@@ -313,7 +313,7 @@ class Server:
                 lapped_readers=self._fanout.lapped + self._budget.lapped,
                 queued_bytes=self._budget.queued(blocked),
                 loop_lag=self._reactor.lag,
-                commits=hub.commit_seconds,
+                commits=self._log.commit_seconds,
                 commits_failed=hub.commits_failed,
                 log_bytes=log_bytes,
             )

@@ -73,7 +73,7 @@ def test_the_metrics_say_what_was_done(server: Server) -> None:
             peer.say(name)
             tick_until(server, lambda name=name: server._hub.member(name) is not None)  # type: ignore[misc]
         tick_until(server, lambda: len(server._connections) == 4)
-        before = samples(server.metrics())
+        ticks = server._reactor.lag.sum
         venkat.say("one", "two")
         michael.expect("two")
         michael.say("three")
@@ -89,8 +89,8 @@ def test_the_metrics_say_what_was_done(server: Server) -> None:
         assert found["selchat_members"] == 3
         assert found["selchat_rooms"] == 1
         assert found["selchat_log_bytes"] == 4 * 256 + len("onetwothreetea")
-        assert found["selchat_commit_seconds_count"] == before["selchat_commit_seconds_count"] + 3
-        assert found["selchat_loop_lag_seconds_count"] > before["selchat_loop_lag_seconds_count"]
+        assert found["selchat_commit_seconds_count"] == 0, "nothing waits for a disk"
+        assert found["selchat_loop_lag_seconds_sum"] > ticks > 0
         assert found["selchat_lagging_readers"] == found["selchat_queued_bytes"] == 0
         assert "Venkat" not in str(found)
 
