@@ -65,8 +65,10 @@ from selchat.password import PasswordHash
 from selchat.paths import data_folder
 from selchat.sessions.context import Context, Web
 from selchat.sessions.opening import OpeningSession
+from selchat.sessions.posting import Posting
 from selchat.sessions.site import Files, Site
 from selchat.settings import MIB, Settings
+from selchat.tokens import TokenFile
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import DecimalHeaders
@@ -168,13 +170,15 @@ class Server:
         )
         self._web_format: RichFormat | None = None  # one, as those who share a format share a feed
         self._workers = Workers(reactor, settings.password_workers, settings.password_queue)
+        rich = RichFormat(DecimalHeaders(settings.header_length))
+        self._posting = Posting(settings, self._hub, reactor, rich, TokenFile(), self._console.warn)
         self._context = Context(
             settings,
             self._hub,
             reactor,
             self._console,
             ClassicFormat(settings.header_length, settings.payload_limit, cipher, settings.roster_limit),
-            RichFormat(DecimalHeaders(settings.header_length)),
+            rich,
             commands.run_remote,
             f"selchat {__version__}",
             self._gate(),
@@ -272,6 +276,7 @@ class Server:
         gate = self._gate() if changed else self._context.gate
         self._context = replace(self._context, settings=settings, gate=gate, web=self._web())
         self._hub.take_settings(settings)
+        self._posting.take_settings(settings)
         self._console.restyle(_style(settings), settings.quiet)
         self._log.keep(Retention.parse(settings.retention))
         self._admission.allow(settings.max_clients, settings.clients_per_address, settings.address_rate)
@@ -364,6 +369,7 @@ class Server:
         site = Site(
             Files(),
             self._web_format,
+            self._posting,
             hosts.__contains__,
             "" if tls is None else in_groups(tls.fingerprint),
             "" if tls is None else in_groups(tls.certificate),

@@ -15,10 +15,12 @@ import re
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
 from selchat.errors import HttpError, RefusalError, SelchatError
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.framing import Framing
+from selchat.sessions.posting import CONTENT_TYPE, Answer
 from selchat.sessions.rich import RichSession
 from selchat.sessions.site import File, Site
 from selchat.wire.http import HttpConnection, Request, Response
@@ -37,6 +39,7 @@ _EVERY = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[0-9]{1,5}))?\Z")
+_POST = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _REFRESH = 30  # seconds, in which one can read why a browser is going to warn
 
@@ -47,8 +50,10 @@ class WebState(Enum):
     =========  =====================================  ===================================
     state      means                                  next
     =========  =====================================  ===================================
-    READING    a request is awaited, or is not whole  SENDING; ENDED, also by a WebSocket,
-                                                      which is another session
+    READING    a request is awaited, or is not whole  ANSWERING, SENDING; ENDED, also by a
+                                                      WebSocket, which is another session
+    ANSWERING  what was posted is with the log, and   SENDING
+               nothing is read
     SENDING    an answer is on its way, and nothing   READING when all of it is sent
                is read
     ENDED      the connection is closed, or closing   (final)
@@ -56,6 +61,7 @@ class WebState(Enum):
     """
 
     READING = auto()
+    ANSWERING = auto()
     SENDING = auto()
     ENDED = auto()
 
@@ -157,8 +163,11 @@ class WebSession:
         if self._site.fingerprint and not self._tls and not self._local:
             self._send(self._to_tls(request))
             return
-        route = _ROUTES.get(request.path, WebSession._file)
-        route(self, request)
+        room = _POST.match(request.path)
+        if room is not None:
+            self._post(request, room["room"])
+        else:
+            _ROUTES.get(request.path, WebSession._file)(self, request)
 
     def _file(self, request: Request) -> None:
         file = self._site.files.find(request.path)
@@ -167,6 +176,28 @@ class WebSession:
         if request.method not in {"GET", "HEAD"}:
             raise HttpError(405, "this is only to be read", {"Allow": "GET, HEAD"})
         self._send(_sent(file, request))
+
+    def _post(self, request: Request, room: str) -> None:
+        """Say something for a script, and answer when the log has it."""
+        if request.method != "POST":
+            raise HttpError(
+                405, "this is where messages are posted; docs/http.rst says how", {"Allow": "POST"}
+            )
+        try:
+            name = unquote(room, errors="strict")
+        except UnicodeDecodeError:
+            raise HttpError(400, "the name of the room is not UTF-8") from None
+        query = dict(parse_qsl(request.query, keep_blank_values=True))
+        self.state = WebState.ANSWERING
+        self._transport.pause()
+        self._site.posting.post(
+            name, request.headers, query, request.body, self._transport.address, self._posted
+        )
+
+    def _posted(self, answer: Answer) -> None:
+        if self.state is WebState.ANSWERING:
+            headers = {**dict(answer.headers), "Cache-Control": "no-store"}
+            self._send(Response(answer.status, answer.body, CONTENT_TYPE, headers))
 
     def _open_websocket(self, request: Request) -> None:
         """Go on as a session on the rich protocol, in WebSocket messages."""
