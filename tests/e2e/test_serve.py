@@ -584,7 +584,10 @@ class TestUsage:
         with Server() as server:
             done = selchat("serve", "--host=127.0.0.1", f"--port={server.port}")
         assert done.returncode == 1
-        assert done.stderr == f"selchat: cannot listen on 127.0.0.1:{server.port}: address already in use\n"
+        assert done.stderr == (
+            f"selchat: cannot listen on 127.0.0.1:{server.port}: address already in use; "
+            "is another server running? --port=PORT takes another one\n"
+        )
 
     @pytest.mark.parametrize("command", [["serve"], ["chat"], ["send"], []])
     def test_help(self, command: list[str]) -> None:
