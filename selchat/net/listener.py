@@ -127,6 +127,7 @@ class Listener:
         self._on_connection = on_connection
         self._paused = reactor.call_later(0, self._resume)
         self.pauses = 0
+        self.accepted = 0  # connections, in all
 
     @property
     def address(self) -> tuple[str, int]:
@@ -175,5 +176,6 @@ class Listener:
                     self._rest()
                     return
                 continue  # that peer was gone before it was accepted, as accept(2) says
+            self.accepted += 1
             sock.setblocking(False)
             self._on_connection(sock, plain_host(address[0]), address[1])
