@@ -8,7 +8,10 @@
     │   ├── FrameTooLongError    a header that announces more than the limit
     │   ├── TruncatedFrameError  the stream ended inside a frame
     │   ├── NoGoodHelloError     message after message before a `hello` that is accepted
-    │   └── BadNameError         a username that is not UTF-8
+    │   ├── BadNameError         a username that is not UTF-8
+    │   ├── HttpError            an HTTP request that cannot be answered as it wants to be
+    │   ├── WebSocketError       WebSocket frames that break their rules
+    │   └── ClosedError          no mistake: the peer has closed the WebSocket
     ├── LimitError               a limit was hit: the same, and it is nobody's bug
     │   ├── LoginTimeoutError    no username in time
     │   ├── FrameTimeoutError    a frame begun and never finished
@@ -68,6 +71,8 @@ The fields are on the exception; ``str()`` of it is the one text that log lines 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 _MOST_SHOWN = 200  # characters of a value that is wrong; a path should be there whole
 
 
@@ -125,6 +130,49 @@ class NoGoodHelloError(ProtocolError):
 class BadNameError(ProtocolError):
     def __str__(self) -> str:
         return "username is not UTF-8"
+
+
+class HttpError(ProtocolError):
+    """A request that cannot be answered as it wants to be.
+
+    ``status`` and ``headers``: the answer that it gets; ``why``: in words.
+    """
+
+    def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, why)
+        self.status = status
+        self.why = why
+        self.headers = headers or {}
+
+    def __str__(self) -> str:
+        return f"HTTP {self.status}: {self.why}"
+
+
+class WebSocketError(ProtocolError):
+    """``code`` that the connection is closed with, and ``why``."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(code, why)
+        self.code = code
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class ClosedError(ProtocolError):
+    """The peer has closed the WebSocket, with a ``code`` and a ``reason``. ``frame``: what answers it."""
+
+    def __init__(self, frame: bytes, code: int, reason: str) -> None:
+        super().__init__(frame, code, reason)
+        self.frame = frame
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        if self.code in {1000, 1001, 1005}:  # it has just left
+            return ""
+        return f"closed by the peer: {self.code} {self.reason}".rstrip()
 
 
 class LimitError(SelchatError):

@@ -22,7 +22,6 @@ from selchat.errors import (
     BannedError,
     EmptyNameError,
     LooksTakenError,
-    MixedScriptsError,
     NameTakenError,
     NoSuchNameError,
     NotInRoomError,
@@ -125,22 +124,25 @@ class Hub:
     def join(self, wanted: str, address: str, peer: Peer) -> Member:
         """Let someone into the lobby, under the name ``wanted`` or one like it that is free.
 
-        A name that mixes scripts is as good as none, and they are told.
+        A name that mixes scripts, or is the server's, is as good as none, and they are told.
 
         Raises `BannedError`.
         """
         name = clean_name(wanted, self._settings.name_length)
         self.moderation.check_name(name, None)
-        mixed: MixedScriptsError | None = None
+        refusal: RefusalError | None = None
         try:
             check_scripts(name)
-        except MixedScriptsError as error:
-            mixed = error
+            others = {name_key(other) for other, _ in self._members.alike(name)}
+            if _SERVER_KEY in {name_key(name), *others}:
+                raise NameTakenError(name)  # with a number behind it, it would still be taken for the server
+        except RefusalError as error:
+            refusal = error
             name = ""
         member = Member(self._members.claim(name), address, peer)
         self._welcome(member)
-        if mixed is not None:
-            peer.tell(Notice(f"You are called {member.name} here: {mixed}."))
+        if refusal is not None:
+            peer.tell(Notice(f"You are called {member.name} here: {refusal}."))
         return member
 
     def join_as(

@@ -21,6 +21,13 @@ except ImportError:
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
+# What to do about it, for what nearly everyone meets sooner or later.
+_ADVICE = {
+    errno.EADDRINUSE: "; is another server running? --port=PORT takes another one",
+    errno.EACCES: "; ports below 1024 are the system's own, --port=PORT takes another one",
+}
+
+
 class CannotListenError(UsageError):
     """``host`` and ``port``, and why."""
 
@@ -75,7 +82,8 @@ def listening_socket(host: str, port: int, backlog: int, dead_seconds: float) ->
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise CannotListenError(host, port, close_reason(error)) from error
+        why = close_reason(error) + _ADVICE.get(error.errno or 0, "")
+        raise CannotListenError(host, port, why) from error
     return sock
 
 

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 from selchat.chat.gate import Gate
 from selchat.chat.hub import Clock, Hub
+from selchat.errors import SelchatError
 from selchat.feed import Feed, Lapped, Subscription
-from selchat.sessions.posting import Posting
 from selchat.settings import Settings
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.rich import RichFormat
@@ -84,24 +84,30 @@ class Strangers(Protocol):
         """A connection without a username was closed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operations:
-    """What an operator's programs may ask of the server, over HTTP.
+class Web(Protocol):
+    """What makes a session for a peer that speaks HTTP."""
 
-    ``ready``: whether it can do its work now, as the status of an answer (200 or 503) and one line of text.
-    ``metrics``: `selchat.metrics.render` of this moment. ``security_txt``: that file; None: there is none.
-    """
-
-    ready: Callable[[], tuple[int, str]]
-    metrics: Callable[[], bytes]
-    security_txt: Callable[[], str | None]
+    def __call__(
+        self,
+        context: Context,
+        transport: Transport,
+        deadline: float,
+        refusal: SelchatError | None,
+        *,
+        tls: bool,
+        local: bool,
+    ) -> Session:
+        """``tls``: it comes by TLS. ``local``: it comes from this machine. ``deadline``: of its first
+        request.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """What all sessions of a server share. ``operator`` runs an operator's line and returns the answer.
 
-    ``gate``: where the password is checked; None: there is none. ``posting`` takes what scripts post.
+    ``gate``: where the password is checked; None: there is none. ``web``: None if what it needs is not
+    installed.
 
     ``lengths`` and ``login_lengths`` are for the decoders: of those who are in, and of those who are not yet.
     """
@@ -115,7 +121,6 @@ class Context:
     operator: Callable[[str], list[str]] = lambda line: []
     server: str = "selchat"
     gate: Gate | None = None
-    posting: Posting | None = None
-    operations: Operations | None = None
+    web: Web | None = None
     lengths: dict[bytes, int] = field(default_factory=dict)
     login_lengths: dict[bytes, int] = field(default_factory=dict)
