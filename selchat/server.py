@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import signal
 import socket
 import ssl
@@ -26,6 +28,7 @@ from selchat.errors import (
     AddressRateError,
     BannedError,
     ConfigurationError,
+    MissingExtraError,
     NotReadableError,
     SelchatError,
     ServerFullError,
@@ -34,6 +37,7 @@ from selchat.errors import (
     UsageError,
     close_reason,
 )
+from selchat.invitation import page_addresses, picture
 from selchat.log.errors import UnusableHistoryError
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
@@ -47,13 +51,13 @@ from selchat.net.certificate import (
     certificate_names,
     file_fingerprint,
     in_groups,
-    own_addresses,
     own_certificate,
     own_names,
 )
 from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout
 from selchat.net.hosts import OwnHosts
+from selchat.net.interfaces import own_addresses, reachable_addresses
 from selchat.net.listener import (
     Listener,
     is_loopback,
@@ -233,6 +237,7 @@ class Server:
         self._console.listening(join_address(*self._listener.address))
         if self._tls is not None:
             self._console.identified(in_groups(self._tls.fingerprint))
+        self._invite()
         self._forget()
         self._check_descriptors()
         try:
@@ -364,6 +369,21 @@ class Server:
         self._admission.allow(settings.max_clients, settings.clients_per_address, settings.address_rate)
         self._budget.limit = settings.queued_limit
         self._most_connections = _most_connections(settings)
+
+    def _invite(self) -> None:
+        """Tell what to open in a browser."""
+        if self._context.web is None:
+            self._console.no_page(str(MissingExtraError("h11", "web")))
+            return
+        settings, (host, port) = self._settings, self._listener.address
+        hosts = reachable_addresses(host)
+        listens = ipaddress.ip_address(host.partition("%")[0])
+        local = listens.is_loopback or listens.is_unspecified
+        addresses = page_addresses(hosts, port, tls=self._tls is not None, local=local)
+        code: list[str] = []
+        if hosts and not settings.quiet and settings.log_format == "text" and os.isatty(_STDOUT):
+            code = picture(addresses[0], *os.get_terminal_size(_STDOUT))
+        self._console.invited(addresses, code)
 
     def _check_descriptors(self) -> None:
         if self._most_connections < self._settings.max_clients:
