@@ -93,6 +93,10 @@ _REASONS: dict[type[SelchatError], str] = {
     AddressRateError: "address-rate",
 }
 
+# How a connection talks, as the metrics call it: it has not said anything yet, it is in the chat by one of
+# three wires, it asks for something by HTTP, or it has been told its last words.
+_WIRES = ("opening", "classic", "rich", "web", "http", "closing")
+
 _STDIN, _STDOUT = 0, 1
 _OUTPUT_LIMIT = MIB  # bytes of lines that wait for a terminal that takes none
 _BUDGET_PAUSE = 0.25  # seconds between two looks at how much waits for everyone; one costs 1 ms for 1,000
@@ -152,7 +156,7 @@ class Server:
         self._load = load or (lambda: settings)
         self._state = ServerState.SERVING
         self._started = time.time()
-        self._refused: Counter[str] = Counter()  # connections, by reason
+        self._refused = Counter(dict.fromkeys(_REASONS.values(), 0))  # connections, by reason
         self._exit_status = 0
         try:
             self._reactor = reactor = Reactor(self._failed)
@@ -322,7 +326,7 @@ class Server:
             Readings(
                 version=__version__,
                 start_time=self._started,
-                connections=Counter(map(self._wire_of, self._connections)),
+                connections=dict.fromkeys(_WIRES, 0) | Counter(map(self._wire_of, self._connections)),
                 accepted=self._listener.accepted,
                 refused=self._refused,
                 members=len(hub.members()),

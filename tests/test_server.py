@@ -90,6 +90,8 @@ def test_the_metrics_say_what_was_done(server: Server) -> None:
         assert found["selchat_deliveries_total"] == 2 * 2 + 2 + 3
         assert found["selchat_connections{wire=classic}"] == 3
         assert found["selchat_connections{wire=opening}"] == 1
+        assert found["selchat_connections{wire=web}"] == found["selchat_connections{wire=closing}"] == 0
+        assert found["selchat_connections_refused_total{reason=full}"] == 0
         assert found["selchat_connections_accepted_total"] == 4
         assert found["selchat_members"] == 3
         assert found["selchat_rooms"] == 1
