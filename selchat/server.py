@@ -14,7 +14,7 @@ from dataclasses import replace
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from selchat import __version__
 from selchat.chat.commands import Commands
@@ -85,6 +85,9 @@ from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import DecimalHeaders
 from selchat.wire.rich import RichFormat
 
+if TYPE_CHECKING:
+    from selchat.sessions.web import WebSession
+
 # Why a connection is refused, as the metrics call it.
 _REASONS: dict[type[SelchatError], str] = {
     BannedError: "banned",
@@ -145,6 +148,7 @@ class Server:
 
     def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
         cipher = CaesarCipher(settings.key) if settings.key else None
+        self._page = _open_page()
         self._tls = _open_tls(settings)
         self._log = _open_log(settings)
         try:
@@ -193,7 +197,6 @@ class Server:
                 f"a line of over {settings.payload_limit} bytes was not sent"
             ),
         )
-        self._web_format: RichFormat | None = None  # one, as those who share a format share a feed
         self._workers = Workers(reactor, settings.password_workers, settings.password_queue)
         rich = RichFormat(DecimalHeaders(settings.header_length))
         self._posting = Posting(settings, self._hub, reactor, rich, TokenFile(), self._console.warn)
@@ -459,14 +462,9 @@ class Server:
 
     def _web(self) -> Web | None:
         """Return what browsers get; None: what it needs is not installed."""
-        try:
-            # Here, as the libraries for it are an extra.
-            from selchat.sessions.web import WebSession
-            from selchat.wire.websocket import TextHeaders
-        except ImportError:
+        page = self._page
+        if page is None:
             return None
-        if self._web_format is None:
-            self._web_format = RichFormat(TextHeaders())
         settings, tls = self._settings, self._tls
         hosts = OwnHosts(
             [*own_names(), *(f"{name}.local" for name in own_names()), *settings.allowed_host]
@@ -475,15 +473,15 @@ class Server:
             lambda: self._reactor.now,
         )
         site = Site(
-            Files(),
-            self._web_format,
+            page.files,
+            page.format,
             self._posting,
             Operations(self.ready, self.metrics, self.security_txt),
             hosts.__contains__,
             "" if tls is None else in_groups(tls.fingerprint),
             "" if tls is None else in_groups(tls.certificate),
         )
-        return partial(WebSession, site)
+        return partial(page.session, site)
 
     def _forget(self) -> None:
         """Forget a little of what is past the retention, and go on soon if there is more."""
@@ -520,6 +518,28 @@ class Server:
 
     def _failed(self, where: str, error: Exception) -> None:
         self._console.failed(where, error)
+
+
+class _Page(NamedTuple):
+    """What does not change of that which browsers get. One format: those who share one share a feed."""
+
+    session: type[WebSession]
+    format: RichFormat
+    files: Files
+
+
+def _open_page() -> _Page | None:
+    """Return what browsers get; None: what it needs is not installed. Raises `CannotStartError`."""
+    try:
+        # Here, as the libraries for it are an extra.
+        from selchat.sessions.web import WebSession
+        from selchat.wire.websocket import TextHeaders
+
+        return _Page(WebSession, RichFormat(TextHeaders()), Files())
+    except ImportError:
+        return None
+    except OSError as error:  # no descriptor is left to read them with
+        raise CannotStartError(close_reason(error)) from error
 
 
 class Tls(NamedTuple):
