@@ -10,7 +10,7 @@
 //   #people     who is here: buttons; #people-title has the count
 //   #log        the messages near what is seen. Rows have data-kind (said, action, whisper, topic, gap, notice; "moves"
 //               for those who came and went, with data-kind "joined" and "left" inside), data-key, data-state (pending,
-//               sent, failed) and data-sealed (yes, opening, unreadable); h3.day and h3.new stand between them;
+//               sent, failed) and data-sealed (yes, opening, unreadable); h2.day and h2.new stand between them;
 //               .body, .name, time, .mark, .fate in them. #to-end goes to the newest, #loading says that older ones come
 //   #input      what one writes; #send, #input-problem, #candidates (role=option in it, aria-selected)
 //   #status     the connection in words; data-state is that of Link; its button acts

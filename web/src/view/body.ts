@@ -17,7 +17,7 @@ export function written(body: string): (Node | string)[] {
   return pieces(visible(body)).map((piece) => {
     if (piece.kind === "text") return piece.text;
     if (piece.kind === "code") return h("code", { dir: "auto" }, piece.text);
-    if (piece.kind === "block") return h("pre", { dir: "auto" }, h("code", {}, piece.text));
+    if (piece.kind === "block") return h("pre", { dir: "auto", tabindex: 0 }, h("code", {}, piece.text));
     const link = h(
       "a",
       { href: piece.href, target: "_blank", rel: "noopener noreferrer", dir: "ltr", title: piece.href },

@@ -20,8 +20,8 @@ export interface Around {
 
 export function rowElement(row: Row, around: Around): HTMLElement {
   if (row.kind === "start") return start(around.conversation());
-  if (row.kind === "day") return h("h3", { class: "row day" }, h("span", {}, day(row.at, new Date())));
-  if (row.kind === "new") return h("h3", { class: "row new" }, h("span", {}, "New"));
+  if (row.kind === "day") return h("h2", { class: "row day" }, h("span", {}, day(row.at, new Date())));
+  if (row.kind === "new") return h("h2", { class: "row new" }, h("span", {}, "New"));
   if (row.kind === "moves") return moves(row.key, row.entries, around);
   const { entry, head } = row;
   const shown =
@@ -171,7 +171,13 @@ function line(entry: Entry, around: Around): HTMLElement {
     append(what, [text]);
   } else {
     const many = entry.body.includes("\n"); // an answer in columns: they stand under each other
-    append(what, [h("div", { class: many ? "body lines" : "body", dir: "auto" }, plain(entry.body))]);
+    append(what, [
+      h(
+        "div",
+        { class: many ? "body lines" : "body", dir: "auto", tabindex: many ? 0 : undefined },
+        plain(entry.body),
+      ),
+    ]);
   }
   return element;
 }
