@@ -244,7 +244,10 @@ export class App {
 
   #open(id: string): void {
     this.#drawers.close(false);
-    if (id !== this.chat.current) this.chat.open(id);
+    if (id !== this.chat.current) {
+      this.#tell(false); // where its end is in sight it is read, and not because that of the other one was
+      this.chat.open(id);
+    }
     this.#plan("places", "people", "log");
     if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
     else this.#log.element.focus({ preventScroll: true });
@@ -281,7 +284,10 @@ export class App {
   }
 
   #watch(): void {
-    const seen = !document.hidden && this.#inside === true && this.#log.atEnd;
+    this.#tell(!document.hidden && this.#inside === true && this.#log.atEnd);
+  }
+
+  #tell(seen: boolean): void {
     if (seen !== this.#watched) this.chat.watching(seen);
     this.#watched = seen;
   }

@@ -128,10 +128,7 @@ export class VirtualList {
     const anchor = this.#anchor;
     if (anchor.at === "end") return most;
     const row = this.#find(anchor.key);
-    if (row === -1) {
-      this.#anchor = END;
-      return most;
-    }
+    if (row === -1) return Math.min(most, this.scroller.scrollTop); // it is gone: what is there now is as good
     return Math.min(most, Math.max(0, this.#tops.top(row) - anchor.offset));
   }
 
@@ -159,6 +156,7 @@ export class VirtualList {
     this.#below.style.height = `${this.#tops.total - this.#tops.top(this.#last)}px`;
     if (Math.abs(this.scroller.scrollTop - goal) >= 1) this.scroller.scrollTop = goal;
     this.#written = this.scroller.scrollTop;
+    if (goal + this.#view >= this.#tops.total - SLACK) this.#anchor = END; // that place is the end, too
     this.moved();
   }
 
@@ -228,7 +226,9 @@ export class VirtualList {
     if (Math.abs(top - this.#written) < 1) return; // it was set from here
     if (top + this.#view >= this.#tops.total - SLACK) this.#anchor = END;
     else {
-      const row = this.#tops.at(top);
+      let row = this.#tops.at(top);
+      // Not a day or a line for new ones: when older ones come, those move up, and what is read does not.
+      while (row < this.#rows.length - 1 && !isSaid(this.#rows[row])) row++;
       const key = this.#rows[row]?.key;
       if (key !== undefined) this.#anchor = { at: "row", key, offset: this.#tops.top(row) - top };
     }
@@ -255,4 +255,8 @@ export class VirtualList {
     this.#measureAll();
     this.#render();
   }
+}
+
+function isSaid(row: Row | undefined): boolean {
+  return row?.kind === "entry" || row?.kind === "moves";
 }
