@@ -190,7 +190,6 @@ export class Fake implements Chat {
   }
 
   open(id: string): void {
-    if (!this.conversation(id) && id.startsWith("@")) this.#room(id, "person", id.slice(1), [id.slice(1)]);
     this.current = id;
     const one = this.conversation(id);
     if (one) {

@@ -70,7 +70,6 @@ export class App {
 
   constructor(private readonly chat: Chat) {
     const unlock = (): void => this.#lock.open();
-    const whisper = (name: string): void => this.#open(`@${name}`);
     this.#entrance = new Entrance(chat, (how) => this.#enter(how));
     this.#status = new Status(chat, () => this.#leave());
     this.#lock = new Lock(chat);
@@ -86,12 +85,9 @@ export class App {
     this.#places = new Places(
       chat,
       (id) => this.#open(id),
-      (text) => {
-        this.#drawers.close(false);
-        this.#composer.begin(text);
-      },
+      (text) => this.#begin(text),
     );
-    this.#people = new People(chat, whisper);
+    this.#people = new People(chat, (name) => this.#whisper(name));
     this.#menu = new Menu(
       chat,
       this.#notifier,
@@ -251,6 +247,18 @@ export class App {
     this.#plan("places", "people", "log");
     if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
     else this.#log.element.focus({ preventScroll: true });
+  }
+
+  /** Open what one has whispered with somebody, or begin to. */
+  #whisper(name: string): void {
+    const there = this.chat.conversations.find((one) => one.kind === "person" && one.name === name);
+    if (there) this.#open(there.id);
+    else this.#begin(/[\s"]/.test(name) ? `/msg "${name}" ` : `/msg ${name} `);
+  }
+
+  #begin(line: string): void {
+    this.#drawers.close(false);
+    this.#composer.begin(line);
   }
 
   #enter(how: Start): void {

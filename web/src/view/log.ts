@@ -106,7 +106,7 @@ export class Log {
     this.#shown = conversation.id;
     this.#missed = 0;
     this.#notBefore = 0;
-    this.#firstNew = conversation.firstUnread;
+    this.#firstNew = conversation.unread ? firstOfNew(conversation) : conversation.firstUnread;
     this.#list.clear();
     const name = conversation.kind === "room" ? conversation.name : `whispers with ${conversation.name}`;
     this.element.setAttribute("aria-label", `Messages: ${name}`);
@@ -161,6 +161,16 @@ export class Log {
       say(this.#loading, "");
     }
   }
+}
+
+/** Key of the first of those that are unread still. */
+function firstOfNew({ entries, unread }: Conversation): string {
+  let at = entries.length;
+  for (let left = unread; left > 0 && at > 0; ) {
+    const entry = entries[--at];
+    if (entry && counts(entry)) left--;
+  }
+  return entries[at]?.key ?? "";
 }
 
 /** Whether it is something that is missed if it is not seen. */
