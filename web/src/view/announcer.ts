@@ -11,13 +11,23 @@ const KEPT = 30; // sentences in the page
 
 export class Announcer {
   #waiting: string[] = [];
+  #opening = new Set<string>(); // keys of what is being decrypted
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly region: HTMLElement) {}
 
   entries(entries: readonly Entry[]): void {
-    for (const entry of entries)
-      if (!entry.old && !entry.mine && entry.sealed !== "opening") this.say(sentence(entry));
+    for (const entry of entries) {
+      if (entry.old || entry.mine) continue;
+      if (entry.sealed === "opening") this.#opening.add(entry.key);
+      else this.say(sentence(entry));
+    }
+  }
+
+  /** It is another now: what was new but still to be decrypted is said when it can be read. */
+  changed(entry: Entry): void {
+    if (entry.state === "failed") this.say(`Not sent: ${entry.problem}`);
+    if (entry.sealed !== "opening" && this.#opening.delete(entry.key)) this.say(sentence(entry));
   }
 
   say(text: string): void {
@@ -28,6 +38,7 @@ export class Announcer {
   /** Another conversation is looked at: what was still to be said is not of this one. */
   hush(): void {
     this.#waiting = [];
+    this.#opening.clear();
   }
 
   #round(): void {

@@ -138,7 +138,7 @@ export class App {
         break;
       case "changed":
         if (!here) break;
-        if (change.entry.state === "failed") this.#announcer.say(`Not sent: ${change.entry.problem}`);
+        this.#announcer.changed(change.entry);
         this.#plan("log");
         break;
       case "reset":

@@ -19,13 +19,14 @@ const MOST_KEPT = 400; // rows in the page at most while a selection reaches ove
 
 export class VirtualList {
   #rows: readonly Row[] = [];
-  #heights = new Map<string, number>(); // measured, by key
-  #guesses = new Map<string, number>(); // by key, for the width that is
-  #tops = new Tops([]);
+  #heights = new Float64Array(0); // of the rows: measured or guessed
+  #known = new Map<string, { height: number; measured: boolean }>(); // by key: rows come in other places
+  #tops = new Tops(this.#heights);
   #shown = new Map<string, { row: Row; element: HTMLElement }>();
   #first = 0; // of the rows in the page
   #last = 0; // the one after them
   #anchor: Anchor = END;
+  #anchorRow = -1; // the row that the anchor is at, if the rows are as they were
   #written = -1; // the scroll position that was set from here last
   #view = 0; // height of what is seen
   #above = document.createElement("div"); // stand for what is not in the page
@@ -66,9 +67,8 @@ export class VirtualList {
 
   /** Show these rows, from here on from that place if one is given. */
   show(rows: readonly Row[], anchor = this.#anchor): void {
-    this.#rows = rows;
+    this.#take(rows);
     this.#anchor = anchor;
-    this.#measureAll();
     this.#render();
   }
 
@@ -76,9 +76,9 @@ export class VirtualList {
   clear(): void {
     for (const { element } of this.#shown.values()) this.#drop(element);
     this.#shown.clear();
-    this.#heights.clear();
-    this.#guesses.clear();
+    this.#known.clear();
     this.#rows = [];
+    this.#heights = new Float64Array(0);
     this.#anchor = END;
     this.#first = this.#last = 0;
   }
@@ -108,18 +108,28 @@ export class VirtualList {
     this.#anchor = { at: "row", key, offset };
   }
 
-  #measureAll(): void {
+  #take(rows: readonly Row[]): void {
     const width = this.scroller.clientWidth;
-    const heights = this.#rows.map((row) => {
-      const known = this.#heights.get(row.key) ?? this.#guesses.get(row.key);
-      if (known !== undefined) return known;
-      const guessed = this.guess(row, width);
-      this.#guesses.set(row.key, guessed);
-      return guessed;
-    });
-    let sum = 0;
-    for (const height of heights) sum += height;
-    this.#tops = new Tops(heights, Math.max(0, this.#view - sum)); // few of them stand at the foot
+    const heights = new Float64Array(rows.length);
+    const had = Math.min(rows.length, this.#rows.length);
+    let i = 0;
+    for (; i < had && rows[i]?.key === this.#rows[i]?.key; i++) heights[i] = this.#heights[i] as number;
+    for (; i < rows.length; i++) {
+      const row = rows[i] as Row;
+      let known = this.#known.get(row.key);
+      if (!known) {
+        known = { height: this.guess(row, width), measured: false };
+        this.#known.set(row.key, known);
+      }
+      heights[i] = known.height;
+    }
+    this.#rows = rows;
+    this.#heights = heights;
+    this.#place();
+  }
+
+  #place(): void {
+    this.#tops = new Tops(this.#heights, this.#view); // few of them stand at the foot
   }
 
   /** The scroll position that the anchor asks for. */
@@ -127,7 +137,8 @@ export class VirtualList {
     const most = Math.max(0, this.#tops.total - this.#view);
     const anchor = this.#anchor;
     if (anchor.at === "end") return most;
-    const row = this.#find(anchor.key);
+    if (this.#rows[this.#anchorRow]?.key !== anchor.key) this.#anchorRow = this.#find(anchor.key);
+    const row = this.#anchorRow;
     if (row === -1) return Math.min(most, this.scroller.scrollTop); // it is gone: what is there now is as good
     return Math.min(most, Math.max(0, this.#tops.top(row) - anchor.offset));
   }
@@ -149,7 +160,7 @@ export class VirtualList {
       const near = Math.max(400, this.#view * 0.75);
       this.#fill(...this.#tops.between(goal - near, goal + this.#view + near));
       if (!this.#measure()) break;
-      this.#measureAll();
+      this.#place();
       goal = this.#goal();
     }
     this.#above.style.height = `${this.#tops.top(this.#first)}px`;
@@ -188,7 +199,7 @@ export class VirtualList {
       if (old) {
         if (old.element === next) next = next.nextSibling;
         this.#drop(old.element);
-        this.#heights.delete(row.key);
+        this.#known.delete(row.key);
       }
       this.scroller.insertBefore(element, next);
       this.#sizes.observe(element);
@@ -212,13 +223,20 @@ export class VirtualList {
   /** Returns whether a height is another than it was taken for. */
   #measure(): boolean {
     let changed = false;
-    for (const [key, { element }] of this.#shown) {
-      if (this.#heights.has(key)) continue;
-      const height = element.getBoundingClientRect().height;
-      if (height !== this.#guesses.get(key)) changed = true;
-      this.#heights.set(key, height);
+    for (let i = this.#first; i < this.#last; i++) {
+      const { key } = this.#rows[i] as Row;
+      if (this.#known.get(key)?.measured) continue;
+      const element = this.#shown.get(key)?.element;
+      if (element && this.#set(i, element.getBoundingClientRect().height)) changed = true;
     }
     return changed;
+  }
+
+  #set(row: number, height: number): boolean {
+    this.#known.set((this.#rows[row] as Row).key, { height, measured: true });
+    if (this.#heights[row] === height) return false;
+    this.#heights[row] = height;
+    return true;
   }
 
   #scrolled(): void {
@@ -236,7 +254,11 @@ export class VirtualList {
   }
 
   #resized(changes: readonly ResizeObserverEntry[]): void {
-    const keys = new Map([...this.#shown].map(([key, { element }]) => [element as Element, key]));
+    const rows = new Map<Element, number>();
+    for (let i = this.#first; i < this.#last; i++) {
+      const element = this.#shown.get(this.#rows[i]?.key ?? "")?.element;
+      if (element) rows.set(element, i);
+    }
     let changed = false;
     for (const { target } of changes) {
       if (target === this.scroller) {
@@ -244,15 +266,11 @@ export class VirtualList {
         changed = true;
         continue;
       }
-      const key = keys.get(target);
-      if (key === undefined) continue;
-      const height = target.getBoundingClientRect().height;
-      if (height === this.#heights.get(key)) continue;
-      this.#heights.set(key, height);
-      changed = true;
+      const row = rows.get(target);
+      if (row !== undefined && this.#set(row, target.getBoundingClientRect().height)) changed = true;
     }
     if (!changed) return;
-    this.#measureAll();
+    this.#place();
     this.#render();
   }
 }

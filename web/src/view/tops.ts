@@ -1,25 +1,28 @@
 // Where the rows of a long list are, by their heights. Pure.
 
 export class Tops {
-  readonly #tops: Float64Array; // of row i; one more at the end, for the height of all
+  readonly #tops: Float64Array; // of row i, under the lead; one more at the end, for the height of all
+  readonly #lead: number;
 
-  constructor(heights: readonly number[], lead = 0) {
+  /** `least`: if all of them together are less high than that, they stand at its foot. */
+  constructor(heights: ArrayLike<number>, least = 0) {
     const tops = new Float64Array(heights.length + 1);
-    let top = lead;
+    let top = 0;
     for (let i = 0; i < heights.length; i++) {
       tops[i] = top;
       top += heights[i] as number;
     }
     tops[heights.length] = top;
     this.#tops = tops;
+    this.#lead = Math.max(0, least - top);
   }
 
   get total(): number {
-    return this.#tops[this.#tops.length - 1] as number;
+    return this.top(this.#tops.length - 1);
   }
 
   top(row: number): number {
-    return this.#tops[row] as number;
+    return (this.#tops[row] as number) + this.#lead;
   }
 
   /** The row that is at this height: the last one whose top is not below it; 0 if there is none. */
@@ -28,7 +31,7 @@ export class Tops {
     let high = this.#tops.length - 2;
     while (low < high) {
       const middle = (low + high + 1) >> 1;
-      if ((this.#tops[middle] as number) <= y) low = middle;
+      if (this.top(middle) <= y) low = middle;
       else high = middle - 1;
     }
     return Math.max(0, low);
