@@ -119,6 +119,7 @@ export class App {
   }
 
   #changed(change: Change): void {
+    if (this.chat.current !== this.#current && this.#inside) this.#draw(); // at once: what is typed now belongs there
     const here = "id" in change && change.id === this.chat.current;
     switch (change.what) {
       case "link":
@@ -244,7 +245,6 @@ export class App {
       this.#tell(false); // where its end is in sight it is read, and not because that of the other one was
       this.chat.open(id);
     }
-    this.#plan("places", "people", "log");
     if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
     else this.#log.element.focus({ preventScroll: true });
   }

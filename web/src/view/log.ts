@@ -47,10 +47,7 @@ export class Log {
       () => this.#moved(),
     );
     this.element.tabIndex = 0; // what scrolls must be reachable by keyboard
-    this.#toEnd.addEventListener("click", () => {
-      this.#list.toEnd();
-      this.element.focus({ preventScroll: true });
-    });
+    this.#toEnd.addEventListener("click", () => this.#list.toEnd());
     this.element.addEventListener("keydown", (event) => {
       if (event.target === this.element && this.key(event)) event.preventDefault();
     });
@@ -134,7 +131,10 @@ export class Log {
   #moved(): void {
     const { atEnd } = this.#list;
     if (atEnd) this.#missed = 0;
-    if (atEnd !== this.#toEnd.hidden) this.#toEnd.hidden = atEnd;
+    if (atEnd !== this.#toEnd.hidden) {
+      if (document.activeElement === this.#toEnd) this.element.focus({ preventScroll: true }); // it goes
+      this.#toEnd.hidden = atEnd;
+    }
     if (!atEnd) {
       const text = this.#missed ? `${this.#missed} new message${this.#missed > 1 ? "s" : ""}` : "To the end";
       if (this.#toEnd.textContent !== text) this.#toEnd.replaceChildren(icon("down"), h("span", {}, text));
