@@ -1,2 +1,6 @@
 // Puts the core and the view together.
-export {};
+
+import { makeChat } from "./core/browser.ts";
+import { App } from "./view/app.ts";
+
+new App(makeChat());

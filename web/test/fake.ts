@@ -2,6 +2,7 @@
 // a clock that is the browser's. It answers as the core does; it keeps no promise about delivery.
 
 import type { Change, Chat, Conversation, Entry, Link, Start } from "../src/core/api.ts";
+import { visibleLines } from "../src/core/text.ts";
 
 export const HOSTILE = [
   "<img src=x onerror=alert(1)>",
@@ -325,7 +326,6 @@ export class Fake implements Chat {
       from: "Venkat",
       to: "",
       names: [],
-      body: "",
       at: Date.now() / 1000,
       seq,
       mine: false,
@@ -335,6 +335,7 @@ export class Fake implements Chat {
       mention: false,
       old: false,
       ...some,
+      body: visibleLines(some.body ?? ""),
     };
   }
 

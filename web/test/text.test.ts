@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isLong } from "../src/view/body.ts";
-import { type Piece, pieces, visible } from "../src/view/text.ts";
+import { type Piece, pieces } from "../src/view/text.ts";
 import { HOSTILE } from "./fake.ts";
 
 const short = (found: Piece[]): string[] =>
@@ -97,15 +97,6 @@ test("hostile text comes out as it was", () => {
       .join("");
     assert.equal(all, text);
   }
-});
-
-test("controls are shown for what they are", () => {
-  assert.equal(
-    visible("a\u0000b\u001b[31m\u0007\u0080\u009b\tc\nd"),
-    "a\\x00b\\x1b[31m\\x07\\x80\\x9b\tc\nd",
-  );
-  assert.equal(visible("a\r\nb\rc"), "a\nb\nc");
-  assert.equal(visible("é 李 👍 \u202e"), "é 李 👍 \u202e");
 });
 
 test("64 KiB of anything cost one pass", () => {

@@ -22,7 +22,6 @@
 
 import type { Change, Chat, Start } from "../core/api.ts";
 import { Announcer } from "./announcer.ts";
-import { plain } from "./body.ts";
 import { Composer } from "./composer.ts";
 import { bdi, h, part, say } from "./dom.ts";
 import { Drawers } from "./drawers.ts";
@@ -233,7 +232,7 @@ export class App {
       const sign = h("span", { class: "sign", "aria-hidden": "true" }, here?.kind === "person" ? "@" : "#");
       where.replaceChildren(...(here ? [sign, bdi(here.name)] : []));
     }
-    const topic = here?.kind === "person" ? "Only the two of you read this." : plain(here?.topic ?? "");
+    const topic = here?.kind === "person" ? "Only the two of you read this." : (here?.topic ?? "");
     const element = part("topic", HTMLElement);
     say(element, topic);
     element.title = topic;

@@ -1,7 +1,7 @@
 // What somebody wrote, as elements: text, links and code, and a fold where it is very long.
 
 import { h } from "./dom.ts";
-import { pieces, visible } from "./text.ts";
+import { pieces } from "./text.ts";
 
 const LONG = 2500; // characters; lines beyond LINES count as well
 const LINES = 25;
@@ -14,7 +14,7 @@ export function isLong(body: string): boolean {
 }
 
 export function written(body: string): (Node | string)[] {
-  return pieces(visible(body)).map((piece) => {
+  return pieces(body).map((piece) => {
     if (piece.kind === "text") return piece.text;
     if (piece.kind === "code") return h("code", { dir: "auto" }, piece.text);
     if (piece.kind === "block") return h("pre", { dir: "auto", tabindex: 0 }, h("code", {}, piece.text));
@@ -26,9 +26,4 @@ export function written(body: string): (Node | string)[] {
     if (!piece.host) return link;
     return h("span", {}, link, " ", h("span", { class: "host", dir: "ltr" }, `(leads to ${piece.host})`));
   });
-}
-
-/** Text alone, with its controls made visible. */
-export function plain(body: string): string {
-  return visible(body);
 }

@@ -2,7 +2,7 @@
 // because a row that leaves the page and comes back must be as it was.
 
 import type { Conversation, Entry } from "../core/api.ts";
-import { isLong, plain, written } from "./body.ts";
+import { isLong, written } from "./body.ts";
 import { clock, day, machine, whole } from "./dates.ts";
 import { append, bdi, type Child, h } from "./dom.ts";
 import { icon } from "./icons.ts";
@@ -103,7 +103,7 @@ function body(entry: Entry, around: Around): Child[] {
       h(
         "div",
         { class: "body dim" },
-        `Encrypted, and cannot be read here${entry.problem ? `: ${plain(entry.problem)}` : "."} `,
+        `Encrypted, and cannot be read here${entry.problem ? `: ${entry.problem}` : "."} `,
       ),
       h("button", { type: "button", class: "small", onclick: () => around.unlock() }, "Enter the passphrase"),
     ];
@@ -136,7 +136,7 @@ function body(entry: Entry, around: Around): Child[] {
 function fate(entry: Entry, around: Around): Child[] {
   if (entry.state === "pending") return [h("div", { class: "fate" }, "Sending…")];
   if (entry.state !== "failed") return [];
-  const reason = entry.problem ? `Not sent: ${plain(entry.problem)}` : "Not sent.";
+  const reason = entry.problem ? `Not sent: ${entry.problem}` : "Not sent.";
   return [
     h(
       "div",
@@ -175,7 +175,7 @@ function line(entry: Entry, around: Around): HTMLElement {
       h(
         "div",
         { class: many ? "body lines" : "body", dir: "auto", tabindex: many ? 0 : undefined },
-        plain(entry.body),
+        entry.body,
       ),
     ]);
   }

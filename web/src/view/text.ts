@@ -7,13 +7,6 @@ export type Piece =
   | { kind: "block"; text: string } // on lines of its own
   | { kind: "link"; text: string; href: string; host: string }; // host: where it leads, if that is not what is read
 
-/** Show control characters as what they are, as the terminal does; lines and tabs stay. */
-export function visible(text: string): string {
-  return text.replace(/\r\n?/g, "\n").replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
-  });
-}
-
 export function pieces(text: string): Piece[] {
   const found: Piece[] = [];
   let plain = 0; // where the text begins that is nothing else yet
