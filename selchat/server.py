@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from selchat import __version__
 from selchat.chat.commands import Commands
@@ -35,9 +37,19 @@ from selchat.log.port import Log
 from selchat.log.retention import Retention
 from selchat.net.admission import Admission
 from selchat.net.budget import Budget
-from selchat.net.certificate import CertificateError, file_fingerprint, in_groups, own_certificate
+from selchat.net.certificate import (
+    CertificateError,
+    certificate_fingerprint,
+    certificate_names,
+    file_fingerprint,
+    in_groups,
+    own_addresses,
+    own_certificate,
+    own_names,
+)
 from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout
+from selchat.net.hosts import OwnHosts
 from selchat.net.listener import (
     Listener,
     is_loopback,
@@ -51,11 +63,15 @@ from selchat.net.tls import server_context
 from selchat.net.workers import Workers
 from selchat.password import PasswordHash
 from selchat.paths import data_folder
-from selchat.sessions.context import Context
+from selchat.sessions.context import Context, Web
 from selchat.sessions.opening import OpeningSession
+from selchat.sessions.posting import Posting
+from selchat.sessions.site import Files, Site
 from selchat.settings import MIB, Settings
+from selchat.tokens import TokenFile
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
+from selchat.wire.frames import DecimalHeaders
 from selchat.wire.rich import RichFormat
 
 _STDIN, _STDOUT = 0, 1
@@ -106,7 +122,7 @@ class Server:
 
     def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
         cipher = CaesarCipher(settings.key) if settings.key else None
-        self._tls, self._fingerprint = _open_tls(settings)
+        self._tls = _open_tls(settings)
         self._log = _open_log(settings)
         try:
             sock = listening_socket(settings.host, settings.port, settings.backlog, settings.dead_seconds)
@@ -152,17 +168,21 @@ class Server:
                 f"a line of over {settings.payload_limit} bytes was not sent"
             ),
         )
+        self._web_format: RichFormat | None = None  # one, as those who share a format share a feed
         self._workers = Workers(reactor, settings.password_workers, settings.password_queue)
+        rich = RichFormat(DecimalHeaders(settings.header_length))
+        self._posting = Posting(settings, self._hub, reactor, rich, TokenFile(), self._console.warn)
         self._context = Context(
             settings,
             self._hub,
             reactor,
             self._console,
             ClassicFormat(settings.header_length, settings.payload_limit, cipher, settings.roster_limit),
-            RichFormat(settings.header_length),
+            rich,
             commands.run_remote,
             f"selchat {__version__}",
             self._gate(),
+            self._web(),
         )
         self._fanout = Fanout(settings.feed_limit)
         self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
@@ -194,8 +214,8 @@ class Server:
             ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             self._reactor.on_signal(signal.SIGHUP, self.reload if ignored else self._hung_up)
         self._console.listening(join_address(*self._listener.address))
-        if self._fingerprint:
-            self._console.identified(in_groups(self._fingerprint))
+        if self._tls is not None:
+            self._console.identified(in_groups(self._tls.fingerprint))
         self._forget()
         self._check_descriptors()
         try:
@@ -233,14 +253,15 @@ class Server:
             return
         settings, made, refused = changes(self._settings, wanted, _FIXED)
         try:
-            self._tls, fingerprint = _open_tls(settings)
+            tls = _open_tls(settings)
         except UsageError as error:
             self._console.warn(f"the old settings stay: {error}")
             return
+        before, self._tls = self._tls, tls
         self._take_settings(settings)
         self._console.reloaded(made)
-        if fingerprint != self._fingerprint:
-            self._fingerprint = fingerprint
+        fingerprint = "" if tls is None else tls.fingerprint
+        if fingerprint != ("" if before is None else before.fingerprint):
             self._console.identified(in_groups(fingerprint) or "none")
         if refused:
             self._console.warn(f"only a restart changes {', '.join(refused)}")
@@ -253,8 +274,9 @@ class Server:
         changed = settings.password != self._settings.password
         self._settings = settings
         gate = self._gate() if changed else self._context.gate
-        self._context = replace(self._context, settings=settings, gate=gate)
+        self._context = replace(self._context, settings=settings, gate=gate, web=self._web())
         self._hub.take_settings(settings)
+        self._posting.take_settings(settings)
         self._console.restyle(_style(settings), settings.quiet)
         self._log.keep(Retention.parse(settings.retention))
         self._admission.allow(settings.max_clients, settings.clients_per_address, settings.address_rate)
@@ -299,12 +321,13 @@ class Server:
             flush_seconds=settings.flush_seconds,
             linger_seconds=settings.linger_seconds,
             on_closed=self._closed,
-            tls=self._tls,
+            tls=None if self._tls is None else self._tls.context,
         )
         self._connections[connection] = "" if refusal else host
-        unsecured = TlsRequiredError() if settings.tls == "require" and not is_loopback(host) else None
+        local = is_loopback(host)
+        unsecured = TlsRequiredError() if settings.tls == "require" and not local else None
         tls = self._tls is not None
-        connection.open(OpeningSession(self._context, connection, refusal, unsecured, tls=tls))
+        connection.open(OpeningSession(self._context, connection, refusal, unsecured, tls=tls, local=local))
 
     def _closed(self, connection: Connection) -> None:
         host = self._connections.pop(connection)
@@ -325,6 +348,33 @@ class Server:
         if not password:
             return None
         return Gate(PasswordHash.parse(password), self._workers, self._reactor, self._console)
+
+    def _web(self) -> Web | None:
+        """Return what browsers get; None: what it needs is not installed."""
+        try:
+            # Here, as the libraries for it are an extra.
+            from selchat.sessions.web import WebSession
+            from selchat.wire.websocket import TextHeaders
+        except ImportError:
+            return None
+        if self._web_format is None:
+            self._web_format = RichFormat(TextHeaders())
+        settings, tls = self._settings, self._tls
+        hosts = OwnHosts(
+            [*own_names(), *(f"{name}.local" for name in own_names()), *settings.allowed_host]
+            + ([] if tls is None else tls.names),
+            own_addresses,
+            lambda: self._reactor.now,
+        )
+        site = Site(
+            Files(),
+            self._web_format,
+            self._posting,
+            hosts.__contains__,
+            "" if tls is None else in_groups(tls.fingerprint),
+            "" if tls is None else in_groups(tls.certificate),
+        )
+        return partial(WebSession, site)
 
     def _forget(self) -> None:
         """Forget a little of what is past the retention, and go on soon if there is more."""
@@ -363,10 +413,19 @@ class Server:
         self._console.failed(where, error)
 
 
-def _open_tls(settings: Settings) -> tuple[ssl.SSLContext | None, str]:
-    """Return what encrypts connections, and the fingerprint of its key; None: nothing does."""
+class Tls(NamedTuple):
+    """What encrypts connections; SHA-256 of its key and of its certificate, in hex; and whom it is for."""
+
+    context: ssl.SSLContext
+    fingerprint: str
+    certificate: str
+    names: list[str]
+
+
+def _open_tls(settings: Settings) -> Tls | None:
+    """Return what encrypts connections; None: nothing does."""
     if settings.tls == "off":
-        return None, ""
+        return None
     if settings.cert is None:
         certificate, key = own_certificate(data_folder())
     else:
@@ -374,9 +433,10 @@ def _open_tls(settings: Settings) -> tuple[ssl.SSLContext | None, str]:
         key = certificate if settings.key_file is None else Path(settings.key_file)
     found = file_fingerprint(certificate)
     try:
-        return server_context(certificate, key), found
+        context = server_context(certificate, key)
     except OSError as error:
         raise CertificateError(key, f"no key for {certificate} ({close_reason(error)})") from error
+    return Tls(context, found, certificate_fingerprint(certificate), certificate_names(certificate))
 
 
 def check_settings(settings: Settings) -> None:

@@ -99,6 +99,7 @@ class Hub:
         self._now = now  # Unix time
         self._names = Names(log, now)
         self._members: Roster[Member] = Roster(settings.name_length, self._names.is_reserved)
+        self._speakers: set[str] = set()  # keys of the names of those who speak without being here
         self._sent = SentMessages(log)
         self.moderation = Moderation(log, now)
         self._inboxes = Inboxes(log)
@@ -147,25 +148,12 @@ class Hub:
 
         Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
         """
-        name = clean_name(wanted, self._settings.name_length)
-        key = name_key(name)
-        if not name:
-            raise EmptyNameError
-        self.moderation.check_name(name, client)
-        owner = self._names.owner(key)
-        if key == _SERVER_KEY or (owner is not None and owner != client):
-            raise NameTakenError(name)
-        self._check_looks(name, key, client)
+        name, key = self._check_own(wanted, client)
         present = self._members.get(name)
-        if present is not None:
-            if present.client != client:
-                raise NameTakenError(name)
-            if not beside:
-                present.peer.dismiss(_REPLACED)
+        if present is not None and not beside:
+            present.peer.dismiss(_REPLACED)
         self._sent.arrive(client)
-        if owner is None:
-            self._inboxes.change_owner(key)
-        self._names.use(key, name, client)
+        self._use(name, key, client)
         member = Member(self._members.claim(name, reserved=True), address, peer, client)
         self._welcome(member)
         return member
@@ -176,11 +164,26 @@ class Hub:
             self.part(member, room)
         self._members.remove(member)
         if member.client is not None:
-            key = name_key(member.name)
-            if self._names.owner(key) == member.client:
-                self._names.use(key, member.name, member.client)
-            self._sent.depart(member.client)
+            self._depart(member.name, member.client)
         self._observer.left(member, reason)
+
+    def speak_as(self, wanted: str, address: str, peer: Peer, client: bytes) -> Member:
+        """Let the owner of a name speak, or whoever becomes it, without coming in: they are in no room and no
+        roster, and hear nothing. The session calls `fall_silent` at the end.
+
+        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
+        """
+        name, key = self._check_own(wanted, client)
+        self._sent.arrive(client)
+        self._use(name, key, client)
+        self._speakers.add(key)
+        return Member(name, address, peer, client)
+
+    def fall_silent(self, member: Member) -> None:
+        """Let someone go who has spoken without coming in."""
+        assert member.client is not None
+        self._speakers.remove(name_key(member.name))
+        self._depart(member.name, member.client)
 
     # -- rooms -----------------------------------------------------------------------------------------
 
@@ -314,7 +317,7 @@ class Hub:
     def tidy(self) -> None:
         """Forget rooms of which nothing is left, and names that nobody uses; now and then."""
         self.rooms.tidy()
-        self._names.forget(lambda key: key in self._members)
+        self._names.forget(lambda key: key in self._members or key in self._speakers)
 
     # -- what the operator says ------------------------------------------------------------------------
 
@@ -389,6 +392,37 @@ class Hub:
         return feeds
 
     # ----------------------------------------------------------------------------------------------------
+
+    def _check_own(self, wanted: str, client: bytes) -> tuple[str, str]:
+        """Return the name that a client may have as its own, cleaned, and its key.
+
+        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
+        """
+        name = clean_name(wanted, self._settings.name_length)
+        key = name_key(name)
+        if not name:
+            raise EmptyNameError
+        self.moderation.check_name(name, client)
+        owner = self._names.owner(key)
+        if key == _SERVER_KEY or (owner is not None and owner != client):
+            raise NameTakenError(name)
+        self._check_looks(name, key, client)
+        present = self._members.get(name)
+        if present is not None and present.client != client:
+            raise NameTakenError(name)
+        return name, key
+
+    def _use(self, name: str, key: str, client: bytes) -> None:
+        """Note that the client uses that name, which is its own from now on if it was nobody's."""
+        if self._names.owner(key) is None:
+            self._inboxes.change_owner(key)
+        self._names.use(key, name, client)
+
+    def _depart(self, name: str, client: bytes) -> None:
+        key = name_key(name)
+        if self._names.owner(key) == client:
+            self._names.use(key, name, client)
+        self._sent.depart(client)
 
     def _check_looks(self, name: str, key: str, client: bytes) -> None:
         """Raise `MixedScriptsError` or `LooksTakenError` for what looks like another's name, or might.

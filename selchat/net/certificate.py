@@ -64,8 +64,8 @@ def own_certificate(folder: Path) -> tuple[Path, Path]:
             make_private_folder(folder)
             make_private_file(key_path, _new_key())
         key = _read_key(key_path)
-        names = _names() | {"localhost"}
-        addresses = _addresses() | {"127.0.0.1", "::1"}
+        names = own_names() | {"localhost"}
+        addresses = own_addresses() | {"127.0.0.1", "::1"}
         if not _is_good(path, key, names, addresses):
             replace_private_file(path, _sign(key, names, addresses))
     except OSError as error:
@@ -91,13 +91,37 @@ def fingerprint(certificate: bytes) -> str:
 
 def file_fingerprint(path: Path) -> str:
     """Return the `fingerprint` of the first certificate in a PEM file. Raises `CertificateError`."""
+    try:
+        return fingerprint(_der(path))
+    except ValueError as error:
+        raise CertificateError(path, _why(error)) from error
+
+
+def certificate_fingerprint(path: Path) -> str:
+    """Return the SHA-256 of the first certificate in a PEM file, in hex: what browsers show.
+
+    Raises `CertificateError`.
+    """
+    return hashlib.sha256(_der(path)).hexdigest()
+
+
+def certificate_names(path: Path) -> list[str]:
+    """Return the names and addresses that the first certificate in a PEM file is for, without wildcards.
+
+    Raises `CertificateError`.
+    """
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
 
     try:
-        return fingerprint(x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER))
-    except (OSError, ValueError, x509.InvalidVersion) as error:
-        raise CertificateError(path, _why(error)) from error
+        found = (
+            x509.load_der_x509_certificate(_der(path))
+            .extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            .value
+        )
+    except (ValueError, x509.ExtensionNotFound):
+        return []
+    names = [name for name in found.get_values_for_type(x509.DNSName) if "*" not in name]
+    return names + list(map(str, found.get_values_for_type(x509.IPAddress)))
 
 
 def in_groups(fingerprint: str) -> str:
@@ -106,6 +130,16 @@ def in_groups(fingerprint: str) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------
+
+
+def _der(path: Path) -> bytes:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+    except (OSError, ValueError, x509.InvalidVersion) as error:
+        raise CertificateError(path, _why(error)) from error
 
 
 def _new_key() -> bytes:
@@ -174,13 +208,13 @@ def _sign(key: EllipticCurvePrivateKey, names: set[str], addresses: set[str]) ->
     )
 
 
-def _names() -> set[str]:
+def own_names() -> set[str]:
     """Return the names of this machine that can be in a certificate."""
     name = socket.gethostname()  # and no more: to ask for others can take as long as a name server likes
     return {name.lower()} if name and name.isascii() and " " not in name and len(name) < 254 else set()
 
 
-def _addresses() -> set[str]:
+def own_addresses() -> set[str]:
     """Return the addresses of this machine, as far as they can be had without asking anyone."""
     found: set[str] = set()
     if _GETS_ADDRESSES:

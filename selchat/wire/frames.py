@@ -166,6 +166,28 @@ class FrameDecoder:
         return length
 
 
+class DecimalHeaders:
+    """The headers of such frames, for payloads of up to ``limit`` bytes and what they can announce."""
+
+    ping = b""  # this wire has none of its own
+
+    def __init__(self, length: int = HEADER_LENGTH, limit: int = 1 << 62) -> None:
+        self.longest = length
+        self.limit = largest_payload(length, limit)
+
+    def header(self, length: int) -> bytes:
+        """Return what announces a payload of that many bytes."""
+        return b"%-*d" % (self.longest, length)
+
+    def announced(self, data: bytes, start: int) -> tuple[int, int]:
+        """Return how long the header is before the payload that begins at ``start``, and that payload."""
+        return self.longest, int(data[start - self.longest : start])
+
+    def end(self, reason: str, error: Exception | None = None) -> bytes:
+        """Return what this wire has to say after the last payload: nothing."""
+        return b""
+
+
 def encode_frame(payload: bytes, header_length: int = HEADER_LENGTH) -> bytes:
     """Return the frame of ``payload``, its header left-justified.
 

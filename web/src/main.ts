@@ -1,0 +1,2 @@
+declare const WORKER: string;
+console.log(WORKER);

@@ -1,0 +1,35 @@
+// Runs the tests: bundles each test/*.test.ts for node (which reads no TypeScript) and gives them to its own runner.
+// Arguments are for that one: `npm test -- --test-name-pattern=resume`.
+import { spawnSync } from "node:child_process";
+import { readdirSync, rmSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const bundles = join(here, "build");
+const tests = readdirSync(join(here, "test")).filter((name) => name.endsWith(".test.ts"));
+rmSync(bundles, { recursive: true, force: true });
+await build({
+  entryPoints: tests.map((name) => join(here, "test", name)),
+  absWorkingDir: here,
+  outdir: bundles,
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "node20",
+  sourcemap: "inline",
+  logLevel: "warning",
+});
+const ran = spawnSync(
+  process.execPath,
+  [
+    "--enable-source-maps",
+    "--test",
+    ...process.argv.slice(2),
+    ...tests.map((name) => join("build", name.replace(/\.ts$/, ".mjs"))),
+  ],
+  { cwd: here, stdio: "inherit" },
+);
+process.exit(ran.status ?? 1);
