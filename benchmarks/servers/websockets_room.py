@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import itertools
 import json
 import time
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 # Any: the library is optional, and its types would be missing where it is.
 server_module: Any = importlib.import_module("websockets.asyncio.server")
 members: set[Any] = set()
-said = 0
+numbers = itertools.count(1)  # of what is said
 
 
 def written(**words: object) -> str:
@@ -26,7 +27,6 @@ def written(**words: object) -> str:
 
 async def chat(connection: Any) -> None:
     """Serve one client."""
-    global said
     name = json.loads(await connection.recv())["name"]
     await connection.send(written(type="welcome", version=1, name=name))
     members.add(connection)
@@ -35,14 +35,13 @@ async def chat(connection: Any) -> None:
             words = json.loads(message)
             if words["type"] != "say":
                 continue
-            said += 1
-            room, id, at = words["room"], words["id"], round(time.time(), 3)
+            room, id, seq, at = words["room"], words["id"], next(numbers), round(time.time(), 3)
             text = written(
-                **{"type": "said", "room": room, "from": name, "seq": said, "at": at},
+                **{"type": "said", "room": room, "from": name, "seq": seq, "at": at},
                 **{"id": id, "body": words["body"]},
             )
             server_module.broadcast(members - {connection}, text)
-            await connection.send(written(type="ack", room=room, id=id, seq=said, at=at))
+            await connection.send(written(type="ack", room=room, id=id, seq=seq, at=at))
     finally:
         members.discard(connection)
 
