@@ -62,6 +62,7 @@
         ├── SettingError         a setting out of its range
         ├── UnknownSettingError  a setting that there is not
         ├── ConfigFileError      a file of settings that cannot be read, or that is none
+        ├── MissingExtraError    a package that is not installed
         ├── ConfigurationError   all that is wrong with what a server is to be run with
         └── BrokenStreamError    data given to a decoder that had already failed
 
@@ -605,6 +606,18 @@ class ConfigurationError(UsageError):
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.mistakes))
+
+
+class MissingExtraError(UsageError):
+    """``package`` that is not there, and the ``extra`` of ours that brings it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(package, extra)
+        self.package = package
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.package} is not installed: python3 -m pip install 'selchat[{self.extra}]'"
 
 
 class BrokenStreamError(UsageError):

@@ -22,7 +22,6 @@ from selchat.errors import (
     BannedError,
     EmptyNameError,
     LooksTakenError,
-    MixedScriptsError,
     NameTakenError,
     NoSuchNameError,
     NotInRoomError,
@@ -34,6 +33,7 @@ from selchat.errors import (
 from selchat.events import LOBBY, SERVER, Event, Notice, Said, Topic
 from selchat.feed import Feed
 from selchat.log.port import Log
+from selchat.meters import FOR_A_COMMIT, Histogram
 from selchat.settings import Settings
 from selchat.text import clean_name, name_key
 
@@ -41,6 +41,7 @@ _REPLACED = Farewell(
     "replaced", "You are here from another connection now.", "replaced by a newer connection"
 )
 _SERVER_KEY = name_key(SERVER)
+_TRIALS = "trial"  # the kind of the record that is written to see whether one can be
 
 
 class Observer(Protocol):
@@ -110,7 +111,11 @@ class Hub:
         self._changed: dict[Room, None] = {}  # rooms that someone has entered or left
         self._roster_due = False
         self._last_roster = float("-inf")
-        self._storing = True
+        self.not_storing: NotStoredError | None = None  # why the last commit failed; None: it did not
+        self.messages = 0  # that are stored, in all
+        self.deliveries = 0  # messages times their readers, in all; whispers are not among them
+        self.commits_failed = 0
+        self.commit_seconds = Histogram(FOR_A_COMMIT)
 
     def take_settings(self, settings: Settings) -> None:
         """Go by these from now on, but for lengths and limits that rooms and names were made with."""
@@ -121,22 +126,25 @@ class Hub:
     def join(self, wanted: str, address: str, peer: Peer) -> Member:
         """Let someone into the lobby, under the name ``wanted`` or one like it that is free.
 
-        A name that mixes scripts is as good as none, and they are told.
+        A name that mixes scripts, or is the server's, is as good as none, and they are told.
 
         Raises `BannedError`.
         """
         name = clean_name(wanted, self._settings.name_length)
         self.moderation.check_name(name, None)
-        mixed: MixedScriptsError | None = None
+        refusal: RefusalError | None = None
         try:
             check_scripts(name)
-        except MixedScriptsError as error:
-            mixed = error
+            others = {name_key(other) for other, _ in self._members.alike(name)}
+            if _SERVER_KEY in {name_key(name), *others}:
+                raise NameTakenError(name)  # with a number behind it, it would still be taken for the server
+        except RefusalError as error:
+            refusal = error
             name = ""
         member = Member(self._members.claim(name), address, peer)
         self._welcome(member)
-        if mixed is not None:
-            peer.tell(Notice(f"You are called {member.name} here: {mixed}."))
+        if refusal is not None:
+            peer.tell(Notice(f"You are called {member.name} here: {refusal}."))
         return member
 
     def join_as(
@@ -319,6 +327,11 @@ class Hub:
         self.rooms.tidy()
         self._names.forget(lambda key: key in self._members or key in self._speakers)
 
+    def try_to_store(self) -> None:
+        """Have the end of this tick find out whether the log can be written again, if it could not."""
+        if self.not_storing is not None:
+            self.log.put(_TRIALS, "", repr(self._now()))
+
     # -- what the operator says ------------------------------------------------------------------------
 
     def announce(self, body: str) -> None:
@@ -363,16 +376,20 @@ class Hub:
 
     def publish(self) -> Iterable[Feed[Any]]:
         """Make what is staged exist: commit the log, then append to the feeds; return those with news."""
-        if not self._dirty and not self.log.staged:
+        stores = self.log.staged
+        if not self._dirty and not stores:
             return ()
+        begun = time.perf_counter()
         try:
             self.log.commit()
         except NotStoredError as error:
             self._not_stored(error)
         else:
-            if not self._storing:
-                self._storing = True
+            if self.not_storing is not None:
+                self.not_storing = None
                 self._observer.storing(None)
+        if stores:
+            self.commit_seconds.observe(time.perf_counter() - begun)
         dirty, self._dirty = self._dirty, []
         feeds: list[Feed[Any]] = []
         happened = self._observer.happened
@@ -380,9 +397,12 @@ class Hub:
             staged = room.staged
             for batch in reversed(staged):
                 if batch.logged:
+                    self.messages -= room.seq
                     room.seq = batch.events[-1].seq
+                    self.messages += room.seq
                     break
             feeds += room.publish()  # first: an observer's error must not leave anything staged
+            self.deliveries += room.deliveries
             for events, logged, author, _ in staged:
                 if logged and author is not None and author.client is not None:
                     self._stored(author, author.client, events)  # type: ignore[arg-type]
@@ -459,8 +479,9 @@ class Hub:
 
     def _not_stored(self, error: NotStoredError) -> None:
         """Tell the authors; whatever else has happened goes on."""
-        if self._storing:
-            self._storing = False
+        self.commits_failed += 1
+        was_storing, self.not_storing = self.not_storing is None, error
+        if was_storing:
             self._observer.storing(error)
         for room in self._dirty:
             lost = [batch for batch in room.staged if batch.logged]
@@ -481,6 +502,7 @@ class Hub:
 
     def _publish_whispers(self) -> None:
         whispers, self._whispers = self._whispers, []
+        self.messages += len(whispers)
         for message, key, author in whispers:
             assert author.client is not None
             self._stored(author, author.client, [message])

@@ -65,6 +65,19 @@ class Files:
 
 
 @dataclass(frozen=True, slots=True)
+class Operations:
+    """What an operator's programs may ask of the server, over HTTP.
+
+    ``ready``: whether it can do its work now, as the status of an answer (200 or 503) and one line of text.
+    ``metrics``: `selchat.metrics.render` of this moment. ``security_txt``: that file; None: there is none.
+    """
+
+    ready: Callable[[], tuple[int, str]]
+    metrics: Callable[[], bytes]
+    security_txt: Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """What all browsers are shown.
 
@@ -76,6 +89,7 @@ class Site:
     files: Files
     format: RichFormat
     posting: Posting
+    operations: Operations
     is_ours: Callable[[str], bool]
     fingerprint: str = ""
     certificate: str = ""
