@@ -142,9 +142,7 @@ class Reader:
         self.seen = 0  # messages in those marks, its own too
         self.own = 0  # messages of its own that it has passed
         self.skips: deque[tuple[int, int]] | None = None  # a talker's: where its own messages are
-        self.ahead = (
-            b""  # read, and not yet compared: further than the transcript, or the beginning of a ping
-        )
+        self.ahead = b""  # read and not compared: further than the transcript, or a ping's beginning
         self.stray: StreamParser | None = None  # has diverged
 
 

@@ -522,10 +522,12 @@ class Worker:
         refused = begun_lives = 0
 
         def talk(sock: socket.socket, slot: int) -> None:
+            sock.settimeout(_DRAIN_SECONDS)
             sock.sendall(hellos[slot] + scripts[slot].say(messages, _now()) + farewell)
             self._sent += messages
             if not farewell:
                 sock.shutdown(socket.SHUT_WR)
+            sock.setblocking(False)
 
         self._begin(interval)
         begun = time.monotonic()
@@ -571,11 +573,12 @@ class Worker:
                         continue
                 except BlockingIOError:
                     continue
+                    refused += fd in openings
                 except HandshakeError as error:
                     self._fail(f"the server refuses connections: {error}")
                 except OSError:
                     refused += 1
-                refused += openings.pop(fd, None) is not None
+                openings.pop(fd, None)
                 poll.unregister(fd)
                 sock.close()
                 del lives[fd]
@@ -679,7 +682,7 @@ class Worker:
             raise GoneError(f"the server refuses connections: {error}") from None
 
     def _leave(self, member: Member) -> None:
-        if self._framing.farewell and not member.out and not self._job.floor:
+        if self._framing.farewell and not (member.greeting or member.out or self._job.floor):
             with contextlib.suppress(OSError):
                 member.sock.send(self._framing.farewell)
         self._close(member)
