@@ -27,6 +27,12 @@ class Style(Protocol):
     def identified(self, fingerprint: str) -> list[str]:
         """By this key the server is known to those who connect by TLS."""
 
+    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> list[str]:
+        """These are what to open in a browser, the best one first, of which that is a picture."""
+
+    def no_page(self, why: str) -> str:
+        """There is nothing for browsers."""
+
     def reloaded(self, changes: Sequence[str]) -> str:
         """The settings were read again; what has changed."""
 
@@ -60,6 +66,12 @@ class TextStyle:
 
     def identified(self, fingerprint: str) -> list[str]:
         return ["The key of this server, for those who come for the first time:", fingerprint]
+
+    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> list[str]:
+        return [*(f"In a browser: {address}" for address in addresses), *picture]
+
+    def no_page(self, why: str) -> str:
+        return f"Nothing for browsers: {why}"
 
     def reloaded(self, changes: Sequence[str]) -> str:
         return f"Settings reloaded: {', '.join(changes) or 'nothing has changed'}"
@@ -102,6 +114,12 @@ class JsonStyle:
 
     def identified(self, fingerprint: str) -> list[str]:
         return [self._line("identified", fingerprint=fingerprint)]
+
+    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> list[str]:
+        return [self._line("invited", addresses=list(addresses))]
+
+    def no_page(self, why: str) -> str:
+        return self._line("no-page", reason=why)
 
     def reloaded(self, changes: Sequence[str]) -> str:
         return self._line("reloaded", changes=list(changes))
@@ -172,6 +190,13 @@ class Console:
     def identified(self, fingerprint: str) -> None:
         for line in self._style.identified(fingerprint):
             self._show(line)
+
+    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> None:
+        for line in self._style.invited(addresses, picture):
+            self._show(line)
+
+    def no_page(self, why: str) -> None:
+        self._show(self._style.no_page(why))
 
     def reloaded(self, changes: Sequence[str]) -> None:
         self._show(self._style.reloaded(changes))
