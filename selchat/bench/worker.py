@@ -571,9 +571,9 @@ class Worker:
                             talk(sock, slot)
                     if size:
                         continue
+                    refused += fd in openings
                 except BlockingIOError:
                     continue
-                    refused += fd in openings
                 except HandshakeError as error:
                     self._fail(f"the server refuses connections: {error}")
                 except OSError:
