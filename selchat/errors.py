@@ -41,6 +41,10 @@
     │   ├── TooLongError         a body that leaves no room for the rest of its frame
     │   ├── NotStoredError       the log cannot be written now
     │   ├── NotReadableError     the log cannot be read now
+    │   ├── BadTokenError        no token that is known, over HTTP as are the next three
+    │   ├── OtherRoomError       a token that is for another room
+    │   ├── MediaTypeError       a body of a kind that is not understood
+    │   ├── TooFastError         more messages in a while than the limit
     │   └── NamedRefusalError    about a name, of someone or of a room
     │       ├── NameTakenError   it is someone else's
     │       │   └── LooksTakenError  it looks like one that is
@@ -58,6 +62,7 @@
         ├── SettingError         a setting out of its range
         ├── UnknownSettingError  a setting that there is not
         ├── ConfigFileError      a file of settings that cannot be read, or that is none
+        ├── MissingExtraError    a package that is not installed
         ├── ConfigurationError   all that is wrong with what a server is to be run with
         └── BrokenStreamError    data given to a decoder that had already failed
 
@@ -477,6 +482,52 @@ class NotReadableError(RefusalError):
         return f"the server cannot read its messages now ({self.why})"
 
 
+class BadTokenError(RefusalError):
+    """``given``: whether there was a token at all."""
+
+    def __init__(self, given: bool) -> None:
+        super().__init__(given)
+        self.given = given
+
+    def __str__(self) -> str:
+        if self.given:
+            return "that token is not known here, or was revoked"
+        return "a token is needed, as Authorization: Bearer TOKEN; selchat token makes one"
+
+
+class OtherRoomError(RefusalError):
+    """``room``: the one that the token is for."""
+
+    def __init__(self, room: str) -> None:
+        super().__init__(room)
+        self.room = room
+
+    def __str__(self) -> str:
+        return f"that token is for the room {self.room} alone"
+
+
+class MediaTypeError(RefusalError):
+    """``kind``: what the body is said to be."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"{self.kind[:64]!r} is not understood: application/json or text/plain, in UTF-8"
+
+
+class TooFastError(RefusalError):
+    """``seconds``: when to try again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"too many messages; try again in {self.seconds:.1f} s"
+
+
 class UnreadableError(SelchatError):
     """A message that was encrypted end to end, and cannot be read, or must not be believed."""
 
@@ -555,6 +606,18 @@ class ConfigurationError(UsageError):
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.mistakes))
+
+
+class MissingExtraError(UsageError):
+    """``package`` that is not there, and the ``extra`` of ours that brings it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(package, extra)
+        self.package = package
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.package} is not installed: python3 -m pip install 'selchat[{self.extra}]'"
 
 
 class BrokenStreamError(UsageError):

@@ -6,6 +6,7 @@ import signal
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from enum import Enum, auto
@@ -21,11 +22,13 @@ from selchat.chat.member import Farewell
 from selchat.config import changes
 from selchat.console import Console, JsonStyle, Style, TextStyle
 from selchat.errors import (
+    AddressFullError,
     AddressRateError,
     BannedError,
     ConfigurationError,
     NotReadableError,
     SelchatError,
+    ServerFullError,
     SettingError,
     TlsRequiredError,
     UsageError,
@@ -35,6 +38,7 @@ from selchat.log.errors import UnusableHistoryError
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
 from selchat.log.retention import Retention
+from selchat.metrics import Readings, render
 from selchat.net.admission import Admission
 from selchat.net.budget import Budget
 from selchat.net.certificate import (
@@ -63,14 +67,27 @@ from selchat.net.tls import server_context
 from selchat.net.workers import Workers
 from selchat.password import PasswordHash
 from selchat.paths import data_folder
+from selchat.security_txt import security_txt
+from selchat.sessions.classic import ClassicSession
 from selchat.sessions.context import Context, Web
 from selchat.sessions.opening import OpeningSession
-from selchat.sessions.site import Files, Site
+from selchat.sessions.posting import Posting
+from selchat.sessions.rich import RichSession
+from selchat.sessions.site import Files, Operations, Site
 from selchat.settings import MIB, Settings
+from selchat.tokens import TokenFile
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import DecimalHeaders
 from selchat.wire.rich import RichFormat
+
+# Why a connection is refused, as the metrics call it.
+_REASONS: dict[type[SelchatError], str] = {
+    BannedError: "banned",
+    ServerFullError: "full",
+    AddressFullError: "address-full",
+    AddressRateError: "address-rate",
+}
 
 _STDIN, _STDOUT = 0, 1
 _OUTPUT_LIMIT = MIB  # bytes of lines that wait for a terminal that takes none
@@ -130,6 +147,8 @@ class Server:
         self._settings = settings
         self._load = load or (lambda: settings)
         self._state = ServerState.SERVING
+        self._started = time.time()
+        self._refused: Counter[str] = Counter()  # connections, by reason
         self._exit_status = 0
         try:
             self._reactor = reactor = Reactor(self._failed)
@@ -168,13 +187,15 @@ class Server:
         )
         self._web_format: RichFormat | None = None  # one, as those who share a format share a feed
         self._workers = Workers(reactor, settings.password_workers, settings.password_queue)
+        rich = RichFormat(DecimalHeaders(settings.header_length))
+        self._posting = Posting(settings, self._hub, reactor, rich, TokenFile(), self._console.warn)
         self._context = Context(
             settings,
             self._hub,
             reactor,
             self._console,
             ClassicFormat(settings.header_length, settings.payload_limit, cipher, settings.roster_limit),
-            RichFormat(DecimalHeaders(settings.header_length)),
+            rich,
             commands.run_remote,
             f"selchat {__version__}",
             self._gate(),
@@ -263,7 +284,72 @@ class Server:
             self._console.warn(f"only a restart changes {', '.join(refused)}")
         self._check_descriptors()
 
+    # -- what an operator's programs ask -----------------------------------------------------------------
+
+    def ready(self) -> tuple[int, str]:
+        """Return whether someone who comes now can talk: the status of an answer, and why not in one line.
+
+        If nothing can be stored, this has it tried again at the end of the tick: otherwise a server to which
+        nobody is sent would never find out that it can.
+        """
+        if self._state is not ServerState.SERVING:
+            return 503, "the server is shutting down"
+        if self._hub.not_storing is not None:
+            self._hub.try_to_store()
+            return 503, str(self._hub.not_storing)
+        if self._admission.open >= self._settings.max_clients:
+            return 503, str(ServerFullError(self._settings.max_clients))
+        if len(self._connections) >= self._most_connections:
+            return 503, f"no descriptors are left for more than {self._most_connections} connections"
+        return 200, "ready"
+
+    def metrics(self) -> bytes:
+        """Return what Prometheus reads. It looks at every connection, which takes 1 ms for 5,000.
+
+        Raises `MissingExtraError`.
+        """
+        hub, blocked = self._hub, self._fanout.blocked
+        try:
+            log_bytes = self._log.size
+        except NotReadableError:
+            log_bytes = None
+        return render(
+            Readings(
+                version=__version__,
+                start_time=self._started,
+                connections=Counter(map(self._wire_of, self._connections)),
+                accepted=self._listener.accepted,
+                refused=self._refused,
+                members=len(hub.members()),
+                rooms=len(hub.rooms),
+                messages=hub.messages,
+                deliveries=hub.deliveries,
+                lagging_readers=len(blocked),
+                lapped_readers=self._fanout.lapped + self._budget.lapped,
+                queued_bytes=self._budget.queued(blocked),
+                loop_lag=self._reactor.lag,
+                commits=hub.commit_seconds,
+                commits_failed=hub.commits_failed,
+                log_bytes=log_bytes,
+            )
+        )
+
+    def security_txt(self) -> str | None:
+        """Return what is given out at /.well-known/security.txt; None: nothing."""
+        return security_txt(self._settings.security_contact, self._started)
+
     # ----------------------------------------------------------------------------------------------------
+
+    def _wire_of(self, connection: Connection) -> str:
+        """Return how that connection talks, for the metrics."""
+        handler = connection.handler
+        if handler is None:
+            return "closing"
+        if isinstance(handler, ClassicSession):
+            return "classic"
+        if isinstance(handler, RichSession):
+            return "rich" if handler.format is self._context.rich else "web"
+        return "opening" if isinstance(handler, OpeningSession) else "http"
 
     def _take_settings(self, settings: Settings) -> None:
         """Go by these: the hub and the console at once, connections from the next one on."""
@@ -272,6 +358,7 @@ class Server:
         gate = self._gate() if changed else self._context.gate
         self._context = replace(self._context, settings=settings, gate=gate, web=self._web())
         self._hub.take_settings(settings)
+        self._posting.take_settings(settings)
         self._console.restyle(_style(settings), settings.quiet)
         self._log.keep(Retention.parse(settings.retention))
         self._admission.allow(settings.max_clients, settings.clients_per_address, settings.address_rate)
@@ -301,6 +388,8 @@ class Server:
             refusal = error
         else:
             refusal = self._admission.admit(host)
+        if refusal is not None:
+            self._refused[_REASONS[type(refusal)]] += 1
         if isinstance(refusal, AddressRateError):
             # Without a word: to wait until each of so many has spoken would hold what others need.
             sock.close()
@@ -364,6 +453,8 @@ class Server:
         site = Site(
             Files(),
             self._web_format,
+            self._posting,
+            Operations(self.ready, self.metrics, self.security_txt),
             hosts.__contains__,
             "" if tls is None else in_groups(tls.fingerprint),
             "" if tls is None else in_groups(tls.certificate),

@@ -97,12 +97,23 @@ def digest(secret: str) -> bytes:
 
 
 class TokenFile:
-    """The tokens in a file, which may change at any time. One that is not there has none."""
+    """The tokens in a file, which may change at any time. One that is not there has none.
+
+    ``path``: the one in the data folder if not given. Where there is no such folder, as for some services,
+    all methods raise `SettingError`.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = data_folder() / _FILE if path is None else path
+        self._path = path
         self._seen: tuple[int, int, int] | None = None  # what the file was when it was read
         self._tokens: Sequence[Token] = ()
+
+    @property
+    def path(self) -> Path:
+        """Where it is, or would be."""
+        if self._path is None:
+            self._path = data_folder() / _FILE
+        return self._path
 
     def find(self, secret: str) -> Token | None:
         """Return what there is of that token; None: there is no such token. Raises `TokenFileError`.

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selchat import tokens
+from selchat.errors import SettingError
 from selchat.text import clean_name
 from selchat.tokens import ANY_ROOM, PREFIX, Token, TokenFile, TokenFileError, digest, new_token
 
@@ -51,6 +52,18 @@ def test_a_token_is_found_as_soon_as_it_is_made_and_no_longer_when_it_is_revoked
     assert file.revoke("ci") == []
     file.path.unlink()
     assert server.find(other) is None
+
+
+def test_where_there_is_no_folder_for_it_nothing_is_asked_of_one_before_it_is_needed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_home() -> Path:
+        raise SettingError("XDG_DATA_HOME", "", "an absolute path, and there is no home folder")
+
+    monkeypatch.setattr(tokens, "data_folder", no_home)
+    file = TokenFile()
+    with pytest.raises(SettingError):
+        file.find(new_token("ci")[0])
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,10 @@ class Log(Protocol):
     def records(self, kind: str) -> Mapping[str, str]:
         """Return all records of that kind, by key, staged ones included."""
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, about."""
+
     def keep(self, retention: Retention) -> None:
         """Let `forget` go by that from now on."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 from importlib.resources.abc import Traversable
 
+from selchat.sessions.posting import Posting
 from selchat.wire.rich import RichFormat
 
 _INDEX = "index.html"
@@ -58,25 +59,37 @@ class Files:
         if index is not None:
             self._files["/"] = index
 
-    def __iter__(self) -> Iterable[str]:
-        return iter(self._files)
-
     def find(self, path: str) -> File | None:
         """Return the file at that path; None: there is none."""
         return self._files.get(path)
 
 
 @dataclass(frozen=True, slots=True)
+class Operations:
+    """What an operator's programs may ask of the server, over HTTP.
+
+    ``ready``: whether it can do its work now, as the status of an answer (200 or 503) and one line of text.
+    ``metrics``: `selchat.metrics.render` of this moment. ``security_txt``: that file; None: there is none.
+    """
+
+    ready: Callable[[], tuple[int, str]]
+    metrics: Callable[[], bytes]
+    security_txt: Callable[[], str | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """What all browsers are shown.
 
+    ``format``: how the rich protocol is said in WebSocket messages. ``posting``: who takes what scripts say.
     ``is_ours``: whether a name or an address (of IPv6 without brackets), in lower case, is this server's.
-    ``fingerprint`` and ``certificate``: SHA-256 of its key and of its certificate, in groups; empty: there is
-    no TLS. ``format``: how the rich protocol is said in WebSocket messages.
+    ``fingerprint`` and ``certificate``: SHA-256 of its key and of its certificate, in groups; empty: no TLS.
     """
 
     files: Files
     format: RichFormat
+    posting: Posting
+    operations: Operations
     is_ours: Callable[[str], bool]
     fingerprint: str = ""
     certificate: str = ""

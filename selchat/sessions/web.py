@@ -17,10 +17,14 @@ import re
 from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
+from urllib.parse import parse_qsl, unquote
 
-from selchat.errors import HttpError, RefusalError, SelchatError
+from selchat.errors import HttpError, MissingExtraError, RefusalError, SelchatError
+from selchat.metrics import CONTENT_TYPE as METRICS_TYPE
+from selchat.security_txt import NONE
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.framing import Framing
+from selchat.sessions.posting import CONTENT_TYPE, Answer
 from selchat.sessions.rich import RichSession
 from selchat.sessions.site import File, Site
 from selchat.wire.http import HttpConnection, Request, Response
@@ -28,6 +32,7 @@ from selchat.wire.websocket import MessageDecoder, open_websocket
 
 _BODY_LIMIT = 64 * 1024  # bytes of what is posted: as much as one message may have
 _LASTING = "public, max-age=31536000, immutable"
+_FRESH = {"Cache-Control": "no-store"}
 _EVERY = {
     # Nothing from elsewhere, nothing inline, nobody's frame.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -39,6 +44,7 @@ _EVERY = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?\Z")
+_POST = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _REFRESH = 30  # seconds, in which one can read why a browser is going to warn
 
@@ -49,8 +55,10 @@ class WebState(Enum):
     =========  =====================================  ===================================
     state      means                                  next
     =========  =====================================  ===================================
-    READING    a request is awaited, or is not whole  SENDING; ENDED, also by a WebSocket,
-                                                      which is another session
+    READING    a request is awaited, or is not whole  ANSWERING, SENDING; ENDED, also by a
+                                                      WebSocket, which is another session
+    ANSWERING  what was posted is with the log, and   SENDING
+               nothing is read
     SENDING    an answer is on its way, and nothing   READING when all of it is sent
                is read
     ENDED      the connection is closed, or closing   (final)
@@ -58,6 +66,7 @@ class WebState(Enum):
     """
 
     READING = auto()
+    ANSWERING = auto()
     SENDING = auto()
     ENDED = auto()
 
@@ -157,16 +166,65 @@ class WebSession:
         if self._site.fingerprint and not self._tls and not self._local:
             self._send(self._to_tls(request))
             return
-        route = _ROUTES.get(request.path, WebSession._file)
-        route(self, request)
+        room = _POST.match(request.path)
+        if room is not None:
+            self._post(request, room["room"])
+        else:
+            _ROUTES.get(request.path, WebSession._file)(self, request)
 
     def _file(self, request: Request) -> None:
         file = self._site.files.find(request.path)
         if file is None:
             raise HttpError(404, f"there is nothing at {request.path}; the chat is at /")
-        if request.method not in {"GET", "HEAD"}:
-            raise HttpError(405, "this is only to be read", {"Allow": "GET, HEAD"})
+        _check_reads(request)
         self._send(_sent(file, request))
+
+    def _health(self, request: Request) -> None:
+        """Say that the loop goes round: whoever reads this knows."""
+        _check_reads(request)
+        self._send(Response(200, b"ok\n", headers=_FRESH))
+
+    def _readiness(self, request: Request) -> None:
+        _check_reads(request)
+        status, text = self._site.operations.ready()
+        self._send(Response(status, f"{text}\n".encode(), headers=_FRESH))
+
+    def _metrics(self, request: Request) -> None:
+        _check_reads(request)
+        try:
+            body = self._site.operations.metrics()
+        except MissingExtraError as error:
+            raise HttpError(501, str(error)) from error
+        self._send(Response(200, body, METRICS_TYPE, _FRESH))
+
+    def _security_txt(self, request: Request) -> None:
+        _check_reads(request)
+        text = self._site.operations.security_txt()
+        if text is None:
+            raise HttpError(404, NONE.rstrip())
+        self._send(Response(200, text.encode(), headers=_FRESH))
+
+    def _post(self, request: Request, room: str) -> None:
+        """Say something for a script, and answer when the log has it."""
+        if request.method != "POST":
+            raise HttpError(
+                405, "this is where messages are posted; docs/http.rst says how", {"Allow": "POST"}
+            )
+        try:
+            name = unquote(room, errors="strict")
+        except UnicodeDecodeError:
+            raise HttpError(400, "the name of the room is not UTF-8") from None
+        query = dict(parse_qsl(request.query, keep_blank_values=True))
+        self.state = WebState.ANSWERING
+        self._transport.pause()
+        self._site.posting.post(
+            name, request.headers, query, request.body, self._transport.address, self._posted
+        )
+
+    def _posted(self, answer: Answer) -> None:
+        if self.state is WebState.ANSWERING:
+            headers = {**dict(answer.headers), **_FRESH}
+            self._send(Response(answer.status, answer.body, CONTENT_TYPE, headers))
 
     def _open_websocket(self, request: Request) -> None:
         """Go on as a session on the rich protocol, in WebSocket messages."""
@@ -199,10 +257,8 @@ class WebSession:
         ).encode()
         type = "text/html; charset=utf-8"
         if request.path == "/" and "text/html" in request.header("accept"):
-            return Response(
-                200, body, type, {"Refresh": f"{_REFRESH}; url={target}", "Cache-Control": "no-store"}
-            )
-        return Response(308, body, type, {"Location": target, "Cache-Control": "no-store"})
+            return Response(200, body, type, {"Refresh": f"{_REFRESH}; url={target}", **_FRESH})
+        return Response(308, body, type, {"Location": target, **_FRESH})
 
     # ----------------------------------------------------------------------------------------------------
 
@@ -248,13 +304,22 @@ class WebSession:
         self._transport.close(str(error), self._http.respond(full, close=True))
 
 
-_ROUTES: dict[str, Callable[[WebSession, Request], None]] = {"/ws": WebSession._open_websocket}
+_ROUTES: dict[str, Callable[[WebSession, Request], None]] = {
+    "/ws": WebSession._open_websocket,
+    "/healthz": WebSession._health,
+    "/readyz": WebSession._readiness,
+    "/metrics": WebSession._metrics,
+    "/.well-known/security.txt": WebSession._security_txt,
+}
+
+
+def _check_reads(request: Request) -> None:
+    if request.method not in {"GET", "HEAD"}:
+        raise HttpError(405, "this is only to be read", {"Allow": "GET, HEAD"})
 
 
 def _told(error: HttpError) -> Response:
-    return Response(
-        error.status, f"{error.why}\n".encode(), headers={"Cache-Control": "no-store", **error.headers}
-    )
+    return Response(error.status, f"{error.why}\n".encode(), headers={**_FRESH, **error.headers})
 
 
 def _sent(file: File, request: Request) -> Response:

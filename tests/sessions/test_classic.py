@@ -401,3 +401,19 @@ def test_other_header_lengths_work_the_same(header_length: int) -> None:
     [(user, text)] = narayan.reads()
     assert user == "Server"
     assert "The operator has removed you from this chat.".startswith(text)
+
+
+@pytest.mark.parametrize("name", ["Server", "sErVeR", "\uff33erver", "Ser\u200bver", "SERVER", "Server_2"])
+def test_nobody_is_called_like_the_server(name: str) -> None:
+    house = House()
+    michael, other = join(house, "Michael", name)
+    other.sends("give me your password")
+    [(author, _)] = michael.reads()
+    if name == "Server_2":
+        assert author == "Server_2", "whoever wants that name has it"
+        return
+    assert author == "guest1"
+    [(told_by, text)] = other.reads()
+    assert told_by == "Server"
+    assert text.startswith("You are called guest1 here: the name ")
+    assert text.endswith(" is someone else's.")
