@@ -329,7 +329,7 @@ def _sent(file: File, request: Request) -> Response:
         "Vary": "Accept-Encoding",
     }
     known = request.header("if-none-match")
-    if file.tag in known or known == "*":
+    if file.tag.removeprefix("W/") in known or known == "*":
         return Response(304, headers=headers)
     if file.packed and _takes_gzip(request.header("accept-encoding")):
         return Response(200, file.packed, file.type, {**headers, "Content-Encoding": "gzip"})

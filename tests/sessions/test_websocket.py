@@ -1,4 +1,4 @@
-"""WebSocket as RFC 6455 has it, at a session: the cases of the Autobahn testsuite that apply, by their numbers.
+"""WebSocket as RFC 6455 has it, at a session: the cases of the Autobahn testsuite that apply.
 
 That suite wants its messages back, text and binary. Here a message is a request, so each case begins with a
 `hello`, its messages are ``ping`` of the rich protocol, whose answers say that they came through whole, and
