@@ -55,11 +55,13 @@ class Response:
 class HttpConnection:
     """The server's side of one connection that speaks HTTP. Bodies have up to ``body_limit`` bytes."""
 
-    __slots__ = ("_body", "_body_limit", "_connection", "_head")
+    __slots__ = ("_body", "_body_limit", "_connection", "_head", "_head_limit", "_head_only")
 
     def __init__(self, body_limit: int, head_limit: int = HEAD_LIMIT) -> None:
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=head_limit)
         self._body_limit = body_limit
+        self._head_limit = head_limit
+        self._head_only = False  # the request that was read last was a HEAD
         self._head: h11.Request | None = None  # of the request whose body is being read
         self._body = bytearray()
 
@@ -89,9 +91,13 @@ class HttpConnection:
         try:
             if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
                 connection.start_next_cycle()
+                self._head_only = False
             while True:
+                before = self.trailing
                 event = connection.next_event()
                 if isinstance(event, h11.Request):
+                    self._head_only = event.method == b"HEAD"
+                    self._check_lines(before[: len(before) - len(self.trailing)])
                     self._check(event)
                     self._head = event
                 elif isinstance(event, h11.Data):
@@ -99,6 +105,7 @@ class HttpConnection:
                     if len(self._body) > self._body_limit:
                         raise HttpError(413, f"a body has up to {self._body_limit} bytes here")
                 elif isinstance(event, h11.EndOfMessage):
+                    self._check_lines(before[: len(before) - len(self.trailing)])
                     return self._request()
                 else:  # it needs more, or waits for the answer, or is over
                     return None
@@ -109,10 +116,10 @@ class HttpConnection:
         """Return what tells a peer that `wants_continue` to go on."""
         return bytes(self._connection.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
 
-    def respond(self, response: Response, *, head_only: bool = False, close: bool = False) -> bytes:
-        """Return the answer to the request that was read last, or to what was none.
+    def respond(self, response: Response, *, close: bool = False) -> bytes:
+        """Return the answer to the request that was read last, or to what was none; to a HEAD without a body.
 
-        ``head_only``: it was a HEAD. ``close``: nothing is read any more.
+        ``close``: nothing is read any more.
         """
         headers = [("Date", formatdate(usegmt=True)), *response.headers.items()]
         if response.status != HTTPStatus.NOT_MODIFIED:
@@ -124,14 +131,16 @@ class HttpConnection:
         try:
             head = h11.Response(status_code=response.status, headers=headers, reason=reason)
             parts = [connection.send(head)]
-            if not head_only:
+            if not self._head_only:
                 parts.append(connection.send(h11.Data(data=response.body)))
             parts.append(connection.send(h11.EndOfMessage()))
         except h11.LocalProtocolError:
             # To a stream that broke in the middle of a request h11 says nothing more; the peer is told still.
             lines = [f"HTTP/1.1 {response.status} {reason.decode()}"]
             lines += [f"{key}: {value}" for key, value in headers]
-            parts = ["\r\n".join([*lines, "", ""]).encode("latin-1"), response.body]
+            parts = ["\r\n".join([*lines, "", ""]).encode("latin-1")]
+            if not self._head_only:
+                parts.append(response.body)
         return b"".join(bytes(part) for part in parts if part)
 
     @property
@@ -140,6 +149,15 @@ class HttpConnection:
         return self._connection.our_state is not h11.DONE or self._connection.their_state is not h11.DONE
 
     # ----------------------------------------------------------------------------------------------------
+
+    def _check_lines(self, lines: bytes) -> None:
+        """Raise `HttpError` for what h11 lets pass if it comes at once, or in lines that are not ended by
+        CR and LF: a proxy in between may find other lines there.
+        """
+        if len(lines) > self._head_limit:
+            raise HttpError(431, f"a head has up to {self._head_limit} bytes here")
+        if lines.count(b"\n") != lines.count(b"\r\n"):
+            raise HttpError(400, "lines end with CR and LF")
 
     def _check(self, head: h11.Request) -> None:
         names = [name for name, _ in head.headers]
@@ -151,6 +169,8 @@ class HttpConnection:
         if not head.target.startswith(b"/"):
             raise HttpError(400, "the target of a request begins with a slash here")
         for name, value in head.headers:
+            if name == b"expect" and value.lower() != b"100-continue":
+                raise HttpError(417, "nothing but 100-continue can be expected here")
             if name == b"content-length" and int(value) > self._body_limit:
                 raise HttpError(413, f"a body has up to {self._body_limit} bytes here")
 
@@ -163,7 +183,7 @@ class HttpConnection:
             key, text = name.decode("latin-1"), value.decode("latin-1")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
         path, _, query = head.target.decode("latin-1").partition("?")
-        lines = [b"%b %b HTTP/1.1" % (head.method, head.target)]
+        lines = [b"%b %b HTTP/%b" % (head.method, head.target, head.http_version)]
         lines += [b"%b: %b" % pair for pair in head.headers]
         return Request(
             head.method.decode("ascii"), path, query, headers, body, b"\r\n".join([*lines, b"", b""])
