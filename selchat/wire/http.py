@@ -55,7 +55,7 @@ class Response:
 class HttpConnection:
     """The server's side of one connection that speaks HTTP. Bodies have up to ``body_limit`` bytes."""
 
-    __slots__ = ("_body", "_body_limit", "_connection", "_head", "_head_limit", "_head_only")
+    __slots__ = ("_body", "_body_limit", "_connection", "_head", "_head_limit", "_head_only", "_lines")
 
     def __init__(self, body_limit: int, head_limit: int = HEAD_LIMIT) -> None:
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=head_limit)
@@ -64,6 +64,7 @@ class HttpConnection:
         self._head_only = False  # the request that was read last was a HEAD
         self._head: h11.Request | None = None  # of the request whose body is being read
         self._body = bytearray()
+        self._lines = b""  # of a head, or of what ends a body, as far as they have been read
 
     @property
     def begun(self) -> bool:
@@ -88,6 +89,7 @@ class HttpConnection:
     def next_request(self) -> Request | None:
         """Return the next request if it is whole and the one before is answered. Raises `HttpError`."""
         connection = self._connection
+        before = b""
         try:
             if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
                 connection.start_next_cycle()
@@ -95,21 +97,25 @@ class HttpConnection:
             while True:
                 before = self.trailing
                 event = connection.next_event()
+                self._lines += before[: len(before) - len(self.trailing)]
                 if isinstance(event, h11.Request):
                     self._head_only = event.method == b"HEAD"
-                    self._check_lines(before[: len(before) - len(self.trailing)])
+                    self._check_lines()
                     self._check(event)
                     self._head = event
                 elif isinstance(event, h11.Data):
                     self._body += event.data
+                    self._lines = b""  # h11 is strict about those between chunks
                     if len(self._body) > self._body_limit:
                         raise HttpError(413, f"a body has up to {self._body_limit} bytes here")
                 elif isinstance(event, h11.EndOfMessage):
-                    self._check_lines(before[: len(before) - len(self.trailing)])
+                    self._check_lines()
                     return self._request()
                 else:  # it needs more, or waits for the answer, or is over
                     return None
         except h11.RemoteProtocolError as error:
+            if self._head is None:
+                self._head_only = before.startswith(b"HEAD ")
             raise HttpError(error.error_status_hint, str(error)) from error
 
     def go_on(self) -> bytes:
@@ -150,10 +156,11 @@ class HttpConnection:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _check_lines(self, lines: bytes) -> None:
+    def _check_lines(self) -> None:
         """Raise `HttpError` for what h11 lets pass if it comes at once, or in lines that are not ended by
         CR and LF: a proxy in between may find other lines there.
         """
+        lines, self._lines = self._lines, b""
         if len(lines) > self._head_limit:
             raise HttpError(431, f"a head has up to {self._head_limit} bytes here")
         if lines.count(b"\n") != lines.count(b"\r\n"):

@@ -58,6 +58,8 @@ STREAMS: dict[str, tuple[bytes, list[tuple[str, str, str, bytes]], int | None]] 
     "line feeds alone": (request().replace(b"\r\n", b"\n"), [], 400),
     "one line feed alone": (b"GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n", [], 400),
     "a trailer with a line feed alone": (CHUNKED.replace(b"x\r\n\r\n", b"x\n\r\n"), [], 400),
+    "a last line feed alone": (CHUNKED.replace(b"Trailer: x\r\n\r\n", b"\n"), [], 400),
+    "a line feed after a chunk": (CHUNKED.replace(b"abc\r\n", b"abc\n"), [], 400),
     "an expectation": (request(Expect="200-ok"), [], 417),
     "another version": (b"GET / HTTP/3.0\r\nHost: x\r\n\r\n", [], 505),
     "HTTP/0.9": (b"GET /\r\n\r\n", [], 400),
@@ -104,7 +106,6 @@ def test_and_at_random_cuts(stream: bytes, places: list[int]) -> None:
     parts = [stream[begin:end] for begin, end in zip([0, *ends], ends, strict=False) if end > begin]
     whole, status, _ = read(*([stream] if stream else []))
     found, broken, _ = read(*parts)
-    # A line that cannot be one may be seen as that when it is whole only.
     assert found == whole
     assert broken == status
 
@@ -201,6 +202,7 @@ def test_an_answer_has_what_it_needs() -> None:
         request(method="HEAD"),
         request(method="HEAD", Content_Length="1000"),  # too much of a body
         b"HEAD / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
+        b"HEAD / HTTP/1.1\r\nHost : x\r\n\r\n",
     ],
 )
 def test_to_a_head_there_is_no_body_also_if_it_is_refused(stream: bytes) -> None:
