@@ -16,6 +16,8 @@ import h11
 from selchat.errors import HttpError
 
 HEAD_LIMIT = 16 * 1024  # bytes of a request line and headers; nginx: 4 x 8 KiB, Apache: 8 KiB a line
+_PIECE = 2048  # bytes that h11 is given at a time: what it holds is copied for each of its events
+_FOLDS = (b"\r\n ", b"\r\n\t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,17 @@ class Response:
 class HttpConnection:
     """The server's side of one connection that speaks HTTP. Bodies have up to ``body_limit`` bytes."""
 
-    __slots__ = ("_body", "_body_limit", "_connection", "_head", "_head_limit", "_head_only")
+    __slots__ = (
+        "_body",
+        "_body_limit",
+        "_connection",
+        "_head",
+        "_head_limit",
+        "_head_only",
+        "_lines",
+        "_spent",
+        "_waiting",
+    )
 
     def __init__(self, body_limit: int, head_limit: int = HEAD_LIMIT) -> None:
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=head_limit)
@@ -64,12 +76,15 @@ class HttpConnection:
         self._head_only = False  # the request that was read last was a HEAD
         self._head: h11.Request | None = None  # of the request whose body is being read
         self._body = bytearray()
+        self._spent = 0  # bytes on it, with what is around its chunks
+        self._waiting = bytearray()  # what h11 has not been given yet
+        self._lines = b""  # of a head, or of what ends a body, as far as they have been read
 
     @property
     def begun(self) -> bool:
         """Whether a part of a request is here that is not answered."""
         states = {h11.IDLE, h11.DONE, h11.MUST_CLOSE, h11.CLOSED}
-        return self._connection.their_state not in states or bool(self._connection.trailing_data[0])
+        return self._connection.their_state not in states or bool(self.trailing)
 
     @property
     def wants_continue(self) -> bool:
@@ -79,37 +94,44 @@ class HttpConnection:
     @property
     def trailing(self) -> bytes:
         """What came after a request that was read."""
-        return bytes(self._connection.trailing_data[0])
+        return bytes(self._connection.trailing_data[0]) + self._waiting
 
     def receive_data(self, data: bytes) -> None:
         """Take the next bytes; `next_request` says what they are."""
-        self._connection.receive_data(data)
+        self._waiting += data
 
     def next_request(self) -> Request | None:
         """Return the next request if it is whole and the one before is answered. Raises `HttpError`."""
         connection = self._connection
+        before: bytes | bytearray = b""
         try:
             if connection.our_state is h11.DONE and connection.their_state is h11.DONE:
                 connection.start_next_cycle()
                 self._head_only = False
             while True:
-                before = self.trailing
+                before = connection.trailing_data[0]
                 event = connection.next_event()
+                self._lines += before[: len(before) - len(connection.trailing_data[0])]
                 if isinstance(event, h11.Request):
                     self._head_only = event.method == b"HEAD"
-                    self._check_lines(before[: len(before) - len(self.trailing)])
+                    self._check_lines()
                     self._check(event)
                     self._head = event
                 elif isinstance(event, h11.Data):
                     self._body += event.data
+                    self._lines = b""  # h11 is strict about those between chunks
                     if len(self._body) > self._body_limit:
                         raise HttpError(413, f"a body has up to {self._body_limit} bytes here")
                 elif isinstance(event, h11.EndOfMessage):
-                    self._check_lines(before[: len(before) - len(self.trailing)])
+                    self._check_lines()
                     return self._request()
-                else:  # it needs more, or waits for the answer, or is over
+                elif event is h11.NEED_DATA and self._waiting:
+                    self._give()
+                else:  # it waits for more, or for the answer, or is over
                     return None
         except h11.RemoteProtocolError as error:
+            if self._head is None:
+                self._head_only = before.startswith(b"HEAD ")
             raise HttpError(error.error_status_hint, str(error)) from error
 
     def go_on(self) -> bytes:
@@ -150,14 +172,27 @@ class HttpConnection:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _check_lines(self, lines: bytes) -> None:
-        """Raise `HttpError` for what h11 lets pass if it comes at once, or in lines that are not ended by
-        CR and LF: a proxy in between may find other lines there.
+    def _give(self) -> None:
+        """Give h11 some more. Raises `HttpError` for a body that is mostly what is around its chunks."""
+        piece = bytes(self._waiting[:_PIECE])
+        del self._waiting[:_PIECE]
+        if self._head is not None:
+            self._spent += len(piece)
+            if self._spent > self._body_limit + self._head_limit:
+                raise HttpError(413, "there is too much around the chunks of this body")
+        self._connection.receive_data(piece)
+
+    def _check_lines(self) -> None:
+        """Raise `HttpError` for what h11 lets pass: too much that comes at once, lines that do not end with
+        CR and LF, and folded ones. A proxy in between may find other lines there.
         """
+        lines, self._lines = self._lines, b""
         if len(lines) > self._head_limit:
             raise HttpError(431, f"a head has up to {self._head_limit} bytes here")
         if lines.count(b"\n") != lines.count(b"\r\n"):
             raise HttpError(400, "lines end with CR and LF")
+        if any(fold in lines for fold in _FOLDS):
+            raise HttpError(400, "lines are not folded any more")
 
     def _check(self, head: h11.Request) -> None:
         names = [name for name, _ in head.headers]
@@ -176,7 +211,7 @@ class HttpConnection:
 
     def _request(self) -> Request:
         head, self._head = self._head, None
-        body, self._body = bytes(self._body), bytearray()
+        body, self._body, self._spent = bytes(self._body), bytearray(), 0
         assert head is not None
         headers: dict[str, str] = {}
         for name, value in head.headers:
