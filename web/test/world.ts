@@ -14,6 +14,11 @@ export interface Peer {
 
 export type Accept = (send: (message: unknown) => void, close: () => void) => Peer | null;
 
+interface Line {
+  isCut: boolean;
+  cut(): void;
+}
+
 /** What the tabs of one browser share. */
 export class Shared {
   readonly stored = new Map<string, string>();
@@ -27,6 +32,8 @@ export class World implements Platform {
   dice = () => 0.5;
   readonly sealing = new Sealing((size) => randomFillSync(new Uint8Array(size)));
   readonly asked: Request[] = [];
+  isSilent = false; // the server does not learn that a client has gone
+  private readonly lines = new Set<Line>();
   private timers: { at: number; number: number; call: () => void }[] = [];
   private made = 0;
 
@@ -35,27 +42,55 @@ export class World implements Platform {
     private readonly shared = new Shared(),
   ) {}
 
+  /** What is sent takes a ms in each direction; what is on its way when the connection breaks is lost. */
   connect(ears: Ears): Socket {
-    let isOpen = true;
+    let isOpen = true; // as the server sees it
+    let isHeard = true; // the client still listens
+    let line: Line | null = null;
     const close = () => {
       if (!isOpen) return;
       isOpen = false;
-      this.after(0, () => ears.closed(""));
+      if (line) this.lines.delete(line);
+      this.after(1, () => isHeard && ears.closed(""));
     };
     const peer = this.accept((message) => {
-      const data = typeof message === "string" || message === null ? message : JSON.stringify(message);
-      if (isOpen) ears.received(data);
+      const data = typeof message === "string" ? message : JSON.stringify(message);
+      const isThere = isOpen;
+      this.after(1, () => isThere && isHeard && !line?.isCut && ears.received(data));
     }, close);
-    if (peer) this.after(0, () => isOpen && ears.opened());
-    else close();
-    return {
-      send: (text) => isOpen && peer?.receive(text),
-      close: () => {
-        if (isOpen) peer?.closed();
-        isOpen = false;
-        ears.closed = ears.opened = ears.received = () => {};
+    line = {
+      isCut: false,
+      cut: () => {
+        peer?.closed();
+        close();
       },
     };
+    const { lines } = this;
+    lines.add(line);
+    const isCut = () => line?.isCut ?? false;
+    if (peer) this.after(1, () => isOpen && isHeard && ears.opened());
+    else close();
+    return {
+      send: (text) => this.after(1, () => isOpen && !isCut() && peer?.receive(text)),
+      close: () => {
+        if (!isHeard) return;
+        isHeard = false;
+        this.after(1, () => {
+          if (!isOpen) return;
+          isOpen = false;
+          if (line) lines.delete(line);
+          if (!this.isSilent) peer?.closed();
+        });
+      },
+    };
+  }
+
+  /** All connections break. */
+  cut(): void {
+    for (const line of this.lines) {
+      line.isCut = true;
+      line.cut();
+    }
   }
 
   now(): number {
