@@ -4,7 +4,16 @@ import { randomFillSync } from "node:crypto";
 import type { Change } from "../src/core/api.ts";
 import { Core } from "../src/core/chat.ts";
 import type { Ears, Platform, Socket } from "../src/core/platform.ts";
-import { type Answer, type Request, Sealing } from "../src/core/sealing.ts";
+import { type Answer, type Request, roomKey, Sealing } from "../src/core/sealing.ts";
+
+const derived = new Map<string, Uint8Array>();
+
+/** The key of a room, which is made once for all the tests of a file. */
+function derivedOnce(words: string, salt: Uint8Array): Uint8Array {
+  const key = derived.get(`${words} ${salt}`) ?? roomKey(words, salt);
+  derived.set(`${words} ${salt}`, key);
+  return key;
+}
 
 /** One end of a connection, for who plays the server. */
 export interface Peer {
@@ -30,12 +39,11 @@ export class World implements Platform {
   time = 1_000_000_000_000;
   isPrivate = true;
   dice = () => 0.5;
-  readonly sealing = new Sealing((size) => randomFillSync(new Uint8Array(size)));
+  readonly sealing = new Sealing((size) => randomFillSync(new Uint8Array(size)), derivedOnce);
   readonly asked: Request[] = [];
   isSilent = false; // the server does not learn that a client has gone
   private readonly lines = new Set<Line>();
-  private timers: { at: number; number: number; call: () => void }[] = [];
-  private made = 0;
+  private readonly timers = new Map<number, Set<() => void>>(); // by when
 
   constructor(
     private readonly accept: Accept,
@@ -98,12 +106,11 @@ export class World implements Platform {
   }
 
   after(ms: number, call: () => void): () => void {
-    this.made += 1;
-    const timer = { at: this.time + ms, number: this.made, call };
-    this.timers.push(timer);
-    return () => {
-      this.timers = this.timers.filter((one) => one !== timer);
-    };
+    const at = Math.ceil(this.time + ms);
+    const timers = this.timers.get(at) ?? new Set();
+    const timer = () => call(); // each is another one
+    this.timers.set(at, timers.add(timer));
+    return () => timers.delete(timer);
   }
 
   random(): number {
@@ -147,13 +154,15 @@ export class World implements Platform {
     const end = this.time + ms;
     await settled();
     for (;;) {
-      const due = this.timers.filter((timer) => timer.at <= end);
-      if (!due.length) break;
-      const next = due.reduce((a, b) => (b.at < a.at || (b.at === a.at && b.number < a.number) ? b : a));
-      this.timers = this.timers.filter((timer) => timer !== next);
-      this.time = Math.max(this.time, next.at);
-      next.call();
-      await settled();
+      const at = Math.min(...this.timers.keys());
+      if (at > end) break;
+      this.time = Math.max(this.time, at);
+      for (const call of this.timers.get(at) ?? []) {
+        this.timers.get(at)?.delete(call);
+        call();
+        await settled();
+      }
+      this.timers.delete(at);
     }
     this.time = end;
   }
