@@ -27,6 +27,7 @@ Usage:
   selchat send HOST [MESSAGE] [OPTION]... say something from a script
   selchat export [OPTION]...              print what was said
   selchat hash-password                   make a password for a server
+  selchat token NAME                      make a token, for scripts that talk HTTP
   selchat COMMAND --help                  more about one of these
   selchat --version
 
@@ -54,6 +55,12 @@ Trust options:
                        The paper's own clients cannot say one, and stay outside.
   --operators=NAMES    Names, separated by commas, whose owners may give the commands of /help, by whispering
                        them to Server.
+
+Web options:
+  --allowed-host=NAMES  Names, separated by commas, by which browsers may come besides the names and addresses
+                       of this machine.
+  --security-contact=URI  Whom to tell of a hole, such as mailto:security@example.org: what is given out at
+                       /.well-known/security.txt, which there is not without it.
 
 Limit options:
   --max-clients=N      How many connections to take; 10000 if not given.
@@ -193,7 +200,38 @@ Exit status: 0 when the hash was printed, 1 when the two were different, 2 for w
 Ctrl-C.
 """
 
-_TEXTS = {"serve": SERVE, "chat": CHAT, "send": SEND, "export": EXPORT, "hash-password": HASHING}
+ISSUING = """Make a token, with which a script can say something over HTTP, and print it.
+
+Usage:
+  selchat token [--room=ROOM] NAME
+  selchat token --list
+  selchat token --revoke=NAME
+  selchat token --help
+
+NAME is the name under which it is said. The token is shown once; what is kept of it is a hash, in the file
+tokens of the data folder. A server that runs already knows a new token at once, and a revoked one no longer.
+
+Options:
+  --room=ROOM          Let it speak in this room alone; in any, if not given.
+  --list               Show for which names there are tokens, since when, and for which rooms.
+  --revoke=NAME        Make all tokens of that name worthless.
+  -h --help            Show this text.
+
+For example:
+  TOKEN=$(selchat token ci)
+  curl -H "Authorization: Bearer $TOKEN" -d "The build is green" http://127.0.0.1:33000/rooms/lobby/messages
+
+Exit status: 0 when that was done, 1 when not, 2 for a wrong option or name.
+"""
+
+_TEXTS = {
+    "serve": SERVE,
+    "chat": CHAT,
+    "send": SEND,
+    "export": EXPORT,
+    "hash-password": HASHING,
+    "token": ISSUING,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -318,7 +356,20 @@ def _hash_password(options: dict[str, Any]) -> int:
     return hashing.main(is_terminal(sys.stdin))
 
 
-_RUN = {"serve": _serve, "chat": _chat, "send": _send, "export": _export, "hash-password": _hash_password}
+def _token(options: dict[str, Any]) -> int:
+    from selchat import issuing
+
+    return issuing.main(options)
+
+
+_RUN = {
+    "serve": _serve,
+    "chat": _chat,
+    "send": _send,
+    "export": _export,
+    "hash-password": _hash_password,
+    "token": _token,
+}
 
 
 def _given(options: dict[str, Any]) -> Given:

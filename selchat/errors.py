@@ -8,7 +8,10 @@
     │   ├── FrameTooLongError    a header that announces more than the limit
     │   ├── TruncatedFrameError  the stream ended inside a frame
     │   ├── NoGoodHelloError     message after message before a `hello` that is accepted
-    │   └── BadNameError         a username that is not UTF-8
+    │   ├── BadNameError         a username that is not UTF-8
+    │   ├── HttpError            an HTTP request that cannot be answered as it wants to be
+    │   ├── WebSocketError       WebSocket frames that break their rules
+    │   └── ClosedError          no mistake: the peer has closed the WebSocket
     ├── LimitError               a limit was hit: the same, and it is nobody's bug
     │   ├── LoginTimeoutError    no username in time
     │   ├── FrameTimeoutError    a frame begun and never finished
@@ -38,6 +41,10 @@
     │   ├── TooLongError         a body that leaves no room for the rest of its frame
     │   ├── NotStoredError       the log cannot be written now
     │   ├── NotReadableError     the log cannot be read now
+    │   ├── BadTokenError        no token that is known, over HTTP as are the next three
+    │   ├── OtherRoomError       a token that is for another room
+    │   ├── MediaTypeError       a body of a kind that is not understood
+    │   ├── TooFastError         more messages in a while than the limit
     │   └── NamedRefusalError    about a name, of someone or of a room
     │       ├── NameTakenError   it is someone else's
     │       │   └── LooksTakenError  it looks like one that is
@@ -55,6 +62,7 @@
         ├── SettingError         a setting out of its range
         ├── UnknownSettingError  a setting that there is not
         ├── ConfigFileError      a file of settings that cannot be read, or that is none
+        ├── MissingExtraError    a package that is not installed
         ├── ConfigurationError   all that is wrong with what a server is to be run with
         └── BrokenStreamError    data given to a decoder that had already failed
 
@@ -62,6 +70,8 @@ The fields are on the exception; ``str()`` of it is the one text that log lines 
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 _MOST_SHOWN = 200  # characters of a value that is wrong; a path should be there whole
 
@@ -120,6 +130,49 @@ class NoGoodHelloError(ProtocolError):
 class BadNameError(ProtocolError):
     def __str__(self) -> str:
         return "username is not UTF-8"
+
+
+class HttpError(ProtocolError):
+    """A request that cannot be answered as it wants to be.
+
+    ``status`` and ``headers``: the answer that it gets; ``why``: in words.
+    """
+
+    def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, why)
+        self.status = status
+        self.why = why
+        self.headers = headers or {}
+
+    def __str__(self) -> str:
+        return f"HTTP {self.status}: {self.why}"
+
+
+class WebSocketError(ProtocolError):
+    """``code`` that the connection is closed with, and ``why``."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(code, why)
+        self.code = code
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class ClosedError(ProtocolError):
+    """The peer has closed the WebSocket, with a ``code`` and a ``reason``. ``frame``: what answers it."""
+
+    def __init__(self, frame: bytes, code: int, reason: str) -> None:
+        super().__init__(frame, code, reason)
+        self.frame = frame
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        if self.code in {1000, 1001, 1005}:  # it has just left
+            return ""
+        return f"closed by the peer: {self.code} {self.reason}".rstrip()
 
 
 class LimitError(SelchatError):
@@ -429,6 +482,52 @@ class NotReadableError(RefusalError):
         return f"the server cannot read its messages now ({self.why})"
 
 
+class BadTokenError(RefusalError):
+    """``given``: whether there was a token at all."""
+
+    def __init__(self, given: bool) -> None:
+        super().__init__(given)
+        self.given = given
+
+    def __str__(self) -> str:
+        if self.given:
+            return "that token is not known here, or was revoked"
+        return "a token is needed, as Authorization: Bearer TOKEN; selchat token makes one"
+
+
+class OtherRoomError(RefusalError):
+    """``room``: the one that the token is for."""
+
+    def __init__(self, room: str) -> None:
+        super().__init__(room)
+        self.room = room
+
+    def __str__(self) -> str:
+        return f"that token is for the room {self.room} alone"
+
+
+class MediaTypeError(RefusalError):
+    """``kind``: what the body is said to be."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(kind)
+        self.kind = kind
+
+    def __str__(self) -> str:
+        return f"{self.kind[:64]!r} is not understood: application/json or text/plain, in UTF-8"
+
+
+class TooFastError(RefusalError):
+    """``seconds``: when to try again."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"too many messages; try again in {self.seconds:.1f} s"
+
+
 class UnreadableError(SelchatError):
     """A message that was encrypted end to end, and cannot be read, or must not be believed."""
 
@@ -507,6 +606,18 @@ class ConfigurationError(UsageError):
 
     def __str__(self) -> str:
         return "; ".join(map(str, self.mistakes))
+
+
+class MissingExtraError(UsageError):
+    """``package`` that is not there, and the ``extra`` of ours that brings it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(package, extra)
+        self.package = package
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.package} is not installed: python3 -m pip install 'selchat[{self.extra}]'"
 
 
 class BrokenStreamError(UsageError):

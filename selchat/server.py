@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import signal
 import socket
 import ssl
 import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from selchat import __version__
 from selchat.chat.commands import Commands
@@ -19,25 +25,40 @@ from selchat.chat.member import Farewell
 from selchat.config import changes
 from selchat.console import Console, JsonStyle, Style, TextStyle
 from selchat.errors import (
+    AddressFullError,
     AddressRateError,
     BannedError,
     ConfigurationError,
+    MissingExtraError,
     NotReadableError,
     SelchatError,
+    ServerFullError,
     SettingError,
     TlsRequiredError,
     UsageError,
     close_reason,
 )
+from selchat.invitation import page_addresses, picture
 from selchat.log.errors import UnusableHistoryError
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
 from selchat.log.retention import Retention
+from selchat.metrics import Readings, render
 from selchat.net.admission import Admission
 from selchat.net.budget import Budget
-from selchat.net.certificate import CertificateError, file_fingerprint, in_groups, own_certificate
+from selchat.net.certificate import (
+    CertificateError,
+    certificate_fingerprint,
+    certificate_names,
+    file_fingerprint,
+    in_groups,
+    own_certificate,
+    own_names,
+)
 from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout
+from selchat.net.hosts import OwnHosts
+from selchat.net.interfaces import own_addresses, reachable_addresses
 from selchat.net.listener import (
     Listener,
     is_loopback,
@@ -51,12 +72,34 @@ from selchat.net.tls import server_context
 from selchat.net.workers import Workers
 from selchat.password import PasswordHash
 from selchat.paths import data_folder
-from selchat.sessions.context import Context
+from selchat.security_txt import security_txt
+from selchat.sessions.classic import ClassicSession
+from selchat.sessions.context import Context, Web
 from selchat.sessions.opening import OpeningSession
+from selchat.sessions.posting import Posting
+from selchat.sessions.rich import RichSession
+from selchat.sessions.site import Files, Operations, Site
 from selchat.settings import MIB, Settings
+from selchat.tokens import TokenFile
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
+from selchat.wire.frames import DecimalHeaders
 from selchat.wire.rich import RichFormat
+
+if TYPE_CHECKING:
+    from selchat.sessions.web import WebSession
+
+# Why a connection is refused, as the metrics call it.
+_REASONS: dict[type[SelchatError], str] = {
+    BannedError: "banned",
+    ServerFullError: "full",
+    AddressFullError: "address-full",
+    AddressRateError: "address-rate",
+}
+
+# How a connection talks, as the metrics call it: it has not said anything yet, it is in the chat by one of
+# three wires, it asks for something by HTTP, or it has been told its last words.
+_WIRES = ("opening", "classic", "rich", "web", "http", "closing")
 
 _STDIN, _STDOUT = 0, 1
 _OUTPUT_LIMIT = MIB  # bytes of lines that wait for a terminal that takes none
@@ -106,7 +149,8 @@ class Server:
 
     def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
         cipher = CaesarCipher(settings.key) if settings.key else None
-        self._tls, self._fingerprint = _open_tls(settings)
+        self._page = _open_page()
+        self._tls = _open_tls(settings)
         self._log = _open_log(settings)
         try:
             sock = listening_socket(settings.host, settings.port, settings.backlog, settings.dead_seconds)
@@ -116,6 +160,8 @@ class Server:
         self._settings = settings
         self._load = load or (lambda: settings)
         self._state = ServerState.SERVING
+        self._started = time.time()
+        self._refused = Counter(dict.fromkeys(_REASONS.values(), 0))  # connections, by reason
         self._exit_status = 0
         try:
             self._reactor = reactor = Reactor(self._failed)
@@ -153,16 +199,19 @@ class Server:
             ),
         )
         self._workers = Workers(reactor, settings.password_workers, settings.password_queue)
+        rich = RichFormat(DecimalHeaders(settings.header_length))
+        self._posting = Posting(settings, self._hub, reactor, rich, TokenFile(), self._console.warn)
         self._context = Context(
             settings,
             self._hub,
             reactor,
             self._console,
             ClassicFormat(settings.header_length, settings.payload_limit, cipher, settings.roster_limit),
-            RichFormat(settings.header_length),
+            rich,
             commands.run_remote,
             f"selchat {__version__}",
             self._gate(),
+            self._web(),
         )
         self._fanout = Fanout(settings.feed_limit)
         self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
@@ -194,8 +243,9 @@ class Server:
             ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             self._reactor.on_signal(signal.SIGHUP, self.reload if ignored else self._hung_up)
         self._console.listening(join_address(*self._listener.address))
-        if self._fingerprint:
-            self._console.identified(in_groups(self._fingerprint))
+        if self._tls is not None:
+            self._console.identified(*self._tls.shown)
+        self._invite()
         self._forget()
         self._check_descriptors()
         try:
@@ -233,33 +283,115 @@ class Server:
             return
         settings, made, refused = changes(self._settings, wanted, _FIXED)
         try:
-            self._tls, fingerprint = _open_tls(settings)
+            tls = _open_tls(settings)
         except UsageError as error:
             self._console.warn(f"the old settings stay: {error}")
             return
+        before, self._tls = self._tls, tls
         self._take_settings(settings)
         self._console.reloaded(made)
-        if fingerprint != self._fingerprint:
-            self._fingerprint = fingerprint
-            self._console.identified(in_groups(fingerprint) or "none")
+        shown = ("none", "none") if tls is None else tls.shown
+        if shown != (("none", "none") if before is None else before.shown):
+            self._console.identified(*shown)
         if refused:
             self._console.warn(f"only a restart changes {', '.join(refused)}")
         self._check_descriptors()
 
+    # -- what an operator's programs ask -----------------------------------------------------------------
+
+    def ready(self) -> tuple[int, str]:
+        """Return whether someone who comes now can talk: the status of an answer, and why not in one line.
+
+        If nothing can be stored, this has it tried again at the end of the tick: otherwise a server to which
+        nobody is sent would never find out that it can.
+        """
+        if self._state is not ServerState.SERVING:
+            return 503, "the server is shutting down"
+        if self._hub.not_storing is not None:
+            self._hub.try_to_store()
+            return 503, str(self._hub.not_storing)
+        if self._admission.open >= self._settings.max_clients:
+            return 503, str(ServerFullError(self._settings.max_clients))
+        if len(self._connections) >= self._most_connections:
+            return 503, f"no descriptors are left for more than {self._most_connections} connections"
+        return 200, "ready"
+
+    def metrics(self) -> bytes:
+        """Return what Prometheus reads. It looks at every connection, which takes 1 ms for 10,000.
+
+        Raises `MissingExtraError`.
+        """
+        hub, blocked = self._hub, self._fanout.blocked
+        try:
+            log_bytes = self._log.size
+        except NotReadableError:
+            log_bytes = None
+        return render(
+            Readings(
+                version=__version__,
+                start_time=self._started,
+                connections=dict.fromkeys(_WIRES, 0) | Counter(map(self._wire_of, self._connections)),
+                accepted=self._listener.accepted,
+                refused=self._refused,
+                members=len(hub.members()),
+                rooms=len(hub.rooms),
+                messages=hub.messages,
+                deliveries=hub.deliveries,
+                lagging_readers=len(blocked),
+                lapped_readers=self._fanout.lapped + self._budget.lapped,
+                queued_bytes=self._budget.queued(blocked),
+                loop_lag=self._reactor.lag,
+                commits=self._log.commit_seconds,
+                commits_failed=hub.commits_failed,
+                log_bytes=log_bytes,
+            )
+        )
+
+    def security_txt(self) -> str | None:
+        """Return what is given out at /.well-known/security.txt; None: nothing."""
+        return security_txt(self._settings.security_contact, self._started)
+
     # ----------------------------------------------------------------------------------------------------
+
+    def _wire_of(self, connection: Connection) -> str:
+        """Return how that connection talks, for the metrics."""
+        handler = connection.handler
+        if handler is None:
+            return "closing"
+        if isinstance(handler, ClassicSession):
+            return "classic"
+        if isinstance(handler, RichSession):
+            return "rich" if handler.format is self._context.rich else "web"
+        return "opening" if isinstance(handler, OpeningSession) else "http"
 
     def _take_settings(self, settings: Settings) -> None:
         """Go by these: the hub and the console at once, connections from the next one on."""
         changed = settings.password != self._settings.password
         self._settings = settings
         gate = self._gate() if changed else self._context.gate
-        self._context = replace(self._context, settings=settings, gate=gate)
+        self._context = replace(self._context, settings=settings, gate=gate, web=self._web())
         self._hub.take_settings(settings)
+        self._posting.take_settings(settings)
         self._console.restyle(_style(settings), settings.quiet)
         self._log.keep(Retention.parse(settings.retention))
         self._admission.allow(settings.max_clients, settings.clients_per_address, settings.address_rate)
         self._budget.limit = settings.queued_limit
         self._most_connections = _most_connections(settings)
+
+    def _invite(self) -> None:
+        """Tell what to open in a browser."""
+        if self._context.web is None:
+            self._console.no_page(str(MissingExtraError("h11", "web")))
+            return
+        settings, (host, port) = self._settings, self._listener.address
+        hosts = reachable_addresses(host)
+        listens = ipaddress.ip_address(host.partition("%")[0])
+        local = listens.is_loopback or listens.is_unspecified
+        addresses = page_addresses(hosts, port, tls=self._tls is not None, local=local)
+        code: list[str] = []
+        if hosts and not settings.quiet and settings.log_format == "text" and os.isatty(_STDOUT):
+            code = picture(addresses[0], *os.get_terminal_size(_STDOUT))
+        self._console.invited(addresses, code)
 
     def _check_descriptors(self) -> None:
         if self._most_connections < self._settings.max_clients:
@@ -284,6 +416,8 @@ class Server:
             refusal = error
         else:
             refusal = self._admission.admit(host)
+        if refusal is not None:
+            self._refused[_REASONS[type(refusal)]] += 1
         if isinstance(refusal, AddressRateError):
             # Without a word: to wait until each of so many has spoken would hold what others need.
             sock.close()
@@ -299,12 +433,13 @@ class Server:
             flush_seconds=settings.flush_seconds,
             linger_seconds=settings.linger_seconds,
             on_closed=self._closed,
-            tls=self._tls,
+            tls=None if self._tls is None else self._tls.context,
         )
         self._connections[connection] = "" if refusal else host
-        unsecured = TlsRequiredError() if settings.tls == "require" and not is_loopback(host) else None
+        local = is_loopback(host)
+        unsecured = TlsRequiredError() if settings.tls == "require" and not local else None
         tls = self._tls is not None
-        connection.open(OpeningSession(self._context, connection, refusal, unsecured, tls=tls))
+        connection.open(OpeningSession(self._context, connection, refusal, unsecured, tls=tls, local=local))
 
     def _closed(self, connection: Connection) -> None:
         host = self._connections.pop(connection)
@@ -325,6 +460,28 @@ class Server:
         if not password:
             return None
         return Gate(PasswordHash.parse(password), self._workers, self._reactor, self._console)
+
+    def _web(self) -> Web | None:
+        """Return what browsers get; None: what it needs is not installed."""
+        page = self._page
+        if page is None:
+            return None
+        settings, tls = self._settings, self._tls
+        hosts = OwnHosts(
+            [*own_names(), *(f"{name}.local" for name in own_names()), *settings.allowed_host]
+            + ([] if tls is None else tls.names),
+            own_addresses,
+            lambda: self._reactor.now,
+        )
+        site = Site(
+            page.files,
+            page.format,
+            self._posting,
+            Operations(self.ready, self.metrics, self.security_txt),
+            hosts.__contains__,
+            *(("", "") if tls is None else tls.shown),
+        )
+        return partial(page.session, site)
 
     def _forget(self) -> None:
         """Forget a little of what is past the retention, and go on soon if there is more."""
@@ -363,10 +520,49 @@ class Server:
         self._console.failed(where, error)
 
 
-def _open_tls(settings: Settings) -> tuple[ssl.SSLContext | None, str]:
-    """Return what encrypts connections, and the fingerprint of its key; None: nothing does."""
+class _Page(NamedTuple):
+    """What does not change of that which browsers get. One format: those who share one share a feed."""
+
+    session: type[WebSession]
+    format: RichFormat
+    files: Files
+
+
+def _open_page() -> _Page | None:
+    """Return what browsers get; None: what it needs is not installed. Raises `CannotStartError`."""
+    try:
+        # Here, as the libraries for it are an extra.
+        from selchat.sessions.web import WebSession
+        from selchat.wire.websocket import TextHeaders
+
+        with suppress(ImportError):
+            # Not when it is first asked for the metrics: for that, everyone would wait 40 ms.
+            import prometheus_client  # noqa: F401
+        return _Page(WebSession, RichFormat(TextHeaders()), Files())
+    except ImportError:
+        return None
+    except OSError as error:  # no descriptor is left to read them with
+        raise CannotStartError(close_reason(error)) from error
+
+
+class Tls(NamedTuple):
+    """What encrypts connections; SHA-256 of its key and of its certificate, in hex; and whom it is for."""
+
+    context: ssl.SSLContext
+    fingerprint: str
+    certificate: str
+    names: list[str]
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """The two fingerprints, as people compare them."""
+        return in_groups(self.fingerprint), in_groups(self.certificate)
+
+
+def _open_tls(settings: Settings) -> Tls | None:
+    """Return what encrypts connections; None: nothing does."""
     if settings.tls == "off":
-        return None, ""
+        return None
     if settings.cert is None:
         certificate, key = own_certificate(data_folder())
     else:
@@ -374,9 +570,10 @@ def _open_tls(settings: Settings) -> tuple[ssl.SSLContext | None, str]:
         key = certificate if settings.key_file is None else Path(settings.key_file)
     found = file_fingerprint(certificate)
     try:
-        return server_context(certificate, key), found
+        context = server_context(certificate, key)
     except OSError as error:
         raise CertificateError(key, f"no key for {certificate} ({close_reason(error)})") from error
+    return Tls(context, found, certificate_fingerprint(certificate), certificate_names(certificate))
 
 
 def check_settings(settings: Settings) -> None:

@@ -5,6 +5,7 @@ A `Settings` is made once, checked, and never changes.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 
 from selchat.errors import SettingError
@@ -29,6 +30,8 @@ _MOST = {
     "reserved_descriptors": 1_000_000,
     "read_size": 64 * MIB,
 }
+# What RFC 9116 (2.5.3) wants of a contact: a URI, and https where it is one of the web.
+_CONTACT = re.compile(r"(?:mailto:|tel:|https://)[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,1000}")
 RICH_HEADER_LENGTH = 5  # bytes that announce 64 KiB; what the rich wire says would not fit into much less
 
 
@@ -57,6 +60,11 @@ class Settings:
         None  # file of its private key, PEM; None: it is in the file of the certificate
     )
     password: str = ""  # its hash, as selchat hash-password prints it; empty: everyone may come in
+
+    # -- the page, and what scripts use ------------------------------------------------------------------
+    allowed_host: tuple[str, ...] = ()  # further names by which browsers may come
+    security_contact: str = ""  # URI for /.well-known/security.txt; empty: there is no such file
+    web_ping_seconds: Seconds = 30.0  # of silence before a browser is asked for a sign; websockets: 20
 
     # -- who may connect -----------------------------------------------------------------------------
     max_clients: int = 10_000  # connections; Redis: maxclients 10,000
@@ -125,6 +133,9 @@ class Settings:
             raise SettingError("key_file", self.key_file, "possible without cert")
         if self.password:
             PasswordHash.parse(self.password)
+        if self.security_contact and not _CONTACT.fullmatch(self.security_contact):
+            wanted = "a URI such as mailto:security@example.org or https://example.org/security"
+            raise SettingError("security_contact", self.security_contact, wanted)
         for each in fields(self):
             value = getattr(self, each.name)
             if type(value) not in {int, float}:

@@ -43,6 +43,11 @@ class Vigil:
         self._heard_at = 0.0
         self._timer: Any = None
 
+    @property
+    def seconds(self) -> float:
+        """After how long without a sign a peer is given up."""
+        return self._silence + self._patience
+
     def begin(self) -> None:
         """Watch, from now on: whatever was asked before is forgotten."""
         self.end()

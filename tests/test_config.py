@@ -111,6 +111,7 @@ def test_every_flag() -> None:
             *("--key-file=k", f"--password={HASH}", "--operators= Venkat,, Michael ", "--max-clients=2"),
             *("--message-rate=0.5", "--byte-rate=2KiB", "--queued-limit=1MB", "--history=h.sqlite"),
             *("--retention=30d", "--no-roster", "--quiet", "--log-format=json"),
+            *("--allowed-host=chat.example.org,ship", "--security-contact=mailto:a@b.example"),
         ),
         {},
     ).settings()
@@ -133,6 +134,8 @@ def test_every_flag() -> None:
         roster=False,
         quiet=True,
         log_format="json",
+        allowed_host=("chat.example.org", "ship"),
+        security_contact="mailto:a@b.example",
     )
     assert got == wanted
 
@@ -151,6 +154,7 @@ def test_every_variable(name: str) -> None:
         "log_format": ("json", "json"),
         "tls": ("off", "off"),
         "password": (HASH, HASH),
+        "security_contact": ("tel:+91", "tel:+91"),
     }.get(name, (text, value))
     assert getattr(from_environment(**{setting.variable: text}), name) == value
     assert from_environment(**{setting.variable: ""}) == from_environment()

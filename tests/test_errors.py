@@ -14,6 +14,7 @@ from selchat.errors import (
     BadJsonError,
     BadMessageError,
     BadNameError,
+    BadTokenError,
     BannedError,
     BrokenStreamError,
     ConfigFileError,
@@ -25,6 +26,7 @@ from selchat.errors import (
     LimitError,
     LoginTimeoutError,
     LooksTakenError,
+    MediaTypeError,
     MixedScriptsError,
     MutedError,
     NameTakenError,
@@ -32,6 +34,7 @@ from selchat.errors import (
     NotInRoomError,
     NotStoredError,
     OtherPassphraseError,
+    OtherRoomError,
     PasswordNeededError,
     ProtocolError,
     QueuedLimitError,
@@ -42,6 +45,7 @@ from selchat.errors import (
     ServerFullError,
     SettingError,
     TlsRequiredError,
+    TooFastError,
     TooLongError,
     TooManyRoomsError,
     TriesError,
@@ -57,6 +61,11 @@ from selchat.errors import (
 )
 
 TEXTS = [
+    (BadTokenError(False), "a token is needed, as Authorization: Bearer TOKEN; selchat token makes one"),
+    (BadTokenError(True), "that token is not known here, or was revoked"),
+    (OtherRoomError("builds"), "that token is for the room builds alone"),
+    (MediaTypeError("image/png"), "'image/png' is not understood: application/json or text/plain, in UTF-8"),
+    (TooFastError(0.25), "too many messages; try again in 0.2 s"),
     (BadHeaderError(b"GET / HTTP"), "frame header b'GET / HTTP' is not a number padded with spaces"),
     (FrameTooLongError(70000, 65536), "frame of 70000 bytes is over the limit of 65536"),
     (TruncatedFrameError(3), "stream ended inside a frame, 3 bytes short"),

@@ -41,6 +41,9 @@ def test_settings_never_change() -> None:
         {"key_file": "key.pem"},
         {"message_rate": -1.0},
         {"byte_rate": -1},
+        {"security_contact": "security@example.org"},
+        {"security_contact": "http://example.org/"},
+        {"security_contact": "https://example.org/\nContact: mailto:a@b"},
     ],
 )
 def test_a_value_out_of_its_range_is_refused_by_name(wrong: dict[str, Any]) -> None:
@@ -74,7 +77,11 @@ def test_there_are_numbers_to_check() -> None:
 
 
 @pytest.mark.parametrize(
-    "good", [{"port": 0}, {"port": 65535}, {"header_length": 32}, {"log_format": "json"}]
+    "good",
+    [
+        *({"port": 0}, {"port": 65535}, {"header_length": 32}, {"log_format": "json"}),
+        *({"security_contact": "mailto:a@b.example"}, {"security_contact": "https://example.org/?a=b#c"}),
+    ],
 )
 def test_the_ends_of_the_ranges_are_in_them(good: dict[str, Any]) -> None:
     [(name, value)] = good.items()

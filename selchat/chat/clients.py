@@ -33,6 +33,15 @@ def hash_client(secret: str) -> bytes:
     return hashlib.sha256(b"selchat client\0" + secret.encode()).digest()[:16]
 
 
+def hash_speaker(name: str) -> bytes:
+    """Return whose that name is when scripts speak under it, with whichever token: the client of all of them.
+
+    Not the hash of a token: one that is made in the place of a lost one must have the name, and know what was
+    sent with the other. It is no secret. No client can say it, since what they say is hashed first, as above.
+    """
+    return hashlib.sha256(b"selchat speaker\0" + name_key(name).encode()).digest()[:16]
+
+
 class Names:
     """Who owns which name, by the name's key. ``now`` gives Unix time in seconds.
 

@@ -22,7 +22,6 @@ from selchat.errors import (
     BannedError,
     EmptyNameError,
     LooksTakenError,
-    MixedScriptsError,
     NameTakenError,
     NoSuchNameError,
     NotInRoomError,
@@ -41,6 +40,7 @@ _REPLACED = Farewell(
     "replaced", "You are here from another connection now.", "replaced by a newer connection"
 )
 _SERVER_KEY = name_key(SERVER)
+_TRIALS = "trial"  # the kind of the record that is written to see whether one can be
 
 
 class Observer(Protocol):
@@ -99,6 +99,7 @@ class Hub:
         self._now = now  # Unix time
         self._names = Names(log, now)
         self._members: Roster[Member] = Roster(settings.name_length, self._names.is_reserved)
+        self._speakers: set[str] = set()  # keys of the names of those who speak without being here
         self._sent = SentMessages(log)
         self.moderation = Moderation(log, now)
         self._inboxes = Inboxes(log)
@@ -109,7 +110,10 @@ class Hub:
         self._changed: dict[Room, None] = {}  # rooms that someone has entered or left
         self._roster_due = False
         self._last_roster = float("-inf")
-        self._storing = True
+        self.not_storing: NotStoredError | None = None  # why the last commit failed; None: it did not
+        self.messages = 0  # that are stored, in all
+        self.deliveries = 0  # messages times their readers, in all; whispers are not among them
+        self.commits_failed = 0
 
     def take_settings(self, settings: Settings) -> None:
         """Go by these from now on, but for lengths and limits that rooms and names were made with."""
@@ -120,22 +124,25 @@ class Hub:
     def join(self, wanted: str, address: str, peer: Peer) -> Member:
         """Let someone into the lobby, under the name ``wanted`` or one like it that is free.
 
-        A name that mixes scripts is as good as none, and they are told.
+        A name that mixes scripts, or is the server's, is as good as none, and they are told.
 
         Raises `BannedError`.
         """
         name = clean_name(wanted, self._settings.name_length)
         self.moderation.check_name(name, None)
-        mixed: MixedScriptsError | None = None
+        refusal: RefusalError | None = None
         try:
             check_scripts(name)
-        except MixedScriptsError as error:
-            mixed = error
+            others = {name_key(other) for other, _ in self._members.alike(name)}
+            if _SERVER_KEY in {name_key(name), *others}:
+                raise NameTakenError(name)  # with a number behind it, it would still be taken for the server
+        except RefusalError as error:
+            refusal = error
             name = ""
         member = Member(self._members.claim(name), address, peer)
         self._welcome(member)
-        if mixed is not None:
-            peer.tell(Notice(f"You are called {member.name} here: {mixed}."))
+        if refusal is not None:
+            peer.tell(Notice(f"You are called {member.name} here: {refusal}."))
         return member
 
     def join_as(
@@ -147,25 +154,12 @@ class Hub:
 
         Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
         """
-        name = clean_name(wanted, self._settings.name_length)
-        key = name_key(name)
-        if not name:
-            raise EmptyNameError
-        self.moderation.check_name(name, client)
-        owner = self._names.owner(key)
-        if key == _SERVER_KEY or (owner is not None and owner != client):
-            raise NameTakenError(name)
-        self._check_looks(name, key, client)
+        name, key = self._check_own(wanted, client)
         present = self._members.get(name)
-        if present is not None:
-            if present.client != client:
-                raise NameTakenError(name)
-            if not beside:
-                present.peer.dismiss(_REPLACED)
+        if present is not None and not beside:
+            present.peer.dismiss(_REPLACED)
         self._sent.arrive(client)
-        if owner is None:
-            self._inboxes.change_owner(key)
-        self._names.use(key, name, client)
+        self._use(name, key, client)
         member = Member(self._members.claim(name, reserved=True), address, peer, client)
         self._welcome(member)
         return member
@@ -176,11 +170,26 @@ class Hub:
             self.part(member, room)
         self._members.remove(member)
         if member.client is not None:
-            key = name_key(member.name)
-            if self._names.owner(key) == member.client:
-                self._names.use(key, member.name, member.client)
-            self._sent.depart(member.client)
+            self._depart(member.name, member.client)
         self._observer.left(member, reason)
+
+    def speak_as(self, wanted: str, address: str, peer: Peer, client: bytes) -> Member:
+        """Let the owner of a name speak, or whoever becomes it, without coming in: they are in no room and no
+        roster, and hear nothing. The session calls `fall_silent` at the end.
+
+        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
+        """
+        name, key = self._check_own(wanted, client)
+        self._sent.arrive(client)
+        self._use(name, key, client)
+        self._speakers.add(key)
+        return Member(name, address, peer, client)
+
+    def fall_silent(self, member: Member) -> None:
+        """Let someone go who has spoken without coming in."""
+        assert member.client is not None
+        self._speakers.remove(name_key(member.name))
+        self._depart(member.name, member.client)
 
     # -- rooms -----------------------------------------------------------------------------------------
 
@@ -314,7 +323,12 @@ class Hub:
     def tidy(self) -> None:
         """Forget rooms of which nothing is left, and names that nobody uses; now and then."""
         self.rooms.tidy()
-        self._names.forget(lambda key: key in self._members)
+        self._names.forget(lambda key: key in self._members or key in self._speakers)
+
+    def try_to_store(self) -> None:
+        """Have the end of this tick find out whether the log can be written again, if it could not."""
+        if self.not_storing is not None:
+            self.log.put(_TRIALS, "", repr(self._now()))
 
     # -- what the operator says ------------------------------------------------------------------------
 
@@ -367,8 +381,8 @@ class Hub:
         except NotStoredError as error:
             self._not_stored(error)
         else:
-            if not self._storing:
-                self._storing = True
+            if self.not_storing is not None:
+                self.not_storing = None
                 self._observer.storing(None)
         dirty, self._dirty = self._dirty, []
         feeds: list[Feed[Any]] = []
@@ -377,9 +391,12 @@ class Hub:
             staged = room.staged
             for batch in reversed(staged):
                 if batch.logged:
-                    room.seq = batch.events[-1].seq
+                    newest = batch.events[-1].seq
+                    self.messages += newest - room.seq
+                    room.seq = newest
                     break
             feeds += room.publish()  # first: an observer's error must not leave anything staged
+            self.deliveries += room.deliveries
             for events, logged, author, _ in staged:
                 if logged and author is not None and author.client is not None:
                     self._stored(author, author.client, events)  # type: ignore[arg-type]
@@ -389,6 +406,37 @@ class Hub:
         return feeds
 
     # ----------------------------------------------------------------------------------------------------
+
+    def _check_own(self, wanted: str, client: bytes) -> tuple[str, str]:
+        """Return the name that a client may have as its own, cleaned, and its key.
+
+        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
+        """
+        name = clean_name(wanted, self._settings.name_length)
+        key = name_key(name)
+        if not name:
+            raise EmptyNameError
+        self.moderation.check_name(name, client)
+        owner = self._names.owner(key)
+        if key == _SERVER_KEY or (owner is not None and owner != client):
+            raise NameTakenError(name)
+        self._check_looks(name, key, client)
+        present = self._members.get(name)
+        if present is not None and present.client != client:
+            raise NameTakenError(name)
+        return name, key
+
+    def _use(self, name: str, key: str, client: bytes) -> None:
+        """Note that the client uses that name, which is its own from now on if it was nobody's."""
+        if self._names.owner(key) is None:
+            self._inboxes.change_owner(key)
+        self._names.use(key, name, client)
+
+    def _depart(self, name: str, client: bytes) -> None:
+        key = name_key(name)
+        if self._names.owner(key) == client:
+            self._names.use(key, name, client)
+        self._sent.depart(client)
 
     def _check_looks(self, name: str, key: str, client: bytes) -> None:
         """Raise `MixedScriptsError` or `LooksTakenError` for what looks like another's name, or might.
@@ -425,8 +473,9 @@ class Hub:
 
     def _not_stored(self, error: NotStoredError) -> None:
         """Tell the authors; whatever else has happened goes on."""
-        if self._storing:
-            self._storing = False
+        self.commits_failed += 1
+        was_storing, self.not_storing = self.not_storing is None, error
+        if was_storing:
             self._observer.storing(error)
         for room in self._dirty:
             lost = [batch for batch in room.staged if batch.logged]
@@ -447,6 +496,7 @@ class Hub:
 
     def _publish_whispers(self) -> None:
         whispers, self._whispers = self._whispers, []
+        self.messages += len(whispers)
         for message, key, author in whispers:
             assert author.client is not None
             self._stored(author, author.client, [message])

@@ -57,6 +57,7 @@ class Room:
         # What happened since the last `publish`, in batches: what one read brought is one step from here on,
         # not one for each message.
         self.staged: list[Batch] = []
+        self.deliveries = 0  # of the last `publish`: messages times readers, but for one's own
         self._feed_limit = feed_limit
         self._feeds: dict[Format, Feed[Any]] = {}
         # Who has come and gone and was not told yet, by key: the name, and whether it came.
@@ -74,9 +75,15 @@ class Room:
     def publish(self) -> Iterable[Feed[Any]]:
         """Append what is staged to every feed, encoded once for each, and return the feeds."""
         staged, self.staged = self.staged, []
+        self.deliveries = 0
         for format, feed in self._feeds.items():
+            self.deliveries += (self.seq - feed.mark) * (len(feed.live) + len(feed.behind))
             for events, _, _, mine in staged:
-                feed.append(format.encode(events), mine if mine is not None and mine.feed is feed else None)
+                if mine is not None and mine.feed is feed:
+                    feed.append(format.encode(events), mine)
+                    self.deliveries -= len(events)
+                else:
+                    feed.append(format.encode(events))
             feed.mark = self.seq
         return self._feeds.values()
 

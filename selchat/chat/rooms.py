@@ -53,6 +53,9 @@ class Rooms:
                 if room.key not in self._known:
                     self.remember(room)
 
+    def __len__(self) -> int:
+        return len(self._rooms)
+
     def find(self, name: str) -> Room | None:
         """Return the room of that name; None: there is none."""
         return self._rooms.get(name) or self._rooms.get(name_key(name.removeprefix("#")))

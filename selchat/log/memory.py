@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from selchat.events import Said
 from selchat.log.port import Sent
 from selchat.log.retention import Retention
+from selchat.meters import FOR_A_COMMIT, Histogram
 from selchat.settings import MIB
 
 _MOST_KEPT = 64 * MIB  # characters of all rooms, counted as in `MemoryLog`; about five bytes each
@@ -26,6 +27,7 @@ class MemoryLog:
 
     def __init__(self, limit: int) -> None:
         self._id = secrets.token_hex(8)
+        self.commit_seconds = Histogram(FOR_A_COMMIT)
         self._limit = limit
         self._rooms: dict[str, _RoomLog] = {}
         self._records: dict[str, dict[str, str]] = {}
@@ -105,6 +107,11 @@ class MemoryLog:
         self._staged_sent.clear()
         self._staged_records = 0
 
+    @property
+    def size(self) -> int:
+        """Bytes that the messages take, or about so: characters, and what there is beside them."""
+        return sum(log.size for log in self._rooms.values())
+
     def keep(self, retention: Retention) -> None:
         """It has a limit of its own."""
 
@@ -161,22 +168,22 @@ class _RoomLog:
     as storing them.
     """
 
-    __slots__ = ("_size", "blocks", "seq", "staged", "staged_seq")
+    __slots__ = ("blocks", "seq", "size", "staged", "staged_seq")
 
     def __init__(self) -> None:
         self.seq = 0  # of the newest message that is committed
         self.staged_seq = 0  # of the newest one
         self.staged: list[Said] = []
         self.blocks: deque[list[Said]] = deque()
-        self._size = 0
+        self.size = 0
 
     def commit(self, limit: int) -> None:
         self.blocks.append(self.staged)
-        self._size += _size(self.staged)
+        self.size += _size(self.staged)
         self.staged = []
         self.seq = self.staged_seq
-        while self._size > limit and len(self.blocks) > 1:
-            self._size -= _size(self.blocks.popleft())
+        while self.size > limit and len(self.blocks) > 1:
+            self.size -= _size(self.blocks.popleft())
 
 
 class _SentMessages:

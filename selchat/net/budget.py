@@ -19,6 +19,11 @@ class Budget:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
+        self.lapped = 0  # readers, in all
+
+    def queued(self, blocked: Iterable[Outbox]) -> int:
+        """Return the bytes that wait for these."""
+        return sum(_holders(blocked).values())
 
     def enforce(self, blocked: Iterable[Outbox]) -> None:
         """Take from the largest until the rest is within the limit. Not while a fan-out is under way.
@@ -26,12 +31,7 @@ class Budget:
         A connection is lost then, with all that waited for it; a feed keeps its newest chunk alone, and laps
         those who have not read it yet.
         """
-        holders: dict[Holder, int] = {}
-        for outbox in blocked:
-            holders[outbox] = outbox.queued
-            for subscription in outbox.subscriptions:
-                if subscription.state is SubscriptionState.BEHIND:
-                    holders[subscription.feed] = subscription.feed.kept
+        holders = _holders(blocked)
         total = sum(holders.values())
         if total <= self.limit:
             return
@@ -41,8 +41,20 @@ class Budget:
             error = QueuedLimitError(self.limit)
             if isinstance(holder, Feed):
                 for lapped in holder.settle(0):
+                    self.lapped += 1
                     lapped.subscription.reader.lapped(lapped, error)
                 total -= size - holder.kept
             else:
                 holder.fail(error)
                 total -= size
+
+
+def _holders(blocked: Iterable[Outbox]) -> dict[Holder, int]:
+    """Return what holds bytes that wait for these, and how many."""
+    holders: dict[Holder, int] = {}
+    for outbox in blocked:
+        holders[outbox] = outbox.queued
+        for subscription in outbox.subscriptions:
+            if subscription.state is SubscriptionState.BEHIND:
+                holders[subscription.feed] = subscription.feed.kept
+    return holders

@@ -9,24 +9,16 @@ It must not know who connects, nor what a client makes of a fingerprint.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import ipaddress
 import socket
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selchat.errors import UsageError, close_reason
+from selchat.net.interfaces import own_addresses
 from selchat.paths import make_private_file, make_private_folder, replace_private_file
-
-try:
-    import fcntl  # POSIX only
-except ImportError:
-    _GETS_ADDRESSES = False
-else:
-    _GETS_ADDRESSES = True
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -38,7 +30,6 @@ CERTIFICATE_FILE = "server-certificate.pem"
 _DAYS = 800  # of validity; browsers take no more than 825
 _RENEW = datetime.timedelta(days=30)  # before the end
 _ALLOWANCE = datetime.timedelta(days=1)  # for clocks that are behind
-_SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface (netdevice(7))
 
 
 class CertificateError(UsageError):
@@ -64,8 +55,8 @@ def own_certificate(folder: Path) -> tuple[Path, Path]:
             make_private_folder(folder)
             make_private_file(key_path, _new_key())
         key = _read_key(key_path)
-        names = _names() | {"localhost"}
-        addresses = _addresses() | {"127.0.0.1", "::1"}
+        names = own_names() | {"localhost"}
+        addresses = own_addresses() | {"127.0.0.1", "::1"}
         if not _is_good(path, key, names, addresses):
             replace_private_file(path, _sign(key, names, addresses))
     except OSError as error:
@@ -91,13 +82,37 @@ def fingerprint(certificate: bytes) -> str:
 
 def file_fingerprint(path: Path) -> str:
     """Return the `fingerprint` of the first certificate in a PEM file. Raises `CertificateError`."""
+    try:
+        return fingerprint(_der(path))
+    except ValueError as error:
+        raise CertificateError(path, _why(error)) from error
+
+
+def certificate_fingerprint(path: Path) -> str:
+    """Return the SHA-256 of the first certificate in a PEM file, in hex: what browsers show.
+
+    Raises `CertificateError`.
+    """
+    return hashlib.sha256(_der(path)).hexdigest()
+
+
+def certificate_names(path: Path) -> list[str]:
+    """Return the names and addresses that the first certificate in a PEM file is for, without wildcards.
+
+    Raises `CertificateError`.
+    """
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
 
     try:
-        return fingerprint(x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER))
-    except (OSError, ValueError, x509.InvalidVersion) as error:
-        raise CertificateError(path, _why(error)) from error
+        found = (
+            x509.load_der_x509_certificate(_der(path))
+            .extensions.get_extension_for_class(x509.SubjectAlternativeName)
+            .value
+        )
+    except (ValueError, x509.ExtensionNotFound):
+        return []
+    names = [name for name in found.get_values_for_type(x509.DNSName) if "*" not in name]
+    return names + list(map(str, found.get_values_for_type(x509.IPAddress)))
 
 
 def in_groups(fingerprint: str) -> str:
@@ -106,6 +121,16 @@ def in_groups(fingerprint: str) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------
+
+
+def _der(path: Path) -> bytes:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+    except (OSError, ValueError, x509.InvalidVersion) as error:
+        raise CertificateError(path, _why(error)) from error
 
 
 def _new_key() -> bytes:
@@ -174,29 +199,10 @@ def _sign(key: EllipticCurvePrivateKey, names: set[str], addresses: set[str]) ->
     )
 
 
-def _names() -> set[str]:
+def own_names() -> set[str]:
     """Return the names of this machine that can be in a certificate."""
     name = socket.gethostname()  # and no more: to ask for others can take as long as a name server likes
     return {name.lower()} if name and name.isascii() and " " not in name and len(name) < 254 else set()
-
-
-def _addresses() -> set[str]:
-    """Return the addresses of this machine, as far as they can be had without asking anyone."""
-    found: set[str] = set()
-    if _GETS_ADDRESSES:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            for _, name in socket.if_nameindex():
-                with contextlib.suppress(OSError):
-                    answer = fcntl.ioctl(sock, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
-                    found.add(socket.inet_ntoa(answer[20:24]))
-    with contextlib.suppress(OSError):  # Linux
-        for line in Path("/proc/net/if_inet6").read_text("ascii").splitlines():
-            found.add(str(ipaddress.ip_address(bytes.fromhex(line[:32]))))
-    addresses = set()
-    for address in found:
-        with contextlib.suppress(ValueError):
-            addresses.add(str(ipaddress.ip_address(address.partition("%")[0])))
-    return addresses
 
 
 def _why(error: Exception) -> str:

@@ -111,6 +111,11 @@ class Connection:
         self._events = 0  # what the selector watches the socket for
         self._deadline: Timer | None = None
 
+    @property
+    def handler(self) -> Handler | None:
+        """Who gets what is read; None: nobody any more."""
+        return self._handler
+
     def open(self, handler: Handler) -> None:
         """Begin to read for that handler."""
         self._handler = handler

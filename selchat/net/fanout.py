@@ -20,6 +20,7 @@ class Fanout:
     def __init__(self, feed_limit: int) -> None:
         self._feed_limit = feed_limit  # bytes, for the reason that a lapped reader is given
         self.blocked: set[Outbox] = set()  # those whose sockets are full
+        self.lapped = 0  # readers that the feed has overtaken, in all
         self._queued: list[Outbox] = []
         self._lost: list[tuple[Callable[[Exception], object], Exception]] = []
 
@@ -59,6 +60,7 @@ class Fanout:
         for subscription in feed.due():
             subscription.reader.flush()
         for lapped in feed.settle():
+            self.lapped += 1
             lapped.subscription.reader.lapped(lapped, LappedError(self._feed_limit))
 
     def queue(self, outbox: Outbox) -> None:

@@ -21,6 +21,13 @@ except ImportError:
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
+# What to do about it, for what nearly everyone meets sooner or later.
+_ADVICE = {
+    errno.EADDRINUSE: "; is another server running? --port=PORT takes another one",
+    errno.EACCES: "; ports below 1024 are the system's own, --port=PORT takes another one",
+}
+
+
 class CannotListenError(UsageError):
     """``host`` and ``port``, and why."""
 
@@ -75,7 +82,8 @@ def listening_socket(host: str, port: int, backlog: int, dead_seconds: float) ->
         sock.setblocking(False)
     except OSError as error:
         sock.close()
-        raise CannotListenError(host, port, close_reason(error)) from error
+        why = close_reason(error) + _ADVICE.get(error.errno or 0, "")
+        raise CannotListenError(host, port, why) from error
     return sock
 
 
@@ -119,6 +127,7 @@ class Listener:
         self._on_connection = on_connection
         self._paused = reactor.call_later(0, self._resume)
         self.pauses = 0
+        self.accepted = 0  # connections, in all
 
     @property
     def address(self) -> tuple[str, int]:
@@ -167,5 +176,6 @@ class Listener:
                     self._rest()
                     return
                 continue  # that peer was gone before it was accepted, as accept(2) says
+            self.accepted += 1
             sock.setblocking(False)
             self._on_connection(sock, plain_host(address[0]), address[1])

@@ -22,6 +22,8 @@ from itertools import count
 from types import FrameType
 from typing import Any
 
+from selchat.meters import FROM_TICK_TO_TICK, Histogram
+
 EVENT_READ = selectors.EVENT_READ
 EVENT_WRITE = selectors.EVENT_WRITE
 
@@ -66,6 +68,8 @@ class Reactor:
     def __init__(self, on_error: Callable[[str, Exception], object]) -> None:
         self.now = time.monotonic()  # seconds; the time at which this tick began
         self.failed = on_error
+        # How long each tick was at work. Whoever becomes ready meanwhile, and every timer, waits as long.
+        self.lag = Histogram(FROM_TICK_TO_TICK)
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._timer_order = count()  # of timers that are due at the same time
@@ -151,6 +155,7 @@ class Reactor:
             self._run_timers()
         for callback in self._tick_ends:
             self._run(callback)
+        self.lag.observe(time.monotonic() - self.now)
 
     def close(self) -> None:
         """Give back the signals and every descriptor of its own."""

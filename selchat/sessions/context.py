@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from selchat.chat.gate import Gate
 from selchat.chat.hub import Clock, Hub
+from selchat.errors import SelchatError
 from selchat.feed import Feed, Lapped, Subscription
 from selchat.settings import Settings
 from selchat.wire.classic import ClassicFormat
@@ -83,11 +84,30 @@ class Strangers(Protocol):
         """A connection without a username was closed."""
 
 
+class Web(Protocol):
+    """What makes a session for a peer that speaks HTTP."""
+
+    def __call__(
+        self,
+        context: Context,
+        transport: Transport,
+        deadline: float,
+        refusal: SelchatError | None,
+        *,
+        tls: bool,
+        local: bool,
+    ) -> Session:
+        """``tls``: it comes by TLS. ``local``: it comes from this machine. ``deadline``: of its first
+        request.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What all sessions of a server share. ``operator`` runs an operator's line and returns the answer.
 
-    ``gate``: where the password is checked; None: there is none.
+    ``gate``: where the password is checked; None: there is none. ``web``: None if what it needs is not
+    installed.
 
     ``lengths`` and ``login_lengths`` are for the decoders: of those who are in, and of those who are not yet.
     """
@@ -101,5 +121,6 @@ class Context:
     operator: Callable[[str], list[str]] = lambda line: []
     server: str = "selchat"
     gate: Gate | None = None
+    web: Web | None = None
     lengths: dict[bytes, int] = field(default_factory=dict)
     login_lengths: dict[bytes, int] = field(default_factory=dict)

@@ -10,20 +10,45 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from math import inf
-from typing import Any
+from typing import Any, Protocol
 
 from selchat.chat.hub import Clock
-from selchat.errors import FrameTimeoutError, SelchatError
+from selchat.errors import FrameTimeoutError, ProtocolError, SelchatError
 from selchat.sessions.context import Context, Transport
 from selchat.settings import Settings
-from selchat.wire.frames import FrameDecoder
+
+
+class Decoder(Protocol):
+    """What turns bytes into payloads, however they are cut; `selchat.wire.frames.FrameDecoder` says how."""
+
+    error: ProtocolError | None
+
+    @property
+    def extra(self) -> int:
+        """Bytes that the last `receive_data` counts as besides its own, because it was more work."""
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a payload has begun and has not ended."""
+
+    def receive_data(self, data: bytes) -> list[bytes]:
+        """Take the next bytes and return the payloads that they complete, in order."""
+
+    def receive_one(self, data: bytes = b"") -> bytes | None:
+        """Take the next bytes, and return the first payload alone once it is whole; None: it is not."""
+
+    def allow(self, limit: int, lengths: dict[bytes, int]) -> None:
+        """Let payloads have up to ``limit`` bytes from here on."""
+
+    def receive_eof(self) -> None:
+        """Note that the stream has ended."""
 
 
 class Framing:
     """A decoder that neither waits for ever nor is hurried.
 
-    It begins with the limits of those who have not said who they are (`Settings.login_limit`, and one payload
-    at a time from its ``decoder``); `log_in` lifts these. Say `check` after each read.
+    The ``decoder`` begins with the limits of those who have not said who they are (`Settings.login_limit`,
+    and one payload at a time); `log_in` lifts these. Say `check` after each read.
     """
 
     __slots__ = (
@@ -37,13 +62,11 @@ class Framing:
         "decoder",
     )
 
-    def __init__(self, context: Context) -> None:
-        settings = context.settings
+    def __init__(self, context: Context, decoder: Decoder) -> None:
         self._context = context
         self._clock = context.clock
-        self._seconds = settings.frame_seconds
-        limit = min(settings.login_limit, settings.payload_limit)
-        self.decoder = FrameDecoder(settings.header_length, limit, context.login_lengths)
+        self._seconds = context.settings.frame_seconds
+        self.decoder = decoder
         self._broken: Callable[[SelchatError], object] | None = None
         self._timer: Any = None  # only while a frame is unfinished
         self._unfinished_since: float | None = None  # on the clock; None: no frame is unfinished
@@ -62,9 +85,10 @@ class Framing:
 
     def receive_data(self, data: bytes) -> list[bytes]:
         """Take the next bytes and return the payloads that they complete, as many as may come now."""
-        payloads = self.decoder.receive_data(data)
+        decoder = self.decoder
+        payloads = decoder.receive_data(data)
         pace = self._pace
-        return payloads if pace is None else pace.admit(payloads, len(data))
+        return payloads if pace is None else pace.admit(payloads, len(data) + decoder.extra)
 
     def receive_eof(self) -> SelchatError | None:
         """Note that the peer has closed its side; return what is wrong with that."""

@@ -1,6 +1,6 @@
-"""The first session of every connection: it waits for the first payload, and hands over to one that knows how
-to go on. A ``hello`` is for the rich protocol, and everything else is a username of the paper's; what begins
-as TLS is decrypted first.
+"""The first session of every connection: it waits until it knows what is spoken, and hands over to one that
+knows how to go on. What begins as TLS is decrypted first. A method of HTTP is a browser's; otherwise a
+``hello`` is for the rich protocol, and everything else is a username of the paper's.
 """
 
 from __future__ import annotations
@@ -14,30 +14,48 @@ from selchat.sessions.classic import ClassicSession
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.framing import Framing
 from selchat.sessions.rich import RichSession
+from selchat.wire.frames import FrameDecoder
 from selchat.wire.sniff import Opening, is_hello, sniff
 
 _LEAST_RICH_HEADER = 4  # bytes: an error has to fit into a frame
+_WHY = b"The page of this server is not installed. Whoever runs it: python3 -m pip install 'selchat[web]'\n"
+_NO_WEB = (
+    b"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(_WHY), _WHY)
+)
 
 
 class OpeningState(Enum):
-    """``NEW`` becomes ``PLAIN`` or ``SECURED`` with the first byte, and stays so."""
+    """What is known of a connection.
+
+    =======  =======================================  =================================================
+    state    means                                    next
+    =======  =======================================  =================================================
+    NEW      nothing yet                              SECURED, FRAMES, or another session for HTTP
+    SECURED  it is TLS; nothing of what is within it  FRAMES, or another session for HTTP
+    FRAMES   the first payload is awaited             another session for what is in it
+    =======  =======================================  =================================================
+    """
 
     NEW = auto()
-    PLAIN = auto()
     SECURED = auto()
+    FRAMES = auto()
 
 
 class OpeningSession:
     """One peer that has not said anything yet.
 
     ``refusal``: it may not come in, and is told so in its own language once it has spoken. ``unsecured``: the
-    same for one that does not begin as TLS. ``tls``: whether it may.
+    same for one that does not begin as TLS. ``tls``: whether it may. ``local``: whether nobody can listen to
+    what it says without that.
     """
 
     __slots__ = (
         "_context",
         "_deadline",
+        "_first",
         "_framing",
+        "_local",
         "_refusal",
         "_timer",
         "_tls",
@@ -54,6 +72,7 @@ class OpeningSession:
         unsecured: SelchatError | None = None,
         *,
         tls: bool = False,
+        local: bool = True,
     ) -> None:
         settings = context.settings
         seconds = settings.login_seconds if refusal is None else settings.linger_seconds
@@ -62,19 +81,33 @@ class OpeningSession:
         self._refusal = refusal
         self._unsecured = unsecured
         self._tls = tls
+        self._local = local
+        self._first = b""  # what is not enough to tell what it is
         self._transport = transport
-        self._framing = Framing(context)
+        limit = min(settings.login_limit, settings.payload_limit)
+        decoder = FrameDecoder(settings.header_length, limit, context.login_lengths)
+        self._framing = Framing(context, decoder)
         self._deadline = context.clock.now + seconds
         self._timer: Any = context.clock.call_later(seconds, self._timed_out)
 
     def data_received(self, data: bytes) -> None:
-        if self.state is OpeningState.NEW:
-            if self._tls and sniff(data) is Opening.TLS:
+        if self.state is not OpeningState.FRAMES:
+            data = self._first + data
+            opening = sniff(data)
+            if opening is None:
+                self._first = data
+                return
+            self._first = b""
+            if opening is Opening.HTTP:
+                self._go_to_the_web(data)
+                return
+            if opening is Opening.TLS and self._tls and self.state is OpeningState.NEW:
                 self.state = OpeningState.SECURED
                 self._transport.secure(data)
                 return
-            self.state = OpeningState.PLAIN
-            self._refusal = self._refusal or self._unsecured
+            if self.state is OpeningState.NEW:
+                self._refusal = self._refusal or self._unsecured
+            self.state = OpeningState.FRAMES
         payload = self._framing.decoder.receive_one(data)
         if payload is not None:
             self._timer.cancel()
@@ -83,6 +116,7 @@ class OpeningSession:
             self._break(self._framing.decoder.error)
 
     def eof_received(self) -> None:
+        self._framing.decoder.receive_one(self._first)
         error = self._framing.receive_eof()
         if error is not None:
             self._transport.close(str(error))
@@ -93,14 +127,35 @@ class OpeningSession:
 
     # ----------------------------------------------------------------------------------------------------
 
+    def _go_to_the_web(self, data: bytes) -> None:
+        self._timer.cancel()
+        web = self._context.web
+        if web is None:
+            self._transport.close(None, _NO_WEB)
+            return
+        tls = self.state is OpeningState.SECURED
+        session = web(
+            self._context, self._transport, self._deadline, self._refusal, tls=tls, local=self._local
+        )
+        self._transport.hand_over(session)
+        session.data_received(data)
+
     def _hand_over(self, payload: bytes) -> None:
         session: ClassicSession | RichSession
-        is_rich = self._context.settings.header_length >= _LEAST_RICH_HEADER and is_hello(payload)
+        settings = self._context.settings
+        is_rich = settings.header_length >= _LEAST_RICH_HEADER and is_hello(payload)
         if self._refusal is not None:
             self._refuse(self._refusal, is_rich)
             return
         if is_rich:
-            session = RichSession(self._context, self._transport, self._framing, self._deadline)
+            session = RichSession(
+                self._context,
+                self._transport,
+                self._framing,
+                self._context.rich,
+                settings.ping_seconds,
+                self._deadline,
+            )
         elif self._context.gate is not None:
             self._break(PasswordNeededError())  # there is no place for one on that wire
             return
@@ -120,9 +175,9 @@ class OpeningSession:
             return
         rich = self._context.rich
         if isinstance(refusal, RefusalError):
-            last = rich.error(refusal) + rich.frame("bye", reason=refusal.code, retry_after=None)
+            last = rich.error(refusal) + rich.bye(refusal.code)
         else:
-            last = rich.frame("bye", reason="full", retry_after=self._context.settings.full_retry)
+            last = rich.bye("full", self._context.settings.full_retry)
         self._transport.close(str(refusal), last)
 
     def _timed_out(self) -> None:

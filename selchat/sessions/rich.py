@@ -14,6 +14,7 @@ from selchat.chat.room import ROOM_LENGTH, Room
 from selchat.errors import (
     AlreadyWelcomeError,
     BannedError,
+    ClosedError,
     LimitError,
     LoginTimeoutError,
     NoGoodHelloError,
@@ -53,8 +54,7 @@ from selchat.wire.envelope import (
     Whisper,
     parse_request,
 )
-from selchat.wire.frames import largest_payload
-from selchat.wire.rich import HISTORY_SIZE, LISTED, PAYLOAD_LIMIT, RichFormat, said_before
+from selchat.wire.rich import HISTORY_SIZE, LISTED, RichFormat
 
 _PAGE = 500  # messages that are read from the log at a time to catch up
 _ENVELOPE = 512  # bytes that a message may grow by between a client and the others: names, numbers
@@ -103,7 +103,8 @@ class _CatchUp:
 class RichSession:
     """One peer. It is a `selchat.net.connection.Handler` for its connection and a `Peer` for the hub.
 
-    ``deadline``: until when a `hello` has to be accepted, on the clock.
+    ``format``: how it is spoken to. ``ping_seconds``: when it is asked for a sign of life. ``deadline``:
+    until when a `hello` has to be accepted, on the clock.
     """
 
     __slots__ = (
@@ -118,10 +119,20 @@ class RichSession:
         "_transport",
         "_trial",
         "_vigil",
+        "format",
         "state",
     )
 
-    def __init__(self, context: Context, transport: Transport, framing: Framing, deadline: float) -> None:
+    def __init__(
+        self,
+        context: Context,
+        transport: Transport,
+        framing: Framing,
+        format: RichFormat,
+        ping_seconds: float,
+        deadline: float,
+    ) -> None:
+        self.format = format
         self.state = SessionState.GREETED
         self._context = context
         self._transport = transport
@@ -131,9 +142,8 @@ class RichSession:
         self._trial: Trial | None = None  # of the password, while it is checked
         self._catch_ups: deque[_CatchUp] = deque()
         # Bytes of a message that can be passed on: matters where a header is too short for 64 KiB.
-        self._largest = largest_payload(context.settings.header_length, PAYLOAD_LIMIT) - _ENVELOPE
-        settings = context.settings
-        self._vigil = Vigil(context.clock, settings.ping_seconds, settings.pong_seconds, self)
+        self._largest = context.rich.limit - _ENVELOPE
+        self._vigil = Vigil(context.clock, ping_seconds, context.settings.pong_seconds, self)
         self._timer: Any = context.clock.call_later(
             deadline - context.clock.now,
             lambda: self._break(LoginTimeoutError(context.settings.login_seconds)),
@@ -207,10 +217,6 @@ class RichSession:
 
     # -- the hub's side --------------------------------------------------------------------------------
 
-    @property
-    def format(self) -> RichFormat:
-        return self._context.rich
-
     def tell(self, notice: Notice) -> None:
         self._tell(notice.text, self._joined())
 
@@ -235,7 +241,7 @@ class RichSession:
 
     def dismiss(self, farewell: Farewell) -> None:
         if self.state is not SessionState.ENDED:
-            last = self.format.frame("bye", reason=farewell.word, retry_after=farewell.retry_after)
+            last = self.format.bye(farewell.word, farewell.retry_after)
             self._transport.close(farewell.reason or None, last)
 
     # -- the vigil's side ------------------------------------------------------------------------------
@@ -244,7 +250,7 @@ class RichSession:
         if self._transport.outbox.blocked:
             self._vigil.begin()  # the question could not get through; a peer that is gone is the kernel's
         else:
-            self._reply(self.format.frame("ping"))
+            self._reply(self.format.ping())
 
     def no_sign_came(self) -> None:
         clock, settings = self._context.clock, self._context.settings
@@ -252,8 +258,7 @@ class RichSession:
         if unread or self._transport.outbox.blocked:
             self._vigil.begin()
             return
-        last = self.format.frame("bye", reason="timeout", retry_after=0)
-        self._transport.close(str(SilentError(settings.ping_seconds + settings.pong_seconds)), last)
+        self._transport.close(str(SilentError(self._vigil.seconds)), self.format.bye("timeout", 0))
 
     # -- coming in -------------------------------------------------------------------------------------
 
@@ -527,7 +532,7 @@ class RichSession:
 
     def _lapped(self, room: Room, lapped: Lapped) -> bytes:
         """Go on from the log where the feed is lost; return the rest of the frame that is on the wire."""
-        said, rest = said_before(lapped.chunk, lapped.offset, self._context.settings.header_length)
+        said, rest = self.format.said_before(lapped.chunk, lapped.offset)
         self._joined().rooms[room] = None
         self._catch_up(_CatchUp(room.name, room, lapped.mark + said, lapped=True))
         return rest
@@ -601,8 +606,12 @@ class RichSession:
         """Say why, and close."""
         if self.state is SessionState.ENDED:
             return
-        word = "timeout" if isinstance(error, LimitError) else "protocol"
-        self._transport.close(str(error), self.format.frame("bye", reason=word, retry_after=None))
+        word = "protocol"
+        if isinstance(error, LimitError):
+            word = "timeout"
+        elif isinstance(error, ClosedError):
+            word = "goodbye"
+        self._transport.close(str(error) or None, self.format.bye(word, None, error))
 
 
 _ANSWERS: dict[type, Callable[[RichSession, Any], None]] = {

@@ -43,6 +43,8 @@ class FrameDecoder:
 
     __slots__ = ("_buffer", "_header_length", "_lengths", "_limit", "_needed", "error", "state")
 
+    extra = 0  # bytes that a read counts as besides its own: there is nothing here but payloads
+
     def __init__(
         self,
         header_length: int = HEADER_LENGTH,
@@ -164,6 +166,28 @@ class FrameDecoder:
         if len(self._lengths) < _MOST_REMEMBERED:
             self._lengths[header] = length
         return length
+
+
+class DecimalHeaders:
+    """The headers of such frames, for payloads of up to ``limit`` bytes and what they can announce."""
+
+    ping = b""  # this wire has none of its own
+
+    def __init__(self, length: int = HEADER_LENGTH, limit: int = 1 << 62) -> None:
+        self.longest = length
+        self.limit = largest_payload(length, limit)
+
+    def header(self, length: int) -> bytes:
+        """Return what announces a payload of that many bytes."""
+        return b"%-*d" % (self.longest, length)
+
+    def announced(self, data: bytes, start: int) -> tuple[int, int]:
+        """Return how long the header is before the payload that begins at ``start``, and that payload."""
+        return self.longest, int(data[start - self.longest : start])
+
+    def end(self, reason: str, error: Exception | None = None) -> bytes:
+        """Return what this wire has to say after the last payload: nothing."""
+        return b""
 
 
 def encode_frame(payload: bytes, header_length: int = HEADER_LENGTH) -> bytes:

@@ -1,4 +1,4 @@
-"""What is said to rich clients: events and answers to frames of JSON.
+"""What is said to rich clients: events and answers to JSON, each with a header before it.
 
 docs/protocol.rst is the contract, and protocol.schema.json the same for machines. What a client sends is read
 in envelope.py. This file knows how things are written, and neither who reads them nor why they are sent.
@@ -10,11 +10,17 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring as _quote
-from typing import Any
+from typing import Any, Protocol
 
-from selchat.errors import BadMessageError, FrameTooLongError, RefusalError, TriesError
+from selchat.errors import (
+    BadMessageError,
+    FrameTooLongError,
+    RefusalError,
+    SelchatError,
+    TriesError,
+)
 from selchat.events import Event, Joined, Left, Said, Topic
-from selchat.wire.frames import HEADER_LENGTH, encode_frame, largest_payload
+from selchat.wire.frames import DecimalHeaders
 
 PAYLOAD_LIMIT = 1024 * 1024  # bytes of what the server sends
 HISTORY_SIZE = 64 * 1024  # bytes of a history, about; other readers are served between two of them
@@ -26,17 +32,35 @@ _SHORT = 1024  # bytes: payloads below have their headers ready
 _MOST_CACHED = 4096  # names, and rooms
 
 
-class RichFormat:
-    """Events and answers to whole frames.
+class Headers(Protocol):
+    """What a wire puts before a payload, and after the last one."""
 
-    A payload is at most ``payload_limit`` bytes, and what a header of ``header_length`` bytes can announce.
-    Lists that do not fit are cut, and so are bodies, which only those of the paper's clients can need.
+    limit: int  # bytes of the largest payload that can be announced
+    longest: int  # bytes of the longest header
+    ping: bytes  # asks for a sign of life; empty: the wire has nothing for that
+
+    def header(self, length: int) -> bytes:
+        """Return what announces a payload of that many bytes."""
+
+    def announced(self, data: bytes, start: int) -> tuple[int, int]:
+        """Return how long the header is before the payload that begins at ``start``, and that payload."""
+
+    def end(self, reason: str, error: Exception | None = None) -> bytes:
+        """Return what comes after a `bye` of that ``reason``, which perhaps an ``error`` has led to."""
+
+
+class RichFormat:
+    """Events and answers to whole frames: each is a header of that kind and a payload.
+
+    Lists that do not fit into one are cut, and so are bodies, which only those of the paper's clients can
+    need.
     """
 
-    def __init__(self, header_length: int = HEADER_LENGTH, payload_limit: int = PAYLOAD_LIMIT) -> None:
-        self._header_length = header_length
-        self._limit = limit = largest_payload(header_length, payload_limit)
-        self._headers = [b"%-*d" % (header_length, length) for length in range(min(limit + 1, _SHORT))]
+    def __init__(self, headers: Headers | None = None) -> None:
+        self._wire = wire = headers or DecimalHeaders(limit=PAYLOAD_LIMIT)
+        self.limit = limit = min(wire.limit, PAYLOAD_LIMIT)  # bytes of a payload
+        self._header = wire.header
+        self._headers = [wire.header(length) for length in range(min(limit + 1, _SHORT))]
         self._rooms: dict[str, str] = {}  # how a `said` in that room begins
         self._acks: dict[str, str] = {}  # how an `ack` for that room begins
         self._names: dict[str, str] = {}  # quoted
@@ -71,8 +95,8 @@ class RichFormat:
             length = len(payload)
             if length < len(headers):
                 parts += (headers[length], payload)
-            elif length <= self._limit:
-                parts += (b"%-*d" % (self._header_length, length), payload)
+            elif length <= self.limit:
+                parts += (self._header(length), payload)
             else:
                 parts.append(self._encode_slowly(event))
         return b"".join(parts)
@@ -91,7 +115,7 @@ class RichFormat:
             if length < len(headers):
                 parts += (headers[length], payload)
             else:
-                parts.append(encode_frame(payload, self._header_length))
+                parts += (self._header(length), payload)
         return b"".join(parts)
 
     # -- answers -----------------------------------------------------------------------------------------
@@ -112,8 +136,8 @@ class RichFormat:
         """
         start = f'{{"type":"history","room":{_quote(room)},"more":{"true" if more else "false"},"messages":['
         whole = f"{start}{','.join(map(_old, messages))}]}}".encode()
-        if len(whole) > self._limit and len(messages) == 1:
-            message = _cut_body(messages[0], self._limit - len(start.encode()) - 2, _old)
+        if len(whole) > self.limit and len(messages) == 1:
+            message = _cut_body(messages[0], self.limit - len(start.encode()) - 2, _old)
             whole = f"{start}{_old(message)}]}}".encode()
         return self._frame(whole)
 
@@ -122,7 +146,7 @@ class RichFormat:
 
         They are the first ones, or the last ones if the ``newest`` are wanted, in the same order.
         """
-        left = min(HISTORY_SIZE, self._limit - 512)  # what stands around them: the room's name mostly
+        left = min(HISTORY_SIZE, self.limit - 512)  # what stands around them: the room's name mostly
         count = 0
         for message in reversed(messages) if newest else messages:
             left -= len(_old(message).encode()) + 1
@@ -134,7 +158,7 @@ class RichFormat:
     def listed(self, kind: str, field: str, items: Sequence[Any], /, **fields: Any) -> bytes:
         """Return a frame of that type with the first of ``items`` as ``field``: `LISTED`, or what fits."""
         whole = _json({"type": kind, **fields}).encode()[:-1] + b',"%b":[' % field.encode()
-        left = self._limit - len(whole) - 2
+        left = self.limit - len(whole) - 2
         parts: list[bytes] = []
         for item in items[:LISTED]:
             part = _json(item).encode()
@@ -159,12 +183,44 @@ class RichFormat:
             fields["retry_after"] = math.ceil(error.seconds)
         return self.frame("error", code=error.code, message=str(error), **fields)
 
+    # -- the connection itself ---------------------------------------------------------------------------
+
+    def ping(self) -> bytes:
+        """Return what asks for a sign of life."""
+        return self._wire.ping or self.frame("ping")
+
+    def bye(self, reason: str, retry_after: float | None = None, error: SelchatError | None = None) -> bytes:
+        """Return the last words; ``error``: what is wrong, if it is something of the wire's."""
+        return self.frame("bye", reason=reason, retry_after=retry_after) + self._wire.end(reason, error)
+
+    def said_before(self, chunk: bytes | memoryview, offset: int) -> tuple[int, bytes]:
+        """Return what a reader has had who was sent the first ``offset`` bytes of a chunk of whole frames.
+
+        These are how many ``said`` have begun before ``offset``, and the bytes from there to the end of the
+        frame that ``offset`` is in the middle of; none if a frame begins there.
+
+        ``chunk`` is what `encode` has written. How its payloads begin is found nowhere else in them, because
+        within a string each quote has a backslash before it; so they are counted as they lie there, which
+        takes a tenth of the time that it takes to go from header to header.
+        """
+        data = bytes(chunk)
+        last = (
+            offset + self._wire.longest
+        )  # the payload of a frame that begins before offset begins before it
+        while True:
+            last = data.rfind(_PAYLOAD, 0, last + len(_PAYLOAD) - 1)
+            if last < 0:
+                return 0, b""
+            header, length = self._wire.announced(data, last)
+            if last - header < offset:
+                return data.count(_SAID, 0, last + len(_SAID)), data[offset : last + length]
+
     # ----------------------------------------------------------------------------------------------------
 
     def _frame(self, payload: bytes) -> bytes:
-        if len(payload) > self._limit:
-            raise FrameTooLongError(len(payload), self._limit)
-        return encode_frame(payload, self._header_length)
+        if len(payload) > self.limit:
+            raise FrameTooLongError(len(payload), self.limit)
+        return self._header(len(payload)) + payload
 
     def _encode_slowly(self, event: Event) -> bytes:
         try:
@@ -184,8 +240,8 @@ class RichFormat:
     def _said(self, start: str, said: Said) -> bytes:
         """Return the frame that begins with ``start``, its body cut if it would be too long."""
         payload = f"{start}{_rest(said)}".encode()
-        if len(payload) > self._limit:
-            said = _cut_body(said, self._limit - len(start.encode()), _rest)
+        if len(payload) > self.limit:
+            said = _cut_body(said, self.limit - len(start.encode()), _rest)
             payload = f"{start}{_rest(said)}".encode()
         return self._frame(payload)
 
@@ -235,24 +291,3 @@ def _cut_body(said: Said, size: int, write: Callable[[Said], str]) -> Said:
         else:
             most = middle - 1
     return said._replace(body=body[:least])
-
-
-def said_before(
-    chunk: bytes | memoryview, offset: int, header_length: int = HEADER_LENGTH
-) -> tuple[int, bytes]:
-    """Return what a reader has had who was sent the first ``offset`` bytes of a chunk of whole frames.
-
-    These are how many ``said`` have begun before ``offset``, and the bytes from there to the end of the frame
-    that ``offset`` is in the middle of; none if a frame begins there.
-
-    ``chunk`` is what `RichFormat.encode` has written. How its payloads begin is found nowhere else in them,
-    because within a string each quote has a backslash before it; so they are counted as they lie there, which
-    takes a tenth of the time that it takes to go from header to header.
-    """
-    data = bytes(chunk)
-    end = offset + header_length  # the payloads that begin before it are of frames that begin before offset
-    last = data.rfind(_PAYLOAD, 0, end + len(_PAYLOAD) - 1)
-    if last < 0:
-        return 0, b""
-    said = data.count(_SAID, 0, end + len(_SAID) - 1)
-    return said, data[offset : last + int(data[last - header_length : last])]

@@ -1,6 +1,7 @@
-"""Which protocol a connection speaks: TLS or not, told from its first byte, and then from its first payload.
+"""Which protocol a connection speaks: TLS, HTTP or frames, told from its first bytes; and which one the
+frames are of, told from the first payload.
 
-Both are told once and for all: what comes later cannot change it.
+All are told once and for all: what comes later cannot change it.
 
 The first payload of the paper's clients is a username, and that may be anything: ``{`` and ``[x]`` are
 names. The first of a rich client is a ``hello``. One with a mistake in it is a ``hello`` still: whoever
@@ -17,21 +18,32 @@ from json.scanner import make_scanner
 from typing import Any, cast
 
 _HANDSHAKE = 0x16  # the content type with which every TLS connection begins (RFC 8446, 5.1)
+# The methods of RFC 9110, PATCH of RFC 5789, and PRI, with which HTTP/2 begins (RFC 9113, 3.4).
+_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "TRACE", "PRI")
+_REQUESTS = tuple(f"{method} ".encode() for method in _METHODS)
 
 
 class Opening(Enum):
     """What a connection begins with."""
 
     TLS = auto()
+    HTTP = auto()
     FRAMES = auto()
 
 
-def sniff(data: bytes) -> Opening:
+def sniff(data: bytes) -> Opening | None:
     """Return what a connection begins with that has sent ``data``, of which there is a byte at least.
 
-    No header of a frame begins with that of TLS, which is a control character.
+    None: it may be a method of HTTP, and is not whole. No header of a frame begins with a letter, and none
+    with that of TLS, which is a control character.
     """
-    return Opening.TLS if data[0] == _HANDSHAKE else Opening.FRAMES
+    if data[0] == _HANDSHAKE:
+        return Opening.TLS
+    if data.startswith(_REQUESTS):
+        return Opening.HTTP
+    if any(request.startswith(data) for request in _REQUESTS):
+        return None
+    return Opening.FRAMES
 
 
 _BOM = b"\xef\xbb\xbf"

@@ -198,7 +198,12 @@ def letters(*starts: str) -> st.SearchStrategy[str]:
         [
             character
             for character in map(chr, [*range(0x41, 0x3400), *range(0x4E00, 0x4F00), *range(0xAC00, 0xAD00)])
-            if character.isalpha() and unicodedata.name(character, "").startswith(names)
+            # As it is in a clean name: the Greek numeral sign is a mark of many scripts there.
+            if character.isalpha()
+            and all(
+                unicodedata.name(one, "").startswith(names)
+                for one in (character, *unicodedata.normalize("NFKC", character))
+            )
         ]
     )
 

@@ -131,11 +131,11 @@ def test_names_are_unique_and_clean() -> None:
         "ＭＩＣＨＡＥＬ_3",
         "guest1",
         "guest2",
-        "Server_2",
-        "sErVeR_3",
+        "guest3",
+        "guest4",
         "a[2Jb",
         "x" * 32,
-        "guest3",
+        "guest5",
     ]
     with Server("--no-roster") as server:
         clients = []
@@ -241,7 +241,9 @@ class TestConsole:
         assert records[0]["event"] == "listening"
         assert re.fullmatch(r"0\.0\.0\.0:\d+", records[0]["address"])
         assert records[1]["event"] == "identified"
-        assert {record["event"] for record in records[2:]} == {"reply"}
+        assert records[2]["event"] == "invited"
+        assert all(address.startswith("http") for address in records[2]["addresses"])
+        assert {record["event"] for record in records[3:]} == {"reply"}
         assert process.stdout.isascii()
 
     def test_quiet_shows_the_start_alone(self) -> None:
@@ -326,7 +328,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("data", "reason"),
         [
-            (b"GET / HTTP/1.1\r\n", "frame header b'GET / HTTP' is not a number padded with spaces"),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", "frame header b'SSH-2.0-Op' is not a number padded with spaces"),
             (b"          x", "frame header b'          ' is not a number padded with spaces"),
             (b"1 2       x", "frame header b'1 2       ' is not a number padded with spaces"),
             (b"-1        x", "frame header b'-1        ' is not a number padded with spaces"),
@@ -584,7 +586,10 @@ class TestUsage:
         with Server() as server:
             done = selchat("serve", "--host=127.0.0.1", f"--port={server.port}")
         assert done.returncode == 1
-        assert done.stderr == f"selchat: cannot listen on 127.0.0.1:{server.port}: address already in use\n"
+        assert done.stderr == (
+            f"selchat: cannot listen on 127.0.0.1:{server.port}: address already in use; "
+            "is another server running? --port=PORT takes another one\n"
+        )
 
     @pytest.mark.parametrize("command", [["serve"], ["chat"], ["send"], []])
     def test_help(self, command: list[str]) -> None:

@@ -1,8 +1,9 @@
-"""What a connection begins with is told from its first byte, once: however its first bytes come in."""
+"""What a connection begins with is told from its first bytes, once: however they come in."""
 
 from __future__ import annotations
 
 import random
+import re
 import ssl
 from pathlib import Path
 
@@ -21,13 +22,19 @@ _LOGINS = {
     "an empty name": frame("") + frame("hello"),
     "a rich client": encoded(greeting("Venkat"), {"type": "ping", "token": "?"}),
     "a hello with a mistake": encoded({"type": "hello", "version": "two"}),
-    "HTTP": b"GET / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n",
-    "HTTP with a body": b"POST /chat HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
     "SSH": b"SSH-2.0-OpenSSH_9.6\r\n",
     "IRC": b"NICK venkat\r\nUSER venkat 0 * :Venkat\r\n",
     "SSL 2": b"\x80\x2e\x01\x03\x01\x00\x15\x00\x00\x00\x10\x00\x00\x39\x00\x00\x38\x00\x00\x35",
     "nothing but zeros": bytes(20),
     "a line feed": b"\r\n\r\n" + frame("Venkat"),
+}
+_HTTP = {
+    "a request": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "one with a body": b"POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
+    "one for another host": b"OPTIONS / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n",
+    "one that is none": b"DELETE the lobby\r\n\r\n",
+    "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "one that does not end": b"CONNECT selchat:1 HTTP/1.1\r\n",
 }
 _TLS = {
     "TLS and then garbage": b"\x16\x03\x01\x00\x05hello" + b"x" * 20,
@@ -44,15 +51,39 @@ def client_hello() -> bytes:
     return outgoing.read()
 
 
-def test_every_prefix_has_the_verdict_of_the_first_byte() -> None:
+def test_there_is_one_verdict_which_no_later_byte_changes() -> None:
     chance = random.Random(1)
     for first in range(256):
         expected = Opening.TLS if first == 0x16 else Opening.FRAMES
         for _ in range(20):
             data = bytes([first]) + chance.randbytes(_PREFIX - 1)
-            assert {sniff(data[:size]) for size in range(1, _PREFIX + 1)} == {expected}
+            assert _verdict(data) is expected
     for data in (*_LOGINS.values(), *_TLS.values(), client_hello()):
-        assert len({sniff(data[:size]) for size in range(1, _PREFIX + 1)}) == 1
+        assert _verdict(data) is not None
+
+
+def test_only_a_whole_method_is_http() -> None:
+    assert {_verdict(data) for data in _HTTP.values()} == {Opening.HTTP}
+    for other in (
+        b"GETTING / HTTP/1.1",
+        b"get / HTTP/1.1",
+        b"GET\t/",
+        b"POS",
+        b"P",
+        b"HELLO",
+        b" GET /",
+        b"G\n",
+    ):
+        assert _verdict(other) is not Opening.HTTP
+
+
+def _verdict(data: bytes) -> Opening | None:
+    """Return the verdict on what begins like that; there is none on its first bytes, or the same one."""
+    verdicts = [sniff(data[:size]) for size in range(1, min(len(data), _PREFIX) + 1)]
+    decided = [verdict for verdict in verdicts if verdict is not None]
+    assert len(set(decided)) <= 1
+    assert verdicts[len(verdicts) - len(decided) :] == decided
+    return verdicts[-1]
 
 
 @pytest.mark.parametrize("name", _LOGINS)
@@ -73,6 +104,21 @@ def test_what_begins_as_tls_is_never_taken_for_frames(
     for answer in _answers(_TLS.get(name) or client_hello(), "auto", monkeypatch, tmp_path):
         assert answer[:1] in ({b"\x16"} if name == "a client" else {b"\x15", b""})
         assert b"Server" not in answer
+
+
+@pytest.mark.parametrize("name", _HTTP)
+@pytest.mark.parametrize("tls", ["auto", "off", "require"])
+def test_http_is_answered_by_http_wherever_it_is_cut(
+    name: str, tls: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    answers = {_undated(answer) for answer in _answers(_HTTP[name], tls, monkeypatch, tmp_path)}
+    assert len(answers) == 1
+    [answer] = answers
+    assert answer.startswith(b"HTTP/1.1 ")
+
+
+def _undated(answer: bytes) -> bytes:
+    return re.sub(rb"\r\nDate: [^\r]*", b"", answer)
 
 
 def _answers(data: bytes, tls: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> set[bytes]:

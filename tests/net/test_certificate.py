@@ -127,20 +127,20 @@ def test_other_names_or_addresses_make_another_certificate_with_the_same_key(
 ) -> None:
     path, key = own_certificate(folder)
     old, known = key.read_bytes(), file_fingerprint(path)
-    monkeypatch.setattr(certificate, "_names", lambda: {"ship.example"})
+    monkeypatch.setattr(certificate, "own_names", lambda: {"ship.example"})
     own_certificate(folder)
     assert names_of(path)[0] == {"ship.example", "localhost"}
-    monkeypatch.setattr(certificate, "_addresses", lambda: {"192.168.43.158", "fd00::1"})
+    monkeypatch.setattr(certificate, "own_addresses", lambda: {"192.168.43.158", "fd00::1"})
     own_certificate(folder)
     assert names_of(path)[1] == {"192.168.43.158", "fd00::1", "127.0.0.1", "::1"}
     assert (key.read_bytes(), file_fingerprint(path)) == (old, known)
 
 
 def test_fewer_names_than_before_leave_it_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(certificate, "_names", lambda: {"one.example", "two.example"})
+    monkeypatch.setattr(certificate, "own_names", lambda: {"one.example", "two.example"})
     path, _ = own_certificate(folder)
     before = path.read_bytes()
-    monkeypatch.setattr(certificate, "_names", lambda: {"two.example"})
+    monkeypatch.setattr(certificate, "own_names", lambda: {"two.example"})
     own_certificate(folder)
     assert path.read_bytes() == before
 

@@ -199,7 +199,10 @@ def test_a_port_in_use_is_one_clear_line() -> None:
     port = first.getsockname()[1]
     with pytest.raises(CannotListenError) as caught:
         listening_socket("127.0.0.1", port, 1, 30.0)
-    assert str(caught.value) == f"cannot listen on 127.0.0.1:{port}: address already in use"
+    assert str(caught.value) == (
+        f"cannot listen on 127.0.0.1:{port}: address already in use; is another server running? "
+        "--port=PORT takes another one"
+    )
     assert (caught.value.host, caught.value.port) == ("127.0.0.1", port)
     first.close()
 

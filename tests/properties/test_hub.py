@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from selchat.chat.hub import Hub
 from selchat.chat.looks import check_scripts, looks
 from selchat.chat.member import Farewell
-from selchat.errors import MixedScriptsError
+from selchat.errors import NameTakenError, RefusalError
 from selchat.events import LOBBY, SERVER, Event, Notice, Roster, Said
 from selchat.net.fanout import Fanout
 from selchat.settings import Settings
@@ -78,8 +78,10 @@ class HubMachine(RuleBasedStateMachine):
         self.expected[peer] = []
         try:
             check_scripts(cleaned)
-        except MixedScriptsError as error:
-            event("a name mixed scripts")
+            if cleaned and not {*looks(cleaned)}.isdisjoint(looks(SERVER)):
+                event("a name was the server's")
+                raise NameTakenError(cleaned)
+        except RefusalError as error:
             cleaned = ""
             self.expected[peer].append(line(Notice(f"You are called {name} here: {error}.")))
         looks_taken = {look for each in self.peers for look in looks(each.member.name)} | {*looks(SERVER)}

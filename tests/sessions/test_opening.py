@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,7 +109,7 @@ def test_every_prefix_of_frames_is_frames(stream: bytes, session: type, size: in
     peer.sends(stream[:size])
     assert peer.secured == []
     if size < len(stream):
-        assert peer.opening.state is OpeningState.PLAIN  # type: ignore[attr-defined]
+        assert peer.opening.state is OpeningState.FRAMES  # type: ignore[attr-defined]
         peer.sends(stream[size:])
     assert peer.secured == []
     assert isinstance(peer.session, session)
@@ -144,7 +145,9 @@ def test_the_first_byte_alone_decides(first: int, rest: bytes, cuts: list[int]) 
             peer.sends(part)
     assert bool(peer.secured) == (first == 0x16)
     state = peer.opening.state  # type: ignore[attr-defined]
-    assert state is (OpeningState.SECURED if first == 0x16 else OpeningState.PLAIN)
+    assert (state is OpeningState.SECURED) == (first == 0x16)
+    if not bytes([first]).isupper():  # which may begin a method of HTTP
+        assert state is (OpeningState.SECURED if first == 0x16 else OpeningState.FRAMES)
 
 
 def test_without_tls_a_handshake_is_answered_in_plain_and_closed() -> None:
@@ -235,3 +238,34 @@ def test_a_stranger_who_leaves_is_seen_to_go_and_leaves_no_timer() -> None:
     peer.close("connection reset by peer")
     assert house.observer.seen == [("stranger left", peer.address, "connection reset by peer")]
     assert house.clock.pending == 0
+
+
+# -- browsers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", range(1, 17))
+def test_without_what_the_page_needs_a_browser_is_told_how_to_install_it(size: int) -> None:
+    house = House()
+    house.context = replace(house.context, web=None)
+    peer = Peer(house)
+    request = b"GET / HTTP/1.1\r\nHost: 192.168.43.158:33000\r\n\r\n"
+    peer.sends(request[:size])
+    if not peer.closed:
+        peer.sends(request[size:])
+    assert peer.closed == [None]
+    head, _, body = peer.last_words.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
+    assert b"Content-Length: %d\r\n" % len(body) in head
+    assert b"pip install 'selchat[web]'" in body
+
+
+def test_half_of_a_method_is_a_frame_that_never_came() -> None:
+    peer = Peer()
+    peer.sends(b"GE")
+    peer.opening.eof_received()
+    assert peer.closed == ["stream ended inside a frame, 8 bytes short"]
+    peer = Peer()
+    peer.sends(b"G")
+    peer.sends(b"1234")
+    peer.opening.eof_received()
+    assert peer.closed == ["stream ended inside a frame, 5 bytes short"]

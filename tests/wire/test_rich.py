@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from selchat.errors import BadMessageError, BadRoomError, FrameTooLongError, NotStoredError
 from selchat.events import Event, Joined, Left, Notice, Roster, Said, Topic
 from selchat.wire.envelope import parse_object
-from selchat.wire.frames import FrameDecoder
+from selchat.wire.frames import DecimalHeaders, FrameDecoder
 from selchat.wire.rich import (
     _MOST_CACHED,
     _SHORT,
@@ -18,7 +18,6 @@ from selchat.wire.rich import (
     LISTED,
     PAYLOAD_LIMIT,
     RichFormat,
-    said_before,
 )
 
 AT = 1763900003.5
@@ -94,10 +93,12 @@ def test_text_that_is_not_ascii_is_utf_8_and_not_escaped() -> None:
 
 @given(st.lists(MESSAGES, max_size=5), st.sampled_from(HEADER_LENGTHS))
 def test_every_message_is_written_as_it_is(messages: list[Said], header_length: int) -> None:
-    format = RichFormat(header_length)
+    format = RichFormat(DecimalHeaders(header_length))
     stream = format.encode(messages)
     assert objects(stream, header_length) == [said(message) for message in messages]
-    assert stream == b"".join(RichFormat(header_length).encode([message]) for message in messages)
+    assert stream == b"".join(
+        RichFormat(DecimalHeaders(header_length)).encode([message]) for message in messages
+    )
     assert format.encode(messages) == stream
 
 
@@ -170,7 +171,9 @@ def test_rosters_and_notices_are_for_other_clients() -> None:
 @pytest.mark.parametrize("kind", [Joined, Left])
 def test_very_many_names_are_not_all_listed(kind: Any, header_length: int) -> None:
     names = tuple(f"{number:05}" + '"' * 27 for number in range(20_000))
-    (payload,) = payloads(RichFormat(header_length).encode([kind("lobby", names, 30_000)]), header_length)
+    (payload,) = payloads(
+        RichFormat(DecimalHeaders(header_length)).encode([kind("lobby", names, 30_000)]), header_length
+    )
     members = parse_object(payload)
     assert members["total"] == 30_000
     assert members["names"] == list(names[: len(members["names"])])
@@ -199,7 +202,7 @@ def test_what_was_written_before_is_forgotten_in_time() -> None:
 )
 def test_a_body_that_a_short_header_cannot_announce_is_cut(body: str) -> None:
     """Only the paper's clients can say something so long, and their bodies have no ids and no cipher."""
-    format = RichFormat(4)
+    format = RichFormat(DecimalHeaders(4))
     message = Said("lobby", 1, "Zoë", body, AT)
     for frame, name in (
         (format.encode([message]), "said"),
@@ -224,7 +227,7 @@ def test_a_body_that_grows_over_the_limit_is_cut() -> None:
 
 @pytest.mark.parametrize("header_length", [1, 2])
 def test_with_a_header_that_cannot_announce_anything_nothing_is_said(header_length: int) -> None:
-    format = RichFormat(header_length)
+    format = RichFormat(DecimalHeaders(header_length))
     events = [HI._replace(id="x" * 64), Topic("lobby", "x" * 99, "Zoë", 1.0), Joined("x" * 99, (), 1)]
     assert format.encode(events) == b""
     with pytest.raises(FrameTooLongError):
@@ -294,7 +297,7 @@ def test_a_history_is_one_frame(messages: list[Said], more: bool) -> None:
 def test_a_history_is_cut_to_a_frame_of_a_good_size(
     messages: list[Said], header_length: int, newest: bool
 ) -> None:
-    format = RichFormat(header_length)
+    format = RichFormat(DecimalHeaders(header_length))
     shown = list(format.cut_to_frame(messages, newest))
     count = len(shown)
     assert shown == (messages[len(messages) - count :] if newest else messages[:count])
@@ -325,7 +328,7 @@ def test_anything_else_is_a_frame_of_its_fields() -> None:
 
 @pytest.mark.parametrize("header_length", [4, 10])
 def test_a_list_is_cut_to_what_fits_into_a_frame(header_length: int) -> None:
-    format = RichFormat(header_length)
+    format = RichFormat(DecimalHeaders(header_length))
     rooms = [{"room": f"r{n}", "seq": n, "topic": "\0" * 256, "members": 0} for n in range(2_000)]
     (payload,) = payloads(format.listed("rooms", "rooms", rooms, total=2_000), header_length)
     members = parse_object(payload)
@@ -398,11 +401,11 @@ def by_the_book(frames: list[bytes], offset: int, header_length: int) -> tuple[i
 def test_who_has_had_a_part_of_a_chunk_has_had_that_many_messages(
     events: list[Event], header_length: int, kind: Any
 ) -> None:
-    format = RichFormat(header_length)
+    format = RichFormat(DecimalHeaders(header_length))
     frames = [format.encode([event]) for event in events]
     chunk = b"".join(frames)
     for offset in range(len(chunk) + 1):
-        count, rest = said_before(kind(chunk), offset, header_length)
+        count, rest = format.said_before(kind(chunk), offset)
         assert (count, rest) == by_the_book(frames, offset, header_length)
         # What it has had and the rest are whole frames, and nothing that comes after them is missed.
         had = objects(chunk[:offset] + rest, header_length)
@@ -413,15 +416,15 @@ def test_what_a_message_quotes_is_not_counted() -> None:
     quoted = RichFormat().encode([HI]).decode()
     chunk = RichFormat().encode([HI._replace(body=quoted * 3, id="", author='{"type":"said",')])
     for offset in range(1, len(chunk)):
-        assert said_before(chunk, offset) == (1, chunk[offset:])
+        assert RichFormat().said_before(chunk, offset) == (1, chunk[offset:])
 
 
 def test_a_long_message_counts_as_one() -> None:
     chunk = RichFormat().encode([HI._replace(body="\0" * 10_000), HI])
     first = RichFormat().encode([HI._replace(body="\0" * 10_000)])
-    assert said_before(chunk, 0) == (0, b"")
-    assert said_before(chunk, 1) == (1, first[1:])
-    assert said_before(chunk, len(first)) == (1, b"")
-    assert said_before(chunk, len(first) + 1) == (2, chunk[len(first) + 1 :])
-    assert said_before(chunk, len(chunk) - 1) == (2, b"}")
-    assert said_before(chunk, len(chunk)) == (2, b"")
+    assert RichFormat().said_before(chunk, 0) == (0, b"")
+    assert RichFormat().said_before(chunk, 1) == (1, first[1:])
+    assert RichFormat().said_before(chunk, len(first)) == (1, b"")
+    assert RichFormat().said_before(chunk, len(first) + 1) == (2, chunk[len(first) + 1 :])
+    assert RichFormat().said_before(chunk, len(chunk) - 1) == (2, b"}")
+    assert RichFormat().said_before(chunk, len(chunk)) == (2, b"")
