@@ -465,6 +465,50 @@ test("a server that says nothing any more is left", async () => {
   assert.equal(said(server, "hello").length, 2);
 });
 
+test("a hint that something has changed is taken", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  chat.hint(); // a question, which is answered
+  await world.pass(10_000);
+  assert.equal(said(server, "ping").length, 1);
+  assert.equal(said(server, "hello").length, 1);
+  const session = server.named("Ann");
+  assert.ok(session);
+  session.take_ping = () => {};
+  chat.hint();
+  chat.hint();
+  await world.pass(3900);
+  assert.equal(said(server, "hello").length, 1);
+  await world.pass(600);
+  assert.equal(said(server, "ping").length, 2);
+  assert.equal(said(server, "hello").length, 2);
+  server.named("Ann")?.bye("full", 600);
+  await world.pass(10);
+  assert.equal(stateOf(chat), "waiting");
+  chat.hint();
+  await world.pass(10);
+  assert.equal(stateOf(chat), "online");
+  chat.stop();
+  chat.hint();
+  await world.pass(10_000);
+  assert.equal(stateOf(chat), "stopped");
+  assert.ok(await world.claim("ann"), "the name is free for other tabs");
+});
+
+test("a break before the past has come: it comes later", async () => {
+  const server = new Server();
+  for (let number = 0; number < 10; number += 1) server.say("lobby", "Bob", `${number}`);
+  const world = new World(server.accept);
+  const { chat } = chatIn(world);
+  chat.start({ name: "Ann" });
+  while (!chat.conversation("#lobby")) await world.pass(1);
+  world.cut();
+  chat.type("/join other");
+  await world.pass(3000);
+  assert.equal(chat.conversation("#lobby")?.entries.length, 10);
+  assert.equal(chat.current, "#other");
+});
+
 test("commands", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
