@@ -13,7 +13,8 @@
 //               sent, failed) and data-sealed (yes, opening, unreadable); h2.day and h2.new stand between them;
 //               .body, .name, time, .mark, .fate in them. #to-end goes to the newest, #loading says that older ones come
 //   #input      what one writes; #send, #input-problem, #candidates (role=option in it, aria-selected)
-//   #status     the connection in words; data-state is that of Link; its button acts
+//   #status     the connection in words; data-state is that of Link; its button acts. While all is well it is empty and
+//               has no height
 //   #where, #topic, #lock (data-locked: no, locked, open)      the head of the conversation
 //   #lock-dialog  #passphrase, #passphrase-show, #lock-all, #lock-use, #lock-forget, #lock-cancel, #lock-problem
 //   #menu-button, #menu; #help-dialog, #help-close (also by typing /help)
@@ -232,7 +233,7 @@ export class App {
       const sign = h("span", { class: "sign", "aria-hidden": "true" }, here?.kind === "person" ? "@" : "#");
       where.replaceChildren(...(here ? [sign, bdi(here.name)] : []));
     }
-    const topic = here?.kind === "person" ? "Only the two of you read this." : (here?.topic ?? "");
+    const topic = here?.kind === "person" ? "whispers" : (here?.topic ?? "");
     const element = part("topic", HTMLElement);
     say(element, topic);
     element.title = topic;
