@@ -39,6 +39,7 @@ import { isolated } from "./rows.ts";
 import { Status } from "./status.ts";
 import { remembered } from "./store.ts";
 import { updateTitle } from "./title.ts";
+import { followKeyboard } from "./viewport.ts";
 
 /** What is drawn again on its own. */
 type Part = "link" | "places" | "people" | "log";
@@ -110,6 +111,7 @@ export class App {
       this.#plan(...PARTS);
       this.#watch();
     });
+    followKeyboard(this.#inner);
     this.#nextDay();
     chat.subscribe((change) => this.#changed(change));
     this.#plan(...PARTS);
