@@ -1,9 +1,11 @@
 """WebSocket (RFC 6455): the opening, the messages that come in, and the headers of those that go out.
 
 A text message is one payload of the rich protocol, and what is in it is none of this file's business. What a
-browser sends is read by the `websockets` library's own sans-IO protocol. What the server sends needs none: it
-is not masked, so that a message is a header and its payload, and the same bytes go to everyone. There are no
-extensions: compression would be another one for each reader, and a small message could become a large one.
+browser sends is read by the `websockets` library's own sans-IO protocol, but for what nearly all of it is:
+whole text messages, each in one frame, which are read here in a seventh of the time. What the server sends
+needs neither: it is not masked, so that a message is a header and its payload, and the same bytes go to
+everyone. There are no extensions: compression would be another one for each reader, and a small message could
+become a large one.
 """
 
 from __future__ import annotations
@@ -28,9 +30,16 @@ from selchat.errors import (
 from selchat.wire.frames import DecoderState
 from selchat.wire.http import Request
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # there is no compiler everywhere
+    from websockets.utils import apply_mask
+
 _EARLY_LIMIT = 64  # control frames before the first payloads may come as they like; a browser sends none
 
 _TEXT = 0x81  # FIN and the opcode of text
+_MASKED = 0x80
+_SHORTEST = 6  # bytes of a masked frame
 _LONGEST_HEADER = 10  # bytes
 _PING = b"\x89\x00"
 _TELLING = {"Allow", "Upgrade"}  # what the answer to a bad opening has to have beside its status
@@ -96,9 +105,21 @@ class MessageDecoder:
 
     ``answer`` is given what has to be answered at once: pongs. The peer's close is an ``error``
     (`ClosedError`) that comes after all the payloads before it.
+
+    Where frames begin is known here; the library gets one frame at a time, and only those that are not plain.
     """
 
-    __slots__ = ("_answer", "_controls", "_parts", "_protocol", "_ready", "_unfinished", "error", "state")
+    __slots__ = (
+        "_answer",
+        "_begun",
+        "_controls",
+        "_due",
+        "_parts",
+        "_protocol",
+        "_ready",
+        "error",
+        "state",
+    )
 
     def __init__(self, protocol: ServerProtocol, answer: Callable[[bytes], object]) -> None:
         self._protocol = protocol
@@ -106,14 +127,15 @@ class MessageDecoder:
         self._parts: list[bytes] | None = None  # of a message that comes in fragments
         self._ready: deque[bytes] = deque()  # payloads for `receive_one`
         self._controls: int | None = 0  # frames that are no messages, before `allow`
-        self._unfinished = False  # the last bytes have completed nothing
+        self._begun = b""  # of a frame, before its header says how long it is
+        self._due = 0  # bytes of a frame that the library has not got yet
         self.state = DecoderState.READING
         self.error: ProtocolError | None = None
 
     @property
     def unfinished(self) -> bool:
-        """Whether a message has begun and has not ended, as far as it can be told from here."""
-        return self._unfinished or self._parts is not None
+        """Whether a frame or a message has begun and has not ended."""
+        return self._due > 0 or bool(self._begun) or self._parts is not None
 
     def receive_data(self, data: bytes) -> list[bytes]:
         """Take the next bytes, and return the payloads that they complete, in order."""
@@ -148,12 +170,55 @@ class MessageDecoder:
             return
         if self.state is not DecoderState.READING:
             raise BrokenStreamError
+        start, size = 0, len(data)
+        while start < size and self.state is DecoderState.READING:
+            if not self._due:
+                if not self._begun:
+                    start = self._read_plain(data, start)
+                    if start == size:
+                        return
+                header = self._begun + data[start : start + _LONGEST_HEADER]
+                whole = _frame_size(header)
+                if not whole:  # what there is of a header may be wrong already
+                    self._begun = header
+                    self._read(data[start:])
+                    return
+                self._due, self._begun = whole - len(self._begun), b""
+            end = min(size, start + self._due)
+            self._due -= end - start
+            self._read(data[start:end])
+            start = end
+
+    def _read_plain(self, data: bytes, start: int) -> int:
+        """Read the whole text messages that begin at ``start``; return where something else begins."""
+        # 0.3 microseconds for a message of 100 bytes, 2.2 with the library.
+        if self._parts is not None:
+            return start  # a part has to come now
+        size = len(data)
+        limit = self._protocol.max_message_size or 0
+        while start + _SHORTEST <= size and data[start] == _TEXT:
+            body = start + _SHORTEST
+            length = data[start + 1] - _MASKED
+            if length == 126:
+                body += 2
+                length = int.from_bytes(data[start + 2 : start + 4], "big")
+            end = body + length
+            if not 0 <= length <= limit or data[start + 1] == 0xFF or end > size:
+                break  # not masked, or too long, or with the longest header, or not whole
+            payload = apply_mask(data[body:end], data[body - 4 : body])
+            try:
+                payload.decode()
+            except UnicodeDecodeError:
+                break
+            self._ready.append(payload)
+            start = end
+        return start
+
+    def _read(self, data: bytes) -> None:
+        """Have the library read the next bytes, of one frame."""
         protocol = self._protocol
-        # 2.2 microseconds for a message of 100 bytes, most of it within this call.
         protocol.receive_data(data)
-        events = protocol.events_received()
-        self._unfinished = not events
-        for frame in events:
+        for frame in protocol.events_received():
             assert isinstance(frame, Frame)
             try:
                 self._take(frame)
@@ -201,7 +266,7 @@ class MessageDecoder:
         self.state = DecoderState.BROKEN
         self.error = error
         self._parts = None
-        self._unfinished = False
+        self._begun, self._due = b"", 0
 
 
 def open_websocket(request: Request, limit: int) -> tuple[ServerProtocol, bytes]:
@@ -223,6 +288,20 @@ def open_websocket(request: Request, limit: int) -> tuple[ServerProtocol, bytes]
         raise HttpError(response.status_code, why.partition("\n")[0], headers)
     protocol.send_response(response)
     return protocol, b"".join(protocol.data_to_send())
+
+
+def _frame_size(header: bytes) -> int:
+    """Return how many bytes the frame has that begins so; 0: that cannot be told yet."""
+    if len(header) < 2:
+        return 0
+    size = 2 + 4 * (header[1] >> 7)
+    length = header[1] & 0x7F
+    if length < 126:
+        return size + length
+    long = 2 if length == 126 else 8
+    if len(header) < 2 + long:
+        return 0
+    return size + long + int.from_bytes(header[2 : 2 + long], "big")
 
 
 def _text(data: bytes | bytearray | memoryview) -> bytes:
