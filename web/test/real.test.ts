@@ -1,13 +1,13 @@
 // Against the real server, on its plain wire: skipped where there is no Python to start it.
 
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { connect, createServer } from "node:net";
 import { after, before, test } from "node:test";
 import type { Ears, Socket } from "../src/core/platform.ts";
+import { isPythonThere, PYTHON, skip } from "./python.ts";
 import { chatIn, lines, Shared, World } from "./world.ts";
 
-const PYTHON = process.env.SELCHAT_PYTHON ?? "python3";
 let server: ChildProcess | undefined;
 let port = 0;
 
@@ -88,12 +88,9 @@ async function until(what: string, is: () => boolean): Promise<void> {
   }
 }
 
-const isThere = spawnSync(PYTHON, ["-c", "import selchat.cli"], { cwd: ".." }).status === 0;
-const skip = isThere ? false : "there is no Python with selchat's needs (SELCHAT_PYTHON)";
-
 before(async () => {
   port = await freePort();
-  if (isThere) await start();
+  if (isPythonThere) await start();
 });
 after(() => server?.kill());
 

@@ -30,6 +30,7 @@ interface Pending {
   talk: Talk;
   key: string;
   text: string;
+  secret: boolean; // it was said with a passphrase
   stored: number; // the seq of a room's message that was acknowledged; 0: not yet
 }
 
@@ -39,7 +40,7 @@ export class Core implements Chat {
   private readonly talks = new Map<string, Talk>(); // by id
   private readonly listeners = new Set<(change: Change) => void>();
   private readonly pending = new Map<string, Pending>(); // by id of the message
-  private readonly failed = new Map<string, { talk: Talk; text: string }>(); // by id of the talk, and key
+  private readonly failed = new Map<string, Pending>(); // by id of the talk, and key
   private readonly fetching = new Map<string, Promise<void>>(); // pages of the past, by id
   private readonly fresh = new Set<string>(); // ids and keys of what is opened, and alerted about if it mentions one
   private readonly alerted = new Set<string>(); // ids of the conversations whose missed messages were
@@ -239,18 +240,19 @@ export class Core implements Chat {
   retry(id: string, key: string): void {
     const failed = this.failed.get(`${id} ${key}`);
     if (!failed) return;
-    const said = this.queue(failed.talk, failed.text);
+    const said = this.queue(failed.talk, failed.text, failed.secret);
     if ("problem" in said) return;
     this.failed.delete(`${id} ${key}`);
     failed.talk.unsettle(key, { state: "pending", problem: "", at: this.seconds });
-    this.pending.set(said.id, { talk: failed.talk, key, text: failed.text, stored: 0 });
+    this.pending.set(said.id, failed);
     this.client.fill();
   }
 
   // -- what is said --------------------------------------------------------------------------------------
 
   private say(talk: Talk, text: string): string {
-    const said = this.queue(talk, text);
+    const secret = this.isSealing(talk);
+    const said = this.queue(talk, text, secret);
     if ("problem" in said) return said.problem;
     const key = talk.newKey();
     const message = {
@@ -265,10 +267,10 @@ export class Core implements Chat {
         at: this.seconds,
         mine: true,
         state: "pending",
-        sealed: this.isSealing(talk) ? "yes" : "no",
+        sealed: secret ? "yes" : "no",
       }),
     );
-    this.pending.set(said.id, { talk, key, text, stored: 0 });
+    this.pending.set(said.id, { talk, key, text, secret, stored: 0 });
     this.client.fill();
     return "";
   }
@@ -280,10 +282,10 @@ export class Core implements Chat {
     return problem;
   }
 
-  private queue(talk: Talk, text: string): { id: string } | { problem: string } {
+  private queue(talk: Talk, text: string, secret: boolean): { id: string } | { problem: string } {
     return talk.kind === "room"
-      ? this.client.say(talk.address, "", text)
-      : this.client.say("", talk.address, text);
+      ? this.client.say(talk.address, "", text, secret)
+      : this.client.say("", talk.address, text, secret);
   }
 
   private isSealing(talk: Talk): boolean {
@@ -475,7 +477,7 @@ export class Core implements Chat {
     const pending = refused.id ? this.pending.get(refused.id) : undefined;
     if (pending) {
       this.pending.delete(refused.id);
-      this.failed.set(`${pending.talk.id} ${pending.key}`, { talk: pending.talk, text: pending.text });
+      this.failed.set(`${pending.talk.id} ${pending.key}`, pending);
       pending.talk.settle(pending.key, { state: "failed", problem: text });
       return;
     }
