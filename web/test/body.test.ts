@@ -100,7 +100,8 @@ test("hostile text comes out as it was", () => {
 });
 
 test("64 KiB of anything cost one pass", () => {
-  // 200 times as much must not cost 40,000 times as much. The small one is repeated, so that there is something to measure.
+  // 200 times as much must not cost 40,000 times as much. No time is asked for, only their ratio, with much room, and
+  // once in a few tries, so that a busy machine does not matter: what is quadratic fails every one of them.
   const cost = (text: string, times: number): number => {
     const begun = process.hrtime.bigint();
     for (let i = 0; i < times; i++) pieces(text);
@@ -121,8 +122,8 @@ test("64 KiB of anything cost one pass", () => {
     const small = unit.repeat(Math.ceil(328 / unit.length));
     const large = unit.repeat(Math.ceil(65536 / unit.length));
     cost(small, 200);
-    const [one, all] = [cost(small, 200), Math.min(cost(large, 1), cost(large, 1), cost(large, 1))];
-    assert.ok(all < one * 200 * 40, `${JSON.stringify(unit)}: ${all / 1e6} ms, ${one / 1e6} ms`);
+    const isLinear = (): boolean => cost(large, 1) < cost(small, 200) * 200 * 40;
+    assert.ok(isLinear() || isLinear() || isLinear() || isLinear() || isLinear(), JSON.stringify(unit));
   }
 });
 

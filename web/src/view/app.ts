@@ -278,8 +278,9 @@ export class App {
   /** Commands that are about the page. */
   #command(line: string): boolean {
     const word = line.trim().toLowerCase();
-    if (word !== "/help") return false;
-    this.#help.open();
+    if (word === "/help") this.#help.open();
+    else if (word === "/quit") this.#leave();
+    else return false;
     return true;
   }
 
