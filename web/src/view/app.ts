@@ -109,6 +109,7 @@ export class App {
     document.addEventListener("keydown", (event) => this.#key(event));
     document.addEventListener("visibilitychange", () => {
       this.#plan(...PARTS);
+      if (!document.hidden && this.#inside) this.#log.returned();
       this.#watch();
     });
     followKeyboard(this.#inner);
