@@ -24,6 +24,10 @@ class Decoder(Protocol):
     error: ProtocolError | None
 
     @property
+    def extra(self) -> int:
+        """Bytes that the last `receive_data` counts as besides its own, because it was more work."""
+
+    @property
     def unfinished(self) -> bool:
         """Whether a payload has begun and has not ended."""
 
@@ -81,9 +85,10 @@ class Framing:
 
     def receive_data(self, data: bytes) -> list[bytes]:
         """Take the next bytes and return the payloads that they complete, as many as may come now."""
-        payloads = self.decoder.receive_data(data)
+        decoder = self.decoder
+        payloads = decoder.receive_data(data)
         pace = self._pace
-        return payloads if pace is None else pace.admit(payloads, len(data))
+        return payloads if pace is None else pace.admit(payloads, len(data) + decoder.extra)
 
     def receive_eof(self) -> SelchatError | None:
         """Note that the peer has closed its side; return what is wrong with that."""

@@ -97,6 +97,7 @@ class OpeningSession:
             if opening is None:
                 self._first = data
                 return
+            self._first = b""
             if opening is Opening.HTTP:
                 self._go_to_the_web(data)
                 return

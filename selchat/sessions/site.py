@@ -97,5 +97,5 @@ class Site:
 
 def _read(name: str, kind: str, body: bytes) -> File:
     packed = gzip.compress(body, 9, mtime=0)
-    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'  # weak: it is the same with gzip and without
     return File(body, packed if len(packed) < len(body) else b"", kind, tag, bool(_HASHED.search(name)))

@@ -11,6 +11,8 @@ if a page has made it (``Origin``), that page has to be from here.
 from __future__ import annotations
 
 import html
+import ipaddress
+import math
 import re
 from collections.abc import Callable
 from enum import Enum, auto
@@ -41,7 +43,7 @@ _EVERY = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-_AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[0-9]{1,5}))?\Z")
+_AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?\Z")
 _POST = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _REFRESH = 30  # seconds, in which one can read why a browser is going to warn
@@ -77,7 +79,6 @@ class WebSession:
         "_http",
         "_local",
         "_refusal",
-        "_request",
         "_site",
         "_timer",
         "_tls",
@@ -104,7 +105,6 @@ class WebSession:
         self._tls = tls
         self._local = local
         self._http = HttpConnection(_BODY_LIMIT)
-        self._request: Request | None = None  # that is being answered
         self._timer: Any = context.clock.call_later(deadline - context.clock.now, self._timed_out)
 
     # -- the connection's side -------------------------------------------------------------------------
@@ -139,7 +139,6 @@ class WebSession:
                 self._transport.outbox.reply(self._http.go_on())
             return
         self._timer.cancel()
-        self._request = request
         try:
             self._check(request)
             self._answer(request)
@@ -150,9 +149,10 @@ class WebSession:
         """Raise `HttpError` for whoever may not have anything here."""
         if self._refusal is not None:
             status = 403 if isinstance(self._refusal, RefusalError) else 503
-            raise HttpError(status, f"{self._refusal}", {"Retry-After": "10"} if status == 503 else None)
+            soon = {"Retry-After": f"{math.ceil(self._context.settings.full_retry)}"}
+            raise HttpError(status, f"{self._refusal}", soon if status == 503 else None)
         host = request.header("host")
-        found = _AUTHORITY.match(host.lower())
+        found = _authority(host)
         if found is None:
             raise HttpError(400, "a request names its host here")
         if not self._site.is_ours(found["name"].strip("[]")):
@@ -228,6 +228,8 @@ class WebSession:
 
     def _open_websocket(self, request: Request) -> None:
         """Go on as a session on the rich protocol, in WebSocket messages."""
+        if request.method != "GET":
+            raise HttpError(405, "a WebSocket is opened by GET", {"Allow": "GET"})
         context, transport = self._context, self._transport
         settings = context.settings
         protocol, answer = open_websocket(request, min(settings.login_limit, settings.payload_limit))
@@ -261,14 +263,10 @@ class WebSession:
     # ----------------------------------------------------------------------------------------------------
 
     def _send(self, response: Response) -> None:
-        request = self._request
-        head_only = request is not None and request.method == "HEAD"
         headers = {**_EVERY, **response.headers}
         full = Response(response.status, response.body, response.type, headers)
         self.state = WebState.SENDING
-        self._transport.outbox.reply(
-            self._http.respond(full, head_only=head_only, close=self._refusal is not None)
-        )
+        self._transport.outbox.reply(self._http.respond(full, close=self._refusal is not None))
         if self._http.must_close:
             self._transport.close(None if self._refusal is None else str(self._refusal))
             return
@@ -288,7 +286,6 @@ class WebSession:
         self._timer.cancel()
         clock, settings = self._context.clock, self._context.settings
         self._timer = clock.call_later(settings.login_seconds, self._timed_out)
-        self._request = None
         self._transport.resume()
         self._read()
 
@@ -331,7 +328,8 @@ def _sent(file: File, request: Request) -> Response:
         "ETag": file.tag,
         "Vary": "Accept-Encoding",
     }
-    if file.tag in request.header("if-none-match"):
+    known = request.header("if-none-match")
+    if file.tag.removeprefix("W/") in known or known == "*":
         return Response(304, headers=headers)
     if file.packed and _takes_gzip(request.header("accept-encoding")):
         return Response(200, file.packed, file.type, {**headers, "Content-Encoding": "gzip"})
@@ -346,13 +344,26 @@ def _takes_gzip(accepted: str) -> bool:
     return False
 
 
+def _authority(text: str) -> re.Match[str] | None:
+    """Return the ``name`` and the ``port`` (None: the default) of a host in a URL; None: it is none."""
+    found = _AUTHORITY.match(text.lower())
+    if found is None or int(found["port"] or 1) > 65535:
+        return None
+    if text.startswith("["):
+        try:
+            ipaddress.IPv6Address(found["name"].strip("[]"))
+        except ValueError:
+            return None
+    return found
+
+
 def _is_of(origin: str, host: re.Match[str], tls: bool) -> bool:
     """Whether that origin (RFC 6454) is of a page of this server, as it was asked for by that host.
 
     By TLS it has to be one that came by TLS. Without, the TLS may end at a proxy before this server.
     """
     scheme, _, authority = origin.lower().partition("://")
-    found = _AUTHORITY.match(authority)
+    found = _authority(authority)
     if scheme not in _DEFAULT_PORTS or (tls and scheme != "https"):
         return False
     if found is None or found["name"] != host["name"]:

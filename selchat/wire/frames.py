@@ -43,6 +43,8 @@ class FrameDecoder:
 
     __slots__ = ("_buffer", "_header_length", "_lengths", "_limit", "_needed", "error", "state")
 
+    extra = 0  # bytes that a read counts as besides its own: there is nothing here but payloads
+
     def __init__(
         self,
         header_length: int = HEADER_LENGTH,

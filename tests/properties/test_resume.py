@@ -23,7 +23,9 @@ from selchat.sessions.context import Session
 from selchat.sessions.opening import OpeningSession
 from selchat.settings import ClientSettings
 from selchat.wire.envelope import HELLO_LIMIT
+from selchat.wire.frames import FrameDecoder, encode_frame
 from tests.chat.fakes import DiaryLog
+from tests.e2e.web_support import TEXT, answers, opening, server_frames, texts
 from tests.net.fakes import FakeSocket
 from tests.sessions.test_rich import House
 
@@ -73,6 +75,14 @@ class Line:
         self.open = True
         self.read = 0  # bytes that the client has taken
 
+    def up(self, data: bytes) -> bytes:
+        """What a client core sends, as it comes to the session."""
+        return data
+
+    def down(self, data: bytes) -> bytes:
+        """What the session has sent, as a client core reads it."""
+        return data
+
     def hand_over(self, session: Session) -> None:
         self.session = session
 
@@ -111,6 +121,27 @@ class Line:
         raise AssertionError(error)
 
 
+class WebLine(Line):
+    """One by WebSocket: each frame of the client core's is a message, and the other way round."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self._answered = False
+        self._rest = b""
+        self.session.data_received(opening())
+
+    def up(self, data: bytes) -> bytes:
+        return texts(*FrameDecoder().receive_data(data)) if data else b""
+
+    def down(self, data: bytes) -> bytes:
+        data = self._rest + data
+        if not self._answered:
+            found, data = answers(data)
+            self._answered = bool(found)
+        frames, self._rest = server_frames(data) if self._answered else ([], data)
+        return b"".join(encode_frame(payload) for opcode, payload in frames if opcode == TEXT)
+
+
 class Person:
     """Someone with a client core, and everything that it has told."""
 
@@ -139,6 +170,8 @@ class Person:
 
 
 class Resume(RuleBasedStateMachine):
+    lines: tuple[type[Line], ...] = (Line,)  # how people come, one after the other
+
     def __init__(self) -> None:
         super().__init__()
         self.limit = HELLO_LIMIT
@@ -189,7 +222,7 @@ class Resume(RuleBasedStateMachine):
         line = person.line
         if line is None or not line.open:
             return
-        data = person.core.data_to_send()
+        data = line.up(person.core.data_to_send())
         if data[:most]:
             line.session.data_received(data[:most])
         if most is not None and most < len(data):
@@ -204,6 +237,7 @@ class Resume(RuleBasedStateMachine):
             return
         data = bytes(line.sock.taken[line.read :])[:most]
         line.read += len(data)
+        data = line.down(data) if data else b""
         if data:
             person.take(person.core.receive_data(data))
             assert person.core.error is None
@@ -338,7 +372,7 @@ class Resume(RuleBasedStateMachine):
     # --------------------------------------------------------------------------------------------------
 
     def connect(self, person: Person) -> None:
-        person.line = Line(self.house)
+        person.line = self.lines[self.people.index(person) % len(self.lines)](self.house)
         resumed = person.core._membership.resume()
         assert len(resumed) <= 1
         with pytest.MonkeyPatch.context() as patch:
@@ -361,8 +395,16 @@ class Resume(RuleBasedStateMachine):
         self.settle()
 
 
-TestResume = Resume.TestCase
+class ResumeByWebSocket(Resume):
+    """Two of three come by WebSocket."""
+
+    lines = (WebLine, WebLine, Line)
+
+
+TestResume, TestResumeByWebSocket = Resume.TestCase, ResumeByWebSocket.TestCase
 if settings.get_current_profile_name() == "ci":
     TestResume.settings = settings(max_examples=150, stateful_step_count=5)
+    TestResumeByWebSocket.settings = settings(max_examples=60, stateful_step_count=5)
 else:
     TestResume.settings = settings(max_examples=5_000, stateful_step_count=8)
+    TestResumeByWebSocket.settings = TestResume.settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -244,7 +245,9 @@ def test_a_stranger_who_leaves_is_seen_to_go_and_leaves_no_timer() -> None:
 
 @pytest.mark.parametrize("size", range(1, 17))
 def test_without_what_the_page_needs_a_browser_is_told_how_to_install_it(size: int) -> None:
-    peer = Peer()
+    house = House()
+    house.context = replace(house.context, web=None)
+    peer = Peer(house)
     request = b"GET / HTTP/1.1\r\nHost: 192.168.43.158:33000\r\n\r\n"
     peer.sends(request[:size])
     if not peer.closed:
@@ -261,3 +264,8 @@ def test_half_of_a_method_is_a_frame_that_never_came() -> None:
     peer.sends(b"GE")
     peer.opening.eof_received()
     assert peer.closed == ["stream ended inside a frame, 8 bytes short"]
+    peer = Peer()
+    peer.sends(b"G")
+    peer.sends(b"1234")
+    peer.opening.eof_received()
+    assert peer.closed == ["stream ended inside a frame, 5 bytes short"]

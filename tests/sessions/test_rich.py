@@ -1,4 +1,7 @@
-"""The rich session as transcripts: what a client sends, and what it reads."""
+"""The rich session as transcripts: what a client sends, and what it reads.
+
+Each is held twice, with headers of the paper's kind and in WebSocket messages: nothing else differs.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,37 +27,61 @@ from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Context, Session
 from selchat.sessions.opening import OpeningSession
+from selchat.sessions.posting import Posting
+from selchat.sessions.site import Files, Operations, Site
+from selchat.sessions.web import WebSession
 from selchat.settings import ClientSettings, Settings
 from selchat.text import name_key
+from selchat.tokens import TokenFile
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.rich import RichFormat
+from selchat.wire.websocket import TextHeaders
 from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, end_tick
+from tests.e2e.web_support import CLOSE, PING, TEXT, answers, close_code, opening, server_frames, texts
 from tests.net.fakes import FakeSocket
 
 SECRETS = {name: (name * 16)[:22] for name in ("Michael", "Narayan", "Venkat")}
 
 
 class House:
-    """What a server has, without a socket."""
+    """What a server has, without a socket. ``files``: the folder of its page."""
 
-    def __init__(self, log: DiaryLog | None = None, **settings: object) -> None:
-        self.settings = Settings(**{"roster": False, "message_rate": 0, "byte_rate": 0, **settings})  # type: ignore[arg-type]
+    wire: type[Client]  # how people come to it
+
+    def __init__(self, log: DiaryLog | None = None, files: Path = Path("/none"), **settings: object) -> None:
+        pings = {"web_ping_seconds": 20.0}  # as the others are asked
+        self.settings = Settings(
+            **{"roster": False, "message_rate": 0, "byte_rate": 0, **pings, **settings}  # type: ignore[arg-type]
+        )
         self.clock = FakeClock()
         self.log = log or DiaryLog()
         self.observer = FakeObserver(self.log)
         self.fanout = Fanout(self.settings.feed_limit)
         self.hub = Hub(self.settings, self.log, self.clock, self.observer)
         self.commands = Commands(self.hub, lambda: None)
+        rich = RichFormat()
+        self.site = Site(
+            Files(files),
+            RichFormat(TextHeaders()),
+            Posting(self.settings, self.hub, self.clock, rich, TokenFile(Path("/none")), lambda _: None),
+            Operations(lambda: (200, "ready"), lambda: b"", lambda: None),
+            {"127.0.0.1", "localhost", "::1", "hut.local"}.__contains__,
+        )
         self.context = Context(
             self.settings,
             self.hub,
             self.clock,
             self.observer,
             ClassicFormat(),
-            RichFormat(),
+            rich,
             self.commands.run_remote,
+            web=partial(WebSession, self.site),
         )
+
+    def connects(self) -> Client:
+        """Have someone come."""
+        return self.wire(self)
 
     def tick(self, seconds: float = 0.0) -> None:
         self.clock.advance(seconds)
@@ -81,9 +110,13 @@ class Client:
         self.session: Session = OpeningSession(house.context, self)
         self._decoder = FrameDecoder(10, 1 << 20)
 
-    def sends(self, *messages: dict[str, Any] | bytes) -> None:
+    def encoded(self, *messages: dict[str, Any] | bytes) -> bytes:
+        """These as they are sent."""
         payloads = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
-        self.session.data_received(b"".join(map(encode_frame, payloads)))
+        return b"".join(map(encode_frame, payloads))
+
+    def sends(self, *messages: dict[str, Any] | bytes) -> None:
+        self.session.data_received(self.encoded(*messages))
 
     def reads(self) -> list[dict[str, Any]]:
         """Take what has come."""
@@ -128,6 +161,50 @@ class Client:
         raise AssertionError(error)
 
 
+House.wire = Client
+
+
+class Browser(Client):
+    """The same by WebSocket. ``ends``: code and reason of what closed it; nothing may come after."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self.ends: list[tuple[int | None, str]] = []
+        self._answered = False
+        self._rest = b""
+        self.session.data_received(opening())
+
+    def encoded(self, *messages: dict[str, Any] | bytes) -> bytes:
+        return texts(*messages)
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        """Take what has come: opcodes and payloads."""
+        self.house.settle()
+        taken = self._rest + bytes(self.sock.taken)
+        self.sock.taken.clear()
+        if not self._answered:
+            [answer], taken = answers(taken)
+            assert answer.status == 101
+            self._answered = True
+        frames, self._rest = server_frames(taken)
+        for opcode, payload in frames:
+            assert not self.ends, f"{opcode} {payload!r} after the end"
+            if opcode == CLOSE:
+                self.ends.append(close_code(payload))
+        return frames
+
+    def reads(self) -> list[dict[str, Any]]:
+        """Take what was said; a ping is one of WebSocket's own."""
+        kinds = {TEXT: json.loads, PING: lambda _: {"type": "ping"}}
+        return [kinds[opcode](payload) for opcode, payload in self.frames() if opcode in kinds]
+
+
+@pytest.fixture(autouse=True, params=[Client, Browser], ids=["frames", "WebSocket"])
+def wire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hold each of these on both wires."""
+    monkeypatch.setattr(House, "wire", request.param)
+
+
 def hello(name: str, **fields: Any) -> dict[str, Any]:
     return {"type": "hello", "version": 1, "name": name, "client": SECRETS.get(name, "x" * 20), **fields}
 
@@ -143,7 +220,7 @@ def whisper(to: str, body: str, id: str) -> dict[str, Any]:
 def come(house: House, *names: str, **fields: Any) -> list[Client]:
     clients = []
     for name in names:
-        client = Client(house)
+        client = house.connects()
         client.sends(hello(name, **fields))
         assert client.reads()[0]["type"] == "welcome"
         clients.append(client)
@@ -167,7 +244,7 @@ def bodies(messages: list[dict[str, Any]]) -> list[str]:
 
 def test_a_welcome_says_where_one_is_and_what_the_limits_are() -> None:
     house = House()
-    client = Client(house)
+    client = house.connects()
     client.sends(hello(" Venkat "))
     [welcome] = client.reads()
     assert welcome["name"] == "Venkat"
@@ -182,11 +259,8 @@ def test_a_welcome_says_where_one_is_and_what_the_limits_are() -> None:
 def test_byte_by_byte_it_is_the_same() -> None:
     house = House()
     [narayan] = come(house, "Narayan")
-    client = Client(house)
-    stream = b"".join(
-        encode_frame(json.dumps(one).encode()) for one in (hello("Venkat"), say("hi", "1"), {"type": "rooms"})
-    )
-    for byte in stream:
+    client = house.connects()
+    for byte in client.encoded(hello("Venkat"), say("hi", "1"), {"type": "rooms"}):
         client.session.data_received(bytes([byte]))
     assert kinds(client.reads()) == ["welcome", "rooms", "ack"]
     assert bodies(narayan.reads()) == ["hi"]
@@ -204,7 +278,7 @@ def test_bye_is_answered_and_closes_after_what_was_said_before() -> None:
 
 def test_something_else_before_hello_is_an_error_and_no_end() -> None:
     house = House()
-    client = Client(house)
+    client = house.connects()
     client.sends({**hello("Venkat"), "version": 2}, say("x", "1"), hello(""), hello("Venkat"))
     messages = client.reads()
     assert codes(messages) == ["version", "not-hello", "bad-name"]
@@ -220,7 +294,7 @@ def test_a_second_hello_is_an_error() -> None:
 
 def test_whoever_is_never_welcome_is_closed_in_time() -> None:
     house = House()
-    client = Client(house)
+    client = house.connects()
     house.tick(4)
     client.sends(hello(""))
     house.tick(5.9)
@@ -295,7 +369,7 @@ def test_a_repeat_from_a_connection_of_the_same_tick_is_known_too() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.sends(say("hi", "1"))
-    again = Client(house)
+    again = house.connects()
     again.sends(hello("Venkat"), say("hi", "1"))
     assert kinds(again.reads()) == ["welcome", "said"]
     again.sends(say("hi", "1"))
@@ -439,7 +513,7 @@ def test_a_name_belongs_to_its_first_client() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.hangs_up()
-    other = Client(house)
+    other = house.connects()
     other.sends({**hello("VENKAT"), "client": "someone else's secret"}, hello("Server"), hello("Other"))
     messages = other.reads()
     assert codes(messages) == ["name-taken", "name-taken"]
@@ -454,7 +528,7 @@ def test_a_name_that_looks_like_another_s_is_taken_and_the_answer_says_like_whic
     [michael] = come(house, "Michael")
     classic = Client(house)
     classic.session.data_received(encode_frame(b"paypal"))
-    other = Client(house)
+    other = house.connects()
     other.sends(hello("rnichael"), hello("PaypaI"), hello("\u0405erver"), hello("Venkat"))
     taken, present, server, welcome = other.reads()
     assert codes([taken, present]) == ["name-taken", "name-taken"]
@@ -463,7 +537,7 @@ def test_a_name_that_looks_like_another_s_is_taken_and_the_answer_says_like_whic
     assert server["code"] == "bad-name"
     assert welcome["name"] == "Venkat"
     michael.hangs_up()
-    again = Client(house)
+    again = house.connects()
     again.sends(hello("rnichael"))
     assert codes(again.reads()) == ["name-taken"], "its owner is only away"
 
@@ -471,7 +545,7 @@ def test_a_name_that_looks_like_another_s_is_taken_and_the_answer_says_like_whic
 def test_one_may_have_names_that_look_the_same() -> None:
     house = House()
     come(house, "mike")
-    again = Client(house)
+    again = house.connects()
     again.sends({**hello("rnike"), "client": hello("mike")["client"]})
     assert again.reads()[0]["name"] == "rnike"
     assert {member.name for member in house.hub.members()} == {"mike", "rnike"}
@@ -479,7 +553,7 @@ def test_one_may_have_names_that_look_the_same() -> None:
 
 def test_a_name_that_mixes_scripts_is_refused_with_the_reason() -> None:
     house = House()
-    client = Client(house)
+    client = house.connects()
     client.sends(hello("Mich\u0430el"), hello("\u041c\u0438\u0445\u0430\u0438\u043b"))
     refused, welcome = client.reads()
     assert (refused["code"], welcome["name"]) == ("bad-name", "\u041c\u0438\u0445\u0430\u0438\u043b")
@@ -498,19 +572,19 @@ def test_names_of_an_older_history_go_on_working_for_their_owners() -> None:
     house = House(log)
     clients = {}
     for name, secret in owners.items():
-        clients[name] = Client(house)
+        clients[name] = house.connects()
         clients[name].sends({**hello(name), "client": secret})
         assert clients[name].reads()[0]["name"] == name
     clients["Mich\u0430el"].sends(say("here", "1"))
     assert kinds(clients["mike"].reads()) == ["said"]
-    again = Client(house)
+    again = house.connects()
     again.sends({**hello("mich\u0430el"), "client": "a" * 22})
     assert again.reads()[0]["name"] == "mich\u0430el"
     clients["ian"].hangs_up()
     classic = Client(house)
     classic.session.data_received(encode_frame(b"lan"))
     assert house.hub.member("lan") is not None
-    again = Client(house)
+    again = house.connects()
     again.sends({**hello("Ian"), "client": "d" * 22}, {**hello("ian"), "client": "d" * 22})
     refused, welcome = again.reads()
     assert (refused["code"], welcome["name"]) == ("name-taken", "ian")
@@ -553,17 +627,17 @@ def test_whispers_wait_for_their_owner_and_come_until_they_are_confirmed() -> No
     )
     assert kinds(venkat.reads()) == ["ack", "ack"]
     for _ in range(2):
-        narayan = Client(house)
+        narayan = house.connects()
         narayan.sends(hello("Narayan"))
         welcome, *whispers = narayan.reads()
         assert welcome["whispers"] == 2
         assert [(one["seq"], one["body"]) for one in whispers] == [(1, "one"), (2, "two")]
         narayan.hangs_up()
-    narayan = Client(house)
+    narayan = house.connects()
     narayan.sends(hello("Narayan"), {"type": "ack", "whisper": 1})
     narayan.reads()
     narayan.hangs_up()
-    narayan = Client(house)
+    narayan = house.connects()
     narayan.sends(hello("Narayan"))
     assert [one.get("body") for one in narayan.reads()] == [None, "two"]
 
@@ -608,7 +682,7 @@ def test_a_ban_keeps_out_the_name_the_client_and_the_address() -> None:
     assert house.commands.run("/ban Narayan for 1h10m")[0].startswith("Banned Narayan until ")
     assert narayan.reads()[-1]["reason"] == "banned"
     for name in ("Narayan", "Michael"):
-        client = Client(house)
+        client = house.connects()
         client.sends({**hello(name), "client": SECRETS["Narayan"]})
         assert [one.get("code", one.get("reason")) for one in client.reads()] == ["banned", "banned"]
     assert house.commands.run("/unban narayan") == ["narayan may come in again."]
@@ -643,7 +717,7 @@ def test_a_break_is_filled_and_then_life_goes_on() -> None:
     venkat.sends(*(say(str(i), str(i)) for i in range(1, 1001)))
     house.settle()
     narayan.hangs_up()
-    narayan = Client(house)
+    narayan = house.connects()
     narayan.sends(hello("Narayan", resume=resume(house, lobby=7)))
     venkat.sends(say("live", "live"))
     messages = [one for one in narayan.reads() if one["type"] == "said"]
@@ -657,7 +731,7 @@ def test_a_resume_of_another_log_brings_everything() -> None:
     [venkat] = come(house, "Venkat")
     venkat.sends(say("one", "1"), say("two", "2"))
     venkat.reads()
-    narayan = Client(house)
+    narayan = house.connects()
     narayan.sends(hello("Narayan", resume={"log": "older", "rooms": {"lobby": 500}}))
     assert bodies(narayan.reads()) == ["one", "two"]
 
@@ -670,7 +744,7 @@ def test_a_log_that_no_longer_reaches_back_is_a_gap() -> None:
         venkat.sends(say(str(i), str(i)))
         venkat.reads()
     log.forget_before("lobby", 8)
-    narayan = Client(house)
+    narayan = house.connects()
     narayan.sends(hello("Narayan", resume=resume(house, lobby=2)))
     _, gap, *messages = narayan.reads()
     assert gap == {"type": "gap", "room": "lobby", "after": 2, "before": 8}
@@ -679,7 +753,7 @@ def test_a_log_that_no_longer_reaches_back_is_a_gap() -> None:
 
 def test_only_the_rooms_that_are_resumed_are_joined() -> None:
     house = House()
-    client = Client(house)
+    client = house.connects()
     client.sends(hello("Narayan", resume=resume(house, engine=0)))
     assert [room["room"] for room in client.reads()[0]["rooms"]] == ["engine"]
 
@@ -727,16 +801,16 @@ def test_a_reader_that_is_lapped_because_too_much_waits_for_all_gets_everything_
 def test_someone_can_come_in_beside_themselves() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
-    beside = Client(house)
+    beside = house.connects()
     beside.sends(hello("Venkat", beside=True), say("from a script", "1"))
     assert [one["name"] for one in beside.reads() if one["type"] == "welcome"] == ["Venkat_2"]
     assert [(one["from"], one["body"]) for one in venkat.reads()] == [("Venkat_2", "from a script")]
     beside.hangs_up()
     assert venkat.closed == []
-    other = Client(house)
+    other = house.connects()
     other.sends({**hello("Venkat_2"), "client": "someone else's secret"})
     assert kinds(other.reads()) == ["welcome"], "it was nobody's name"
-    alone = Client(house)
+    alone = house.connects()
     alone.sends({**hello("Michael"), "beside": True})
     assert alone.reads()[0]["name"] == "Michael"
 
@@ -749,7 +823,7 @@ def test_a_room_can_be_resumed_after_the_welcome() -> None:
     venkat.sends(*(say(str(i), str(i), "deck") for i in range(1, 1001)))
     house.settle()
     narayan.hangs_up()
-    narayan = Client(house)
+    narayan = house.connects()
     narayan.sends(hello("Narayan", resume=resume(house)), {"type": "join", "room": "deck", "after": 7})
     venkat.sends(say("live", "live", "deck"))
     welcome, users, *messages = [one for one in narayan.reads() if one["type"] not in ("joined", "left")]
@@ -814,17 +888,16 @@ def test_a_client_in_a_hundred_rooms_with_long_names_resumes_in_all_of_them() ->
 
     def talk(client: Client) -> None:
         while data := core.data_to_send():
-            client.session.data_received(data)
-            house.settle()
-            events = core.receive_data(bytes(client.sock.taken))
-            client.sock.taken.clear()
+            client.sends(*FrameDecoder().receive_data(data))
+            said = b"".join(encode_frame(json.dumps(one).encode()) for one in client.reads())
+            events = core.receive_data(said)
             heard.extend((event.room, event.seq) for event in events if isinstance(event, Message))
 
     for name in names:
         core.join(name)
         venkat.sends({"type": "join", "room": name})
     for turn in range(3):
-        client = Client(house)
+        client = house.connects()
         core.connection_made()
         talk(client)
         for name in names:
@@ -834,7 +907,7 @@ def test_a_client_in_a_hundred_rooms_with_long_names_resumes_in_all_of_them() ->
         core.connection_lost()
         for name in names:
             venkat.sends(say("while he is away", f"{turn} {name[:2]}", name))
-    client = Client(house)
+    client = house.connects()
     core.connection_made()
     talk(client)
     assert core.unacknowledged == 0
@@ -847,7 +920,7 @@ def test_a_client_in_a_hundred_rooms_with_long_names_resumes_in_all_of_them() ->
 # -- signs of life -------------------------------------------------------------------------------------
 
 
-PING = {"type": "ping"}
+ASKED = {"type": "ping"}
 TIMED_OUT = {"type": "bye", "reason": "timeout", "retry_after": 0}
 
 
@@ -863,7 +936,7 @@ def test_a_silent_client_is_asked_and_then_closed_so_that_it_comes_back() -> Non
     wait(house, 19)
     assert venkat.reads() == []
     wait(house, 1)
-    assert venkat.reads() == [PING]
+    assert venkat.reads() == [ASKED]
     wait(house, 13)
     assert venkat.closed == []
     wait(house, 1)
@@ -880,8 +953,8 @@ def test_the_answer_keeps_it_and_so_does_anything_else() -> None:
     venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
     for _ in range(5):
         wait(house, 20)
-        assert venkat.reads() == [PING]
-        assert narayan.reads() == [PING]
+        assert venkat.reads() == [ASKED]
+        assert narayan.reads() == [ASKED]
         venkat.sends({"type": "pong"})
         narayan.sends(b"not even JSON")
         assert codes(narayan.reads()) == ["bad-json"]
@@ -892,7 +965,7 @@ def test_the_answer_keeps_it_and_so_does_anything_else() -> None:
 def test_a_frame_that_comes_slowly_is_a_sign_of_life_too() -> None:
     house = House(frame_seconds=100.0)
     [venkat] = come(house, "Venkat")
-    for byte in encode_frame(b'{"type":"pong"}')[:-1]:
+    for byte in venkat.encoded(b'{"type":"pong"}')[:14]:
         wait(house, 4)
         venkat.session.data_received(bytes([byte]))
     assert (venkat.reads(), venkat.closed) == ([], [])
@@ -911,7 +984,7 @@ def test_who_takes_nothing_is_not_asked_and_not_given_up() -> None:
     venkat.outbox.flush()
     assert kinds(venkat.reads()) == ["said"]
     wait(house, 20)
-    assert venkat.reads() == [PING]
+    assert venkat.reads() == [ASKED]
     wait(house, 14)
     assert venkat.reads() == [TIMED_OUT]
 
@@ -922,7 +995,7 @@ def test_who_takes_nothing_since_it_was_asked_is_asked_again_later() -> None:
     wait(house, 15)
     narayan.sends({"type": "pong"})
     wait(house, 5)
-    assert venkat.reads() == [PING]
+    assert venkat.reads() == [ASKED]
     venkat.sock.room = 0
     narayan.sends(say("are you there?", "1"))
     wait(house, 14)
@@ -933,7 +1006,7 @@ def test_who_takes_nothing_since_it_was_asked_is_asked_again_later() -> None:
     wait(house, 19)
     assert venkat.reads() == []
     wait(house, 1)
-    assert venkat.reads() == [PING]
+    assert venkat.reads() == [ASKED]
 
 
 def test_who_is_not_read_from_is_not_given_up() -> None:
@@ -955,17 +1028,17 @@ def test_who_is_not_read_from_is_not_given_up() -> None:
 
 
 def test_signs_are_asked_for_as_the_settings_say() -> None:
-    house = House(ping_seconds=3.0, pong_seconds=2.0)
+    house = House(ping_seconds=3.0, web_ping_seconds=3.0, pong_seconds=2.0)
     [venkat] = come(house, "Venkat")
     wait(house, 3)
-    assert venkat.reads() == [PING]
+    assert venkat.reads() == [ASKED]
     wait(house, 2)
     assert venkat.closed == ["no sign of life within 5 s"]
 
 
 def test_who_is_not_welcome_yet_is_not_asked() -> None:
     house = House(login_seconds=60.0)
-    client = Client(house)
+    client = house.connects()
     client.sends(hello(""))
     wait(house, 59)
     assert codes(client.reads()) == ["bad-name"]
@@ -1015,7 +1088,7 @@ def locked(door: Door) -> House:
 
 
 def test_nothing_is_taken_while_a_password_is_checked(locked: House, door: Door) -> None:
-    client = Client(locked)
+    client = locked.connects()
     client.sends(hello("Venkat", password="tea at four"), say("hi", "1"), {"type": "ping"})
     assert door.asked == [("tea at four", client.address)]
     assert client.paused
@@ -1028,7 +1101,7 @@ def test_nothing_is_taken_while_a_password_is_checked(locked: House, door: Door)
 
 
 def test_a_wrong_password_is_told_and_another_hello_may_follow(locked: House, door: Door) -> None:
-    client = Client(locked)
+    client = locked.connects()
     client.sends(hello("Venkat", password="tea"), hello("Venkat", password="tea at four"))
     door.answer(WrongPasswordError())
     assert [password for password, _ in door.asked] == ["tea", "tea at four"]
@@ -1039,7 +1112,7 @@ def test_a_wrong_password_is_told_and_another_hello_may_follow(locked: House, do
 
 
 def test_what_the_gate_refuses_at_once(locked: House, door: Door) -> None:
-    client = Client(locked)
+    client = locked.connects()
     door.raises = PasswordNeededError()
     client.sends(hello("Venkat"))
     door.raises = TriesError(3.2)
@@ -1058,7 +1131,7 @@ def test_the_version_is_told_to_everyone_and_names_only_to_those_inside(locked: 
     door.is_known = True
     come(locked, "Michael")
     door.is_known = False
-    client = Client(locked)
+    client = locked.connects()
     client.sends({**hello("Michael", password="tea"), "version": 2, "client": "y" * 20})
     assert client.reads()[0]["code"] == "version"
     client.sends({**hello("Michael", password="tea"), "client": "y" * 20})
@@ -1073,7 +1146,7 @@ def test_the_version_is_told_to_everyone_and_names_only_to_those_inside(locked: 
 
 @pytest.mark.parametrize("how", ["gone", "too late", "server stops"])
 def test_an_end_while_a_password_is_checked(locked: House, door: Door, how: str) -> None:
-    client = Client(locked)
+    client = locked.connects()
     client.sends(hello("Venkat", password="tea at four"), say("hi", "1"))
     if how == "too late":
         locked.tick(locked.settings.login_seconds)
@@ -1087,8 +1160,8 @@ def test_an_end_while_a_password_is_checked(locked: House, door: Door, how: str)
 
 
 def test_a_frame_that_is_unfinished_is_watched_after_the_check(locked: House, door: Door) -> None:
-    client = Client(locked)
-    whole = encode_frame(json.dumps(hello("Venkat", password="tea at four")).encode())
+    client = locked.connects()
+    whole = client.encoded(hello("Venkat", password="tea at four"))
     client.session.data_received(whole[:20])
     client.session.data_received(whole[20:])
     door.answer()
@@ -1112,7 +1185,7 @@ def test_a_classic_client_is_told_and_closed(locked: House, door: Door) -> None:
 
 def test_who_has_nothing_good_to_say_is_answered_so_often_and_closed() -> None:
     house = House(login_messages=3)
-    client = Client(house)
+    client = house.connects()
     client.sends(hello(""), *[{"type": "rooms"}] * 1000)
     assert [one.get("code", one.get("reason")) for one in client.reads()] == [
         "bad-name",
@@ -1125,6 +1198,6 @@ def test_who_has_nothing_good_to_say_is_answered_so_often_and_closed() -> None:
 
 def test_the_last_of_these_may_be_the_good_one() -> None:
     house = House(login_messages=3)
-    client = Client(house)
+    client = house.connects()
     client.sends(hello(""), {"type": "rooms"}, hello("Venkat"), *[{"type": "ping"}] * 10)
     assert kinds(client.reads()) == ["error", "error", "welcome", *["pong"] * 10]

@@ -1,0 +1,511 @@
+"""The WebSocket codec: what comes in, however it is cut, and the headers of what goes out."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selchat.errors import BrokenStreamError, ClosedError, FrameTooLongError, HttpError, WebSocketError
+from selchat.events import Event, Joined, Said, Topic
+from selchat.wire.frames import DecoderState
+from selchat.wire.http import HttpConnection, Request
+from selchat.wire.rich import PAYLOAD_LIMIT, RichFormat
+from selchat.wire.websocket import MessageDecoder, TextHeaders, close_frame, open_websocket
+from tests.e2e.web_support import (
+    ACCEPT,
+    BINARY,
+    CLOSE,
+    CONT,
+    PING,
+    PONG,
+    TEXT,
+    answers,
+    close_code,
+    closing,
+    masked,
+    opening,
+    request,
+    server_frames,
+)
+
+_LIMIT = 300  # bytes
+
+
+class Reader:
+    """A decoder, and what it has answered."""
+
+    def __init__(self, limit: int = _LIMIT, *, is_in: bool = True) -> None:
+        protocol, self.answer = open_websocket(asked(opening()), limit)
+        self.sent = bytearray()
+        self.decoder = MessageDecoder(protocol, self.sent.extend)
+        if is_in:
+            self.decoder.allow(limit)
+
+    def takes(self, *parts: bytes) -> list[bytes]:
+        """Give it these, as far as it takes them."""
+        payloads: list[bytes] = []
+        for part in parts:
+            if self.decoder.state is DecoderState.READING:
+                payloads += self.decoder.receive_data(part)
+        return payloads
+
+    def takes_singly(self, *parts: bytes) -> list[bytes]:
+        payloads: list[bytes] = []
+        for part in parts:
+            if self.decoder.state is not DecoderState.READING:
+                break
+            payload = self.decoder.receive_one(part)
+            while payload is not None:
+                payloads.append(payload)
+                payload = self.decoder.receive_one()
+        return payloads
+
+    @property
+    def pongs(self) -> list[bytes]:
+        frames, rest = server_frames(bytes(self.sent))
+        assert not rest and {opcode for opcode, _ in frames} <= {PONG}
+        return [payload for _, payload in frames]
+
+
+def asked(data: bytes) -> Request:
+    http = HttpConnection(100)
+    http.receive_data(data)
+    found = http.next_request()
+    assert found is not None
+    return found
+
+
+def cuts(stream: bytes, places: list[int]) -> list[bytes]:
+    ends = sorted({place % (len(stream) + 1) for place in places} | {len(stream)})
+    return [part for begin, end in zip([0, *ends], ends, strict=False) if (part := stream[begin:end])]
+
+
+# -- streams -------------------------------------------------------------------------------------------
+
+# What comes, the payloads in it, and the code with which it ends (None: it does not).
+STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
+    "nothing": (b"", [], None),
+    "two messages": (masked(TEXT, b"one") + masked(TEXT, b"two"), [b"one", b"two"], None),
+    "an empty one": (masked(TEXT) + masked(TEXT, b"x"), [b"", b"x"], None),
+    "a mask of zeros": (masked(TEXT, b"one", mask=bytes(4)), [b"one"], None),
+    "125 bytes": (masked(TEXT, b"x" * 125), [b"x" * 125], None),
+    "126 bytes": (masked(TEXT, b"x" * 126), [b"x" * 126], None),
+    "the limit": (masked(TEXT, b"x" * _LIMIT), [b"x" * _LIMIT], None),
+    "one more": (masked(TEXT, b"a") + masked(TEXT, b"x" * (_LIMIT + 1)), [b"a"], 1009),
+    "one more in fragments": (
+        masked(TEXT, b"x" * 200, fin=False) + masked(CONT, b"x" * 101),
+        [],
+        1009,
+    ),
+    "the limit in fragments": (
+        masked(TEXT, b"x" * 200, fin=False) + masked(CONT, b"x" * 100),
+        [b"x" * _LIMIT],
+        None,
+    ),
+    "a length that is not the shortest": (
+        b"\x81\xfe\x00\x01" + bytes(4) + b"x",
+        [b"x"],
+        None,
+    ),
+    "a huge length": (b"\x81\xff\x7f" + b"\xff" * 7 + bytes(4), [], 1009),
+    "fragments, some empty": (
+        masked(TEXT, b"", fin=False)
+        + masked(CONT, b"ab", fin=False)
+        + masked(CONT, b"")
+        + masked(TEXT, b"c"),
+        [b"ab", b"c"],
+        None,
+    ),
+    "a ping between fragments": (
+        masked(TEXT, b"a", fin=False) + masked(PING, b"?") + masked(CONT, b"b"),
+        [b"ab"],
+        None,
+    ),
+    "a character cut by a fragment": (
+        masked(TEXT, "é".encode()[:1], fin=False) + masked(CONT, "é".encode()[1:]),
+        ["é".encode()],
+        None,
+    ),
+    "binary": (masked(TEXT, b"a") + masked(BINARY, b"b") + masked(TEXT, b"c"), [b"a"], 1003),
+    "a binary fragment": (masked(BINARY, b"b", fin=False), [], 1003),
+    "no UTF-8": (masked(TEXT, b"a") + masked(TEXT, b"\xff") + masked(TEXT, b"c"), [b"a"], 1007),
+    "half a character": (masked(TEXT, "é".encode()[:1]), [], 1007),
+    "no mask": (masked(TEXT, b"a") + masked(TEXT, b"b", mask=None), [b"a"], 1002),
+    "a reserved bit": (masked(TEXT, b"a", rsv=4), [], 1002),
+    "a reserved opcode": (masked(3, b"a"), [], 1002),
+    "an end without a beginning": (masked(CONT, b"a"), [], 1002),
+    "a beginning within a message": (masked(TEXT, b"a", fin=False) + masked(TEXT, b"b"), [], 1002),
+    "a ping in fragments": (masked(PING, b"a", fin=False), [], 1002),
+    "a long ping": (masked(PING, b"x" * 126), [], 1002),
+    "a close": (masked(TEXT, b"a") + closing(1000, "bye") + masked(TEXT, b"b"), [b"a"], 1000),
+    "a close without a code": (closing(None), [], 1005),
+    "a close that is half": (masked(CLOSE, b"\x03"), [], 1002),
+    "a close with a code that is none": (closing(1005), [], 1002),
+    "a close that is no UTF-8": (closing(1000, b"\xff"), [], 1007),
+    "HTTP again": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", [], 1002),
+}
+
+
+def ended(decoder: MessageDecoder) -> int | None:
+    error = decoder.error
+    if error is None:
+        return None
+    if isinstance(error, FrameTooLongError):
+        assert error.length > error.limit == _LIMIT
+        return 1009
+    assert isinstance(error, WebSocketError | ClosedError)
+    return error.code
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_gives_the_same_however_it_is_cut(name: str, size: int) -> None:
+    stream, payloads, code = STREAMS[name]
+    parts = [stream[start : start + size] for start in range(0, len(stream), size)]
+    for how in (Reader.takes, Reader.takes_singly):
+        reader = Reader()
+        assert how(reader, *parts) == payloads
+        assert ended(reader.decoder) == code
+        assert (reader.decoder.state is DecoderState.BROKEN) == (code is not None)
+        assert not reader.decoder.unfinished
+        if code is not None:
+            with pytest.raises(BrokenStreamError):
+                reader.decoder.receive_data(b"x")
+            with pytest.raises(BrokenStreamError):
+                reader.decoder.receive_one(b"x")
+            assert reader.decoder.receive_data(b"") == []
+
+
+FRAMES = st.lists(
+    st.builds(
+        masked,
+        st.sampled_from([TEXT, TEXT, CONT, CONT, PING, PONG, CLOSE, BINARY, 3]),
+        st.sampled_from([b"", b"x", "é".encode(), "é".encode()[:1], b"\x03\xe8", b"x" * 124, b"x" * 130]),
+        fin=st.sampled_from([True, True, False]),
+        rsv=st.sampled_from([0, 0, 0, 0, 0, 1]),
+        mask=st.sampled_from([b"abcd", b"abcd", b"abcd", None]),
+    )
+    | st.binary(max_size=5),
+    max_size=8,
+).map(b"".join)
+
+
+@given(FRAMES, st.lists(st.integers(0, 2000), max_size=6))
+def test_frames_of_any_kind_give_the_same_however_they_are_cut(stream: bytes, places: list[int]) -> None:
+    whole = Reader()
+    payloads = whole.takes(stream)
+    for parts in (cuts(stream, places), [stream[i : i + 1] for i in range(len(stream))]):
+        for how in (Reader.takes, Reader.takes_singly):
+            reader = Reader()
+            assert how(reader, *parts) == payloads
+            assert repr(reader.decoder.error) == repr(whole.decoder.error) or (
+                # The answer to the pings before it has gone by then.
+                isinstance(reader.decoder.error, ClosedError)
+                and isinstance(whole.decoder.error, ClosedError)
+                and bytes(reader.sent) + reader.decoder.error.frame
+                == bytes(whole.sent) + whole.decoder.error.frame
+            )
+            if whole.decoder.error is None:
+                assert bytes(reader.sent) == bytes(whole.sent)
+
+
+def test_pings_are_answered_in_order_with_what_they_say() -> None:
+    reader = Reader()
+    assert reader.takes(masked(PING) + masked(PING, b"\x00\xff") + masked(PONG, b"unasked")) == []
+    assert reader.pongs == [b"", b"\x00\xff"]
+    reader.takes(masked(PING, b"x" * 125))
+    assert reader.pongs[2:] == [b"x" * 125]
+
+
+def test_a_close_is_answered_with_the_same_after_the_pongs() -> None:
+    reader = Reader()
+    assert reader.takes(masked(TEXT, b"a") + masked(PING, b"?") + closing(3001, "see you")) == [b"a"]
+    error = reader.decoder.error
+    assert isinstance(error, ClosedError)
+    frames, rest = server_frames(bytes(reader.sent) + error.frame)
+    assert (frames, rest) == ([(PONG, b"?"), (CLOSE, struct.pack("!H", 3001) + b"see you")], b"")
+    assert str(error) == "closed by the peer: 3001 see you"
+
+
+@pytest.mark.parametrize("code", [1000, 1001, None])
+def test_who_has_just_left_is_no_error_in_the_log(code: int | None) -> None:
+    reader = Reader()
+    reader.takes(closing(code))
+    assert str(reader.decoder.error) == ""
+
+
+def test_a_message_is_unfinished_from_its_first_byte_to_its_last() -> None:
+    reader = Reader()
+    for byte in masked(TEXT, b"ab", fin=False) + masked(PING) + masked(CONT, b"c")[:-1]:
+        assert reader.takes(bytes([byte])) == []
+        assert reader.decoder.unfinished
+    assert reader.takes(masked(CONT, b"c")[-1:]) == [b"abc"]
+    assert not reader.decoder.unfinished
+
+
+@pytest.mark.parametrize(
+    "stream", [masked(TEXT, b"ab")[:5], masked(TEXT, b"ab")[:1], masked(TEXT, b"a", fin=False)]
+)
+@pytest.mark.parametrize("how", [Reader.takes, Reader.takes_singly])
+def test_the_end_inside_a_message_is_an_error(stream: bytes, how: Any) -> None:
+    reader = Reader()
+    how(reader, stream)
+    reader.decoder.receive_eof()
+    reader.decoder.receive_eof()
+    assert reader.decoder.state is DecoderState.ENDED
+    assert ended(reader.decoder) == 1006
+    reader = Reader()
+    reader.takes(masked(TEXT, b"a"))
+    reader.decoder.receive_eof()
+    assert reader.decoder.error is None
+    with pytest.raises(BrokenStreamError):
+        reader.decoder.receive_data(b"x")
+
+
+# -- before one is in ------------------------------------------------------------------------------------
+
+
+def test_the_limit_is_lifted_for_what_comes_after_the_message_that_lets_one_in() -> None:
+    """However it is cut: what was read together with that message is not judged by the limit before it."""
+    stream = masked(TEXT, b"hello") + masked(TEXT, b"x" * 5000)
+    for size in (1, 100, 5, len(stream)):
+        reader = Reader(is_in=False)
+        payloads: list[bytes] = []
+        for start in range(0, len(stream), size):
+            part = stream[start : start + size]
+            if payloads:
+                payloads += reader.decoder.receive_data(part)
+                continue
+            payload = reader.decoder.receive_one(part)
+            if payload is not None:
+                reader.decoder.allow(10_000)
+                payloads = [payload, *reader.decoder.receive_data(b"")]
+        assert payloads == [b"hello", b"x" * 5000]
+        assert reader.decoder.error is None
+
+
+def test_the_limit_before_is_kept() -> None:
+    reader = Reader(is_in=False)
+    assert reader.decoder.receive_one(masked(TEXT, b"x" * (_LIMIT + 1))[:8]) is None
+    assert ended(reader.decoder) == 1009
+
+
+@pytest.mark.parametrize(
+    "frame", [masked(PING), masked(PONG), masked(CONT, b"", fin=False)], ids=["pings", "pongs", "fragments"]
+)
+def test_there_is_a_limit_to_frames_that_are_no_messages(frame: bytes) -> None:
+    begin = masked(TEXT, b"", fin=False)
+    for many in (64 * frame, *([bytes([byte]) for byte in 63 * frame],)):
+        reader = Reader(is_in=False)
+        reader.decoder.receive_one(begin)
+        parts = [many[: 63 * len(frame)]] if isinstance(many, bytes) else many
+        assert reader.takes_singly(*parts) == []
+        assert reader.decoder.error is None
+        reader.takes_singly(frame)
+        assert ended(reader.decoder) == 1008
+    # Nothing behind it is looked at, however much was read.
+    reader = Reader(is_in=False)
+    reader.takes_singly(begin + frame * 10_000)
+    assert ended(reader.decoder) == 1008
+    assert reader.sent.count(b"\x8a") <= 64
+
+
+def test_whoever_is_in_may_send_them_at_a_price() -> None:
+    reader = Reader()
+    reader.takes(masked(PING) * 1000)
+    assert reader.decoder.error is None
+    assert reader.decoder.extra == 1000 * 512
+    reader.takes(masked(TEXT, b"a") + masked(TEXT, b"b"))
+    assert reader.decoder.extra == 0
+    reader.takes(masked(TEXT, b"a", fin=False) + masked(CONT, b"b"))
+    assert reader.decoder.extra == 512
+    reader.takes(b"")
+    assert reader.decoder.extra == 0
+
+
+# -- the opening -----------------------------------------------------------------------------------------
+
+
+def test_an_opening_is_answered() -> None:
+    [answer], rest = answers(Reader().answer)
+    assert rest == b""
+    assert answer.status == 101
+    assert answer.headers["sec-websocket-accept"] == ACCEPT
+    assert answer.headers["upgrade"].lower() == "websocket"
+    assert answer.headers["connection"].lower() == "upgrade"
+    assert not {"sec-websocket-extensions", "sec-websocket-protocol"} & set(answer.headers)
+
+
+def test_extensions_and_subprotocols_are_not_taken() -> None:
+    offer = opening(
+        Sec_WebSocket_Extensions="permessage-deflate; client_max_window_bits",
+        Sec_WebSocket_Protocol="chat, x",
+    )
+    _, data = open_websocket(asked(offer), _LIMIT)
+    [answer], _ = answers(data)
+    assert answer.status == 101
+    assert not {"sec-websocket-extensions", "sec-websocket-protocol"} & set(answer.headers)
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (request("/ws"), 426),
+        (opening(Upgrade="h2c"), 426),
+        (opening(Connection="keep-alive"), 426),
+        (opening(Sec_WebSocket_Key=None), 400),
+        (opening(Sec_WebSocket_Key="c2hvcnQ="), 400),
+        (opening(Sec_WebSocket_Key="not base64!"), 400),
+        (opening(Sec_WebSocket_Version="8"), 400),
+        (opening(Sec_WebSocket_Version=None), 400),
+        (opening(body=b"hello"), 400),  # type: ignore[arg-type]
+        (opening(X="y\r\nSec-WebSocket-Key: again"), 400),
+        (opening(**{f"X-{number}": "x" for number in range(150)}), 400),
+    ],
+    ids=range(11),  # type: ignore[arg-type]
+)
+def test_what_opens_nothing(data: bytes, status: int) -> None:
+    with pytest.raises(HttpError) as caught:
+        open_websocket(asked(data), _LIMIT)
+    assert caught.value.status == status
+    assert caught.value.why
+    assert "\n" not in caught.value.why
+    if b"Sec-WebSocket-Version: 8" in data:
+        assert caught.value.headers["Sec-WebSocket-Version"] == "13", "so that it can come again with that"
+    assert ("Upgrade" in caught.value.headers) == (status == 426)
+
+
+def test_http_1_0_knows_no_upgrade() -> None:
+    with pytest.raises(HttpError) as caught:
+        open_websocket(asked(opening(version="HTTP/1.0")), _LIMIT)
+    assert caught.value.status in {400, 505}
+
+
+# -- what goes out ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [*range(130), 65_534, 65_535, 65_536, 65_537, PAYLOAD_LIMIT])
+def test_headers(size: int) -> None:
+    header = TextHeaders().header(size)
+    assert len(header) <= TextHeaders.longest
+    if size == 0:
+        assert header == b"\x81\x00"
+        return
+    payload = b"x" * (size - 1) + b"}"
+    for before in (b"", header + payload, b"\x81\x02{}", b"\x81\x04{~~}"):
+        stream = before + header + payload
+        assert server_frames(stream)[0][-1] == (TEXT, payload)
+        assert TextHeaders().announced(stream, len(stream) - size) == (len(header), size)
+
+
+_BODIES = st.lists(
+    st.sampled_from(
+        [
+            '{"type":"said",',
+            '{"type":"',
+            '"',
+            "\\",
+            "}",
+            "~",
+            "\x7f",
+            "\0",
+            "\u0081",
+            "\u0081~",
+            "\u0081\x7f",
+            "\U00041000",
+            "\u1040\u207f",
+            "x",
+            "\u0101~\0\x7f",
+            "x" * 119,
+            "x" * 65_400,
+        ]
+    ),
+    max_size=6,
+).map("".join)
+_NAMES = st.sampled_from(["Venkat", "\u0081~", "\x7f}", '{"type":"said",'])
+_AT = st.floats(0, 1e9)
+_EVENTS = (
+    st.builds(
+        Said,
+        _NAMES,
+        st.integers(1, 9),
+        _NAMES,
+        _BODIES,
+        _AT,
+        _NAMES | st.just(""),
+        st.none() | _NAMES,
+    )
+    | st.builds(Topic, _NAMES, _BODIES.map(lambda text: text[:256]), _NAMES, _AT)
+    | st.builds(Joined, _NAMES, st.lists(_NAMES, max_size=3).map(tuple), st.integers(0, 9))
+)
+
+
+@given(st.lists(_EVENTS, min_size=1, max_size=4), st.data())
+def test_who_has_had_a_part_of_a_chunk_has_had_that_many_messages(events: list[Event], data: Any) -> None:
+    format = RichFormat(TextHeaders())
+    frames = [format.encode([event]) for event in events]
+    chunk = b"".join(frames)
+    edges = [sum(map(len, frames[:count])) for count in range(len(frames) + 1)]
+    if len(chunk) < 3000:
+        offsets: list[int] = list(range(len(chunk) + 1))
+    else:
+        near = {edge + by for edge in edges for by in range(-12, 30)}
+        more = data.draw(st.lists(st.integers(0, len(chunk)), max_size=20))
+        offsets = sorted({place for place in near | set(more) if 0 <= place <= len(chunk)})
+    for offset in offsets:
+        assert format.said_before(chunk, offset) == by_the_book(frames, offset)
+
+
+def by_the_book(frames: list[bytes], offset: int) -> tuple[int, bytes]:
+    """Say what was had of these frames, with each of them at hand."""
+    count = start = 0
+    for frame in frames:
+        if start >= offset:
+            break
+        [(opcode, payload)], rest = server_frames(frame)
+        assert (opcode, rest) == (TEXT, b"")
+        count += json.loads(payload)["type"] == "said"
+        start += len(frame)
+        if start > offset:
+            return count, frame[len(frame) - (start - offset) :]
+    return count, b""
+
+
+# -- the end ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "error", "code"),
+    [
+        ("goodbye", None, 1000),
+        ("replaced", None, 1000),
+        ("shutdown", None, 1001),
+        ("full", None, 1013),
+        ("kicked", None, 1008),
+        ("banned", None, 1008),
+        ("timeout", None, 1008),
+        ("anything new", None, 1008),
+        ("protocol", WebSocketError(1002, "why"), 1002),
+        ("protocol", WebSocketError(1007, "why"), 1007),
+        ("protocol", FrameTooLongError(400, 300), 1009),
+    ],
+)
+def test_every_reason_has_its_code(reason: str, error: Exception | None, code: int) -> None:
+    [(opcode, payload)], rest = server_frames(TextHeaders().end(reason, error))
+    assert (opcode, rest) == (CLOSE, b"")
+    assert close_code(payload)[0] == code
+
+
+def test_a_reason_is_cut_to_what_fits_and_to_whole_characters() -> None:
+    for size in range(115, 130):
+        [(_, payload)], _ = server_frames(close_frame(1008, "x" * size + "é" * 10))
+        assert len(payload) <= 125
+        text = close_code(payload)[1]
+        assert ("x" * size + "é" * 10).startswith(text)
+        assert len(text.encode()) >= 122
+    assert close_code(server_frames(close_frame(1000))[0][0][1]) == (1000, "")
