@@ -10,14 +10,14 @@ import { Link } from "./link.ts";
 import { Past } from "./past.ts";
 import type { Platform } from "./platform.ts";
 import { roomName } from "./rooms.ts";
-import { OTHER_PASSPHRASE } from "./sealing.ts";
-import { entryOf, LOCKED, shownBody, Talk } from "./talk.ts";
+import { entryOf, shownBody, Talk } from "./talk.ts";
 import { count, nameKey, visible } from "./text.ts";
 import { idOf, isSealed, Vault } from "./vault.ts";
 
 const LOBBY = "lobby";
 const SERVER = "Server";
 const PAGE = 50; // messages of the past that are fetched at a time
+const OPENED = 500; // messages that are opened at a time
 const SECRET = "selchat.secret"; // what is kept in the browser
 const ROOMS = "selchat.rooms";
 const IN_NO_ROOM = "you are in no room; /join ROOM";
@@ -44,6 +44,7 @@ export class Core implements Chat {
   private readonly fetching = new Map<string, Promise<void>>(); // pages of the past, by id
   private readonly fresh = new Set<string>(); // ids and keys of what is opened, and alerted about if it mentions one
   private readonly alerted = new Set<string>(); // ids of the conversations whose missed messages were
+  private visiting = ""; // id of the room that is to be opened when one is in
   private kept = 0; // whispers that are still to come from before this connection
   private asksForRooms: string[] = []; // ids of the conversations in which was asked; "": for completion
   private knownRooms: string[] = [];
@@ -100,7 +101,7 @@ export class Core implements Chat {
   start(how: Start): void {
     if (!this.talks.size) {
       const rooms = this.platform.recall(ROOMS).split(" ").map(roomName).filter(Boolean);
-      for (const room of rooms) if (nameKey(room) !== LOBBY) this.client.join(room, "");
+      for (const room of rooms) if (nameKey(room) !== LOBBY) this.client.join(room);
       if (rooms.length && !rooms.some((room) => nameKey(room) === LOBBY)) this.client.part(LOBBY);
     }
     let secret = this.platform.recall(SECRET);
@@ -163,7 +164,8 @@ export class Core implements Chat {
       case "join": {
         const wanted = roomName(command.room);
         if (!wanted) return `${visible(command.room)} cannot be a room's name`;
-        return this.client.join(wanted, this.current || `#${LOBBY}`) ? "" : "you are in too many rooms";
+        this.visiting = idOf(wanted, "");
+        return this.client.join(wanted) ? "" : "you are in too many rooms";
       }
       case "part": {
         const left = command.room ? roomName(command.room) : room;
@@ -229,11 +231,8 @@ export class Core implements Chat {
     await Promise.all(talks.map((talk) => this.vault.derive(talk.id, this.saltOf(talk))));
     for (const talk of talks) {
       const can = this.vault.of(talk.id) !== "";
-      for (const key of talk.closed.keys()) {
-        if (can) talk.replace(key, { sealed: "opening", problem: "" });
-        else talk.replace(key, { sealed: "unreadable", problem: LOCKED });
-        if (can) this.openSoon(talk, key);
-      }
+      talk.tryClosed(can);
+      if (can) for (const key of talk.closed.keys()) this.openSoon(talk, key);
     }
   }
 
@@ -363,6 +362,10 @@ export class Core implements Chat {
       talk.first = 0;
       talk.notice("The server has begun a new history", this.seconds);
     }
+    for (const { room } of welcome.rooms) {
+      const talk = this.room(room);
+      if (talk?.more && !talk.hasPast) void this.fetch(talk, PAGE); // the answer was lost with the connection
+    }
     this.change({ what: "conversations" });
   }
 
@@ -491,7 +494,9 @@ export class Core implements Chat {
   private takeUsers(users: Of<"users">): void {
     const { asker, room, total } = users;
     if (users.entered) {
-      if (asker) this.open(idOf(room, ""));
+      if (this.visiting !== idOf(room, "")) return;
+      this.open(this.visiting);
+      this.visiting = "";
       return;
     }
     const talk = this.talks.get(asker);
@@ -543,6 +548,7 @@ export class Core implements Chat {
       const entries = messages.map((message) =>
         talk.entry(message, this.client.name, talk.keyOf(message), words, this.isMe(message.from), true),
       );
+      talk.hasPast = true;
       talk.first = messages[0]?.seq ?? talk.first;
       talk.more = history.more && messages.length > 0;
       talk.addPast(entries);
@@ -587,16 +593,17 @@ export class Core implements Chat {
       if (message) found.push([key, message]);
     }
     this.toOpen.delete(talk);
-    const messages = found.map(([, message]) => message);
     const words = this.vault.of(talk.id);
-    const opened = await this.vault.open(talk.id, messages, this.saltOf(talk), this.client.name);
-    if (words !== this.vault.of(talk.id)) return; // it is tried again with the other ones
-    found.forEach(([key, message], at) => {
-      const one = opened[at];
-      if (!one) return;
-      const can = "problem" in one && one.problem === OTHER_PASSPHRASE;
-      this.isOpen(talk, talk.opened(key, one, this.client.name, can), message.missed);
-    });
+    for (let at = 0; at < found.length; at += OPENED) {
+      const some = found.slice(at, at + OPENED);
+      const messages = some.map(([, message]) => message);
+      const opened = await this.vault.open(talk.id, messages, this.saltOf(talk), this.client.name);
+      if (words !== this.vault.of(talk.id)) return; // it is tried again with the other ones
+      some.forEach(([key, message], place) => {
+        const one = opened[place];
+        if (one) this.isOpen(talk, talk.opened(key, one, this.client.name), message.missed);
+      });
+    }
   }
 
   private isOpen(talk: Talk, entry: Entry | undefined, missed: boolean): void {

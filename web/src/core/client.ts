@@ -143,11 +143,11 @@ export class Client {
   }
 
   /** Enter a room, now and after each break; the answer is `entered` and `users`, or `refused`. */
-  join(room: string, asker: string): boolean {
+  join(room: string): boolean {
     if (!this.rooms.join(room)) return false;
     if (this.state === "welcomed") {
       this.fill(); // as it was said before
-      this.ask({ why: "join", room, asker }, { type: "join", room });
+      this.ask({ why: "join", room, asker: "" }, { type: "join", room });
     }
     return true;
   }
