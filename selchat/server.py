@@ -10,6 +10,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from enum import Enum, auto
 from functools import partial
@@ -243,7 +244,7 @@ class Server:
             self._reactor.on_signal(signal.SIGHUP, self.reload if ignored else self._hung_up)
         self._console.listening(join_address(*self._listener.address))
         if self._tls is not None:
-            self._console.identified(in_groups(self._tls.fingerprint))
+            self._console.identified(*self._tls.shown)
         self._invite()
         self._forget()
         self._check_descriptors()
@@ -289,9 +290,9 @@ class Server:
         before, self._tls = self._tls, tls
         self._take_settings(settings)
         self._console.reloaded(made)
-        fingerprint = "" if tls is None else tls.fingerprint
-        if fingerprint != ("" if before is None else before.fingerprint):
-            self._console.identified(in_groups(fingerprint) or "none")
+        shown = ("none", "none") if tls is None else tls.shown
+        if shown != (("none", "none") if before is None else before.shown):
+            self._console.identified(*shown)
         if refused:
             self._console.warn(f"only a restart changes {', '.join(refused)}")
         self._check_descriptors()
@@ -316,7 +317,7 @@ class Server:
         return 200, "ready"
 
     def metrics(self) -> bytes:
-        """Return what Prometheus reads. It looks at every connection, which takes 1 ms for 5,000.
+        """Return what Prometheus reads. It looks at every connection, which takes 1 ms for 10,000.
 
         Raises `MissingExtraError`.
         """
@@ -478,8 +479,7 @@ class Server:
             self._posting,
             Operations(self.ready, self.metrics, self.security_txt),
             hosts.__contains__,
-            "" if tls is None else in_groups(tls.fingerprint),
-            "" if tls is None else in_groups(tls.certificate),
+            *(("", "") if tls is None else tls.shown),
         )
         return partial(page.session, site)
 
@@ -535,6 +535,9 @@ def _open_page() -> _Page | None:
         from selchat.sessions.web import WebSession
         from selchat.wire.websocket import TextHeaders
 
+        with suppress(ImportError):
+            # Not when it is first asked for the metrics: for that, everyone would wait 40 ms.
+            import prometheus_client  # noqa: F401
         return _Page(WebSession, RichFormat(TextHeaders()), Files())
     except ImportError:
         return None
@@ -549,6 +552,11 @@ class Tls(NamedTuple):
     fingerprint: str
     certificate: str
     names: list[str]
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """The two fingerprints, as people compare them."""
+        return in_groups(self.fingerprint), in_groups(self.certificate)
 
 
 def _open_tls(settings: Settings) -> Tls | None:

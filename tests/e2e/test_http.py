@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -21,6 +22,11 @@ from tests.e2e.support import DEADLINE, Client, Server, eventually
 from tests.test_metrics import samples
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/http.rst").read_text()
+
+_UPGRADE = (
+    b"GET /ws HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 def run(*words: str) -> str:
@@ -74,6 +80,11 @@ def test_the_metrics_of_a_server_say_what_was_done(tmp_path: Path) -> None:
             assert script.post("The build is green")[0] == 201
             for reader in (venkat, michael):
                 reader.read_until("ci", "The build is green")
+            with socket.create_connection(("127.0.0.1", server.port), timeout=DEADLINE) as browser:
+                browser.sendall(_UPGRADE % server.port)
+                assert browser.recv(4096).startswith(b"HTTP/1.1 101 ")
+                assert samples(script.get("/metrics")[1])["selchat_connections{wire=web}"] == 1
+            eventually(lambda: b'{wire="web"} 0' in script.get("/metrics")[1])
             status, text = script.get("/metrics")
             assert status == 200
             found = samples(text)
@@ -81,7 +92,7 @@ def test_the_metrics_of_a_server_say_what_was_done(tmp_path: Path) -> None:
             assert found["selchat_deliveries_total"] == 3 * 1 + 2
             assert found["selchat_members"] == found["selchat_connections{wire=classic}"] == 2
             assert found["selchat_connections{wire=http}"] == 1
-            assert found["selchat_connections_accepted_total"] == 3
+            assert found["selchat_connections_accepted_total"] == 4
             assert found["selchat_commit_seconds_count"] >= 4
             assert 0 < found["selchat_commit_seconds_sum"] < DEADLINE
             assert found["selchat_log_bytes"] > 0

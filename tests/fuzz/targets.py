@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from selchat.client.core import ClassicClient
 from selchat.client.rich import ClientState, RichClient
@@ -18,9 +19,11 @@ from selchat.errors import ConfigurationError, ProtocolError, RefusalError, Unre
 from selchat.events import Said
 from selchat.settings import ClientSettings, Settings
 from selchat.text import clean_name, escape_controls, name_key
+from selchat.tokens import TokenFileError, parse_tokens
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.envelope import Hello, Say, Whisper, parse_request
 from selchat.wire.frames import DecoderState, FrameDecoder, encode_frame
+from selchat.wire.posted import parse_posted
 from selchat.wire.rich import RichFormat
 from selchat.wire.sealing import Opener, Sealer
 from selchat.wire.sniff import Opening, is_hello, sniff
@@ -103,8 +106,11 @@ def sniffed(data: bytes) -> None:
     """A first payload, and the first bytes of a connection: one verdict, and the same again."""
     assert is_hello(data) is is_hello(bytes(bytearray(data)))
     if data:
-        assert sniff(data) is sniff(data[:1])
-        assert isinstance(sniff(data), Opening)
+        verdicts = [sniff(data[:length]) for length in range(1, min(len(data), _SHORT) + 1)]
+        decided = [verdict for verdict in verdicts if verdict is not None]
+        assert verdicts == [None] * (len(verdicts) - len(decided)) + decided[:1] * len(decided)
+        assert decided or len(data) < len(b"OPTIONS ")
+        assert not decided or (sniff(data) is decided[0] and isinstance(decided[0], Opening))
 
 
 def rich_client(data: bytes) -> None:
@@ -174,6 +180,29 @@ def text(data: bytes) -> None:
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in shown)
 
 
+def posted(data: bytes) -> None:
+    """The body of a request, after its media type in one line; what is accepted can be passed on."""
+    kind, _, body = data.partition(b"\n")
+    try:
+        found = parse_posted(kind.decode("latin-1"), body)
+    except RefusalError as error:
+        assert "\n" not in str(error)
+        return
+    said = _SAID._replace(body=found.body, id=found.id or "")
+    [payload] = FrameDecoder(limit=1 << 24).receive_data(_RICH_FORMAT.encode([said]))
+    assert json.loads(payload)["body"] == found.body
+
+
+def tokens(data: bytes) -> None:
+    """The file of tokens; what is read from it is read again from what would be written."""
+    try:
+        found = parse_tokens(data, Path("tokens"))
+    except TokenFileError as error:
+        assert str(error).startswith("tokens:")
+        return
+    assert parse_tokens("".join(f"{token}\n" for token in found).encode(), Path("tokens")) == found
+
+
 TARGETS: dict[str, Target] = {
     "frames": frames,
     "envelope": envelope,
@@ -183,4 +212,6 @@ TARGETS: dict[str, Target] = {
     "config": config,
     "sealing": sealing,
     "text": text,
+    "posted": posted,
+    "tokens": tokens,
 }
