@@ -23,6 +23,7 @@ pytest.importorskip(
 from playwright.sync_api import (  # noqa: E402
     Browser,
     BrowserContext,
+    BrowserType,
     ConsoleMessage,
     Dialog,
     Locator,
@@ -58,8 +59,9 @@ class Guests:
     def __init__(self, browser: Browser) -> None:
         self.browser = browser
         self.faults: list[str] = []  # what must not have happened
+        self.expected = [_EXPECTED]  # what a console may say
         self._contexts: list[BrowserContext] = []
-        self._origins: set[str] = set()  # host:port, that may be asked for something
+        self.origins: set[str] = set()  # host:port, that may be asked for something
 
     def profile(self, **options: Any) -> BrowserContext:
         """A browser of somebody's: storage of its own. The options are Playwright's."""
@@ -82,7 +84,7 @@ class Guests:
     ) -> Visitor:
         """Someone whose page is open at the entrance."""
         url = url or f"http://127.0.0.1:{port}/"
-        self._origins.add(urlsplit(url).netloc)
+        self.origins.add(urlsplit(url).netloc)
         page = (profile or self.profile(**options)).new_page()
         visitor = Visitor(page, url)
         page.goto(url)
@@ -98,17 +100,18 @@ class Guests:
         page.on("console", self._said)
         page.on("pageerror", lambda error: self.faults.append(f"uncaught: {error}"))
         page.on("dialog", self._dialog)
-        page.on("popup", lambda other: self.faults.append(f"a window: {other.url}"))
 
     def _requested(self, request: Request) -> None:
         self._origin(request.url)
 
     def _origin(self, url: str) -> None:
-        if urlsplit(url).netloc not in self._origins:
+        if urlsplit(url).netloc not in self.origins:
             self.faults.append(f"asked for {url}")
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type in {"error", "warning"} and not _EXPECTED.search(message.text):
+        if message.type in {"error", "warning"} and not any(
+            known.search(message.text) for known in self.expected
+        ):
             self.faults.append(f"console: {message.text}")
 
     def _dialog(self, dialog: Dialog) -> None:
@@ -120,14 +123,21 @@ class Guests:
         for context in self._contexts:
             assert context.cookies() == []
             for page in context.pages:
-                loose = page.locator("a[href]:not([rel~=noopener]):not([href^='#'])")
+                loose = page.locator("a[target]:not([rel~=noopener])")
                 assert loose.count() == 0, loose.first.evaluate("(link) => link.outerHTML")
                 page.evaluate("0")  # what was reported before this has come by then
         assert self.faults == []
 
-    def close(self) -> None:
-        for context in self._contexts:
-            context.close()
+    def __enter__(self) -> Guests:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self.check()
+        finally:
+            for context in self._contexts:
+                context.close()
 
 
 class Visitor:
