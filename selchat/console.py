@@ -24,8 +24,14 @@ class Style(Protocol):
     def listening(self, address: str) -> str:
         """The server accepts connections there."""
 
-    def identified(self, fingerprint: str) -> list[str]:
-        """By this key the server is known to those who connect by TLS."""
+    def identified(self, fingerprint: str, certificate: str) -> list[str]:
+        """By this key the server is known to those who connect by TLS; browsers show its certificate."""
+
+    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> list[str]:
+        """These are what to open in a browser, the best one first, of which that is a picture."""
+
+    def no_page(self, why: str) -> str:
+        """There is nothing for browsers."""
 
     def reloaded(self, changes: Sequence[str]) -> str:
         """The settings were read again; what has changed."""
@@ -58,8 +64,19 @@ class TextStyle:
     def listening(self, address: str) -> str:
         return f"Listening for connections on {address}..."
 
-    def identified(self, fingerprint: str) -> list[str]:
-        return ["The key of this server, for those who come for the first time:", fingerprint]
+    def identified(self, fingerprint: str, certificate: str) -> list[str]:
+        return [
+            "The key of this server, for those who come for the first time:",
+            fingerprint,
+            "Its certificate, as browsers show it (SHA-256):",
+            certificate,
+        ]
+
+    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> list[str]:
+        return [*(f"In a browser: {address}" for address in addresses), *picture]
+
+    def no_page(self, why: str) -> str:
+        return f"Nothing for browsers: {why}"
 
     def reloaded(self, changes: Sequence[str]) -> str:
         return f"Settings reloaded: {', '.join(changes) or 'nothing has changed'}"
@@ -100,8 +117,14 @@ class JsonStyle:
     def listening(self, address: str) -> str:
         return self._line("listening", address=address)
 
-    def identified(self, fingerprint: str) -> list[str]:
-        return [self._line("identified", fingerprint=fingerprint)]
+    def identified(self, fingerprint: str, certificate: str) -> list[str]:
+        return [self._line("identified", fingerprint=fingerprint, certificate=certificate)]
+
+    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> list[str]:
+        return [self._line("invited", addresses=list(addresses))]
+
+    def no_page(self, why: str) -> str:
+        return self._line("no-page", reason=why)
 
     def reloaded(self, changes: Sequence[str]) -> str:
         return self._line("reloaded", changes=list(changes))
@@ -169,9 +192,16 @@ class Console:
     def listening(self, address: str) -> None:
         self._show(self._style.listening(address))
 
-    def identified(self, fingerprint: str) -> None:
-        for line in self._style.identified(fingerprint):
+    def identified(self, fingerprint: str, certificate: str) -> None:
+        for line in self._style.identified(fingerprint, certificate):
             self._show(line)
+
+    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> None:
+        for line in self._style.invited(addresses, picture):
+            self._show(line)
+
+    def no_page(self, why: str) -> None:
+        self._show(self._style.no_page(why))
 
     def reloaded(self, changes: Sequence[str]) -> None:
         self._show(self._style.reloaded(changes))

@@ -100,7 +100,7 @@ def _collect(now: Readings) -> Iterator[Metric]:
     yield HistogramMetricFamily(
         "selchat_loop_lag_seconds", text, list(_buckets(now.loop_lag)), now.loop_lag.sum
     )
-    text = "How long it took to store what a tick has brought."
+    text = "How long it took to store what a tick has brought; none, without a history."
     yield HistogramMetricFamily("selchat_commit_seconds", text, list(_buckets(now.commits)), now.commits.sum)
     text = "Commits after which nothing of them was stored."
     yield CounterMetricFamily("selchat_commits_failed", text, now.commits_failed)

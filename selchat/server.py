@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
 import signal
 import socket
 import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from selchat import __version__
 from selchat.chat.commands import Commands
@@ -26,6 +29,7 @@ from selchat.errors import (
     AddressRateError,
     BannedError,
     ConfigurationError,
+    MissingExtraError,
     NotReadableError,
     SelchatError,
     ServerFullError,
@@ -34,6 +38,7 @@ from selchat.errors import (
     UsageError,
     close_reason,
 )
+from selchat.invitation import page_addresses, picture
 from selchat.log.errors import UnusableHistoryError
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
@@ -47,13 +52,13 @@ from selchat.net.certificate import (
     certificate_names,
     file_fingerprint,
     in_groups,
-    own_addresses,
     own_certificate,
     own_names,
 )
 from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout
 from selchat.net.hosts import OwnHosts
+from selchat.net.interfaces import own_addresses, reachable_addresses
 from selchat.net.listener import (
     Listener,
     is_loopback,
@@ -81,6 +86,9 @@ from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import DecimalHeaders
 from selchat.wire.rich import RichFormat
 
+if TYPE_CHECKING:
+    from selchat.sessions.web import WebSession
+
 # Why a connection is refused, as the metrics call it.
 _REASONS: dict[type[SelchatError], str] = {
     BannedError: "banned",
@@ -88,6 +96,10 @@ _REASONS: dict[type[SelchatError], str] = {
     AddressFullError: "address-full",
     AddressRateError: "address-rate",
 }
+
+# How a connection talks, as the metrics call it: it has not said anything yet, it is in the chat by one of
+# three wires, it asks for something by HTTP, or it has been told its last words.
+_WIRES = ("opening", "classic", "rich", "web", "http", "closing")
 
 _STDIN, _STDOUT = 0, 1
 _OUTPUT_LIMIT = MIB  # bytes of lines that wait for a terminal that takes none
@@ -137,6 +149,7 @@ class Server:
 
     def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
         cipher = CaesarCipher(settings.key) if settings.key else None
+        self._page = _open_page()
         self._tls = _open_tls(settings)
         self._log = _open_log(settings)
         try:
@@ -148,7 +161,7 @@ class Server:
         self._load = load or (lambda: settings)
         self._state = ServerState.SERVING
         self._started = time.time()
-        self._refused: Counter[str] = Counter()  # connections, by reason
+        self._refused = Counter(dict.fromkeys(_REASONS.values(), 0))  # connections, by reason
         self._exit_status = 0
         try:
             self._reactor = reactor = Reactor(self._failed)
@@ -185,7 +198,6 @@ class Server:
                 f"a line of over {settings.payload_limit} bytes was not sent"
             ),
         )
-        self._web_format: RichFormat | None = None  # one, as those who share a format share a feed
         self._workers = Workers(reactor, settings.password_workers, settings.password_queue)
         rich = RichFormat(DecimalHeaders(settings.header_length))
         self._posting = Posting(settings, self._hub, reactor, rich, TokenFile(), self._console.warn)
@@ -232,7 +244,8 @@ class Server:
             self._reactor.on_signal(signal.SIGHUP, self.reload if ignored else self._hung_up)
         self._console.listening(join_address(*self._listener.address))
         if self._tls is not None:
-            self._console.identified(in_groups(self._tls.fingerprint))
+            self._console.identified(*self._tls.shown)
+        self._invite()
         self._forget()
         self._check_descriptors()
         try:
@@ -277,9 +290,9 @@ class Server:
         before, self._tls = self._tls, tls
         self._take_settings(settings)
         self._console.reloaded(made)
-        fingerprint = "" if tls is None else tls.fingerprint
-        if fingerprint != ("" if before is None else before.fingerprint):
-            self._console.identified(in_groups(fingerprint) or "none")
+        shown = ("none", "none") if tls is None else tls.shown
+        if shown != (("none", "none") if before is None else before.shown):
+            self._console.identified(*shown)
         if refused:
             self._console.warn(f"only a restart changes {', '.join(refused)}")
         self._check_descriptors()
@@ -304,7 +317,7 @@ class Server:
         return 200, "ready"
 
     def metrics(self) -> bytes:
-        """Return what Prometheus reads. It looks at every connection, which takes 1 ms for 5,000.
+        """Return what Prometheus reads. It looks at every connection, which takes 1 ms for 10,000.
 
         Raises `MissingExtraError`.
         """
@@ -317,7 +330,7 @@ class Server:
             Readings(
                 version=__version__,
                 start_time=self._started,
-                connections=Counter(map(self._wire_of, self._connections)),
+                connections=dict.fromkeys(_WIRES, 0) | Counter(map(self._wire_of, self._connections)),
                 accepted=self._listener.accepted,
                 refused=self._refused,
                 members=len(hub.members()),
@@ -328,7 +341,7 @@ class Server:
                 lapped_readers=self._fanout.lapped + self._budget.lapped,
                 queued_bytes=self._budget.queued(blocked),
                 loop_lag=self._reactor.lag,
-                commits=hub.commit_seconds,
+                commits=self._log.commit_seconds,
                 commits_failed=hub.commits_failed,
                 log_bytes=log_bytes,
             )
@@ -364,6 +377,21 @@ class Server:
         self._admission.allow(settings.max_clients, settings.clients_per_address, settings.address_rate)
         self._budget.limit = settings.queued_limit
         self._most_connections = _most_connections(settings)
+
+    def _invite(self) -> None:
+        """Tell what to open in a browser."""
+        if self._context.web is None:
+            self._console.no_page(str(MissingExtraError("h11", "web")))
+            return
+        settings, (host, port) = self._settings, self._listener.address
+        hosts = reachable_addresses(host)
+        listens = ipaddress.ip_address(host.partition("%")[0])
+        local = listens.is_loopback or listens.is_unspecified
+        addresses = page_addresses(hosts, port, tls=self._tls is not None, local=local)
+        code: list[str] = []
+        if hosts and not settings.quiet and settings.log_format == "text" and os.isatty(_STDOUT):
+            code = picture(addresses[0], *os.get_terminal_size(_STDOUT))
+        self._console.invited(addresses, code)
 
     def _check_descriptors(self) -> None:
         if self._most_connections < self._settings.max_clients:
@@ -435,14 +463,9 @@ class Server:
 
     def _web(self) -> Web | None:
         """Return what browsers get; None: what it needs is not installed."""
-        try:
-            # Here, as the libraries for it are an extra.
-            from selchat.sessions.web import WebSession
-            from selchat.wire.websocket import TextHeaders
-        except ImportError:
+        page = self._page
+        if page is None:
             return None
-        if self._web_format is None:
-            self._web_format = RichFormat(TextHeaders())
         settings, tls = self._settings, self._tls
         hosts = OwnHosts(
             [*own_names(), *(f"{name}.local" for name in own_names()), *settings.allowed_host]
@@ -451,15 +474,14 @@ class Server:
             lambda: self._reactor.now,
         )
         site = Site(
-            Files(),
-            self._web_format,
+            page.files,
+            page.format,
             self._posting,
             Operations(self.ready, self.metrics, self.security_txt),
             hosts.__contains__,
-            "" if tls is None else in_groups(tls.fingerprint),
-            "" if tls is None else in_groups(tls.certificate),
+            *(("", "") if tls is None else tls.shown),
         )
-        return partial(WebSession, site)
+        return partial(page.session, site)
 
     def _forget(self) -> None:
         """Forget a little of what is past the retention, and go on soon if there is more."""
@@ -498,6 +520,31 @@ class Server:
         self._console.failed(where, error)
 
 
+class _Page(NamedTuple):
+    """What does not change of that which browsers get. One format: those who share one share a feed."""
+
+    session: type[WebSession]
+    format: RichFormat
+    files: Files
+
+
+def _open_page() -> _Page | None:
+    """Return what browsers get; None: what it needs is not installed. Raises `CannotStartError`."""
+    try:
+        # Here, as the libraries for it are an extra.
+        from selchat.sessions.web import WebSession
+        from selchat.wire.websocket import TextHeaders
+
+        with suppress(ImportError):
+            # Not when it is first asked for the metrics: for that, everyone would wait 40 ms.
+            import prometheus_client  # noqa: F401
+        return _Page(WebSession, RichFormat(TextHeaders()), Files())
+    except ImportError:
+        return None
+    except OSError as error:  # no descriptor is left to read them with
+        raise CannotStartError(close_reason(error)) from error
+
+
 class Tls(NamedTuple):
     """What encrypts connections; SHA-256 of its key and of its certificate, in hex; and whom it is for."""
 
@@ -505,6 +552,11 @@ class Tls(NamedTuple):
     fingerprint: str
     certificate: str
     names: list[str]
+
+    @property
+    def shown(self) -> tuple[str, str]:
+        """The two fingerprints, as people compare them."""
+        return in_groups(self.fingerprint), in_groups(self.certificate)
 
 
 def _open_tls(settings: Settings) -> Tls | None:

@@ -138,7 +138,7 @@ class TokenFile:
                 self._seen = None
                 with self.path.open("rb") as file:
                     data = file.read(_LARGEST + 1)
-                self._tokens = _parse(data, self.path)
+                self._tokens = parse_tokens(data, self.path)
                 self._seen = seen
         except FileNotFoundError:
             self._seen, self._tokens = None, ()
@@ -200,7 +200,8 @@ class TokenFile:
             os.chown(self.path, owner.st_uid, owner.st_gid)
 
 
-def _parse(data: bytes, path: Path) -> list[Token]:
+def parse_tokens(data: bytes, path: Path) -> list[Token]:
+    """Return what a file holds, which is called ``path`` in errors. Raises `TokenFileError`."""
     if len(data) > _LARGEST:
         raise TokenFileError(path, 0, f"more than {_LARGEST} bytes")
     tokens: list[Token] = []

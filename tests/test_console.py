@@ -71,6 +71,23 @@ def test_the_lines_are_those_of_the_paper() -> None:
     ]
 
 
+def test_browsers_are_invited_in_lines_and_in_a_picture_or_as_one_object() -> None:
+    text, machine = Screen(quiet=True), Screen(JsonStyle(), quiet=True)
+    addresses = ["https://192.168.43.158:33000/", "http://localhost:33000/"]
+    for screen in (text, machine):
+        screen.console.invited(addresses, ["\u2588\u2580 \u2584\u2588"])
+        screen.console.no_page("h11 is not installed")
+    assert text.lines == [
+        "In a browser: https://192.168.43.158:33000/",
+        "In a browser: http://localhost:33000/",
+        "\u2588\u2580 \u2584\u2588",
+        "Nothing for browsers: h11 is not installed",
+    ]
+    invited, none = map(json.loads, machine.lines)
+    assert (invited["event"], invited["addresses"]) == ("invited", addresses)
+    assert (none["event"], none["reason"]) == ("no-page", "h11 is not installed")
+
+
 def test_wrong_passwords_are_shown_to_a_quiet_operator_too() -> None:
     text, machine = Screen(quiet=True), Screen(JsonStyle(), quiet=True)
     for screen in (text, machine):

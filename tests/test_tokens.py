@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from selchat import tokens
 from selchat.errors import SettingError
 from selchat.text import clean_name
-from selchat.tokens import ANY_ROOM, PREFIX, Token, TokenFile, TokenFileError, digest, new_token
+from selchat.tokens import ANY_ROOM, PREFIX, Token, TokenFile, TokenFileError, digest, new_token, parse_tokens
 
 HEX = "ab" * 32
 
@@ -156,4 +156,4 @@ def test_a_token_for_a_room_is_for_that_one_however_it_is_written() -> None:
 @given(st.text(max_size=64).map(clean_name).filter(bool), st.sampled_from([ANY_ROOM, "builds", "b\u00e4u*"]))
 def test_every_name_comes_back_as_it_was_written(name: str, room: str) -> None:
     token = new_token(name, room)[1]
-    assert tokens._parse(f"{token}\n".encode(), Path("x")) == [token]
+    assert parse_tokens(f"{token}\n".encode(), Path("x")) == [token]

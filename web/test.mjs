@@ -27,6 +27,8 @@ const ran = spawnSync(
   [
     "--enable-source-maps",
     "--test",
+    "--test-force-exit",
+    "--test-timeout=60000",
     ...process.argv.slice(2),
     ...tests.map((name) => join("build", name.replace(/\.ts$/, ".mjs"))),
   ],

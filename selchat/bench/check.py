@@ -1,6 +1,6 @@
 """Is every message everywhere, once and in order? Knows bytes and sequence numbers, and no socket.
 
-A message's payload is ``name|sequence|stamp|padding``, which on the rich wire is a body. To parse each at
+A message's payload is ``name|sequence|stamp|padding``, which in the rich protocol is a body. To parse each at
 each of a thousand readers would cost a microsecond a time, fifty times what the server pays for a delivery.
 But all readers of a room read the same stream, so it is parsed once, as a `Transcript`, and each reader is a
 position in it: its bytes are compared with the transcript's, which is one ``memcmp`` for each read. Who is
@@ -10,7 +10,8 @@ A member who also talks does not get its own messages: it skips them. As it cann
 before somebody else has read them, it never extends the transcript.
 
 A reader whose bytes differ has diverged: from there on its stream is parsed by itself, so that what it
-missed, got twice or got late is counted.
+missed, got twice or got late is counted. Only pings do not count: where bytes differ, or are new, what is for
+one reader alone is looked for, and taken out. As long as nothing differs, that costs nothing.
 """
 
 from __future__ import annotations
@@ -18,13 +19,12 @@ from __future__ import annotations
 import sys
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from selchat.bench.framing import ignore
 from selchat.bench.stats import Histogram
 from selchat.bench.wires import CLASSIC, Message, Receipts, Wire
-from selchat.wire.frames import HEADER_LENGTH, FrameDecoder
 
-_READ_LIMIT = 1 << 24  # bytes of payload that other servers may send; not ours to judge
 _MOST_SAMPLES = 8  # latencies taken from one read; each costs 0.3 microseconds
 _KEPT = 1 << 18  # bytes of the transcript before the part that all have read is forgotten
 
@@ -95,15 +95,25 @@ class NumberChecker:
 
 
 class StreamParser:
-    """The stream of one reader, parsed by itself. ``own``: the name whose messages do not count."""
+    """The stream of one reader, parsed by itself. ``own``: the name whose messages do not count.
 
-    def __init__(self, run: bytes, wire: Wire, checker: SequenceChecker, own: bytes | None = None) -> None:
+    ``asked`` is called with what a ping has said.
+    """
+
+    def __init__(
+        self,
+        run: bytes,
+        wire: Wire,
+        checker: SequenceChecker,
+        own: bytes | None = None,
+        asked: Callable[[bytes], object] = ignore,
+    ) -> None:
         self.checker = checker
         self.numbers = NumberChecker(holes=own is not None)
         self._wire = wire
         self._run = run
         self._own = own
-        self._decoder = FrameDecoder(limit=_READ_LIMIT)
+        self._decoder = wire.framing.decoder(asked)
 
     def receive(self, data: bytes) -> list[Message]:
         """Take the next bytes; return each message that they complete."""
@@ -132,7 +142,7 @@ class Reader:
         self.seen = 0  # messages in those marks, its own too
         self.own = 0  # messages of its own that it has passed
         self.skips: deque[tuple[int, int]] | None = None  # a talker's: where its own messages are
-        self.ahead = b""  # read, and further than the transcript
+        self.ahead = b""  # read and not compared: further than the transcript, or a ping's beginning
         self.stray: StreamParser | None = None  # has diverged
 
 
@@ -145,6 +155,7 @@ class Tally:
         self.bytes = 0  # read by all readers together
         self.latencies = Histogram()
         self.reached: list[Transcript] = []  # those of which all readers have come to the goal
+        self.pings: list[tuple[Reader, bytes]] = []  # to be answered: who was asked, and what was said
 
 
 class Transcript:
@@ -169,7 +180,8 @@ class Transcript:
         self._base = 0
         self._end = 0
         self._parsed = 0  # position up to which there are whole messages
-        self._decoder = FrameDecoder(limit=_READ_LIMIT)
+        self._framing = wire.framing
+        self._decoder = wire.framing.decoder()
         self._in_pair = False
         self._at = 0  # position up to which there are whole frames
         # Marks: messages that came together, of one sender and with one stamp.
@@ -209,15 +221,26 @@ class Transcript:
         if reader.skips is not None:
             self._receive_talker(reader, bytes(data), now)
             return
+        if reader.ahead:
+            data, reader.ahead = memoryview(reader.ahead + data), b""
+            size = len(data)
         position = reader.position
         known = self._end - position
         start = position - self._base
         # A slice of a bytearray is a copy and still the fast way: memoryviews compare item by item.
-        if known > 0 and self._data[start : start + size] != (data if known >= size else data[:known]):
-            self._diverge(reader, bytes(data), now)
-            return
+        while known > 0 and self._data[start : start + size] != (data if known >= size else data[:known]):
+            left, ahead = self._sift(reader, self._begun(reader), bytes(data))
+            reader.ahead = ahead or reader.ahead
+            if len(left) == size:
+                self._diverge(reader, left, now)
+                return
+            data, size = memoryview(left), len(left)
         if known < size:
-            self._extend(bytes(data[known:]))
+            begun = bytes(self._data[self._at - self._base :])
+            left, ahead = self._sift(reader, begun, bytes(data[known:]))
+            reader.ahead = ahead or reader.ahead
+            size = known + len(left)
+            self._extend(left)
         self._advance(reader, position + size)
         self._account(reader, now)
         if known < size and self._waiting:
@@ -228,8 +251,11 @@ class Transcript:
         """Forget what all have read. Costs a step for each reader, so it waits until it is worth it."""
         if len(self._data) < _KEPT or not self._readers:
             return
-        position = min(self._parsed, *(reader.position for reader in self._readers))
         mark = min(reader.mark for reader in self._readers) - self._first
+        if not mark:
+            return
+        # No further than to the end of a message: from there on a stream can be parsed by itself.
+        position = self._ends[mark - 1]
         del self._data[: position - self._base]
         self._base = position
         for marks in (self._ends, self._counts, self._totals, self._stamps, self._messages):
@@ -278,9 +304,9 @@ class Transcript:
         self._data += data
         self._end += len(data)
         fresh = len(self._ends)
-        pairs, parse = self._wire.pairs, self._wire.parse
+        pairs, parse, size_of = self._wire.pairs, self._wire.parse, self._framing.size
         for payload in self._decoder.receive_data(data):
-            self._at += HEADER_LENGTH + len(payload)
+            self._at += size_of(len(payload))
             if pairs:
                 self._in_pair = not self._in_pair
                 if self._in_pair:
@@ -351,7 +377,8 @@ class Transcript:
     def _receive_talker(self, reader: Reader, data: bytes, now: int) -> None:
         skips = reader.skips
         assert skips is not None
-        data = reader.ahead + data
+        data, rest = self._sift(reader, self._begun(reader), reader.ahead + data)
+        reader.ahead = rest
         done = 0
         while True:
             position = reader.position
@@ -369,7 +396,7 @@ class Transcript:
                 return
             done += take
             self._advance(reader, position + take)
-        reader.ahead = data[done:]
+        reader.ahead = data[done:] + rest
         if reader.ahead:
             self._waiting[reader] = None
         else:
@@ -384,7 +411,6 @@ class Transcript:
         if reader.position < self._goal_at:
             self._reached()
         kept = reader.mark - self._first
-        boundary = max(self._base, self._ends[kept - 1] if kept else self._base)
         undo = [
             (name, sequence)
             for (name, first), count in zip(self._messages[kept:], self._counts[kept:], strict=True)
@@ -393,10 +419,25 @@ class Transcript:
         checker = self.checker.rewound(undo)
         checker.unique = reader.seen - reader.own
         own = next((name for name, talker in self._talkers.items() if talker is reader), None)
-        reader.stray = StreamParser(self._run, self._wire, checker, own)
+        pings = self.tally.pings
+        reader.stray = StreamParser(
+            self._run, self._wire, checker, own, lambda said: pings.append((reader, said))
+        )
         self._strays.append(reader)
-        before = bytes(self._data[boundary - self._base : reader.position - self._base])
-        self._receive_stray(reader.stray, before + data, now)
+        before, ahead, reader.ahead = self._begun(reader), reader.ahead, b""
+        self._receive_stray(reader.stray, before + data + ahead, now)
+
+    def _begun(self, reader: Reader) -> bytes:
+        """Return what the reader has passed since the end of a message: it ends within a frame, perhaps."""
+        kept = reader.mark - self._first
+        boundary = self._ends[kept - 1] if kept else self._base
+        return bytes(self._data[boundary - self._base : reader.position - self._base])
+
+    def _sift(self, reader: Reader, begun: bytes, data: bytes) -> tuple[bytes, bytes]:
+        """Return ``data`` without what is for that reader alone, and what may be the beginning of that."""
+        left, rest, pings = self._framing.sift(begun, data)
+        self.tally.pings += [(reader, said) for said in pings]
+        return left, rest
 
     def _receive_stray(self, stray: StreamParser, data: bytes, now: int) -> None:
         tally = self.tally

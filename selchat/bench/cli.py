@@ -21,8 +21,8 @@ from selchat.bench.page import page
 from selchat.bench.proc import LINUX, Pinning, describe_machine, pinning
 from selchat.bench.progress import Progress
 from selchat.bench.report import document, number, text, write, write_csv, write_json
-from selchat.bench.scenarios import Plan, Result, Run, check_descriptors
-from selchat.bench.wires import LEAST_PAYLOAD, RICH_ENVELOPE, WIRES
+from selchat.bench.scenarios import Plan, Result, Run, check_descriptors, room_name
+from selchat.bench.wires import LEAST_PAYLOAD, LOBBY, RICH_ENVELOPE, WIRES, Wire
 from selchat.errors import SelchatError
 from selchat.settings import Settings
 from selchat.text import escape_controls
@@ -46,7 +46,8 @@ Scenarios:
   durable   fanout, in turns with a history in a file and without any
 
 Options:
-  --wire=WIRE          classic, the paper's, or rich, with receipts; rooms and durable are rich.
+  --wire=WIRE          classic, the paper's, or rich, with receipts, or websocket, which is rich as browsers
+                       speak it; rooms and durable are rich, or websocket.
   --history            Have the started server keep what is said in a temporary file; durable always does.
   --connect=HOST:PORT  Measure that server; without this one is started, on loopback.
   --server-pid=PID     Its process, if it runs on this machine: for its CPU and memory.
@@ -55,7 +56,9 @@ Options:
   --senders=N          How many talk, in rooms in each; not in everyone, churn, idle, connect. [default: 1]
   --window=W           Messages in flight for each sender, in fanout, everyone, rooms and durable.
   --rate=R             Messages a second by all senders together, in paced, slow and soak.
-  --payload=BYTES      Of each message, {LEAST_PAYLOAD} at least. [default: 64]
+  --payload=BYTES      Of each message, {LEAST_PAYLOAD} at least; 64 if not given.
+  --delivery=BYTES     Of each message as it is delivered, with all that stands around it, instead of
+                       --payload: to compare wires at the same number of bytes.
   --duration=S         Seconds of measuring the server; the floor takes as long again.
   --ramp=S             Seconds of load before that; a rate rises during them. [default: 0.5]
   --connect-rate=R     Connections a second; 0 is as fast as possible. In churn: lives a second.
@@ -153,11 +156,11 @@ def make_plan(options: dict[str, Any]) -> Plan:
     if not ours and (options["--history"] or scenario == "durable"):
         raise PlanError("--history: only a server that is started here can be told so")
     wire = _wire(options)
-    names = metrics_of(scenario, has_pid, wire == "rich")
+    names = metrics_of(scenario, has_pid, wire.acks)
     talks = scenario in {"fanout", "paced", "slow", "soak", "rooms", "durable"}
     return Plan(
         scenario=scenario,
-        wire=wire,
+        wire=wire.name,
         connect=None if ours else _address(options["--connect"]),
         server_pid=_whole(options, "--server-pid", 0) if options["--server-pid"] is not None else None,
         clients=clients,
@@ -222,28 +225,48 @@ def _report(plan: Plan, result: Result, options: dict[str, Any], command: list[s
     return 3 if fired else 0
 
 
-def _wire(options: dict[str, Any]) -> str:
+def _wire(options: dict[str, Any]) -> Wire:
     scenario = options["SCENARIO"]
-    wire: str = options["--wire"] or ("rich" if scenario in {"rooms", "durable"} else "classic")
-    if wire not in WIRES:
-        raise PlanError(f"--wire: {wire!r} is neither classic nor rich")
-    if scenario == "rooms" and wire == "classic":
+    name: str = options["--wire"] or ("rich" if scenario in {"rooms", "durable"} else "classic")
+    if name not in WIRES:
+        raise PlanError(f"--wire: {name!r} is none of {', '.join(WIRES)}")
+    if scenario == "rooms" and name == "classic":
         raise PlanError("--wire: the classic wire has no rooms")
-    return wire
+    return WIRES[name]
 
 
-def _payload(options: dict[str, Any], wire: str) -> int:
+def _payload(options: dict[str, Any], wire: Wire) -> int:
+    if options["--delivery"] is not None:
+        return _payload_of_deliveries(options, wire)
     payload = _whole(options, "--payload", 64, LEAST_PAYLOAD)
-    most = Settings().frame_limit - (RICH_ENVELOPE if wire == "rich" else 0)
+    most = _most_payload(wire)
     if payload > most:
         raise PlanError(f"--payload: {payload} is over the {most} bytes that a server takes")
     return payload
 
 
-def _window(options: dict[str, Any], defaults: _Defaults, wire: str) -> int:
+def _payload_of_deliveries(options: dict[str, Any], wire: Wire) -> int:
+    if options["--payload"] is not None:
+        raise PlanError("--delivery: instead of --payload, not with it")
+    room = room_name("run", 0) if options["SCENARIO"] == "rooms" else LOBBY
+    least, most = (wire.relayed(size, room) for size in (LEAST_PAYLOAD, _most_payload(wire)))
+    wanted = _whole(options, "--delivery", 0)
+    payload = wire.payload_for(wanted, room) if wanted <= most else None
+    if payload is None:
+        raise PlanError(
+            f"--delivery: on the {wire.name} wire there is none of {wanted} bytes; {least} to {most}"
+        )
+    return payload
+
+
+def _most_payload(wire: Wire) -> int:
+    return Settings().frame_limit - (RICH_ENVELOPE if wire.acks else 0)
+
+
+def _window(options: dict[str, Any], defaults: _Defaults, wire: Wire) -> int:
     window = _whole(options, "--window", defaults.window) if defaults.rate == 0 else 1
     most = Settings().unacknowledged
-    if wire == "rich" and window > most:
+    if wire.acks and window > most:
         raise PlanError(f"--window: {window} are more than the {most} messages that may wait for acks")
     return window
 

@@ -18,3 +18,7 @@ class BenchError(SelchatError):
 
 class PlanError(BenchError, UsageError):
     """The options ask for something that cannot be measured."""
+
+
+class HandshakeError(BenchError):
+    """The server does not open a WebSocket as it should; the text says what it does instead."""

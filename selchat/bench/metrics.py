@@ -61,7 +61,7 @@ METRICS: dict[str, str] = {
     "connections": "that got proof that they were in",
     "refused": "connections that were closed or refused",
     "joins_per_s": "connections, from the first connect until each has proof that it is in",
-    "handshake_p50_ms": "TCP handshake",
+    "handshake_p50_ms": "TCP handshake, and on the WebSocket its own",
     "handshake_p99_ms": "",
     "handshake_max_ms": "1,000 ms and more: the backlog was full",
     "cpu_us_per_join": "of the server",
@@ -140,7 +140,7 @@ SCENARIOS = tuple(_OF_SCENARIO)
 def metrics_of(scenario: str, has_pid: bool, acks: bool = False) -> list[str]:
     """Return the names of what that scenario measures.
 
-    Without a PID, nothing is known of the server; ``acks``: on the rich wire.
+    Without a PID, nothing is known of the server; ``acks``: on a wire that has them.
     """
     names = _OF_SCENARIO[scenario] - (set() if has_pid else _NEED_PID)
     if acks and scenario == "churn":

@@ -10,10 +10,10 @@ soak        paced, for long: with the trend of memory and descriptors, and p99 b
 slow        paced, in turns without and with some more readers that never read.
 churn       clients come, say three messages and leave, at once replaced; ten readers check them.
 idle        connections that do nothing: what each costs in memory, and all of them in CPU.
-connect     a join storm: until each has proof that it is in, which is a welcome on the rich wire, and on
-            the classic one a roster or the probe of one member that talks as soon as the last name was
+connect     a join storm: until each has proof that it is in, which is a welcome in the rich protocol, and
+            on the classic wire a roster or the probe of one member that talks as soon as the last name was
             written.
-rooms       closed loops, one in each of many rooms, none of which waits for another. Rich wire.
+rooms       closed loops, one in each of many rooms, none of which waits for another. Rich protocol.
 durable     fanout, in turns with a server that keeps its history in a file and one that keeps none.
 ==========  ============================================================================================
 
@@ -151,7 +151,8 @@ class Run:
         self._progress = progress
         self._run = "".join(random.choices(string.ascii_lowercase, k=3))
         self._wire = WIRES[plan.wire]
-        self._size = self._wire.relayed(plan.payload)  # bytes of a message, about: numbers grow
+        self._room = room_name(self._run, 0) if plan.rooms else LOBBY  # or one whose name is as long
+        self._size = self._wire.relayed(plan.payload, self._room)  # bytes of a message, about: numbers grow
         self._servers: list[Server] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._crews: list[Crew] = []
@@ -373,7 +374,7 @@ class Run:
         plan = self._plan
         count = min(processes or plan.processes, plan.rooms or readers)
         everyone = plan.scenario == "everyone"
-        names = [f"{self._run}-{number:05}" for number in range(plan.rooms)] or [LOBBY]
+        names = [room_name(self._run, number) for number in range(plan.rooms)] or [LOBBY]
         jobs = []
         first = 0
         for number in range(count):
@@ -492,6 +493,7 @@ class Run:
             all_talkers=1,
             payload=plan.payload,
             wire=plan.wire,
+            rooms=(self._room,),
             floor=True,
         )
         crew = Crew([job], plan.pins.generators, self._stopping, self._progress)
@@ -692,6 +694,11 @@ class Run:
                 "the server's chunks fill whole segments, so that their size cannot be seen: "
                 "the floor's may be smaller"
             )
+
+
+def room_name(run: str, number: int) -> str:
+    """Return the name of that room, in `rooms`."""
+    return f"{run}-{number:05}"
 
 
 def check_descriptors(plan: Plan) -> None:

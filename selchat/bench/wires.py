@@ -1,8 +1,9 @@
-"""The two wires, as a load generator speaks them: what members send, and what of it is found in a stream.
+"""The wires, as a load generator speaks them: what members send, and what of it is found in a stream.
 
-Knows bytes, and neither sockets nor what is counted. The messages of the rich wire are found by a pattern of
-how selchat writes them and, where that does not match, by a JSON parser: that is what the protocol promises,
-and takes ten times as long.
+Two protocols in two framings: the classic and the rich one in the paper's frames, and the rich one in a
+WebSocket's. Knows bytes, and neither sockets nor what is counted. The messages of the rich protocol are found
+by a pattern of how selchat writes them and, where that does not match, by a JSON parser: that is what the
+protocol promises, and takes ten times as long.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from selchat.bench.framing import HEADERS, WEBSOCKET, Framing
 from selchat.bench.stats import Histogram
-from selchat.wire.frames import HEADER_LENGTH, encode_frame
+from selchat.wire.frames import HEADER_LENGTH
 
 RUN_LENGTH = 3  # bytes with which every name of one run begins
 NAME_LENGTH = 8  # bytes: the run, then five digits
 LEAST_PAYLOAD = NAME_LENGTH + len("|0123456789|0123456789012345678|")  # bytes
-RICH_ENVELOPE = 512  # bytes, at most, around a body
+RICH_ENVELOPE = 512  # bytes, at most, around a body of the rich protocol
 LOBBY = "lobby"
 
 _BODY = b"%b|%%010d|%%019d|%b"  # name, sequence, stamp, padding
@@ -33,11 +35,11 @@ _ACK = re.compile(rb'\{"type":"ack","room":"[^"\\]*","id":"\w{3}-(\d{10})","seq"
 _CODE = re.compile(rb'"code":"([^"]*)"')
 # Within a JSON string each quote has a backslash before it: these are found where payloads begin alone.
 _ACK_START, _ERROR_START = b'{"type":"ack"', b'{"type":"error"'
-_MOST_START = HEADER_LENGTH + len(_ERROR_START)
+_MOST_START = HEADER_LENGTH + len(_ERROR_START)  # no WebSocket frame of an ack has a longer header
 
 
 class Message(NamedTuple):
-    """One of ours. ``room`` and ``number`` (its ``seq`` there): of the rich wire alone."""
+    """One of ours. ``room`` and ``number`` (its ``seq`` there): of the rich protocol alone."""
 
     name: bytes
     sequence: int
@@ -47,7 +49,7 @@ class Message(NamedTuple):
 
 
 def parse(payload: bytes, run: bytes) -> Message | None:
-    """Return the message; None for what is not one of that run, such as a roster. Of the classic wire."""
+    """Return the message; None for what is not one of that run, such as a roster. Of the classic protocol."""
     if not payload.startswith(run) or payload[NAME_LENGTH : NAME_LENGTH + 1] != b"|":
         return None
     try:
@@ -57,7 +59,7 @@ def parse(payload: bytes, run: bytes) -> Message | None:
 
 
 def parse_said(payload: bytes, run: bytes) -> Message | None:
-    """Return the message; None for what is not one of that run. Of the rich wire."""
+    """Return the message; None for what is not one of that run. Of the rich protocol."""
     found = _SAID.fullmatch(payload)
     if found is not None:
         room, name, number, sequence, stamp = found.groups()
@@ -87,7 +89,7 @@ def parse_ack(payload: bytes) -> tuple[int, int] | None:
 
 
 def refusal_in(stream: bytes) -> str:
-    """Return the code of the first error in a stream of the rich wire; empty: there is none."""
+    """Return the code of the first error in a stream of the rich protocol; empty: there is none."""
     start = stream.find(_ERROR_START)
     found = _CODE.search(stream, start) if start >= 0 else None
     return found[1].decode(errors="replace") if found else ""
@@ -104,8 +106,9 @@ def _read(payload: bytes) -> dict[str, Any]:
 class Script:
     """What one member says, or as the server would relay it (``relayed``): ``size`` bytes each."""
 
-    def __init__(self, name: bytes, size: int, relayed: bool = False) -> None:
+    def __init__(self, name: bytes, size: int, relayed: bool = False, framing: Framing = HEADERS) -> None:
         self._name = name
+        self._framing = framing
         self._template = self._make(name, size, relayed)
         self.said = 0
 
@@ -116,16 +119,26 @@ class Script:
         return b"".join([template % (sequence, stamp) for sequence in range(first, self.said)])
 
     def _make(self, name: bytes, size: int, relayed: bool) -> bytes:
-        head = encode_frame(name) if relayed else b""
-        return head + b"%-*d" % (HEADER_LENGTH, size) + _body(name, size)
+        head = self._framing.encode(name, relayed) if relayed else b""
+        return head + self._header(size, relayed) + _body(name, size)
+
+    def _header(self, length: int, relayed: bool) -> bytes:
+        return self._framing.header(length, relayed).replace(b"%", b"%%")  # it is a part of a template
 
 
 class RichScript(Script):
-    """The same on the rich wire, in a room; ``size`` is that of the body."""
+    """The same in the rich protocol, in a room; ``size`` is that of the body."""
 
-    def __init__(self, name: bytes, size: int, relayed: bool = False, room: str = LOBBY) -> None:
+    def __init__(
+        self,
+        name: bytes,
+        size: int,
+        relayed: bool = False,
+        framing: Framing = HEADERS,
+        room: str = LOBBY,
+    ) -> None:
         self._room = room.encode()
-        super().__init__(name, size, relayed)
+        super().__init__(name, size, relayed, framing)
 
     def say(self, times: int, stamp: int) -> bytes:
         first, self.said = self.said, self.said + times
@@ -141,12 +154,10 @@ class RichScript(Script):
                 b'{"type":"said","room":"%b","from":"%b","seq":1%%09d,"at":1763900000,"id":"%b-%b","body":"%b"}'
                 % (self._room, name, run, b"0" * 10, body)
             )
-            length = len(payload % (0, 0, 0))
             # Sequence, sequence and stamp are wanted; the id is the same in all, which nobody looks at.
         else:
             payload = b'{"type":"say","room":"%b","id":"%b-%%010d","body":"%b"}' % (self._room, run, body)
-            length = len(payload % (0, 0, 0))
-        return b"%-*d" % (HEADER_LENGTH, length) + payload
+        return self._header(len(payload % (0, 0, 0)), relayed) + payload
 
 
 def _body(name: bytes, size: int) -> bytes:
@@ -155,22 +166,23 @@ def _body(name: bytes, size: int) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """One of the two. ``pairs``: two frames are one message; ``acks``: its author is told of each."""
+    """One of the three. ``pairs``: two frames are one message; ``acks``: its author is told of each."""
 
     name: str
     pairs: bool
     acks: bool
     parse: Callable[[bytes, bytes], Message | None]
+    framing: Framing = HEADERS
 
     def hello(self, name: bytes, rooms: tuple[str, ...] = ()) -> bytes:
         """Return the bytes with which a member begins; ``rooms``: to be in these and not in the lobby."""
         if not self.acks:
-            return encode_frame(name)
+            return self.framing.encode(name)
         words: dict[str, Any] = {"type": "hello", "version": 1, "name": name.decode()}
         words["client"] = f"{name.decode()}-{secrets.token_urlsafe(16)}"
         if rooms:
             words["resume"] = {"log": "none of yours", "rooms": dict.fromkeys(rooms, 0)}
-        return encode_frame(json.dumps(words, separators=(",", ":")).encode())
+        return self.framing.encode(json.dumps(words, separators=(",", ":")).encode())
 
     @property
     def sign(self) -> bytes:
@@ -179,22 +191,37 @@ class Wire:
         It is the answer to a question that was not asked. The server would ask each member by itself, at any
         place in a stream that has to be the same for all.
         """
-        return encode_frame(b'{"type":"pong"}') if self.acks else b""
+        return self.framing.encode(b'{"type":"pong"}') if self.acks else b""
 
     def script(self, name: bytes, size: int, relayed: bool = False, room: str = LOBBY) -> Script:
         """Return what that member says."""
-        return RichScript(name, size, relayed, room) if self.acks else Script(name, size, relayed)
+        if self.acks:
+            return RichScript(name, size, relayed, self.framing, room)
+        return Script(name, size, relayed, self.framing)
 
     def say(self, body: bytes, room: str = LOBBY) -> bytes:
         """Return the bytes that say something which is no message of ours."""
         if not self.acks:
-            return encode_frame(body)
+            return self.framing.encode(body)
         words = {"type": "say", "room": room, "id": secrets.token_hex(8), "body": body.decode()}
-        return encode_frame(json.dumps(words, separators=(",", ":")).encode())
+        return self.framing.encode(json.dumps(words, separators=(",", ":")).encode())
 
     def relayed(self, size: int, room: str = LOBBY) -> int:
-        """Return how many bytes a message of that size is when it is relayed."""
+        """Return how many bytes a message of that size is when it is relayed, with everything around it."""
         return len(self.script(b"x" * NAME_LENGTH, size, True, room).say(1, 0))
+
+    def payload_for(self, relayed: int, room: str = LOBBY) -> int | None:
+        """Return the size of the messages that are ``relayed`` as so many bytes; None: there are none."""
+        size = LEAST_PAYLOAD + relayed - self.relayed(LEAST_PAYLOAD, room)
+        # Longer payloads have longer headers on some wires, by a few bytes.
+        return next(
+            (
+                one
+                for one in range(size, max(LEAST_PAYLOAD, size - 16) - 1, -1)
+                if self.relayed(one, room) == relayed
+            ),
+            None,
+        )
 
     def proof(self, stream: bytes) -> bool:
         """Whether there is something in the stream that only a member gets."""
@@ -205,7 +232,7 @@ class Wire:
     def after(self, marker: bytes, stream: bytes) -> bytes | None:
         """Return what follows the message that says ``marker``; None: it has not come whole."""
         if not self.acks:
-            _, found, rest = stream.partition(encode_frame(marker))
+            _, found, rest = stream.partition(self.framing.encode(marker, served=True))
             return rest if found else None
         _, found, rest = stream.partition(marker)
         _, end, rest = rest.partition(b"}")
@@ -214,16 +241,18 @@ class Wire:
 
 CLASSIC = Wire("classic", True, False, parse)
 RICH = Wire("rich", False, True, parse_said)
-WIRES = {wire.name: wire for wire in (CLASSIC, RICH)}
+WEB = Wire("websocket", False, True, parse_said, WEBSOCKET)
+WIRES = {wire.name: wire for wire in (CLASSIC, RICH, WEB)}
 
 
 class Receipts:
-    """What one member of the rich wire is told about its own messages: is each acknowledged, and once?
+    """What one member with acks is told about its own messages: is each acknowledged, and once?
 
     ``sent`` messages of the member's wait from `expect` on, until `take` finds their acks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, framing: Framing = HEADERS) -> None:
+        self._framing = framing
         self.waiting = 0  # messages
         self.duplicated = 0  # acks
         self.refusal = ""  # why the server has refused something
@@ -256,14 +285,14 @@ class Receipts:
         if _ERROR_START in data:
             self.refusal = self.refusal or refusal_in(data)
         start = data.find(_ACK_START)
-        done = 0
+        begin = done = 0
+        found: tuple[int, int] | None = None
         others: list[bytes] = []
         while start >= 0:
-            begin = start - HEADER_LENGTH
-            try:
-                end = start + int(data[begin:start])
-            except ValueError:
+            found = self._framing.frame_around(data, start)
+            if found is None:
                 break  # no frames: the stream is not what it should be, and is found to differ
+            begin, end = found
             if end > len(data):
                 break
             if begin > done:
@@ -273,7 +302,7 @@ class Receipts:
             start = data.find(_ACK_START, end)
         kept = len(data)
         if start >= 0:
-            kept = start - HEADER_LENGTH
+            kept = begin if found is not None else max(done, start - HEADER_LENGTH)
         elif not data.endswith(b"}"):
             # No whole frame ends here, and perhaps an ack begins; what is kept waits for the rest of it.
             last = data.rfind(b"}", max(done, kept - _MOST_START)) + 1

@@ -31,6 +31,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from selchat.bench.check import BrokenFramingError, Reader, Tally, Transcript
+from selchat.bench.errors import HandshakeError
 from selchat.bench.proc import raise_descriptor_limit, received_segments
 from selchat.bench.stats import Histogram
 from selchat.bench.wires import LOBBY, WIRES, Receipts, Script, refusal_in
@@ -137,6 +138,7 @@ class Member(Reader):
 
     __slots__ = (
         "fd",
+        "greeting",
         "name",
         "out",
         "proven",
@@ -158,6 +160,7 @@ class Member(Reader):
         self.fd = sock.fileno()
         self.name = name
         self.script = script
+        self.greeting = b""  # what it says once the other end has answered the opening
         self.out = b""  # not yet taken by the socket
         self.writing = False  # watched for writability
         self.proven = False  # has got something that only a member gets
@@ -181,6 +184,7 @@ class Worker:
         self._stopping = False
         self._members: dict[int, Member] = {}
         self._wire = WIRES[job.wire]
+        self._framing = self._wire.framing
         self._talkers: list[Member] = []
         # Who says where all transcripts begin, and in which rooms. On the classic wire it gives proof too.
         self._callers: dict[Member, tuple[str, ...]] = {}
@@ -196,6 +200,7 @@ class Worker:
         self._unproven = 0
         self._unsynced = 0
         self._connecting = 0
+        self._handshakes = Histogram()
         self._refused = 0
         self._stalled: list[socket.socket] = []
         self._next_progress = 0.0
@@ -242,7 +247,7 @@ class Worker:
     def do_join(self, rate: float) -> dict[str, Any]:
         """Connect all members, until each has proof that it is in; ``rate`` a second, 0: at once.
 
-        Proof on the rich wire is a welcome. On the classic wire it is a roster or the caller's probe: a
+        Proof in the rich protocol is a welcome. On the classic wire it is a roster or the caller's probe: a
         server sends these to members only. The caller is one more connection of the hub; it talks from when
         the last name was written until all have heard it.
         """
@@ -250,7 +255,7 @@ class Worker:
         total = job.readers + job.talkers
         self._unproven = 0 if job.floor else total
         self._take = self._transcript.receive if job.floor else self._wait_for_proof
-        handshakes = Histogram()
+        self._handshakes = Histogram()
         begun = last_news = time.monotonic()
         cpu = time.process_time()
         next_probe = 0.0
@@ -259,9 +264,7 @@ class Worker:
         order = [*range(job.readers, total), *range(job.readers)] if job.floor else range(total)
         if job.hub and not job.floor:
             for number in range(0, len(self._rooms), _CALLED):
-                self._call_from(
-                    total + 1 + number // _CALLED, self._rooms[number : number + _CALLED], handshakes
-                )
+                self._call_from(total + 1 + number // _CALLED, self._rooms[number : number + _CALLED])
         while not self._stopping and not self.ended:
             now = time.monotonic()
             due = total if not rate else min(total, 1 + int((now - begun) * rate))
@@ -271,7 +274,7 @@ class Worker:
                     script = self._wire.script(
                         self._name(number), job.payload, job.floor, self._room(number).name
                     )
-                self._open(number, script, handshakes)
+                self._open(number, script)
                 opened += 1
             connecting = opened < total or self._connecting > 0
             if not connecting:
@@ -282,7 +285,7 @@ class Worker:
                     probes += 1
                     for caller in self._callers:
                         self._send(caller, self._wire.say(self._run + b"-probe-"))
-            self._turn(0.0 if opened < due else 0.01 if connecting else _PROBE_SECONDS / 4, handshakes)
+            self._turn(0.0 if opened < due else 0.01 if connecting else _PROBE_SECONDS / 4)
             if self._unproven + self._refused != unproven or opened < total:
                 unproven, last_news = self._unproven + self._refused, now
             elif now - last_news > _JOIN_SECONDS:
@@ -294,7 +297,7 @@ class Worker:
             "joined": len(self._members) - len(self._callers) - self._unproven,
             "refused": self._refused,
             "probes": probes,
-            "handshakes": handshakes.to_json(),
+            "handshakes": self._handshakes.to_json(),
         }
 
     def do_call(self) -> dict[str, Any]:
@@ -322,7 +325,7 @@ class Worker:
             if time.monotonic() > deadline:
                 raise GoneError(f"{self._unsynced} members did not get what was said to all")
         for caller in self._callers:
-            self._close(caller)
+            self._leave(caller)
         self._callers.clear()
         members = list(self._members.values())
         for member in members:
@@ -334,7 +337,7 @@ class Worker:
             member.room.talkers.append(member)
             if self._job.floor:
                 continue  # nothing is sent back to it
-            member.receipts = Receipts() if self._wire.acks else None
+            member.receipts = Receipts(self._framing) if self._wire.acks else None
             transcript.add(member, member.name, member.receipts)
         self._take = self._receive if self._wire.acks else self._transcript.receive
         for member in members:
@@ -476,6 +479,7 @@ class Worker:
             sock.settimeout(_JOIN_SECONDS)
             try:
                 sock.connect(job.address)
+                self._shake(sock)
                 sock.sendall(self._wire.hello(self._name(number)))
             except OSError as error:
                 raise GoneError(f"the server refuses connections: {error.strerror or error}") from None
@@ -504,8 +508,8 @@ class Worker:
     ) -> dict[str, Any]:
         """Keep ``slots`` clients coming, saying so many messages and leaving; ``rate`` lives a second.
 
-        A leaving client closes its sending side and reads to the end, so that nothing can be lost by a
-        reset. Each slot's sequence goes on from life to life, and the readers check it.
+        A leaving client says so, or closes its sending side, and reads to the end, so that nothing can be
+        lost by a reset. Each slot's sequence goes on from life to life, and the readers check it.
         """
         first = self._job.readers + self._job.talkers + 10
         names = [self._name(first + slot) for slot in range(slots)]
@@ -513,7 +517,18 @@ class Worker:
         hellos = [self._wire.hello(name) for name in names]  # one client for each slot, who comes again
         free = deque(range(slots))
         lives: dict[int, tuple[socket.socket, int]] = {}
+        openings: dict[int, bytes] = {}  # by descriptor: what has come of the answer to the opening
+        opening, farewell = self._framing.opening(self._job.address), self._framing.farewell
         refused = begun_lives = 0
+
+        def talk(sock: socket.socket, slot: int) -> None:
+            sock.settimeout(_DRAIN_SECONDS)
+            sock.sendall(hellos[slot] + scripts[slot].say(messages, _now()) + farewell)
+            self._sent += messages
+            if not farewell:
+                sock.shutdown(socket.SHUT_WR)
+            sock.setblocking(False)
+
         self._begin(interval)
         begun = time.monotonic()
         deadline = begun + seconds
@@ -532,9 +547,11 @@ class Worker:
                 sock.settimeout(_DRAIN_SECONDS)
                 try:
                     sock.connect(self._job.address)
-                    data = scripts[slot].say(messages, _now())
-                    sock.sendall(hellos[slot] + data)
-                    sock.shutdown(socket.SHUT_WR)
+                    if opening:
+                        sock.sendall(opening)
+                        openings[sock.fileno()] = b""
+                    else:
+                        talk(sock, slot)
                 except OSError as error:
                     sock.close()
                     self._fail(f"the server refuses connections: {close_reason(error)}")
@@ -543,16 +560,25 @@ class Worker:
                 poll.register(sock.fileno(), _READ)
                 lives[sock.fileno()] = (sock, slot)
                 begun_lives += 1
-                self._sent += messages
             for fd, _ in poll.poll(0):
                 sock, slot = lives[fd]
                 try:
-                    if sock.recv_into(self._view):
+                    size = sock.recv_into(self._view)
+                    if size and fd in openings:
+                        openings[fd] += bytes(self._view[:size])
+                        if self._framing.opened(openings[fd]) is not None:
+                            del openings[fd]
+                            talk(sock, slot)
+                    if size:
                         continue
+                    refused += fd in openings
                 except BlockingIOError:
                     continue
+                except HandshakeError as error:
+                    self._fail(f"the server refuses connections: {error}")
                 except OSError:
                     refused += 1
+                openings.pop(fd, None)
                 poll.unregister(fd)
                 sock.close()
                 del lives[fd]
@@ -574,7 +600,7 @@ class Worker:
     def do_leave(self) -> dict[str, Any]:
         """Close every connection."""
         for member in list(self._members.values()):
-            self._close(member)
+            self._leave(member)
         self.do_unstall()
         return {}
 
@@ -605,13 +631,11 @@ class Worker:
         readers = self._job.readers
         return self._rooms[(number if number < readers else number - readers) % len(self._rooms)]
 
-    def _call_from(self, number: int, rooms: list[Room], handshakes: Histogram) -> None:
-        caller = self._open(number, self._wire.script(self._name(number), 64), handshakes, rooms)
+    def _call_from(self, number: int, rooms: list[Room]) -> None:
+        caller = self._open(number, self._wire.script(self._name(number), 64), rooms)
         self._callers[caller] = tuple(room.name for room in rooms)
 
-    def _open(
-        self, number: int, script: Script | None, handshakes: Histogram, called: list[Room] | None = None
-    ) -> Member:
+    def _open(self, number: int, script: Script | None, called: list[Room] | None = None) -> Member:
         sock = self._socket(number)
         sock.setblocking(False)
         if script is not None:
@@ -629,17 +653,39 @@ class Worker:
         self._epoll.register(member.fd, _READ)
         if not self._job.floor:
             rooms = tuple(one.name for one in called) if called else (room.name,)
-            self._send(member, self._wire.hello(member.name, () if rooms == (LOBBY,) else rooms))
-            if not member.out:
-                self._connected(member, handshakes)
+            hello = self._wire.hello(member.name, () if rooms == (LOBBY,) else rooms)
+            opening = self._framing.opening(self._job.address)
+            member.greeting = hello if opening else b""
+            self._send(member, opening or hello)
+            if not member.out and not opening:
+                self._connected(member)
         else:
-            self._connected(member, handshakes)
+            self._connected(member)
         return member
 
-    def _connected(self, member: Member, handshakes: Histogram) -> None:
-        handshakes.add((_now() - member.started) // 1000)
+    def _connected(self, member: Member) -> None:
+        self._handshakes.add((_now() - member.started) // 1000)
         member.started = 0
         self._connecting -= 1
+
+    def _shake(self, sock: socket.socket) -> None:
+        """Open what the frames go over, and wait for it. Raises `GoneError` and `OSError`."""
+        opening, answer = self._framing.opening(self._job.address), b""
+        try:
+            sock.sendall(opening)
+            while opening and self._framing.opened(answer) is None:
+                data = sock.recv(_TINY)
+                if not data:
+                    raise HandshakeError("connection closed")
+                answer += data
+        except HandshakeError as error:
+            raise GoneError(f"the server refuses connections: {error}") from None
+
+    def _leave(self, member: Member) -> None:
+        if self._framing.farewell and not (member.greeting or member.out or self._job.floor):
+            with contextlib.suppress(OSError):
+                member.sock.send(self._framing.farewell)
+        self._close(member)
 
     def _close(self, member: Member) -> None:
         self._epoll.unregister(member.fd)
@@ -671,16 +717,16 @@ class Worker:
                 member.writing = True
                 self._epoll.modify(member.fd, _READ | _WRITE)
 
-    def _flush(self, member: Member, handshakes: Histogram | None) -> None:
+    def _flush(self, member: Member) -> None:
         data, member.out = member.out, b""
         self._send(member, data)
         if not member.out and member.writing:
             member.writing = False
             self._epoll.modify(member.fd, _READ)
-        if member.started and len(member.out) < len(data) and handshakes is not None:
-            self._connected(member, handshakes)
+        if member.started and not member.greeting and len(member.out) < len(data):
+            self._connected(member)
 
-    def _turn(self, wait: float | None, handshakes: Histogram | None = None, precise: bool = False) -> None:
+    def _turn(self, wait: float | None, precise: bool = False) -> None:
         """Wait for something to be ready, and read it."""
         members, take, view = self._members, self._take, self._view
         if precise and wait:
@@ -693,7 +739,7 @@ class Worker:
                 self._other(fd)
                 continue
             if mask & _WRITE:
-                self._flush(member, handshakes)
+                self._flush(member)
                 if not mask & ~_WRITE:
                     continue
             try:
@@ -707,6 +753,15 @@ class Worker:
                 take(member, view[:size], _now())
             else:
                 self._lose(member, "connection closed")
+        if self._tally.pings:
+            self._answer_pings()
+
+    def _answer_pings(self) -> None:
+        for reader, said in self._tally.pings:
+            assert isinstance(reader, Member)
+            if self._members.get(reader.fd) is reader:
+                self._send(reader, self._framing.pong(said))
+        self._tally.pings.clear()
 
     def _lose(self, member: Member, why: str) -> None:
         self._close(member)
@@ -751,6 +806,9 @@ class Worker:
     # -- joining -----------------------------------------------------------------------------------------
 
     def _wait_for_proof(self, member: Member, data: memoryview, _now: int) -> None:
+        if member.greeting:
+            self._wait_for_opening(member, bytes(data))
+            return
         if member.proven or member in self._callers:
             return
         text = member.ahead + bytes(data)
@@ -762,6 +820,19 @@ class Worker:
             member.ahead = text[-2 * len(self._marker) :]
             if self._wire.acks and (refusal := refusal_in(text)):
                 raise GoneError(f"the server lets nobody in: {refusal}")
+
+    def _wait_for_opening(self, member: Member, data: bytes) -> None:
+        member.ahead += data
+        try:
+            rest = self._framing.opened(member.ahead)
+        except HandshakeError as error:
+            self._lose(member, str(error))
+            return
+        if rest is not None:
+            member.ahead = rest
+            greeting, member.greeting = member.greeting, b""
+            self._send(member, greeting)
+            self._connected(member)
 
     def _wait_for_start(self, member: Member, data: memoryview, now: int) -> None:
         if member in self._callers:
@@ -781,7 +852,7 @@ class Worker:
     # -- measuring ---------------------------------------------------------------------------------------
 
     def _receive(self, member: Member, data: memoryview, now: int) -> None:
-        """Take what a member of the rich wire has read: to whom talks, acks come in between."""
+        """Take what a member with acks has read: to whom talks, they come in between."""
         receipts = member.receipts
         if receipts is None:
             member.room.transcript.receive(member, data, now)

@@ -33,7 +33,6 @@ from selchat.errors import (
 from selchat.events import LOBBY, SERVER, Event, Notice, Said, Topic
 from selchat.feed import Feed
 from selchat.log.port import Log
-from selchat.meters import FOR_A_COMMIT, Histogram
 from selchat.settings import Settings
 from selchat.text import clean_name, name_key
 
@@ -115,7 +114,6 @@ class Hub:
         self.messages = 0  # that are stored, in all
         self.deliveries = 0  # messages times their readers, in all; whispers are not among them
         self.commits_failed = 0
-        self.commit_seconds = Histogram(FOR_A_COMMIT)
 
     def take_settings(self, settings: Settings) -> None:
         """Go by these from now on, but for lengths and limits that rooms and names were made with."""
@@ -376,10 +374,8 @@ class Hub:
 
     def publish(self) -> Iterable[Feed[Any]]:
         """Make what is staged exist: commit the log, then append to the feeds; return those with news."""
-        stores = self.log.staged
-        if not self._dirty and not stores:
+        if not self._dirty and not self.log.staged:
             return ()
-        begun = time.perf_counter()
         try:
             self.log.commit()
         except NotStoredError as error:
@@ -388,8 +384,6 @@ class Hub:
             if self.not_storing is not None:
                 self.not_storing = None
                 self._observer.storing(None)
-        if stores:
-            self.commit_seconds.observe(time.perf_counter() - begun)
         dirty, self._dirty = self._dirty, []
         feeds: list[Feed[Any]] = []
         happened = self._observer.happened
@@ -397,9 +391,9 @@ class Hub:
             staged = room.staged
             for batch in reversed(staged):
                 if batch.logged:
-                    self.messages -= room.seq
-                    room.seq = batch.events[-1].seq
-                    self.messages += room.seq
+                    newest = batch.events[-1].seq
+                    self.messages += newest - room.seq
+                    room.seq = newest
                     break
             feeds += room.publish()  # first: an observer's error must not leave anything staged
             self.deliveries += room.deliveries

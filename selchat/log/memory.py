@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from selchat.events import Said
 from selchat.log.port import Sent
 from selchat.log.retention import Retention
+from selchat.meters import FOR_A_COMMIT, Histogram
 from selchat.settings import MIB
 
 _MOST_KEPT = 64 * MIB  # characters of all rooms, counted as in `MemoryLog`; about five bytes each
@@ -26,6 +27,7 @@ class MemoryLog:
 
     def __init__(self, limit: int) -> None:
         self._id = secrets.token_hex(8)
+        self.commit_seconds = Histogram(FOR_A_COMMIT)
         self._limit = limit
         self._rooms: dict[str, _RoomLog] = {}
         self._records: dict[str, dict[str, str]] = {}

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from selchat.events import Said
 from selchat.log.retention import Retention
+from selchat.meters import Histogram
 
 
 class Sent(NamedTuple):
@@ -83,6 +84,10 @@ class Log(Protocol):
 
     def records(self, kind: str) -> Mapping[str, str]:
         """Return all records of that kind, by key, staged ones included."""
+
+    @property
+    def commit_seconds(self) -> Histogram:
+        """How long each commit has taken; nothing, of a log that has no disk to wait for."""
 
     @property
     def size(self) -> int:

@@ -12,6 +12,7 @@ import hashlib
 import os
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import lru_cache
@@ -26,6 +27,7 @@ from selchat.log.port import Sent
 from selchat.log.retention import Retention
 from selchat.log.schema import migrate
 from selchat.log.transaction import transaction
+from selchat.meters import FOR_A_COMMIT, Histogram
 from selchat.paths import make_private_folder
 from selchat.settings import KIB, MIB
 
@@ -91,6 +93,7 @@ class SqliteLog:
     def __init__(self, path: str | os.PathLike[str], retention: Retention) -> None:
         self._path = Path(path).absolute()
         self._retention = retention
+        self.commit_seconds = Histogram(FOR_A_COMMIT)
         self._lock, self._db = _open(self._path)
         try:
             with _opening(self._path):
@@ -164,6 +167,7 @@ class SqliteLog:
         """Store all that is staged, for good. Raises `NotStoredError`; see `Log.commit`."""
         if not self.staged:
             return
+        begun = time.perf_counter()
         try:
             self._check_file()
             with transaction(self._db):
@@ -179,6 +183,7 @@ class SqliteLog:
                 room.staged = room.newest
             self._dirty.clear()
             self._staged.clear()
+            self.commit_seconds.observe(time.perf_counter() - begun)
 
     def _check_file(self) -> None:
         """Raise OSError if others no longer see the file that we write. It costs three microseconds."""

@@ -9,24 +9,16 @@ It must not know who connects, nor what a client makes of a fingerprint.
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
 import ipaddress
 import socket
-import struct
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from selchat.errors import UsageError, close_reason
+from selchat.net.interfaces import own_addresses
 from selchat.paths import make_private_file, make_private_folder, replace_private_file
-
-try:
-    import fcntl  # POSIX only
-except ImportError:
-    _GETS_ADDRESSES = False
-else:
-    _GETS_ADDRESSES = True
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -38,7 +30,6 @@ CERTIFICATE_FILE = "server-certificate.pem"
 _DAYS = 800  # of validity; browsers take no more than 825
 _RENEW = datetime.timedelta(days=30)  # before the end
 _ALLOWANCE = datetime.timedelta(days=1)  # for clocks that are behind
-_SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface (netdevice(7))
 
 
 class CertificateError(UsageError):
@@ -212,25 +203,6 @@ def own_names() -> set[str]:
     """Return the names of this machine that can be in a certificate."""
     name = socket.gethostname()  # and no more: to ask for others can take as long as a name server likes
     return {name.lower()} if name and name.isascii() and " " not in name and len(name) < 254 else set()
-
-
-def own_addresses() -> set[str]:
-    """Return the addresses of this machine, as far as they can be had without asking anyone."""
-    found: set[str] = set()
-    if _GETS_ADDRESSES:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            for _, name in socket.if_nameindex():
-                with contextlib.suppress(OSError):
-                    answer = fcntl.ioctl(sock, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
-                    found.add(socket.inet_ntoa(answer[20:24]))
-    with contextlib.suppress(OSError):  # Linux
-        for line in Path("/proc/net/if_inet6").read_text("ascii").splitlines():
-            found.add(str(ipaddress.ip_address(bytes.fromhex(line[:32]))))
-    addresses = set()
-    for address in found:
-        with contextlib.suppress(ValueError):
-            addresses.add(str(ipaddress.ip_address(address.partition("%")[0])))
-    return addresses
 
 
 def _why(error: Exception) -> str:

@@ -1,15 +1,16 @@
 """WebSocket (RFC 6455): the opening, the messages that come in, and the headers of those that go out.
 
 A text message is one payload of the rich protocol, and what is in it is none of this file's business. What a
-browser sends is read by the `websockets` library's own sans-IO protocol. What the server sends needs none: it
-is not masked, so that a message is a header and its payload, and the same bytes go to everyone. There are no
-extensions: compression would be another one for each reader, and a small message could become a large one.
+browser sends is read by the `websockets` library's own sans-IO protocol, but for what nearly all of it is:
+whole text messages, each in one frame, which are read here in a seventh of the time. What the server sends
+needs neither: it is not masked, so that a message is a header and its payload, and the same bytes go to
+everyone. There are no extensions: compression would be another one for each reader, and a small message could
+become a large one.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 
 from websockets.exceptions import PayloadTooBig
@@ -28,10 +29,19 @@ from selchat.errors import (
 from selchat.wire.frames import DecoderState
 from selchat.wire.http import Request
 
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # there is no compiler everywhere
+    from websockets.utils import apply_mask
+
 _EARLY_LIMIT = 64  # frames that complete no message, before a good hello; a browser sends none
 _EXTRA = 512  # bytes that each of these counts as besides its own: one takes 7 microseconds, and 6 bytes
 
+_ALL = 1 << 62  # payloads
 _TEXT = 0x81  # FIN and the opcode of text
+_MASKED = 0x80
+_OPCODES = frozenset(map(int, Opcode))
+_LONG = 0xFF  # masked, and with eight bytes of length
 _LONGEST_HEADER = 10  # bytes
 _PING = b"\x89\x00"
 _TELLING = {"Allow", "Upgrade"}  # what the answer to a bad opening has to have beside its status
@@ -103,13 +113,12 @@ class MessageDecoder:
 
     __slots__ = (
         "_answer",
-        "_left",
+        "_limit",
+        "_needed",
         "_odd",
         "_parts",
         "_protocol",
-        "_ready",
         "_rest",
-        "_unfinished",
         "error",
         "extra",
         "state",
@@ -118,32 +127,23 @@ class MessageDecoder:
     def __init__(self, protocol: ServerProtocol, answer: Callable[[bytes], object]) -> None:
         self._protocol = protocol
         self._answer = answer
+        self._limit = protocol.max_message_size or 0  # bytes
         self._parts: list[bytes] | None = None  # of a message that comes in fragments
-        self._ready: deque[bytes] = deque()  # payloads that are whole
-        self._rest = bytearray()  # what `receive_one` has not looked at yet
-        self._left = 0  # bytes of the frame at its beginning, of which some were looked at
+        self._rest: bytearray | None = None  # what was not looked at yet; None costs idle peers nothing
+        self._needed = 0  # size of that from which on it is worth a look
         self._odd: int | None = 0  # frames that completed no message, before `allow`
-        self._unfinished = False  # the last bytes have completed nothing
         self.extra = 0
         self.state = DecoderState.READING
         self.error: ProtocolError | None = None
 
     @property
     def unfinished(self) -> bool:
-        """Whether a message has begun and has not ended, as far as it can be told from here."""
-        return self._unfinished or self._parts is not None or bool(self._rest)
+        """Whether a frame or a message has begun and has not ended."""
+        return self._rest is not None or self._parts is not None
 
     def receive_data(self, data: bytes) -> list[bytes]:
         """Take the next bytes, and return the payloads that they complete, in order."""
-        self.extra = 0
-        if self._rest:
-            data = bytes(self._rest) + data
-            self._rest.clear()
-        if data:
-            self._receive(data)
-        payloads = list(self._ready)
-        self._ready.clear()
-        return payloads
+        return self._receive(data, _ALL)
 
     def receive_one(self, data: bytes = b"") -> bytes | None:
         """Take the next bytes, and return the first payload alone; None: it is not whole.
@@ -151,23 +151,12 @@ class MessageDecoder:
         Nothing after it is looked at: what is wrong there, or too long for one who is not in, is so only when
         it is its turn.
         """
-        if data and self.state is not DecoderState.READING:
-            raise BrokenStreamError
-        rest = self._rest
-        rest += data
-        while rest and not self._ready and self.state is DecoderState.READING:
-            self._left = self._left or _frame_size(rest)
-            if not self._left:
-                break
-            part = bytes(rest[: self._left])
-            del rest[: self._left]
-            self._left -= len(part)
-            self._receive(part)
-        return self._ready.popleft() if self._ready else None
+        payloads = self._receive(data, 1)
+        return payloads[0] if payloads else None
 
     def allow(self, limit: int, _lengths: object = None) -> None:
         """Let messages have up to ``limit`` bytes from here on, and other frames come as they like."""
-        self._protocol.max_message_size = limit
+        self._protocol.max_message_size = self._limit = limit
         self._odd = None
 
     def receive_eof(self) -> None:
@@ -180,54 +169,127 @@ class MessageDecoder:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _receive(self, data: bytes) -> None:
+    def _receive(self, data: bytes, most: int) -> list[bytes]:
+        """Take the next bytes, and return the payloads that they complete, ``most`` of them at the most."""
         if self.state is not DecoderState.READING:
-            raise BrokenStreamError
+            if data:
+                raise BrokenStreamError
+            return []
+        self.extra = 0
+        rest = self._rest
+        if rest is not None:
+            rest += data
+            if len(rest) < self._needed:
+                return []
+            data = bytes(rest)
+        payloads: list[bytes] = []
+        limit = self._limit
+        size = len(data)
+        start = self._needed = 0
+        while start < size and len(payloads) < most:
+            # A whole text message in one frame, which nearly all are: 0.3 microseconds for one of 100 bytes,
+            # 2.2 with the library.
+            body = start + 6
+            if body <= size and data[start] == _TEXT and self._parts is None:
+                length = data[start + 1] - _MASKED
+                if length == 126:
+                    body += 2
+                    length = int.from_bytes(data[start + 2 : start + 4], "big")
+                end = body + length
+                if end <= size and 0 <= length <= limit and data[start + 1] != _LONG:
+                    payload = apply_mask(data[body:end], data[body - 4 : body])
+                    if is_text(payload):
+                        payloads.append(payload)
+                        start = end
+                        continue
+            # Anything else, once it is whole, or wrong already.
+            whole = self._frame_size(data, start)
+            if start + whole > size:
+                self._needed = whole
+                break
+            frame = data[start : start + whole]
+            start += len(frame)
+            completed = self._read(frame)
+            if self.error is not None:
+                self._rest = None
+                return payloads
+            if completed is not None:
+                payloads.append(completed)
+        self._rest = bytearray(data[start:]) if start < size else None
+        return payloads
+
+    def _frame_size(self, data: bytes, start: int) -> int:
+        """Return how many bytes the frame has that begins there (RFC 6455, 5.2).
+
+        If that is not to be seen yet: how many it takes to see it. If it is one that cannot be: how many it
+        takes to see that, for which nobody should have to wait.
+        """
+        if start + 2 > len(data):
+            return 2
+        first, second = data[start], data[start + 1]
+        if not second & _MASKED or first & 0x0F not in _OPCODES:
+            return 2
+        length, header = second & 0x7F, 2
+        if length > 125:
+            header = 4 if length == 126 else 10
+            if start + header > len(data):
+                return header
+            length = int.from_bytes(data[start + 2 : start + header], "big")
+        if length > self._limit - (self._protocol.current_size or 0):
+            return header
+        return header + 4 + length
+
+    def _read(self, data: bytes) -> bytes | None:
+        """Have the library read a frame, and return the payload that it completes."""
         protocol = self._protocol
-        # 2.2 microseconds for a message of 100 bytes, most of it within this call.
         protocol.receive_data(data)
-        events = protocol.events_received()
-        self._unfinished = not events
-        odd = len(events) + len(self._ready)
-        for frame in events:
-            assert isinstance(frame, Frame)
-            try:
-                self._take(frame)
-            except ProtocolError as error:
-                self._break(error)
-                return
-        failure = protocol.parser_exc
-        if failure is not None:
-            self._break(self._why(failure))
-            return
-        odd -= len(self._ready)
-        self.extra = odd * _EXTRA
-        if self._odd is not None:
-            self._odd += odd
-            if self._odd > _EARLY_LIMIT:
-                self._break(WebSocketError(1008, f"{_EARLY_LIMIT} frames and no good hello"))
-                return
+        payload: bytes | None = None
+        try:
+            for frame in protocol.events_received():
+                assert isinstance(frame, Frame)
+                payload = self._take(frame)
+            if protocol.parser_exc is not None:
+                raise self._why(protocol.parser_exc)
+            if payload is None:
+                self._count()
+        except ProtocolError as error:
+            self.state = DecoderState.BROKEN
+            self.error = error
+            self._parts = None
+            return None
         if protocol.writes:
             self._answer(b"".join(protocol.data_to_send()))
+        return payload
 
-    def _take(self, frame: Frame) -> None:
+    def _take(self, frame: Frame) -> bytes | None:
         opcode = frame.opcode
         if opcode is Opcode.TEXT or (opcode is Opcode.CONT and self._parts is not None):
-            if self._parts is None and frame.fin:
-                self._ready.append(_text(frame.data))
-                return
-            parts = self._parts = self._parts or []
+            parts = self._parts or []
             parts.append(bytes(frame.data))
-            if frame.fin:
-                self._parts = None
-                self._ready.append(_text(b"".join(parts)))
-        elif opcode is Opcode.BINARY:
+            if not frame.fin:
+                self._parts = parts
+                return None
+            self._parts = None
+            payload = b"".join(parts)
+            if not is_text(payload):
+                raise WebSocketError(1007, "a text message that is not UTF-8")
+            return payload
+        if opcode is Opcode.BINARY:
             raise WebSocketError(1003, "messages are text here, and this one is binary")
-        elif opcode is Opcode.CLOSE:
+        if opcode is Opcode.CLOSE:
             answer = b"".join(self._protocol.data_to_send())
             closed = self._protocol.close_rcvd
             assert closed is not None
             raise ClosedError(answer, closed.code, closed.reason)
+        return None
+
+    def _count(self) -> None:
+        """Count a frame that has completed no message."""
+        self.extra += _EXTRA
+        if self._odd is not None:
+            self._odd += 1
+            if self._odd > _EARLY_LIMIT:
+                raise WebSocketError(1008, f"{_EARLY_LIMIT} frames and no good hello")
 
     def _why(self, failure: Exception) -> ProtocolError:
         if isinstance(failure, PayloadTooBig):
@@ -235,13 +297,6 @@ class MessageDecoder:
             return FrameTooLongError(max(limit + 1, failure.size or 0), limit)
         close = self._protocol.close_sent
         return WebSocketError(close.code if close is not None else 1002, str(failure))
-
-    def _break(self, error: ProtocolError) -> None:
-        self.state = DecoderState.BROKEN
-        self.error = error
-        self._parts = None
-        self._unfinished = False
-        self._rest.clear()
 
 
 def open_websocket(request: Request, limit: int) -> tuple[ServerProtocol, bytes]:
@@ -266,23 +321,10 @@ def open_websocket(request: Request, limit: int) -> tuple[ServerProtocol, bytes]
     return protocol, b"".join(protocol.data_to_send())
 
 
-def _frame_size(data: bytearray) -> int:
-    """Return how many bytes the frame has that begins so (RFC 6455, 5.2); 0: that is not to be seen yet."""
-    if len(data) < 2:
-        return 0
-    length, start = data[1] & 0x7F, 2
-    if length > 125:
-        start = 4 if length == 126 else 10
-        if len(data) < start:
-            return 0
-        length = int.from_bytes(data[2:start], "big")
-    return start + (4 if data[1] & 0x80 else 0) + length
-
-
-def _text(data: bytes | bytearray | memoryview) -> bytes:
-    payload = bytes(data)
+def is_text(payload: bytes) -> bool:
+    """Whether that is UTF-8, as the payloads of text messages have to be (RFC 6455, 5.6)."""
     try:
         payload.decode()
-    except UnicodeDecodeError as error:
-        raise WebSocketError(1007, f"a text message that is not UTF-8 ({error.reason})") from error
-    return payload
+    except UnicodeDecodeError:
+        return False
+    return True

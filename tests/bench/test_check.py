@@ -16,7 +16,7 @@ from selchat.bench.check import (
     Tally,
     Transcript,
 )
-from selchat.bench.wires import CLASSIC, LEAST_PAYLOAD, RICH, Receipts, Wire
+from selchat.bench.wires import CLASSIC, LEAST_PAYLOAD, RICH, WEB, Receipts, Wire
 from selchat.wire.frames import encode_frame
 
 RUN = b"run"
@@ -24,7 +24,7 @@ A, B = b"run00001", b"run00002"
 ROSTER = encode_frame(b"Server") + encode_frame(b"Users online (2): run00001, run00002")
 
 
-@pytest.fixture(params=[CLASSIC, RICH], ids=["classic", "rich"])
+@pytest.fixture(params=[CLASSIC, RICH, WEB], ids=["classic", "rich", "websocket"])
 def wire(request: pytest.FixtureRequest) -> Wire:
     found: Wire = request.param
     return found
@@ -233,3 +233,66 @@ def test_an_ack_has_the_number_that_the_readers_see(off: int, wrong: int) -> Non
     for sequence in range(3):
         receipts.seen(sequence, first.number + sequence + off)  # as `take` does for each ack
     assert receipts.wrong == wrong
+
+
+def cut_at_random(draw: random.Random, stream: bytes) -> list[bytes]:
+    """Return it in pieces, none of them empty."""
+    pieces = []
+    while stream:
+        size = draw.choice([1, 2, 7, 100, 1000])
+        pieces.append(stream[:size])
+        stream = stream[size:]
+    return pieces
+
+
+@given(st.integers(0, 1 << 32))
+def test_pings_between_the_messages_are_noted_and_make_no_difference(seed: int) -> None:
+    draw = random.Random(seed)
+    said = [*pairs(A, 4, WEB), *pairs(B, 3, WEB)]
+    readers = [Reader() for _ in range(4)]
+    checked = transcript(*readers[:3], wire=WEB)
+    checked.add(readers[3], A)
+    checked.aim(7)
+    left: dict[Reader, list[bytes]] = {}
+    asked: dict[Reader, list[bytes]] = {}
+    for reader in readers:
+        parts = list(said[4:] if reader is readers[3] else said)
+        asked[reader] = [b"%d" % number for number in range(draw.randint(0, 3))]
+        places = sorted(draw.choices(range(len(parts) + 1), k=len(asked[reader])))
+        for place, payload in reversed(list(zip(places, asked[reader], strict=True))):
+            parts[place:place] = [b"\x89\x01" + payload, b"\x8a\x00"]
+        left[reader] = cut_at_random(draw, b"".join(parts))
+    while any(left.values()):
+        reader = draw.choice([reader for reader in readers if left[reader]])
+        feed(checked, reader, left[reader].pop(0))
+    assert errors(checked, 7) == (0, 0, 0, 0)
+    assert (checked.tally.deliveries, checked.lagging) == (24, 0)
+    for reader in readers:
+        assert [payload for who, payload in checked.tally.pings if who is reader] == asked[reader]
+
+
+@pytest.mark.parametrize("cut", [1, 7, 1000])
+def test_a_reader_that_has_diverged_is_asked_too(cut: int) -> None:
+    said = pairs(A, 5, WEB)
+    good, bad = Reader(), Reader()
+    checked = transcript(good, bad, wire=WEB)
+    feed(checked, good, b"".join(said))
+    stream = said[0] + b"\x89\x01a" + said[1] + said[3] + b"\x89\x01b" + said[4]
+    for start in range(0, len(stream), cut):
+        feed(checked, bad, stream[start : start + cut])
+    assert errors(checked, 5) == (1, 0, 0, 1)
+    assert checked.tally.pings == [(bad, b"a"), (bad, b"b")]
+
+
+def test_a_stream_can_be_parsed_by_itself_from_what_was_not_forgotten() -> None:
+    ahead, behind = Reader(), Reader()
+    checked = transcript(ahead, behind)
+    script = CLASSIC.script(A, 4096, relayed=True)
+    stream = b"".join(script.say(1, stamp) for stamp in range(100))
+    feed(checked, ahead, stream)
+    half = len(stream) // 2 + 100  # within a message
+    feed(checked, behind, stream[:half])
+    checked.forget()
+    assert len(checked._data) < len(stream)
+    feed(checked, behind, b":" + stream[half + 1 :])
+    assert errors(checked, 100) == (0, 0, 0, 1)

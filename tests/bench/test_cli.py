@@ -11,6 +11,7 @@ from selchat import __version__
 from selchat.bench import cli, scenarios
 from selchat.bench.cli import USAGE, main, make_plan
 from selchat.bench.scenarios import Plan
+from selchat.bench.wires import WIRES
 
 
 def plan(*words: str) -> Plan:
@@ -38,7 +39,11 @@ def plan(*words: str) -> Plan:
             ["fanout", "--connect=127.0.0.1:1", "--fail-if=cpu_percent>1"],
             "'cpu_percent' is not measured here",
         ),
-        (["fanout", "--wire=irc"], "--wire: 'irc' is neither classic nor rich"),
+        (["fanout", "--wire=irc"], "--wire: 'irc' is none of classic, rich, websocket"),
+        (["fanout", "--delivery=200", "--payload=64"], "--delivery: instead of --payload, not with it"),
+        (["fanout", "--delivery=67"], "on the classic wire there is none of 67 bytes; 68 to 65564"),
+        (["fanout", "--delivery=70000", "--wire=websocket"], "on the websocket wire there is none of 70000"),
+        (["fanout", "--wire=websocket", "--payload=65500"], "--payload: 65500 is over the 65024 bytes"),
         (["rooms", "--wire=classic"], "--wire: the classic wire has no rooms"),
         (["rooms", "--rooms=10000"], "--rooms: 10000 are more than the 9999 that a server takes"),
         (["fanout", "--wire=rich", "--payload=65500"], "--payload: 65500 is over the 65024 bytes"),
@@ -85,6 +90,11 @@ def test_defaults_follow_the_scenario() -> None:
         True,
     )
     assert plan("fanout", "--wire=rich", "--fail-if=ack_p99_ms>25").conditions[0].name == "ack_p99_ms"
+    assert plan("fanout", "--wire=websocket", "--fail-if=ack_p99_ms>25").wire == "websocket"
+    for scenario, wire in (("fanout", "classic"), ("fanout", "websocket"), ("rooms", "rich")):
+        payload = plan(scenario, f"--wire={wire}", "--delivery=250").payload
+        room = "abc-00007" if scenario == "rooms" else "lobby"
+        assert WIRES[wire].relayed(payload, room) == 250
     assert plan("fanout", "--connect=[::1]:33000").connect == ("::1", 33000)
     assert plan("fanout", "--no-pin").pins.server == frozenset()
 

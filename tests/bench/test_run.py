@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,9 @@ RICH_ONLY = [
     [
         *(("classic", *one) for one in ON_BOTH),
         *(("rich", *one) for one in (*ON_BOTH, *RICH_ONLY)),
+        # What is other here than on the rich wire: to come, to leave, who stalls, and acks among messages.
+        *(("websocket", *one) for one in ON_BOTH if one[0] in {"fanout", "everyone", "slow", "churn"}),
+        ("websocket", "rooms", ["--rooms=3", "--senders=2", "--window=4", "--delivery=300"]),
     ],
 )
 def test_every_scenario(
@@ -68,7 +72,7 @@ def test_every_scenario(
     assert main([scenario, f"--wire={wire}", *FAST, *more, f"--json={path}"]) == 0
     words = json.loads(path.read_text())
     metrics = words["metrics"]
-    assert set(metrics) == set(metrics_of(scenario, True, wire == "rich"))
+    assert set(metrics) == set(metrics_of(scenario, True, wire != "classic"))
     for name in ("lost", "duplicated", "reordered", "diverged", "refused", "misnumbered"):
         assert metrics.get(name, 0) == 0
     for name in ("acks_lost", "acks_duplicated", "acks_wrong"):
@@ -239,6 +243,94 @@ def test_what_a_bad_rich_server_does_is_found(
         words = ["--wire=rich", f"--connect={host}:{port}", "--rate=100", f"--fail-if={metric}>0", *FAST]
         assert main(["paced", *words]) == 3
     assert f"failed: {metric}>0 ({metric} is {found})" in capsys.readouterr().out
+
+
+class WebRelay(RichRelay):
+    """The same as a WebSocket, on the ``websockets`` library.
+
+    Everyone is pinged after every tenth message, whether or not they have talked. Only the first ``most``
+    connections are let in.
+    """
+
+    def __init__(self, most: int = 1 << 30) -> None:
+        super().__init__(lambda kind, number: (1, 0))
+        self._library = pytest.importorskip("websockets.server")
+        self._opcodes = pytest.importorskip("websockets.frames").Opcode
+        self._protocols: dict[socket.socket, Any] = {}
+        self._left = most
+        self.pings = 0
+        self.pongs: list[bytes] = []
+        self.closed: list[int] = []
+
+    def __call__(self, sock: socket.socket) -> None:
+        protocol = self._library.ServerProtocol()
+        try:
+            while data := sock.recv(65536):
+                with self._lock:
+                    protocol.receive_data(data)
+                    for event in protocol.events_received():
+                        self._hear(sock, protocol, event)
+                    self._write(sock, protocol)
+        except OSError:
+            pass
+        with self._lock:
+            self._members.pop(sock, None)
+        sock.close()
+
+    def _hear(self, sock: socket.socket, protocol: Any, event: Any) -> None:
+        if sock not in self._protocols:
+            self._protocols[sock] = protocol
+            self._left -= 1
+            answer = protocol.accept(event) if self._left >= 0 else protocol.reject(503, "full")
+            protocol.send_response(answer)
+        elif event.opcode is self._opcodes.TEXT:
+            self._take(sock, json.loads(event.data))
+        elif event.opcode is self._opcodes.PONG:
+            self.pongs.append(event.data)
+        elif event.opcode is self._opcodes.CLOSE:
+            self.closed.append(int.from_bytes(event.data[:2], "big"))
+
+    def _take(self, sock: socket.socket, words: dict[str, str]) -> None:
+        relayed = self._relayed
+        super()._take(sock, words)
+        if self._relayed > relayed and self._relayed % 10 == 0:
+            self.pings += 1
+            for member in self._members:
+                self._protocols[member].send_ping(b"%d" % self.pings)
+                self._write(member, self._protocols[member])
+
+    def _send(self, sock: socket.socket, words: dict[str, object], times: int = 1) -> None:
+        for _ in range(times):
+            self._protocols[sock].send_text(json.dumps(words, separators=(",", ":")).encode())
+        self._write(sock, self._protocols[sock])
+
+    def _write(self, sock: socket.socket, protocol: Any) -> None:
+        with contextlib.suppress(OSError):
+            sock.sendall(b"".join(protocol.data_to_send()))
+
+
+def test_pings_are_answered_and_everyone_says_goodbye(capsys: pytest.CaptureFixture[str]) -> None:
+    relay = WebRelay()
+    with peer(relay) as (host, port):
+        words = ["--wire=websocket", f"--connect={host}:{port}", "--rate=200", *FAST]
+        words += [f"--fail-if={metric}>0" for metric in ("lost", "diverged", "acks_lost", "acks_wrong")]
+        assert main(["paced", *words]) == 0
+    assert relay.pings > 2
+    assert relay.pongs.count(b"1") == relay.pongs.count(b"2") == 7  # six who listen, and one who talks
+    assert relay.closed == [1000] * 8  # and the one who said where the checking begins
+
+
+@pytest.mark.parametrize(
+    ("scenario", "most"),
+    [("fanout", 0), ("slow", 7), ("churn", 11)],  # as many as there are before those who are refused
+)
+def test_a_server_that_opens_no_websocket_is_one_line(
+    scenario: str, most: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with peer(WebRelay(most)) as (host, port):
+        assert main([scenario, "--wire=websocket", f"--connect={host}:{port}", *FAST]) == 1
+    error = capsys.readouterr().err
+    assert error == "selchat-bench: the server refuses connections: HTTP/1.1 503 Service Unavailable\n"
 
 
 def refusing(kind: str) -> Callable[[socket.socket], None]:

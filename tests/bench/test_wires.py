@@ -15,6 +15,7 @@ from selchat.bench.wires import (
     LEAST_PAYLOAD,
     RICH,
     RICH_ENVELOPE,
+    WEB,
     Receipts,
     Wire,
     parse_ack,
@@ -25,6 +26,8 @@ from selchat.wire.envelope import Hello, Say, parse_request
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.rich import RichFormat
 
+WIRES = pytest.mark.parametrize("wire", [CLASSIC, RICH, WEB], ids=["classic", "rich", "websocket"])
+ON_BOTH = pytest.mark.parametrize("wire", [RICH, WEB], ids=["rich", "websocket"])
 RUN = b"run"
 A = b"run00001"
 
@@ -34,8 +37,31 @@ def said(sequence: int, number: int, name: str = "run00001", size: int = LEAST_P
     return Said("lobby", number, name, body, 1763900000.125, f"run-{sequence:010}", None)
 
 
+def served(wire: Wire, frames: bytes) -> bytes:
+    """Return what the server writes, on that wire."""
+    payloads = FrameDecoder().receive_data(frames)
+    return b"".join(wire.framing.encode(payload, served=True) for payload in payloads)
+
+
+def payloads(wire: Wire, said: bytes) -> list[bytes]:
+    """Return what a server reads from what a member says. The mask of our WebSocket changes nothing."""
+    if wire is not WEB:
+        return FrameDecoder().receive_data(said)
+    found = []
+    while said:
+        assert said[0] == 0x81
+        length, start = said[1] & 0x7F, 2
+        if length == 126:
+            length, start = int.from_bytes(said[2:4], "big"), 4
+        assert said[start : start + 4] == bytes(4)
+        found.append(said[start + 4 : start + 4 + length])
+        said = said[start + 4 + length :]
+    return found
+
+
 def test_a_sign_of_life_is_a_pong_that_nobody_answers() -> None:
     assert RICH.sign == b'15        {"type":"pong"}'
+    assert WEB.sign == b'\x81\x8f\x00\x00\x00\x00{"type":"pong"}'
     assert CLASSIC.sign == b""
 
 
@@ -47,22 +73,46 @@ def test_a_message_is_as_large_as_asked_for_and_is_found_again() -> None:
     assert CLASSIC.parse(b"run00001|what was this?|......................", RUN) is None
 
 
-def test_the_server_takes_what_is_said_on_the_rich_wire() -> None:
-    script = RICH.script(A, 100, room="engine-room")
+@ON_BOTH
+@pytest.mark.parametrize(
+    "size", [100, 245]
+)  # 245: with a percent sign in the header of the WebSocket's frame
+def test_the_server_takes_what_is_said_in_the_rich_protocol(wire: Wire, size: int) -> None:
+    script = wire.script(A, size, room="engine-room")
     script.said = 41
-    one, other = FrameDecoder().receive_data(script.say(2, 7))
+    one, other = payloads(wire, script.say(2, 7))
     request = parse_request(one)
     assert isinstance(request, Say)
-    assert (request.room, request.id, len(request.body)) == ("engine-room", "run-0000000041", 100)
-    assert len(one) <= 100 + RICH_ENVELOPE
+    assert (request.room, request.id, len(request.body)) == ("engine-room", "run-0000000041", size)
+    assert len(one) <= size + RICH_ENVELOPE
     again = parse_request(other)
     assert isinstance(again, Say)
     assert again.id == "run-0000000042"
-    hello = parse_request(FrameDecoder().receive_data(RICH.hello(A, ("x", "y")))[0])
+    hello = parse_request(payloads(wire, wire.hello(A, ("x", "y")))[0])
     assert isinstance(hello, Hello)
     assert hello.resume is not None
     assert list(hello.resume.rooms) == ["x", "y"]
-    assert isinstance(parse_request(FrameDecoder().receive_data(RICH.say(b"run-start-", "x"))[0]), Say)
+    assert isinstance(parse_request(payloads(wire, wire.say(b"run-start-", "x"))[0]), Say)
+
+
+@WIRES
+def test_a_size_for_which_deliveries_have_so_many_bytes(wire: Wire) -> None:
+    least = wire.relayed(LEAST_PAYLOAD)
+    for size in (least, 400, 65_000):
+        payload = wire.payload_for(size)
+        assert payload is not None
+        assert wire.relayed(payload) == size
+    assert wire.payload_for(least - 1) is None
+    longest = wire.payload_for(65_536) or 0
+    if wire is WEB:  # from here on the header has ten bytes, and not four
+        assert wire.payload_for(65_535 + 4) is not None
+        assert wire.payload_for(65_535 + 5) is None
+        assert wire.payload_for(65_535 + 11) is not None
+    room = "a-room-with-a-long-name"
+    assert wire.payload_for(400, room) == (wire.payload_for(400) or 0) - wire.acks * (
+        len(room) - len("lobby")
+    )
+    assert longest > LEAST_PAYLOAD
 
 
 def test_what_the_server_relays_is_found() -> None:
@@ -79,12 +129,12 @@ def test_what_the_server_relays_is_found() -> None:
     assert RICH.parse(b"\xff", RUN) is None
 
 
-@pytest.mark.parametrize("wire", [CLASSIC, RICH], ids=["classic", "rich"])
+@WIRES
 def test_what_the_floor_relays_is_of_one_size(wire: Wire) -> None:
     script = wire.script(A, 64, relayed=True)
     sizes = set()
     for _ in range(3):
-        frames = FrameDecoder().receive_data(data := script.say(1, script.said))
+        frames = wire.framing.decoder().receive_data(data := script.say(1, script.said))
         sizes.add(len(data))
         message = wire.parse(frames[-1], RUN)
         assert message is not None
@@ -93,17 +143,18 @@ def test_what_the_floor_relays_is_of_one_size(wire: Wire) -> None:
     assert sizes == {wire.relayed(64)}
 
 
+@ON_BOTH
 @pytest.mark.parametrize("size", [64, 400])
-def test_the_floor_relays_as_many_bytes_as_the_server(size: int) -> None:
-    assert RICH.relayed(size) == len(RichFormat().encode([said(1, 123456, size=size)]))
+def test_the_floor_relays_as_many_bytes_as_the_server(wire: Wire, size: int) -> None:
+    assert wire.relayed(size) == len(served(wire, RichFormat().encode([said(1, 123456, size=size)])))
 
 
-def test_where_the_transcripts_begin() -> None:
-    for wire in (CLASSIC, RICH):
-        marker = RUN + b"-start-"
-        data = wire.say(marker) + b"rest"
-        assert wire.after(marker, b"before" + data) == b"rest"
-        assert all(wire.after(marker, data[:cut]) is None for cut in range(len(data) - 4))
+@WIRES
+def test_where_the_transcripts_begin(wire: Wire) -> None:
+    marker = RUN + b"-start-"
+    data = wire.say(marker) + b"rest"
+    assert wire.after(marker, b"before" + data) == b"rest"
+    assert all(wire.after(marker, data[:cut]) is None for cut in range(len(data) - 4))
 
 
 def test_proof_and_refusal() -> None:
@@ -125,15 +176,23 @@ def test_acks_are_read() -> None:
         assert parse_ack(json.dumps(words).encode()) is None
 
 
-@given(st.integers(0, 1 << 32))
-def test_acks_are_taken_out_of_a_stream_however_it_is_cut(seed: int) -> None:
+@ON_BOTH
+@given(seed=st.integers(0, 1 << 32))
+def test_acks_are_taken_out_of_a_stream_however_it_is_cut(wire: Wire, seed: int) -> None:
     draw = random.Random(seed)
-    receipts, latencies = Receipts(), Histogram()
+    receipts, latencies = Receipts(wire.framing), Histogram()
     receipts.expect(6, 1_000_000)
     receipts.expect(8, 3_000_000)
-    others = [RichFormat().encode([said(number, number, "run00002")]) for number in range(5)]
-    others.append(encode_frame(b'{"type":"joined","room":"lobby","names":["{1}"],"total":3}'))
-    acks = [ack(sequence, sequence + 20) for sequence in range(8)]
+    # Of two of these the WebSocket's header ends with a byte with which payloads end.
+    sizes = (64, 64, 64, *range(260, 275))
+    relayed = [RichFormat().encode([said(9, 9, "run00002", size)]) for size in sizes]
+    assert [
+        size for size, one in zip(sizes, relayed, strict=True) if (len(one) - 10) & 0xFF == ord("}")
+    ] != []
+    joined = b'{"type":"joined","room":"lobby","names":["{1}%b"],"total":3}' % (b"x" * 67)
+    assert len(joined) == ord("}")
+    others = [served(wire, one) for one in (*relayed, encode_frame(joined))]
+    acks = [served(wire, ack(sequence, sequence + 20)) for sequence in range(8)]
     order = draw.sample([True] * len(acks) + [False] * len(others), len(acks) + len(others))
     a, b = iter(acks), iter(others)
     stream = b"".join(next(a) if is_ack else next(b) for is_ack in order)
@@ -164,6 +223,7 @@ def test_a_refusal_is_kept() -> None:
 
 
 def test_what_has_no_frames_is_left_for_the_comparison() -> None:
-    receipts = Receipts()
-    assert receipts.take(b'no number {"type":"ack"}', 0, Histogram()) == b""
-    assert receipts.take(b"more", 0, Histogram()) == b""
+    for wire in (RICH, WEB):
+        receipts = Receipts(wire.framing)
+        assert receipts.take(b'no number {"type":"ack"}', 0, Histogram()) == b""
+        assert receipts.take(b"more", 0, Histogram()) == b""

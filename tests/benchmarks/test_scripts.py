@@ -150,6 +150,25 @@ def test_rooms(tmp_path):
     assert ElementTree.parse(tmp_path / "rooms.svg").getroot().tag.endswith("svg")
 
 
+def test_websocket(tmp_path):
+    pytest.importorskip("websockets")
+    done = run_script("websocket.py", "--quick", f"--output={tmp_path}")
+    results = json.loads((tmp_path / "websocket.json").read_text())
+    assert (tmp_path / "websocket.md").read_text().strip() == done.stdout.strip()
+    assert set(results["runs"]) == {"classic", "websocket", "broadcast"}
+    for runs in results["runs"].values():
+        assert set(runs) == {"1", "16"}
+        for (run,) in runs.values():
+            assert run["flaws"] == ""
+            assert run["deliveries"] > 0
+            assert run["server_cpu_us_per_delivery"] > 0
+            assert (
+                abs(run["bytes_per_delivery"] - 200) < 5
+            )  # numbers have not yet as many digits as is reckoned
+    assert set(results["websocket_to_classic"]) == set(results["broadcast_to_websocket"]) == {"1", "16"}
+    assert sorted(set(table_widths(done.stdout))) == [5, 7]
+
+
 def test_durable(tmp_path):
     done = run_script("durable.py", "--quick", f"--output={tmp_path}")
     results = json.loads((tmp_path / "durable.json").read_text())

@@ -137,6 +137,11 @@ class Server:
                 ).group(1)
                 self.fingerprint = key.replace(" ", "")
                 meet(self.port, self.fingerprint, host)
+            if any(option == "--log-format=json" for option in options):
+                self.expect(r'"event": "invited".*\n')
+            else:
+                local = host in {"127.0.0.1", "0.0.0.0", "::1", "::"}
+                self.expect("In a browser: http://localhost:.*\n" if local else "In a browser: .*\n")
         except BaseException:
             self.close()
             raise

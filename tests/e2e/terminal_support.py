@@ -135,6 +135,9 @@ class RestartedServer:
         assert b"Listening" in self.process.stdout.readline()
         assert b"The key of this server, " in self.process.stdout.readline()
         assert len(self.process.stdout.readline()) == 80  # with the end of the line
+        assert b"Its certificate, " in self.process.stdout.readline()
+        assert len(self.process.stdout.readline()) == 80
+        assert b"In a browser: http://localhost" in self.process.stdout.readline()
 
     def __enter__(self) -> RestartedServer:
         return self

@@ -27,7 +27,11 @@ ON_BOTH = ["fanout", "paced", "everyone", "idle", "connect", "slow", "churn", "s
 
 @pytest.mark.parametrize(
     ("wire", "scenario"),
-    [*(("classic", one) for one in ON_BOTH), *(("rich", one) for one in [*ON_BOTH, "rooms"])],
+    [
+        *(("classic", one) for one in ON_BOTH),
+        *(("rich", one) for one in [*ON_BOTH, "rooms"]),
+        *(("websocket", one) for one in ["fanout", "churn", "rooms"]),
+    ],
 )
 def test_every_scenario(wire: str, scenario: str, tmp_path: Path) -> None:
     files = [f"--{kind}={tmp_path}/it.{kind}" for kind in ("json", "csv", "html")]

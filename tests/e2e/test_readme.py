@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,20 @@ from tests.e2e.support import DEADLINE, Server
 
 README = Path(__file__).parents[2] / "README.rst"
 COMMANDS = re.findall(r"^    (?:.* \| )?(selchat(?:-bench)? (?!serve).*)$", README.read_text(), re.MULTILINE)
+
+
+SCRIPT = re.findall(r"^    ((?:TOKEN=|curl ).*)$", README.read_text(), re.MULTILINE)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_script_of_the_readme() -> None:
+    assert [line.split()[0] for line in SCRIPT] == ["TOKEN=$(selchat", "curl"]
+    with Server() as server:
+        script = "\n".join(["set -e", *SCRIPT]).replace("localhost:33000", f"localhost:{server.port}")
+        script = script.replace("$(selchat ", f"$({shlex.quote(sys.executable)} -m selchat ")
+        done = subprocess.run(["sh", "-c", script], capture_output=True, timeout=DEADLINE, check=True)
+        assert json.loads(done.stdout)["from"] == "ci"
+        server.expect_line("Received message from ci: The build is green")
 
 
 def test_there_are_commands() -> None:

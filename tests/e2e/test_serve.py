@@ -241,7 +241,9 @@ class TestConsole:
         assert records[0]["event"] == "listening"
         assert re.fullmatch(r"0\.0\.0\.0:\d+", records[0]["address"])
         assert records[1]["event"] == "identified"
-        assert {record["event"] for record in records[2:]} == {"reply"}
+        assert records[2]["event"] == "invited"
+        assert all(address.startswith("http") for address in records[2]["addresses"])
+        assert {record["event"] for record in records[3:]} == {"reply"}
         assert process.stdout.isascii()
 
     def test_quiet_shows_the_start_alone(self) -> None:

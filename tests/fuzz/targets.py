@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from selchat.client.core import ClassicClient
 from selchat.client.rich import ClientState, RichClient
@@ -25,10 +26,12 @@ from selchat.errors import (
 from selchat.events import Said
 from selchat.settings import ClientSettings, Settings
 from selchat.text import clean_name, escape_controls, name_key
+from selchat.tokens import TokenFileError, parse_tokens
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.envelope import Hello, Say, Whisper, parse_request
 from selchat.wire.frames import DecoderState, FrameDecoder, encode_frame
 from selchat.wire.http import HttpConnection, Request, Response
+from selchat.wire.posted import parse_posted
 from selchat.wire.rich import RichFormat
 from selchat.wire.sealing import Opener, Sealer
 from selchat.wire.sniff import Opening, is_hello, sniff
@@ -173,7 +176,7 @@ def websocket(data: bytes) -> None:
     while payload is not None:
         payloads.append(payload)
         payload = decoder.receive_one()
-    assert payloads == whole[0][: len(payloads)]
+    assert payloads == whole[0]  # so few bytes hold no more frames than are let pass before a hello
     for payload in payloads:
         chunk = _WEB_FORMAT.encode([_SAID._replace(body=payload.decode())])
         assert _WEB_FORMAT.said_before(chunk, 1) == (1, chunk[1:])
@@ -194,7 +197,7 @@ def _messages(parts: list[bytes]) -> tuple[list[bytes], str, bytes]:
         return payloads, "", bytes(sent)
     if isinstance(error, ClosedError):
         return payloads, f"{error.code} {error.reason}", bytes(sent) + error.frame
-    return payloads, repr(error), b""  # the pings that came with what is wrong are not answered
+    return payloads, repr(error), bytes(sent)
 
 
 def rich_client(data: bytes) -> None:
@@ -264,6 +267,29 @@ def text(data: bytes) -> None:
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in shown)
 
 
+def posted(data: bytes) -> None:
+    """The body of a request, after its media type in one line; what is accepted can be passed on."""
+    kind, _, body = data.partition(b"\n")
+    try:
+        found = parse_posted(kind.decode("latin-1"), body)
+    except RefusalError as error:
+        assert "\n" not in str(error)
+        return
+    said = _SAID._replace(body=found.body, id=found.id or "")
+    [payload] = FrameDecoder(limit=1 << 24).receive_data(_RICH_FORMAT.encode([said]))
+    assert json.loads(payload)["body"] == found.body
+
+
+def tokens(data: bytes) -> None:
+    """The file of tokens; what is read from it is read again from what would be written."""
+    try:
+        found = parse_tokens(data, Path("tokens"))
+    except TokenFileError as error:
+        assert str(error).startswith("tokens:")
+        return
+    assert parse_tokens("".join(f"{token}\n" for token in found).encode(), Path("tokens")) == found
+
+
 TARGETS: dict[str, Target] = {
     "frames": frames,
     "envelope": envelope,
@@ -275,4 +301,6 @@ TARGETS: dict[str, Target] = {
     "config": config,
     "sealing": sealing,
     "text": text,
+    "posted": posted,
+    "tokens": tokens,
 }

@@ -1,2 +1,6 @@
-declare const WORKER: string;
-console.log(WORKER);
+// Puts the core and the view together.
+
+import { makeChat } from "./core/browser.ts";
+import { App } from "./view/app.ts";
+
+new App(makeChat());

@@ -27,7 +27,8 @@ export interface Entry {
   readonly from: string;
   readonly to: string; // whispers only
   readonly names: readonly string[]; // joined and left only
-  readonly body: string; // what was said, in the clear where it could be opened; hostile text: never markup
+  readonly body: string; // what was said, in the clear where it could be opened; hostile text: never markup.
+  // What would act on its surroundings, as controls and turns of direction, has been made visible, here and in names.
   readonly at: number; // seconds of Unix time; of pending ones when it was typed
   readonly seq: number; // 0: none (yet)
   readonly mine: boolean;

@@ -1,0 +1,158 @@
+"""What a browser may send, however it is cut: the library alone, fed at once, says what has to come of it."""
+
+from __future__ import annotations
+
+import random
+import struct
+from itertools import pairwise
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import Frame, Opcode
+from websockets.server import ServerProtocol
+
+from selchat.bench.framing import WEBSOCKET
+from selchat.errors import ClosedError, FrameTooLongError, WebSocketError
+from selchat.wire.http import Request
+from selchat.wire.websocket import MessageDecoder, is_text, open_websocket
+
+LIMIT = 70_000  # above what a header of four bytes can say
+CLOSES = (b"", struct.pack("!H", 1000), struct.pack("!H", 1001) + b"gone")
+
+
+def frame(first: int, payload: bytes, mask: bytes | None, long: int = 0) -> bytes:
+    """Return a frame; ``long``: the length is in so many bytes, even if fewer would do."""
+    masked = 0x80 if mask is not None else 0
+    length = len(payload)
+    long = long or (0 if length < 126 else 2 if length < 1 << 16 else 8)
+    if long:
+        header = bytes((first, masked | (126 if long == 2 else 127))) + length.to_bytes(long, "big")
+    else:
+        header = bytes((first, masked | length))
+    if mask is None:
+        return header + payload
+    return header + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+
+
+def drawn(draw: random.Random) -> bytes:
+    """Return one thing that a peer may send: a whole message mostly."""
+    mask = draw.randbytes(4)
+    text = ("aé€😀\x00" * 20_000)[: draw.choice([0, 1, 5, 40, 60, 125, 126, 500])]
+    if draw.random() < 0.02:
+        text = "x" * draw.choice([65_535, 65_536, LIMIT, LIMIT + 1])
+    payload = text.encode()
+    kind = draw.random()
+    if kind < 0.6:
+        return frame(0x81, payload, mask)
+    if kind < 0.7:
+        return frame(draw.choice([0x89, 0x8A]), payload[:125], mask)
+    if kind < 0.85:  # in fragments, with a ping between
+        cuts = [0, *sorted(draw.choices(range(len(payload) + 1), k=draw.randint(1, 3))), len(payload)]
+        parts = [payload[start:end] for start, end in pairwise(cuts)]
+        firsts = [0x01, *[0x00] * (len(parts) - 2), 0x80]
+        found = [frame(first, part, mask) for first, part in zip(firsts, parts, strict=True)]
+        found.insert(draw.randint(1, len(found)), frame(0x89, b"in between", mask))
+        return b"".join(found)
+    if kind < 0.9:
+        return frame(0x81, payload[:125], mask, draw.choice([2, 8]))
+    return draw.choice(
+        [
+            frame(0x88, draw.choice(CLOSES), mask),
+            frame(0x81, payload, None),  # not masked
+            frame(0x82, payload, mask),  # binary
+            frame(0x80, payload, mask),  # the end of nothing
+            frame(0x01, payload, mask) + frame(0x81, payload, mask),  # a message within a message
+            frame(0xC1, payload, mask),  # compressed
+            frame(0x83, payload, mask),  # of no known kind
+            frame(0x09, payload[:9], mask),  # a ping in fragments
+            frame(0x89, b"x" * 126, mask),  # a ping that is too long
+            frame(0x88, b"\x03", mask),  # half a code
+            frame(0x81, payload + b"\xff", mask),  # no UTF-8
+            draw.randbytes(draw.randint(1, 20)),
+        ]
+    )
+
+
+def opened() -> ServerProtocol:
+    head = WEBSOCKET.opening(("127.0.0.1", 33000))
+    protocol, _ = open_websocket(Request("GET", "/ws", "", {}, b"", head), LIMIT)
+    return protocol
+
+
+def by_the_library(stream: bytes) -> tuple[list[bytes], bytes, int | None]:
+    """Return the messages in it, what is answered, and the code with which it ends (None: it does not)."""
+    protocol = opened()
+    protocol.receive_data(stream)
+    messages: list[bytes] = []
+    parts: list[bytes] = []
+    for one in protocol.events_received():
+        assert isinstance(one, Frame)
+        if one.opcode is Opcode.BINARY:
+            return messages, b"", 1003
+        if one.opcode in {Opcode.TEXT, Opcode.CONT}:
+            parts.append(bytes(one.data))
+            if one.fin:
+                message, parts = b"".join(parts), []
+                if not is_text(message):
+                    return messages, b"", 1007
+                messages.append(message)
+    if isinstance(protocol.parser_exc, PayloadTooBig):
+        return messages, b"", 1009
+    end = protocol.close_sent if protocol.parser_exc is not None else protocol.close_rcvd
+    return messages, b"".join(protocol.data_to_send()), None if end is None else end.code
+
+
+def code_of(error: object) -> int | None:
+    if isinstance(error, FrameTooLongError):
+        return 1009
+    return error.code if isinstance(error, (WebSocketError, ClosedError)) else None
+
+
+@given(st.integers(0, 1 << 32))
+def test_it_is_all_the_same_with_or_without_the_library(seed: int) -> None:
+    draw = random.Random(seed)
+    stream = b"".join(drawn(draw) for _ in range(draw.randint(1, 12)))
+    messages, answers, code = by_the_library(stream)
+    mine: list[bytes] = []
+    decoder = MessageDecoder(opened(), mine.append)
+    found: list[bytes] = []
+    sizes = draw.choice([[1], [1, 2, 3, 50], [200, 5000], [1 << 20]])
+    if len(stream) > 50_000:
+        sizes = [5000, 20_000]
+    start = 0
+    while start < len(stream) and decoder.error is None:
+        size = draw.choice(sizes)
+        found += decoder.receive_data(stream[start : start + size])
+        start += size
+    event(f"{code}")
+    assert found == messages
+    assert code_of(decoder.error) == code
+    if code is None:
+        assert b"".join(mine) == answers
+    elif isinstance(decoder.error, ClosedError):
+        assert b"".join(mine) + decoder.error.frame == answers
+
+
+@given(st.integers(0, 1 << 32))
+def test_it_is_known_whether_something_has_begun(seed: int) -> None:
+    draw = random.Random(seed)
+    decoder = MessageDecoder(opened(), lambda _: None)
+    for _ in range(draw.randint(1, 4)):
+        payload = b"x" * draw.choice([0, 3, 200, 66_000])
+        first = draw.choice([0x81, 0x89])
+        data = frame(first, payload[:125] if first == 0x89 else payload, draw.randbytes(4))
+        cuts = draw.sample(range(1, len(data)), 3)
+        for start, end in pairwise([0, *sorted(cuts), len(data)]):
+            assert decoder.unfinished is (start > 0)
+            decoder.receive_data(data[start:end])
+        assert not decoder.unfinished
+    decoder.receive_data(frame(0x01, b"a part", bytes(4)))
+    assert decoder.unfinished
+
+
+def test_what_is_too_long_is_told_from_its_header() -> None:
+    for payload in (b"x" * (LIMIT + 1), b"x" * (1 << 20)):
+        decoder = MessageDecoder(opened(), lambda _: None)
+        assert decoder.receive_data(frame(0x81, payload, bytes(4))[:14]) == []
+        assert isinstance(decoder.error, FrameTooLongError)

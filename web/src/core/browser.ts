@@ -1,0 +1,136 @@
+// The core in a browser: its socket, clock, storage, tabs, and the worker.
+
+import type { Chat } from "./api.ts";
+import { Core } from "./chat.ts";
+import type { Ears, Platform, Socket } from "./platform.ts";
+import type { Answer, Request } from "./sealing.ts";
+import { toBase64 } from "./sealing.ts";
+
+declare const WORKER: string; // the worker's file, by the build
+
+const LONGEST = 2 ** 31 - 1; // ms that a browser's timer can take
+const HANDOVER = 400; // ms for a page that is being left to give its name back
+
+/** The chat with the server that this page has come from. */
+export function makeChat(): Chat {
+  const chat = new Core(new Browser());
+  addEventListener("online", () => chat.hint());
+  addEventListener("pageshow", (event) => event.persisted && chat.hint());
+  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && chat.hint());
+  return chat;
+}
+
+class Browser implements Platform {
+  readonly isPrivate =
+    location.protocol === "https:" || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(location.hostname);
+  private readonly kept = new Map<string, string>(); // where the browser keeps nothing
+  private readonly claims = new Map<string, () => void>();
+  private readonly worker = new Crypt();
+
+  connect(ears: Ears): Socket {
+    const url = new URL("ws", location.href);
+    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+    const socket = new WebSocket(url);
+    socket.onopen = () => ears.opened();
+    socket.onmessage = (event) => ears.received(event.data);
+    socket.onclose = (event) => ears.closed(event.reason);
+    return {
+      send: (text) => socket.readyState === WebSocket.OPEN && socket.send(text),
+      close: () => {
+        socket.onopen = socket.onmessage = socket.onclose = null;
+        socket.close();
+      },
+    };
+  }
+
+  now(): number {
+    return Date.now();
+  }
+
+  after(ms: number, call: () => void): () => void {
+    const timer = setTimeout(call, Math.min(ms, LONGEST));
+    return () => clearTimeout(timer);
+  }
+
+  random(): number {
+    return Math.random();
+  }
+
+  token(): string {
+    return toBase64(crypto.getRandomValues(new Uint8Array(16)));
+  }
+
+  recall(key: string): string {
+    try {
+      return localStorage.getItem(key) ?? this.kept.get(key) ?? "";
+    } catch {
+      return this.kept.get(key) ?? "";
+    }
+  }
+
+  keep(key: string, value: string): void {
+    this.kept.set(key, value);
+    try {
+      localStorage.setItem(key, value);
+    } catch {
+      // It is forbidden, or full: then it lasts as long as the page does.
+    }
+  }
+
+  /** By a lock, which the browser gives back when the page goes. Without locks nobody knows, and the name is free. */
+  async claim(name: string): Promise<boolean> {
+    if (!("locks" in navigator)) return true;
+    const signal = AbortSignal.timeout(HANDOVER);
+    return new Promise((resolve) => {
+      navigator.locks
+        .request(`selchat ${name}`, { signal }, () => {
+          resolve(true);
+          return new Promise<void>((release) => this.claims.set(name, release));
+        })
+        .catch(() => resolve(false));
+    });
+  }
+
+  release(name: string): void {
+    this.claims.get(name)?.();
+    this.claims.delete(name);
+  }
+
+  seal(request: Request): Promise<Answer> {
+    return this.worker.ask(request);
+  }
+}
+
+/** The worker, which is started when it is first needed. */
+class Crypt {
+  private worker: Worker | null = null;
+  private readonly waiting = new Map<number, (answer: Answer) => void>();
+  private number = 0;
+
+  ask(request: Request): Promise<Answer> {
+    this.worker ??= this.start();
+    const worker = this.worker;
+    this.number += 1;
+    return new Promise((resolve) => {
+      this.waiting.set(this.number, resolve);
+      worker.postMessage({ number: this.number, request });
+    });
+  }
+
+  private start(): Worker {
+    const worker = new Worker(WORKER);
+    worker.onmessage = ({ data }: MessageEvent<{ number: number; answer: Answer }>) => {
+      this.waiting.get(data.number)?.(data.answer);
+      this.waiting.delete(data.number);
+    };
+    worker.onerror = () => {
+      // It could not be loaded, or is broken: the next request starts another one.
+      for (const answer of this.waiting.values())
+        answer({ did: "fail", why: "the encryption does not run here" });
+      this.waiting.clear();
+      worker.terminate();
+      this.worker = null;
+    };
+    return worker;
+  }
+}

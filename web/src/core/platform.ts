@@ -1,0 +1,30 @@
+// What the core needs of the world around it; browser.ts has it of a browser, the tests of none.
+
+import type { Answer, Request } from "./sealing.ts";
+
+export interface Socket {
+  send(text: string): void;
+  close(): void;
+}
+
+/** What a socket calls. After `closed`, and after `Socket.close`, it calls nothing any more. */
+export interface Ears {
+  opened(): void;
+  received(data: unknown): void;
+  closed(why: string): void;
+}
+
+export interface Platform {
+  connect(ears: Ears): Socket;
+  now(): number; // ms of Unix time
+  after(ms: number, call: () => void): () => void; // returns what takes it back
+  random(): number; // from 0 to 1, as Math.random
+  token(): string; // 128 bits that nobody can guess, in 22 characters
+  recall(key: string): string; // what was kept in this browser, or ""
+  keep(key: string, value: string): void;
+  /** Take a name for this tab alone among those of this browser; false: another one has it. */
+  claim(name: string): Promise<boolean>;
+  release(name: string): void; // a name that was claimed
+  seal(request: Request): Promise<Answer>; // by the worker, which answers in the order of the requests
+  readonly isPrivate: boolean; // nobody can listen on the way to the server
+}

@@ -1,0 +1,104 @@
+// Fields of what a server sends: the right type, or an error that says which is wrong; the message is dropped then.
+// The limits are not those of docs/protocol.rst, but what is kept of a field that is larger than makes sense.
+
+import type { Message, RoomSummary } from "./events.ts";
+
+export type Fields = Record<string, unknown>;
+
+export class BadMessage extends Error {
+  constructor(readonly field: string) {
+    super(`a server's message with a wrong ${field}`);
+  }
+}
+
+const NAME = 256; // characters of whatever names something
+export const TEXT = 4096; // characters of what is said about something
+const MOST = 10_000; // names or rooms in one list
+
+/** The object in a frame; null: there is none. */
+export function parse(data: unknown): Fields | null {
+  if (typeof data !== "string") return null;
+  try {
+    const value: unknown = JSON.parse(data);
+    return isObject(value) && typeof value.type === "string" ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function isObject(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+export function text(fields: Fields, field: string, most = NAME): string {
+  const value = fields[field];
+  if (typeof value !== "string" || value.length > 2 * most) throw new BadMessage(field);
+  return value;
+}
+
+/** A string that may be missing: empty then. */
+export function optionalText(fields: Fields, field: string, most = NAME): string {
+  return fields[field] === undefined || fields[field] === null ? "" : text(fields, field, most);
+}
+
+export function body(fields: Fields): string {
+  return text(fields, "body", Number.POSITIVE_INFINITY);
+}
+
+export function integer(fields: Fields, field: string, least = 0): number {
+  const value = fields[field];
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least) throw new BadMessage(field);
+  return value;
+}
+
+export function seconds(fields: Fields, field: string): number {
+  const value = fields[field];
+  if (typeof value !== "number" || !(value >= 0 && value <= Number.MAX_SAFE_INTEGER))
+    throw new BadMessage(field);
+  return value;
+}
+
+export function optionalSeconds(fields: Fields, field: string): number | null {
+  return fields[field] === undefined || fields[field] === null ? null : seconds(fields, field);
+}
+
+export function names(fields: Fields): string[] {
+  const values = fields.names;
+  if (!Array.isArray(values) || values.length > MOST) throw new BadMessage("names");
+  if (!values.every((value) => typeof value === "string" && value.length <= 2 * NAME))
+    throw new BadMessage("names");
+  return values;
+}
+
+export function objects(fields: Fields, field: string): Fields[] {
+  const values = fields[field];
+  if (!Array.isArray(values) || values.length > MOST || !values.every(isObject)) throw new BadMessage(field);
+  return values;
+}
+
+/** A room as `welcome` and `rooms` have it. */
+export function summary(fields: Fields): RoomSummary {
+  return {
+    room: text(fields, "room"),
+    members: integer(fields, "members"),
+    topic: text(fields, "topic", TEXT),
+    seq: integer(fields, "seq"),
+    salt: optionalText(fields, "salt"),
+  };
+}
+
+/** A message of that room, as `said` and `history` have it. */
+export function message(fields: Fields, room: string): Message {
+  return {
+    room,
+    to: "",
+    from: text(fields, "from"),
+    seq: integer(fields, "seq", 1),
+    at: seconds(fields, "at"),
+    id: optionalText(fields, "id"),
+    body: body(fields),
+    cipher: optionalText(fields, "cipher"),
+    own: false,
+    missed: false,
+  };
+}

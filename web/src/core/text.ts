@@ -1,0 +1,97 @@
+// Text from strangers: when two names are one, and what is safe to show. The same rules as selchat/text.py.
+
+// Default_Ignorable_Code_Point that are letters or marks by category, and the blank Braille pattern.
+const INVISIBLE =
+  /[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
+// What Python's \s matches, which is not what JavaScript's does.
+const SPACES = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/g;
+const NO_NAME = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/gu;
+
+// What acts on what is around it: controls, halves of pairs, separators of lines, and the format characters,
+// but for the joiners, without which Persian and some Indian scripts are misspelt, and the tags, which make flags.
+const ACTS = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?![\u200c\u200d\u{e0020}-\u{e007f}])\p{Cf}/gu;
+
+export const NAME_LENGTH = 32; // characters
+
+/** A name as the server cleans it, perhaps empty. */
+export function cleanName(name: string, length = NAME_LENGTH): string {
+  const tidy = name.normalize("NFC").replace(SPACES, " ").replace(NO_NAME, "").replace(INVISIBLE, "");
+  const start = tidy.normalize("NFC").replace(/^[ \p{M}]+/u, "");
+  return [...start]
+    .slice(0, length)
+    .join("")
+    .replace(SPACES, " ")
+    .replace(/^ +| +$/g, "");
+}
+
+/** What two names have in common exactly when they count as the same: Unicode's NFKC_Casefold. */
+export function nameKey(name: string): string {
+  if (/^[\x20-\x7e]*$/.test(name)) return name.toLowerCase();
+  return caseFolded(name.normalize("NFKC")).normalize("NFKC");
+}
+
+/**
+ * Full case folding, which JavaScript has not: small letters of the capitals, one character at a time, so that no
+ * rule for the end of a word counts. Cherokee folds to its capitals, and two letters are none of anybody's capitals.
+ */
+export function caseFolded(text: string): string {
+  let folded = "";
+  for (const character of text) {
+    if (/[\u13a0-\u13fd\uab70-\uabbf]/.test(character)) folded += character.toUpperCase();
+    else if (character === "\u0131") folded += character;
+    else if (character === "\u1e9e") folded += "ss";
+    else folded += character.toUpperCase().toLowerCase();
+  }
+  return folded;
+}
+
+/** One line of text, with everything that could act on its surroundings made visible: `\x1b`, `\n`, `\u202e`. */
+export function visible(text: string): string {
+  return text.replace(ACTS, escaped);
+}
+
+/** The same for what was said, where line feeds are lines, and a tab is four spaces. */
+export function visibleLines(text: string): string {
+  return text.replace(/\t/g, "    ").split(/\r?\n/).map(visible).join("\n");
+}
+
+function escaped(character: string): string {
+  if (character === "\n") return "\\n";
+  if (character === "\r") return "\\r";
+  if (character === "\t") return "\\t";
+  const code = character.codePointAt(0) ?? 0;
+  if (code < 0x100) return `\\x${code.toString(16).padStart(2, "0")}`;
+  return code < 0x10000
+    ? `\\u${code.toString(16).padStart(4, "0")}`
+    : `\\U${code.toString(16).padStart(8, "0")}`;
+}
+
+/** The text with U+FFFD for halves of pairs, which no message can hold. */
+export function scalarValues(text: string): string {
+  return text.replace(/\p{Cs}/gu, "\ufffd");
+}
+
+export function byteLength(text: string): number {
+  return encoder.encode(text).length;
+}
+
+const encoder = new TextEncoder();
+
+/** Whether the name is in the text as a word, in any case. */
+export function names(text: string, name: string): boolean {
+  const key = nameKey(name);
+  if (!key) return false;
+  const where = nameKey(text);
+  for (let at = where.indexOf(key); at >= 0; at = where.indexOf(key, at + 1)) {
+    const before = [...where.slice(Math.max(0, at - 2), at)].pop() ?? "";
+    const after = String.fromCodePoint(where.codePointAt(at + key.length) ?? 0x20);
+    if (!WORD.test(before) && !WORD.test(after)) return true;
+  }
+  return false;
+}
+
+const WORD = /^[\p{L}\p{M}\p{N}_]$/u;
+
+export function count(number: number, what: string): string {
+  return number === 1 ? `${number} ${what}` : `${number} ${what}s`;
+}

@@ -1,0 +1,48 @@
+// Times as people read them. Pure, but for the zone and the clock of the machine.
+// The words are English as the page is; whether it is 14:05 or 2:05 PM is as the reader's system has it.
+
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const WHOLE = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "medium" });
+const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
+const YEAR = new Intl.DateTimeFormat("en-GB", {
+  weekday: "long",
+  day: "numeric",
+  month: "long",
+  year: "numeric",
+});
+
+/** A server that says an impossible time has its reasons; it must not stop the page. */
+function formatted(format: Intl.DateTimeFormat, at: number): string {
+  const date = new Date(at * 1000);
+  return Number.isNaN(date.getTime()) ? "??:??" : format.format(date);
+}
+
+/** `brief`: without AM or PM, where what is above has it. */
+export function clock(at: number, brief = false): string {
+  const date = new Date(at * 1000);
+  if (!brief || Number.isNaN(date.getTime())) return formatted(CLOCK, at);
+  const parts = CLOCK.formatToParts(date).filter(({ type }) => type !== "dayPeriod");
+  return parts
+    .map(({ value }) => value)
+    .join("")
+    .trim();
+}
+
+export function whole(at: number): string {
+  return formatted(WHOLE, at);
+}
+
+/** For <time datetime>. */
+export function machine(at: number): string {
+  const date = new Date(at * 1000);
+  return Number.isNaN(date.getTime()) ? "" : date.toISOString();
+}
+
+export function day(at: number, now: Date): string {
+  const date = new Date(at * 1000);
+  const days = (offset: number): string =>
+    new Date(now.getFullYear(), now.getMonth(), now.getDate() + offset).toDateString();
+  if (date.toDateString() === days(0)) return "Today";
+  if (date.toDateString() === days(-1)) return "Yesterday";
+  return formatted(date.getFullYear() === now.getFullYear() ? DAY : YEAR, at);
+}

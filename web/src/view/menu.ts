@@ -1,0 +1,91 @@
+// One's own name, and what there is besides chatting: notifications, help, leaving.
+
+import type { Chat } from "../core/api.ts";
+import { bdi, h, part } from "./dom.ts";
+import { type Icon, icon } from "./icons.ts";
+import { disc } from "./names.ts";
+import type { Notifier } from "./notifier.ts";
+
+export class Menu {
+  readonly #button = part("menu-button", HTMLButtonElement);
+  readonly #menu = part("menu", HTMLElement);
+  readonly #all = part("me", HTMLElement);
+  #name: string | undefined;
+
+  constructor(
+    private readonly chat: Chat,
+    private readonly notifier: Notifier,
+    private readonly help: () => void,
+    private readonly leave: () => void,
+  ) {
+    this.#button.addEventListener("click", () => this.#toggle(this.#menu.hidden === true));
+    this.#all.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || this.#menu.hidden) return;
+      event.stopPropagation(); // it closes this, and not the drawer that it is in
+      this.#toggle(false);
+      this.#button.focus();
+    });
+    document.addEventListener("pointerdown", (event) => {
+      if (!this.#all.contains(event.target as Node)) this.#toggle(false);
+    });
+    this.#all.addEventListener("focusout", (event) => {
+      if (event.relatedTarget && !this.#all.contains(event.relatedTarget as Node)) this.#toggle(false);
+    });
+  }
+
+  update(): void {
+    if (this.chat.name === this.#name) return;
+    this.#name = this.chat.name;
+    this.#button.replaceChildren(
+      disc(this.#name),
+      h("span", { class: "label" }, bdi(this.#name), h("span", { class: "spoken" }, ", menu")),
+      icon("more"),
+    );
+  }
+
+  #toggle(open: boolean): void {
+    if (open === !this.#menu.hidden) return;
+    this.#menu.hidden = !open;
+    this.#button.setAttribute("aria-expanded", String(open));
+    if (open) this.#draw();
+  }
+
+  #draw(): void {
+    const item = (drawing: Icon, text: string, about: string, act: () => void): HTMLElement =>
+      h(
+        "button",
+        { type: "button", onclick: act },
+        icon(drawing),
+        h("span", {}, text, about ? h("small", {}, about) : null),
+      );
+    const close = (act: () => void) => (): void => {
+      this.#toggle(false);
+      this.#button.focus();
+      act();
+    };
+    const items: HTMLElement[] = [];
+    const toggle = (): void => void this.notifier.toggle().then(() => this.#menu.hidden || this.#draw());
+    switch (this.notifier.state) {
+      case "off":
+        items.push(item("bell", "Notify me", "of mentions and whispers while this page is not seen", toggle));
+        break;
+      case "on":
+        items.push(item("bell", "Do not notify me", "of mentions and whispers", toggle));
+        break;
+      case "forbidden":
+        items.push(
+          h("p", { class: "dim" }, "Notifications are forbidden for this page in the browser’s settings."),
+        );
+        break;
+      case "impossible":
+        break;
+    }
+    items.push(
+      item("help", "Help", "commands and keys", close(this.help)),
+      item("leave", "Leave the chat", "", close(this.leave)),
+    );
+    const refocus = this.#menu.contains(document.activeElement);
+    this.#menu.replaceChildren(...items);
+    if (refocus) this.#menu.querySelector("button")?.focus();
+  }
+}

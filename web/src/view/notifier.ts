@@ -1,0 +1,43 @@
+// Notifications of the desktop, for mentions and whispers while the page is not seen. The permission is asked for only
+// after a click on a button that says what for. Where they do not exist (plain http; some phones) there is no button.
+
+import type { Entry } from "../core/api.ts";
+import { remember, remembered } from "./store.ts";
+
+export type Wanted = "impossible" | "off" | "on" | "forbidden";
+
+export class Notifier {
+  #broken = false; // there is the name, but it cannot be used (phones want a service worker)
+
+  get state(): Wanted {
+    if (!("Notification" in globalThis) || !isSecureContext || this.#broken) return "impossible";
+    if (Notification.permission === "denied") return "forbidden";
+    return Notification.permission === "granted" && remembered("notify") === "on" ? "on" : "off";
+  }
+
+  /** After a click: ask, or stop. */
+  async toggle(): Promise<void> {
+    if (this.state === "on") remember("notify", "off");
+    else if (this.state === "off" && (await Notification.requestPermission()) === "granted")
+      remember("notify", "on");
+  }
+
+  /** `opened`: called when it is clicked. */
+  notify(entry: Entry, room: string, opened: () => void): void {
+    if (!document.hidden || this.state !== "on") return;
+    const title =
+      entry.kind === "whisper" ? `${entry.from} whispers to you` : `${entry.from} mentions you in ${room}`;
+    // Other programs, and whoever looks at a locked screen, read these: nothing of what was encrypted gets there.
+    const body = entry.sealed === "no" ? entry.body.slice(0, 200) : "";
+    try {
+      const shown = new Notification(title, { body, tag: `${room}:${entry.from}` });
+      shown.onclick = () => {
+        window.focus();
+        shown.close();
+        opened();
+      };
+    } catch {
+      this.#broken = true;
+    }
+  }
+}

@@ -1,0 +1,111 @@
+// What somebody wrote, in pieces: text, links, and code in backticks. Pure; nothing else of markdown means anything.
+// One pass each, so that 64 KiB of backticks or brackets cost no more than 64 KiB of words.
+
+export type Piece =
+  | { kind: "text"; text: string }
+  | { kind: "code"; text: string } // on a line
+  | { kind: "block"; text: string } // on lines of its own
+  | { kind: "link"; text: string; href: string; host: string }; // host: where it leads, if that is not what is read
+
+export function pieces(text: string): Piece[] {
+  const found: Piece[] = [];
+  let plain = 0; // where the text begins that is nothing else yet
+  let at = text.indexOf("`");
+  const upTo = (end: number): void => {
+    if (end > plain) links(text.slice(plain, end), found);
+  };
+  let noBlock = false; // there is no ``` any more: it need not be looked for again
+  while (at !== -1) {
+    let run = 1;
+    while (text[at + run] === "`") run++;
+    if (run >= 3 && !noBlock) {
+      const close = text.indexOf("```", at + run);
+      if (close === -1) noBlock = true;
+      else {
+        upTo(at);
+        found.push({ kind: "block", text: withoutLanguage(text.slice(at + 3, close)) });
+        plain = close + 3;
+        if (text[plain] === "\n") plain++; // the block ends its line itself
+        at = text.indexOf("`", plain);
+        continue;
+      }
+    }
+    if (run === 1) {
+      const close = text.indexOf("`", at + 1);
+      const code = close === -1 ? "" : text.slice(at + 1, close);
+      if (close !== -1 && code.trim() !== "" && !code.includes("\n")) {
+        upTo(at);
+        found.push({ kind: "code", text: code });
+        plain = close + 1;
+        at = text.indexOf("`", plain);
+        continue;
+      }
+    }
+    at = text.indexOf("`", at + run);
+  }
+  upTo(text.length);
+  return found;
+}
+
+/** A block may begin with the name of a language alone on the line of the backticks. */
+function withoutLanguage(code: string): string {
+  return code.replace(/^[\w+#.-]{0,20}\n/, "").replace(/\n$/, "");
+}
+
+// A URL ends at white space, at what quotes it, and at the invisible marks that turn the direction of what follows.
+const URLS = /https?:\/\/[^\s<>"`\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+/gi;
+const AFTER = ".,;:!?'\"*_~…。、，؟"; // at its end it is of the sentence
+const CLOSING: Record<string, string> = { ")": "(", "]": "[", "}": "{", "»": "«", "”": "“", "’": "‘" };
+
+function links(text: string, found: Piece[]): void {
+  let plain = 0;
+  for (const match of text.matchAll(URLS)) {
+    const before = text[match.index - 1] ?? "";
+    if (/[\p{L}\p{N}_]/u.test(before)) continue; // xhttp://: something else
+    const written = endOf(match[0]);
+    const where = parsed(written);
+    if (!where) continue;
+    if (match.index > plain) found.push({ kind: "text", text: text.slice(plain, match.index) });
+    found.push({ kind: "link", text: written, href: where.href, host: hidden(written, where) });
+    plain = match.index + written.length;
+  }
+  if (plain < text.length) found.push({ kind: "text", text: text.slice(plain) });
+}
+
+/** Take off what belongs to the sentence: stops, and brackets that were not opened in the URL. */
+function endOf(url: string): string {
+  const open = new Map<string, number>(); // how many more of each bracket were closed than opened
+  for (const character of url) {
+    for (const [close, opening] of Object.entries(CLOSING)) {
+      if (character === close) open.set(close, (open.get(close) ?? 0) + 1);
+      else if (character === opening) open.set(close, (open.get(close) ?? 0) - 1);
+    }
+  }
+  let end = url.length;
+  while (end > 0) {
+    const last = url[end - 1] as string;
+    const extra = open.get(last) ?? 0;
+    if (AFTER.includes(last)) end--;
+    else if (extra > 0) {
+      open.set(last, extra - 1);
+      end--;
+    } else break;
+  }
+  return url.slice(0, end);
+}
+
+function parsed(url: string): URL | null {
+  try {
+    const where = new URL(url);
+    return (where.protocol === "https:" || where.protocol === "http:") && where.hostname ? where : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The host, where a reader could take it for another: letters of other alphabets, or a name before an @. */
+function hidden(written: string, where: URL): string {
+  const host = /^https?:\/\/([^/?#]*)/i.exec(written)?.[1] ?? "";
+  const plain = host.toLowerCase().replace(/:\d*$/, "");
+  return plain === where.hostname ? "" : where.hostname;
+}

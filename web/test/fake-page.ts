@@ -1,0 +1,17 @@
+// The page with a fake chat, to be looked at and driven: `chat` in the console is the fake. What the address says after
+// the question mark are its options: ?entries=10000&people=1000&live=1&password=tea
+
+import { App } from "../src/view/app.ts";
+import { Fake } from "./fake.ts";
+
+const asked = new URLSearchParams(location.search);
+const number = (name: string): Record<string, number> =>
+  asked.has(name) ? { [name]: Number(asked.get(name)) } : {};
+const chat = new Fake({
+  ...number("entries"),
+  ...number("people"),
+  ...number("ackAfter"),
+  live: asked.has("live"),
+  password: asked.get("password") ?? "",
+});
+Object.assign(globalThis, { chat, app: new App(chat) });

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { hueOf, INKS, initialOf } from "../src/view/colour.ts";
+
+type Colour = readonly [number, number, number]; // linear light, 0 to 1
+
+/** https://www.w3.org/TR/css-color-4/#color-conversion-code; what sRGB does not have is cut, as browsers may. */
+function oklch(lightness: number, chroma: number, hue: number): Colour {
+  const a = chroma * Math.cos((hue * Math.PI) / 180);
+  const b = chroma * Math.sin((hue * Math.PI) / 180);
+  const l = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3;
+  const m = (lightness - 0.1055613458 * a - 0.0638541728 * b) ** 3;
+  const s = (lightness - 0.0894841775 * a - 1.291485548 * b) ** 3;
+  const cut = (value: number): number => Math.min(1, Math.max(0, value));
+  return [
+    cut(4.0767416621 * l - 3.3077115913 * m + 0.2309699292 * s),
+    cut(-1.2684380046 * l + 2.6097574011 * m - 0.3413193965 * s),
+    cut(-0.0041960863 * l - 0.7034186147 * m + 1.707614701 * s),
+  ];
+}
+
+function hex(text: string): Colour {
+  const part = (at: number): number => {
+    const value = Number.parseInt(text.slice(at, at + 2), 16) / 255;
+    return value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+  };
+  return [part(1), part(3), part(5)];
+}
+
+/** https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio */
+function contrast(one: Colour, other: Colour): number {
+  const light = ([r, g, b]: Colour): number => 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  const [high, low] = [light(one), light(other)].sort((x, y) => y - x) as [number, number];
+  return (high + 0.05) / (low + 0.05);
+}
+
+const style = readFileSync("src/style.css", "utf8");
+const [light, dark] = style.split("@media (prefers-color-scheme: dark)") as [string, string];
+const value = (css: string, name: string): string => new RegExp(`--${name}: ([^;]+);`).exec(css)?.[1] ?? "";
+
+test("every name is readable on everything that it stands on, in both schemes", () => {
+  for (const [ink, css] of [
+    [INKS.light, light],
+    [INKS.dark, dark],
+  ] as const) {
+    assert.equal(Number(value(css, "ink-lightness")), ink.lightness, "style.css has the same figures");
+    assert.equal(Number(value(css, "ink-chroma")), ink.chroma);
+    for (const ground of ["bg", "hover", "mention"])
+      for (let hue = 0; hue < 360; hue++) {
+        const found = contrast(oklch(ink.lightness, ink.chroma, hue), hex(value(css, ground)));
+        assert.ok(found >= 4.5, `${ground} ${hue}: ${found}`);
+      }
+    for (let hue = 0; hue < 360; hue++) {
+      const found = contrast(oklch(Number(value(css, "disc-lightness")), 0.1, hue), [1, 1, 1]);
+      assert.ok(found >= 4.5, `disc ${hue}: ${found}`);
+    }
+  }
+});
+
+test("text of every kind has AA on what it stands on, in both schemes", () => {
+  for (const css of [light, dark])
+    for (const [ink, ...grounds] of [
+      ["text", "bg", "side", "hover", "here", "code", "mention"],
+      ["dim", "bg", "side", "hover", "code", "here"],
+      ["accent", "bg", "mention"],
+      ["on-accent", "accent"],
+      ["bad", "bg", "mention"],
+      ["on-notice", "notice"],
+    ] as const)
+      for (const ground of grounds) {
+        const found = contrast(hex(value(css, ink)), hex(value(css, ground)));
+        assert.ok(found >= 4.5, `${ink} on ${ground}: ${found}`);
+      }
+});
+
+test("a name has the same colour everywhere, and names differ", () => {
+  assert.equal(hueOf("Venkat"), hueOf("venkat"));
+  const hues = new Set(["Venkat", "Michael", "Priya", "Ada", "مريم", "李雷", "a", "b", "c", "d"].map(hueOf));
+  assert.ok(hues.size >= 6, String(hues.size));
+  for (let i = 0; i < 1000; i++) assert.ok(hueOf(`g${i}`) >= 0 && hueOf(`g${i}`) < 360);
+});
+
+test("the first letter is a whole one", () => {
+  assert.equal(initialOf("venkat"), "V");
+  assert.equal(initialOf("👩‍🔬 lab"), "👩‍🔬");
+  assert.equal(initialOf("e\u0301"), "E\u0301");
+  assert.equal(initialOf(""), "?");
+});
