@@ -52,7 +52,7 @@ export interface Conversation {
   readonly firstUnread: string; // key of the first entry that had not been read when it was last opened; "": none
   readonly people: readonly string[]; // sorted; at most 1,000
   readonly total: number; // how many are there
-  readonly locked: "no" | "locked" | "open"; // "locked": something encrypted was said there and there is no passphrase
+  readonly locked: "no" | "locked" | "open"; // "locked": something was encrypted there, and there is no passphrase
 }
 
 export type Change =
