@@ -86,6 +86,10 @@ export class Core implements Chat {
     return this.way.shown;
   }
 
+  get waiting(): number {
+    return this.pending.size;
+  }
+
   get conversations(): readonly Conversation[] {
     const all = [...this.talks.values()];
     const rank = (talk: Talk) => (talk.id === `#${LOBBY}` ? 0 : talk.kind === "room" ? 1 : 2);
