@@ -11,7 +11,7 @@ runs everything once, to see that it works.
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import itertools
 import json
 import sys
@@ -24,6 +24,7 @@ from typing import Any
 from harness.audience import payload
 from harness.wires import SENDER, Classic
 
+from selchat.bench.framing import WEBSOCKET
 from selchat.chat.hub import Hub
 from selchat.events import Said
 from selchat.feed import Feed, Subscription
@@ -261,6 +262,22 @@ def rich_encode(messages: list[Said]) -> Callable[[], None]:
     return run
 
 
+def websocket_decode() -> Callable[[], None]:
+    """Return: decode what a browser says in one read."""
+    # Any: the libraries below them are optional.
+    http: Any = importlib.import_module("selchat.wire.http")
+    websocket: Any = importlib.import_module("selchat.wire.websocket")
+    head = WEBSOCKET.opening(("127.0.0.1", 33000))
+    protocol, _ = websocket.open_websocket(http.Request("GET", "/ws", "", {}, head=head), 1 << 16)
+    decoder = websocket.MessageDecoder(protocol, len)
+    data = b"".join(WEBSOCKET.encode(_SAY) for _ in range(_BATCH))
+
+    def run() -> None:
+        decoder.receive_data(data)
+
+    return run
+
+
 def log_commit(log: Log) -> Callable[[], None]:
     """Return: append a batch and commit it."""
     bodies = [_DELIVERY[-64:].decode()] * _BATCH
@@ -290,6 +307,8 @@ def main() -> int:
     runner.bench_func("frames: decode 64 KiB of 64-byte messages", decode_whole)
     runner.bench_func("frames: decode 16 messages byte by byte", decode_bytewise)
     runner.bench_func("frames: encode one message", encode)
+    if all(map(importlib.util.find_spec, ("h11", "websockets"))):
+        runner.bench_func(f"websocket: decode {_BATCH} messages", websocket_decode())
     runner.bench_func("session: one message to the feed", session_to_publish(message))
     runner.bench_func(f"session: {_BATCH} messages in one read to the feed", session_to_publish(batch))
     said = [

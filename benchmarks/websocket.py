@@ -344,8 +344,8 @@ def main() -> int:
         print("interrupted; what was measured so far:", file=sys.stderr)
         status = 130
     except BenchError as error:
-        print(f"websocket.py: {error}", file=sys.stderr)
-        return 1
+        print(f"websocket.py: {error}; what was measured so far:", file=sys.stderr)
+        status = 1
     text = results.markdown()
     print(text)
     output = options["--output"] or (None if quick else _RESULTS)

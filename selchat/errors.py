@@ -625,6 +625,10 @@ class BrokenStreamError(UsageError):
         return "data given to a decoder that has already failed"
 
 
+NOT_TRUSTED = "tls: the peer does not trust our certificate"
+"""The `close_reason` of browsers whose users have not been asked yet, or are being asked."""
+
+
 def close_reason(error: BaseException) -> str:
     """Return the one line that says why a connection was closed, or why something cannot be had."""
     if isinstance(error, SelchatError):

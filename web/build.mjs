@@ -5,7 +5,7 @@
 //   node build.mjs --check    writes nothing; fails where what is there is not what the source gives
 //   node build.mjs FOLDER     makes it elsewhere
 import { createHash } from "node:crypto";
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -69,6 +69,17 @@ for (const name of readdirSync(source)
   hashed(name, readFileSync(join(source, name)));
 hashed("manifest.webmanifest", Buffer.from(referring(join(source, "manifest.webmanifest"))));
 made.set("index.html", Buffer.from(referring(join(here, "index.html"))));
+
+// Of what all this is made: a test compares it where there is no Node. README.rst says what goes in.
+const sources = ["build.mjs", "index.html", "package-lock.json"];
+for (const name of readdirSync(source, { recursive: true }))
+  if (statSync(join(source, name)).isFile()) sources.push(`src/${name.replaceAll("\\", "/")}`);
+const digest = createHash("sha256");
+for (const name of sources.sort()) {
+  const bytes = readFileSync(join(here, name));
+  digest.update(`${name} ${bytes.length}\n`).update(bytes);
+}
+made.set("SOURCE", Buffer.from(`${digest.digest("hex")}\n`));
 
 let sum = 0;
 for (const [name, bytes] of made) {

@@ -90,6 +90,10 @@ class Framing(ABC):
         """
         return data, b"", []
 
+    def after_controls(self, data: bytes, start: int) -> int:
+        """Return where pings and pongs end that begin at ``start``; ``start`` itself if there are none."""
+        return start
+
     def pong(self, said: bytes) -> bytes:
         """Return the answer to a ping that has said that."""
         return b""
@@ -184,6 +188,13 @@ class WebSocket(Framing):
         begun = start if whole[start : start + 1] in (b"\x89", b"\x8a") else len(whole)
         left.append(whole[done:begun])
         return b"".join(left), whole[begun:], pings
+
+    def after_controls(self, data: bytes, start: int) -> int:
+        while (found := _frame(data, start)) is not None and found[0] in (_PING, _PONG):
+            if found[2] > len(data):
+                break
+            start = found[2]
+        return start
 
     def pong(self, said: bytes) -> bytes:
         return self._control(_PONG, said)

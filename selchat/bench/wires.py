@@ -307,7 +307,7 @@ class Receipts:
             # No whole frame ends here, and perhaps an ack begins; what is kept waits for the rest of it.
             last = data.rfind(b"}", max(done, kept - _MOST_START)) + 1
             if last or kept - done < _MOST_START:
-                kept = max(done, last)
+                kept = self._framing.after_controls(data, max(done, last))
         self._rest = data[kept:]
         if kept > done:
             others.append(data[done:kept])

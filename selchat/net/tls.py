@@ -19,6 +19,8 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
+from selchat.errors import NOT_TRUSTED
+
 # Bytes that are encrypted at a time, and so the most that a full socket leaves with us; two records. A whole
 # chunk would leave a copy of it with each slow reader, and a single record costs a system call per 16 KiB.
 PIECE = 32 * 1024
@@ -26,6 +28,8 @@ MOST_UNSENT = 4 * PIECE  # bytes, above which a peer only makes TLS talk to itse
 MOST_GREETED = (
     16 * 1024
 )  # bytes of a peer's handshake; a server's with a long chain of certificates has 8 KiB
+# The alerts of a peer that does not take our certificate (RFC 8446, 6.2), as OpenSSL calls them.
+_NOT_TRUSTED = {"SSLV3_ALERT_CERTIFICATE_UNKNOWN", "TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_BAD_CERTIFICATE"}
 _READ = 64 * 1024  # bytes of a read from OpenSSL, which gives one record at a time: 16 KiB
 
 
@@ -291,4 +295,6 @@ def client_context() -> ssl.SSLContext:
 
 def _explained(error: ssl.SSLError) -> TlsError:
     """Return the error in words: OpenSSL's own, ``WRONG_VERSION_NUMBER`` for one."""
+    if error.reason in _NOT_TRUSTED:
+        return TlsError(NOT_TRUSTED.removeprefix("tls: "))
     return TlsError((error.reason or str(error)).replace("_", " ").lower())

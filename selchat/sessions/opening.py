@@ -5,10 +5,18 @@ knows how to go on. What begins as TLS is decrypted first. A method of HTTP is a
 
 from __future__ import annotations
 
+import errno
+import os
 from enum import Enum, auto
 from typing import Any
 
-from selchat.errors import LoginTimeoutError, PasswordNeededError, RefusalError, SelchatError
+from selchat.errors import (
+    NOT_TRUSTED,
+    LoginTimeoutError,
+    PasswordNeededError,
+    RefusalError,
+    SelchatError,
+)
 from selchat.events import Notice
 from selchat.sessions.classic import ClassicSession
 from selchat.sessions.context import Context, Transport
@@ -17,6 +25,9 @@ from selchat.sessions.rich import RichSession
 from selchat.wire.frames import FrameDecoder
 from selchat.wire.sniff import Opening, is_hello, sniff
 
+# How browsers go: they open more connections than they need, and they ask their users whether they trust the
+# certificate (which is a reset where something was still to be read).
+_OF_BROWSERS = {None, NOT_TRUSTED, os.strerror(errno.ECONNRESET).lower()}
 _LEAST_RICH_HEADER = 4  # bytes: an error has to fit into a frame
 _WHY = b"The page of this server is not installed. Whoever runs it: python3 -m pip install 'selchat[web]'\n"
 _NO_WEB = (
@@ -123,6 +134,8 @@ class OpeningSession:
 
     def connection_lost(self, reason: str | None) -> None:
         self._timer.cancel()
+        if self.state is OpeningState.SECURED and reason in _OF_BROWSERS:
+            return  # there are several of these for each page that is opened
         self._context.strangers.stranger_left(self._transport.address, reason)
 
     # ----------------------------------------------------------------------------------------------------

@@ -120,9 +120,10 @@ class WebSession:
             self._close_with(HttpError(400, "the request ended before it was whole"))
 
     def connection_lost(self, reason: str | None) -> None:
+        at_rest = self.state is WebState.READING and not self._http.begun
         self.state = WebState.ENDED
         self._timer.cancel()
-        if reason is not None:  # else a browser has got what it wanted
+        if reason is not None and not at_rest:  # else a browser has got what it wanted
             self._context.strangers.stranger_left(self._transport.address, reason)
 
     # ----------------------------------------------------------------------------------------------------

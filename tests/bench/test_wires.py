@@ -192,6 +192,8 @@ def test_acks_are_taken_out_of_a_stream_however_it_is_cut(wire: Wire, seed: int)
     joined = b'{"type":"joined","room":"lobby","names":["{1}%b"],"total":3}' % (b"x" * 67)
     assert len(joined) == ord("}")
     others = [served(wire, one) for one in (*relayed, encode_frame(joined))]
+    for control in (b"\x89\x00", b"\x89\x04tick", b"\x8a\x00") if wire is WEB else ():
+        others.insert(draw.randint(0, len(others)), control)
     acks = [served(wire, ack(sequence, sequence + 20)) for sequence in range(8)]
     order = draw.sample([True] * len(acks) + [False] * len(others), len(acks) + len(others))
     a, b = iter(acks), iter(others)

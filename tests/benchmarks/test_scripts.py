@@ -190,11 +190,13 @@ def test_abuse(tmp_path):
 
 def test_micro(tmp_path):
     pytest.importorskip("pyperf")
+    pytest.importorskip("websockets")
     output = tmp_path / "micro.json"
     run_script("micro.py", "--quick", "-o", str(output))
     names = {benchmark["metadata"]["name"] for benchmark in json.loads(output.read_text())["benchmarks"]}
     assert {name.partition(":")[0] for name in names} == {
         "frames",
+        "websocket",
         "session",
         "rich",
         "log",

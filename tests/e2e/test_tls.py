@@ -375,3 +375,14 @@ def test_two_hundred_over_tls_hear_a_thousand_messages_in_order_and_one_is_slow(
             assert reader.seqs == list(range(1, messages + 1))
         server.stop()
         assert server.errors() == ""
+
+
+def test_whoever_does_not_trust_the_certificate_yet_is_no_line_on_the_console() -> None:
+    with Server() as server:
+        strict = ssl.create_default_context()
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", server.port)) as sock, pytest.raises(ssl.SSLError):
+                strict.wrap_socket(sock, server_hostname="localhost")
+        with Client(server.port, "Venkat"):
+            shown = server.expect("(?s).*Accepted new connection from .*, username: Venkat\n")[0]
+        assert "Closed connection" not in shown

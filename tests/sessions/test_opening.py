@@ -231,12 +231,34 @@ def test_who_does_not_come_to_the_point_is_closed_in_time(sent: bytes) -> None:
     assert house.clock.pending == 0
 
 
-def test_a_stranger_who_leaves_is_seen_to_go_and_leaves_no_timer() -> None:
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"", None),
+        (b"5", "connection reset by peer"),
+        (CLIENT_HELLO, "tls: no shared cipher"),
+        (CLIENT_HELLO, "no username within 10 s"),
+    ],
+)
+def test_a_stranger_who_leaves_is_seen_to_go_and_leaves_no_timer(sent: bytes, reason: str | None) -> None:
+    house = House()
+    peer = Peer(house)
+    if sent:
+        peer.sends(sent)
+    peer.close(reason)
+    assert house.observer.seen == [("stranger left", peer.address, reason)]
+    assert house.clock.pending == 0
+
+
+@pytest.mark.parametrize(
+    "reason", [None, "connection reset by peer", "tls: the peer does not trust our certificate"]
+)
+def test_nobody_is_told_how_browsers_go_that_have_not_asked_for_anything(reason: str | None) -> None:
     house = House()
     peer = Peer(house)
     peer.sends(CLIENT_HELLO)
-    peer.close("connection reset by peer")
-    assert house.observer.seen == [("stranger left", peer.address, "connection reset by peer")]
+    peer.close(reason)
+    assert house.observer.seen == []
     assert house.clock.pending == 0
 
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { clock, day, machine, whole } from "../src/view/dates.ts";
 import { Past } from "../src/view/past.ts";
-import { sentence } from "../src/view/status.ts";
+import { sentence } from "../src/view/sentence.ts";
 
 test("Up goes back through the lines, Down forth to the empty field", () => {
   const past = new Past();

@@ -1,13 +1,16 @@
 // Against the real server, on its plain wire: skipped where there is no Python to start it.
 
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Ears, Socket } from "../src/core/platform.ts";
+import { isPythonThere, PYTHON, skip } from "./python.ts";
 import { chatIn, lines, Shared, World } from "./world.ts";
 
-const PYTHON = process.env.SELCHAT_PYTHON ?? "python3";
 let server: ChildProcess | undefined;
 let port = 0;
 
@@ -20,17 +23,21 @@ async function freePort(): Promise<number> {
   });
 }
 
+const folder = mkdtempSync(join(tmpdir(), "selchat-real-"));
+const environment = { ...process.env, HOME: folder, XDG_DATA_HOME: folder };
+
 async function start(): Promise<void> {
-  const args = [
-    "-m",
-    "selchat",
-    "serve",
+  const options = [
     `--port=${port}`,
     "--host=127.0.0.1",
-    "--no-history",
+    `--history=${join(folder, "log")}`,
     "--message-rate=0",
   ];
-  server = spawn(PYTHON, args, { cwd: "..", stdio: "ignore" });
+  server = spawn(PYTHON, ["-m", "selchat", "serve", ...options], {
+    cwd: "..",
+    stdio: "ignore",
+    env: environment,
+  });
   for (let tries = 0; tries < 100; tries += 1) {
     const up = await new Promise<boolean>((resolve) => {
       const socket = connect(port, "127.0.0.1", () => {
@@ -88,14 +95,14 @@ async function until(what: string, is: () => boolean): Promise<void> {
   }
 }
 
-const isThere = spawnSync(PYTHON, ["-c", "import selchat.cli"], { cwd: ".." }).status === 0;
-const skip = isThere ? false : "there is no Python with selchat's needs (SELCHAT_PYTHON)";
-
 before(async () => {
   port = await freePort();
-  if (isThere) await start();
+  if (isPythonThere) await start();
 });
-after(() => server?.kill());
+after(() => {
+  server?.kill();
+  rmSync(folder, { recursive: true, force: true });
+});
 
 test("two pages talk", { skip }, async () => {
   const [a, b] = [
@@ -114,4 +121,80 @@ test("two pages talk", { skip }, async () => {
   await until("people", () => a.conversation("#lobby")?.people.join() === "Ann,Bob");
   a.stop();
   b.stop();
+});
+
+test("a server is killed again and again: nothing is lost, nothing comes twice", { skip }, async () => {
+  const [a, b] = [
+    chatIn(new Real(() => null, new Shared())).chat,
+    chatIn(new Real(() => null, new Shared())).chat,
+  ];
+  const pages = [a, b];
+  a.start({ name: "Dan" });
+  b.start({ name: "Eve" });
+  for (const chat of pages) {
+    chat.type("/join kills");
+    await until("room", () => chat.conversation("#kills") !== undefined);
+    chat.open("#kills");
+  }
+  const bodies = (chat: typeof a) =>
+    chat
+      .conversation("#kills")
+      ?.entries.flatMap(({ kind, body, state }) => (kind === "said" && state === "sent" ? [body] : []));
+  const typed: string[] = [];
+  for (let round = 0; round < 3; round += 1) {
+    for (let number = 0; number < 30; number += 1) {
+      for (const [at, chat] of pages.entries()) {
+        typed.push(`${at} ${round} ${number}`);
+        assert.equal(chat.type(`${at} ${round} ${number}`), "");
+      }
+      if (number === 15) {
+        await until("some", () => (bodies(a)?.length ?? 0) > round * 60);
+        server?.kill("SIGKILL");
+        await new Promise((resolve) => server?.once("exit", resolve));
+        await start();
+      }
+    }
+    for (const chat of pages) chat.again();
+    for (const chat of pages) await until("all", () => (bodies(chat)?.length ?? 0) >= typed.length);
+  }
+  for (const [at, chat] of pages.entries()) {
+    assert.deepEqual(
+      bodies(chat)?.filter((body) => body.startsWith(`${at}`)),
+      typed.filter((body) => body.startsWith(`${at}`)),
+    );
+    assert.deepEqual(bodies(chat), bodies(a));
+    assert.equal(bodies(chat)?.length, typed.length);
+    chat.stop();
+  }
+});
+
+test("a page and a Python client with one passphrase", { skip }, async () => {
+  const { chat } = chatIn(new Real(() => null, new Shared()));
+  chat.start({ name: "Fay" });
+  await until("link", () => chat.link.state === "online");
+  await chat.passphrase("", "caf\u00e9");
+  chat.type("/join sealed");
+  await until("room", () => chat.conversation("#sealed") !== undefined);
+  chat.open("#sealed");
+  chat.type("first");
+  await until("ack", () => chat.conversation("#sealed")?.entries.at(-1)?.state === "sent");
+  const program = `
+import json
+from selchat.client import Client, Whispered
+with Client("127.0.0.1", ${port}, name="Gus", passphrase="cafe\\u0301", rooms=["sealed"], history=5) as chat:
+    for message in chat:
+        chat.say("read: " + message.seal.name + " " + message.body, room="sealed", wait=True)
+        chat.whisper("Fay", "psst " + message.body, wait=True)
+        if message.body == "last":
+            break`;
+  const python = spawn(PYTHON, ["-c", program], { cwd: "..", stdio: "inherit", env: environment });
+  const shows = (id: string, line: string) =>
+    chat.conversation(id)?.entries.some(({ kind, body, sealed }) => `${kind} ${body} ${sealed}` === line) ??
+    false;
+  await until("what was read of the past", () => shows("#sealed", "said read: OPENED first yes"));
+  await until("a whisper", () => shows("@gus", "whisper psst first yes"));
+  chat.type("last");
+  await until("what was read", () => shows("#sealed", "said read: OPENED last yes"));
+  chat.stop();
+  python.kill();
 });

@@ -4,7 +4,16 @@ import { randomFillSync } from "node:crypto";
 import type { Change } from "../src/core/api.ts";
 import { Core } from "../src/core/chat.ts";
 import type { Ears, Platform, Socket } from "../src/core/platform.ts";
-import { type Answer, type Request, Sealing } from "../src/core/sealing.ts";
+import { type Answer, type Request, roomKey, Sealing } from "../src/core/sealing.ts";
+
+const derived = new Map<string, Uint8Array>();
+
+/** The key of a room, which is made once for all the tests of a file. */
+function derivedOnce(words: string, salt: Uint8Array): Uint8Array {
+  const key = derived.get(`${words} ${salt}`) ?? roomKey(words, salt);
+  derived.set(`${words} ${salt}`, key);
+  return key;
+}
 
 /** One end of a connection, for who plays the server. */
 export interface Peer {
@@ -13,6 +22,11 @@ export interface Peer {
 }
 
 export type Accept = (send: (message: unknown) => void, close: () => void) => Peer | null;
+
+interface Line {
+  isCut: boolean;
+  cut(): void;
+}
 
 /** What the tabs of one browser share. */
 export class Shared {
@@ -25,37 +39,66 @@ export class World implements Platform {
   time = 1_000_000_000_000;
   isPrivate = true;
   dice = () => 0.5;
-  readonly sealing = new Sealing((size) => randomFillSync(new Uint8Array(size)));
+  readonly sealing = new Sealing((size) => randomFillSync(new Uint8Array(size)), derivedOnce);
   readonly asked: Request[] = [];
-  private timers: { at: number; number: number; call: () => void }[] = [];
-  private made = 0;
+  isSilent = false; // the server does not learn that a client has gone
+  private readonly lines = new Set<Line>();
+  private readonly timers = new Map<number, Set<() => void>>(); // by when
 
   constructor(
     private readonly accept: Accept,
     private readonly shared = new Shared(),
   ) {}
 
+  /** What is sent takes a ms in each direction; what is on its way when the connection breaks is lost. */
   connect(ears: Ears): Socket {
-    let isOpen = true;
+    let isOpen = true; // as the server sees it
+    let isHeard = true; // the client still listens
+    let line: Line | null = null;
     const close = () => {
       if (!isOpen) return;
       isOpen = false;
-      this.after(0, () => ears.closed(""));
+      if (line) this.lines.delete(line);
+      this.after(1, () => isHeard && ears.closed(""));
     };
     const peer = this.accept((message) => {
-      const data = typeof message === "string" || message === null ? message : JSON.stringify(message);
-      if (isOpen) ears.received(data);
+      const data = typeof message === "string" ? message : JSON.stringify(message);
+      const isThere = isOpen;
+      this.after(1, () => isThere && isHeard && !line?.isCut && ears.received(data));
     }, close);
-    if (peer) this.after(0, () => isOpen && ears.opened());
-    else close();
-    return {
-      send: (text) => isOpen && peer?.receive(text),
-      close: () => {
-        if (isOpen) peer?.closed();
-        isOpen = false;
-        ears.closed = ears.opened = ears.received = () => {};
+    line = {
+      isCut: false,
+      cut: () => {
+        peer?.closed();
+        close();
       },
     };
+    const { lines } = this;
+    lines.add(line);
+    const isCut = () => line?.isCut ?? false;
+    if (peer) this.after(1, () => isOpen && isHeard && ears.opened());
+    else close();
+    return {
+      send: (text) => this.after(1, () => isOpen && !isCut() && peer?.receive(text)),
+      close: () => {
+        if (!isHeard) return;
+        isHeard = false;
+        this.after(1, () => {
+          if (!isOpen) return;
+          isOpen = false;
+          if (line) lines.delete(line);
+          if (!this.isSilent) peer?.closed();
+        });
+      },
+    };
+  }
+
+  /** All connections break. */
+  cut(): void {
+    for (const line of this.lines) {
+      line.isCut = true;
+      line.cut();
+    }
   }
 
   now(): number {
@@ -63,12 +106,11 @@ export class World implements Platform {
   }
 
   after(ms: number, call: () => void): () => void {
-    this.made += 1;
-    const timer = { at: this.time + ms, number: this.made, call };
-    this.timers.push(timer);
-    return () => {
-      this.timers = this.timers.filter((one) => one !== timer);
-    };
+    const at = Math.ceil(this.time + ms);
+    const timers = this.timers.get(at) ?? new Set();
+    const timer = () => call(); // each is another one
+    this.timers.set(at, timers.add(timer));
+    return () => timers.delete(timer);
   }
 
   random(): number {
@@ -112,13 +154,15 @@ export class World implements Platform {
     const end = this.time + ms;
     await settled();
     for (;;) {
-      const due = this.timers.filter((timer) => timer.at <= end);
-      if (!due.length) break;
-      const next = due.reduce((a, b) => (b.at < a.at || (b.at === a.at && b.number < a.number) ? b : a));
-      this.timers = this.timers.filter((timer) => timer !== next);
-      this.time = Math.max(this.time, next.at);
-      next.call();
-      await settled();
+      const at = Math.min(...this.timers.keys());
+      if (at > end) break;
+      this.time = Math.max(this.time, at);
+      for (const call of this.timers.get(at) ?? []) {
+        this.timers.get(at)?.delete(call);
+        call();
+        await settled();
+      }
+      this.timers.delete(at);
     }
     this.time = end;
   }

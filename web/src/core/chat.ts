@@ -10,16 +10,19 @@ import { Link } from "./link.ts";
 import { Past } from "./past.ts";
 import type { Platform } from "./platform.ts";
 import { roomName } from "./rooms.ts";
-import { OTHER_PASSPHRASE } from "./sealing.ts";
-import { entryOf, LOCKED, shownBody, Talk } from "./talk.ts";
+import { entryOf, shownBody, Talk } from "./talk.ts";
 import { count, nameKey, visible } from "./text.ts";
 import { idOf, isSealed, Vault } from "./vault.ts";
 
 const LOBBY = "lobby";
 const SERVER = "Server";
 const PAGE = 50; // messages of the past that are fetched at a time
+const OPENED = 500; // messages that are opened at a time
 const SECRET = "selchat.secret"; // what is kept in the browser
 const ROOMS = "selchat.rooms";
+const PROMISED = "selchat.encrypted"; // JSON: ids of conversations with a passphrase, which itself is not kept
+const FORGOTTEN =
+  "what you said here was encrypted, and the passphrase is not kept: give it again (Locked, above), or forget it there";
 const IN_NO_ROOM = "you are in no room; /join ROOM";
 const NOT_NOW = "there is no connection now";
 
@@ -30,6 +33,7 @@ interface Pending {
   talk: Talk;
   key: string;
   text: string;
+  secret: boolean; // it was said with a passphrase
   stored: number; // the seq of a room's message that was acknowledged; 0: not yet
 }
 
@@ -39,15 +43,17 @@ export class Core implements Chat {
   private readonly talks = new Map<string, Talk>(); // by id
   private readonly listeners = new Set<(change: Change) => void>();
   private readonly pending = new Map<string, Pending>(); // by id of the message
-  private readonly failed = new Map<string, { talk: Talk; text: string }>(); // by id of the talk, and key
+  private readonly failed = new Map<string, Pending>(); // by id of the talk, and key
   private readonly fetching = new Map<string, Promise<void>>(); // pages of the past, by id
   private readonly fresh = new Set<string>(); // ids and keys of what is opened, and alerted about if it mentions one
   private readonly alerted = new Set<string>(); // ids of the conversations whose missed messages were
+  private visiting = ""; // id of the room that is to be opened when one is in
   private kept = 0; // whispers that are still to come from before this connection
   private asksForRooms: string[] = []; // ids of the conversations in which was asked; "": for completion
   private knownRooms: string[] = [];
   private toOpen = new Map<Talk, string[]>(); // keys
   private isWatched = true;
+  private readonly promised: Set<string>; // "": all conversations
   private readonly vault: Vault;
   private readonly client: Client;
   private readonly way: Link;
@@ -55,6 +61,7 @@ export class Core implements Chat {
 
   constructor(private readonly platform: Platform) {
     this.vault = new Vault((request) => platform.seal(request));
+    this.promised = new Set(idsIn(platform.recall(PROMISED)));
     this.client = new Client(
       platform.token(),
       this.vault,
@@ -79,6 +86,10 @@ export class Core implements Chat {
     return this.way.shown;
   }
 
+  get waiting(): number {
+    return this.pending.size;
+  }
+
   get conversations(): readonly Conversation[] {
     const all = [...this.talks.values()];
     const rank = (talk: Talk) => (talk.id === `#${LOBBY}` ? 0 : talk.kind === "room" ? 1 : 2);
@@ -99,7 +110,7 @@ export class Core implements Chat {
   start(how: Start): void {
     if (!this.talks.size) {
       const rooms = this.platform.recall(ROOMS).split(" ").map(roomName).filter(Boolean);
-      for (const room of rooms) if (nameKey(room) !== LOBBY) this.client.join(room, "");
+      for (const room of rooms) if (nameKey(room) !== LOBBY) this.client.join(room);
       if (rooms.length && !rooms.some((room) => nameKey(room) === LOBBY)) this.client.part(LOBBY);
     }
     let secret = this.platform.recall(SECRET);
@@ -162,7 +173,8 @@ export class Core implements Chat {
       case "join": {
         const wanted = roomName(command.room);
         if (!wanted) return `${visible(command.room)} cannot be a room's name`;
-        return this.client.join(wanted, this.current || `#${LOBBY}`) ? "" : "you are in too many rooms";
+        this.visiting = idOf(wanted, "");
+        return this.client.join(wanted) ? "" : "you are in too many rooms";
       }
       case "part": {
         const left = command.room ? roomName(command.room) : room;
@@ -223,34 +235,37 @@ export class Core implements Chat {
 
   async passphrase(id: string, words: string): Promise<void> {
     this.vault.learn(id, words);
+    if (words) this.promised.add(id);
+    else if (id) this.promised.delete(id);
+    else this.promised.clear();
+    this.platform.keep(PROMISED, JSON.stringify([...this.promised]));
     const talks = [...this.talks.values()].filter((talk) => !id || talk.id === id);
-    for (const talk of talks) talk.lock(this.vault.of(talk.id) !== "");
+    for (const talk of talks) this.lock(talk);
     await Promise.all(talks.map((talk) => this.vault.derive(talk.id, this.saltOf(talk))));
     for (const talk of talks) {
       const can = this.vault.of(talk.id) !== "";
-      for (const key of talk.closed.keys()) {
-        if (can) talk.replace(key, { sealed: "opening", problem: "" });
-        else talk.replace(key, { sealed: "unreadable", problem: LOCKED });
-        if (can) this.openSoon(talk, key);
-      }
+      talk.tryClosed(can);
+      if (can) for (const key of talk.closed.keys()) this.openSoon(talk, key);
     }
   }
 
   retry(id: string, key: string): void {
     const failed = this.failed.get(`${id} ${key}`);
     if (!failed) return;
-    const said = this.queue(failed.talk, failed.text);
+    const said = this.queue(failed.talk, failed.text, failed.secret);
     if ("problem" in said) return;
     this.failed.delete(`${id} ${key}`);
     failed.talk.unsettle(key, { state: "pending", problem: "", at: this.seconds });
-    this.pending.set(said.id, { talk: failed.talk, key, text: failed.text, stored: 0 });
+    this.pending.set(said.id, failed);
     this.client.fill();
   }
 
   // -- what is said --------------------------------------------------------------------------------------
 
   private say(talk: Talk, text: string): string {
-    const said = this.queue(talk, text);
+    const secret = this.isSealing(talk);
+    if (!secret && talk.isPromised) return FORGOTTEN;
+    const said = this.queue(talk, text, secret);
     if ("problem" in said) return said.problem;
     const key = talk.newKey();
     const message = {
@@ -265,10 +280,10 @@ export class Core implements Chat {
         at: this.seconds,
         mine: true,
         state: "pending",
-        sealed: this.isSealing(talk) ? "yes" : "no",
+        sealed: secret ? "yes" : "no",
       }),
     );
-    this.pending.set(said.id, { talk, key, text, stored: 0 });
+    this.pending.set(said.id, { talk, key, text, secret, stored: 0 });
     this.client.fill();
     return "";
   }
@@ -280,10 +295,16 @@ export class Core implements Chat {
     return problem;
   }
 
-  private queue(talk: Talk, text: string): { id: string } | { problem: string } {
+  private queue(talk: Talk, text: string, secret: boolean): { id: string } | { problem: string } {
     return talk.kind === "room"
-      ? this.client.say(talk.address, "", text)
-      : this.client.say("", talk.address, text);
+      ? this.client.say(talk.address, "", text, secret)
+      : this.client.say("", talk.address, text, secret);
+  }
+
+  private lock(talk: Talk): void {
+    if (talk.id === idOf("", SERVER)) return; // which has to understand what it is told
+    talk.isPromised = this.promised.has(talk.id) || this.promised.has("");
+    talk.lock(this.vault.of(talk.id) !== "");
   }
 
   private isSealing(talk: Talk): boolean {
@@ -360,6 +381,10 @@ export class Core implements Chat {
       talk.more = false;
       talk.first = 0;
       talk.notice("The server has begun a new history", this.seconds);
+    }
+    for (const { room } of welcome.rooms) {
+      const talk = this.room(room);
+      if (talk?.more && !talk.hasPast) void this.fetch(talk, PAGE); // the answer was lost with the connection
     }
     this.change({ what: "conversations" });
   }
@@ -475,7 +500,7 @@ export class Core implements Chat {
     const pending = refused.id ? this.pending.get(refused.id) : undefined;
     if (pending) {
       this.pending.delete(refused.id);
-      this.failed.set(`${pending.talk.id} ${pending.key}`, { talk: pending.talk, text: pending.text });
+      this.failed.set(`${pending.talk.id} ${pending.key}`, pending);
       pending.talk.settle(pending.key, { state: "failed", problem: text });
       return;
     }
@@ -489,7 +514,9 @@ export class Core implements Chat {
   private takeUsers(users: Of<"users">): void {
     const { asker, room, total } = users;
     if (users.entered) {
-      if (asker) this.open(idOf(room, ""));
+      if (this.visiting !== idOf(room, "")) return;
+      this.open(this.visiting);
+      this.visiting = "";
       return;
     }
     const talk = this.talks.get(asker);
@@ -541,6 +568,7 @@ export class Core implements Chat {
       const entries = messages.map((message) =>
         talk.entry(message, this.client.name, talk.keyOf(message), words, this.isMe(message.from), true),
       );
+      talk.hasPast = true;
       talk.first = messages[0]?.seq ?? talk.first;
       talk.more = history.more && messages.length > 0;
       talk.addPast(entries);
@@ -585,16 +613,17 @@ export class Core implements Chat {
       if (message) found.push([key, message]);
     }
     this.toOpen.delete(talk);
-    const messages = found.map(([, message]) => message);
     const words = this.vault.of(talk.id);
-    const opened = await this.vault.open(talk.id, messages, this.saltOf(talk), this.client.name);
-    if (words !== this.vault.of(talk.id)) return; // it is tried again with the other ones
-    found.forEach(([key, message], at) => {
-      const one = opened[at];
-      if (!one) return;
-      const can = "problem" in one && one.problem === OTHER_PASSPHRASE;
-      this.isOpen(talk, talk.opened(key, one, this.client.name, can), message.missed);
-    });
+    for (let at = 0; at < found.length; at += OPENED) {
+      const some = found.slice(at, at + OPENED);
+      const messages = some.map(([, message]) => message);
+      const opened = await this.vault.open(talk.id, messages, this.saltOf(talk), this.client.name);
+      if (words !== this.vault.of(talk.id)) return; // it is tried again with the other ones
+      some.forEach(([key, message], place) => {
+        const one = opened[place];
+        if (one) this.isOpen(talk, talk.opened(key, one, this.client.name), message.missed);
+      });
+    }
   }
 
   private isOpen(talk: Talk, entry: Entry | undefined, missed: boolean): void {
@@ -639,7 +668,7 @@ export class Core implements Chat {
       if (this.talks.get(id) === talk) this.change(change);
     });
     this.talks.set(id, talk);
-    if (id !== idOf("", SERVER)) talk.lock(this.vault.of(id) !== "");
+    this.lock(talk);
     this.change({ what: "conversations" });
     return talk;
   }
@@ -663,4 +692,14 @@ export class Core implements Chat {
 /** A text from the server as a sentence. */
 function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
+/** The ids in what was kept, which may be anything. */
+function idsIn(kept: string): string[] {
+  try {
+    const found: unknown = JSON.parse(kept || "[]");
+    return Array.isArray(found) ? found.filter((id) => typeof id === "string") : [];
+  } catch {
+    return [];
+  }
 }

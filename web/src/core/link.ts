@@ -93,6 +93,7 @@ export class Link {
     if (this.shown.state === "idle" || this.shown.state === "stopped") return;
     this.client.bye();
     this.drop();
+    this.free();
     this.end("goodbye", "you have left", true);
   }
 

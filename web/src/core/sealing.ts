@@ -17,7 +17,7 @@ const MOST_SESSIONS = 4096; // that are remembered
 const MOST_KEYS = 4096;
 const SCRYPT = { N: 1 << 15, r: 8, p: 1, dkLen: KEY }; // 32 MiB
 
-export const OTHER_PASSPHRASE = "cannot be read: encrypted with another passphrase";
+const OTHER_PASSPHRASE = "cannot be read: encrypted with another passphrase";
 export const DAMAGED = "cannot be read: changed on the way";
 const REPLAYED = "not shown: said before, and come again as something new";
 const REORDERED = "not shown: come in another order than it was said in";
@@ -37,7 +37,8 @@ export interface Opening extends Key {
   seq: number; // 0: it has none and was just said
 }
 
-export type Opened = { text: string } | { problem: string };
+/** What was opened; or why not, and whether it may be with other words, or another time. */
+export type Opened = { text: string } | { problem: string; again: boolean };
 
 export type Request =
   | ({ do: "derive" } & Key) // so that it is there when it is needed
@@ -52,14 +53,17 @@ export type Answer =
   | { did: "begin" }
   | { did: "fail"; why: string };
 
-/** All that one page has of keys and sessions; `random` makes the sessions. */
+/** All that one page has of keys and sessions; `random` makes the sessions, `derive` a key, which takes its time. */
 export class Sealing {
   private readonly keys = new Map<string, Uint8Array>();
   private readonly sealers = new Map<string, { key: SessionKey; counter: number }>();
   private readonly sessions = new Map<string, Session>(); // the one that was read last is the last
   private age = 0;
 
-  constructor(private readonly random: (size: number) => Uint8Array) {}
+  constructor(
+    private readonly random: (size: number) => Uint8Array,
+    private readonly derive = roomKey,
+  ) {}
 
   answer(request: Request): Answer {
     try {
@@ -99,7 +103,8 @@ export class Sealing {
     try {
       return { text: this.open(opening) };
     } catch (error) {
-      if (error instanceof Unreadable) return { problem: error.message };
+      if (error instanceof Unreadable)
+        return { problem: error.message, again: error.message === OTHER_PASSPHRASE };
       throw error;
     }
   }
@@ -128,7 +133,7 @@ export class Sealing {
     const salt = fromBase64(of.salt, SIZE);
     if (!salt) throw new Error(NO_SALT);
     const place = JSON.stringify([of.words, of.salt]);
-    const key = this.keys.get(place) ?? roomKey(of.words, salt);
+    const key = this.keys.get(place) ?? this.derive(of.words, salt);
     put(this.keys, place, key, MOST_KEYS);
     return key;
   }

@@ -10,7 +10,7 @@ import type { Opened } from "./sealing.ts";
 import { names, visible, visibleLines } from "./text.ts";
 import { isSealed } from "./vault.ts";
 
-export const LOCKED = "encrypted; give the passphrase to read it";
+const LOCKED = "encrypted; give the passphrase to read it";
 const CLEAR = "not encrypted";
 const MOST_PEOPLE = 1000;
 
@@ -18,6 +18,7 @@ export class Talk implements Conversation {
   readonly entries: Entry[] = [];
   topic = "";
   more = false;
+  hasPast = false; // a page of the past has come
   unread = 0;
   mentioned = false;
   firstUnread = "";
@@ -32,6 +33,8 @@ export class Talk implements Conversation {
   private epoch = 0; // how often the server has begun to number anew
   private made = 0; // keys without a seq
   private hasSealed = false;
+  isPromised = false; // in this browser, it was encrypted: nothing goes out in the clear before that is taken back
+  private found = 0; // where an entry was found last
 
   constructor(
     readonly id: string,
@@ -162,13 +165,25 @@ export class Talk implements Conversation {
     return { ...bare, ...said(message, message.body), problem, mention: !mine && names(message.body, own) };
   }
 
-  /** Take what was opened of what was `closed`; `can`: whether another passphrase could open it. */
-  opened(key: string, opened: Opened, own: string, can: boolean): Entry | undefined {
+  /** All that is `closed` can be tried now, or not any more. */
+  tryClosed(can: boolean): void {
+    if (!this.closed.size) return;
+    const changed = can
+      ? ({ sealed: "opening", problem: "" } as const)
+      : ({ sealed: "unreadable", problem: LOCKED } as const);
+    this.entries.forEach((entry, at) => {
+      if (this.closed.has(entry.key)) this.entries[at] = { ...entry, ...changed };
+    });
+    this.change({ what: "reset", id: this.id });
+  }
+
+  /** Take what was opened of what was `closed`. */
+  opened(key: string, opened: Opened, own: string): Entry | undefined {
     const message = this.closed.get(key);
     const entry = this.get(key);
     if (!message || !entry) return undefined;
     if (!("text" in opened)) {
-      if (!can) this.closed.delete(key);
+      if (!opened.again) this.closed.delete(key);
       this.replace(key, { sealed: "unreadable", problem: opened.problem });
       return undefined;
     }
@@ -180,7 +195,7 @@ export class Talk implements Conversation {
 
   /** Whether there is a passphrase now. */
   lock(words: boolean): void {
-    const locked = words ? "open" : this.hasSealed ? "locked" : "no";
+    const locked = words ? "open" : this.hasSealed || this.isPromised ? "locked" : "no";
     if (locked === this.locked) return;
     this.locked = locked;
     this.change({ what: "conversations" });
@@ -231,10 +246,14 @@ export class Talk implements Conversation {
     this.lock(words);
   }
 
-  /** From the end, as it is the newest that change. */
+  /** Beside what was found last, or from the end, as it is the newest that change. */
   private find(key: string): number {
-    for (let at = this.entries.length - 1; at >= 0; at -= 1) if (this.entries[at]?.key === key) return at;
-    return -1;
+    let at = this.found + 1;
+    if (this.entries[at]?.key !== key) at = this.found;
+    if (this.entries[at]?.key !== key) at = this.entries.length - 1;
+    while (at >= 0 && this.entries[at]?.key !== key) at -= 1;
+    this.found = at;
+    return at;
   }
 }
 

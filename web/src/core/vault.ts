@@ -66,9 +66,9 @@ export class Vault {
     const why = answer.did === "fail" ? answer.why : "it could not be decrypted";
     return messages.map((message, place) => {
       const opened = answer.did === "open" ? answer.opened[place] : undefined;
-      if (!opened) return { problem: why };
+      if (!opened) return { problem: why, again: true };
       const elsewhere = message.to !== "" && !message.own && nameKey(message.to) !== nameKey(own);
-      return elsewhere && "text" in opened ? { problem: DAMAGED } : opened;
+      return elsewhere && "text" in opened ? { problem: DAMAGED, again: false } : opened;
     });
   }
 

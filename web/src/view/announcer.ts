@@ -3,7 +3,7 @@
 
 import type { Entry } from "../core/api.ts";
 import { h } from "./dom.ts";
-import { sentence } from "./row.ts";
+import { spokenLine } from "./row.ts";
 
 const PACE = 2000; // ms between two rounds
 const MOST = 4; // sentences in one
@@ -20,14 +20,14 @@ export class Announcer {
     for (const entry of entries) {
       if (entry.old || entry.mine) continue;
       if (entry.sealed === "opening") this.#opening.add(entry.key);
-      else this.say(sentence(entry));
+      else this.say(spokenLine(entry));
     }
   }
 
   /** It is another now: what was new but still to be decrypted is said when it can be read. */
   changed(entry: Entry): void {
     if (entry.state === "failed") this.say(`Not sent: ${entry.problem}`);
-    if (entry.sealed !== "opening" && this.#opening.delete(entry.key)) this.say(sentence(entry));
+    if (entry.sealed !== "opening" && this.#opening.delete(entry.key)) this.say(spokenLine(entry));
   }
 
   say(text: string): void {

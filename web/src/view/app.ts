@@ -13,7 +13,8 @@
 //               sent, failed) and data-sealed (yes, opening, unreadable); h2.day and h2.new stand between them;
 //               .body, .name, time, .mark, .fate in them. #to-end goes to the newest, #loading says that older ones come
 //   #input      what one writes; #send, #input-problem, #candidates (role=option in it, aria-selected)
-//   #status     the connection in words; data-state is that of Link; its button acts
+//   #status     the connection in words; data-state is that of Link; its button acts. While all is well it is empty and
+//               has no height
 //   #where, #topic, #lock (data-locked: no, locked, open)      the head of the conversation
 //   #lock-dialog  #passphrase, #passphrase-show, #lock-all, #lock-use, #lock-forget, #lock-cancel, #lock-problem
 //   #menu-button, #menu; #help-dialog, #help-close (also by typing /help)
@@ -38,6 +39,7 @@ import { isolated } from "./rows.ts";
 import { Status } from "./status.ts";
 import { remembered } from "./store.ts";
 import { updateTitle } from "./title.ts";
+import { followKeyboard } from "./viewport.ts";
 
 /** What is drawn again on its own. */
 type Part = "link" | "places" | "people" | "log";
@@ -105,10 +107,15 @@ export class App {
       this.#composer.focus();
     });
     document.addEventListener("keydown", (event) => this.#key(event));
+    addEventListener("beforeunload", (event) => {
+      if (this.chat.waiting) event.preventDefault(); // the browser asks whether to leave
+    });
     document.addEventListener("visibilitychange", () => {
       this.#plan(...PARTS);
+      if (!document.hidden && this.#inside) this.#log.returned();
       this.#watch();
     });
+    followKeyboard(this.#inner);
     this.#nextDay();
     chat.subscribe((change) => this.#changed(change));
     this.#plan(...PARTS);
@@ -232,7 +239,7 @@ export class App {
       const sign = h("span", { class: "sign", "aria-hidden": "true" }, here?.kind === "person" ? "@" : "#");
       where.replaceChildren(...(here ? [sign, bdi(here.name)] : []));
     }
-    const topic = here?.kind === "person" ? "Only the two of you read this." : (here?.topic ?? "");
+    const topic = here?.kind === "person" ? "whispers" : (here?.topic ?? "");
     const element = part("topic", HTMLElement);
     say(element, topic);
     element.title = topic;
@@ -275,8 +282,9 @@ export class App {
   /** Commands that are about the page. */
   #command(line: string): boolean {
     const word = line.trim().toLowerCase();
-    if (word !== "/help") return false;
-    this.#help.open();
+    if (word === "/help") this.#help.open();
+    else if (word === "/quit") this.#leave();
+    else return false;
     return true;
   }
 

@@ -3,7 +3,8 @@
 
 import type { Chat, Link, Start } from "../core/api.ts";
 import { part, say } from "./dom.ts";
-import { AT_THE_DOOR, sentence } from "./status.ts";
+import { sentence } from "./sentence.ts";
+import { AT_THE_DOOR } from "./status.ts";
 import { remember, remembered } from "./store.ts";
 
 export class Entrance {

@@ -75,8 +75,9 @@ export class Log {
     this.#missed += change.entries.filter((entry) => counts(entry)).length;
   }
 
-  /** Something of one's own was said: go where it is. */
+  /** Something of one's own was said: go where it is. Whoever answers has read. */
   toEnd(): void {
+    this.#firstNew = "";
     this.#list.toEnd();
   }
 
@@ -107,12 +108,25 @@ export class Log {
     this.#list.clear();
     const name = conversation.kind === "room" ? conversation.name : `whispers with ${conversation.name}`;
     this.element.setAttribute("aria-label", `Messages: ${name}`);
-    let place = this.#places.get(conversation.id) ?? END;
-    if (this.#firstNew && place.at === "end") {
-      // The line for new ones and as much after it as there is room for; what was read already is above.
-      place = { at: "row", key: "new", offset: Math.round(this.element.clientHeight / 4) };
-    }
+    const place = this.#places.get(conversation.id) ?? END;
+    this.#showFrom(conversation, this.#firstNew && place.at === "end" ? this.#atNew() : place);
+  }
+
+  /** The page is seen again: what came meanwhile begins with the line for new ones. */
+  returned(): void {
+    const conversation = this.#conversation();
+    if (!conversation?.unread || !this.#list.atEnd) return;
+    this.#firstNew = firstOfNew(conversation);
+    this.#showFrom(conversation, this.#atNew());
+  }
+
+  #showFrom(conversation: Conversation, place: Anchor): void {
     this.#list.show(layOut(conversation.entries, !conversation.more, this.#firstNew), place);
+  }
+
+  /** The line for new ones and as much after it as there is room for, below some of what was read already. */
+  #atNew(): Anchor {
+    return { at: "row", key: "new", offset: Math.round(this.element.clientHeight / 4) };
   }
 
   #conversation(): Conversation | undefined {

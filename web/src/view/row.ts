@@ -8,6 +8,7 @@ import { append, bdi, type Child, h } from "./dom.ts";
 import { icon } from "./icons.ts";
 import { disc, nameElement } from "./names.ts";
 import { isolated, type Row, summary } from "./rows.ts";
+import { sentence } from "./sentence.ts";
 
 /** What a row needs to know of the conversation it is in, and can ask of it. */
 export interface Around {
@@ -49,8 +50,8 @@ export function guessHeight(row: Row, width: number): number {
 
 function start(conversation: Conversation): HTMLElement {
   const name = bdi(conversation.name);
-  const text = conversation.kind === "room" ? "This is where " : "Only you and ";
-  const rest = conversation.kind === "room" ? " begins." : " read what is written here.";
+  const text = conversation.kind === "room" ? "This is where " : "What you write here goes to ";
+  const rest = conversation.kind === "room" ? " begins." : " alone.";
   return h("p", { class: "row start" }, text, name, rest);
 }
 
@@ -100,11 +101,7 @@ function body(entry: Entry, around: Around): Child[] {
   if (entry.sealed === "opening") return [h("div", { class: "body dim" }, "Decrypting…")];
   if (entry.sealed === "unreadable") {
     return [
-      h(
-        "div",
-        { class: "body dim" },
-        `Encrypted, and cannot be read here${entry.problem ? `: ${entry.problem}` : "."} `,
-      ),
+      h("div", { class: "body dim" }, sentence(entry.problem, "Encrypted, and cannot be read here")),
       h("button", { type: "button", class: "small", onclick: () => around.unlock() }, "Enter the passphrase"),
     ];
   }
@@ -136,7 +133,7 @@ function body(entry: Entry, around: Around): Child[] {
 function fate(entry: Entry, around: Around): Child[] {
   if (entry.state === "pending") return [h("div", { class: "fate" }, "Sending…")];
   if (entry.state !== "failed") return [];
-  const reason = entry.problem ? `Not sent: ${entry.problem}` : "Not sent.";
+  const reason = entry.problem ? `Not sent: ${entry.problem}` : "Not sent";
   return [
     h(
       "div",
@@ -219,7 +216,7 @@ function move(entry: Entry): HTMLElement {
 }
 
 /** One sentence for those who listen. */
-export function sentence(entry: Entry): string {
+export function spokenLine(entry: Entry): string {
   const text = entry.body.length > 400 ? `${entry.body.slice(0, 400)}…` : entry.body;
   const from = isolated(entry.from);
   switch (entry.kind) {

@@ -2,6 +2,7 @@
 
 import type { Chat, Link } from "../core/api.ts";
 import { h, part } from "./dom.ts";
+import { sentence } from "./sentence.ts";
 
 /** Those that only another name or a password helps against. */
 export const AT_THE_DOOR = new Set([
@@ -70,10 +71,4 @@ export class Status {
         return [sentence(link.why, "The connection has ended"), "Back to the start", this.leave];
     }
   }
-}
-
-/** With a capital and a stop, whoever wrote it. */
-export function sentence(why: string, otherwise: string): string {
-  const text = why.trim() || otherwise;
-  return text.charAt(0).toLocaleUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".");
 }

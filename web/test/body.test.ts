@@ -1,0 +1,135 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { isLong } from "../src/view/body.ts";
+import { type Piece, pieces } from "../src/view/text.ts";
+import { HOSTILE } from "./fake.ts";
+
+const short = (found: Piece[]): string[] =>
+  found.map((piece) => (piece.kind === "text" ? piece.text : `${piece.kind}:${piece.text}`));
+const hrefs = (text: string): string[] =>
+  pieces(text).flatMap((piece) => (piece.kind === "link" ? [piece.href] : []));
+
+test("a link ends where the sentence goes on", () => {
+  for (const [text, url] of [
+    ["see https://a.example/b.", "https://a.example/b"],
+    ["(https://a.example/b)", "https://a.example/b"],
+    ["https://a.example/b_(c)", "https://a.example/b_(c)"],
+    ["(https://a.example/b_(c)), and", "https://a.example/b_(c)"],
+    ["<https://a.example/b>", "https://a.example/b"],
+    ['"https://a.example/b"', "https://a.example/b"],
+    ["https://a.example/b?c=d&e=f#g!", "https://a.example/b?c=d&e=f#g"],
+    ["is it https://a.example/b?", "https://a.example/b"],
+    ["HTTP://A.example:8080/x", "http://a.example:8080/x"],
+    ["https://[::1]:33000/x]", "https://[::1]:33000/x"],
+    ["**https://a.example/b**", "https://a.example/b"],
+    ["https://a.example/b\u202e", "https://a.example/b"],
+    ["https://a.example/b…", "https://a.example/b"],
+  ] as const)
+    assert.deepEqual(hrefs(text), [url], text);
+});
+
+test("what is no link stays text, whole", () => {
+  for (const text of [
+    "javascript:alert(1)",
+    "data:text/html,<b>",
+    "file:///etc/passwd",
+    "//a.example",
+    "a.example",
+    "https://",
+    "http:// a",
+    "https://%",
+    "xhttps://a.example",
+    "ftp://a.example",
+  ]) {
+    assert.deepEqual(hrefs(text), [], text);
+    assert.equal(short(pieces(text)).join(""), text);
+  }
+});
+
+test("two links, and the text around and between", () => {
+  assert.deepEqual(short(pieces("a https://b.example, https://c.example/d e")), [
+    "a ",
+    "link:https://b.example",
+    ", ",
+    "link:https://c.example/d",
+    " e",
+  ]);
+});
+
+test("a link that is not what it seems says where it leads", () => {
+  const host = (text: string): string => {
+    const [piece] = pieces(text);
+    return piece?.kind === "link" ? piece.host : "none";
+  };
+  assert.equal(host("https://google.com@evil.example/x"), "evil.example");
+  assert.equal(host("https://аpple.com/"), "xn--pple-43d.com");
+  assert.equal(host("https://0x7f.1/"), "127.0.0.1");
+  assert.equal(host("https://bücher.example"), "xn--bcher-kva.example");
+  assert.equal(host("https://a.example:8443/x"), "");
+  assert.equal(host("https://A.Example"), "");
+});
+
+test("code in backticks, on a line and in blocks", () => {
+  assert.deepEqual(short(pieces("try `a b` and `c`.")), ["try ", "code:a b", " and ", "code:c", "."]);
+  assert.deepEqual(short(pieces("x\n```python\na = 1\n\nb\n```\ny")), ["x\n", "block:a = 1\n\nb", "y"]);
+  assert.deepEqual(short(pieces("```a```")), ["block:a"]);
+  assert.deepEqual(short(pieces("```\n<b>`c`</b>\n```")), ["block:<b>`c`</b>"]);
+});
+
+test("in code there are no links", () => {
+  assert.deepEqual(hrefs("`https://a.example` ```https://b.example```"), []);
+});
+
+test("backticks that close nothing are text", () => {
+  for (const text of ["a ` b", "``", "`` a ``", "` `", "`a\nb`", "```a", "`".repeat(7), "it's `"])
+    assert.deepEqual(short(pieces(text)), [text]);
+});
+
+test("nothing else of markdown means anything, and nothing is lost", () => {
+  const text = "# a **b** _c_ [d](e) ![f](g) <h> > i\n- j";
+  assert.deepEqual(short(pieces(text)), [text]);
+});
+
+test("hostile text comes out as it was", () => {
+  for (const text of HOSTILE) {
+    const all = pieces(text)
+      .map((piece) => piece.text)
+      .join("");
+    assert.equal(all, text);
+  }
+});
+
+test("64 KiB of anything cost one pass", () => {
+  // 200 times as much must not cost 40,000 times as much. No time is asked for, only their ratio, with much room, and
+  // once in a few tries, so that a busy machine does not matter: what is quadratic fails every one of them.
+  const cost = (text: string, times: number): number => {
+    const begun = process.hrtime.bigint();
+    for (let i = 0; i < times; i++) pieces(text);
+    return Number(process.hrtime.bigint() - begun) / times;
+  };
+  for (const unit of [
+    "`",
+    "` ",
+    "```",
+    "``` `\n",
+    "https://a.example/",
+    "http://",
+    "(",
+    "https://a)",
+    "https://(",
+    "\n`a",
+  ]) {
+    const small = unit.repeat(Math.ceil(328 / unit.length));
+    const large = unit.repeat(Math.ceil(65536 / unit.length));
+    cost(small, 200);
+    const isLinear = (): boolean => cost(large, 1) < cost(small, 200) * 200 * 40;
+    assert.ok(isLinear() || isLinear() || isLinear() || isLinear() || isLinear(), JSON.stringify(unit));
+  }
+});
+
+test("long is what would fill the page", () => {
+  assert.equal(isLong("a".repeat(2500)), false);
+  assert.equal(isLong("a".repeat(2501)), true);
+  assert.equal(isLong("a\n".repeat(25)), false);
+  assert.equal(isLong("a\n".repeat(26)), true);
+});

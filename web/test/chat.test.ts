@@ -1,0 +1,569 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { Core } from "../src/core/chat.ts";
+import { Server } from "./server.ts";
+import { chatIn, lines, Shared, World } from "./world.ts";
+
+/** One page of a server, that is let in. */
+async function page(server: Server, name = "Ann", shared = new Shared()) {
+  const world = new World(server.accept, shared);
+  const made = chatIn(world);
+  made.chat.start({ name });
+  await world.pass(20);
+  return { world, ...made };
+}
+
+function said(server: Server, type: string) {
+  return server.received.filter((fields) => fields.type === type);
+}
+
+function stateOf(chat: Core): string {
+  return chat.link.state;
+}
+
+function codeOf(chat: Core): string {
+  return chat.link.state === "stopped" ? chat.link.code : "";
+}
+
+test("the conversation of the documentation", async () => {
+  const server = new Server();
+  server.say("lobby", "Michael", "before");
+  const { world, chat } = await page(server, "Venkat");
+  assert.equal(chat.name, "Venkat");
+  assert.equal(chat.server, "model");
+  assert.equal(chat.current, "#lobby");
+  assert.deepEqual(lines(chat, "#lobby"), ["said Michael: before"]);
+  assert.equal(chat.type("hello, everyone"), "");
+  assert.deepEqual(lines(chat, "#lobby").at(-1), "said Venkat: hello, everyone [pending]");
+  const key = chat.conversation("#lobby")?.entries.at(-1)?.key;
+  await world.pass(10);
+  server.say("lobby", "Michael", "hi!");
+  await world.pass(10);
+  assert.deepEqual(lines(chat, "#lobby"), [
+    "said Michael: before",
+    "said Venkat: hello, everyone",
+    "said Michael: hi!",
+  ]);
+  assert.equal(chat.conversation("#lobby")?.entries[1]?.key, key);
+  chat.type("/join engine-room");
+  await world.pass(10);
+  assert.equal(chat.current, "#engine-room");
+  server.room("engine-room");
+  chat.type("/me waves");
+  await world.pass(10);
+  assert.deepEqual(lines(chat, "#engine-room"), ["action Venkat: waves"]);
+  assert.equal(server.room("engine-room").said[0]?.body, "* Venkat waves");
+  server.owners.set("narayan", "somebody");
+  assert.equal(chat.type("/msg Narayan tea?"), "");
+  await world.pass(10);
+  assert.equal(chat.current, "@narayan");
+  server.whisper("Venkat", "Narayan", "at 4");
+  await world.pass(10);
+  assert.deepEqual(lines(chat, "@narayan"), ["whisper Venkat: tea?", "whisper Narayan: at 4"]);
+  assert.deepEqual(said(server, "ack"), [{ type: "ack", whisper: 1 }]);
+  chat.type("/quit");
+  await world.pass(10);
+  assert.equal(said(server, "bye").length, 1);
+  assert.equal(stateOf(chat), "stopped");
+  assert.deepEqual(
+    chat.conversations.map(({ id }) => id),
+    ["#lobby", "#engine-room", "@narayan"],
+  );
+});
+
+test("a break in the middle: nothing is lost, nothing comes twice", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  chat.type("one");
+  await world.pass(1); // it is stored, and the ack is on its way
+  assert.equal(server.room("lobby").seq, 1);
+  world.cut();
+  server.say("lobby", "Bob", "two");
+  chat.type("three");
+  await world.pass(1);
+  assert.equal(stateOf(chat), "waiting");
+  assert.deepEqual(lines(chat, "#lobby"), ["said Ann: one [pending]", "said Ann: three [pending]"]);
+  await world.pass(1000);
+  assert.equal(stateOf(chat), "online");
+  assert.deepEqual(lines(chat, "#lobby"), ["said Ann: one", "said Bob: two", "said Ann: three"]);
+  assert.deepEqual(
+    server.room("lobby").said.map(({ body }) => body),
+    ["one", "two", "three"],
+  );
+  const hello = said(server, "hello").at(-1);
+  assert.deepEqual(hello?.resume, { log: "log-1", rooms: { lobby: 0 } });
+  assert.equal(chat.conversation("#lobby")?.unread, 0);
+});
+
+test("what was missed is unread, and told once", async () => {
+  const server = new Server();
+  const { world, chat, changes } = await page(server);
+  chat.watching(false);
+  server.say("lobby", "Bob", "seen by nobody");
+  await world.pass(10);
+  assert.equal(chat.conversation("#lobby")?.unread, 1);
+  assert.equal(chat.conversation("#lobby")?.mentioned, false);
+  world.cut();
+  for (let number = 0; number < 5; number += 1) server.say("lobby", "Bob", `ann, see ${number}`);
+  await world.pass(1000);
+  assert.equal(chat.conversation("#lobby")?.unread, 6);
+  assert.equal(chat.conversation("#lobby")?.mentioned, true);
+  assert.equal(changes.filter(({ what }) => what === "alert").length, 1);
+  server.say("lobby", "Bob", "Ann!");
+  await world.pass(10);
+  assert.equal(changes.filter(({ what }) => what === "alert").length, 2);
+  chat.watching(true);
+  const lobby = chat.conversation("#lobby");
+  assert.equal(lobby?.unread, 0);
+  assert.equal(lobby?.firstUnread, lobby?.entries.find(({ body }) => body === "seen by nobody")?.key);
+  server.say("lobby", "Bob", "Ann, now you look");
+  await world.pass(10);
+  assert.equal(changes.filter(({ what }) => what === "alert").length, 2);
+  assert.equal(lobby?.entries.at(-1)?.mention, true);
+});
+
+test("history is neither new nor unread, and comes by the page", async () => {
+  const server = new Server();
+  for (let number = 1; number <= 130; number += 1) server.say("lobby", "Bob", `Ann ${number}`);
+  const { world, chat, changes } = await page(server);
+  const lobby = chat.conversation("#lobby");
+  assert.equal(lobby?.entries.length, 50);
+  assert.equal(lobby?.unread, 0);
+  assert.equal(lobby?.more, true);
+  assert.ok(lobby?.entries.every(({ old }) => old));
+  assert.equal(changes.filter(({ what }) => what === "alert").length, 0);
+  const [first, second] = [chat.older("#lobby"), chat.older("#lobby")];
+  await world.pass(10);
+  await Promise.all([first, second]);
+  assert.equal(lobby?.entries.length, 100);
+  void chat.older("#lobby");
+  await world.pass(10);
+  assert.deepEqual(
+    lobby?.entries.map(({ body }) => body),
+    Array.from({ length: 130 }, (_, at) => `Ann ${at + 1}`),
+  );
+  assert.equal(lobby?.more, false);
+  await chat.older("#lobby");
+});
+
+test("gaps, another log, and a log that was put back", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  server.say("lobby", "Bob", "1");
+  await world.pass(10);
+  world.cut();
+  for (const body of ["2", "3", "4"]) server.say("lobby", "Bob", body);
+  server.trim("lobby", 4);
+  await world.pass(1000);
+  const gap = "2 messages missing here, because the server does not have them any more";
+  assert.deepEqual(lines(chat, "#lobby"), ["said Bob: 1", `gap : ${gap}`, "said Bob: 4"]);
+  assert.ok(said(server, "users").length >= 2, "asked who is there after the gap");
+  chat.type("pending");
+  world.cut();
+  server.renew();
+  server.say("lobby", "Bob", "new 1");
+  await world.pass(1000);
+  assert.deepEqual(lines(chat, "#lobby").slice(3), [
+    "notice : The server has begun a new history",
+    "said Bob: new 1",
+    "said Ann: pending",
+  ]);
+  const keys = chat.conversation("#lobby")?.entries.map(({ key }) => key) ?? [];
+  assert.equal(new Set(keys).size, keys.length);
+  world.cut();
+  server.trim("lobby", 3);
+  server.room("lobby").seq = 1; // from a backup
+  await world.pass(5000);
+  server.say("lobby", "Bob", "two again");
+  await world.pass(10);
+  assert.equal(lines(chat, "#lobby").at(-1), "said Bob: two again");
+});
+
+test("rooms that do not fit into the hello are taken up one by one", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  const rooms = Array.from({ length: 200 }, (_, at) => `a-room-with-a-long-name-${at}`);
+  for (const room of rooms) chat.type(`/join ${room}`);
+  await world.pass(50);
+  assert.equal(chat.conversations.length, 201);
+  for (const room of rooms) server.say(room, "Bob", "before");
+  await world.pass(10);
+  world.cut();
+  for (const room of rooms) server.say(room, "Bob", "meanwhile");
+  server.received.length = 0;
+  await world.pass(1000);
+  const hello = said(server, "hello")[0];
+  assert.ok(JSON.stringify(hello).length <= 4096);
+  const resumed = Object.keys((hello as { resume: { rooms: object } }).resume.rooms).length;
+  assert.equal(said(server, "join").filter(({ after }) => after === 1).length, 201 - resumed);
+  for (const room of rooms) {
+    assert.deepEqual(lines(chat, `#${room}`), ["said Bob: before", "said Bob: meanwhile"]);
+    assert.equal(chat.conversation(`#${room}`)?.unread, room === rooms.at(-1) ? 0 : 2);
+  }
+});
+
+test("the window is kept to, and what was typed while offline is said once", async () => {
+  const server = new Server();
+  server.window = 3;
+  const { world, chat } = await page(server);
+  world.cut();
+  for (let number = 0; number < 10; number += 1) chat.type(`${number}`);
+  server.received.length = 0;
+  await world.pass(1);
+  let most = 0;
+  for (let step = 0; step < 400; step += 1) {
+    await world.pass(2);
+    const acked = server.stored.values().next().value?.size ?? 0;
+    most = Math.max(most, said(server, "say").length - acked);
+  }
+  assert.ok(most <= 3);
+  assert.equal(said(server, "say").length, 10);
+  assert.deepEqual(
+    server.room("lobby").said.map(({ body }) => body),
+    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+  );
+  assert.ok(chat.conversation("#lobby")?.entries.every(({ state }) => state === "sent"));
+});
+
+test("what cannot be stored is said again later, with the same id", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  server.isFailing = true;
+  chat.type("one");
+  chat.type("two");
+  await world.pass(10);
+  const notices = () => chat.conversation("#lobby")?.entries.filter(({ kind }) => kind === "notice").length;
+  assert.equal(notices(), 1);
+  await world.pass(5000);
+  assert.equal(notices(), 1);
+  assert.ok(said(server, "say").length >= 5);
+  server.isFailing = false;
+  await world.pass(2500);
+  assert.deepEqual(
+    server.room("lobby").said.map(({ body }) => body),
+    ["one", "two"],
+  );
+  assert.equal(new Set(said(server, "say").map(({ id }) => id)).size, 2);
+  assert.deepEqual(lines(chat, "#lobby").slice(1), ["said Ann: one", "said Ann: two"]);
+});
+
+test("a refused message says why, and can be said again", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  chat.type("/msg nobody hello");
+  await world.pass(10);
+  const entry = chat.conversation("@nobody")?.entries[0];
+  assert.equal(entry?.state, "failed");
+  assert.equal(entry?.problem, "nobody is called nobody");
+  server.owners.set("nobody", "x");
+  chat.retry("@nobody", entry?.key ?? "");
+  assert.deepEqual(lines(chat, "@nobody"), ["whisper Ann: hello [pending]"]);
+  await world.pass(10);
+  assert.deepEqual(lines(chat, "@nobody"), ["whisper Ann: hello"]);
+  assert.equal(chat.conversation("@nobody")?.entries[0]?.key, entry?.key);
+  assert.match(chat.type("x".repeat(70_000)), /^not sent: \d+ bytes, and the limit is 65536$/);
+});
+
+test("whispers come once, over breaks", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  server.whisper("Ann", "Bob", "one");
+  await world.pass(2); // the confirmation is on its way
+  world.cut();
+  server.whisper("Ann", "Bob", "two");
+  await world.pass(1000);
+  assert.deepEqual(lines(chat, "@bob"), ["whisper Bob: one", "whisper Bob: two"]);
+  assert.equal(server.inboxes.get("ann")?.kept.length, 0);
+  assert.equal(chat.conversation("@bob")?.unread, 2);
+});
+
+test("who is there", async () => {
+  const server = new Server();
+  const ann = await page(server);
+  const bob = await page(server, "Bob");
+  await ann.world.pass(10);
+  assert.deepEqual(ann.chat.conversation("#lobby")?.people, ["Ann", "Bob"]);
+  await page(server, "Cleo");
+  await ann.world.pass(10);
+  assert.deepEqual(lines(ann.chat, "#lobby"), ["joined : Bob,Cleo"]);
+  bob.world.cut();
+  await ann.world.pass(10);
+  assert.deepEqual(lines(ann.chat, "#lobby"), ["joined : Bob,Cleo", "left : Bob"]);
+  assert.equal(ann.chat.conversation("#lobby")?.total, 2);
+  assert.deepEqual(ann.chat.conversation("#lobby")?.people, ["Ann", "Cleo"]);
+});
+
+test("rooms are left and come back, with a reload too", async () => {
+  const server = new Server();
+  const shared = new Shared();
+  const { world, chat } = await page(server, "Ann", shared);
+  chat.type("/join a");
+  await world.pass(10);
+  chat.type("/join b");
+  await world.pass(10);
+  chat.type("/part");
+  await world.pass(10);
+  assert.equal(chat.conversation("#b"), undefined);
+  assert.equal(chat.current, "#a");
+  chat.type("/part lobby");
+  await world.pass(10);
+  world.cut();
+  await world.pass(1000);
+  assert.deepEqual(
+    chat.conversations.map(({ id }) => id),
+    ["#a"],
+  );
+  world.releaseAll();
+  const again = await page(server, "Ann", shared);
+  await again.world.pass(10);
+  assert.equal(again.chat.name, "Ann");
+  assert.deepEqual(
+    again.chat.conversations.map(({ id }) => id),
+    ["#a"],
+  );
+  chat.stop();
+});
+
+test("a second tab goes beside the first, and each gets its own name back", async () => {
+  const server = new Server();
+  const shared = new Shared();
+  const one = await page(server, "Ann", shared);
+  const two = await page(server, "Ann", shared);
+  await one.world.pass(10);
+  assert.equal(one.chat.name, "Ann");
+  assert.equal(two.chat.name, "Ann_2");
+  assert.equal(stateOf(one.chat), "online");
+  // The server does not learn of the break, and still has both.
+  for (const { world, chat } of [two, one]) {
+    world.isSilent = true;
+    const name = chat.name;
+    await world.pass(30_000);
+    chat.start({ name: "Ann" });
+    await world.pass(100);
+    assert.equal(stateOf(chat), "online");
+    assert.equal(chat.name, name);
+  }
+  two.chat.stop();
+  two.world.releaseAll();
+  one.world.releaseAll(); // a reload
+  const reloaded = await page(server, "Ann", shared);
+  assert.equal(reloaded.chat.name, "Ann");
+});
+
+test("waiting grows with each try, with jitter, and again() does not wait", async () => {
+  let isUp = false;
+  const server = new Server();
+  const world = new World((send, close) => (isUp ? server.accept(send, close) : null));
+  const { chat } = chatIn(world);
+  const waits: number[] = [];
+  world.dice = () => 1;
+  chat.start({ name: "Ann" });
+  for (let tries = 0; tries < 8; tries += 1) {
+    await world.pass(5);
+    assert.ok(chat.link.state === "waiting");
+    assert.equal(chat.link.why, "the server does not answer");
+    waits.push(Math.round((chat.link.until - world.time) / 500) * 500);
+    world.time = chat.link.until - 1;
+    await world.pass(1);
+    assert.equal(chat.link.state, "connecting");
+  }
+  assert.deepEqual(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
+  await world.pass(5);
+  isUp = true;
+  assert.equal(stateOf(chat), "waiting");
+  chat.again();
+  await world.pass(10);
+  assert.equal(stateOf(chat), "online");
+});
+
+test("bye is obeyed", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  server.named("Ann")?.bye("shutdown", 5);
+  await world.pass(10);
+  assert.ok(chat.link.state === "waiting");
+  assert.ok(chat.link.until - world.time > 4900);
+  assert.equal(chat.link.why, "the server is shutting down");
+  await world.pass(10_000);
+  assert.equal(stateOf(chat), "online");
+  server.named("Ann")?.bye("kicked", null);
+  await world.pass(10_000);
+  assert.deepEqual(chat.link, {
+    state: "stopped",
+    why: "the operator has removed you",
+    code: "kicked",
+    again: true,
+  });
+  chat.again();
+  await world.pass(10);
+  assert.equal(stateOf(chat), "online");
+  // Replaced soon after a break may be one's own echo: one comes back, but once.
+  await world.pass(61_000);
+  server.named("Ann")?.bye("replaced", null);
+  await world.pass(10_000);
+  assert.equal(stateOf(chat), "stopped");
+  chat.again();
+  await world.pass(10);
+  world.cut();
+  await world.pass(1000);
+  server.named("Ann")?.bye("replaced", null);
+  await world.pass(3000);
+  assert.equal(stateOf(chat), "online");
+  server.named("Ann")?.bye("replaced", null);
+  await world.pass(10_000);
+  assert.equal(stateOf(chat), "stopped");
+});
+
+test("passwords and names", async () => {
+  const server = new Server();
+  server.password = "sesame";
+  const { world, chat } = await page(server);
+  assert.deepEqual(chat.link, {
+    state: "stopped",
+    why: "no: password-needed",
+    code: "password-needed",
+    again: false,
+  });
+  chat.start({ name: "Ann", password: "wrong" });
+  await world.pass(20);
+  assert.equal(codeOf(chat), "wrong-password");
+  world.isPrivate = false;
+  chat.start({ name: "Ann", password: "sesame" });
+  await world.pass(20);
+  assert.equal(codeOf(chat), "password-needed");
+  assert.equal(said(server, "hello").filter(({ password }) => password === "sesame").length, 0);
+  world.isPrivate = true;
+  chat.start({ name: "Ann", password: "sesame" });
+  await world.pass(20);
+  assert.equal(stateOf(chat), "online");
+  world.cut();
+  await world.pass(1000);
+  assert.equal(stateOf(chat), "online");
+  server.owners.set("bob", "another client");
+  chat.start({ name: "Bob", password: "sesame" });
+  await world.pass(20);
+  assert.equal(codeOf(chat), "name-taken");
+  chat.start({ name: "Ann", password: "sesame" });
+  await world.pass(20);
+  assert.equal(stateOf(chat), "online");
+  assert.equal(chat.name, "Ann");
+});
+
+test("a server that says nothing any more is left", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  const session = server.named("Ann");
+  assert.ok(session);
+  session.take_ping = () => {};
+  await world.pass(44_000);
+  assert.equal(stateOf(chat), "online");
+  assert.equal(said(server, "hello").length, 1);
+  await world.pass(2000);
+  assert.equal(said(server, "hello").length, 2);
+  assert.equal(stateOf(chat), "online");
+  await world.pass(600_000); // with pongs it stays
+  assert.equal(said(server, "hello").length, 2);
+});
+
+test("a hint that something has changed is taken", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  chat.hint(); // a question, which is answered
+  await world.pass(10_000);
+  assert.equal(said(server, "ping").length, 1);
+  assert.equal(said(server, "hello").length, 1);
+  const session = server.named("Ann");
+  assert.ok(session);
+  session.take_ping = () => {};
+  chat.hint();
+  chat.hint();
+  await world.pass(3900);
+  assert.equal(said(server, "hello").length, 1);
+  await world.pass(600);
+  assert.equal(said(server, "ping").length, 2);
+  assert.equal(said(server, "hello").length, 2);
+  server.named("Ann")?.bye("full", 600);
+  await world.pass(10);
+  assert.equal(stateOf(chat), "waiting");
+  chat.hint();
+  await world.pass(10);
+  assert.equal(stateOf(chat), "online");
+  chat.stop();
+  chat.hint();
+  await world.pass(10_000);
+  assert.equal(stateOf(chat), "stopped");
+  assert.ok(await world.claim("ann"), "the name is free for other tabs");
+});
+
+test("a break before the past has come: it comes later", async () => {
+  const server = new Server();
+  for (let number = 0; number < 10; number += 1) server.say("lobby", "Bob", `${number}`);
+  const world = new World(server.accept);
+  const { chat } = chatIn(world);
+  chat.start({ name: "Ann" });
+  while (!chat.conversation("#lobby")) await world.pass(1);
+  world.cut();
+  chat.type("/join other");
+  await world.pass(3000);
+  assert.equal(chat.conversation("#lobby")?.entries.length, 10);
+  assert.equal(chat.current, "#other");
+});
+
+test("commands", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  assert.equal(
+    chat.type("/nonsense 1"),
+    "unknown command /nonsense; /help lists the commands, //text says /text",
+  );
+  assert.equal(chat.type("/msg"), 'it is typed so: /msg NAME TEXT, or /msg "A NAME" TEXT');
+  assert.equal(chat.type("/me"), "it is typed so: /me TEXT");
+  assert.equal(chat.type("/join a b"), "it is typed so: /join ROOM");
+  assert.equal(chat.type("/join /a"), "/a cannot be a room's name");
+  assert.equal(chat.type("/history x"), "it is typed so: /history NUMBER");
+  assert.equal(chat.type("  "), "");
+  for (const line of ["//slash", "/topic tea at four", "/rooms", "/USERS", "/help"])
+    assert.equal(chat.type(line), "");
+  await world.pass(10);
+  chat.type("/topic");
+  const shown = lines(chat, "#lobby");
+  assert.ok(shown.includes("said Ann: /slash"));
+  assert.ok(shown.includes("topic Ann: tea at four"));
+  assert.ok(shown.includes("notice : The topic of lobby: tea at four"));
+  assert.ok(shown.includes("notice : lobby (1): tea at four"));
+  assert.ok(shown.includes("notice : Users online (1): Ann"));
+  assert.ok(shown.some((line) => line.includes("/search WORDS")));
+  assert.equal(chat.conversation("#lobby")?.topic, "tea at four");
+  chat.type("/topic -");
+  await world.pass(10);
+  assert.equal(chat.conversation("#lobby")?.topic, "");
+  for (let number = 0; number < 1500; number += 1)
+    server.say("lobby", "Bob", number % 500 ? "no" : `Found ${number}`);
+  await world.pass(10);
+  chat.type("/search FOUND bob");
+  await world.pass(50);
+  const found = chat.conversation("#lobby")?.entries.at(-1)?.body.split("\n") ?? [];
+  assert.equal(found.length, 4);
+  assert.match(found[0] ?? "", /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d Bob > Found 0$/);
+  assert.equal(found[3], "3 messages with FOUND bob among the last 1501 messages of lobby");
+  world.cut();
+  await world.pass(1);
+  assert.equal(chat.type("/rooms"), "there is no connection now");
+});
+
+test("completion", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  await page(server, "Mary Ann");
+  await world.pass(10);
+  server.room("engine-room");
+  const candidates = (line: string) => chat.complete(line, line.length);
+  assert.deepEqual(candidates("/jo"), { start: 0, end: 3, candidates: ["/join"] });
+  assert.deepEqual(candidates("hi mar"), { start: 3, end: 6, candidates: ["Mary Ann"] });
+  assert.deepEqual(candidates("hi mary an"), { start: 3, end: 10, candidates: ["Mary Ann"] });
+  assert.deepEqual(candidates("/msg m"), { start: 5, end: 6, candidates: ['"Mary Ann" '] });
+  candidates("/join e");
+  await world.pass(10);
+  assert.deepEqual(candidates("/join #e"), { start: 7, end: 8, candidates: ["engine-room"] });
+  assert.deepEqual(candidates("nothing like zz"), { start: 15, end: 15, candidates: [] });
+});

@@ -1,0 +1,243 @@
+// What is said with a passphrase, from what is typed to what another page shows.
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Server } from "./server.ts";
+import { chatIn, lines, Shared, World } from "./world.ts";
+
+async function page(server: Server, name: string) {
+  const world = new World(server.accept, new Shared());
+  const made = chatIn(world);
+  made.chat.start({ name });
+  await world.pass(20);
+  return { world, ...made };
+}
+
+const WORDS = "correct horse battery staple";
+
+test("nothing is said in the clear, and others with the words read it", async () => {
+  const server = new Server();
+  const [ann, bob, eve] = [await page(server, "Ann"), await page(server, "Bob"), await page(server, "Eve")];
+  await ann.chat.passphrase("#lobby", WORDS);
+  assert.equal(ann.chat.conversation("#lobby")?.locked, "open");
+  ann.chat.type("bob: the usual place");
+  ann.chat.type("/me waves");
+  await ann.world.pass(20);
+  await bob.world.pass(20);
+  await eve.world.pass(20);
+  const sent = JSON.stringify(server.received);
+  assert.ok(!sent.includes("usual") && !sent.includes("waves") && !sent.includes("horse"));
+  assert.ok(
+    server.room("lobby").said.every(({ cipher }) => /^selchat1 \S{22} [12] \S{22}$/.test(cipher ?? "")),
+  );
+  const own = ann.chat.conversation("#lobby")?.entries.filter(({ mine }) => mine);
+  assert.deepEqual(
+    own?.map(({ body, sealed, state }) => [body, sealed, state]),
+    [
+      ["bob: the usual place", "yes", "sent"],
+      ["waves", "yes", "sent"],
+    ],
+  );
+  const locked = bob.chat.conversation("#lobby");
+  assert.equal(locked?.locked, "locked");
+  assert.equal(locked?.entries.at(-1)?.problem, "encrypted; give the passphrase to read it");
+  assert.equal(locked?.entries.at(-1)?.sealed, "unreadable");
+  await bob.chat.passphrase("", "other words");
+  await bob.world.pass(20);
+  assert.equal(locked?.entries.at(-1)?.problem, "cannot be read: encrypted with another passphrase");
+  await bob.chat.passphrase("", WORDS);
+  await bob.world.pass(20);
+  assert.deepEqual(
+    locked?.entries
+      .slice(-2)
+      .map(({ kind, body, sealed, mention, problem }) => [kind, body, sealed, mention, problem]),
+    [
+      ["said", "bob: the usual place", "yes", true, ""],
+      ["action", "waves", "yes", false, ""],
+    ],
+  );
+  // What is said in the clear is marked then.
+  eve.chat.type("why do I see only this?");
+  await eve.world.pass(20);
+  await bob.world.pass(20);
+  assert.equal(locked?.entries.at(-1)?.body, "why do I see only this?");
+  assert.equal(locked?.entries.at(-1)?.sealed, "no");
+  assert.equal(locked?.entries.at(-1)?.problem, "not encrypted");
+  await bob.chat.passphrase("", "");
+  assert.equal(locked?.locked, "locked");
+});
+
+test("a mention is told when it is opened; whispers are encrypted for one", async () => {
+  const server = new Server();
+  const [ann, bob] = [await page(server, "Ann"), await page(server, "Bob")];
+  for (const { chat } of [ann, bob]) await chat.passphrase("", WORDS);
+  bob.chat.watching(false);
+  ann.chat.type("Bob, come");
+  await ann.world.pass(20);
+  await bob.world.pass(20);
+  const alerts = bob.changes.filter((change) => change.what === "alert");
+  assert.deepEqual(
+    alerts.map((change) => change.what === "alert" && [change.entry.body, change.entry.sealed]),
+    [["Bob, come", "yes"]],
+  );
+  assert.equal(bob.chat.conversation("#lobby")?.mentioned, true);
+  ann.chat.type("/msg bob psst");
+  await ann.world.pass(20);
+  await bob.world.pass(20);
+  assert.equal(ann.world.asked.filter((one) => one.do === "seal").at(-1)?.room, "@bob");
+  assert.equal(lines(bob.chat, "@ann").at(-1), "whisper Ann: psst");
+  assert.equal(bob.chat.conversation("@ann")?.entries.at(-1)?.sealed, "yes");
+  // The server shows it to another one, as if it were for them.
+  const [stolen] = server.received.filter(({ type }) => type === "whisper");
+  server.whisper("Bob", "Ann", String(stolen?.body), { cipher: stolen?.cipher });
+  await bob.world.pass(20);
+  assert.match(bob.chat.conversation("@ann")?.entries.at(-1)?.problem ?? "", /come again as something new/);
+  // A command for the server is in the clear.
+  ann.chat.type("/kick Bob");
+  await ann.world.pass(20);
+  assert.equal(server.received.at(-1)?.body, "/kick Bob");
+});
+
+test("a break while something is sealed: it is sealed again, and said once", async () => {
+  const server = new Server();
+  const [ann, bob] = [await page(server, "Ann"), await page(server, "Bob")];
+  for (const { chat } of [ann, bob]) await chat.passphrase("", WORDS);
+  for (let number = 0; number < 5; number += 1) ann.chat.type(`${number}`);
+  ann.world.cut(); // while the first one is being sealed
+  await ann.world.pass(1000);
+  ann.chat.type("5");
+  await ann.world.pass(1); // it is stored, and nobody knows
+  ann.world.cut();
+  ann.chat.type("6");
+  await ann.world.pass(3000);
+  await bob.world.pass(5000);
+  const shown = bob.chat.conversation("#lobby")?.entries.filter(({ kind }) => kind === "said");
+  assert.deepEqual(
+    shown?.map(({ body }) => body),
+    ["0", "1", "2", "3", "4", "5", "6"],
+  );
+  const counters = server.received.flatMap(({ cipher }) =>
+    cipher ? [String(cipher).split(" ").slice(1, 3).join()] : [],
+  );
+  assert.equal(new Set(counters).size, counters.length);
+  assert.deepEqual(
+    ann.chat
+      .conversation("#lobby")
+      ?.entries.flatMap(({ kind, body, sealed }) => (kind === "said" ? [body + sealed] : [])),
+    ["0yes", "1yes", "2yes", "3yes", "4yes", "5yes", "6yes"],
+  );
+});
+
+test("what was said with a passphrase goes nowhere without one", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server, "Ann");
+  await chat.passphrase("#lobby", WORDS);
+  world.cut();
+  chat.type("secret");
+  await chat.passphrase("#lobby", "");
+  chat.type("open");
+  await world.pass(3000);
+  assert.deepEqual(
+    server.room("lobby").said.map(({ body }) => body),
+    ["open"],
+  );
+  const [secret] = chat.conversation("#lobby")?.entries ?? [];
+  assert.equal(secret?.state, "failed");
+  assert.equal(secret?.problem, "the passphrase was taken away before it was sent");
+  await chat.passphrase("#lobby", WORDS);
+  chat.retry("#lobby", secret?.key ?? "");
+  await world.pass(20);
+  assert.ok(server.room("lobby").said[1]?.cipher);
+  assert.ok(!JSON.stringify(server.received).includes("secret"));
+});
+
+test("a failed message that was said with a passphrase is never said again in the clear", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server, "Ann");
+  await chat.passphrase("", WORDS);
+  chat.type("/msg nobody secret");
+  await world.pass(20);
+  const entry = chat.conversation("@nobody")?.entries[0];
+  assert.equal(entry?.state, "failed");
+  await chat.passphrase("", "");
+  server.owners.set("nobody", "x");
+  chat.retry("@nobody", entry?.key ?? "");
+  await world.pass(20);
+  assert.ok(!JSON.stringify(server.received).includes("secret"));
+});
+
+test("the past is opened too, searched, and replays in it are met", async () => {
+  const server = new Server();
+  const ann = await page(server, "Ann");
+  await ann.chat.passphrase("", WORDS);
+  for (const word of ["apples", "pears", "plums"]) ann.chat.type(word);
+  await ann.world.pass(50);
+  const [first] = server.room("lobby").said;
+  server.say("lobby", "Ann", first?.body ?? "", { cipher: first?.cipher, id: "x" });
+  const bob = await page(server, "Bob");
+  await bob.chat.passphrase("", WORDS);
+  await bob.world.pass(50);
+  const entries = bob.chat.conversation("#lobby")?.entries ?? [];
+  assert.deepEqual(
+    entries.map(({ body }) => body),
+    ["apples", "pears", "plums", ""],
+  );
+  assert.match(entries[3]?.problem ?? "", /come again as something new/);
+  bob.chat.type("/search pears");
+  await bob.world.pass(50);
+  assert.match(
+    lines(bob.chat, "#lobby").at(-1) ?? "",
+    /Ann > pears\n1 message with pears among the last 4 messages/,
+  );
+  // Its own author meets the replay as well.
+  const seen = ann.chat.conversation("#lobby")?.entries.at(-2);
+  assert.ok(seen);
+  await ann.world.pass(50);
+  const replayed = ann.chat.conversation("#lobby")?.entries.find(({ problem }) => /come again/.test(problem));
+  assert.ok(replayed);
+});
+
+test("after a reload nothing goes out in the clear where it was encrypted, until that is taken back", async () => {
+  const server = new Server();
+  const shared = new Shared();
+  const before = new World(server.accept, shared);
+  const first = chatIn(before);
+  first.chat.start({ name: "Ann" });
+  await before.pass(20);
+  await first.chat.passphrase("#lobby", WORDS);
+  assert.ok(![...shared.stored.values()].some((kept) => kept.includes("horse")));
+  first.chat.stop();
+  await before.pass(20);
+
+  const world = new World(server.accept, shared);
+  const { chat } = chatIn(world);
+  chat.start({ name: "Ann" });
+  await world.pass(20);
+  assert.equal(chat.conversation("#lobby")?.locked, "locked");
+  assert.match(chat.type("the usual place"), /encrypted.*give it again/);
+  assert.equal(chat.type("/join boiler"), "");
+  await world.pass(20);
+  chat.open("#boiler");
+  assert.equal(chat.type("steam"), "");
+  chat.open("#lobby");
+  await chat.passphrase("#lobby", WORDS);
+  assert.equal(chat.type("the usual place"), "");
+  await world.pass(20);
+  assert.ok(!JSON.stringify(server.received).includes("usual"));
+  await chat.passphrase("#lobby", "");
+  assert.equal(chat.type("anybody may read this"), "");
+  await world.pass(20);
+  assert.ok(JSON.stringify(server.received).includes("anybody"));
+});
+
+test("what was kept may be anything", async () => {
+  for (const kept of ["", "{", "7", "null", '["#lobby", 7, null]', '{"a": 1}']) {
+    const shared = new Shared();
+    shared.stored.set("selchat.encrypted", kept);
+    const world = new World(new Server().accept, shared);
+    const { chat } = chatIn(world);
+    chat.start({ name: "Ann" });
+    await world.pass(20);
+    assert.equal(chat.conversation("#lobby")?.locked, kept.includes("#lobby") ? "locked" : "no");
+  }
+});
