@@ -131,6 +131,25 @@ STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
         [b"ab"],
         None,
     ),
+    "pings in a message that is nearly as long as it may be": (
+        masked(TEXT, b"x" * (_LIMIT - 1), fin=False)
+        + masked(PING, b"?" * 125)
+        + masked(CONT, b"", fin=False)
+        + masked(PONG, b"?" * 20)
+        + masked(CONT, b"x"),
+        [b"x" * _LIMIT],
+        None,
+    ),
+    "and then more than it may be": (
+        masked(TEXT, b"x" * (_LIMIT - 1), fin=False) + masked(PING, b"?" * 125) + masked(CONT, b"xx"),
+        [],
+        1009,
+    ),
+    "a close in such a message": (
+        masked(TEXT, b"x" * (_LIMIT - 1), fin=False) + closing(1000, "?"),
+        [],
+        1002,
+    ),
     "a character cut by a fragment": (
         masked(TEXT, "é".encode()[:1], fin=False) + masked(CONT, "é".encode()[1:]),
         ["é".encode()],
