@@ -196,6 +196,19 @@ INVALID = [
 ]
 
 
+VALID += ["hello$world", "hello\u00a2world", "hello\u20acworld", "hello\U00024b62world"]
+for place in range(1, len(SAMPLE)):  # all beginnings of something in characters of two and three bytes
+    try:
+        VALID.append(SAMPLE[:place].decode())
+    except UnicodeDecodeError:
+        INVALID.append(SAMPLE[:place])
+INVALID += [
+    high + low
+    for high in (b"\xed\xa0\x80", b"\xed\xad\xbf", b"\xed\xae\x80", b"\xed\xaf\xbf")
+    for low in (b"\xed\xb0\x80", b"\xed\xbf\xbf")
+]
+
+
 def heard(one: Browser) -> Heard:
     """Return the tokens and codes of what has come, and what WebSocket's own pongs say."""
     found: Heard = []
