@@ -35,6 +35,7 @@ except ImportError:  # there is no compiler everywhere
     from websockets.utils import apply_mask
 
 _EARLY_LIMIT = 64  # frames that complete no message, before a good hello; a browser sends none
+_MOST_AT_ONCE = 1024  # of them in one read, afterwards: a read has 64 KiB, so that is fragments of 64 bytes
 _EXTRA = 512  # bytes that each of these counts as besides its own: one takes 7 microseconds, and 6 bytes
 
 _ALL = 1 << 62  # payloads
@@ -291,6 +292,9 @@ class MessageDecoder:
     def _count(self) -> None:
         """Count a frame that has completed no message."""
         self.extra += _EXTRA
+        if self.extra > _MOST_AT_ONCE * _EXTRA:
+            # Whoever sends that many is no browser; and they are read in one go, while everyone waits.
+            raise WebSocketError(1008, f"{_MOST_AT_ONCE} frames at once that complete no message")
         if self._odd is not None:
             self._odd += 1
             if self._odd > _EARLY_LIMIT:

@@ -333,6 +333,22 @@ def test_there_is_a_limit_to_frames_that_are_no_messages(frame: bytes) -> None:
     assert reader.sent.count(b"\x8a") <= 64
 
 
+@pytest.mark.parametrize(
+    "frame", [masked(PING), masked(PONG), masked(CONT, b"", fin=False)], ids=["pings", "pongs", "fragments"]
+)
+def test_whoever_is_in_may_not_send_any_number_of_them_at_once(frame: bytes) -> None:
+    """Ten thousand of them fit into one read, for which everyone else would wait a tenth of a second."""
+    reader = Reader()
+    assert reader.takes(masked(TEXT, b"a") + masked(TEXT, b"", fin=False) + frame * 10_000) == [b"a"]
+    assert ended(reader.decoder) == 1008
+    assert reader.sent.count(b"\x8a") <= 1024
+    reader = Reader()
+    reader.takes(masked(TEXT, b"", fin=False))
+    for _ in range(10):
+        reader.takes(frame * 1024)
+    assert reader.decoder.error is None
+
+
 def test_whoever_is_in_may_send_them_at_a_price() -> None:
     reader = Reader()
     reader.takes(masked(PING) * 1000)
