@@ -157,7 +157,7 @@ class MessageDecoder:
         return payloads[0] if payloads else None
 
     def allow(self, limit: int, _lengths: object = None) -> None:
-        """Let messages have up to ``limit`` bytes from here on, and other frames come as they like."""
+        """Let messages have up to ``limit`` bytes from here on, and more of the other frames come."""
         self._limit = limit
         self._odd = None
 
