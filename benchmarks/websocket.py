@@ -158,11 +158,11 @@ class Results:
     def cost(self, one: Contender, other: Contender, window: int) -> float:
         """Return what a delivery costs ``one`` to what it costs ``other``: of neighbouring turns, the median.
 
-        Rounds in which other work had the servers' core do not count, if there are any others.
+        Of the rounds only the calmer half counts, in which other work had the servers' core for less.
         """
         pairs = list(zip(self.runs[one.key, window], self.runs[other.key, window], strict=False))
-        calm = [pair for pair in pairs if all(run.waited < DISTURBED * run.seconds for run in pair)]
-        return median(a.cpu_us / b.cpu_us for a, b in calm or pairs)
+        pairs.sort(key=lambda pair: max(run.waited / run.seconds for run in pair))
+        return median(a.cpu_us / b.cpu_us for a, b in pairs[: (len(pairs) + 1) // 2])
 
     def measured(self, *contenders: Contender) -> list[int]:
         """Return the windows for which there are runs of all these."""
@@ -221,7 +221,7 @@ class Results:
             "# What browsers cost\n\n"
             f"{machine_line(self.description)}. {self.settings}\n\n"
             f"One sender, {self.receivers:,} receivers, in one room. Of the server's CPU time, the medians\n"
-            "of the rounds' ratios:\n\n"
+            "of the ratios in those rounds that other work disturbed least, half of all:\n\n"
             f"{markdown_table(['what', 'ratio', 'wanted', 'met'], self.wanted())}\n"
             f"{markdown_table(header, rows)}\n"
             "Every byte that every receiver got was compared with a stream of which every message was read:\n"

@@ -152,13 +152,13 @@ class WebSession:
             status = 403 if isinstance(self._refusal, RefusalError) else 503
             soon = {"Retry-After": f"{math.ceil(self._context.settings.full_retry)}"}
             raise HttpError(status, f"{self._refusal}", soon if status == 503 else None)
-        host = request.header("host")
-        found = _authority(host)
+        found = _authority(request.header("host"))
         if found is None:
             raise HttpError(400, "a request names its host here")
-        if not self._site.is_ours(found["name"].strip("[]")):
+        name = found["name"].strip("[]")
+        if not self._site.is_ours(name):
             raise HttpError(
-                421, f"this server is not called {host}; if it should be: selchat serve --allowed-host={host}"
+                421, f"this server is not called {name}; if it should be: selchat serve --allowed-host={name}"
             )
         if "origin" in request.headers and not _is_of(request.header("origin"), found, self._tls):
             raise HttpError(403, "pages from elsewhere cannot use this server")

@@ -6,6 +6,7 @@ it waits until it has been answered (RFC 9112, 9.3.2).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -18,6 +19,8 @@ from selchat.errors import HttpError
 HEAD_LIMIT = 16 * 1024  # bytes of a request line and headers; nginx: 4 x 8 KiB, Apache: 8 KiB a line
 _PIECE = 2048  # bytes that h11 is given at a time: what it holds is copied for each of its events
 _FOLDS = (b"\r\n ", b"\r\n\t")
+# What h11 quotes in its errors. It can be a whole line, with a token in it, and these errors are logged.
+_QUOTED = re.compile(r":? b(?:ytearray\(b)?['\"].*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ class HttpConnection:
         except h11.RemoteProtocolError as error:
             if self._head is None:
                 self._head_only = before.startswith(b"HEAD ")
-            raise HttpError(error.error_status_hint, str(error)) from error
+            raise HttpError(error.error_status_hint, _QUOTED.sub("", str(error))) from error
 
     def go_on(self) -> bytes:
         """Return what tells a peer that `wants_continue` to go on."""

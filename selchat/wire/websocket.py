@@ -35,12 +35,14 @@ except ImportError:  # there is no compiler everywhere
     from websockets.utils import apply_mask
 
 _EARLY_LIMIT = 64  # frames that complete no message, before a good hello; a browser sends none
+_MOST_AT_ONCE = 1024  # of them in one read, afterwards: a read has 64 KiB, so that is fragments of 64 bytes
 _EXTRA = 512  # bytes that each of these counts as besides its own: one takes 7 microseconds, and 6 bytes
 
 _ALL = 1 << 62  # payloads
 _TEXT = 0x81  # FIN and the opcode of text
 _MASKED = 0x80
 _OPCODES = frozenset(map(int, Opcode))
+_CLOSE = 0x88
 _LONG = 0xFF  # masked, and with eight bytes of length
 _LONGEST_HEADER = 10  # bytes
 _PING = b"\x89\x00"
@@ -155,8 +157,8 @@ class MessageDecoder:
         return payloads[0] if payloads else None
 
     def allow(self, limit: int, _lengths: object = None) -> None:
-        """Let messages have up to ``limit`` bytes from here on, and other frames come as they like."""
-        self._protocol.max_message_size = self._limit = limit
+        """Let messages have up to ``limit`` bytes from here on, and more of the other frames come."""
+        self._limit = limit
         self._odd = None
 
     def receive_eof(self) -> None:
@@ -175,6 +177,7 @@ class MessageDecoder:
             if data:
                 raise BrokenStreamError
             return []
+        self.extra = 0
         rest = self._rest
         if rest is not None:
             rest += data
@@ -184,7 +187,7 @@ class MessageDecoder:
         payloads: list[bytes] = []
         limit = self._limit
         size = len(data)
-        start = self.extra = self._needed = 0
+        start = self._needed = 0
         while start < size and len(payloads) < most:
             # A whole text message in one frame, which nearly all are: 0.3 microseconds for one of 100 bytes,
             # 2.2 with the library.
@@ -234,13 +237,17 @@ class MessageDecoder:
             if start + header > len(data):
                 return header
             length = int.from_bytes(data[start + 2 : start + header], "big")
-        if length > self._limit - (self._protocol.current_size or 0):
+        if length > self._limit - (self._protocol.current_size or 0) and not _is_short_control(first, second):
             return header
         return header + 4 + length
 
     def _read(self, data: bytes) -> bytes | None:
         """Have the library read a frame, and return the payload that it completes."""
         protocol = self._protocol
+        # To the library, a ping in the middle of a message is as long as both,
+        protocol.max_message_size = None if _is_short_control(data[0], data[1]) else self._limit
+        if data[0] == _CLOSE:
+            protocol.current_size = None  # and there cannot be a close there, which there can (RFC 6455, 5.4)
         protocol.receive_data(data)
         payload: bytes | None = None
         try:
@@ -285,6 +292,9 @@ class MessageDecoder:
     def _count(self) -> None:
         """Count a frame that has completed no message."""
         self.extra += _EXTRA
+        if self.extra > _MOST_AT_ONCE * _EXTRA:
+            # Whoever sends that many is no browser; and they are read in one go, while everyone waits.
+            raise WebSocketError(1008, f"{_MOST_AT_ONCE} frames at once that complete no message")
         if self._odd is not None:
             self._odd += 1
             if self._odd > _EARLY_LIMIT:
@@ -292,10 +302,14 @@ class MessageDecoder:
 
     def _why(self, failure: Exception) -> ProtocolError:
         if isinstance(failure, PayloadTooBig):
-            limit = self._protocol.max_message_size or 0
-            return FrameTooLongError(max(limit + 1, failure.size or 0), limit)
+            return FrameTooLongError(max(self._limit + 1, failure.size or 0), self._limit)
         close = self._protocol.close_sent
         return WebSocketError(close.code if close is not None else 1002, str(failure))
+
+
+def _is_short_control(first: int, second: int) -> bool:
+    """Whether a frame that begins so is a ping, a pong or a close, of a length that they may have."""
+    return bool(first & 0x08) and second & 0x7F < 126
 
 
 def open_websocket(request: Request, limit: int) -> tuple[ServerProtocol, bytes]:

@@ -1,4 +1,4 @@
-"""A conversation in which everything happens that can happen on the two wires, and who is right about it.
+"""A conversation in which everything happens that can happen on the wires, and who is right about it.
 
 `Conversation.run` says the same each time, whatever becomes of it: nobody waits for an answer, and a fault at
 any step changes nothing of what they do after it. Afterwards `check` holds what each of them was sent against
@@ -13,15 +13,38 @@ from typing import Any
 
 from tests.e2e.rich_support import encoded, greeting
 from tests.e2e.support import frame
+from tests.e2e.web_support import (
+    CLOSE,
+    CONT,
+    PING,
+    TEXT,
+    Answer,
+    answers,
+    closing,
+    masked,
+    opening,
+    request,
+    server_frames,
+    texts,
+)
 from tests.faults.world import Peer, World, frames
 
 _BODY = re.compile(r"(\w+) says (\d+)\.*")
 _LARGE = 30_000  # characters: more than the socket of someone who does not read takes
-_CLASSIC, _RICH = ("Ann", "Ben"), ("Cleo", "Dag")
+_CLASSIC, _RICH, _WEB = ("Ann", "Ben"), ("Cleo", "Dag"), ("Hal", "Ida")
+# What a visitor without a WebSocket asks for, and what is answered.
+_ASKED = [
+    (request("/healthz"), 200),
+    (request("/healthz", method="HEAD"), 200),
+    (request("/nothing"), 404),
+    (request("/healthz", method="POST", body=b"x" * 3000), 405),
+    (request(host="evil.example"), 421),
+    (b"no request at all\r\n\r\n", 400),
+]
 
 
 class Conversation:
-    """``large``: characters of the largest messages; ``secure``: whether the four come by TLS."""
+    """``large``: characters of the largest messages; ``secure``: whether people come by TLS."""
 
     def __init__(self, world: World, large: int = _LARGE, *, secure: bool = False) -> None:
         self.world = world
@@ -30,6 +53,7 @@ class Conversation:
         self._said = 0
         self._people: dict[str, list[Peer]] = {}
         self._strangers: list[Peer] = []
+        self._visitors: list[Peer] = []
 
     def run(self) -> None:
         """Have all of it happen."""
@@ -69,7 +93,7 @@ class Conversation:
         dag.send(encoded({"type": "part", "room": "engine-room"}))
         dag.close()
         cleo.send(self._say("Cleo") + self._whisper("Cleo", "Dag"))
-        self._arrive("Dag", resume={"log": self._log_of(dag), "rooms": {"lobby": 3}}).send(self._say("Dag"))
+        self._arrive("Dag", resume={"log": self._log_of("Dag"), "rooms": {"lobby": 3}}).send(self._say("Dag"))
         self._strange(frame("Eve") + b"no frame at all")
         self._strange(b"\x01\x02garbage....")
         self._strange(b"7  ").finish()
@@ -82,9 +106,35 @@ class Conversation:
         ann.send(self._line("Ann"))
         world.pass_time(15)
 
+    def run_web(self) -> None:
+        """The same with browsers: two in the chat, with one on each of the other wires, and a visitor."""
+        world = self.world
+        ann, cleo, hal, ida = map(self._arrive, ("Ann", "Cleo", *_WEB))
+        self._visit()
+        world.pass_time(2)
+        whole = self._say("Hal")
+        hal.send(whole[: len(whole) // 2])
+        hal.send(whole[len(whole) // 2 :] + self._in_fragments("Hal"))
+        ann.send(self._line("Ann"))
+        ida.send(masked(PING, b"?") + self._say("Ida") + self._whisper("Ida", "Hal"))
+        ida.reads = False
+        for _ in range(2):
+            cleo.send(self._say("Cleo", size=self._large))
+            hal.send(self._say("Hal", size=self._large))
+        ida.send(masked(PING, b"x" * 125) + self._say("Ida"))
+        ida.reads = True
+        world.pass_time(0.5)
+        ida.close()
+        cleo.send(self._say("Cleo") + self._whisper("Cleo", "Ida"))
+        self._arrive("Ida", resume={"log": self._log_of("Ida"), "rooms": {"lobby": 3}}).send(self._say("Ida"))
+        hal.send(self._say("Hal") + closing(1001))
+        self._arrive("Hal").send(masked(TEXT, b"\xff"))
+        world.pass_time(40)  # in which the one who is left is asked for a sign
+
     def goodbye(self) -> None:
         """Have everyone go, and the server notice it."""
-        for peer in [peer for peers in self._people.values() for peer in peers] + self._strangers:
+        people = [peer for peers in self._people.values() for peer in peers]
+        for peer in people + self._strangers + self._visitors:
             peer.close()
         self.world.pass_time(60)
 
@@ -104,7 +154,7 @@ class Conversation:
     def check(self) -> None:
         """Fail if anyone was sent anything but whole frames, or a message twice, out of order or changed."""
         acked: dict[tuple[str, int], str] = {}
-        for name in _RICH:
+        for name in (*_RICH, *_WEB):
             for peer in self._people.get(name, ()):
                 self._check_rich(name, peer, acked)
         for name in _CLASSIC:
@@ -112,15 +162,17 @@ class Conversation:
                 self._check_classic(name, peer)
         for peer in self._strangers:
             self._frames(peer)
+        for peer in self._visitors:
+            self._check_visitor(peer)
 
     def heard(self) -> list[dict[str, list[str]]]:
         """Return what each of them was sent, in order for each room; less what differs each time."""
         heard: list[dict[str, list[str]]] = []
-        for name in (*_CLASSIC, *_RICH):
-            for peer in self._people[name]:
+        for name, peers in self._people.items():
+            for peer in peers:
                 by_room: dict[str, list[str]] = {}
-                for payload in self._frames(peer):
-                    if name in _RICH:
+                for payload in self._payloads(name, peer):
+                    if name not in _CLASSIC:
                         fields = json.loads(
                             re.sub(rb'("at":)[\d.]+|("(?:log|\w*salt)":)"[^"]+"', rb"\g<1>\g<2>0", payload)
                         )
@@ -130,6 +182,7 @@ class Conversation:
                         by_room.setdefault("", []).append(payload.decode())
                 heard.append(by_room)
         heard.append({"": [payload.decode() for peer in self._strangers for payload in self._frames(peer)]})
+        heard += [{"": [f"{answer.status}" for answer in self._answers(peer)[0]]} for peer in self._visitors]
         return heard
 
     # -- what they say -----------------------------------------------------------------------------------
@@ -137,8 +190,20 @@ class Conversation:
     def _arrive(self, name: str, **hello: Any) -> Peer:
         peer = self.world.connect(secure=self._secure)
         self._people.setdefault(name, []).append(peer)
-        peer.send(frame(name) if name in _CLASSIC else encoded(greeting(name, **hello)))
+        if name in _WEB:
+            peer.send(opening())
+        peer.send(frame(name) if name in _CLASSIC else self._encoded(name, greeting(name, **hello)))
         return peer
+
+    def _visit(self) -> None:
+        """Ask for files: two requests, one, and the others in pieces."""
+        peer = self.world.connect(secure=self._secure)
+        self._visitors.append(peer)
+        peer.send(_ASKED[0][0] + _ASKED[1][0])
+        peer.send(_ASKED[2][0])
+        rest = b"".join(stream for stream, _ in _ASKED[3:])
+        for start in range(0, len(rest), 1000):
+            peer.send(rest[start : start + 1000])
 
     def _strange(self, data: bytes) -> Peer:
         peer = self.world.connect()
@@ -151,18 +216,28 @@ class Conversation:
 
     def _say(self, name: str, room: str = "lobby", size: int = 0) -> bytes:
         words = self._words(name, size)
-        return encoded({"type": "say", "room": room, "id": f"{name}-{self._said}", "body": words})
+        return self._encoded(name, {"type": "say", "room": room, "id": f"{name}-{self._said}", "body": words})
+
+    def _in_fragments(self, name: str) -> bytes:
+        words = self._words(name, 0)
+        message = {"type": "say", "room": "lobby", "id": f"{name}-{self._said}", "body": words}
+        payload = json.dumps(message).encode()
+        return masked(TEXT, payload[:9], fin=False) + masked(PING) + masked(CONT, payload[9:])
 
     def _whisper(self, name: str, to: str) -> bytes:
         words = self._words(name, 0)
-        return encoded({"type": "whisper", "to": to, "id": f"{name}-{self._said}", "body": words})
+        return self._encoded(name, {"type": "whisper", "to": to, "id": f"{name}-{self._said}", "body": words})
+
+    def _encoded(self, name: str, *messages: dict[str, Any]) -> bytes:
+        """These on the wire by which that one has come."""
+        return texts(*messages) if name in _WEB else encoded(*messages)
 
     def _words(self, name: str, size: int) -> str:
         self._said += 1
         return f"{name} says {self._said}".ljust(size, ".")
 
-    def _log_of(self, peer: Peer) -> str:
-        for payload in frames(peer.received)[0]:
+    def _log_of(self, name: str) -> str:
+        for payload in self._payloads(name, self._people[name][0]):
             fields = json.loads(payload)
             if fields["type"] == "welcome":
                 return str(fields["log"])
@@ -174,6 +249,31 @@ class Conversation:
         payloads, rest = frames(peer.received)
         assert not rest or peer.ended or peer.closed, f"half a frame: {rest[:60]!r}"
         return payloads
+
+    def _payloads(self, name: str, peer: Peer) -> list[bytes]:
+        """Return what that one was sent, by whichever way."""
+        if name not in _WEB:
+            return self._frames(peer)
+        found, rest = answers(peer.received)
+        assert [answer.status for answer in found] in ([101], []), found
+        if not found:
+            assert peer.ended or peer.closed
+            return []
+        frames, rest = server_frames(rest)
+        assert not rest or peer.ended or peer.closed, f"half a frame: {rest[:60]!r}"
+        ends = [place for place, (opcode, _) in enumerate(frames) if opcode == CLOSE]
+        assert ends in ([], [len(frames) - 1]), "something came after the close"
+        return [payload for opcode, payload in frames if opcode == TEXT]
+
+    def _answers(self, peer: Peer) -> tuple[list[Answer], bytes]:
+        return answers(peer.received, "GET", "HEAD")
+
+    def _check_visitor(self, peer: Peer) -> None:
+        found, rest = self._answers(peer)
+        assert [answer.status for answer in found] == [status for _, status in _ASKED][: len(found)]
+        assert peer.ended or peer.closed or not rest
+        if len(found) == len(_ASKED):
+            assert peer.ended
 
     def _check_classic(self, name: str, peer: Peer) -> None:
         payloads = self._frames(peer)
@@ -191,7 +291,7 @@ class Conversation:
 
     def _check_rich(self, name: str, peer: Peer, known: dict[tuple[str, int], str]) -> None:
         heard: dict[str, int] = {}  # the newest seq, by room
-        for payload in self._frames(peer):
+        for payload in self._payloads(name, peer):
             fields = json.loads(payload)
             kind = fields["type"]
             if kind in {"said", "whispered"}:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import pytest
 
@@ -50,48 +51,59 @@ FAULTS: dict[str, list[tuple[Fail, tuple[bool, ...]]]] = {
 
 
 _BY_TLS = {"ECONNRESET", "EPIPE", "EAGAIN", "ENOTCONN"}  # what is tried on an encrypted connection, too
+_ON_THE_WEB = {"ECONNRESET", "EPIPE", "EAGAIN", "ENOTCONN", "ENOSPC"}  # and with browsers
 
-Case = tuple[str, Fail, bool, bool]
-"""What fails, how, whether for ever, and whether people come by TLS."""
+
+class Case(NamedTuple):
+    """What fails, how, whether for ever, whether people come by TLS, and whether by browsers."""
+
+    kind: str
+    fail: Fail
+    ever: bool
+    secure: bool
+    web: bool
 
 
 def _cases() -> list[Case]:
     return [
-        (kind, fail, ever, secure)
+        Case(kind, fail, ever, secure, web)
         for kind, some in FAULTS.items()
         for fail, evers in some
         for ever in evers
         for secure in (False, True)
+        for web in (False, True)
         if not secure or (fail.__name__ in _BY_TLS and not ever)
+        if not web or (fail.__name__ in _ON_THE_WEB and not ever)
+        if not (web and secure) or fail.__name__ == "EAGAIN"
     ]
 
 
 def _name(case: Case) -> str:
-    kind, fail, ever, secure = case
-    return f"{kind}-{fail.__name__}-{'ever' if ever else 'once'}{'-TLS' if secure else ''}"
+    way = f"{'-TLS' if case.secure else ''}{'-web' if case.web else ''}"
+    return f"{case.kind}-{case.fail.__name__}-{'ever' if case.ever else 'once'}{way}"
 
 
 @pytest.mark.parametrize("case", _cases(), ids=_name)
 def test_whatever_fails_at_whichever_step(
     case: Case, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    kind, fail, ever, secure = case
+    kind, fail, ever, secure, web = case
     history = kind in {"commit", "read"}
     with _world(monkeypatch, tmp_path, Faults(), history, secure) as undisturbed:
         at_rest = undisturbed.holdings()
-        _converse(undisturbed, at_rest, secure)
+        _converse(undisturbed, at_rest, secure, web)
     at = 0
     while True:
         at += 1
         faults = Faults(kind, at, ever=ever, fail=fail)
         try:
             with _world(monkeypatch, tmp_path, faults, history, secure) as this:
-                _converse(this, at_rest, secure)
+                _converse(this, at_rest, secure, web)
         except AssertionError as error:
             raise AssertionError(f"{_name(case)}, at step {at}: {error}") from error
         if not faults.failed:
             break
-    assert at > 5, "hardly anything has failed: the test is broken"
+    assert at > 4, "hardly anything has failed: the test is broken"
 
 
 @contextmanager
@@ -104,10 +116,13 @@ def _world(
             yield this
 
 
-def _converse(this: World, at_rest: Counter[str], secure: bool) -> None:
+def _converse(this: World, at_rest: Counter[str], secure: bool, web: bool) -> None:
     """Have a conversation with the faults in it, and see that everything is as it should be after them."""
     talk = Conversation(this, secure=secure)
-    talk.run()
+    if web:
+        talk.run_web()
+    else:
+        talk.run()
     this.faults.heal()
     this.pass_time(5)
     talk.check()

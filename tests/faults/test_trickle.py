@@ -55,13 +55,19 @@ class TricklingClientSocket(Trickle, socket.socket):
     """Of a client."""
 
 
+@pytest.mark.parametrize("web", [False, True], ids=["frames", "web"])
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-def test_the_server_on_both_wires(secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_server_on_all_wires(
+    web: bool, secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     heard = []
     for kind in (FaultySocket, TricklingSocket):
         with world(monkeypatch, tmp_path, Faults(), accepted=kind, tls="auto") as this:
             talk = Conversation(this, _LARGE, secure=secure)
-            talk.run()
+            if web:
+                talk.run_web()
+            else:
+                talk.run()
             talk.check()
             heard.append(talk.heard())
             talk.goodbye()

@@ -21,6 +21,7 @@ from pathlib import Path
 
 CORPUS = Path(__file__).parent / "corpus"
 _LONGEST = 512  # bytes of an input
+_SLOW = {"http": 5, "websocket": 5}  # so many times fewer runs: each input is several connections
 
 _NAMES = tuple(sorted(folder.name for folder in CORPUS.iterdir()))
 
@@ -28,7 +29,8 @@ _NAMES = tuple(sorted(folder.name for folder in CORPUS.iterdir()))
 def main() -> int:
     parser = argparse.ArgumentParser(description="Fuzz what is fed with bytes from outside.")
     parser.add_argument("targets", nargs="*", help=f"some of {', '.join(_NAMES)}; all if not given")
-    parser.add_argument("--runs", type=int, default=100_000, help="of each target [%(default)s]")
+    fewer = ", ".join(f"{name} 1/{share}" for name, share in _SLOW.items())
+    parser.add_argument("--runs", type=int, default=100_000, help=f"of each target ({fewer}) [%(default)s]")
     parser.add_argument("--keep", help="a folder for inputs that reach something new, in one for each target")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="at the same time [%(default)s]")
     parser.add_argument("--in-this-process", action="store_true", help=argparse.SUPPRESS)
@@ -43,7 +45,10 @@ def main() -> int:
         _fuzz(options.targets[0], options.runs, Path(options.keep))
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(options.jobs) as jobs:
         kept = Path(options.keep or temporary)
-        done = jobs.map(lambda name: _run(name, options.runs, kept / name), options.targets or _NAMES)
+        done = jobs.map(
+            lambda name: _run(name, max(1, options.runs // _SLOW.get(name, 1)), kept / name),
+            options.targets or _NAMES,
+        )
         return int(not all(done))
 
 

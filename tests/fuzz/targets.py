@@ -15,7 +15,14 @@ from pathlib import Path
 from selchat.client.core import ClassicClient
 from selchat.client.rich import ClientState, RichClient
 from selchat.config import parse as parse_config
-from selchat.errors import ConfigurationError, ProtocolError, RefusalError, UnreadableError
+from selchat.errors import (
+    ClosedError,
+    ConfigurationError,
+    HttpError,
+    ProtocolError,
+    RefusalError,
+    UnreadableError,
+)
 from selchat.events import Said
 from selchat.settings import ClientSettings, Settings
 from selchat.text import clean_name, escape_controls, name_key
@@ -23,10 +30,12 @@ from selchat.tokens import TokenFileError, parse_tokens
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.envelope import Hello, Say, Whisper, parse_request
 from selchat.wire.frames import DecoderState, FrameDecoder, encode_frame
+from selchat.wire.http import HttpConnection, Request, Response
 from selchat.wire.posted import parse_posted
 from selchat.wire.rich import RichFormat
 from selchat.wire.sealing import Opener, Sealer
 from selchat.wire.sniff import Opening, is_hello, sniff
+from selchat.wire.websocket import MessageDecoder, TextHeaders, open_websocket
 
 Target = Callable[[bytes], None]
 
@@ -49,6 +58,16 @@ _CLASSIC = ClientSettings(host="127.0.0.1", name="Michael", wire="classic")
 _RICH_FORMAT, _CLASSIC_FORMAT = RichFormat(), ClassicFormat()
 _KEY, _SESSION = bytes(range(32)), bytes(range(16))  # of a room, and of a sender's session
 _SEALED = Sealer(_KEY, _SESSION).seal("lobby", "Venkat", "hello")
+_OPENING = Request(
+    "GET",
+    "/ws",
+    "",
+    {},
+    head=b"GET /ws HTTP/1.1\r\nhost: x\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"sec-websocket-key: AAECAwQFBgcICQoLDA0ODw==\r\nsec-websocket-version: 13\r\n\r\n",
+)
+_ANSWER = Response(200, b"fine")
+_WEB_FORMAT = RichFormat(TextHeaders())
 _SAID = Said("lobby", 1, "Venkat", "", 1.5, "1", None)
 
 
@@ -105,12 +124,80 @@ def envelope(data: bytes) -> None:
 def sniffed(data: bytes) -> None:
     """A first payload, and the first bytes of a connection: one verdict, and the same again."""
     assert is_hello(data) is is_hello(bytes(bytearray(data)))
-    if data:
-        verdicts = [sniff(data[:length]) for length in range(1, min(len(data), _SHORT) + 1)]
-        decided = [verdict for verdict in verdicts if verdict is not None]
-        assert verdicts == [None] * (len(verdicts) - len(decided)) + decided[:1] * len(decided)
-        assert decided or len(data) < len(b"OPTIONS ")
-        assert not decided or (sniff(data) is decided[0] and isinstance(decided[0], Opening))
+    verdicts = [sniff(data[:size]) for size in range(1, min(len(data), 10) + 1)]
+    decided = [verdict for verdict in verdicts if verdict is not None]
+    assert all(isinstance(verdict, Opening) for verdict in decided)
+    assert len(set(decided)) <= 1
+    assert verdicts[len(verdicts) - len(decided) :] == decided, "what was told once changes"
+
+
+def http(data: bytes) -> None:
+    """Requests, however they are cut. The first byte says where the cut is; each request is answered."""
+    cut = data[0] if data else 0
+    stream = data[1:]
+    whole = _requests([stream])
+    assert _requests([stream[:cut], stream[cut:]]) == whole
+    if len(stream) <= _SHORT:
+        assert _requests([stream[place : place + 1] for place in range(len(stream))]) == whole
+
+
+def _requests(parts: list[bytes]) -> tuple[list[Request], int]:
+    connection = HttpConnection(_LIMIT)
+    found: list[Request] = []
+    for part in parts:
+        connection.receive_data(part)
+        try:
+            while (request := connection.next_request()) is not None:
+                assert len(request.body) <= _LIMIT
+                assert request.path.startswith("/")
+                with suppress(HttpError):
+                    open_websocket(request, _LIMIT)
+                found.append(request)
+                assert connection.respond(_ANSWER).startswith(b"HTTP/1.1 200 ")
+            if connection.wants_continue:
+                connection.go_on()
+        except HttpError as error:
+            assert 400 <= error.status < 600
+            assert connection.respond(Response(error.status), close=True).startswith(b"HTTP/1.1 ")
+            return found, error.status
+    return found, 0
+
+
+def websocket(data: bytes) -> None:
+    """What comes after the opening, however it is cut; the first byte says where. It can be passed on."""
+    cut = data[0] if data else 0
+    stream = data[1:]
+    whole = _messages([stream])
+    assert _messages([stream[:cut], stream[cut:]]) == whole
+    if len(stream) <= _SHORT:
+        assert _messages([stream[place : place + 1] for place in range(len(stream))]) == whole
+    decoder = MessageDecoder(open_websocket(_OPENING, _LIMIT)[0], lambda _: None)
+    payload, payloads = decoder.receive_one(stream), []
+    while payload is not None:
+        payloads.append(payload)
+        payload = decoder.receive_one()
+    assert payloads == whole[0]  # so few bytes hold no more frames than are let pass before a hello
+    for payload in payloads:
+        chunk = _WEB_FORMAT.encode([_SAID._replace(body=payload.decode())])
+        assert _WEB_FORMAT.said_before(chunk, 1) == (1, chunk[1:])
+
+
+def _messages(parts: list[bytes]) -> tuple[list[bytes], str, bytes]:
+    """Return the payloads, the kind of the error, and the answers, with that to a close."""
+    sent = bytearray()
+    decoder = MessageDecoder(open_websocket(_OPENING, _LIMIT)[0], sent.extend)
+    decoder.allow(_LIMIT)
+    payloads: list[bytes] = []
+    for part in parts:
+        if decoder.state is DecoderState.READING:
+            payloads += decoder.receive_data(part)
+    error = decoder.error
+    assert isinstance(error, ProtocolError | None)
+    if error is None:
+        return payloads, "", bytes(sent)
+    if isinstance(error, ClosedError):
+        return payloads, f"{error.code} {error.reason}", bytes(sent) + error.frame
+    return payloads, repr(error), bytes(sent)
 
 
 def rich_client(data: bytes) -> None:
@@ -207,6 +294,8 @@ TARGETS: dict[str, Target] = {
     "frames": frames,
     "envelope": envelope,
     "sniff": sniffed,
+    "http": http,
+    "websocket": websocket,
     "rich-client": rich_client,
     "classic-client": classic_client,
     "config": config,

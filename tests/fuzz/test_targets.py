@@ -25,6 +25,14 @@ _WORDS = [
     b"\xff",
     b"\\ud800",
     b"\x16",
+    b"GET / HTTP/1.1\r\n",
+    b"Host: x\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"\r\n",
+    b"\x81\x81abcd\x00",
+    b"\x01\x80abcd",
+    b"\x89\x80abcd",
+    b"\x88\x80abcd",
 ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from selchat.errors import AddressFullError, BannedError, SelchatError, ServerFullError
+from selchat.net.hosts import OwnHosts
 from selchat.sessions.context import Session
 from selchat.sessions.opening import OpeningSession
 from selchat.sessions.site import Files
@@ -533,3 +534,11 @@ def test_what_opens_none_is_answered_and_can_go_on(house: House, stream: bytes, 
     check_headers(answer)
     assert answer.status == status
     assert visitor.asks_one(opening()).status == 101
+
+
+def test_the_name_that_is_missing_is_told_as_the_option_takes_it(house: House) -> None:
+    for host, name in {"Chat.example:33000": "chat.example", "[2001:db8::1]:33000": "2001:db8::1"}.items():
+        answer = Visitor(house).asks_one(request(host=host))
+        assert answer.status == 421
+        assert f"--allowed-host={name}\n".encode() in answer.body
+        assert name in OwnHosts([name], list, lambda: 0.0)

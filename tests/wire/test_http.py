@@ -259,3 +259,19 @@ def test_what_broke_in_the_middle_is_answered_too(stream: bytes) -> None:
     assert (answer.status, answer.body, answer.headers["x"]) == (408, b"why", "y")
     assert answer.headers["connection"] == "close"
     assert http.must_close
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"Authorization : Bearer selchat_5ec", b"Bearer selchat_5ec", b"X: '\"\x00selchat_5ec"],
+    ids=range(3),
+)
+def test_what_is_wrong_is_told_without_what_was_sent(line: bytes) -> None:
+    """It is logged, and a token may be in it."""
+    for stream in (b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n", line + b"\r\n\r\n"):
+        http = HttpConnection(_BODY_LIMIT)
+        http.receive_data(stream)
+        with pytest.raises(HttpError) as caught:
+            http.next_request()
+        assert "selchat_" not in str(caught.value)
+        assert caught.value.why in {"illegal header line", "illegal request line"}

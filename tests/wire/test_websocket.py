@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,9 @@ from hypothesis import strategies as st
 
 from selchat.errors import BrokenStreamError, ClosedError, FrameTooLongError, HttpError, WebSocketError
 from selchat.events import Event, Joined, Said, Topic
+from selchat.sessions.web import _ROUTES
+from selchat.settings import Settings
+from selchat.wire import websocket
 from selchat.wire.frames import DecoderState
 from selchat.wire.http import HttpConnection, Request
 from selchat.wire.rich import PAYLOAD_LIMIT, RichFormat
@@ -126,6 +131,26 @@ STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
         [b"ab"],
         None,
     ),
+    "pings in a message that is nearly as long as it may be": (
+        masked(TEXT, b"x" * (_LIMIT - 1), fin=False)
+        + masked(PING, b"?" * 125)
+        + masked(CONT, b"", fin=False)
+        + masked(PONG, b"?" * 20)
+        + masked(CONT, b"x"),
+        [b"x" * _LIMIT],
+        None,
+    ),
+    "and then more than it may be": (
+        masked(TEXT, b"x" * (_LIMIT - 1), fin=False) + masked(PING, b"?" * 125) + masked(CONT, b"xx"),
+        [],
+        1009,
+    ),
+    "a close in such a message": (
+        masked(TEXT, b"x" * (_LIMIT - 1), fin=False) + closing(1000, "?"),
+        [],
+        1000,
+    ),
+    "a close with a bad code in a message": (masked(TEXT, b"x", fin=False) + closing(1005), [], 1002),
     "a character cut by a fragment": (
         masked(TEXT, "é".encode()[:1], fin=False) + masked(CONT, "é".encode()[1:]),
         ["é".encode()],
@@ -203,15 +228,8 @@ def test_frames_of_any_kind_give_the_same_however_they_are_cut(stream: bytes, pl
         for how in (Reader.takes, Reader.takes_singly):
             reader = Reader()
             assert how(reader, *parts) == payloads
-            assert repr(reader.decoder.error) == repr(whole.decoder.error) or (
-                # The answer to the pings before it has gone by then.
-                isinstance(reader.decoder.error, ClosedError)
-                and isinstance(whole.decoder.error, ClosedError)
-                and bytes(reader.sent) + reader.decoder.error.frame
-                == bytes(whole.sent) + whole.decoder.error.frame
-            )
-            if whole.decoder.error is None:
-                assert bytes(reader.sent) == bytes(whole.sent)
+            assert repr(reader.decoder.error) == repr(whole.decoder.error)
+            assert bytes(reader.sent) == bytes(whole.sent)
 
 
 def test_pings_are_answered_in_order_with_what_they_say() -> None:
@@ -315,6 +333,22 @@ def test_there_is_a_limit_to_frames_that_are_no_messages(frame: bytes) -> None:
     assert reader.sent.count(b"\x8a") <= 64
 
 
+@pytest.mark.parametrize(
+    "frame", [masked(PING), masked(PONG), masked(CONT, b"", fin=False)], ids=["pings", "pongs", "fragments"]
+)
+def test_whoever_is_in_may_not_send_any_number_of_them_at_once(frame: bytes) -> None:
+    """Ten thousand of them fit into one read, for which everyone else would wait a tenth of a second."""
+    reader = Reader()
+    assert reader.takes(masked(TEXT, b"a") + masked(TEXT, b"", fin=False) + frame * 10_000) == [b"a"]
+    assert ended(reader.decoder) == 1008
+    assert reader.sent.count(b"\x8a") <= 1024
+    reader = Reader()
+    reader.takes(masked(TEXT, b"", fin=False))
+    for _ in range(10):
+        reader.takes(frame * 1024)
+    assert reader.decoder.error is None
+
+
 def test_whoever_is_in_may_send_them_at_a_price() -> None:
     reader = Reader()
     reader.takes(masked(PING) * 1000)
@@ -324,8 +358,12 @@ def test_whoever_is_in_may_send_them_at_a_price() -> None:
     assert reader.decoder.extra == 0
     reader.takes(masked(TEXT, b"a", fin=False) + masked(CONT, b"b"))
     assert reader.decoder.extra == 512
-    reader.takes(b"")
+    reader.takes(b"\x89")
     assert reader.decoder.extra == 0
+    reader.takes(masked(PING)[1:] + b"\x81")
+    assert reader.decoder.extra == 512
+    reader.takes(masked(TEXT, b"a")[1:3])
+    assert reader.decoder.extra == 0, "it was paid for"
 
 
 # -- the opening -----------------------------------------------------------------------------------------
@@ -509,3 +547,38 @@ def test_a_reason_is_cut_to_what_fits_and_to_whole_characters() -> None:
         assert ("x" * size + "é" * 10).startswith(text)
         assert len(text.encode()) >= 122
     assert close_code(server_frames(close_frame(1000))[0][0][1]) == (1000, "")
+
+
+# -- the document ----------------------------------------------------------------------------------------
+
+
+def documented() -> str:
+    _, _, rest = (
+        (Path(__file__).parents[2] / "docs" / "protocol.rst").read_text().partition("\nOver WebSocket\n")
+    )
+    return rest.partition("\n\n\n")[0]
+
+
+def test_the_document_has_every_reason_and_its_code() -> None:
+    rows = re.findall(r"(?m)^(1\d\d\d)  (\w+) ", documented())
+    assert len(rows) == 11
+    by_errors = {"1002", "1003", "1007", "1009"}  # those of an error are in the table of the cases
+    for code, reason in rows:
+        if code not in by_errors and (code, reason) != ("1008", "protocol"):
+            [(_, payload)], _ = server_frames(TextHeaders().end(reason))
+            assert str(close_code(payload)[0]) == code, reason
+    streams = {str(code) for _, _, code in STREAMS.values()}
+    assert by_errors <= streams
+    assert {code for code, _ in rows} - by_errors == {"1000", "1001", "1008"}
+
+
+def test_the_document_s_figures_are_those_of_the_code() -> None:
+    text = " ".join(documented().split())
+    settings = Settings()
+    assert f"({settings.login_limit:,} before ``welcome``)" in text
+    assert settings.payload_limit == 65_536
+    assert f"at most {PAYLOAD_LIMIT >> 20} MiB from the server" in text
+    assert f"a sign of life after {settings.web_ping_seconds:.0f} seconds" in text
+    assert f"up to {websocket._EARLY_LIMIT} frames" in text
+    assert f"counts as {websocket._EXTRA} bytes" in text
+    assert "``GET /ws``" in text and "/ws" in _ROUTES

@@ -196,3 +196,48 @@ test("the past is opened too, searched, and replays in it are met", async () => 
   const replayed = ann.chat.conversation("#lobby")?.entries.find(({ problem }) => /come again/.test(problem));
   assert.ok(replayed);
 });
+
+test("after a reload nothing goes out in the clear where it was encrypted, until that is taken back", async () => {
+  const server = new Server();
+  const shared = new Shared();
+  const before = new World(server.accept, shared);
+  const first = chatIn(before);
+  first.chat.start({ name: "Ann" });
+  await before.pass(20);
+  await first.chat.passphrase("#lobby", WORDS);
+  assert.ok(![...shared.stored.values()].some((kept) => kept.includes("horse")));
+  first.chat.stop();
+  await before.pass(20);
+
+  const world = new World(server.accept, shared);
+  const { chat } = chatIn(world);
+  chat.start({ name: "Ann" });
+  await world.pass(20);
+  assert.equal(chat.conversation("#lobby")?.locked, "locked");
+  assert.match(chat.type("the usual place"), /encrypted.*give it again/);
+  assert.equal(chat.type("/join boiler"), "");
+  await world.pass(20);
+  chat.open("#boiler");
+  assert.equal(chat.type("steam"), "");
+  chat.open("#lobby");
+  await chat.passphrase("#lobby", WORDS);
+  assert.equal(chat.type("the usual place"), "");
+  await world.pass(20);
+  assert.ok(!JSON.stringify(server.received).includes("usual"));
+  await chat.passphrase("#lobby", "");
+  assert.equal(chat.type("anybody may read this"), "");
+  await world.pass(20);
+  assert.ok(JSON.stringify(server.received).includes("anybody"));
+});
+
+test("what was kept may be anything", async () => {
+  for (const kept of ["", "{", "7", "null", '["#lobby", 7, null]', '{"a": 1}']) {
+    const shared = new Shared();
+    shared.stored.set("selchat.encrypted", kept);
+    const world = new World(new Server().accept, shared);
+    const { chat } = chatIn(world);
+    chat.start({ name: "Ann" });
+    await world.pass(20);
+    assert.equal(chat.conversation("#lobby")?.locked, kept.includes("#lobby") ? "locked" : "no");
+  }
+});

@@ -62,6 +62,7 @@ export interface Options {
 export class Fake implements Chat {
   name = "";
   server = "Lab 3";
+  waiting = 0;
   link: Link = { state: "idle" };
   current = "#lobby";
   conversations: Room[] = [];

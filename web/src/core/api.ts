@@ -52,7 +52,7 @@ export interface Conversation {
   readonly firstUnread: string; // key of the first entry that had not been read when it was last opened; "": none
   readonly people: readonly string[]; // sorted; at most 1,000
   readonly total: number; // how many are there
-  readonly locked: "no" | "locked" | "open"; // "locked": something encrypted was said there and there is no passphrase
+  readonly locked: "no" | "locked" | "open"; // "locked": something was encrypted there, and there is no passphrase
 }
 
 export type Change =
@@ -73,6 +73,7 @@ export interface Chat {
   readonly name: string; // as the server has cleaned it; "" before the first welcome
   readonly server: string; // what the server calls itself
   readonly link: Link;
+  readonly waiting: number; // messages that were said here and are not acknowledged: with the page, they would be gone
   readonly conversations: readonly Conversation[]; // rooms in order of joining, the lobby first, then people
   readonly current: string; // id of the conversation that is looked at
   readonly commands: readonly { name: string; usage: string; help: string }[]; // for /help and completion

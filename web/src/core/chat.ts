@@ -20,6 +20,9 @@ const PAGE = 50; // messages of the past that are fetched at a time
 const OPENED = 500; // messages that are opened at a time
 const SECRET = "selchat.secret"; // what is kept in the browser
 const ROOMS = "selchat.rooms";
+const PROMISED = "selchat.encrypted"; // JSON: ids of conversations with a passphrase, which itself is not kept
+const FORGOTTEN =
+  "what you said here was encrypted, and the passphrase is not kept: give it again (Locked, above), or forget it there";
 const IN_NO_ROOM = "you are in no room; /join ROOM";
 const NOT_NOW = "there is no connection now";
 
@@ -50,6 +53,7 @@ export class Core implements Chat {
   private knownRooms: string[] = [];
   private toOpen = new Map<Talk, string[]>(); // keys
   private isWatched = true;
+  private readonly promised: Set<string>; // "": all conversations
   private readonly vault: Vault;
   private readonly client: Client;
   private readonly way: Link;
@@ -57,6 +61,7 @@ export class Core implements Chat {
 
   constructor(private readonly platform: Platform) {
     this.vault = new Vault((request) => platform.seal(request));
+    this.promised = new Set(idsIn(platform.recall(PROMISED)));
     this.client = new Client(
       platform.token(),
       this.vault,
@@ -79,6 +84,10 @@ export class Core implements Chat {
 
   get link(): Shown {
     return this.way.shown;
+  }
+
+  get waiting(): number {
+    return this.pending.size;
   }
 
   get conversations(): readonly Conversation[] {
@@ -226,8 +235,12 @@ export class Core implements Chat {
 
   async passphrase(id: string, words: string): Promise<void> {
     this.vault.learn(id, words);
+    if (words) this.promised.add(id);
+    else if (id) this.promised.delete(id);
+    else this.promised.clear();
+    this.platform.keep(PROMISED, JSON.stringify([...this.promised]));
     const talks = [...this.talks.values()].filter((talk) => !id || talk.id === id);
-    for (const talk of talks) talk.lock(this.vault.of(talk.id) !== "");
+    for (const talk of talks) this.lock(talk);
     await Promise.all(talks.map((talk) => this.vault.derive(talk.id, this.saltOf(talk))));
     for (const talk of talks) {
       const can = this.vault.of(talk.id) !== "";
@@ -251,6 +264,7 @@ export class Core implements Chat {
 
   private say(talk: Talk, text: string): string {
     const secret = this.isSealing(talk);
+    if (!secret && talk.isPromised) return FORGOTTEN;
     const said = this.queue(talk, text, secret);
     if ("problem" in said) return said.problem;
     const key = talk.newKey();
@@ -285,6 +299,12 @@ export class Core implements Chat {
     return talk.kind === "room"
       ? this.client.say(talk.address, "", text, secret)
       : this.client.say("", talk.address, text, secret);
+  }
+
+  private lock(talk: Talk): void {
+    if (talk.id === idOf("", SERVER)) return; // which has to understand what it is told
+    talk.isPromised = this.promised.has(talk.id) || this.promised.has("");
+    talk.lock(this.vault.of(talk.id) !== "");
   }
 
   private isSealing(talk: Talk): boolean {
@@ -648,7 +668,7 @@ export class Core implements Chat {
       if (this.talks.get(id) === talk) this.change(change);
     });
     this.talks.set(id, talk);
-    if (id !== idOf("", SERVER)) talk.lock(this.vault.of(id) !== "");
+    this.lock(talk);
     this.change({ what: "conversations" });
     return talk;
   }
@@ -672,4 +692,14 @@ export class Core implements Chat {
 /** A text from the server as a sentence. */
 function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
+/** The ids in what was kept, which may be anything. */
+function idsIn(kept: string): string[] {
+  try {
+    const found: unknown = JSON.parse(kept || "[]");
+    return Array.isArray(found) ? found.filter((id) => typeof id === "string") : [];
+  } catch {
+    return [];
+  }
 }

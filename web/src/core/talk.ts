@@ -33,6 +33,7 @@ export class Talk implements Conversation {
   private epoch = 0; // how often the server has begun to number anew
   private made = 0; // keys without a seq
   private hasSealed = false;
+  isPromised = false; // in this browser, it was encrypted: nothing goes out in the clear before that is taken back
   private found = 0; // where an entry was found last
 
   constructor(
@@ -194,7 +195,7 @@ export class Talk implements Conversation {
 
   /** Whether there is a passphrase now. */
   lock(words: boolean): void {
-    const locked = words ? "open" : this.hasSealed ? "locked" : "no";
+    const locked = words ? "open" : this.hasSealed || this.isPromised ? "locked" : "no";
     if (locked === this.locked) return;
     this.locked = locked;
     this.change({ what: "conversations" });

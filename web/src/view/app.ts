@@ -107,6 +107,9 @@ export class App {
       this.#composer.focus();
     });
     document.addEventListener("keydown", (event) => this.#key(event));
+    addEventListener("beforeunload", (event) => {
+      if (this.chat.waiting) event.preventDefault(); // the browser asks whether to leave
+    });
     document.addEventListener("visibilitychange", () => {
       this.#plan(...PARTS);
       if (!document.hidden && this.#inside) this.#log.returned();

@@ -62,7 +62,7 @@ export class Lock {
     if (!conversation || this.#dialog.open) return;
     this.#id = conversation.id;
     this.#about.textContent = about(conversation);
-    this.#forget.hidden = conversation.locked !== "open";
+    this.#forget.hidden = conversation.locked === "no";
     this.#all.checked = false;
     this.#reveal(false);
     this.#busy(false);
