@@ -29,6 +29,7 @@ from playwright.sync_api import (  # noqa: E402
     Locator,
     Page,
     Request,
+    WebSocketRoute,
     expect,
 )
 
@@ -239,6 +240,12 @@ class Visitor:
     def spoken(self) -> list[str]:
         """What was read out so far."""
         return self("#spoken p").all_text_contents()
+
+    def settles(self) -> None:
+        """Wait until what has changed is laid out, and what follows from that."""
+        self.page.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+        )
 
     def overflow(self) -> int:
         """How many pixels the page is wider than the window."""

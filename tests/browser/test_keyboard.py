@@ -143,6 +143,7 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         expect(fold.locator("li").first).to_be_visible()
         keys.press("Space")
         expect(fold.locator("li").first).to_be_hidden()
+        page.settles()
 
         # The messages scroll, from themselves and from the field.
         for number in range(100):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,13 @@ def fill(peer: RichPeer, count: int, body: str = "message {}") -> None:
     for first in range(0, count, step):
         numbers = range(first, min(count, first + step))
         peer.sends(
-            *({"type": "say", "room": "lobby", "id": f"{body} {n}", "body": body.format(n)} for n in numbers)
+            *({"type": "say", "room": "lobby", "id": f"{body[:20]} {n}", "body": body.format(n)} for n in numbers)
         )
         acked = 0
         while acked < len(numbers):
-            acked += peer.reads()["type"] == "ack"
+            answer = peer.reads()
+            assert answer["type"] != "error", answer
+            acked += answer["type"] == "ack"
 
 
 def place(page: Visitor) -> Any:
@@ -62,7 +65,7 @@ def place(page: Visitor) -> Any:
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Any:
+def lasting(tmp_path: Path) -> Iterator[Server]:
     with Server("--quiet", f"--history={tmp_path / 'history.sqlite'}") as server:
         yield server
 
@@ -89,10 +92,10 @@ def test_ten_thousand_messages_scroll(guests: Guests, server: Server) -> None:
         expect(page("#to-end")).to_be_hidden()
 
 
-def test_older_ones_come_while_one_scrolls_up(guests: Guests, server: Server) -> None:
-    with RichPeer(server.port, "Michael") as michael:
+def test_older_ones_come_while_one_scrolls_up(guests: Guests, lasting: Server) -> None:
+    with RichPeer(lasting.port, "Michael") as michael:
         fill(michael, 500)
-        page = guests.enters(server.port, "Venkat")
+        page = guests.enters(lasting.port, "Venkat")
         page.sees("message 499")
         assert len(page.talk()) <= 50
         start = page("#log .start")
@@ -118,10 +121,10 @@ def test_older_ones_come_while_one_scrolls_up(guests: Guests, server: Server) ->
             page("#log").press("PageDown")
 
 
-def test_ones_place_stays_while_others_talk(guests: Guests, server: Server) -> None:
-    with RichPeer(server.port, "Michael") as michael:
+def test_ones_place_stays_while_others_talk(guests: Guests, lasting: Server) -> None:
+    with RichPeer(lasting.port, "Michael") as michael:
         fill(michael, 300)
-        page = guests.enters(server.port, "Venkat")
+        page = guests.enters(lasting.port, "Venkat")
         page.sees("message 299")
         page("#log").press("PageUp")
         page("#log").press("PageUp")

@@ -98,7 +98,8 @@ def test_a_page_that_comes_later_reads_the_past_with_the_passphrase(guests: Gues
     venkat.knows(WORDS)
     for number in range(3):
         venkat.says(f"secret {number}")
-    venkat.says("and *bold* `code` https://example.org/")
+    venkat.types("and *bold* `code` https://example.org/")
+    expect(venkat("#log [data-state=sent]")).to_have_count(4)
     later = guests.enters(server.port, "Later")
     expect(later("#log [data-sealed=unreadable]")).to_have_count(4)
     assert later.spoken() == []
