@@ -145,6 +145,13 @@ test("64 KiB make no more elements than a page bears, and nothing is lost", () =
   }
 });
 
+test("marks on one character have an end", () => {
+  const text = (body: string): string => short(pieces(body)).join("");
+  assert.equal(text(`a${"\u0300".repeat(16)}b`), `a${"\u0300".repeat(16)}b`);
+  assert.equal(text(`a${"\u0300".repeat(30_000)}b`), `a${"\u0300".repeat(16)}…b`);
+  assert.equal(text(`\`a${"\u0336".repeat(30_000)}\``), `code:a${"\u0336".repeat(16)}…`);
+});
+
 test("long is what would fill the page", () => {
   assert.equal(isLong("a".repeat(2500)), false);
   assert.equal(isLong("a".repeat(2501)), true);

@@ -8,8 +8,11 @@ export type Piece =
   | { kind: "link"; text: string; href: string; host: string }; // host: where it leads, if that is not what is read
 
 const MOST = 400; // in one text; the rest is text. 20,000 elements in a row cost every reader seconds
+// Marks on one character; languages have up to eight. A browser takes a second to draw 25,000, whatever it shows of them.
+const MARKS = /(\p{M}{16})\p{M}+/gu;
 
-export function pieces(text: string): Piece[] {
+export function pieces(whole: string): Piece[] {
+  const text = whole.replace(MARKS, "$1…");
   const found: Piece[] = [];
   let plain = 0; // where the text begins that is nothing else yet
   let at = text.indexOf("`");
