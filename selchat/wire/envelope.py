@@ -156,17 +156,37 @@ Request = (
 )
 
 
+# What is said, as clients write it: with these fields in this order, no space between them and no escape in
+# them. It means what the parser would find in it.
+_TEXT = r'"([^"\\\x00-\x1f]{%d,%s})"'
+_PLAIN_SAY = re.compile(
+    r'\{"type":"say"'
+    f',"room":{_TEXT % (0, NAME_LENGTH)}'
+    f',"id":{_TEXT % (1, ID_LENGTH)}'
+    f',"body":{_TEXT % (0, "")}'
+    f'(?:,"cipher":{_TEXT % (0, CIPHER_LENGTH)})?'
+    r"\}"
+)
+
+
 def parse_request(payload: bytes) -> Request:
     """Return what a client has sent.
 
     Raises `BadJsonError`, `UnknownTypeError` and `BadMessageError`.
     """
+    # The hot path, in 0.4 of the time that it takes below.
+    try:
+        found = _PLAIN_SAY.fullmatch(payload.decode())
+    except UnicodeDecodeError:
+        found = None  # what is wrong with it is said below
+    if found is not None:
+        return Say(*found.groups())
     members = parse_object(payload)
     kind = members["type"]
     if kind == "say":
-        # The hot path: 2.9 microseconds for a body of 64 characters, where `json.loads` alone takes 2.8 and
-        # checks nothing. The scanner takes 1.3 of it, of which 0.5 are for keys that are there twice. To look
-        # at the fields one by one, as is done below, takes 0.4 more.
+        # Nearly as hot, because many a body has an escape in it: 2.9 microseconds for 64 characters, where
+        # `json.loads` alone takes 2.8 and checks nothing. The scanner takes 1.3 of it, of which 0.5 are for
+        # keys that are there twice. To look at the fields one by one, as is done below, takes 0.4 more.
         get = members.get
         room, id, body, cipher = get("room"), get("id"), get("body"), get("cipher")
         if (

@@ -42,6 +42,7 @@ _ALL = 1 << 62  # payloads
 _TEXT = 0x81  # FIN and the opcode of text
 _MASKED = 0x80
 _OPCODES = frozenset(map(int, Opcode))
+_CLOSE = 0x88
 _LONG = 0xFF  # masked, and with eight bytes of length
 _LONGEST_HEADER = 10  # bytes
 _PING = b"\x89\x00"
@@ -243,8 +244,10 @@ class MessageDecoder:
     def _read(self, data: bytes) -> bytes | None:
         """Have the library read a frame, and return the payload that it completes."""
         protocol = self._protocol
-        # To the library, a ping in the middle of a message is as long as both.
+        # To the library, a ping in the middle of a message is as long as both,
         protocol.max_message_size = None if _is_short_control(data[0], data[1]) else self._limit
+        if data[0] == _CLOSE:
+            protocol.current_size = None  # and there cannot be a close there, which there can (RFC 6455, 5.4)
         protocol.receive_data(data)
         payload: bytes | None = None
         try:

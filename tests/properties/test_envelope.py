@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -167,3 +169,38 @@ def test_payloads_mean_the_same_however_the_stream_is_cut(payloads: list[bytes],
             got += map(outcome, decoder.receive_data(stream[start:end]))
         assert got == expected
         assert decoder.error is None and not decoder.unfinished
+
+
+NEVER = re.compile("(?!)")
+# What ends a string, or has no place in one, between what has; and lengths about the limits.
+ODD = st.sampled_from(['"', "\\", "\\n", "\x00", "\x1f", "}", ","])
+PLAIN = st.sampled_from(["a", "é", "😀", "\x7f", " ", "{"])
+LENGTHS = st.sampled_from([1, 2, 63, 64, 65, 255, 256, 257])
+FIELD = st.lists(PLAIN, min_size=1, max_size=5).map("".join) | LENGTHS.map("x".__mul__)
+FIELD |= st.lists(PLAIN | ODD, max_size=5).map("".join) | LENGTHS.map("é".__mul__)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"room": FIELD, "id": FIELD, "body": FIELD}, optional={"cipher": FIELD | st.none() | st.integers()}
+    ),
+    st.lists(st.tuples(st.integers(0, 300), st.binary(max_size=2)), max_size=1),
+    st.booleans(),
+    st.booleans(),
+)
+def test_what_is_said_means_the_same_however_it_is_read(
+    fields: dict[str, object], changes: list[tuple[int, bytes]], quoted: bool, plainly: bool
+) -> None:
+    said = {"type": "say", **fields}
+    if quoted:
+        payload = json.dumps(said, ensure_ascii=plainly, separators=(",", ":")).encode()
+    else:  # with whatever there is in the strings, as it is
+        inside = ",".join(f'"{key}":"{value}"' for key, value in said.items())
+        payload = f"{{{inside}}}".encode()
+    for place, byte in changes:
+        payload = payload[:place] + byte + payload[place + 1 :]
+    event("read at a glance" if envelope._PLAIN_SAY.fullmatch(payload.decode(errors="replace")) else "parsed")
+    at_a_glance = outcome(payload)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(envelope, "_PLAIN_SAY", NEVER)
+        assert at_a_glance == outcome(payload)

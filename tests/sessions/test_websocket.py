@@ -140,8 +140,7 @@ CASES: dict[str, tuple[bytes, Heard, int | None]] = {
     "7.1.2": (closing(1000) + closing(1000), [], 1000),
     "7.1.3": (closing(1000) + masked(PING), [], 1000),
     "7.1.4": (closing(1000) + MESSAGE, [], 1000),
-    # A close in the middle of a message is legal; that we answer by 1002 ends it all the same.
-    "7.1.5": (FIRST + closing(1000) + LAST, [], 1002),
+    "7.1.5": (FIRST + closing(1000) + LAST, [], 1000),
     "7.1.6": (masked(TEXT, asks().ljust(60_000)) + MESSAGE + closing(1000), ["?", "a"], 1000),
     "7.3.1": (closing(None), [], 1005),
     "7.3.2": (masked(CLOSE, b"a"), [], 1002),
@@ -194,6 +193,19 @@ INVALID = [
     *(b"\xc0\xaf", b"\xe0\x80\xaf", b"\xf0\x80\x80\xaf", b"\xc1\xbf", b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf"),
     *(b"\xc0\x80", b"\xe0\x80\x80", b"\xf0\x80\x80\x80", b"\xed\xa0\x80", b"\xed\xad\xbf", b"\xed\xae\x80"),
     *(b"\xed\xaf\xbf", b"\xed\xb0\x80", b"\xed\xbe\x80", b"\xed\xbf\xbf", b"\xed\xa0\x80\xed\xb0\x80"),
+]
+
+
+VALID += ["hello$world", "hello\u00a2world", "hello\u20acworld", "hello\U00024b62world"]
+for place in range(1, len(SAMPLE)):  # all beginnings of something in characters of two and three bytes
+    try:
+        VALID.append(SAMPLE[:place].decode())
+    except UnicodeDecodeError:
+        INVALID.append(SAMPLE[:place])
+INVALID += [
+    high + low
+    for high in (b"\xed\xa0\x80", b"\xed\xad\xbf", b"\xed\xae\x80", b"\xed\xaf\xbf")
+    for low in (b"\xed\xb0\x80", b"\xed\xbf\xbf")
 ]
 
 

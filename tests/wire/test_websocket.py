@@ -148,8 +148,9 @@ STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
     "a close in such a message": (
         masked(TEXT, b"x" * (_LIMIT - 1), fin=False) + closing(1000, "?"),
         [],
-        1002,
+        1000,
     ),
+    "a close with a bad code in a message": (masked(TEXT, b"x", fin=False) + closing(1005), [], 1002),
     "a character cut by a fragment": (
         masked(TEXT, "é".encode()[:1], fin=False) + masked(CONT, "é".encode()[1:]),
         ["é".encode()],
