@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-CONTENT_TYPE = "text/plain; charset=utf-8"  # RFC 9116, 3
 NONE = "This server has no such file; whoever runs it makes one with --security-contact=URI.\n"
 
 _VALID = timedelta(days=364)  # RFC 9116, 2.5.5 recommends less than a year

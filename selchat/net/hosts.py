@@ -31,7 +31,7 @@ class OwnHosts:
         host = _spelled(host)
         if host in self._names or host in self._known:
             return True
-        if not _is_address(host) or self._now() < self._looked_at + _PAUSE:
+        if _address(host) is None or self._now() < self._looked_at + _PAUSE:
             return False
         # A machine gets another address while the server runs, when it is carried to another network.
         self._looked_at = self._now()
@@ -39,13 +39,13 @@ class OwnHosts:
         return host in self._known
 
 
-def _is_address(host: str) -> bool:
-    return _spelled(host, "") != ""
-
-
-def _spelled(host: str, otherwise: str | None = None) -> str:
+def _spelled(host: str) -> str:
     """Return an address as all are spelled here, and anything else as it is."""
+    return _address(host) or host
+
+
+def _address(host: str) -> str | None:
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:
-        return host if otherwise is None else otherwise
+        return None

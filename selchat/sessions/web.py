@@ -30,7 +30,6 @@ from selchat.sessions.site import File, Site
 from selchat.wire.http import HttpConnection, Request, Response
 from selchat.wire.websocket import MessageDecoder, open_websocket
 
-_BODY_LIMIT = 64 * 1024  # bytes of what is posted: as much as one message may have
 _LASTING = "public, max-age=31536000, immutable"
 _FRESH = {"Cache-Control": "no-store"}
 _EVERY = {
@@ -59,8 +58,8 @@ class WebState(Enum):
                                                       WebSocket, which is another session
     ANSWERING  what was posted is with the log, and   SENDING
                nothing is read
-    SENDING    an answer is on its way, and nothing   READING when all of it is sent
-               is read
+    SENDING    an answer is on its way, and nothing   READING when all of it is sent, and it
+               is read                                is time for another request
     ENDED      the connection is closed, or closing   (final)
     =========  =====================================  ===================================
     """
@@ -78,6 +77,7 @@ class WebSession:
         "_context",
         "_http",
         "_local",
+        "_paid_until",
         "_refusal",
         "_site",
         "_timer",
@@ -104,7 +104,8 @@ class WebSession:
         self._refusal = refusal
         self._tls = tls
         self._local = local
-        self._http = HttpConnection(_BODY_LIMIT)
+        self._http = HttpConnection(site.posting.body_limit)
+        self._paid_until = -math.inf  # on the clock; each request takes its share of a second
         self._timer: Any = context.clock.call_later(deadline - context.clock.now, self._timed_out)
 
     # -- the connection's side -------------------------------------------------------------------------
@@ -276,15 +277,26 @@ class WebSession:
         self._transport.outbox.when_replies_sent(self._sent)
 
     def _sent(self) -> None:
+        self._timer.cancel()
         # In a tick of its own: this is called from within the sending.
-        self._context.clock.call_later(0.0, self._go_on)
+        self._timer = self._context.clock.call_later(self._wait(), self._go_on)
+
+    def _wait(self) -> float:
+        """Return in how many seconds the next request may be read. There may be as many as there may be
+        messages: one costs more than a message does, and nobody has to say a name for it.
+        """
+        settings, now = self._context.settings, self._context.clock.now
+        if not settings.message_rate:
+            return 0.0
+        unused = now - settings.message_burst / settings.message_rate
+        self._paid_until = max(self._paid_until, unused) + 1 / settings.message_rate
+        return max(0.0, self._paid_until - now)
 
     def _go_on(self) -> None:
         """Read the next request."""
         if self.state is not WebState.SENDING:
             return
         self.state = WebState.READING
-        self._timer.cancel()
         clock, settings = self._context.clock, self._context.settings
         self._timer = clock.call_later(settings.login_seconds, self._timed_out)
         self._transport.resume()

@@ -204,9 +204,8 @@ class RichFormat:
         takes a tenth of the time that it takes to go from header to header.
         """
         data = bytes(chunk)
-        last = (
-            offset + self._wire.longest
-        )  # the payload of a frame that begins before offset begins before it
+        # The payload of a frame that begins before offset begins before this.
+        last = offset + self._wire.longest
         while True:
             last = data.rfind(_PAYLOAD, 0, last + len(_PAYLOAD) - 1)
             if last < 0:

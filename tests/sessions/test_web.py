@@ -542,3 +542,21 @@ def test_the_name_that_is_missing_is_told_as_the_option_takes_it(house: House) -
         assert answer.status == 421
         assert f"--allowed-host={name}\n".encode() in answer.body
         assert name in OwnHosts([name], list, lambda: 0.0)
+
+
+def test_requests_are_read_no_faster_than_messages(folder: Path) -> None:
+    """Otherwise one connection, of somebody without a name, has all of the server's time."""
+    house = House(files=folder, message_rate=5, message_burst=20)
+    visitor = Visitor(house)
+    answered = len(visitor.asks(request("/healthz") * 40))
+    for _ in range(40):
+        house.clock.advance(0)
+        answered += len(visitor.hears())
+    assert 20 <= answered <= 21
+    assert visitor.paused
+    for _ in range(10):
+        house.clock.advance(0.1001)
+        answered += len(visitor.hears())
+    assert 25 <= answered <= 26
+    visitor.session.connection_lost(None)
+    end(house)

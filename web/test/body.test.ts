@@ -127,6 +127,31 @@ test("64 KiB of anything cost one pass", () => {
   }
 });
 
+test("64 KiB make no more elements than a page bears, and nothing is lost", () => {
+  for (const unit of [
+    "`a`",
+    "` a",
+    "x`a`",
+    "https://a.example/ ",
+    "```\na\n```\n",
+    "`a` https://a.example/ ",
+  ]) {
+    const text = unit.repeat(65536 / unit.length);
+    const found = pieces(text);
+    assert.ok(found.length <= 402, `${found.length} of ${JSON.stringify(unit)}`);
+    assert.ok(found.at(-1)?.kind === "text" && (found.at(-1)?.text.length ?? 0) > 20_000, unit);
+    const few = pieces(unit.repeat(20)); // what is usual is as it was
+    assert.equal(few.filter(({ kind }) => kind === "text").length < few.length, true);
+  }
+});
+
+test("marks on one character have an end", () => {
+  const text = (body: string): string => short(pieces(body)).join("");
+  assert.equal(text(`a${"\u0300".repeat(16)}b`), `a${"\u0300".repeat(16)}b`);
+  assert.equal(text(`a${"\u0300".repeat(30_000)}b`), `a${"\u0300".repeat(16)}…b`);
+  assert.equal(text(`\`a${"\u0336".repeat(30_000)}\``), `code:a${"\u0336".repeat(16)}…`);
+});
+
 test("long is what would fill the page", () => {
   assert.equal(isLong("a".repeat(2500)), false);
   assert.equal(isLong("a".repeat(2501)), true);

@@ -7,7 +7,12 @@ export type Piece =
   | { kind: "block"; text: string } // on lines of its own
   | { kind: "link"; text: string; href: string; host: string }; // host: where it leads, if that is not what is read
 
-export function pieces(text: string): Piece[] {
+const MOST = 400; // in one text; the rest is text. 20,000 elements in a row cost every reader seconds
+// Marks on one character; languages have up to eight. A browser takes a second to draw 25,000, whatever it shows of them.
+const MARKS = /(\p{M}{16})\p{M}+/gu;
+
+export function pieces(whole: string): Piece[] {
+  const text = whole.replace(MARKS, "$1…");
   const found: Piece[] = [];
   let plain = 0; // where the text begins that is nothing else yet
   let at = text.indexOf("`");
@@ -15,7 +20,7 @@ export function pieces(text: string): Piece[] {
     if (end > plain) links(text.slice(plain, end), found);
   };
   let noBlock = false; // there is no ``` any more: it need not be looked for again
-  while (at !== -1) {
+  while (at !== -1 && found.length < MOST) {
     let run = 1;
     while (text[at + run] === "`") run++;
     if (run >= 3 && !noBlock) {
@@ -60,6 +65,7 @@ const CLOSING: Record<string, string> = { ")": "(", "]": "[", "}": "{", "»": "�
 function links(text: string, found: Piece[]): void {
   let plain = 0;
   for (const match of text.matchAll(URLS)) {
+    if (found.length >= MOST) break;
     const before = text[match.index - 1] ?? "";
     if (/[\p{L}\p{N}_]/u.test(before)) continue; // xhttp://: something else
     const written = endOf(match[0]);
