@@ -1,4 +1,4 @@
-"""Rooms in which a great deal was said: little of it is in the page, and the reader's place stays where it is."""
+"""Rooms in which a great deal was said: little of it is in the page, and the reader's place stays."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.e2e.support import Server, eventually
 MOST_ROWS = 200
 MOST_NODES = 2000  # elements of the page, with everything that is no message
 
-# Scrolls up from the end, a page or so a frame, to where nothing is before; returns what each frame took (ms), the most
-# rows and elements that there were, and the frames in which there was nothing in the middle of what is seen.
+# Scrolls up from the end, more than a page a frame, to where nothing is before; returns what each frame took (in
+# ms), the most rows and elements that there were, and in how many frames nothing was in the middle of the log.
 _SCROLL = """(log) => new Promise((done) => {
   const frames = [];
   let rows = 0, nodes = 0, empty = 0, last = performance.now(), still = 0;
@@ -29,7 +29,7 @@ _SCROLL = """(log) => new Promise((done) => {
     if (!document.elementFromPoint(left + width / 2, top + height / 2)?.closest(".row")) empty++;
     still = log.scrollTop === 0 ? still + 1 : 0;
     if (still > 5) return done({ frames, rows, nodes, empty });
-    log.scrollTop -= 600;
+    log.scrollTop -= 900;
     requestAnimationFrame(frame);
   };
   requestAnimationFrame(frame);
@@ -42,7 +42,10 @@ def fill(peer: RichPeer, count: int, body: str = "message {}") -> None:
     for first in range(0, count, step):
         numbers = range(first, min(count, first + step))
         peer.sends(
-            *({"type": "say", "room": "lobby", "id": f"{body[:20]} {n}", "body": body.format(n)} for n in numbers)
+            *(
+                {"type": "say", "room": "lobby", "id": f"{body[:20]} {n}", "body": body.format(n)}
+                for n in numbers
+            )
         )
         acked = 0
         while acked < len(numbers):

@@ -1,7 +1,7 @@
 """The pictures of the README: an afternoon on a ship. ``--screenshots`` writes them, into docs/images.
 
-The people are real ones of a real server; only the clock is set, in the page and in what comes to it, so that the
-pictures are nearly the same each time.
+The people are real ones of a real server; only the clock is set, in the page and in what comes to it, so that
+the pictures are nearly the same each time.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.support import ROOT, BrowserContext, Guests, Visitor, WebSocketRoute, expect
+from tests.browser.support import ROOT, Guests, Visitor, expect
 from tests.e2e.rich_support import RichPeer
 from tests.e2e.support import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserContext, WebSocketRoute
 
 IMAGES = ROOT / "docs/images"
 NOW = datetime(2026, 5, 21, 16, 24, tzinfo=UTC)
@@ -95,7 +98,9 @@ def afternoon(guests: Guests, server: Server, **options: Any) -> Iterator[Visito
                 page.types(body)
             else:
                 peers[name].says(body, f"t{number}", ROOM)
-            expect(page("#log [data-state=sent]:is([data-kind=said], [data-kind=action])")).to_have_count(number + 1)
+            expect(page("#log [data-state=sent]:is([data-kind=said], [data-kind=action])")).to_have_count(
+                number + 1
+            )
         page.page.mouse.move(1200, 700)  # over nothing
         page.settles()
         yield page

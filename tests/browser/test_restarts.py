@@ -32,7 +32,9 @@ def exported(history: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_server_is_started_again_under_two_pages(guests: Guests, tmp_path: Path, how: signal.Signals) -> None:
+def test_a_server_is_started_again_under_two_pages(
+    guests: Guests, tmp_path: Path, how: signal.Signals
+) -> None:
     history = tmp_path / "history.sqlite"
     with serving(history) as server:
         port = server.port
@@ -109,7 +111,9 @@ def test_a_link_is_cut_again_and_again_in_the_middle_of_bursts(guests: Guests, t
         assert [body for _, body in page.talk()][-20:] == said[-20:]
 
 
-def test_what_was_said_while_the_link_was_away_comes_once_and_in_order(guests: Guests, server: Server) -> None:
+def test_what_was_said_while_the_link_was_away_comes_once_and_in_order(
+    guests: Guests, server: Server
+) -> None:
     with Proxy(server.port) as proxy, RichPeer(server.port, "Michael") as michael:
         page = guests.enters(proxy.port, "Venkat")
         michael.says("one", "1")
@@ -117,7 +121,9 @@ def test_what_was_said_while_the_link_was_away_comes_once_and_in_order(guests: G
         proxy.refuses = True
         proxy.reset()
         expect(page("#status")).to_have_attribute("data-state", "waiting")
-        michael.sends(*({"type": "say", "room": "lobby", "id": f"m{n}", "body": f"missed {n}"} for n in range(120)))
+        michael.sends(
+            *({"type": "say", "room": "lobby", "id": f"m{n}", "body": f"missed {n}"} for n in range(120))
+        )
         proxy.heal()
         page("#status button").evaluate("(button) => button.click()")
         page.is_online()

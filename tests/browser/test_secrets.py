@@ -11,7 +11,14 @@ from tests.e2e.terminal_support import CHAT, Terminal
 from tests.e2e.test_encryption import OTHER, WORDS, Recorder, passphrase_file
 from tests.e2e.test_password import QUICK, RIGHT
 
-SECRETS = (b"meet me at the lighthouse", b"bring the oars", b"psst, at nine", b"yes, at nine", WORDS.encode(), OTHER.encode())
+SECRETS = (
+    b"meet me at the lighthouse",
+    b"bring the oars",
+    b"psst, at nine",
+    b"yes, at nine",
+    WORDS.encode(),
+    OTHER.encode(),
+)
 
 
 def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Guests, tmp_path: Path) -> None:
@@ -104,7 +111,10 @@ def test_a_page_that_comes_later_reads_the_past_with_the_passphrase(guests: Gues
     expect(later("#log [data-sealed=unreadable]")).to_have_count(4)
     assert later.spoken() == []
     later.knows(WORDS)
-    later.hears(*(("Venkat", f"secret {number}") for number in range(3)), ("Venkat", "and *bold* code https://example.org/"))
+    later.hears(
+        *(("Venkat", f"secret {number}") for number in range(3)),
+        ("Venkat", "and *bold* code https://example.org/"),
+    )
     assert [line for line in later.spoken() if "secret" in line] == []
     # The passphrase is gone with the page.
     later.page.reload()
@@ -150,7 +160,9 @@ def test_a_server_with_a_password_asks_for_it(guests: Guests) -> None:
         expect(page("#password-problem")).to_have_text("This chat has a password: ask whoever runs it.")
         page("#password").fill("tea at five")
         page("#password").press("Enter")
-        expect(page("#password-problem")).to_have_text("That is not the password. Try it again; capitals count.")
+        expect(page("#password-problem")).to_have_text(
+            "That is not the password. Try it again; capitals count."
+        )
         expect(page("#password")).to_have_attribute("aria-invalid", "true")
         expect(page("#chat")).to_be_hidden()
         page("#password").fill(RIGHT)
