@@ -1,9 +1,9 @@
 """People with browsers, for tests: what they do, what they see, and what must never happen in their pages.
 
 A `Visitor` is one page (a tab). `Guests` makes them, each in a profile of its own unless told otherwise, and
-watches over all of them: a script of someone else's, a request to elsewhere, a cookie, a violation of the page's
-own policy or an error in its console fails the test, whatever that is about. The hooks into the page are those
-that web/src/view/app.ts lists.
+watches over all of them: a script of someone else's, a request to elsewhere, a cookie, a violation of the
+page's own policy or an error in its console fails the test, whatever that is about. The hooks into the page
+are those that web/src/view/app.ts lists.
 """
 
 from __future__ import annotations
@@ -238,6 +238,10 @@ class Visitor:
     def spoken(self) -> list[str]:
         """What was read out so far."""
         return self("#spoken p").all_text_contents()
+
+    def stands(self) -> bool:
+        """Whether the page is there; what it has reported before has come by then."""
+        return self.page.evaluate("true") is True
 
     def settles(self) -> None:
         """Wait until what has changed is laid out, and what follows from that."""

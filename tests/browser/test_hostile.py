@@ -130,6 +130,26 @@ def bodies(page: Visitor) -> list[str]:
     return [body for _, body in page.talk()]
 
 
+def test_what_must_not_happen_would_be_noticed(guests: Guests, server: Server) -> None:
+    page = guests.enters(server.port, "Venkat")
+    for act, fault in (
+        ("window.pwned = 1", "a script ran: 1"),
+        (
+            "document.body.append(Object.assign(new Image(), { src: 'http://127.0.0.1:1/x.png' }))",
+            "policy: img-src",
+        ),
+        ("document.body.setAttribute('style', 'color: red')", "policy: style-src"),
+        ("fetch('http://127.0.0.1:1/').catch(() => 0)", "policy: connect-src"),
+        ("void setTimeout(() => alert('x'))", "dialog: x"),
+        ("void open('http://127.0.0.1:1/')", "asked for http://127.0.0.1:1/"),
+        ("void setTimeout(() => { throw new Error('oh') })", "uncaught: oh"),
+    ):
+        guests.faults.clear()
+        page.page.evaluate(act)
+        eventually(lambda fault=fault: page.stands() and any(fault in one for one in guests.faults), fault)  # type: ignore[misc]
+    guests.faults.clear()
+
+
 def test_messages_are_text(page: Visitor, server: Server) -> None:
     before = tags(page)
     with RichPeer(server.port, "Mallory") as mallory:

@@ -15,8 +15,8 @@ from tests.e2e.support import Server, eventually
 MOST_ROWS = 200
 MOST_NODES = 2000  # elements of the page, with everything that is no message
 
-# Scrolls up from the end, more than a page a frame, to where nothing is before; returns what each frame took (in
-# ms), the most rows and elements that there were, and in how many frames nothing was in the middle of the log.
+# Scrolls up from the end, more than a page a frame, to where nothing is before; returns what each frame took
+# (in ms), the most rows and elements that there were, and in how many frames the middle of the log was empty.
 _SCROLL = """(log) => new Promise((done) => {
   const frames = [];
   let rows = 0, nodes = 0, empty = 0, last = performance.now(), still = 0;
