@@ -62,7 +62,7 @@ def converse(page: Visitor, michael: RichPeer) -> None:
     michael.says("Venkat: have you seen `oar.py` at https://example.org/boats?", "1")
     michael.says("```\ndef row():\n    pull()\n```", "2")
     michael.says("* Michael waves", "3")
-    michael.says("bm90aGluZw", "4", cipher="selchat-1")
+    michael.says("AAAA", "4", cipher=f"selchat1 {'A' * 22} 1 {'A' * 22}")
     michael.says("long " * 1000, "5")
     michael.says("https://bank.example@evil.example/", "6")
     michael.whispers("Venkat", "to you alone", "7")

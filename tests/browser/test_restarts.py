@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,13 @@ from tests.browser.support import Guests, Visitor, expect
 from tests.e2e.proxy import Direction, Proxy
 from tests.e2e.rich_support import RichPeer
 from tests.e2e.support import DEADLINE, Server, eventually
+
+
+_RECORD = """(status) => {
+  window.statusOfTest = [];
+  const text = status.querySelector(".text");
+  new MutationObserver(() => statusOfTest.push(text.textContent)).observe(text, { childList: true });
+}"""
 
 
 def serving(history: Path, port: int = 0) -> Server:
@@ -42,11 +50,15 @@ def test_a_server_is_started_again_under_two_pages(
         venkat.says("before 1")
         michael.says("before 2")
         venkat.hears(("Venkat", "before 1"), ("Michael", "before 2"))
+        for page in (venkat, michael):
+            page("#status").evaluate(_RECORD)
         server.stop(how)
         for page in (venkat, michael):
             expect(page("#status")).to_have_attribute("data-state", "waiting")
+            expect(page("#status .text")).to_have_text(re.compile("Trying again$"))
+            # What it says first; soon after that it has tried again, and nobody answers.
             why = "The server is shutting down." if how == signal.SIGTERM else "The connection is lost."
-            expect(page("#status .text")).to_have_text(f"{why} Trying again")
+            assert page.page.evaluate("statusOfTest[0]") == f"{why} Trying again"
             expect(page("#status button")).to_have_text("Try now")
             expect(page("#log")).to_be_visible()
         lines = [f"meanwhile {number}" for number in range(5)]
