@@ -16,7 +16,6 @@ from tests.e2e.proxy import Direction, Proxy
 from tests.e2e.rich_support import RichPeer
 from tests.e2e.support import DEADLINE, Server, eventually
 
-
 _RECORD = """(status) => {
   window.statusOfTest = [];
   const text = status.querySelector(".text");
