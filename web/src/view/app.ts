@@ -23,6 +23,7 @@
 
 import type { Change, Chat, Start } from "../core/api.ts";
 import { Announcer } from "./announcer.ts";
+import { beginning } from "./body.ts";
 import { Composer } from "./composer.ts";
 import { bdi, h, part, say } from "./dom.ts";
 import { Drawers } from "./drawers.ts";
@@ -239,7 +240,7 @@ export class App {
       const sign = h("span", { class: "sign", "aria-hidden": "true" }, here?.kind === "person" ? "@" : "#");
       where.replaceChildren(...(here ? [sign, bdi(here.name)] : []));
     }
-    const topic = here?.kind === "person" ? "whispers" : (here?.topic ?? "");
+    const topic = here?.kind === "person" ? "whispers" : beginning(here?.topic ?? "");
     const element = part("topic", HTMLElement);
     say(element, topic);
     element.title = topic;
