@@ -51,6 +51,11 @@ class Network:
         """What runs Python on the server's machine."""
         return ("ip", "netns", "exec", self._names[0], sys.executable)
 
+    @property
+    def client_wrapper(self) -> tuple[str, ...]:
+        """What runs a command on the client's machine."""
+        return ("ip", "netns", "exec", self._names[1])
+
     @contextmanager
     def on_the_clients_machine(self) -> Iterator[None]:
         """Have this thread make its sockets there."""

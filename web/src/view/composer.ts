@@ -82,16 +82,16 @@ export class Composer {
     this.#close();
     const line = this.#field.value;
     if (!line.trim()) return;
-    if (!this.command(line)) {
-      const problem = this.chat.type(line);
+    // Empty before it is done: it may lead to another conversation, where another draft waits, and is none here.
+    this.#put("", 0);
+    const problem = this.command(line) ? "" : this.chat.type(line);
+    if (problem) {
+      this.#put(line, line.length);
       say(this.#problem, problem);
-      if (problem) {
-        this.#field.setAttribute("aria-invalid", "true");
-        return;
-      }
+      this.#field.setAttribute("aria-invalid", "true");
+      return;
     }
     this.#past.add(line);
-    this.#put("", 0);
     this.taken();
   }
 

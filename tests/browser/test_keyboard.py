@@ -1,0 +1,224 @@
+"""Everything by keyboard alone: the focus is always somewhere, it can be seen, and no part of the page traps it."""
+
+from __future__ import annotations
+
+from tests.browser.support import Guests, Visitor, expect
+from tests.e2e.rich_support import RichPeer
+from tests.e2e.support import Server
+from tests.e2e.test_encryption import WORDS
+
+# Whether one sees where the focus is: an outline, or the frame around the field.
+_VISIBLE = """() => {
+  const it = document.activeElement;
+  const seen = (element, name) => getComputedStyle(element)[name] !== "none";
+  const { width, height } = it.getBoundingClientRect();
+  return width > 0 && height > 0 && (seen(it, "outlineStyle") || seen(it.closest(".line") ?? it, "boxShadow"));
+}"""
+
+
+class Keys:
+    """A page of somebody who has no mouse."""
+
+    def __init__(self, page: Visitor) -> None:
+        self.page = page
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.page.page.keyboard.press(key)
+
+    def write(self, text: str) -> None:
+        """Type text."""
+        self.page.page.keyboard.type(text)
+
+    def check(self) -> str:
+        """Return what has the focus, which has to be something, and to be seen."""
+        focused = self.page.focused()
+        assert not focused.startswith(("body", "html")), "the focus is lost"
+        assert self.page.page.evaluate(_VISIBLE), f"the focus is on {focused} and cannot be seen"
+        return focused
+
+    def tab_to(self, wanted: str, key: str = "Tab") -> list[str]:
+        """Press Tab until that has the focus; returns what had it on the way."""
+        way: list[str] = []
+        for _ in range(60):
+            self.press(key)
+            if self.page.focused().startswith("body"):
+                continue  # the browser's own controls are between the end of the page and its beginning
+            way.append(self.check())
+            if way[-1] == wanted:
+                return way
+        raise AssertionError(f"no {wanted} in {way}")
+
+    def is_at(self, wanted: str) -> None:
+        self.page.page.wait_for_function(
+            "(wanted) => document.activeElement.id === wanted || document.activeElement.dataset.id === wanted", arg=wanted
+        )
+        self.check()
+
+
+def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Server) -> None:
+    with RichPeer(server.port, "Michael") as michael:
+        page = guests.visitor(server.port)
+        keys = Keys(page)
+        keys.is_at("name")
+        keys.press("Enter")
+        expect(page("#name-problem")).not_to_be_empty()
+        keys.is_at("name")
+        keys.write("Venkat")
+        keys.press("Enter")
+        page.is_in()
+        keys.is_at("input")
+        keys.write("hello, all")
+        keys.press("Shift+Enter")
+        keys.write("two lines")
+        keys.press("Enter")
+        page.hears(("Venkat", "hello, all\ntwo lines"))
+        keys.is_at("input")
+
+        # Rooms: by a command, completed, and by keys and buttons.
+        keys.write("/jo")
+        expect(page("#candidates")).to_be_visible()
+        keys.press("Tab")
+        expect(page("#input")).to_have_value("/join ")
+        keys.write("deck")
+        keys.press("Enter")
+        page.is_at("#deck")
+        keys.is_at("input")
+        keys.press("Alt+ArrowUp")
+        page.is_at("#lobby")
+        keys.press("Alt+ArrowDown")
+        page.is_at("#deck")
+        keys.tab_to("button #lobby", "Shift+Tab")
+        keys.press("Enter")
+        page.is_at("#lobby")
+        keys.is_at("input")
+
+        # Names are completed; what is offered closes with Escape, and the line is as it was.
+        keys.write("Mi")
+        keys.press("Tab")
+        expect(page("#input")).to_have_value("Michael ")
+        keys.press("Control+a", "Delete")
+
+        # People: a whisper begins.
+        keys.tab_to("button MWhisper to Michael")
+        keys.press("Enter")
+        keys.is_at("input")
+        expect(page("#input")).to_have_value("/msg Michael ")
+        keys.write("psst")
+        keys.press("Enter")
+        page.is_at("@michael")
+        keys.press("Alt+ArrowUp", "Alt+ArrowUp")
+        page.is_at("#lobby")
+
+        # A passphrase.
+        keys.tab_to("lock", "Shift+Tab")
+        keys.press("Enter")
+        expect(page("#lock-dialog")).to_be_visible()
+        keys.is_at("passphrase")
+        keys.tab_to("passphrase-show")
+        keys.press("Space")
+        expect(page("#passphrase")).to_have_attribute("type", "text")
+        keys.tab_to("passphrase", "Shift+Tab")
+        keys.write(WORDS)
+        keys.press("Enter")
+        expect(page("#lock-dialog")).to_be_hidden()
+        expect(page("#lock")).to_have_attribute("data-locked", "open")
+        keys.is_at("lock")
+        keys.press("Space")
+        keys.is_at("passphrase")
+        keys.press("Escape")
+        expect(page("#lock-dialog")).to_be_hidden()
+        keys.is_at("lock")
+
+        # Those who came and went are folded, and unfolded.
+        for name in ("Anna", "Bela"):
+            with RichPeer(server.port, name):
+                expect(page("#people")).to_contain_text(name)
+            expect(page("#people")).not_to_contain_text(name)
+        fold = page("#log details").last
+        expect(fold.locator("summary")).to_contain_text("Anna and Bela left")
+        keys.tab_to("log")
+        assert keys.tab_to(f"summary {fold.locator('summary').inner_text()}")
+        keys.press("Enter")
+        expect(fold.locator("li").first).to_be_visible()
+        keys.press("Space")
+        expect(fold.locator("li").first).to_be_hidden()
+
+        # The messages scroll, from themselves and from the field.
+        for number in range(100):
+            michael.says(f"line {number}", f"id {number}")
+        page.sees("line 99")
+        for place, element in (("log", "log"), ("input", "input")):
+            keys.tab_to(element) if page.focused() != element else None
+            keys.press("Home")
+            page.sees("hello, all")
+            expect(page("#to-end")).to_be_visible()
+            keys.press("PageDown", "PageDown", "PageUp")
+            keys.press("End")
+            page.sees("line 99")
+            expect(page("#to-end")).to_be_hidden()
+            keys.is_at(place)
+
+        # Help, and out.
+        keys.write("/help")
+        keys.press("Enter")
+        expect(page("#help-dialog")).to_be_visible()
+        keys.press("Escape")
+        expect(page("#help-dialog")).to_be_hidden()
+        keys.is_at("input")
+        keys.tab_to("menu-button", "Shift+Tab")
+        keys.press("Enter")
+        expect(page("#menu")).to_be_visible()
+        keys.press("Escape")
+        expect(page("#menu")).to_be_hidden()
+        keys.is_at("menu-button")
+        keys.press("Space")
+        keys.tab_to("button Leave the chat")
+        keys.press("Enter")
+        expect(page("#entrance")).to_be_visible()
+        keys.is_at("name")
+
+
+def test_tab_goes_round_and_leaves_nothing_out(guests: Guests, server: Server) -> None:
+    with RichPeer(server.port, "Michael"):
+        page = guests.enters(server.port, "Venkat")
+        expect(page("#people button")).to_have_count(1)
+        keys = Keys(page)
+        page.says("a line with https://example.org/ in it")
+        around = keys.tab_to("input")
+        for back in (False, True):
+            way = keys.tab_to("input", "Shift+Tab" if back else "Tab")
+            assert sorted(way) == sorted(around)
+            assert len(set(way)) == len(way)
+        wanted = {"skip", "button #lobby", "button +", "menu-button", "lock", "log", "a https://example.org/", "input", "send",
+                  "button MWhisper to Michael"}  # fmt: skip
+        assert wanted <= set(around), wanted - set(around)
+        keys.tab_to("skip")
+        keys.press("Enter")
+        keys.is_at("input")
+
+
+def test_drawers_and_what_the_connection_says_by_keyboard(guests: Guests, server: Server) -> None:
+    page = guests.enters(server.port, "Venkat", viewport={"width": 600, "height": 700})
+    keys = Keys(page)
+    for side in ("people", "rooms"):
+        keys.tab_to(f"{side}-button", "Shift+Tab")
+        keys.press("Enter")
+        expect(page(f"#{side}-panel")).to_be_visible()
+        for _ in range(4):
+            keys.check()
+            assert page(f"#{side}-panel").evaluate("(it) => it.contains(document.activeElement)")
+            keys.press("Tab" if page.focused() != "menu-button" else "Shift+Tab")
+            if page.focused().startswith("body"):
+                keys.press("Tab")
+            if page.focused().startswith(("skip", "a ")):
+                break
+        keys.press("Escape")
+        expect(page(f"#{side}-panel")).to_be_hidden()
+        keys.is_at(f"{side}-button")
+    server.stop()
+    expect(page("#status button")).to_be_visible()
+    keys.tab_to("button Try now")
+    keys.press("Enter")
+    expect(page("#status .text")).to_contain_text("The server does not answer")
+    keys.check()

@@ -1,0 +1,147 @@
+"""Rooms in which a great deal was said: little of it is in the page, and the reader's place stays where it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.browser.support import Guests, Visitor, expect
+from tests.e2e.rich_support import RichPeer
+from tests.e2e.support import Server, eventually
+
+MOST_ROWS = 200
+MOST_NODES = 2000  # elements of the page, with everything that is no message
+
+# Scrolls up from the end, a page or so a frame, to where nothing is before; returns what each frame took (ms), the most
+# rows and elements that there were, and the frames in which there was nothing in the middle of what is seen.
+_SCROLL = """(log) => new Promise((done) => {
+  const frames = [];
+  let rows = 0, nodes = 0, empty = 0, last = performance.now(), still = 0;
+  const { left, top, width, height } = log.getBoundingClientRect();
+  const frame = (now) => {
+    frames.push(now - last);
+    last = now;
+    rows = Math.max(rows, log.querySelectorAll(".row").length);
+    nodes = Math.max(nodes, document.querySelectorAll("*").length);
+    if (!document.elementFromPoint(left + width / 2, top + height / 2)?.closest(".row")) empty++;
+    still = log.scrollTop === 0 ? still + 1 : 0;
+    if (still > 5) return done({ frames, rows, nodes, empty });
+    log.scrollTop -= 600;
+    requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+})"""
+
+
+def fill(peer: RichPeer, count: int, body: str = "message {}") -> None:
+    """Have it say that many, as fast as the server acknowledges them."""
+    step = 50
+    for first in range(0, count, step):
+        numbers = range(first, min(count, first + step))
+        peer.sends(
+            *({"type": "say", "room": "lobby", "id": f"{body} {n}", "body": body.format(n)} for n in numbers)
+        )
+        acked = 0
+        while acked < len(numbers):
+            acked += peer.reads()["type"] == "ack"
+
+
+def place(page: Visitor) -> Any:
+    """The first message of those that are seen: its key, and where it is."""
+    return page("#log").evaluate(
+        """(log) => {
+          const top = log.getBoundingClientRect().top;
+          for (const row of log.querySelectorAll("[data-key]")) {
+            const { y } = row.getBoundingClientRect();
+            if (y >= top + 100) return [row.dataset.key, Math.round(y)];
+          }
+        }"""
+    )
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Any:
+    with Server("--quiet", f"--history={tmp_path / 'history.sqlite'}") as server:
+        yield server
+
+
+def test_ten_thousand_messages_scroll(guests: Guests, server: Server) -> None:
+    with RichPeer(server.port, "Michael") as michael:
+        page = guests.enters(server.port, "Venkat")
+        fill(michael, 10_000, "message {} " + "of several words, " * 4)
+        page.sees("message 9999 ")
+        found: Any = page("#log").evaluate(_SCROLL)
+        page.sees("message 0 ")
+        frames = sorted(found["frames"][1:])
+        print(
+            f"\n10,000 messages scrolled in {len(frames)} frames: median {frames[len(frames) // 2]:.1f} ms, "
+            f"99 % {frames[len(frames) * 99 // 100]:.1f} ms, longest {frames[-1]:.1f} ms; "
+            f"at most {found['rows']} rows, {found['nodes']} elements"
+        )
+        assert found["rows"] <= MOST_ROWS
+        assert found["nodes"] <= MOST_NODES
+        assert found["empty"] == 0
+        expect(page("#to-end")).to_be_visible()
+        page("#to-end").click()
+        page.sees("message 9999 ")
+        expect(page("#to-end")).to_be_hidden()
+
+
+def test_older_ones_come_while_one_scrolls_up(guests: Guests, server: Server) -> None:
+    with RichPeer(server.port, "Michael") as michael:
+        fill(michael, 500)
+        page = guests.enters(server.port, "Venkat")
+        page.sees("message 499")
+        assert len(page.talk()) <= 50
+        start = page("#log .start")
+
+        def at_the_top() -> bool:
+            page("#log").press("Home")
+            return start.is_visible()
+
+        eventually(at_the_top, "everything is fetched")
+        page.sees("message 0")
+        expect(page("#loading")).to_have_text("")
+        page("#log").press("End")
+        page.sees("message 499")
+        # Each of them once, in order: read downwards, a page at a time.
+        seen: list[int] = []
+        page("#log").press("Home")
+        page.sees("message 0")
+        while not seen or seen[-1] != 499:
+            numbers = [int(body.split()[1]) for _, body in page.talk()]
+            assert numbers == list(range(numbers[0], numbers[-1] + 1))
+            assert not seen or numbers[0] <= seen[-1] + 1
+            seen = numbers
+            page("#log").press("PageDown")
+
+
+def test_ones_place_stays_while_others_talk(guests: Guests, server: Server) -> None:
+    with RichPeer(server.port, "Michael") as michael:
+        fill(michael, 300)
+        page = guests.enters(server.port, "Venkat")
+        page.sees("message 299")
+        page("#log").press("PageUp")
+        page("#log").press("PageUp")
+        before = place(page)
+        fill(michael, 60, "while you read up {}\nin two lines")
+        expect(page("#to-end")).to_have_text("60 new messages")
+        assert place(page) == before
+        expect(page.place("#lobby").locator(".count")).to_have_text(", 60 unread")
+        # The window changes, and the place is the same message.
+        page.page.set_viewport_size({"width": 700, "height": 500})
+        assert place(page)[0] == before[0] or page("#log").evaluate("(log) => log.clientHeight") < 500
+        page.page.set_viewport_size({"width": 1280, "height": 800})
+        page("#to-end").click()
+        page.sees("while you read up 59")
+        expect(page("#to-end")).to_be_hidden()
+        expect(page.place("#lobby").locator(".count")).to_have_count(0)
+        # At the end one stays at the end; saying something leads there.
+        michael.says("and the last", "last")
+        page.sees("and the last")
+        page("#log").press("Home")
+        expect(page("#to-end")).to_be_visible()
+        page.says("I am at the end")
+        expect(page("#to-end")).to_be_hidden()

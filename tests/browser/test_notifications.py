@@ -1,0 +1,116 @@
+"""Notifications of the desktop: of mentions and whispers alone, while nobody looks, and of nothing that was secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.browser.support import Guests, Visitor, expect
+from tests.e2e.rich_support import RichPeer
+from tests.e2e.support import Server, eventually
+from tests.e2e.test_encryption import WORDS
+
+# What the browser shows by itself cannot be read here; and a page of a test is never hidden.
+_STUB = """
+window.shownOfTest = [];
+window.hiddenOfTest = false;
+window.Notification = class {
+  static permission = "default";
+  static asked = 0;
+  static async requestPermission() {
+    Notification.asked++;
+    return (Notification.permission = "granted");
+  }
+  constructor(title, options) {
+    this.title = title;
+    this.body = options?.body ?? "";
+    shownOfTest.push(this);
+  }
+  close() {}
+};
+Object.defineProperty(document, "hidden", { get: () => hiddenOfTest });
+Object.defineProperty(document, "visibilityState", { get: () => (hiddenOfTest ? "hidden" : "visible") });
+"""
+
+
+def shown(page: Visitor) -> list[tuple[str, str]]:
+    found: Any = page.page.evaluate("shownOfTest.map(({ title, body }) => [title, body])")
+    return [(title, body) for title, body in found]
+
+
+def hide(page: Visitor, hidden: bool) -> None:
+    page.page.evaluate(
+        "(hidden) => { hiddenOfTest = hidden; document.dispatchEvent(new Event('visibilitychange')); }", hidden
+    )
+
+
+def test_mentions_and_whispers_while_nobody_looks(guests: Guests, server: Server) -> None:
+    profile = guests.profile()
+    profile.add_init_script(_STUB)
+    with RichPeer(server.port, "Michael") as michael:
+        page = guests.enters(server.port, "Venkat", profile=profile)
+        ids = iter(range(1000))
+
+        def said(body: str) -> None:
+            michael.says(body, str(next(ids)))
+            page.sees(body)
+
+        # Nobody has asked for them yet.
+        hide(page, True)
+        said("Venkat, are you there?")
+        assert shown(page) == []
+        hide(page, False)
+        page("#menu-button").click()
+        page("#menu").get_by_role("button", name="Notify me").click()
+        expect(page("#menu").get_by_role("button", name="Do not notify me")).to_be_visible()
+        assert page.page.evaluate("Notification.asked") == 1
+        page.page.keyboard.press("Escape")
+
+        # Not while one looks.
+        said("Venkat, I see you")
+        assert shown(page) == []
+        hide(page, True)
+        said("something else")
+        said("Venkatesh is somebody else")
+        assert shown(page) == []
+        said("venkat: the <b>tea</b> is ready")
+        eventually(lambda: len(shown(page)) == 1, "a notification")
+        assert shown(page) == [("Michael mentions you in lobby", "venkat: the <b>tea</b> is ready")]
+        michael.whispers("Venkat", "psst", "w")
+        eventually(lambda: len(shown(page)) == 2, "a notification")
+        assert shown(page)[1] == ("Michael whispers to you", "psst")
+        # A click leads there.
+        hide(page, False)
+        page.page.evaluate("shownOfTest[1].onclick()")
+        page.is_at("@michael")
+        page.opens("#lobby")
+
+        # What was encrypted does not get out.
+        other = guests.enters(server.port, "Rishabh")
+        for one in (page, other):
+            one.knows(WORDS, everywhere=True)
+        hide(page, True)
+        other.says("Venkat, the lighthouse")
+        eventually(lambda: len(shown(page)) == 3, "a notification")
+        other.types("/msg Venkat psst, the lighthouse")
+        eventually(lambda: len(shown(page)) == 4, "a notification")
+        assert shown(page)[2:] == [("Rishabh mentions you in lobby", ""), ("Rishabh whispers to you", "")]
+
+        # And not any more.
+        hide(page, False)
+        page("#menu-button").click()
+        page("#menu").get_by_role("button", name="Do not notify me").click()
+        page.page.keyboard.press("Escape")
+        hide(page, True)
+        said("Venkat, are you still there?")
+        hide(page, False)
+        page.says("yes")
+        assert len(shown(page)) == 4
+
+
+def test_what_a_browser_forbids_is_said(guests: Guests, server: Server) -> None:
+    profile = guests.profile()
+    profile.add_init_script(_STUB + "Notification.permission = 'denied';")
+    page = guests.enters(server.port, "Venkat", profile=profile)
+    page("#menu-button").click()
+    expect(page("#menu")).to_contain_text("Notifications are forbidden for this page")
+    expect(page("#menu").get_by_role("button", name="Notify me")).to_have_count(0)

@@ -1,0 +1,146 @@
+"""A page as small as a phone, with fingers; narrower ones, and larger letters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browser.support import Guests, Visitor, expect
+from tests.e2e.rich_support import RichPeer
+from tests.e2e.support import Server
+
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+    "device_scale_factor": 2,
+}
+LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 3
+
+
+def in_window(page: Visitor, selector: str) -> bool:
+    """Whether the middle of that element can be touched."""
+    return bool(
+        page(selector).evaluate(
+            """(it) => {
+              const { left, top, width, height } = it.getBoundingClientRect();
+              const there = document.elementFromPoint(left + width / 2, top + height / 2);
+              return !!there && it.contains(there) && left >= 0 && left + width <= innerWidth;
+            }"""
+        )
+    )
+
+
+def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> None:
+    with RichPeer(server.port, "Michael") as michael:
+        page = guests.visitor(server.port, **PHONE)
+        page("#name").tap()
+        page("#name").fill("Venkat")
+        page("#join").tap()
+        page.is_in()
+        assert page.focused() != "input"  # a keyboard would hide the chat
+        for panel in ("#rooms-panel", "#people-panel"):
+            expect(page(panel)).to_be_hidden()
+        michael.says("hello Venkat", "1")
+        page.sees("hello Venkat")
+        page("#input").tap()
+        page("#input").fill("hello from a phone")
+        page("#send").tap()
+        expect(page.row("from a phone")).to_have_attribute("data-state", "sent")
+        assert page.focused() == "input"  # and the keyboard stays where it is
+
+        # A room, by way of the left drawer.
+        page("#rooms-button").tap()
+        expect(page("#rooms-panel")).to_be_visible()
+        expect(page("#rooms-button")).to_have_attribute("aria-expanded", "true")
+        assert page("#middle").evaluate("(it) => it.inert")
+        page("#rooms [data-id='+']").tap()
+        expect(page("#rooms-panel")).to_be_hidden()
+        expect(page("#input")).to_have_value("/join ")
+        page("#input").press_sequentially("deck")
+        page("#send").tap()
+        expect(page("#where")).to_contain_text("deck")
+        page("#rooms-button").tap()
+        page.place("#lobby").tap()
+        expect(page("#rooms-panel")).to_be_hidden()
+        expect(page("#where")).to_contain_text("lobby")
+        page.sees("from a phone")
+
+        # Each drawer closes by its button, the shade and Escape, and gives the focus back.
+        for side in ("rooms", "people"):
+            for by in ("button", "shade", "Escape"):
+                page(f"#{side}-button").tap()
+                expect(page(f"#{side}-panel")).to_be_visible()
+                expect(page("#shade")).to_be_visible()
+                if by == "button":
+                    page(f"#{side}-close").tap()
+                elif by == "shade":
+                    page.page.touchscreen.tap(380 if side == "rooms" else 10, 400)
+                else:
+                    page.page.keyboard.press("Escape")
+                expect(page(f"#{side}-panel")).to_be_hidden()
+                assert page.focused() == f"{side}-button"
+                assert not page("#middle").evaluate("(it) => it.inert")
+
+        # Somebody, by way of the right one.
+        page("#people-button").tap()
+        page("#people button").filter(has_text="Michael").tap()
+        expect(page("#people-panel")).to_be_hidden()
+        expect(page("#input")).to_have_value("/msg Michael ")
+        page("#input").press_sequentially("psst")
+        page("#send").tap()
+        expect(page("#where")).to_contain_text("Michael")
+
+        # And out.
+        page("#rooms-button").tap()
+        page("#menu-button").tap()
+        page("#menu").get_by_role("button", name="Leave the chat").tap()
+        expect(page("#entrance")).to_be_visible()
+
+
+@pytest.mark.parametrize(("width", "height"), [(320, 568), (640, 400), (844, 390), (256, 600)])
+def test_nothing_is_cut_off(guests: Guests, server: Server, width: int, height: int) -> None:
+    """320 px is the least that one needs to scroll in one direction alone; 640 x 400 is 1280 x 800 at 200 %."""
+    with RichPeer(server.port, "A name that is as long as can be") as someone:
+        page = guests.visitor(server.port, viewport={"width": width, "height": height})
+        assert page.overflow() <= 0
+        assert in_window(page, "#join")
+        page.enters("Venkat")
+        someone.sends({"type": "topic", "room": "lobby", "topic": "a topic that is rather long, " * 5})
+        someone.says(f"{LONG} https://example.org/{LONG} `{LONG}`", "1")
+        someone.says(f"```\n{LONG * 3}\n```", "2")
+        someone.whispers("Venkat", LONG, "3")
+        page.sees("")
+        page.types("/rooms")
+        page.types("/users")
+        for element in ("#where", "#lock", "#log", "#input", "#send"):
+            assert in_window(page, element), element
+        assert page.overflow() <= 0
+        assert page("#log").evaluate("(log) => log.scrollWidth - log.clientWidth") <= 0
+        for side in ("rooms", "people"):
+            if page(f"#{side}-button").is_visible():
+                page(f"#{side}-button").click()
+                expect(page(f"#{side}-panel")).to_be_visible()
+                assert page.overflow() <= 0
+                page(f"#{side}-close").click()
+        page("#lock").click()
+        page("#lock-use").scroll_into_view_if_needed()
+        assert in_window(page, "#lock-use")
+        assert page.overflow() <= 0
+        page.page.keyboard.press("Escape")
+        page.types("/help")
+        assert page("#help-dialog").evaluate("(it) => it.scrollWidth - it.clientWidth") <= 0
+        page("#help-close").scroll_into_view_if_needed()
+        assert in_window(page, "#help-close")
+        page("#help-close").click()
+        page.says("the end")
+
+
+def test_letters_twice_as_large(guests: Guests, server: Server) -> None:
+    page = guests.enters(server.port, "Venkat")
+    page.page.evaluate("document.documentElement.style.fontSize = '200%'")
+    page.says("large letters, and a line that is long enough to be broken into several lines on this page " * 2)
+    for element in ("#where", "#lock", "#input", "#send", "#menu-button"):
+        assert in_window(page, element), element
+    assert page.overflow() <= 0

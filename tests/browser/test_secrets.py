@@ -1,0 +1,178 @@
+"""Passphrases and passwords in a browser: who reads what, and what is nowhere in the clear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.browser.support import Guests, expect
+from tests.e2e.rich_support import RichPeer
+from tests.e2e.support import Server
+from tests.e2e.terminal_support import CHAT, Terminal
+from tests.e2e.test_encryption import OTHER, WORDS, Recorder, passphrase_file
+from tests.e2e.test_password import QUICK, RIGHT
+
+SECRETS = (b"meet me at the lighthouse", b"bring the oars", b"psst, at nine", b"yes, at nine", WORDS.encode(), OTHER.encode())
+
+
+def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Guests, tmp_path: Path) -> None:
+    history = tmp_path / "history.sqlite"
+    words = passphrase_file(tmp_path / "words", WORDS)
+    with Server("--quiet", f"--history={history}") as server, Recorder(server.port) as recorder:
+        venkat = guests.enters(recorder.port, "Venkat")
+        rishabh = guests.enters(recorder.port, "Rishabh")
+        with Terminal(
+            *CHAT, f"127.0.0.1:{server.port}", "--name=Michael", f"--passphrase-file={words}"
+        ) as michael:
+            michael.shows("You are in lobby")
+            venkat.says("hello in the clear")
+            rishabh.sees("hello in the clear")
+            expect(venkat("#lock")).to_have_attribute("data-locked", "no")
+            venkat.knows(WORDS, everywhere=True)
+            expect(venkat("#lock")).to_have_attribute("data-locked", "open")
+            venkat.says("meet me at the lighthouse")
+            expect(venkat.row("lighthouse")).to_have_attribute("data-sealed", "yes")
+            expect(venkat.row("lighthouse").locator(".mark")).to_have_text("encrypted")
+            michael.shows("Venkat > meet me at the lighthouse")
+            michael.type("bring the oars\r")
+            venkat.sees("bring the oars")
+            expect(venkat.row("bring the oars")).to_have_attribute("data-sealed", "yes")
+
+            # Rishabh has no passphrase, then another one, then the right one.
+            unreadable = rishabh("#log [data-sealed=unreadable]")
+            expect(unreadable).to_have_count(2)
+            expect(unreadable.first).to_contain_text("Encrypted; give the passphrase to read it.")
+            expect(rishabh("#lock")).to_have_attribute("data-locked", "locked")
+            rishabh.knows(OTHER)
+            expect(unreadable).to_have_count(2)
+            expect(unreadable.first).to_contain_text("encrypted with another passphrase")
+            unreadable.first.get_by_role("button", name="Enter the passphrase").click()
+            rishabh("#passphrase").fill(WORDS)
+            rishabh("#passphrase").press("Enter")
+            expect(rishabh("#lock-dialog")).to_be_hidden()
+            expect(unreadable).to_have_count(0)
+            rishabh.hears(
+                ("Venkat", "hello in the clear"),
+                ("Venkat", "meet me at the lighthouse"),
+                ("Michael", "bring the oars"),
+            )
+
+            # Whispers, both ways.
+            venkat.types("/msg Michael psst, at nine")
+            venkat.is_at("@michael")
+            expect(venkat.row("psst")).to_have_attribute("data-sealed", "yes")
+            michael.shows("psst, at nine")
+            michael.type("/msg Venkat yes, at nine\r")
+            venkat.sees("yes, at nine")
+            expect(venkat.row("yes, at nine")).to_have_attribute("data-sealed", "yes")
+            assert rishabh("#rooms [data-id^='@']").count() == 0
+
+            # Forgotten: what is said is in the clear, and what others say is locked.
+            venkat.opens("#lobby")
+            venkat("#lock").click()
+            venkat("#lock-all").check()
+            venkat("#lock-forget").click()
+            expect(venkat("#lock-dialog")).to_be_hidden()
+            expect(venkat("#lock")).to_have_attribute("data-locked", "locked")
+            michael.type("locked again\r")
+            expect(venkat("#log [data-sealed=unreadable]")).to_have_count(1)
+            venkat.says("for everyone")
+            michael.shows("for everyone")
+            expect(rishabh.row("for everyone").locator(".mark.clear")).to_have_text("not encrypted")
+
+        kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.documentElement.outerHTML])"
+        for page in (venkat, rishabh):
+            stored = page.page.evaluate(kept)
+            assert WORDS not in stored and OTHER not in stored
+        guests.check()
+        server.stop()
+        assert b"hello in the clear" in recorder.recorded  # so that it would be seen there
+        files = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith("history"))
+        assert b"for everyone" in files
+        for secret in SECRETS:
+            assert secret not in recorder.recorded
+            assert secret not in files
+
+
+def test_a_page_that_comes_later_reads_the_past_with_the_passphrase(guests: Guests, server: Server) -> None:
+    venkat = guests.enters(server.port, "Venkat")
+    venkat.knows(WORDS)
+    for number in range(3):
+        venkat.says(f"secret {number}")
+    venkat.says("and *bold* `code` https://example.org/")
+    later = guests.enters(server.port, "Later")
+    expect(later("#log [data-sealed=unreadable]")).to_have_count(4)
+    assert later.spoken() == []
+    later.knows(WORDS)
+    later.hears(*(("Venkat", f"secret {number}") for number in range(3)), ("Venkat", "and *bold* code https://example.org/"))
+    assert [line for line in later.spoken() if "secret" in line] == []
+    # The passphrase is gone with the page.
+    later.page.reload()
+    later.is_in()
+    expect(later("#log [data-sealed=unreadable]")).to_have_count(4)
+
+
+def test_a_forged_envelope_is_not_read_and_says_why(guests: Guests, server: Server) -> None:
+    page = guests.enters(server.port, "Venkat")
+    page.knows(WORDS)
+    with RichPeer(server.port, "Mallory") as mallory:
+        mallory.says("bm90aGluZw", "1", cipher="selchat-1")
+        mallory.says("<b>no base64</b>", "2", cipher="selchat-1")
+        mallory.says("plain", "3", cipher="rot13")
+    expect(page("#log [data-key]")).not_to_have_count(0)
+    page.sees("plain")
+
+
+def test_the_dialog_says_what_is_missing_and_keeps_nothing(guests: Guests, server: Server) -> None:
+    page = guests.enters(server.port, "Venkat")
+    page("#lock").click()
+    page("#lock-use").click()
+    expect(page("#lock-problem")).to_contain_text("Write the passphrase")
+    page("#passphrase").fill(WORDS)
+    expect(page("#lock-problem")).to_have_text("")
+    expect(page("#passphrase")).to_have_attribute("type", "password")
+    page("#passphrase-show").click()
+    expect(page("#passphrase")).to_have_attribute("type", "text")
+    page("#lock-cancel").click()
+    expect(page("#lock-dialog")).to_be_hidden()
+    expect(page("#passphrase")).to_have_value("")
+    expect(page("#lock")).to_have_attribute("data-locked", "no")
+
+
+def test_a_server_with_a_password_asks_for_it(guests: Guests) -> None:
+    with Server("--no-history", "--quiet", f"--password={QUICK}") as server:
+        page = guests.visitor(server.port)
+        expect(page("#password")).to_be_hidden()
+        page("#name").fill("Venkat")
+        page("#name").press("Enter")
+        expect(page("#password")).to_be_visible()
+        expect(page("#password")).to_be_focused()
+        expect(page("#password-problem")).to_have_text("This chat has a password: ask whoever runs it.")
+        page("#password").fill("tea at five")
+        page("#password").press("Enter")
+        expect(page("#password-problem")).to_have_text("That is not the password. Try it again; capitals count.")
+        expect(page("#password")).to_have_attribute("aria-invalid", "true")
+        expect(page("#chat")).to_be_hidden()
+        page("#password").fill(RIGHT)
+        page("#password").press("Enter")
+        page.is_in()
+        page.says("in")
+        assert RIGHT not in page.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
+        # A page that is loaded again does not know it any more, and asks.
+        page.page.reload()
+        expect(page("#password")).to_be_visible()
+        page("#password").fill(RIGHT)
+        page("#join").click()
+        page.is_in()
+
+
+def test_a_name_that_is_owned_is_refused_at_the_door(guests: Guests, server: Server) -> None:
+    with RichPeer(server.port, "Michael"):
+        page = guests.visitor(server.port)
+        page("#join").click()
+        expect(page("#name-problem")).to_have_text("Write the name that the others are to see.")
+        expect(page("#name")).to_be_focused()
+        page("#name").fill("Michael")
+        page("#join").click()
+        expect(page("#name-problem")).to_contain_text("Take another one.")
+        expect(page("#name")).to_be_focused()
+        page.enters("Rishabh")

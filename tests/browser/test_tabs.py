@@ -1,0 +1,110 @@
+"""Several tabs and rooms of one person: names, what is unread, drafts."""
+
+from __future__ import annotations
+
+import re
+
+from tests.browser.support import Guests, expect
+from tests.e2e.rich_support import RichPeer
+from tests.e2e.support import Server
+
+
+def test_a_second_tab_comes_in_beside_and_each_keeps_its_name(guests: Guests, server: Server) -> None:
+    with RichPeer(server.port, "Michael") as michael:
+        first = guests.enters(server.port, "Venkat")
+        second = guests.visitor(server.port, profile=first.page.context)
+        expect(second("#name")).to_have_value("Venkat")  # it was remembered
+        second("#join").click()
+        second.is_in()
+        for page in (first, second):
+            expect(page("#people .place bdi")).to_have_text(["Michael", "Venkat", "Venkat_2"])
+        expect(first("#people .own")).to_contain_text("Venkat (you)")
+        expect(second("#people .own")).to_contain_text("Venkat_2 (you)")
+        for _ in range(2):
+            second.page.reload()
+            second.is_in()
+            expect(second("#people .own")).to_contain_text("Venkat_2 (you)")
+            first.page.reload()
+            first.is_in()
+            expect(first("#people .own")).to_contain_text("Venkat (you)")
+        first.says("from the first")
+        second.hears(("Venkat", "from the first"))
+        second.says("from the second")
+        first.hears(("Venkat", "from the first"), ("Venkat_2", "from the second"))
+        michael.whispers("Venkat_2", "for the second alone", "1")
+        expect(second.place("@michael")).to_be_visible()
+        expect(first.place("@michael")).to_have_count(0)
+        # Whoever has another browser is somebody else, and the name is not theirs.
+        stranger = guests.visitor(server.port)
+        stranger("#name").fill("Venkat")
+        stranger("#join").click()
+        expect(stranger("#name-problem")).to_contain_text("Take another one.")
+
+
+def test_what_is_unread_is_marked_until_it_is_seen(guests: Guests, server: Server) -> None:
+    with RichPeer(server.port, "Michael") as michael:
+        page = guests.enters(server.port, "Venkat")
+        page.joins("deck")
+        page.says("here")
+        expect(page.page).to_have_title("deck - selchat")
+        calm = page("#icon").get_attribute("href")
+        michael.says("one", "1")
+        expect(page.place("#lobby")).to_have_class(re.compile("unread"))
+        expect(page.place("#lobby").locator(".count")).to_have_text(", 1 unread")
+        expect(page.page).to_have_title("(1) deck - selchat")
+        assert page("#icon").get_attribute("href") == calm
+        michael.says("two, Venkat", "2")
+        expect(page.place("#lobby").locator(".count.mentioned")).to_have_text(", @ 2 unread, you are mentioned")
+        expect(page("#icon")).not_to_have_attribute("href", str(calm))
+        michael.whispers("Venkat", "psst", "3")
+        expect(page.place("@michael").locator(".count.mentioned")).to_have_text(", @ 1 unread")
+        expect(page.page).to_have_title("(3) deck - selchat")
+        page.opens("#lobby")
+        expect(page("#log h2.new")).to_have_count(1)
+        expect(page("#log h2.new + .row")).to_contain_text("one")
+        expect(page("#log .mention")).to_have_count(1)
+        expect(page.place("#lobby").locator(".count")).to_have_count(0)
+        page.opens("@michael")
+        expect(page.page).to_have_title("Michael - selchat")
+        expect(page("#icon")).to_have_attribute("href", str(calm))
+
+
+def test_each_conversation_has_its_own_draft_place_and_past(guests: Guests, server: Server) -> None:
+    page = guests.enters(server.port, "Venkat")
+    page.says("said in the lobby")
+    page.joins("deck")
+    page("#input").fill("half a line for the deck")
+    page.opens("#lobby")
+    expect(page("#input")).to_have_value("")
+    page("#input").fill("and one for the lobby")
+    page.opens("#deck")
+    expect(page("#input")).to_have_value("half a line for the deck")
+    page.opens("#lobby")
+    expect(page("#input")).to_have_value("and one for the lobby")
+    page("#input").fill("")
+    page("#input").press("ArrowUp")
+    expect(page("#input")).to_have_value("/join deck")
+    page("#input").press("ArrowUp")
+    expect(page("#input")).to_have_value("said in the lobby")
+    page.opens("#deck")
+    page.types("/part")
+    page.is_at("#lobby")
+    expect(page.place("#deck")).to_have_count(0)
+    # What leads elsewhere is no draft, and does not touch the one that is there.
+    page.types("/msg Venkat a note to myself")
+    page.is_at("@venkat")
+    page("#input").fill("another note, half")
+    page.opens("#lobby")
+    expect(page("#input")).to_have_value("")
+    page.types("/msg Venkat and a third")
+    page.is_at("@venkat")
+    expect(page("#input")).to_have_value("another note, half")
+    page.opens("#lobby")
+    expect(page("#input")).to_have_value("")
+    # The rooms are those one was in, when one comes back.
+    page.joins("bridge")
+    page.page.reload()
+    page.is_in()
+    expect(page.place("#bridge")).to_be_visible()
+    expect(page.place("#lobby")).to_be_visible()
+    page.sees("said in the lobby")

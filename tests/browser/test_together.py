@@ -1,0 +1,55 @@
+"""Everybody in one room: pages, a terminal client, and the paper's own client."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.browser.support import Guests, expect
+from tests.e2e.support import Client, Server
+from tests.e2e.terminal_support import CHAT, Terminal
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_pages_a_terminal_and_a_classic_client_in_one_room(
+    guests: Guests, server: Server, scheme: str
+) -> None:
+    url = f"{scheme}://localhost:{server.port}/"
+    venkat = guests.enters(server.port, "Venkat", url=url)
+    with (
+        Terminal(*CHAT, "127.0.0.1", f"--port={server.port}", "--name=Michael", "--key=0") as michael,
+        Client(server.port, "Old") as old,
+    ):
+        michael.shows("You are in lobby")
+        rishabh = guests.enters(server.port, "Rishabh", url=url)
+        for page in (venkat, rishabh):
+            expect(page("#people .place bdi")).to_have_text(["Michael", "Old", "Rishabh", "Venkat"])
+            expect(page("#people .own")).to_contain_text(f"{page.name} (you)")
+        talk = []
+        for turn in range(2):
+            for name in ("Venkat", "Rishabh", "Michael", "Old"):
+                text = f"{name} says {turn}: grüße, 你好, שלום"
+                talk.append((name, text))
+                match name:
+                    case "Venkat":
+                        venkat.says(text)
+                    case "Rishabh":
+                        rishabh.says(text)
+                    case "Michael":
+                        michael.type(f"{text}\r")
+                    case "Old":
+                        old.send(text)
+                for page in (venkat, rishabh):
+                    page.hears(*talk)
+        michael.shows(f"Old > {talk[-1][1]}")
+        assert [line for line in michael.lines if " says " in line] == [
+            f"{'You >' if name == 'Michael' else name + ' '}> {text}" for name, text in talk
+        ]
+        heard = []
+        while len(heard) < 6:
+            who, body = old.read_pair()
+            if who != "Server":
+                heard.append((who, body))
+        assert heard == [(name, text) for name, text in talk if name != "Old"]
+        old.close()
+        expect(venkat("#people-title")).to_have_text("People 3")
+        expect(venkat("#log [data-kind=moves]").last).to_contain_text("Old left")
