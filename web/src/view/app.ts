@@ -159,14 +159,17 @@ export class App {
   }
 
   #alert({ id, entry }: Change & { what: "alert" }): void {
-    const room = this.chat.conversation(id)?.name ?? id;
+    const where = this.chat.conversation(id);
+    if (!where) return;
     if (id !== this.chat.current) {
       const from = isolated(entry.from);
       this.#announcer.say(
-        entry.kind === "whisper" ? `${from} whispers to you` : `${from} mentions you in ${isolated(room)}`,
+        entry.kind === "whisper"
+          ? `${from} whispers to you`
+          : `${from} mentions you in ${isolated(where.name)}`,
       );
     }
-    this.#notifier.notify(entry, room, () => this.#open(id));
+    this.#notifier.notify(entry, where, () => this.#open(id));
   }
 
   /** Draw these at the next frame, once for everything that comes until then. */
