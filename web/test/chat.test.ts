@@ -465,6 +465,49 @@ test("a server that says nothing any more is left", async () => {
   assert.equal(said(server, "hello").length, 2);
 });
 
+for (const [how, shift] of [
+  ["back", -3_600_000],
+  ["forward", 3_600_000],
+] as const) {
+  test(`a clock that is set ${how} changes nothing about who is waited for, and for how long`, async () => {
+    const server = new Server();
+    const { world, chat } = await page(server);
+    await world.pass(100);
+    world.shift = shift;
+    await world.pass(600_000); // with pongs it stays
+    assert.equal(said(server, "hello").length, 1);
+    const session = server.named("Ann");
+    assert.ok(session);
+    session.take_ping = () => {};
+    world.shift = 0; // and again, in the other direction
+    await world.pass(29_000);
+    world.shift = shift;
+    await world.pass(15_000 + 30_000); // a sign is asked for within 30 s, and waited for 15
+    assert.equal(said(server, "hello").length, 2);
+    assert.equal(stateOf(chat), "online");
+    // What is shown is by the clock as it stands.
+    server.named("Ann")?.bye("full", 60);
+    await world.pass(10);
+    const { link } = chat;
+    assert.ok(link.state === "waiting");
+    const left = link.until - world.now();
+    assert.ok(left > 59_000 && left < 62_000, `${left}`);
+    world.shift = 0;
+    await world.pass(left - 1000);
+    assert.equal(stateOf(chat), "waiting");
+    await world.pass(1010);
+    assert.equal(stateOf(chat), "online");
+    // A break long after the last one is short, whatever the clock says: it had settled.
+    world.shift = -shift;
+    await world.pass(20_000);
+    world.shift = shift;
+    world.cut();
+    await world.pass(2);
+    const { link: broken } = chat;
+    assert.ok(broken.state === "waiting" && broken.until - world.now() <= 500);
+  });
+}
+
 test("a hint that something has changed is taken", async () => {
   const server = new Server();
   const { world, chat } = await page(server);

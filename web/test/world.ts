@@ -36,7 +36,8 @@ export class Shared {
 
 /** `accept` plays the server: null refuses the connection. */
 export class World implements Platform {
-  time = 1_000_000_000_000;
+  time = 1_000_000_000_000; // which only goes on
+  shift = 0; // ms by which somebody has set the clock
   isPrivate = true;
   dice = () => 0.5;
   readonly sealing = new Sealing((size) => randomFillSync(new Uint8Array(size)), derivedOnce);
@@ -102,6 +103,10 @@ export class World implements Platform {
   }
 
   now(): number {
+    return this.time + this.shift;
+  }
+
+  ticks(): number {
     return this.time;
   }
 

@@ -47,6 +47,10 @@ class Browser implements Platform {
     return Date.now();
   }
 
+  ticks(): number {
+    return performance.now();
+  }
+
   after(ms: number, call: () => void): () => void {
     const timer = setTimeout(call, Math.min(ms, LONGEST));
     return () => clearTimeout(timer);

@@ -42,7 +42,7 @@ export class Link {
   private held = ""; // the name that this tab has for itself among those of the browser
   private attempt = 0;
   private ceiling = RETRY_LEAST;
-  private upAt = 0; // when it was last up; 0: never
+  private upAt = 0; // in ticks, as all times here: when it was last up; 0: never
   private echoUntil = 0;
   private heardAt = 0;
   private askedAt = 0; // for a sign; 0: not
@@ -137,7 +137,7 @@ export class Link {
         },
         received: (data) => {
           if (!isCurrent()) return;
-          this.heardAt = this.platform.now();
+          this.heardAt = this.platform.ticks();
           this.askedAt = 0;
           this.client.receive(data);
           this.storeLater();
@@ -172,7 +172,7 @@ export class Link {
 
   private up(name: string): void {
     this.cancelTimer();
-    this.upAt = this.heardAt = this.platform.now();
+    this.upAt = this.heardAt = this.platform.ticks();
     this.attempt = 0;
     const { generation } = this;
     if (!this.held) {
@@ -212,7 +212,7 @@ export class Link {
 
   private bye(reason: string, retryAfter: number | null): void {
     const why = BYES[reason] ?? visible(reason);
-    if (reason === "replaced" && (this.platform.now() < this.echoUntil || !this.held)) {
+    if (reason === "replaced" && (this.platform.ticks() < this.echoUntil || !this.held)) {
       // By oneself: the hello of a connection that was given up has arrived after that of this one. Or a tab that had
       // this name before is back; one goes beside it then.
       this.lost(why);
@@ -225,14 +225,14 @@ export class Link {
   }
 
   private lost(why: string, retryAfter = 0): void {
-    const now = this.platform.now();
+    const now = this.platform.ticks();
     if (this.shown.state === "online" && now - this.upAt >= SETTLED) this.ceiling = RETRY_LEAST;
     this.drop();
     this.echoUntil = now + ECHO;
     const delay = Math.min(retryAfter, MOST_RETRY_AFTER) * 1000 + this.platform.random() * this.ceiling;
     this.ceiling = Math.min(2 * this.ceiling, RETRY_MOST);
     this.cancelTimer = this.platform.after(delay, () => this.connect());
-    this.show({ state: "waiting", attempt: this.attempt + 1, until: now + delay, why });
+    this.show({ state: "waiting", attempt: this.attempt + 1, until: this.platform.now() + delay, why });
   }
 
   private end(code: string, why: string, again: boolean): void {
@@ -271,23 +271,23 @@ export class Link {
   }
 
   private askForASign(patience: number): void {
-    this.askedAt = this.platform.now();
+    this.askedAt = this.platform.ticks();
     this.sign = patience;
     this.client.ping();
   }
 
   private watch(): void {
     this.cancelWatch();
-    const now = this.platform.now();
+    const now = this.platform.ticks();
     const due = this.askedAt ? this.askedAt + this.sign : this.heardAt + SILENCE;
     this.cancelWatch = this.platform.after(Math.max(due - now, 0), () => {
-      const late = this.platform.now() - due;
-      if (this.askedAt && this.platform.now() >= this.askedAt + this.sign && late < SLOW_HIDDEN) {
+      const late = this.platform.ticks() - due;
+      if (this.askedAt && this.platform.ticks() >= this.askedAt + this.sign && late < SLOW_HIDDEN) {
         this.lost(`no answer within ${this.sign / 1000} s`);
         return;
       }
       // A timer that comes very late has slept with the machine, and nothing could be heard.
-      if (this.askedAt ? late >= SLOW_HIDDEN : this.platform.now() >= this.heardAt + SILENCE)
+      if (this.askedAt ? late >= SLOW_HIDDEN : this.platform.ticks() >= this.heardAt + SILENCE)
         this.askForASign(SIGN);
       this.watch();
     });

@@ -16,7 +16,8 @@ export interface Ears {
 
 export interface Platform {
   connect(ears: Ears): Socket;
-  now(): number; // ms of Unix time
+  now(): number; // ms of Unix time, which jumps when somebody sets the clock: for what is shown
+  ticks(): number; // ms since some moment, which only go on: for everything that is a duration
   after(ms: number, call: () => void): () => void; // returns what takes it back
   random(): number; // from 0 to 1, as Math.random
   token(): string; // 128 bits that nobody can guess, in 22 characters
