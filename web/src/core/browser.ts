@@ -20,7 +20,8 @@ export function makeChat(): Chat {
   return chat;
 }
 
-class Browser implements Platform {
+/** Exported for the tests. */
+export class Browser implements Platform {
   readonly isPrivate =
     location.protocol === "https:" || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(location.hostname);
   private readonly kept = new Map<string, string>(); // where the browser keeps nothing
@@ -81,7 +82,10 @@ class Browser implements Platform {
     }
   }
 
-  /** By a lock, which the browser gives back when the page goes. Without locks nobody knows, and the name is free. */
+  /**
+   * By a lock, which the browser gives back when the page goes. Where there are no locks, or they are refused, nobody
+   * knows, and the name is free.
+   */
   async claim(name: string): Promise<boolean> {
     if (!("locks" in navigator)) return true;
     const signal = AbortSignal.timeout(HANDOVER);
@@ -91,7 +95,7 @@ class Browser implements Platform {
           resolve(true);
           return new Promise<void>((release) => this.claims.set(name, release));
         })
-        .catch(() => resolve(false));
+        .catch(() => resolve(!signal.aborted));
     });
   }
 

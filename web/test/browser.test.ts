@@ -1,0 +1,66 @@
+// The core's browser, with one that is not there: what of it is asked for, and what is made of its answers.
+
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { Browser } from "../src/core/browser.ts";
+
+const before = new Map<string, PropertyDescriptor | undefined>();
+
+/** Have a global as the browser would have it, until the test ends. */
+function stub(name: string, value: unknown): void {
+  if (!before.has(name)) before.set(name, Object.getOwnPropertyDescriptor(globalThis, name));
+  Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+}
+
+afterEach(() => {
+  for (const [name, descriptor] of before) {
+    if (descriptor) Object.defineProperty(globalThis, name, descriptor);
+    else Reflect.deleteProperty(globalThis, name);
+  }
+  before.clear();
+});
+
+function browser(): Browser {
+  stub("location", new URL("http://192.0.2.1:33000/"));
+  return new Browser();
+}
+
+/** Locks as the browser's are: one holder each, the others wait until they give up. */
+class Locks {
+  readonly held = new Set<string>();
+
+  request(name: string, { signal }: { signal: AbortSignal }, call: () => Promise<void>): Promise<void> {
+    if (!this.held.has(name)) {
+      this.held.add(name);
+      return call().finally(() => this.held.delete(name));
+    }
+    const alive = setInterval(() => {}, 1000); // the signal's own timer keeps no node awake
+    return new Promise((_, reject) =>
+      signal.addEventListener("abort", () => {
+        clearInterval(alive);
+        reject(signal.reason);
+      }),
+    );
+  }
+}
+
+test("a name is for one tab, until that gives it back", async () => {
+  stub("navigator", { locks: new Locks() });
+  const [one, two] = [browser(), browser()];
+  assert.equal(await one.claim("ann"), true);
+  assert.equal(await two.claim("ann"), false, "it has waited, and another tab has it");
+  assert.equal(await two.claim("bob"), true);
+  one.release("ann");
+  await new Promise(setImmediate);
+  assert.equal(await two.claim("ann"), true);
+});
+
+test("where locks are refused, or there are none, nobody knows, and the name is free", async () => {
+  for (const name of ["SecurityError", "InvalidStateError", "AbortError"]) {
+    const refused = () => Promise.reject(new DOMException("not here", name));
+    stub("navigator", { locks: { request: refused } });
+    assert.equal(await browser().claim("ann"), true, name);
+  }
+  stub("navigator", {});
+  assert.equal(await browser().claim("ann"), true);
+});
