@@ -64,3 +64,19 @@ test("where locks are refused, or there are none, nobody knows, and the name is 
   stub("navigator", {});
   assert.equal(await browser().claim("ann"), true);
 });
+
+test("whether the server is ready is asked of it, and what is no text of its own is not shown", async () => {
+  const asked: string[] = [];
+  let answers: Response | Error = new Response("the server is full\n", { status: 503 });
+  stub("fetch", async (url: URL) => {
+    asked.push(url.href);
+    if (answers instanceof Error) throw answers;
+    return answers;
+  });
+  assert.deepEqual(await browser().readiness(), { status: 503, text: "the server is full\n" });
+  assert.deepEqual(asked, ["http://192.0.2.1:33000/readyz"]);
+  answers = new Response("<html>Bad gateway", { status: 502, headers: { "Content-Type": "text/html" } });
+  assert.deepEqual(await browser().readiness(), { status: 502, text: "" });
+  answers = new TypeError("Failed to fetch");
+  assert.equal(await browser().readiness(), null);
+});

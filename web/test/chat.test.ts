@@ -508,6 +508,67 @@ for (const [how, shift] of [
   });
 }
 
+test("a server that takes no connection says why", async () => {
+  const world = new World(() => null);
+  const { chat } = chatIn(world);
+  chat.start({ name: "Ann" });
+  await world.pass(5);
+  const why = () => (chat.link.state === "waiting" ? chat.link.why : chat.link.state);
+  assert.equal(why(), "the server does not answer");
+  for (const [status, text, shown] of [
+    [503, "the server is full\n", "the server is full"],
+    [403, "your address is banned until 2026-01-01", "your address is banned until 2026-01-01"],
+    [503, "\u202e<b>one\u0007\nand another", "\\u202e<b>one\\x07"],
+    [503, "👍".repeat(70_000), "👍".repeat(200)],
+    [502, "", "the server answers with status 502"],
+    [502, " \n \n", "the server answers with status 502"],
+    [200, "ready\n", "the server does not answer"],
+  ] as const) {
+    world.ready = { status, text };
+    chat.again();
+    await world.pass(5);
+    assert.equal(why(), shown);
+  }
+  world.ready = null;
+  chat.again();
+  await world.pass(5);
+  assert.equal(why(), "the server does not answer");
+});
+
+test("an answer that comes after one has left, or come in, says nothing", async () => {
+  const server = new Server();
+  let isOpen = false;
+  const world = new World((send, close) => (isOpen ? server.accept(send, close) : null));
+  let answer = (_: { status: number; text: string }) => {};
+  world.readiness = () =>
+    new Promise((resolve) => {
+      answer = resolve;
+    });
+  const { chat } = chatIn(world);
+  chat.start({ name: "Ann" });
+  await world.pass(5);
+  assert.equal(stateOf(chat), "connecting");
+  chat.stop();
+  answer({ status: 503, text: "full" });
+  await world.pass(5);
+  assert.equal(codeOf(chat), "goodbye");
+  chat.start({ name: "Ann" });
+  await world.pass(5);
+  isOpen = true;
+  chat.start({ name: "Ann" });
+  await world.pass(10);
+  answer({ status: 503, text: "full" });
+  await world.pass(5);
+  assert.equal(stateOf(chat), "online");
+  // Where nobody answers at all, it is tried again all the same.
+  isOpen = false;
+  const reasons: string[] = [];
+  chat.subscribe(() => chat.link.state === "waiting" && reasons.push(chat.link.why));
+  world.cut();
+  await world.pass(20_000);
+  assert.deepEqual(reasons, ["the connection is lost", "no answer"]);
+});
+
 test("a hint that something has changed is taken", async () => {
   const server = new Server();
   const { world, chat } = await page(server);

@@ -3,7 +3,7 @@
 import { randomFillSync } from "node:crypto";
 import type { Change } from "../src/core/api.ts";
 import { Core } from "../src/core/chat.ts";
-import type { Ears, Platform, Socket } from "../src/core/platform.ts";
+import type { Ears, Platform, Readiness, Socket } from "../src/core/platform.ts";
 import { type Answer, type Request, roomKey, Sealing } from "../src/core/sealing.ts";
 
 const derived = new Map<string, Uint8Array>();
@@ -42,6 +42,7 @@ export class World implements Platform {
   dice = () => 0.5;
   readonly sealing = new Sealing((size) => randomFillSync(new Uint8Array(size)), derivedOnce);
   readonly asked: Request[] = [];
+  ready: Readiness | null = null; // what the server answers to who asks
   isSilent = false; // the server does not learn that a client has gone
   private readonly lines = new Set<Line>();
   private readonly timers = new Map<number, Set<() => void>>(); // by when
@@ -100,6 +101,10 @@ export class World implements Platform {
       line.isCut = true;
       line.cut();
     }
+  }
+
+  async readiness(): Promise<Readiness | null> {
+    return this.ready;
   }
 
   now(): number {

@@ -2,13 +2,14 @@
 
 import type { Chat } from "./api.ts";
 import { Core } from "./chat.ts";
-import type { Ears, Platform, Socket } from "./platform.ts";
+import type { Ears, Platform, Readiness, Socket } from "./platform.ts";
 import type { Answer, Request } from "./sealing.ts";
 import { toBase64 } from "./sealing.ts";
 
 declare const WORKER: string; // the worker's file, by the build
 
 const LONGEST = 2 ** 31 - 1; // ms that a browser's timer can take
+const ANSWER = 3000; // ms for the server to say whether it is ready
 const HANDOVER = 400; // ms for a page that is being left to give its name back
 
 /** The chat with the server that this page has come from. */
@@ -42,6 +43,20 @@ export class Browser implements Platform {
         socket.close();
       },
     };
+  }
+
+  async readiness(): Promise<Readiness | null> {
+    try {
+      const response = await fetch(new URL("readyz", location.href), {
+        cache: "no-store",
+        credentials: "omit",
+        signal: AbortSignal.timeout(ANSWER),
+      });
+      const isText = response.headers.get("content-type")?.startsWith("text/plain"); // else it is a page of a proxy's
+      return { status: response.status, text: isText ? await response.text() : "" };
+    } catch {
+      return null;
+    }
   }
 
   now(): number {

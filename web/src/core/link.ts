@@ -17,6 +17,7 @@ const SILENCE = 30_000; // ms without anything from the server, before it is ask
 const SIGN = 15_000; // ms for a sign to come
 const PROBE = 4_000; // ms for it when there is a reason to doubt
 const STORE = 1000; // ms before saying again what the server could not store
+const MOST_REASON = 200; // characters of the server's text that are shown
 const SLOW_HIDDEN = 60_000; // ms that a timer of a hidden page may be late
 
 // The reasons of `bye` in words; what is not here is shown as it is.
@@ -143,12 +144,22 @@ export class Link {
           this.storeLater();
         },
         closed: (why) => {
-          if (isCurrent()) this.lost(opened ? why || "the connection is lost" : "the server does not answer");
+          if (!isCurrent()) return;
+          if (opened) this.lost(why || "the connection is lost");
+          else void this.refusal().then((reason) => isCurrent() && this.lost(reason));
         },
       });
     } catch (error) {
       this.lost(error instanceof Error ? error.message : "no connection is possible");
     }
+  }
+
+  /** Why the server has not taken the connection: it is full, has banned the address, or is not ready. */
+  private async refusal(): Promise<string> {
+    const said = await this.platform.readiness();
+    if (!said || said.status === 200) return "the server does not answer";
+    const line = visible(said.text.trimStart().split("\n", 1)[0]?.trim() ?? "");
+    return [...line].slice(0, MOST_REASON).join("") || `the server answers with status ${said.status}`;
   }
 
   /**

@@ -14,8 +14,16 @@ export interface Ears {
   closed(why: string): void;
 }
 
+/** What the server says of itself: a status of HTTP, and its text. */
+export interface Readiness {
+  status: number;
+  text: string;
+}
+
 export interface Platform {
   connect(ears: Ears): Socket;
+  /** Ask the server whether it is ready, as nobody tells why a socket was refused; null: it does not answer. */
+  readiness(): Promise<Readiness | null>;
   now(): number; // ms of Unix time, which jumps when somebody sets the clock: for what is shown
   ticks(): number; // ms since some moment, which only go on: for everything that is a duration
   after(ms: number, call: () => void): () => void; // returns what takes it back
