@@ -80,3 +80,54 @@ test("whether the server is ready is asked of it, and what is no text of its own
   answers = new TypeError("Failed to fetch");
   assert.equal(await browser().readiness(), null);
 });
+
+/** A worker whose file is there, or not. */
+class Made {
+  static readonly all: Made[] = [];
+  onmessage: (event: { data: unknown }) => void = () => {};
+  onerror: () => void = () => {};
+  ended = false;
+
+  constructor(readonly file: string) {
+    Made.all.push(this);
+  }
+
+  postMessage({ number }: { number: number }): void {
+    setImmediate(() => this.ended || this.onmessage({ data: { number, answer: { did: "begin" } } }));
+  }
+
+  terminate(): void {
+    this.ended = true;
+  }
+}
+
+test("the worker is there before it is needed, and once", async () => {
+  stub("Worker", Made);
+  stub("WORKER", "worker.1234.js");
+  Made.all.length = 0;
+  const made = browser();
+  assert.equal(Made.all.length, 0, "not before one has joined");
+  made.prepare();
+  made.prepare();
+  assert.deepEqual(await made.seal({ do: "begin" }), { did: "begin" });
+  assert.deepEqual(
+    Made.all.map(({ file }) => file),
+    ["worker.1234.js"],
+  );
+});
+
+test("a worker that cannot be had says what helps, and is tried again", async () => {
+  stub("Worker", Made);
+  stub("WORKER", "worker.1234.js");
+  Made.all.length = 0;
+  const made = browser();
+  made.prepare();
+  Made.all[0]?.onerror();
+  const asked = [made.seal({ do: "begin" }), made.seal({ do: "begin" })];
+  assert.equal(Made.all.length, 2);
+  Made.all[1]?.onerror();
+  const failed = { did: "fail", why: "the encryption does not run in this page: load the page again" };
+  assert.deepEqual(await Promise.all(asked), [failed, failed]);
+  assert.ok(Made.all.every(({ ended }) => ended));
+  assert.deepEqual(await made.seal({ do: "begin" }), { did: "begin" });
+});

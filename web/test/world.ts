@@ -43,6 +43,7 @@ export class World implements Platform {
   readonly sealing = new Sealing((size) => randomFillSync(new Uint8Array(size)), derivedOnce);
   readonly asked: Request[] = [];
   ready: Readiness | null = null; // what the server answers to who asks
+  prepared = 0; // how often the worker was asked to be there
   isSilent = false; // the server does not learn that a client has gone
   private readonly lines = new Set<Line>();
   private readonly timers = new Map<number, Set<() => void>>(); // by when
@@ -152,6 +153,10 @@ export class World implements Platform {
   /** The tab is closed, as far as the others see it. */
   releaseAll(): void {
     for (const [name, world] of this.shared.claims) if (world === this) this.shared.claims.delete(name);
+  }
+
+  prepare(): void {
+    this.prepared += 1;
   }
 
   async seal(request: Request): Promise<Answer> {

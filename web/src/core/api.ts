@@ -90,7 +90,8 @@ export interface Chat {
   /** What could stand instead of the word before `caret`: commands, names, rooms. */
   complete(line: string, caret: number): { start: number; end: number; candidates: readonly string[] };
   older(id: string): Promise<void>; // fetch the page of history before the first entry
-  /** The passphrase for that conversation, or (id "") for all; "" forgets it. It never leaves the page. */
+  /** The passphrase for that conversation, or (id "") for all; "" forgets it. It never leaves the page.
+   * It fails with the reason, where nothing can be encrypted. */
   passphrase(id: string, words: string): Promise<void>;
   retry(id: string, key: string): void; // say a failed one again
 }

@@ -10,6 +10,7 @@ declare const WORKER: string; // the worker's file, by the build
 
 const LONGEST = 2 ** 31 - 1; // ms that a browser's timer can take
 const ANSWER = 3000; // ms for the server to say whether it is ready
+const NO_WORKER = "the encryption does not run in this page: load the page again";
 const HANDOVER = 400; // ms for a page that is being left to give its name back
 
 /** The chat with the server that this page has come from. */
@@ -119,20 +120,23 @@ export class Browser implements Platform {
     this.claims.delete(name);
   }
 
+  prepare(): void {
+    this.worker.start();
+  }
+
   seal(request: Request): Promise<Answer> {
     return this.worker.ask(request);
   }
 }
 
-/** The worker, which is started when it is first needed. */
+/** The worker, which is started once, early or when it is first needed. */
 class Crypt {
   private worker: Worker | null = null;
   private readonly waiting = new Map<number, (answer: Answer) => void>();
   private number = 0;
 
   ask(request: Request): Promise<Answer> {
-    this.worker ??= this.start();
-    const worker = this.worker;
+    const worker = this.start();
     this.number += 1;
     return new Promise((resolve) => {
       this.waiting.set(this.number, resolve);
@@ -140,7 +144,8 @@ class Crypt {
     });
   }
 
-  private start(): Worker {
+  start(): Worker {
+    if (this.worker) return this.worker;
     const worker = new Worker(WORKER);
     worker.onmessage = ({ data }: MessageEvent<{ number: number; answer: Answer }>) => {
       this.waiting.get(data.number)?.(data.answer);
@@ -148,12 +153,12 @@ class Crypt {
     };
     worker.onerror = () => {
       // It could not be loaded, or is broken: the next request starts another one.
-      for (const answer of this.waiting.values())
-        answer({ did: "fail", why: "the encryption does not run here" });
-      this.waiting.clear();
       worker.terminate();
       this.worker = null;
+      for (const answer of this.waiting.values()) answer({ did: "fail", why: NO_WORKER });
+      this.waiting.clear();
     };
+    this.worker = worker;
     return worker;
   }
 }

@@ -241,12 +241,14 @@ export class Core implements Chat {
     this.platform.keep(PROMISED, JSON.stringify([...this.promised]));
     const talks = [...this.talks.values()].filter((talk) => !id || talk.id === id);
     for (const talk of talks) this.lock(talk);
-    await Promise.all(talks.map((talk) => this.vault.derive(talk.id, this.saltOf(talk))));
+    const problems = await Promise.all(talks.map((talk) => this.vault.derive(talk.id, this.saltOf(talk))));
     for (const talk of talks) {
       const can = this.vault.of(talk.id) !== "";
       talk.tryClosed(can);
       if (can) for (const key of talk.closed.keys()) this.openSoon(talk, key);
     }
+    const problem = problems.find(Boolean);
+    if (problem) throw new Error(problem);
   }
 
   retry(id: string, key: string): void {
@@ -383,6 +385,7 @@ export class Core implements Chat {
   }
 
   private takeWelcome(welcome: Of<"welcomed">): void {
+    this.platform.prepare();
     this.kept = welcome.whispers;
     this.alerted.clear();
     if (welcome.back) this.vault.begin();

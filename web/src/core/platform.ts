@@ -34,6 +34,8 @@ export interface Platform {
   /** Take a name for this tab alone among those of this browser; false: another one has it. */
   claim(name: string): Promise<boolean>;
   release(name: string): void; // a name that was claimed
+  /** Have the worker, as one may need it: once the server is another version, its file may be gone. */
+  prepare(): void;
   seal(request: Request): Promise<Answer>; // by the worker, which answers in the order of the requests
   readonly isPrivate: boolean; // nobody can listen on the way to the server
 }
