@@ -6,7 +6,6 @@ import ipaddress
 import os
 import signal
 import socket
-import ssl
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -48,16 +47,12 @@ from selchat.net.admission import Admission
 from selchat.net.budget import Budget
 from selchat.net.certificate import (
     CertificateError,
-    certificate_fingerprint,
-    certificate_names,
-    file_fingerprint,
-    in_groups,
-    own_certificate,
     own_names,
 )
 from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout
 from selchat.net.hosts import OwnHosts
+from selchat.net.identity import open_tls
 from selchat.net.interfaces import own_addresses, reachable_addresses
 from selchat.net.listener import (
     Listener,
@@ -68,10 +63,8 @@ from selchat.net.listener import (
 )
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
-from selchat.net.tls import server_context
 from selchat.net.workers import Workers
 from selchat.password import PasswordHash
-from selchat.paths import data_folder
 from selchat.security_txt import security_txt
 from selchat.sessions.classic import ClassicSession
 from selchat.sessions.context import Context, Web
@@ -150,7 +143,7 @@ class Server:
     def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
         cipher = CaesarCipher(settings.key) if settings.key else None
         self._page = _open_page()
-        self._tls = _open_tls(settings)
+        self._tls = open_tls(settings)
         self._log = _open_log(settings)
         try:
             sock = listening_socket(settings.host, settings.port, settings.backlog, settings.dead_seconds)
@@ -283,7 +276,7 @@ class Server:
             return
         settings, made, refused = changes(self._settings, wanted, _FIXED)
         try:
-            tls = _open_tls(settings)
+            tls = open_tls(settings)
         except UsageError as error:
             self._console.warn(f"the old settings stay: {error}")
             return
@@ -545,44 +538,13 @@ def _open_page() -> _Page | None:
         raise CannotStartError(close_reason(error)) from error
 
 
-class Tls(NamedTuple):
-    """What encrypts connections; SHA-256 of its key and of its certificate, in hex; and whom it is for."""
-
-    context: ssl.SSLContext
-    fingerprint: str
-    certificate: str
-    names: list[str]
-
-    @property
-    def shown(self) -> tuple[str, str]:
-        """The two fingerprints, as people compare them."""
-        return in_groups(self.fingerprint), in_groups(self.certificate)
-
-
-def _open_tls(settings: Settings) -> Tls | None:
-    """Return what encrypts connections; None: nothing does."""
-    if settings.tls == "off":
-        return None
-    if settings.cert is None:
-        certificate, key = own_certificate(data_folder())
-    else:
-        certificate = Path(settings.cert)
-        key = certificate if settings.key_file is None else Path(settings.key_file)
-    found = file_fingerprint(certificate)
-    try:
-        context = server_context(certificate, key)
-    except OSError as error:
-        raise CertificateError(key, f"no key for {certificate} ({close_reason(error)})") from error
-    return Tls(context, found, certificate_fingerprint(certificate), certificate_names(certificate))
-
-
 def check_settings(settings: Settings) -> None:
     """Raise `SettingError` for what only those who use it can judge. Nothing is made or kept open."""
     if settings.key:
         CaesarCipher(settings.key)
     if settings.cert is not None:
         try:
-            _open_tls(settings)
+            open_tls(settings)
         except CertificateError as error:
             raise SettingError("cert", settings.cert, f"good ({error})") from error
     Retention.parse(settings.retention, "retention")

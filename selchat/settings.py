@@ -31,6 +31,7 @@ _MOST = {
     "read_size": 64 * MIB,
 }
 # What RFC 9116 (2.5.3) wants of a contact: a URI, and https where it is one of the web.
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?")
 _CONTACT = re.compile(r"(?:mailto:|tel:|https://)[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,1000}")
 RICH_HEADER_LENGTH = 5  # bytes that announce 64 KiB; what the rich wire says would not fit into much less
 
@@ -136,6 +137,10 @@ class Settings:
         if self.security_contact and not _CONTACT.fullmatch(self.security_contact):
             wanted = "a URI such as mailto:security@example.org or https://example.org/security"
             raise SettingError("security_contact", self.security_contact, wanted)
+        for host in self.allowed_host:
+            if not _HOST.fullmatch(host):
+                wanted = "a name or an address as browsers write it, without https:// and without a port"
+                raise SettingError("allowed_host", host, wanted)
         for each in fields(self):
             value = getattr(self, each.name)
             if type(value) not in {int, float}:

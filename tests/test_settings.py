@@ -52,6 +52,15 @@ def test_a_value_out_of_its_range_is_refused_by_name(wrong: dict[str, Any]) -> N
     assert [(caught.value.name, caught.value.value)] == list(wrong.items())
 
 
+@pytest.mark.parametrize(
+    "host", ["https://chat.example.org", "chat.example.org:33000", "", "*", "chat\u0435.example", "a b"]
+)
+def test_a_host_that_no_browser_can_come_by_is_refused(host: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings(allowed_host=("ship", host))
+    assert (caught.value.name, caught.value.value) == ("allowed_host", host)
+
+
 NUMBERS = [
     field.name
     for field in fields(Settings)
@@ -80,6 +89,7 @@ def test_there_are_numbers_to_check() -> None:
     "good",
     [
         *({"port": 0}, {"port": 65535}, {"header_length": 32}, {"log_format": "json"}),
+        {"allowed_host": ("chat.example.org", "ship", "10.0.0.7", "fd00::1", "[fd00::1]", "a_b-c.lan")},
         *({"security_contact": "mailto:a@b.example"}, {"security_contact": "https://example.org/?a=b#c"}),
     ],
 )

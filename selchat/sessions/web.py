@@ -30,7 +30,6 @@ from selchat.sessions.site import File, Site
 from selchat.wire.http import HttpConnection, Request, Response
 from selchat.wire.websocket import MessageDecoder, open_websocket
 
-_BODY_LIMIT = 64 * 1024  # bytes of what is posted: as much as one message may have
 _LASTING = "public, max-age=31536000, immutable"
 _FRESH = {"Cache-Control": "no-store"}
 _EVERY = {
@@ -105,7 +104,7 @@ class WebSession:
         self._refusal = refusal
         self._tls = tls
         self._local = local
-        self._http = HttpConnection(_BODY_LIMIT)
+        self._http = HttpConnection(site.posting.body_limit)
         self._paid_until = -math.inf  # on the clock; each request takes its share of a second
         self._timer: Any = context.clock.call_later(deadline - context.clock.now, self._timed_out)
 

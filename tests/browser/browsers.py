@@ -1,4 +1,4 @@
-"""Which browser the tests drive, and how it is started. It must not import Playwright, which may be missing."""
+"""Which browser the tests drive, and how it is started. Playwright is not imported: it may be missing."""
 
 from __future__ import annotations
 

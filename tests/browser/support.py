@@ -1,9 +1,9 @@
 """People with browsers, for tests: what they do, what they see, and what must never happen in their pages.
 
-A `Visitor` is one page (a tab). `Guests` makes them, each in a profile of its own unless told otherwise, and watches
-over all of them: a script of someone else's, a request to elsewhere, a cookie, a violation of the page's own policy
-or an error in its console fails the test, whatever it is about. The hooks into the page are those that
-web/src/view/app.ts lists.
+A `Visitor` is one page (a tab). `Guests` makes them, each in a profile of its own unless told otherwise, and
+watches over all of them: a script of someone else's, a request to elsewhere, a cookie, a violation of the
+page's own policy or an error in its console fails the test, whatever that is about. The hooks into the page
+are those that web/src/view/app.ts lists.
 """
 
 from __future__ import annotations
@@ -20,10 +20,9 @@ pytest.importorskip(
     "playwright.sync_api", reason="the browser's tests need Playwright: pip install playwright"
 )
 
-from playwright.sync_api import (  # noqa: E402
+from playwright.sync_api import (
     Browser,
     BrowserContext,
-    BrowserType,
     ConsoleMessage,
     Dialog,
     Locator,
@@ -32,7 +31,7 @@ from playwright.sync_api import (  # noqa: E402
     expect,
 )
 
-from tests.e2e.support import DEADLINE, eventually  # noqa: E402
+from tests.e2e.support import DEADLINE, eventually
 
 ROOT = Path(__file__).parents[2]
 MS = DEADLINE * 1000  # the same patience as everywhere, in what Playwright counts in
@@ -239,6 +238,17 @@ class Visitor:
     def spoken(self) -> list[str]:
         """What was read out so far."""
         return self("#spoken p").all_text_contents()
+
+    def stands(self) -> bool:
+        """Whether the page is there; what it has reported before has come by then."""
+        return self.page.evaluate("true") is True
+
+    def settles(self) -> None:
+        """Wait until what has changed is laid out, and what follows from that."""
+        self.page.evaluate(
+            """new Promise((done) =>
+                 requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"""
+        )
 
     def overflow(self) -> int:
         """How many pixels the page is wider than the window."""

@@ -32,9 +32,12 @@ def examine(page: Visitor, axe: str) -> None:
         page.page.evaluate(axe)
     found: Any = page.page.evaluate(
         """async (rules) => {
-          const { violations } = await axe.run(document, { runOnly: rules, resultTypes: ["violations"], preload: false });
-          return violations.map(({ id, impact, nodes }) =>
-            `${impact}: ${id}: ${nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(" | ")}`);
+          const options = { runOnly: rules, resultTypes: ["violations"], preload: false };
+          const { violations } = await axe.run(document, options);
+          return violations.map(({ id, impact, nodes }) => {
+            const where = nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`);
+            return `${impact}: ${id}: ${where.join(" | ")}`;
+          });
         }""",
         _RULES,
     )
@@ -43,12 +46,13 @@ def examine(page: Visitor, axe: str) -> None:
 
 def test_axe_looks(guests: Guests, axe: str, server: Server) -> None:
     page = guests.enters(server.port, "Venkat")
-    for spoil in (
-        "document.getElementById('input').removeAttribute('aria-label'); document.getElementById('input').placeholder = ''",
-        "document.getElementById('topic').textContent = 'pale'; document.getElementById('topic').style.color = '#ccc'",
+    examine(page, axe)
+    for element, spoil in (
+        ("#input", "(it) => { it.removeAttribute('aria-label'); it.placeholder = ''; }"),
+        ("#topic", "(it) => { it.textContent = 'pale'; it.style.color = '#ccc'; }"),
     ):
-        page.page.evaluate(spoil)
-        with pytest.raises(AssertionError, match="serious|critical"):
+        page(element).evaluate(spoil)
+        with pytest.raises(AssertionError, match=r"serious|critical"):
             examine(page, axe)
 
 
@@ -58,7 +62,7 @@ def converse(page: Visitor, michael: RichPeer) -> None:
     michael.says("Venkat: have you seen `oar.py` at https://example.org/boats?", "1")
     michael.says("```\ndef row():\n    pull()\n```", "2")
     michael.says("* Michael waves", "3")
-    michael.says("bm90aGluZw", "4", cipher="selchat-1")
+    michael.says("AAAA", "4", cipher=f"selchat1 {'A' * 22} 1 {'A' * 22}")
     michael.says("long " * 1000, "5")
     michael.says("https://bank.example@evil.example/", "6")
     michael.whispers("Venkat", "to you alone", "7")
@@ -177,7 +181,8 @@ addEventListener("DOMContentLoaded", () => {
   new MutationObserver((changes) => {
     for (const { target, addedNodes } of changes) {
       if (target.nodeType === 3 && live(target)) heardOfTest.push(target.data);
-      for (const node of addedNodes) if (live(node) && node.textContent.trim()) heardOfTest.push(node.textContent);
+      for (const node of addedNodes)
+        if (live(node) && node.textContent.trim()) heardOfTest.push(node.textContent);
     }
   }).observe(document.documentElement, { childList: true, subtree: true, characterData: true });
 });
@@ -223,6 +228,8 @@ def test_what_is_new_is_read_out_once_and_the_past_is_not(guests: Guests, tmp_pa
             assert all_heard.count(once) == 1
         assert page.spoken() == [one for one in all_heard if one in set(page.spoken())]
         # Many at once are counted, and not all read.
-        michael.sends(*({"type": "say", "room": "lobby", "id": f"many {n}", "body": f"many {n}"} for n in range(50)))
+        michael.sends(
+            *({"type": "say", "room": "lobby", "id": f"many {n}", "body": f"many {n}"} for n in range(50))
+        )
         eventually(lambda: any("more messages" in one for one in heard(page)), "they are counted")
         assert len([one for one in heard(page) if "many" in one]) < 10

@@ -1,4 +1,4 @@
-"""A browser on another machine (a network namespace): plain HTTP leads to HTTPS, with a word about the warning."""
+"""A browser on another machine (a network namespace): plain HTTP leads to HTTPS, after a word of warning."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.browser.browsers import executable, launch
-from tests.browser.support import BrowserType, Guests, expect
+from tests.browser.support import Guests, expect
 from tests.e2e.namespaces import SERVER, Network, network
 from tests.e2e.support import Server
+
+if TYPE_CHECKING:
+    from playwright.sync_api import BrowserType
 
 __all__ = ["network"]  # the fixture
 
@@ -21,7 +25,9 @@ __all__ = ["network"]  # the fixture
 def far_guests(chromium: BrowserType, network: Network, tmp_path: Path) -> Iterator[Guests]:
     """People whose browsers run on the client's machine."""
     wrapper = tmp_path / "far-browser"
-    wrapper.write_text(f'#!/bin/sh\nexec {shlex.join(network.client_wrapper)} {shlex.quote(executable())} "$@"\n')
+    wrapper.write_text(
+        f'#!/bin/sh\nexec {shlex.join(network.client_wrapper)} {shlex.quote(executable())} "$@"\n'
+    )
     wrapper.chmod(0o755)
     browser = launch(chromium, wrapper)
     try:

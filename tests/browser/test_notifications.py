@@ -1,4 +1,4 @@
-"""Notifications of the desktop: of mentions and whispers alone, while nobody looks, and of nothing that was secret."""
+"""Notifications of the desktop: of mentions and whispers alone, while nobody looks, with nothing secret."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def shown(page: Visitor) -> list[tuple[str, str]]:
 
 def hide(page: Visitor, hidden: bool) -> None:
     page.page.evaluate(
-        "(hidden) => { hiddenOfTest = hidden; document.dispatchEvent(new Event('visibilitychange')); }", hidden
+        "(hidden) => { hiddenOfTest = hidden; document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
     )
 
 

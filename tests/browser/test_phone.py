@@ -101,7 +101,7 @@ def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> Non
 
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (640, 400), (844, 390), (256, 600)])
 def test_nothing_is_cut_off(guests: Guests, server: Server, width: int, height: int) -> None:
-    """320 px is the least that one needs to scroll in one direction alone; 640 x 400 is 1280 x 800 at 200 %."""
+    """From 320 px on one scrolls in one direction alone; 640 x 400 is 1280 x 800 at 200 %."""
     with RichPeer(server.port, "A name that is as long as can be") as someone:
         page = guests.visitor(server.port, viewport={"width": width, "height": height})
         assert page.overflow() <= 0
@@ -140,7 +140,9 @@ def test_nothing_is_cut_off(guests: Guests, server: Server, width: int, height: 
 def test_letters_twice_as_large(guests: Guests, server: Server) -> None:
     page = guests.enters(server.port, "Venkat")
     page.page.evaluate("document.documentElement.style.fontSize = '200%'")
-    page.says("large letters, and a line that is long enough to be broken into several lines on this page " * 2)
+    page.says(
+        "large letters, and a line that is long enough to be broken into several lines on this page " * 2
+    )
     for element in ("#where", "#lock", "#input", "#send", "#menu-button"):
         assert in_window(page, element), element
     assert page.overflow() <= 0

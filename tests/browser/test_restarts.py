@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +15,12 @@ from tests.browser.support import Guests, Visitor, expect
 from tests.e2e.proxy import Direction, Proxy
 from tests.e2e.rich_support import RichPeer
 from tests.e2e.support import DEADLINE, Server, eventually
+
+_RECORD = """(status) => {
+  window.statusOfTest = [];
+  const text = status.querySelector(".text");
+  new MutationObserver(() => statusOfTest.push(text.textContent)).observe(text, { childList: true });
+}"""
 
 
 def serving(history: Path, port: int = 0) -> Server:
@@ -32,7 +39,9 @@ def exported(history: Path) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_server_is_started_again_under_two_pages(guests: Guests, tmp_path: Path, how: signal.Signals) -> None:
+def test_a_server_is_started_again_under_two_pages(
+    guests: Guests, tmp_path: Path, how: signal.Signals
+) -> None:
     history = tmp_path / "history.sqlite"
     with serving(history) as server:
         port = server.port
@@ -40,11 +49,15 @@ def test_a_server_is_started_again_under_two_pages(guests: Guests, tmp_path: Pat
         venkat.says("before 1")
         michael.says("before 2")
         venkat.hears(("Venkat", "before 1"), ("Michael", "before 2"))
+        for page in (venkat, michael):
+            page("#status").evaluate(_RECORD)
         server.stop(how)
         for page in (venkat, michael):
             expect(page("#status")).to_have_attribute("data-state", "waiting")
+            expect(page("#status .text")).to_have_text(re.compile("Trying again$"))
+            # What it says first; soon after that it has tried again, and nobody answers.
             why = "The server is shutting down." if how == signal.SIGTERM else "The connection is lost."
-            expect(page("#status .text")).to_have_text(f"{why} Trying again")
+            assert page.page.evaluate("statusOfTest[0]") == f"{why} Trying again"
             expect(page("#status button")).to_have_text("Try now")
             expect(page("#log")).to_be_visible()
         lines = [f"meanwhile {number}" for number in range(5)]
@@ -109,7 +122,9 @@ def test_a_link_is_cut_again_and_again_in_the_middle_of_bursts(guests: Guests, t
         assert [body for _, body in page.talk()][-20:] == said[-20:]
 
 
-def test_what_was_said_while_the_link_was_away_comes_once_and_in_order(guests: Guests, server: Server) -> None:
+def test_what_was_said_while_the_link_was_away_comes_once_and_in_order(
+    guests: Guests, server: Server
+) -> None:
     with Proxy(server.port) as proxy, RichPeer(server.port, "Michael") as michael:
         page = guests.enters(proxy.port, "Venkat")
         michael.says("one", "1")
@@ -117,7 +132,9 @@ def test_what_was_said_while_the_link_was_away_comes_once_and_in_order(guests: G
         proxy.refuses = True
         proxy.reset()
         expect(page("#status")).to_have_attribute("data-state", "waiting")
-        michael.sends(*({"type": "say", "room": "lobby", "id": f"m{n}", "body": f"missed {n}"} for n in range(120)))
+        michael.sends(
+            *({"type": "say", "room": "lobby", "id": f"m{n}", "body": f"missed {n}"} for n in range(120))
+        )
         proxy.heal()
         page("#status button").evaluate("(button) => button.click()")
         page.is_online()

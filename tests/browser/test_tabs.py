@@ -54,7 +54,9 @@ def test_what_is_unread_is_marked_until_it_is_seen(guests: Guests, server: Serve
         expect(page.page).to_have_title("(1) deck - selchat")
         assert page("#icon").get_attribute("href") == calm
         michael.says("two, Venkat", "2")
-        expect(page.place("#lobby").locator(".count.mentioned")).to_have_text(", @ 2 unread, you are mentioned")
+        expect(page.place("#lobby").locator(".count.mentioned")).to_have_text(
+            ", @ 2 unread, you are mentioned"
+        )
         expect(page("#icon")).not_to_have_attribute("href", str(calm))
         michael.whispers("Venkat", "psst", "3")
         expect(page.place("@michael").locator(".count.mentioned")).to_have_text(", @ 1 unread")

@@ -41,7 +41,7 @@ export interface Entry {
 
 /** A room, or the whispers with one person. */
 export interface Conversation {
-  readonly id: string; // "#engine-room", "@Michael": stable, unique
+  readonly id: string; // "#engine-room", "@michael": stable, unique
   readonly kind: "room" | "person";
   readonly name: string;
   readonly topic: string;

@@ -5,7 +5,7 @@
 //               #password-problem, #entry-status
 //   #chat       the chat; hidden while one is outside. A page that is loaded again in the same tab goes in by itself
 //               (sessionStorage "selchat.inside"); after "Leave the chat" it does not
-//   #rooms      rooms and people one whispers with: buttons with data-id ("#lobby", "@Michael"), aria-current on the
+//   #rooms      rooms and people one whispers with: buttons with data-id ("#lobby", "@michael"), aria-current on the
 //               one that is looked at, .unread and .count
 //   #people     who is here: buttons; #people-title has the count
 //   #log        the messages near what is seen. Rows have data-kind (said, action, whisper, topic, gap, notice; "moves"
