@@ -297,7 +297,8 @@ export class Link {
         this.lost(`no answer within ${this.sign / 1000} s`);
         return;
       }
-      // A timer that comes very late has slept with the machine, and nothing could be heard.
+      // A timer that comes very late has slept with the machine, and nothing could be heard. Where the ticks sleep too, it
+      // is not late, and the question is asked within the same time after waking.
       if (this.askedAt ? late >= SLOW_HIDDEN : this.platform.ticks() >= this.heardAt + SILENCE)
         this.askForASign(SIGN);
       this.watch();

@@ -165,6 +165,7 @@ export class Talk implements Conversation {
     const most = isRead ? MOST + STEP : MOST + PATIENCE + this.fetched;
     if (this.entries.length <= most) return [];
     const gone = this.entries.splice(0, Math.min(this.settled, this.entries.length - MOST));
+    if (!gone.length) return [];
     const keys = new Set(gone.map((entry) => entry.key));
     this.settled -= gone.length;
     this.fetched = this.found = 0;
