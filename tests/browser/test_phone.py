@@ -111,9 +111,10 @@ def test_nothing_is_cut_off(guests: Guests, server: Server, width: int, height: 
         someone.says(f"{LONG} https://example.org/{LONG} `{LONG}`", "1")
         someone.says(f"```\n{LONG * 3}\n```", "2")
         someone.whispers("Venkat", LONG, "3")
-        page.sees("")
+        expect(page("#log pre")).to_be_visible()
         page.types("/rooms")
         page.types("/users")
+        expect(page("#log [data-kind=notice]")).to_have_count(2)
         for element in ("#where", "#lock", "#log", "#input", "#send"):
             assert in_window(page, element), element
         assert page.overflow() <= 0

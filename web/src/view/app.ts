@@ -105,6 +105,7 @@ export class App {
       part(id, HTMLElement).append(icon(drawing));
     part("skip", HTMLElement).addEventListener("click", (event) => {
       event.preventDefault();
+      this.#drawers.close(false); // what is under one takes no focus
       this.#composer.focus();
     });
     document.addEventListener("keydown", (event) => this.#key(event));
