@@ -285,7 +285,8 @@ _WINDOW = (
     "os.setsid()\n"
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
     "if sys.argv[1] == 'no input': os.dup2(os.open(os.devnull, os.O_RDONLY), 0)\n"
-    "if sys.argv[1] == 'ignored': signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+    # As it may be ignored already, where the tests are run by nohup.
+    "signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == 'ignored' else signal.SIG_DFL)\n"
     "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])\n"
 )
 
