@@ -107,6 +107,8 @@ export class VirtualList {
     if (!element) return;
     const offset = element.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top;
     this.#anchor = { at: "row", key, offset };
+    // When it has grown, or not: it may be at the end still, and follows what is new then.
+    requestAnimationFrame(() => setTimeout(() => this.#render()));
   }
 
   #take(rows: readonly Row[]): void {
