@@ -95,6 +95,9 @@ def test_mentions_and_whispers_while_nobody_looks(guests: Guests, server: Server
         other.types("/msg Venkat psst, the lighthouse")
         eventually(lambda: len(shown(page)) == 4, "a notification")
         assert shown(page)[2:] == [("Rishabh mentions you in lobby", ""), ("Rishabh whispers to you", "")]
+        said("Venkat, which lighthouse?")  # in the clear, but it is about what was not
+        eventually(lambda: len(shown(page)) == 5, "a notification")
+        assert shown(page)[4] == ("Michael mentions you in lobby", "")
 
         # And not any more.
         hide(page, False)
@@ -105,7 +108,7 @@ def test_mentions_and_whispers_while_nobody_looks(guests: Guests, server: Server
         said("Venkat, are you still there?")
         hide(page, False)
         page.says("yes")
-        assert len(shown(page)) == 4
+        assert len(shown(page)) == 5
 
 
 def test_what_a_browser_forbids_is_said(guests: Guests, server: Server) -> None:

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isLong } from "../src/view/body.ts";
+import { beginning, isLong } from "../src/view/body.ts";
 import { type Piece, pieces } from "../src/view/text.ts";
 import { HOSTILE } from "./fake.ts";
 
@@ -157,4 +157,18 @@ test("long is what would fill the page", () => {
   assert.equal(isLong("a".repeat(2501)), true);
   assert.equal(isLong("a\n".repeat(25)), false);
   assert.equal(isLong("a\n".repeat(26)), true);
+});
+
+test("of what is long, only the beginning is in the page at first", () => {
+  assert.equal(beginning("short\ntext"), "short\ntext");
+  assert.equal(beginning("\n".repeat(29_000)), "\n".repeat(24), "25 empty lines");
+  assert.equal(beginning("ab\n".repeat(26)), "ab\n".repeat(24).concat("ab"));
+  assert.equal(beginning("a".repeat(65_536)), "a".repeat(2500));
+  assert.equal(beginning(`${"a".repeat(2499)}👍👍`), "a".repeat(2499), "no half of a character");
+  assert.equal(beginning(`${"a ".repeat(1245)}https://a.example/b/c and`), "a ".repeat(1245).trimEnd());
+  assert.equal(beginning(`${"\n".repeat(20)}${"a".repeat(60_000)}`).length, 2500);
+  for (const unit of ["a\n", "word ", "👍", "`a`", "\n"]) {
+    const whole = unit.repeat(65_536 / unit.length);
+    assert.ok(whole.startsWith(beginning(whole)) && isLong(whole), unit);
+  }
 });

@@ -465,6 +465,110 @@ test("a server that says nothing any more is left", async () => {
   assert.equal(said(server, "hello").length, 2);
 });
 
+for (const [how, shift] of [
+  ["back", -3_600_000],
+  ["forward", 3_600_000],
+] as const) {
+  test(`a clock that is set ${how} changes nothing about who is waited for, and for how long`, async () => {
+    const server = new Server();
+    const { world, chat } = await page(server);
+    await world.pass(100);
+    world.shift = shift;
+    await world.pass(600_000); // with pongs it stays
+    assert.equal(said(server, "hello").length, 1);
+    const session = server.named("Ann");
+    assert.ok(session);
+    session.take_ping = () => {};
+    world.shift = 0; // and again, in the other direction
+    await world.pass(29_000);
+    world.shift = shift;
+    await world.pass(15_000 + 30_000); // a sign is asked for within 30 s, and waited for 15
+    assert.equal(said(server, "hello").length, 2);
+    assert.equal(stateOf(chat), "online");
+    // What is shown is by the clock as it stands.
+    server.named("Ann")?.bye("full", 60);
+    await world.pass(10);
+    const { link } = chat;
+    assert.ok(link.state === "waiting");
+    const left = link.until - world.now();
+    assert.ok(left > 59_000 && left < 62_000, `${left}`);
+    world.shift = 0;
+    await world.pass(left - 1000);
+    assert.equal(stateOf(chat), "waiting");
+    await world.pass(1010);
+    assert.equal(stateOf(chat), "online");
+    // A break long after the last one is short, whatever the clock says: it had settled.
+    world.shift = -shift;
+    await world.pass(20_000);
+    world.shift = shift;
+    world.cut();
+    await world.pass(2);
+    const { link: broken } = chat;
+    assert.ok(broken.state === "waiting" && broken.until - world.now() <= 500);
+  });
+}
+
+test("a server that takes no connection says why", async () => {
+  const world = new World(() => null);
+  const { chat } = chatIn(world);
+  chat.start({ name: "Ann" });
+  await world.pass(5);
+  const why = () => (chat.link.state === "waiting" ? chat.link.why : chat.link.state);
+  assert.equal(why(), "the server does not answer");
+  for (const [status, text, shown] of [
+    [503, "the server is full\n", "the server is full"],
+    [403, "your address is banned until 2026-01-01", "your address is banned until 2026-01-01"],
+    [503, "\u202e<b>one\u0007\nand another", "\\u202e<b>one\\x07"],
+    [503, "👍".repeat(70_000), "👍".repeat(200)],
+    [502, "", "the server answers with status 502"],
+    [502, " \n \n", "the server answers with status 502"],
+    [200, "ready\n", "the server does not answer"],
+  ] as const) {
+    world.ready = { status, text };
+    chat.again();
+    await world.pass(5);
+    assert.equal(why(), shown);
+  }
+  world.ready = null;
+  chat.again();
+  await world.pass(5);
+  assert.equal(why(), "the server does not answer");
+});
+
+test("an answer that comes after one has left, or come in, says nothing", async () => {
+  const server = new Server();
+  let isOpen = false;
+  const world = new World((send, close) => (isOpen ? server.accept(send, close) : null));
+  let answer = (_: { status: number; text: string }) => {};
+  world.readiness = () =>
+    new Promise((resolve) => {
+      answer = resolve;
+    });
+  const { chat } = chatIn(world);
+  chat.start({ name: "Ann" });
+  await world.pass(5);
+  assert.equal(stateOf(chat), "connecting");
+  chat.stop();
+  answer({ status: 503, text: "full" });
+  await world.pass(5);
+  assert.equal(codeOf(chat), "goodbye");
+  chat.start({ name: "Ann" });
+  await world.pass(5);
+  isOpen = true;
+  chat.start({ name: "Ann" });
+  await world.pass(10);
+  answer({ status: 503, text: "full" });
+  await world.pass(5);
+  assert.equal(stateOf(chat), "online");
+  // Where nobody answers at all, it is tried again all the same.
+  isOpen = false;
+  const reasons: string[] = [];
+  chat.subscribe(() => chat.link.state === "waiting" && reasons.push(chat.link.why));
+  world.cut();
+  await world.pass(20_000);
+  assert.deepEqual(reasons, ["the connection is lost", "no answer"]);
+});
+
 test("a hint that something has changed is taken", async () => {
   const server = new Server();
   const { world, chat } = await page(server);

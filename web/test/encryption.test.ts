@@ -241,3 +241,26 @@ test("what was kept may be anything", async () => {
     assert.equal(chat.conversation("#lobby")?.locked, kept.includes("#lobby") ? "locked" : "no");
   }
 });
+
+test("a page without its worker says what helps, and says nothing in the clear", async () => {
+  const server = new Server();
+  const world = new World(server.accept);
+  const { chat } = chatIn(world);
+  assert.equal(world.prepared, 0);
+  chat.start({ name: "Ann" });
+  await world.pass(20);
+  assert.equal(world.prepared, 1, "asked for when one has joined, and not later");
+  const why = "load the page again";
+  world.seal = async () => ({ did: "fail", why });
+  await assert.rejects(chat.passphrase("#lobby", WORDS), new Error(why));
+  chat.type("the usual place");
+  server.say("lobby", "Bob", "AAAA", { cipher: "selchat1 x" });
+  await world.pass(20);
+  const shown = chat.conversation("#lobby")?.entries.map(({ state, problem }) => [state, problem]);
+  assert.deepEqual(shown, [
+    ["failed", why],
+    ["sent", why],
+  ]);
+  assert.ok(!JSON.stringify(server.received).includes("usual"));
+  await chat.passphrase("#lobby", ""); // which needs no worker
+});

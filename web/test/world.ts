@@ -3,7 +3,7 @@
 import { randomFillSync } from "node:crypto";
 import type { Change } from "../src/core/api.ts";
 import { Core } from "../src/core/chat.ts";
-import type { Ears, Platform, Socket } from "../src/core/platform.ts";
+import type { Ears, Platform, Readiness, Socket } from "../src/core/platform.ts";
 import { type Answer, type Request, roomKey, Sealing } from "../src/core/sealing.ts";
 
 const derived = new Map<string, Uint8Array>();
@@ -36,11 +36,14 @@ export class Shared {
 
 /** `accept` plays the server: null refuses the connection. */
 export class World implements Platform {
-  time = 1_000_000_000_000;
+  time = 1_000_000_000_000; // which only goes on
+  shift = 0; // ms by which somebody has set the clock
   isPrivate = true;
   dice = () => 0.5;
   readonly sealing = new Sealing((size) => randomFillSync(new Uint8Array(size)), derivedOnce);
   readonly asked: Request[] = [];
+  ready: Readiness | null = null; // what the server answers to who asks
+  prepared = 0; // how often the worker was asked to be there
   isSilent = false; // the server does not learn that a client has gone
   private readonly lines = new Set<Line>();
   private readonly timers = new Map<number, Set<() => void>>(); // by when
@@ -101,7 +104,15 @@ export class World implements Platform {
     }
   }
 
+  async readiness(): Promise<Readiness | null> {
+    return this.ready;
+  }
+
   now(): number {
+    return this.time + this.shift;
+  }
+
+  ticks(): number {
     return this.time;
   }
 
@@ -142,6 +153,10 @@ export class World implements Platform {
   /** The tab is closed, as far as the others see it. */
   releaseAll(): void {
     for (const [name, world] of this.shared.claims) if (world === this) this.shared.claims.delete(name);
+  }
+
+  prepare(): void {
+    this.prepared += 1;
   }
 
   async seal(request: Request): Promise<Answer> {

@@ -45,7 +45,7 @@ export interface Conversation {
   readonly kind: "room" | "person";
   readonly name: string;
   readonly topic: string;
-  readonly entries: readonly Entry[]; // in order; the array is replaced or grows in place: see Change
+  readonly entries: readonly Entry[]; // in order; the array grows in place, and the oldest go: see Change
   readonly more: boolean; // there are older ones: call older()
   readonly unread: number; // said since it was last looked at
   readonly mentioned: boolean; // one of these mentions me, or is a whisper
@@ -61,7 +61,7 @@ export type Change =
   | { what: "people"; id: string }
   | { what: "added"; id: string; entries: readonly Entry[]; at: number } // inserted at that index, live=new at the end
   | { what: "changed"; id: string; entry: Entry; at: number } // this one is another now (acknowledged, opened)
-  | { what: "reset"; id: string } // all of its entries are others now
+  | { what: "reset"; id: string } // all of its entries may be others now, or the oldest are gone
   | { what: "alert"; id: string; entry: Entry }; // a mention or a whisper that came just now: for a notification
 
 export interface Start {
@@ -90,7 +90,8 @@ export interface Chat {
   /** What could stand instead of the word before `caret`: commands, names, rooms. */
   complete(line: string, caret: number): { start: number; end: number; candidates: readonly string[] };
   older(id: string): Promise<void>; // fetch the page of history before the first entry
-  /** The passphrase for that conversation, or (id "") for all; "" forgets it. It never leaves the page. */
+  /** The passphrase for that conversation, or (id "") for all; "" forgets it. It never leaves the page.
+   * It fails with the reason, where nothing can be encrypted. */
   passphrase(id: string, words: string): Promise<void>;
   retry(id: string, key: string): void; // say a failed one again
 }

@@ -2,13 +2,15 @@
 
 import type { Chat } from "./api.ts";
 import { Core } from "./chat.ts";
-import type { Ears, Platform, Socket } from "./platform.ts";
+import type { Ears, Platform, Readiness, Socket } from "./platform.ts";
 import type { Answer, Request } from "./sealing.ts";
 import { toBase64 } from "./sealing.ts";
 
 declare const WORKER: string; // the worker's file, by the build
 
 const LONGEST = 2 ** 31 - 1; // ms that a browser's timer can take
+const ANSWER = 3000; // ms for the server to say whether it is ready
+const NO_WORKER = "the encryption does not run in this page: load the page again";
 const HANDOVER = 400; // ms for a page that is being left to give its name back
 
 /** The chat with the server that this page has come from. */
@@ -20,7 +22,8 @@ export function makeChat(): Chat {
   return chat;
 }
 
-class Browser implements Platform {
+/** Exported for the tests. */
+export class Browser implements Platform {
   readonly isPrivate =
     location.protocol === "https:" || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(location.hostname);
   private readonly kept = new Map<string, string>(); // where the browser keeps nothing
@@ -43,8 +46,26 @@ class Browser implements Platform {
     };
   }
 
+  async readiness(): Promise<Readiness | null> {
+    try {
+      const response = await fetch(new URL("readyz", location.href), {
+        cache: "no-store",
+        credentials: "omit",
+        signal: AbortSignal.timeout(ANSWER),
+      });
+      const isText = response.headers.get("content-type")?.startsWith("text/plain"); // else it is a page of a proxy's
+      return { status: response.status, text: isText ? await response.text() : "" };
+    } catch {
+      return null;
+    }
+  }
+
   now(): number {
     return Date.now();
+  }
+
+  ticks(): number {
+    return performance.now();
   }
 
   after(ms: number, call: () => void): () => void {
@@ -77,7 +98,10 @@ class Browser implements Platform {
     }
   }
 
-  /** By a lock, which the browser gives back when the page goes. Without locks nobody knows, and the name is free. */
+  /**
+   * By a lock, which the browser gives back when the page goes. Where there are no locks, or they are refused, nobody
+   * knows, and the name is free.
+   */
   async claim(name: string): Promise<boolean> {
     if (!("locks" in navigator)) return true;
     const signal = AbortSignal.timeout(HANDOVER);
@@ -87,7 +111,7 @@ class Browser implements Platform {
           resolve(true);
           return new Promise<void>((release) => this.claims.set(name, release));
         })
-        .catch(() => resolve(false));
+        .catch(() => resolve(!signal.aborted));
     });
   }
 
@@ -96,20 +120,23 @@ class Browser implements Platform {
     this.claims.delete(name);
   }
 
+  prepare(): void {
+    this.worker.start();
+  }
+
   seal(request: Request): Promise<Answer> {
     return this.worker.ask(request);
   }
 }
 
-/** The worker, which is started when it is first needed. */
+/** The worker, which is started once, early or when it is first needed. */
 class Crypt {
   private worker: Worker | null = null;
   private readonly waiting = new Map<number, (answer: Answer) => void>();
   private number = 0;
 
   ask(request: Request): Promise<Answer> {
-    this.worker ??= this.start();
-    const worker = this.worker;
+    const worker = this.start();
     this.number += 1;
     return new Promise((resolve) => {
       this.waiting.set(this.number, resolve);
@@ -117,7 +144,8 @@ class Crypt {
     });
   }
 
-  private start(): Worker {
+  start(): Worker {
+    if (this.worker) return this.worker;
     const worker = new Worker(WORKER);
     worker.onmessage = ({ data }: MessageEvent<{ number: number; answer: Answer }>) => {
       this.waiting.get(data.number)?.(data.answer);
@@ -125,12 +153,12 @@ class Crypt {
     };
     worker.onerror = () => {
       // It could not be loaded, or is broken: the next request starts another one.
-      for (const answer of this.waiting.values())
-        answer({ did: "fail", why: "the encryption does not run here" });
-      this.waiting.clear();
       worker.terminate();
       this.worker = null;
+      for (const answer of this.waiting.values()) answer({ did: "fail", why: NO_WORKER });
+      this.waiting.clear();
     };
+    this.worker = worker;
     return worker;
   }
 }

@@ -241,12 +241,14 @@ export class Core implements Chat {
     this.platform.keep(PROMISED, JSON.stringify([...this.promised]));
     const talks = [...this.talks.values()].filter((talk) => !id || talk.id === id);
     for (const talk of talks) this.lock(talk);
-    await Promise.all(talks.map((talk) => this.vault.derive(talk.id, this.saltOf(talk))));
+    const problems = await Promise.all(talks.map((talk) => this.vault.derive(talk.id, this.saltOf(talk))));
     for (const talk of talks) {
       const can = this.vault.of(talk.id) !== "";
       talk.tryClosed(can);
       if (can) for (const key of talk.closed.keys()) this.openSoon(talk, key);
     }
+    const problem = problems.find(Boolean);
+    if (problem) throw new Error(problem);
   }
 
   retry(id: string, key: string): void {
@@ -319,6 +321,18 @@ export class Core implements Chat {
       this.takeOne(event);
     }
     this.settleStored();
+    for (const talk of this.talks.values()) this.trim(talk);
+  }
+
+  /** Drop what is too much of a conversation, and what is known beside it. */
+  private trim(talk: Talk): void {
+    if (this.fetching.has(talk.id)) return; // what comes belongs before what is the first now
+    for (const key of talk.trim(this.isWatched || talk.id !== this.current)) this.forget(talk, key);
+  }
+
+  private forget(talk: Talk, key: string): void {
+    this.failed.delete(`${talk.id} ${key}`);
+    this.fresh.delete(`${talk.id} ${key}`);
   }
 
   private takeOne(event: Event): void {
@@ -371,16 +385,14 @@ export class Core implements Chat {
   }
 
   private takeWelcome(welcome: Of<"welcomed">): void {
+    this.platform.prepare();
     this.kept = welcome.whispers;
     this.alerted.clear();
     if (welcome.back) this.vault.begin();
     for (const talk of this.talks.values()) {
       if (talk.kind !== "room" || !welcome.back) continue;
       talk.renumber();
-      if (!welcome.renumbered) continue;
-      talk.more = false;
-      talk.first = 0;
-      talk.notice("The server has begun a new history", this.seconds);
+      if (welcome.renumbered) talk.beginAnew(this.seconds);
     }
     for (const { room } of welcome.rooms) {
       const talk = this.room(room);
@@ -408,6 +420,8 @@ export class Core implements Chat {
     this.past.forget(name);
     if (!talk) return;
     this.talks.delete(talk.id);
+    this.alerted.delete(talk.id);
+    for (const { key } of talk.entries) this.forget(talk, key);
     for (const [id, pending] of this.pending) if (pending.talk === talk) this.pending.delete(id);
     this.keepRooms();
     if (this.current === talk.id) {

@@ -17,6 +17,7 @@ const SILENCE = 30_000; // ms without anything from the server, before it is ask
 const SIGN = 15_000; // ms for a sign to come
 const PROBE = 4_000; // ms for it when there is a reason to doubt
 const STORE = 1000; // ms before saying again what the server could not store
+const MOST_REASON = 200; // characters of the server's text that are shown
 const SLOW_HIDDEN = 60_000; // ms that a timer of a hidden page may be late
 
 // The reasons of `bye` in words; what is not here is shown as it is.
@@ -42,7 +43,7 @@ export class Link {
   private held = ""; // the name that this tab has for itself among those of the browser
   private attempt = 0;
   private ceiling = RETRY_LEAST;
-  private upAt = 0; // when it was last up; 0: never
+  private upAt = 0; // in ticks, as all times here: when it was last up; 0: never
   private echoUntil = 0;
   private heardAt = 0;
   private askedAt = 0; // for a sign; 0: not
@@ -137,18 +138,28 @@ export class Link {
         },
         received: (data) => {
           if (!isCurrent()) return;
-          this.heardAt = this.platform.now();
+          this.heardAt = this.platform.ticks();
           this.askedAt = 0;
           this.client.receive(data);
           this.storeLater();
         },
         closed: (why) => {
-          if (isCurrent()) this.lost(opened ? why || "the connection is lost" : "the server does not answer");
+          if (!isCurrent()) return;
+          if (opened) this.lost(why || "the connection is lost");
+          else void this.refusal().then((reason) => isCurrent() && this.lost(reason));
         },
       });
     } catch (error) {
       this.lost(error instanceof Error ? error.message : "no connection is possible");
     }
+  }
+
+  /** Why the server has not taken the connection: it is full, has banned the address, or is not ready. */
+  private async refusal(): Promise<string> {
+    const said = await this.platform.readiness();
+    if (!said || said.status === 200) return "the server does not answer";
+    const line = visible(said.text.trimStart().split("\n", 1)[0]?.trim() ?? "");
+    return [...line].slice(0, MOST_REASON).join("") || `the server answers with status ${said.status}`;
   }
 
   /**
@@ -172,7 +183,7 @@ export class Link {
 
   private up(name: string): void {
     this.cancelTimer();
-    this.upAt = this.heardAt = this.platform.now();
+    this.upAt = this.heardAt = this.platform.ticks();
     this.attempt = 0;
     const { generation } = this;
     if (!this.held) {
@@ -212,7 +223,7 @@ export class Link {
 
   private bye(reason: string, retryAfter: number | null): void {
     const why = BYES[reason] ?? visible(reason);
-    if (reason === "replaced" && (this.platform.now() < this.echoUntil || !this.held)) {
+    if (reason === "replaced" && (this.platform.ticks() < this.echoUntil || !this.held)) {
       // By oneself: the hello of a connection that was given up has arrived after that of this one. Or a tab that had
       // this name before is back; one goes beside it then.
       this.lost(why);
@@ -225,14 +236,14 @@ export class Link {
   }
 
   private lost(why: string, retryAfter = 0): void {
-    const now = this.platform.now();
+    const now = this.platform.ticks();
     if (this.shown.state === "online" && now - this.upAt >= SETTLED) this.ceiling = RETRY_LEAST;
     this.drop();
     this.echoUntil = now + ECHO;
     const delay = Math.min(retryAfter, MOST_RETRY_AFTER) * 1000 + this.platform.random() * this.ceiling;
     this.ceiling = Math.min(2 * this.ceiling, RETRY_MOST);
     this.cancelTimer = this.platform.after(delay, () => this.connect());
-    this.show({ state: "waiting", attempt: this.attempt + 1, until: now + delay, why });
+    this.show({ state: "waiting", attempt: this.attempt + 1, until: this.platform.now() + delay, why });
   }
 
   private end(code: string, why: string, again: boolean): void {
@@ -271,23 +282,24 @@ export class Link {
   }
 
   private askForASign(patience: number): void {
-    this.askedAt = this.platform.now();
+    this.askedAt = this.platform.ticks();
     this.sign = patience;
     this.client.ping();
   }
 
   private watch(): void {
     this.cancelWatch();
-    const now = this.platform.now();
+    const now = this.platform.ticks();
     const due = this.askedAt ? this.askedAt + this.sign : this.heardAt + SILENCE;
     this.cancelWatch = this.platform.after(Math.max(due - now, 0), () => {
-      const late = this.platform.now() - due;
-      if (this.askedAt && this.platform.now() >= this.askedAt + this.sign && late < SLOW_HIDDEN) {
+      const late = this.platform.ticks() - due;
+      if (this.askedAt && this.platform.ticks() >= this.askedAt + this.sign && late < SLOW_HIDDEN) {
         this.lost(`no answer within ${this.sign / 1000} s`);
         return;
       }
-      // A timer that comes very late has slept with the machine, and nothing could be heard.
-      if (this.askedAt ? late >= SLOW_HIDDEN : this.platform.now() >= this.heardAt + SILENCE)
+      // A timer that comes very late has slept with the machine, and nothing could be heard. Where the ticks sleep too, it
+      // is not late, and the question is asked within the same time after waking.
+      if (this.askedAt ? late >= SLOW_HIDDEN : this.platform.ticks() >= this.heardAt + SILENCE)
         this.askForASign(SIGN);
       this.watch();
     });

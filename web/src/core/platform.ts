@@ -14,9 +14,18 @@ export interface Ears {
   closed(why: string): void;
 }
 
+/** What the server says of itself: a status of HTTP, and its text. */
+export interface Readiness {
+  status: number;
+  text: string;
+}
+
 export interface Platform {
   connect(ears: Ears): Socket;
-  now(): number; // ms of Unix time
+  /** Ask the server whether it is ready, as nobody tells why a socket was refused; null: it does not answer. */
+  readiness(): Promise<Readiness | null>;
+  now(): number; // ms of Unix time, which jumps when somebody sets the clock: for what is shown
+  ticks(): number; // ms since some moment, which only go on: for everything that is a duration
   after(ms: number, call: () => void): () => void; // returns what takes it back
   random(): number; // from 0 to 1, as Math.random
   token(): string; // 128 bits that nobody can guess, in 22 characters
@@ -25,6 +34,8 @@ export interface Platform {
   /** Take a name for this tab alone among those of this browser; false: another one has it. */
   claim(name: string): Promise<boolean>;
   release(name: string): void; // a name that was claimed
+  /** Have the worker, as one may need it: once the server is another version, its file may be gone. */
+  prepare(): void;
   seal(request: Request): Promise<Answer>; // by the worker, which answers in the order of the requests
   readonly isPrivate: boolean; // nobody can listen on the way to the server
 }

@@ -2,7 +2,8 @@
 // what has changed.
 //
 // Entries come in two parts: the first `settled` have their place for good, and below them is what one has said oneself
-// and the server has not given its place yet.
+// and the server has not given its place yet. A page may stay open for weeks: the oldest go, many at a time (`trim`), and
+// of a room they can be fetched again.
 
 import type { Change, Conversation, Entry } from "./api.ts";
 import type { Message } from "./events.ts";
@@ -13,6 +14,10 @@ import { isSealed } from "./vault.ts";
 const LOCKED = "encrypted; give the passphrase to read it";
 const CLEAR = "not encrypted";
 const MOST_PEOPLE = 1000;
+const MOST_NAMED = 100; // names in one entry of those who came or went
+const MOST = 20_000; // entries that are kept
+const STEP = 2_000; // more than that before any go: the view lays out all of them anew
+const PATIENCE = 20_000; // more than that, of what comes while one reads further up, where nothing shall vanish
 
 export class Talk implements Conversation {
   readonly entries: Entry[] = [];
@@ -32,6 +37,8 @@ export class Talk implements Conversation {
   private unreadFrom = ""; // key of the first entry that was not read
   private epoch = 0; // how often the server has begun to number anew
   private made = 0; // keys without a seq
+  private fetched = 0; // entries of the past that came since the last were dropped
+  private origin = ""; // key of the entry before which the server has no history: it has begun a new one; "": none
   private hasSealed = false;
   isPromised = false; // in this browser, it was encrypted: nothing goes out in the clear before that is taken back
   private found = 0; // where an entry was found last
@@ -84,6 +91,7 @@ export class Talk implements Conversation {
     if (!entries.length) return;
     this.entries.unshift(...entries);
     this.settled += entries.length;
+    this.fetched += entries.length;
     this.change({ what: "added", id: this.id, entries, at: 0 });
   }
 
@@ -130,7 +138,8 @@ export class Talk implements Conversation {
   joinedOrLeft(kind: "joined" | "left", people: readonly string[], at: number): void {
     const last = this.last;
     const shown = people.map(visible);
-    if (last?.kind === kind) this.replace(last.key, { names: [...new Set([...last.names, ...shown])] });
+    if (last?.kind === kind && last.names.length < MOST_NAMED)
+      this.replace(last.key, { names: [...new Set([...last.names, ...shown])] });
     else this.add(entryOf(this.newKey(), kind, { names: shown, at }));
   }
 
@@ -138,9 +147,42 @@ export class Talk implements Conversation {
     this.add(entryOf(this.newKey(), kind, { body, at }));
   }
 
-  /** The server numbers anew. */
+  /** Numbers come again that there were: the server was put back to a backup, or has begun a new history. */
   renumber(): void {
     this.epoch += 1;
+  }
+
+  /** The server has begun a new history, and what is above this line is not in it. */
+  beginAnew(at: number): void {
+    this.more = false;
+    this.first = 0;
+    this.notice("The server has begun a new history", at);
+    this.origin = this.last?.key ?? "";
+  }
+
+  /** Drop the oldest, if there are too many; returns their keys. `isRead`: nobody is reading further up. */
+  trim(isRead: boolean): string[] {
+    const most = isRead ? MOST + STEP : MOST + PATIENCE + this.fetched;
+    if (this.entries.length <= most) return [];
+    const gone = this.entries.splice(0, Math.min(this.settled, this.entries.length - MOST));
+    if (!gone.length) return [];
+    const keys = new Set(gone.map((entry) => entry.key));
+    this.settled -= gone.length;
+    this.fetched = this.found = 0;
+    for (const key of keys) this.closed.delete(key);
+    if (keys.has(this.origin)) this.origin = "";
+    if (keys.has(this.firstUnread)) this.firstUnread = "";
+    if (keys.has(this.unreadFrom)) this.unreadFrom = this.entries[0]?.key ?? "";
+    if (this.kind === "room" && !this.origin) {
+      // After a backup was put back, the lowest number need not be the first.
+      const seqs = this.entries.flatMap(({ seq }) => seq || []);
+      this.first = seqs.length
+        ? seqs.reduce((least, seq) => Math.min(least, seq))
+        : gone.reduce((first, { seq }) => Math.max(first, seq + 1), this.first);
+      this.more = this.first > 1;
+    }
+    this.change({ what: "reset", id: this.id });
+    return [...keys];
   }
 
   /** What a message looks like. `own`: one's name; `words`: whether there is a passphrase here. */

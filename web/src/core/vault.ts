@@ -35,10 +35,11 @@ export class Vault {
     return this.words.get(id) ?? this.forAll;
   }
 
-  /** Have the key made, so that it is there when it is needed. */
-  async derive(id: string, salt: string): Promise<void> {
+  /** Have the key made, so that it is there when it is needed; returns why that cannot be. */
+  async derive(id: string, salt: string): Promise<string> {
     const words = this.of(id);
-    if (words) await this.ask({ do: "derive", words, salt });
+    const answer = words ? await this.ask({ do: "derive", words, salt }) : null;
+    return answer?.did === "fail" ? answer.why : "";
   }
 
   wants(room: string, to: string): boolean {

@@ -23,6 +23,7 @@
 
 import type { Change, Chat, Start } from "../core/api.ts";
 import { Announcer } from "./announcer.ts";
+import { beginning } from "./body.ts";
 import { Composer } from "./composer.ts";
 import { bdi, h, part, say } from "./dom.ts";
 import { Drawers } from "./drawers.ts";
@@ -159,14 +160,17 @@ export class App {
   }
 
   #alert({ id, entry }: Change & { what: "alert" }): void {
-    const room = this.chat.conversation(id)?.name ?? id;
+    const where = this.chat.conversation(id);
+    if (!where) return;
     if (id !== this.chat.current) {
       const from = isolated(entry.from);
       this.#announcer.say(
-        entry.kind === "whisper" ? `${from} whispers to you` : `${from} mentions you in ${isolated(room)}`,
+        entry.kind === "whisper"
+          ? `${from} whispers to you`
+          : `${from} mentions you in ${isolated(where.name)}`,
       );
     }
-    this.#notifier.notify(entry, room, () => this.#open(id));
+    this.#notifier.notify(entry, where, () => this.#open(id));
   }
 
   /** Draw these at the next frame, once for everything that comes until then. */
@@ -240,7 +244,7 @@ export class App {
       const sign = h("span", { class: "sign", "aria-hidden": "true" }, here?.kind === "person" ? "@" : "#");
       where.replaceChildren(...(here ? [sign, bdi(here.name)] : []));
     }
-    const topic = here?.kind === "person" ? "whispers" : (here?.topic ?? "");
+    const topic = here?.kind === "person" ? "whispers" : beginning(here?.topic ?? "");
     const element = part("topic", HTMLElement);
     say(element, topic);
     element.title = topic;

@@ -7,10 +7,22 @@ const LONG = 2500; // characters; lines beyond LINES count as well
 const LINES = 25;
 
 export function isLong(body: string): boolean {
-  if (body.length > LONG) return true;
-  let lines = 0;
-  for (let at = body.indexOf("\n"); at !== -1 && lines <= LINES; at = body.indexOf("\n", at + 1)) lines++;
-  return lines > LINES;
+  return beginning(body).length < body.length;
+}
+
+/** As much of it as is in the page before one asks for the rest: all of it, if it is not long. */
+export function beginning(body: string): string {
+  let end = 0;
+  for (let lines = 1; ; lines++) {
+    const feed = body.indexOf("\n", end);
+    if (feed === -1 || feed >= LONG) break;
+    if (lines > LINES) return body.slice(0, end - 1);
+    end = feed + 1;
+  }
+  if (body.length <= LONG) return body;
+  const space = body.slice(0, LONG).search(/\s\S{0,250}$/); // half of a link leads elsewhere
+  if (space !== -1) return body.slice(0, space);
+  return body.slice(0, /[\ud800-\udbff]/.test(body.charAt(LONG - 1)) ? LONG - 1 : LONG);
 }
 
 export function written(body: string): (Node | string)[] {

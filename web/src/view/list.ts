@@ -15,6 +15,7 @@ export type Anchor = { at: "end" } | { at: "row"; key: string; offset: number };
 export const END: Anchor = { at: "end" };
 
 const SLACK = 8; // pixels from the end that still are the end: positions are rounded
+const MOST_GONE = 1000; // heights of rows that are gone, beside as many as there are rows
 const MOST_KEPT = 400; // rows in the page at most while a selection reaches over them
 
 export class VirtualList {
@@ -65,10 +66,10 @@ export class VirtualList {
     return this.#shown.size;
   }
 
-  /** Show these rows, from here on from that place if one is given. */
-  show(rows: readonly Row[], anchor = this.#anchor): void {
+  /** Show these rows, from here on from that place if one is given, and there still is. */
+  show(rows: readonly Row[], anchor?: Anchor): void {
     this.#take(rows);
-    this.#anchor = anchor;
+    if (anchor) this.#anchor = anchor.at === "row" && this.#find(anchor.key) === -1 ? END : anchor;
     this.#render();
   }
 
@@ -128,6 +129,13 @@ export class VirtualList {
     this.#rows = rows;
     this.#heights = heights;
     this.#place();
+    if (this.#known.size > 2 * rows.length + MOST_GONE) this.#forget();
+  }
+
+  /** Those that are gone are looked for in all of them: seldom. */
+  #forget(): void {
+    const keys = new Set(this.#rows.map((row) => row.key));
+    for (const key of this.#known.keys()) if (!keys.has(key)) this.#known.delete(key);
   }
 
   #place(): void {

@@ -26,7 +26,7 @@ export class Log {
   #missed = 0; // came in while reading further up
   #firstNew = "";
   #asking = false; // for older ones
-  #notBefore = 0; // ms; when older ones may be asked for again
+  #notBefore = 0; // ms of performance.now(); when older ones may be asked for again
 
   constructor(
     private readonly chat: Chat,
@@ -159,7 +159,7 @@ export class Log {
 
   async #older(): Promise<void> {
     const conversation = this.#conversation();
-    if (!conversation?.more || this.#asking || Date.now() < this.#notBefore) return;
+    if (!conversation?.more || this.#asking || performance.now() < this.#notBefore) return;
     if (this.chat.link.state !== "online") return;
     this.#asking = true;
     say(this.#loading, "Loading older messages…");
@@ -167,9 +167,9 @@ export class Log {
     try {
       await this.chat.older(conversation.id);
       if (this.chat.conversation(conversation.id)?.entries.length === had)
-        this.#notBefore = Date.now() + PAUSE;
+        this.#notBefore = performance.now() + PAUSE;
     } catch {
-      this.#notBefore = Date.now() + PAUSE;
+      this.#notBefore = performance.now() + PAUSE;
     } finally {
       this.#asking = false;
       say(this.#loading, "");

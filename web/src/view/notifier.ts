@@ -1,7 +1,7 @@
 // Notifications of the desktop, for mentions and whispers while the page is not seen. The permission is asked for only
 // after a click on a button that says what for. Where they do not exist (plain http; some phones) there is no button.
 
-import type { Entry } from "../core/api.ts";
+import type { Conversation, Entry } from "../core/api.ts";
 import { remember, remembered } from "./store.ts";
 
 export type Wanted = "impossible" | "off" | "on" | "forbidden";
@@ -23,14 +23,11 @@ export class Notifier {
   }
 
   /** `opened`: called when it is clicked. */
-  notify(entry: Entry, room: string, opened: () => void): void {
+  notify(entry: Entry, where: Where, opened: () => void): void {
     if (!document.hidden || this.state !== "on") return;
-    const title =
-      entry.kind === "whisper" ? `${entry.from} whispers to you` : `${entry.from} mentions you in ${room}`;
-    // Other programs, and whoever looks at a locked screen, read these: nothing of what was encrypted gets there.
-    const body = entry.sealed === "no" ? entry.body.slice(0, 200) : "";
+    const { title, body } = wording(entry, where);
     try {
-      const shown = new Notification(title, { body, tag: `${room}:${entry.from}` });
+      const shown = new Notification(title, { body, tag: `${where.name}:${entry.from}` });
       shown.onclick = () => {
         window.focus();
         shown.close();
@@ -40,4 +37,16 @@ export class Notifier {
       this.#broken = true;
     }
   }
+}
+
+type Where = Pick<Conversation, "name" | "locked">;
+
+/**
+ * What it says. Other programs, and whoever looks at a locked screen, read these: nothing that is said where something
+ * is encrypted gets there, also not what is said in the clear, as who answers has read the rest.
+ */
+export function wording(entry: Entry, { name, locked }: Where): { title: string; body: string } {
+  const title =
+    entry.kind === "whisper" ? `${entry.from} whispers to you` : `${entry.from} mentions you in ${name}`;
+  return { title, body: locked === "no" && entry.sealed === "no" ? entry.body.slice(0, 200) : "" };
 }

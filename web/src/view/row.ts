@@ -2,7 +2,7 @@
 // because a row that leaves the page and comes back must be as it was.
 
 import type { Conversation, Entry } from "../core/api.ts";
-import { isLong, written } from "./body.ts";
+import { beginning, isLong, written } from "./body.ts";
 import { clock, day, machine, whole } from "./dates.ts";
 import { append, bdi, type Child, h } from "./dom.ts";
 import { icon } from "./icons.ts";
@@ -41,11 +41,10 @@ export function guessHeight(row: Row, width: number): number {
   if (row.kind === "day") return 44;
   if (row.kind === "new") return 32;
   if (row.kind === "moves") return 28;
-  const { body } = row.entry;
   const perLine = Math.max(20, (width - 80) / 7.4);
-  const lines = Math.ceil((body.length || 1) / perLine);
+  const lines = Math.min(20, Math.ceil((row.entry.body.length || 1) / perLine)); // more is folded
   if (row.entry.kind !== "said" && row.entry.kind !== "whisper") return 8 + lines * 22;
-  return (row.head ? 38 : 6) + Math.min(lines, 20) * 22;
+  return (row.head ? 38 : 6) + lines * 22;
 }
 
 function start(conversation: Conversation): HTMLElement {
@@ -105,9 +104,21 @@ function body(entry: Entry, around: Around): Child[] {
       h("button", { type: "button", class: "small", onclick: () => around.unlock() }, "Enter the passphrase"),
     ];
   }
-  const text = h("div", { class: "body", dir: "auto" });
-  append(text, written(entry.body));
-  if (!isLong(entry.body) || around.unfolded.has(entry.key)) return [text];
+  return foldable(entry, around, h("div", { class: "body", dir: "auto" }), written);
+}
+
+/** `text` with what `fill` makes of the entry's body. Of a long one only the beginning is in the page, until one asks. */
+function foldable(
+  entry: Entry,
+  around: Around,
+  text: HTMLElement,
+  fill: (body: string) => readonly Child[],
+): Child[] {
+  if (!isLong(entry.body) || around.unfolded.has(entry.key)) {
+    append(text, fill(entry.body));
+    return [text];
+  }
+  append(text, fill(beginning(entry.body)));
   text.classList.add("folded");
   const more = h(
     "button",
@@ -119,7 +130,9 @@ function body(entry: Entry, around: Around): Child[] {
         around.hold(entry.key);
         around.unfolded.add(entry.key);
         text.classList.remove("folded");
-        text.tabIndex = -1;
+        text.replaceChildren();
+        append(text, fill(entry.body));
+        if (text.tabIndex < 0) text.tabIndex = -1; // it can have the focus, though Tab passes it
         text.focus({ preventScroll: true });
         more.remove();
       },
@@ -149,32 +162,36 @@ function fate(entry: Entry, around: Around): Child[] {
 function line(entry: Entry, around: Around): HTMLElement {
   const what = h("div", { class: "what" });
   const element = h("div", { class: `row event ${entry.kind}` }, time(entry.at, true), what);
+  const text = h("div", { class: "body", dir: "auto" });
   if (entry.kind === "action") {
-    const text = h("div", { class: "body", dir: "auto" }, "* ", nameElement(entry.from), " ");
-    append(
-      text,
-      entry.sealed === "no" || entry.sealed === "yes" ? written(entry.body) : [entry.problem || "…"],
-    );
-    append(what, [text, ...marks(entry, around), ...fate(entry, around)]);
+    const isReadable = entry.sealed === "no" || entry.sealed === "yes";
+    const says = (body: string): Child[] => [
+      "* ",
+      nameElement(entry.from),
+      " ",
+      ...(isReadable ? written(body) : [entry.problem || "…"]),
+    ];
+    append(what, foldable(entry, around, text, says));
+    append(what, [...marks(entry, around), ...fate(entry, around)]);
   } else if (entry.kind === "topic") {
-    const text = h("div", { class: "body", dir: "auto" });
+    const by = entry.from ? [" (", nameElement(entry.from), ")"] : [];
     append(
-      text,
-      entry.body
-        ? ["The topic is now: ", h("q", {}, ...written(entry.body))]
-        : ["There is no topic any more"],
-    );
-    append(text, entry.from ? [" (", nameElement(entry.from), ")"] : []);
-    append(what, [text]);
-  } else {
-    const many = entry.body.includes("\n"); // an answer in columns: they stand under each other
-    append(what, [
-      h(
-        "div",
-        { class: many ? "body lines" : "body", dir: "auto", tabindex: many ? 0 : undefined },
-        entry.body,
+      what,
+      foldable(entry, around, text, (body) =>
+        body
+          ? ["The topic is now: ", h("q", {}, ...written(body)), ...by]
+          : ["There is no topic any more", ...by],
       ),
-    ]);
+    );
+  } else {
+    if (entry.body.includes("\n")) {
+      text.classList.add("lines"); // an answer in columns: they stand under each other
+      text.tabIndex = 0;
+    }
+    append(
+      what,
+      foldable(entry, around, text, (body) => [body]),
+    );
   }
   return element;
 }

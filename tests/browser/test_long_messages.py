@@ -1,0 +1,32 @@
+"""What somebody makes as long as can be: only its beginning is in the page, until one asks for the rest."""
+
+from __future__ import annotations
+
+from tests.browser.support import Guests, expect
+from tests.e2e.rich_support import RichPeer
+from tests.e2e.support import Server
+
+LINES = "\n" * 29_000 + "the end"
+WORDS = "word " * 12_000 + "the end"
+
+
+def test_only_the_beginning_is_in_the_page_at_first(guests: Guests, server: Server) -> None:
+    page = guests.enters(server.port, "Venkat")
+    with RichPeer(server.port, "Mallory") as mallory:
+        for number, text in enumerate((LINES, WORDS, f"* Mallory {LINES}", f"* Mallory {WORDS}")):
+            mallory.says(text, f"id {number}")
+        page.sees("* Mallory word")
+        assert page("#log").evaluate("(log) => log.textContent.length") < 20_000
+        acts = page("#log .row.action").last
+        body = acts.locator(".body")
+        assert "the end" not in str(body.text_content())
+        acts.get_by_role("button", name="Show all of it").click()
+        expect(body).to_be_focused()
+        shown = str(body.text_content())
+        assert shown == f"* Mallory {WORDS}"
+        expect(acts.get_by_role("button")).to_have_count(0)
+        # It stays so when it was out of the page.
+        page("#input").press("End")
+        page("#input").press("Home")
+        page("#input").press("End")
+        expect(acts.locator(".body")).to_have_text(shown)

@@ -1,0 +1,133 @@
+// The core's browser, with one that is not there: what of it is asked for, and what is made of its answers.
+
+import assert from "node:assert/strict";
+import { afterEach, test } from "node:test";
+import { Browser } from "../src/core/browser.ts";
+
+const before = new Map<string, PropertyDescriptor | undefined>();
+
+/** Have a global as the browser would have it, until the test ends. */
+function stub(name: string, value: unknown): void {
+  if (!before.has(name)) before.set(name, Object.getOwnPropertyDescriptor(globalThis, name));
+  Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+}
+
+afterEach(() => {
+  for (const [name, descriptor] of before) {
+    if (descriptor) Object.defineProperty(globalThis, name, descriptor);
+    else Reflect.deleteProperty(globalThis, name);
+  }
+  before.clear();
+});
+
+function browser(): Browser {
+  stub("location", new URL("http://192.0.2.1:33000/"));
+  return new Browser();
+}
+
+/** Locks as the browser's are: one holder each, the others wait until they give up. */
+class Locks {
+  readonly held = new Set<string>();
+
+  request(name: string, { signal }: { signal: AbortSignal }, call: () => Promise<void>): Promise<void> {
+    if (!this.held.has(name)) {
+      this.held.add(name);
+      return call().finally(() => this.held.delete(name));
+    }
+    const alive = setInterval(() => {}, 1000); // the signal's own timer keeps no node awake
+    return new Promise((_, reject) =>
+      signal.addEventListener("abort", () => {
+        clearInterval(alive);
+        reject(signal.reason);
+      }),
+    );
+  }
+}
+
+test("a name is for one tab, until that gives it back", async () => {
+  stub("navigator", { locks: new Locks() });
+  const [one, two] = [browser(), browser()];
+  assert.equal(await one.claim("ann"), true);
+  assert.equal(await two.claim("ann"), false, "it has waited, and another tab has it");
+  assert.equal(await two.claim("bob"), true);
+  one.release("ann");
+  await new Promise(setImmediate);
+  assert.equal(await two.claim("ann"), true);
+});
+
+test("where locks are refused, or there are none, nobody knows, and the name is free", async () => {
+  for (const name of ["SecurityError", "InvalidStateError", "AbortError"]) {
+    const refused = () => Promise.reject(new DOMException("not here", name));
+    stub("navigator", { locks: { request: refused } });
+    assert.equal(await browser().claim("ann"), true, name);
+  }
+  stub("navigator", {});
+  assert.equal(await browser().claim("ann"), true);
+});
+
+test("whether the server is ready is asked of it, and what is no text of its own is not shown", async () => {
+  const asked: string[] = [];
+  let answers: Response | Error = new Response("the server is full\n", { status: 503 });
+  stub("fetch", async (url: URL) => {
+    asked.push(url.href);
+    if (answers instanceof Error) throw answers;
+    return answers;
+  });
+  assert.deepEqual(await browser().readiness(), { status: 503, text: "the server is full\n" });
+  assert.deepEqual(asked, ["http://192.0.2.1:33000/readyz"]);
+  answers = new Response("<html>Bad gateway", { status: 502, headers: { "Content-Type": "text/html" } });
+  assert.deepEqual(await browser().readiness(), { status: 502, text: "" });
+  answers = new TypeError("Failed to fetch");
+  assert.equal(await browser().readiness(), null);
+});
+
+/** A worker whose file is there, or not. */
+class Made {
+  static readonly all: Made[] = [];
+  onmessage: (event: { data: unknown }) => void = () => {};
+  onerror: () => void = () => {};
+  ended = false;
+
+  constructor(readonly file: string) {
+    Made.all.push(this);
+  }
+
+  postMessage({ number }: { number: number }): void {
+    setImmediate(() => this.ended || this.onmessage({ data: { number, answer: { did: "begin" } } }));
+  }
+
+  terminate(): void {
+    this.ended = true;
+  }
+}
+
+test("the worker is there before it is needed, and once", async () => {
+  stub("Worker", Made);
+  stub("WORKER", "worker.1234.js");
+  Made.all.length = 0;
+  const made = browser();
+  assert.equal(Made.all.length, 0, "not before one has joined");
+  made.prepare();
+  made.prepare();
+  assert.deepEqual(await made.seal({ do: "begin" }), { did: "begin" });
+  assert.deepEqual(
+    Made.all.map(({ file }) => file),
+    ["worker.1234.js"],
+  );
+});
+
+test("a worker that cannot be had says what helps, and is tried again", async () => {
+  stub("Worker", Made);
+  stub("WORKER", "worker.1234.js");
+  Made.all.length = 0;
+  const made = browser();
+  made.prepare();
+  Made.all[0]?.onerror();
+  const asked = [made.seal({ do: "begin" }), made.seal({ do: "begin" })];
+  assert.equal(Made.all.length, 2);
+  Made.all[1]?.onerror();
+  const failed = { did: "fail", why: "the encryption does not run in this page: load the page again" };
+  assert.deepEqual(await Promise.all(asked), [failed, failed]);
+  assert.ok(Made.all.every(({ ended }) => ended));
+  assert.deepEqual(await made.seal({ do: "begin" }), { did: "begin" });
+});
