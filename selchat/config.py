@@ -281,7 +281,7 @@ class Draft:
         """Return how many settings are from where."""
         counts = Counter(one.source for one in self._given.values())
         found = [f"{count} from {source}" for source, count in counts.items()]
-        found.append(f"{len(SETTINGS) - sum(counts.values())} as they are by default")
+        found.append(f"{len(SETTINGS) - sum(counts.values())} settings as they are by default")
         return ", ".join(found)
 
     def _add(

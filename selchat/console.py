@@ -58,6 +58,9 @@ class Style(Protocol):
         """A bug, with its traceback."""
 
 
+_HERE = "http://localhost:"
+
+
 class TextStyle:
     """The paper's lines."""
 
@@ -66,14 +69,18 @@ class TextStyle:
 
     def identified(self, fingerprint: str, certificate: str) -> list[str]:
         return [
-            "The key of this server, for those who come for the first time:",
+            "The key of this server, for those who come for the first time by selchat chat:",
             fingerprint,
             "Its certificate, as browsers show it (SHA-256):",
             certificate,
         ]
 
     def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> list[str]:
-        return [*(f"In a browser: {address}" for address in addresses), *picture]
+        here = [address for address in addresses if address.startswith(_HERE)]
+        there = [address for address in addresses if not address.startswith(_HERE)]
+        lines = [f"In a browser: {address}" for address in there]
+        lines += [f"In a browser on this machine: {address}" for address in here]
+        return [*lines, *picture]
 
     def no_page(self, why: str) -> str:
         return f"Nothing for browsers: {why}"

@@ -186,7 +186,8 @@ def test_the_summary_says_how_many_are_from_where(tmp_path: Path) -> None:
     file.write_text("port = 1\nhost = 'a'\nquiet = true\n")
     made = draft(options(f"--config={file}", "--host=b"), {"SELCHAT_TLS": "off"})
     assert made.summary() == (
-        f"1 from options, 1 from the environment, 2 from {file}, {len(NAMES) - 4} as they are by default"
+        f"1 from options, 1 from the environment, 2 from {file}, "
+        f"{len(NAMES) - 4} settings as they are by default"
     )
 
 

@@ -79,7 +79,7 @@ def test_browsers_are_invited_in_lines_and_in_a_picture_or_as_one_object() -> No
         screen.console.no_page("h11 is not installed")
     assert text.lines == [
         "In a browser: https://192.168.43.158:33000/",
-        "In a browser: http://localhost:33000/",
+        "In a browser on this machine: http://localhost:33000/",
         "\u2588\u2580 \u2584\u2588",
         "Nothing for browsers: h11 is not installed",
     ]

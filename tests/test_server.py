@@ -212,7 +212,7 @@ def test_browsers_are_told_where_to_go_and_phones_get_a_picture(
     assert lines == [
         f"In a browser: {address}",
         f"In a browser: https://10.1.2.3:{port}/",
-        f"In a browser: http://localhost:{port}/",
+        f"In a browser on this machine: http://localhost:{port}/",
         *picture(address, 80, 24),
     ]
     assert len(lines) > 10

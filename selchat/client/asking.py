@@ -59,8 +59,11 @@ class Given:
 
     @property
     def wants_key(self) -> bool:
-        """Whether the paper's key is still to be asked for."""
-        return self.key is None and not self.passphrase
+        """Whether the paper's key is still to be asked for: in the paper's dialogue, which asks for the host.
+
+        Whoever gives that does not need to hear of a toy cipher.
+        """
+        return self.key is None and self.host is None and not self.passphrase
 
 
 def settings_of(given: Given) -> ClientSettings:

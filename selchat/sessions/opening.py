@@ -45,12 +45,14 @@ class OpeningState(Enum):
     NEW      nothing yet                              SECURED, FRAMES, or another session for HTTP
     SECURED  it is TLS; nothing of what is within it  FRAMES, or another session for HTTP
     FRAMES   the first payload is awaited             another session for what is in it
+    HTTP     there is no session for that here        (final)
     =======  =======================================  =================================================
     """
 
     NEW = auto()
     SECURED = auto()
     FRAMES = auto()
+    HTTP = auto()
 
 
 class OpeningSession:
@@ -134,7 +136,7 @@ class OpeningSession:
 
     def connection_lost(self, reason: str | None) -> None:
         self._timer.cancel()
-        if self.state is OpeningState.SECURED and reason in _OF_BROWSERS:
+        if self.state in {OpeningState.SECURED, OpeningState.HTTP} and reason in _OF_BROWSERS:
             return  # there are several of these for each page that is opened
         self._context.strangers.stranger_left(self._transport.address, reason)
 
@@ -144,6 +146,7 @@ class OpeningSession:
         self._timer.cancel()
         web = self._context.web
         if web is None:
+            self.state = OpeningState.HTTP
             self._transport.close(None, _NO_WEB)
             return
         tls = self.state is OpeningState.SECURED
@@ -177,10 +180,10 @@ class OpeningSession:
         self._transport.hand_over(session)
         session.first_received(payload)
 
-    def _break(self, error: SelchatError) -> None:
+    def _break(self, error: SelchatError, *, quietly: bool = False) -> None:
         """Tell the peer why, in the way that most clients can read, and close."""
         notice = self._context.classic.encode([Notice(f"Closing this connection: {error}.")])
-        self._transport.close(str(error), notice)
+        self._transport.close(None if quietly else str(error), notice)
 
     def _refuse(self, refusal: SelchatError, is_rich: bool) -> None:
         if not is_rich:
@@ -194,4 +197,6 @@ class OpeningSession:
         self._transport.close(str(refusal), last)
 
     def _timed_out(self) -> None:
-        self._break(self._refusal or LoginTimeoutError(self._context.settings.login_seconds))
+        error = self._refusal or LoginTimeoutError(self._context.settings.login_seconds)
+        # By TLS, it is mostly one that a browser has opened for later: nobody else has to know.
+        self._break(error, quietly=self.state is OpeningState.SECURED)

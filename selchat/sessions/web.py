@@ -45,7 +45,6 @@ _EVERY = {
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?\Z")
 _POST = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-_REFRESH = 30  # seconds, in which one can read why a browser is going to warn
 
 
 class WebState(Enum):
@@ -249,8 +248,13 @@ class WebSession:
     def _to_tls(self, request: Request) -> Response:
         """Send a browser to the same place by TLS, and tell whoever reads it why it is going to warn.
 
-        A person is given the time to read that; a program goes there at once.
+        A person reads that, and then goes on; a program goes there at once. What is posted is refused, as
+        whoever sent a token with it should know that it was heard.
         """
+        if request.method not in {"GET", "HEAD"}:
+            raise HttpError(
+                403, "this came unencrypted, and with all that is in it; use https://, and another token"
+            )
         target = f"https://{request.header('host')}{request.path}"
         if request.query:
             target += f"?{request.query}"
@@ -259,7 +263,7 @@ class WebSession:
         ).encode()
         type = "text/html; charset=utf-8"
         if request.path == "/" and "text/html" in request.header("accept"):
-            return Response(200, body, type, {"Refresh": f"{_REFRESH}; url={target}", **_FRESH})
+            return Response(200, body, type, _FRESH)
         return Response(308, body, type, {"Location": target, **_FRESH})
 
     # ----------------------------------------------------------------------------------------------------

@@ -42,13 +42,20 @@ def test_the_papers_dialogue() -> None:
 
 
 def test_what_is_given_is_not_asked() -> None:
-    person = Person("12")
-    settings = ask_for_rest(Given(name="A", host="lab:1", port=1), person.ask, person.screen.append)
-    assert person.screen == ["Welcome To the Chat Room !", "Encryption Key: "]
+    person = Person("lab:1", "12")
+    settings = ask_for_rest(Given(name="A", port=1), person.ask, person.screen.append)
+    assert person.screen == ["Welcome To the Chat Room !", "Enter Server IP: ", "Encryption Key: "]
     assert (settings.name, settings.host, settings.port, settings.key) == ("A", "lab", 1, "12")
     settings = ask_for_rest(Given(name="", host="lab", key=""), person.ask, person.screen.append)
-    assert len(person.screen) == 2
+    assert len(person.screen) == 3
     assert (settings.name, settings.port, settings.key) == ("", 33000, None)
+
+
+def test_whoever_gives_the_host_is_not_asked_for_the_paper_s_key() -> None:
+    person = Person("A")
+    settings = ask_for_rest(Given(host="lab"), person.ask, person.screen.append)
+    assert person.screen == ["Welcome To the Chat Room !", "Username: "]
+    assert (settings.name, settings.host, settings.key) == ("A", "lab", None)
 
 
 def test_what_is_typed_wrong_is_asked_again() -> None:

@@ -133,7 +133,7 @@ class Server:
             self.fingerprint = ""
             if "--tls=off" not in options:
                 key = self.expect(
-                    r"(?:the first time:\n|fingerprint\": \")([0-9a-f]{4}( [0-9a-f]{4}){15})\b.*\n"
+                    r"(?:the first time[^\n]*:\n|fingerprint\": \")([0-9a-f]{4}( [0-9a-f]{4}){15})\b.*\n"
                 ).group(1)
                 self.fingerprint = key.replace(" ", "")
                 meet(self.port, self.fingerprint, host)
@@ -141,7 +141,9 @@ class Server:
                 self.expect(r'"event": "invited".*\n')
             else:
                 local = host in {"127.0.0.1", "0.0.0.0", "::1", "::"}
-                self.expect("In a browser: http://localhost:.*\n" if local else "In a browser: .*\n")
+                self.expect(
+                    "In a browser on this machine: http://localhost:.*\n" if local else "In a browser: .*\n"
+                )
         except BaseException:
             self.close()
             raise

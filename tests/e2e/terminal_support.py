@@ -137,7 +137,7 @@ class RestartedServer:
         assert len(self.process.stdout.readline()) == 80  # with the end of the line
         assert b"Its certificate, " in self.process.stdout.readline()
         assert len(self.process.stdout.readline()) == 80
-        assert b"In a browser: http://localhost" in self.process.stdout.readline()
+        assert b"In a browser on this machine: http://localhost" in self.process.stdout.readline()
 
     def __enter__(self) -> RestartedServer:
         return self

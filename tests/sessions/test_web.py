@@ -474,16 +474,26 @@ def test_from_elsewhere_it_goes_on_by_tls(house: House, path: str) -> None:
     assert b"style=" not in answer.body
 
 
-def test_a_person_is_given_the_time_to_read_why(house: House) -> None:
+def test_a_person_is_given_as_much_time_as_it_takes_to_read_why(house: House) -> None:
     visitor = Visitor(with_tls(house), local=False)
     answer = visitor.asks_one(request(Accept="text/html,*/*;q=0.8", host="[::1]:33000"))
     check_headers(answer)
     assert answer.status == 200
-    assert answer.headers["refresh"] == "30; url=https://[::1]:33000/"
+    assert b'<a href="https://[::1]:33000/">' in answer.body
+    assert "refresh" not in answer.headers
     assert answer.headers["cache-control"] == "no-store"
     assert CERTIFICATE.encode() in answer.body
     head = visitor.asks_one(request(Accept="text/html", method="HEAD"))
     assert (head.status, head.body) == (200, b"")
+
+
+def test_what_is_posted_unencrypted_is_refused_and_not_led_on(house: House) -> None:
+    visitor = Visitor(with_tls(house), local=False)
+    answer = visitor.asks_one(request("/rooms/lobby/messages", method="POST", body=b"hello"))
+    check_headers(answer)
+    assert answer.status == 403
+    assert b"unencrypted" in answer.body
+    assert "location" not in answer.headers
 
 
 def test_what_is_in_the_target_is_no_markup(house: House) -> None:
