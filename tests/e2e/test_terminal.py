@@ -196,10 +196,12 @@ def test_interrupted_while_nobody_answers() -> None:
             sock = fill.enter_context(socket.socket())
             sock.setblocking(False)
             sock.connect_ex(silent.getsockname())
-        with Terminal(*CHAT, f"127.0.0.1:{silent.getsockname()[1]}", "--name=M") as terminal:
+        with Terminal(*CHAT, "--name=M") as terminal:
+            terminal.ends_with("Enter Server IP:")
+            terminal.type(f"127.0.0.1:{silent.getsockname()[1]}\r")
             terminal.ends_with("Encryption Key:")
             terminal.type("\r")
-            terminal.until(lambda: terminal.screen.cursor.y == 2, "the line after it")
+            terminal.until(lambda: terminal.screen.cursor.y == 3, "the line after it")
             # One that comes while the question still has the terminal is a key, and not a signal; one that
             # comes when Python is nearly gone ends it as any signal does.
             while not terminal.ended:
