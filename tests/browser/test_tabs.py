@@ -110,3 +110,24 @@ def test_each_conversation_has_its_own_draft_place_and_past(guests: Guests, serv
     expect(page.place("#bridge")).to_be_visible()
     expect(page.place("#lobby")).to_be_visible()
     page.sees("said in the lobby")
+
+
+def test_a_whisper_that_was_not_read_is_there_when_the_page_is_loaded_again(
+    guests: Guests, server: Server
+) -> None:
+    with RichPeer(server.port, "Michael") as michael:
+        page = guests.enters(server.port, "Venkat")
+        page.says("here")
+        michael.whispers("Venkat", "psst", "1")
+        for _ in range(2):
+            expect(page.place("@michael").locator(".count.mentioned")).to_have_text(", @ 1 unread")
+            page.page.reload()
+            page.is_in()
+        page.opens("@michael")
+        page.sees("psst")
+        expect(page.place("@michael").locator(".count")).to_have_count(0)
+        page.says("thanks")  # what is answered after it says that it was read has arrived there, too
+        page.page.reload()
+        page.is_in()
+        page.sees("here")
+        expect(page.place("@michael")).to_have_count(0)

@@ -71,6 +71,92 @@ test("the conversation of the documentation", async () => {
   );
 });
 
+test("whispers are confirmed when they are read, as far as all before them were", async () => {
+  const server = new Server();
+  const shared = new Shared();
+  const before = await page(server, "Ann", shared);
+  const confirmed = () => said(server, "ack").map(({ whisper }) => whisper);
+  server.whisper("Ann", "Bob", "one");
+  server.whisper("Ann", "Cleo", "two");
+  server.whisper("Ann", "Ann", "three, from another of my programs");
+  await before.world.pass(10);
+  before.chat.open("@cleo");
+  await before.world.pass(10);
+  assert.deepEqual(confirmed(), [], "the first was not read");
+  // The page is loaded again before anybody has looked.
+  before.chat.stop();
+  await before.world.pass(10);
+  const { world, chat, changes } = await page(server, "Ann", shared);
+  const alerts = () => changes.filter(({ what }) => what === "alert").length;
+  assert.equal(chat.conversation("@bob")?.unread, 1);
+  assert.equal(chat.conversation("@bob")?.mentioned, true);
+  assert.equal(chat.conversation("@cleo")?.unread, 1);
+  assert.equal(chat.conversation("@ann")?.unread, 0);
+  assert.equal(alerts(), 2);
+  // After a break in the same page, nothing is shown or told twice, and what is new is.
+  world.cut();
+  server.whisper("Ann", "Bob", "four");
+  await world.pass(1000);
+  assert.equal(stateOf(chat), "online");
+  server.whisper("Ann", "Bob", "five");
+  server.whisper("Ann", "Bob", "six");
+  await world.pass(10);
+  const ofBob = ["one", "four", "five", "six"].map((text) => `whisper Bob: ${text}`);
+  assert.deepEqual(lines(chat, "@bob"), ofBob);
+  assert.deepEqual(lines(chat, "@cleo"), ["whisper Cleo: two"]);
+  assert.equal(chat.conversation("@bob")?.unread, 4);
+  assert.equal(alerts(), 5, "each of those that came while it was connected");
+  // What is open is not read while nobody sees it.
+  chat.watching(false);
+  chat.open("@bob");
+  await world.pass(10);
+  assert.deepEqual(confirmed(), []);
+  chat.watching(true);
+  await world.pass(10);
+  assert.deepEqual(confirmed(), [1]);
+  // Read while there is no connection: it is said on the next one.
+  world.cut();
+  await world.pass(1);
+  chat.open("@cleo");
+  await world.pass(2000);
+  assert.deepEqual(confirmed().at(-1), 6);
+  assert.deepEqual(lines(chat, "@bob"), ofBob);
+  // It is seen as it comes.
+  server.whisper("Ann", "Cleo", "seven");
+  await world.pass(10);
+  assert.deepEqual(confirmed().at(-1), 7);
+  chat.stop();
+  await world.pass(10);
+  const after = await page(server, "Ann", shared);
+  assert.equal(after.chat.conversation("@bob"), undefined);
+});
+
+test("whispers are counted for each name, and anew by a server that begins anew", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  const confirmed = () => said(server, "ack").map(({ whisper }) => whisper);
+  server.whisper("Ann", "Bob", "to Ann");
+  await world.pass(10);
+  chat.start({ name: "Anna" });
+  await world.pass(20);
+  server.whisper("Anna", "Bob", "to Anna");
+  await world.pass(10);
+  chat.start({ name: "Ann" });
+  await world.pass(20);
+  assert.deepEqual(lines(chat, "@bob"), ["whisper Bob: to Ann", "whisper Bob: to Anna"]);
+  server.renew();
+  world.cut();
+  server.whisper("Ann", "Cleo", "the first again");
+  await world.pass(1000);
+  assert.deepEqual(lines(chat, "@cleo"), ["whisper Cleo: the first again"]);
+  chat.open("@bob");
+  await world.pass(10);
+  assert.deepEqual(confirmed(), [], "what is read is not of this log");
+  chat.open("@cleo");
+  await world.pass(10);
+  assert.deepEqual(confirmed(), [1]);
+});
+
 test("a break in the middle: nothing is lost, nothing comes twice", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
@@ -268,13 +354,18 @@ test("whispers come once, over breaks", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   server.whisper("Ann", "Bob", "one");
-  await world.pass(2); // the confirmation is on its way
+  await world.pass(2);
+  chat.open("@bob"); // the confirmation is on its way
   world.cut();
+  chat.open("#lobby");
   server.whisper("Ann", "Bob", "two");
   await world.pass(1000);
   assert.deepEqual(lines(chat, "@bob"), ["whisper Bob: one", "whisper Bob: two"]);
+  assert.equal(chat.conversation("@bob")?.unread, 1);
+  assert.equal(server.inboxes.get("ann")?.kept.length, 1);
+  chat.open("@bob");
+  await world.pass(10);
   assert.equal(server.inboxes.get("ann")?.kept.length, 0);
-  assert.equal(chat.conversation("@bob")?.unread, 2);
 });
 
 test("who is there", async () => {

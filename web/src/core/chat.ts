@@ -48,7 +48,6 @@ export class Core implements Chat {
   private readonly fresh = new Set<string>(); // ids and keys of what is opened, and alerted about if it mentions one
   private readonly alerted = new Set<string>(); // ids of the conversations whose missed messages were
   private visiting = ""; // id of the room that is to be opened when one is in
-  private kept = 0; // whispers that are still to come from before this connection
   private asksForRooms: string[] = []; // ids of the conversations in which was asked; "": for completion
   private knownRooms: string[] = [];
   private toOpen = new Map<Talk, string[]>(); // keys
@@ -140,12 +139,13 @@ export class Core implements Chat {
     const opened = id !== this.current;
     this.current = id;
     if (opened) this.change({ what: "conversations" });
-    if (this.isWatched) talk.read(opened);
+    if (this.isWatched) this.read(talk, opened);
   }
 
   watching(seen: boolean): void {
     this.isWatched = seen;
-    if (seen) this.talks.get(this.current)?.read(false);
+    const talk = this.talks.get(this.current);
+    if (seen && talk) this.read(talk, false);
   }
 
   type(line: string): string {
@@ -386,10 +386,10 @@ export class Core implements Chat {
 
   private takeWelcome(welcome: Of<"welcomed">): void {
     this.platform.prepare();
-    this.kept = welcome.whispers;
     this.alerted.clear();
     if (welcome.back) this.vault.begin();
     for (const talk of this.talks.values()) {
+      if (welcome.renumbered) talk.unseen.clear();
       if (talk.kind !== "room" || !welcome.back) continue;
       talk.renumber();
       if (welcome.renumbered) talk.beginAnew(this.seconds);
@@ -441,27 +441,27 @@ export class Core implements Chat {
       talk.settle(pending.key, { state: "sent", seq: message.seq, at: message.at });
       return;
     }
-    this.add(talk, message, message.missed);
+    this.add(talk, message);
   }
 
   private takeWhisper(message: Message): void {
-    const kept = this.kept > 0 && message.seq > 0;
-    if (kept) this.kept -= 1;
     if (message.own) return; // said to oneself: it is shown already
     const from = this.isMe(message.from) ? message.to : message.from;
     const talk = this.person(from);
     talk.rename(from);
-    this.add(talk, message, kept);
+    this.add(talk, message);
   }
 
-  private add(talk: Talk, message: Message, missed: boolean): void {
+  private add(talk: Talk, message: Message): void {
+    const { missed } = message;
     const mine = this.isMe(message.from);
     const words = talk.id !== idOf("", SERVER) && this.vault.of(talk.id) !== "";
     const entry = talk.entry(message, this.client.name, talk.keyOf(message), words, mine, false);
     talk.add(entry);
     if (entry.sealed === "opening") this.openSoon(talk, entry.key);
     if (mine) return;
-    if (!this.isSeen(talk)) talk.countUnread(entry);
+    if (!this.isSeen(talk)) talk.countUnread(entry, message);
+    else if (message.to) this.client.readWhispers([message]);
     const isNews = !missed || !this.alerted.has(talk.id);
     if (entry.kind === "whisper" || entry.mention) this.alert(talk, entry, missed);
     else if (entry.sealed === "opening" && isNews) this.fresh.add(`${talk.id} ${entry.key}`);
@@ -472,6 +472,14 @@ export class Core implements Chat {
     if (this.isSeen(talk) || (missed && this.alerted.has(talk.id))) return;
     if (missed) this.alerted.add(talk.id);
     this.change({ what: "alert", id: talk.id, entry });
+  }
+
+  /** What is looked at is read. `opened`: it was not looked at before. */
+  private read(talk: Talk, opened: boolean): void {
+    talk.read(opened);
+    if (!talk.unseen.size) return;
+    this.client.readWhispers(talk.unseen.values());
+    talk.unseen.clear();
   }
 
   private takeAck(ack: Of<"acked">): void {

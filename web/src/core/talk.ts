@@ -33,6 +33,7 @@ export class Talk implements Conversation {
   name: string; // safe to be shown; `address` is as the server writes it
   first = 0; // the seq below which is the past that was not fetched
   readonly closed = new Map<string, Message>(); // by key of the entry: what could not be read yet
+  readonly unseen = new Map<string, Message>(); // by key: whispers that were not read
   private settled = 0;
   private unreadFrom = ""; // key of the first entry that was not read
   private epoch = 0; // how often the server has begun to number anew
@@ -169,7 +170,10 @@ export class Talk implements Conversation {
     const keys = new Set(gone.map((entry) => entry.key));
     this.settled -= gone.length;
     this.fetched = this.found = 0;
-    for (const key of keys) this.closed.delete(key);
+    for (const key of keys) {
+      this.closed.delete(key);
+      this.unseen.delete(key); // never seen, it is not read: it comes again to another page
+    }
     if (keys.has(this.origin)) this.origin = "";
     if (keys.has(this.firstUnread)) this.firstUnread = "";
     if (keys.has(this.unreadFrom)) this.unreadFrom = this.entries[0]?.key ?? "";
@@ -246,7 +250,8 @@ export class Talk implements Conversation {
   // -- reading -------------------------------------------------------------------------------------------
 
   /** Note that something is new, and not seen. */
-  countUnread(entry: Entry): void {
+  countUnread(entry: Entry, message: Message): void {
+    if (message.to && message.seq) this.unseen.set(entry.key, message);
     if (!this.unread) this.unreadFrom = entry.key;
     this.unread += 1;
     this.mentioned ||= entry.mention || entry.kind === "whisper";
