@@ -131,3 +131,37 @@ def test_a_whisper_that_was_not_read_is_there_when_the_page_is_loaded_again(
         page.is_in()
         page.sees("here")
         expect(page.place("@michael")).to_have_count(0)
+
+
+def test_a_draft_is_there_when_the_page_is_loaded_again_unless_it_is_secret(
+    guests: Guests, server: Server
+) -> None:
+    page = guests.enters(server.port, "Venkat")
+    page.joins("deck")
+    page("#input").fill("half a line for the deck")
+    page.opens("#lobby")
+    page("#input").press_sequentially("and one for")
+    page.page.reload()
+    page.is_in()
+    expect(page("#input")).to_have_value("and one for")
+    page.opens("#deck")
+    expect(page("#input")).to_have_value("half a line for the deck")
+    page.says("sent")
+    page("#input").fill("for those who have the passphrase")
+    page.knows("correct horse")
+    page("#input").press_sequentially(" alone")
+    page.opens("#lobby")
+    page.opens("#deck")
+    expect(page("#input")).to_have_value("for those who have the passphrase alone")
+    kept = "Object.values(sessionStorage).concat(Object.values(localStorage)).join()"
+    assert "and one for" in page.page.evaluate(kept)
+    assert "passphrase" not in page.page.evaluate(kept)
+    page.page.reload()
+    page.is_in()
+    expect(page("#input")).to_have_value("and one for")
+    page.opens("#deck")
+    expect(page("#input")).to_have_value("")
+    other = guests.visitor(server.port, profile=page.page.context)  # another tab has its own
+    other("#join").click()
+    other.is_in()
+    expect(other("#input")).to_have_value("")

@@ -1,7 +1,8 @@
-// The field that one writes in: it grows, keeps a draft for each conversation and the last lines, and completes.
+// The field that one writes in: it grows, has a draft for each conversation and the last lines, and completes.
 
 import type { Chat } from "../core/api.ts";
 import { h, part, say } from "./dom.ts";
+import { Drafts } from "./drafts.ts";
 import { Past } from "./past.ts";
 
 interface Offer {
@@ -20,7 +21,7 @@ export class Composer {
   readonly #field = part("input", HTMLTextAreaElement);
   readonly #problem = part("input-problem", HTMLElement);
   readonly #list = part("candidates", HTMLElement);
-  readonly #drafts = new Map<string, string>();
+  readonly #drafts: Drafts;
   readonly #past = new Past();
   #current = "";
   #offer: Offer | undefined;
@@ -34,6 +35,10 @@ export class Composer {
     private readonly scroll: (event: KeyboardEvent) => boolean,
     private readonly speak: (text: string) => void,
   ) {
+    this.#drafts = new Drafts(
+      () => sessionStorage,
+      (id) => (this.chat.conversation(id)?.locked ?? "no") !== "no",
+    );
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
@@ -66,15 +71,15 @@ export class Composer {
 
   update(): void {
     const { current } = this.chat;
+    this.#drafts.keep(); // something may be encrypted there now
     if (current === this.#current) return;
-    this.#drafts.set(this.#current, this.#field.value);
     this.#current = current;
     const here = this.chat.conversation(current);
     const label =
       here?.kind === "person" ? `Whisper to ${here.name}` : `Write to ${here?.name ?? "the room"}`;
     this.#field.setAttribute("aria-label", label);
     this.#field.placeholder = label;
-    const draft = this.#drafts.get(current) ?? "";
+    const draft = this.#drafts.get(current);
     this.#put(draft, draft.length);
   }
 
@@ -141,6 +146,7 @@ export class Composer {
     say(this.#problem, "");
     this.#field.removeAttribute("aria-invalid");
     this.#past.rest();
+    this.#keep();
     this.#grow();
     this.#close();
     // Commands are offered while they are typed: a phone has no Tab.
@@ -225,10 +231,15 @@ export class Composer {
   #put(text: string, caret: number): void {
     this.#field.value = text;
     this.#field.setSelectionRange(caret, caret);
+    this.#keep();
     this.#field.removeAttribute("aria-invalid");
     say(this.#problem, "");
     this.#close();
     this.#grow();
+  }
+
+  #keep(): void {
+    if (this.#current) this.#drafts.set(this.#current, this.#field.value);
   }
 
   #grow(): void {
