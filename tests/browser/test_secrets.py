@@ -101,6 +101,18 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             assert secret not in files
 
 
+def test_the_cipher_of_the_paper_is_marked_as_in_the_terminal(guests: Guests, server: Server) -> None:
+    page = guests.enters(server.port, "Venkat")
+    with Terminal(*CHAT, f"127.0.0.1:{server.port}", "--name=Michael", "--key=42") as michael:
+        michael.shows("You are in lobby")
+        michael.type("hello\r")
+        row = page("#log .row[data-key][data-kind=said]")
+        expect(row.locator(".mark.otherwise")).to_have_text("encrypted otherwise: caesar")
+        expect(row.locator(".body")).not_to_contain_text("hello")
+        page.says("in the clear")
+        expect(page.row("in the clear").locator(".mark")).to_have_count(0)
+
+
 def test_a_page_that_comes_later_reads_the_past_with_the_passphrase(guests: Guests, server: Server) -> None:
     venkat = guests.enters(server.port, "Venkat")
     venkat.knows(WORDS)

@@ -67,6 +67,27 @@ test("nothing is said in the clear, and others with the words read it", async ()
   assert.equal(locked?.locked, "locked");
 });
 
+test("what is encrypted by something else is told from what is said in the clear", async () => {
+  const server = new Server();
+  server.say("lobby", "Old", "Khoor, Ann", { cipher: "caesar\u202e" });
+  const ann = await page(server, "Ann");
+  server.say("lobby", "Old", "Eb", { cipher: "rot13" });
+  server.whisper("Ann", "Old", "svool", { cipher: "atbash" });
+  server.say("lobby", "Bob", "hello");
+  await ann.world.pass(20);
+  const found = (id: string) =>
+    ann.chat
+      .conversation(id)
+      ?.entries.map(({ body, sealed, cipher, problem }) => [body, sealed, cipher, problem]);
+  assert.deepEqual(found("#lobby"), [
+    ["Khoor, Ann", "no", "caesar\\u202e", ""],
+    ["Eb", "no", "rot13", ""],
+    ["hello", "no", "", ""],
+  ]);
+  assert.deepEqual(found("@old"), [["svool", "no", "atbash", ""]]);
+  assert.equal(ann.chat.conversation("#lobby")?.locked, "no", "a passphrase would not help");
+});
+
 test("a mention is told when it is opened; whispers are encrypted for one", async () => {
   const server = new Server();
   const [ann, bob] = [await page(server, "Ann"), await page(server, "Bob")];

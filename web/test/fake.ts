@@ -333,6 +333,7 @@ export class Fake implements Chat {
       state: "sent",
       problem: "",
       sealed: "no",
+      cipher: "",
       mention: false,
       old: false,
       ...some,

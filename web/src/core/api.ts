@@ -35,6 +35,7 @@ export interface Entry {
   readonly state: "pending" | "sent" | "failed"; // of mine; everything else is "sent"
   readonly problem: string; // why it failed, or why it cannot be read ("" if all is well)
   readonly sealed: "no" | "yes" | "opening" | "unreadable"; // end-to-end encryption: "opening": the worker is at it
+  readonly cipher: string; // by what it is encrypted that is not known here, so that body is as it came; "": by nothing
   readonly mention: boolean; // my name is in it
   readonly old: boolean; // it came as history, and not as something new
 }

@@ -207,8 +207,10 @@ export class Talk implements Conversation {
       return words ? { ...bare, sealed: "opening" } : { ...bare, sealed: "unreadable", problem: LOCKED };
     }
     const isClear = words && message.from !== "Server";
-    const problem = message.cipher ? `encrypted otherwise: ${visible(message.cipher)}` : isClear ? CLEAR : "";
-    return { ...bare, ...said(message, message.body), problem, mention: !mine && names(message.body, own) };
+    const cipher = visible(message.cipher);
+    const problem = isClear && !cipher ? CLEAR : "";
+    const mention = !mine && names(message.body, own);
+    return { ...bare, ...said(message, message.body), problem, cipher, mention };
   }
 
   /** All that is `closed` can be tried now, or not any more. */
@@ -318,6 +320,7 @@ export function entryOf(key: string, kind: Entry["kind"], more: Partial<Entry>):
     state: "sent",
     problem: "",
     sealed: "no",
+    cipher: "",
     mention: false,
     old: false,
     ...more,
