@@ -20,6 +20,10 @@ def test_a_second_tab_comes_in_beside_and_each_keeps_its_name(guests: Guests, se
             expect(page("#people .place bdi")).to_have_text(["Michael", "Venkat", "Venkat_2"])
         expect(first("#people .own")).to_contain_text("Venkat (you)")
         expect(second("#people .own")).to_contain_text("Venkat_2 (you)")
+        expect(second("#log [data-kind=notice] .body")).to_have_text(
+            "You are Venkat_2 in this tab: Venkat is in use in another one."
+        )
+        expect(first("#log [data-kind=notice]")).to_have_count(0)
         for _ in range(2):
             second.page.reload()
             second.is_in()

@@ -423,6 +423,7 @@ test("a second tab goes beside the first, and each gets its own name back", asyn
   await one.world.pass(10);
   assert.equal(one.chat.name, "Ann");
   assert.equal(two.chat.name, "Ann_2");
+  const told = "notice : You are Ann_2 in this tab: Ann is in use in another one.";
   assert.equal(stateOf(one.chat), "online");
   // The server does not learn of the break, and still has both.
   for (const { world, chat } of [two, one]) {
@@ -434,6 +435,9 @@ test("a second tab goes beside the first, and each gets its own name back", asyn
     assert.equal(stateOf(chat), "online");
     assert.equal(chat.name, name);
   }
+  const notices = (chat: Core) => lines(chat, "#lobby").filter((line) => line.startsWith("notice"));
+  assert.deepEqual(notices(two.chat), [told], "it is said once");
+  assert.deepEqual(notices(one.chat), []);
   two.chat.stop();
   two.world.releaseAll();
   one.world.releaseAll(); // a reload

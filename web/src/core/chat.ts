@@ -47,6 +47,7 @@ export class Core implements Chat {
   private readonly fetching = new Map<string, Promise<void>>(); // pages of the past, by id
   private readonly fresh = new Set<string>(); // ids and keys of what is opened, and alerted about if it mentions one
   private readonly alerted = new Set<string>(); // ids of the conversations whose missed messages were
+  private toldName = ""; // the name that was told of, as it is not the one that was asked for
   private visiting = ""; // id of the room that is to be opened when one is in
   private asksForRooms: string[] = []; // ids of the conversations in which was asked; "": for completion
   private knownRooms: string[] = [];
@@ -321,6 +322,7 @@ export class Core implements Chat {
       this.takeOne(event);
     }
     this.settleStored();
+    if (this.way.isBeside) this.tellName();
     for (const talk of this.talks.values()) this.trim(talk);
   }
 
@@ -399,6 +401,15 @@ export class Core implements Chat {
       if (talk?.more && !talk.hasPast) void this.fetch(talk, PAGE); // the answer was lost with the connection
     }
     this.change({ what: "conversations" });
+  }
+
+  /** Say it once, where one looks, which may be some moments after the welcome. */
+  private tellName(): void {
+    if (!this.current || this.client.name === this.toldName) return;
+    this.toldName = this.client.name;
+    const wanted = visible(this.way.name);
+    if (!this.isMe(this.way.name))
+      this.tell(`You are ${this.name} in this tab: ${wanted} is in use in another one.`);
   }
 
   private enter(name: string, seq: number): void {
