@@ -129,6 +129,8 @@ def test_a_whisper_that_was_not_read_is_there_when_the_page_is_loaded_again(
             page.is_in()
         page.opens("@michael")
         page.sees("psst")
+        expect(page("#people-title")).to_have_text("People 2")
+        expect(page("#people .place .label")).to_have_text(["Whisper to Michael", "Venkat (you)"])
         expect(page.place("@michael").locator(".count")).to_have_count(0)
         page.says("thanks")  # what is answered after it says that it was read has arrived there, too
         page.page.reload()

@@ -384,6 +384,28 @@ test("who is there", async () => {
   assert.deepEqual(ann.chat.conversation("#lobby")?.people, ["Ann", "Cleo"]);
 });
 
+test("whispers are between two, and a note to oneself is of one", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server, "Ann");
+  const there = (id: string) => {
+    const { people, total } = chat.conversation(id) ?? {};
+    return `${people} ${total}`;
+  };
+  server.whisper("Ann", "bob", "psst");
+  server.whisper("Ann", "Ann", "a note");
+  await world.pass(10);
+  assert.equal(there("@bob"), "Ann,bob 2");
+  assert.equal(there("@ann"), "Ann 1");
+  server.whisper("Ann", "Bob\u202e", "another, and not the same");
+  server.whisper("Ann", "BOB", "the same, written otherwise");
+  await world.pass(10);
+  assert.equal(there("@bob"), "Ann,BOB 2");
+  assert.equal(there("@bob\u202e"), "Ann,Bob\\u202e 2");
+  chat.start({ name: "Zoe" });
+  await world.pass(20);
+  assert.equal(there("@bob"), "BOB,Zoe 2");
+});
+
 test("rooms are left and come back, with a reload too", async () => {
   const server = new Server();
   const shared = new Shared();

@@ -392,6 +392,7 @@ export class Core implements Chat {
     if (welcome.back) this.vault.begin();
     for (const talk of this.talks.values()) {
       if (welcome.renumbered) talk.unseen.clear();
+      if (talk.kind === "person") talk.pair(welcome.name);
       if (talk.kind !== "room" || !welcome.back) continue;
       talk.renumber();
       if (welcome.renumbered) talk.beginAnew(this.seconds);
@@ -459,7 +460,10 @@ export class Core implements Chat {
     if (message.own) return; // said to oneself: it is shown already
     const from = this.isMe(message.from) ? message.to : message.from;
     const talk = this.person(from);
-    talk.rename(from);
+    if (talk.address !== from) {
+      talk.rename(from);
+      talk.pair(this.client.name);
+    }
     this.add(talk, message);
   }
 
@@ -701,6 +705,7 @@ export class Core implements Chat {
       if (this.talks.get(id) === talk) this.change(change);
     });
     this.talks.set(id, talk);
+    if (kind === "person") talk.pair(this.client.name);
     this.lock(talk);
     this.change({ what: "conversations" });
     return talk;

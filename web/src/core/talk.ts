@@ -8,7 +8,7 @@
 import type { Change, Conversation, Entry } from "./api.ts";
 import type { Message } from "./events.ts";
 import type { Opened } from "./sealing.ts";
-import { names, visible, visibleLines } from "./text.ts";
+import { nameKey, names, visible, visibleLines } from "./text.ts";
 import { isSealed } from "./vault.ts";
 
 const LOCKED = "encrypted; give the passphrase to read it";
@@ -51,14 +51,12 @@ export class Talk implements Conversation {
     private readonly change: (change: Change) => void,
   ) {
     this.name = visible(address);
-    if (kind === "person") [this.people, this.total] = [[this.name], 1];
   }
 
   rename(address: string): void {
     if (address === this.address) return;
     this.address = address;
     this.name = visible(address);
-    if (this.kind === "person") this.people = [this.name];
     this.change({ what: "conversations" });
   }
 
@@ -278,6 +276,14 @@ export class Talk implements Conversation {
   }
 
   // -- people --------------------------------------------------------------------------------------------
+
+  /** Whispers are between two. `own`: one's name, which may be the same, and is "" before there is one. */
+  pair(own: string): void {
+    const both = new Map([this.address, own].map((name) => [nameKey(name), name]));
+    both.delete("");
+    const people = [...both.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, name]) => name);
+    this.setPeople(people, people.length, "");
+  }
 
   setPeople(people: readonly string[], total: number, topic: string): void {
     this.people = people.slice(0, MOST_PEOPLE).map(visible);
