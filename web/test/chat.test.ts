@@ -753,7 +753,14 @@ test("commands", async () => {
   assert.ok(shown.includes("notice : The topic of lobby: tea at four"));
   assert.ok(shown.includes("notice : lobby (1): tea at four"));
   assert.ok(shown.includes("notice : Users online (1): Ann"));
-  assert.ok(shown.some((line) => line.includes("/search WORDS")));
+  const help = shown.find((line) => line.includes("/search WORDS")) ?? "";
+  assert.match(help, /\n\nFor operators:\n\/kick NAME +remove someone from the chat\n/);
+  const ofOperators = chat.commands.filter(({ operators }) => operators);
+  assert.deepEqual(
+    ofOperators.map(({ name }) => name),
+    ["/kick", "/ban", "/unban", "/mute", "/unmute", "/bans"],
+  );
+  for (const { usage, help: means } of chat.commands) assert.ok(help.includes(usage) && help.includes(means));
   assert.equal(chat.conversation("#lobby")?.topic, "tea at four");
   chat.type("/topic -");
   await world.pass(10);

@@ -80,7 +80,8 @@ export class Fake implements Chat {
     { name: "/search", usage: "/search WORDS", help: "what was said there with these words in it" },
     { name: "/help", usage: "/help", help: "this list" },
     { name: "/quit", usage: "/quit", help: "leave" },
-  ];
+    { name: "/kick", usage: "/kick NAME", help: "remove someone from the chat", operators: true },
+  ].map((command) => ({ operators: false, ...command }));
   #listeners = new Set<(change: Change) => void>();
   #count = 0;
   #random = 42;

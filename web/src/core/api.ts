@@ -77,7 +77,8 @@ export interface Chat {
   readonly waiting: number; // messages that were said here and are not acknowledged: with the page, they would be gone
   readonly conversations: readonly Conversation[]; // rooms in order of joining, the lobby first, then people
   readonly current: string; // id of the conversation that is looked at
-  readonly commands: readonly { name: string; usage: string; help: string }[]; // for /help and completion
+  /** For /help and completion; operators: the server does it for those alone. */
+  readonly commands: readonly { name: string; usage: string; help: string; operators: boolean }[];
   subscribe(listener: (change: Change) => void): () => void;
   conversation(id: string): Conversation | undefined;
   start(how: Start): void; // connect, and stay connected

@@ -193,7 +193,8 @@ export class Composer {
     const command = this.chat.commands.find(
       ({ name }) => candidate.startsWith("/") && name.replace(/^\//, "") === candidate.trim().slice(1),
     );
-    return command ? h("span", { class: "dim" }, command.help) : null;
+    const text = command?.operators ? `for operators: ${command.help}` : command?.help;
+    return text ? h("span", { class: "dim" }, text) : null;
   }
 
   #step(by: number): boolean {
