@@ -167,6 +167,7 @@ def test_a_draft_is_there_when_the_page_is_loaded_again_unless_it_is_secret(
     expect(page("#input")).to_have_value("and one for")
     page.opens("#deck")
     expect(page("#input")).to_have_value("")
+    expect(page("#input")).to_have_attribute("placeholder", "Passphrase needed to write here")
     other = guests.visitor(server.port, profile=page.page.context)  # another tab has its own
     other("#join").click()
     other.is_in()

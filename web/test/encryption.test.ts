@@ -235,7 +235,8 @@ test("after a reload nothing goes out in the clear where it was encrypted, until
   chat.start({ name: "Ann" });
   await world.pass(20);
   assert.equal(chat.conversation("#lobby")?.locked, "locked");
-  assert.match(chat.type("the usual place"), /encrypted.*give it again/);
+  assert.equal(chat.conversation("#lobby")?.isPromised, true);
+  assert.match(chat.type("the usual place"), /encrypted.*give it again \(Passphrase needed, above\)/);
   assert.equal(chat.type("/join boiler"), "");
   await world.pass(20);
   chat.open("#boiler");
@@ -246,9 +247,27 @@ test("after a reload nothing goes out in the clear where it was encrypted, until
   await world.pass(20);
   assert.ok(!JSON.stringify(server.received).includes("usual"));
   await chat.passphrase("#lobby", "");
+  assert.equal(chat.conversation("#lobby")?.isPromised, false);
   assert.equal(chat.type("anybody may read this"), "");
   await world.pass(20);
   assert.ok(JSON.stringify(server.received).includes("anybody"));
+});
+
+test("that nothing is promised any more is told, where something stays locked", async () => {
+  const server = new Server();
+  const shared = new Shared();
+  shared.stored.set("selchat.encrypted", '["#lobby"]');
+  const world = new World(server.accept, shared);
+  const { chat, changes } = chatIn(world);
+  chat.start({ name: "Ann" });
+  await world.pass(20);
+  server.say("lobby", "Bob", "AAAA", { cipher: "selchat1 AAAAAAAAAAAAAAAAAAAAAA 1 AAAAAAAAAAAAAAAAAAAAAA" });
+  await world.pass(20);
+  changes.length = 0;
+  await chat.passphrase("#lobby", "");
+  const lobby = chat.conversation("#lobby");
+  assert.deepEqual([lobby?.locked, lobby?.isPromised], ["locked", false]);
+  assert.ok(changes.some(({ what }) => what === "conversations"));
 });
 
 test("what was kept may be anything", async () => {

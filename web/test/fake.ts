@@ -442,6 +442,7 @@ export class Fake implements Chat {
       people: [...people].sort(),
       total: people.length,
       locked: "no",
+      isPromised: false,
     };
     this.conversations.push(room);
     return room;

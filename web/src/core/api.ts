@@ -54,6 +54,7 @@ export interface Conversation {
   readonly people: readonly string[]; // sorted; at most 1,000
   readonly total: number; // how many are there
   readonly locked: "no" | "locked" | "open"; // "locked": something was encrypted there, and there is no passphrase
+  readonly isPromised: boolean; // one has said something encrypted there: while "locked", nothing can be said in the clear
 }
 
 export type Change =

@@ -22,7 +22,7 @@ const SECRET = "selchat.secret"; // what is kept in the browser
 const ROOMS = "selchat.rooms";
 const PROMISED = "selchat.encrypted"; // JSON: ids of conversations with a passphrase, which itself is not kept
 const FORGOTTEN =
-  "what you said here was encrypted, and the passphrase is not kept: give it again (Locked, above), or forget it there";
+  "what you said here was encrypted, and the passphrase is not kept: give it again (Passphrase needed, above), or forget it there";
 const IN_NO_ROOM = "you are in no room; /join ROOM";
 const NOT_NOW = "there is no connection now";
 
@@ -306,8 +306,7 @@ export class Core implements Chat {
 
   private lock(talk: Talk): void {
     if (talk.id === idOf("", SERVER)) return; // which has to understand what it is told
-    talk.isPromised = this.promised.has(talk.id) || this.promised.has("");
-    talk.lock(this.vault.of(talk.id) !== "");
+    talk.lock(this.vault.of(talk.id) !== "", this.promised.has(talk.id) || this.promised.has(""));
   }
 
   private isSealing(talk: Talk): boolean {

@@ -239,11 +239,12 @@ export class Talk implements Conversation {
     return this.get(key);
   }
 
-  /** Whether there is a passphrase now. */
-  lock(words: boolean): void {
-    const locked = words ? "open" : this.hasSealed || this.isPromised ? "locked" : "no";
-    if (locked === this.locked) return;
+  /** Whether there is a passphrase now, and whether one was promised to be used. */
+  lock(words: boolean, isPromised = this.isPromised): void {
+    const locked = words ? "open" : this.hasSealed || isPromised ? "locked" : "no";
+    if (locked === this.locked && isPromised === this.isPromised) return;
     this.locked = locked;
+    this.isPromised = isPromised;
     this.change({ what: "conversations" });
   }
 

@@ -1,6 +1,6 @@
 // The field that one writes in: it grows, has a draft for each conversation and the last lines, and completes.
 
-import type { Chat } from "../core/api.ts";
+import type { Chat, Conversation } from "../core/api.ts";
 import { h, part, say } from "./dom.ts";
 import { Drafts } from "./drafts.ts";
 import { Past } from "./past.ts";
@@ -24,6 +24,7 @@ export class Composer {
   readonly #drafts: Drafts;
   readonly #past = new Past();
   #current = "";
+  #label = "";
   #offer: Offer | undefined;
 
   /** `taken`: called when a line was taken; `command`: takes those that are of the page and not of the chat, and
@@ -72,13 +73,14 @@ export class Composer {
   update(): void {
     const { current } = this.chat;
     this.#drafts.keep(); // something may be encrypted there now
+    const label = labelOf(this.chat.conversation(current));
+    if (label !== this.#label) {
+      this.#label = label;
+      this.#field.setAttribute("aria-label", label);
+      this.#field.placeholder = label;
+    }
     if (current === this.#current) return;
     this.#current = current;
-    const here = this.chat.conversation(current);
-    const label =
-      here?.kind === "person" ? `Whisper to ${here.name}` : `Write to ${here?.name ?? "the room"}`;
-    this.#field.setAttribute("aria-label", label);
-    this.#field.placeholder = label;
     const draft = this.#drafts.get(current);
     this.#put(draft, draft.length);
   }
@@ -253,4 +255,11 @@ export class Composer {
     field.style.height = `${Math.min(wanted, most)}px`;
     field.style.overflowY = wanted > most ? "auto" : "hidden";
   }
+}
+
+/** What it is to write there, and who can read it. */
+function labelOf(here: Conversation | undefined): string {
+  if (here?.locked === "locked" && here.isPromised) return "Passphrase needed to write here";
+  const label = here?.kind === "person" ? `Whisper to ${here.name}` : `Write to ${here?.name ?? "the room"}`;
+  return here?.locked === "locked" ? `${label}, not encrypted` : label;
 }
