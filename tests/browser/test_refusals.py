@@ -1,4 +1,4 @@
-"""A server that takes no more connections, which a browser does not tell a page, or that puts somebody out."""
+"""A server that takes no more connections, which a browser tells no page, or that puts somebody out."""
 
 from __future__ import annotations
 
