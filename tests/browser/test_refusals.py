@@ -1,4 +1,4 @@
-"""A server that takes no more connections: a browser tells a page not why, and the page finds out."""
+"""A server that takes no more connections, which a browser tells no page, or that puts somebody out."""
 
 from __future__ import annotations
 
@@ -20,3 +20,27 @@ def test_a_full_server_says_that_it_is_full(guests: Guests) -> None:
             page("#join").click()
             expect(page("#entry-status")).to_contain_text("Server is full (2 connections).")
         page.is_in()
+
+
+def test_who_is_removed_comes_back_on_purpose(guests: Guests) -> None:
+    with (
+        Server("--no-history", "--quiet", "--operators=Michael") as server,
+        RichPeer(server.port, "Michael") as michael,
+    ):
+        page = guests.enters(server.port, "Venkat")
+        page("#input").press_sequentially("half a li")
+        michael.whispers("Server", "/kick Venkat", "1")
+        expect(page("#status")).to_have_attribute("data-state", "stopped")
+        expect(page("#status .text")).to_have_text("The operator has removed you.")
+        button = page("#status button")
+        expect(button).to_have_text("Try to come back")
+        assert page.focused() == "input"
+        page.page.keyboard.press("Space")
+        expect(page("#status")).to_have_attribute("data-state", "stopped")
+        status, box = page("#status").bounding_box(), button.bounding_box()
+        assert status and box and box["x"] > status["x"] + status["width"] / 2
+        button.click()
+        page.is_online()
+        michael.whispers("Server", "/ban Venkat", "2")
+        expect(page("#status .text")).to_have_text("The operator has banned you.")
+        expect(button).to_have_text("Try to come back")

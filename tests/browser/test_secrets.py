@@ -37,6 +37,7 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             expect(venkat("#lock")).to_have_attribute("data-locked", "no")
             venkat.knows(WORDS, everywhere=True)
             expect(venkat("#lock")).to_have_attribute("data-locked", "open")
+            expect(venkat("#input")).to_have_attribute("placeholder", "Write to lobby")
             venkat.says("meet me at the lighthouse")
             expect(venkat.row("lighthouse")).to_have_attribute("data-sealed", "yes")
             expect(venkat.row("lighthouse").locator(".mark")).to_have_text("encrypted")
@@ -50,6 +51,8 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             expect(unreadable).to_have_count(2)
             expect(unreadable.first).to_contain_text("Encrypted; give the passphrase to read it.")
             expect(rishabh("#lock")).to_have_attribute("data-locked", "locked")
+            expect(rishabh("#lock")).to_have_text("Passphrase needed")
+            expect(rishabh("#input")).to_have_attribute("placeholder", "Write to lobby, not encrypted")
             rishabh.knows(OTHER)
             expect(unreadable).to_have_count(2)
             expect(unreadable.first).to_contain_text("encrypted with another passphrase")
@@ -81,6 +84,7 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             venkat("#lock-forget").click()
             expect(venkat("#lock-dialog")).to_be_hidden()
             expect(venkat("#lock")).to_have_attribute("data-locked", "locked")
+            expect(venkat("#input")).to_have_attribute("aria-label", "Write to lobby, not encrypted")
             michael.type("locked again\r")
             expect(venkat("#log [data-sealed=unreadable]")).to_have_count(1)
             venkat.says("for everyone")
@@ -99,6 +103,18 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
         for secret in SECRETS:
             assert secret not in recorder.recorded
             assert secret not in files
+
+
+def test_the_cipher_of_the_paper_is_marked_as_in_the_terminal(guests: Guests, server: Server) -> None:
+    page = guests.enters(server.port, "Venkat")
+    with Terminal(*CHAT, f"127.0.0.1:{server.port}", "--name=Michael", "--key=42") as michael:
+        michael.shows("You are in lobby")
+        michael.type("hello\r")
+        row = page("#log .row[data-key][data-kind=said]")
+        expect(row.locator(".mark.otherwise")).to_have_text("encrypted otherwise: caesar")
+        expect(row.locator(".body")).not_to_contain_text("hello")
+        page.says("in the clear")
+        expect(page.row("in the clear").locator(".mark")).to_have_count(0)
 
 
 def test_a_page_that_comes_later_reads_the_past_with_the_passphrase(guests: Guests, server: Server) -> None:

@@ -20,6 +20,10 @@ def test_a_second_tab_comes_in_beside_and_each_keeps_its_name(guests: Guests, se
             expect(page("#people .place bdi")).to_have_text(["Michael", "Venkat", "Venkat_2"])
         expect(first("#people .own")).to_contain_text("Venkat (you)")
         expect(second("#people .own")).to_contain_text("Venkat_2 (you)")
+        expect(second("#log [data-kind=notice] .body")).to_have_text(
+            "You are Venkat_2 in this tab: Venkat is in use in another one."
+        )
+        expect(first("#log [data-kind=notice]")).to_have_count(0)
         for _ in range(2):
             second.page.reload()
             second.is_in()
@@ -110,3 +114,61 @@ def test_each_conversation_has_its_own_draft_place_and_past(guests: Guests, serv
     expect(page.place("#bridge")).to_be_visible()
     expect(page.place("#lobby")).to_be_visible()
     page.sees("said in the lobby")
+
+
+def test_a_whisper_that_was_not_read_is_there_when_the_page_is_loaded_again(
+    guests: Guests, server: Server
+) -> None:
+    with RichPeer(server.port, "Michael") as michael:
+        page = guests.enters(server.port, "Venkat")
+        page.says("here")
+        michael.whispers("Venkat", "psst", "1")
+        for _ in range(2):
+            expect(page.place("@michael").locator(".count.mentioned")).to_have_text(", @ 1 unread")
+            page.page.reload()
+            page.is_in()
+        page.opens("@michael")
+        page.sees("psst")
+        expect(page("#people-title")).to_have_text("People 2")
+        expect(page("#people .place .label")).to_have_text(["Whisper to Michael", "Venkat (you)"])
+        expect(page.place("@michael").locator(".count")).to_have_count(0)
+        page.says("thanks")  # what is answered after it says that it was read has arrived there, too
+        page.page.reload()
+        page.is_in()
+        page.sees("here")
+        expect(page.place("@michael")).to_have_count(0)
+
+
+def test_a_draft_is_there_when_the_page_is_loaded_again_unless_it_is_secret(
+    guests: Guests, server: Server
+) -> None:
+    page = guests.enters(server.port, "Venkat")
+    page.joins("deck")
+    page("#input").fill("half a line for the deck")
+    page.opens("#lobby")
+    page("#input").press_sequentially("and one for")
+    page.page.reload()
+    page.is_in()
+    expect(page("#input")).to_have_value("and one for")
+    page.opens("#deck")
+    expect(page("#input")).to_have_value("half a line for the deck")
+    page.says("sent")
+    page("#input").fill("for those who have the passphrase")
+    page.knows("correct horse")
+    page("#input").press_sequentially(" alone")
+    page.opens("#lobby")
+    page.opens("#deck")
+    expect(page("#input")).to_have_value("for those who have the passphrase alone")
+    kept = "Object.values(sessionStorage).concat(Object.values(localStorage)).join()"
+    assert "and one for" in page.page.evaluate(kept)
+    assert "passphrase" not in page.page.evaluate(kept)
+    page.page.reload()
+    page.is_in()
+    expect(page("#input")).to_have_value("and one for")
+    page.opens("#deck")
+    expect(page("#input")).to_have_value("")
+    expect(page("#input")).to_have_attribute("placeholder", "Passphrase needed to write here")
+    other = guests.visitor(server.port, profile=page.page.context)  # another tab has its own
+    other("#join").click()
+    other.is_in()
+    expect(other("#input")).to_have_value("")

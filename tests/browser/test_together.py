@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.support import Guests, expect
+from tests.e2e.rich_support import RichPeer
 from tests.e2e.support import Client, Server
 from tests.e2e.terminal_support import CHAT, Terminal
 
@@ -53,3 +54,29 @@ def test_pages_a_terminal_and_a_classic_client_in_one_room(
         old.close()
         expect(venkat("#people-title")).to_have_text("People 3")
         expect(venkat("#log [data-kind=moves]").last).to_contain_text("Old left")
+
+
+def test_what_is_read_from_the_right_begins_beside_its_author(guests: Guests, server: Server) -> None:
+    page = guests.enters(server.port, "Venkat")
+    texts = ("صباح الخير", "שלום לכולם", "ok", "مثال\n```\na = 1\n```")
+    with RichPeer(server.port, "مريم") as someone:
+        for number, text in enumerate(texts):
+            someone.says(text, str(number))
+        someone.says("جدا " * 400 + "w" * 400, "long")
+        someone.says("```\n" + "x" * 400 + "\n```", "code")
+        page.sees("xxx")
+    boxes = page("#log .row.said").evaluate_all(
+        """(rows) => rows.map((row) => {
+             const body = row.querySelector(".body");
+             const what = row.querySelector(".what");
+             const [inner, outer] = [body, what].map((one) => one.getBoundingClientRect());
+             return { left: inner.left - outer.left, width: inner.width, most: outer.width,
+                      over: body.scrollWidth - body.clientWidth,
+                      direction: getComputedStyle(body).direction };
+           })"""
+    )
+    assert [box["direction"] for box in boxes] == ["rtl", "rtl", "ltr", "rtl", "rtl", "ltr"]
+    for box in boxes:
+        assert abs(box["left"]) < 1 and box["over"] == 0 and box["width"] <= box["most"]
+    assert all(box["width"] < 200 < box["most"] for box in boxes[:4])
+    assert page.overflow() == 0

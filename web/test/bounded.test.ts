@@ -118,7 +118,7 @@ test("whispers, which have no history, go; what is known beside what is gone goe
     const message = { ...sealed, seq, body: "", missed: false };
     const entry = talk.entry(message, "Ann", talk.keyOf(message), false, false, false);
     talk.add(entry);
-    talk.countUnread(entry);
+    talk.countUnread(entry, message);
   }
   talk.addPending(entryOf(talk.newKey(), "said", { body: "mine", state: "pending" }));
   assert.equal(talk.closed.size, MOST + STEP + 1);
@@ -126,6 +126,7 @@ test("whispers, which have no history, go; what is known beside what is gone goe
   assert.equal(gone.length, STEP + 2);
   assert.equal(talk.entries.length, MOST);
   assert.equal(talk.closed.size, MOST - 1);
+  assert.equal(talk.unseen.size, MOST - 1);
   assert.equal(talk.more, false);
   assert.equal(talk.entries.at(-1)?.body, "mine");
   talk.read(true);

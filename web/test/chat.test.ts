@@ -71,6 +71,92 @@ test("the conversation of the documentation", async () => {
   );
 });
 
+test("whispers are confirmed when they are read, as far as all before them were", async () => {
+  const server = new Server();
+  const shared = new Shared();
+  const before = await page(server, "Ann", shared);
+  const confirmed = () => said(server, "ack").map(({ whisper }) => whisper);
+  server.whisper("Ann", "Bob", "one");
+  server.whisper("Ann", "Cleo", "two");
+  server.whisper("Ann", "Ann", "three, from another of my programs");
+  await before.world.pass(10);
+  before.chat.open("@cleo");
+  await before.world.pass(10);
+  assert.deepEqual(confirmed(), [], "the first was not read");
+  // The page is loaded again before anybody has looked.
+  before.chat.stop();
+  await before.world.pass(10);
+  const { world, chat, changes } = await page(server, "Ann", shared);
+  const alerts = () => changes.filter(({ what }) => what === "alert").length;
+  assert.equal(chat.conversation("@bob")?.unread, 1);
+  assert.equal(chat.conversation("@bob")?.mentioned, true);
+  assert.equal(chat.conversation("@cleo")?.unread, 1);
+  assert.equal(chat.conversation("@ann")?.unread, 0);
+  assert.equal(alerts(), 2);
+  // After a break in the same page, nothing is shown or told twice, and what is new is.
+  world.cut();
+  server.whisper("Ann", "Bob", "four");
+  await world.pass(1000);
+  assert.equal(stateOf(chat), "online");
+  server.whisper("Ann", "Bob", "five");
+  server.whisper("Ann", "Bob", "six");
+  await world.pass(10);
+  const ofBob = ["one", "four", "five", "six"].map((text) => `whisper Bob: ${text}`);
+  assert.deepEqual(lines(chat, "@bob"), ofBob);
+  assert.deepEqual(lines(chat, "@cleo"), ["whisper Cleo: two"]);
+  assert.equal(chat.conversation("@bob")?.unread, 4);
+  assert.equal(alerts(), 5, "each of those that came while it was connected");
+  // What is open is not read while nobody sees it.
+  chat.watching(false);
+  chat.open("@bob");
+  await world.pass(10);
+  assert.deepEqual(confirmed(), []);
+  chat.watching(true);
+  await world.pass(10);
+  assert.deepEqual(confirmed(), [1]);
+  // Read while there is no connection: it is said on the next one.
+  world.cut();
+  await world.pass(1);
+  chat.open("@cleo");
+  await world.pass(2000);
+  assert.deepEqual(confirmed().at(-1), 6);
+  assert.deepEqual(lines(chat, "@bob"), ofBob);
+  // It is seen as it comes.
+  server.whisper("Ann", "Cleo", "seven");
+  await world.pass(10);
+  assert.deepEqual(confirmed().at(-1), 7);
+  chat.stop();
+  await world.pass(10);
+  const after = await page(server, "Ann", shared);
+  assert.equal(after.chat.conversation("@bob"), undefined);
+});
+
+test("whispers are counted for each name, and anew by a server that begins anew", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  const confirmed = () => said(server, "ack").map(({ whisper }) => whisper);
+  server.whisper("Ann", "Bob", "to Ann");
+  await world.pass(10);
+  chat.start({ name: "Anna" });
+  await world.pass(20);
+  server.whisper("Anna", "Bob", "to Anna");
+  await world.pass(10);
+  chat.start({ name: "Ann" });
+  await world.pass(20);
+  assert.deepEqual(lines(chat, "@bob"), ["whisper Bob: to Ann", "whisper Bob: to Anna"]);
+  server.renew();
+  world.cut();
+  server.whisper("Ann", "Cleo", "the first again");
+  await world.pass(1000);
+  assert.deepEqual(lines(chat, "@cleo"), ["whisper Cleo: the first again"]);
+  chat.open("@bob");
+  await world.pass(10);
+  assert.deepEqual(confirmed(), [], "what is read is not of this log");
+  chat.open("@cleo");
+  await world.pass(10);
+  assert.deepEqual(confirmed(), [1]);
+});
+
 test("a break in the middle: nothing is lost, nothing comes twice", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
@@ -268,13 +354,18 @@ test("whispers come once, over breaks", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   server.whisper("Ann", "Bob", "one");
-  await world.pass(2); // the confirmation is on its way
+  await world.pass(2);
+  chat.open("@bob"); // the confirmation is on its way
   world.cut();
+  chat.open("#lobby");
   server.whisper("Ann", "Bob", "two");
   await world.pass(1000);
   assert.deepEqual(lines(chat, "@bob"), ["whisper Bob: one", "whisper Bob: two"]);
+  assert.equal(chat.conversation("@bob")?.unread, 1);
+  assert.equal(server.inboxes.get("ann")?.kept.length, 1);
+  chat.open("@bob");
+  await world.pass(10);
   assert.equal(server.inboxes.get("ann")?.kept.length, 0);
-  assert.equal(chat.conversation("@bob")?.unread, 2);
 });
 
 test("who is there", async () => {
@@ -291,6 +382,28 @@ test("who is there", async () => {
   assert.deepEqual(lines(ann.chat, "#lobby"), ["joined : Bob,Cleo", "left : Bob"]);
   assert.equal(ann.chat.conversation("#lobby")?.total, 2);
   assert.deepEqual(ann.chat.conversation("#lobby")?.people, ["Ann", "Cleo"]);
+});
+
+test("whispers are between two, and a note to oneself is of one", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server, "Ann");
+  const there = (id: string) => {
+    const { people, total } = chat.conversation(id) ?? {};
+    return `${people} ${total}`;
+  };
+  server.whisper("Ann", "bob", "psst");
+  server.whisper("Ann", "Ann", "a note");
+  await world.pass(10);
+  assert.equal(there("@bob"), "Ann,bob 2");
+  assert.equal(there("@ann"), "Ann 1");
+  server.whisper("Ann", "Bob\u202e", "another, and not the same");
+  server.whisper("Ann", "BOB", "the same, written otherwise");
+  await world.pass(10);
+  assert.equal(there("@bob"), "Ann,BOB 2");
+  assert.equal(there("@bob\u202e"), "Ann,Bob\\u202e 2");
+  chat.start({ name: "Zoe" });
+  await world.pass(20);
+  assert.equal(there("@bob"), "BOB,Zoe 2");
 });
 
 test("rooms are left and come back, with a reload too", async () => {
@@ -332,6 +445,7 @@ test("a second tab goes beside the first, and each gets its own name back", asyn
   await one.world.pass(10);
   assert.equal(one.chat.name, "Ann");
   assert.equal(two.chat.name, "Ann_2");
+  const told = "notice : You are Ann_2 in this tab: Ann is in use in another one.";
   assert.equal(stateOf(one.chat), "online");
   // The server does not learn of the break, and still has both.
   for (const { world, chat } of [two, one]) {
@@ -343,6 +457,9 @@ test("a second tab goes beside the first, and each gets its own name back", asyn
     assert.equal(stateOf(chat), "online");
     assert.equal(chat.name, name);
   }
+  const notices = (chat: Core) => lines(chat, "#lobby").filter((line) => line.startsWith("notice"));
+  assert.deepEqual(notices(two.chat), [told], "it is said once");
+  assert.deepEqual(notices(one.chat), []);
   two.chat.stop();
   two.world.releaseAll();
   one.world.releaseAll(); // a reload
@@ -636,7 +753,14 @@ test("commands", async () => {
   assert.ok(shown.includes("notice : The topic of lobby: tea at four"));
   assert.ok(shown.includes("notice : lobby (1): tea at four"));
   assert.ok(shown.includes("notice : Users online (1): Ann"));
-  assert.ok(shown.some((line) => line.includes("/search WORDS")));
+  const help = shown.find((line) => line.includes("/search WORDS")) ?? "";
+  assert.match(help, /\n\nFor operators:\n\/kick NAME +remove someone from the chat\n/);
+  const ofOperators = chat.commands.filter(({ operators }) => operators);
+  assert.deepEqual(
+    ofOperators.map(({ name }) => name),
+    ["/kick", "/ban", "/unban", "/mute", "/unmute", "/bans"],
+  );
+  for (const { usage, help: means } of chat.commands) assert.ok(help.includes(usage) && help.includes(means));
   assert.equal(chat.conversation("#lobby")?.topic, "tea at four");
   chat.type("/topic -");
   await world.pass(10);

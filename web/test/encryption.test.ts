@@ -67,6 +67,27 @@ test("nothing is said in the clear, and others with the words read it", async ()
   assert.equal(locked?.locked, "locked");
 });
 
+test("what is encrypted by something else is told from what is said in the clear", async () => {
+  const server = new Server();
+  server.say("lobby", "Old", "Khoor, Ann", { cipher: "caesar\u202e" });
+  const ann = await page(server, "Ann");
+  server.say("lobby", "Old", "Eb", { cipher: "rot13" });
+  server.whisper("Ann", "Old", "svool", { cipher: "atbash" });
+  server.say("lobby", "Bob", "hello");
+  await ann.world.pass(20);
+  const found = (id: string) =>
+    ann.chat
+      .conversation(id)
+      ?.entries.map(({ body, sealed, cipher, problem }) => [body, sealed, cipher, problem]);
+  assert.deepEqual(found("#lobby"), [
+    ["Khoor, Ann", "no", "caesar\\u202e", ""],
+    ["Eb", "no", "rot13", ""],
+    ["hello", "no", "", ""],
+  ]);
+  assert.deepEqual(found("@old"), [["svool", "no", "atbash", ""]]);
+  assert.equal(ann.chat.conversation("#lobby")?.locked, "no", "a passphrase would not help");
+});
+
 test("a mention is told when it is opened; whispers are encrypted for one", async () => {
   const server = new Server();
   const [ann, bob] = [await page(server, "Ann"), await page(server, "Bob")];
@@ -214,7 +235,8 @@ test("after a reload nothing goes out in the clear where it was encrypted, until
   chat.start({ name: "Ann" });
   await world.pass(20);
   assert.equal(chat.conversation("#lobby")?.locked, "locked");
-  assert.match(chat.type("the usual place"), /encrypted.*give it again/);
+  assert.equal(chat.conversation("#lobby")?.isPromised, true);
+  assert.match(chat.type("the usual place"), /encrypted.*give it again \(Passphrase needed, above\)/);
   assert.equal(chat.type("/join boiler"), "");
   await world.pass(20);
   chat.open("#boiler");
@@ -225,9 +247,27 @@ test("after a reload nothing goes out in the clear where it was encrypted, until
   await world.pass(20);
   assert.ok(!JSON.stringify(server.received).includes("usual"));
   await chat.passphrase("#lobby", "");
+  assert.equal(chat.conversation("#lobby")?.isPromised, false);
   assert.equal(chat.type("anybody may read this"), "");
   await world.pass(20);
   assert.ok(JSON.stringify(server.received).includes("anybody"));
+});
+
+test("that nothing is promised any more is told, where something stays locked", async () => {
+  const server = new Server();
+  const shared = new Shared();
+  shared.stored.set("selchat.encrypted", '["#lobby"]');
+  const world = new World(server.accept, shared);
+  const { chat, changes } = chatIn(world);
+  chat.start({ name: "Ann" });
+  await world.pass(20);
+  server.say("lobby", "Bob", "AAAA", { cipher: "selchat1 AAAAAAAAAAAAAAAAAAAAAA 1 AAAAAAAAAAAAAAAAAAAAAA" });
+  await world.pass(20);
+  changes.length = 0;
+  await chat.passphrase("#lobby", "");
+  const lobby = chat.conversation("#lobby");
+  assert.deepEqual([lobby?.locked, lobby?.isPromised], ["locked", false]);
+  assert.ok(changes.some(({ what }) => what === "conversations"));
 });
 
 test("what was kept may be anything", async () => {

@@ -80,7 +80,8 @@ export class Fake implements Chat {
     { name: "/search", usage: "/search WORDS", help: "what was said there with these words in it" },
     { name: "/help", usage: "/help", help: "this list" },
     { name: "/quit", usage: "/quit", help: "leave" },
-  ];
+    { name: "/kick", usage: "/kick NAME", help: "remove someone from the chat", operators: true },
+  ].map((command) => ({ operators: false, ...command }));
   #listeners = new Set<(change: Change) => void>();
   #count = 0;
   #random = 42;
@@ -333,6 +334,7 @@ export class Fake implements Chat {
       state: "sent",
       problem: "",
       sealed: "no",
+      cipher: "",
       mention: false,
       old: false,
       ...some,
@@ -440,6 +442,7 @@ export class Fake implements Chat {
       people: [...people].sort(),
       total: people.length,
       locked: "no",
+      isPromised: false,
     };
     this.conversations.push(room);
     return room;

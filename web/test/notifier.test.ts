@@ -27,4 +27,5 @@ test("nothing that is said in an encrypted conversation is in a notification", (
       assert.equal(wording(said({ sealed }), lobby(locked)).body, "", `${locked} ${sealed}`);
   }
   assert.equal(wording(said({ sealed: "yes" }), lobby("no")).body, "");
+  assert.equal(wording(said({ cipher: "caesar" }), lobby("no")).body, "");
 });

@@ -21,6 +21,7 @@ function entry(some: Partial<Entry> = {}): Entry {
     state: "sent",
     problem: "",
     sealed: "no",
+    cipher: "",
     mention: false,
     old: false,
     ...some,
@@ -43,6 +44,10 @@ test("messages of one author in short succession are one group", () => {
     true,
     true,
   ]);
+  assert.deepEqual(
+    heads(layOut([at(0), at(1, { cipher: "caesar" }), at(2, { cipher: "caesar" })], false, "")),
+    [true, true, false],
+  );
   assert.deepEqual(
     heads(layOut([at(0), at(1, { sealed: "yes" })], false, "")),
     [true, true],

@@ -35,6 +35,7 @@ export interface Entry {
   readonly state: "pending" | "sent" | "failed"; // of mine; everything else is "sent"
   readonly problem: string; // why it failed, or why it cannot be read ("" if all is well)
   readonly sealed: "no" | "yes" | "opening" | "unreadable"; // end-to-end encryption: "opening": the worker is at it
+  readonly cipher: string; // by what it is encrypted that is not known here, so that body is as it came; "": by nothing
   readonly mention: boolean; // my name is in it
   readonly old: boolean; // it came as history, and not as something new
 }
@@ -53,6 +54,7 @@ export interface Conversation {
   readonly people: readonly string[]; // sorted; at most 1,000
   readonly total: number; // how many are there
   readonly locked: "no" | "locked" | "open"; // "locked": something was encrypted there, and there is no passphrase
+  readonly isPromised: boolean; // one has said something encrypted there: while "locked", nothing can be said in the clear
 }
 
 export type Change =
@@ -76,7 +78,8 @@ export interface Chat {
   readonly waiting: number; // messages that were said here and are not acknowledged: with the page, they would be gone
   readonly conversations: readonly Conversation[]; // rooms in order of joining, the lobby first, then people
   readonly current: string; // id of the conversation that is looked at
-  readonly commands: readonly { name: string; usage: string; help: string }[]; // for /help and completion
+  /** For /help and completion; operators: the server does it for those alone. */
+  readonly commands: readonly { name: string; usage: string; help: string; operators: boolean }[];
   subscribe(listener: (change: Change) => void): () => void;
   conversation(id: string): Conversation | undefined;
   start(how: Start): void; // connect, and stay connected

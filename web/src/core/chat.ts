@@ -22,7 +22,7 @@ const SECRET = "selchat.secret"; // what is kept in the browser
 const ROOMS = "selchat.rooms";
 const PROMISED = "selchat.encrypted"; // JSON: ids of conversations with a passphrase, which itself is not kept
 const FORGOTTEN =
-  "what you said here was encrypted, and the passphrase is not kept: give it again (Locked, above), or forget it there";
+  "what you said here was encrypted, and the passphrase is not kept: give it again (Passphrase needed, above), or forget it there";
 const IN_NO_ROOM = "you are in no room; /join ROOM";
 const NOT_NOW = "there is no connection now";
 
@@ -47,8 +47,8 @@ export class Core implements Chat {
   private readonly fetching = new Map<string, Promise<void>>(); // pages of the past, by id
   private readonly fresh = new Set<string>(); // ids and keys of what is opened, and alerted about if it mentions one
   private readonly alerted = new Set<string>(); // ids of the conversations whose missed messages were
+  private toldName = ""; // the name that was told of, as it is not the one that was asked for
   private visiting = ""; // id of the room that is to be opened when one is in
-  private kept = 0; // whispers that are still to come from before this connection
   private asksForRooms: string[] = []; // ids of the conversations in which was asked; "": for completion
   private knownRooms: string[] = [];
   private toOpen = new Map<Talk, string[]>(); // keys
@@ -140,12 +140,13 @@ export class Core implements Chat {
     const opened = id !== this.current;
     this.current = id;
     if (opened) this.change({ what: "conversations" });
-    if (this.isWatched) talk.read(opened);
+    if (this.isWatched) this.read(talk, opened);
   }
 
   watching(seen: boolean): void {
     this.isWatched = seen;
-    if (seen) this.talks.get(this.current)?.read(false);
+    const talk = this.talks.get(this.current);
+    if (seen && talk) this.read(talk, false);
   }
 
   type(line: string): string {
@@ -305,8 +306,7 @@ export class Core implements Chat {
 
   private lock(talk: Talk): void {
     if (talk.id === idOf("", SERVER)) return; // which has to understand what it is told
-    talk.isPromised = this.promised.has(talk.id) || this.promised.has("");
-    talk.lock(this.vault.of(talk.id) !== "");
+    talk.lock(this.vault.of(talk.id) !== "", this.promised.has(talk.id) || this.promised.has(""));
   }
 
   private isSealing(talk: Talk): boolean {
@@ -321,6 +321,7 @@ export class Core implements Chat {
       this.takeOne(event);
     }
     this.settleStored();
+    if (this.way.isBeside) this.tellName();
     for (const talk of this.talks.values()) this.trim(talk);
   }
 
@@ -386,10 +387,11 @@ export class Core implements Chat {
 
   private takeWelcome(welcome: Of<"welcomed">): void {
     this.platform.prepare();
-    this.kept = welcome.whispers;
     this.alerted.clear();
     if (welcome.back) this.vault.begin();
     for (const talk of this.talks.values()) {
+      if (welcome.renumbered) talk.unseen.clear();
+      if (talk.kind === "person") talk.pair(welcome.name);
       if (talk.kind !== "room" || !welcome.back) continue;
       talk.renumber();
       if (welcome.renumbered) talk.beginAnew(this.seconds);
@@ -399,6 +401,15 @@ export class Core implements Chat {
       if (talk?.more && !talk.hasPast) void this.fetch(talk, PAGE); // the answer was lost with the connection
     }
     this.change({ what: "conversations" });
+  }
+
+  /** Say it once, where one looks, which may be some moments after the welcome. */
+  private tellName(): void {
+    if (!this.current || this.client.name === this.toldName) return;
+    this.toldName = this.client.name;
+    const wanted = visible(this.way.name);
+    if (!this.isMe(this.way.name))
+      this.tell(`You are ${this.name} in this tab: ${wanted} is in use in another one.`);
   }
 
   private enter(name: string, seq: number): void {
@@ -441,27 +452,30 @@ export class Core implements Chat {
       talk.settle(pending.key, { state: "sent", seq: message.seq, at: message.at });
       return;
     }
-    this.add(talk, message, message.missed);
+    this.add(talk, message);
   }
 
   private takeWhisper(message: Message): void {
-    const kept = this.kept > 0 && message.seq > 0;
-    if (kept) this.kept -= 1;
     if (message.own) return; // said to oneself: it is shown already
     const from = this.isMe(message.from) ? message.to : message.from;
     const talk = this.person(from);
-    talk.rename(from);
-    this.add(talk, message, kept);
+    if (talk.address !== from) {
+      talk.rename(from);
+      talk.pair(this.client.name);
+    }
+    this.add(talk, message);
   }
 
-  private add(talk: Talk, message: Message, missed: boolean): void {
+  private add(talk: Talk, message: Message): void {
+    const { missed } = message;
     const mine = this.isMe(message.from);
     const words = talk.id !== idOf("", SERVER) && this.vault.of(talk.id) !== "";
     const entry = talk.entry(message, this.client.name, talk.keyOf(message), words, mine, false);
     talk.add(entry);
     if (entry.sealed === "opening") this.openSoon(talk, entry.key);
     if (mine) return;
-    if (!this.isSeen(talk)) talk.countUnread(entry);
+    if (!this.isSeen(talk)) talk.countUnread(entry, message);
+    else if (message.to) this.client.readWhispers([message]);
     const isNews = !missed || !this.alerted.has(talk.id);
     if (entry.kind === "whisper" || entry.mention) this.alert(talk, entry, missed);
     else if (entry.sealed === "opening" && isNews) this.fresh.add(`${talk.id} ${entry.key}`);
@@ -472,6 +486,14 @@ export class Core implements Chat {
     if (this.isSeen(talk) || (missed && this.alerted.has(talk.id))) return;
     if (missed) this.alerted.add(talk.id);
     this.change({ what: "alert", id: talk.id, entry });
+  }
+
+  /** What is looked at is read. `opened`: it was not looked at before. */
+  private read(talk: Talk, opened: boolean): void {
+    talk.read(opened);
+    if (!talk.unseen.size) return;
+    this.client.readWhispers(talk.unseen.values());
+    talk.unseen.clear();
   }
 
   private takeAck(ack: Of<"acked">): void {
@@ -682,6 +704,7 @@ export class Core implements Chat {
       if (this.talks.get(id) === talk) this.change(change);
     });
     this.talks.set(id, talk);
+    if (kind === "person") talk.pair(this.client.name);
     this.lock(talk);
     this.change({ what: "conversations" });
     return talk;

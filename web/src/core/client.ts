@@ -3,6 +3,7 @@
 // after a break with the same id, and knows in each room how far it has heard. It must not know what time it is.
 
 import type { Event, Message, RoomSummary, Written } from "./events.ts";
+import { Inbox } from "./inbox.ts";
 import type { Given } from "./order.ts";
 import { Outbound, Outgoing } from "./outbound.ts";
 import * as reading from "./reading.ts";
@@ -59,8 +60,10 @@ export class Client {
   readonly rooms = new Rooms((room, given) => this.placed(room, given));
   private hello: Hello = { name: "", secret: "", password: "", beside: false };
   private log: string | null = null; // null: never welcomed
-  private whispers = 0; // the largest seq of those that have come
-  private confirmed = 0; // and of those that were confirmed on this connection
+  private inboxes = new Map<string, Inbox>(); // by key of the name: each has numbers of its own
+  private inbox = new Inbox(); // of this name
+  private kept = 0; // whispers that are still to come from before this connection
+  private confirmed = 0; // the seq up to which they were confirmed on this connection
   private count = 0;
   private connection = 0; // how many there were
   private isSealing = false;
@@ -184,6 +187,12 @@ export class Client {
     if (this.state !== "offline") this.put({ type: "ping" });
   }
 
+  /** These whispers were read. */
+  readWhispers(messages: Iterable<Message>): void {
+    for (const { to, seq } of messages) this.inboxes.get(nameKey(to))?.read(seq);
+    this.confirm();
+  }
+
   /** Say again what the server could not store. */
   retry(): void {
     this.outbound.retry();
@@ -245,9 +254,10 @@ export class Client {
   }
 
   private confirm(): void {
-    if (this.whispers <= this.confirmed || this.state !== "welcomed") return;
-    this.put({ type: "ack", whisper: this.whispers });
-    this.confirmed = this.whispers;
+    const { through } = this.inbox;
+    if (through <= this.confirmed || this.state !== "welcomed") return;
+    this.put({ type: "ack", whisper: through });
+    this.confirmed = through;
   }
 
   private put(fields: Fields): void {
@@ -379,13 +389,16 @@ export class Client {
     const name = reading.text(fields, "name");
     const log = reading.text(fields, "log");
     const server = reading.text(fields, "server");
-    const whispers = reading.integer(fields, "whispers");
+    const kept = reading.integer(fields, "whispers");
     const found: RoomSummary[] = reading.objects(fields, "rooms").map(reading.summary);
     const salt = reading.optionalText(fields, "salt");
     const again = this.log !== null;
     const renumbered = again && this.log !== log;
     this.state = "welcomed";
-    if (renumbered || nameKey(name) !== nameKey(this.name)) this.whispers = 0; // they are counted for each name
+    if (renumbered) this.inboxes.clear();
+    this.inbox = this.inboxes.get(nameKey(name)) ?? new Inbox();
+    this.inboxes.set(nameKey(name), this.inbox);
+    this.kept = kept;
     [this.name, this.server, this.log, this.salt] = [name, server, log, salt];
     this.limits = limitsOf(fields.limits, this.limits);
     const events = renumbered ? this.rooms.renumber() : [];
@@ -393,7 +406,7 @@ export class Client {
     for (const room of unwanted) this.put({ type: "part", room });
     const back = renumbered || this.rooms.goesBack(wanted);
     events.push(...this.rooms.rewind(wanted));
-    events.push({ is: "welcomed", name, server, rooms: wanted, whispers, again, renumbered, back });
+    events.push({ is: "welcomed", name, server, rooms: wanted, again, renumbered, back });
     events.push(...this.rooms.welcome(wanted));
     for (const room of this.rooms.all) {
       if (room.presence === "joining")
@@ -435,9 +448,11 @@ export class Client {
     const to = reading.text(fields, "to");
     const seq = reading.integer(fields, "seq");
     const message = { ...reading.message({ ...fields, seq: Math.max(seq, 1) }, ""), to, seq };
-    if (seq > 0 && seq <= this.whispers) return [];
-    this.whispers = Math.max(seq, this.whispers);
     message.own = this.isOwn(message);
+    message.missed = this.kept > 0 && seq > 0;
+    if (message.missed) this.kept -= 1;
+    const isMine = nameKey(message.from) === nameKey(this.name); // said to oneself
+    if (seq > 0 && !this.inbox.take(seq, isMine)) return [];
     return [{ is: "whispered", message }];
   }
 

@@ -1,39 +1,60 @@
 // Lines as they are typed: what they ask for. The commands are those of the terminal (selchat/client/lines.py).
 
-export const COMMANDS = [
-  { name: "/join", usage: "/join ROOM", help: "go into a room, or back to one; what you type is said there" },
-  { name: "/part", usage: "/part [ROOM]", help: "leave a room" },
-  { name: "/rooms", usage: "/rooms", help: "which rooms there are" },
-  { name: "/users", usage: "/users [ROOM]", help: "who is there" },
-  {
-    name: "/msg",
-    usage: "/msg NAME TEXT",
-    help: "say it to one person alone; a name with spaces goes in double quotes",
-  },
-  { name: "/me", usage: "/me TEXT", help: "say what you do" },
-  { name: "/topic", usage: "/topic [TEXT]", help: "show or set the topic of the room; /topic - for none" },
-  { name: "/history", usage: "/history [N]", help: "what was said earlier in the room" },
-  { name: "/search", usage: "/search WORDS", help: "what was said there with these words in it" },
-  { name: "/kick", usage: "/kick NAME", help: "for operators" },
-  { name: "/ban", usage: "/ban NAME", help: "for operators" },
-  { name: "/mute", usage: "/mute NAME", help: "for operators" },
-  { name: "/unban", usage: "/unban NAME", help: "for operators" },
-  { name: "/unmute", usage: "/unmute NAME", help: "for operators" },
-  { name: "/bans", usage: "/bans", help: "for operators" },
-  { name: "/help", usage: "/help", help: "this list" },
-  { name: "/quit", usage: "/quit", help: "leave" },
-] as const;
+interface Known {
+  readonly name: string;
+  readonly usage: string;
+  readonly help: string;
+  readonly operators: boolean; // the server does it for those alone
+}
 
-export const OPERATOR_COMMANDS: readonly string[] = ["/kick", "/ban", "/mute", "/unban", "/unmute", "/bans"];
+const USUAL: readonly Known[] = (
+  [
+    ["/join", "ROOM", "go into a room, or back to one; what you type is said there"],
+    ["/part", "[ROOM]", "leave a room"],
+    ["/rooms", "", "which rooms there are"],
+    ["/users", "[ROOM]", "who is there"],
+    ["/msg", "NAME TEXT", "say it to one person alone; a name with spaces goes in double quotes"],
+    ["/me", "TEXT", "say what you do"],
+    ["/topic", "[TEXT]", "show or set the topic of the room; /topic - for none"],
+    ["/history", "[N]", "what was said earlier in the room"],
+    ["/search", "WORDS", "what was said there with these words in it"],
+    ["/help", "", "this list"],
+    ["/quit", "", "leave"],
+  ] as const
+).map((one) => known(one, false));
+
+// As the operator's console has them (selchat/chat/commands.py).
+const OPERATORS: readonly Known[] = (
+  [
+    ["/kick", "NAME", "remove someone from the chat"],
+    ["/ban", "NAME|ADDRESS [for 1h10m]", "remove someone, and keep them out"],
+    ["/unban", "NAME|ADDRESS", "let them in again"],
+    ["/mute", "NAME [for 1h10m]", "let someone read only"],
+    ["/unmute", "NAME", "let them speak again"],
+    ["/bans", "", "who is banned and who is muted, and until when"],
+  ] as const
+).map((one) => known(one, true));
+
+export const COMMANDS: readonly Known[] = [...USUAL, ...OPERATORS];
+export const OPERATOR_COMMANDS: readonly string[] = OPERATORS.map(({ name }) => name);
 const HISTORY = 100; // messages, if it is not said how many
 
 export const HELP = [
-  ...COMMANDS.filter(({ help }) => help !== "for operators").map(
-    ({ usage, help }) => `${usage.padEnd(16)}${help}`,
-  ),
-  `${OPERATOR_COMMANDS.slice(0, 5).join(", ")} NAME, /bans   for operators`,
+  ...table(USUAL),
   "Everything else is said to everyone in the room; //text says /text.",
+  "",
+  "For operators:",
+  ...table(OPERATORS),
 ].join("\n");
+
+function known([name, more, help]: readonly [string, string, string], operators: boolean): Known {
+  return { name, usage: more ? `${name} ${more}` : name, help, operators };
+}
+
+function table(commands: readonly Known[]): string[] {
+  const width = Math.max(...commands.map(({ usage }) => usage.length)) + 2;
+  return commands.map(({ usage, help }) => usage.padEnd(width) + help);
+}
 
 export type Command =
   | { asked: "nothing" | "rooms" | "help" | "quit" }

@@ -29,7 +29,7 @@ export function complete(before: string, names: readonly string[], rooms: readon
   if (before.startsWith("/") && space < 0) {
     return of(
       end,
-      COMMANDS.map(({ name }) => name as string).filter((name) => name.startsWith(command)),
+      COMMANDS.map(({ name }) => name).filter((name) => name.startsWith(command)),
     );
   }
   if (wantsRooms(before)) {

@@ -35,7 +35,6 @@ export type Event =
       name: string;
       server: string;
       rooms: RoomSummary[];
-      whispers: number;
       again: boolean;
       renumbered: boolean;
       back: boolean;

@@ -40,6 +40,7 @@ export class Link {
   private socket: Socket | null = null;
   private who = { name: "", password: "" };
   private secret = "";
+  isBeside = false; // another tab of this browser had the name, so that the server gave the next one
   private held = ""; // the name that this tab has for itself among those of the browser
   private attempt = 0;
   private ceiling = RETRY_LEAST;
@@ -178,6 +179,7 @@ export class Link {
       return hello;
     }
     if (free) this.held = name;
+    this.isBeside = !free;
     return { ...hello, beside: !free };
   }
 

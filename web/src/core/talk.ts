@@ -8,7 +8,7 @@
 import type { Change, Conversation, Entry } from "./api.ts";
 import type { Message } from "./events.ts";
 import type { Opened } from "./sealing.ts";
-import { names, visible, visibleLines } from "./text.ts";
+import { nameKey, names, visible, visibleLines } from "./text.ts";
 import { isSealed } from "./vault.ts";
 
 const LOCKED = "encrypted; give the passphrase to read it";
@@ -33,6 +33,7 @@ export class Talk implements Conversation {
   name: string; // safe to be shown; `address` is as the server writes it
   first = 0; // the seq below which is the past that was not fetched
   readonly closed = new Map<string, Message>(); // by key of the entry: what could not be read yet
+  readonly unseen = new Map<string, Message>(); // by key: whispers that were not read
   private settled = 0;
   private unreadFrom = ""; // key of the first entry that was not read
   private epoch = 0; // how often the server has begun to number anew
@@ -50,14 +51,12 @@ export class Talk implements Conversation {
     private readonly change: (change: Change) => void,
   ) {
     this.name = visible(address);
-    if (kind === "person") [this.people, this.total] = [[this.name], 1];
   }
 
   rename(address: string): void {
     if (address === this.address) return;
     this.address = address;
     this.name = visible(address);
-    if (this.kind === "person") this.people = [this.name];
     this.change({ what: "conversations" });
   }
 
@@ -169,7 +168,10 @@ export class Talk implements Conversation {
     const keys = new Set(gone.map((entry) => entry.key));
     this.settled -= gone.length;
     this.fetched = this.found = 0;
-    for (const key of keys) this.closed.delete(key);
+    for (const key of keys) {
+      this.closed.delete(key);
+      this.unseen.delete(key); // never seen, it is not read: it comes again to another page
+    }
     if (keys.has(this.origin)) this.origin = "";
     if (keys.has(this.firstUnread)) this.firstUnread = "";
     if (keys.has(this.unreadFrom)) this.unreadFrom = this.entries[0]?.key ?? "";
@@ -203,8 +205,10 @@ export class Talk implements Conversation {
       return words ? { ...bare, sealed: "opening" } : { ...bare, sealed: "unreadable", problem: LOCKED };
     }
     const isClear = words && message.from !== "Server";
-    const problem = message.cipher ? `encrypted otherwise: ${visible(message.cipher)}` : isClear ? CLEAR : "";
-    return { ...bare, ...said(message, message.body), problem, mention: !mine && names(message.body, own) };
+    const cipher = visible(message.cipher);
+    const problem = isClear && !cipher ? CLEAR : "";
+    const mention = !mine && names(message.body, own);
+    return { ...bare, ...said(message, message.body), problem, cipher, mention };
   }
 
   /** All that is `closed` can be tried now, or not any more. */
@@ -235,18 +239,20 @@ export class Talk implements Conversation {
     return this.get(key);
   }
 
-  /** Whether there is a passphrase now. */
-  lock(words: boolean): void {
-    const locked = words ? "open" : this.hasSealed || this.isPromised ? "locked" : "no";
-    if (locked === this.locked) return;
+  /** Whether there is a passphrase now, and whether one was promised to be used. */
+  lock(words: boolean, isPromised = this.isPromised): void {
+    const locked = words ? "open" : this.hasSealed || isPromised ? "locked" : "no";
+    if (locked === this.locked && isPromised === this.isPromised) return;
     this.locked = locked;
+    this.isPromised = isPromised;
     this.change({ what: "conversations" });
   }
 
   // -- reading -------------------------------------------------------------------------------------------
 
   /** Note that something is new, and not seen. */
-  countUnread(entry: Entry): void {
+  countUnread(entry: Entry, message: Message): void {
+    if (message.to && message.seq) this.unseen.set(entry.key, message);
     if (!this.unread) this.unreadFrom = entry.key;
     this.unread += 1;
     this.mentioned ||= entry.mention || entry.kind === "whisper";
@@ -271,6 +277,14 @@ export class Talk implements Conversation {
   }
 
   // -- people --------------------------------------------------------------------------------------------
+
+  /** Whispers are between two. `own`: one's name, which may be the same, and is "" before there is one. */
+  pair(own: string): void {
+    const both = new Map([this.address, own].map((name) => [nameKey(name), name]));
+    both.delete("");
+    const people = [...both.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, name]) => name);
+    this.setPeople(people, people.length, "");
+  }
 
   setPeople(people: readonly string[], total: number, topic: string): void {
     this.people = people.slice(0, MOST_PEOPLE).map(visible);
@@ -313,6 +327,7 @@ export function entryOf(key: string, kind: Entry["kind"], more: Partial<Entry>):
     state: "sent",
     problem: "",
     sealed: "no",
+    cipher: "",
     mention: false,
     old: false,
     ...more,

@@ -1,7 +1,8 @@
-// The field that one writes in: it grows, keeps a draft for each conversation and the last lines, and completes.
+// The field that one writes in: it grows, has a draft for each conversation and the last lines, and completes.
 
-import type { Chat } from "../core/api.ts";
+import type { Chat, Conversation } from "../core/api.ts";
 import { h, part, say } from "./dom.ts";
+import { Drafts } from "./drafts.ts";
 import { Past } from "./past.ts";
 
 interface Offer {
@@ -20,9 +21,10 @@ export class Composer {
   readonly #field = part("input", HTMLTextAreaElement);
   readonly #problem = part("input-problem", HTMLElement);
   readonly #list = part("candidates", HTMLElement);
-  readonly #drafts = new Map<string, string>();
+  readonly #drafts: Drafts;
   readonly #past = new Past();
   #current = "";
+  #label = "";
   #offer: Offer | undefined;
 
   /** `taken`: called when a line was taken; `command`: takes those that are of the page and not of the chat, and
@@ -34,6 +36,10 @@ export class Composer {
     private readonly scroll: (event: KeyboardEvent) => boolean,
     private readonly speak: (text: string) => void,
   ) {
+    this.#drafts = new Drafts(
+      () => sessionStorage,
+      (id) => (this.chat.conversation(id)?.locked ?? "no") !== "no",
+    );
     this.#form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#send();
@@ -66,15 +72,16 @@ export class Composer {
 
   update(): void {
     const { current } = this.chat;
+    this.#drafts.keep(); // something may be encrypted there now
+    const label = labelOf(this.chat.conversation(current));
+    if (label !== this.#label) {
+      this.#label = label;
+      this.#field.setAttribute("aria-label", label);
+      this.#field.placeholder = label;
+    }
     if (current === this.#current) return;
-    this.#drafts.set(this.#current, this.#field.value);
     this.#current = current;
-    const here = this.chat.conversation(current);
-    const label =
-      here?.kind === "person" ? `Whisper to ${here.name}` : `Write to ${here?.name ?? "the room"}`;
-    this.#field.setAttribute("aria-label", label);
-    this.#field.placeholder = label;
-    const draft = this.#drafts.get(current) ?? "";
+    const draft = this.#drafts.get(current);
     this.#put(draft, draft.length);
   }
 
@@ -141,6 +148,7 @@ export class Composer {
     say(this.#problem, "");
     this.#field.removeAttribute("aria-invalid");
     this.#past.rest();
+    this.#keep();
     this.#grow();
     this.#close();
     // Commands are offered while they are typed: a phone has no Tab.
@@ -187,7 +195,8 @@ export class Composer {
     const command = this.chat.commands.find(
       ({ name }) => candidate.startsWith("/") && name.replace(/^\//, "") === candidate.trim().slice(1),
     );
-    return command ? h("span", { class: "dim" }, command.help) : null;
+    const text = command?.operators ? `for operators: ${command.help}` : command?.help;
+    return text ? h("span", { class: "dim" }, text) : null;
   }
 
   #step(by: number): boolean {
@@ -225,10 +234,15 @@ export class Composer {
   #put(text: string, caret: number): void {
     this.#field.value = text;
     this.#field.setSelectionRange(caret, caret);
+    this.#keep();
     this.#field.removeAttribute("aria-invalid");
     say(this.#problem, "");
     this.#close();
     this.#grow();
+  }
+
+  #keep(): void {
+    if (this.#current) this.#drafts.set(this.#current, this.#field.value);
   }
 
   #grow(): void {
@@ -241,4 +255,11 @@ export class Composer {
     field.style.height = `${Math.min(wanted, most)}px`;
     field.style.overflowY = wanted > most ? "auto" : "hidden";
   }
+}
+
+/** What it is to write there, and who can read it. */
+function labelOf(here: Conversation | undefined): string {
+  if (here?.locked === "locked" && here.isPromised) return "Passphrase needed to write here";
+  const label = here?.kind === "person" ? `Whisper to ${here.name}` : `Write to ${here?.name ?? "the room"}`;
+  return here?.locked === "locked" ? `${label}, not encrypted` : label;
 }

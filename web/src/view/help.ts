@@ -21,9 +21,17 @@ export class Help {
 
   open(): void {
     if (this.#dialog.open) return;
+    const commands = (operators: boolean): HTMLElement =>
+      list(
+        this.chat.commands
+          .filter((one) => one.operators === operators)
+          .map(({ usage, help }) => [usage, help]),
+      );
     this.#text.replaceChildren(
       h("h3", {}, "Commands"),
-      list(this.chat.commands.map(({ usage, help }) => [usage, help])),
+      commands(false),
+      h("h3", {}, "For operators"),
+      commands(true),
       h("h3", {}, "Keys"),
       list(KEYS),
       h("h3", {}, "Good to know"),

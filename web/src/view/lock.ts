@@ -6,7 +6,7 @@ import { icon } from "./icons.ts";
 
 const WORDS = {
   no: "Encrypt",
-  locked: "Locked",
+  locked: "Passphrase needed",
   open: "Encrypted",
 } as const;
 

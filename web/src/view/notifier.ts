@@ -48,5 +48,8 @@ type Where = Pick<Conversation, "name" | "locked">;
 export function wording(entry: Entry, { name, locked }: Where): { title: string; body: string } {
   const title =
     entry.kind === "whisper" ? `${entry.from} whispers to you` : `${entry.from} mentions you in ${name}`;
-  return { title, body: locked === "no" && entry.sealed === "no" ? entry.body.slice(0, 200) : "" };
+  return {
+    title,
+    body: locked === "no" && entry.sealed === "no" && !entry.cipher ? entry.body.slice(0, 200) : "",
+  };
 }

@@ -92,7 +92,9 @@ function marks(entry: Entry, around: Around): Child[] {
   }
   if (entry.mention && !entry.mine && entry.kind !== "whisper") mark("mentions you", "mentions");
   if (entry.sealed !== "no") mark("encrypted", "sealed", icon("locked"));
-  else if (conversation.locked !== "no") mark("not encrypted", "clear", icon("unlocked"));
+  else if (entry.cipher) {
+    found.push(h("span", { class: "mark otherwise" }, "encrypted otherwise: ", bdi(entry.cipher)), " ");
+  } else if (conversation.locked !== "no") mark("not encrypted", "clear", icon("unlocked"));
   return found;
 }
 
@@ -236,13 +238,12 @@ function move(entry: Entry): HTMLElement {
 export function spokenLine(entry: Entry): string {
   const text = entry.body.length > 400 ? `${entry.body.slice(0, 400)}…` : entry.body;
   const from = isolated(entry.from);
+  const isClosed = entry.sealed === "unreadable" || entry.cipher !== "";
   switch (entry.kind) {
     case "said":
-      return entry.sealed === "unreadable" ? `${from} said something encrypted` : `${from}: ${text}`;
+      return isClosed ? `${from} said something encrypted` : `${from}: ${text}`;
     case "whisper":
-      return entry.sealed === "unreadable"
-        ? `${from} whispers something encrypted`
-        : `${from} to you alone: ${text}`;
+      return isClosed ? `${from} whispers something encrypted` : `${from} to you alone: ${text}`;
     case "action":
       return `${from} ${text}`;
     case "topic":

@@ -53,6 +53,7 @@ function goesWith(entry: Entry, above: Entry): boolean {
     entry.from === above.from &&
     entry.to === above.to &&
     (entry.sealed === "no") === (above.sealed === "no") &&
+    entry.cipher === above.cipher &&
     entry.at - above.at < TOGETHER &&
     entry.at >= above.at - TOGETHER
   );

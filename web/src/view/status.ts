@@ -13,6 +13,9 @@ export const AT_THE_DOOR = new Set([
   "bad-name",
 ]);
 
+/** Somebody wanted one out: one comes back on purpose, and not by a key or a click that was meant for something else. */
+const PUT_OUT = new Set(["kicked", "banned"]);
+
 export class Status {
   readonly #element = part("status", HTMLElement);
   readonly #text = h("span", { class: "text", dir: "auto" });
@@ -40,6 +43,7 @@ export class Status {
     this.#button.hidden = !button;
     this.#button.textContent = button;
     this.#act = act;
+    this.#button.classList.toggle("aside", link.state === "stopped" && PUT_OUT.has(link.code));
     if (focused && !button) document.getElementById("input")?.focus();
     if (link.state === "waiting") {
       const count = (): void => {
@@ -66,8 +70,10 @@ export class Status {
           () => this.chat.again(),
         ];
       case "stopped":
-        if (link.again)
-          return [sentence(link.why, "The connection has ended"), "Connect again", () => this.chat.again()];
+        if (link.again) {
+          const button = PUT_OUT.has(link.code) ? "Try to come back" : "Connect again";
+          return [sentence(link.why, "The connection has ended"), button, () => this.chat.again()];
+        }
         return [sentence(link.why, "The connection has ended"), "Back to the start", this.leave];
     }
   }

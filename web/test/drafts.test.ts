@@ -1,0 +1,72 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Drafts } from "../src/view/drafts.ts";
+
+/** A tab's storage, of which `limit` characters can be used. */
+class Tab {
+  readonly kept = new Map<string, string>();
+  limit = 1000;
+  getItem(key: string): string | null {
+    return this.kept.get(key) ?? null;
+  }
+  setItem(key: string, value: string): void {
+    if (value.length > this.limit) throw new DOMException("full", "QuotaExceededError");
+    this.kept.set(key, value);
+  }
+  removeItem(key: string): void {
+    this.kept.delete(key);
+  }
+}
+
+const open = () => false;
+
+test("drafts are there when the page is loaded again, each in its conversation", () => {
+  const tab = new Tab();
+  const drafts = new Drafts(() => tab, open);
+  drafts.set("#lobby", "half a li");
+  drafts.set("#__proto__", "nothing special");
+  drafts.set("@bob", "gone");
+  drafts.set("@bob", "");
+  const again = new Drafts(() => tab, open);
+  assert.equal(again.get("#lobby"), "half a li");
+  assert.equal(again.get("#__proto__"), "nothing special");
+  assert.equal(again.get("@bob"), "");
+  again.set("#lobby", "");
+  again.set("#__proto__", "");
+  assert.equal(tab.kept.size, 0);
+});
+
+test("nothing of an encrypted conversation is stored, also when it becomes one; /msg is for another", () => {
+  const tab = new Tab();
+  const secret = new Set(["@bob"]);
+  const drafts = new Drafts(
+    () => tab,
+    (id) => secret.has(id),
+  );
+  drafts.set("@bob", "secret");
+  drafts.set("#lobby", "/msg Bob secret");
+  drafts.set("#deck", "not yet secret");
+  assert.deepEqual([...tab.kept.values()], ['{"#deck":"not yet secret"}']);
+  secret.add("#deck");
+  drafts.keep();
+  assert.equal(tab.kept.size, 0);
+  assert.equal(drafts.get("@bob"), "secret", "in the page it is");
+  assert.equal(drafts.get("#deck"), "not yet secret");
+});
+
+test("storage that is refused, full, or of something else", () => {
+  const refused = new Drafts(() => {
+    throw new DOMException("no", "SecurityError");
+  }, open);
+  refused.set("#lobby", "kept in the page");
+  assert.equal(refused.get("#lobby"), "kept in the page");
+  const tab = new Tab();
+  const drafts = new Drafts(() => tab, open);
+  drafts.set("#lobby", "x");
+  drafts.set("#lobby", "x".repeat(2000));
+  assert.equal(tab.kept.size, 0, "no draft rather than an old one");
+  for (const stored of ["{", "null", "7", '["a"]', '{"#lobby":7}', '{"#lobby":{"a":"b"}}']) {
+    tab.kept.set("selchat.drafts", stored);
+    assert.equal(new Drafts(() => tab, open).get("#lobby"), "");
+  }
+});
