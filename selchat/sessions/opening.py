@@ -180,10 +180,10 @@ class OpeningSession:
         self._transport.hand_over(session)
         session.first_received(payload)
 
-    def _break(self, error: SelchatError, *, quietly: bool = False) -> None:
+    def _break(self, error: SelchatError) -> None:
         """Tell the peer why, in the way that most clients can read, and close."""
         notice = self._context.classic.encode([Notice(f"Closing this connection: {error}.")])
-        self._transport.close(None if quietly else str(error), notice)
+        self._transport.close(str(error), notice)
 
     def _refuse(self, refusal: SelchatError, is_rich: bool) -> None:
         if not is_rich:
@@ -197,6 +197,9 @@ class OpeningSession:
         self._transport.close(str(refusal), last)
 
     def _timed_out(self) -> None:
-        error = self._refusal or LoginTimeoutError(self._context.settings.login_seconds)
-        # By TLS, it is mostly one that a browser has opened for later: nobody else has to know.
-        self._break(error, quietly=self.state is OpeningState.SECURED)
+        if self.state is OpeningState.SECURED:
+            # Mostly one that a browser has opened for later. It would take the paper's frames for an answer to
+            # what it is just about to ask.
+            self._transport.close(None)
+        else:
+            self._break(self._refusal or LoginTimeoutError(self._context.settings.login_seconds))

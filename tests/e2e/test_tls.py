@@ -165,12 +165,9 @@ def test_half_a_handshake_is_closed_by_the_time_to_log_in() -> None:
         peers[0].send_raw(hello[:1])
         peers[1].send_raw(hello)
         tls = stack.enter_context(TlsClient(server.port))  # shook hands, and says nothing
-        for peer in peers[:2]:
+        for peer in (*peers[:2], tls):
             assert peer.read_to_end() == b""
         assert peers[2].read_frame() == "Server"
-        assert tls.read_frame() == "Server"
-        assert "no username within 0.5 s" in tls.read_frame()
-        assert tls.read_to_end() == b""
         server.expect(r"no username within 0\.5 s")
         server.assert_serves()
         server.stop()
