@@ -198,8 +198,8 @@ class OpeningSession:
 
     def _timed_out(self) -> None:
         if self.state is OpeningState.SECURED:
-            # Mostly one that a browser has opened for later. It would take the paper's frames for an answer to
-            # what it is just about to ask.
+            # Mostly one that a browser has opened for later. It would take the paper's frames for an answer
+            # to what it is just about to ask.
             self._transport.close(None)
         else:
             self._break(self._refusal or LoginTimeoutError(self._context.settings.login_seconds))
