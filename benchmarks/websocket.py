@@ -47,6 +47,7 @@ from harness.results import DISTURBED, count_of, markdown_table, short, signific
 from selchat.bench import proc
 from selchat.bench.crew import Crew
 from selchat.bench.errors import BenchError
+from selchat.bench.metrics import CHECKED
 from selchat.bench.wires import CLASSIC, WEB, Wire
 from selchat.bench.worker import Job, Slice
 
@@ -57,16 +58,6 @@ _WARM_SECONDS = 0.1  # after a pause each connection is slower at first
 _MOST_COST = 1.3  # of a delivery on the WebSocket to one on the classic wire: what we want
 _LEAST_LEAD, _AT = 20.0, 256  # times more deliveries for the CPU time, with so many messages in flight
 
-_CHECKS = (
-    "lost",
-    "duplicated",
-    "reordered",
-    "diverged",
-    "misnumbered",
-    "acks_lost",
-    "acks_duplicated",
-    "acks_wrong",
-)
 
 Address = tuple[str, int]
 Started = tuple[int, Address, Callable[[], object]]  # the process, where it listens, and what ends it
@@ -301,7 +292,7 @@ class Stand:
 
 
 def _flaws(found: Slice) -> str:
-    return ", ".join(f"{count} {name}" for name in _CHECKS if (count := getattr(found, f"{name}_all")))
+    return ", ".join(f"{count} {name}" for name in CHECKED if (count := getattr(found, f"{name}_all")))
 
 
 def main() -> int:

@@ -460,9 +460,14 @@ class Server:
         if page is None:
             return None
         settings, tls = self._settings, self._tls
+        own = own_names()
         hosts = OwnHosts(
-            [*own_names(), *(f"{name}.local" for name in own_names()), *settings.allowed_host]
-            + ([] if tls is None else tls.names),
+            [
+                *own,
+                *(f"{name}.local" for name in own),
+                *settings.allowed_host,
+                *([] if tls is None else tls.names),
+            ],
             own_addresses,
             lambda: self._reactor.now,
         )

@@ -158,6 +158,11 @@ class Settings:
         """Bytes: the frame limit, or what a header of this length can announce if that is less."""
         return int(min(self.frame_limit, 10**self.header_length - 1))
 
+    @property
+    def login_payload_limit(self) -> int:
+        """The same for those who have not said who they are."""
+        return min(self.login_limit, self.payload_limit)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:

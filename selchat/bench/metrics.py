@@ -81,7 +81,10 @@ METRICS: dict[str, str] = {
 
 _LATENCY = {"p50_ms", "p90_ms", "p95_ms", "p99_ms", "p99_9_ms", "max_ms"}
 _LAST = {f"last_{name}" for name in _LATENCY}
-_CHECKS = {"lost", "duplicated", "reordered", "diverged"}
+_DELIVERED = ("lost", "duplicated", "reordered", "diverged")
+_ACKED = ("misnumbered", "acks_lost", "acks_duplicated", "acks_wrong")
+CHECKED = (*_DELIVERED, *_ACKED)  # of which there should be none
+_CHECKS = {*_DELIVERED}
 _FLOW = {"messages_per_s", "deliveries_per_s", "mib_per_s", "generator_cpu_percent", "chunk_messages"}
 _SERVER = {"cpu_us_per_delivery", "cpu_percent", "waited_percent", "rss_mib", "rss_growth_mib", "fds_growth"}
 _FLOOR = {
@@ -107,7 +110,7 @@ _WITHOUT = {
     "without_cpu_us_per_delivery",
 }
 _ACKS = {"acked_per_s", "ack_p50_ms", "ack_p99_ms", "ack_max_ms"}
-_ACKS |= {"misnumbered", "acks_lost", "acks_duplicated", "acks_wrong"}
+_ACKS |= {*_ACKED}
 _NO_ACKS = {"idle", "connect"}  # nobody says anything
 _FLOOR_SPEED = {"floor_deliveries_per_s", "deliveries_ratio", "floor_cpu_us_per_delivery", "cpu_ratio"}
 _OF_SCENARIO: dict[str, set[str]] = {

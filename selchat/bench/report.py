@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from selchat.bench.errors import BenchError
-from selchat.bench.metrics import METRICS
+from selchat.bench.metrics import CHECKED, METRICS
 from selchat.bench.scenarios import Plan, Result, describe
 from selchat.bench.stats import Histogram
 from selchat.errors import close_reason
@@ -18,14 +18,7 @@ SCHEMA = 1
 
 _LATENCIES = ("p50", "p90", "p95", "p99", "p99_9", "max")
 _COUNTS = {
-    "lost",
-    "duplicated",
-    "reordered",
-    "diverged",
-    "misnumbered",
-    "acks_lost",
-    "acks_duplicated",
-    "acks_wrong",
+    *CHECKED,
     "acked_per_s",
     "without_messages_per_s",
     "without_deliveries_per_s",

@@ -37,7 +37,7 @@ from typing import Any
 
 from selchat.bench.crew import Crew, Progress
 from selchat.bench.errors import BenchError, PlanError
-from selchat.bench.metrics import Condition, metrics_of
+from selchat.bench.metrics import CHECKED, Condition, metrics_of
 from selchat.bench.proc import Floor, Pinning, Server, Usage, raise_descriptor_limit, usage
 from selchat.bench.stats import PERCENTILES, Histogram, median_ratio
 from selchat.bench.wires import LOBBY, WIRES
@@ -56,16 +56,6 @@ _SETTLE_SECONDS = 2.0  # after joining: the roster is sent once a second at most
 _CHURN_READERS = 10
 _CHURN_MESSAGES = 3
 _SEGMENT = 65_483  # bytes: the MSS of Linux's loopback; larger chunks cannot be told apart
-_CHECKED = (
-    "lost",
-    "duplicated",
-    "reordered",
-    "diverged",
-    "misnumbered",
-    "acks_lost",
-    "acks_duplicated",
-    "acks_wrong",
-)
 _SYNCS = 50  # of the disk, to say what one costs
 
 
@@ -593,7 +583,7 @@ class Run:
             "mib_per_s": sum(turn.measured.bytes for turn in turns) / seconds / MIB,
             "generator_cpu_percent": 100 * sum(turn.measured.cpu for turn in turns) / seconds,
             "acked_per_s": sum(turn.measured.acked for turn in turns) / seconds,
-            **{name: sum(getattr(final, f"{name}_all") for final in finals) for name in _CHECKED},
+            **{name: sum(getattr(final, f"{name}_all") for final in finals) for name in CHECKED},
         }
         segments = sum(turn.measured.segments for turn in turns)
         if segments and deliveries:

@@ -80,32 +80,32 @@ def fingerprint(certificate: bytes) -> str:
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
+def read_certificate(path: Path) -> bytes:
+    """Return the first certificate in a PEM file, as DER. Raises `CertificateError`."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+    except (OSError, ValueError, x509.InvalidVersion) as error:
+        raise CertificateError(path, _why(error)) from error
+
+
 def file_fingerprint(path: Path) -> str:
     """Return the `fingerprint` of the first certificate in a PEM file. Raises `CertificateError`."""
     try:
-        return fingerprint(_der(path))
+        return fingerprint(read_certificate(path))
     except ValueError as error:
         raise CertificateError(path, _why(error)) from error
 
 
-def certificate_fingerprint(path: Path) -> str:
-    """Return the SHA-256 of the first certificate in a PEM file, in hex: what browsers show.
-
-    Raises `CertificateError`.
-    """
-    return hashlib.sha256(_der(path)).hexdigest()
-
-
-def certificate_names(path: Path) -> list[str]:
-    """Return the names and addresses that the first certificate in a PEM file is for, without wildcards.
-
-    Raises `CertificateError`.
-    """
+def names_in(certificate: bytes) -> list[str]:
+    """Return the names and addresses that a certificate (DER) is for, without wildcards."""
     from cryptography import x509
 
     try:
         found = (
-            x509.load_der_x509_certificate(_der(path))
+            x509.load_der_x509_certificate(certificate)
             .extensions.get_extension_for_class(x509.SubjectAlternativeName)
             .value
         )
@@ -121,16 +121,6 @@ def in_groups(fingerprint: str) -> str:
 
 
 # --------------------------------------------------------------------------------------------------------
-
-
-def _der(path: Path) -> bytes:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
-    except (OSError, ValueError, x509.InvalidVersion) as error:
-        raise CertificateError(path, _why(error)) from error
 
 
 def _new_key() -> bytes:

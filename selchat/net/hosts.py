@@ -28,10 +28,11 @@ class OwnHosts:
 
     def __contains__(self, host: str) -> bool:
         """Whether that is this machine: a name in lower case, or an address, of IPv6 without brackets."""
-        host = _spelled(host)
+        address = _address(host)
+        host = address or host
         if host in self._names or host in self._known:
             return True
-        if _address(host) is None or self._now() < self._looked_at + _PAUSE:
+        if address is None or self._now() < self._looked_at + _PAUSE:
             return False
         # A machine gets another address while the server runs, when it is carried to another network.
         self._looked_at = self._now()

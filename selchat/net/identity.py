@@ -5,6 +5,7 @@ It must not know who connects.
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +13,11 @@ from typing import NamedTuple
 from selchat.errors import close_reason
 from selchat.net.certificate import (
     CertificateError,
-    certificate_fingerprint,
-    certificate_names,
     file_fingerprint,
     in_groups,
+    names_in,
     own_certificate,
+    read_certificate,
 )
 from selchat.net.tls import server_context
 from selchat.paths import data_folder
@@ -51,4 +52,5 @@ def open_tls(settings: Settings) -> Tls | None:
         context = server_context(certificate, key)
     except OSError as error:
         raise CertificateError(key, f"no key for {certificate} ({close_reason(error)})") from error
-    return Tls(context, found, certificate_fingerprint(certificate), certificate_names(certificate))
+    der = read_certificate(certificate)
+    return Tls(context, found, hashlib.sha256(der).hexdigest(), names_in(der))

@@ -97,8 +97,7 @@ class OpeningSession:
         self._local = local
         self._first = b""  # what is not enough to tell what it is
         self._transport = transport
-        limit = min(settings.login_limit, settings.payload_limit)
-        decoder = FrameDecoder(settings.header_length, limit, context.login_lengths)
+        decoder = FrameDecoder(settings.header_length, settings.login_payload_limit, context.login_lengths)
         self._framing = Framing(context, decoder)
         self._deadline = context.clock.now + seconds
         self._timer: Any = context.clock.call_later(seconds, self._timed_out)

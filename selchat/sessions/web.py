@@ -15,6 +15,7 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any
 from urllib.parse import parse_qsl, unquote
@@ -233,7 +234,7 @@ class WebSession:
             raise HttpError(405, "a WebSocket is opened by GET", {"Allow": "GET"})
         context, transport = self._context, self._transport
         settings = context.settings
-        protocol, answer = open_websocket(request, min(settings.login_limit, settings.payload_limit))
+        protocol, answer = open_websocket(request, settings.login_payload_limit)
         framing = Framing(context, MessageDecoder(protocol, transport.outbox.reply))
         deadline = context.clock.now + settings.login_seconds
         session = RichSession(
@@ -269,10 +270,9 @@ class WebSession:
     # ----------------------------------------------------------------------------------------------------
 
     def _send(self, response: Response) -> None:
-        headers = {**_EVERY, **response.headers}
-        full = Response(response.status, response.body, response.type, headers)
         self.state = WebState.SENDING
-        self._transport.outbox.reply(self._http.respond(full, close=self._refusal is not None))
+        close = self._refusal is not None
+        self._transport.outbox.reply(self._http.respond(_guarded(response), close=close))
         if self._http.must_close:
             self._transport.close(None if self._refusal is None else str(self._refusal))
             return
@@ -316,9 +316,7 @@ class WebSession:
 
     def _close_with(self, error: HttpError) -> None:
         """Answer what is no request, or none that can be read to its end."""
-        told = _told(error)
-        full = Response(told.status, told.body, told.type, {**_EVERY, **told.headers})
-        self._transport.close(str(error), self._http.respond(full, close=True))
+        self._transport.close(str(error), self._http.respond(_guarded(_told(error)), close=True))
 
 
 _ROUTES: dict[str, Callable[[WebSession, Request], None]] = {
@@ -333,6 +331,11 @@ _ROUTES: dict[str, Callable[[WebSession, Request], None]] = {
 def _check_reads(request: Request) -> None:
     if request.method not in {"GET", "HEAD"}:
         raise HttpError(405, "this is only to be read", {"Allow": "GET, HEAD"})
+
+
+def _guarded(response: Response) -> Response:
+    """Return it with what every answer tells browsers not to do."""
+    return replace(response, headers={**_EVERY, **response.headers})
 
 
 def _told(error: HttpError) -> Response:
