@@ -40,7 +40,7 @@ from harness.machine import machine, machine_line
 from harness.processes import Server, cores, end_on_sigterm, pinned, raise_descriptor_limit
 from harness.results import count_of, markdown_table, percentile, significant
 
-from selchat.bench.wires import RICH, RUN_LENGTH
+from selchat.bench.wires import RUN_LENGTH, SELCHAT
 from selchat.wire.frames import FrameDecoder
 
 _RESULTS = Path(__file__).parent / "results"
@@ -68,14 +68,14 @@ class Talkers:
         for number in range(count):
             name = b"%b%05d" % (_RUN, number)
             sock = socket.create_connection(("127.0.0.1", port))
-            sock.sendall(RICH.hello(name))
+            sock.sendall(SELCHAT.hello(name))
             decoder = FrameDecoder(limit=1 << 20)
             while not decoder.receive_data(sock.recv(_BUFFER)):
                 pass
             sock.setblocking(False)
             self._selector.register(sock, selectors.EVENT_READ, (number, decoder))
             self._socks.append(sock)
-            self._scripts.append(RICH.script(name, _SIZE))
+            self._scripts.append(SELCHAT.script(name, _SIZE))
 
     def turn(self, seconds: float) -> None:
         """Talk for so long, and wait for what is under way."""
@@ -115,7 +115,7 @@ class Talkers:
             for payload in payloads:
                 if b'"from":"' + _RUN not in payload:
                     continue
-                message = RICH.parse(payload, _RUN)
+                message = SELCHAT.parse(payload, _RUN)
                 if message is None:
                     continue
                 expected = self._expected[number]

@@ -58,8 +58,8 @@ _STORED_PER_S, _ACK_MS, _RATIO = 20_000, 25.0, 0.7
 Row = tuple[str, float, str, bool]  # what, how much, what is wanted, whether it is met
 
 
-class Asker:
-    """One rich client that asks and waits for the answer."""
+class HeartbeatPeer:
+    """One selchat client that asks and waits for the answer."""
 
     def __init__(self, port: int) -> None:
         self._sock = socket.create_connection(("127.0.0.1", port), _PATIENCE)
@@ -262,7 +262,7 @@ def _come_back(results: Results, folder: Path, path: Path) -> None:
     words = ["--quiet", "--host=127.0.0.1", "--port=0", f"--history={path}", "--message-rate=0"]
     begun = time.perf_counter()
     with Server([sys.executable, "-m", "selchat", "serve", *words], folder, core) as server:
-        asker = Asker(server.port)
+        asker = HeartbeatPeer(server.port)
         asker.ask("welcome", type="hello", version=1, name="asker", client="0123456789abcdef")
         results.ready.append(time.perf_counter() - begun)
         asked: tuple[list[float], list[float]] = ([], [])

@@ -26,6 +26,7 @@ from harness.wires import SENDER, Classic
 
 from selchat.bench.framing import WEBSOCKET
 from selchat.chat.hub import Hub
+from selchat.config.settings import Settings
 from selchat.events import Said
 from selchat.feed import Feed, Subscription
 from selchat.log.memory import MemoryLog
@@ -34,12 +35,11 @@ from selchat.log.sqlite import Retention, SqliteLog
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Context
-from selchat.sessions.opening import OpeningSession
-from selchat.settings import Settings
+from selchat.sessions.detect import OpeningSession
 from selchat.wire.classic import ClassicFormat
-from selchat.wire.envelope import parse_request
 from selchat.wire.frames import FrameDecoder, encode_frame
-from selchat.wire.rich import RichFormat
+from selchat.wire.requests import parse_request
+from selchat.wire.responses import SelchatFormat
 
 _READ_SIZE = 64 * 1024  # bytes
 _BATCH = 256  # messages appended between two seals
@@ -195,7 +195,7 @@ class Chat:
         self.connection = FakeConnection()
         self.fanout = Fanout(1 << 20)
         self.hub = Hub(settings, MemoryLog(settings.log_limit), clock, clock)
-        context = Context(settings, self.hub, clock, clock, ClassicFormat(), RichFormat())
+        context = Context(settings, self.hub, clock, clock, ClassicFormat(), SelchatFormat())
         self.connection.handler = OpeningSession(context, self.connection, None)
         self.receive(hello)
 
@@ -213,8 +213,8 @@ def session_to_publish(data: bytes) -> Callable[[], None]:
     return lambda: chat.receive(data)
 
 
-def rich_says(numbers: range) -> bytes:
-    """Return what a rich client says, under these numbers."""
+def selchat_says(numbers: range) -> bytes:
+    """Return what a selchat client says, under these numbers."""
     return b"".join(
         encode_frame(
             b'{"type":"say","room":"lobby","id":"5f2c-%010d","body":"%b"}' % (number, _DELIVERY[-64:])
@@ -223,8 +223,8 @@ def rich_says(numbers: range) -> bytes:
     )
 
 
-def rich_to_publish(count: int) -> Callable[[int], float]:
-    """Return: the same on the rich wire: parsed, kept, encoded for others and acknowledged.
+def selchat_to_publish(count: int) -> Callable[[int], float]:
+    """Return: the same on the selchat protocol: parsed, kept, encoded for others and acknowledged.
 
     Every message has an id of its own, because what comes again is not said again; so what is said is made
     before the time is taken.
@@ -234,7 +234,7 @@ def rich_to_publish(count: int) -> Callable[[int], float]:
     numbers = itertools.count(0, count)
 
     def run(loops: int) -> float:
-        reads = [rich_says(range(first, first + count)) for first in itertools.islice(numbers, loops)]
+        reads = [selchat_says(range(first, first + count)) for first in itertools.islice(numbers, loops)]
         begun = time.perf_counter()
         for data in reads:
             chat.receive(data)
@@ -243,17 +243,17 @@ def rich_to_publish(count: int) -> Callable[[int], float]:
     return run
 
 
-def rich_parse() -> None:
+def selchat_parse() -> None:
     """Read one `say`."""
     parse_request(_SAY)
 
 
-_SAY = rich_says(range(1))[10:]
+_SAY = selchat_says(range(1))[10:]
 
 
-def rich_encode(messages: list[Said]) -> Callable[[], None]:
+def selchat_encode(messages: list[Said]) -> Callable[[], None]:
     """Return: encode a batch for the readers, and the acks for its author."""
-    format = RichFormat()
+    format = SelchatFormat()
 
     def run() -> None:
         format.encode(messages)
@@ -315,11 +315,11 @@ def main() -> int:
         Said("lobby", seq, SENDER, _DELIVERY[-64:].decode(), 1.7e9, f"5f2c-{seq:010}", None)
         for seq in range(1, _BATCH + 1)
     ]
-    runner.bench_func("rich: read one say", rich_parse)
-    runner.bench_func(f"rich: encode {_BATCH} messages and their acks", rich_encode(said))
-    runner.bench_time_func("rich: one message to the feed, with its ack", rich_to_publish(1))
+    runner.bench_func("rich: read one say", selchat_parse)
+    runner.bench_func(f"rich: encode {_BATCH} messages and their acks", selchat_encode(said))
+    runner.bench_time_func("rich: one message to the feed, with its ack", selchat_to_publish(1))
     name = f"rich: {_BATCH} messages in one read to the feed, with acks"
-    runner.bench_time_func(name, rich_to_publish(_BATCH))
+    runner.bench_time_func(name, selchat_to_publish(_BATCH))
     runner.bench_func(f"log: {_BATCH} messages in memory", log_commit(MemoryLog(1 << 20)))
     with tempfile.TemporaryDirectory(prefix="selchat-micro-") as folder:
         durable = SqliteLog(Path(folder) / "history.sqlite", Retention())

@@ -26,9 +26,9 @@ import docopt
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from selchat.auth.password import PasswordHash
 from selchat.net.reactor import Reactor
 from selchat.net.workers import Workers
-from selchat.password import PasswordHash
 
 _WORK = 0.0005  # seconds of each tick
 

@@ -123,7 +123,7 @@ class Results:
             "# How the cost grows with the rooms\n\n"
             f"{machine_line(self.description)}. {self.settings}\n\n"
             f"Each room has {_READERS} readers and one who talks, with {_WINDOW} messages of 64 bytes in\n"
-            "flight, on the rich wire. All rooms are busy all of the time: with more of them more is in\n"
+            "flight, on the selchat protocol. All rooms are busy all of the time: with more of them more is in\n"
             "flight, and an ack waits for what others have said. A message is delivered to 4 readers and\n"
             "acknowledged; the floor is what 4 bare sends of the same chunks cost, to as many sockets.\n\n"
             f"{markdown_table(header, rows)}\n{''.join(notes)}"

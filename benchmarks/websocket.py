@@ -55,8 +55,8 @@ _RESULTS = Path(__file__).parent / "results"
 _SERVERS = Path(__file__).parent / "servers"
 _QUICK_RECEIVERS, _QUICK_WINDOWS, _QUICK_SECONDS = 20, (1, 16), 0.1
 _WARM_SECONDS = 0.1  # after a pause each connection is slower at first
-_MOST_COST = 1.3  # of a delivery on the WebSocket to one on the classic wire: what we want
-_LEAST_LEAD, _AT = 20.0, 256  # times more deliveries for the CPU time, with so many messages in flight
+_MAX_COST = 1.3  # of a delivery on the WebSocket to one on the classic wire: what we want
+_MIN_LEAD, _AT = 20.0, 256  # times more deliveries for the CPU time, with so many messages in flight
 
 
 Address = tuple[str, int]
@@ -166,14 +166,14 @@ class Results:
             cost = self.cost(_WEB, _CLASSIC, window)
             what = f"a delivery on the WebSocket to one on the classic wire, {window} in flight"
             rows.append(
-                [what, f"{cost:.2f}", f"at most {_MOST_COST}", "yes" if cost <= _MOST_COST else "**no**"]
+                [what, f"{cost:.2f}", f"at most {_MAX_COST}", "yes" if cost <= _MAX_COST else "**no**"]
             )
         for window in self.measured(_BROADCAST, _WEB):
             lead = self.cost(_BROADCAST, _WEB, window)
             what = f"a delivery by websockets.broadcast to one by selchat, {window} in flight"
             wanted, met = "–", "–"
             if window == _AT:
-                wanted, met = f"at least {_LEAST_LEAD:g}", "yes" if lead >= _LEAST_LEAD else "**no**"
+                wanted, met = f"at least {_MIN_LEAD:g}", "yes" if lead >= _MIN_LEAD else "**no**"
             rows.append([what, significant(lead), wanted, met])
         return rows
 

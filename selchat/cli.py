@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import docopt
 
 from selchat import __version__
-from selchat.errors import ConfigurationError, SelchatError, SettingError
+from selchat.config.sources import ConfigurationError
+from selchat.errors import SelchatError, SettingError
 from selchat.events import LOBBY
 from selchat.net.stdio import ensure_standard_descriptors
 from selchat.text import escape_controls
@@ -279,8 +280,8 @@ def _run(words: list[str]) -> int:
 
 def _serve(options: dict[str, Any]) -> int:
     # Here, because they take longer to import than --help should take.
-    from selchat import config
-    from selchat.server import Server, check_settings
+    from selchat.config import sources as config
+    from selchat.server.server import Server, check_settings
 
     draft = config.draft(options, os.environ)
     for text in draft.unusual:
@@ -300,7 +301,7 @@ def _chat(options: dict[str, Any]) -> int:
     has_input, has_output = asking.standard_terminals()
     try:
         if has_input and has_output and not options["--plain"] and _is_capable():
-            from selchat.client import terminal
+            from selchat.client.terminal import app as terminal
 
             settings = asking.ask_for_rest(given, terminal.ask, print)
             return run_with_password(terminal.TerminalChat, settings, asker(), print)
@@ -321,7 +322,7 @@ def _chat(options: dict[str, Any]) -> int:
 
 def _is_capable() -> bool:
     """Whether the terminal can do more than lines."""
-    from selchat.client.screen import is_capable
+    from selchat.client.terminal.screen import is_capable
 
     return is_capable()
 
@@ -344,20 +345,20 @@ def _send(options: dict[str, Any]) -> int:
 
 
 def _export(options: dict[str, Any]) -> int:
-    from selchat import export
+    from selchat.commands import export
 
     return export.main(options)
 
 
 def _hash_password(options: dict[str, Any]) -> int:
-    from selchat import hashing
     from selchat.client.asking import is_terminal
+    from selchat.commands import hash_password as hashing
 
     return hashing.main(is_terminal(sys.stdin))
 
 
 def _token(options: dict[str, Any]) -> int:
-    from selchat import issuing
+    from selchat.commands import token as issuing
 
     return issuing.main(options)
 

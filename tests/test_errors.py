@@ -3,69 +3,52 @@ from __future__ import annotations
 import errno
 import inspect
 import pickle
+import re
 
 import pytest
 
 from selchat import errors
+from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongPasswordError
+from selchat.chat.confusables import ConfusableNameError, MixedScriptsError
+from selchat.chat.moderation import MutedError
+from selchat.chat.rooms import TooManyRoomsError
+from selchat.client.bot.reception import DisconnectedError
+from selchat.config.sources import ConfigFileError, ConfigurationError, UnknownSettingError
 from selchat.errors import (
-    AddressFullError,
-    AddressRateError,
-    BadHeaderError,
-    BadJsonError,
-    BadMessageError,
-    BadNameError,
-    BadTokenError,
     BannedError,
-    BrokenStreamError,
-    ConfigFileError,
-    ConfigurationError,
-    DamagedError,
-    FrameTimeoutError,
-    FrameTooLongError,
-    LappedError,
     LimitError,
-    LoginTimeoutError,
-    LooksTakenError,
-    MediaTypeError,
-    MixedScriptsError,
-    MutedError,
     NameTakenError,
-    NoGoodHelloError,
     NotInRoomError,
-    NotStoredError,
-    OtherPassphraseError,
-    OtherRoomError,
-    PasswordNeededError,
     ProtocolError,
-    QueuedLimitError,
     RefusalError,
-    ReorderedError,
-    ReplayedError,
     SelchatError,
-    ServerFullError,
     SettingError,
-    TlsRequiredError,
-    TooFastError,
-    TooLongError,
-    TooManyRoomsError,
-    TriesError,
-    TruncatedFrameError,
-    UnknownSettingError,
-    UnknownTypeError,
     UnreadableError,
-    UnreadRepliesError,
     UsageError,
-    VersionError,
-    WrongPasswordError,
     close_reason,
 )
+from selchat.log.port import NotStoredError
+from selchat.net.admission import AddressFullError, AddressRateError, ServerFullError
+from selchat.net.fanout import LappedError
+from selchat.net.memory_limit import QueuedLimitError
+from selchat.net.outbox import UnreadRepliesError
+from selchat.server.server import TlsRequiredError
+from selchat.sessions.classic import BadNameError
+from selchat.sessions.http.api import BadTokenError, RateLimitError, WrongRoomError
+from selchat.sessions.inbound import FrameTimeoutError, LoginTimeoutError
+from selchat.sessions.selchat import NoGoodHelloError, VersionError
+from selchat.wire.e2ee import DecryptionError, ReorderedError, ReplayedError, WrongPassphraseError
+from selchat.wire.frames import BadHeaderError, BrokenStreamError, FrameTooLongError, TruncatedFrameError
+from selchat.wire.http_message import MediaTypeError
+from selchat.wire.requests import BadJsonError, BadMessageError, BodyTooLongError, UnknownTypeError
+from tests.error_tree import every_error
 
 TEXTS = [
     (BadTokenError(False), "a token is needed, as Authorization: Bearer TOKEN; selchat token makes one"),
     (BadTokenError(True), "that token is not known here, or was revoked"),
-    (OtherRoomError("builds"), "that token is for the room builds alone"),
+    (WrongRoomError("builds"), "that token is for the room builds alone"),
     (MediaTypeError("image/png"), "'image/png' is not understood: application/json or text/plain, in UTF-8"),
-    (TooFastError(0.25), "too many messages; try again in 0.2 s"),
+    (RateLimitError(0.25), "too many messages; try again in 0.2 s"),
     (BadHeaderError(b"GET / HTTP"), "frame header b'GET / HTTP' is not a number padded with spaces"),
     (FrameTooLongError(70000, 65536), "frame of 70000 bytes is over the limit of 65536"),
     (TruncatedFrameError(3), "stream ended inside a frame, 3 bytes short"),
@@ -77,14 +60,14 @@ TEXTS = [
     (AddressFullError(64), "more than 64 connections from one address"),
     (AddressRateError(128), "more than 128 new connections a minute from one address"),
     (QueuedLimitError(1000), "reader too slow, and more than 1000 bytes wait for all readers together"),
-    (OtherPassphraseError(), "encrypted with another passphrase"),
-    (DamagedError(), "changed on the way"),
+    (WrongPassphraseError(), "encrypted with another passphrase"),
+    (DecryptionError(), "changed on the way"),
     (ReplayedError(), "said before, and come again as something new"),
     (ReorderedError(), "come in another order than it was said in"),
     (TlsRequiredError(), "this server takes only encrypted connections (TLS)"),
     (PasswordNeededError(), "this server has a password"),
     (WrongPasswordError(), "that is not the password of this server"),
-    (TriesError(0.2), "too many tries; try again in 1 s"),
+    (TooManyAttemptsError(0.2), "too many tries; try again in 1 s"),
     (LappedError(1048576), "reader too slow, more than 1048576 bytes behind"),
     (UnreadRepliesError(262144), "reader too slow, more than 262144 bytes of replies unread"),
     (BadJsonError("it is no object"), "not a JSON object with a type: it is no object"),
@@ -92,7 +75,7 @@ TEXTS = [
     (UnknownTypeError("x" * 100), "no such type of message: " + "x" * 64),
     (VersionError(2, 1), "version 2 of the protocol is not spoken here, only 1"),
     (NameTakenError("Venkat"), "the name Venkat is someone else's"),
-    (LooksTakenError("rnike", "mike"), "the name rnike looks like mike, which is someone else's"),
+    (ConfusableNameError("rnike", "mike"), "the name rnike looks like mike, which is someone else's"),
     (
         MixedScriptsError("p\u0430y", ("Cyrillic", "Latin")),
         "the name p\u0430y mixes Cyrillic and Latin letters, so that it could be taken for another",
@@ -101,7 +84,7 @@ TEXTS = [
     (MutedError(), "the operator does not let you speak"),
     (NotInRoomError("engine"), "you are not in the room engine; join it first"),
     (TooManyRoomsError(100), "100 rooms are the limit"),
-    (TooLongError(10, 5), "a body of 10 bytes is over the limit of 5"),
+    (BodyTooLongError(10, 5), "a body of 10 bytes is over the limit of 5"),
     (NotStoredError("disk full"), "the server cannot store messages now (disk full)"),
     (SettingError("port", -1, "a port number"), "port: -1 is not a port number"),
     (SettingError("port", "x" * 299, "a port"), "port: '" + "x" * 199 + "... is not a port"),
@@ -127,17 +110,18 @@ def test_each_error_can_be_copied_to_another_process(error: SelchatError) -> Non
     assert vars(copied) == vars(error)
 
 
-def test_every_error_is_in_one_of_the_five_families_and_in_the_drawn_tree() -> None:
-    classes = [
-        value
-        for value in vars(errors).values()
-        if inspect.isclass(value) and issubclass(value, SelchatError) and value is not SelchatError
-    ]
-    assert len(classes) >= 14
+def test_every_error_is_in_exactly_one_family() -> None:
+    families = (ProtocolError, LimitError, RefusalError, UnreadableError, UsageError, DisconnectedError)
+    classes = [each for each in every_error() if each is not SelchatError]
+    assert len(classes) >= 70
     for each in classes:
-        families = (ProtocolError, LimitError, RefusalError, UnreadableError, UsageError)
-        assert sum(issubclass(each, family) for family in families) == 1
-        assert each.__name__ in (errors.__doc__ or "")
+        assert sum(issubclass(each, family) for family in families) == 1, each
+
+
+def test_the_drawn_tree_is_the_tree_of_this_module() -> None:
+    drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
+    here = [value.__name__ for value in vars(errors).values() if inspect.isclass(value)]
+    assert sorted(["SelchatError", *drawn]) == sorted(here)
 
 
 def test_all_mistakes_of_a_configuration_are_in_one() -> None:

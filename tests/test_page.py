@@ -7,7 +7,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from selchat.sessions.site import Files
+from selchat.sessions.http.static import Files
 
 _ROOT = Path(__file__).parent.parent
 _WEB, _PAGE = _ROOT / "web", _ROOT / "selchat" / "page"

@@ -1,6 +1,6 @@
 """A chat of one room on the ``websockets`` library, that tells everyone with its ``broadcast(...)``.
 
-As much of selchat's rich protocol as a load needs: a welcome for a hello, and for what is said a number, a
+As much of selchat's selchat protocol as a load needs: a welcome for a hello, and for what is said a number, a
 ``said`` for everyone else and an ``ack`` for who has said it. It keeps nothing, limits nothing and checks
 nothing. No compression, no pings.
 """

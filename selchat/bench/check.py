@@ -1,6 +1,6 @@
 """Is every message everywhere, once and in order? Knows bytes and sequence numbers, and no socket.
 
-A message's payload is ``name|sequence|stamp|padding``, which in the rich protocol is a body. To parse each at
+A message's payload is ``name|sequence|stamp|padding``, which in the selchat protocol is a body. To parse each at
 each of a thousand readers would cost a microsecond a time, fifty times what the server pays for a delivery.
 But all readers of a room read the same stream, so it is parsed once, as a `Transcript`, and each reader is a
 position in it: its bytes are compared with the transcript's, which is one ``memcmp`` for each read. Who is
@@ -25,7 +25,7 @@ from selchat.bench.framing import ignore
 from selchat.bench.stats import Histogram
 from selchat.bench.wires import CLASSIC, Message, Receipts, Wire
 
-_MOST_SAMPLES = 8  # latencies taken from one read; each costs 0.3 microseconds
+_MAX_SAMPLES = 8  # latencies taken from one read; each costs 0.3 microseconds
 _KEPT = 1 << 18  # bytes of the transcript before the part that all have read is forgotten
 
 
@@ -369,7 +369,7 @@ class Transcript:
         reader.seen = seen
         reader.mark += end - start
         counts, stamps, add = self._counts, self._stamps, self.tally.latencies.add
-        step = 1 + (end - start - 1) // _MOST_SAMPLES
+        step = 1 + (end - start - 1) // _MAX_SAMPLES
         for index in range(start + reader.mark % step, end, step):
             if reader.skips is None or self._talkers.get(self._messages[index][0]) is not reader:
                 add((now - stamps[index]) // 1000, counts[index] * step)

@@ -22,9 +22,9 @@ from selchat.bench.proc import LINUX, Pinning, describe_machine, pinning
 from selchat.bench.progress import Progress
 from selchat.bench.report import document, number, text, write, write_csv, write_json
 from selchat.bench.scenarios import Plan, Result, Run, check_descriptors, room_name
-from selchat.bench.wires import LEAST_PAYLOAD, LOBBY, RICH_ENVELOPE, WIRES, Wire
+from selchat.bench.wires import LOBBY, MIN_PAYLOAD, SELCHAT_ENVELOPE, WIRES, Wire
+from selchat.config.settings import Settings
 from selchat.errors import SelchatError
-from selchat.settings import Settings
 from selchat.text import escape_controls
 
 USAGE = f"""selchat-bench - put a chat server under load, and say what it took.
@@ -56,7 +56,7 @@ Options:
   --senders=N          How many talk, in rooms in each; not in everyone, churn, idle, connect. [default: 1]
   --window=W           Messages in flight for each sender, in fanout, everyone, rooms and durable.
   --rate=R             Messages a second by all senders together, in paced, slow and soak.
-  --payload=BYTES      Of each message, {LEAST_PAYLOAD} at least; 64 if not given.
+  --payload=BYTES      Of each message, {MIN_PAYLOAD} at least; 64 if not given.
   --delivery=BYTES     Of each message as it is delivered, with all that stands around it, instead of
                        --payload: to compare wires at the same number of bytes.
   --duration=S         Seconds of measuring the server; the floor takes as long again.
@@ -227,7 +227,7 @@ def _report(plan: Plan, result: Result, options: dict[str, Any], command: list[s
 
 def _wire(options: dict[str, Any]) -> Wire:
     scenario = options["SCENARIO"]
-    name: str = options["--wire"] or ("rich" if scenario in {"rooms", "durable"} else "classic")
+    name: str = options["--wire"] or ("selchat" if scenario in {"rooms", "durable"} else "classic")
     if name not in WIRES:
         raise PlanError(f"--wire: {name!r} is none of {', '.join(WIRES)}")
     if scenario == "rooms" and name == "classic":
@@ -238,7 +238,7 @@ def _wire(options: dict[str, Any]) -> Wire:
 def _payload(options: dict[str, Any], wire: Wire) -> int:
     if options["--delivery"] is not None:
         return _payload_of_deliveries(options, wire)
-    payload = _whole(options, "--payload", 64, LEAST_PAYLOAD)
+    payload = _whole(options, "--payload", 64, MIN_PAYLOAD)
     most = _most_payload(wire)
     if payload > most:
         raise PlanError(f"--payload: {payload} is over the {most} bytes that a server takes")
@@ -249,7 +249,7 @@ def _payload_of_deliveries(options: dict[str, Any], wire: Wire) -> int:
     if options["--payload"] is not None:
         raise PlanError("--delivery: instead of --payload, not with it")
     room = room_name("run", 0) if options["SCENARIO"] == "rooms" else LOBBY
-    least, most = (wire.relayed(size, room) for size in (LEAST_PAYLOAD, _most_payload(wire)))
+    least, most = (wire.relayed(size, room) for size in (MIN_PAYLOAD, _most_payload(wire)))
     wanted = _whole(options, "--delivery", 0)
     payload = wire.payload_for(wanted, room) if wanted <= most else None
     if payload is None:
@@ -260,7 +260,7 @@ def _payload_of_deliveries(options: dict[str, Any], wire: Wire) -> int:
 
 
 def _most_payload(wire: Wire) -> int:
-    return Settings().frame_limit - (RICH_ENVELOPE if wire.acks else 0)
+    return Settings().frame_limit - (SELCHAT_ENVELOPE if wire.acks else 0)
 
 
 def _window(options: dict[str, Any], defaults: _Defaults, wire: Wire) -> int:

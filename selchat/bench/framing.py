@@ -20,7 +20,7 @@ from selchat.bench.errors import HandshakeError
 from selchat.wire.frames import HEADER_LENGTH, FrameDecoder
 
 _READ_LIMIT = 1 << 24  # bytes of payload that other servers may send; not ours to judge
-_MOST_HEAD = 1 << 16  # bytes of the answer to a handshake
+_MAX_HEAD = 1 << 16  # bytes of the answer to a handshake
 _END_OF_HEAD = b"\r\n\r\n"
 _KEY = base64.b64encode(b"selchat-bench/ws")  # 16 bytes; new ones each time are against caches, here are none
 _ACCEPT = base64.b64encode(
@@ -158,7 +158,7 @@ class WebSocket(Framing):
     def opened(self, answer: bytes) -> bytes | None:
         head, end, rest = answer.partition(_END_OF_HEAD)
         status, *lines = head.split(b"\r\n")
-        if not end and len(answer) < _MOST_HEAD:
+        if not end and len(answer) < _MAX_HEAD:
             return None
         if status.split(b" ")[:2] != [b"HTTP/1.1", b"101"]:
             raise HandshakeError(status[:200].decode(errors="replace"))

@@ -10,7 +10,7 @@ soak        paced, for long: with the trend of memory and descriptors, and p99 b
 slow        paced, in turns without and with some more readers that never read.
 churn       clients come, say three messages and leave, at once replaced; ten readers check them.
 idle        connections that do nothing: what each costs in memory, and all of them in CPU.
-connect     a join storm: until each has proof that it is in, which is a welcome in the rich protocol, and
+connect     a join storm: until each has proof that it is in, which is a welcome in the selchat protocol, and
             on the classic wire a roster or the probe of one member that talks as soon as the last name was
             written.
 rooms       closed loops, one in each of many rooms, none of which waits for another. Rich protocol.
@@ -45,13 +45,13 @@ from selchat.bench.worker import Job, Slice
 
 MIB = 1024 * 1024
 _SPARE_DESCRIPTORS = 64  # of a process, for its own files
-_MOST_ROUNDS = 9
-_MOST_WAITED = 10  # percent of the time, before that is worth a warning
+_MAX_ROUNDS = 9
+_MAX_WAITED = 10  # percent of the time, before that is worth a warning
 # After a pause of more than its retransmission timeout (0.2 s), Linux acknowledges the next 16 segments one
 # by one, at the sender's expense: the floor's send took 11.6 us with these and 8.8 without. So these turns
 # are not measured, neither the server's nor the floor's.
 _WARM_TURNS = 20
-_MOST_OFF = 0.05  # of its chunks' size, before the floor is started anew with what the server has now
+_MAX_OFF = 0.05  # of its chunks' size, before the floor is started anew with what the server has now
 _SETTLE_SECONDS = 2.0  # after joining: the roster is sent once a second at most
 _CHURN_READERS = 10
 _CHURN_MESSAGES = 3
@@ -214,7 +214,7 @@ class Run:
         self._start_server(history=False)
         pids[False] = self._pid
         crews[False] = self._joined(readers=plan.clients, talkers=plan.senders)
-        rounds = max(1, min(_MOST_ROUNDS, int(plan.duration / 2)))
+        rounds = max(1, min(_MAX_ROUNDS, int(plan.duration / 2)))
         part = plan.duration / rounds / 2
         if plan.ramp:
             self._say("durable: warming up")
@@ -414,11 +414,11 @@ class Run:
         return crew
 
     def _alternate(
-        self, crew: Crew, command: str, part: float | None = None, floors: int = _MOST_ROUNDS
+        self, crew: Crew, command: str, part: float | None = None, floors: int = _MAX_ROUNDS
     ) -> None:
         """Measure the server and the floor in turns."""
         plan = self._plan
-        rounds = max(1, min(_MOST_ROUNDS, int(plan.duration)))
+        rounds = max(1, min(_MAX_ROUNDS, int(plan.duration)))
         if part is not None:
             rounds = max(1, round(plan.duration / part))
         part = plan.duration / rounds
@@ -440,7 +440,7 @@ class Run:
             if self._done() or number >= floors:
                 continue
             wanted = self._chunks(window if closed else 0)
-            if floor_crew is None or abs(wanted / chunks - 1) > _MOST_OFF:
+            if floor_crew is None or abs(wanted / chunks - 1) > _MAX_OFF:
                 chunks = wanted
                 floor_crew = self._start_floor(window if closed else 0, chunks)
             assert self._floor is not None
@@ -643,7 +643,7 @@ class Run:
 
     def _judge_neighbours(self, waited: float) -> None:
         self._metrics["waited_percent"] = waited
-        if waited > _MOST_WAITED:
+        if waited > _MAX_WAITED:
             self._warnings.append(
                 f"the server waited for its core for {waited:.0f}% of the time, because others used it: "
                 "trust CPU times and ratios, not speeds and latencies"

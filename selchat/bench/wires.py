@@ -1,7 +1,7 @@
 """The wires, as a load generator speaks them: what members send, and what of it is found in a stream.
 
-Two protocols in two framings: the classic and the rich one in the paper's frames, and the rich one in a
-WebSocket's. Knows bytes, and neither sockets nor what is counted. The messages of the rich protocol are found
+Two protocols in two framings: the classic and the selchat one in the paper's frames, and the selchat one in a
+WebSocket's. Knows bytes, and neither sockets nor what is counted. The messages of the selchat protocol are found
 by a pattern of how selchat writes them and, where that does not match, by a JSON parser: that is what the
 protocol promises, and takes ten times as long.
 """
@@ -22,8 +22,8 @@ from selchat.wire.frames import HEADER_LENGTH
 
 RUN_LENGTH = 3  # bytes with which every name of one run begins
 NAME_LENGTH = 8  # bytes: the run, then five digits
-LEAST_PAYLOAD = NAME_LENGTH + len("|0123456789|0123456789012345678|")  # bytes
-RICH_ENVELOPE = 512  # bytes, at most, around a body of the rich protocol
+MIN_PAYLOAD = NAME_LENGTH + len("|0123456789|0123456789012345678|")  # bytes
+SELCHAT_ENVELOPE = 512  # bytes, at most, around a body of the selchat protocol
 LOBBY = "lobby"
 
 _BODY = b"%b|%%010d|%%019d|%b"  # name, sequence, stamp, padding
@@ -35,11 +35,11 @@ _ACK = re.compile(rb'\{"type":"ack","room":"[^"\\]*","id":"\w{3}-(\d{10})","seq"
 _CODE = re.compile(rb'"code":"([^"]*)"')
 # Within a JSON string each quote has a backslash before it: these are found where payloads begin alone.
 _ACK_START, _ERROR_START = b'{"type":"ack"', b'{"type":"error"'
-_MOST_START = HEADER_LENGTH + len(_ERROR_START)  # no WebSocket frame of an ack has a longer header
+_MAX_START = HEADER_LENGTH + len(_ERROR_START)  # no WebSocket frame of an ack has a longer header
 
 
 class Message(NamedTuple):
-    """One of ours. ``room`` and ``number`` (its ``seq`` there): of the rich protocol alone."""
+    """One of ours. ``room`` and ``number`` (its ``seq`` there): of the selchat protocol alone."""
 
     name: bytes
     sequence: int
@@ -59,7 +59,7 @@ def parse(payload: bytes, run: bytes) -> Message | None:
 
 
 def parse_said(payload: bytes, run: bytes) -> Message | None:
-    """Return the message; None for what is not one of that run. Of the rich protocol."""
+    """Return the message; None for what is not one of that run. Of the selchat protocol."""
     found = _SAID.fullmatch(payload)
     if found is not None:
         room, name, number, sequence, stamp = found.groups()
@@ -89,7 +89,7 @@ def parse_ack(payload: bytes) -> tuple[int, int] | None:
 
 
 def refusal_in(stream: bytes) -> str:
-    """Return the code of the first error in a stream of the rich protocol; empty: there is none."""
+    """Return the code of the first error in a stream of the selchat protocol; empty: there is none."""
     start = stream.find(_ERROR_START)
     found = _CODE.search(stream, start) if start >= 0 else None
     return found[1].decode(errors="replace") if found else ""
@@ -126,8 +126,8 @@ class Script:
         return self._framing.header(length, relayed).replace(b"%", b"%%")  # it is a part of a template
 
 
-class RichScript(Script):
-    """The same in the rich protocol, in a room; ``size`` is that of the body."""
+class SelchatScript(Script):
+    """The same in the selchat protocol, in a room; ``size`` is that of the body."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class RichScript(Script):
 
 
 def _body(name: bytes, size: int) -> bytes:
-    return _BODY % (name, b"." * (size - LEAST_PAYLOAD))
+    return _BODY % (name, b"." * (size - MIN_PAYLOAD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Wire:
     def script(self, name: bytes, size: int, relayed: bool = False, room: str = LOBBY) -> Script:
         """Return what that member says."""
         if self.acks:
-            return RichScript(name, size, relayed, self.framing, room)
+            return SelchatScript(name, size, relayed, self.framing, room)
         return Script(name, size, relayed, self.framing)
 
     def say(self, body: bytes, room: str = LOBBY) -> bytes:
@@ -212,12 +212,12 @@ class Wire:
 
     def payload_for(self, relayed: int, room: str = LOBBY) -> int | None:
         """Return the size of the messages that are ``relayed`` as so many bytes; None: there are none."""
-        size = LEAST_PAYLOAD + relayed - self.relayed(LEAST_PAYLOAD, room)
+        size = MIN_PAYLOAD + relayed - self.relayed(MIN_PAYLOAD, room)
         # Longer payloads have longer headers on some wires, by a few bytes.
         return next(
             (
                 one
-                for one in range(size, max(LEAST_PAYLOAD, size - 16) - 1, -1)
+                for one in range(size, max(MIN_PAYLOAD, size - 16) - 1, -1)
                 if self.relayed(one, room) == relayed
             ),
             None,
@@ -240,9 +240,9 @@ class Wire:
 
 
 CLASSIC = Wire("classic", True, False, parse)
-RICH = Wire("rich", False, True, parse_said)
+SELCHAT = Wire("selchat", False, True, parse_said)
 WEB = Wire("websocket", False, True, parse_said, WEBSOCKET)
-WIRES = {wire.name: wire for wire in (CLASSIC, RICH, WEB)}
+WIRES = {wire.name: wire for wire in (CLASSIC, SELCHAT, WEB)}
 
 
 class Receipts:
@@ -305,8 +305,8 @@ class Receipts:
             kept = begin if found is not None else max(done, start - HEADER_LENGTH)
         elif not data.endswith(b"}"):
             # No whole frame ends here, and perhaps an ack begins; what is kept waits for the rest of it.
-            last = data.rfind(b"}", max(done, kept - _MOST_START)) + 1
-            if last or kept - done < _MOST_START:
+            last = data.rfind(b"}", max(done, kept - _MAX_START)) + 1
+            if last or kept - done < _MAX_START:
                 kept = self._framing.after_controls(data, max(done, last))
         self._rest = data[kept:]
         if kept > done:

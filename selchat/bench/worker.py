@@ -247,7 +247,7 @@ class Worker:
     def do_join(self, rate: float) -> dict[str, Any]:
         """Connect all members, until each has proof that it is in; ``rate`` a second, 0: at once.
 
-        Proof in the rich protocol is a welcome. On the classic wire it is a roster or the caller's probe: a
+        Proof in the selchat protocol is a welcome. On the classic wire it is a roster or the caller's probe: a
         server sends these to members only. The caller is one more connection of the hub; it talks from when
         the last name was written until all have heard it.
         """

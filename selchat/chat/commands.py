@@ -12,7 +12,7 @@ from selchat.errors import SettingError
 from selchat.text import clean_name
 
 _FOR = re.compile(r"\s+for\s+(.+)$", re.IGNORECASE)
-_MOST_SHOWN = 1000  # rooms
+_MAX_SHOWN = 1000  # rooms
 _KICKED = Farewell("kicked", "The operator has removed you from this chat.", "kicked by the operator")
 
 
@@ -71,7 +71,7 @@ class Commands:
         ]
 
     def _rooms(self, _argument: str) -> list[str]:
-        rooms, total = self._hub.rooms.list(_MOST_SHOWN)
+        rooms, total = self._hub.rooms.list(_MAX_SHOWN)
         shown = [
             f"  {room.name}  {room.members} online, {room.seq} messages"
             + (f", topic: {room.topic}" if room.topic else "")

@@ -10,31 +10,31 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from selchat.chat.clients import Names, SentMessages
+from selchat.chat.confusables import ConfusableNameError, check_scripts
 from selchat.chat.inboxes import Inboxes
-from selchat.chat.looks import check_scripts
 from selchat.chat.member import Farewell, Member, Peer
 from selchat.chat.moderation import Moderation
+from selchat.chat.people import Names, SentMessages
 from selchat.chat.room import Batch, Room
-from selchat.chat.rooms import Rooms
+from selchat.chat.rooms import Rooms, TooManyRoomsError
 from selchat.chat.roster import Roster
-from selchat.errors import (
-    BannedError,
-    EmptyNameError,
-    LooksTakenError,
-    NameTakenError,
-    NoSuchNameError,
-    NotInRoomError,
-    NotReadableError,
-    NotStoredError,
-    RefusalError,
-    TooManyRoomsError,
-)
+from selchat.config.settings import Settings
+from selchat.errors import BannedError, NamedRefusalError, NameTakenError, NotInRoomError, RefusalError
 from selchat.events import LOBBY, SERVER, Event, Notice, Said, Topic
 from selchat.feed import Feed
-from selchat.log.port import Log
-from selchat.settings import Settings
+from selchat.log.port import Log, NotReadableError, NotStoredError
 from selchat.text import clean_name, name_key
+
+
+class EmptyNameError(RefusalError):
+    code = "bad-name"
+    text = "the name has no visible characters"
+
+
+class NoSuchNameError(NamedRefusalError):
+    code = "no-such-name"
+    template = "nobody is called {name}"
+
 
 _REPLACED = Farewell(
     "replaced", "You are here from another connection now.", "replaced by a newer connection"
@@ -115,7 +115,7 @@ class Hub:
         self.deliveries = 0  # messages times their readers, in all; whispers are not among them
         self.commits_failed = 0
 
-    def take_settings(self, settings: Settings) -> None:
+    def reconfigure(self, settings: Settings) -> None:
         """Go by these from now on, but for lengths and limits that rooms and names were made with."""
         self._settings = settings
 
@@ -175,7 +175,7 @@ class Hub:
 
     def speak_as(self, wanted: str, address: str, peer: Peer, client: bytes) -> Member:
         """Let the owner of a name speak, or whoever becomes it, without coming in: they are in no room and no
-        roster, and hear nothing. The session calls `fall_silent` at the end.
+        roster, and hear nothing. The session calls `leave` at the end.
 
         Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
         """
@@ -185,7 +185,7 @@ class Hub:
         self._speakers.add(key)
         return Member(name, address, peer, client)
 
-    def fall_silent(self, member: Member) -> None:
+    def leave_speaker(self, member: Member) -> None:
         """Let someone go who has spoken without coming in."""
         assert member.client is not None
         self._speakers.remove(name_key(member.name))
@@ -439,7 +439,7 @@ class Hub:
         self._sent.depart(client)
 
     def _check_looks(self, name: str, key: str, client: bytes) -> None:
-        """Raise `MixedScriptsError` or `LooksTakenError` for what looks like another's name, or might.
+        """Raise `MixedScriptsError` or `ConfusableNameError` for what looks like another's name, or might.
 
         Not for a name that the client has, as it was written before: it may be older than these rules.
         """
@@ -450,10 +450,10 @@ class Hub:
             check_scripts(name)
         for other, owner in self._names.alike(name):
             if owner != client:
-                raise LooksTakenError(name, other)
+                raise ConfusableNameError(name, other)
         for other, member in self._members.alike(name):
             if member is None or member.client != client:
-                raise LooksTakenError(name, other)
+                raise ConfusableNameError(name, other)
 
     def _welcome(self, member: Member) -> None:
         self._members.add(member)

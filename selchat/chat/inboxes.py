@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from selchat.chat.room import new_salt
-from selchat.errors import NotReadableError
-from selchat.log.port import Log
+from selchat.log.port import Log, NotReadableError
 
 _CONFIRMED = "whispers"  # the kind of the records of what has arrived for good
 _SALT = "salt"  # and that of the one record of the salt

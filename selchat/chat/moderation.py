@@ -9,9 +9,23 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
-from selchat.errors import BannedError, MutedError, SettingError
+from selchat.errors import BannedError, RefusalError, SettingError
 from selchat.log.port import Log
 from selchat.text import name_key
+
+
+class MutedError(RefusalError):
+    """``until``: when that ends, in words; empty: when the operator ends it."""
+
+    code = "muted"
+
+    def __init__(self, until: str = "") -> None:
+        super().__init__(until)
+        self.until = until
+
+    def __str__(self) -> str:
+        return "the operator does not let you speak" + (f" until {self.until}" if self.until else "")
+
 
 _PARTS = re.compile(r"([0-9]{1,6}) ?(d|h|m|s)[a-z]* ?", re.IGNORECASE)
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from selchat.chat.member import Member
 
 ROOM_LENGTH = 32  # characters; Matrix: 255, IRC: 50
-_MOST_NAMES = 500  # in one event about who has come or gone
+_MAX_NAMES = 500  # in one event about who has come or gone
 
 
 class Format(Protocol):
@@ -111,8 +111,8 @@ class Room:
         for came, some in groupby(changes, itemgetter(1)):
             names = tuple(name for name, _ in some)
             events += (
-                (Joined if came else Left)(self.name, names[start : start + _MOST_NAMES], len(self.members))
-                for start in range(0, len(names), _MOST_NAMES)
+                (Joined if came else Left)(self.name, names[start : start + _MAX_NAMES], len(self.members))
+                for start in range(0, len(names), _MAX_NAMES)
             )
         return events
 

@@ -6,10 +6,24 @@ import json
 from typing import NamedTuple
 
 from selchat.chat.room import Room, clean_room, new_salt
-from selchat.errors import BadRoomError, TooManyRoomsError
+from selchat.errors import BadRoomError, RefusalError
 from selchat.events import LOBBY
 from selchat.log.port import Log
 from selchat.text import name_key
+
+
+class TooManyRoomsError(RefusalError):
+    """``limit``: how many there may be."""
+
+    code = "too-many-rooms"
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.limit} rooms are the limit"
+
 
 _ROOMS = "room"  # the kind of these records
 

@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from selchat.chat.looks import LookAlikes, looks
+from selchat.chat.confusables import ConfusableIndex, looks
 from selchat.events import SERVER
 from selchat.text import NAME_LENGTH, clean_name, name_key
 
@@ -25,7 +25,7 @@ M = TypeVar("M", bound=Named)
 class Roster(Generic[M]):
     """Members by name. Two names that are equal under NFKC and casefold are the same name.
 
-    No two look the same either (`selchat.chat.looks`), unless their owner is one.
+    No two look the same either (`selchat.chat.confusables`), unless their owner is one.
 
     ``name_length`` is in characters. ``reserved(key, name)``: whether a name is its owner's, or looks like
     one that is, also while they are away.
@@ -38,7 +38,7 @@ class Roster(Generic[M]):
         self._reserved = reserved
         self._members: dict[str, M] = {}
         self._taken = {name_key(SERVER)}
-        self._look_alikes = LookAlikes()  # of those taken
+        self._look_alikes = ConfusableIndex()  # of those taken
         self._look_alikes.add(SERVER)
         self._numbers: dict[str, _Numbers] = {}  # by what the base name looks like
         self._numbered: dict[str, tuple[str, int]] = {}  # key of a name that was made with a number: whence

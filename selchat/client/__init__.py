@@ -3,28 +3,20 @@
 What programs need is here: `Client`, what it gives, and what it raises. docs/bots.rst is the guide.
 """
 
-from selchat.client.api import Client, PhaseError
-from selchat.client.blocking import NoAnswerError, StoppedError
-from selchat.client.conversation import NotOnThisWireError
+from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongPasswordError
+from selchat.client.bot.blocking import NoAnswerError, StoppedError
+from selchat.client.bot.client import Client, PhaseError
+from selchat.client.bot.inbox import Connected, Event, Lost
+from selchat.client.bot.questions import RefusedError
+from selchat.client.bot.reception import DisconnectedError
+from selchat.client.connection.link import CannotConnectError
+from selchat.client.connection.secret import SecretError
 from selchat.client.events import Gap, Message, NotStored, Parted, Refused, RoomSummary, Seal, Whispered
-from selchat.client.identity import SecretError
-from selchat.client.inbox import Connected, Event, Lost
-from selchat.client.link import CannotConnectError
-from selchat.client.outgoing import QueueFullError
-from selchat.client.questions import RefusedError
-from selchat.client.reception import DisconnectedError
-from selchat.errors import (
-    BannedError,
-    FrameTooLongError,
-    NameTakenError,
-    PasswordNeededError,
-    RefusalError,
-    SelchatError,
-    SettingError,
-    TriesError,
-    WrongPasswordError,
-)
+from selchat.client.protocol.conversation import UnsupportedError
+from selchat.client.protocol.outgoing import QueueFullError
+from selchat.errors import BannedError, NameTakenError, RefusalError, SelchatError, SettingError
 from selchat.events import Joined, Left, Topic
+from selchat.wire.frames import FrameTooLongError
 
 __all__ = [
     "BannedError",
@@ -41,7 +33,6 @@ __all__ = [
     "Message",
     "NameTakenError",
     "NoAnswerError",
-    "NotOnThisWireError",
     "NotStored",
     "Parted",
     "PasswordNeededError",
@@ -56,8 +47,9 @@ __all__ = [
     "SelchatError",
     "SettingError",
     "StoppedError",
+    "TooManyAttemptsError",
     "Topic",
-    "TriesError",
+    "UnsupportedError",
     "Whispered",
     "WrongPasswordError",
 ]

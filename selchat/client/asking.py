@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TextIO
 
-from selchat.client.core import ClassicClient
+from selchat.client.protocol.classic import ClassicClient
+from selchat.config.settings import ClientSettings
 from selchat.errors import SettingError
 from selchat.events import LOBBY
-from selchat.settings import ClientSettings
 from selchat.text import escape_controls
 from selchat.wire.cipher import CaesarCipher
 
@@ -38,7 +38,7 @@ class Given:
     """What the command line says; None: it does not. ``key``: an empty one is none.
 
     ``wire``, ``tls``, ``room``, ``password`` and ``passphrase`` are those of `ClientSettings`. With a
-    passphrase there is no key to be asked for, and a wire that is to be found out is the rich one.
+    passphrase there is no key to be asked for, and a wire that is to be found out is the selchat one.
     """
 
     host: str | None = None
@@ -79,7 +79,7 @@ def settings_of(given: Given) -> ClientSettings:
         name=login_name() if given.name is None else given.name,
         key=given.key or None,
         header_length=given.header_length,
-        wire="rich" if given.passphrase and given.wire == "auto" else given.wire,
+        wire="selchat" if given.passphrase and given.wire == "auto" else given.wire,
         tls=given.tls,
         room=given.room,
         password=given.password,

@@ -11,7 +11,6 @@ from datetime import datetime
 from enum import Enum
 from typing import NamedTuple
 
-from selchat.client.core import parse_roster
 from selchat.client.events import (
     Event,
     Gap,
@@ -29,9 +28,11 @@ from selchat.client.events import (
     Welcomed,
     Whispered,
 )
-from selchat.errors import FrameTooLongError, SelchatError, UsageError
+from selchat.client.protocol.classic import parse_roster
+from selchat.errors import SelchatError, UsageError
 from selchat.events import SERVER, Joined, Left, Topic
 from selchat.text import escape_controls
+from selchat.wire.frames import FrameTooLongError
 
 HELP = (
     "/join ROOM      go into a room, or back to one; what you type is said there",
@@ -50,7 +51,7 @@ HELP = (
 )
 OPERATOR_COMMANDS = ("/kick", "/ban", "/mute", "/unban", "/unmute", "/bans")
 HISTORY = 20  # messages, if it is not said how many
-_MOST_NAMES_SHOWN = 10  # of those who have come or gone together
+_MAX_NAMES_SHOWN = 10  # of those who have come or gone together
 
 
 class Typed(Enum):
@@ -317,8 +318,8 @@ class Outage:
 
 
 def _some(names: tuple[str, ...]) -> str:
-    shown = safe(", ".join(names[:_MOST_NAMES_SHOWN]))
-    missing = len(names) - _MOST_NAMES_SHOWN
+    shown = safe(", ".join(names[:_MAX_NAMES_SHOWN]))
+    missing = len(names) - _MAX_NAMES_SHOWN
     return f"{shown} and {missing} more" if missing > 0 else shown
 
 

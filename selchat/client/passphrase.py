@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from selchat.errors import SettingError, close_reason
-from selchat.wire.sealing import passphrase_bytes
+from selchat.wire.e2ee import passphrase_bytes
 
 VARIABLE = "SELCHAT_PASSPHRASE"
 _FILE = "--passphrase-file"
 _ASK = "--ask-passphrase"
-_MOST = 4096  # bytes of the file; nobody types more
+_MAX = 4096  # bytes of the file; nobody types more
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -56,15 +56,15 @@ def read_passphrase(path: str) -> str:
     try:
         with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())
-            data = file.read(_MOST + 1)
+            data = file.read(_MAX + 1)
     except (OSError, ValueError) as error:
         why = close_reason(error) if isinstance(error, OSError) else "no file can be called that"
         raise SettingError(_FILE, path, f"readable: {why}") from error
     if stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid() and status.st_mode & _OTHERS:
         mode = stat.S_IMODE(status.st_mode)
         raise SettingError(_FILE, path, f"safe: others may use it (its mode is {mode:04o}); chmod 600 it")
-    if len(data) > _MOST:
-        raise SettingError(_FILE, path, f"a file of at most {_MOST} bytes")
+    if len(data) > _MAX:
+        raise SettingError(_FILE, path, f"a file of at most {_MAX} bytes")
     line = data.removesuffix(b"\n").removesuffix(b"\r")
     if b"\n" in line:
         raise SettingError(_FILE, path, "a file of one line")

@@ -1,7 +1,7 @@
 """The server's password, at the client's end: where it comes from, and what is done if it is another one.
 
 It is never an argument, which every user of the machine could read. To whom it is said is the business of
-`selchat.client.trust`.
+`selchat.client.connection.trust`.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from selchat.auth.login import PasswordNeededError, WrongPasswordError
+from selchat.auth.password import checked_password, read_password
 from selchat.client.asking import is_terminal
 from selchat.client.events import Refused
-from selchat.errors import PasswordNeededError, SettingError, UsageError, WrongPasswordError, close_reason
-from selchat.password import checked_password, read_password
-from selchat.settings import ClientSettings
+from selchat.config.settings import ClientSettings
+from selchat.errors import SettingError, UsageError, close_reason
 from selchat.text import escape_controls
 
 VARIABLE = "SELCHAT_PASSWORD"
-_MOST = 4096  # bytes of a file that are worth reading
+_MAX = 4096  # bytes of a file that are worth reading
 _CODES = frozenset({PasswordNeededError.code, WrongPasswordError.code})
 
 
@@ -57,7 +58,7 @@ def given_password(file: str | None, environment: Mapping[str, str]) -> str:
     if file is not None:
         try:
             with Path(file).open("rb") as opened:
-                return read_password(opened.read(_MOST))
+                return read_password(opened.read(_MAX))
         except OSError as error:
             raise PasswordFileError(file, close_reason(error)) from error
     found = environment.get(VARIABLE, "")

@@ -11,14 +11,14 @@ from __future__ import annotations
 import random
 
 from selchat.client import lines
+from selchat.client.commands import CommandRunner
+from selchat.client.connection.link import Jitter, Link
 from selchat.client.events import Event, Message, Refused, Trusted, Welcomed, Whispered
 from selchat.client.lines import Typed
-from selchat.client.link import Jitter, Link
 from selchat.client.password import is_about_password
 from selchat.client.run import Input, Run
-from selchat.client.typist import Typist
+from selchat.config.settings import MIB, ClientSettings
 from selchat.net.stdio import LineWriter
-from selchat.settings import MIB, ClientSettings
 
 _OUTPUT_LIMIT = 16 * MIB  # bytes of messages that wait for an output that takes none
 _CLOSE_SECONDS = 5.0  # for the last of them to be taken
@@ -46,7 +46,7 @@ class PlainChat:
             _OUTPUT_LIMIT,
             lambda count: f"({count} messages are not shown here, because the output was held up)",
         )
-        self._typist = Typist(self._link, settings.room, run.tell)
+        self._typist = CommandRunner(self._link, settings.room, run.tell)
         self._name = settings.name
         self._is_sealed = bool(settings.passphrase)
         self._input = Input(run, settings, self._link, stdin, self._typed)

@@ -11,11 +11,11 @@ from collections import deque
 from collections.abc import Callable
 
 from selchat.client import lines
-from selchat.client.link import Link
+from selchat.client.connection.link import Link
+from selchat.config.settings import MIB, ClientSettings
 from selchat.errors import SelchatError
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
-from selchat.settings import MIB, ClientSettings
 
 _STATUS_LIMIT = MIB  # bytes of lines that wait for standard error
 _CLOSE_SECONDS = 5.0  # for the last of them to be taken

@@ -1,6 +1,6 @@
 """``selchat send``: one message, or each line of standard input, and a status that scripts can rely on.
 
-On the rich wire, what is lost on the way or cannot be stored is said again, because nothing comes twice
+On the selchat protocol, what is lost on the way or cannot be stored is said again, because nothing comes twice
 there; 0 means that the server has stored it all. On the paper's wire nothing is tried twice: whether to say
 something again is for the script to decide.
 """
@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from selchat.client import lines
+from selchat.client.connection.link import Link
 from selchat.client.events import Event, NotStored, Refused, Trusted, Unencrypted
-from selchat.client.link import Link
 from selchat.client.password import is_about_password
 from selchat.client.run import Input, Run
+from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError
-from selchat.settings import ClientSettings
 
 _PATIENCE = 2.0  # seconds between two looks at the progress
 

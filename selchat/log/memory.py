@@ -6,20 +6,20 @@ import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
+from selchat.config.settings import MIB
 from selchat.events import Said
+from selchat.histogram import FOR_A_COMMIT, Histogram
 from selchat.log.port import Sent
 from selchat.log.retention import Retention
-from selchat.meters import FOR_A_COMMIT, Histogram
-from selchat.settings import MIB
 
-_MOST_KEPT = 64 * MIB  # characters of all rooms, counted as in `MemoryLog`; about five bytes each
-_MOST_SENT = 4096  # messages of one client that are remembered by their ids: what docs/protocol.rst promises
-_MOST_SENT_IN_ALL = 250_000  # of all clients, at about 200 bytes each
+_MAX_KEPT = 64 * MIB  # characters of all rooms, counted as in `MemoryLog`; about five bytes each
+_MAX_SENT = 4096  # messages of one client that are remembered by their ids: what docs/protocol.rst promises
+_MAX_SENT_IN_ALL = 250_000  # of all clients, at about 200 bytes each
 _OVERHEAD = 256  # what a message takes besides its body, in bytes
 
 
 class MemoryLog:
-    """``limit``: characters that are kept for each room, or its share of `_MOST_KEPT` where there are many;
+    """``limit``: characters that are kept for each room, or its share of `_MAX_KEPT` where there are many;
     what the newest commit brought always is.
 
     A message counts as its body and 256 characters, so that empty ones are not kept without limit.
@@ -98,7 +98,7 @@ class MemoryLog:
 
     def commit(self) -> None:
         """Store all that is staged, and forget what is over the limit."""
-        limit = min(self._limit, _MOST_KEPT // max(1, len(self._rooms)))
+        limit = min(self._limit, _MAX_KEPT // max(1, len(self._rooms)))
         for log in self._staged:
             log.commit(limit)
         self._staged.clear()
@@ -199,12 +199,12 @@ class _SentMessages:
     def add(self, client: bytes, messages: Iterable[Said]) -> None:
         sent = self._clients.pop(client, None)
         if sent is None:
-            sent = deque(maxlen=_MOST_SENT)
+            sent = deque(maxlen=_MAX_SENT)
         self._clients[client] = sent
         self._total -= len(sent)
         sent.extend([Sent(id, room, seq, at) for room, seq, _, _, at, id, _ in messages])
         self._total += len(sent)
-        while self._total > _MOST_SENT_IN_ALL:
+        while self._total > _MAX_SENT_IN_ALL:
             self._total -= len(self._clients.pop(next(iter(self._clients))))
 
     def of(self, client: bytes, limit: int) -> list[Sent]:

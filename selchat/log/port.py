@@ -9,9 +9,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from selchat.errors import RefusalError
 from selchat.events import Said
+from selchat.histogram import Histogram
 from selchat.log.retention import Retention
-from selchat.meters import Histogram
+
+
+class NotStoredError(RefusalError):
+    """``why``: what the log says."""
+
+    code = "not-stored"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the server cannot store messages now ({self.why})"
+
+
+class NotReadableError(RefusalError):
+    """``why``: what the log says."""
+
+    code = "not-readable"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"the server cannot read its messages now ({self.why})"
 
 
 class Sent(NamedTuple):

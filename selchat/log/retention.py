@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from selchat.config.units import BYTES, parse_quantity
 from selchat.errors import SettingError
-from selchat.units import BYTES, parse_quantity
 
 FOREVER = "forever"
 _WANTED = "a time such as 30d, a size such as 2GiB, both with a comma, or forever"

@@ -19,17 +19,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from selchat.errors import NotReadableError, NotStoredError
+from selchat.config.settings import KIB, MIB
 from selchat.events import Said
+from selchat.histogram import FOR_A_COMMIT, Histogram
 from selchat.log.errors import UnusableHistoryError, cause
 from selchat.log.lock import ServerLock
-from selchat.log.port import Sent
+from selchat.log.port import NotReadableError, NotStoredError, Sent
 from selchat.log.retention import Retention
 from selchat.log.schema import migrate
 from selchat.log.transaction import transaction
-from selchat.meters import FOR_A_COMMIT, Histogram
 from selchat.paths import make_private_folder
-from selchat.settings import KIB, MIB
 
 __all__ = ["Retention", "SqliteLog"]
 

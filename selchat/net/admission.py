@@ -6,10 +6,23 @@ from collections import Counter
 from collections.abc import Callable
 
 from selchat.addresses import source_of
-from selchat.errors import AddressFullError, AddressRateError, LimitError, ServerFullError
+from selchat.errors import LimitError
 from selchat.net.listener import is_loopback
 
-_MOST_REMEMBERED = 10_000  # addresses whose new connections are counted, before those at rest are forgotten
+
+class ServerFullError(LimitError):
+    template = "server is full ({limit} connections)"
+
+
+class AddressFullError(LimitError):
+    template = "more than {limit} connections from one address"
+
+
+class AddressRateError(LimitError):
+    template = "more than {limit} new connections a minute from one address"
+
+
+_MAX_REMEMBERED = 10_000  # addresses whose new connections are counted, before those at rest are forgotten
 _MINUTE = 60.0
 
 
@@ -44,7 +57,7 @@ class Admission:
         if self.open >= self._most:
             return ServerFullError(self._most)
         if address:
-            if not self._is_slow(address):
+            if not self._take_token(address):
                 return AddressRateError(self._rate)
             if self._by_address[address] >= self._most_per_address:
                 return AddressFullError(self._most_per_address)
@@ -61,10 +74,10 @@ class Admission:
             if not self._by_address[address]:
                 del self._by_address[address]
 
-    def _is_slow(self, address: str) -> bool:
+    def _take_token(self, address: str) -> bool:
         """Count a new connection of the address; return whether there were not too many of them."""
         now = self._now()
-        if len(self._lately) > _MOST_REMEMBERED:
+        if len(self._lately) > _MAX_REMEMBERED:
             self._forget(now)
         tokens, at = self._lately.get(address, (float(self._rate), now))
         tokens = min(self._rate, tokens + (now - at) * self._rate / _MINUTE)
@@ -79,9 +92,9 @@ class Admission:
             for address, (tokens, at) in self._lately.items()
             if tokens + (now - at) * self._rate / _MINUTE < self._rate
         }
-        if len(lately) > _MOST_REMEMBERED // 2:
+        if len(lately) > _MAX_REMEMBERED // 2:
             newest = sorted(lately.items(), key=lambda one: one[1][1])
-            lately = dict(newest[-_MOST_REMEMBERED // 2 :])
+            lately = dict(newest[-_MAX_REMEMBERED // 2 :])
         self._lately = lately
 
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from selchat.errors import LappedError
+from selchat.errors import LimitError
 from selchat.feed import Feed, Subscription
-from selchat.net.outbox import MOST_BUFFERS, Outbox
+from selchat.net.outbox import MAX_BUFFERS, Outbox
+
+
+class LappedError(LimitError):
+    template = "reader too slow, more than {limit} bytes behind"
 
 
 class Fanout:
@@ -40,7 +44,7 @@ class Fanout:
                     continue
                 if sent != size:
                     unusual.append((subscription, sent, None))
-            for subscription, buffers, size in feed.shares(MOST_BUFFERS):
+            for subscription, buffers, size in feed.shares(MAX_BUFFERS):
                 try:
                     sent = subscription.reader.transmit(buffers)
                 except BlockingIOError:

@@ -24,7 +24,7 @@ else:
 
 _SIOCGIFCONF = 0x8912  # Linux: all IPv4 addresses, with their interfaces (netdevice(7))
 _IFREQ = 40 if struct.calcsize("P") == 8 else 32  # bytes of one of them
-_MOST = 1024  # of them
+_MAX = 1024  # of them
 
 # Networks inside this machine, of containers and virtual machines; from elsewhere nobody gets there.
 _INNER = re.compile(r"(?:docker|br-|veth|virbr|vnet|vmnet|vboxnet|lxc|lxd|cni|podman|flannel|cali|tap)")
@@ -42,7 +42,7 @@ def interfaces() -> list[Interface]:
     found: list[Interface] = []
     if _GETS_ADDRESSES:
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            answers = array("B", bytes(_IFREQ * _MOST))
+            answers = array("B", bytes(_IFREQ * _MAX))
             start, _ = answers.buffer_info()
             asked = struct.pack("iP", len(answers), start)
             (size, _) = struct.unpack("iP", fcntl.ioctl(sock, _SIOCGIFCONF, asked))

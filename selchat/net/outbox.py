@@ -16,11 +16,16 @@ from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Protocol
 
-from selchat.errors import UnreadRepliesError
+from selchat.errors import LimitError
 from selchat.feed import Feed, Lapped, Subscription, SubscriptionState
 
-_MOST_BYTES = 256 * 1024  # for one system call
-MOST_BUFFERS = 64  # for one system call; IOV_MAX is 1,024 on Linux and 16 at the least (POSIX)
+
+class UnreadRepliesError(LimitError):
+    template = "reader too slow, more than {limit} bytes of replies unread"
+
+
+_MAX_BYTES = 256 * 1024  # for one system call
+MAX_BUFFERS = 64  # for one system call; IOV_MAX is 1,024 on Linux and 16 at the least (POSIX)
 
 # POSIX only; elsewhere the buffers are joined first, at the cost of a copy.
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
@@ -269,7 +274,7 @@ class Outbox:
                     self._replies_size = len(self._last_words)
                     self._last_words = b""
                     continue
-                went = self._send_feed(subscription, _MOST_BYTES)
+                went = self._send_feed(subscription, _MAX_BYTES)
             if not went:
                 return False
 
@@ -284,7 +289,7 @@ class Outbox:
 
     def _send_feed(self, subscription: Subscription[Outbox], most_bytes: int) -> bool:
         feed = subscription.feed
-        buffers, until = feed.view(subscription, most_bytes, MOST_BUFFERS)
+        buffers, until = feed.view(subscription, most_bytes, MAX_BUFFERS)
         size = sum(map(len, buffers))
         sent = self.transmit(buffers)
         position = feed.advance(subscription, sent)
@@ -294,7 +299,7 @@ class Outbox:
         return sent == size
 
     def _send_replies(self, replies: deque[memoryview]) -> bool:
-        buffers = [replies[i] for i in range(min(len(replies), MOST_BUFFERS))]
+        buffers = [replies[i] for i in range(min(len(replies), MAX_BUFFERS))]
         sent = self.transmit(buffers)
         self._replies_size -= sent
         while replies and sent >= len(replies[0]):

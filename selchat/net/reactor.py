@@ -22,7 +22,7 @@ from itertools import count
 from types import FrameType
 from typing import Any
 
-from selchat.meters import FROM_TICK_TO_TICK, Histogram
+from selchat.histogram import FROM_TICK_TO_TICK, Histogram
 
 EVENT_READ = selectors.EVENT_READ
 EVENT_WRITE = selectors.EVENT_WRITE
@@ -31,7 +31,7 @@ Callback = Callable[..., object]
 Watcher = Callable[[int], object]
 """Called with the mask of events that are ready."""
 
-_MOST_CANCELLED = 1000  # timers cancelled and still in the heap before it is rebuilt
+_MAX_CANCELLED = 1000  # timers cancelled and still in the heap before it is rebuilt
 
 
 class Timer:
@@ -193,7 +193,7 @@ class Reactor:
 
     def _forget(self, timer: Timer) -> None:
         self._cancelled += 1
-        if self._cancelled > _MOST_CANCELLED and self._cancelled * 2 > len(self._timers):
+        if self._cancelled > _MAX_CANCELLED and self._cancelled * 2 > len(self._timers):
             self._timers[:] = [  # in place: they may be running
                 entry for entry in self._timers if entry[2]._reactor is not None and entry[2] is not timer
             ]

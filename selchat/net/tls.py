@@ -24,10 +24,8 @@ from selchat.errors import NOT_TRUSTED
 # Bytes that are encrypted at a time, and so the most that a full socket leaves with us; two records. A whole
 # chunk would leave a copy of it with each slow reader, and a single record costs a system call per 16 KiB.
 PIECE = 32 * 1024
-MOST_UNSENT = 4 * PIECE  # bytes, above which a peer only makes TLS talk to itself
-MOST_GREETED = (
-    16 * 1024
-)  # bytes of a peer's handshake; a server's with a long chain of certificates has 8 KiB
+MAX_UNSENT = 4 * PIECE  # bytes, above which a peer only makes TLS talk to itself
+MAX_GREETED = 16 * 1024  # bytes of a peer's handshake; a server's with a long chain of certificates has 8 KiB
 # The alerts of a peer that does not take our certificate (RFC 8446, 6.2), as OpenSSL calls them.
 _NOT_TRUSTED = {"SSLV3_ALERT_CERTIFICATE_UNKNOWN", "TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_BAD_CERTIFICATE"}
 _READ = 64 * 1024  # bytes of a read from OpenSSL, which gives one record at a time: 16 KiB
@@ -155,8 +153,8 @@ class TlsStream:
                 self._incoming.write(data)
                 if self.state is TlsState.GREETING:
                     self._greeted += len(data)
-                    if self._greeted > MOST_GREETED:
-                        raise TlsError(f"a handshake of more than {MOST_GREETED} bytes")
+                    if self._greeted > MAX_GREETED:
+                        raise TlsError(f"a handshake of more than {MAX_GREETED} bytes")
             else:
                 self._incoming.write_eof()
         if self.state is TlsState.GREETING:
@@ -246,7 +244,7 @@ class TlsStream:
         """Send what TLS itself has to say, or tell that it is stuck."""
         if self._outgoing.pending:
             self._unsent = b"".join((self._unsent, self._outgoing.read()))
-            if len(self._unsent) > MOST_UNSENT:
+            if len(self._unsent) > MAX_UNSENT:
                 raise TlsError("the peer reads nothing")
         if self._unsent:
             try:

@@ -6,12 +6,17 @@ from collections.abc import Sequence
 from enum import Enum, auto
 
 from selchat.chat.member import Farewell, Member
-from selchat.errors import BadNameError, BannedError, RefusalError, SelchatError
+from selchat.errors import BannedError, ProtocolError, RefusalError, SelchatError
 from selchat.events import LOBBY, Notice, Said
 from selchat.log.port import Sent
 from selchat.sessions.context import Context, Transport
-from selchat.sessions.framing import Framing
+from selchat.sessions.inbound import InboundStream
 from selchat.wire.classic import ClassicFormat
+
+
+class BadNameError(ProtocolError):
+    def __str__(self) -> str:
+        return "username is not UTF-8"
 
 
 class SessionState(Enum):
@@ -27,7 +32,7 @@ class ClassicSession:
 
     __slots__ = ("_context", "_framing", "_member", "_transport", "state")
 
-    def __init__(self, context: Context, transport: Transport, framing: Framing) -> None:
+    def __init__(self, context: Context, transport: Transport, framing: InboundStream) -> None:
         self.state = SessionState.NAMELESS
         self._context = context
         self._transport = transport

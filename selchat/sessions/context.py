@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from selchat.chat.gate import Gate
+from selchat.auth.login import Authenticator
 from selchat.chat.hub import Clock, Hub
+from selchat.config.settings import Settings
 from selchat.errors import SelchatError
 from selchat.feed import Feed, Lapped, Subscription
-from selchat.settings import Settings
 from selchat.wire.classic import ClassicFormat
-from selchat.wire.rich import RichFormat
+from selchat.wire.responses import SelchatFormat
 
 
 class Outbox(Protocol):
@@ -77,7 +77,7 @@ class Transport(Protocol):
         """Close it when all is sent, ``last_words`` last; ``connection_lost`` is called at once."""
 
 
-class Strangers(Protocol):
+class ConnectionObserver(Protocol):
     """Who is told of connections that ended before they had a name."""
 
     def stranger_left(self, address: str, reason: str | None) -> None:
@@ -115,12 +115,12 @@ class Context:
     settings: Settings
     hub: Hub
     clock: Clock
-    strangers: Strangers
+    strangers: ConnectionObserver
     classic: ClassicFormat
-    rich: RichFormat
+    selchat: SelchatFormat
     operator: Callable[[str], list[str]] = lambda line: []
     server: str = "selchat"
-    gate: Gate | None = None
+    gate: Authenticator | None = None
     web: Web | None = None
     lengths: dict[bytes, int] = field(default_factory=dict)
     login_lengths: dict[bytes, int] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from selchat.wire.frames import HEADER_LENGTH, encode_frame
 
 _SEALED = "(encrypted; to read it, one needs selchat and the passphrase)"
 _SHORT = 1024  # bytes: payloads below have their headers ready
-_MOST_CACHED = 4096  # names' frames; encoding one again costs 0.5 microseconds
+_MAX_CACHED = 4096  # names' frames; encoding one again costs 0.5 microseconds
 
 
 class ClassicFormat:
@@ -76,7 +76,7 @@ class ClassicFormat:
     def _pair(self, user: str, body: str) -> bytes:
         user_frame = self._frame(user)
         if user != SERVER:  # whose words may have to be encrypted first
-            if len(self._user_frames) >= _MOST_CACHED:
+            if len(self._user_frames) >= _MAX_CACHED:
                 self._user_frames.clear()
             self._user_frames[user] = user_frame
         return user_frame + self._frame(body)

@@ -11,17 +11,49 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from selchat.errors import (
-    BadHeaderError,
-    BrokenStreamError,
-    FrameTooLongError,
-    ProtocolError,
-    TruncatedFrameError,
-)
+from selchat.errors import ProtocolError, UsageError
+
+
+class BadHeaderError(ProtocolError):
+    def __init__(self, header: bytes) -> None:
+        super().__init__(header)
+        self.header = header
+
+    def __str__(self) -> str:
+        return f"frame header {self.header!r} is not a number padded with spaces"
+
+
+class FrameTooLongError(ProtocolError):
+    """``length`` and ``limit`` in bytes."""
+
+    def __init__(self, length: int, limit: int) -> None:
+        super().__init__(length, limit)
+        self.length = length
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"frame of {self.length} bytes is over the limit of {self.limit}"
+
+
+class TruncatedFrameError(ProtocolError):
+    """``missing``: how many bytes were still to come, as far as was known."""
+
+    def __init__(self, missing: int) -> None:
+        super().__init__(missing)
+        self.missing = missing
+
+    def __str__(self) -> str:
+        return f"stream ended inside a frame, {self.missing} bytes short"
+
+
+class BrokenStreamError(UsageError):
+    def __str__(self) -> str:
+        return "data given to a decoder that has already failed"
+
 
 HEADER_LENGTH = 10  # bytes; the paper's HEADER_LENGTH
 FRAME_LIMIT = 64 * 1024  # bytes of payload
-_MOST_REMEMBERED = 4096  # headers
+_MAX_REMEMBERED = 4096  # headers
 
 
 class DecoderState(Enum):
@@ -163,7 +195,7 @@ class FrameDecoder:
         length = int(digits)
         if length > self._limit:
             raise FrameTooLongError(length, self._limit)
-        if len(self._lengths) < _MOST_REMEMBERED:
+        if len(self._lengths) < _MAX_REMEMBERED:
             self._lengths[header] = length
         return length
 

@@ -14,7 +14,24 @@ from http import HTTPStatus
 
 import h11
 
-from selchat.errors import HttpError
+from selchat.errors import ProtocolError
+
+
+class HttpError(ProtocolError):
+    """A request that cannot be answered as it wants to be.
+
+    ``status`` and ``headers``: the answer that it gets; ``why``: in words.
+    """
+
+    def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(status, why)
+        self.status = status
+        self.why = why
+        self.headers = headers or {}
+
+    def __str__(self) -> str:
+        return f"HTTP {self.status}: {self.why}"
+
 
 HEAD_LIMIT = 16 * 1024  # bytes of a request line and headers; nginx: 4 x 8 KiB, Apache: 8 KiB a line
 _PIECE = 2048  # bytes that h11 is given at a time: what it holds is copied for each of its events

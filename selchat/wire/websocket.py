@@ -1,6 +1,6 @@
 """WebSocket (RFC 6455): the opening, the messages that come in, and the headers of those that go out.
 
-A text message is one payload of the rich protocol, and what is in it is none of this file's business. What a
+A text message is one payload of the selchat protocol, and what is in it is none of this file's business. What a
 browser sends is read by the `websockets` library's own sans-IO protocol, but for what nearly all of it is:
 whole text messages, each in one frame, which are read here in a seventh of the time. What the server sends
 needs neither: it is not masked, so that a message is a header and its payload, and the same bytes go to
@@ -18,16 +18,37 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request as Asked
 from websockets.server import ServerProtocol
 
-from selchat.errors import (
-    BrokenStreamError,
-    ClosedError,
-    FrameTooLongError,
-    HttpError,
-    ProtocolError,
-    WebSocketError,
-)
-from selchat.wire.frames import DecoderState
-from selchat.wire.http import Request
+from selchat.errors import ProtocolError
+from selchat.wire.frames import BrokenStreamError, DecoderState, FrameTooLongError
+from selchat.wire.http import HttpError, Request
+
+
+class WebSocketError(ProtocolError):
+    """``code`` that the connection is closed with, and ``why``."""
+
+    def __init__(self, code: int, why: str) -> None:
+        super().__init__(code, why)
+        self.code = code
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class ClosedError(ProtocolError):
+    """The peer has closed the WebSocket, with a ``code`` and a ``reason``. ``frame``: what answers it."""
+
+    def __init__(self, frame: bytes, code: int, reason: str) -> None:
+        super().__init__(frame, code, reason)
+        self.frame = frame
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        if self.code in {1000, 1001, 1005}:  # it has just left
+            return ""
+        return f"closed by the peer: {self.code} {self.reason}".rstrip()
+
 
 try:
     from websockets.speedups import apply_mask
@@ -35,7 +56,7 @@ except ImportError:  # there is no compiler everywhere
     from websockets.utils import apply_mask
 
 _EARLY_LIMIT = 64  # frames that complete no message, before a good hello; a browser sends none
-_MOST_AT_ONCE = 1024  # of them in one read, afterwards: a read has 64 KiB, so that is fragments of 64 bytes
+_MAX_AT_ONCE = 1024  # of them in one read, afterwards: a read has 64 KiB, so that is fragments of 64 bytes
 _EXTRA = 512  # bytes that each of these counts as besides its own: one takes 7 microseconds, and 6 bytes
 
 _ALL = 1 << 62  # payloads
@@ -292,9 +313,9 @@ class MessageDecoder:
     def _count(self) -> None:
         """Count a frame that has completed no message."""
         self.extra += _EXTRA
-        if self.extra > _MOST_AT_ONCE * _EXTRA:
+        if self.extra > _MAX_AT_ONCE * _EXTRA:
             # Whoever sends that many is no browser; and they are read in one go, while everyone waits.
-            raise WebSocketError(1008, f"{_MOST_AT_ONCE} frames at once that complete no message")
+            raise WebSocketError(1008, f"{_MAX_AT_ONCE} frames at once that complete no message")
         if self._odd is not None:
             self._odd += 1
             if self._odd > _EARLY_LIMIT:

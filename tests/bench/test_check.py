@@ -16,7 +16,7 @@ from selchat.bench.check import (
     Tally,
     Transcript,
 )
-from selchat.bench.wires import CLASSIC, LEAST_PAYLOAD, RICH, WEB, Receipts, Wire
+from selchat.bench.wires import CLASSIC, MIN_PAYLOAD, SELCHAT, WEB, Receipts, Wire
 from selchat.wire.frames import encode_frame
 
 RUN = b"run"
@@ -24,14 +24,14 @@ A, B = b"run00001", b"run00002"
 ROSTER = encode_frame(b"Server") + encode_frame(b"Users online (2): run00001, run00002")
 
 
-@pytest.fixture(params=[CLASSIC, RICH, WEB], ids=["classic", "rich", "websocket"])
+@pytest.fixture(params=[CLASSIC, SELCHAT, WEB], ids=["classic", "selchat", "websocket"])
 def wire(request: pytest.FixtureRequest) -> Wire:
     found: Wire = request.param
     return found
 
 
 def pairs(name: bytes, count: int, wire: Wire = CLASSIC) -> list[bytes]:
-    script = wire.script(name, LEAST_PAYLOAD + 4, relayed=True)
+    script = wire.script(name, MIN_PAYLOAD + 4, relayed=True)
     return [script.say(1, 1000 + number) for number in range(count)]
 
 
@@ -210,12 +210,12 @@ def test_numbers_of_a_room_have_no_holes_and_do_not_come_again() -> None:
 
 def test_rooms_share_a_tally() -> None:
     tally = Tally()
-    rooms = [Transcript(RUN, RICH, tally) for _ in range(2)]
+    rooms = [Transcript(RUN, SELCHAT, tally) for _ in range(2)]
     for room in rooms:
         reader = Reader()
         room.add(reader)
         room.aim(3)
-        feed(room, reader, b"".join(pairs(A, 3, RICH)))
+        feed(room, reader, b"".join(pairs(A, 3, SELCHAT)))
     assert (tally.deliveries, tally.reached) == (6, rooms)
 
 
@@ -223,12 +223,12 @@ def test_rooms_share_a_tally() -> None:
 def test_an_ack_has_the_number_that_the_readers_see(off: int, wrong: int) -> None:
     receipts = Receipts()
     receipts.expect(3, 0)
-    checked = Transcript(RUN, RICH)
+    checked = Transcript(RUN, SELCHAT)
     reader = Reader()
     checked.add(reader)
     checked.add(Reader(), A, receipts)
-    feed(checked, reader, b"".join(pairs(A, 3, RICH)))
-    first = RICH.parse(pairs(A, 1, RICH)[0][10:], RUN)
+    feed(checked, reader, b"".join(pairs(A, 3, SELCHAT)))
+    first = SELCHAT.parse(pairs(A, 1, SELCHAT)[0][10:], RUN)
     assert first is not None
     for sequence in range(3):
         receipts.seen(sequence, first.number + sequence + off)  # as `take` does for each ack

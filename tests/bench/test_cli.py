@@ -46,7 +46,7 @@ def plan(*words: str) -> Plan:
         (["fanout", "--wire=websocket", "--payload=65500"], "--payload: 65500 is over the 65024 bytes"),
         (["rooms", "--wire=classic"], "--wire: the classic wire has no rooms"),
         (["rooms", "--rooms=10000"], "--rooms: 10000 are more than the 9999 that a server takes"),
-        (["fanout", "--wire=rich", "--payload=65500"], "--payload: 65500 is over the 65024 bytes"),
+        (["fanout", "--wire=selchat", "--payload=65500"], "--payload: 65500 is over the 65024 bytes"),
         (["rooms", "--window=1025"], "--window: 1025 are more than the 1024 messages that may wait for acks"),
         (["durable", "--connect=127.0.0.1:1"], "--history: only a server that is started"),
         (["paced", "--history", "--connect=127.0.0.1:1"], "--history: only a server that is started"),
@@ -82,16 +82,20 @@ def test_defaults_follow_the_scenario() -> None:
     assert plan("paced", "--rate=7.5").rate == 7.5
     assert plan("slow", "--clients=50").stalled == 5
     assert plan("connect").connect_rate == 0
-    assert (plan("fanout").wire, plan("rooms").wire, plan("durable").wire) == ("classic", "rich", "rich")
+    assert (plan("fanout").wire, plan("rooms").wire, plan("durable").wire) == (
+        "classic",
+        "selchat",
+        "selchat",
+    )
     assert (plan("rooms").rooms, plan("rooms", "--rooms=7").rooms, plan("fanout").rooms) == (100, 7, 0)
     assert (plan("durable").history, plan("paced").history, plan("paced", "--history").history) == (
         True,
         False,
         True,
     )
-    assert plan("fanout", "--wire=rich", "--fail-if=ack_p99_ms>25").conditions[0].name == "ack_p99_ms"
+    assert plan("fanout", "--wire=selchat", "--fail-if=ack_p99_ms>25").conditions[0].name == "ack_p99_ms"
     assert plan("fanout", "--wire=websocket", "--fail-if=ack_p99_ms>25").wire == "websocket"
-    for scenario, wire in (("fanout", "classic"), ("fanout", "websocket"), ("rooms", "rich")):
+    for scenario, wire in (("fanout", "classic"), ("fanout", "websocket"), ("rooms", "selchat")):
         payload = plan(scenario, f"--wire={wire}", "--delivery=250").payload
         room = "abc-00007" if scenario == "rooms" else "lobby"
         assert WIRES[wire].relayed(payload, room) == 250

@@ -57,8 +57,8 @@ RICH_ONLY = [
     ("wire", "scenario", "more"),
     [
         *(("classic", *one) for one in ON_BOTH),
-        *(("rich", *one) for one in (*ON_BOTH, *RICH_ONLY)),
-        # What is other here than on the rich wire: to come, to leave, who stalls, and acks among messages.
+        *(("selchat", *one) for one in (*ON_BOTH, *RICH_ONLY)),
+        # What is other here than on the selchat protocol: to come, to leave, who stalls, and acks among messages.
         *(("websocket", *one) for one in ON_BOTH if one[0] in {"fanout", "everyone", "slow", "churn"}),
         ("websocket", "rooms", ["--rooms=3", "--senders=2", "--window=4", "--delivery=300"]),
     ],
@@ -172,7 +172,7 @@ def test_what_a_bad_server_does_is_found(
 
 
 class RichRelay:
-    """A chat on the rich wire, with one room, that does to each said or ack what ``mangle`` says.
+    """A chat on the selchat protocol, with one room, that does to each said or ack what ``mangle`` says.
 
     ``mangle(kind, number)`` returns how often that one is sent, and what is added to its seq.
     """
@@ -240,7 +240,7 @@ def test_what_a_bad_rich_server_does_is_found(
         return done if (of, number) == (kind, 20) else (1, 0)
 
     with peer(RichRelay(mangle)) as (host, port):
-        words = ["--wire=rich", f"--connect={host}:{port}", "--rate=100", f"--fail-if={metric}>0", *FAST]
+        words = ["--wire=selchat", f"--connect={host}:{port}", "--rate=100", f"--fail-if={metric}>0", *FAST]
         assert main(["paced", *words]) == 3
     assert f"failed: {metric}>0 ({metric} is {found})" in capsys.readouterr().out
 
@@ -334,7 +334,7 @@ def test_a_server_that_opens_no_websocket_is_one_line(
 
 
 def refusing(kind: str) -> Callable[[socket.socket], None]:
-    """A server of the rich wire that answers messages of that type with an error."""
+    """A server of the selchat protocol that answers messages of that type with an error."""
 
     def behave(sock: socket.socket) -> None:
         decoder = FrameDecoder()
@@ -351,7 +351,7 @@ def refusing(kind: str) -> Callable[[socket.socket], None]:
 
 def test_a_rich_server_that_lets_nobody_in_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with peer(refusing("hello")) as (host, port):
-        assert main(["fanout", "--wire=rich", f"--connect={host}:{port}", *FAST]) == 1
+        assert main(["fanout", "--wire=selchat", f"--connect={host}:{port}", *FAST]) == 1
     assert capsys.readouterr().err == "selchat-bench: the server lets nobody in: muted\n"
 
 
@@ -367,7 +367,7 @@ def test_a_rich_server_that_refuses_a_message_is_one_line(capsys: pytest.Capture
 
     relay._take = refuse  # type: ignore[method-assign]
     with peer(relay) as (host, port):
-        assert main(["fanout", "--wire=rich", f"--connect={host}:{port}", *FAST]) == 1
+        assert main(["fanout", "--wire=selchat", f"--connect={host}:{port}", *FAST]) == 1
     assert capsys.readouterr().err == "selchat-bench: the server has refused a message: muted\n"
 
 
@@ -504,7 +504,7 @@ class _Terminal:
         return True
 
 
-@pytest.mark.parametrize("rich", [True, False])
+@pytest.mark.parametrize("selchat", [True, False])
 def test_progress_on_a_terminal(rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not rich:
         monkeypatch.setitem(sys.modules, "rich.progress", None)
@@ -517,5 +517,5 @@ def test_progress_on_a_terminal(rich: bool, monkeypatch: pytest.MonkeyPatch) -> 
         shown.say("fanout: [round] 2")
         shown.show({"deliveries": 5})
     assert "fanout: [round] 1" in terminal.text
-    assert ("pip install 'selchat[bench]'" in terminal.text) is not rich
+    assert ("pip install 'selchat[bench]'" in terminal.text) is not selchat
     assert select.select([], [], [], 0) == ([], [], [])

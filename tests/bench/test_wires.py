@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from selchat.bench.stats import Histogram
 from selchat.bench.wires import (
     CLASSIC,
-    LEAST_PAYLOAD,
-    RICH,
-    RICH_ENVELOPE,
+    MIN_PAYLOAD,
+    SELCHAT,
+    SELCHAT_ENVELOPE,
     WEB,
     Receipts,
     Wire,
@@ -22,17 +22,17 @@ from selchat.bench.wires import (
     refusal_in,
 )
 from selchat.events import Said
-from selchat.wire.envelope import Hello, Say, parse_request
 from selchat.wire.frames import FrameDecoder, encode_frame
-from selchat.wire.rich import RichFormat
+from selchat.wire.requests import Hello, Say, parse_request
+from selchat.wire.responses import SelchatFormat
 
-WIRES = pytest.mark.parametrize("wire", [CLASSIC, RICH, WEB], ids=["classic", "rich", "websocket"])
-ON_BOTH = pytest.mark.parametrize("wire", [RICH, WEB], ids=["rich", "websocket"])
+WIRES = pytest.mark.parametrize("wire", [CLASSIC, SELCHAT, WEB], ids=["classic", "selchat", "websocket"])
+ON_BOTH = pytest.mark.parametrize("wire", [SELCHAT, WEB], ids=["selchat", "websocket"])
 RUN = b"run"
 A = b"run00001"
 
 
-def said(sequence: int, number: int, name: str = "run00001", size: int = LEAST_PAYLOAD) -> Said:
+def said(sequence: int, number: int, name: str = "run00001", size: int = MIN_PAYLOAD) -> Said:
     body = f"{name}|{sequence:010}|{5:019}|".ljust(size, ".")
     return Said("lobby", number, name, body, 1763900000.125, f"run-{sequence:010}", None)
 
@@ -60,7 +60,7 @@ def payloads(wire: Wire, said: bytes) -> list[bytes]:
 
 
 def test_a_sign_of_life_is_a_pong_that_nobody_answers() -> None:
-    assert RICH.sign == b'15        {"type":"pong"}'
+    assert SELCHAT.sign == b'15        {"type":"pong"}'
     assert WEB.sign == b'\x81\x8f\x00\x00\x00\x00{"type":"pong"}'
     assert CLASSIC.sign == b""
 
@@ -84,7 +84,7 @@ def test_the_server_takes_what_is_said_in_the_rich_protocol(wire: Wire, size: in
     request = parse_request(one)
     assert isinstance(request, Say)
     assert (request.room, request.id, len(request.body)) == ("engine-room", "run-0000000041", size)
-    assert len(one) <= size + RICH_ENVELOPE
+    assert len(one) <= size + SELCHAT_ENVELOPE
     again = parse_request(other)
     assert isinstance(again, Say)
     assert again.id == "run-0000000042"
@@ -97,7 +97,7 @@ def test_the_server_takes_what_is_said_in_the_rich_protocol(wire: Wire, size: in
 
 @WIRES
 def test_a_size_for_which_deliveries_have_so_many_bytes(wire: Wire) -> None:
-    least = wire.relayed(LEAST_PAYLOAD)
+    least = wire.relayed(MIN_PAYLOAD)
     for size in (least, 400, 65_000):
         payload = wire.payload_for(size)
         assert payload is not None
@@ -112,21 +112,21 @@ def test_a_size_for_which_deliveries_have_so_many_bytes(wire: Wire) -> None:
     assert wire.payload_for(400, room) == (wire.payload_for(400) or 0) - wire.acks * (
         len(room) - len("lobby")
     )
-    assert longest > LEAST_PAYLOAD
+    assert longest > MIN_PAYLOAD
 
 
 def test_what_the_server_relays_is_found() -> None:
-    frame = RichFormat().encode([said(3, 12)])
+    frame = SelchatFormat().encode([said(3, 12)])
     expected = (A, 3, 5, b"lobby", 12)
-    assert RICH.parse(frame[10:], RUN) == expected
+    assert SELCHAT.parse(frame[10:], RUN) == expected
     words = json.loads(frame[10:])
     slow = json.dumps(dict(reversed(words.items())), indent=1).encode()
-    assert RICH.parse(slow, RUN) == expected
-    assert RICH.parse(frame[10:], b"other") is None
+    assert SELCHAT.parse(slow, RUN) == expected
+    assert SELCHAT.parse(frame[10:], b"other") is None
     for change in ({"from": "somebody"}, {"seq": "7"}, {"type": "joined"}, {"body": "?"}, {"room": 1}):
-        assert RICH.parse(json.dumps(words | change).encode(), RUN) is None
-    assert RICH.parse(b"[]", RUN) is None
-    assert RICH.parse(b"\xff", RUN) is None
+        assert SELCHAT.parse(json.dumps(words | change).encode(), RUN) is None
+    assert SELCHAT.parse(b"[]", RUN) is None
+    assert SELCHAT.parse(b"\xff", RUN) is None
 
 
 @WIRES
@@ -146,7 +146,7 @@ def test_what_the_floor_relays_is_of_one_size(wire: Wire) -> None:
 @ON_BOTH
 @pytest.mark.parametrize("size", [64, 400])
 def test_the_floor_relays_as_many_bytes_as_the_server(wire: Wire, size: int) -> None:
-    assert wire.relayed(size) == len(served(wire, RichFormat().encode([said(1, 123456, size=size)])))
+    assert wire.relayed(size) == len(served(wire, SelchatFormat().encode([said(1, 123456, size=size)])))
 
 
 @WIRES
@@ -160,13 +160,13 @@ def test_where_the_transcripts_begin(wire: Wire) -> None:
 def test_proof_and_refusal() -> None:
     assert CLASSIC.proof(b"..Users online (2): a, b")
     assert not CLASSIC.proof(b'{"type":"welcome"')
-    assert RICH.proof(encode_frame(b'{"type":"welcome","version":1}'))
+    assert SELCHAT.proof(encode_frame(b'{"type":"welcome","version":1}'))
     assert refusal_in(b'12        {"type":"error","code":"name-taken","message":""}') == "name-taken"
     assert refusal_in(b'12        {"type":"said","code":"name-taken"}') == ""
 
 
 def ack(sequence: int, number: int) -> bytes:
-    return RichFormat().acks([said(sequence, number)])
+    return SelchatFormat().acks([said(sequence, number)])
 
 
 def test_acks_are_read() -> None:
@@ -185,7 +185,7 @@ def test_acks_are_taken_out_of_a_stream_however_it_is_cut(wire: Wire, seed: int)
     receipts.expect(8, 3_000_000)
     # Of two of these the WebSocket's header ends with a byte with which payloads end.
     sizes = (64, 64, 64, *range(260, 275))
-    relayed = [RichFormat().encode([said(9, 9, "run00002", size)]) for size in sizes]
+    relayed = [SelchatFormat().encode([said(9, 9, "run00002", size)]) for size in sizes]
     assert [
         size for size, one in zip(sizes, relayed, strict=True) if (len(one) - 10) & 0xFF == ord("}")
     ] != []
@@ -225,7 +225,7 @@ def test_a_refusal_is_kept() -> None:
 
 
 def test_what_has_no_frames_is_left_for_the_comparison() -> None:
-    for wire in (RICH, WEB):
+    for wire in (SELCHAT, WEB):
         receipts = Receipts(wire.framing)
         assert receipts.take(b'no number {"type":"ack"}', 0, Histogram()) == b""
         assert receipts.take(b"more", 0, Histogram()) == b""

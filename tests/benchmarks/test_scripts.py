@@ -198,7 +198,7 @@ def test_micro(tmp_path):
         "frames",
         "websocket",
         "session",
-        "rich",
+        "selchat",
         "log",
         "feed",
         "fan-out",

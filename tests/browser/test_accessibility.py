@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser.support import ROOT, Guests, Visitor, expect
 from tests.browser.test_phone import PHONE
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server, eventually
 from tests.e2e.test_encryption import WORDS
 from tests.e2e.test_password import QUICK

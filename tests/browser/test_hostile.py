@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.browser.support import Guests, Visitor, expect
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Client, Server, eventually
 
 SCRIPTS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.browser.support import Guests, Visitor, expect
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 from tests.e2e.test_encryption import WORDS
 

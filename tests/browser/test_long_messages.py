@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.browser.support import Guests, expect
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 
 LINES = "\n" * 29_000 + "the end"

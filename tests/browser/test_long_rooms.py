@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from tests.browser.support import Guests, Visitor, expect
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server, eventually
 
-MOST_ROWS = 200
-MOST_NODES = 2000  # elements of the page, with everything that is no message
+MAX_ROWS = 200
+MAX_NODES = 2000  # elements of the page, with everything that is no message
 
 # Scrolls up from the end, more than a page a frame, to where nothing is before; returns what each frame took
 # (in ms), the most rows and elements that there were, and in how many frames the middle of the log was empty.
@@ -86,8 +86,8 @@ def test_ten_thousand_messages_scroll(guests: Guests, server: Server) -> None:
             f"99 % {frames[len(frames) * 99 // 100]:.1f} ms, longest {frames[-1]:.1f} ms; "
             f"at most {found['rows']} rows, {found['nodes']} elements"
         )
-        assert found["rows"] <= MOST_ROWS
-        assert found["nodes"] <= MOST_NODES
+        assert found["rows"] <= MAX_ROWS
+        assert found["nodes"] <= MAX_NODES
         assert found["empty"] == 0
         expect(page("#to-end")).to_be_visible()
         page("#to-end").click()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.browser.support import Guests, Visitor, expect
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 
 PHONE: dict[str, Any] = {

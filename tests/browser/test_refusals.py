@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.browser.support import Guests, expect
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.browser.support import Guests, Visitor, expect
 from tests.e2e.proxy import Direction, Proxy
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import DEADLINE, Server, eventually
 
 _RECORD = """(status) => {

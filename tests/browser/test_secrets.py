@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tests.browser.support import Guests, expect
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 from tests.e2e.terminal_support import CHAT, Terminal
 from tests.e2e.test_encryption import OTHER, WORDS, Recorder, passphrase_file

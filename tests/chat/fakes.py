@@ -10,10 +10,10 @@ from typing import Any
 from selchat.chat.hub import Hub
 from selchat.chat.member import Farewell, Member
 from selchat.chat.room import Room
-from selchat.errors import NotStoredError, RefusalError
+from selchat.errors import RefusalError
 from selchat.events import LOBBY, Event, Joined, Left, Notice, Said
 from selchat.log.memory import MemoryLog
-from selchat.log.port import Sent
+from selchat.log.port import NotStoredError, Sent
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from tests.net.fakes import FakeSocket

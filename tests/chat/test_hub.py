@@ -6,9 +6,9 @@ import pytest
 
 from selchat.chat.hub import Hub
 from selchat.chat.member import Farewell
+from selchat.config.settings import Settings
 from selchat.events import Notice, Roster, Said
 from selchat.net.fanout import Fanout
-from selchat.settings import Settings
 from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, FakePeer, LineFormat, end_tick, line
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from selchat.chat.moderation import Measure, Moderation, parse_duration
-from selchat.errors import BannedError, MutedError, SettingError
+from selchat.chat.moderation import Measure, Moderation, MutedError, parse_duration
+from selchat.errors import BannedError, SettingError
 from selchat.log.memory import MemoryLog
 
 CLIENT, OTHER = b"c" * 16, b"o" * 16

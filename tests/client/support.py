@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from selchat.client.events import Event, Message
+from selchat.config.settings import ClientSettings
 from selchat.net.reactor import Reactor
-from selchat.settings import ClientSettings
 
 DEADLINE = 20.0  # seconds: far more than anything here takes
 

@@ -7,7 +7,8 @@ import pytest
 
 from selchat.client import asking
 from selchat.client.asking import Given, HostNeededError, ask_for_rest, ask_on, settings_of, split_host
-from selchat.errors import FrameTooLongError, SettingError
+from selchat.errors import SettingError
+from selchat.wire.frames import FrameTooLongError
 
 
 class Person:
@@ -194,7 +195,7 @@ def test_with_a_passphrase_there_is_no_key_to_ask_for() -> None:
     person = Person("Michael", "lab")
     settings = ask_for_rest(Given(passphrase="words"), person.ask, person.screen.append)
     assert person.screen == ["Welcome To the Chat Room !", "Username: ", "Enter Server IP: "]
-    assert (settings.wire, settings.passphrase, settings.key) == ("rich", "words", None)
+    assert (settings.wire, settings.passphrase, settings.key) == ("selchat", "words", None)
     person = Person()
     ask_for_rest(Given(passphrase="words", name="A", host="lab"), person.ask, person.screen.append)
     assert person.screen == []

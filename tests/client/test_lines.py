@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from selchat.client import lines
+from selchat.client.connection.link import QueueFullError
 from selchat.client.events import (
     Bye,
     Gap,
@@ -20,9 +21,8 @@ from selchat.client.events import (
     Whispered,
 )
 from selchat.client.lines import Command, CommandUsageError, Outage, Typed, UnknownCommandError
-from selchat.client.link import QueueFullError
-from selchat.errors import FrameTooLongError
 from selchat.events import Joined, Left, Topic
+from selchat.wire.frames import FrameTooLongError
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 
 from selchat.client.events import Refused
 from selchat.client.password import PasswordFileError, given_password, run_with_password
+from selchat.config.settings import ClientSettings
 from selchat.errors import SettingError
-from selchat.settings import ClientSettings
 from tests.client.support import settings
 from tests.client.test_asking import Person
 

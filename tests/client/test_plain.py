@@ -141,7 +141,7 @@ def test_a_huge_input_is_streamed(tmp_path: Path, as_file: bool, monkeypatch: py
         assert peer.received == LOGIN + b"".join(map(frame, lines))
         peer.close()
 
-    from selchat.client.link import Link
+    from selchat.client.connection.link import Link
 
     said = Link.say
 

@@ -1,6 +1,6 @@
 """Very many clients in processes of their own, which are told what to do by lines, and answer with JSON.
 
-``links``: real clients (`selchat.client.link`) on one reactor, which come back by themselves when lost.
+``links``: real clients (`selchat.client.connection.link`) on one reactor, which come back by themselves when lost.
 ``readers``: sockets that say hello and throw away whatever comes; ``stalled``: that read nothing of it.
 
 ::
@@ -23,12 +23,12 @@ import time
 from typing import Any
 
 from selchat.bench.proc import raise_descriptor_limit
+from selchat.client.connection.link import Link
 from selchat.client.events import Event, Gap
-from selchat.client.link import Link
+from selchat.config.settings import ClientSettings
 from selchat.errors import close_reason
 from selchat.net.reactor import EVENT_READ, Reactor
-from selchat.settings import ClientSettings
-from tests.e2e.rich_support import encoded, greeting, secret
+from tests.e2e.selchat_support import encoded, greeting, secret
 from tests.e2e.support import frame
 
 _AT_ONCE = 200  # connections that are being made
@@ -43,7 +43,7 @@ class Crowd:
         port: int,
         count: int,
         kind: str = "links",
-        wire: str = "rich",
+        wire: str = "selchat",
         processes: int = 1,
         first: int = 0,
     ) -> None:
@@ -123,7 +123,7 @@ class _Links:
                 port=port,
                 name=f"c{number}",
                 secret=secret(f"c{number}"),
-                wire="rich",
+                wire="selchat",
             )
             for number in range(first, first + count)
         ]
@@ -228,7 +228,7 @@ class _Sockets:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
         sock.connect(("127.0.0.1", self._port))
         sock.setblocking(False)
-        sock.send(encoded(greeting(name)) if self._wire == "rich" else frame(name))
+        sock.send(encoded(greeting(name)) if self._wire == "selchat" else frame(name))
         if self._stalled:
             self._stalled_ones.append(sock)
             self.members += 1

@@ -25,12 +25,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.e2e.rich_support import Fields, Frames, encoded, greeting, serving
+from tests.e2e.selchat_support import Fields, Frames, encoded, greeting, serving
 from tests.e2e.support import DEADLINE, Server
 
 _AUTHORS = ("Asa", "Bo", "Cleo", "Dag")
 _WINDOW = 64  # messages of one author on their way
-_MOST_ACKS = 200  # before a kill
+_MAX_ACKS = 200  # before a kill
 _LONGEST_WAIT = 0.008  # seconds from the last words to the kill: they take the server about as long
 _WHOLE = 10  # kills between two looks at the whole file
 
@@ -328,7 +328,7 @@ def kill_often(
                 if problems:
                     return load, problems
                 load.connect(port)
-                acks = len(load.acked) + chance.randrange(_MOST_ACKS)
+                acks = len(load.acked) + chance.randrange(_MAX_ACKS)
                 load.run(lambda: len(load.acked) >= acks)  # noqa: B023
                 load.last_words(chance.uniform(0, _LONGEST_WAIT))
                 server.process.send_signal(signal.SIGKILL)

@@ -44,7 +44,7 @@ def server() -> Iterator[Server]:
 
 
 def client(server: Server, name: str, **more: object) -> Client:
-    given = {"name": name, "secret": f"the secret of {name} alone", "wire": "rich", "timeout": DEADLINE}
+    given = {"name": name, "secret": f"the secret of {name} alone", "wire": "selchat", "timeout": DEADLINE}
     return Client("127.0.0.1", server.port, **given | more)  # type: ignore[arg-type]
 
 

@@ -10,12 +10,12 @@ from itertools import count
 
 import pytest
 
+from selchat.client.connection.link import Link, LinkState
 from selchat.client.events import Gap, Message
-from selchat.client.link import Link, LinkState
 from selchat.net.reactor import Reactor
 from tests.client.support import Recorder, fail, settings, spin
 from tests.e2e.proxy import Direction, Proxy
-from tests.e2e.rich_support import Fields, RichPeer
+from tests.e2e.selchat_support import Fields, RichPeer
 from tests.e2e.support import Client, Server, eventually
 
 UNLIMITED = ("--message-rate=0", "--byte-rate=0")
@@ -52,7 +52,9 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
     with Server("--quiet", "--no-roster", *UNLIMITED) as server, Proxy(server.port) as proxy:
         ear = Recorder()
         quick = {"retry_least": 0.01, "retry_most": 0.05, "keepalive_seconds": 0.25, "connect_seconds": 0.5}
-        ours = settings(proxy.port, wire="rich", name="Michael", tls="require" if secure else "off", **quick)
+        ours = settings(
+            proxy.port, wire="selchat", name="Michael", tls="require" if secure else "off", **quick
+        )
         with RichPeer(server.port, "Asa") as asa, closing(Reactor(fail)) as reactor:
             with closing(Link(reactor, ours, ear)) as link:
                 link.open()

@@ -37,7 +37,7 @@ ON_BOTH = ["fanout", "paced", "everyone", "idle", "connect", "slow", "churn", "s
     ("wire", "scenario"),
     [
         *(("classic", one) for one in ON_BOTH),
-        *(("rich", one) for one in [*ON_BOTH, "rooms"]),
+        *(("selchat", one) for one in [*ON_BOTH, "rooms"]),
         *(("websocket", one) for one in ["fanout", "churn", "rooms"]),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_server_that_goes_away(tmp_path: Path) -> None:
 
 
 def test_the_history_is_gone_afterwards(tmp_path: Path) -> None:
-    words = ["fanout", "--wire=rich", "--history", "--clients=2", "--duration=0.3"]
+    words = ["fanout", "--wire=selchat", "--history", "--clients=2", "--duration=0.3"]
     done = subprocess.run(
         [*BENCH, *words],
         capture_output=True,

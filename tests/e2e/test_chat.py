@@ -214,7 +214,7 @@ def test_the_papers_server() -> None:
         for chat in (michael, narayan):
             assert chat.status().startswith("NOT ENCRYPTED")
             assert chat.status().startswith("Connected")
-        eventually(lambda: len(server.lines) == 6)  # each has tried the rich wire first
+        eventually(lambda: len(server.lines) == 6)  # each has tried the selchat protocol first
         narayan.type("Hello Venkat! My Name is Narayan.\n/users\n")
         assert michael.line() == "Narayan > Hello Venkat! My Name is Narayan.\n"
         assert narayan.status().startswith("Nobody is known to be online")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.rich_support import RichPeer, serving
+from tests.e2e.selchat_support import RichPeer, serving
 from tests.e2e.support import Client, Server
 
 _YEAR = 365 * 86_400  # seconds

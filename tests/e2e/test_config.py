@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.rich_support import RichPeer, said, serving
+from tests.e2e.selchat_support import RichPeer, said, serving
 from tests.e2e.support import DEADLINE, Client, Server, eventually, pair
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from selchat.client import CannotConnectError, Client, Message, Seal, Whispered
 from tests.client.support import PaperServer, eventually, paper_server
-from tests.e2e.rich_support import RichPeer, serving
+from tests.e2e.selchat_support import RichPeer, serving
 from tests.e2e.support import DEADLINE, Server
 from tests.e2e.support import Client as ClassicClient
 from tests.e2e.terminal_support import CHAT, SEND, Terminal, run
@@ -277,7 +277,7 @@ def test_wrong_uses(words: str, tmp_path: Path) -> None:
         ([f"--passphrase-file={loose}"], "others may use it (its mode is 0644); chmod 600 it"),
         ([f"--passphrase-file={empty}"], "'' is not a passphrase: it is empty"),
         ([f"--passphrase-file={words}", "--key=12"], "possible together with a passphrase"),
-        ([f"--passphrase-file={words}", "--classic"], "rich, as it has to be with a passphrase"),
+        ([f"--passphrase-file={words}", "--classic"], "selchat, as it has to be with a passphrase"),
         ([f"--passphrase-file={words}", "--ask-passphrase"], "possible together with --passphrase-file"),
     ):
         done = run(*SEND, "127.0.0.1:1", "hello", *options)

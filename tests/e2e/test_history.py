@@ -16,7 +16,7 @@ import pytest
 
 from selchat.log.sqlite import Retention, SqliteLog
 from tests.e2e.durability import reading
-from tests.e2e.rich_support import RichPeer, cannot_serve, greeting, said, secret, serving, without
+from tests.e2e.selchat_support import RichPeer, cannot_serve, greeting, said, secret, serving, without
 from tests.e2e.support import DEADLINE, Client, Server, eventually
 
 _DAY = 86_400.0
@@ -199,7 +199,7 @@ def test_bans_and_mutes_last(history: Path) -> None:
 
 
 class Sitting:
-    """A server that cannot write, and the people on it: two rich ones and a classic one."""
+    """A server that cannot write, and the people on it: two selchat ones and a classic one."""
 
     def __init__(self, server: Server, path: Path) -> None:
         self.server = server

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.support import DEADLINE, Client, Server, eventually
-from tests.test_metrics import samples
+from tests.server.test_metrics import samples
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/http.rst").read_text()
 

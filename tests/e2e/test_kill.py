@@ -22,12 +22,12 @@ import pytest
 
 from selchat.client import Client
 from selchat.client.events import Event, Gap, Message
-from selchat.client.rich import RichClient
-from selchat.client.rooms import Presence
+from selchat.client.protocol.rooms import Presence
+from selchat.client.protocol.selchat import SelchatClient
+from selchat.config.settings import ClientSettings
 from selchat.log.sqlite import Retention, SqliteLog
-from selchat.settings import ClientSettings
 from tests.e2e.durability import Checker, Load, Place, Words, kill_often, reading
-from tests.e2e.rich_support import RichPeer, secret, serving
+from tests.e2e.selchat_support import RichPeer, secret, serving
 from tests.e2e.support import DEADLINE, Server, eventually
 
 # A server whose log says that it has committed, and does so one time in twenty.
@@ -212,7 +212,7 @@ class Follower:
     """The package's client, driven by hand, with everything that it was told in a room."""
 
     def __init__(self, name: str) -> None:
-        self.client = RichClient(ClientSettings(host="127.0.0.1", name=name), secret(name))
+        self.client = SelchatClient(ClientSettings(host="127.0.0.1", name=name), secret(name))
         self.heard: list[Message] = []
         self.gaps: list[Event] = []
         self.sock: socket.socket | None = None
@@ -346,7 +346,7 @@ def test_bots_lose_nothing_and_hear_nothing_twice(tmp_path: Path) -> None:
             with serving(path, port=port) as server:
                 port = server.port
                 for name in list(heard)[len(bots) :]:
-                    bot = Client("127.0.0.1", port, name, secret=secret(name), own=True, wire="rich")
+                    bot = Client("127.0.0.1", port, name, secret=secret(name), own=True, wire="selchat")
                     bots.append(stack.enter_context(bot))
                 for bot in bots:
                     for number in range(20):

@@ -24,7 +24,7 @@ import pytest
 from selchat.bench.proc import raise_descriptor_limit
 from tests.e2e.crowd import Crowd
 from tests.e2e.durability import Checker, Load
-from tests.e2e.rich_support import RichPeer, encoded, greeting, serving
+from tests.e2e.selchat_support import RichPeer, encoded, greeting, serving
 from tests.e2e.support import DEADLINE, Client, Server, eventually, frame
 
 UNLIMITED = ("--message-rate=0", "--byte-rate=0")
@@ -103,7 +103,7 @@ class TestComingAndGoing:
 class TestStalledReaders:
     """Very many who read nothing cost what the feeds keep, and not a copy for each: 300 MiB for 2,000."""
 
-    @pytest.mark.parametrize("wire", ["rich", "classic"])
+    @pytest.mark.parametrize("wire", ["selchat", "classic"])
     def test_memory(self, wire: str, full: bool, tmp_path: Path) -> None:
         count, seconds, most = (2000, 300.0, 300 * _MIB) if full else (200, 3.0, 40 * _MIB)
         body = "x" * 4000

@@ -9,13 +9,13 @@ from contextlib import closing
 
 import pytest
 
+from selchat.client.connection.link import Link, LinkState
 from selchat.client.events import Gap, Message
-from selchat.client.link import Link, LinkState
 from selchat.net.reactor import Reactor
 from tests.client.support import Recorder, fail, settings, spin
 from tests.e2e.namespaces import SERVER, CannotError, Network
 from tests.e2e.namespaces import network as network  # a fixture
-from tests.e2e.rich_support import encoded, greeting
+from tests.e2e.selchat_support import encoded, greeting
 from tests.e2e.support import Client, Server
 
 _FOUND_DEAD = 35.0  # seconds
@@ -34,7 +34,7 @@ def test_lost_packets_and_a_cable_out_and_in_lose_and_double_nothing(
 ) -> None:
     rounds = 200 if full else 10
     chance, ear = random.Random(1), Recorder()
-    ours = settings(server.port, host=SERVER, wire="rich", **_QUICK)
+    ours = settings(server.port, host=SERVER, wire="selchat", **_QUICK)
     said = []
     with network.on_the_clients_machine(), closing(Reactor(fail)) as reactor:
         with closing(Link(reactor, ours, ear)) as link:
@@ -72,7 +72,7 @@ def test_lost_packets_and_a_cable_out_and_in_lose_and_double_nothing(
 def test_those_behind_a_pulled_cable_are_found_dead(
     traffic: bool, network: Network, server: Server, full: bool
 ) -> None:
-    """Classic ones by the system's keepalive, or by what it has not got across; rich ones by ping as well."""
+    """Classic ones by the system's keepalive, or by what it has not got across; selchat ones by ping as well."""
     if not full:
         pytest.skip("takes 35 s; --full runs it")
     with network.on_the_clients_machine():

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.rich_support import Fields, Frames, RichPeer, encoded, greeting
+from tests.e2e.selchat_support import Fields, Frames, RichPeer, encoded, greeting
 from tests.e2e.support import DEADLINE, Client, Server, eventually
 from tests.e2e.terminal_support import CHAT, SEND, Terminal
 
@@ -296,7 +296,7 @@ def test_the_chat_asks_once_and_comes_back_with_it(tmp_path: Path, plain: list[s
 
 def test_a_bot(server: Server) -> None:
     from selchat.client import Client as Bot
-    from selchat.client import PasswordNeededError, TriesError, WrongPasswordError
+    from selchat.client import PasswordNeededError, TooManyAttemptsError, WrongPasswordError
 
     address = ("127.0.0.1", server.port, "bot")
     with Bot(*address, password=RIGHT) as bot:
@@ -308,6 +308,6 @@ def test_a_bot(server: Server) -> None:
     with RichPeer(server.port) as peer:
         peer.sends(*[greeting("Venkat", password="tea")] * 4)
         assert [code_of(peer) for _ in range(4)] == ["wrong-password"] * 4
-    with pytest.raises(TriesError) as caught:
+    with pytest.raises(TooManyAttemptsError) as caught:
         Bot(*address, password=RIGHT).connect()
     assert 0 < caught.value.seconds <= 2

@@ -304,7 +304,7 @@ def test_nothing_asks_for_the_cursors_position() -> None:
         assert asked == []
 
 
-# -- the rich wire ---------------------------------------------------------------------------------------
+# -- the selchat protocol ---------------------------------------------------------------------------------------
 
 
 def test_four_people_one_of_them_with_a_socket() -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.rich_support import Frames, RichPeer, encoded, greeting
+from tests.e2e.selchat_support import Frames, RichPeer, encoded, greeting
 from tests.e2e.support import DEADLINE, Client, Server
 
 
@@ -41,7 +41,7 @@ class TlsClient(Client):
 
 
 class TlsRichPeer(RichPeer):
-    """The rich wire over TLS."""
+    """The selchat protocol over TLS."""
 
     def __init__(self, port: int, name: str) -> None:
         super().__init__(port)
@@ -81,22 +81,22 @@ def test_everyone_is_in_one_room_encrypted_or_not() -> None:
         tls_classic = stack.enter_context(TlsClient(server.port, "Narayan"))
         server.expect("Narayan")
         rich = stack.enter_context(RichPeer(server.port, "Venkat"))
-        tls_rich = stack.enter_context(TlsRichPeer(server.port, "Zoe"))
+        tls_selchat = stack.enter_context(TlsRichPeer(server.port, "Zoe"))
         said = {"Michael": classic, "Narayan": tls_classic}
         for name, client in said.items():
             client.send(f"I am {name}")
             for other in said.values():
                 if other is not client:
                     assert other.read_pair() == (name, f"I am {name}")
-            for peer in (rich, tls_rich):
+            for peer in (rich, tls_selchat):
                 [*_, message] = peer.reads_until(lambda one: one["type"] == "said")
                 assert (message["from"], message["body"]) == (name, f"I am {name}")
-        assert tls_rich.says("hi", "1")["type"] == "ack"
+        assert tls_selchat.says("hi", "1")["type"] == "ack"
         for client in said.values():
             assert client.read_pair() == ("Zoe", "hi")
         assert rich.reads()["body"] == "hi"
-        assert tls_rich.asks("bye") == {"type": "bye", "reason": "goodbye", "retry_after": None}
-        assert tls_rich.reads_to_end() == [], "and a goodbye of TLS"
+        assert tls_selchat.asks("bye") == {"type": "bye", "reason": "goodbye", "retry_after": None}
+        assert tls_selchat.reads_to_end() == [], "and a goodbye of TLS"
 
 
 def test_a_shutdown_is_told_over_tls_too() -> None:
@@ -296,7 +296,7 @@ def test_where_tls_is_required_everyone_on_this_machine_may_do_without() -> None
 
 
 class Reader:
-    """One of many on the rich wire over TLS: ``bodies`` are those that have come."""
+    """One of many on the selchat protocol over TLS: ``bodies`` are those that have come."""
 
     def __init__(self, port: int, name: str) -> None:
         sock = socket.create_connection(("127.0.0.1", port), DEADLINE)

@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from tests.e2e.namespaces import SERVER, Network
 from tests.e2e.namespaces import network as network  # a fixture
-from tests.e2e.rich_support import Fields, RichPeer, greeting, serving
+from tests.e2e.selchat_support import Fields, RichPeer, greeting, serving
 from tests.e2e.support import DEADLINE, Client, Server, eventually
 
 SCHEMES = ["http", "https"]

@@ -11,7 +11,7 @@ import json
 import re
 from typing import Any
 
-from tests.e2e.rich_support import encoded, greeting
+from tests.e2e.selchat_support import encoded, greeting
 from tests.e2e.support import frame
 from tests.e2e.web_support import (
     CLOSE,
@@ -156,7 +156,7 @@ class Conversation:
         acked: dict[tuple[str, int], str] = {}
         for name in (*_RICH, *_WEB):
             for peer in self._people.get(name, ()):
-                self._check_rich(name, peer, acked)
+                self._check_selchat(name, peer, acked)
         for name in _CLASSIC:
             for peer in self._people.get(name, ()):
                 self._check_classic(name, peer)
@@ -289,7 +289,7 @@ class Conversation:
             assert number > last.get(author, 0), f"{name} was sent {number} of {author} after {last[author]}"
             last[author] = number
 
-    def _check_rich(self, name: str, peer: Peer, known: dict[tuple[str, int], str]) -> None:
+    def _check_selchat(self, name: str, peer: Peer, known: dict[tuple[str, int], str]) -> None:
         heard: dict[str, int] = {}  # the newest seq, by room
         for payload in self._payloads(name, peer):
             fields = json.loads(payload)

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from selchat.net.hosts import OwnHosts
-from selchat.sessions.web import WebSession
+from selchat.net.host_allowlist import HostAllowlist
+from selchat.sessions.http.session import WebSession
 from tests.e2e.web_support import answers, opening, request
 from tests.faults.world import Faults, world
-from tests.sessions.test_rich import House
-from tests.sessions.test_web import Visitor
+from tests.sessions.http.test_session import Visitor
+from tests.sessions.test_selchat import House
 
 _PORT = 33000
 _OWN = ("localhost", "127.0.0.1", "[::1]", "hut", "hut.local", "chat.example", "192.168.43.158", "[fd00::1]")
@@ -310,7 +310,7 @@ def forged_origins(name: str) -> Iterator[str]:
 def house(tmp_path: Path) -> House:
     (tmp_path / "index.html").write_bytes(b"the page")
     house = House(files=tmp_path)
-    own = OwnHosts(
+    own = HostAllowlist(
         ["Hut", "hut.local", "chat.example"], lambda: ["192.168.43.158", "fd00::1"], lambda: house.clock.now
     )
     house.site = replace(house.site, is_ours=own.__contains__)

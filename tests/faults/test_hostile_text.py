@@ -21,13 +21,14 @@ from prompt_toolkit.output.vt100 import Vt100_Output
 from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import Style
 
-from selchat import export
 from selchat.chat.member import Member
 from selchat.chat.room import clean_room
-from selchat.client import lines, look
+from selchat.client import lines
 from selchat.client.events import Message, Refused, Rooms, RoomSummary, Users, Whispered
-from selchat.console import Console, JsonStyle, TextStyle
+from selchat.client.terminal import style as look
+from selchat.commands import export
 from selchat.events import Joined, Left, Said, Topic
+from selchat.server.console import Console, JsonStyle, TextStyle
 from selchat.text import clean_name
 
 _SEED = 5

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from selchat.wire.sniff import Opening, sniff
-from tests.e2e.rich_support import encoded, greeting
+from selchat.wire.detect import Opening, sniff
+from tests.e2e.selchat_support import encoded, greeting
 from tests.e2e.support import frame
 from tests.faults.world import Faults, world
 
@@ -20,7 +20,7 @@ _LOGINS = {
     "a classic client": frame("Venkat") + frame("hello"),
     "a padded header": b"         6Venkat" + frame("hello"),
     "an empty name": frame("") + frame("hello"),
-    "a rich client": encoded(greeting("Venkat"), {"type": "ping", "token": "?"}),
+    "a selchat client": encoded(greeting("Venkat"), {"type": "ping", "token": "?"}),
     "a hello with a mistake": encoded({"type": "hello", "version": "two"}),
     "SSH": b"SSH-2.0-OpenSSH_9.6\r\n",
     "IRC": b"NICK venkat\r\nUSER venkat 0 * :Venkat\r\n",

@@ -14,21 +14,21 @@ import pytest
 from selchat.log.errors import HistoryError
 from tests.faults.world import Faults, database_error, world
 
-_MOST = 24  # descriptors, more than a server opens to start
+_MAX = 24  # descriptors, more than a server opens to start
 
 # Starts a server once for each number of descriptors that it may open: each is a child of this program, which
 # has imported all beforehand, and is asked to end as soon as it listens.
 _STARTS = """
 import os, resource, signal, sys, time
-import encodings.idna, selchat.server, selchat.log.sqlite, selchat.console, selchat.cli
+import encodings.idna, selchat.server.server, selchat.log.sqlite, selchat.server.console, selchat.cli
 from selchat.net.reactor import Reactor
 
 os.dup2(os.open(os.devnull, os.O_RDWR), 0)
 Reactor(print).close()  # whatever else has to be imported for it
 free = os.dup(0)
 os.close(free)
-run = selchat.server.Server.run
-selchat.server.Server.run = lambda self: (self._reactor.call_later(0, self.stop), run(self))[1]
+run = selchat.server.server.Server.run
+selchat.server.server.Server.run = lambda self: (self._reactor.call_later(0, self.stop), run(self))[1]
 for more in range(int(sys.argv[1])):
     sys.stdout.flush()
     pid = os.fork()
@@ -69,7 +69,7 @@ def test_a_database_that_fails_at_any_step(
 
 def test_too_few_descriptors_to_open_what_is_needed(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", _STARTS, f"{_MOST}", str(tmp_path / "history.sqlite")],
+        [sys.executable, "-c", _STARTS, f"{_MAX}", str(tmp_path / "history.sqlite")],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -78,7 +78,7 @@ def test_too_few_descriptors_to_open_what_is_needed(tmp_path: Path) -> None:
     )
     assert done.stderr == ""
     runs = re.findall(r"(?s)(.*?)(\d+) more: status (\S+)\n", done.stdout)
-    assert [int(more) for _, more, _ in runs] == list(range(_MOST))
+    assert [int(more) for _, more, _ in runs] == list(range(_MAX))
     for shown, more, status in runs:
         assert status in {"0", "1"}, (more, shown)
         if status == "1":

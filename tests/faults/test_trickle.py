@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-import selchat.client.dialing
+import selchat.client.connection.dialing
+from selchat.client.connection.link import Link, LinkState
 from selchat.client.events import Message, Topic, Whispered
-from selchat.client.link import Link, LinkState
 from selchat.net.reactor import Reactor
 from tests.client.support import Recorder, fail, settings, spin
-from tests.e2e.rich_support import RichPeer
+from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Client, Server
 from tests.faults.conversation import Conversation
 from tests.faults.world import Faults, FaultySocket, world
@@ -78,13 +78,13 @@ def test_the_server_on_all_wires(
         assert one == other
 
 
-@pytest.mark.parametrize("wire", ["rich", "classic"])
+@pytest.mark.parametrize("wire", ["selchat", "classic"])
 def test_the_client(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = _client_hears(wire)
     with monkeypatch.context() as patch:
         names = {name: getattr(socket, name) for name in dir(socket)}
         trickling = SimpleNamespace(**{**names, "socket": TricklingClientSocket})
-        patch.setattr(selchat.client.dialing, "socket", trickling)
+        patch.setattr(selchat.client.connection.dialing, "socket", trickling)
         trickled = _client_hears(wire)
     assert whole == trickled
     assert len(whole) > 20
@@ -107,7 +107,7 @@ def _client_hears(wire: str) -> list[str]:
                 ann.send(f"of Ann {number} " + "x" * number * 20)
                 bo.reads_until(lambda one: one.get("from") == "Ann")
                 assert bo.says(f"of Bo {number}", f"{number}")["type"] == "ack"
-            if wire == "rich":
+            if wire == "selchat":
                 assert bo.whispers("Michael", "psst", "w")["type"] == "ack"
                 assert bo.asks("topic", room="lobby", topic="tea")["type"] == "topic"
             assert bo.says("the end", "end")["type"] == "ack"

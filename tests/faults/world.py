@@ -25,11 +25,11 @@ import pytest
 
 import selchat.log.sqlite
 import selchat.net.reactor
-import selchat.server
-from selchat.server import Server
-from selchat.settings import Settings
+import selchat.server.server
+from selchat.config.settings import Settings
+from selchat.server.server import Server
 
-_MOST_TICKS = 20_000  # in which a server that has something to do has done it
+_MAX_TICKS = 20_000  # in which a server that has something to do has done it
 _SEND_BUFFER = 8192  # bytes that a peer who does not read is sent
 
 
@@ -169,7 +169,7 @@ class World:
 
     def settle(self) -> None:
         """Have the server do what there is to do, and everyone who reads read; no time passes."""
-        for _ in range(_MOST_TICKS):
+        for _ in range(_MAX_TICKS):
             read = False
             for peer in self._peers:
                 read |= peer.read()
@@ -181,7 +181,7 @@ class World:
         """Let that much time pass, from timer to timer."""
         until = self._clock.now + seconds
         self.settle()
-        for _ in range(_MOST_TICKS):
+        for _ in range(_MAX_TICKS):
             timers = self._reactor._timers
             due = min((when for when, _, timer in timers if timer._reactor is not None), default=until)
             if due > until:
@@ -383,9 +383,9 @@ def world(
             "selectors",
             SimpleNamespace(DefaultSelector=lambda: FaultySelector(faults)),
         )
-        patch.setattr(selchat.server, "listening_socket", listening_socket)
-        patch.setattr(selchat.server, "_STDIN", null)
-        patch.setattr(selchat.server, "_STDOUT", null)
+        patch.setattr(selchat.server.server, "listening_socket", listening_socket)
+        patch.setattr(selchat.server.server, "_STDIN", null)
+        patch.setattr(selchat.server.server, "_STDOUT", null)
         patch.setattr(selchat.log.sqlite, "sqlite3", SimpleNamespace(**{**vars(sqlite3), "connect": connect}))
         server = None
         made: World | None = None

@@ -12,30 +12,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from selchat.client.core import ClassicClient
-from selchat.client.rich import ClientState, RichClient
-from selchat.config import parse as parse_config
-from selchat.errors import (
-    ClosedError,
-    ConfigurationError,
-    HttpError,
-    ProtocolError,
-    RefusalError,
-    UnreadableError,
-)
+from selchat.auth.tokens import TokenFileError, parse_tokens
+from selchat.client.protocol.classic import ClassicClient
+from selchat.client.protocol.selchat import ClientState, SelchatClient
+from selchat.config.settings import ClientSettings, Settings
+from selchat.config.sources import ConfigurationError
+from selchat.config.sources import parse as parse_config
+from selchat.errors import ProtocolError, RefusalError, UnreadableError
 from selchat.events import Said
-from selchat.settings import ClientSettings, Settings
 from selchat.text import clean_name, escape_controls, name_key
-from selchat.tokens import TokenFileError, parse_tokens
 from selchat.wire.classic import ClassicFormat
-from selchat.wire.envelope import Hello, Say, Whisper, parse_request
+from selchat.wire.detect import Opening, is_hello, sniff
+from selchat.wire.e2ee import Opener, Sealer
 from selchat.wire.frames import DecoderState, FrameDecoder, encode_frame
-from selchat.wire.http import HttpConnection, Request, Response
-from selchat.wire.posted import parse_posted
-from selchat.wire.rich import RichFormat
-from selchat.wire.sealing import Opener, Sealer
-from selchat.wire.sniff import Opening, is_hello, sniff
-from selchat.wire.websocket import MessageDecoder, TextHeaders, open_websocket
+from selchat.wire.http import HttpConnection, HttpError, Request, Response
+from selchat.wire.http_message import parse_posted
+from selchat.wire.requests import Hello, Say, Whisper, parse_request
+from selchat.wire.responses import SelchatFormat
+from selchat.wire.websocket import ClosedError, MessageDecoder, TextHeaders, open_websocket
 
 Target = Callable[[bytes], None]
 
@@ -53,9 +47,9 @@ _WELCOME = {
     "limits": {},
 }
 _GREETED = encode_frame(json.dumps(_WELCOME).encode())
-_RICH = ClientSettings(host="127.0.0.1", name="Michael", wire="rich", secret="x" * 16)
+_RICH = ClientSettings(host="127.0.0.1", name="Michael", wire="selchat", secret="x" * 16)
 _CLASSIC = ClientSettings(host="127.0.0.1", name="Michael", wire="classic")
-_RICH_FORMAT, _CLASSIC_FORMAT = RichFormat(), ClassicFormat()
+_RICH_FORMAT, _CLASSIC_FORMAT = SelchatFormat(), ClassicFormat()
 _KEY, _SESSION = bytes(range(32)), bytes(range(16))  # of a room, and of a sender's session
 _SEALED = Sealer(_KEY, _SESSION).seal("lobby", "Venkat", "hello")
 _OPENING = Request(
@@ -67,7 +61,7 @@ _OPENING = Request(
     b"sec-websocket-key: AAECAwQFBgcICQoLDA0ODw==\r\nsec-websocket-version: 13\r\n\r\n",
 )
 _ANSWER = Response(200, b"fine")
-_WEB_FORMAT = RichFormat(TextHeaders())
+_WEB_FORMAT = SelchatFormat(TextHeaders())
 _SAID = Said("lobby", 1, "Venkat", "", 1.5, "1", None)
 
 
@@ -103,7 +97,7 @@ def _decoded(header_length: int, parts: list[bytes]) -> tuple[list[bytes], str]:
 
 
 def envelope(data: bytes) -> None:
-    """What a rich client may say; what is accepted can be passed on, on both wires."""
+    """What a selchat client may say; what is accepted can be passed on, on both wires."""
     try:
         request = parse_request(data)
     except RefusalError as error:
@@ -200,9 +194,9 @@ def _messages(parts: list[bytes]) -> tuple[list[bytes], str, bytes]:
     return payloads, repr(error), bytes(sent)
 
 
-def rich_client(data: bytes) -> None:
-    """What a server may say to a rich client that it has let in, in two pieces."""
-    client = RichClient(_RICH, _RICH.secret)
+def selchat_client(data: bytes) -> None:
+    """What a server may say to a selchat client that it has let in, in two pieces."""
+    client = SelchatClient(_RICH, _RICH.secret)
     client.connection_made()
     client.say("hello")
     client.receive_data(_GREETED)
@@ -296,7 +290,7 @@ TARGETS: dict[str, Target] = {
     "sniff": sniffed,
     "http": http,
     "websocket": websocket,
-    "rich-client": rich_client,
+    "rich-client": selchat_client,
     "classic-client": classic_client,
     "config": config,
     "sealing": sealing,

@@ -46,8 +46,8 @@ def test_what_was_sent_is_remembered_longer_than_what_was_said() -> None:
 
 
 def test_it_is_not_remembered_without_limit(monkeypatch) -> None:
-    monkeypatch.setattr(memory, "_MOST_SENT", 3)
-    monkeypatch.setattr(memory, "_MOST_SENT_IN_ALL", 5)
+    monkeypatch.setattr(memory, "_MAX_SENT", 3)
+    monkeypatch.setattr(memory, "_MAX_SENT_IN_ALL", 5)
     log = MemoryLog(1)
 
     def say(client: bytes, *ids: str) -> None:
@@ -93,7 +93,7 @@ def test_it_keeps_the_newest_commits_that_fit_in_each_room(
 
 
 def test_many_rooms_share_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_MOST_KEPT", 100_000)
+    monkeypatch.setattr(memory, "_MAX_KEPT", 100_000)
     log = MemoryLog(50_000)
     for turn in range(20):
         for room in range(100):

@@ -13,10 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from selchat.errors import NotReadableError, NotStoredError
 from selchat.log import sqlite
 from selchat.log.errors import HistoryError, HistoryInUseError, NotAHistoryError, UnusableHistoryError
-from selchat.log.port import Sent
+from selchat.log.port import NotReadableError, NotStoredError, Sent
 from selchat.log.retention import Retention
 from selchat.log.sqlite import SqliteLog
 from tests.log.support import ALL, FOREVER, bodies, check_integrity, everything, locked, opened, script
@@ -324,7 +323,7 @@ def test_a_file_that_is_gone_takes_no_messages(log: SqliteLog, path: Path) -> No
 
 FULL_DISK = """
 import resource, signal, sys
-from selchat.errors import NotReadableError, NotStoredError
+from selchat.log.port import NotReadableError, NotStoredError
 from selchat.log.sqlite import Retention, SqliteLog
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = SqliteLog(sys.argv[1], Retention())

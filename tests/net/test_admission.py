@@ -2,8 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from selchat.errors import AddressFullError, AddressRateError, ServerFullError
-from selchat.net.admission import _MOST_REMEMBERED, Admission, address_of
+from selchat.net.admission import (
+    _MAX_REMEMBERED,
+    AddressFullError,
+    AddressRateError,
+    Admission,
+    ServerFullError,
+    address_of,
+)
 
 
 class Clock:
@@ -129,19 +135,19 @@ def test_connections_that_are_refused_do_not_count_for_longer_than_they_last() -
 def test_no_number_of_addresses_fills_the_memory() -> None:
     clock = Clock()
     door = Admission(1 << 30, 1000, 2, clock)
-    for number in range(3 * _MOST_REMEMBERED):
+    for number in range(3 * _MAX_REMEMBERED):
         clock.now += 0.001
         for _ in range(2):
             door.admit(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert len(door._lately) <= _MOST_REMEMBERED + 1
-    newest = 3 * _MOST_REMEMBERED - 1
+    assert len(door._lately) <= _MAX_REMEMBERED + 1
+    newest = 3 * _MAX_REMEMBERED - 1
     assert isinstance(door.admit(f"10.0.{newest >> 8 & 255}.{newest & 255}"), AddressRateError)
 
 
 def test_those_who_have_rested_are_forgotten_first() -> None:
     clock = Clock()
     door = Admission(1 << 30, 1000, 2, clock)
-    for number in range(_MOST_REMEMBERED):
+    for number in range(_MAX_REMEMBERED):
         door.admit(f"10.0.{number >> 8}.{number & 255}")
     clock.now += 120
     for _ in range(2):

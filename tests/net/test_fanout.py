@@ -2,9 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from selchat.errors import LappedError
 from selchat.feed import Feed
-from selchat.net.fanout import Fanout
+from selchat.net.fanout import Fanout, LappedError
 from selchat.net.outbox import Outbox
 from tests.net.fakes import FakeSocket
 

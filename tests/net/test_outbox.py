@@ -4,11 +4,10 @@ from typing import Any
 
 import pytest
 
-from selchat.errors import LappedError, UnreadRepliesError
 from selchat.feed import Feed, Lapped, SubscriptionState
 from selchat.net import outbox as module
-from selchat.net.fanout import Fanout
-from selchat.net.outbox import Outbox, OutboxState
+from selchat.net.fanout import Fanout, LappedError
+from selchat.net.outbox import Outbox, OutboxState, UnreadRepliesError
 from tests.net.fakes import FakeOwner, FakeSocket
 
 

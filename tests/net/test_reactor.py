@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from selchat.net.reactor import _MOST_CANCELLED, EVENT_READ, EVENT_WRITE, Reactor
+from selchat.net.reactor import _MAX_CANCELLED, EVENT_READ, EVENT_WRITE, Reactor
 from tests.net.helpers import Errors, run_until
 
 
@@ -79,15 +79,15 @@ def test_a_timer_for_at_once_that_is_made_by_a_timer_waits_for_the_next_tick(rea
 
 def test_cancelled_timers_do_not_pile_up(reactor: Reactor) -> None:
     kept = reactor.call_later(1000, lambda: None)
-    for _ in range(10 * _MOST_CANCELLED):
+    for _ in range(10 * _MAX_CANCELLED):
         reactor.call_later(500, lambda: None).cancel()
-    assert len(reactor._timers) <= 2 * _MOST_CANCELLED
+    assert len(reactor._timers) <= 2 * _MAX_CANCELLED
     assert kept in [timer for _, _, timer in reactor._timers]
 
 
 def test_a_timer_that_cancels_thousands_of_others_disturbs_none(reactor: Reactor) -> None:
     fired: list[int] = []
-    doomed = [reactor.call_later(0, fired.append, -1) for _ in range(3 * _MOST_CANCELLED)]
+    doomed = [reactor.call_later(0, fired.append, -1) for _ in range(3 * _MAX_CANCELLED)]
     first = reactor.call_later(-1, lambda: [timer.cancel() for timer in doomed])
     for number in range(5):
         reactor.call_later(0, fired.append, number)

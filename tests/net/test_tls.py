@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from selchat.net.certificate import fingerprint, own_certificate
 from selchat.net.tls import (
-    MOST_GREETED,
-    MOST_UNSENT,
+    MAX_GREETED,
+    MAX_UNSENT,
     PIECE,
     TlsError,
     TlsState,
@@ -381,7 +381,7 @@ def test_what_tls_has_to_say_and_cannot_is_sent_when_it_is_asked_to(
 
 def test_a_peer_that_makes_tls_talk_and_reads_nothing_is_given_up(talk: Talk) -> None:
     talk.to_client.room = 0
-    talk.server._unsent = b"x" * MOST_UNSENT
+    talk.server._unsent = b"x" * MAX_UNSENT
     talk.server._outgoing.write(b"x")
     with pytest.raises(TlsError, match="reads nothing"):
         talk.server._push()
@@ -413,7 +413,7 @@ def test_a_handshake_of_no_end_is_given_up(contexts: tuple[ssl.SSLContext, ssl.S
                 talk.server.recv(4096)
             except BlockingIOError:
                 pass
-    assert len(talk.to_server.data) > (1 << 18) - 3 * MOST_GREETED
+    assert len(talk.to_server.data) > (1 << 18) - 3 * MAX_GREETED
 
 
 def test_a_key_with_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ from dataclasses import fields
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from selchat.config import key_lines, parse
-from selchat.errors import ConfigurationError
-from selchat.settings import Settings
+from selchat.config.settings import Settings
+from selchat.config.sources import ConfigurationError, key_lines, parse
 
 NAMES = [field.name for field in fields(Settings)]
 

@@ -11,11 +11,18 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from selchat.errors import BadJsonError, BadMessageError, RefusalError, UnknownTypeError
-from selchat.wire import envelope
-from selchat.wire.envelope import NESTING, parse_object, parse_request
+from selchat.errors import RefusalError
+from selchat.wire import requests as envelope
+from selchat.wire.detect import is_hello
 from selchat.wire.frames import FrameDecoder, encode_frame
-from selchat.wire.sniff import is_hello
+from selchat.wire.requests import (
+    NESTING,
+    BadJsonError,
+    BadMessageError,
+    UnknownTypeError,
+    parse_object,
+    parse_request,
+)
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 NUMBERS = st.integers(-(10**60), 10**60) | st.floats(allow_nan=False, allow_infinity=False)

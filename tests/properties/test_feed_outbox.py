@@ -14,14 +14,13 @@ from hypothesis import event, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from selchat.errors import LappedError
 from selchat.feed import Feed, Subscription, SubscriptionState
-from selchat.net.fanout import Fanout
+from selchat.net.fanout import Fanout, LappedError
 from selchat.net.outbox import Outbox, OutboxState
 from tests.net.fakes import FakeSocket
 
 ROOMS = ("A", "B")
-MOST_READERS = 4
+MAX_READERS = 4
 
 
 class Reader:
@@ -90,7 +89,7 @@ class Reader:
         return not self.partial() and all(self.got[source] == len(self.owed[source]) for source in self.owed)
 
 
-_who = st.integers(0, MOST_READERS - 1)
+_who = st.integers(0, MAX_READERS - 1)
 _room = st.sampled_from("AAAB")
 _size = st.integers(0, 60)
 
@@ -137,7 +136,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
 
     @initialize(
         limit=st.sampled_from([1, 60, 200, 1_000_000]),
-        memberships=st.lists(st.sampled_from(["A", "A", "AB", "BA"]), min_size=2, max_size=MOST_READERS),
+        memberships=st.lists(st.sampled_from(["A", "A", "AB", "BA"]), min_size=2, max_size=MAX_READERS),
     )
     def build(self, limit: int, memberships: list[str]) -> None:
         self.limit = limit
@@ -153,7 +152,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
         return fitting[number % len(fitting)] if fitting else None
 
     def connect(self, rooms: str) -> None:
-        if len(self.readers) == MOST_READERS:
+        if len(self.readers) == MAX_READERS:
             return
         reader = Reader(f"reader {next(self.numbers)}", self.fanout)
         self.readers.append(reader)

@@ -7,8 +7,15 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.errors import BadHeaderError, FrameTooLongError, ProtocolError, TruncatedFrameError
-from selchat.wire.frames import DecoderState, FrameDecoder, encode_frame
+from selchat.errors import ProtocolError
+from selchat.wire.frames import (
+    BadHeaderError,
+    DecoderState,
+    FrameDecoder,
+    FrameTooLongError,
+    TruncatedFrameError,
+    encode_frame,
+)
 
 LIMIT = 300
 HEADER_LENGTHS = st.sampled_from([1, 2, 3, 4, 10, 32])

@@ -8,13 +8,13 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from selchat.chat.confusables import check_scripts, looks
 from selchat.chat.hub import Hub
-from selchat.chat.looks import check_scripts, looks
 from selchat.chat.member import Farewell
+from selchat.config.settings import Settings
 from selchat.errors import NameTakenError, RefusalError
 from selchat.events import LOBBY, SERVER, Event, Notice, Roster, Said
 from selchat.net.fanout import Fanout
-from selchat.settings import Settings
 from selchat.text import clean_name, name_key
 from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, FakePeer, LineFormat, end_tick, line
 

@@ -16,11 +16,10 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from selchat.errors import NotStoredError
 from selchat.events import Said
 from selchat.log import sqlite
 from selchat.log.memory import MemoryLog
-from selchat.log.port import Log, Sent
+from selchat.log.port import Log, NotStoredError, Sent
 from selchat.log.retention import Retention
 from selchat.log.sqlite import SqliteLog
 from tests.log.support import ALL, check_integrity, locked

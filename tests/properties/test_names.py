@@ -8,13 +8,13 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from selchat.chat.clients import hash_client
+from selchat.chat.confusables import MixedScriptsError, check_scripts, looks
 from selchat.chat.hub import Hub
-from selchat.chat.looks import check_scripts, looks
-from selchat.errors import MixedScriptsError, RefusalError
+from selchat.chat.people import hash_client
+from selchat.config.settings import Settings
+from selchat.errors import RefusalError
 from selchat.events import SERVER
 from selchat.net.fanout import Fanout
-from selchat.settings import Settings
 from selchat.text import clean_name, name_key
 from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, FakePeer, LineFormat
 
@@ -74,7 +74,7 @@ class NamesMachine(RuleBasedStateMachine):
             event("another name")
 
     @rule(wanted=NAMES, client=st.sampled_from(CLIENTS), beside=st.booleans())
-    def comes_rich(self, wanted: str, client: bytes, beside: bool) -> None:
+    def comes_selchat(self, wanted: str, client: bytes, beside: bool) -> None:
         others, peer = self.others(client), self.peer()
         cleaned = clean_name(wanted, self.settings.name_length)
         present = self.hub.member(cleaned)

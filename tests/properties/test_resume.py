@@ -14,20 +14,20 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
-from selchat.client import rich
 from selchat.client.events import Acked, Gap, Message, NotStored, Refused, Whispered
-from selchat.client.rich import ClientState, RichClient
+from selchat.client.protocol import selchat as rich
+from selchat.client.protocol.selchat import ClientState, SelchatClient
+from selchat.config.settings import ClientSettings
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Session
-from selchat.sessions.opening import OpeningSession
-from selchat.settings import ClientSettings
-from selchat.wire.envelope import HELLO_LIMIT
+from selchat.sessions.detect import OpeningSession
 from selchat.wire.frames import FrameDecoder, encode_frame
+from selchat.wire.requests import HELLO_LIMIT
 from tests.chat.fakes import DiaryLog
 from tests.e2e.web_support import TEXT, answers, opening, server_frames, texts
 from tests.net.fakes import FakeSocket
-from tests.sessions.test_rich import House
+from tests.sessions.test_selchat import House
 
 NAMES = ("Michael", "Narayan", "Venkat")
 _FEED = 2_000  # bytes: a few messages, so that readers are lapped
@@ -146,7 +146,7 @@ class Person:
     """Someone with a client core, and everything that it has told."""
 
     def __init__(self, name: str) -> None:
-        self.core = RichClient(ClientSettings(host="x", name=name), (name * 10)[:20])
+        self.core = SelchatClient(ClientSettings(host="x", name=name), (name * 10)[:20])
         self.line: Line | None = None
         self.said: list[str] = []  # ids, in order
         self.heard: list[Any] = []  # messages and gaps of the lobby, in order

@@ -13,9 +13,9 @@ from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
 from selchat.bench.framing import WEBSOCKET
-from selchat.errors import ClosedError, FrameTooLongError, WebSocketError
+from selchat.wire.frames import FrameTooLongError
 from selchat.wire.http import Request
-from selchat.wire.websocket import MessageDecoder, is_text, open_websocket
+from selchat.wire.websocket import ClosedError, MessageDecoder, WebSocketError, is_text, open_websocket
 
 LIMIT = 70_000  # above what a header of four bytes can say
 CLOSES = (b"", struct.pack("!H", 1000), struct.pack("!H", 1001) + b"gone")

@@ -4,16 +4,16 @@ import pytest
 
 from selchat.chat.hub import Hub
 from selchat.chat.member import Farewell
+from selchat.config.settings import Settings
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.classic import SessionState
 from selchat.sessions.context import Context, Session
-from selchat.sessions.opening import OpeningSession
-from selchat.settings import Settings
+from selchat.sessions.detect import OpeningSession
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import DecimalHeaders, FrameDecoder, encode_frame
-from selchat.wire.rich import RichFormat
+from selchat.wire.responses import SelchatFormat
 from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, end_tick
 from tests.net.fakes import FakeSocket
 
@@ -35,7 +35,7 @@ class House:
             self.clock,
             self.observer,
             format,
-            RichFormat(DecimalHeaders(self.settings.header_length)),
+            SelchatFormat(DecimalHeaders(self.settings.header_length)),
         )
 
     def tick(self, seconds: float = 0.0) -> None:

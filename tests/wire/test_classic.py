@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from selchat.events import SERVER, Event, Notice, Roster, Said
 from selchat.wire.cipher import CaesarCipher
-from selchat.wire.classic import _MOST_CACHED, ClassicFormat
+from selchat.wire.classic import _MAX_CACHED, ClassicFormat
 from selchat.wire.frames import FrameDecoder, largest_payload
 
 NAMES = ("Michael", "Narayan", "Venkat")
@@ -135,9 +135,9 @@ def test_every_pair_is_readable_within_its_limits(
 
 def test_more_names_than_are_cached_are_encoded_all_the_same() -> None:
     format = ClassicFormat()
-    for number in range(_MOST_CACHED + 10):
+    for number in range(_MAX_CACHED + 10):
         assert format.encode([said(f"n{number}", "")]) == b"%-10dn%d0         " % (len(f"n{number}"), number)
-    assert len(format._user_frames) <= _MOST_CACHED
+    assert len(format._user_frames) <= _MAX_CACHED
 
 
 def test_what_nobody_on_this_wire_can_open_is_not_shown() -> None:

@@ -4,18 +4,16 @@ import tracemalloc
 
 import pytest
 
-from selchat.errors import (
-    BadHeaderError,
-    BrokenStreamError,
-    FrameTooLongError,
-    ProtocolError,
-    TruncatedFrameError,
-)
+from selchat.errors import ProtocolError
 from selchat.wire.frames import (
     FRAME_LIMIT,
     HEADER_LENGTH,
+    BadHeaderError,
+    BrokenStreamError,
     DecoderState,
     FrameDecoder,
+    FrameTooLongError,
+    TruncatedFrameError,
     encode_frame,
     largest_payload,
 )

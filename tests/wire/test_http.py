@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.errors import HttpError
-from selchat.wire.http import HEAD_LIMIT, HttpConnection, Request, Response
+from selchat.wire.http import HEAD_LIMIT, HttpConnection, HttpError, Request, Response
 from tests.e2e.web_support import Answer, answers, opening, request
 
 _BODY_LIMIT = 100  # bytes

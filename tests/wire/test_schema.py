@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from selchat import errors
-from selchat.errors import BadMessageError, RefusalError
+from selchat.errors import RefusalError
 from selchat.events import Event, Joined, Left, Said, Topic
-from selchat.wire import envelope
-from selchat.wire.envelope import parse_object, parse_request
+from selchat.wire import requests as envelope
 from selchat.wire.frames import FrameDecoder
-from selchat.wire.rich import LISTED, PAYLOAD_LIMIT, RichFormat
+from selchat.wire.requests import BadMessageError, parse_object, parse_request
+from selchat.wire.responses import LISTED, PAYLOAD_LIMIT, SelchatFormat
 from selchat.wire.schema import schema
+from tests.error_tree import every_error
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.rst").read_text("utf-8")
 DIRECTIONS = {"client": "What a client sends", "server": "What the server sends"}
@@ -118,11 +118,7 @@ def test_the_document_the_schema_and_the_code_have_the_same_error_codes() -> Non
     documented = re.findall(r"^``(\S+)`` ", table, re.MULTILINE)
     assert len(documented) >= 17
     assert definitions()["server-error"]["properties"]["code"]["enum"] == documented
-    coded = {
-        value.code
-        for value in vars(errors).values()
-        if isinstance(value, type) and issubclass(value, RefusalError) and value.code
-    }
+    coded = {each.code for each in every_error() if issubclass(each, RefusalError) and each.code}
     assert sorted(coded) == sorted(documented)
 
 
@@ -215,14 +211,14 @@ def check_stream(stream: bytes) -> None:
 
 @given(st.lists(EVENTS, min_size=1, max_size=4))
 def test_all_that_happens_in_a_room_is_written_by_the_schema(events: list[Event]) -> None:
-    check_stream(RichFormat().encode(events))
+    check_stream(SelchatFormat().encode(events))
 
 
 @given(MESSAGES, IDS, NAMES, st.booleans())
 def test_all_answers_about_messages_are_written_by_the_schema(
     message: Said, id: str, to: str, more: bool
 ) -> None:
-    format = RichFormat()
+    format = SelchatFormat()
     check_stream(format.acks([message._replace(id=id)]))
     check_stream(format.ack(id, message.room, None, message.seq, message.at))
     check_stream(format.ack(id, "@" + to, to, message.seq, message.at))
@@ -232,7 +228,7 @@ def test_all_answers_about_messages_are_written_by_the_schema(
 
 
 def test_the_longest_lists_are_written_by_the_schema() -> None:
-    format = RichFormat()
+    format = SelchatFormat()
     names = tuple(f"n{number}" for number in range(LISTED + 1))
     check_stream(format.encode([Joined("lobby", names, 5000), Left("lobby", names, 0)]))
     users = {"room": "lobby", "total": 1001, "topic": "", "seq": 0, "salt": "x0lD3Jd9vRk1mTqPz8uWYg"}
@@ -245,8 +241,8 @@ def test_every_error_is_written_by_the_schema() -> None:
     for code in definitions()["server-error"]["properties"]["code"]["enum"]:
         error = RefusalError()
         error.code = code
-        check_stream(RichFormat().error(error, room="a b", id="1", to="@"))
-    check_stream(RichFormat().error(BadMessageError("say", "body", "a string", "1")))
+        check_stream(SelchatFormat().error(error, room="a b", id="1", to="@"))
+    check_stream(SelchatFormat().error(BadMessageError("say", "body", "a string", "1")))
 
 
 # -- what the server accepts -----------------------------------------------------------------------------

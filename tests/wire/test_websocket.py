@@ -12,15 +12,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.errors import BrokenStreamError, ClosedError, FrameTooLongError, HttpError, WebSocketError
+from selchat.config.settings import Settings
 from selchat.events import Event, Joined, Said, Topic
-from selchat.sessions.web import _ROUTES
-from selchat.settings import Settings
+from selchat.sessions.http.session import _ROUTES
 from selchat.wire import websocket
-from selchat.wire.frames import DecoderState
-from selchat.wire.http import HttpConnection, Request
-from selchat.wire.rich import PAYLOAD_LIMIT, RichFormat
-from selchat.wire.websocket import MessageDecoder, TextHeaders, close_frame, open_websocket
+from selchat.wire.frames import BrokenStreamError, DecoderState, FrameTooLongError
+from selchat.wire.http import HttpConnection, HttpError, Request
+from selchat.wire.responses import PAYLOAD_LIMIT, SelchatFormat
+from selchat.wire.websocket import (
+    ClosedError,
+    MessageDecoder,
+    TextHeaders,
+    WebSocketError,
+    close_frame,
+    open_websocket,
+)
 from tests.e2e.web_support import (
     ACCEPT,
     BINARY,
@@ -485,7 +491,7 @@ _EVENTS = (
 
 @given(st.lists(_EVENTS, min_size=1, max_size=4), st.data())
 def test_who_has_had_a_part_of_a_chunk_has_had_that_many_messages(events: list[Event], data: Any) -> None:
-    format = RichFormat(TextHeaders())
+    format = SelchatFormat(TextHeaders())
     frames = [format.encode([event]) for event in events]
     chunk = b"".join(frames)
     edges = [sum(map(len, frames[:count])) for count in range(len(frames) + 1)]

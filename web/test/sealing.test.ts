@@ -210,8 +210,8 @@ test("Python reads what is sealed here, and the other way round", { skip }, () =
   );
   const program = `
 import json, sys
-from selchat.client.vault import whispers_to
-from selchat.wire.sealing import Opener, Sealer, parse_salt, room_key
+from selchat.client.protocol.vault import whispers_to
+from selchat.wire.e2ee import Opener, Sealer, parse_salt, room_key
 given = json.load(sys.stdin)
 key = room_key("cafe\\u0301", parse_salt(given["salt"]))
 opener, sealers, out = Opener(), {}, []

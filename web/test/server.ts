@@ -1,4 +1,4 @@
-// A server of the rich protocol for one process, as far as docs/protocol.rst goes: what the pages under test talk to.
+// A server of the selchat protocol for one process, as far as docs/protocol.rst goes: what the pages under test talk to.
 
 import { nameKey } from "../src/core/text.ts";
 import type { Peer } from "./world.ts";

@@ -1,4 +1,4 @@
-// A client of the rich protocol (docs/protocol.rst) without a socket: calls to messages, and messages to events.
+// A client of the selchat protocol (docs/protocol.rst) without a socket: calls to messages, and messages to events.
 // One of these outlives any connection: it keeps what was said until the server has acknowledged it, says it again
 // after a break with the same id, and knows in each room how far it has heard. It must not know what time it is.
 

@@ -1,5 +1,5 @@
 // Completion of what is typed: commands, rooms where one is wanted, and people's names everywhere (as
-// selchat/client/completion.py).
+// selchat/client/terminal/completion.py).
 
 import { COMMANDS, OPERATOR_COMMANDS } from "./commands.ts";
 import { nameKey } from "./text.ts";

@@ -1,4 +1,4 @@
-// The link to the server: connects, and comes back when it is lost (as selchat/client/link.py). It knows of the
+// The link to the server: connects, and comes back when it is lost (as selchat/client/connection/link.py). It knows of the
 // conversation only whether one was let in, and why not.
 
 import type { Link as Shown } from "./api.ts";

@@ -1,4 +1,4 @@
-// One room's messages in the order of their numbers, each once (as selchat/client/order.py). A room has no holes:
+// One room's messages in the order of their numbers, each once (as selchat/client/protocol/order.py). A room has no holes:
 // what others say comes in order, but what one says oneself comes back as an `ack`, before or after its neighbours,
 // and after a break some comes again.
 

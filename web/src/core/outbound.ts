@@ -1,5 +1,5 @@
 // What was said and is not acknowledged yet, in order, over any number of connections (as
-// selchat/client/outgoing.py and saying.py). It knows ids, sizes and the window; not what is in a message.
+// selchat/client/protocol/outgoing.py and saying.py). It knows ids, sizes and the window; not what is in a message.
 
 import type { Written } from "./events.ts";
 import { nameKey } from "./text.ts";

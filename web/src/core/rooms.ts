@@ -1,4 +1,4 @@
-// The rooms that one is in, or wants to be in, and the way back into them after a break (as selchat/client/rooms.py
+// The rooms that one is in, or wants to be in, and the way back into them after a break (as selchat/client/protocol/rooms.py
 // and membership.py). It is told what has come, and says what to ask. It knows nothing of what is said there.
 
 import type { Event, RoomSummary } from "./events.ts";

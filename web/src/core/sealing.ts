@@ -1,5 +1,5 @@
 // End-to-end encryption of what is said (docs/encryption.rst): bodies to ciphertext and back, as
-// selchat/wire/sealing.py. It lives in the worker, as a key takes a tenth of a second or more, and knows neither who is
+// selchat/wire/e2ee.py. It lives in the worker, as a key takes a tenth of a second or more, and knows neither who is
 // in a room nor what was typed. What is opened is a stranger's: the answer is the text, or why there is none.
 
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";

@@ -1,0 +1,1 @@
+"""Authentication: the server's password, API tokens and login attempts."""

@@ -1,0 +1,1 @@
+"""The Python API for bots: a blocking client and its threads."""

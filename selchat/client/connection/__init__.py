@@ -1,0 +1,1 @@
+"""The client's connection: connecting, TLS trust and reconnecting."""

@@ -1,0 +1,1 @@
+"""Client protocols, sans-IO: calls to bytes, and bytes to events."""

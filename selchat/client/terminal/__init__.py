@@ -1,0 +1,1 @@
+"""The terminal interface: prompt, transcript and completion."""

@@ -1,0 +1,90 @@
+"""``selchat token``: makes the tokens with which scripts say something over HTTP, lists them, revokes them.
+
+It needs no server, and tells none: a running one sees for itself that the file has changed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from selchat.auth.tokens import ANY_ROOM, TokenFile, new_token
+from selchat.chat.confusables import MixedScriptsError, check_scripts
+from selchat.chat.room import clean_room
+from selchat.errors import SettingError, UsageError
+from selchat.events import SERVER
+from selchat.text import clean_name, escape_controls, name_key
+
+
+class NoTokenError(UsageError):
+    """``name``: whose tokens there are none of."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
+
+    def __str__(self) -> str:
+        return f"there is no token for {self.name}; selchat token --list shows those that there are"
+
+
+def main(options: Mapping[str, Any]) -> int:
+    """Do what the options say, and return the exit status. Raises `SettingError`, `TokenFileError`."""
+    file = TokenFile()
+    if options["--list"]:
+        return _list(file)
+    if options["--revoke"] is not None:
+        return _revoke(file, options["--revoke"])
+    return _make(file, options["NAME"], options["--room"])
+
+
+def _make(file: TokenFile, name: str, room: str | None) -> int:
+    cleaned = clean_name(name)
+    if not cleaned or cleaned != name or name_key(name) == name_key(SERVER):
+        raise SettingError("NAME", name, "a name: 1 to 32 visible characters, and not Server")
+    try:
+        check_scripts(name)
+    except MixedScriptsError as error:
+        raise SettingError("NAME", name, f"possible: {error}") from error
+    secret, token = new_token(name, ANY_ROOM if room is None else _room(room))
+    file.add(token)
+    sys.stdout.write(f"{secret}\n")  # and nothing else, for TOKEN=$(selchat token NAME)
+    where = "any room" if token.room == ANY_ROOM else f"the room {token.room}"
+    _explain(
+        f"This token lets whoever has it speak in {where} as {name}. It is kept nowhere: put it away now."
+    )
+    _explain(f"A server that runs already takes it from now on, until selchat token --revoke={_quoted(name)}")
+    return 0
+
+
+def _list(file: TokenFile) -> int:
+    tokens = file.tokens()
+    if not tokens:
+        _explain("There are no tokens; selchat token NAME makes one.")
+    for token in tokens:
+        room = "any room" if token.room == ANY_ROOM else f"#{token.room}"
+        sys.stdout.write(escape_controls(f"{token.made}  {token.name}  ({room})") + "\n")
+    return 0
+
+
+def _revoke(file: TokenFile, name: str) -> int:
+    gone = file.revoke(name)
+    if not gone:
+        raise NoTokenError(name)
+    _explain(f"Revoked: {len(gone)} {'token' if len(gone) == 1 else 'tokens'} of {gone[0].name}.")
+    return 0
+
+
+def _room(room: str) -> str:
+    name = clean_room(room)
+    if not name or name != room.removeprefix("#"):
+        raise SettingError("--room", room, "a room's name: 1 to 32 characters without spaces")
+    return name
+
+
+def _quoted(name: str) -> str:
+    return f"'{name}'" if " " in name else name
+
+
+def _explain(text: str) -> None:
+    sys.stderr.write(f"{escape_controls(text)}\n")

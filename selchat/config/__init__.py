@@ -1,0 +1,1 @@
+"""Settings: every limit, and the sources they are read from."""

@@ -1,0 +1,1 @@
+"""The server process: composition, console, metrics and startup banner."""

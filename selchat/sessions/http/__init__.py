@@ -1,0 +1,1 @@
+"""HTTP sessions: static files, the message API and the WebSocket upgrade."""

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from selchat.chat import people as clients
+from selchat.chat.people import Names, SentMessages, hash_client
+from selchat.log.memory import MemoryLog
+
+CLIENT, OTHER = hash_client("a secret of a client"), hash_client("a secret of another")
+DAY = 86_400.0
+
+
+def test_a_secret_is_not_kept() -> None:
+    assert hash_client("a secret of a client") == CLIENT != OTHER
+    assert len(CLIENT) == 16
+
+
+def test_a_name_is_its_owner_s_for_90_days_after_it_was_used() -> None:
+    log = MemoryLog(1000)
+    now = 0.0
+    names = Names(log, lambda: now)
+    names.use("venkat", "Venkat", CLIENT)
+    names.use("michael", "Michael", OTHER)
+    now = 80 * DAY
+    names.use("venkat", "VENKAT", CLIENT)
+    now = 91 * DAY
+    names.forget()
+    assert (names.owner("venkat"), names.owner("michael")) == (CLIENT, None)
+    assert "venkat" in names
+    assert "michael" not in names
+    assert names.name("venkat") == "VENKAT"
+    now = 171 * DAY
+    names.forget(lambda key: key == "venkat")
+    assert "venkat" in names, "whoever is here keeps the name"
+    assert "venkat" not in Names(log, lambda: now)
+    assert log.records("name") == {}
+
+
+def say(log: MemoryLog, sent: SentMessages, *ids: str) -> None:
+    new, _ = sent.new(CLIENT, ids)
+    messages = log.append("lobby", "Venkat", ["x"] * len(new), 0.0, [ids[i] for i in new], (), CLIENT)
+    log.commit()
+    sent.stored(CLIENT, messages)
+
+
+def test_a_message_is_new_once() -> None:
+    log = MemoryLog(1000)
+    sent = SentMessages(log)
+    sent.arrive(CLIENT)
+    assert sent.new(CLIENT, ["1", "2", "1"]) == ([0, 1], [])
+    assert sent.new(CLIENT, ["2"]) == ([], []), "it is staged"
+    messages = log.append("lobby", "Venkat", ["x", "y"], 7.0, ["1", "2"], (), CLIENT)
+    sent.not_stored(CLIENT, messages[1:])
+    sent.stored(CLIENT, messages[:1])
+    new, repeated = sent.new(CLIENT, ["1", "2"])
+    assert new == [1]
+    assert [(one.id, one.room, one.seq, one.at) for one in repeated] == [("1", "lobby", 1, 7.0)]
+
+
+def test_what_a_client_has_sent_is_known_from_the_log_when_it_comes_back() -> None:
+    log = MemoryLog(1000)
+    sent = SentMessages(log)
+    sent.arrive(CLIENT)
+    say(log, sent, "1", "2")
+    sent.depart(CLIENT)
+    for again in (sent, SentMessages(log)):
+        again.arrive(CLIENT)
+        new, repeated = again.new(CLIENT, ["2", "3"])
+        assert (new, [one.id for one in repeated]) == ([1], ["2"])
+
+
+def test_what_is_staged_by_someone_who_has_left_is_known_to_who_comes_in_the_same_tick() -> None:
+    sent = SentMessages(MemoryLog(1000))
+    sent.arrive(CLIENT)
+    sent.new(CLIENT, ["1"])
+    sent.depart(CLIENT)
+    sent.arrive(CLIENT)
+    assert sent.new(CLIENT, ["1"]) == ([], [])
+
+
+def test_at_least_so_many_messages_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clients, "_MANY", 10)
+    log = MemoryLog(1000)
+    sent = SentMessages(log)
+    sent.arrive(CLIENT)
+    for number in range(100):
+        say(log, sent, str(number))
+    recent = [str(number) for number in range(90, 100)]
+    assert sent.new(CLIENT, recent)[0] == []
+    assert sent.new(CLIENT, ["5"])[0] == [0]
+
+
+def test_fewer_are_kept_while_there_are_very_many_and_all_are_known_after_the_next_arrival(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clients, "_FEW", 2)
+    monkeypatch.setattr(clients, "_MAX_IN_ALL", 20)
+    log = MemoryLog(1000)
+    sent = SentMessages(log)
+    sent.arrive(CLIENT)
+    for number in range(100):
+        say(log, sent, str(number))
+    assert sent._total <= 24
+    assert sent.new(CLIENT, ["98", "99"])[0] == []
+    sent.arrive(CLIENT)
+    assert sent.new(CLIENT, ["3"])[0] == []
+    sent.depart(CLIENT)
+    sent.depart(CLIENT)
+    assert sent._total == 0
+
+
+def test_whoever_only_reads_costs_nothing() -> None:
+    log = MemoryLog(1000)
+    sent = SentMessages(log)
+    log.sent = None  # type: ignore[assignment]
+    sent.arrive(CLIENT)
+    sent.depart(CLIENT)

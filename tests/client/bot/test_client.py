@@ -1,0 +1,1250 @@
+"""The API against a server that is played, so that whatever a server can do happens when it should."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from selchat.client import (
+    BannedError,
+    CannotConnectError,
+    Client,
+    Connected,
+    DisconnectedError,
+    Event,
+    FrameTooLongError,
+    Gap,
+    Joined,
+    Left,
+    Lost,
+    Message,
+    NameTakenError,
+    NoAnswerError,
+    NotStored,
+    Parted,
+    PhaseError,
+    QueueFullError,
+    Refused,
+    RefusedError,
+    SelchatError,
+    SettingError,
+    StoppedError,
+    Topic,
+    UnsupportedError,
+    Whispered,
+)
+from selchat.client.bot.client import Phase
+from selchat.client.connection import dialing as dialing_module
+from tests.client.selchat_support import Fields, ack, encoded, error, said, users, welcome
+from tests.client.support import (
+    DEADLINE,
+    SECRET,
+    PaperServer,
+    RawConnection,
+    RawServer,
+    eventually,
+    paper_server,
+    serving,
+)
+
+
+class Peer:
+    """The server's end of one connection on the selchat protocol."""
+
+    def __init__(self, server: RawServer) -> None:
+        self.connection: RawConnection = server.accept()
+        self._taken = 0
+
+    def take(self, kind: str) -> Fields:
+        """The next thing that the client says; it has to be of that type."""
+        eventually(lambda: len(self.connection.frames()) > self._taken, kind)
+        message: Fields = json.loads(self.connection.frames()[self._taken])
+        self._taken += 1
+        assert message["type"] == kind, message
+        return message
+
+    def send(self, *messages: Fields) -> None:
+        self.connection.send(encoded(*messages))
+
+    def greet(self, *rooms: tuple[str, int], **more: object) -> Fields:
+        """Let the client in, and tell it who is there; return its hello."""
+        hello = self.take("hello")
+        self.send(welcome(*rooms, **more))
+        for room, seq in rooms or [("lobby", 0)]:
+            assert self.take("users")["room"] == room
+            self.send(users(room, seq, "Michael", "Venkat"))
+        return hello
+
+    def leave(self) -> None:
+        """Answer the client's goodbye."""
+        self.take("bye")
+        self.send({"type": "bye", "reason": "goodbye", "retry_after": None})
+
+
+Script = Callable[[Peer], object]
+
+
+def client(port: int, **more: object) -> Client:
+    return Client("127.0.0.1", port, "Michael", **{"secret": SECRET, "wire": "selchat", "tls": "off", **more})  # type: ignore[arg-type]
+
+
+@contextmanager
+def meeting(*scripts: Script, rooms: tuple[tuple[str, int], ...] = (), **more: object) -> Iterator[Client]:
+    """A client that is let in; what the server does then, on each connection, and at last that it lets go."""
+
+    def play(server: RawServer) -> None:
+        for script in scripts:
+            peer = Peer(server)
+            peer.greet(*rooms)
+            script(peer)
+        peer.leave()
+
+    with serving(play) as server:
+        with client(server.port, **more) as chat:
+            yield chat
+
+
+def nothing(_peer: Peer) -> None:
+    pass
+
+
+def received(chat: Client, count: int) -> list[Event]:
+    """The next so many events, without those of the connection."""
+    found: list[Event] = []
+    while len(found) < count:
+        event = chat.receive(DEADLINE)
+        assert event is not None, found
+        if not isinstance(event, Connected | Lost):
+            found.append(event)
+    return found
+
+
+@contextmanager
+def interrupted_after(seconds: float) -> Iterator[None]:
+    """Ctrl-C is pressed then."""
+    old = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+
+
+@contextmanager
+def thread(target: Callable[[], object]) -> Iterator[None]:
+    running = threading.Thread(target=target)
+    running.start()
+    try:
+        yield
+    finally:
+        running.join(DEADLINE)
+        assert not running.is_alive()
+
+
+# -- settings ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        ({"port": 0}, "port"),
+        ({"host": "127.0.0.1:x"}, "HOST"),
+        ({"secret": "too short, too"}, "secret"),
+        ({"timeout": 0}, "timeout"),
+        ({"history": -1}, "history"),
+        ({"wire": "telex"}, "wire"),
+    ],
+)
+def test_settings_that_are_wrong(arguments: dict[str, object], what: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Client(**{"host": "127.0.0.1", **arguments})  # type: ignore[arg-type]
+    assert caught.value.name == what
+    assert str(arguments.get("secret", "nothing")) not in str(caught.value)
+
+
+def test_a_key_that_is_none_is_met_on_connecting() -> None:
+    chat = client(1, key="x")
+    with pytest.raises(SettingError, match="digits"):
+        chat.connect()
+    with pytest.raises(PhaseError):
+        chat.say("hey")
+
+
+def test_the_secret_comes_from_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    hellos: list[Fields] = []
+
+    def play(server: RawServer) -> None:
+        for _ in range(2):
+            peer = Peer(server)
+            hellos.append(peer.greet())
+            peer.leave()
+
+    with serving(play) as server:
+        for _ in range(2):
+            with Client(f"127.0.0.1:{server.port}", name="Michael", wire="selchat", tls="off"):
+                pass
+    assert hellos[0]["client"] == hellos[1]["client"]
+    assert hellos[0]["client"] in (tmp_path / "selchat" / "client-secret").read_text()
+
+
+# -- coming in -----------------------------------------------------------------------------------------
+
+
+def test_a_life() -> None:
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        hello = peer.greet(name="Michael Two")
+        assert (hello["name"], hello["client"]) == ("Michael", SECRET)
+        peer.leave()
+
+    with serving(play) as server:
+        chat = client(server.port)
+        assert (chat.name, chat.connected) == ("Michael", False)
+        with chat:
+            assert (chat.name, chat.connected) == ("Michael Two", True)
+            assert chat.names() == chat.names("#Lobby") == ("Michael", "Venkat")
+            assert chat.topic() == "about lobby"
+            assert (chat.names("games"), chat.topic("games")) == ((), "")
+            with pytest.raises(PhaseError, match="connected already"):
+                chat.connect()
+        assert not chat.connected
+        chat.close()
+        with pytest.raises(PhaseError, match="is closed"):
+            chat.say("hey")
+        with pytest.raises(PhaseError):
+            chat.connect()
+        assert list(chat) == []
+
+
+def test_nothing_works_before_connecting() -> None:
+    chat = client(1)
+    for call in (chat.receive, chat.flush, chat.users, chat.rooms, chat.history, chat.names, chat.topic):
+        with pytest.raises(PhaseError, match="not connected") as caught:
+            call()
+        assert caught.value.phase is Phase.NEW
+    with pytest.raises(PhaseError):
+        list(chat)
+    chat.close()
+
+
+def test_nobody_listens_there_and_later_somebody_does() -> None:
+    with RawServer() as server:
+        port = server.port
+    chat = client(port)
+    with pytest.raises(CannotConnectError, match="connection refused; is the server running there"):
+        chat.connect()
+
+    def play(peer: Peer) -> None:
+        peer.greet()
+        peer.leave()
+
+    with RawServer(port) as server, thread(lambda: play(Peer(server))):
+        with chat:
+            assert chat.connected
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "text"),
+    [
+        (error("name-taken"), NameTakenError, "someone else's"),
+        (error("version"), RefusedError, "about version"),
+        (
+            {"type": "bye", "reason": "full", "retry_after": 10},
+            CannotConnectError,
+            r"cannot connect to 127\.0\.0\.1:\d+: the server is full$",
+        ),
+        ({"type": "bye", "reason": "banned", "retry_after": None}, BannedError, "has banned you$"),
+        (
+            {"type": "bye", "reason": "replaced", "retry_after": None},
+            CannotConnectError,
+            "come in again from somewhere else$",
+        ),
+        ({"type": "said"}, CannotConnectError, "no answer within 0.5 s$"),
+        (welcome(), CannotConnectError, "no answer within 0.5 s$"),  # and then it says not who is there
+    ],
+)
+def test_who_is_not_let_in(answer: Fields, kind: type[Exception], text: str) -> None:
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.take("hello")
+        peer.send(answer)
+        eventually(lambda: peer.connection.frames() and peer.connection.ended)
+
+    with serving(play) as server:
+        with pytest.raises(kind, match=text):
+            client(server.port, timeout=0.5).connect()
+
+
+def test_no_answer_at_all() -> None:
+    with RawServer() as server:
+        with pytest.raises(CannotConnectError, match=r"no answer within 0\.05 s"):
+            client(server.port, timeout=0.05).connect()
+
+
+def test_rooms_are_entered_and_the_lobby_is_left() -> None:
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.take("hello")
+        peer.send(welcome())
+        assert peer.take("part")["room"] == "lobby"
+        assert peer.take("join")["room"] == "games"
+        peer.send({"type": "left", "room": "lobby", "names": ["Michael"], "total": 1})
+        peer.send(users("games", 3, "Michael", "Narayan"))
+        peer.leave()
+
+    with serving(play) as server:
+        with client(server.port, rooms=["Games", "#games"]) as chat:
+            assert chat.names("games") == ("Michael", "Narayan")
+            assert chat.names() == ()
+
+
+def test_a_room_that_cannot_be_entered() -> None:
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.take("hello")
+        peer.send(welcome())
+        peer.take("join")
+        peer.take("users")
+        peer.send(error("too-many-rooms", room="games"))
+        eventually(lambda: peer.connection.received and peer.connection.ended)
+
+    with serving(play) as server:
+        with pytest.raises(RefusedError) as caught:
+            client(server.port, rooms=["lobby", "games"]).connect()
+        assert caught.value.code == "too-many-rooms"
+
+
+def test_a_name_that_cannot_be_a_rooms() -> None:
+    with pytest.raises(SelchatError, match="cannot be a room's name"):
+        client(1, rooms="x" * 33).connect()
+
+
+def test_history_comes_first_in_as_many_pages_as_it_takes_and_nothing_twice() -> None:
+    def entries(first: int, last: int) -> list[Fields]:
+        return [
+            {"seq": seq, "from": "Michael" if seq == 37 else "Venkat", "at": 1.0, "body": str(seq)}
+            for seq in range(first, last + 1)
+        ]
+
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.take("hello")
+        peer.send(welcome(("lobby", 40)), said(41, body="41"))
+        peer.take("users")
+        peer.send(users("lobby", 41, "Michael"), said(42, body="42"))
+        asked = peer.take("history")
+        assert (asked["limit"], asked["before"]) == (5, 41)
+        peer.send({"type": "history", "room": "lobby", "messages": entries(39, 40), "more": True})
+        asked = peer.take("history")
+        assert (asked["limit"], asked["before"]) == (3, 39)
+        peer.send(said(43, body="43"))
+        peer.send({"type": "history", "room": "lobby", "messages": entries(36, 38), "more": True})
+        peer.leave()
+
+    with serving(play) as server:
+        with client(server.port, history=5) as chat:
+            assert isinstance(chat.receive(0), Connected)
+            messages = received(chat, 7)
+    assert [(event.body, event.missed) for event in messages if isinstance(event, Message)] == [
+        ("36", True),
+        ("38", True),
+        ("39", True),
+        ("40", True),
+        ("41", False),
+        ("42", False),
+        ("43", False),
+    ]
+
+
+# -- what happens --------------------------------------------------------------------------------------
+
+
+def test_what_happens_comes_in_order_and_without_oneself() -> None:
+    def play(peer: Peer) -> None:
+        peer.send(
+            said(1),
+            said(2, "MICHAEL", body="by an earlier run of this bot"),
+            {"type": "joined", "room": "lobby", "names": ["Michael", "Narayan"], "total": 3},
+            {"type": "left", "room": "lobby", "names": ["Michael"], "total": 2},
+            {"type": "left", "room": "lobby", "names": ["Narayan"], "total": 2},
+            {"type": "topic", "room": "lobby", "topic": "Tea", "from": "Michael", "at": 1.0},
+            {"type": "topic", "room": "lobby", "topic": "Coffee", "from": "Venkat", "at": 2.0},
+            {"type": "whispered", "seq": 1, "from": "Venkat", "to": "Michael", "at": 1.0, "body": "psst"},
+            said(5),
+        )
+        assert peer.take("ack")["whisper"] == 1
+
+    expected = [
+        Message("Venkat", "body 1", seq=1, at=1.5),
+        Joined("lobby", ("Narayan",), 3),
+        Left("lobby", ("Narayan",), 2),
+        Topic("lobby", "Coffee", "Venkat", 2.0),
+        Whispered("Venkat", "psst", "Michael", 1, 1.0),
+        Gap("lobby", 2, 5),
+        Message("Venkat", "body 5", seq=5, at=1.5),
+    ]
+    with meeting(play) as chat:
+        assert received(chat, len(expected)) == expected
+        assert chat.receive(0) is None
+        assert chat.receive(0.01) is None
+        assert chat.topic() == "Coffee"
+
+
+def test_with_oneself() -> None:
+    def play(peer: Peer) -> None:
+        peer.send(said(1, "Michael", body="by an earlier run"))
+        peer.send({"type": "topic", "room": "lobby", "topic": "Tea", "from": "Michael", "at": 1.0})
+        peer.send(ack(peer.take("say")["id"], 2))
+
+    with meeting(play, own=True) as chat:
+        id = chat.say("by this one", wait=True)
+        assert received(chat, 3) == [
+            Message("Michael", "by an earlier run", seq=1, at=1.5, own=True),
+            Topic("lobby", "Tea", "Michael", 1.0),
+            Message("Michael", "by this one", seq=2, at=2.5, id=id, own=True),
+        ]
+
+
+def test_a_loop_gives_messages_and_calls_back_for_the_rest() -> None:
+    def play(peer: Peer) -> None:
+        peer.send({"type": "joined", "room": "lobby", "names": ["Narayan"], "total": 3})
+        peer.send(said(1), said(2))
+
+    with meeting(play) as chat:
+        called: list[object] = []
+        chat.on_joined(called.append)
+        chat.on_message(called.append)
+        chat.on_connected(called.append)
+        bodies = []
+        for message in chat:
+            bodies.append(message.body)
+            if message.seq == 2:
+                break
+        assert bodies == ["body 1", "body 2"]
+        assert called == [Connected("selchat 0.2.0", again=False), Joined("lobby", ("Narayan",), 3)]
+
+
+def test_callbacks() -> None:
+    called: list[object] = []
+
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.greet()
+        peer.send(
+            said(1),
+            {"type": "whispered", "seq": 0, "from": "Server", "to": "Michael", "at": 1.0, "body": "psst"},
+            {"type": "gap", "room": "lobby", "after": 1, "before": 4},
+            error("not-in-room", room="lobby"),
+            {"type": "bye", "reason": "shutdown", "retry_after": 0},
+        )
+        peer.connection.close()
+        peer = Peer(server)
+        peer.take("hello")
+        peer.send(welcome(("lobby", 3)))
+        for _ in range(2):
+            peer.take("users")
+            peer.send(users("lobby", 3, "Michael"))
+        peer.leave()
+
+    with serving(play) as server:
+        chat = client(server.port)
+
+        @chat.on_connected
+        def connected(event: Connected) -> None:
+            called.append(event)
+            if event.again:
+                chat.users()
+                chat.stop()
+
+        for register in (
+            chat.on_message,
+            chat.on_whisper,
+            chat.on_left,
+            chat.on_topic,
+            chat.on_lost,
+            chat.on_refused,
+            chat.on_gap,
+            chat.on_parted,
+        ):
+            assert register(called.append) == called.append  # type: ignore[operator]
+        chat.run()
+        assert not chat.connected
+    assert [type(event) for event in called] == [
+        Connected,
+        Message,
+        Whispered,
+        Gap,
+        Refused,
+        Parted,
+        Lost,
+        Connected,
+    ]
+    assert called[6].reason == "the server is shutting down"  # type: ignore[attr-defined]
+
+
+def test_a_callback_may_ask() -> None:
+    def play(peer: Peer) -> None:
+        peer.send(said(1))
+        peer.take("users")
+        peer.send(said(2), users("lobby", 2, "Michael", "Rishabh"))
+
+    with meeting(play) as chat:
+        seen: list[object] = []
+
+        @chat.on_message
+        def ask(message: Message) -> None:
+            seen.append(message.seq)
+            if message.seq == 1:
+                seen.append(chat.users())
+            else:
+                chat.stop()
+
+        chat.run()
+        assert seen == [1, ("Michael", "Rishabh"), 2]
+        assert chat.connected  # as it was connected before, it still is
+
+
+def test_what_a_callback_raises_comes_out_and_the_rest_is_still_there() -> None:
+    with meeting(lambda peer: peer.send(said(1), said(2))) as chat:
+
+        @chat.on_message
+        def fail(message: Message) -> None:
+            raise ZeroDivisionError(message.seq)
+
+        with pytest.raises(ZeroDivisionError, match="1"):
+            chat.run()
+        with pytest.raises(ZeroDivisionError, match="2"):
+            chat.run()
+
+
+def test_what_nobody_is_told_is_logged_safely(caplog: pytest.LogCaptureFixture) -> None:
+    def play(peer: Peer) -> None:
+        id = peer.take("say")["id"]
+        peer.send(error("muted", id=id) | {"message": "no\x1b[2J"})
+        peer.send({"type": "gap", "room": "lobby", "after": 0, "before": 4}, said(4))
+        peer.take("users")
+
+    with meeting(play) as chat, caplog.at_level(logging.WARNING, "selchat.client"):
+        chat.say("hey")
+        for _ in chat:
+            break
+        assert [record.getMessage() for record in caplog.records] == [
+            r"refused: no\x1b[2J",
+            "missed in lobby: the messages between 0 and 4",
+        ]
+
+
+def test_sleeping_keeps_the_connection_and_what_comes() -> None:
+    came_back = threading.Event()
+
+    def second(peer: Peer) -> None:
+        peer.send(said(1), said(2))
+        came_back.set()
+
+    with meeting(lambda peer: peer.connection.close(), second) as chat:
+        while not came_back.is_set():
+            assert chat.sleep(0.01)
+        assert chat.sleep(0.05)
+        chat.stop()
+        assert not chat.sleep(DEADLINE)
+        assert [event.seq for event in received(chat, 2) if isinstance(event, Message)] == [1, 2]
+
+
+# -- saying --------------------------------------------------------------------------------------------
+
+
+def test_saying_and_whispering() -> None:
+    def play(peer: Peer) -> None:
+        first, second, third = peer.take("say"), peer.take("say"), peer.take("whisper")
+        assert [first["room"], second["room"], third["to"]] == ["lobby", "lobby", "Venkat"]
+        peer.send(ack(first["id"], 1), ack(second["id"], 2))
+        peer.send({"type": "ack", "id": third["id"], "to": "Venkat", "seq": 1, "at": 1.0})
+
+    with meeting(play) as chat:
+        ids = [chat.say("one"), chat.say("two", "#lobby"), chat.whisper("Venkat", "three", wait=True)]
+        assert len(set(ids)) == 3
+        chat.flush(DEADLINE)
+        assert chat.receive(0) == Connected("selchat 0.2.0", again=False)
+        assert chat.receive(0) is None
+
+
+def test_refusals_reach_who_waits() -> None:
+    def play(peer: Peer) -> None:
+        peer.send(error("no-such-name", id=peer.take("whisper")["id"], to="Nobody"))
+        peer.send(error("muted", id=peer.take("say")["id"]))
+        peer.send(error("no-such-name", id=peer.take("whisper")["id"], to="Nobody"))
+
+    with meeting(play) as chat:
+        with pytest.raises(RefusedError, match="about no-such-name"):
+            chat.whisper("Nobody", "hey", wait=True)
+        chat.say("hey")
+        chat.whisper("Nobody", "hey")
+        with pytest.raises(RefusedError) as caught:
+            chat.flush()
+        assert caught.value.code == "muted"
+        chat.flush()  # it is told once
+        assert [event.code for event in received(chat, 2) if isinstance(event, Refused)] == [
+            "muted",
+            "no-such-name",
+        ]
+
+
+def test_what_cannot_be_said() -> None:
+    with meeting(nothing) as chat:
+        with pytest.raises(FrameTooLongError):
+            chat.say("x" * 70_000)
+        chat.flush()
+
+
+def test_no_ack_in_time_and_it_is_still_kept() -> None:
+    asked = threading.Event()
+
+    def play(peer: Peer) -> None:
+        id = peer.take("say")["id"]
+        asked.wait(DEADLINE)
+        peer.send(ack(id, 1))
+
+    with meeting(play, timeout=0.2) as chat:
+        with pytest.raises(NoAnswerError, match=r"no answer within 0\.2 s"):
+            chat.say("hey", wait=True)
+        with pytest.raises(NoAnswerError, match=r"0\.01"):
+            chat.flush(0.01)
+        asked.set()
+        chat.flush(DEADLINE)
+
+
+def test_what_was_said_is_said_again_on_the_next_connection() -> None:
+    ids: list[str] = []
+
+    def first(peer: Peer) -> None:
+        ids.append(peer.take("say")["id"])
+        peer.connection.reset()
+
+    def second(peer: Peer) -> None:
+        ids.append(peer.take("say")["id"])
+        peer.send(ack(ids[-1], 1))
+
+    with meeting(first, second) as chat:
+        assert chat.say("hey", wait=True) == ids[0] == ids[1]
+
+
+def test_a_full_queue_waits_first_and_is_refused_then() -> None:
+    said_all = threading.Event()
+
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.greet()
+        said_all.wait(DEADLINE)
+
+    with serving(play) as server:
+        with pytest.raises(QueueFullError), client(server.port, timeout=0.05) as chat:
+            try:
+                for _ in range(80):
+                    chat.say("x" * 60_000)
+            finally:
+                said_all.set()
+
+
+def test_saying_without_ever_taking_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("selchat.client.bot.blocking._ENOUGH", 10)
+    sent = threading.Event()
+
+    def play(peer: Peer) -> None:
+        peer.send(*[said(seq) for seq in range(1, 2001)])
+        sent.set()
+        seq = 2000
+        for _ in range(50):
+            seq += 1
+            peer.send(ack(peer.take("say")["id"], seq))
+
+    with meeting(play) as chat:
+        sent.wait(DEADLINE)
+        for _ in range(50):
+            chat.say("hey")
+        chat.flush()
+        assert [event.seq for event in received(chat, 2000) if isinstance(event, Message)] == list(
+            range(1, 2001)
+        )
+
+
+# -- asking --------------------------------------------------------------------------------------------
+
+
+def test_questions_and_what_comes_meanwhile() -> None:
+    def play(peer: Peer) -> None:
+        assert peer.take("users")["room"] == "games"
+        peer.send(said(1), users("games", 0, "Rishabh"), said(2))
+        peer.take("rooms")
+        summary = {"room": "games", "members": 1, "topic": "chess", "seq": 9}
+        peer.send({"type": "rooms", "rooms": [summary], "total": 1}, said(3))
+        assert peer.take("topic")["topic"] == "Tea"
+        peer.send({"type": "topic", "room": "lobby", "topic": "Coffee", "from": "Venkat", "at": 1.0})
+        peer.send({"type": "topic", "room": "lobby", "topic": "Tea", "from": "Michael", "at": 2.0})
+        assert peer.take("join")["room"] == "games"
+        peer.send(users("games", 9, "Michael", "Rishabh"))
+        peer.send(said(10, room="games"))
+        assert peer.take("part")["room"] == "games"
+        peer.send({"type": "left", "room": "games", "names": ["Michael"], "total": 1})
+
+    with meeting(play) as chat:
+        assert chat.users("games") == ("Rishabh",)
+        assert [room.topic for room in chat.rooms()] == ["chess"]
+        chat.set_topic("Tea")
+        assert chat.topic() == "Tea"
+        chat.join("#games")
+        assert chat.names("games") == ("Michael", "Rishabh")
+        chat.part("games")
+        events = received(chat, 5)
+        assert [event.seq for event in events if isinstance(event, Message)] == [1, 2, 3, 10]
+        assert [event.topic for event in events if isinstance(event, Topic)] == ["Coffee"]
+        assert chat.receive(0) is None
+
+
+def test_history_in_both_directions() -> None:
+    def page(*seqs: int, more: bool) -> Fields:
+        messages = [{"seq": seq, "from": "Michael", "at": 1.0, "body": ""} for seq in seqs]
+        return {"type": "history", "room": "lobby", "messages": messages, "more": more}
+
+    def play(peer: Peer) -> None:
+        assert peer.take("history") == {"type": "history", "room": "lobby", "limit": 50}
+        peer.send(page(8, 9, more=True))
+        assert peer.take("history") == {"type": "history", "room": "lobby", "limit": 48, "before": 8}
+        peer.send(page(6, 7, more=False))
+        assert peer.take("history") == {"type": "history", "room": "lobby", "limit": 3, "after": 2}
+        peer.send(page(3, 4, more=True))
+        assert peer.take("history") == {"type": "history", "room": "lobby", "limit": 1, "after": 4}
+        peer.send(page(5, more=True))
+        assert peer.take("history")["before"] == 1
+        peer.send(page(more=True))  # which is a lie
+
+    with meeting(play) as chat:
+        assert [message.seq for message in chat.history()] == [6, 7, 8, 9]
+        found = chat.history(limit=3, after=2)
+        assert [(message.seq, message.own) for message in found] == [(3, True), (4, True), (5, True)]
+        assert chat.history(before=1) == []
+        assert chat.history(limit=0) == []
+        with pytest.raises(SettingError):
+            chat.history(before=1, after=2)
+
+
+def test_refused_questions() -> None:
+    def play(peer: Peer) -> None:
+        peer.take("history")
+        peer.send(error("not-in-room", room="games"))
+        peer.take("users")
+        peer.send(error("no-such-room", room="Games"))
+        peer.take("rooms")
+        peer.send(error("unknown-type"))
+
+    with meeting(play) as chat:
+        for ask, code in (
+            (lambda: chat.history("games"), "not-in-room"),
+            (lambda: chat.users("Games"), "no-such-room"),
+            (chat.rooms, "unknown-type"),
+        ):
+            with pytest.raises(RefusedError) as caught:
+                ask()
+            assert caught.value.code == code
+        assert isinstance(chat.receive(0), Connected)
+        assert chat.receive(0) is None
+
+
+def test_an_answer_that_comes_too_late_is_not_that_to_the_next_question() -> None:
+    late = threading.Event()
+
+    def page(seq: int) -> Fields:
+        messages = [{"seq": seq, "from": "Venkat", "at": 1.0, "body": ""}]
+        return {"type": "history", "room": "lobby", "messages": messages, "more": False}
+
+    def play(peer: Peer) -> None:
+        peer.take("history")
+        late.wait(DEADLINE)
+        peer.send(page(1))
+        peer.take("history")
+        peer.send(page(2))
+
+    with meeting(play, timeout=0.3) as chat:
+        with pytest.raises(NoAnswerError):
+            chat.history(before=2)
+        late.set()
+        assert [message.seq for message in chat.history()] == [2]
+
+
+def test_what_was_asked_is_asked_again_on_the_next_connection() -> None:
+    def first(peer: Peer) -> None:
+        peer.take("rooms")
+        peer.connection.reset()
+
+    def second(peer: Peer) -> None:
+        peer.take("rooms")
+        peer.send({"type": "rooms", "rooms": [], "total": 0})
+
+    with meeting(first, second) as chat:
+        assert chat.rooms() == ()
+        assert chat.connected
+
+
+def test_joining_while_there_is_no_connection() -> None:
+    def second(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.greet()
+        peer.connection.close()
+        peer = Peer(server)
+        assert "games" not in peer.take("hello")["resume"]["rooms"]
+        peer.send(welcome())
+        while "users" not in (kinds := [json.loads(frame)["type"] for frame in peer.connection.frames()]):
+            eventually(lambda kinds=kinds: len(peer.connection.frames()) > len(kinds))
+        eventually(lambda: any('"join"' in frame for frame in peer.connection.frames()))
+        peer.send(users("lobby", 0, "Michael"), users("games", 4, "Michael"))
+        eventually(lambda: '"bye"' in peer.connection.frames()[-1])
+
+    with serving(second) as server:
+        with client(server.port) as chat:
+            while not isinstance(chat.receive(DEADLINE), Lost):
+                pass
+            chat.join("games")
+            assert chat.names("games") == ("Michael",)
+
+
+# -- the end of the connection -------------------------------------------------------------------------
+
+
+def test_the_server_does_not_want_us_back() -> None:
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.greet()
+        peer.send(said(1), {"type": "bye", "reason": "kicked", "retry_after": None})
+
+    with serving(play) as server:
+        with (
+            pytest.raises(DisconnectedError, match="the operator has removed you"),
+            client(server.port) as chat,
+        ):
+            bodies = []
+            try:
+                bodies += (message.body for message in chat)
+            finally:
+                assert bodies == ["body 1"]  # what had come before comes before
+                assert not chat.connected
+                for call in (
+                    chat.users,
+                    lambda: chat.say("hey"),
+                    lambda: chat.receive(0),
+                    lambda: chat.sleep(9),
+                ):
+                    with pytest.raises(DisconnectedError):
+                        call()
+
+
+def test_without_reconnecting_a_lost_connection_is_the_end() -> None:
+    def play(server: RawServer) -> None:
+        Peer(server).greet()
+        server.connections[0].close()
+
+    with serving(play) as server:
+        with pytest.raises(DisconnectedError, match="closed by the server"):
+            with client(server.port, reconnect=False) as chat:
+                chat.run()
+
+
+def test_what_was_missed_comes_on_the_next_connection() -> None:
+    hellos = []
+
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.greet()
+        peer.send(said(1))
+        peer.connection.close()
+        peer = Peer(server)
+        hellos.append(peer.greet(("lobby", 3)))
+        peer.send(said(2), said(3), said(4))
+        peer.leave()
+
+    with serving(play) as server:
+        with client(server.port) as chat:
+            messages = received(chat, 4)
+    assert hellos[0]["resume"]["rooms"] == {"lobby": 1}
+    assert [(event.seq, event.missed) for event in messages if isinstance(event, Message)] == [
+        (1, False),
+        (2, True),
+        (3, True),
+        (4, False),
+    ]
+
+
+def test_leaving_waits_for_what_was_said() -> None:
+    def play(peer: Peer) -> None:
+        first, second = peer.take("say"), peer.take("say")
+        peer.send(ack(first["id"], 1), ack(second["id"], 2))
+
+    with meeting(play) as chat:
+        chat.say("one")
+        chat.say("two")
+
+
+def test_leaving_tells_what_did_not_arrive() -> None:
+    with serving(lambda server: Peer(server).greet()) as server:
+        with pytest.raises(DisconnectedError, match="out of time; 1 message was not acknowledged"):
+            with client(server.port, timeout=0.3) as chat:
+                chat.say("hey")
+
+
+def test_leaving_while_there_is_no_connection() -> None:
+    def play(server: RawServer) -> None:
+        Peer(server).greet()
+        server.close()
+
+    with serving(play) as server:
+        with client(server.port) as chat:
+            while not isinstance(chat.receive(DEADLINE), Lost):
+                pass
+
+
+def test_a_program_that_fails_fails_with_its_own_error_and_says_what_it_said() -> None:
+    heard: list[str] = []
+
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.greet()
+        heard.append(peer.take("say")["body"])
+
+    with serving(play) as server:
+        with pytest.raises(ZeroDivisionError):
+            with client(server.port) as chat:
+                chat.say("I do not feel so well")
+                raise ZeroDivisionError
+    assert heard == ["I do not feel so well"]
+
+
+def test_a_server_that_speaks_nonsense_is_left_and_tried_again() -> None:
+    def first(peer: Peer) -> None:
+        peer.connection.send(b"x" * 100)
+
+    with meeting(first, lambda peer: peer.send(said(1))) as chat:
+        events = []
+        while not events or not isinstance(events[-1], Message):
+            events.append(chat.receive(DEADLINE))
+        assert [type(event) for event in events] == [Connected, Lost, Connected, Message]
+
+
+def test_what_cannot_be_stored_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    def play(peer: Peer) -> None:
+        id = peer.take("say")["id"]
+        peer.send(error("not-stored", id=id))
+        assert peer.take("say")["id"] == id
+        peer.send(ack(id, 1))
+
+    with meeting(play) as chat:
+        chat.say("hey", wait=True)
+        assert received(chat, 1) == [NotStored("about not-stored")]
+
+
+# -- stopping ------------------------------------------------------------------------------------------
+
+
+def test_stopping_from_another_thread() -> None:
+    with meeting(nothing) as chat:
+        looping = threading.Event()
+        chat.on_connected(lambda _: looping.set())
+
+        def stop() -> None:
+            looping.wait(DEADLINE)
+            chat.stop()
+
+        with thread(stop):
+            assert list(chat) == []
+        assert chat.receive() is None
+        assert chat.connected
+
+
+def test_stopping_from_a_signal_handler() -> None:
+    with meeting(nothing) as chat:
+        old = signal.signal(signal.SIGALRM, lambda *_: chat.stop())
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            chat.run()
+        finally:
+            signal.signal(signal.SIGALRM, old)
+        assert chat.connected
+
+
+def test_stopped_before_it_runs() -> None:
+    chat = client(1)
+    chat.stop()
+    chat.run()
+    with pytest.raises(StoppedError):
+        chat.connect()
+
+
+def test_stopped_while_it_connects() -> None:
+    with RawServer() as server:
+        chat = client(server.port)
+
+        def stop() -> None:
+            server.accept()
+            chat.stop()
+
+        with thread(stop):
+            chat.run()
+        assert not chat.connected
+
+
+def test_closed_by_another_thread() -> None:
+    with meeting(lambda peer: peer.take("users")) as chat:
+        looping, ended = threading.Event(), []
+        chat.on_connected(lambda _: looping.set())
+
+        def loop() -> None:
+            chat.run()
+            ended.append("run")
+
+        def ask() -> None:
+            try:
+                chat.users()
+            except SelchatError as error:
+                ended.append(type(error).__name__)
+
+        with thread(loop), thread(ask):
+            looping.wait(DEADLINE)
+            eventually(lambda: chat._link is not None and len(chat._link._reception.questions))
+            chat.close()
+        assert sorted(ended) == ["StoppedError", "run"]
+
+
+@pytest.mark.parametrize("waits", ["receive", "users", "flush"])
+def test_an_interrupt_ends_the_wait_and_all_can_go_on(waits: str) -> None:
+    def play(peer: Peer) -> None:
+        if waits == "users":
+            peer.take("users")
+        if waits == "flush":
+            peer.send(ack(peer.take("say")["id"], 1))
+        assert peer.take("say")["body"] == "bye"
+        peer.send(ack(json.loads(peer.connection.frames()[-1])["id"], 2))
+
+    with meeting(play) as chat:
+        received(chat, 0)
+        with pytest.raises(KeyboardInterrupt), interrupted_after(0.05):
+            if waits == "receive":
+                list(chat)
+            elif waits == "users":
+                chat.users()
+            else:
+                chat.say("hey")
+                while True:
+                    chat.flush()
+                    chat.receive()
+        chat.say("bye", wait=True)
+
+
+def test_an_interrupt_while_it_waits_to_reconnect() -> None:
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.greet()
+        peer.send({"type": "bye", "reason": "full", "retry_after": 3600})
+
+    with serving(play) as server:
+        with pytest.raises(KeyboardInterrupt), client(server.port) as chat:
+            while not isinstance(chat.receive(DEADLINE), Lost):
+                pass
+            with interrupted_after(0.05):
+                chat.receive()
+
+
+def test_an_interrupt_while_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+
+    def look_up(_settings: object, flags: int) -> object:
+        if not flags:
+            release.wait(DEADLINE)
+        raise OSError(0, "unknown")
+
+    monkeypatch.setattr(dialing_module, "_look_up", look_up)
+    try:
+        with pytest.raises(KeyboardInterrupt), interrupted_after(0.05):
+            client(1).connect()
+    finally:
+        release.set()
+
+
+# -- threads -------------------------------------------------------------------------------------------
+
+
+def test_threads_may_say_while_the_main_thread_waits() -> None:
+    count, bodies = 200, []
+
+    def play(peer: Peer) -> None:
+        for seq in range(1, count + 1):
+            message = peer.take("say")
+            bodies.append(message["body"])
+            peer.send(ack(message["id"], seq))
+        peer.send(said(count + 1, body="that is all"))
+
+    with meeting(play) as chat:
+        ids: list[str] = []
+
+        def talk(name: str) -> None:
+            ids.extend(chat.say(f"{name} {number}") for number in range(count // 4))
+
+        with thread(lambda: talk("a")), thread(lambda: talk("b")), thread(lambda: talk("c")):
+            with thread(lambda: talk("d")):
+                for message in chat:
+                    assert message.body == "that is all"
+                    break
+        assert len(set(ids)) == count
+    assert sorted(bodies) == sorted(f"{name} {number}" for name in "abcd" for number in range(count // 4))
+    for name in "abcd":
+        of_one = [body for body in bodies if body.startswith(name)]
+        assert of_one == [f"{name} {number}" for number in range(count // 4)]
+
+
+def test_threads_may_ask_while_the_main_thread_waits() -> None:
+    def play(peer: Peer) -> None:
+        for _ in range(40):
+            asked = json.loads(_next_frame(peer))
+            if asked["type"] == "users":
+                peer.send(users(asked["room"], 0, asked["room"]))
+            else:
+                peer.send({"type": "rooms", "rooms": [], "total": 0})
+        peer.send(said(1))
+
+    with meeting(play) as chat:
+        wrong: list[object] = []
+
+        def ask(room: str) -> None:
+            wrong.extend(room for _ in range(10) if chat.users(room) != (room,) or chat.rooms() != ())
+
+        with thread(lambda: ask("one")), thread(lambda: ask("two")):
+            assert isinstance(received(chat, 1)[0], Message)
+        assert wrong == []
+
+
+def _next_frame(peer: Peer) -> str:
+    eventually(lambda: len(peer.connection.frames()) > peer._taken)
+    peer._taken += 1
+    return peer.connection.frames()[peer._taken - 1]
+
+
+def test_several_threads_may_take_what_happens() -> None:
+    def play(peer: Peer) -> None:
+        for seq in range(1, 301):
+            peer.send(said(seq))
+
+    with meeting(play) as chat:
+        found: list[int] = []
+
+        def take() -> None:
+            for message in chat:
+                found.append(message.seq)
+                if len(found) == 300:
+                    chat.stop()
+
+        with thread(take), thread(take), thread(take):
+            pass
+        assert sorted(found) == list(range(1, 301))
+
+
+# -- the paper's wire ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paper() -> Iterator[PaperServer]:
+    with paper_server() as server:
+        yield server
+
+
+def test_on_the_papers_wire(paper: PaperServer) -> None:
+    with client(paper.port, wire="classic") as chat, client(paper.port, wire="classic") as other:
+        eventually(lambda: len(paper.lines) == 2)
+        assert chat.say("hey", wait=True) == ""
+        assert received(other, 1) == [Message("Michael", "hey")]  # names are nobody's own there
+        assert other.users() == other.names() == ("Michael",)
+        assert other.names("games") == ()
+        other.join("lobby")
+        for call in (
+            other.rooms,
+            other.history,
+            lambda: other.join("games"),
+            lambda: other.part("lobby"),
+            lambda: other.whisper("Michael", "hey"),
+            lambda: other.set_topic("Tea"),
+            lambda: other.say("hey", "games"),
+        ):
+            with pytest.raises(UnsupportedError):
+                call()
+        chat.flush()
+
+
+def test_rooms_are_not_on_the_papers_wire(paper: PaperServer) -> None:
+    for rooms in (["lobby", "games"], ["games"], []):
+        with pytest.raises(UnsupportedError, match="rooms"):
+            client(paper.port, wire="classic", rooms=rooms).connect()
+
+
+def test_the_papers_wire_is_found_out() -> None:
+    def play(server: RawServer) -> None:
+        assert "hello" in Peer(server).take("hello")["type"]
+        server.connections[0].close()
+        connection = server.accept()
+        eventually(lambda: connection.frames() == ["Michael"])
+        server.connections[1].send(b"6         Venkat3         hey")
+        eventually(lambda: connection.ended or not connection.received)
+
+    with serving(play) as server:
+        with client(server.port, wire="auto", history=10) as chat:
+            assert received(chat, 1) == [Message("Venkat", "hey")]
+
+
+def test_the_papers_wire_comes_back_too() -> None:
+    def play(server: RawServer) -> None:
+        server.accept().close()
+        connection = server.accept()
+        eventually(lambda: connection.frames() == ["Michael", "hey"])
+
+    with serving(play) as server:
+        with client(server.port, wire="classic") as chat:
+            while not isinstance(event := chat.receive(DEADLINE), Connected) or not event.again:
+                pass
+            chat.say("hey", wait=True)
+
+
+def test_a_deadline_is_kept_while_messages_come() -> None:
+    end = threading.Event()
+
+    def play(peer: Peer) -> None:
+        peer.take("rooms")
+        seq = 0
+        while not end.wait(0.01):
+            seq += 1
+            peer.send(said(seq))
+
+    with meeting(play, timeout=0.3) as chat:
+        started = time.monotonic()
+        with pytest.raises(NoAnswerError):
+            chat.rooms()
+        assert time.monotonic() - started >= 0.3
+        end.set()
+
+
+# -- with a passphrase ---------------------------------------------------------------------------------
+
+
+def test_a_passphrase_is_checked_at_once() -> None:
+    assert Client("lab", name="A", passphrase="words")._settings.wire == "selchat"
+    assert Client("lab", name="A", passphrase=None)._settings.wire == "auto"
+    for wrong in ({"passphrase": ""}, {"passphrase": "x\ud800"}):
+        with pytest.raises(SettingError, match=r"^passphrase: "):
+            Client("lab", name="A", **wrong)
+    with pytest.raises(SettingError, match=r"^wire: 'classic' is not selchat"):
+        Client("lab", name="A", passphrase="words", wire="classic")
+    with pytest.raises(SettingError, match=r"^key: "):
+        Client("lab", name="A", passphrase="words", key="12")

@@ -1,0 +1,503 @@
+from __future__ import annotations
+
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+import pytest
+
+from selchat.client.connection import dialing
+from selchat.client.connection.link import Link, LinkState, QueueFullError
+from selchat.errors import SettingError
+from selchat.net.reactor import Reactor
+from selchat.wire.frames import FrameTooLongError
+from tests.client.support import RawServer, Recorder, fail, frame, pair, settings, spin
+
+LOGIN = frame("Michael")
+
+
+class Bench:
+    """A reactor, and links on it that are closed in the end."""
+
+    def __init__(self) -> None:
+        self.reactor = Reactor(fail)
+        self.links: list[Link] = []
+        self.ceilings: list[float] = []
+
+    def jitter(self, least: float, most: float) -> float:
+        assert least == 0
+        self.ceilings.append(most)
+        return 0.0
+
+    def link(self, port: int, *, reconnect: bool = True, **more: object) -> tuple[Link, Recorder]:
+        recorder = Recorder()
+        link = Link(self.reactor, settings(port, **more), recorder, reconnect=reconnect, jitter=self.jitter)
+        self.links.append(link)
+        return link, recorder
+
+    def spin(self, condition: object, what: str = "condition") -> None:
+        spin(self.reactor, condition, what)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    bench = Bench()
+    yield bench
+    for link in bench.links:
+        link.close()
+    bench.reactor.close()
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    with RawServer() as server:
+        yield server
+
+
+def free_port() -> int:
+    with RawServer() as server:
+        return server.port
+
+
+# -- talking -------------------------------------------------------------------------------------------
+
+
+def test_it_logs_in_and_talks(bench: Bench, server: RawServer) -> None:
+    link, told = bench.link(server.port)
+    assert link.state is LinkState.NEW
+    link.say("said before")
+    link.open()
+    assert link.progress == "Connecting; 1 message to go..."
+    peer = server.accept()
+    bench.spin(lambda: ("drained",) in told.log)
+    assert link.state is LinkState.ONLINE
+    link.say("Hello World!")
+    link.say("")
+    assert link.progress == "Sending; 2 messages to go..."
+    expected = LOGIN + frame("said before") + frame("Hello World!") + frame("")
+    bench.spin(lambda: peer.received == expected)
+    assert told.log[:2] == [("connected", "127.0.0.1"), ("drained",)]
+    assert (link.queued, link.progress) == (0, None)
+    for byte in pair("Venkat", "Hey!"):
+        peer.send(bytes([byte]))
+    bench.spin(lambda: told.messages)
+    assert told.messages == [("Venkat", "Hey!")]
+
+
+def test_what_cannot_be_said(bench: Bench) -> None:
+    link, _ = bench.link(1, queue_limit=100, frame_limit=50)
+    with pytest.raises(FrameTooLongError):
+        link.say("x" * 51)
+    link.say("x" * 50)
+    with pytest.raises(QueueFullError, match="more than 100 bytes wait"):
+        link.say("x" * 50)
+    assert link.queued == 60
+
+
+def test_bad_settings_are_met_before_connecting(bench: Bench) -> None:
+    with pytest.raises(SettingError):
+        bench.link(1, key="x")
+    with pytest.raises(FrameTooLongError):
+        bench.link(1, name="x" * 100, frame_limit=50)
+
+
+def test_much_is_sent_whole_and_in_order(bench: Bench, server: RawServer) -> None:
+    link, told = bench.link(server.port)
+    texts = [f"{number:05}" * 3000 for number in range(200)]
+    for text in texts:
+        link.say(text)
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: len(peer.received) == len(LOGIN) + 200 * 15010)
+    assert peer.frames() == ["Michael", *texts]
+    assert told.log[-1] == ("drained",)
+
+
+# -- the first connection ------------------------------------------------------------------------------
+
+
+def test_nobody_listens_there(bench: Bench) -> None:
+    port = free_port()
+    link, told = bench.link(port)
+    link.open()
+    bench.spin(lambda: told.log)
+    assert told.log == [
+        (
+            "finished",
+            f"cannot connect to 127.0.0.1:{port}: connection refused; is the server running there?",
+        )
+    ]
+    assert link.state is LinkState.CLOSED
+
+
+def test_a_host_that_does_not_exist(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def look_up(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    link, told = bench.link(33000, host="lab.local")
+    link.open()
+    bench.spin(lambda: told.log)
+    assert told.log == [
+        ("finished", "cannot connect to lab.local:33000: no such host (Name or service not known)")
+    ]
+
+
+def test_a_host_that_is_no_name(bench: Bench) -> None:
+    link, told = bench.link(33000, host="x" * 300)
+    link.open()
+    bench.spin(lambda: told.log)
+    assert "no such host" in str(told.log)
+
+
+def test_a_name_is_looked_up_without_holding_up_the_reactor(
+    bench: Bench, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer, real = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def look_up(host: str, port: int, **more: int) -> object:
+        if more["flags"]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        assert host == "lab.local"
+        asked.set()
+        answer.wait(20)
+        return real("127.0.0.1", port, type=more["type"])
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    link, told = bench.link(server.port, host="lab.local")
+    link.open()
+    bench.spin(asked.is_set)
+    assert link.state is LinkState.CONNECTING
+    answer.set()
+    bench.spin(lambda: told.log)
+    assert told.log == [("connected", "127.0.0.1")]
+
+
+def test_closing_while_a_name_is_looked_up(
+    bench: Bench, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, told = bench.link(server.port, host="lab.local")
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: None)
+    link.open()
+    link.close()
+    link._dialer._resolved(1, deque(), "no such host")
+    assert told.log == []
+
+
+def test_each_address_is_tried_in_turn(
+    bench: Bench, server: RawServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    addresses = [
+        (12345, ("no such family", 1)),
+        (socket.AF_INET, ("127.0.0.1", free_port())),
+        (socket.AF_INET, ("127.0.0.1", server.port)),
+    ]
+    monkeypatch.setattr(dialing, "_look_up", lambda *_: deque(addresses))
+    link, told = bench.link(server.port)
+    link.open()
+    bench.spin(lambda: told.log)
+    assert told.log == [("connected", "127.0.0.1")]
+
+
+def test_no_answer(bench: Bench) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        address = silent.getsockname()
+        fill = [socket.socket() for _ in range(3)]  # the backlog is full: further SYNs are dropped
+        try:
+            for sock in fill:
+                sock.setblocking(False)
+                sock.connect_ex(address)
+            link, told = bench.link(address[1], connect_seconds=0.2)
+            link.open()
+            bench.spin(lambda: told.log)
+            assert "no answer within 0.2 s" in str(told.log[-1])
+        finally:
+            for sock in fill:
+                sock.close()
+
+
+def test_a_socket_connected_to_itself_is_no_server(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Selfish(socket.socket):
+        def connect(self, address: object) -> None:
+            self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.bind(address)  # type: ignore[arg-type]
+            super().connect(address)  # type: ignore[arg-type]
+
+    port = free_port()
+    monkeypatch.setattr(socket, "socket", Selfish)
+    link, told = bench.link(port)
+    link.open()
+    bench.spin(lambda: told.log)
+    assert "connection refused" in str(told.log)
+
+
+# -- losing it and coming back -------------------------------------------------------------------------
+
+
+def test_a_lost_connection_comes_back_and_what_was_said_meanwhile_is_sent(
+    bench: Bench, server: RawServer
+) -> None:
+    link, told = bench.link(server.port)
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received == LOGIN)
+    server.listener.close()
+    peer.close()
+    bench.spin(lambda: ("lost", "connection refused") in told.log)
+    assert told.log[:2] == [("connected", "127.0.0.1"), ("lost", "closed by the server")]
+    for text in ("one", "two"):
+        link.say(text)
+    with RawServer(server.port) as again:
+        bench.spin(again.waiting)
+        peer = again.accept()
+        bench.spin(lambda: len(peer.frames()) == 3)
+        assert peer.received == LOGIN + frame("one") + frame("two")
+        link.close()
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [
+        (lambda peer: peer.close(), "closed by the server"),
+        (lambda peer: peer.reset(), "connection reset by peer"),
+        (
+            lambda peer: peer.send(b"SSH-2.0-OpenSSH_9.2\r\n"),
+            "not the classic protocol: frame header b'SSH-2.0-Op'",
+        ),
+        (lambda peer: (peer.send(b"5         V"), peer.close()), "closed by the server: stream ended inside"),
+    ],
+)
+def test_the_reason_is_told(bench: Bench, server: RawServer, ending: object, reason: str) -> None:
+    link, told = bench.link(server.port)
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received == LOGIN)
+    ending(peer)  # type: ignore[operator]
+    bench.spin(lambda: len(told.log) > 1)
+    assert str(told.log[1][1]).startswith(reason)
+    bench.spin(server.waiting)  # it comes back
+
+
+def test_the_ceiling_of_the_jitter_doubles_up_to_the_last(bench: Bench, server: RawServer) -> None:
+    link, _ = bench.link(server.port)
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received == LOGIN)
+    server.listener.close()
+    peer.close()
+    bench.spin(lambda: len(bench.ceilings) >= 9)
+    assert bench.ceilings[:9] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+
+
+@pytest.mark.parametrize(("settled", "expected"), [(1000.0, [0.5, 1, 2, 4]), (0.0, [0.5, 0.5, 0.5, 0.5])])
+def test_only_a_connection_that_lived_makes_the_next_try_quick(
+    bench: Bench, server: RawServer, settled: float, expected: list[float]
+) -> None:
+    link, _ = bench.link(server.port, settled_seconds=settled)
+    link.open()
+    for count in range(1, 5):
+        bench.spin(lambda: server.waiting() and link.state is LinkState.ONLINE)
+        server.accept().close()
+        bench.spin(lambda count=count: len(bench.ceilings) == count)
+    assert bench.ceilings == expected
+
+
+HUGE = 32 * 1024 * 1024  # bytes: more than the kernel buffers of both ends together
+
+
+def test_a_message_written_in_part_is_sent_again_whole(bench: Bench, server: RawServer) -> None:
+    link, _ = bench.link(server.port, frame_limit=HUGE, queue_limit=2 * HUGE)
+    link.open()
+    peer = server.accept()
+    texts = ["one", "0123456789abcdef" * (HUGE // 16), "three"]
+    for text in texts:
+        link.say(text)
+    bench.spin(lambda: peer.frames() == ["Michael", "one"] and link._conversation._written)  # type: ignore[attr-defined]
+    assert link._conversation.waiting == 2
+    peer.reset()
+    bench.spin(server.waiting)
+    peer = server.accept()
+    bench.spin(lambda: len(peer.received) == len(LOGIN) + HUGE + 10 + 15)
+    assert peer.frames() == ["Michael", *texts[1:]]
+
+
+# -- the end -------------------------------------------------------------------------------------------
+
+
+def test_finish_sends_all_and_waits_for_the_server(bench: Bench, server: RawServer) -> None:
+    link, told = bench.link(server.port)
+    link.say("one")
+    link.finish()
+    link.finish()
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received and peer.ended)
+    assert peer.received == LOGIN + frame("one")
+    assert link.state is LinkState.DRAINING
+    assert link.progress == "Waiting for the server to take all that was sent..."
+    peer.send(pair("Venkat", "bye"))
+    peer.close()
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert told.messages == [("Venkat", "bye")]
+    assert told.log[-1] == ("finished", None)
+
+
+def test_finish_while_nothing_is_queued(bench: Bench, server: RawServer) -> None:
+    link, told = bench.link(server.port)
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received == LOGIN)
+    link.finish()
+    bench.spin(lambda: peer.received and peer.ended)
+    peer.close()
+    bench.spin(lambda: told.log[-1] == ("finished", None))
+
+
+def test_a_server_that_keeps_the_connection_is_not_waited_for_long(bench: Bench, server: RawServer) -> None:
+    link, told = bench.link(server.port, drain_seconds=0.2)
+    link.say("one")
+    link.finish()
+    link.open()
+    server.accept()
+    bench.spin(lambda: told.log and told.log[-1][0] == "finished")
+    assert told.log[-1] == ("finished", None)
+
+
+def test_a_server_that_takes_nothing(bench: Bench) -> None:
+    with RawServer(receive_buffer=4096) as server:
+        link, told = bench.link(server.port, drain_seconds=0.1, finish_seconds=1.0)
+        link.open()
+        server.accept()
+        bench.spin(lambda: link.state is LinkState.ONLINE)
+        link.say("x" * 60000)
+        link.finish()
+        bench.spin(lambda: told.log[-1][0] == "finished")
+        assert told.log[-1] == ("finished", "the server has not taken all that was sent")
+
+
+def test_out_of_time(bench: Bench, server: RawServer) -> None:
+    link, told = bench.link(server.port, finish_seconds=0.5, frame_limit=HUGE, queue_limit=2 * HUGE)
+    link.open()
+    server.accept()
+    for text in ("one", "x" * HUGE, "three"):
+        link.say(text)
+    bench.spin(lambda: link._conversation.waiting == 2)
+    link.finish()
+    bench.spin(lambda: told.log and told.log[-1][0] == "finished")
+    assert told.log[-1] == ("finished", "out of time; 2 messages were not sent")
+
+
+def test_out_of_time_while_the_server_is_away(bench: Bench, server: RawServer) -> None:
+    link, told = bench.link(server.port, finish_seconds=0.3)
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received == LOGIN)
+    server.listener.close()
+    peer.close()
+    bench.spin(lambda: ("lost", "closed by the server") in told.log)
+    link.say("one")
+    link.finish()
+    bench.spin(lambda: told.log[-1][0] == "finished")
+    assert told.log[-1] == ("finished", "out of time; 1 message was not sent")
+
+
+@pytest.mark.parametrize("state", [LinkState.WAITING, LinkState.CONNECTING])
+def test_nobody_comes_back_only_to_leave(
+    bench: Bench, server: RawServer, state: LinkState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, told = bench.link(server.port)
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received == LOGIN)
+    server.listener.close()
+    peer.close()
+    if state is LinkState.WAITING:
+        monkeypatch.setattr(link, "_jitter", lambda *_: 1000.0)
+        bench.spin(lambda: link.state is LinkState.WAITING)
+    else:
+        bench.spin(lambda: link.state is LinkState.CONNECTING)
+    link.finish()
+    bench.spin(lambda: told.log[-1][0] == "finished")
+    assert told.log[-1] == ("finished", None)
+
+
+@pytest.mark.parametrize(
+    ("ending", "problem"),
+    [
+        (lambda peer: peer.reset(), "connection lost: connection reset by peer"),
+        (lambda peer: peer.send(b"HTTP/1.1 400"), "connection lost: not the classic protocol: frame header"),
+        (
+            lambda peer: (peer.send(b"5         V"), peer.close()),
+            "connection lost: closed by the server: stream",
+        ),
+        (
+            lambda peer: (peer.send(pair("Server", "Closing this connection: full.")), peer.close()),
+            "the server said: Closing this connection: full.",
+        ),
+    ],
+)
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_objections_after_all_was_written(
+    bench: Bench, server: RawServer, ending: object, problem: str, reconnect: bool
+) -> None:
+    link, told = bench.link(server.port, reconnect=reconnect)
+    link.say("one")
+    link.finish()
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received and peer.ended)
+    ending(peer)  # type: ignore[operator]
+    bench.spin(lambda: told.log[-1][0] == "finished")
+    assert str(told.log[-1][1]).startswith(problem)
+
+
+def test_last_words_count_even_if_the_connection_is_kept(bench: Bench, server: RawServer) -> None:
+    link, told = bench.link(server.port, drain_seconds=0.2)
+    link.say("one")
+    link.finish()
+    link.open()
+    server.accept().send(pair("Server", "The server is shutting down."))
+    bench.spin(lambda: told.log and told.log[-1][0] == "finished")
+    assert told.log[-1] == ("finished", "the server said: The server is shutting down.")
+
+
+def test_without_reconnecting_a_lost_connection_is_the_end(bench: Bench, server: RawServer) -> None:
+    link, told = bench.link(server.port, reconnect=False)
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received == LOGIN)
+    peer.close()
+    bench.spin(lambda: len(told.log) == 2)
+    assert told.log[1] == ("finished", "connection lost: closed by the server")
+
+
+def test_an_interface_may_close_the_link_from_inside(bench: Bench, server: RawServer) -> None:
+    link, told = bench.link(server.port)
+    told.received = lambda messages: link.close()  # type: ignore[method-assign, assignment]
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received == LOGIN)
+    peer.send(pair("Venkat", "hey") + b"no frame at all")
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    link.finish()
+    assert told.log == [("connected", "127.0.0.1")]
+
+
+def test_ipv6(bench: Bench) -> None:
+    with socket.socket(socket.AF_INET6) as listener:
+        try:
+            listener.bind(("::1", 0))
+        except OSError:
+            pytest.skip("no IPv6 here")
+        listener.listen()
+        link, told = bench.link(listener.getsockname()[1], host="::1")
+        link.open()
+        bench.spin(lambda: told.log)
+        assert told.log == [("connected", "::1")]
+    other, told = bench.link(free_port(), host="::1")
+    other.open()
+    bench.spin(lambda: told.log)
+    assert f"cannot connect to [::1]:{other._settings.port}: " in str(told.log)

@@ -1,0 +1,772 @@
+"""The link on the selchat protocol, and how it finds out which wire a server speaks."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from selchat.client.connection.link import Link, LinkState, Wire
+from selchat.client.events import Acked, Event, Heard, Message, NotStored, Refused, Users, Welcomed
+from selchat.client.protocol.conversation import UnsupportedError
+from selchat.errors import BadRoomError, SettingError
+from selchat.net.reactor import Reactor
+from selchat.wire.e2ee import Opener, Sealer, room_key
+from selchat.wire.frames import FrameTooLongError
+from tests.client.selchat_support import LIMITS, Fields, ack, encoded, error, said, users, welcome
+from tests.client.support import SECRET, RawConnection, RawServer, Recorder, fail, frame, pair, settings, spin
+
+HELLO = {"type": "hello", "version": 1, "name": "Michael", "client": SECRET}
+GOODBYE: Fields = {"type": "bye", "reason": "goodbye", "retry_after": None}
+
+
+class Bench:
+    """A server, a reactor, and a link on it that is closed in the end."""
+
+    def __init__(self, server: RawServer) -> None:
+        self.reactor = Reactor(fail)
+        self.server = server
+        self.links: list[Link] = []
+        self.ceilings: list[float] = []
+
+    def jitter(self, _least: float, most: float) -> float:
+        self.ceilings.append(most)
+        return 0.0
+
+    def link(
+        self,
+        *,
+        reconnect: bool = True,
+        members: bool = False,
+        interface: Recorder | None = None,
+        **more: object,
+    ) -> tuple[Link, Recorder]:
+        told = interface or Recorder()
+        given = settings(self.server.port, **{"wire": "auto", "hello_seconds": 20.0, **more})
+        link = Link(self.reactor, given, told, reconnect=reconnect, members=members, jitter=self.jitter)
+        self.links.append(link)
+        return link, told
+
+    def spin(self, condition: Callable[[], object], what: str = "condition") -> None:
+        spin(self.reactor, condition, what)
+
+    def accept(self) -> RawConnection:
+        self.spin(self.server.waiting, "a connection")
+        return self.server.accept()
+
+    def greet(self, *messages: Fields) -> RawConnection:
+        """Accept, take the hello, and answer."""
+        peer = self.accept()
+        self.spin(lambda: said_to(peer), "hello")
+        assert said_to(peer)[0]["type"] == "hello"
+        peer.send(encoded(*(messages or [welcome()])))
+        return peer
+
+    def takes(self, peer: RawConnection, *kinds: str) -> list[Fields]:
+        """Wait until the client has sent these after its hello, and return them."""
+        self.spin(lambda: len(said_to(peer)) > len(kinds), f"{kinds} after {said_to(peer)}")
+        got = said_to(peer)[1:]
+        assert [message["type"] for message in got] == list(kinds)
+        return got
+
+
+def said_to(peer: RawConnection) -> list[Fields]:
+    return [json.loads(payload) for payload in peer.frames()]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    with RawServer() as server:
+        bench = Bench(server)
+        yield bench
+        for link in bench.links:
+            link.close()
+        bench.reactor.close()
+
+
+# -- talking -------------------------------------------------------------------------------------------
+
+
+def test_it_says_hello_and_talks(bench: Bench) -> None:
+    link, told = bench.link()
+    link.say("said before")
+    link.open()
+    peer = bench.accept()
+    bench.spin(lambda: said_to(peer))
+    assert said_to(peer) == [HELLO]
+    assert link.state is LinkState.GREETING
+    assert link.progress == "Connecting; 1 message to go..."
+    assert told.log == []
+    peer.send(encoded(welcome(("lobby", 41), name="Michael 2")))
+    [say] = bench.takes(peer, "say")
+    assert told.log == [("connected", "127.0.0.1")]
+    assert isinstance(told.events[0], Welcomed)
+    assert (link.state, link.wire, link.name) == (LinkState.ONLINE, Wire.SELCHAT, "Michael 2")
+    assert link.progress == "Sending; 1 message to go..."
+    peer.send(encoded(said(43), ack(say["id"], 42), {"type": "ping", "token": "x"}))
+    bench.spin(lambda: ("drained",) in told.log)
+    assert told.events[1:] == [
+        Acked(say["id"], "lobby", "", 42, 2.5),
+        Message("Michael 2", "said before", "lobby", 42, 2.5, say["id"], own=True),
+        Message("Venkat", "body 43", "lobby", 43, 1.5),
+    ]
+    assert bench.takes(peer, "say", "pong")[1] == {"type": "pong", "token": "x"}
+    assert (link.progress, link.queued) == (None, 0)
+
+
+def test_everything_that_can_be_asked(bench: Bench) -> None:
+    link, _ = bench.link(members=True)
+    link.open()
+    peer = bench.greet()
+    bench.takes(peer, "users")
+    peer.send(encoded(users("lobby", 0, "Michael", "Zoe")))
+    bench.spin(lambda: link.names == ("Michael", "Zoe"))
+    assert link.whisper("Zoe", "psst") != link.say("hey", "a")
+    link.join("a")
+    link.set_topic("a", "tea")
+    link.get_history("a", 7, before=9)
+    link.get_users("a")
+    link.get_rooms()
+    link.part("a")
+    bench.takes(peer, "users", "whisper", "say", "join", "topic", "history", "users", "rooms", "part")
+    assert link.rooms == ("lobby",)
+    assert (link.topic("lobby"), link.topic("nowhere")) == ("about lobby", "")
+    with pytest.raises(BadRoomError):
+        link.join("")
+
+
+def test_it_begins_in_the_room_of_its_settings(bench: Bench) -> None:
+    link, _ = bench.link(room="a")
+    link.open()
+    peer = bench.greet()
+    assert bench.takes(peer, "join") == [{"type": "join", "room": "a"}]
+    assert link.rooms == ("a", "lobby")
+
+
+def test_what_the_server_would_not_take_is_told(bench: Bench) -> None:
+    link, told = bench.link()
+    with pytest.raises(FrameTooLongError):
+        link.say("x" * 70_000)
+    id = link.say("x" * 50_000)
+    link.open()
+    bench.greet(welcome(limits={**LIMITS, "frame": 1000}))
+    bench.spin(lambda: len(told.events) == 2)
+    refused = told.events[1]
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.id) == ("too-long", id)
+
+
+def test_without_a_secret_it_uses_that_of_the_user(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    link, _ = bench.link(secret="")
+    link.open()
+    peer = bench.accept()
+    bench.spin(lambda: said_to(peer))
+    assert said_to(peer)[0]["client"] == (tmp_path / "selchat" / "client-secret").read_text().strip()
+
+
+def test_the_papers_wire_needs_no_secret(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    bench.link(secret="", wire="classic")
+    assert list(tmp_path.iterdir()) == []
+
+
+# -- which wire ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        lambda peer: peer.send(pair("Server", "Users online (1): A")),
+        lambda peer: peer.close(),
+        lambda peer: peer.reset(),
+        lambda peer: peer.send(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        lambda peer: None,
+    ],
+)
+def test_a_classic_server_is_talked_to_in_its_own_way(
+    bench: Bench, sign: Callable[[RawConnection], None]
+) -> None:
+    link, told = bench.link(hello_seconds=0.3)
+    link.say("one")
+    link.whisper("Zoe", "two")
+    link.say("three", "a")
+    link.say("four")
+    link.open()
+    peer = bench.accept()
+    bench.spin(lambda: peer.received)
+    sign(peer)
+    peer = bench.accept()
+    bench.spin(lambda: len(peer.frames()) == 3)
+    assert peer.frames() == ["Michael", "one", "four"]
+    assert told.log[0] == ("connected", "127.0.0.1")
+    assert told.events == [
+        Refused("", "this server speaks only the paper's wire, which has no whispers", "", "", "Zoe", "two"),
+        Refused("", "this server speaks only the paper's wire, which has no rooms", "", "a", "", "three"),
+    ]
+    # It is remembered, once the server has shown it.
+    peer.send(pair("Zoe", "hi"))
+    bench.spin(lambda: "Zoe" in link.names)
+    peer.close()
+    peer = bench.accept()
+    bench.spin(lambda: peer.frames() == ["Michael"])
+    assert link.wire is Wire.CLASSIC
+
+
+def test_a_server_that_said_nothing_may_be_a_rich_one_the_next_time(bench: Bench) -> None:
+    link, _ = bench.link(hello_seconds=0.3)
+    link.open()
+    peer = bench.accept()
+    bench.spin(lambda: peer.received)
+    peer = bench.accept()
+    bench.spin(lambda: peer.frames() == ["Michael"])
+    peer.close()
+    peer = bench.accept()
+    bench.spin(lambda: said_to(peer))
+    assert said_to(peer)[0]["type"] == "hello"
+    assert link.wire is Wire.GUESSED
+
+
+def test_what_the_papers_wire_cannot_do(bench: Bench) -> None:
+    link, told = bench.link(wire="classic")
+    for ask in (
+        lambda: link.whisper("Zoe", "x"),
+        lambda: link.say("x", "a"),
+        lambda: link.join("a"),
+        lambda: link.part("lobby"),
+        lambda: link.set_topic("lobby", "x"),
+        link.get_history,
+        link.get_rooms,
+    ):
+        with pytest.raises(UnsupportedError, match="only the paper's wire"):
+            ask()
+    link.join("lobby")
+    link.open()
+    peer = bench.accept()
+    link.get_users()
+    assert told.events == [Heard(())]
+    peer.send(pair("Server", "Users online (1): A"))
+    bench.spin(lambda: len(told.events) == 2)
+    link.get_users()
+    assert told.events[2] == Users("lobby", ("A",), 1, "", 0, entered=False)
+    assert (link.rooms, link.names, link.topic("lobby"), link.name) == (("lobby",), ("A",), "", "Michael")
+
+
+def test_where_no_hello_fits_into_a_frame_the_wire_is_the_papers(bench: Bench) -> None:
+    link, _ = bench.link(header_length=4)
+    assert link.wire is Wire.CLASSIC
+    with pytest.raises(FrameTooLongError):
+        bench.link(header_length=2, name="x" * 100)
+    with pytest.raises(SettingError, match="header_length: 4 is not at least 5"):
+        bench.link(header_length=4, wire="selchat")
+
+
+def test_it_can_be_told_to_speak_only_the_rich_wire(bench: Bench) -> None:
+    link, told = bench.link(wire="selchat")
+    link.open()
+    bench.accept().close()
+    bench.spin(lambda: told.log)
+    assert told.log == [
+        ("finished", f"cannot connect to 127.0.0.1:{bench.server.port}: closed by the server")
+    ]
+
+
+def test_a_server_that_was_rich_stays_so(bench: Bench) -> None:
+    link, told = bench.link(connect_seconds=0.3)
+    link.open()
+    bench.greet().close()
+    peer = bench.accept()
+    bench.spin(lambda: said_to(peer))
+    peer.close()
+    peer = bench.accept()  # and says nothing
+    bench.spin(lambda: ("lost", "no welcome within 0.3 s") in told.log)
+    peer = bench.accept()
+    bench.spin(lambda: said_to(peer))
+    peer.send(pair("Server", "Users online (1): A"))
+    bench.spin(lambda: "not the selchat protocol: not a JSON object" in str(told.log[-1]))
+    bench.greet()
+    bench.spin(lambda: told.log[-1] == ("connected", "127.0.0.1"))
+
+
+def test_a_full_server_says_so_on_the_papers_wire_whatever_it_speaks(bench: Bench) -> None:
+    link, told = bench.link()
+    link.open()
+    full = pair("Server", "Closing this connection: server is full (1 connections).")
+    for _ in range(2):
+        peer = bench.accept()
+        bench.spin(lambda peer=peer: peer.received)
+        peer.send(full)
+        peer.close()
+    bench.spin(lambda: told.log[-1][0] == "lost")
+    link.say("kept")
+    peer = bench.greet()
+    assert bench.takes(peer, "say")[0]["body"] == "kept"
+
+
+# -- not let in ----------------------------------------------------------------------------------------
+
+
+def test_a_refused_hello_is_the_end(bench: Bench) -> None:
+    link, told = bench.link()
+    link.say("hey")
+    link.open()
+    bench.greet(error("name-taken"), {"type": "bye", "reason": "kicked", "retry_after": None})
+    bench.spin(lambda: told.log)
+    assert told.log == [("finished", "the server said: about name-taken; 1 message was not acknowledged")]
+    assert link.refusal == Refused("name-taken", "about name-taken")
+    assert told.events == []
+
+
+def test_a_name_that_is_taken_while_one_was_away_is_the_end_too(bench: Bench) -> None:
+    link, told = bench.link()
+    link.open()
+    bench.greet().close()
+    bench.greet(error("name-taken"))
+    bench.spin(lambda: told.log[-1][0] == "finished")
+    assert told.log[-1] == ("finished", "the server said: about name-taken")
+    assert link.refusal is None  # another name would not be the same person to the others
+
+
+def test_a_server_that_cannot_store_a_name_is_tried_again(bench: Bench) -> None:
+    link, told = bench.link()
+    link.open()
+    bench.greet(error("not-stored"))
+    bench.spin(lambda: told.log)
+    assert told.log == [("lost", "about not-stored")]
+    bench.greet()
+    bench.spin(lambda: told.log[-1] == ("connected", "127.0.0.1"))
+
+
+def test_a_full_server_is_tried_again_by_those_who_come_back(bench: Bench) -> None:
+    full: Fields = {"type": "bye", "reason": "full", "retry_after": 0.01}
+    link, told = bench.link()
+    link.open()
+    bench.greet(full)
+    bench.spin(lambda: told.log == [("lost", "the server is full")])
+    bench.greet()
+    bench.spin(lambda: told.log[-1][0] == "connected")
+    link.close()
+    link, told = bench.link(reconnect=False)
+    link.open()
+    bench.greet(full)
+    bench.spin(lambda: told.log == [("finished", "the server is full")])
+
+
+# -- losing it and coming back -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [
+        (lambda peer: peer.close(), "closed by the server"),
+        (lambda peer: peer.reset(), "connection reset by peer"),
+        (
+            lambda peer: peer.send(b"SSH-2.0-OpenSSH_9.2\r\n"),
+            "not the selchat protocol: frame header b'SSH-2.0-Op'",
+        ),
+        (lambda peer: peer.send(frame("[]")), "not the selchat protocol: not a JSON object with a type"),
+        (lambda peer: (peer.send(b"5         V"), peer.close()), "closed by the server: stream ended inside"),
+        (
+            lambda peer: peer.send(encoded({"type": "bye", "reason": "shutdown", "retry_after": 0.01})),
+            "the server is shutting down",
+        ),
+        (
+            lambda peer: peer.send(encoded({"type": "bye", "reason": "tea time", "retry_after": 0})),
+            "tea time",
+        ),
+    ],
+)
+@pytest.mark.parametrize("reconnect", [False, True])
+def test_it_comes_back_and_goes_on(bench: Bench, ending: object, reason: str, reconnect: bool) -> None:
+    link, told = bench.link(reconnect=reconnect)
+    link.open()
+    peer = bench.greet()
+    ids = [link.say("one"), link.say("two")]
+    bench.takes(peer, "say", "say")
+    peer.send(encoded(ack(ids[0], 1)))
+    bench.spin(lambda: len(told.events) == 3)
+    ending(peer)  # type: ignore[operator]
+    bench.spin(lambda: len(told.log) > 1)
+    assert told.log[1][0] == "lost"
+    assert str(told.log[1][1]).startswith(reason)
+    peer = bench.greet(welcome(("lobby", 1)))
+    assert said_to(peer)[0]["resume"] == {"log": "log 1", "rooms": {"lobby": 1}}
+    [again] = bench.takes(peer, "say")
+    assert (again["id"], again["body"]) == (ids[1], "two")
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("kicked", "the operator has removed you"),
+        ("banned", "the operator has banned you"),
+        ("replaced", "you have come in again from somewhere else"),
+        ("protocol", "the server does not understand this client"),
+        ("timeout", "the server has waited too long for this client"),
+        ("new", "new"),
+    ],
+)
+def test_a_server_that_does_not_want_us_back(bench: Bench, reason: str, words: str) -> None:
+    link, told = bench.link()
+    link.open()
+    peer = bench.greet()
+    link.say("hey")
+    bench.takes(peer, "say")
+    peer.send(encoded({"type": "bye", "reason": reason, "retry_after": None}))
+    bench.spin(lambda: told.log[-1][0] == "finished")
+    assert told.log[-1] == ("finished", f"{words}; 1 message was not acknowledged")
+    assert link.state is LinkState.CLOSED
+
+
+def test_a_server_cannot_keep_us_away_for_ever(bench: Bench) -> None:
+    link, told = bench.link()
+    delays: list[float] = []
+    told.lost = lambda reason, delay: delays.append(delay)  # type: ignore[method-assign]
+    link.open()
+    bench.greet(welcome(), {"type": "bye", "reason": "shutdown", "retry_after": 1e12})
+    bench.spin(lambda: delays)
+    assert delays == [3600.0]
+
+
+def test_a_silent_server_is_asked_and_then_given_up(bench: Bench) -> None:
+    link, told = bench.link(keepalive_seconds=0.2)
+    link.open()
+    peer = bench.greet()
+    bench.takes(peer, "ping")
+    peer.send(encoded({"type": "pong"}))
+    bench.takes(peer, "ping", "ping")
+    bench.spin(lambda: ("lost", "no answer within 0.2 s") in told.log)
+    bench.greet()
+
+
+def test_what_cannot_be_stored_is_said_again_after_a_while(bench: Bench) -> None:
+    link, told = bench.link(store_seconds=0.05)
+    link.open()
+    peer = bench.greet()
+    id = link.say("hey")
+    bench.takes(peer, "say")
+    peer.send(encoded(error("not-stored", id=id)))
+    bench.takes(peer, "say", "say")
+    peer.send(encoded(error("not-stored", id=id)))
+    assert {message["id"] for message in bench.takes(peer, "say", "say", "say")} == {id}
+    peer.send(encoded(ack(id, 1)))
+    bench.spin(lambda: ("drained",) in told.log)
+    assert [type(event) for event in told.events] == [Welcomed, NotStored, Acked, Message]
+
+
+def test_a_connection_that_is_lost_meanwhile_makes_that_while_shorter(bench: Bench) -> None:
+    link, told = bench.link(store_seconds=1000.0)
+    link.open()
+    peer = bench.greet()
+    id = link.say("hey")
+    bench.takes(peer, "say")
+    peer.send(encoded(error("not-stored", id=id)))
+    bench.spin(lambda: any(isinstance(event, NotStored) for event in told.events))
+    peer.close()
+    [say] = bench.takes(bench.greet(), "say")
+    assert say["id"] == id
+
+
+# -- the end -------------------------------------------------------------------------------------------
+
+
+def test_finish_waits_for_the_acks_and_says_bye(bench: Bench) -> None:
+    link, told = bench.link()
+    link.open()
+    peer = bench.greet()
+    bench.spin(lambda: told.log)
+    id = link.say("hey")
+    link.get_rooms()
+    link.finish()
+    bench.takes(peer, "say", "rooms")
+    assert link.state is LinkState.ONLINE
+    peer.send(encoded(ack(id, 1)))
+    bench.takes(peer, "say", "rooms", "bye")
+    assert link.state is LinkState.DRAINING
+    assert link.progress == "Waiting for the server to take all that was sent..."
+    peer.send(encoded({"type": "rooms", "rooms": [], "total": 0}, GOODBYE))
+    bench.spin(lambda: told.log[-1] == ("finished", None))
+    assert len(told.events) == 5
+
+
+@pytest.mark.parametrize("ending", [lambda peer: peer.close(), lambda peer: peer.reset(), lambda peer: None])
+def test_when_all_is_acknowledged_the_end_is_good(
+    bench: Bench, ending: Callable[[RawConnection], None]
+) -> None:
+    link, told = bench.link(drain_seconds=0.2)
+    link.open()
+    peer = bench.greet()
+    link.finish()
+    bench.takes(peer, "bye")
+    ending(peer)
+    bench.spin(lambda: told.log[-1] == ("finished", None))
+
+
+def test_a_server_that_does_not_say_bye_in_time(bench: Bench) -> None:
+    link, told = bench.link(drain_seconds=20.0, finish_seconds=0.3)
+    link.open()
+    peer = bench.greet()
+    link.finish()
+    bench.takes(peer, "bye")
+    bench.spin(lambda: told.log[-1] == ("finished", None))
+
+
+def test_finish_before_the_welcome(bench: Bench) -> None:
+    link, told = bench.link()
+    link.open()
+    peer = bench.accept()
+    bench.spin(lambda: said_to(peer))
+    link.finish()
+    peer.send(encoded(welcome()))
+    bench.takes(peer, "bye")
+    peer.send(encoded(GOODBYE))
+    bench.spin(lambda: told.log[-1] == ("finished", None))
+
+
+def test_after_finish_it_comes_back_only_for_what_is_not_acknowledged(bench: Bench) -> None:
+    link, told = bench.link()
+    link.open()
+    peer = bench.greet()
+    link.say("hey")
+    bench.takes(peer, "say")
+    link.finish()
+    peer.close()
+    peer = bench.greet()
+    [say] = bench.takes(peer, "say")
+    peer.send(encoded(ack(say["id"], 1)))
+    peer.close()
+    bench.spin(lambda: told.log[-1][0] == "finished")
+    assert told.log[-1] == ("finished", None)
+
+
+def test_out_of_time(bench: Bench) -> None:
+    link, told = bench.link(finish_seconds=0.3)
+    link.open()
+    peer = bench.greet()
+    bench.spin(lambda: told.log)
+    link.say("one")
+    link.say("two")
+    link.finish()
+    bench.spin(lambda: told.log[-1][0] == "finished")
+    assert told.log[-1] == ("finished", "out of time; 2 messages were not acknowledged")
+    peer.close()
+
+
+def test_an_interface_may_close_the_link_from_inside(bench: Bench) -> None:
+    class Leaver(Recorder):
+        def received(self, events: list[Event]) -> None:
+            link.close()
+
+    link, told = bench.link(interface=Leaver())
+    link.open()
+    bench.greet(welcome(), said(1), {"type": "bye", "reason": "kicked", "retry_after": None})
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert told.log == [("connected", "127.0.0.1")]
+
+
+def test_a_server_that_takes_its_time_gets_all_of_it(bench: Bench) -> None:
+    """The deadline is for getting nothing across: a server takes no more in a second than it wants to."""
+    link, told = bench.link(drain_seconds=20.0, finish_seconds=0.4)
+    link.open()
+    peer = bench.greet()
+    ids = [link.say(f"message {number}") for number in range(6)]
+    link.finish()
+    for number, id in enumerate(ids):
+        due = bench.reactor.now + 0.25
+        bench.spin(lambda due=due: bench.reactor.now >= due)
+        peer.send(encoded(ack(id, number + 1)))
+    bench.spin(lambda: said_to(peer)[-1]["type"] == "bye")
+    peer.send(encoded({"type": "bye", "reason": "goodbye", "retry_after": None}))
+    peer.close()
+    bench.spin(lambda: told.log[-1] == ("finished", None))
+
+
+# -- with a passphrase ---------------------------------------------------------------------------------
+
+
+def test_with_a_passphrase_the_papers_wire_is_never_spoken(bench: Bench) -> None:
+    link, told = bench.link(wire="selchat", passphrase="words")
+    link.say("secret")
+    link.open()
+    peer = bench.accept()
+    bench.spin(lambda: said_to(peer), "hello")
+    peer.send(pair("Server", "Users online (1): Venkat"))
+    bench.spin(lambda: told.log, "the end")
+    [(what, problem)] = told.log
+    assert what == "finished"
+    assert "cannot connect to" in str(problem) and "not the selchat protocol" in str(problem)
+    assert link.state is LinkState.CLOSED and link.wire is Wire.GUESSED
+    assert "secret" not in str(peer.received)
+
+
+def test_with_a_passphrase_a_server_without_salts_is_told_nothing(bench: Bench) -> None:
+    link, told = bench.link(wire="selchat", passphrase="words")
+    link.say("secret")
+    link.open()
+    peer = bench.greet(welcome())
+    bench.spin(lambda: told.log, "the end")
+    [(what, problem)] = told.log
+    assert what == "finished"
+    assert str(problem).endswith("it gives no salt, without which nothing can be encrypted")
+    assert "secret" not in str(peer.received)
+
+
+def test_what_is_said_and_read_waits_for_its_key(bench: Bench) -> None:
+    link, told = bench.link(wire="selchat", passphrase="words")
+    link.say("secret")
+    link.open()
+    salt = "AAECAwQFBgcICQoLDA0ODw"
+    lobby = {**welcome()["rooms"][0], "salt": salt}
+    peer = bench.greet(welcome(rooms=[lobby], salt=salt))
+    bench.spin(lambda: len(said_to(peer)) == 2, "what was said")
+    found = said_to(peer)[1]
+    key = room_key("words", bytes(range(16)))
+    assert Opener().open(key, "lobby", "Michael", found["cipher"], found["body"], 1) == "secret"
+    sealed = Sealer(key).seal("lobby", "Venkat", "hey")
+    peer.send(encoded(ack(found["id"], 1), said(2, body=sealed.body, cipher=sealed.cipher)))
+    bench.spin(lambda: len(told.messages) == 2, "both")
+    assert told.messages == [("Michael", "secret"), ("Venkat", "hey")]
+    link.finish()
+    bench.spin(lambda: len(said_to(peer)) == 3, "bye")
+    peer.send(encoded(GOODBYE))
+    bench.spin(lambda: told.log[-1] == ("finished", None), "the end")
+
+
+def test_what_has_waited_for_a_key_may_end_the_connection(bench: Bench) -> None:
+    link, told = bench.link(wire="selchat", passphrase="words")
+    link.open()
+    salt = "AAECAwQFBgcICQoLDA0ODw"
+    lobby = {**welcome()["rooms"][0], "salt": salt}
+    peer = bench.greet(welcome(rooms=[lobby], salt=salt))
+    bench.spin(lambda: link.state is LinkState.ONLINE, "online")
+    sealed = Sealer(room_key("words", bytes(range(16)))).seal("lobby", "Venkat", "hey")
+    peer.send(encoded(said(1, body=sealed.body, cipher=sealed.cipher), {"type": "said", "room": "lobby"}))
+    bench.spin(lambda: "lost" in [line[0] for line in told.log], "the break")
+    assert told.messages == [("Venkat", "hey")]
+    assert "not the selchat protocol: said: from is not" in str(told.log)
+
+
+def test_a_link_that_is_closed_while_a_key_is_derived(bench: Bench) -> None:
+    link, _ = bench.link(wire="selchat", passphrase="words")
+    link.say("secret")
+    link.open()
+    salt = "AAECAwQFBgcICQoLDA0ODw"
+    peer = bench.greet(welcome(rooms=[{**welcome()["rooms"][0], "salt": salt}], salt=salt))
+    bench.spin(lambda: any(thread.name == "key" for thread in threading.enumerate()), "a key is derived")
+    link.close()
+    bench.spin(lambda: all(thread.name != "key" for thread in threading.enumerate()), "it was")
+    bench.reactor.tick(0)
+    assert len(said_to(peer)) == 1
+
+
+# -- a password ----------------------------------------------------------------------------------------
+
+NEEDED = {**error("password-needed"), "message": "this server has a password"}
+
+
+def test_a_password_is_said_when_it_is_asked_for_and_after_each_break(bench: Bench) -> None:
+    link, told = bench.link(password="tea at four")
+    link.say("said before")
+    link.open()
+    for turn in range(2):
+        peer = bench.greet(NEEDED)
+        bench.spin(lambda peer=peer: len(said_to(peer)) > 1)
+        first, second = said_to(peer)
+        assert "password" not in first
+        assert second == {**first, "password": "tea at four"}
+        assert (link.state, link.wire) == (LinkState.GREETING, Wire.SELCHAT)
+        peer.send(encoded(welcome()))
+        bench.spin(lambda: link.state is LinkState.ONLINE)
+        if not turn:
+            peer.close()
+    assert not any(isinstance(event, Refused) for event in told.events)
+
+
+def test_a_server_that_does_not_ask_is_not_told(bench: Bench) -> None:
+    link, _ = bench.link(password="tea at four")
+    link.open()
+    peer = bench.greet()
+    bench.spin(lambda: link.state is LinkState.ONLINE)
+    assert said_to(peer) == [HELLO]
+
+
+@pytest.mark.parametrize("password", ["", "tea"])
+def test_without_the_right_password_it_ends(bench: Bench, password: str) -> None:
+    link, told = bench.link(password=password)
+    link.open()
+    peer = bench.greet(NEEDED)
+    if password:
+        bench.spin(lambda: len(said_to(peer)) > 1)
+        peer.send(encoded(error("wrong-password")))
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert link.refusal is not None
+    assert link.refusal.code == ("wrong-password" if password else "password-needed")
+    [finished] = [one for one in told.log if one[0] == "finished"]
+    assert finished[1] == f"the server said: {link.refusal.text}"
+
+
+def test_a_server_that_asks_again_and_again_gets_it_once(bench: Bench) -> None:
+    link, _ = bench.link(password="tea")
+    link.open()
+    peer = bench.greet(NEEDED, NEEDED, NEEDED)
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert len(said_to(peer)) <= 2
+
+
+def test_a_password_is_not_said_where_others_can_listen(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "selchat.client.connection.link.may_tell_password", lambda address, *, encrypted: False
+    )
+    link, told = bench.link(password="tea at four")
+    link.open()
+    peer = bench.greet(NEEDED)
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert said_to(peer) == [HELLO]
+    assert link.refusal is None  # so that nobody is asked for one
+    [finished] = [one for one in told.log if one[0] == "finished"]
+    assert finished[1] == (
+        "the server said: this server has a password; it is not said over a connection that others can read"
+    )
+
+
+def test_too_many_tries_end_the_first_and_delay_the_next(bench: Bench) -> None:
+    busy = error("too-many-tries", retry_after=0.01)
+    link, told = bench.link(password="tea at four")
+    link.open()
+    bench.greet(NEEDED, busy)
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    link, told = bench.link(password="tea at four")
+    link.open()
+    peer = bench.greet()
+    bench.spin(lambda: link.state is LinkState.ONLINE)
+    peer.close()
+    peer = bench.greet(NEEDED)
+    bench.spin(lambda: len(said_to(peer)) > 1)
+    peer.send(encoded(busy))
+    bench.greet()
+    bench.spin(lambda: link.state is LinkState.ONLINE)
+    assert ("lost", "about too-many-tries") in told.log
+
+
+def test_ones_own_late_hello_is_not_somewhere_else(bench: Bench) -> None:
+    """What was said on a connection that is lost may arrive after what was said on the next one."""
+    replaced = {"type": "bye", "reason": "replaced", "retry_after": None}
+    link, told = bench.link()
+    link.open()
+    bench.greet().reset()
+    bench.greet().send(encoded(replaced))
+    again = bench.greet()
+    bench.spin(lambda: link.state is LinkState.ONLINE)
+    assert ("finished",) not in [line[:1] for line in told.log]
+    again.send(encoded(replaced))  # and this is somebody else
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert told.log[-1] == ("finished", "you have come in again from somewhere else")

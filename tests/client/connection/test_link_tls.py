@@ -1,0 +1,355 @@
+"""A link by TLS: to servers that have it, and not, and have it no more, and are others than they were."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selchat.client.connection.known_servers import KnownServers, KnownServersError
+from selchat.client.connection.link import Link, LinkState, Tls, Wire
+from selchat.client.events import Trusted, Unencrypted
+from selchat.net.certificate import file_fingerprint, in_groups, own_certificate
+from selchat.net.reactor import Reactor
+from selchat.net.tls import TlsState, TlsStream, server_context
+from tests.client.selchat_support import encoded, error, welcome
+from tests.client.support import RawConnection, RawServer, Recorder, fail, frame, settings, spin
+
+
+@pytest.fixture
+def reactor() -> Iterator[Reactor]:
+    reactor = Reactor(fail)
+    yield reactor
+    reactor.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return own_certificate(tmp_path_factory.mktemp("server"))
+
+
+@pytest.fixture(scope="module")
+def other_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return own_certificate(tmp_path_factory.mktemp("other"))
+
+
+class TlsEnd:
+    """The server's end of a raw connection, by TLS."""
+
+    def __init__(self, connection: RawConnection, files: tuple[Path, Path]) -> None:
+        self.connection = connection
+        self.stream = TlsStream(
+            connection.sock,
+            server_context(*files),
+            server_side=True,
+            stuck=lambda: None,
+            again=lambda: None,
+        )
+        self.plain = b""
+        self.ended = False
+
+    def pump(self) -> bytes:
+        """Take what has come, and return all that came so far."""
+        try:
+            while not self.ended:
+                data = self.stream.recv(1 << 16)
+                self.plain += data
+                self.ended = not data
+        except BlockingIOError:
+            pass
+        return self.plain
+
+    def send(self, data: bytes) -> None:
+        assert self.stream.send(data) == len(data)
+
+
+class Setting:
+    """A link with a recorder, and what it is to."""
+
+    def __init__(self, reactor: Reactor, server: RawServer, **more: Any) -> None:
+        self.reactor = reactor
+        self.recorder = Recorder()
+        more = {"wire": "selchat", "tls": "auto", "hello_seconds": 0.5, **more}
+        self.link = Link(reactor, settings(server.port, **more), self.recorder, jitter=lambda _a, _b: 0.0)
+        self.link.open()
+
+    def spin(self, condition: Any, what: str = "condition") -> None:
+        spin(self.reactor, condition, what)
+
+    def accept_tls(self, server: RawServer, files: tuple[Path, Path]) -> TlsEnd:
+        self.spin(server.waiting, "a connection")
+        end = TlsEnd(server.accept(), files)
+
+        def done() -> bool:
+            end.pump()
+            return end.stream.state is not TlsState.GREETING and bool(end.plain)
+
+        self.spin(done, "hands are shaken, and a hello has come")
+        return end
+
+
+@pytest.fixture
+def server() -> Iterator[RawServer]:
+    with RawServer() as server:
+        yield server
+
+
+def test_the_first_time_the_key_is_shown_and_remembered(
+    reactor: Reactor, server: RawServer, files: tuple[Path, Path]
+) -> None:
+    one = Setting(reactor, server)
+    assert one.link.tls is Tls.GUESSED
+    end = one.accept_tls(server, files)
+    assert b'"type":"hello"' in end.plain
+    end.send(encoded(welcome()))
+    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    shown = file_fingerprint(files[0])
+    assert one.recorder.events[0] == Trusted(f"127.0.0.1:{server.port}", in_groups(shown))
+    assert one.link.tls is Tls.ON
+    assert KnownServers().find("127.0.0.1", server.port) == (shown, 2)
+    one.link.say("hello by TLS")
+    one.spin(lambda: b"hello by TLS" in end.pump())
+    one.link.close()
+
+
+def test_the_next_time_nothing_is_said_of_it(
+    reactor: Reactor, server: RawServer, files: tuple[Path, Path]
+) -> None:
+    KnownServers().add("127.0.0.1", server.port, file_fingerprint(files[0]))
+    one = Setting(reactor, server)
+    assert one.link.tls is Tls.ON
+    end = one.accept_tls(server, files)
+    end.send(encoded(welcome()))
+    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    assert not any(isinstance(event, Trusted | Unencrypted) for event in one.recorder.events)
+    one.link.close()
+
+
+@pytest.mark.parametrize("tls", ["auto", "require"])
+def test_another_key_stops_it_and_nothing_is_sent(
+    reactor: Reactor, server: RawServer, files: tuple[Path, Path], other_files: tuple[Path, Path], tls: str
+) -> None:
+    KnownServers().add("127.0.0.1", server.port, file_fingerprint(other_files[0]))
+    one = Setting(reactor, server, tls=tls)
+    one.link.say("secret")
+    one.spin(server.waiting)
+    end = TlsEnd(server.accept(), files)
+    one.spin(lambda: end.pump() or one.link.state is LinkState.CLOSED)
+    [(_, problem)] = one.recorder.log
+    assert "is not the server that it was" in str(problem)
+    assert in_groups(file_fingerprint(files[0])) in str(problem)
+    assert "1 message was" in str(problem)
+    end.pump()
+    assert end.plain == b""
+    assert not server.waiting(), "nor is it tried in plain"
+
+
+def test_another_key_stops_it_after_a_break_too(
+    reactor: Reactor, server: RawServer, files: tuple[Path, Path], other_files: tuple[Path, Path]
+) -> None:
+    one = Setting(reactor, server)
+    end = one.accept_tls(server, files)
+    end.send(encoded(welcome()))
+    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    end.connection.reset()
+    one.spin(server.waiting)
+    again = TlsEnd(server.accept(), other_files)
+    one.spin(lambda: again.pump() or one.link.state is LinkState.CLOSED)
+    assert "is not the server that it was" in str(one.recorder.log[-1])
+
+
+@pytest.mark.parametrize("how", ["closes", "resets", "answers", "is silent"])
+def test_a_server_without_tls_is_talked_to_in_plain_and_that_is_said(
+    reactor: Reactor, server: RawServer, how: str
+) -> None:
+    one = Setting(reactor, server)
+    one.spin(server.waiting)
+    first = server.accept()
+    one.spin(lambda: first.received[:1] == b"\x16")
+    if how == "closes":
+        first.close()
+    elif how == "resets":
+        first.reset()
+    elif how == "answers":
+        first.send(frame("Server") + frame("Closing this connection: what is that?"))
+    one.spin(server.waiting, "it comes again")
+    second = server.accept()
+    one.spin(second.frames)
+    second.send(encoded(welcome()))
+    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    assert isinstance(one.recorder.events[0], Unencrypted)
+    assert KnownServers().find("127.0.0.1", server.port) is None
+    assert one.link.tls is Tls.OFF
+    one.link.close()
+
+
+def test_it_finds_the_papers_wire_behind_that(reactor: Reactor, server: RawServer) -> None:
+    one = Setting(reactor, server, wire="auto")
+    for _ in range(2):  # TLS, and then the selchat protocol
+        one.spin(server.waiting)
+        server.accept().close()
+    one.spin(server.waiting)
+    third = server.accept()
+    one.spin(lambda: third.frames() == ["Michael"])
+    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    assert one.link.wire is Wire.CLASSIC
+    one.link.close()
+
+
+def test_a_server_that_had_tls_is_not_talked_to_in_plain(reactor: Reactor, server: RawServer) -> None:
+    KnownServers().add("127.0.0.1", server.port, "1" * 64)
+    one = Setting(reactor, server)
+    one.spin(server.waiting)
+    server.accept().close()
+    one.spin(lambda: one.link.state is LinkState.CLOSED)
+    assert "no encrypted connection (closed by the server" in str(one.recorder.log) or (
+        "no encrypted connection (" in str(one.recorder.log)
+    )
+    assert not server.waiting()
+
+
+def test_required_means_no_other(reactor: Reactor, server: RawServer) -> None:
+    one = Setting(reactor, server, tls="require")
+    one.spin(server.waiting)
+    server.accept().send(b"what is that?")
+    one.spin(lambda: one.link.state is LinkState.CLOSED)
+    assert "no encrypted connection (wrong version number), and no other will do" in str(one.recorder.log)
+
+
+def test_a_break_in_the_handshake_is_no_end_once_it_was_up(
+    reactor: Reactor, server: RawServer, files: tuple[Path, Path]
+) -> None:
+    one = Setting(reactor, server)
+    end = one.accept_tls(server, files)
+    end.send(encoded(welcome()))
+    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    end.connection.reset()
+    one.spin(server.waiting)
+    server.accept().reset()
+    one.spin(server.waiting, "it tries again")
+    again = one.accept_tls(server, files)
+    again.send(encoded(welcome()))
+    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    one.link.close()
+
+
+@pytest.mark.parametrize("given", [{"tls": "off"}, {"wire": "classic", "tls": "auto"}])
+def test_without_tls_nothing_of_it_is_tried(
+    reactor: Reactor, server: RawServer, given: dict[str, str]
+) -> None:
+    one = Setting(reactor, server, **given)
+    one.spin(server.waiting)
+    connection = server.accept()
+    one.spin(connection.frames)
+    one.link.close()
+
+
+def test_the_papers_wire_by_tls(reactor: Reactor, server: RawServer, files: tuple[Path, Path]) -> None:
+    one = Setting(reactor, server, wire="classic", tls="require")
+    end = one.accept_tls(server, files)
+    assert end.plain == frame("Michael")
+    end.send(frame("Venkat") + frame("hello"))
+    one.spin(lambda: one.recorder.messages == [("Venkat", "hello")])
+    one.link.say("bye")
+    one.link.finish()
+    one.spin(lambda: end.pump() and end.ended)
+    assert end.plain == frame("Michael") + frame("bye")
+    end.connection.close()
+    one.spin(lambda: one.recorder.log[-1] == ("finished", None))
+
+
+def test_what_comes_with_the_end_of_the_handshake_is_read(
+    reactor: Reactor, server: RawServer, files: tuple[Path, Path]
+) -> None:
+    one = Setting(reactor, server, wire="classic", tls="require")
+    one.spin(server.waiting)
+    connection = server.accept()
+    end = TlsEnd(connection, files)
+    end.stream._stuck = lambda: None
+    one.spin(lambda: end.pump() or end.stream.state is TlsState.OPEN or one.link.state is LinkState.ONLINE)
+    end.pump()
+    end.send(frame("Server") + frame("early"))
+    one.spin(lambda: one.recorder.messages == [("Server", "early")])
+    one.link.close()
+
+
+def test_a_server_that_reads_nothing_for_a_while_gets_it_all(
+    reactor: Reactor, server: RawServer, files: tuple[Path, Path]
+) -> None:
+    one = Setting(reactor, server, wire="classic", tls="require")
+    end = one.accept_tls(server, files)
+    said = [f"{number:05}" * 2000 for number in range(300)]
+    for body in said[:100]:
+        one.link.say(body)
+    for _ in range(50):
+        reactor.tick(0)
+    for body in said[100:]:
+        one.link.say(body)
+    one.link.finish()
+    one.spin(lambda: end.pump() and end.ended, "all has come")
+    assert end.plain == frame("Michael") + b"".join(map(frame, said))
+    end.connection.close()
+    one.spin(lambda: one.recorder.log[-1] == ("finished", None))
+
+
+def test_a_password_is_said_by_tls(reactor: Reactor, server: RawServer, files: tuple[Path, Path]) -> None:
+    one = Setting(reactor, server, password="tea at four")
+    one.link._dialer._on_connected = lambda sock, _address: one.link._connected(sock, "192.0.2.7")
+    end = one.accept_tls(server, files)
+    assert b"tea at four" not in end.plain
+    end.send(encoded(error("password-needed")))
+    one.spin(lambda: b'"password":"tea at four"' in end.pump())
+    end.send(encoded(welcome()))
+    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    one.link.close()
+
+
+def test_a_damaged_file_of_known_servers_stops_it_at_once(reactor: Reactor, server: RawServer) -> None:
+    known = KnownServers()
+    known.path.parent.mkdir(parents=True)
+    known.path.write_text("nonsense\n")
+    with pytest.raises(KnownServersError):
+        Setting(reactor, server)
+
+
+def test_a_certificate_of_a_common_client_library_is_taken_too(
+    reactor: Reactor, server: RawServer, files: tuple[Path, Path]
+) -> None:
+    """Python's own blocking TLS, which reads record by record, at the other end."""
+    one = Setting(reactor, server)
+    one.spin(server.waiting)
+    raw = server.accept().sock
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    wrapped: ssl.SSLSocket | None = None
+    raw.setblocking(False)
+    wrapped = context.wrap_socket(raw, server_side=True, do_handshake_on_connect=False)
+    try:
+
+        def shaken() -> bool:
+            try:
+                wrapped.do_handshake()
+            except ssl.SSLWantReadError:
+                return False
+            return True
+
+        one.spin(shaken)
+        data = b""
+
+        def said_hello() -> bool:
+            nonlocal data
+            try:
+                data += wrapped.recv(1 << 16)
+            except ssl.SSLWantReadError:
+                pass
+            return b'"hello"' in data
+
+        one.spin(said_hello)
+        wrapped.sendall(encoded(welcome()))
+        one.spin(lambda: one.link.state is LinkState.ONLINE)
+        one.link.close()
+    finally:
+        wrapped.close()

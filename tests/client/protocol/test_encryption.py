@@ -1,0 +1,775 @@
+"""The selchat client with a passphrase, as transcripts: what is sealed, how it is read, and what waits."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selchat.client.events import (
+    Acked,
+    Event,
+    History,
+    Message,
+    NotStored,
+    Parted,
+    Refused,
+    Seal,
+    Users,
+    Welcomed,
+    Whispered,
+)
+from selchat.client.protocol import selchat as rich
+from selchat.client.protocol import vault
+from selchat.client.protocol.selchat import ClientState, SelchatClient
+from selchat.client.protocol.vault import Vault, whispers_to
+from selchat.errors import SettingError
+from selchat.wire.e2ee import Opener, Sealer, WrongPassphraseError, parse_salt
+from selchat.wire.frames import FrameTooLongError
+from tests.client import selchat_support
+from tests.client.selchat_support import Fields, ack, encoded, error
+from tests.client.support import SECRET, settings
+
+SECRETS = ("three random words", "other words")
+
+
+def salt_of(room: str, salt: str = "") -> str:
+    """A salt for each room, without a server that makes them."""
+    import base64
+
+    found = hashlib.sha256(f"{room} {salt}".encode()).digest()[:16]
+    return base64.urlsafe_b64encode(found).decode().rstrip("=")
+
+
+def key_of(salt: bytes, passphrase: str = SECRETS[0]) -> bytes:
+    """In the place of scrypt, which takes its time."""
+    return hashlib.sha256(salt + passphrase.encode()).digest()
+
+
+def key_for(room: str, salt: str = "", passphrase: str = SECRETS[0]) -> bytes:
+    return key_of(parse_salt(salt_of(room, salt)) or b"", passphrase)
+
+
+def welcome(*rooms: tuple[str, int], salt: str = "", **more: object) -> Fields:
+    fields = selchat_support.welcome(*rooms, **{"salt": salt_of("@", salt), **more})  # type: ignore[arg-type]
+    for room in fields["rooms"]:
+        room["salt"] = salt_of(room["room"], salt)
+    return fields
+
+
+def users(room: str, seq: int = 0, *names: str, salt: str = "") -> Fields:
+    return {**selchat_support.users(room, seq, *names), "salt": salt_of(room, salt)}
+
+
+class Author:
+    """Someone else, with a session in each room."""
+
+    def __init__(self, name: str = "Venkat", passphrase: str = SECRETS[0]) -> None:
+        self.name = name
+        self._passphrase = passphrase
+        self._sealers: dict[str, Sealer] = {}
+
+    def seals(self, body: str, room: str = "lobby", salt: str = "") -> dict[str, str]:
+        place = "@" if room.startswith("@") else room
+        sealer = self._sealers.setdefault(room, Sealer(key_for(place, salt, self._passphrase)))
+        return sealer.seal(room, self.name, body)._asdict()
+
+    def says(self, seq: int, body: str, room: str = "lobby", **more: Any) -> Fields:
+        fields = {"type": "said", "room": room, "seq": seq, "from": self.name, "at": 1.5, "id": f"v{seq}"}
+        return {**fields, **self.seals(body, room), **more}
+
+    def whispers(self, seq: int, body: str, to: str = "Michael", **more: Any) -> Fields:
+        fields = {"type": "whispered", "seq": seq, "from": self.name, "to": to, "at": 1.5, "id": f"w{seq}"}
+        return {**fields, **self.seals(body, whispers_to(to)), **more}
+
+
+class Talk(selchat_support.Talk):
+    """A client with a passphrase. Keys come at once, unless they are to be ``late``."""
+
+    def __init__(self, *, late: bool = False, members: bool = False, **more: object) -> None:
+        self.late = late
+        self.wanted: list[bytes] = []
+        given = settings(**{"wire": "selchat", "passphrase": SECRETS[0], **more})
+        self.client = SelchatClient(given, SECRET, members=members, want=self.wanted.append)
+
+    def derive(self, count: int = 1000) -> list[Event]:
+        events: list[Event] = []
+        while self.wanted and count:
+            count -= 1
+            salt = self.wanted.pop(0)
+            self.client.take_key(salt, key_of(salt))
+            events += self.client.events()
+        return events
+
+    def sent(self) -> list[Fields]:
+        found = super().sent()
+        while self.wanted and not self.late:
+            salt = self.wanted.pop(0)
+            self.client.take_key(salt, key_of(salt))
+            found += super().sent()
+        return found
+
+    def comes(self, *messages: Fields) -> list[Event]:
+        events = super().comes(*messages)
+        while self.wanted and not self.late:
+            events += self.derive()
+        return events
+
+    def connect(self, *messages: Fields) -> Fields:
+        return super().connect(*(messages or [welcome()]))
+
+
+def opened(message: Fields, sender: str = "Michael", room: str = "lobby", salt: str = "") -> str:
+    """What another client reads in what this one has sent."""
+    key = key_for("@" if room.startswith("@") else room, salt)
+    return Opener().open(key, room, sender, message["cipher"], message["body"], 1)
+
+
+def bodies(events: list[Event]) -> list[tuple[str, Seal]]:
+    return [(event.body, event.seal) for event in events if isinstance(event, Message | Whispered)]
+
+
+# -- saying --------------------------------------------------------------------------------------------
+
+
+def test_everything_that_is_said_is_sealed() -> None:
+    talk = Talk()
+    talk.connect(welcome(("lobby", 0), ("Engine-Room", 0)))
+    talk.client.say("hello")
+    talk.client.say("* Michael waves", "engine-room")
+    talk.client.whisper(" VENKAT ", "psst")
+    talk.client.whisper("server", "/kick Eve")
+    one, two, three, command = talk.sent()
+    assert (one["type"], one["room"], opened(one)) == ("say", "lobby", "hello")
+    assert opened(two, room="Engine-Room") == "* Michael waves"
+    assert (three["type"], three["to"], opened(three, room="@venkat")) == ("whisper", " VENKAT ", "psst")
+    assert (command["to"], command["body"], command.get("cipher")) == ("server", "/kick Eve", None)
+    assert "hello" not in str([one, two, three]) and "psst" not in str([one, two, three])
+
+
+def test_the_name_is_the_one_of_the_welcome_and_the_room_as_the_server_writes_it() -> None:
+    talk = Talk()
+    talk.client.say("typed ahead", "LOBBY")
+    talk.connect(welcome(("Lobby", 0), name="Michael_2"))
+    [message] = talk.sent()
+    assert message["room"] == "LOBBY"
+    assert opened(message, sender="Michael_2", room="Lobby") == "typed ahead"
+
+
+def test_a_session_in_each_room_and_a_counter_that_grows() -> None:
+    talk = Talk()
+    talk.connect(welcome(("lobby", 0), ("a", 0)))
+    for room in ("lobby", "a", "lobby", "a"):
+        talk.client.say("x", room)
+    sent = [message["cipher"].split() for message in talk.sent()]
+    assert [counter for _, _, counter, _ in sent] == ["1", "1", "2", "2"]
+    assert sent[0][1] == sent[2][1] != sent[1][1] == sent[3][1]
+    another = Talk()
+    another.connect()
+    another.client.say("x")
+    assert another.sent()[0]["cipher"].split()[1] not in {part[1] for part in sent}
+
+
+def test_what_is_sent_again_has_another_counter_and_the_same_id() -> None:
+    talk = Talk()
+    talk.connect()
+    id = talk.client.say("hello")
+    [first] = talk.sent()
+    talk.reconnect(welcome(("lobby", 0)))
+    [second] = talk.sent()
+    assert first["id"] == second["id"] == id
+    assert [one["cipher"].split()[2] for one in (first, second)] == ["1", "2"]
+    assert first["body"] != second["body"]
+    assert talk.comes(error("not-stored", id=id)) == [NotStored("about not-stored")]
+    talk.client.retry()
+    assert [one["cipher"].split()[2] for one in talk.sent()] == ["3"]
+    assert bodies(talk.comes(ack(id, 1))) == [("hello", Seal.OPENED)]
+
+
+def test_another_salt_makes_another_session_with_its_key() -> None:
+    talk = Talk()
+    talk.connect()
+    talk.client.say("one")
+    [one] = talk.sent()
+    talk.reconnect(welcome(("lobby", 0), salt="new", log="log 2"))
+    [again] = talk.sent()
+    assert opened(again, salt="new") == "one"
+    assert one["cipher"].split()[1] != again["cipher"].split()[1]
+    assert again["cipher"].split()[2] == "1"
+
+
+def test_what_is_said_waits_for_the_key_and_for_the_room() -> None:
+    talk = Talk(late=True)
+    talk.client.join("a")
+    talk.client.say("first", "a")
+    talk.client.say("second")
+    talk.connect()
+    assert [message["type"] for message in talk.sent()] == ["join"]
+    assert talk.wanted == []
+    talk.client.say("third", "a")
+    assert talk.sent() == []
+    talk.comes(users("A", 4, "Michael"))
+    assert talk.sent() == [] and len(talk.wanted) == 1
+    assert talk.sent() == [] and len(talk.wanted) == 1, "it is asked for once"
+    talk.derive()
+    [first] = talk.sent()  # nothing overtakes what waits
+    assert (first["room"], opened(first, room="A")) == ("a", "first")
+    talk.derive()
+    second, third = talk.sent()
+    assert (opened(second), opened(third, room="A")) == ("second", "third")
+    assert talk.client.unacknowledged == 3
+
+
+def test_what_is_for_a_room_that_one_is_not_in_is_refused_here() -> None:
+    talk = Talk()
+    talk.connect()
+    id = talk.client.say("hello", "nowhere")
+    after = talk.client.say("to all")
+    [sent] = talk.sent()
+    assert sent["id"] == after
+    [refused] = talk.client.events()
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.id, refused.room, refused.body) == ("not-in-room", id, "nowhere", "hello")
+    assert refused.text == "you are not in the room nowhere; join it first"
+    assert talk.client.unacknowledged == 1
+
+
+def test_what_waits_for_a_room_that_lets_nobody_in_is_refused() -> None:
+    talk = Talk()
+    talk.connect()
+    talk.client.join("a")
+    id = talk.client.say("hello", "a")
+    assert [message["type"] for message in talk.sent()] == ["join"]
+    talk.comes(error("too-many-rooms", room="a"))
+    assert talk.sent() == []
+    assert [(event.code, event.id) for event in talk.client.events() if isinstance(event, Refused)] == [
+        ("not-in-room", id)
+    ]
+
+
+def test_what_is_said_between_leaving_and_coming_back() -> None:
+    talk = Talk()
+    talk.connect(welcome(("lobby", 0), ("a", 0)))
+    talk.client.part("a")
+    lost = talk.client.say("gone", "a")
+    assert [message["type"] for message in talk.sent()] == ["part"]
+    assert [event.id for event in talk.client.events() if isinstance(event, Refused)] == [lost]
+    talk.client.join("a")
+    kept = talk.client.say("back", "a")
+    assert [message["type"] for message in talk.sent()] == ["join"]
+    assert talk.comes({"type": "left", "room": "a", "names": ["Michael"], "total": 0}) == [Parted("a")]
+    assert talk.sent() == []
+    talk.comes(users("a", 0, "Michael", salt="new"))
+    [message] = talk.sent()
+    assert (message["id"], opened(message, room="a", salt="new")) == (kept, "back")
+
+
+def test_the_limit_is_for_what_goes_over_the_wire() -> None:
+    talk = Talk(frame_limit=1000)
+    with pytest.raises(FrameTooLongError):
+        talk.client.say("x" * 640)
+    talk.connect()
+    sizes = range(560, 660)
+    for size in sizes:
+        try:
+            talk.client.say("\u20ac"[:0] + "x" * size)
+        except FrameTooLongError:
+            break
+    assert 570 < size < 650
+    sent = talk.sent()
+    assert [len(opened(message)) for message in sent] == list(range(560, size))
+    longest = len(encoded(sent[-1]).replace(b'": ', b'":').replace(b', "', b',"')) - 10
+    assert 970 < longest <= 1000
+    assert talk.client.queued >= sum(len(message["body"]) for message in sent)
+
+
+def test_a_command_is_sent_as_it_is_and_may_be_as_long() -> None:
+    talk = Talk(frame_limit=1000)
+    talk.connect()
+    command = "/topic " + "x" * 800  # which would be too long when it is sealed
+    talk.client.whisper("Server", command)
+    [message] = talk.sent()
+    assert (message["body"], "cipher" in message) == (command, False)
+
+
+def test_the_servers_limit_is_met_as_well() -> None:
+    talk = Talk()
+    talk.connect(welcome(limits={**selchat_support.LIMITS, "frame": 300}))
+    talk.client.say("x" * 300)
+    id = talk.client.say("y" * 30)
+    assert [message["id"] for message in talk.sent()] == [id]
+    [refused] = talk.client.events()
+    assert isinstance(refused, Refused) and refused.code == "too-long"
+
+
+# -- reading -------------------------------------------------------------------------------------------
+
+
+def test_what_others_say() -> None:
+    talk, venkat, eve = Talk(), Author(), Author("Eve", SECRETS[1])
+    talk.connect()
+    first = venkat.says(1, "one")
+    got = talk.comes(
+        first,
+        {**selchat_support.said(2, body="in clear text"), "id": "c-1"},
+        selchat_support.said(3, "Server", "tea"),
+        eve.says(4, "secret"),
+        {**venkat.says(5, "two"), "from": "Eve"},
+        {**first, "seq": 6, "id": "again"},
+        selchat_support.said(7, body="olsp", cipher="caesar", id="c"),
+        venkat.says(8, "three"),
+        venkat.says(9, "four", cipher="selchat1 nonsense"),
+    )
+    assert bodies(got) == [
+        ("one", Seal.OPENED),
+        ("in clear text", Seal.CLEAR),
+        ("tea", Seal.NONE),
+        ("", Seal.OTHER_PASSPHRASE),
+        ("", Seal.DAMAGED),
+        ("", Seal.REPLAYED),
+        ("olsp", Seal.CLEAR),
+        ("three", Seal.OPENED),
+        ("", Seal.DAMAGED),
+    ]
+    assert [event.cipher for event in got[:3] if isinstance(event, Message)] == [None] * 3
+    assert got[3].cipher.startswith("selchat1 ")  # type: ignore[union-attr]
+    assert got[6].cipher == "caesar"  # type: ignore[union-attr]
+
+
+def test_an_order_that_the_server_has_changed() -> None:
+    talk, venkat = Talk(), Author()
+    talk.connect()
+    one, two = venkat.says(2, "one"), venkat.says(1, "two")
+    assert bodies(talk.comes(two, one)) == [("two", Seal.OPENED), ("", Seal.REORDERED)]
+
+
+def test_without_a_passphrase_it_is_said_that_it_is_encrypted() -> None:
+    talk = selchat_support.Talk()
+    talk.connect()
+    one, psst = Author().says(1, "one"), Author().whispers(1, "psst")
+    got = talk.comes(one, psst, selchat_support.said(2))
+    assert bodies(got) == [("", Seal.LOCKED), ("", Seal.LOCKED), ("body 2", Seal.NONE)]
+    assert [event.cipher for event in got if isinstance(event, Message | Whispered)] == [
+        one["cipher"],
+        psst["cipher"],
+        None,
+    ]
+
+
+def test_whispers() -> None:
+    talk, venkat = Talk(), Author()
+    talk.connect()
+    kept = venkat.whispers(1, "one")
+    got = talk.comes(
+        kept,
+        kept,
+        venkat.whispers(2, "two", to="MICHAEL"),
+        selchat_support.said(9, "Server") | {"type": "whispered", "seq": 0, "to": "Michael"},
+        {**kept, "seq": 3},
+        {**venkat.says(4, "said in the lobby"), "type": "whispered", "to": "Michael"},
+        {**selchat_support.said(5), "type": "whispered", "to": "Michael", "id": "x"},
+    )
+    assert bodies(got) == [
+        ("one", Seal.OPENED),
+        ("two", Seal.OPENED),
+        ("body 9", Seal.NONE),
+        ("", Seal.REPLAYED),
+        ("", Seal.OTHER_PASSPHRASE),
+        ("body 5", Seal.CLEAR),
+    ]
+
+
+def test_whispers_that_are_not_kept() -> None:
+    talk, venkat = Talk(), Author()
+    talk.connect()
+    first, second, third = (venkat.whispers(0, body) for body in ("one", "two", "three"))
+    assert bodies(talk.comes(first, third, second, third)) == [
+        ("one", Seal.OPENED),
+        ("three", Seal.OPENED),
+        ("", Seal.REORDERED),
+        ("", Seal.REPLAYED),
+    ]
+
+
+def test_a_whisper_for_someone_else_does_not_become_ones_own() -> None:
+    talk = Talk()
+    talk.connect()
+    stolen = {**Author().whispers(1, "for Eve", to="Eve"), "to": "Michael"}
+    assert bodies(talk.comes(stolen)) == [("", Seal.DAMAGED)]
+
+
+def history(*messages: Fields, room: str = "lobby") -> Fields:
+    fields = [{name: one[name] for name in one if name not in {"type", "room"}} for one in messages]
+    return {"type": "history", "room": room, "messages": fields, "more": False}
+
+
+def test_a_history_has_the_same_messages_again_and_older_ones() -> None:
+    talk, venkat, eve = Talk(), Author(), Author("Eve")
+    old = [venkat.says(seq, f"old {seq}") for seq in range(1, 4)]
+    talk.connect(welcome(("lobby", 3)))
+    new = venkat.says(4, "new")
+    forged = eve.says(2, "moved")
+    assert bodies(talk.comes(new)) == [("new", Seal.OPENED)]
+    for _ in range(2):
+        [answer] = talk.comes(history(*old, new))
+        assert isinstance(answer, History)
+        assert bodies(list(answer.messages)) == [
+            *((f"old {seq}", Seal.OPENED) for seq in range(1, 4)),
+            ("new", Seal.OPENED),
+        ]
+    [answer] = talk.comes(history(old[0], {**old[2], "seq": 2}, forged))
+    assert isinstance(answer, History)
+    assert [seal for _, seal in bodies(list(answer.messages))] == [Seal.OPENED, Seal.REPLAYED, Seal.OPENED]
+
+
+def test_ones_own_messages_come_back() -> None:
+    talk = Talk()
+    talk.connect()
+    id = talk.client.say("mine")
+    [sent] = talk.sent()
+    own = {"type": "said", "room": "lobby", "seq": 1, "from": "Michael", "at": 1.5, "id": id}
+    own |= {"body": sent["body"], "cipher": sent["cipher"]}
+    talk.client.connection_lost()
+    talk.client.connection_made()
+    [acked, message] = talk.comes(welcome(("lobby", 1)), own)[1:]
+    assert isinstance(acked, Acked)
+    assert message == Message("Michael", "mine", "lobby", 1, 1.5, id, own=True, missed=True, seal=Seal.OPENED)
+    later = Talk()
+    later.connect(welcome(("lobby", 1)))
+    [answer] = later.comes(history(own))
+    assert isinstance(answer, History)
+    [found] = answer.messages
+    assert (found.body, found.own, found.seal) == ("mine", False, Seal.OPENED)
+
+
+def test_when_the_log_is_another_one_the_order_begins_anew_and_replays_do_not_count() -> None:
+    talk, venkat = Talk(), Author()
+    talk.connect()
+    old = [venkat.says(seq, f"old {seq}") for seq in (1, 2, 3)]
+    talk.comes(*old)
+    new = venkat.says(1, "new")
+    talk.reconnect(welcome(("lobby", 0), log="log 2"))
+    assert bodies(talk.comes(new, {**old[2], "seq": 2})) == [("new", Seal.OPENED), ("", Seal.REPLAYED)]
+
+
+def test_when_the_log_was_put_back_to_a_backup_the_order_begins_anew() -> None:
+    talk, venkat = Talk(), Author()
+    talk.connect()
+    talk.comes(*(venkat.says(seq, f"old {seq}") for seq in (1, 2, 3)))
+    talk.reconnect(welcome(("lobby", 1)))
+    assert bodies(talk.comes(venkat.says(2, "new"))) == [("new", Seal.OPENED)]
+    talk.reconnect(welcome(("lobby", 2)))
+    assert bodies(talk.comes(venkat.says(1, "out of order", id="x"))) == []
+
+
+# -- waiting for a key ---------------------------------------------------------------------------------
+
+
+def test_all_that_comes_waits_for_a_key_and_comes_in_order() -> None:
+    talk, venkat = Talk(late=True), Author()
+    talk.connect(welcome(("lobby", 0), ("a", 0)))
+    assert bodies(talk.comes(selchat_support.said(1, "Server", "tea"))) == [("tea", Seal.NONE)]
+    assert talk.wanted == []
+    assert (
+        talk.comes(venkat.says(2, "two"), selchat_support.said(3, "Server"), venkat.says(1, "in a", "a"))
+        == []
+    )
+    assert talk.comes(users("a")) == []
+    assert len(talk.wanted) == 1
+    got = talk.derive(1)
+    assert bodies(got) == [("two", Seal.OPENED), ("body 3", Seal.NONE)]
+    assert len(talk.wanted) == 1, "and now for the other room"
+    got = talk.derive(1)
+    assert bodies(got) == [("in a", Seal.OPENED)]
+    assert isinstance(got[-1], Users)
+    assert bodies(talk.comes(venkat.says(4, "at once"))) == [("at once", Seal.OPENED)]
+
+
+def test_a_ping_and_a_goodbye_do_not_wait() -> None:
+    talk = Talk(late=True)
+    talk.connect()
+    talk.comes(Author().says(1, "one"))
+    assert talk.comes({"type": "ping", "token": "x"}) == []
+    assert talk.sent() == [{"type": "pong", "token": "x"}]
+    [bye] = talk.comes({"type": "bye", "reason": "kicked", "retry_after": None})
+    assert type(bye).__name__ == "Bye"
+
+
+def test_whispers_are_confirmed_when_they_were_read() -> None:
+    talk = Talk(late=True)
+    talk.connect()
+    talk.comes(Author().whispers(1, "one"))
+    assert talk.sent() == []
+    assert bodies(talk.derive()) == [("one", Seal.OPENED)]
+    assert talk.sent() == [{"type": "ack", "whisper": 1}]
+
+
+def test_what_waits_is_forgotten_with_the_connection() -> None:
+    talk, venkat = Talk(late=True), Author()
+    talk.connect()
+    one = venkat.says(1, "one")
+    talk.comes(one)
+    talk.client.connection_lost()
+    assert talk.derive() == []
+    talk.client.connection_made()
+    assert bodies(talk.comes(welcome(("lobby", 1)), one)) == [("one", Seal.OPENED)]
+
+
+def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rich, "_MAX_HELD", 2000)
+    talk, venkat = Talk(late=True), Author()
+    talk.connect()
+    talk.client.receive_data(encoded(*(venkat.says(seq, "x" * 100) for seq in range(1, 20))))
+    assert str(talk.client.error) == "more than 2000 bytes came while a key was derived from the passphrase"
+    assert talk.client.state is ClientState.BROKEN
+    talk.reconnect()
+    assert talk.client.error is None
+
+
+def test_what_has_waited_may_be_wrong_too() -> None:
+    talk = Talk(late=True)
+    talk.connect()
+    assert (
+        talk.comes(Author().says(1, "one"), {"type": "said", "room": "lobby"}, Author().says(2, "two")) == []
+    )
+    assert bodies(talk.derive()) == [("one", Seal.OPENED)]
+    assert str(talk.client.error) == "said: from is not a string of at most 256 characters"
+    assert talk.client.state is ClientState.BROKEN
+
+
+def test_nonsense_does_not_wait() -> None:
+    for nonsense in (
+        {"type": "said", "room": 7, "cipher": "selchat1 x"},
+        {"type": "history", "room": "lobby", "messages": 7},
+        {"type": "history", "room": "lobby", "messages": [7]},
+        {"type": "whispered", "to": None, "cipher": "selchat1 x"},
+        {"type": "said", "room": "lobby", "cipher": 7},
+    ):
+        talk = Talk(late=True)
+        talk.connect()
+        talk.client.receive_data(encoded(nonsense))
+        assert talk.client.error is not None and talk.wanted == []
+
+
+def test_what_is_for_a_room_that_is_not_known_is_dropped_without_a_key() -> None:
+    talk = Talk(late=True)
+    talk.connect()
+    assert talk.comes(Author().says(1, "one", "elsewhere")) == []
+    assert talk.wanted == []
+    [answer] = talk.comes(history(Author().says(1, "one", "elsewhere"), room="elsewhere"))
+    assert isinstance(answer, History)
+    assert bodies(list(answer.messages)) == [("", Seal.OTHER_PASSPHRASE)]
+
+
+# -- servers without salts -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "without",
+    [
+        selchat_support.welcome(),
+        selchat_support.welcome(salt=salt_of("@")),
+        {**welcome(), "salt": None},
+        {**welcome(), "salt": "short"},
+        {**welcome(), "salt": 7},
+    ],
+)
+def test_a_server_that_gives_no_salt_is_told_nothing(without: Fields) -> None:
+    talk = Talk()
+    talk.client.say("secret")
+    talk.client.whisper("Venkat", "secret")
+    talk.client.connection_made()
+    talk.sent()
+    assert talk.client.receive_data(encoded(without)) == []
+    assert str(talk.client.error) == "it gives no salt, without which nothing can be encrypted"
+    assert talk.client.state is ClientState.BROKEN
+    assert talk.sent() == []
+
+
+def test_nor_is_one_that_gives_none_for_a_room() -> None:
+    talk = Talk()
+    talk.connect()
+    talk.client.join("a")
+    talk.client.say("secret", "a")
+    talk.sent()
+    talk.client.receive_data(encoded(selchat_support.users("a")))
+    assert talk.client.error is not None
+    assert talk.sent() == []
+
+
+def test_without_a_passphrase_salts_are_not_looked_at() -> None:
+    talk = selchat_support.Talk()
+    talk.connect(selchat_support.welcome())
+    assert isinstance(talk.comes(selchat_support.users("lobby"))[0], Users)
+    assert isinstance(talk.reconnect(), dict)
+    talk.client.take_key(b"", b"")
+    assert talk.client.events() == []
+
+
+# -- the settings --------------------------------------------------------------------------------------
+
+
+def test_a_passphrase_goes_with_the_rich_wire_only_and_without_a_key() -> None:
+    for wire in ("auto", "classic"):
+        with pytest.raises(SettingError, match=f"^wire: '{wire}' is not selchat, as it has to be"):
+            settings(wire=wire, passphrase="x")
+    with pytest.raises(SettingError, match="possible together with a passphrase: it protects nothing"):
+        settings(wire="selchat", passphrase="x", key="12")
+    with pytest.raises(SettingError, match="header_length"):
+        settings(wire="selchat", passphrase="x", header_length=4)
+    assert "words" not in repr(settings(wire="selchat", passphrase=SECRETS[0]))
+
+
+# -- the vault -----------------------------------------------------------------------------------------
+
+
+def test_the_vault_remembers_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vault, "_MAX", 3)
+    wanted: list[bytes] = []
+    found = Vault(wanted.append)
+    for number in range(5):
+        found.learn(f"room {number}", bytes([number]) * 16)
+    assert [found.lacks_key(f"room {number}") for number in range(5)] == [False] * 2 + [True] * 3
+    assert [salt[0] for salt in wanted] == [2, 3, 4]
+    for number in range(2, 5):
+        found.put_key(bytes([number]) * 16, bytes(32))
+        found.seal(f"ROOM {number}", "Michael", "x")
+    assert not any(found.lacks_key(f"room {number}") for number in range(5))
+    assert found.lacks_key("@venkat") is False, "there is no salt yet"
+    found.learn_whispers(b"w" * 16)
+    assert found.lacks_key("@venkat") and found.lacks_key("@eve")
+    assert wanted[3:] == [b"w" * 16]
+
+
+def test_the_vault_opens_nothing_before_the_key_is_there() -> None:
+    found = Vault(lambda _salt: None)
+    message = Sealer(bytes(32)).seal("lobby", "Venkat", "x")
+    with pytest.raises(WrongPassphraseError):
+        found.open("lobby", "Venkat", *message, seq=1)
+    found.learn("lobby", b"s" * 16)
+    with pytest.raises(WrongPassphraseError):
+        found.open("lobby", "Venkat", *message, seq=1)
+    found.put_key(b"s" * 16, bytes(32))
+    assert found.open("lobby", "Venkat", *message, seq=1) == "x"
+
+
+def test_whom_whispers_are_sealed_for() -> None:
+    assert whispers_to(" Stra\u00dfe\u200b ") == whispers_to("STRASSE") == "@strasse"
+    assert whispers_to("\uff2dichael") == "@michael"
+    assert whispers_to("x" * 100) == "@" + "x" * 100, "how long a name may be is the server's business"
+
+
+def test_a_welcome_is_a_welcome() -> None:
+    talk = Talk()
+    talk.client.connection_made()
+    [event] = talk.comes(welcome(("lobby", 4)))
+    assert isinstance(event, Welcomed)
+
+
+# -- whatever a server sends -----------------------------------------------------------------------------
+
+GOOD = Author().seals("hey")
+SEALED = st.fixed_dictionaries(
+    {},
+    optional={
+        "cipher": st.sampled_from([GOOD["cipher"], "selchat1 x", "selchat1 ", "caesar", None]) | st.text(),
+        "body": st.sampled_from([GOOD["body"], "", "AAAA"]) | st.text(max_size=10),
+        "room": st.sampled_from(["lobby", "LOBBY", "@michael", "a"]),
+        "salt": st.sampled_from([salt_of("lobby"), salt_of("a"), "x", None]),
+        "seq": st.integers(0, 3),
+    },
+)
+MESSAGES = st.builds(
+    lambda message, changes: {**message, **changes},
+    st.sampled_from(
+        [
+            welcome(("lobby", 0)),
+            users("lobby"),
+            Author().says(1, "hey"),
+            Author().whispers(1, "hey"),
+            history(Author().says(1, "hey")),
+            ack("1", 1),
+            {"type": "ping"},
+        ]
+    ),
+    SEALED,
+)
+
+
+@given(st.lists(MESSAGES, max_size=12), st.booleans())
+def test_any_objects_give_events_or_one_error_and_nothing_is_said_in_clear_text(
+    messages: list[Fields], late: bool
+) -> None:
+    talk = Talk(late=late)
+    talk.client.say("hello")
+    talk.client.whisper("Venkat", "hello")
+    talk.client.connection_made()
+    for message in messages:
+        talk.client.receive_data(encoded(message))
+        talk.derive(0 if late else 1000)
+        assert all(one.get("body") is None or one["cipher"].startswith("selchat1 ") for one in talk.sent())
+    talk.derive()
+    talk.client.connection_lost()
+    talk.connect()
+    assert talk.client.state is ClientState.WELCOMED
+
+
+# -- what a server might try -----------------------------------------------------------------------------
+
+
+def test_a_whisper_to_someone_else_cannot_be_given_to_one_as_it_is() -> None:
+    talk = Talk()
+    talk.connect()
+    assert bodies(talk.comes(Author().whispers(1, "for Eve", to="Eve"))) == [("", Seal.DAMAGED)]
+
+
+def test_a_whisper_cannot_be_shown_in_a_room_of_such_a_name() -> None:
+    talk, venkat = Talk(), Author()
+    talk.connect(welcome(("lobby", 0), ("@michael", 0)))
+    sealed = {"cipher": (whisper := venkat.whispers(1, "between us"))["cipher"], "body": whisper["body"]}
+    said = {"type": "said", "room": "@michael", "seq": 1, "from": "Venkat", "at": 1.5, "id": "x", **sealed}
+    assert all(body == "" for body, _ in bodies(talk.comes(said)))
+    [answer] = talk.comes(history(said, room="@michael"))
+    assert isinstance(answer, History)
+    assert [(one.body, one.seal) for one in answer.messages] == [("", Seal.OTHER_PASSPHRASE)]
+
+
+def test_what_one_has_said_cannot_come_again_as_something_new() -> None:
+    talk = Talk()
+    talk.connect()
+    id = talk.client.say("attack at nine")
+    [sent] = talk.sent()
+    talk.comes(ack(id, 1))
+    again = {"type": "said", "room": "lobby", "seq": 2, "from": "Michael", "at": 2.5, "id": "another"}
+    again |= {"body": sent["body"], "cipher": sent["cipher"]}
+    assert bodies(talk.comes(again)) == [("", Seal.REPLAYED)]
+
+
+def test_what_was_said_twice_may_be_stored_as_either() -> None:
+    """It has another counter each time, and an ack does not tell which of them the server has."""
+    talk = Talk()
+    talk.connect()
+    id = talk.client.say("mine")
+    [first] = talk.sent()
+    talk.client.connection_lost()
+    talk.client.connection_made()
+    talk.comes(welcome())
+    [_hello, _again] = talk.sent()
+    talk.comes(ack(id, 1))
+    own = {"from": "Michael", "seq": 1, "at": 1.5, "id": id, "body": first["body"], "cipher": first["cipher"]}
+    [answer] = talk.comes(history(own))
+    assert isinstance(answer, History)
+    assert [(one.body, one.seal) for one in answer.messages] == [("mine", Seal.OPENED)]
+
+
+def test_a_server_that_names_rooms_without_end_ends_nothing_but_its_own_use() -> None:
+    talk = Talk()
+    talk.connect()
+    for number in range(4200):
+        talk.client._vault.learn(f"room-{number}", bytes(16))  # type: ignore[union-attr]
+    talk.client.say("mine")
+    talk.sent()
+    assert [type(event) for event in talk.client.events()] == [Refused]

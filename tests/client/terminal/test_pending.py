@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from selchat.client.terminal.pending import Pending, TalkingLink, Unconfirmed
+from selchat.net.reactor import Reactor
+from tests.client.support import RawServer, Recorder, fail, settings
+
+
+def message(id: str, room: str = "lobby") -> Unconfirmed:
+    return Unconfirmed(id, room, "", f"body of {id}", 0.0)
+
+
+def ids(messages: object) -> list[str]:
+    return [message.id for message in messages]  # type: ignore[attr-defined]
+
+
+def test_messages_are_kept_in_order_until_they_have_their_place() -> None:
+    pending = Pending()
+    for id in "abc":
+        pending.add(message(id))
+    assert ids(pending) == ["a", "b", "c"]
+    assert len(pending) == 3
+    found = pending.pop("b")
+    assert found is not None and found.body == "body of b"
+    assert pending.pop("b") is None
+    assert ids(pending) == ["a", "c"]
+
+
+def test_what_is_stored_and_gets_no_place_is_found() -> None:
+    pending = Pending()
+    for id in "abcd":
+        pending.add(message(id, "engine" if id == "d" else "lobby"))
+    for id, seq in (("a", 5), ("b", 9), ("d", 3), ("unknown", 1)):
+        pending.stored(id, seq)
+    assert ids(pending.placed(lambda room, seq: room == "lobby" and seq <= 7)) == ["a"]
+    assert ids(pending) == ["b", "c", "d"]
+    assert ids(pending.placed(lambda room, seq: True)) == ["b", "d"]
+    assert ids(pending) == ["c"]  # of which nobody knows whether it is stored
+
+
+def test_a_link_tells_what_is_said_on_it() -> None:
+    told = []
+    with RawServer() as server:
+        reactor = Reactor(fail)
+        given = settings(server.port, wire="selchat")
+        link = TalkingLink(reactor, given, Recorder(), lambda *said: told.append(said))
+        said, whispered = link.say("hey", "engine"), link.whisper("Venkat", "tea?")
+        assert told == [(said, "engine", "", "hey"), (whispered, "", "Venkat", "tea?")]
+        assert said != whispered
+        link.close()
+        reactor.close()

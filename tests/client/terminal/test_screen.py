@@ -1,0 +1,271 @@
+"""The screen on prompt_toolkit's pipe input, and what it writes on a pyte screen."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+
+import pyte
+import pytest
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.data_structures import Size
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output.vt100 import Vt100_Output
+
+from selchat.client.terminal import screen
+from selchat.client.terminal import style as look
+from selchat.client.terminal.screen import WAITING, Live, Screen, Waiting, is_capable
+from tests.client.support import DEADLINE
+
+COLUMNS, ROWS = 40, 18
+PROMPT = Live("You >> ")
+
+
+class Output(io.StringIO):
+    """Everything that was written, and the screen that it makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.screen = pyte.Screen(COLUMNS, ROWS)
+        self.screen.set_mode(pyte.modes.LNM)
+        self._stream = pyte.Stream(self.screen)
+
+    def write(self, text: str) -> int:
+        self._stream.feed(text)
+        return super().write(text)
+
+    def lines(self) -> list[str]:
+        return "\n".join(line.rstrip() for line in self.screen.display).rstrip("\n").split("\n")
+
+
+@pytest.fixture
+def output() -> Output:
+    return Output()
+
+
+@pytest.fixture
+def keys(output: Output) -> Iterator[PipeInput]:
+    with create_pipe_input() as source:
+        vt100 = Vt100_Output(output, lambda: Size(rows=ROWS, columns=COLUMNS), term="xterm")
+        with create_app_session(input=source, output=vt100):
+            yield source
+
+
+Script = Callable[[Screen], Coroutine[object, object, object]]
+
+
+def play(script: Script, live: Live = PROMPT, on_line: Callable[[str], object] = lambda _: None) -> None:
+    """Run a screen while the script runs, and close it then."""
+
+    async def run() -> None:
+        shown = Screen(asyncio.get_running_loop(), live, on_line)
+        running = asyncio.ensure_future(shown.run())
+        try:
+            await script(shown)
+        finally:
+            shown.close()
+            await running
+            shown.flush()
+
+    asyncio.run(asyncio.wait_for(run(), DEADLINE))
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Poll; `play` has the deadline."""
+    while not condition():
+        await asyncio.sleep(0.01)
+
+
+def waiting(text: str, age: float) -> Waiting:
+    return Waiting(f"You >> {text}", f"… {text}", time.monotonic() - age)
+
+
+def test_lines_go_above_the_prompt(keys: PipeInput, output: Output) -> None:
+    async def script(shown: Screen) -> None:
+        keys.send_text("half")
+        await until(lambda: output.lines() == ["You >> half"])
+        shown.show([look.plain("one"), ((look.PLAIN, "two "), (look.BOLD, "three")), look.dim("four")])
+        await until(lambda: output.lines() == ["one", "two three", "four", "You >> half"])
+        assert output.screen.buffer[1][4].bold
+        assert not output.screen.buffer[1][2].bold
+        assert "\x1b[0;2mfour\x1b[0m" in output.getvalue()
+
+    play(script)
+    assert output.lines() == ["one", "two three", "four"]  # the prompt is gone in the end
+    assert output.getvalue().endswith("\x1b[?2004l")
+
+
+def test_lines_from_many_threads_come_whole_and_in_the_order_of_each(keys: PipeInput, output: Output) -> None:
+    def show(shown: Screen, name: str) -> None:
+        for number in range(100):
+            shown.show([look.plain(f"{name} {number}")])
+
+    async def script(shown: Screen) -> None:
+        threads = [threading.Thread(target=show, args=(shown, name)) for name in "abc"]
+        for thread in threads:
+            thread.start()
+        await until(lambda: all(not thread.is_alive() for thread in threads))
+
+    play(script)
+    rows = [row for row in output.getvalue().replace("\x1b[0m", "").split("\r\n") if row[-3:].strip()]
+    for name in "abc":
+        found = [row for row in rows if row.rpartition("\x1b[?7h")[2].startswith(f"{name} ")]
+        assert len(found) == 100
+        assert [int(row.split()[-1]) for row in found] == list(range(100))
+
+
+def test_what_waits_is_between_the_lines_and_the_prompt(keys: PipeInput, output: Output) -> None:
+    async def script(shown: Screen) -> None:
+        keys.send_text("half")
+        shown.show([look.plain("said")], Live("You >> ", (waiting("x", 1.0),), 1, time.monotonic()))
+        await until(lambda: output.lines() == ["said", "… x", "You >> half"])
+        shown.show([look.plain("You >> x")], PROMPT)
+        await until(lambda: output.lines() == ["said", "You >> x", "You >> half"])
+        shown.show([], Live("You in #engine >> "))
+        await until(lambda: output.lines()[-1] == "You in #engine >> half")
+
+    play(script)
+
+
+def test_a_line_and_what_it_takes_the_place_of_are_never_there_together(
+    keys: PipeInput, output: Output
+) -> None:
+    seen: list[list[str]] = []
+
+    async def script(shown: Screen) -> None:
+        shown.show([], Live("You >> ", (waiting("x", 1.0),), 1, time.monotonic()))
+        await until(lambda: output.lines() == ["… x", "You >>"])
+        shown.show([look.plain("You >> x")], PROMPT)
+        while output.lines() != ["You >> x", "You >>"]:
+            seen.append(output.lines())
+            await asyncio.sleep(0)
+        assert not [lines for lines in seen if "… x" in lines and "You >> x" in lines]
+
+    play(script)
+
+
+def test_what_waits_looks_as_it_will_stay_and_then_different(
+    keys: PipeInput, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "_LATE_SECONDS", 0.6)
+
+    async def script(shown: Screen) -> None:
+        since = time.monotonic()
+        shown.show([], Live("You >> ", (waiting("x", 0.0),), 1, since))
+        await until(lambda: output.lines() == ["You >> x", "You >>"])
+        await until(lambda: output.lines() == ["… x", "You >>"])
+        await until(lambda: output.lines() == ["… x", f"({WAITING})", "You >>"])
+        assert time.monotonic() - since >= 0.6
+
+    play(script)
+
+
+def test_a_note_is_shown_at_once(keys: PipeInput, output: Output) -> None:
+    async def script(shown: Screen) -> None:
+        shown.show([], Live("You >> ", (waiting("x", 1.0),), 1, time.monotonic(), "the disk is full"))
+        await until(lambda: output.lines() == ["… x", "(the disk is full)", "You >>"])
+
+    play(script)
+
+
+def test_many_that_wait_have_a_few_rows_of_one_row_each(keys: PipeInput, output: Output) -> None:
+    async def script(shown: Screen) -> None:
+        some = tuple(waiting(f"{number} {'long ' * 20}", 1.0) for number in range(10))
+        shown.show([], Live("You >> ", some, 100, time.monotonic(), "note " * 20))
+        await until(lambda: output.lines()[-1] == "You >>" and len(output.lines()) > 1)
+        assert len(output.lines()) == 8
+        assert output.lines()[0] == "… 95 more before these"
+        assert [line[:4] for line in output.lines()[1:6]] == [f"… {number} " for number in range(5, 10)]
+        assert all(len(line) == COLUMNS and line.endswith("…") for line in output.lines()[1:7])
+
+    play(script)
+
+
+def test_typed_lines_leave_nothing_behind(keys: PipeInput, output: Output) -> None:
+    typed: list[str] = []
+
+    async def script(shown: Screen) -> None:
+        keys.send_text("one\r\x1b[200~two\rlines\x1b[201~\r")
+        await until(lambda: typed == ["one", "two\nlines"])
+        await until(lambda: output.lines() == ["You >>"])
+        keys.send_text("\x1b[A\x1b[A\x1b[A\r")  # up: through the lines of the last one, to the one before
+        await until(lambda: typed[2:] == ["one"])
+
+    play(script, on_line=typed.append)
+
+
+def test_closing_it_before_it_runs(keys: PipeInput, output: Output) -> None:
+    async def run() -> None:
+        shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
+        shown.close()
+        await shown.run()
+
+    asyncio.run(asyncio.wait_for(run(), DEADLINE))
+    assert output.lines() == [""]
+
+
+@pytest.mark.parametrize("leave", ["\x04", "\x03", "half\x03\x03"])
+def test_ways_to_leave(keys: PipeInput, output: Output, leave: str) -> None:
+    async def run() -> None:
+        shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
+        keys.send_text(leave)
+        await shown.run()
+        shown.close()  # once more changes nothing
+
+    asyncio.run(asyncio.wait_for(run(), DEADLINE))
+    assert output.lines() == [""]
+
+
+def test_a_paste_is_one_even_while_lines_come(keys: PipeInput, output: Output) -> None:
+    """Turning bracketed paste off and on for each redraw would tear a paste that comes in between."""
+
+    async def script(shown: Screen) -> None:
+        await until(lambda: output.lines() == ["You >>"])
+        for number in range(5):
+            shown.show([look.plain(str(number))])
+            await until(lambda: str(number) in output.lines() and output.lines()[-1] == "You >>")  # noqa: B023
+        assert "\x1b[?2004l" not in output.getvalue()
+
+    play(script)
+
+
+def test_a_terminal_that_takes_nothing_has_a_bounded_backlog(
+    keys: PipeInput, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(screen, "_MAX_WAITING", 10)
+
+    async def show() -> None:
+        shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
+        for number in range(20):
+            shown.show([look.plain(f"line {number}")])
+        shown.flush()
+        shown.flush()
+
+    asyncio.run(show())
+    assert output.lines()[:2] == ["line 0", "line 1"]
+    assert "".join(output.lines()[2:]) == "(18 lines are not shown, because the terminal was held up)"
+
+
+@pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
+def test_no_dim_and_no_bold_where_that_is_not_wanted(
+    keys: PipeInput, output: Output, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "dumb")
+
+    async def show() -> None:
+        shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
+        shown.show([((look.BOLD, "bold "), (look.DIM, "dim"))])
+        shown.flush()
+
+    asyncio.run(show())
+    assert output.lines() == ["bold dim"]
+    assert ";2m" not in output.getvalue() and ";1m" not in output.getvalue()
+
+
+@pytest.mark.parametrize(("term", "capable"), [("xterm", True), ("", True), ("dumb", False), ("DUMB", False)])
+def test_what_a_terminal_has_to_be(term: str, capable: bool) -> None:
+    assert is_capable({"TERM": term}) is capable
+    assert is_capable({})

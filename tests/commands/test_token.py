@@ -1,0 +1,77 @@
+"""``selchat token``: standard output has the token and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from selchat import cli
+from selchat.auth.tokens import ANY_ROOM, TokenFile
+
+
+def test_it_prints_the_token_alone_and_explains_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["token", "ci"]) == 0
+    out, err = capsys.readouterr()
+    found = TokenFile().find(out.rstrip("\n"))
+    assert found is not None
+    assert (found.name, found.room) == ("ci", ANY_ROOM)
+    assert "any room as ci" in err
+    assert out.strip() not in err
+    assert out.strip() not in TokenFile().path.read_text()
+
+
+def test_it_lists_and_revokes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["token", "--list"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "There are no tokens; selchat token NAME makes one.\n")
+    cli.main(["token", "ci"])
+    cli.main(["token", "--room=#builds", "Build bot"])
+    cli.main(["token", "CI"])
+    capsys.readouterr()
+    assert cli.main(["token", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert [line[12:] for line in out.splitlines()] == [
+        "ci  (any room)",
+        "Build bot  (#builds)",
+        "CI  (any room)",
+    ]
+    assert cli.main(["token", "--revoke=ci"]) == 0
+    assert capsys.readouterr().err == "Revoked: 2 tokens of ci.\n"
+    assert [token.name for token in TokenFile().tokens()] == ["Build bot"]
+    assert cli.main(["token", "--revoke=ci"]) == 1
+    assert "there is no token for ci" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(["token"], ["token", ""], ["token", "Server"], ["token", "a\tb"], ["token", "x" * 33]),
+        *(["token", "p\u0430ypal"], ["token", "ci", "--room=a b"], ["token", "ci", "--room=@x"]),
+        *(["token", "ci", "--room="], ["token", "--list", "ci"], ["token", "--list", "--revoke=ci"]),
+    ],
+)
+def test_what_cannot_be_makes_nothing(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(words) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert not TokenFile().path.exists()
+
+
+def test_a_file_that_is_broken_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    path: Path = TokenFile().path
+    path.parent.mkdir(parents=True)
+    path.write_text("ci\n")
+    for words in (["ci"], ["--list"], ["--revoke=ci"]):
+        assert cli.main(["token", *words]) == 1
+        assert capsys.readouterr() == (
+            "",
+            f"selchat: {path}:1: not a token: sha256:HASH, a day, a room, a name\n",
+        )
+
+
+def test_it_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--help"]) == 0
+    assert "selchat token NAME" in capsys.readouterr().out
+    assert cli.main(["token", "--help"]) == 0
+    assert "--revoke=NAME" in capsys.readouterr().out

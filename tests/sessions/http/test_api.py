@@ -1,0 +1,359 @@
+"""What scripts post, with a hub and no socket: the answers, and what the others see."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selchat.auth.tokens import ANY_ROOM, Token, TokenFile, TokenFileError, new_token
+from selchat.chat.commands import Commands
+from selchat.config.settings import Settings
+from selchat.log.retention import Retention
+from selchat.log.sqlite import SqliteLog
+from selchat.sessions.http.api import Answer, MessageApi
+from tests.sessions.test_selchat import Client, House, hello
+
+JSON = {"content-type": "application/json"}
+
+
+class Tokens(TokenFile):
+    """Tokens without a file."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("/nonexistent/tokens"))
+        self.known: dict[str, Token] = {}
+        self.broken: TokenFileError | None = None
+
+    def make(self, name: str, room: str = ANY_ROOM) -> str:
+        secret, self.known[secret] = new_token(name, room)
+        return secret
+
+    def find(self, secret: str) -> Token | None:
+        if self.broken is not None:
+            raise self.broken
+        return self.known.get(secret)
+
+
+class Office:
+    """A server to which scripts post."""
+
+    def __init__(self, log: Any = None, tokens: Tokens | None = None, **settings: object) -> None:
+        self.house = House(log, **settings)
+        self.tokens = tokens or Tokens()
+        self.warnings: list[str] = []
+        self.posting = MessageApi(
+            self.house.settings,
+            self.house.hub,
+            self.house.clock,
+            self.house.context.selchat,
+            self.tokens,
+            self.warnings.append,
+        )
+        self.commands = Commands(self.house.hub, lambda: None)
+
+    def post(
+        self,
+        token: str,
+        body: bytes | str,
+        room: str = "lobby",
+        headers: Mapping[str, str] = {},
+        **query: str,
+    ) -> list[Answer]:
+        """Post, and return where the answer will be."""
+        answers: list[Answer] = []
+        if token:
+            headers = {"authorization": f"Bearer {token}", **headers}
+        data = body.encode() if isinstance(body, str) else body
+        self.posting.post(room, headers, query, data, "127.0.0.1:54494", answers.append)
+        return answers
+
+    def answer(self, *words: Any, **more: Any) -> Answer:
+        """Post, end the tick, and return the answer."""
+        answers = self.post(*words, **more)
+        self.house.tick()
+        [answer] = answers
+        return answer
+
+    def said(self) -> list[tuple[str, str, str]]:
+        return [(one.room, one.author, one.body) for one in self.house.log.committed]
+
+
+@pytest.fixture
+def office() -> Office:
+    return Office()
+
+
+@pytest.fixture
+def ci(office: Office) -> str:
+    return office.tokens.make("ci")
+
+
+# -- what is said ----------------------------------------------------------------------------------------
+
+
+def test_a_message_is_acknowledged_when_it_is_in_the_log_and_not_before(office: Office, ci: str) -> None:
+    answers = office.post(ci, '{"body":"The build is green","id":"7"}', headers=JSON)
+    assert answers == []
+    office.house.tick()
+    [answer] = answers
+    assert answer.status == 201
+    assert answer.document | {"at": 0} == {"room": "lobby", "seq": 1, "at": 0, "id": "7", "from": "ci"}
+    assert json.loads(answer.body) == answer.document
+    assert office.said() == [("lobby", "ci", "The build is green")]
+    assert office.house.observer.seen == [("said", "ci", "The build is green")], "and nobody has come in"
+
+
+def test_everyone_in_the_room_gets_it_and_nobody_sees_who_posts(office: Office, ci: str) -> None:
+    venkat = Client(office.house)
+    venkat.sends(hello("Venkat"))
+    venkat.reads()
+    office.answer(ci, "The build is green", id="7")
+    [said] = venkat.reads()
+    assert (said["type"], said["from"], said["body"]) == ("said", "ci", "The build is green")
+    assert [member.name for member in office.house.hub.members()] == ["Venkat"]
+    assert list(office.house.hub.lobby.members) == ["venkat"]
+
+
+def test_without_an_id_one_is_made_and_two_are_two(office: Office, ci: str) -> None:
+    one, other = office.answer(ci, "a"), office.answer(ci, "a")
+    assert (one.status, other.status) == (201, 201)
+    assert one.document["id"] != other.document["id"]
+    assert len(office.said()) == 2
+
+
+def test_a_room_is_made_as_by_join_and_keeps_how_it_was_first_written(office: Office, ci: str) -> None:
+    assert office.answer(ci, "a", "Builds").document["room"] == "Builds"
+    answer = office.answer(ci, "b", "#builds")
+    assert (answer.document["room"], answer.document["seq"]) == ("Builds", 2)
+
+
+# -- exactly once ------------------------------------------------------------------------------------------
+
+
+def test_what_is_posted_again_is_the_same_message(office: Office, ci: str) -> None:
+    first = office.answer(ci, "a", id="7")
+    again = office.answer(ci, "a", headers={"idempotency-key": '"7"'})
+    assert (first.status, again.status) == (201, 200)
+    assert first.document == again.document
+    assert len(office.said()) == 1
+
+
+def test_also_in_one_tick_and_with_another_token_of_the_same_name(office: Office, ci: str) -> None:
+    more = office.tokens.make("CI")
+    answers = [office.post(token, "a", id="7") for token in (ci, more, ci)]
+    office.house.tick()
+    assert [answer.status for [answer] in answers] == [201, 200, 200]
+    assert len({answer.document["seq"] for [answer] in answers}) == 1
+    assert len(office.said()) == 1
+
+
+def test_ids_of_different_names_have_nothing_to_do_with_each_other(office: Office, ci: str) -> None:
+    door = office.tokens.make("door")
+    assert [office.answer(token, "a", id="7").status for token in (ci, door)] == [201, 201]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["post", "tick", "restart", "quiet"]), st.integers(0, 3)), max_size=25)
+)
+def test_each_id_is_said_once_whatever_happens_in_between(steps: list[tuple[str, int]]) -> None:
+    office = Office()
+    ci = office.tokens.make("ci")
+    waiting: list[tuple[int, list[Answer]]] = []
+    seqs: dict[int, object] = {}
+    for step, number in [*steps, ("tick", 0)]:
+        if step == "post":
+            waiting.append((number, office.post(ci, f"body {number}", id=f"id {number}")))
+            continue
+        office.house.tick(100.0 if step == "quiet" else 0.0)
+        for posted, [answer] in waiting:
+            assert answer.status == (201 if posted not in seqs else 200)
+            assert seqs.setdefault(posted, answer.document["seq"]) == answer.document["seq"]
+        waiting.clear()
+        if step == "restart":
+            office = Office(office.house.log, office.tokens)
+    bodies = [body for _, _, body in office.said()]
+    assert sorted(bodies) == sorted(f"body {number}" for number in seqs)
+
+
+def test_on_a_disk_too_and_across_a_restart(tmp_path: Path) -> None:
+    tokens = Tokens()
+    ci = tokens.make("ci")
+    answers = []
+    for _ in range(2):
+        with closing(SqliteLog(tmp_path / "history.sqlite", Retention())) as log:
+            office = Office(log, tokens)
+            office.house.observer.log = None
+            answers.append(office.answer(ci, "a", id="7"))
+            assert log.newest("lobby") == 1
+    assert [answer.status for answer in answers] == [201, 200]
+    assert answers[0].document == answers[1].document
+
+
+# -- who may -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Basic Y2k6Y2k=", "selchat_x"])
+def test_nothing_without_a_token(office: Office, authorization: str | None) -> None:
+    headers = {} if authorization is None else {"authorization": authorization}
+    answer = office.answer("", "a", headers=headers)
+    assert (answer.status, answer.document["error"]) == (401, "bad-token")
+    assert answer.headers == (("WWW-Authenticate", 'Bearer realm="selchat"'),)
+    assert office.said() == []
+
+
+def test_nothing_with_a_token_that_was_revoked(office: Office, ci: str) -> None:
+    assert office.answer(ci, "a", headers={"authorization": f"bearer  {ci}"}).status == 201
+    del office.tokens.known[ci]
+    answer = office.answer(ci, "a")
+    assert answer.status == 401
+    assert answer.headers == (("WWW-Authenticate", 'Bearer realm="selchat", error="invalid_token"'),)
+
+
+def test_a_token_for_one_room_is_for_no_other(office: Office) -> None:
+    token = office.tokens.make("ci", "builds")
+    assert office.answer(token, "a", "#Builds").status == 201
+    answer = office.answer(token, "a")
+    assert (answer.status, answer.document["error"]) == (403, "other-room")
+
+
+def test_a_name_that_is_someone_elses_or_looks_like_it_stays_theirs(office: Office) -> None:
+    michael = Client(office.house)
+    michael.sends(hello("Michael"))
+    for name in ("Michael", "MICHAEL", "\u216fichael", "Michae1"):
+        answer = office.answer(office.tokens.make(name), "a")
+        assert (answer.status, answer.document["error"]) == (409, "name-taken"), name
+    michael.hangs_up()
+    assert office.answer(office.tokens.make("Michael"), "a").status == 409, "while they are away, too"
+    assert office.answer(office.tokens.make("p\u0430ypal"), "a").document["error"] == "bad-name"
+    assert office.answer(office.tokens.make("Server"), "a").status == 409
+
+
+def test_a_name_that_a_token_has_is_nobody_elses(office: Office, ci: str) -> None:
+    office.answer(ci, "a")
+    for _ in range(2):
+        someone = Client(office.house)
+        someone.sends(hello("ci", client="0123456789abcdef"))
+        assert [one["code"] for one in someone.reads() if one["type"] == "error"] == ["name-taken"]
+        office.house.tick(100.0)  # long after, too
+    assert office.answer(office.tokens.make("ci"), "a").status == 201, "a new token in place of a lost one"
+
+
+def test_the_operator_may_silence_it(office: Office, ci: str) -> None:
+    office.answer(ci, "a")
+    for command, code in (("/mute ci", "muted"), ("/ban ci", "banned")):
+        assert office.commands.run(command)
+        answer = office.answer(ci, "b")
+        assert (answer.status, answer.document["error"]) == (403, code)
+        office.commands.run(command.replace("/", "/un"))
+        assert office.answer(ci, "a").status == 201
+    office.commands.run("/ban ci")
+    office.house.tick(100.0)
+    assert office.answer(ci, "b").status == 403
+    assert [body for _, _, body in office.said()] == ["a", "a", "a"]
+
+
+def test_tokens_that_cannot_be_read_are_told_to_the_operator_once(office: Office, ci: str) -> None:
+    office.tokens.broken = TokenFileError(Path("/data/tokens"), 7, "not a token")
+    for _ in range(3):
+        answer = office.answer(ci, "a")
+        assert (answer.status, answer.document["error"]) == (503, "no-tokens")
+        assert "/data" not in str(answer.document)
+    assert office.warnings == ["no token is good: /data/tokens:7: not a token"]
+    office.tokens.broken = None
+    assert office.answer(ci, "a").status == 201
+
+
+# -- what cannot be said -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("room", "body", "headers", "status", "error"),
+    [
+        ("lobby", b"", {}, 400, "bad-message"),
+        ("lobby", b"{", JSON, 400, "bad-json"),
+        ("lobby", b"\xff", {}, 400, "bad-message"),
+        ("lobby", b"a", {"idempotency-key": ""}, 400, "bad-message"),
+        ("lobby", b"a", {"content-type": "image/png"}, 415, "media-type"),
+        ("lobby", b"x" * 65_537, {}, 413, "too-long"),
+        ("@Venkat", b"a", {}, 400, "bad-room"),
+        ("a b", b"a", {}, 400, "bad-room"),
+        ("", b"a", {}, 400, "bad-room"),
+        ("x" * 33, b"a", {}, 400, "bad-room"),
+    ],
+)
+def test_what_cannot_be_said_is_one_answer(
+    office: Office, ci: str, room: str, body: bytes, headers: dict[str, str], status: int, error: str
+) -> None:
+    answer = office.answer(ci, body, room, headers)
+    assert (answer.status, answer.document["error"]) == (status, error)
+    assert answer.headers == ()
+    assert office.said() == []
+
+
+def test_the_largest_arrives_whole_and_one_that_grows_beyond_a_frame_is_refused() -> None:
+    office = Office()
+    ci = office.tokens.make("ci")
+    assert office.posting.body_limit == 65_536
+    assert office.answer(ci, "x" * 65_536).status == 201
+    office = Office(header_length=5)
+    ci = office.tokens.make("ci")
+    assert office.answer(ci, b"\x01" * 60_000).status == 413, "six bytes each, with their escapes"
+
+
+def test_more_than_the_rate_is_told_when_to_come_again() -> None:
+    office = Office(message_rate=2.0, message_burst=3, byte_rate=0)
+    ci, door = office.tokens.make("ci"), office.tokens.make("door")
+    assert [office.answer(ci, "a").status for _ in range(4)] == [201, 201, 201, 429]
+    assert office.answer(door, "a").status == 201
+    answer = office.answer(ci, "a", id="7")
+    assert (answer.document["error"], answer.headers) == ("too-fast", (("Retry-After", "1"),))
+    office.house.tick(0.5)
+    assert office.answer(ci, "a", id="7").status == 201
+    assert office.answer(ci, "a").status == 429
+    office.posting.reconfigure(Settings(message_rate=0))
+    assert {office.answer(ci, "a").status for _ in range(100)} == {201}
+    office.posting.reconfigure(Settings(message_rate=1, message_burst=1))
+    assert [office.answer(ci, "a").status for _ in range(2)] == [201, 429]
+
+
+def test_more_bytes_than_the_rate_too() -> None:
+    office = Office(message_rate=0, byte_rate=1000, frame_limit=10_000)
+    ci = office.tokens.make("ci")
+    assert [office.answer(ci, "x" * 10_000).status for _ in range(2)] == [201, 429]
+    assert office.answer(ci, "x" * 10_000).headers == (("Retry-After", "9"),)
+    office.house.tick(9.0)
+    assert office.answer(ci, "x" * 10_000).status == 201
+
+
+def test_what_cannot_be_stored_is_not_said_and_may_come_again(office: Office, ci: str) -> None:
+    office.house.log.fail("disk full")
+    answers = [office.post(ci, "a", id="7") for _ in range(2)]
+    office.house.tick()
+    for [answer] in answers:
+        assert (answer.status, answer.document["error"]) == (503, "not-stored")
+        assert answer.headers == (("Retry-After", "5"),)
+    office.house.log.fail(None)
+    assert office.answer(ci, "a", id="7").status == 201
+    assert len(office.said()) == 1
+
+
+def test_nothing_is_kept_of_one_that_has_been_silent(office: Office, ci: str) -> None:
+    office.answer(ci, "a", id="7")
+    assert len(office.posting._posters) == 1
+    office.house.tick(59.0)
+    office.answer(ci, "b")
+    office.house.tick(59.0)
+    assert len(office.posting._posters) == 1
+    office.house.tick(2.0)
+    assert not office.posting._posters
+    assert not office.house.hub._sent._clients
+    assert not office.house.hub._speakers
+    assert office.house.clock.pending == 0
+    assert office.answer(ci, "a", id="7").status == 200

@@ -1,0 +1,573 @@
+"""The session with a browser: files, who may have them, and how it waits. Transcripts, without a socket."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from selchat.errors import BannedError, SelchatError
+from selchat.net.admission import AddressFullError, ServerFullError
+from selchat.net.host_allowlist import HostAllowlist
+from selchat.sessions.context import Session
+from selchat.sessions.detect import OpeningSession
+from selchat.sessions.http.session import WebSession, WebState
+from selchat.sessions.http.static import Files
+from tests.e2e.web_support import Answer, answers, opening, request
+from tests.sessions.test_selchat import Client, House
+
+SCRIPT = b"// a script\n" * 200
+KEY, CERTIFICATE = "abcd " * 15 + "abcd", "0123 " * 15 + "0123"
+HOST = "127.0.0.1:33000"
+
+
+class Visitor(Client):
+    """Someone who speaks HTTP. ``how`` they come is as the server tells the first session.
+
+    ``secure``: by TLS, which stands here for nothing but its first byte.
+    """
+
+    def __init__(self, house: House, *, secure: bool = False, **how: Any) -> None:
+        super().__init__(house)
+        self.session.connection_lost(None)  # that one is not needed
+        house.observer.seen.clear()
+        self.secured = False
+        self._methods: list[str] = []
+        self.session: Session = OpeningSession(house.context, self, **{"tls": True, **how})
+        if secure:
+            self.session.data_received(b"\x16")
+            assert self.secured
+
+    def secure(self, first: bytes) -> None:
+        self.secured = True
+
+    def asks(self, *streams: bytes) -> list[Answer]:
+        """Send these, and return what is answered meanwhile."""
+        for stream in streams:
+            self._methods.append(stream.partition(b" ")[0].decode("latin-1"))
+            self.session.data_received(stream)
+        return self.hears()
+
+    def hears(self) -> list[Answer]:
+        self.house.settle()
+        found, rest = answers(bytes(self.sock.taken), *self._methods)
+        assert rest == b""
+        self.sock.taken.clear()
+        del self._methods[: len(found)]
+        return found
+
+    def asks_one(self, stream: bytes) -> Answer:
+        [answer] = self.asks(stream)
+        return answer
+
+
+def end(house: House) -> None:
+    """Nothing is left of anyone."""
+    assert house.clock.pending == 0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, body in {
+        "index.html": b"<!DOCTYPE html><title>selchat</title>" + b" " * 500,
+        "app.4F7Q2ZKA.js": SCRIPT,
+        "style.css": b"b{}",
+        "logo.png": bytes(range(256)),
+        "notes.unknown": b"x",
+        ".hidden": b"x",
+    }.items():
+        (tmp_path / name).write_bytes(body)
+    (tmp_path / "folder.js").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def house(folder: Path) -> House:
+    return House(files=folder)
+
+
+def with_tls(house: House) -> House:
+    site = replace(house.site, fingerprint=KEY, certificate=CERTIFICATE)
+    house.context = replace(house.context, web=partial(WebSession, site))
+    return house
+
+
+def check_headers(answer: Answer) -> None:
+    """What every answer has."""
+    policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["form-action"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert answer.headers["cross-origin-opener-policy"] == "same-origin"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert "date" in answer.headers
+    assert not {"set-cookie", "access-control-allow-origin", "server", "x-powered-by"} & set(answer.headers)
+    if answer.status != 304:
+        assert answer.headers["content-type"]
+
+
+# -- files -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html; charset=utf-8"),
+        ("/index.html", "text/html; charset=utf-8"),
+        ("/app.4F7Q2ZKA.js", "text/javascript; charset=utf-8"),
+        ("/style.css", "text/css; charset=utf-8"),
+        ("/logo.png", "image/png"),
+    ],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_file(house: House, folder: Path, path: str, kind: str, method: str) -> None:
+    body = (folder / (path[1:] or "index.html")).read_bytes()
+    visitor = Visitor(house)
+    answer = visitor.asks_one(request(path, method=method))
+    check_headers(answer)
+    assert answer.status == 200
+    assert answer.headers["content-type"] == kind
+    assert answer.headers["content-length"] == str(len(body))
+    assert answer.body == (body if method == "GET" else b"")
+    assert "content-encoding" not in answer.headers
+    lasting = path == "/app.4F7Q2ZKA.js"
+    assert answer.headers["cache-control"] == (
+        "public, max-age=31536000, immutable" if lasting else "no-cache"
+    )
+    assert answer.headers["vary"] == "Accept-Encoding"
+    visitor.close()
+    end(house)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5, *;q=0", True),
+        ("deflate,gzip ; q=1", True),
+        ("", False),
+        ("br", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("x-gzip-not", False),
+    ],
+)
+def test_what_takes_gzip_gets_it(house: House, accepted: str, packed: bool) -> None:
+    visitor = Visitor(house)
+    answer = visitor.asks_one(request("/app.4F7Q2ZKA.js", Accept_Encoding=accepted))
+    assert (answer.headers.get("content-encoding") == "gzip") == packed
+    assert (gzip.decompress(answer.body) if packed else answer.body) == SCRIPT
+    head = visitor.asks_one(request("/app.4F7Q2ZKA.js", method="HEAD", Accept_Encoding=accepted))
+    assert {**head.headers, "date": ""} == {**answer.headers, "date": ""}
+
+
+def test_what_is_no_smaller_packed_is_not_packed(house: House) -> None:
+    answer = Visitor(house).asks_one(request("/style.css", Accept_Encoding="gzip"))
+    assert answer.body == b"b{}"
+
+
+def test_what_a_browser_has_is_not_sent_again(house: House) -> None:
+    visitor = Visitor(house)
+    tag = visitor.asks_one(request()).headers["etag"]
+    assert tag.startswith('W/"'), "the same for what is packed and what is not"
+    for known in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
+        answer = visitor.asks_one(request(If_None_Match=known, Accept_Encoding="gzip"))
+        check_headers(answer)
+        assert (answer.status, answer.body) == (304, b"")
+        assert answer.headers["etag"] == tag
+        assert answer.headers["cache-control"] == "no-cache"
+        assert answer.headers["vary"] == "Accept-Encoding"
+        assert "content-length" not in answer.headers
+    assert visitor.asks_one(request(If_None_Match='"other"')).status == 200
+    other = visitor.asks_one(request("/style.css", If_None_Match=tag))
+    assert other.status == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/nothing",
+        "/folder.js",
+        "/notes.unknown",
+        "/.hidden",
+        "/../setup.cfg",
+        "/%2e%2e/setup.cfg",
+        "//",
+        "/index.html/",
+        "/INDEX.HTML",
+        "/./index.html",
+        "/style.css%00",
+        "//evil.example/%2e%2e",
+        "/ws/",
+    ],
+)
+def test_nothing_else(house: House, path: str) -> None:
+    answer = Visitor(house).asks_one(request(path))
+    check_headers(answer)
+    assert answer.status == 404
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert path.encode() in answer.body
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"])
+@pytest.mark.parametrize("path", ["/", "/ws", "/healthz"])
+def test_nothing_but_reading(house: House, method: str, path: str) -> None:
+    visitor = Visitor(house)
+    answer = visitor.asks_one(request(path, method=method, body=b"x" if method == "POST" else b""))
+    check_headers(answer)
+    assert answer.status == 405
+    assert answer.headers["allow"] == ("GET" if path == "/ws" else "GET, HEAD")
+    if method != "CONNECT":
+        assert visitor.asks_one(request()).status == 200, "it can go on"
+
+
+def test_files_are_those_of_the_package_unless_others_are_given() -> None:
+    Files()  # whether they have been built or not
+    assert Files(Path("/none")).find("/") is None
+
+
+# -- one connection --------------------------------------------------------------------------------------
+
+
+def test_requests_one_after_the_other(house: House) -> None:
+    visitor = Visitor(house)
+    for _ in range(3):
+        assert visitor.asks_one(request()).status == 200
+        assert not visitor.paused
+        house.tick(5)
+    assert visitor.closed == []
+    assert house.clock.pending == 1
+    visitor.hangs_up()
+    assert house.observer.seen == [], "a browser that has got what it wanted is nothing to tell"
+    end(house)
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_requests_all_at_once_are_answered_in_order(house: House, size: int) -> None:
+    visitor = Visitor(house)
+    paths = ["/style.css", "/nothing", "/", "/app.4F7Q2ZKA.js", "/style.css"]
+    methods = ["GET", "GET", "HEAD", "GET", "POST"]
+    stream = b"".join(map(request, paths, [HOST] * 5, methods))
+    visitor._methods = list(methods)
+    for start in range(0, len(stream), size):
+        visitor.session.data_received(stream[start : start + size])
+    found = visitor.hears()
+    assert [answer.status for answer in found] == [200, 404, 200, 200, 405]
+    assert found[3].body == SCRIPT
+    assert not visitor.paused
+    visitor.close()
+    end(house)
+
+
+def test_nothing_is_read_while_an_answer_is_on_its_way(house: House) -> None:
+    visitor = Visitor(house)
+    visitor.sock.room = 10
+    assert not visitor.paused
+    visitor.session.data_received(request() * 2)
+    assert visitor.paused
+    house.settle()
+    assert len(visitor.sock.taken) == 10
+    assert isinstance(visitor.session, WebSession)
+    assert visitor.session.state is WebState.SENDING
+    visitor.sock.room = None
+    visitor.outbox.flush()
+    assert [answer.status for answer in visitor.hears()] == [200, 200]
+    assert not visitor.paused
+
+
+@pytest.mark.parametrize("how", [{"Connection": "close"}, {"version": "HTTP/1.0"}])
+def test_the_last_request(house: House, how: dict[str, str]) -> None:
+    visitor = Visitor(house)
+    answer = visitor.asks_one(request(**how))
+    assert answer.status == 200
+    assert answer.headers["connection"] == "close"
+    assert visitor.closed == [None]
+    end(house)
+
+
+def test_whoever_asks_and_closes_its_side_is_answered(house: House) -> None:
+    visitor = Visitor(house)
+    visitor.session.data_received(request("/style.css"))
+    visitor.hangs_up()
+    [answer] = visitor.hears()
+    assert answer.body == b"b{}"
+    end(house)
+
+
+def test_half_a_request_and_the_end(house: House) -> None:
+    visitor = Visitor(house)
+    visitor.session.data_received(request()[:-1])
+    visitor.hangs_up()
+    [answer] = visitor.hears()
+    check_headers(answer)
+    assert answer.status == 400
+    end(house)
+
+
+def test_who_wants_to_be_told_to_go_on(house: House) -> None:
+    visitor = Visitor(house)
+    first = visitor.asks(request("/x", method="POST", Content_Length="5", Expect="100-continue"))
+    assert [answer.status for answer in first] == [100]
+    visitor.session.data_received(b"hello")
+    assert [answer.status for answer in visitor.hears()] == [404]
+    assert visitor.asks_one(request()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("stream", "status"),
+    [
+        (request(method="POST", Content_Length="65537"), 413),
+        (request(method="POST", Content_Length="65537", Expect="100-continue"), 413),
+        (request(method="HEAD", Content_Length="65537"), 413),
+        (request(Expect="the unexpected"), 417),
+        (request(X="x" * 20_000), 431),
+        (request(X="x" * 20_000)[:17_000], 431),
+        (request(version="HTTP/2.0"), 505),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"GET /\r\n\r\n", 400),
+        (request(Transfer_Encoding="gzip"), 501),
+    ],
+)
+def test_what_is_no_request_is_answered_and_closed(house: House, stream: bytes, status: int) -> None:
+    visitor = Visitor(house)
+    answer = visitor.asks_one(stream)
+    check_headers(answer)
+    assert answer.status == status
+    assert answer.headers["connection"] == "close"
+    assert len(visitor.closed) == 1
+    assert str(visitor.closed[0]).startswith(f"HTTP {status}: ")
+    assert house.observer.seen == [("stranger left", visitor.address, visitor.closed[0])]
+    end(house)
+
+
+# -- time ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [request()[:10], request(method="POST", Content_Length="9") + b"x"])
+def test_a_request_that_is_not_finished_in_time(house: House, stream: bytes) -> None:
+    visitor = Visitor(house)
+    house.tick(4)
+    for byte in stream:
+        visitor.session.data_received(bytes([byte]))
+    house.tick(5.9)
+    assert visitor.closed == []
+    house.tick(0.2)
+    [answer] = visitor.hears()
+    check_headers(answer)
+    assert answer.status == 408
+    assert answer.headers["connection"] == "close"
+    assert visitor.closed == ["HTTP 408: a request not finished in time"]
+    end(house)
+
+
+def test_the_second_has_its_own_time(house: House) -> None:
+    visitor = Visitor(house)
+    for _ in range(3):
+        house.tick(9)
+        assert visitor.asks_one(request()).status == 200
+    house.tick(9)
+    visitor.session.data_received(b"GET")
+    house.tick(1.1)
+    assert visitor.hears()[0].status == 408
+    end(house)
+
+
+def test_whoever_asks_no_more_is_closed_without_a_word(house: House) -> None:
+    visitor = Visitor(house)
+    assert visitor.asks_one(request()).status == 200
+    house.tick(10.1)
+    assert visitor.closed == [None]
+    assert visitor.hears() == []
+    assert house.observer.seen == []
+    end(house)
+
+
+def test_an_answer_that_is_not_taken(house: House) -> None:
+    visitor = Visitor(house)
+    visitor.sock.room = 10
+    visitor.session.data_received(request())
+    house.tick(29.9)
+    assert visitor.closed == []
+    house.tick(0.2)
+    assert visitor.closed == ["an answer not taken in time"]
+    visitor.outbox.close()
+    end(house)
+
+
+def test_an_answer_that_is_taken_as_slowly_as_it_may_be(house: House) -> None:
+    visitor = Visitor(house)
+    visitor.sock.room = 10
+    visitor.session.data_received(request())
+    house.tick(29)
+    visitor.sock.room = None
+    visitor.outbox.flush()
+    assert visitor.hears()[0].status == 200
+    house.tick(9)
+    assert visitor.asks_one(request()).status == 200
+    assert visitor.closed == []
+
+
+@pytest.mark.parametrize("when", ["reading", "sending", "between"])
+def test_a_connection_that_is_lost_leaves_nothing(house: House, when: str) -> None:
+    visitor = Visitor(house)
+    visitor.sock.room = 0 if when == "sending" else None
+    visitor.session.data_received(request()[: -1 if when == "reading" else None])
+    if when == "between":
+        house.tick()  # it is sent, and what follows is due in the next one
+    visitor.close("connection reset by peer")
+    visitor.outbox.close()
+    house.settle()
+    assert house.observer.seen == [("stranger left", visitor.address, "connection reset by peer")]
+    end(house)
+
+
+# -- who may not come in -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status"), [(ServerFullError(5), 503), (AddressFullError(64), 503), (BannedError(), 403)]
+)
+@pytest.mark.parametrize("stream", [request(), opening(), request(host="evil.example"), request("/healthz")])
+def test_whoever_is_refused(refusal: SelchatError, status: int, stream: bytes, folder: Path) -> None:
+    house = House(files=folder, full_retry=6.5)
+    visitor = Visitor(house, refusal=refusal)
+    answer = visitor.asks_one(stream)
+    check_headers(answer)
+    assert answer.status == status
+    assert answer.headers["connection"] == "close"
+    assert answer.headers.get("retry-after") == ("7" if status == 503 else None)
+    assert str(refusal).encode() in answer.body
+    assert visitor.closed == [str(refusal)]
+    end(house)
+
+
+def test_whoever_is_refused_has_less_time(house: House) -> None:
+    visitor = Visitor(house, refusal=ServerFullError(5))
+    visitor.session.data_received(b"GET / ")
+    house.tick(1.1)
+    assert visitor.closed != []
+    end(house)
+
+
+# -- plain HTTP from elsewhere -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/ws", "/app.4F7Q2ZKA.js?a=%20b&c", "/nothing", "//evil.example"])
+def test_from_elsewhere_it_goes_on_by_tls(house: House, path: str) -> None:
+    visitor = Visitor(with_tls(house), local=False)
+    answer = visitor.asks_one(request(path, host="hut.local:33000"))
+    check_headers(answer)
+    assert answer.status == 308
+    assert answer.headers["location"] == f"https://hut.local:33000{path}"
+    assert answer.headers["cache-control"] == "no-store"
+    assert "refresh" not in answer.headers
+    for text in (KEY, CERTIFICATE):
+        assert text.encode() in answer.body
+    assert b"<script" not in answer.body
+    assert b"style=" not in answer.body
+
+
+def test_a_person_is_given_as_much_time_as_it_takes_to_read_why(house: House) -> None:
+    visitor = Visitor(with_tls(house), local=False)
+    answer = visitor.asks_one(request(Accept="text/html,*/*;q=0.8", host="[::1]:33000"))
+    check_headers(answer)
+    assert answer.status == 200
+    assert b'<a href="https://[::1]:33000/">' in answer.body
+    assert "refresh" not in answer.headers
+    assert answer.headers["cache-control"] == "no-store"
+    assert CERTIFICATE.encode() in answer.body
+    head = visitor.asks_one(request(Accept="text/html", method="HEAD"))
+    assert (head.status, head.body) == (200, b"")
+
+
+def test_what_is_posted_unencrypted_is_refused_and_not_led_on(house: House) -> None:
+    visitor = Visitor(with_tls(house), local=False)
+    answer = visitor.asks_one(request("/rooms/lobby/messages", method="POST", body=b"hello"))
+    check_headers(answer)
+    assert answer.status == 403
+    assert b"unencrypted" in answer.body
+    assert "location" not in answer.headers
+
+
+def test_what_is_in_the_target_is_no_markup(house: House) -> None:
+    visitor = Visitor(with_tls(house), local=False)
+    answer = visitor.asks_one(request("/\"><b>'&{key}", host="hut.local"))
+    assert answer.status == 308
+    assert b"<b>" not in answer.body
+    assert b"&quot;&gt;&lt;b&gt;&#x27;&amp;{key}" in answer.body
+
+
+def test_the_host_is_checked_before_anyone_is_sent_there(house: House) -> None:
+    answer = Visitor(with_tls(house), local=False).asks_one(request(host="evil.example"))
+    assert answer.status == 421
+    assert "location" not in answer.headers
+
+
+@pytest.mark.parametrize("how", [{"secure": True, "local": False}, {"local": True}])
+def test_by_tls_and_on_this_machine_the_page_comes_at_once(house: House, how: dict[str, bool]) -> None:
+    visitor = Visitor(with_tls(house), **how)
+    assert visitor.asks_one(request()).body.startswith(b"<!DOCTYPE html><title>selchat")
+    assert visitor.asks_one(opening()).status == 101
+
+
+def test_without_tls_the_page_comes_at_once(house: House) -> None:
+    visitor = Visitor(house, local=False)
+    assert visitor.asks_one(request()).body.startswith(b"<!DOCTYPE html><title>selchat")
+
+
+# -- the way to a WebSocket --------------------------------------------------------------------------------
+
+
+def test_after_other_requests_a_connection_becomes_a_websocket(house: House) -> None:
+    visitor = Visitor(house)
+    found = visitor.asks(request(), opening())
+    assert [answer.status for answer in found] == [200, 101]
+    assert not visitor.paused
+    assert not isinstance(visitor.session, WebSession)
+    visitor.close()
+    end(house)
+
+
+@pytest.mark.parametrize(
+    ("stream", "status"), [(request("/ws"), 426), (opening(Sec_WebSocket_Key=None), 400), (opening("/"), 200)]
+)
+def test_what_opens_none_is_answered_and_can_go_on(house: House, stream: bytes, status: int) -> None:
+    visitor = Visitor(house)
+    answer = visitor.asks_one(stream)
+    check_headers(answer)
+    assert answer.status == status
+    assert visitor.asks_one(opening()).status == 101
+
+
+def test_the_name_that_is_missing_is_told_as_the_option_takes_it(house: House) -> None:
+    for host, name in {"Chat.example:33000": "chat.example", "[2001:db8::1]:33000": "2001:db8::1"}.items():
+        answer = Visitor(house).asks_one(request(host=host))
+        assert answer.status == 421
+        assert f"--allowed-host={name}\n".encode() in answer.body
+        assert name in HostAllowlist([name], list, lambda: 0.0)
+
+
+def test_requests_are_read_no_faster_than_messages(folder: Path) -> None:
+    """Otherwise one connection, of somebody without a name, has all of the server's time."""
+    house = House(files=folder, message_rate=5, message_burst=20)
+    visitor = Visitor(house)
+    answered = len(visitor.asks(request("/healthz") * 40))
+    for _ in range(40):
+        house.clock.advance(0)
+        answered += len(visitor.hears())
+    assert 20 <= answered <= 21
+    assert visitor.paused
+    for _ in range(10):
+        house.clock.advance(0.1001)
+        answered += len(visitor.hears())
+    assert 25 <= answered <= 26
+    visitor.session.connection_lost(None)
+    end(house)

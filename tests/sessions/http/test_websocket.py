@@ -1,0 +1,577 @@
+"""WebSocket as RFC 6455 has it, at a session: the cases of the Autobahn testsuite that apply.
+
+That suite wants its messages back, text and binary. Here a message is a request, so each case begins with a
+`hello`, its messages are ``ping`` of the selchat protocol, whose answers say that they came through whole, and
+binary is refused. UTF-8 is looked at when a message is whole, as section 6 allows. Sections 12 and 13 are
+about compression, which there is none of.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+
+from tests.e2e.web_support import (
+    BINARY,
+    CLOSE,
+    CONT,
+    PING,
+    PONG,
+    TEXT,
+    closing,
+    masked,
+    opening,
+    texts,
+)
+from tests.sessions.test_selchat import (
+    Browser,
+    Client,
+    House,
+    bodies,
+    come,
+    hello,
+    kinds,
+    resume,
+    say,
+    wait,
+)
+
+
+@pytest.fixture(autouse=True)
+def by_websocket(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(House, "wire", Browser)
+
+
+def browser(house: House, name: str = "Venkat") -> Browser:
+    [one] = come(house, name)
+    assert isinstance(one, Browser)
+    return one
+
+
+def asks(token: str = "?") -> bytes:
+    """What is answered with the same token, as the suite's messages are with themselves."""
+    return json.dumps({"type": "ping", "token": token}, ensure_ascii=False).encode()
+
+
+def fragments(payload: bytes, size: int, opcode: int = TEXT) -> list[bytes]:
+    parts = [payload[start : start + size] for start in range(0, len(payload), size)]
+    return [
+        masked(CONT if number else opcode, part, fin=number == len(parts) - 1)
+        for number, part in enumerate(parts)
+    ]
+
+
+MESSAGE = masked(TEXT, asks("a"))
+HALVES = fragments(asks("ab"), 10)
+FIRST, LAST = HALVES[0], b"".join(HALVES[1:])
+# What a session answers to those: its pongs by their tokens, pongs of WebSocket's own as bytes.
+Heard = list[str | bytes]
+UTF8 = "Hello-µ@ßöäüàá-UTF-8!!"
+SAMPLE = "κόσμε".encode()
+
+# Number: what comes, what is answered, and the code of the close; None: it goes on.
+CASES: dict[str, tuple[bytes, Heard, int | None]] = {
+    # 1: framing. Text of 0 bytes to 64 KiB is in `test_messages_of_every_length`.
+    "1.1.1 an empty text": (masked(TEXT) + MESSAGE, ["bad-json", "a"], None),
+    "1.2.1 an empty binary": (masked(BINARY), [], 1003),
+    "1.2.2 binary of 125 bytes": (MESSAGE + masked(BINARY, b"\xfe" * 125) + MESSAGE, ["a"], 1003),
+    "1.2.6 binary of 64 KiB": (masked(BINARY, b"\xfe" * 65_536), [], 1003),
+    # 2: pings and pongs
+    "2.1": (masked(PING) + MESSAGE, [b"", "a"], None),
+    "2.2": (masked(PING, b"Hello, world!"), [b"Hello, world!"], None),
+    "2.3": (masked(PING, b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff"), [b"\x00\xff\xfe\xfd\xfc\xfb\x00\xff"], None),
+    "2.4": (masked(PING, b"\xfe" * 125), [b"\xfe" * 125], None),
+    "2.5": (masked(PING, b"\xfe" * 126), [], 1002),
+    "2.7": (masked(PONG) + MESSAGE, ["a"], None),
+    "2.8": (masked(PONG, b"unsolicited"), [], None),
+    "2.9": (masked(PONG, b"unsolicited") + masked(PING, b"x"), [b"x"], None),
+    "2.10": (b"".join(masked(PING, b"%d" % n) for n in range(10)), [b"%d" % n for n in range(10)], None),
+    # 3: reserved bits
+    "3.1": (masked(TEXT, asks(), rsv=1), [], 1002),
+    "3.2": (MESSAGE + masked(TEXT, asks(), rsv=2) + masked(PING), ["a"], 1002),
+    "3.3": (MESSAGE + masked(TEXT, asks(), rsv=3) + masked(PING), ["a"], 1002),
+    "3.5": (masked(BINARY, b"\x00\xff", rsv=5), [], 1002),
+    "3.6": (masked(PING, b"x", rsv=6), [], 1002),
+    "3.7": (masked(CLOSE, rsv=7), [], 1002),
+    # 4: opcodes
+    **{f"4.1.{n} opcode {n + 2}": (masked(n + 2, b""), [], 1002) for n in range(1, 6)},
+    **{f"4.2.{n} opcode {n + 10}": (masked(n + 10, b""), [], 1002) for n in range(1, 6)},
+    "4.1.3 after a message": (MESSAGE + masked(5, b"x") + masked(PING), ["a"], 1002),
+    # 5: fragmentation
+    "5.1": (b"".join(fragments(b"x" * 10, 5, PING)) + masked(PING), [], 1002),
+    "5.2": (b"".join(fragments(b"x" * 10, 5, PONG)), [], 1002),
+    "5.3": (FIRST + LAST, ["ab"], None),
+    "5.6": (FIRST + masked(PING, b"?") + LAST, [b"?", "ab"], None),
+    "5.9": (masked(CONT, b"x") + MESSAGE, [], 1002),
+    "5.12": (masked(CONT, b"x", fin=False), [], 1002),
+    "5.15": (FIRST + LAST + masked(CONT, b"x", fin=False) + MESSAGE, ["ab"], 1002),
+    "5.18": (FIRST + masked(TEXT, b"x"), [], 1002),
+    "5.19": (
+        HALVES[0] + HALVES[1] + masked(PING, b"1") + b"".join(HALVES[2:-1]) + masked(PING, b"2") + HALVES[-1],
+        [b"1", b"2", "ab"],
+        None,
+    ),
+    "5.x a beginning of binary in a text": (FIRST + masked(BINARY, b"x"), [], 1002),
+    # 6: UTF-8, looked at when a message is whole
+    "6.1.1": (masked(TEXT), ["bad-json"], None),
+    "6.1.2": (masked(TEXT, b"", fin=False) + masked(CONT, b"", fin=False) + masked(CONT), ["bad-json"], None),
+    "6.1.3": (
+        masked(TEXT, b"", fin=False) + masked(CONT, asks("m"), fin=False) + masked(CONT),
+        ["m"],
+        None,
+    ),
+    "6.2.1": (masked(TEXT, asks(UTF8)), [UTF8], None),
+    "6.2.2": (b"".join(fragments(asks(UTF8), 31)), [UTF8], None),
+    "6.2.3": (b"".join(fragments(asks(UTF8), 1)), [UTF8], None),
+    "6.2.4": (b"".join(fragments(asks("κόσμε"), 1)), ["κόσμε"], None),
+    "6.3.1": (masked(TEXT, SAMPLE + b"\xed\xa0\x80edited"), [], 1007),
+    "6.3.2": (b"".join(fragments(SAMPLE + b"\xed\xa0\x80edited", 1)), [], 1007),
+    "6.4.1": (
+        masked(TEXT, SAMPLE, fin=False)
+        + masked(CONT, b"\xf4\x90\x80\x80", fin=False)
+        + masked(CONT, b"edited"),
+        [],
+        1007,
+    ),
+    # 7: closing
+    "7.1.1": (MESSAGE + closing(1000), ["a"], 1000),
+    "7.1.2": (closing(1000) + closing(1000), [], 1000),
+    "7.1.3": (closing(1000) + masked(PING), [], 1000),
+    "7.1.4": (closing(1000) + MESSAGE, [], 1000),
+    "7.1.5": (FIRST + closing(1000) + LAST, [], 1000),
+    "7.1.6": (masked(TEXT, asks().ljust(60_000)) + MESSAGE + closing(1000), ["?", "a"], 1000),
+    "7.3.1": (closing(None), [], 1005),
+    "7.3.2": (masked(CLOSE, b"a"), [], 1002),
+    "7.3.3": (closing(1000), [], 1000),
+    "7.3.4": (closing(1000, "Hello World!"), [], 1000),
+    "7.3.5": (closing(1000, "*" * 123), [], 1000),
+    "7.3.6": (closing(1000, "*" * 124), [], 1002),
+    "7.5.1": (closing(1000, SAMPLE + b"\xed\xa0\x80edited"), [], 1007),
+    **{
+        f"7.7.{code}": (closing(code), [], code)
+        for code in (1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 3000, 3999, 4000, 4999)
+    },
+    # Registered since the suite was written.
+    **{f"7.7 registered {code}": (closing(code), [], code) for code in (1012, 1013, 1014)},
+    **{
+        f"7.9.{code}": (closing(code), [], 1002)
+        for code in (0, 999, 1004, 1005, 1006, 1015, 1016, 1100, 2000, 2999)
+    },
+    **{f"7.13.{code}": (closing(code), [], 1002) for code in (5000, 65_535)},
+    # 10: a message in fragments of 1,300 bytes
+    "10.1.1": (b"".join(fragments(asks("x" * 50).ljust(65_536), 1300)), ["x" * 50], None),
+    # None of the suite's: a client has to mask.
+    "no mask": (MESSAGE + masked(TEXT, asks(), mask=None), ["a"], 1002),
+}
+
+# 6.5 and on: sequences that are UTF-8, and others that are none (Markus Kuhn's test file).
+VALID = [
+    *(
+        "\0",
+        "\x80",
+        "\u0800",
+        "\U00010000",
+        "\x7f",
+        "\u07ff",
+        "\uffff",
+        "\U0010ffff",
+        "\ud7ff",
+        "\ue000",
+        "\ufffd",
+    ),
+    *("\ufffe", "\U0001fffe", "\U0001ffff", "\U000ffffe", "\U0010fffe"),
+]
+INVALID = [
+    *(b"\xf8\x88\x80\x80\x80", b"\xfc\x84\x80\x80\x80\x80", b"\xf7\xbf\xbf\xbf", b"\xfb\xbf\xbf\xbf\xbf"),
+    *(b"\xfd\xbf\xbf\xbf\xbf\xbf", b"\xf4\x90\x80\x80", b"\x80", b"\xbf", b"\x80\xbf", b"\x80\xbf\x80\xbf"),
+    *(bytes(range(0x80, 0xC0)), b"\xc0 \xc1 \xc2 ", b"\xe0 \xe1 ", b"\xf0 ", b"\xf8 ", b"\xfc "),
+    *(b"\xc0", b"\xe0\x80", b"\xf0\x80\x80", b"\xf8\x80\x80\x80", b"\xdf", b"\xef\xbf", b"\xf7\xbf\xbf"),
+    *(b"\xc0\xe0\x80\xf0\x80\x80", b"\xfe", b"\xff", b"\xfe\xfe\xff\xff"),
+    # Longer than need be, and halves of surrogate pairs.
+    *(b"\xc0\xaf", b"\xe0\x80\xaf", b"\xf0\x80\x80\xaf", b"\xc1\xbf", b"\xe0\x9f\xbf", b"\xf0\x8f\xbf\xbf"),
+    *(b"\xc0\x80", b"\xe0\x80\x80", b"\xf0\x80\x80\x80", b"\xed\xa0\x80", b"\xed\xad\xbf", b"\xed\xae\x80"),
+    *(b"\xed\xaf\xbf", b"\xed\xb0\x80", b"\xed\xbe\x80", b"\xed\xbf\xbf", b"\xed\xa0\x80\xed\xb0\x80"),
+]
+
+
+VALID += ["hello$world", "hello\u00a2world", "hello\u20acworld", "hello\U00024b62world"]
+for place in range(1, len(SAMPLE)):  # all beginnings of something in characters of two and three bytes
+    try:
+        VALID.append(SAMPLE[:place].decode())
+    except UnicodeDecodeError:
+        INVALID.append(SAMPLE[:place])
+INVALID += [
+    high + low
+    for high in (b"\xed\xa0\x80", b"\xed\xad\xbf", b"\xed\xae\x80", b"\xed\xaf\xbf")
+    for low in (b"\xed\xb0\x80", b"\xed\xbf\xbf")
+]
+
+
+def heard(one: Browser) -> Heard:
+    """Return the tokens and codes of what has come, and what WebSocket's own pongs say."""
+    found: Heard = []
+    for opcode, payload in one.frames():
+        if opcode == PONG:
+            found.append(payload)
+        elif opcode == TEXT:
+            fields = json.loads(payload)
+            if fields["type"] == "error":
+                found.append(fields["code"])
+            elif fields["type"] == "pong":
+                found.append(fields["token"])
+            else:
+                assert fields["type"] == "bye"
+                found.append(f"bye: {fields['reason']}")
+    return found
+
+
+def check(stream: bytes, expected: Heard, code: int | None, parts: list[bytes]) -> None:
+    house = House(login_limit=4096)
+    one = browser(house)
+    at_rest = house.clock.pending
+    for part in parts:
+        if not one.closed:
+            one.session.data_received(part)
+    found = heard(one)
+    if code is None:
+        assert [text for text in found if isinstance(text, str)] == [
+            text for text in expected if isinstance(text, str)
+        ]
+        assert [text for text in found if isinstance(text, bytes)] == [
+            text for text in expected if isinstance(text, bytes)
+        ]
+        assert (one.closed, one.ends) == ([], [])
+        assert house.clock.pending <= at_rest + 1
+        one.sends({"type": "bye"})
+        assert heard(one) == ["bye: goodbye"]
+        assert one.ends == [(1000, "goodbye")]
+    else:
+        ours = isinstance(one.closed[0], str) and not one.closed[0].startswith("closed by the peer")
+        leaving = code in {1000, 1001, 1005} or not ours
+        assert found == [*expected, "bye: goodbye" if leaving else "bye: protocol"]
+        [(end, _)] = one.ends
+        assert end == (None if code == 1005 else code)
+        assert len(one.closed) == 1
+    assert house.hub.members() == []
+    assert house.clock.pending == 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_case(name: str) -> None:
+    stream, expected, code = CASES[name]
+    check(stream, expected, code, [stream])
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if len(CASES[name][0]) < 2000])
+def test_a_case_byte_by_byte(name: str) -> None:
+    stream, expected, code = CASES[name]
+    check(stream, expected, code, [stream[place : place + 1] for place in range(len(stream))])
+
+
+@pytest.mark.parametrize("text", VALID, ids=ascii)
+def test_6_utf_8(text: str) -> None:
+    payload = json.dumps({"type": "ping", "token": text}, ensure_ascii=False).encode()
+    for stream in (masked(TEXT, payload), b"".join(fragments(payload, 1))):
+        check(stream, [text], None, [stream])
+
+
+@pytest.mark.parametrize("sequence", INVALID, ids=repr)
+def test_6_no_utf_8(sequence: bytes) -> None:
+    payload = b'{"type":"ping","token":"' + sequence + b'"}'
+    for stream in (masked(TEXT, payload), b"".join(fragments(payload, 1))):
+        check(stream + MESSAGE, [], 1007, [stream + MESSAGE])
+
+
+@pytest.mark.parametrize("size", [125, 126, 127, 128, 65_534, 65_535, 65_536])
+def test_messages_of_every_length(size: int) -> None:
+    """1.1.2 to 1.1.8, and 9.1: the limit is 64 KiB here."""
+    stream = masked(TEXT, asks().ljust(size))
+    check(stream, ["?"], None, [stream])
+    check(stream, ["?"], None, [stream[place : place + 997] for place in range(0, len(stream), 997)])
+
+
+@pytest.mark.parametrize("pieces", [1, 64])
+def test_9_one_byte_more_is_too_much(pieces: int) -> None:
+    stream = b"".join(fragments(asks().ljust(65_537), 65_537 // pieces))
+    house = House()
+    one = browser(house)
+    one.session.data_received(MESSAGE + stream + MESSAGE)
+    assert heard(one) == ["a", "bye: protocol"]
+    assert one.ends[0][0] == 1009
+    assert "65536" in str(one.closed[0])
+
+
+def test_9_a_length_over_the_limit_is_refused_on_the_header_alone() -> None:
+    one = browser(House())
+    one.session.data_received(b"\x81\xff" + struct.pack("!Q", 65_537))
+    assert heard(one) == ["bye: protocol"]
+    assert one.ends[0][0] == 1009
+
+
+def test_the_peer_s_code_and_reason_are_echoed() -> None:
+    one = browser(House())
+    one.session.data_received(closing(4321, "see you"))
+    heard(one)
+    assert one.ends == [(4321, "see you")]
+    assert one.closed == ["closed by the peer: 4321 see you"]
+
+
+# -- what we close with ----------------------------------------------------------------------------------
+
+
+def ends_with(house: House, one: Browser) -> tuple[str, int | None, str | None]:
+    """Return the reason of the bye, the code of the close, and what the log has."""
+    last = one.reads()[-1]
+    assert last["type"] == "bye"
+    assert len(one.ends) == len(one.closed) == 1
+    wait(house, 60)
+    assert one.reads() == []
+    return last["reason"], one.ends[0][0], one.closed[0]
+
+
+def test_a_goodbye() -> None:
+    house = House()
+    one = browser(house)
+    one.sends({"type": "bye"})
+    assert ends_with(house, one) == ("goodbye", 1000, None)
+
+
+def test_a_newer_connection() -> None:
+    house = House()
+    one = browser(house)
+    browser(house)
+    assert ends_with(house, one)[:2] == ("replaced", 1000)
+
+
+def test_a_server_that_stops() -> None:
+    from selchat.server.server import _SHUTDOWN
+
+    house = House()
+    one = browser(house)
+    house.hub.dismiss(house.hub.members(), _SHUTDOWN)
+    assert ends_with(house, one) == ("shutdown", 1001, "server shut down")
+
+
+@pytest.mark.parametrize("command", ["/kick Venkat", "/ban Venkat"])
+def test_an_operator(command: str) -> None:
+    house = House()
+    one = browser(house)
+    house.commands.run(command)
+    reason, code, _ = ends_with(house, one)
+    assert code == 1008
+    assert reason == ("kicked" if "kick" in command else "banned")
+
+
+def test_no_hello_in_time() -> None:
+    house = House()
+    one = Browser(house)
+    house.tick(9.9)
+    assert one.closed == []
+    house.tick(0.2)
+    assert ends_with(house, one) == ("timeout", 1008, "no username within 10 s")
+    assert house.clock.pending == 0
+
+
+def test_no_good_hello() -> None:
+    house = House(login_messages=3)
+    one = Browser(house)
+    one.sends(*[{"type": "rooms"}] * 5)
+    assert ends_with(house, one) == ("protocol", 1008, "no good hello among 3 messages")
+
+
+def test_a_message_that_is_not_finished_in_time() -> None:
+    house = House(web_ping_seconds=1000.0)
+    one = browser(house)
+    one.session.data_received(FIRST)
+    for _ in range(29):
+        house.tick(1.0)
+        one.session.data_received(masked(PING))
+    assert one.closed == []
+    house.tick(1.1)
+    assert ends_with(house, one) == ("timeout", 1008, "frame not finished within 30 s")
+
+
+def test_pings_from_the_server_and_no_answer() -> None:
+    house = House(web_ping_seconds=30.0)
+    one = browser(house)
+    wait(house, 29)
+    assert one.frames() == []
+    wait(house, 1)
+    assert one.frames() == [(PING, b"")]
+    wait(house, 13)
+    assert one.closed == []
+    wait(house, 1)
+    assert ends_with(house, one) == ("timeout", 1008, "no sign of life within 44 s")
+    assert house.clock.pending == 0
+
+
+@pytest.mark.parametrize("sign", [masked(PONG), masked(PING), masked(PONG, b"x"), MESSAGE, b"\x81"])
+def test_a_sign_of_life(sign: bytes) -> None:
+    house = House(web_ping_seconds=30.0)
+    one = browser(house)
+    for _ in range(3):
+        wait(house, 30)
+        assert one.frames()[-1:] == [(PING, b"")]
+        wait(house, 13)
+        one.session.data_received(sign)
+        one.frames()
+        if len(sign) == 1:
+            break
+    wait(house, 16)
+    assert one.closed == []
+
+
+# -- what comes together ---------------------------------------------------------------------------------
+
+
+def test_what_was_said_before_a_close_in_the_same_read_is_said() -> None:
+    house = House()
+    one, other = browser(house), browser(house, "Narayan")
+    one.session.data_received(texts(say("one", "1"), say("two", "2")) + closing(1001, "gone"))
+    assert bodies(other.reads()) == ["one", "two"]
+    assert [one["type"] for one in one.reads()] == ["ack", "ack", "bye"]
+    assert one.ends == [(1001, "gone")]
+    assert one.closed == [None]
+
+
+def test_and_also_what_the_rate_limit_holds_back() -> None:
+    house = House(message_rate=1, message_burst=1, web_ping_seconds=1000.0)
+    one, other = browser(house), browser(house, "Narayan")
+    house.tick(5)
+    one.session.data_received(texts(*(say(str(n), str(n)) for n in range(4))) + masked(PING) + closing(1000))
+    assert bodies(other.reads()) == ["0"]
+    assert one.closed == []
+    said = []
+    for _ in range(8):
+        wait(house, 0.6)
+        house.tick(0.5)
+        said += bodies(other.reads())
+    assert said == ["1", "2", "3"]
+    assert kinds(one.reads()) == ["ack"] * 4 + ["bye"]
+    assert one.ends == [(1000, "")]
+    assert len(one.closed) == 1
+
+
+def test_hello_what_follows_and_a_close_in_one_read() -> None:
+    house = House()
+    other = browser(house, "Narayan")
+    one = Client(house)
+    one.session.data_received(
+        opening() + texts(hello("Venkat"), say("x" * 9_000, "1")) + masked(PING, b"?") + closing(1000)
+    )
+    assert bodies(other.reads()) == ["x" * 9_000], "the limit before login is none for what comes after it"
+    assert one.closed == [None]
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_an_opening_and_all_that_follows_however_it_is_cut(size: int) -> None:
+    house = House()
+    other = browser(house, "Narayan")
+    one = Client(house)
+    stream = opening() + texts(hello("Venkat"), say("hi", "1"), say("y" * 5_000, "2")) + closing(1000)
+    for start in range(0, len(stream), size):
+        one.session.data_received(stream[start : start + size])
+    assert bodies(other.reads()) == ["hi", "y" * 5_000]
+    assert one.closed == [None]
+
+
+def test_before_a_hello_messages_are_short() -> None:
+    house = House()
+    one = Browser(house)
+    one.session.data_received(masked(TEXT, b"x" * 4097)[:8])
+    assert ends_with(house, one)[:2] == ("protocol", 1009)
+
+
+def test_an_end_without_a_close() -> None:
+    house = House()
+    one, other = browser(house), browser(house, "Narayan")
+    one.session.data_received(texts(say("hi", "1")))
+    one.hangs_up()
+    assert bodies(other.reads()) == ["hi"]
+    assert one.closed == [None]
+    cut = browser(house)
+    cut.session.data_received(MESSAGE[:5])
+    cut.hangs_up()
+    assert cut.closed == ["stream ended inside a message"]
+    assert house.clock.pending == 1 + len(house.hub.members()) - 1
+
+
+def test_pings_are_paid_for() -> None:
+    """Six bytes that cost as much as a message: with a limit of bytes, there is one of these as well."""
+    house = House(byte_rate=65_536)
+    one = browser(house)
+    one.session.data_received(masked(PING) * 100)
+    assert not one.paused
+    one.session.data_received(masked(PING) * 1000)
+    assert one.paused
+    assert len(one.frames()) == 1100
+    wait(house, 10)
+    assert not one.paused
+    assert one.closed == []
+
+
+# -- one room, all wires -----------------------------------------------------------------------------------
+
+
+def test_everyone_is_in_one_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    house = House()
+    web, again = browser(house), browser(house, "Narayan")
+    monkeypatch.setattr(House, "wire", Client)
+    [rich] = come(house, "Michael")
+    classic = Client(house)
+    classic.session.data_received(b"3         Ann" + b"2         hi")
+    web.sends(say("w" * 200, "1"))
+    rich.sends(say("é\0\x7f\u0081~", "1"))
+    expected = ["hi", "w" * 200, "é\0\x7f\u0081~"]
+    assert bodies(again.reads()) == expected
+    assert bodies(web.reads()) == [expected[0], expected[2]]
+    assert bodies(rich.reads()) == expected[:2]
+    house.settle()
+    assert bytes(classic.sock.taken).count(b"w" * 200) == 1
+    # One feed for each way of speaking, whoever comes by it.
+    assert len(house.hub.lobby._feeds) == 3
+
+
+@pytest.mark.parametrize(
+    ("size", "room"),
+    [
+        *((90, room) for room in (0, 1, 2, 5, 301, 302, 303, 304, 5_003)),
+        (300, 4_001),
+        (70_000, 1),
+        (70_000, 70_001),
+    ],
+)
+def test_a_lapped_reader_is_in_the_middle_of_a_frame_and_gets_everything(size: int, room: int) -> None:
+    house = House(feed_limit=20_000, frame_limit=200_000)
+    one, other = browser(house), browser(house, "Narayan")
+    other.sock.room = room
+    expected = []
+    for number in range(600_000 // (size + 2_000)):
+        expected.append(f"{number} \u0081~\x7f" + '{"type":"said",' + "x" * size)
+        one.sends(say(expected[-1], str(number)))
+        house.tick()
+    assert (one.closed, other.closed) == ([], [])
+    while other.outbox.blocked:
+        other.sock.room = 1_234_567
+        other.outbox.flush()
+        house.tick()
+    other.sock.room = None
+    messages = other.reads()
+    gaps = [message for message in messages if message["type"] == "gap"]
+    assert gaps and all(gap["before"] == gap["after"] + 1 for gap in gaps)
+    assert bodies(messages) == expected
+    one.sends(say("live", "live"))
+    assert bodies(other.reads()) == ["live"]
+
+
+def test_a_break_and_a_resume() -> None:
+    house = House()
+    one, other = browser(house), browser(house, "Narayan")
+    one.sends(*(say(str(n), str(n)) for n in range(1, 301)))
+    house.settle()
+    other.hangs_up()
+    again = Browser(house)
+    again.sends(hello("Narayan", resume=resume(house, lobby=7)))
+    assert [message["seq"] for message in again.reads() if message["type"] == "said"] == list(range(8, 301))

@@ -1,0 +1,298 @@
+"""What a connection begins with: told from its first byte, once, and answered in the peer's own language."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from selchat.errors import BannedError, SelchatError
+from selchat.net.admission import AddressFullError, ServerFullError
+from selchat.server.server import TlsRequiredError
+from selchat.sessions.classic import ClassicSession
+from selchat.sessions.context import Session
+from selchat.sessions.detect import OpeningSession, OpeningState
+from selchat.sessions.selchat import SelchatSession
+from selchat.wire.frames import FrameDecoder, encode_frame
+from selchat.wire.schema import schema
+from tests.sessions.test_selchat import House, hello
+
+# How Python's own client begins, up to the random bytes.
+CLIENT_HELLO = bytes.fromhex("16030102000100 01fc0303".replace(" ", "")) + bytes(range(100))
+HELLO = encode_frame(json.dumps(hello("Venkat")).encode())
+NAME = encode_frame(b"Venkat")
+
+
+class Peer:
+    """A connection, as far as an opening session knows it, and what it was asked."""
+
+    address = "192.168.43.169:54494"
+
+    def __init__(self, house: House | None = None, **how: Any) -> None:
+        self.house = house or House()
+        self.secured: list[bytes] = []
+        self.closed: list[str | None] = []
+        self.last_words = b""
+        self.session: Session = OpeningSession(self.house.context, self, **{"tls": True, **how})  # type: ignore[arg-type]
+        self.opening = self.session
+        self.outbox = Nothing()
+
+    def sends(self, data: bytes) -> None:
+        self.session.data_received(data)
+
+    def hand_over(self, session: Session) -> None:
+        self.session = session
+
+    def secure(self, first: bytes) -> None:
+        self.secured.append(first)
+
+    def pause(self) -> None:
+        raise AssertionError
+
+    def resume(self) -> None:
+        raise AssertionError
+
+    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
+        if not self.closed:
+            self.closed.append(reason)
+            self.last_words = last_words
+            self.session.connection_lost(reason)
+
+    @property
+    def pair(self) -> list[str]:
+        """The last words as the paper's frames: a user and a message."""
+        decoder = FrameDecoder()
+        found = [payload.decode() for payload in decoder.receive_data(self.last_words)]
+        assert not decoder.unfinished
+        return found
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        return [json.loads(payload) for payload in self.pair]
+
+
+class Nothing:
+    """An outbox for those who are let in."""
+
+    blocked = False
+
+    def reply(self, data: bytes) -> None:
+        pass
+
+    def subscribe(self, feed: Any, on_lapped: Any = None) -> Any:
+        return None
+
+
+# -- one verdict ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", range(1, 17))
+def test_every_prefix_of_tls_is_tls_and_what_comes_later_is_the_stream_s(size: int) -> None:
+    peer = Peer()
+    peer.sends(CLIENT_HELLO[:size])
+    assert peer.secured == [CLIENT_HELLO[:size]]
+    assert peer.opening.state is OpeningState.SECURED  # type: ignore[attr-defined]
+    # What follows is what was decrypted, and no handshake any more, whatever it begins with.
+    peer.sends(NAME)
+    assert len(peer.secured) == 1
+    assert isinstance(peer.session, ClassicSession)
+    assert peer.closed == []
+
+
+@pytest.mark.parametrize("size", range(1, 17))
+@pytest.mark.parametrize(("stream", "session"), [(HELLO, SelchatSession), (NAME, ClassicSession)])
+def test_every_prefix_of_frames_is_frames(stream: bytes, session: type, size: int) -> None:
+    peer = Peer()
+    peer.sends(stream[:size])
+    assert peer.secured == []
+    if size < len(stream):
+        assert peer.opening.state is OpeningState.FRAMES  # type: ignore[attr-defined]
+        peer.sends(stream[size:])
+    assert peer.secured == []
+    assert isinstance(peer.session, session)
+
+
+@pytest.mark.parametrize("size", range(1, 11))
+def test_tls_in_the_middle_of_frames_is_none(size: int) -> None:
+    peer = Peer()
+    peer.sends(NAME[:size])
+    peer.sends(CLIENT_HELLO)
+    assert peer.secured == []
+    [reason] = peer.closed
+    assert "is not a number" in str(reason)
+
+
+def test_tls_inside_of_tls_is_no_frame() -> None:
+    peer = Peer()
+    peer.sends(CLIENT_HELLO)
+    peer.sends(CLIENT_HELLO)
+    assert len(peer.secured) == 1
+    assert "is not a number" in str(peer.closed[0])
+
+
+@given(first=st.integers(0, 255), rest=st.binary(max_size=15), cuts=st.lists(st.integers(1, 4), max_size=8))
+def test_the_first_byte_alone_decides(first: int, rest: bytes, cuts: list[int]) -> None:
+    peer = Peer()
+    stream = bytes([first]) + rest
+    place = 0
+    for cut in [*cuts, len(stream)]:
+        part = stream[place : place + cut]
+        place += cut
+        if part and not peer.closed and not (peer.secured and place > cut):
+            peer.sends(part)
+    assert bool(peer.secured) == (first == 0x16)
+    state = peer.opening.state  # type: ignore[attr-defined]
+    assert (state is OpeningState.SECURED) == (first == 0x16)
+    if not bytes([first]).isupper():  # which may begin a method of HTTP
+        assert state is (OpeningState.SECURED if first == 0x16 else OpeningState.FRAMES)
+
+
+def test_without_tls_a_handshake_is_answered_in_plain_and_closed() -> None:
+    peer = Peer(tls=False)
+    peer.sends(CLIENT_HELLO)
+    assert peer.secured == []
+    user, text = peer.pair
+    assert user == "Server"
+    assert "is not a number" in text
+    assert len(peer.closed) == 1
+
+
+# -- who may not come in ---------------------------------------------------------------------------------
+
+
+def refusals() -> list[tuple[SelchatError, str]]:
+    return [(ServerFullError(5), "full"), (AddressFullError(64), "full"), (BannedError(), "banned")]
+
+
+@pytest.mark.parametrize("secured", [False, True])
+@pytest.mark.parametrize(("refusal", "word"), refusals())
+def test_a_refusal_is_told_to_each_in_its_own_language(
+    refusal: SelchatError, word: str, secured: bool
+) -> None:
+    for stream in (NAME, HELLO):
+        peer = Peer(refusal=refusal)
+        if secured:
+            peer.sends(CLIENT_HELLO)
+            assert peer.closed == [], "it is told when it can read it"
+        peer.sends(stream)
+        assert peer.closed == [str(refusal)]
+        if stream is NAME:
+            assert peer.pair == ["Server", f"Closing this connection: {refusal}."]
+        else:
+            assert peer.objects[-1]["type"] == "bye"
+            assert peer.objects[-1]["reason"] == word
+            assert peer.objects[-1]["retry_after"] == (None if word == "banned" else 10.0)
+
+
+def test_tls_is_required_of_those_who_begin_without() -> None:
+    unsecured = TlsRequiredError()
+    classic, rich = Peer(unsecured=unsecured), Peer(unsecured=unsecured)
+    classic.sends(NAME)
+    assert classic.pair == ["Server", f"Closing this connection: {unsecured}."]
+    rich.sends(HELLO)
+    error, bye = rich.objects
+    for message in (error, bye):
+        assert Draft202012Validator(schema()).is_valid(message)
+    assert (error["type"], error["code"]) == ("error", "tls-required")
+    assert bye == {"type": "bye", "reason": "tls-required", "retry_after": None}
+    for stream, session in ((NAME, ClassicSession), (HELLO, SelchatSession)):
+        peer = Peer(unsecured=unsecured)
+        peer.sends(CLIENT_HELLO)
+        peer.sends(stream)
+        assert isinstance(peer.session, session)
+        assert peer.closed == []
+
+
+def test_who_is_refused_is_not_told_to_use_tls() -> None:
+    peer = Peer(refusal=ServerFullError(5), unsecured=TlsRequiredError())
+    peer.sends(NAME)
+    assert peer.closed == [str(ServerFullError(5))]
+
+
+# -- who says nothing ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sent", [b"", b"5", CLIENT_HELLO[:20]])
+def test_who_does_not_come_to_the_point_is_closed_in_time(sent: bytes) -> None:
+    house = House()
+    peer = Peer(house)
+    if sent:
+        house.tick(5.0)
+        peer.sends(sent)
+    house.tick(4.9)
+    if not sent:
+        house.tick(5.0)
+    assert peer.closed == []
+    house.tick(0.2)
+    by_tls = bool(sent) and sent != b"5"  # which may be a browser's connection for later
+    assert peer.closed == [None if by_tls else "no username within 10 s"]
+    told = [] if by_tls else ["Server", "Closing this connection: no username within 10 s."]
+    assert peer.pair == told
+    assert house.clock.pending == 0
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        (b"", None),
+        (b"5", "connection reset by peer"),
+        (CLIENT_HELLO, "tls: no shared cipher"),
+        (CLIENT_HELLO, "no username within 10 s"),
+    ],
+)
+def test_a_stranger_who_leaves_is_seen_to_go_and_leaves_no_timer(sent: bytes, reason: str | None) -> None:
+    house = House()
+    peer = Peer(house)
+    if sent:
+        peer.sends(sent)
+    peer.close(reason)
+    assert house.observer.seen == [("stranger left", peer.address, reason)]
+    assert house.clock.pending == 0
+
+
+@pytest.mark.parametrize(
+    "reason", [None, "connection reset by peer", "tls: the peer does not trust our certificate"]
+)
+def test_nobody_is_told_how_browsers_go_that_have_not_asked_for_anything(reason: str | None) -> None:
+    house = House()
+    peer = Peer(house)
+    peer.sends(CLIENT_HELLO)
+    peer.close(reason)
+    assert house.observer.seen == []
+    assert house.clock.pending == 0
+
+
+# -- browsers ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", range(1, 17))
+def test_without_what_the_page_needs_a_browser_is_told_how_to_install_it(size: int) -> None:
+    house = House()
+    house.context = replace(house.context, web=None)
+    peer = Peer(house)
+    request = b"GET / HTTP/1.1\r\nHost: 192.168.43.158:33000\r\n\r\n"
+    peer.sends(request[:size])
+    if not peer.closed:
+        peer.sends(request[size:])
+    assert peer.closed == [None]
+    head, _, body = peer.last_words.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
+    assert b"Content-Length: %d\r\n" % len(body) in head
+    assert b"pip install 'selchat[web]'" in body
+
+
+def test_half_of_a_method_is_a_frame_that_never_came() -> None:
+    peer = Peer()
+    peer.sends(b"GE")
+    peer.opening.eof_received()
+    assert peer.closed == ["stream ended inside a frame, 8 bytes short"]
+    peer = Peer()
+    peer.sends(b"G")
+    peer.sends(b"1234")
+    peer.opening.eof_received()
+    assert peer.closed == ["stream ended inside a frame, 5 bytes short"]

@@ -1,0 +1,193 @@
+"""How fast payloads come through, and how long a frame may take: on a clock that goes when it is told to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selchat.config.settings import KIB, Settings
+from selchat.errors import SelchatError
+from selchat.sessions.inbound import FrameTimeoutError, InboundStream, RateLimiter
+from selchat.wire.frames import FrameDecoder, encode_frame
+from tests.chat.fakes import FakeClock
+
+
+class Context:
+    """As much of a context as a framing needs."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.clock = FakeClock()
+        self.lengths: dict[bytes, int] = {}
+        self.login_lengths: dict[bytes, int] = {}
+
+
+class Peer:
+    """One who is in, and the transport: what it sends waits while nothing is read."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.context = Context(**settings)
+        self.framing = InboundStream(self.context, FrameDecoder())  # type: ignore[arg-type]
+        self.paused = False
+        self.came: list[bytes] = []
+        self.when: list[float] = []
+        self.errors: list[SelchatError] = []
+        self._waiting: list[bytes] = []
+        self.deliver(self.framing.log_in(self, self.deliver))  # type: ignore[arg-type]
+
+    def deliver(self, payloads: list[bytes]) -> None:
+        self.came += payloads
+        self.when += [self.context.clock.now - 100] * len(payloads)
+        self.framing.check(bool(payloads), self.errors.append)
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def sends(self, *payloads: bytes) -> None:
+        """Have these read at once, when something is read again."""
+        self._waiting.append(b"".join(map(encode_frame, payloads)))
+        self._read()
+
+    def sends_raw(self, data: bytes) -> None:
+        self._waiting.append(data)
+        self._read()
+
+    def tick(self, seconds: float) -> None:
+        self.context.clock.advance(seconds)
+        self._read()
+
+    def _read(self) -> None:
+        while self._waiting and not self.paused:
+            self.deliver(self.framing.receive_data(self._waiting.pop(0)))
+
+
+MESSAGES = [b"%d" % number for number in range(100)]
+
+
+def test_a_burst_comes_at_once_and_the_rest_at_the_rate() -> None:
+    peer = Peer(message_rate=5.0, message_burst=20)
+    peer.sends(*MESSAGES)
+    assert peer.came == MESSAGES[:20]
+    assert peer.paused
+    for _ in range(79):
+        peer.tick(0.2)
+    assert len(peer.came) == 99
+    peer.tick(0.2)
+    assert peer.came == MESSAGES
+    assert not peer.paused
+    assert peer.context.clock.pending == 0
+
+
+def test_what_is_not_read_waits_and_keeps_its_order() -> None:
+    peer = Peer(message_rate=10.0, message_burst=1)
+    for message in MESSAGES:
+        peer.sends(message)
+    for _ in range(1000):
+        peer.tick(0.05)
+    assert peer.came == MESSAGES
+    assert not peer.paused
+
+
+def test_a_silence_is_worth_a_burst_and_no_more() -> None:
+    peer = Peer(message_rate=5.0, message_burst=20)
+    peer.sends(*MESSAGES[:20])
+    peer.tick(3600.0)
+    peer.sends(*MESSAGES[20:])
+    assert len(peer.came) == 40
+
+
+def test_bytes_are_limited_too() -> None:
+    peer = Peer(message_rate=0, byte_rate=64 * KIB)
+    message = b"x" * (64 * KIB - 10)  # with its header, a second's worth
+    peer.sends(message, message)
+    assert not peer.paused
+    peer.sends(message)  # over the rate: what was read is taken all the same
+    assert len(peer.came) == 3
+    assert peer.paused
+    peer.sends(b"later")
+    peer.tick(0.9)
+    assert len(peer.came) == 3
+    peer.tick(0.2)
+    assert peer.came[3:] == [b"later"]
+
+
+def test_without_a_limit_nothing_is_held_back() -> None:
+    peer = Peer(message_rate=0, byte_rate=0)
+    peer.sends(*MESSAGES * 100)
+    assert len(peer.came) == 10_000
+    assert not peer.paused
+
+
+def test_one_limit_alone() -> None:
+    peer = Peer(message_rate=5, byte_rate=0)
+    peer.sends(*[b"x" * 60_000] * 21)
+    assert len(peer.came) == 20
+    peer.tick(0.2)
+    assert len(peer.came) == 21
+
+
+def test_a_pause_is_not_the_peers_delay() -> None:
+    peer = Peer(message_rate=1.0, message_burst=1, frame_seconds=30.0)
+    peer.sends_raw(b"".join(map(encode_frame, MESSAGES)) + b"5         lat")
+    for _ in range(99):
+        peer.tick(1.0)
+    assert (len(peer.came), peer.errors) == (100, [])
+    peer.tick(29.0)
+    assert peer.errors == []
+    peer.tick(1.1)
+    assert [type(error) for error in peer.errors] == [FrameTimeoutError]
+
+
+def test_what_breaks_the_framing_is_said_when_all_before_it_has_come() -> None:
+    peer = Peer(message_rate=1.0, message_burst=1)
+    peer.sends_raw(encode_frame(b"one") + encode_frame(b"two") + b"GET / HTTP")
+    assert (peer.came, peer.errors) == ([b"one"], [])
+    peer.tick(1.0)
+    assert peer.came == [b"one", b"two"]
+    assert len(peer.errors) == 1
+
+
+def test_nothing_comes_after_the_end() -> None:
+    peer = Peer(message_rate=1.0, message_burst=1)
+    peer.sends(*MESSAGES)
+    peer.framing.close()
+    peer.tick(1000.0)
+    assert peer.came == MESSAGES[:1]
+    assert peer.context.clock.pending == 0
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 5), st.lists(st.binary(max_size=2000), max_size=30)), max_size=30),
+    st.floats(0.1, 1000),
+    st.integers(1, 50),
+)
+def test_nothing_is_lost_or_reordered_and_no_window_has_more_than_the_rate(
+    reads: list[tuple[float, list[bytes]]], rate: float, burst: int
+) -> None:
+    peer = Peer(message_rate=rate, message_burst=burst, byte_rate=0)
+    said: list[bytes] = []
+    for pause, payloads in reads:
+        peer.tick(pause)
+        peer.sends(*payloads)
+        said += payloads
+    while len(peer.came) < len(said):
+        peer.tick(1 / rate)
+    assert peer.came == said
+    for start in range(len(peer.when)):
+        for end in range(start, len(peer.when), 7):
+            passed = peer.when[end] - peer.when[start]
+            assert end - start + 1 <= burst + passed * rate + 1e-6
+
+
+def test_a_pace_holds_what_one_read_brings_at_the_most() -> None:
+    peer = Peer(message_rate=1.0, message_burst=1)
+    pace = peer.framing._pace
+    assert isinstance(pace, RateLimiter)
+    peer.sends(*MESSAGES)
+    peer.sends(*MESSAGES)
+    assert len(pace._held) == 99

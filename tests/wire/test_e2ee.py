@@ -1,0 +1,597 @@
+"""The end-to-end encryption against its document, its vectors, and whoever tampers with it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import random
+import re
+import unicodedata
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from selchat.errors import SettingError, UnreadableError
+from selchat.wire import e2ee as sealing
+from selchat.wire.e2ee import (
+    DecryptionError,
+    Opener,
+    ReorderedError,
+    ReplayedError,
+    Sealed,
+    Sealer,
+    WrongPassphraseError,
+    parse_salt,
+    passphrase_bytes,
+    room_key,
+    sealed_form,
+)
+from selchat.wire.requests import CIPHER_LENGTH
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "encryption.rst").read_text("utf-8")
+KEY = bytes(range(32))
+SESSION = bytes(range(100, 116))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+
+
+def vectors() -> list[dict[str, str]]:
+    """The vectors of the document, by the names of their lines."""
+    block = (
+        DOCUMENT.partition("\nTest vectors\n")[2].partition("::\n\n")[2].partition("\nWhat is built on")[0]
+    )
+    found = []
+    for paragraph in re.sub(r"\n {20}", "", block).strip("\n").split("\n\n"):
+        lines = [(line[4:20].strip(), line[20:]) for line in paragraph.split("\n")]
+        found.append(dict(lines))
+    return found
+
+
+VECTORS = vectors()
+
+
+def unpadded(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def session_keys(key: bytes, session: bytes) -> tuple[bytes, bytes]:
+    """The session's key and check, by RFC 5869 alone."""
+    extracted = hmac.new(session, key, "sha256").digest()
+    first = hmac.new(extracted, b"selchat1 session\1", "sha256").digest()
+    second = hmac.new(extracted, first + b"selchat1 session\2", "sha256").digest()
+    return first, second[:16]
+
+
+def additional_data(room: str, sender: str, session: bytes, counter: int) -> bytes:
+    found = b"selchat1 message"
+    for part in (room.encode(), sender.encode(), session):
+        found += len(part).to_bytes(4, "big") + part
+    return found + counter.to_bytes(8, "big")
+
+
+def sealed_by_hand(
+    counter: int,
+    data: bytes = b"hello",
+    *,
+    key: bytes = KEY,
+    session: bytes = SESSION,
+    room: str = "lobby",
+    sender: str = "Venkat",
+) -> Sealed:
+    """What the document says, without the module that is tested."""
+    session_key, check = session_keys(key, session)
+    bound = additional_data(room, sender, session, counter)
+    body = ChaCha20Poly1305(session_key).encrypt(counter.to_bytes(12, "big"), data, bound)
+    return Sealed(f"selchat1 {unpadded(session)} {counter} {unpadded(check)}", unpadded(body))
+
+
+def opened(message: Sealed, seq: int, opener: Opener | None = None, **more: Any) -> str:
+    given = {"room_key": KEY, "room": "lobby", "sender": "Venkat", **more}
+    return (opener or Opener()).open(**given, cipher=message.cipher, body=message.body, seq=seq)
+
+
+# -- the vectors ---------------------------------------------------------------------------------------
+
+
+def test_there_are_vectors() -> None:
+    assert len(VECTORS) == 3
+    assert len({tuple(vector) for vector in VECTORS}) == 1, "the same lines in each"
+    assert len({vector["session"] for vector in VECTORS}) == 3
+
+
+@pytest.mark.parametrize("vector", VECTORS)
+def test_a_vector(vector: dict[str, str]) -> None:
+    passphrase, salt = bytes.fromhex(vector["passphrase"]).decode(), parse_salt(vector["salt"])
+    assert salt is not None
+    key, session = room_key(passphrase, salt), bytes.fromhex(vector["session"])
+    assert key.hex() == vector["room key"]
+    assert tuple(part.hex() for part in session_keys(key, session)) == (
+        vector["session key"],
+        vector["check"],
+    )
+    room, sender, counter = vector["room"], vector["sender"], int(vector["counter"])
+    assert additional_data(room, sender, session, counter).hex() == vector["additional data"]
+    assert counter.to_bytes(12, "big").hex() == vector["nonce"]
+    text = bytes.fromhex(vector["text"]).decode()
+
+    sealer = Sealer(key, session)
+    sealer._counter = counter - 1
+    message = sealer.seal(room, sender, text)
+    assert message == Sealed(vector["cipher"], vector["body"])
+    assert message == sealed_by_hand(
+        counter, text.encode(), key=key, session=session, room=room, sender=sender
+    )
+    assert Opener().open(key, room, sender, vector["cipher"], vector["body"], 7) == text
+
+
+def test_the_passphrase_of_the_second_vector_as_it_was_typed() -> None:
+    assert passphrase_bytes("cafe\u0301 \U0001f511").hex() == VECTORS[1]["passphrase"]
+
+
+def test_the_parts_are_those_of_their_rfcs() -> None:
+    # RFC 7914, 12: with other parameters than ours, the nearest that it has.
+    derived = hashlib.scrypt(
+        b"pleaseletmein", salt=b"SodiumChloride", n=16384, r=8, p=1, maxmem=64 << 20, dklen=64
+    )
+    assert derived.hex().startswith("7023bdcb3afd7348461c06cd81fd38ebfda8fbba904f8e3ea9b543f6545da1f2")
+    # RFC 5869, A.1
+    expanded = HKDF(
+        hashes.SHA256(), 42, salt=bytes(range(13)), info=bytes.fromhex("f0f1f2f3f4f5f6f7f8f9")
+    ).derive(b"\x0b" * 22)
+    assert expanded.hex() == (
+        "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"
+    )
+    # RFC 8439, 2.8.2
+    plain = (
+        b"Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, "
+        b"sunscreen would be it."
+    )
+    data = ChaCha20Poly1305(bytes(range(0x80, 0xA0))).encrypt(
+        bytes.fromhex("070000004041424344454647"), plain, bytes.fromhex("50515253c0c1c2c3c4c5c6c7")
+    )
+    assert data.hex().startswith("d31a8d34648e60db7b86afbc53ef7ec2")
+    assert data[-16:].hex() == "1ae10b594f09e26a7e902ecbd0600691"
+
+
+# -- keys ----------------------------------------------------------------------------------------------
+
+
+def test_a_room_key_is_scrypt_of_32_mib() -> None:
+    salt = bytes(range(16))
+    assert room_key("x", salt) == hashlib.scrypt(b"x", salt=salt, n=32768, r=8, p=1, maxmem=1 << 26, dklen=32)
+
+
+def test_a_passphrase_is_the_same_however_it_is_composed() -> None:
+    assert passphrase_bytes("\u00e9") == passphrase_bytes("e\u0301") == "\u00e9".encode()
+    assert passphrase_bytes(" \ufb01 ") == " \ufb01 ".encode(), "and nothing else is changed"
+
+
+def test_what_is_no_passphrase() -> None:
+    with pytest.raises(SettingError, match=r"^passphrase: '' is not a passphrase: it is empty$"):
+        passphrase_bytes("")
+    with pytest.raises(SettingError, match=r"^passphrase: '\.\.\.' is not text in UTF-8$"):
+        passphrase_bytes("secret\ud800")
+    with pytest.raises(SettingError):
+        room_key("", bytes(16))
+
+
+@pytest.mark.parametrize(
+    ("text", "salt"),
+    [
+        ("AAECAwQFBgcICQoLDA0ODw", bytes(range(16))),
+        ("__79_Pv6-fj39vX08_Lx8A", bytes(range(255, 239, -1))),
+        ("AAECAwQFBgcICQoLDA0ODx", None),  # bits that stand for nothing
+        ("AAECAwQFBgcICQoLDA0O", None),  # 15 bytes
+        ("AAECAwQFBgcICQoLDA0ODxA", None),  # 17
+        ("AAECAwQFBgcICQoLDA0ODw==", None),
+        ("//79/Pv6+fj39vX08/Lx8A", None),
+        ("AAECAwQFBgcICQoLDA0OD\u00e9", None),
+        (" AAECAwQFBgcICQoLDA0ODw", None),
+        ("AAECAwQFBgcICQoLDA0ODw\n", None),
+        ("A" * 21, None),
+        ("", None),
+    ],
+)
+def test_salts(text: str, salt: bytes | None) -> None:
+    assert parse_salt(text) == salt
+
+
+# -- sealing -------------------------------------------------------------------------------------------
+
+
+def test_a_session_counts_from_one() -> None:
+    sealer = Sealer(KEY, SESSION)
+    assert [sealer.seal("lobby", "Venkat", "hello") for _ in range(3)] == [
+        sealed_by_hand(counter) for counter in (1, 2, 3)
+    ]
+
+
+def test_every_session_is_another() -> None:
+    sealers = [Sealer(KEY) for _ in range(20)]
+    messages = [sealer.seal("lobby", "Venkat", "hello") for sealer in sealers]
+    assert len({message.cipher.split()[1] for message in messages}) == 20
+    assert len({message.body for message in messages}) == 20
+    assert {len(base64.urlsafe_b64decode(message.cipher.split()[1] + "==")) for message in messages} == {16}
+
+
+@given(TEXTS)
+@example("")
+@example("x" * 1000)
+def test_nothing_is_longer_sealed_than_was_said(text: str) -> None:
+    message, form = Sealer(KEY).seal("lobby", "Venkat", text), sealed_form(text)
+    assert len(form.body) == len(message.body)
+    assert len(message.cipher) < len(form.cipher) <= CIPHER_LENGTH
+    sealer = Sealer(KEY, SESSION)
+    sealer._counter = sealing.LARGEST_COUNTER - 1
+    assert len(sealer.seal("lobby", "Venkat", text).cipher) == len(form.cipher)
+
+
+@given(TEXTS, TEXTS, TEXTS, st.integers(0, 2**53 - 1))
+def test_what_is_sealed_can_be_opened(room: str, sender: str, text: str, seq: int) -> None:
+    message = Sealer(KEY).seal(room, sender, text)
+    assert message.body.isascii() and text not in {message.body, message.cipher}
+    assert Opener().open(KEY, room, sender, *message, seq) == text
+
+
+# -- tampering -----------------------------------------------------------------------------------------
+
+
+def refused(message: Sealed, error: type[UnreadableError], **more: Any) -> None:
+    opener = Opener()
+    with pytest.raises(UnreadableError) as caught:
+        opened(message, 1, opener, **more)
+    assert type(caught.value) is error
+    # It has left no trace: the real one comes under any number.
+    assert opened(sealed_by_hand(1), 5, opener) == "hello"
+
+
+GOOD = sealed_by_hand(1)
+
+
+def test_another_passphrase() -> None:
+    refused(GOOD, WrongPassphraseError, room_key=bytes(32))
+    refused(GOOD._replace(body="AAAA"), WrongPassphraseError, room_key=bytes(32))
+
+
+def test_a_message_is_bound_to_its_room_and_its_sender() -> None:
+    refused(GOOD, DecryptionError, room="deck")
+    refused(GOOD, DecryptionError, sender="Eve")
+    refused(GOOD, DecryptionError, room="lobbyV", sender="enkat")
+    refused(GOOD, DecryptionError, room="Lobby")
+
+
+def test_a_message_is_bound_to_its_session_and_its_counter() -> None:
+    scheme, session, _, check = GOOD.cipher.split()
+    refused(GOOD._replace(cipher=f"{scheme} {session} 2 {check}"), DecryptionError)
+    other = sealed_by_hand(1, session=bytes(16))
+    refused(GOOD._replace(cipher=other.cipher), DecryptionError)
+    refused(GOOD._replace(cipher=f"{scheme} {other.cipher.split()[1]} 1 {check}"), WrongPassphraseError)
+    refused(GOOD._replace(cipher=f"{scheme} {session} 1 {other.cipher.split()[3]}"), WrongPassphraseError)
+
+
+@pytest.mark.parametrize("place", range(len(b"hello") + 16))
+def test_each_byte_of_a_body_counts(place: int) -> None:
+    data = bytearray(base64.urlsafe_b64decode(GOOD.body + "=" * (-len(GOOD.body) % 4)))
+    assert len(data) == 21
+    data[place] ^= 1
+    refused(GOOD._replace(body=unpadded(bytes(data))), DecryptionError)
+    refused(GOOD._replace(body=unpadded(bytes(data[:place]))), DecryptionError)
+
+
+@pytest.mark.parametrize(
+    "cipher",
+    [
+        "",
+        "selchat1",
+        "selchat1 ",
+        "caesar",
+        GOOD.cipher + " ",
+        " " + GOOD.cipher,
+        GOOD.cipher + "\n",
+        GOOD.cipher + "A",
+        GOOD.cipher[:-1],
+        GOOD.cipher.replace("selchat1", "selchat2"),
+        GOOD.cipher.replace("selchat1", "SELCHAT1"),
+        GOOD.cipher.replace(" 1 ", " 01 "),
+        GOOD.cipher.replace(" 1 ", " 0 "),
+        GOOD.cipher.replace(" 1 ", " -1 "),
+        GOOD.cipher.replace(" 1 ", " +1 "),
+        GOOD.cipher.replace(" 1 ", " 1_0 "),
+        GOOD.cipher.replace(" 1 ", "  1 "),
+        GOOD.cipher.replace(" 1 ", " \u0661 "),
+        GOOD.cipher.replace(" 1 ", "\t1 "),
+        GOOD.cipher.replace(" 1 ", f" {2**53} "),
+        GOOD.cipher.replace(" 1 ", f" {10**16} "),
+        GOOD.cipher.replace(" 1 ", " "),
+        # The last character of a session and of a check has two bits that stand for something.
+        re.sub(r"(\S{21})\S( 1)", r"\1B\2", GOOD.cipher),
+        re.sub(r"\S$", "B", GOOD.cipher),
+        re.sub(r"\S$", "=", GOOD.cipher),
+    ],
+)
+def test_what_is_no_cipher(cipher: str) -> None:
+    assert cipher != GOOD.cipher
+    refused(GOOD._replace(cipher=cipher), DecryptionError)
+
+
+def test_the_largest_counter_is_one() -> None:
+    assert opened(sealed_by_hand(2**53 - 1), 1) == "hello"
+    refused(sealed_by_hand(2**53), DecryptionError)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *("", "A", "AAAA", GOOD.body + "=", GOOD.body + "A", GOOD.body[:-1], GOOD.body + "\n"),
+        *(" " + GOOD.body, GOOD.body + "AAAA", GOOD.body + "\u00e9", "\ud800", "*" * 28),
+    ],
+)
+def test_what_is_no_body(body: str) -> None:
+    refused(GOOD._replace(body=body), DecryptionError)
+
+
+def test_a_body_is_in_one_alphabet_and_canonical() -> None:
+    # 17 bytes are 23 characters, of the last of which four bits stand for nothing.
+    for counter in range(1, 200):
+        message = sealed_by_hand(counter, b"x")
+        assert len(message.body) == 23
+        assert opened(message, counter) == "x"
+        if set(message.body) & set("-_"):
+            refused(message._replace(body=message.body.replace("-", "+").replace("_", "/")), DecryptionError)
+        last = chr(ord(message.body[-1]) + 1)
+        refused(message._replace(body=message.body[:-1] + last), DecryptionError)
+
+
+def test_names_that_no_wire_can_bring() -> None:
+    """Half a surrogate pair, which a program could hand over."""
+    refused(GOOD, DecryptionError, room="\ud800")
+    refused(GOOD, DecryptionError, sender="Venkat\udfff")
+    assert Opener().open(KEY, "\ud800", "x", *Sealer(KEY).seal("\ud800", "x", "hey"), 1) == "hey"
+
+
+def test_what_is_no_text() -> None:
+    for data in (b"\xff", b"a\xc3", b"\xed\xa0\x80"):
+        refused(sealed_by_hand(1, data), DecryptionError)
+    assert opened(sealed_by_hand(1, b"\0\x1b[2J"), 1) == "\0\x1b[2J", "whoever shows it makes it safe"
+
+
+ANYTHING = st.text(max_size=80)
+CIPHERS = st.one_of(
+    ANYTHING,
+    st.just(GOOD.cipher),
+    st.builds(
+        "selchat1 {} {} {}".format,
+        st.just(unpadded(SESSION)) | st.text("AQgw_-", min_size=20, max_size=23),
+        st.integers(-1, 2**60) | st.just(1),
+        st.just(GOOD.cipher.split()[3]) | st.text("AQgw_-", min_size=21, max_size=23),
+    ),
+)
+BODIES = ANYTHING | st.just(GOOD.body) | st.binary(max_size=40).map(unpadded)
+
+
+@given(st.lists(st.tuples(ANYTHING, ANYTHING, CIPHERS, BODIES, st.integers(0, 2**53 - 1)), max_size=5))
+def test_anything_gives_a_text_or_the_one_error(
+    messages: list[tuple[str, str, str, str, int]],
+) -> None:
+    opener = Opener()
+    for room, sender, cipher, body, seq in messages:
+        try:
+            opener.open(KEY, room, sender, cipher, body, seq)
+        except UnreadableError as error:
+            assert str(error)
+
+
+# -- replays and order ---------------------------------------------------------------------------------
+
+
+TWICE = ("replayed", "replayed")
+
+
+class Reader:
+    """Opens messages of one session, and names what is wrong with one."""
+
+    def __init__(self) -> None:
+        self.opener = Opener()
+        self._sealed: dict[int, Sealed] = {}
+
+    def reads(self, counter: int, seq: int, **more: Any) -> str:
+        if counter not in self._sealed:
+            self._sealed[counter] = sealed_by_hand(counter)
+        try:
+            assert opened(self._sealed[counter], seq, self.opener, **more) == "hello"
+        except ReplayedError:
+            return "replayed"
+        except ReorderedError:
+            return "reordered"
+        return "fine"
+
+
+def test_the_same_message_may_come_again_under_its_number() -> None:
+    reader = Reader()
+    assert [reader.reads(1, 7), reader.reads(1, 7), reader.reads(2, 8), reader.reads(1, 7)] == ["fine"] * 4
+
+
+def test_a_counter_under_another_number_is_a_replay() -> None:
+    reader = Reader()
+    assert reader.reads(1, 7) == "fine"
+    for seq in (6, 8, 100, 1):
+        assert reader.reads(1, seq) == "replayed"
+    assert reader.reads(1, 7) == "fine"
+
+
+def test_counters_and_numbers_grow_together() -> None:
+    reader = Reader()
+    assert [reader.reads(5, 50), reader.reads(9, 90)] == ["fine"] * 2
+    for counter, seq in ((4, 51), (4, 50), (6, 49), (6, 50), (6, 90), (6, 91), (10, 89), (10, 90), (4, 91)):
+        assert reader.reads(counter, seq) == "reordered", (counter, seq)
+    for counter, seq in ((4, 49), (6, 51), (8, 89), (10, 91)):
+        assert reader.reads(counter, seq) == "fine", (counter, seq)
+
+
+def test_history_may_come_in_pages_from_the_newest_to_the_oldest() -> None:
+    reader = Reader()
+    for page in range(90, -10, -10):
+        for counter in range(page + 1, page + 11):
+            assert reader.reads(counter, 3 * counter) == "fine"
+    assert all(reader.reads(counter, 3 * counter) == "fine" for counter in range(1, 101))
+
+
+@pytest.mark.parametrize(("more", "last"), [(998, "fine"), (999, "fine"), (1000, "reordered")])
+def test_the_window_is_a_thousand_messages(more: int, last: str) -> None:
+    """The first message is remembered while it is among the 1,000 with the largest counters."""
+    reader = Reader()
+    for counter in range(1, more + 2):
+        assert reader.reads(counter, counter) == "fine"
+    # Under another number it is a replay while it is known, and out of order when it is not.
+    assert reader.reads(1, more + 10) == ("replayed" if last == "fine" else "reordered")
+    assert reader.reads(1, 1) == "fine", "and older than all that is known it is history"
+    assert reader.reads(more + 2, more + 2) == "fine"
+    assert len(next(iter(reader.opener._sessions.values()))._counters) == min(1000, more + 2)
+
+
+def test_what_is_older_than_a_full_window_is_not_kept_in_it() -> None:
+    reader = Reader()
+    for counter in range(2, 1002):
+        assert reader.reads(counter, counter + 10) == "fine"
+    assert reader.reads(1, 5) == "fine"
+    assert reader.reads(2, 12) == "fine"
+    assert reader.reads(2, 13) == "replayed", "it is still known"
+
+
+def test_a_whisper_that_is_not_kept_comes_after_all_others() -> None:
+    reader = Reader()
+    assert [reader.reads(1, 0), reader.reads(2, 0), reader.reads(4, 0)] == ["fine"] * 3
+    assert [reader.reads(1, 0), reader.reads(4, 0), reader.reads(3, 0)] == [
+        "replayed",
+        "replayed",
+        "reordered",
+    ]
+    assert [reader.reads(5, 1), reader.reads(5, 1), reader.reads(6, 2)] == ["fine"] * 3
+    assert [reader.reads(5, 0), reader.reads(3, 0), reader.reads(4, 9)] == [
+        "replayed",
+        "reordered",
+        "replayed",
+    ]
+    assert [reader.reads(7, 0), reader.reads(8, 2), reader.reads(8, 3)] == ["fine", "reordered", "fine"]
+    assert reader.reads(2, 2) == "replayed"
+
+
+def test_when_the_numbers_begin_anew_the_order_does_and_replays_are_known() -> None:
+    reader = Reader()
+    for counter in (1, 2, 3):
+        reader.reads(counter, 10 * counter)
+    assert reader.reads(4, 7) == "reordered"
+    reader.opener.begin()
+    assert reader.reads(4, 7) == "fine"
+    assert reader.reads(2, 20) == "reordered", "but for this number, it could be the old one"
+    assert [reader.reads(2, 5), reader.reads(3, 40), reader.reads(1, 0)] == ["replayed"] * 3
+    assert reader.reads(5, 8) == "fine"
+    reader.opener.begin()
+    reader.opener.begin()
+    assert [reader.reads(1, 10), reader.reads(2, 20), reader.reads(3, 30)] == ["fine"] * 3
+    assert [reader.reads(4, 40), reader.reads(5, 50), reader.reads(5, 8)] == [
+        "replayed",
+        "replayed",
+        "reordered",
+    ]
+
+
+def test_of_what_came_before_the_numbers_began_a_thousand_are_known() -> None:
+    reader = Reader()
+    for counter in range(1, 601):
+        reader.reads(counter, counter)
+    reader.opener.begin()
+    for counter in range(601, 1002):
+        assert reader.reads(counter, counter) == "fine"
+    reader.opener.begin()
+    assert reader.reads(2, 1) == "replayed"
+    assert reader.reads(1, 5) == "fine", "which is forgotten"
+
+
+def test_sessions_senders_and_rooms_do_not_meet() -> None:
+    opener = Opener()
+    places: list[dict[str, Any]] = [{}, {"room": "deck"}, {"sender": "Michael"}, {"session": bytes(16)}]
+    for place in places:
+        message = sealed_by_hand(9, **place)
+        place.pop("session", None)
+        assert opened(message, 3, opener, **place) == "hello"
+    other = sealed_by_hand(1, key=bytes(32))
+    assert opened(other, 50, opener, room_key=bytes(32)) == "hello"
+    with pytest.raises(ReorderedError):
+        opened(sealed_by_hand(1), 50, opener)
+
+
+def test_the_sessions_read_last_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealing, "MAX_SESSIONS", 3)
+    opener = Opener()
+    first, *others = [sealed_by_hand(1, session=bytes([number]) * 16) for number in range(4)]
+    for message in (first, *others[:2], first, others[2]):
+        opened(message, 5, opener)
+    with pytest.raises(ReplayedError):
+        opened(first, 6, opener)
+    assert opened(others[0], 6, opener) == "hello", "the one that is forgotten"
+    assert len(opener._sessions) == 3
+    assert sealing.MAX_SESSIONS == 3
+
+
+def test_the_limits() -> None:
+    assert (sealing.WINDOW, sealing.MAX_SESSIONS, sealing.LARGEST_COUNTER) == (1000, 4096, 2**53 - 1)
+
+
+def expected(pairs: list[tuple[int, int]]) -> list[str]:
+    """What the document says of each message that comes, with all that has come before in mind."""
+    known: dict[int, int] = {}
+    found = []
+    for counter, seq in pairs:
+        if counter in known:
+            found.append("fine" if known[counter] == seq else "replayed")
+        elif any((one < counter) != (at < seq) or at == seq for one, at in known.items()):
+            found.append("reordered")
+        else:
+            known[counter] = seq
+            found.append("fine")
+    return found
+
+
+@given(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), max_size=30))
+def test_any_stream_is_judged_as_the_document_says(pairs: list[tuple[int, int]]) -> None:
+    reader = Reader()
+    assert [reader.reads(counter, seq) for counter, seq in pairs] == expected(pairs)
+
+
+@given(st.integers(2, 30), st.randoms(use_true_random=False))
+def test_a_stream_in_another_order_is_met(count: int, chance: random.Random) -> None:
+    """The server hands out the numbers in another order than the messages were said in."""
+    counters = list(range(1, count + 1))
+    order = counters[:]
+    chance.shuffle(order)
+    arrivals = list(zip(order, counters, strict=True))  # each counter with the number that it got
+    chance.shuffle(arrivals)  # the order in which a reader sees them does not matter
+    reader = Reader()
+    found = [reader.reads(counter, seq) for counter, seq in arrivals]
+    assert ("reordered" in found) == (order != counters)
+    assert "replayed" not in found
+    fine = sorted(pair for pair, how in zip(arrivals, found, strict=True) if how == "fine")
+    assert [seq for _, seq in fine] == sorted(seq for _, seq in fine)
+
+
+@given(st.integers(1, 30), st.randoms(use_true_random=False))
+def test_a_stream_in_order_is_fine_however_it_is_read(count: int, chance: random.Random) -> None:
+    """With holes in both, from the history and live, again and again."""
+    counters = sorted(chance.sample(range(1, 100), count))
+    seqs = sorted(chance.sample(range(1, 100), count))
+    arrivals = 2 * list(zip(counters, seqs, strict=True))
+    chance.shuffle(arrivals)
+    reader = Reader()
+    assert {reader.reads(counter, seq) for counter, seq in arrivals} == {"fine"}
+
+
+def test_nfc_is_what_the_document_says() -> None:
+    assert "form NFC" in DOCUMENT
+    assert unicodedata.is_normalized("NFC", bytes.fromhex(VECTORS[1]["passphrase"]).decode())

@@ -1,0 +1,431 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from selchat.errors import BadRoomError
+from selchat.events import Event, Joined, Left, Notice, Roster, Said, Topic
+from selchat.log.port import NotStoredError
+from selchat.wire.frames import DecimalHeaders, FrameDecoder, FrameTooLongError
+from selchat.wire.requests import BadMessageError, parse_object
+from selchat.wire.responses import (
+    _MAX_CACHED,
+    _SHORT,
+    HISTORY_SIZE,
+    LISTED,
+    PAYLOAD_LIMIT,
+    SelchatFormat,
+)
+
+AT = 1763900003.5
+HI = Said("lobby", 43, "Michael", "hi!", AT, "a7-9")
+HEADER_LENGTHS = (4, 5, 10, 32)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]))
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=32)
+MESSAGES = st.builds(
+    Said,
+    NAMES,
+    st.integers(1, 1 << 53),
+    NAMES,
+    TEXT,
+    st.floats(0, 1e11),
+    st.just("") | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=64),
+    st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=256),
+)
+
+
+def payloads(stream: bytes, header_length: int = 10) -> list[bytes]:
+    decoder = FrameDecoder(header_length, PAYLOAD_LIMIT)
+    payloads = decoder.receive_data(stream)
+    assert decoder.error is None and not decoder.unfinished
+    return payloads
+
+
+def objects(stream: bytes, header_length: int = 10) -> list[dict[str, Any]]:
+    """Return what a client reads, which is as strict as the server."""
+    return [parse_object(payload) for payload in payloads(stream, header_length)]
+
+
+def said(message: Said) -> dict[str, Any]:
+    """Return the message as the document says that it is written."""
+    members = {
+        "type": "said",
+        "room": message.room,
+        "seq": message.seq,
+        "from": message.author,
+        "at": pytest.approx(message.at, abs=0.000_6),
+        "body": message.body,
+    }
+    if message.id:
+        members["id"] = message.id
+    if message.cipher is not None:
+        members["cipher"] = message.cipher
+    return members
+
+
+# -- what happens in a room ------------------------------------------------------------------------------
+
+
+def test_what_is_said_is_one_frame_of_json() -> None:
+    assert SelchatFormat().encode([HI]) == (
+        b'101       {"type":"said","room":"lobby","from":"Michael","seq":43,"at":1763900003.500,'
+        b'"id":"a7-9","body":"hi!"}'
+    )
+
+
+def test_a_message_of_a_client_without_ids_has_none() -> None:
+    (members,) = objects(SelchatFormat().encode([HI._replace(id="")]))
+    assert "id" not in members and "cipher" not in members
+
+
+def test_a_cipher_is_passed_on_an_empty_one_too() -> None:
+    for cipher in ("", "caesar", 'a "quoted" one'):
+        (members,) = objects(SelchatFormat().encode([HI._replace(cipher=cipher)]))
+        assert members["cipher"] == cipher
+
+
+def test_text_that_is_not_ascii_is_utf_8_and_not_escaped() -> None:
+    assert '"body":"naïve 👋\u2028"'.encode() in SelchatFormat().encode([HI._replace(body="naïve 👋\u2028")])
+
+
+@given(st.lists(MESSAGES, max_size=5), st.sampled_from(HEADER_LENGTHS))
+def test_every_message_is_written_as_it_is(messages: list[Said], header_length: int) -> None:
+    format = SelchatFormat(DecimalHeaders(header_length))
+    stream = format.encode(messages)
+    assert objects(stream, header_length) == [said(message) for message in messages]
+    assert stream == b"".join(
+        SelchatFormat(DecimalHeaders(header_length)).encode([message]) for message in messages
+    )
+    assert format.encode(messages) == stream
+
+
+@given(st.lists(MESSAGES | st.builds(Topic, NAMES, TEXT, NAMES, st.floats(0, 1e11)), max_size=4), st.data())
+def test_frames_come_out_whole_however_the_stream_is_cut(events: list[Event], data: st.DataObject) -> None:
+    stream = SelchatFormat().encode(events)
+    whole = payloads(stream)
+    decoder = FrameDecoder(10, PAYLOAD_LIMIT)
+    assert [payload for byte in stream for payload in decoder.receive_data(bytes([byte]))] == whole
+    decoder = FrameDecoder(10, PAYLOAD_LIMIT)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=6)))
+    pieces = [
+        stream[start:end] for start, end in zip([0, *cuts], [*cuts, len(stream)], strict=True) if start < end
+    ]
+    assert [payload for piece in pieces for payload in decoder.receive_data(piece)] == whole
+
+
+@pytest.mark.parametrize("length", [0, 1, _SHORT - 100, _SHORT - 93, _SHORT - 92, _SHORT, 65_000, 400_000])
+def test_bodies_of_all_lengths_have_the_right_header(length: int) -> None:
+    (members,) = objects(SelchatFormat().encode([HI._replace(body="x" * length)]))
+    assert members["body"] == "x" * length
+
+
+@pytest.mark.parametrize(
+    ("at", "written"),
+    [
+        (0.0, b'"at":0.000,'),
+        (1763900003.1251, b'"at":1763900003.125,'),
+        (1763900003.9999, b'"at":1763900004.000,'),
+        (5.0, b'"at":5.000,'),
+    ],
+)
+def test_times_are_written_to_the_millisecond(at: float, written: bytes) -> None:
+    assert written in SelchatFormat().encode([HI._replace(at=at)])
+
+
+def test_messages_of_one_batch_may_have_different_times_rooms_and_authors() -> None:
+    messages = [
+        Said(room, seq, author, "x", at)
+        for seq, (room, author, at) in enumerate(
+            [("a", "x", 1.0), ("a", "x", 1.0), ("b", "x", 2.0), ("b", "y", 2.0), ("a", "x", 1.0)], 1
+        )
+    ]
+    assert objects(SelchatFormat().encode(messages)) == [said(message) for message in messages]
+
+
+def test_who_comes_and_who_goes_is_told() -> None:
+    format = SelchatFormat()
+    assert objects(
+        format.encode([Joined("lobby", ("Michael", "Zoë"), 5), Left("lobby", ('a "b" \\',), 4)])
+    ) == [
+        {"type": "joined", "room": "lobby", "names": ["Michael", "Zoë"], "total": 5},
+        {"type": "left", "room": "lobby", "names": ['a "b" \\'], "total": 4},
+    ]
+
+
+def test_a_new_topic_is_told() -> None:
+    assert objects(SelchatFormat().encode([Topic("lobby", "tea at 4", "Zoë", 7.0004)])) == [
+        {"type": "topic", "room": "lobby", "topic": "tea at 4", "from": "Zoë", "at": 7.0}
+    ]
+
+
+def test_rosters_and_notices_are_for_other_clients() -> None:
+    assert SelchatFormat().encode([]) == b""
+    assert SelchatFormat().encode([Roster(("Michael",), 1), Notice("Bye.")]) == b""
+    assert SelchatFormat().encode([Notice("Bye."), HI, Notice("Bye.")]) == SelchatFormat().encode([HI])
+
+
+@pytest.mark.parametrize("header_length", [4, 10])
+@pytest.mark.parametrize("kind", [Joined, Left])
+def test_very_many_names_are_not_all_listed(kind: Any, header_length: int) -> None:
+    names = tuple(f"{number:05}" + '"' * 27 for number in range(20_000))
+    (payload,) = payloads(
+        SelchatFormat(DecimalHeaders(header_length)).encode([kind("lobby", names, 30_000)]), header_length
+    )
+    members = parse_object(payload)
+    assert members["total"] == 30_000
+    assert members["names"] == list(names[: len(members["names"])])
+    if header_length == 10:
+        assert len(members["names"]) == LISTED
+    else:
+        assert 9_999 - len(names[0]) * 2 < len(payload) <= 9_999
+
+
+def test_what_was_written_before_is_forgotten_in_time() -> None:
+    format = SelchatFormat()
+    for number in range(_MAX_CACHED + 10):
+        message = Said(f"room{number}", 1, f"name{number}", "x", AT, "1")
+        assert objects(format.encode([message])) == [said(message)]
+        format.acks([message])
+    for cache in (format._rooms, format._acks, format._names):
+        assert len(cache) <= _MAX_CACHED
+
+
+# -- bodies that do not fit ------------------------------------------------------------------------------
+
+
+@given(
+    st.text(st.sampled_from('a"\\\n\0é€👋'), min_size=3_000, max_size=4_000)
+    | st.sampled_from(["a" * 9_999, "\0" * 9_999, "👋" * 9_000, '"' * 20_000])
+)
+def test_a_body_that_a_short_header_cannot_announce_is_cut(body: str) -> None:
+    """Only the paper's clients can say something so long, and their bodies have no ids and no cipher."""
+    format = SelchatFormat(DecimalHeaders(4))
+    message = Said("lobby", 1, "Zoë", body, AT)
+    for frame, name in (
+        (format.encode([message]), "said"),
+        (format.whispered(message, "Michael"), "whispered"),
+        (format.history("lobby", [message], False), "history"),
+    ):
+        (payload,) = payloads(frame, 4)
+        members = parse_object(payload)
+        assert members["type"] == name
+        shown = members["messages"][0]["body"] if name == "history" else members["body"]
+        assert body.startswith(shown)
+        if shown != body:
+            assert 9_999 - 6 < len(payload) <= 9_999, "as much of it as fits"
+
+
+def test_a_body_that_grows_over_the_limit_is_cut() -> None:
+    """Every null takes six bytes when quoted."""
+    (payload,) = payloads(SelchatFormat().encode([HI._replace(body="\0" * PAYLOAD_LIMIT)]))
+    assert PAYLOAD_LIMIT - 6 < len(payload) <= PAYLOAD_LIMIT
+    assert set(parse_object(payload)["body"]) == {"\0"}
+
+
+@pytest.mark.parametrize("header_length", [1, 2])
+def test_with_a_header_that_cannot_announce_anything_nothing_is_said(header_length: int) -> None:
+    format = SelchatFormat(DecimalHeaders(header_length))
+    events = [HI._replace(id="x" * 64), Topic("lobby", "x" * 99, "Zoë", 1.0), Joined("x" * 99, (), 1)]
+    assert format.encode(events) == b""
+    with pytest.raises(FrameTooLongError):
+        format.frame("welcome", name="x" * 99)
+
+
+# -- answers ---------------------------------------------------------------------------------------------
+
+
+@given(st.lists(MESSAGES.filter(lambda message: message.id), max_size=5))
+def test_each_stored_message_gets_its_ack(messages: list[Said]) -> None:
+    format = SelchatFormat()
+    acks = format.acks(messages)
+    assert objects(acks) == [
+        {
+            "type": "ack",
+            "room": message.room,
+            "id": message.id,
+            "seq": message.seq,
+            "at": pytest.approx(message.at, abs=0.000_6),
+        }
+        for message in messages
+    ]
+    again = [format.ack(message.id, message.room, None, message.seq, message.at) for message in messages]
+    assert objects(b"".join(again)) == objects(acks)
+
+
+def test_an_ack_is_written_as_short_as_it_can_be() -> None:
+    assert SelchatFormat().acks([HI]) == (
+        b'70        {"type":"ack","room":"lobby","id":"a7-9","seq":43,"at":1763900003.500}'
+    )
+
+
+def test_an_ack_of_a_whisper_says_to_whom_it_was() -> None:
+    assert objects(SelchatFormat().ack("5f2c-1", "@michael", "Michael", 7, 1.5)) == [
+        {"type": "ack", "to": "Michael", "id": "5f2c-1", "seq": 7, "at": 1.5}
+    ]
+
+
+def test_an_ack_of_the_longest_id_in_the_longest_room_is_whole() -> None:
+    message = Said("\0" * 256, 1, "x", "y", AT, "\0" * 64)
+    assert objects(SelchatFormat().acks([message]))[0]["id"] == "\0" * 64
+
+
+@given(MESSAGES, NAMES)
+def test_a_whisper_is_written_as_it_is(message: Said, to: str) -> None:
+    members = said(message) | {"type": "whispered", "to": to}
+    del members["room"]
+    assert objects(SelchatFormat().whispered(message, to)) == [members]
+
+
+@given(st.lists(MESSAGES, max_size=5), st.booleans())
+def test_a_history_is_one_frame(messages: list[Said], more: bool) -> None:
+    expected = [said(message) for message in messages]
+    for members in expected:
+        del members["type"], members["room"]
+    assert objects(SelchatFormat().history("lobby", messages, more)) == [
+        {"type": "history", "room": "lobby", "messages": expected, "more": more}
+    ]
+
+
+@given(
+    st.lists(st.builds(HI._replace, body=st.integers(0, 6_000).map("\0".__mul__)), max_size=30),
+    st.sampled_from(HEADER_LENGTHS),
+    st.booleans(),
+)
+def test_a_history_is_cut_to_a_frame_of_a_good_size(
+    messages: list[Said], header_length: int, newest: bool
+) -> None:
+    format = SelchatFormat(DecimalHeaders(header_length))
+    shown = list(format.cut_to_frame(messages, newest))
+    count = len(shown)
+    assert shown == (messages[len(messages) - count :] if newest else messages[:count])
+    assert bool(shown) == bool(messages)
+    (payload,) = payloads(format.history("lobby", shown, True), header_length)
+    if count > 1:
+        assert len(payload) <= min(HISTORY_SIZE, 10**header_length) + 100
+    if count < len(messages):  # the next one would not have fitted
+        next_ = messages[-count - 1] if newest else messages[count]
+        assert len(payload) + len(format.encode([next_])) > min(HISTORY_SIZE, 10**header_length) - 600
+
+
+def test_a_history_of_more_than_fits_is_the_caller_s_mistake() -> None:
+    with pytest.raises(FrameTooLongError):
+        SelchatFormat().history("lobby", [HI._replace(body="x" * 600_000)] * 2, False)
+
+
+def test_anything_else_is_a_frame_of_its_fields() -> None:
+    format = SelchatFormat()
+    assert format.frame("bye", reason="goodbye", retry_after=None) == (
+        b'52        {"type":"bye","reason":"goodbye","retry_after":null}'
+    )
+    assert objects(format.frame("pong", token="é\0")) == [{"type": "pong", "token": "é\0"}]
+    assert objects(format.frame("ping")) == [{"type": "ping"}]
+    with pytest.raises(FrameTooLongError):
+        format.frame("pong", token="x" * PAYLOAD_LIMIT)
+
+
+@pytest.mark.parametrize("header_length", [4, 10])
+def test_a_list_is_cut_to_what_fits_into_a_frame(header_length: int) -> None:
+    format = SelchatFormat(DecimalHeaders(header_length))
+    rooms = [{"room": f"r{n}", "seq": n, "topic": "\0" * 256, "members": 0} for n in range(2_000)]
+    (payload,) = payloads(format.listed("rooms", "rooms", rooms, total=2_000), header_length)
+    members = parse_object(payload)
+    shown = len(members["rooms"])
+    assert members == {"type": "rooms", "rooms": rooms[:shown], "total": 2_000}
+    limit = min(PAYLOAD_LIMIT, 10**header_length - 1)
+    assert limit - 1_700 < len(payload) <= limit
+    assert objects(format.listed("rooms", "rooms", [], total=0), header_length) == [
+        {"type": "rooms", "rooms": [], "total": 0}
+    ]
+
+
+def test_a_list_of_small_things_has_at_most_a_thousand() -> None:
+    (members,) = objects(SelchatFormat().listed("users", "names", ["x"] * 1_001, total=1_001))
+    assert len(members["names"]) == LISTED == 1_000
+
+
+def test_an_error_says_what_was_refused_and_what_it_is_about() -> None:
+    format = SelchatFormat()
+    assert objects(format.error(BadRoomError("a b"), room="a b")) == [
+        {"type": "error", "code": "bad-room", "message": str(BadRoomError("a b")), "room": "a b"}
+    ]
+    assert objects(format.error(NotStoredError("disk full"), id="1", to="Zoë")) == [
+        {
+            "type": "error",
+            "code": "not-stored",
+            "message": "the server cannot store messages now (disk full)",
+            "id": "1",
+            "to": "Zoë",
+        }
+    ]
+
+
+def test_an_error_about_a_message_that_is_wrong_has_its_id_by_itself() -> None:
+    format = SelchatFormat()
+    (members,) = objects(format.error(BadMessageError("say", "body", "a string", "5f2c-1")))
+    assert (members["code"], members["id"]) == ("bad-message", "5f2c-1")
+    (members,) = objects(format.error(BadMessageError("say", "body", "a string")))
+    assert "id" not in members
+
+
+# -- who has had what ------------------------------------------------------------------------------------
+
+
+def by_the_book(frames: list[bytes], offset: int, header_length: int) -> tuple[int, bytes]:
+    """Say what was had of these frames, with each of them at hand."""
+    count = 0
+    start = 0
+    for frame in frames:
+        if start >= offset:
+            return count, b""
+        count += json.loads(frame[header_length:])["type"] == "said"
+        start += len(frame)
+        if start > offset:
+            return count, frame[len(frame) - (start - offset) :]
+    return count, b""
+
+
+@given(
+    st.lists(
+        MESSAGES
+        | st.builds(Topic, NAMES, st.just('{"type":"said",'), NAMES, st.floats(0, 1e9))
+        | st.builds(Joined, NAMES, st.lists(NAMES, max_size=3).map(tuple), st.integers(0, 9)),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(HEADER_LENGTHS),
+    st.sampled_from([bytes, memoryview]),
+)
+def test_who_has_had_a_part_of_a_chunk_has_had_that_many_messages(
+    events: list[Event], header_length: int, kind: Any
+) -> None:
+    format = SelchatFormat(DecimalHeaders(header_length))
+    frames = [format.encode([event]) for event in events]
+    chunk = b"".join(frames)
+    for offset in range(len(chunk) + 1):
+        count, rest = format.said_before(kind(chunk), offset)
+        assert (count, rest) == by_the_book(frames, offset, header_length)
+        # What it has had and the rest are whole frames, and nothing that comes after them is missed.
+        had = objects(chunk[:offset] + rest, header_length)
+        assert count == sum(members["type"] == "said" for members in had)
+
+
+def test_what_a_message_quotes_is_not_counted() -> None:
+    quoted = SelchatFormat().encode([HI]).decode()
+    chunk = SelchatFormat().encode([HI._replace(body=quoted * 3, id="", author='{"type":"said",')])
+    for offset in range(1, len(chunk)):
+        assert SelchatFormat().said_before(chunk, offset) == (1, chunk[offset:])
+
+
+def test_a_long_message_counts_as_one() -> None:
+    chunk = SelchatFormat().encode([HI._replace(body="\0" * 10_000), HI])
+    first = SelchatFormat().encode([HI._replace(body="\0" * 10_000)])
+    assert SelchatFormat().said_before(chunk, 0) == (0, b"")
+    assert SelchatFormat().said_before(chunk, 1) == (1, first[1:])
+    assert SelchatFormat().said_before(chunk, len(first)) == (1, b"")
+    assert SelchatFormat().said_before(chunk, len(first) + 1) == (2, chunk[len(first) + 1 :])
+    assert SelchatFormat().said_before(chunk, len(chunk) - 1) == (2, b"}")
+    assert SelchatFormat().said_before(chunk, len(chunk)) == (2, b"")
