@@ -111,8 +111,10 @@ def test_each_error_can_be_copied_to_another_process(error: SelchatError) -> Non
 
 
 def test_every_error_is_in_exactly_one_family() -> None:
-    families = (ProtocolError, LimitError, RefusalError, UnreadableError, UsageError, DisconnectedError)
-    classes = [each for each in every_error() if each is not SelchatError]
+    families = (ProtocolError, LimitError, RefusalError, UnreadableError, UsageError)
+    families += (DisconnectedError,)
+    classes = [each for each in every_error() if not each.__module__.startswith("selchat.bench")]
+    classes.remove(SelchatError)
     assert len(classes) >= 70
     for each in classes:
         assert sum(issubclass(each, family) for family in families) == 1, each

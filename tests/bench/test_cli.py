@@ -39,7 +39,7 @@ def plan(*words: str) -> Plan:
             ["fanout", "--connect=127.0.0.1:1", "--fail-if=cpu_percent>1"],
             "'cpu_percent' is not measured here",
         ),
-        (["fanout", "--wire=irc"], "--wire: 'irc' is none of classic, rich, websocket"),
+        (["fanout", "--wire=irc"], "--wire: 'irc' is none of classic, selchat, websocket"),
         (["fanout", "--delivery=200", "--payload=64"], "--delivery: instead of --payload, not with it"),
         (["fanout", "--delivery=67"], "on the classic wire there is none of 67 bytes; 68 to 65564"),
         (["fanout", "--delivery=70000", "--wire=websocket"], "on the websocket wire there is none of 70000"),

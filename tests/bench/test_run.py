@@ -504,7 +504,7 @@ class _Terminal:
         return True
 
 
-@pytest.mark.parametrize("selchat", [True, False])
+@pytest.mark.parametrize("rich", [True, False])
 def test_progress_on_a_terminal(rich: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not rich:
         monkeypatch.setitem(sys.modules, "rich.progress", None)
@@ -517,5 +517,5 @@ def test_progress_on_a_terminal(rich: bool, monkeypatch: pytest.MonkeyPatch) -> 
         shown.say("fanout: [round] 2")
         shown.show({"deliveries": 5})
     assert "fanout: [round] 1" in terminal.text
-    assert ("pip install 'selchat[bench]'" in terminal.text) is not selchat
+    assert ("pip install 'selchat[bench]'" in terminal.text) is not rich
     assert select.select([], [], [], 0) == ([], [], [])
