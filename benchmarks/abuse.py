@@ -40,7 +40,7 @@ from harness.machine import machine, machine_line
 from harness.processes import Server, cores, end_on_sigterm, pinned, raise_descriptor_limit
 from harness.results import count_of, markdown_table, percentile, significant
 
-from selchat.bench.wires import RUN_LENGTH, SELCHAT
+from selchat.bench.wires.wires import RUN_LENGTH, SELCHAT
 from selchat.wire.frames import FrameDecoder
 
 _RESULTS = Path(__file__).parent / "results"

@@ -24,7 +24,7 @@ from typing import Any
 from harness.audience import payload
 from harness.wires import SENDER, Classic
 
-from selchat.bench.framing import WEBSOCKET
+from selchat.bench.wires.framing import WEBSOCKET
 from selchat.chat.hub import Hub
 from selchat.config.settings import Settings
 from selchat.events import Said

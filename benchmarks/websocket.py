@@ -44,12 +44,12 @@ from harness.processes import Patience, end_on_sigterm
 from harness.processes import Server as ScriptServer
 from harness.results import DISTURBED, count_of, markdown_table, short, significant
 
-from selchat.bench import proc
-from selchat.bench.crew import Crew
 from selchat.bench.errors import BenchError
+from selchat.bench.load.worker import Job, Measurement
+from selchat.bench.load.workers import Workers
 from selchat.bench.metrics import CHECKED
-from selchat.bench.wires import CLASSIC, WEB, Wire
-from selchat.bench.worker import Job, Slice
+from selchat.bench.system import proc
+from selchat.bench.wires.wires import CLASSIC, WEB, Wire
 
 _RESULTS = Path(__file__).parent / "results"
 _SERVERS = Path(__file__).parent / "servers"
@@ -265,7 +265,7 @@ class Stand:
             payload=payload,
             wire=contender.wire.name,
         )
-        crew = Crew([job], proc.pinning().generators, lambda: False, lambda _: None)
+        crew = Workers([job], proc.pinning().generators, lambda: False, lambda _: None)
         stack.callback(crew.stop)
         crew.join(0)
         crew.sync()
@@ -291,7 +291,7 @@ class Stand:
         )
 
 
-def _flaws(found: Slice) -> str:
+def _flaws(found: Measurement) -> str:
     return ", ".join(f"{count} {name}" for name in CHECKED if (count := getattr(found, f"{name}_all")))
 
 

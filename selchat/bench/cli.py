@@ -17,12 +17,12 @@ import docopt
 from selchat import __version__
 from selchat.bench.errors import BenchError, PlanError
 from selchat.bench.metrics import SCENARIOS, Condition, metrics_of
-from selchat.bench.page import page
-from selchat.bench.proc import LINUX, Pinning, describe_machine, pinning
-from selchat.bench.progress import Progress
-from selchat.bench.report import document, number, text, write, write_csv, write_json
+from selchat.bench.report.html import page
+from selchat.bench.report.progress import Progress
+from selchat.bench.report.text import document, number, text, write, write_csv, write_json
 from selchat.bench.scenarios import Plan, Result, Run, check_descriptors, room_name
-from selchat.bench.wires import LOBBY, MIN_PAYLOAD, SELCHAT_ENVELOPE, WIRES, Wire
+from selchat.bench.system.proc import LINUX, Pinning, describe_machine, pinning
+from selchat.bench.wires.wires import LOBBY, MIN_PAYLOAD, SELCHAT_ENVELOPE, WIRES, Wire
 from selchat.config.settings import Settings
 from selchat.errors import SelchatError
 from selchat.text import escape_controls

@@ -35,13 +35,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from selchat.bench.crew import Crew, Progress
 from selchat.bench.errors import BenchError, PlanError
+from selchat.bench.histogram import PERCENTILES, Histogram, median_ratio
+from selchat.bench.load.worker import Job, Measurement
+from selchat.bench.load.workers import Progress, Workers
 from selchat.bench.metrics import CHECKED, Condition, metrics_of
-from selchat.bench.proc import Floor, Pinning, Server, Usage, raise_descriptor_limit, usage
-from selchat.bench.stats import PERCENTILES, Histogram, median_ratio
-from selchat.bench.wires import LOBBY, WIRES
-from selchat.bench.worker import Job, Slice
+from selchat.bench.system.proc import Floor, Pinning, Server, Usage, raise_descriptor_limit, usage
+from selchat.bench.wires.wires import LOBBY, WIRES
 
 MIB = 1024 * 1024
 _SPARE_DESCRIPTORS = 64  # of a process, for its own files
@@ -105,7 +105,7 @@ class Result:
 class Turn:
     """One slice, with what the server or the floor has used in it."""
 
-    measured: Slice
+    measured: Measurement
     before: Usage | None
     after: Usage | None
 
@@ -145,7 +145,7 @@ class Run:
         self._size = self._wire.relayed(plan.payload, self._room)  # bytes of a message, about: numbers grow
         self._servers: list[Server] = []
         self._folder: tempfile.TemporaryDirectory[str] | None = None
-        self._crews: list[Crew] = []
+        self._crews: list[Workers] = []
         self._floor: Floor | None = None
         self._pid = plan.server_pid
         self._address = plan.connect or ("", 0)
@@ -359,7 +359,7 @@ class Run:
                 f"one fsync of 4 KiB where the history is takes {_sync_ms(self._folder.name):.2f} ms"
             )
 
-    def _joined(self, readers: int, talkers: int, sync: bool = True, processes: int | None = None) -> Crew:
+    def _joined(self, readers: int, talkers: int, sync: bool = True, processes: int | None = None) -> Workers:
         """Return workers with so many members, all of them in."""
         plan = self._plan
         count = min(processes or plan.processes, plan.rooms or readers)
@@ -391,7 +391,7 @@ class Run:
             )
             jobs.append(job)
             first += job.readers + job.talkers + spare
-        crew = Crew(jobs, plan.pins.generators, self._stopping, self._progress, linked=not plan.rooms)
+        crew = Workers(jobs, plan.pins.generators, self._stopping, self._progress, linked=not plan.rooms)
         self._crews.append(crew)
         self._say(f"connecting {readers + talkers} clients")
         joined = crew.join(plan.connect_rate)
@@ -414,7 +414,7 @@ class Run:
         return crew
 
     def _alternate(
-        self, crew: Crew, command: str, part: float | None = None, floors: int = _MAX_ROUNDS
+        self, crew: Workers, command: str, part: float | None = None, floors: int = _MAX_ROUNDS
     ) -> None:
         """Measure the server and the floor in turns."""
         plan = self._plan
@@ -422,7 +422,7 @@ class Run:
         if part is not None:
             rounds = max(1, round(plan.duration / part))
         part = plan.duration / rounds
-        floor_crew: Crew | None = None
+        floor_crew: Workers | None = None
         chunks = Fraction(1)
         closed = command != "paced"
         window = plan.window * (plan.clients if plan.scenario == "everyone" else plan.senders)
@@ -462,7 +462,7 @@ class Run:
         most, seen = Fraction(max(1, window)), Fraction(window * measured.bytes * measured.segments, size)
         return max(Fraction(1), min(most, seen.limit_denominator(8)))
 
-    def _start_floor(self, window: int, chunks: Fraction) -> Crew:
+    def _start_floor(self, window: int, chunks: Fraction) -> Workers:
         plan = self._plan
         if plan.scenario == "everyone":
             readers = plan.clients + plan.processes - 1
@@ -486,15 +486,15 @@ class Run:
             rooms=(self._room,),
             floor=True,
         )
-        crew = Crew([job], plan.pins.generators, self._stopping, self._progress)
+        crew = Workers([job], plan.pins.generators, self._stopping, self._progress)
         self._crews.append(crew)
         crew.join(0)
         crew.sync()
         return crew
 
     def _load(
-        self, crew: Crew, command: str, seconds: float, window: int | None = None, ramp: float = 0.0
-    ) -> Slice:
+        self, crew: Workers, command: str, seconds: float, window: int | None = None, ramp: float = 0.0
+    ) -> Measurement:
         plan = self._plan
         words: dict[str, float]
         if command != "paced":
@@ -503,12 +503,12 @@ class Run:
             words = {"rate": plan.rate, "ramp": ramp}
         return crew.measure(command, seconds=seconds, interval=_interval(plan.duration), **words)
 
-    def _warm(self, crew: Crew, command: str, window: int | None = None) -> None:
+    def _warm(self, crew: Workers, command: str, window: int | None = None) -> None:
         if command != "paced":
             window = self._plan.window if window is None else window
             crew.measure(command, seconds=0.0, interval=1.0, window=window, turns=_WARM_TURNS)
 
-    def _turn(self, crew: Crew, command: str, seconds: float) -> Turn:
+    def _turn(self, crew: Workers, command: str, seconds: float) -> Turn:
         before = self._usage()
         measured = self._load(crew, command, seconds)
         if measured.failure is not None:

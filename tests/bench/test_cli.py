@@ -11,7 +11,7 @@ from selchat import __version__
 from selchat.bench import cli, scenarios
 from selchat.bench.cli import USAGE, main, make_plan
 from selchat.bench.scenarios import Plan
-from selchat.bench.wires import WIRES
+from selchat.bench.wires.wires import WIRES
 
 
 def plan(*words: str) -> Plan:

@@ -20,15 +20,16 @@ from typing import Any
 
 import pytest
 
-from selchat.bench import progress, scenarios
+from selchat.bench import scenarios
 from selchat.bench.cli import main
-from selchat.bench.crew import merge
 from selchat.bench.errors import BenchError, PlanError
-from selchat.bench.floor import chunk_sizes, serve
+from selchat.bench.load.worker import Job, Measurement, Worker, _intended
+from selchat.bench.load.workers import merge
 from selchat.bench.metrics import metrics_of
-from selchat.bench.proc import Server, usage
+from selchat.bench.report import progress
 from selchat.bench.scenarios import Plan, check_descriptors
-from selchat.bench.worker import Job, Slice, Worker, _intended
+from selchat.bench.system.floor import chunk_sizes, serve
+from selchat.bench.system.proc import Server, usage
 from selchat.wire.frames import FrameDecoder, encode_frame
 from tests.e2e.support import DEADLINE, eventually
 
@@ -420,12 +421,12 @@ def test_an_open_loop_rises_to_its_rate() -> None:
 
 
 def test_slices_of_several_workers_are_one() -> None:
-    one = Slice(
+    one = Measurement(
         seconds=1.0, deliveries=5, timeline=[(0.0, 1.0, 5, 9.0)], latencies=scenarios.Histogram().to_json()
     )
     for name in ("last", "late", "acks"):
         setattr(one, name, one.latencies)
-    two = Slice(**(asdict(one) | {"failure": "gone"}))
+    two = Measurement(**(asdict(one) | {"failure": "gone"}))
     both = merge([one, two])
     assert (both.deliveries, both.timeline, both.failure) == (10, [(0.0, 1.0, 10, 9.0)], "gone")
 

@@ -22,7 +22,7 @@ import sys
 import time
 from typing import Any
 
-from selchat.bench.proc import raise_descriptor_limit
+from selchat.bench.system.proc import raise_descriptor_limit
 from selchat.client.connection.link import Link
 from selchat.client.events import Event, Gap
 from selchat.config.settings import ClientSettings

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from selchat.bench.proc import raise_descriptor_limit
+from selchat.bench.system.proc import raise_descriptor_limit
 from tests.e2e.crowd import Crowd
 from tests.e2e.durability import Checker, Load
 from tests.e2e.selchat_support import RichPeer, encoded, greeting, serving

@@ -12,7 +12,7 @@ from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
-from selchat.bench.framing import WEBSOCKET
+from selchat.bench.wires.framing import WEBSOCKET
 from selchat.wire.frames import FrameTooLongError
 from selchat.wire.http import Request
 from selchat.wire.websocket import ClosedError, MessageDecoder, WebSocketError, is_text, open_websocket

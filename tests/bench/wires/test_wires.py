@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.bench.stats import Histogram
-from selchat.bench.wires import (
+from selchat.bench.histogram import Histogram
+from selchat.bench.wires.wires import (
     CLASSIC,
     MIN_PAYLOAD,
     SELCHAT,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.bench.check import (
+from selchat.bench.verify.transcript import (
     BrokenFramingError,
     NumberChecker,
     Reader,
@@ -16,7 +16,7 @@ from selchat.bench.check import (
     Tally,
     Transcript,
 )
-from selchat.bench.wires import CLASSIC, MIN_PAYLOAD, SELCHAT, WEB, Receipts, Wire
+from selchat.bench.wires.wires import CLASSIC, MIN_PAYLOAD, SELCHAT, WEB, Receipts, Wire
 from selchat.wire.frames import encode_frame
 
 RUN = b"run"

@@ -11,11 +11,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from selchat.bench.errors import BenchError
-from selchat.bench.page import page
-from selchat.bench.proc import Pinning, describe_machine
-from selchat.bench.report import SCHEMA, document, text, write, write_csv, write_json
+from selchat.bench.histogram import Histogram
+from selchat.bench.report.html import page
+from selchat.bench.report.text import SCHEMA, document, text, write, write_csv, write_json
 from selchat.bench.scenarios import Plan, Result
-from selchat.bench.stats import Histogram
+from selchat.bench.system.proc import Pinning, describe_machine
 
 PLAN = Plan(scenario="fanout", clients=10)
 MACHINE = describe_machine(Pinning(frozenset({1}), frozenset({0})))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.bench.stats import Histogram, median_ratio
+from selchat.bench.histogram import Histogram, median_ratio
 
 values = st.lists(st.integers(0, 10**9) | st.integers(0, 1000), min_size=1, max_size=200)
 percents = st.sampled_from([0.0, 1.0, 50.0, 90.0, 95.0, 99.0, 99.9, 100.0])

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from selchat.bench.framing import HEADERS, WEBSOCKET, Framing
-from selchat.bench.stats import Histogram
+from selchat.bench.histogram import Histogram
+from selchat.bench.wires.framing import HEADERS, WEBSOCKET, Framing
 from selchat.wire.frames import HEADER_LENGTH
 
 RUN_LENGTH = 3  # bytes with which every name of one run begins

@@ -17,16 +17,16 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from selchat.bench.errors import BenchError
-from selchat.bench.proc import start, stop
-from selchat.bench.stats import Histogram
-from selchat.bench.worker import Job, Slice
+from selchat.bench.histogram import Histogram
+from selchat.bench.load.worker import Job, Measurement
+from selchat.bench.system.proc import start, stop
 
 Progress = Callable[[dict[str, Any]], None]
 
 _STOP_SECONDS = 15.0  # for workers to answer after they were told to stop
 
 
-class Crew:
+class Workers:
     """Workers for one address. ``stopping()`` is asked every so often whether the user has had enough.
 
     ``linked``: they make one load in lockstep; otherwise each goes on by itself, with rooms of its own.
@@ -50,7 +50,7 @@ class Crew:
             ends = [far if number else near for near, far in mine]
             words = asdict(job) | {"links": [end.fileno() for end in ends], "hub": number == 0 or not linked}
             worker = start(
-                ["selchat.bench.worker", json.dumps(words)],
+                ["selchat.bench.load.worker", json.dumps(words)],
                 cores,
                 stdin=subprocess.PIPE,
                 pass_fds=[end.fileno() for end in ends],
@@ -61,7 +61,7 @@ class Crew:
                 end.close()
 
     def join(self, rate: float) -> dict[str, Any]:
-        """Connect all members; see `selchat.bench.worker.Worker.do_join`."""
+        """Connect all members; see `selchat.bench.load.worker.Worker.do_join`."""
         answers = self.ask("join", rate=rate / len(self._workers))
         return {
             "seconds": max(answer["seconds"] for answer in answers),
@@ -78,9 +78,9 @@ class Crew:
         self.ask("call")
         self.ask("sync")
 
-    def measure(self, command: str, **words: Any) -> Slice:
+    def measure(self, command: str, **words: Any) -> Measurement:
         """Run one of the commands that measure."""
-        return merge([Slice(**answer) for answer in self.ask(command, **words)])
+        return merge([Measurement(**answer) for answer in self.ask(command, **words)])
 
     def ask(self, command: str, only: int | None = None, **words: Any) -> list[dict[str, Any]]:
         """Have all workers do that, or only one of them, and wait for the answers."""
@@ -140,14 +140,14 @@ def _sum(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: sum(part.get(key, 0) for part in parts) for key in parts[0]}
 
 
-def merge(slices: list[Slice]) -> Slice:
+def merge(slices: list[Measurement]) -> Measurement:
     """Return what several workers have measured at the same time as one."""
     first = slices[0]
     if len(slices) == 1:
         return first
-    result = Slice(seconds=max(part.seconds for part in slices), timeline=list(first.timeline))
+    result = Measurement(seconds=max(part.seconds for part in slices), timeline=list(first.timeline))
     added = {"sent", "deliveries", "reads", "bytes", "acked", "lives", "refused"}
-    for name in (one.name for one in fields(Slice) if one.name in added or one.name.endswith("_all")):
+    for name in (one.name for one in fields(Measurement) if one.name in added or one.name.endswith("_all")):
         setattr(result, name, sum(getattr(part, name) for part in slices))
     for name in ("latencies", "last", "late", "acks"):
         whole = Histogram.merged(Histogram.from_json(getattr(part, name)) for part in slices)

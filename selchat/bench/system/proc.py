@@ -212,10 +212,10 @@ class Server:
 
 
 class Floor:
-    """The process of `selchat.bench.floor`, for that many readers; ``turn`` bytes go in ``chunks`` pieces."""
+    """The process of `selchat.bench.system.floor`, for that many readers; ``turn`` bytes go in ``chunks`` pieces."""
 
     def __init__(self, readers: int, turn: int, chunks: Fraction, cores: frozenset[int]) -> None:
-        arguments = ["selchat.bench.floor", str(readers), str(turn), str(chunks)]
+        arguments = ["selchat.bench.system.floor", str(readers), str(turn), str(chunks)]
         self._process = start(arguments, cores, stdin=subprocess.DEVNULL)
         self.pid = self._process.pid
         self.address = ("127.0.0.1", int(first_line(self._process, "the floor") or 0))

@@ -21,9 +21,9 @@ from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
-from selchat.bench.framing import ignore
-from selchat.bench.stats import Histogram
-from selchat.bench.wires import CLASSIC, Message, Receipts, Wire
+from selchat.bench.histogram import Histogram
+from selchat.bench.wires.framing import ignore
+from selchat.bench.wires.wires import CLASSIC, Message, Receipts, Wire
 
 _MAX_SAMPLES = 8  # latencies taken from one read; each costs 0.3 microseconds
 _KEPT = 1 << 18  # bytes of the transcript before the part that all have read is forgotten

@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from selchat.bench.metrics import METRICS
-from selchat.bench.report import number
+from selchat.bench.report.text import number
 
 _WIDTH, _HEIGHT = 760, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 14, 40

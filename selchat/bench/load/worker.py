@@ -30,11 +30,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from selchat.bench.check import BrokenFramingError, Reader, Tally, Transcript
 from selchat.bench.errors import HandshakeError
-from selchat.bench.proc import raise_descriptor_limit, received_segments
-from selchat.bench.stats import Histogram
-from selchat.bench.wires import LOBBY, WIRES, Receipts, Script, refusal_in
+from selchat.bench.histogram import Histogram
+from selchat.bench.system.proc import raise_descriptor_limit, received_segments
+from selchat.bench.verify.transcript import BrokenFramingError, Reader, Tally, Transcript
+from selchat.bench.wires.wires import LOBBY, WIRES, Receipts, Script, refusal_in
 from selchat.errors import close_reason
 
 _BUFFER = 256 * 1024  # bytes for one read
@@ -78,7 +78,7 @@ class Job:
 
 
 @dataclass(slots=True, kw_only=True)
-class Slice:
+class Measurement:
     """What was measured in one go. Counters that end in ``all`` go on from slice to slice."""
 
     seconds: float = 0.0
@@ -109,7 +109,7 @@ class Slice:
     acks_wrong_all: int = 0
 
 
-class GoneError(Exception):
+class ServerUnavailableError(Exception):
     """The server has closed a connection, or cannot be reached."""
 
 
@@ -206,7 +206,7 @@ class Worker:
         self._next_progress = 0.0
         self._silent: list[Member] = []  # who have not given a sign in this round
         self._signed_at = time.monotonic()
-        self._slice = Slice()
+        self._slice = Measurement()
         self._sent = 0  # messages of this worker, ever
         self._expected = 0  # messages of all workers, ever, as far as this one knows
         self._timeline_from = 0.0
@@ -231,7 +231,7 @@ class Worker:
             do = getattr(self, "do_" + command.pop("do"))
             try:
                 answer = do(**command)
-            except (GoneError, BrokenFramingError) as error:
+            except (ServerUnavailableError, BrokenFramingError) as error:
                 answer = {"error": str(error)}
             self._say({"answer": answer})
 
@@ -289,7 +289,7 @@ class Worker:
             if self._unproven + self._refused != unproven or opened < total:
                 unproven, last_news = self._unproven + self._refused, now
             elif now - last_news > _JOIN_SECONDS:
-                raise GoneError(f"{self._unproven} of {total} connections got no sign of being let in")
+                raise ServerUnavailableError(f"{self._unproven} of {total} connections got no sign of being let in")
             self._progress({"done": total - self._unproven, "of": total})
         return {
             "seconds": time.monotonic() - begun,
@@ -321,9 +321,9 @@ class Worker:
         while self._unsynced and not self._stopping and not self.ended:
             self._turn(0.1)
             if self._slice.failure is not None:
-                raise GoneError(self._slice.failure)
+                raise ServerUnavailableError(self._slice.failure)
             if time.monotonic() > deadline:
-                raise GoneError(f"{self._unsynced} members did not get what was said to all")
+                raise ServerUnavailableError(f"{self._unsynced} members did not get what was said to all")
         for caller in self._callers:
             self._leave(caller)
         self._callers.clear()
@@ -482,7 +482,7 @@ class Worker:
                 self._shake(sock)
                 sock.sendall(self._wire.hello(self._name(number)))
             except OSError as error:
-                raise GoneError(f"the server refuses connections: {error.strerror or error}") from None
+                raise ServerUnavailableError(f"the server refuses connections: {error.strerror or error}") from None
             self._stalled.append(sock)
         return {}
 
@@ -619,7 +619,7 @@ class Worker:
         try:
             sock = socket.socket(family, socket.SOCK_STREAM)
         except OSError as error:
-            raise GoneError(f"no socket: {close_reason(error)}") from None
+            raise ServerUnavailableError(f"no socket: {close_reason(error)}") from None
         if job.source:
             sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
             sock.bind((f"127.0.1.{1 + (job.first + number) // _PER_SOURCE}", 0))
@@ -648,7 +648,7 @@ class Worker:
         error = sock.connect_ex(self._job.address)
         if error and error != 115:  # EINPROGRESS
             sock.close()
-            raise GoneError(f"the server cannot be reached: {os.strerror(error).lower()}")
+            raise ServerUnavailableError(f"the server cannot be reached: {os.strerror(error).lower()}")
         self._members[member.fd] = member
         self._epoll.register(member.fd, _READ)
         if not self._job.floor:
@@ -669,7 +669,7 @@ class Worker:
         self._connecting -= 1
 
     def _shake(self, sock: socket.socket) -> None:
-        """Open what the frames go over, and wait for it. Raises `GoneError` and `OSError`."""
+        """Open what the frames go over, and wait for it. Raises `ServerUnavailableError` and `OSError`."""
         opening, answer = self._framing.opening(self._job.address), b""
         try:
             sock.sendall(opening)
@@ -679,7 +679,7 @@ class Worker:
                     raise HandshakeError("connection closed")
                 answer += data
         except HandshakeError as error:
-            raise GoneError(f"the server refuses connections: {error}") from None
+            raise ServerUnavailableError(f"the server refuses connections: {error}") from None
 
     def _leave(self, member: Member) -> None:
         if self._framing.farewell and not (member.greeting or member.out or self._job.floor):
@@ -771,7 +771,7 @@ class Worker:
             self._connecting -= member.started > 0
             self._unproven -= not member.proven
             if member in self._callers or self._refused == self._job.readers + self._job.talkers:
-                raise GoneError(f"the server refuses connections: {why}")
+                raise ServerUnavailableError(f"the server refuses connections: {why}")
         else:
             self._fail(f"the server has closed a connection: {why}")
 
@@ -819,7 +819,7 @@ class Worker:
         else:
             member.ahead = text[-2 * len(self._marker) :]
             if self._wire.acks and (refusal := refusal_in(text)):
-                raise GoneError(f"the server lets nobody in: {refusal}")
+                raise ServerUnavailableError(f"the server lets nobody in: {refusal}")
 
     def _wait_for_opening(self, member: Member, data: bytes) -> None:
         member.ahead += data
@@ -877,7 +877,7 @@ class Worker:
         self._latencies = Histogram()
         self._acks = Histogram()
         failure = self._slice.failure
-        self._slice = Slice(
+        self._slice = Measurement(
             sent=self._sent,
             deliveries=tally.deliveries,
             reads=tally.reads,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selchat.bench.errors import HandshakeError
-from selchat.bench.framing import HEADERS, WEBSOCKET, Framing, MessageDecoder
+from selchat.bench.wires.framing import HEADERS, WEBSOCKET, Framing, MessageDecoder
 from selchat.wire.frames import encode_frame
 
 protocol = pytest.importorskip("websockets.server")

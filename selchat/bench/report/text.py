@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from selchat.bench.errors import BenchError
+from selchat.bench.histogram import Histogram
 from selchat.bench.metrics import CHECKED, METRICS
 from selchat.bench.scenarios import Plan, Result, describe
-from selchat.bench.stats import Histogram
 from selchat.errors import close_reason
 
 SCHEMA = 1

@@ -1,0 +1,1 @@
+"""Load generator processes and their control."""

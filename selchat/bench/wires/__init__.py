@@ -1,0 +1,1 @@
+"""The wire formats, as the load generators speak them."""
