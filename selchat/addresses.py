@@ -22,3 +22,18 @@ def source_of(host: str) -> str:
     if ip.ipv4_mapped:
         return str(ip.ipv4_mapped)
     return str(ipaddress.IPv6Network((ip, 64), strict=False))
+
+
+def join_address(host: str, port: int) -> str:
+    """Return ``host:port``, with an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def plain_host(host: str) -> str:
+    """Return the IPv4 address of a peer on an IPv6 socket (``::ffff:192.0.2.1``), and others unchanged."""
+    return host[7:] if host.startswith("::ffff:") and "." in host else host
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether the address is one of 127.0.0.0/8 or ::1."""
+    return host.startswith("127.") or host == "::1"

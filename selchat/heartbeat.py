@@ -5,19 +5,9 @@ For both ends of a connection. It must not know how one asks, nor what a sign is
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-
-class Clock(Protocol):
-    """Time, as the reactor keeps it; in seconds."""
-
-    @property
-    def now(self) -> float:
-        """Monotonic time."""
-
-    def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Any:
-        """Call it after the delay; what this returns can be cancelled."""
+from selchat.clock import Clock, Timer
 
 
 class HeartbeatPeer(Protocol):
@@ -41,7 +31,7 @@ class Heartbeat:
         self._patience = patience
         self._asker = asker
         self._heard_at = 0.0
-        self._timer: Any = None
+        self._timer: Timer | None = None
 
     @property
     def seconds(self) -> float:

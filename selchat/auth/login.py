@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from selchat.addresses import source_of
 from selchat.auth.password import PasswordHash, normalise
+from selchat.clock import Clock
 from selchat.errors import RefusalError
 
 
@@ -56,17 +57,6 @@ _MAX_SHOWN = 10  # failures that the operator is told of one by one in `_MINUTE`
 
 Answer = Callable[[RefusalError | None], object]
 """Called with what is wrong with a password; None: it is the right one."""
-
-
-class Clock(Protocol):
-    """Time, as the reactor keeps it; in seconds."""
-
-    @property
-    def now(self) -> float:
-        """Monotonic time."""
-
-    def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Any:
-        """Call it after the delay."""
 
 
 class Job(Protocol):

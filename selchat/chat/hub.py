@@ -18,6 +18,7 @@ from selchat.chat.people import Names, SentMessages
 from selchat.chat.room import Batch, Room
 from selchat.chat.rooms import Rooms, TooManyRoomsError
 from selchat.chat.roster import Roster
+from selchat.clock import Clock
 from selchat.config.settings import Settings
 from selchat.errors import BannedError, NamedRefusalError, NameTakenError, NotInRoomError, RefusalError
 from selchat.events import LOBBY, SERVER, Event, Notice, Said, Topic
@@ -60,17 +61,6 @@ class Observer(Protocol):
 
     def storing(self, error: NotStoredError | None) -> None:
         """The log cannot be written from now on, or (None) it can again."""
-
-
-class Clock(Protocol):
-    """Time, as the reactor keeps it; in seconds."""
-
-    @property
-    def now(self) -> float:
-        """Monotonic time."""
-
-    def call_later(self, delay: float, callback: Callable[..., object], *arguments: Any) -> Any:
-        """Call it after the delay."""
 
 
 class _Whisper(NamedTuple):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from selchat.addresses import source_of
+from selchat.addresses import is_loopback, source_of
 from selchat.errors import LimitError
-from selchat.net.listener import is_loopback
 
 
 class ServerFullError(LimitError):

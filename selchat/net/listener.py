@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from types import ModuleType
 
+from selchat.addresses import join_address, plain_host
 from selchat.errors import UsageError, close_reason
 from selchat.net.keepalive import keep_alive
 from selchat.net.reactor import EVENT_READ, Reactor
@@ -39,21 +40,6 @@ class CannotListenError(UsageError):
 
     def __str__(self) -> str:
         return f"cannot listen on {join_address(self.host, self.port)}: {self.why}"
-
-
-def join_address(host: str, port: int) -> str:
-    """Return ``host:port``, with an IPv6 host in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def plain_host(host: str) -> str:
-    """Return an IPv4 address that came over an IPv6 socket (``::ffff:192.0.2.1``) as itself."""
-    return host[7:] if host.startswith("::ffff:") and "." in host else host
-
-
-def is_loopback(host: str) -> bool:
-    """Whether that address is this machine's own, and of no network."""
-    return host.startswith("127.") or host == "::1"
 
 
 def listening_socket(host: str, port: int, backlog: int, dead_seconds: float) -> socket.socket:

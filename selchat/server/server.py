@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from selchat import __version__
+from selchat.addresses import is_loopback, join_address
 from selchat.auth.login import Authenticator
 from selchat.auth.password import PasswordHash
 from selchat.auth.tokens import TokenFile
@@ -48,8 +49,6 @@ from selchat.net.host_allowlist import HostAllowlist
 from selchat.net.interfaces import own_addresses, reachable_addresses
 from selchat.net.listener import (
     Listener,
-    is_loopback,
-    join_address,
     listening_socket,
     raise_descriptor_limit,
 )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from selchat.auth.login import Authenticator
-from selchat.chat.hub import Clock, Hub
+from selchat.chat.hub import Hub
+from selchat.clock import Clock
 from selchat.config.settings import Settings
 from selchat.errors import SelchatError
 from selchat.feed import Feed, Lapped, Subscription

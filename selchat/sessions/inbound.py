@@ -12,7 +12,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any, Protocol
 
-from selchat.chat.hub import Clock
+from selchat.clock import Clock
 from selchat.config.settings import Settings
 from selchat.errors import LimitError, ProtocolError, SelchatError
 from selchat.sessions.context import Context, Transport

@@ -11,9 +11,7 @@ from selchat.net import listener as module
 from selchat.net.listener import (
     CannotListenError,
     Listener,
-    join_address,
     listening_socket,
-    plain_host,
     raise_descriptor_limit,
 )
 from selchat.net.reactor import Reactor
@@ -240,14 +238,6 @@ def test_ipv6_takes_ipv4_too(reactor: Reactor) -> None:
     assert sorted(host for host, _ in guests.addresses) == ["127.0.0.1", "::1"]
     assert all(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) for sock in guests.sockets)
     close(listener, guests, *clients)
-
-
-def test_addresses_are_written_as_everywhere() -> None:
-    assert join_address("0.0.0.0", 33000) == "0.0.0.0:33000"
-    assert join_address("::1", 33000) == "[::1]:33000"
-    assert plain_host("::ffff:192.0.2.1") == "192.0.2.1"
-    assert plain_host("::ffff:1") == "::ffff:1"
-    assert plain_host("192.0.2.1") == "192.0.2.1"
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")

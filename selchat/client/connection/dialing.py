@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from selchat.addresses import join_address, plain_host
 from selchat.config.settings import ClientSettings
 from selchat.errors import UsageError, close_reason
 from selchat.net.keepalive import keep_alive
-from selchat.net.listener import join_address, plain_host
 from selchat.net.reactor import EVENT_WRITE, Reactor, Timer
 from selchat.text import escape_controls
 

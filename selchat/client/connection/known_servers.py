@@ -13,8 +13,8 @@ import os
 import re
 from pathlib import Path
 
+from selchat.addresses import join_address
 from selchat.errors import UsageError, close_reason
-from selchat.net.listener import join_address
 from selchat.paths import data_folder, make_private_folder
 
 _FILE = "known-servers"

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
+from selchat.addresses import join_address
 from selchat.auth.login import PasswordNeededError, TooManyAttemptsError
 from selchat.client.connection.dialing import CannotConnectError, Dialer
 from selchat.client.connection.keys import Deriver
@@ -31,7 +32,6 @@ from selchat.errors import SelchatError, close_reason
 from selchat.events import LOBBY
 from selchat.heartbeat import Heartbeat
 from selchat.net.certificate import fingerprint, in_groups
-from selchat.net.listener import join_address
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
 from selchat.net.tls import TlsStream
 

@@ -16,10 +16,11 @@ from math import inf
 from typing import NamedTuple
 
 from selchat.auth.tokens import Token, TokenFile
-from selchat.chat.hub import Clock, Hub
+from selchat.chat.hub import Hub
 from selchat.chat.member import Farewell
 from selchat.chat.people import hash_speaker
 from selchat.chat.room import Format
+from selchat.clock import Clock
 from selchat.config.settings import Settings
 from selchat.errors import BadRoomError, NameTakenError, RefusalError, UsageError
 from selchat.events import Notice, Said
