@@ -39,6 +39,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--run-slow", action="store_true", help="run the tests marked slow too")
     parser.addoption(
         "--full", action="store_true", help="the tests of faults and of load with their full figures"
     )
@@ -50,8 +51,19 @@ def full(pytestconfig: pytest.Config) -> bool:
     return bool(pytestconfig.getoption("full"))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the nightly examples take the night."""
+@pytest.fixture
+def run_slow(pytestconfig: pytest.Config) -> bool:
+    """Whether slow tests run, for a test that takes a larger sample then."""
+    return bool(pytestconfig.getoption("run_slow"))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect slow tests without ``--run-slow``; give the nightly profile all the time that it takes."""
+    if not config.getoption("run_slow"):
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+        if slow:
+            config.hook.pytest_deselected(items=slow)
     if settings.get_current_profile_name() == "nightly":
         for item in items:
             item.add_marker(pytest.mark.timeout(0))

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.e2e.processes import SELCHAT, Popen
+
 DEADLINE = 20.0  # seconds: far more than anything here takes, so that a slow machine fails no test
 
 
@@ -117,15 +119,15 @@ class Server:
         wrapper: tuple[str, ...] = (sys.executable,),
         **more: object,
     ) -> None:
-        command = [*wrapper, "-m", "selchat", "serve", f"--port={port}", f"--host={host}", *options]
+        command = [*wrapper, *SELCHAT[1:], "serve", f"--port={port}", f"--host={host}", *options]
         if not any(option.startswith("--message-rate") for option in options):
             command += ["--message-rate=0", "--byte-rate=0"]  # most tests say more than a person would
-        self.process = subprocess.Popen(
+        self.process = Popen(
             command,
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            **more,  # type: ignore[call-overload]
+            **more,
         )
         self.seen = ""
         try:

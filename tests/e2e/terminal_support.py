@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import pty
 import re
 import select
-import signal
-import struct
 import subprocess
-import sys
-import termios
 import time
 from collections.abc import Callable
 
 import pyte
 
+from tests.e2e import processes
+from tests.e2e.processes import SELCHAT, Popen, start_on_terminal
 from tests.e2e.support import DEADLINE
 
-CHAT = (sys.executable, "-m", "selchat", "chat")
-SEND = (sys.executable, "-m", "selchat", "send")
+CHAT = (*SELCHAT, "chat")
+SEND = (*SELCHAT, "send")
 
 
 class Terminal:
@@ -32,16 +28,9 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.written = b""  # everything that has come: pyte knows no dim
-        self._waited: int | None = None
-        self.pid, self.master = pty.fork()
-        if self.pid == 0:  # pragma: no cover
-            try:
-                os.environ.update(TERM="xterm", LINES=str(rows), COLUMNS=str(columns), LC_ALL="C.UTF-8")
-                os.environ.update(environment or {})
-                os.execv(command[0], command)
-            finally:
-                os._exit(127)
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        own = {"TERM": "xterm", "LINES": str(rows), "COLUMNS": str(columns), "LC_ALL": "C.UTF-8"}
+        variables = {**os.environ, **own, **(environment or {})}
+        self.process, self.master = start_on_terminal(command, variables, rows, columns)
 
     @property
     def lines(self) -> list[str]:
@@ -78,30 +67,30 @@ class Terminal:
         before, found, _ = self.written.rpartition(text.encode())
         return bool(found) and re.findall(rb"\x1b\[[0-9;]*m", before)[-1:] == [b"\x1b[0;2m"]
 
+    @property
+    def pid(self) -> int:
+        number: int = self.process.pid
+        return number
+
     def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
+        self.process.send_signal(number)
 
     @property
     def ended(self) -> bool:
         """Whether the process has ended."""
-        if self._waited is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self._waited = os.waitstatus_to_exitcode(status)
-        return self._waited is not None
+        return self.process.poll() is not None
 
     def wait(self) -> int:
         """Return the exit status, once it has ended."""
         self.until(lambda: self.ended, "the end")
         while self._read(0):
             pass
-        assert self._waited is not None
-        return self._waited
+        status: int = self.process.wait()
+        return status
 
     def close(self) -> None:
-        if self._waited is None:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+        self.process.kill()
+        self.process.wait()
         os.close(self.master)
 
     def __enter__(self) -> Terminal:
@@ -126,8 +115,8 @@ class RestartedServer:
     """``selchat serve`` on a port that another one had."""
 
     def __init__(self, port: int) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "selchat", "serve", "--host=127.0.0.1", f"--port={port}"],
+        self.process = Popen(
+            [*SELCHAT, "serve", "--host=127.0.0.1", f"--port={port}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
         )
@@ -150,4 +139,4 @@ class RestartedServer:
 
 
 def run(*command: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command, input=input, capture_output=True, timeout=DEADLINE * 2, check=False)
+    return processes.run(command, input=input, capture_output=True, timeout=DEADLINE * 2, check=False)
