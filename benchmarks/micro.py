@@ -109,7 +109,7 @@ class FakeClock:
     def _nothing(self, *_arguments: object) -> None:
         pass
 
-    joined = happened = left = unsaid = storing = stranger_left = _nothing
+    on_sign_in = on_published = on_sign_out = on_announcement_lost = on_log_state = stranger_left = _nothing
 
 
 def decode_whole() -> None:

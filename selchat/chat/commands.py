@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from selchat.chat.hub import Hub
-from selchat.chat.member import Farewell
-from selchat.chat.moderation import Measure, parse_duration, parse_network
+from selchat.chat.moderation import Sanction, parse_duration, parse_network
+from selchat.chat.peer import Farewell
 from selchat.errors import SettingError
 from selchat.text import clean_name
 
@@ -83,10 +83,10 @@ class Commands:
     def _kick(self, argument: str) -> list[str]:
         if not argument:
             return ["Usage: /kick NAME"]
-        member = self._hub.member(argument)
+        member = self._hub.find_member(argument)
         if member is None:
             return [f"Nobody is called {argument}; /users lists who is online."]
-        self._hub.dismiss([member], _KICKED)
+        self._hub.disconnect([member], _KICKED)
         return []
 
     def _ban(self, argument: str) -> list[str]:
@@ -96,13 +96,13 @@ class Commands:
             return [f"Not banned: {error}"]
         if not word:
             return ["Usage: /ban NAME|ADDRESS [for 1h10m]"]
-        client = None if parse_network(word) else self._hub.owner(word)
+        client = None if parse_network(word) else self._hub.name_owner(word)
         self._hub.moderation.ban(word, until, client)
-        banned = [one for one in self._hub.members() if self._hub.banned(one)]
-        end = Measure(word, until).end
+        banned = [one for one in self._hub.members() if self._hub.is_banned(one)]
+        end = Sanction(word, until).end
         for member in banned:
             notice = "The operator has banned you" + (f" until {end}." if end else ".")
-            self._hub.dismiss([member], Farewell("banned", notice, "banned by the operator"))
+            self._hub.disconnect([member], Farewell("banned", notice, "banned by the operator"))
         gone = f"; removed: {', '.join(member.name for member in banned)}" if banned else ""
         return [f"Banned {word}{f' until {end}' if end else ''}{gone}."]
 
@@ -120,8 +120,8 @@ class Commands:
             return [f"Not muted: {error}"]
         if not word:
             return ["Usage: /mute NAME [for 1h10m]"]
-        self._hub.moderation.mute(word, until, self._hub.owner(word))
-        end = Measure(word, until).end
+        self._hub.moderation.mute(word, until, self._hub.name_owner(word))
+        end = Sanction(word, until).end
         return [f"Muted {word}{f' until {end}' if end else ''}."]
 
     def _unmute(self, argument: str) -> list[str]:
@@ -162,5 +162,5 @@ class Commands:
         return word if parse_network(word) else clean_name(word)
 
 
-def _listed(what: str, measures: Sequence[Measure]) -> list[str]:
+def _listed(what: str, measures: Sequence[Sanction]) -> list[str]:
     return [f"{what}: {one.word}{f' until {one.end}' if one.end else ''}" for one in measures]

@@ -110,7 +110,7 @@ def skeleton(text: str) -> str:
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).translate(_PROTOTYPES))
 
 
-class Looks(NamedTuple):
+class Skeletons(NamedTuple):
     """Skeletons of one name. Two names of which any two are equal could be taken for each other."""
 
     folded: str
@@ -119,7 +119,7 @@ class Looks(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # it is asked for a few times in a login, and again in a logout
-def looks(name: str) -> Looks:
+def skeletons(name: str) -> Skeletons:
     """Return what a clean name looks like.
 
     Names are shown as they are written, but case makes no difference to whose they are. So the skeleton is
@@ -133,7 +133,7 @@ def looks(name: str) -> Looks:
     """
     name = unicodedata.normalize("NFKC", name)
     shown = skeleton(name)
-    return Looks(skeleton(shown.casefold()), shown, skeleton(name.upper()))
+    return Skeletons(skeleton(shown.casefold()), shown, skeleton(name.upper()))
 
 
 class ConfusableIndex:
@@ -144,21 +144,21 @@ class ConfusableIndex:
 
     def add(self, name: str) -> None:
         """Add a clean name, which is not there yet."""
-        for look in frozenset(looks(name)):
+        for look in frozenset(skeletons(name)):
             self._names[look] = (*self._names.get(look, ()), name)
 
     def remove(self, name: str) -> None:
         """Remove a name, written as it was added."""
-        for look in frozenset(looks(name)):
+        for look in frozenset(skeletons(name)):
             left = tuple(other for other in self._names[look] if other != name)
             if left:
                 self._names[look] = left
             else:
                 del self._names[look]
 
-    def like(self, name: str) -> Iterator[str]:
+    def find(self, name: str) -> Iterator[str]:
         """Find the names that a clean name could be taken for, but not itself; perhaps one of them twice."""
-        for look in looks(name):
+        for look in skeletons(name):
             for other in self._names.get(look, ()):
                 if name_key(other) != name_key(name):
                     yield other

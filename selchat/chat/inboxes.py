@@ -23,29 +23,29 @@ class Inboxes:
         if known is None:
             log.put(_SALT, _CONFIRMED, self.salt)
 
-    def room(self, key: str) -> str:
+    def log_room(self, key: str) -> str:
         """Return what the log calls the whispers to the owner of that name."""
         return f"@{key}"
 
-    def key(self, room: str) -> str | None:
+    def owner_key(self, room: str) -> str | None:
         """Return the key of the name whose whispers the log calls that; None: it is a room of the chat."""
         return room[1:] if room.startswith("@") else None
 
     def confirm(self, key: str, seq: int) -> None:
         """Note that all up to ``seq`` have arrived for good."""
-        seq = min(seq, self._log.newest(self.room(key)))
+        seq = min(seq, self._log.last_seq(self.log_room(key)))
         if seq > self._confirmed.get(key, 0):
             self._confirmed[key] = seq
             self._log.put(_CONFIRMED, key, str(seq))
 
     def change_owner(self, key: str) -> None:
         """Keep what was whispered to an earlier owner of the name from the next one."""
-        self.confirm(key, self._log.newest(self.room(key)))
+        self.confirm(key, self._log.last_seq(self.log_room(key)))
 
-    def waiting(self, key: str) -> tuple[int, int]:
+    def unconfirmed(self, key: str) -> tuple[int, int]:
         """Return the ``seq`` of the last whisper that was confirmed, and how many there are since."""
-        room, confirmed = self.room(key), self._confirmed.get(key, 0)
-        newest = self._log.newest(room)
+        room, confirmed = self.log_room(key), self._confirmed.get(key, 0)
+        newest = self._log.last_seq(room)
         try:
             oldest = self._log.after(room, confirmed, 1, 1)  # some may be forgotten
         except NotReadableError:

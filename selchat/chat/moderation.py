@@ -33,7 +33,7 @@ _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Measure(NamedTuple):
+class Sanction(NamedTuple):
     """A ban or a mute. ``word``: the name or the network, as the operator has put it.
 
     ``until``: Unix time, or None for good. ``client``: whose name it was, so that another name is no way out.
@@ -54,18 +54,18 @@ class Measure(NamedTuple):
 class Moderation:
     """Bans and mutes. ``now`` gives Unix time in seconds.
 
-    ``muted`` is empty while everyone may speak, which is quicker to see than `check_speech` is called.
+    ``muted`` is empty while everyone may speak, which is quicker to see than `check_muted` is called.
     """
 
     def __init__(self, log: Log, now: Callable[[], float]) -> None:
         self._now = now
-        self._bans = _Measures(log, "ban", now)
-        self._mutes = _Measures(log, "mute", now)
-        self.muted: Mapping[str, Measure] = self._mutes.by_key
+        self._bans = _Sanctions(log, "ban", now)
+        self._mutes = _Sanctions(log, "mute", now)
+        self.muted: Mapping[str, Sanction] = self._mutes.by_key
 
     def ban(self, word: str, until: float | None, client: bytes | None = None) -> None:
         """Ban a name, or an address or network."""
-        self._bans.add(Measure(word, until, client))
+        self._bans.add(Sanction(word, until, client))
 
     def unban(self, word: str) -> bool:
         """Lift a ban; return whether there was one."""
@@ -73,17 +73,17 @@ class Moderation:
 
     def mute(self, word: str, until: float | None, client: bytes | None = None) -> None:
         """Do not let someone of that name speak."""
-        self._mutes.add(Measure(word, until, client))
+        self._mutes.add(Sanction(word, until, client))
 
     def unmute(self, word: str) -> bool:
         """Let them speak again; return whether they could not."""
         return self._mutes.remove(word)
 
-    def bans(self) -> list[Measure]:
+    def bans(self) -> list[Sanction]:
         """Return the bans that are in force."""
         return list(self._bans)
 
-    def mutes(self) -> list[Measure]:
+    def mutes(self) -> list[Sanction]:
         """Return the mutes that are in force."""
         return list(self._mutes)
 
@@ -99,32 +99,32 @@ class Moderation:
         if ban is not None:
             raise BannedError(ban.end)
 
-    def check_speech(self, name: str, client: bytes | None) -> None:
+    def check_muted(self, name: str, client: bytes | None) -> None:
         """Raise `MutedError` if they may not speak."""
         mute = self._mutes.of(name, client)
         if mute is not None:
             raise MutedError(mute.end)
 
 
-class _Measures:
+class _Sanctions:
     """The measures of one kind, by key: that of a name, or the network."""
 
     def __init__(self, log: Log, kind: str, now: Callable[[], float]) -> None:
         self._log = log
         self._kind = kind
         self._now = now
-        self.by_key: dict[str, Measure] = {}
+        self.by_key: dict[str, Sanction] = {}
         self._networks: dict[str, Network] = {}
         for text in log.records(kind).values():
             record = json.loads(text)
             client = bytes.fromhex(record["client"]) if record["client"] else None
-            self._keep(Measure(record["word"], record["until"], client))
+            self._keep(Sanction(record["word"], record["until"], client))
 
-    def __iter__(self) -> Iterator[Measure]:
+    def __iter__(self) -> Iterator[Sanction]:
         self._expire()
         return iter(tuple(self.by_key.values()))
 
-    def add(self, measure: Measure) -> None:
+    def add(self, measure: Sanction) -> None:
         key = self._keep(measure)
         record = {
             "word": measure.word,
@@ -142,7 +142,7 @@ class _Measures:
         self._log.put(self._kind, key, None)
         return True
 
-    def of(self, name: str, client: bytes | None) -> Measure | None:
+    def of(self, name: str, client: bytes | None) -> Sanction | None:
         if not self.by_key:
             return None  # the usual case, for everything that is said
         self._expire()
@@ -152,7 +152,7 @@ class _Measures:
             found = next((one for one in self.by_key.values() if one.client == client), None)
         return found
 
-    def of_address(self, host: str) -> Measure | None:
+    def of_address(self, host: str) -> Sanction | None:
         if not self._networks:
             return None
         self._expire()
@@ -161,7 +161,7 @@ class _Measures:
             address = address.ipv4_mapped
         return next((self.by_key[key] for key, network in self._networks.items() if address in network), None)
 
-    def _keep(self, measure: Measure) -> str:
+    def _keep(self, measure: Sanction) -> str:
         key = _key(measure.word)
         self.by_key[key] = measure
         network = parse_network(measure.word)

@@ -25,7 +25,7 @@ _OWNED_SECONDS = 90 * _DAY
 _NAMES = "name"  # the kind of these records
 
 
-def hash_client(secret: str) -> bytes:
+def hash_client_secret(secret: str) -> bytes:
     """Return what the server keeps of a client's secret.
 
     SHA-256, cut to 16 bytes; the secret is random and long, so that nothing slower is needed.
@@ -33,7 +33,7 @@ def hash_client(secret: str) -> bytes:
     return hashlib.sha256(b"selchat client\0" + secret.encode()).digest()[:16]
 
 
-def hash_speaker(name: str) -> bytes:
+def hash_api_name(name: str) -> bytes:
     """Return whose that name is when scripts speak under it, with whichever token: the client of all of them.
 
     Not the hash of a token: one that is made in the place of a lost one must have the name, and know what was
@@ -52,12 +52,12 @@ class Names:
         self._log = log
         self._now = now
         self._owners: dict[str, tuple[str, bytes, float]] = {}  # name, owner, when it was last used
-        self._look_alikes = ConfusableIndex()
+        self._confusables = ConfusableIndex()
         for key, text in log.records(_NAMES).items():
             record = json.loads(text)
             self._owners[key] = (record["name"], bytes.fromhex(record["owner"]), record["used"])
-            self._look_alikes.add(record["name"])
-        self.forget()
+            self._confusables.add(record["name"])
+        self.expire()
 
     def __contains__(self, key: str) -> bool:
         return key in self._owners
@@ -71,33 +71,33 @@ class Names:
         """Return the name as its owner writes it."""
         return self._owners[key][0]
 
-    def alike(self, name: str) -> Iterator[tuple[str, bytes]]:
+    def confusable_with(self, name: str) -> Iterator[tuple[str, bytes]]:
         """Find other owned names for which that clean one could be taken, and whose they are."""
-        return ((other, self._owners[name_key(other)][1]) for other in self._look_alikes.like(name))
+        return ((other, self._owners[name_key(other)][1]) for other in self._confusables.find(name))
 
     def is_reserved(self, key: str, name: str) -> bool:
         """Whether someone owns that clean name, or one that it could be taken for."""
-        return key in self._owners or next(self._look_alikes.like(name), None) is not None
+        return key in self._owners or next(self._confusables.find(name), None) is not None
 
-    def use(self, key: str, name: str, owner: bytes) -> None:
+    def record_use(self, key: str, name: str, owner: bytes) -> None:
         """Note that the name is used by its owner now."""
         now = self._now()
         before = self._owners.get(key)
         if before is None or before[0] != name:
             if before is not None:
-                self._look_alikes.remove(before[0])
-            self._look_alikes.add(name)
+                self._confusables.remove(before[0])
+            self._confusables.add(name)
         self._owners[key] = (name, owner, now)
         record = {"name": name, "owner": owner.hex(), "used": round(now)}
         self._log.put(_NAMES, key, json.dumps(record))
 
-    def forget(self, is_here: Callable[[str], bool] = lambda key: False) -> None:
+    def expire(self, is_here: Callable[[str], bool] = lambda key: False) -> None:
         """Forget the names that nobody has used for 90 days."""
         oldest = self._now() - _OWNED_SECONDS
         for key, name in [(key, name) for key, (name, _, used) in self._owners.items() if used < oldest]:
             if not is_here(key):
                 del self._owners[key]
-                self._look_alikes.remove(name)
+                self._confusables.remove(name)
                 self._log.put(_NAMES, key, None)
 
 
@@ -114,7 +114,7 @@ class SentMessages:
         self._clients: dict[bytes, _Client] = {}
         self._total = 0
 
-    def arrive(self, client: bytes) -> None:
+    def open_session(self, client: bytes) -> None:
         """Note that a client has come; it may be here several times."""
         known = self._clients.get(client)
         if known is None:
@@ -123,12 +123,12 @@ class SentMessages:
             self._keep(known, None)  # what another session of it has sent may be longer ago than is kept here
         known.sessions += 1
 
-    def depart(self, client: bytes) -> None:
+    def close_session(self, client: bytes) -> None:
         """Forget a client when the last of it has gone and all is in the log."""
         self._clients[client].sessions -= 1
         self._forget(client)
 
-    def new(self, client: bytes, ids: Sequence[str]) -> tuple[list[int], list[Sent]]:
+    def register(self, client: bytes, ids: Sequence[str]) -> tuple[list[int], list[Sent]]:
         """Return the places in ``ids`` of those that are new, and note them; and what is in the log already.
 
         One that is staged since this tick is neither: it is confirmed when the tick ends. Raises
@@ -148,7 +148,7 @@ class SentMessages:
                 new.append(place)
         return new, repeated
 
-    def stored(self, client: bytes, messages: Sequence[Said]) -> None:
+    def mark_stored(self, client: bytes, messages: Sequence[Said]) -> None:
         """Note that these are in the log now."""
         known = self._clients[client]
         sent, staged = known.sent, known.staged
@@ -164,7 +164,7 @@ class SentMessages:
         staged.difference_update([message.id for message in messages])
         self._forget(client)
 
-    def not_stored(self, client: bytes, messages: Iterable[Said]) -> None:
+    def mark_failed(self, client: bytes, messages: Iterable[Said]) -> None:
         """Note that these are not."""
         self._clients[client].staged.difference_update(message.id for message in messages)
         self._forget(client)

@@ -7,24 +7,15 @@ import secrets
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from selchat.chat.peer import Author, Format, Named
 from selchat.events import Event, Joined, Left, Roster
 from selchat.feed import Feed, Subscription
 from selchat.text import clean_name, name_key
 
-if TYPE_CHECKING:
-    from selchat.chat.member import Member
-
 ROOM_LENGTH = 32  # characters; Matrix: 255, IRC: 50
 _MAX_NAMES = 500  # in one event about who has come or gone
-
-
-class Format(Protocol):
-    """A wire format, as much of it as a room needs. Those who share one share a feed."""
-
-    def encode(self, events: Sequence[Event]) -> bytes:
-        """Return the events as whole frames; nothing for those that this wire has no way to say."""
 
 
 class Batch(NamedTuple):
@@ -36,7 +27,7 @@ class Batch(NamedTuple):
 
     events: Sequence[Event]
     logged: bool
-    author: Member | None = None
+    author: Author | None = None
     mine: Subscription[Any] | None = None
 
 
@@ -53,7 +44,7 @@ class Room:
         self.salt = salt or new_salt()
         self.topic = ""
         self.seq = 0  # of the newest message that was published
-        self.members: dict[str, Member] = {}  # by the key of the name
+        self.members: dict[str, Named] = {}  # by the key of the name
         # What happened since the last `publish`, in batches: what one read brought is one step from here on,
         # not one for each message.
         self.staged: list[Batch] = []
@@ -89,19 +80,19 @@ class Room:
 
     # -- who is here -----------------------------------------------------------------------------------
 
-    def enter(self, member: Member) -> None:
+    def add(self, member: Named) -> None:
         """Note that someone is here now."""
         key = name_key(member.name)
         self.members[key] = member
         self._changed(key, member.name, True)
 
-    def leave(self, member: Member) -> None:
+    def remove(self, member: Named) -> None:
         """Note that someone is not here any more."""
         key = name_key(member.name)
         del self.members[key]
         self._changed(key, member.name, False)
 
-    def changes(self) -> list[Event]:
+    def take_changes(self) -> list[Event]:
         """Return who has come and gone since this was last asked, and forget it."""
         changes = sorted(self._changes.values(), key=itemgetter(1))  # those who have gone first
         changes[:0] = self._shown
@@ -116,17 +107,17 @@ class Room:
             )
         return events
 
-    def show(self, most: int) -> Roster:
+    def snapshot(self, limit: int) -> Roster:
         """Return the `roster` for someone who will follow the changes from here on."""
         # Who is in it and has not been told of must be told of, even if they are gone a moment later.
         self._shown += sorted(self._changes.values(), key=itemgetter(1))
         self._changes = {}
-        return self.roster(most)
+        return self.roster(limit)
 
-    def roster(self, most: int) -> Roster:
-        """Return the first ``most`` names in alphabetical order, and how many there are in all."""
+    def roster(self, limit: int) -> Roster:
+        """Return the first ``limit`` names in alphabetical order, and how many there are in all."""
         # No more names than are wanted are sorted: the first of 10,000 cost 2 ms, all of them 10.
-        keys = heapq.nsmallest(most, self.members)
+        keys = heapq.nsmallest(limit, self.members)
         return Roster(tuple(self.members[key].name for key in keys), len(self.members))
 
     def _changed(self, key: str, name: str, came: bool) -> None:

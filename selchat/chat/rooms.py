@@ -65,7 +65,7 @@ class Rooms:
             if not name.startswith("@"):  # whispers
                 room = self._make(name)
                 if room.key not in self._known:
-                    self.remember(room)
+                    self.save(room)
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -74,7 +74,7 @@ class Rooms:
         """Return the room of that name; None: there is none."""
         return self._rooms.get(name) or self._rooms.get(name_key(name.removeprefix("#")))
 
-    def get(self, name: str) -> Room:
+    def get_or_create(self, name: str) -> Room:
         """Return the room of that name, which is made if there is none.
 
         Raises `BadRoomError` and `TooManyRoomsError`.
@@ -91,34 +91,34 @@ class Rooms:
             room = self._make(cleaned if known is None else known.name)
         return room
 
-    def remember(self, room: Room) -> None:
+    def save(self, room: Room) -> None:
         """Keep how the room is written, its salt, and its topic."""
         self._known[room.key] = _Known(room.name, room.salt)
         self._put(room.key, room.topic)
 
-    def drop(self, room: Room) -> None:
+    def remove(self, room: Room) -> None:
         """Forget a room that nobody is in and that has no history."""
         if room is self.lobby:
             return
         self._rooms.pop(room.key, None)
         if room.topic:
             room.topic = ""
-            self.remember(room)
+            self.save(room)
 
-    def tidy(self) -> None:
+    def collect_garbage(self) -> None:
         """Drop those of which nothing is left."""
         kept = set(self._log.rooms())
         for room in tuple(self._rooms.values()):
             if not room.members and not room.staged and room.name not in kept:
-                self.drop(room)
+                self.remove(room)
 
-    def list(self, most: int) -> tuple[list[RoomSummary], int]:
-        """Return ``most`` rooms, those with most members first, and how many there are in all."""
+    def list(self, limit: int) -> tuple[list[RoomSummary], int]:
+        """Return ``limit`` rooms, those with most members first, and how many there are in all."""
         found = [
             RoomSummary(room.name, len(room.members), room.topic, room.seq) for room in self._rooms.values()
         ]
         found.sort(key=lambda one: (-one.members, one.name))
-        return found[:most], len(found)
+        return found[:limit], len(found)
 
     def _make(self, name: str) -> Room:
         room = self._rooms.get(name_key(name))
@@ -126,7 +126,7 @@ class Rooms:
             known = self._known.get(name_key(name))
             room = Room(name, self._feed_limit, "" if known is None else known.salt)
             self._rooms[room.key] = room
-            room.seq = self._log.newest(name)
+            room.seq = self._log.last_seq(name)
         return room
 
     def _put(self, key: str, topic: str) -> None:

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from selchat.chat.confusables import ConfusableIndex, looks
+from selchat.chat.confusables import ConfusableIndex, skeletons
+from selchat.chat.peer import Named
 from selchat.events import SERVER
 from selchat.text import NAME_LENGTH, clean_name, name_key
 
 _GUEST = "guest"
-
-
-class Named(Protocol):
-    """Whoever can be in a roster."""
-
-    name: str
 
 
 M = TypeVar("M", bound=Named)
@@ -38,8 +33,8 @@ class Roster(Generic[M]):
         self._reserved = reserved
         self._members: dict[str, M] = {}
         self._taken = {name_key(SERVER)}
-        self._look_alikes = ConfusableIndex()  # of those taken
-        self._look_alikes.add(SERVER)
+        self._confusables = ConfusableIndex()  # of those taken
+        self._confusables.add(SERVER)
         self._numbers: dict[str, _Numbers] = {}  # by what the base name looks like
         self._numbered: dict[str, tuple[str, int]] = {}  # key of a name that was made with a number: whence
 
@@ -56,28 +51,28 @@ class Roster(Generic[M]):
         """Return the member of that name, however it is written."""
         return self._members.get(name_key(clean_name(name, self._name_length)))
 
-    def alike(self, name: str) -> Iterator[tuple[str, M | None]]:
+    def confusable_with(self, name: str) -> Iterator[tuple[str, M | None]]:
         """Find other names that are taken and for which that clean one could be taken, and whose they are.
 
         None: the server's, which nobody can have.
         """
-        return ((other, self._members.get(name_key(other))) for other in self._look_alikes.like(name))
+        return ((other, self._members.get(name_key(other))) for other in self._confusables.find(name))
 
-    def claim(self, wanted: str, *, reserved: bool = False) -> str:
+    def assign(self, requested: str, *, owned: bool = False) -> str:
         """Take the name ``wanted``, cleaned, or the next one that is free, and return it.
 
         A taken name, or one that looks like one, gets the lowest free number from 2 (``Michael_2``), an empty
         one is ``guest1`` and so on. ``reserved``: it is for the owner, whatever it looks like.
         """
-        base = clean_name(wanted, self._name_length)
+        base = clean_name(requested, self._name_length)
         key = name_key(base)
-        if base and (key not in self._taken if reserved else self._is_free(key, base)):
+        if base and (key not in self._taken if owned else self._is_free(key, base)):
             self._take(key, base)
             return base
         if not base:
             base = _GUEST
         # Look-alikes share their numbers, or each would have to step over all those of the others.
-        look = looks(base).folded
+        look = skeletons(base).folded
         numbers = self._numbers.get(look)
         if numbers is None:
             numbers = self._numbers[look] = _Numbers(2 if base is not _GUEST else 1)
@@ -102,7 +97,7 @@ class Roster(Generic[M]):
         key = name_key(member.name)
         del self._members[key]
         self._taken.discard(key)
-        self._look_alikes.remove(member.name)
+        self._confusables.remove(member.name)
         if key in self._numbered:
             look, number = self._numbered.pop(key)
             numbers = self._numbers[look]
@@ -113,13 +108,13 @@ class Roster(Generic[M]):
     def _is_free(self, key: str, name: str) -> bool:
         return (
             key not in self._taken
-            and next(self._look_alikes.like(name), None) is None
+            and next(self._confusables.find(name), None) is None
             and not self._reserved(key, name)
         )
 
     def _take(self, key: str, name: str) -> None:
         self._taken.add(key)
-        self._look_alikes.add(name)
+        self._confusables.add(name)
 
 
 class _Numbers:

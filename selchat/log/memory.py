@@ -112,10 +112,10 @@ class MemoryLog:
         """Bytes that the messages take, or about so: characters, and what there is beside them."""
         return sum(log.size for log in self._rooms.values())
 
-    def keep(self, retention: Retention) -> None:
+    def set_retention(self, retention: Retention) -> None:
         """It has a limit of its own."""
 
-    def forget(self, now: float) -> bool:
+    def expire(self, now: float) -> bool:
         """Forget nothing: the limit is kept by `commit`."""
         return False
 
@@ -124,7 +124,7 @@ class MemoryLog:
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    def newest(self, room: str) -> int:
+    def last_seq(self, room: str) -> int:
         """Return the ``seq`` of the newest message of that room; 0: there was none."""
         log = self._rooms.get(room)
         return 0 if log is None else log.seq

@@ -91,7 +91,7 @@ class Log(Protocol):
         again; staged records are kept for the next commit.
         """
 
-    def newest(self, room: str) -> int:
+    def last_seq(self, room: str) -> int:
         """Return the ``seq`` of the newest message of that room, forgotten or not; 0: there was none."""
 
     def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
@@ -120,10 +120,10 @@ class Log(Protocol):
     def size(self) -> int:
         """Bytes that it takes, about."""
 
-    def keep(self, retention: Retention) -> None:
-        """Let `forget` go by that from now on."""
+    def set_retention(self, retention: Retention) -> None:
+        """Let `expire` go by that from now on."""
 
-    def forget(self, now: float) -> bool:
+    def expire(self, now: float) -> bool:
         """Forget some of what is past the retention at that Unix time; return whether there is more of it."""
 
     def close(self) -> None:

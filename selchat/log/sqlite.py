@@ -86,7 +86,7 @@ class SqliteLog:
     """The log in the file ``path``, which is made if there is none, and its folder too.
 
     Raises `HistoryError` if the file cannot be used, or another server uses it. Nothing but `commit` and
-    `forget` writes. The methods that read raise `NotReadableError` when the disk fails.
+    `expire` writes. The methods that read raise `NotReadableError` when the disk fails.
     """
 
     def __init__(self, path: str | os.PathLike[str], retention: Retention) -> None:
@@ -98,8 +98,8 @@ class SqliteLog:
             with _opening(self._path):
                 [(self._id,)] = self._db.execute("SELECT id FROM log")
                 self._rooms = {
-                    name: _Room(number, name, newest)
-                    for number, name, newest in self._db.execute("SELECT id, name, newest FROM room")
+                    name: _Room(number, name, last_seq)
+                    for number, name, last_seq in self._db.execute("SELECT id, name, newest FROM room")
                 }
             self._file = _identity(self._path)
         except BaseException:
@@ -135,7 +135,7 @@ class SqliteLog:
         if found is None:
             self._last_room += 1
             found = self._rooms[room] = _Room(self._last_room, room, 0)
-        seq = found.staged
+        seq = found.staged_seq
         messages: list[Said] = []
         new = tuple.__new__  # Said's own constructor calls just this, in twice the time
         for body, id, cipher in zip(
@@ -143,9 +143,9 @@ class SqliteLog:
         ):
             seq += 1
             messages.append(new(Said, (room, seq, author, body, at, id, cipher)))
-        if found.staged == found.newest:
+        if found.staged_seq == found.last_seq:
             self._dirty.append(found)
-        found.staged = seq
+        found.staged_seq = seq
         self._staged.append((messages, (found.number, None if client is None else _client_number(client))))
         return messages
 
@@ -175,11 +175,11 @@ class SqliteLog:
             raise NotStoredError(cause(error)) from error
         else:
             for room in self._dirty:
-                room.newest = room.staged
+                room.last_seq = room.staged_seq
             self._records.clear()
         finally:
             for room in self._dirty:
-                room.staged = room.newest
+                room.staged_seq = room.last_seq
             self._dirty.clear()
             self._staged.clear()
             self.commit_seconds.observe(time.perf_counter() - begun)
@@ -196,18 +196,18 @@ class SqliteLog:
     def _write(self) -> None:
         db = self._db
         db.executemany(_INSERT, [message + rest for batch, rest in self._staged for message in batch])
-        db.executemany(_SET_ROOM, [(room.number, room.name, room.staged) for room in self._dirty])
+        db.executemany(_SET_ROOM, [(room.number, room.name, room.staged_seq) for room in self._dirty])
         for (kind, key), value in self._records.items():
             if value is None:
                 db.execute(_DROP_RECORD, (kind, key))
             else:
                 db.execute(_SET_RECORD, (kind, key, value))
 
-    def keep(self, retention: Retention) -> None:
-        """Let `forget` go by that from now on."""
+    def set_retention(self, retention: Retention) -> None:
+        """Let `expire` go by that from now on."""
         self._retention = retention
 
-    def forget(self, now: float) -> bool:
+    def expire(self, now: float) -> bool:
         """Forget the oldest of what is past the retention at that Unix time; return whether there is more.
 
         A step is one short transaction. Messages are forgotten in the order in which they came, in all rooms:
@@ -263,15 +263,15 @@ class SqliteLog:
 
     # -- reading ---------------------------------------------------------------------------------------
 
-    def newest(self, room: str) -> int:
+    def last_seq(self, room: str) -> int:
         """Return the ``seq`` of the newest message of that room, forgotten or not; 0: there was none."""
         found = self._rooms.get(room)
-        return 0 if found is None else found.newest
+        return 0 if found is None else found.last_seq
 
     def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
         """Return the oldest kept messages above ``seq``, oldest first; see `Log.after`."""
         found = self._rooms.get(room)
-        if found is None or seq >= found.newest:  # a number for which SQLite's 64 bits are too few, too
+        if found is None or seq >= found.last_seq:  # a number for which SQLite's 64 bits are too few, too
             return []
         return self._select(room, _AFTER, (found.number, max(seq, 0), limit), size)
 
@@ -280,7 +280,7 @@ class SqliteLog:
         found = self._rooms.get(room)
         if found is None:
             return []
-        end = found.newest + 1 if seq is None else max(0, min(seq, found.newest + 1))
+        end = found.last_seq + 1 if seq is None else max(0, min(seq, found.last_seq + 1))
         messages = self._select(room, _BEFORE, (found.number, end, limit), size)
         messages.reverse()
         return messages
@@ -331,15 +331,15 @@ class SqliteLog:
 
 
 class _Room:
-    """``number`` in the file; the ``newest`` seq that is stored, and the newest that is ``staged``."""
+    """A room's ``number`` in the file, its last stored ``seq`` and the last ``seq`` that is staged."""
 
-    __slots__ = ("name", "newest", "number", "staged")
+    __slots__ = ("last_seq", "name", "number", "staged_seq")
 
-    def __init__(self, number: int, name: str, newest: int) -> None:
+    def __init__(self, number: int, name: str, last_seq: int) -> None:
         self.number = number
         self.name = name
-        self.newest = newest
-        self.staged = newest
+        self.last_seq = last_seq
+        self.staged_seq = last_seq
 
 
 def _open(path: Path) -> tuple[ServerLock, sqlite3.Connection]:

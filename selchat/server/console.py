@@ -221,26 +221,26 @@ class Console:
 
     # -- what the hub and the sessions tell ------------------------------------------------------------
 
-    def joined(self, member: Member) -> None:
+    def on_sign_in(self, member: Member) -> None:
         if not self._quiet:
             self._show(self._style.accepted(member))
 
-    def happened(self, events: Sequence[Event]) -> None:
+    def on_published(self, events: Sequence[Event]) -> None:
         if not self._quiet:
             for event in events:
                 if isinstance(event, Said) and event.author != SERVER:
                     self._show(self._style.received(event))
 
-    def left(self, member: Member, reason: str | None) -> None:
+    def on_sign_out(self, member: Member, reason: str | None) -> None:
         if not self._quiet:
             self._show(self._style.closed(member.address, member.name, reason))
 
-    def unsaid(self, messages: Sequence[Event], error: NotStoredError) -> None:
+    def on_announcement_lost(self, messages: Sequence[Event], error: NotStoredError) -> None:
         for message in messages:
             if isinstance(message, Said):
                 self.warn(f"not said: {message.body} ({error.why})")
 
-    def storing(self, error: NotStoredError | None) -> None:
+    def on_log_state(self, error: NotStoredError | None) -> None:
         if error is None:
             self.warn("messages are stored again")
         else:

@@ -23,7 +23,7 @@ from selchat.auth.password import PasswordHash
 from selchat.auth.tokens import TokenFile
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
-from selchat.chat.member import Farewell
+from selchat.chat.peer import Farewell
 from selchat.config.settings import MIB, Settings
 from selchat.config.sources import ConfigurationError, changes
 from selchat.errors import (
@@ -255,8 +255,8 @@ class Server:
         self._state = ServerState.STOPPING
         self._listener.close()
         self._input.close()
-        self._hub.notify("The server is shutting down.")
-        self._hub.dismiss(self._hub.members(), _SHUTDOWN)
+        self._hub.broadcast_notice("The server is shutting down.")
+        self._hub.disconnect(self._hub.members(), _SHUTDOWN)
         for connection in tuple(self._connections):
             connection.close("server shut down")
         self._reactor.call_later(self._settings.flush_seconds, self._reactor.stop)
@@ -301,9 +301,9 @@ class Server:
         """
         if self._state is not ServerState.SERVING:
             return 503, "the server is shutting down"
-        if self._hub.not_storing is not None:
-            self._hub.try_to_store()
-            return 503, str(self._hub.not_storing)
+        if self._hub.log_error is not None:
+            self._hub.probe_log()
+            return 503, str(self._hub.log_error)
         if self._admission.open >= self._settings.max_clients:
             return 503, str(ServerFullError(self._settings.max_clients))
         if len(self._connections) >= self._most_connections:
@@ -329,14 +329,14 @@ class Server:
                 refused=self._refused,
                 members=len(hub.members()),
                 rooms=len(hub.rooms),
-                messages=hub.messages,
-                deliveries=hub.deliveries,
+                messages=hub.message_count,
+                deliveries=hub.delivery_count,
                 lagging_readers=len(blocked),
                 lapped_readers=self._fanout.lapped + self._budget.lapped,
                 queued_bytes=self._budget.queued(blocked),
                 loop_lag=self._reactor.lag,
                 commits=self._log.commit_seconds,
-                commits_failed=hub.commits_failed,
+                commits_failed=hub.failed_commits,
                 log_bytes=log_bytes,
             )
         )
@@ -367,7 +367,7 @@ class Server:
         self._hub.reconfigure(settings)
         self._posting.reconfigure(settings)
         self._console.restyle(_style(settings), settings.quiet)
-        self._log.keep(Retention.parse(settings.retention))
+        self._log.set_retention(Retention.parse(settings.retention))
         self._admission.allow(settings.max_clients, settings.clients_per_address, settings.address_rate)
         self._budget.limit = settings.queued_limit
         self._most_connections = _most_connections(settings)
@@ -484,12 +484,12 @@ class Server:
 
     def _forget(self) -> None:
         """Forget a little of what is past the retention, and go on soon if there is more."""
-        if self._log.forget(time.time()):
+        if self._log.expire(time.time()):
             self._reactor.call_later(_FORGET_PAUSE, self._forget)
         else:
             self._reactor.call_later(self._settings.forget_interval, self._forget)
             try:
-                self._hub.tidy()
+                self._hub.collect_garbage()
             except NotReadableError:
                 pass  # the disk fails now, and may work the next time
 

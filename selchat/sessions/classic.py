@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from enum import Enum, auto
 
-from selchat.chat.member import Farewell, Member
+from selchat.chat.member import Member
+from selchat.chat.peer import Farewell
 from selchat.errors import BannedError, ProtocolError, RefusalError, SelchatError
 from selchat.events import LOBBY, Notice, Said
 from selchat.log.port import Sent
@@ -56,7 +57,7 @@ class ClassicSession:
             # Broken UTF-8 would kill every client that decodes it; the rest of a body is opaque.
             bodies = [payload.decode("utf-8", "replace") for payload in payloads]
             hub = self._context.hub
-            hub.say(member, hub.lobby, bodies)
+            hub.send(member, hub.lobby, bodies)
         self._framing.check(bool(payloads), self._break)
 
     def eof_received(self) -> None:
@@ -71,7 +72,7 @@ class ClassicSession:
         self._framing.close()
         member, self._member = self._member, None
         if member is not None:
-            self._context.hub.leave(member, reason)
+            self._context.hub.sign_out(member, reason)
         else:
             self._context.strangers.stranger_left(self._transport.address, reason)
 
@@ -81,27 +82,27 @@ class ClassicSession:
     def format(self) -> ClassicFormat:
         return self._context.classic
 
-    def tell(self, notice: Notice) -> None:
+    def send_notice(self, notice: Notice) -> None:
         self._transport.outbox.reply(self.format.encode([notice]))
 
-    def stored(self, messages: Sequence[Said]) -> None:
+    def acknowledge(self, messages: Sequence[Said]) -> None:
         pass  # this wire has no receipts
 
-    def repeated(self, messages: Sequence[Sent]) -> None:
+    def acknowledge_repeated(self, messages: Sequence[Sent]) -> None:
         raise AssertionError  # nor ids
 
-    def refused(self, error: RefusalError, ids: Sequence[str]) -> None:
-        self.tell(Notice(f"Not sent: {error}."))
+    def reject(self, error: RefusalError, ids: Sequence[str]) -> None:
+        self.send_notice(Notice(f"Not sent: {error}."))
 
-    def whispered(self, message: Said, to: str) -> None:
+    def deliver_direct(self, message: Said, to: str) -> None:
         # The only place for it is beside the name: a body may be encrypted.
         said = message._replace(author=f"{message.author} (whispers)")
         self._transport.outbox.reply(self.format.encode([said]))
 
-    def dismiss(self, farewell: Farewell) -> None:
+    def disconnect(self, farewell: Farewell) -> None:
         if self.state is not SessionState.ENDED:
             if farewell.notice:
-                self.tell(Notice(farewell.notice))
+                self.send_notice(Notice(farewell.notice))
             self._transport.close(farewell.reason)
 
     # ----------------------------------------------------------------------------------------------------
@@ -115,18 +116,18 @@ class ClassicSession:
             self._break(BadNameError())
             return False
         try:
-            member = hub.join(wanted, self._transport.address, self)
+            member = hub.sign_in_guest(wanted, self._transport.address, self)
         except BannedError as error:
             self._break(error)
             return False
         self.state = SessionState.JOINED
         self._member = member
-        lobby = hub.enter(member, LOBBY)
+        lobby = hub.join_room(member, LOBBY)
         member.rooms[lobby] = self._transport.outbox.subscribe(lobby.feed(self.format))
         return True
 
     def _break(self, error: SelchatError) -> None:
         """Tell the peer why, as the only kind of message that it can read, and close."""
         if self.state is not SessionState.ENDED:
-            self.tell(Notice(f"Closing this connection: {error}."))
+            self.send_notice(Notice(f"Closing this connection: {error}."))
             self._transport.close(str(error))

@@ -8,8 +8,9 @@ from enum import Enum, auto
 from typing import Any
 
 from selchat.auth.login import LoginAttempt
-from selchat.chat.member import Farewell, Member
-from selchat.chat.people import hash_client
+from selchat.chat.member import Member
+from selchat.chat.peer import Farewell
+from selchat.chat.people import hash_client_secret
 from selchat.chat.room import ROOM_LENGTH, Room
 from selchat.errors import (
     BannedError,
@@ -214,7 +215,7 @@ class SelchatSession:
                 request = parse_request(payload)
                 if type(request) is Say:
                     if len(payload) > self._largest:
-                        self.refused(BodyTooLongError(len(payload), self._largest), [request.id])
+                        self.reject(BodyTooLongError(len(payload), self._largest), [request.id])
                         continue
                     if said and said[0].room != request.room:
                         self._say(said)
@@ -254,37 +255,37 @@ class SelchatSession:
             self._trial = None
         member, self._member = self._member, None
         if member is not None:
-            self._context.hub.leave(member, reason)
+            self._context.hub.sign_out(member, reason)
         else:
             self._context.strangers.stranger_left(self._transport.address, reason)
 
     # -- the hub's side --------------------------------------------------------------------------------
 
-    def tell(self, notice: Notice) -> None:
+    def send_notice(self, notice: Notice) -> None:
         self._tell(notice.text, self._joined())
 
-    def stored(self, messages: Sequence[Said]) -> None:
+    def acknowledge(self, messages: Sequence[Said]) -> None:
         if messages[0].room.startswith("@"):
-            self.repeated([Sent(one.id, one.room, one.seq, one.at) for one in messages])
+            self.acknowledge_repeated([Sent(one.id, one.room, one.seq, one.at) for one in messages])
         else:
             self._reply(self.format.acks(messages))
 
-    def repeated(self, messages: Sequence[Sent]) -> None:
-        name_of = self._context.hub.name_of
+    def acknowledge_repeated(self, messages: Sequence[Sent]) -> None:
+        name_of = self._context.hub.inbox_owner
         for id, room, seq, at in messages:
             self._reply(self.format.ack(id, room, name_of(room), seq, at))
 
-    def refused(self, error: RefusalError, ids: Sequence[str]) -> None:
+    def reject(self, error: RefusalError, ids: Sequence[str]) -> None:
         self._reply(b"".join([self.format.error(error, id=id) for id in ids]))
 
-    def whispered(self, message: Said, to: str) -> None:
+    def deliver_direct(self, message: Said, to: str) -> None:
         if not message.seq or not any(one.room is None for one in self._catch_ups):
             self._reply(self.format.whispered(message, to))
         # else it is in the log by now, and comes from there
 
-    def dismiss(self, farewell: Farewell) -> None:
+    def disconnect(self, farewell: Farewell) -> None:
         if self.state is not SessionState.ENDED:
-            last = self.format.bye(farewell.word, farewell.retry_after)
+            last = self.format.bye(farewell.code, farewell.retry_after)
             self._transport.close(farewell.reason or None, last)
 
     # -- the vigil's side ------------------------------------------------------------------------------
@@ -315,7 +316,7 @@ class SelchatSession:
                 if isinstance(request, Hello):
                     self._hello(request)
                 elif isinstance(request, Bye):
-                    self.dismiss(_GOODBYE)
+                    self.disconnect(_GOODBYE)
                 else:
                     raise NotHelloError
             except RefusalError as error:
@@ -364,8 +365,8 @@ class SelchatSession:
 
     def _come_in(self, hello: Hello) -> None:
         context, hub = self._context, self._context.hub
-        member = hub.join_as(
-            hello.name, self._transport.address, self, hash_client(hello.client), beside=hello.beside
+        member = hub.sign_in(
+            hello.name, self._transport.address, self, hash_client_secret(hello.client), alongside=hello.beside
         )
         self._timer.cancel()
         self._vigil.begin()
@@ -392,7 +393,7 @@ class SelchatSession:
                     for room in resumed
                 ],
                 whispers=waiting,
-                salt=hub.salt,
+                salt=hub.direct_salt,
                 limits={
                     "frame": settings.payload_limit,
                     "name": settings.name_length,
@@ -434,7 +435,7 @@ class SelchatSession:
         refusals: list[tuple[str, RefusalError]] = []
         for name, seq in wanted.items():
             try:
-                room = hub.enter(member, name)
+                room = hub.join_room(member, name)
             except RefusalError as error:
                 refusals.append((name, error))
             else:
@@ -445,11 +446,11 @@ class SelchatSession:
         hub, member = self._context.hub, self._joined()
         ids = [one.id for one in said]
         try:
-            room = hub.room_of(member, said[0].room)
+            room = hub.joined_room(member, said[0].room)
         except RefusalError as error:
-            self.refused(error, ids)
+            self.reject(error, ids)
             return
-        hub.say(member, room, [one.body for one in said], ids, [one.cipher for one in said])
+        hub.send(member, room, [one.body for one in said], ids, [one.cipher for one in said])
 
     def _whisper(self, whisper: Whisper) -> None:
         hub, member = self._context.hub, self._joined()
@@ -459,9 +460,9 @@ class SelchatSession:
             if name_key(whisper.to) == name_key(SERVER):
                 self._operate(whisper)
             else:
-                hub.whisper(member, whisper.to, whisper.body, whisper.id, whisper.cipher)
+                hub.send_direct(member, whisper.to, whisper.body, whisper.id, whisper.cipher)
         except RefusalError as error:
-            self.refused(error, [whisper.id])
+            self.reject(error, [whisper.id])
 
     def _operate(self, whisper: Whisper) -> None:
         """Do what an operator says."""
@@ -480,28 +481,28 @@ class SelchatSession:
     def _join(self, join: Join) -> None:
         hub, member = self._context.hub, self._joined()
         before = len(member.rooms)
-        room = hub.enter(member, join.room)
+        room = hub.join_room(member, join.room)
         self._users_of(room)
         if len(member.rooms) > before:
             self._go_on_after(room, join.after)
 
     def _part(self, part: Part) -> None:
         hub, member = self._context.hub, self._joined()
-        room = hub.room_of(member, part.room)
+        room = hub.joined_room(member, part.room)
         subscription = member.rooms[room]
         if subscription is not None:
             self._transport.outbox.leave(subscription)
         self._catch_ups = deque(one for one in self._catch_ups if one.room is not room)
-        hub.part(member, room)
+        hub.leave_room(member, room)
         self._reply(self.format.frame("left", room=room.name, names=[member.name], total=len(room.members)))
 
     def _topic(self, topic: SetTopic) -> None:
         hub, member = self._context.hub, self._joined()
-        hub.set_topic(member, hub.room_of(member, topic.room), topic.topic)
+        hub.set_topic(member, hub.joined_room(member, topic.room), topic.topic)
 
     def _history(self, ask: GetHistory) -> None:
         hub = self._context.hub
-        room = hub.room_of(self._joined(), ask.room)
+        room = hub.joined_room(self._joined(), ask.room)
         newest = ask.after is None
         if ask.after is not None:
             found = hub.log.after(room.name, ask.after, ask.limit, HISTORY_SIZE)
@@ -513,7 +514,7 @@ class SelchatSession:
             if newest:
                 more = bool(hub.log.before(room.name, messages[0].seq, 1, 1))
             else:
-                more = messages[-1].seq < hub.log.newest(room.name)
+                more = messages[-1].seq < hub.log.last_seq(room.name)
         self._reply(self.format.history(room.name, messages, more))
 
     def _users(self, ask: GetUsers) -> None:
@@ -523,7 +524,7 @@ class SelchatSession:
         self._users_of(room)
 
     def _users_of(self, room: Room) -> None:
-        roster = room.show(LISTED)
+        roster = room.snapshot(LISTED)
         self._reply(
             self.format.listed(
                 "users",
@@ -545,7 +546,7 @@ class SelchatSession:
         self._reply(self.format.listed("rooms", "rooms", rooms, total=total))
 
     def _confirm(self, confirm: Confirm) -> None:
-        self._context.hub.confirm(self._joined(), confirm.whisper)
+        self._context.hub.confirm_direct(self._joined(), confirm.whisper)
 
     def _ping(self, ping: Ping) -> None:
         fields = {} if ping.token is None else {"token": ping.token}
@@ -555,7 +556,7 @@ class SelchatSession:
         pass
 
     def _bye(self, _bye: Bye) -> None:
-        self.dismiss(_GOODBYE)
+        self.disconnect(_GOODBYE)
 
     # -- catching up with the log ----------------------------------------------------------------------
 
@@ -605,7 +606,7 @@ class SelchatSession:
             except NotReadableError:
                 self._context.clock.call_later(_PATIENCE, self._go_on)
                 return
-            newest = hub.log.newest(catch_up.inbox)
+            newest = hub.log.last_seq(catch_up.inbox)
             following = page[0].seq if page else newest + 1
             if following > catch_up.seq + 1:
                 self._gap(catch_up, following)
@@ -643,7 +644,7 @@ class SelchatSession:
         room = getattr(request, "room", None)
         self._reply(self.format.error(error, **({} if room is None else {"room": room})))
         if isinstance(error, BannedError):
-            self.dismiss(Farewell("banned", str(error), str(error)))
+            self.disconnect(Farewell("banned", str(error), str(error)))
 
     def _break(self, error: SelchatError) -> None:
         """Say why, and close."""

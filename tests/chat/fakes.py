@@ -8,7 +8,8 @@ from itertools import count
 from typing import Any
 
 from selchat.chat.hub import Hub
-from selchat.chat.member import Farewell, Member
+from selchat.chat.member import Member
+from selchat.chat.peer import Farewell
 from selchat.chat.room import Room
 from selchat.errors import RefusalError
 from selchat.events import LOBBY, Event, Joined, Left, Notice, Said
@@ -111,24 +112,24 @@ class FakeObserver:
         self.log = log
         self.seen: list[tuple[str, str, str | None]] = []
 
-    def joined(self, member: Member) -> None:
+    def on_sign_in(self, member: Member) -> None:
         self.seen.append(("joined", member.name, member.address))
 
-    def happened(self, events: Sequence[Event]) -> None:
+    def on_published(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, Said):
                 assert self.log is None or event in self.log.committed[-2000:]
                 self.seen.append(("said", event.author, event.body))
 
-    def left(self, member: Member, reason: str | None) -> None:
+    def on_sign_out(self, member: Member, reason: str | None) -> None:
         self.seen.append(("left", member.name, reason))
 
-    def unsaid(self, messages: Sequence[Event], error: NotStoredError) -> None:
+    def on_announcement_lost(self, messages: Sequence[Event], error: NotStoredError) -> None:
         for message in messages:
             assert isinstance(message, Said)
             self.seen.append(("unsaid", message.author, message.body))
 
-    def storing(self, error: NotStoredError | None) -> None:
+    def on_log_state(self, error: NotStoredError | None) -> None:
         self.seen.append(("storing", "", None if error is None else error.why))
 
     def stranger_left(self, address: str, reason: str | None) -> None:
@@ -172,40 +173,40 @@ class FakePeer:
     def lines(self) -> list[bytes]:
         return self.sock.taken.splitlines(keepends=True)
 
-    def join(self, name: str, address: str = "192.168.43.169:54494") -> Member:
-        self.member = member = self.hub.join(name, address, self)
-        self.enter(LOBBY)
+    def sign_in(self, name: str, address: str = "192.168.43.169:54494") -> Member:
+        self.member = member = self.hub.sign_in_guest(name, address, self)
+        self.join_room(LOBBY)
         return member
 
-    def enter(self, name: str) -> Room:
+    def join_room(self, name: str) -> Room:
         assert self.member is not None
-        room = self.hub.enter(self.member, name)
+        room = self.hub.join_room(self.member, name)
         self.member.rooms[room] = self.outbox.subscribe(room.feed(self.format))
         return room
 
-    def tell(self, notice: Notice) -> None:
+    def send_notice(self, notice: Notice) -> None:
         self.outbox.reply(line(notice))
 
-    def stored(self, messages: Sequence[Said]) -> None:
+    def acknowledge(self, messages: Sequence[Said]) -> None:
         self.told += [("stored", message.id, message.seq) for message in messages]
 
-    def repeated(self, messages: Sequence[Sent]) -> None:
+    def acknowledge_repeated(self, messages: Sequence[Sent]) -> None:
         self.told += [("repeated", message.id, message.seq) for message in messages]
 
-    def refused(self, error: RefusalError, ids: Sequence[str]) -> None:
+    def reject(self, error: RefusalError, ids: Sequence[str]) -> None:
         self.told.append((error.code, tuple(ids)))
 
-    def whispered(self, message: Said, to: str) -> None:
+    def deliver_direct(self, message: Said, to: str) -> None:
         self.told.append(("whispered", message.author, to, message.body, message.seq))
 
-    def dismiss(self, farewell: Farewell) -> None:
-        self.tell(Notice(farewell.notice))
-        self.leave(farewell.reason)
+    def disconnect(self, farewell: Farewell) -> None:
+        self.send_notice(Notice(farewell.notice))
+        self.sign_out(farewell.reason)
 
-    def leave(self, reason: str | None) -> None:
+    def sign_out(self, reason: str | None) -> None:
         assert self.member is not None
         self.closed_for.append(reason)
-        self.hub.leave(self.member, reason)
+        self.hub.sign_out(self.member, reason)
         self.outbox.finish()
 
     def wants_flush(self) -> None:

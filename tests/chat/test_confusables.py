@@ -13,14 +13,14 @@ from selchat.chat.confusables import (
     MixedScriptsError,
     _prototypes,
     check_scripts,
-    looks,
     skeleton,
+    skeletons,
 )
 from selchat.text import clean_name, name_key
 
 
 def are_alike(one: str, other: str) -> bool:
-    return not frozenset(looks(one)).isdisjoint(looks(other))
+    return not frozenset(skeletons(one)).isdisjoint(skeletons(other))
 
 
 # -- skeletons -----------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_the_skeleton_of_a_skeleton_is_itself(text: str) -> None:
 @given(st.text(max_size=20).map(clean_name))
 def test_a_name_looks_like_itself_however_it_is_composed(name: str) -> None:
     assert skeleton(unicodedata.normalize("NFD", name)) == skeleton(name)
-    assert looks(unicodedata.normalize("NFKC", name)) == looks(name)
+    assert skeletons(unicodedata.normalize("NFKC", name)) == skeletons(name)
 
 
 # -- looks ---------------------------------------------------------------------------------------------
@@ -123,13 +123,13 @@ def test_names_are_found_by_what_they_look_like_until_they_are_removed() -> None
     found = ConfusableIndex()
     for name in ("mike", "rnike", "Venkat", "venkat_2"):
         found.add(name)
-    assert {*found.like("Mike")} == {"rnike"}, "mike is the same name"
-    assert {*found.like("\uff4dike")} == {"rnike"}
-    assert {*found.like("MlKE")} == {"mike"}
-    assert not {*found.like("Venkat")}
+    assert {*found.find("Mike")} == {"rnike"}, "mike is the same name"
+    assert {*found.find("\uff4dike")} == {"rnike"}
+    assert {*found.find("MlKE")} == {"mike"}
+    assert not {*found.find("Venkat")}
     found.remove("rnike")
-    assert not {*found.like("Mike")}
-    assert {*found.like("rnike")} == {"mike"}
+    assert not {*found.find("Mike")}
+    assert {*found.find("rnike")} == {"mike"}
     for name in ("mike", "Venkat", "venkat_2"):
         found.remove(name)
     assert not found._names

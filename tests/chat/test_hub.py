@@ -5,7 +5,7 @@ import time
 import pytest
 
 from selchat.chat.hub import Hub
-from selchat.chat.member import Farewell
+from selchat.chat.peer import Farewell
 from selchat.config.settings import Settings
 from selchat.events import Notice, Roster, Said
 from selchat.net.fanout import Fanout
@@ -27,7 +27,7 @@ class Chat:
         peers = []
         for name in names:
             peers.append(FakePeer(self.hub, self.fanout, self.format))
-            peers[-1].join(name)
+            peers[-1].sign_in(name)
         return peers
 
     def tick(self, seconds: float = 0.0) -> None:
@@ -45,8 +45,8 @@ def bodies(peer: FakePeer) -> list[bytes]:
 def test_everyone_but_the_author_gets_what_is_said() -> None:
     chat = Chat()
     michael, narayan, venkat = chat.come("Michael", "Narayan", "Venkat")
-    chat.hub.say(michael.member, chat.hub.lobby, ["one"])
-    chat.hub.say(venkat.member, chat.hub.lobby, ["two"])
+    chat.hub.send(michael.member, chat.hub.lobby, ["one"])
+    chat.hub.send(venkat.member, chat.hub.lobby, ["two"])
     chat.tick()
     assert (bodies(michael), bodies(narayan), bodies(venkat)) == ([b"two"], [b"one", b"two"], [b"one"])
 
@@ -54,7 +54,7 @@ def test_everyone_but_the_author_gets_what_is_said() -> None:
 def test_nothing_is_shown_before_the_log_has_it() -> None:
     chat = Chat()
     [michael, narayan] = chat.come("Michael", "Narayan")
-    chat.hub.say(michael.member, chat.hub.lobby, ["one"])
+    chat.hub.send(michael.member, chat.hub.lobby, ["one"])
     assert not narayan.lines
     assert chat.log.committed == []
     assert ("said", "Michael", "one") not in chat.observer.seen
@@ -67,7 +67,7 @@ def test_what_is_said_has_the_time_at_which_it_was_said() -> None:
     chat = Chat()
     [michael] = chat.come("Michael")
     before = time.time()
-    chat.hub.say(michael.member, chat.hub.lobby, ["one"])
+    chat.hub.send(michael.member, chat.hub.lobby, ["one"])
     assert before <= chat.log.diary[0].at <= time.time()
 
 
@@ -83,7 +83,7 @@ def test_the_server_is_heard_by_all() -> None:
 def test_a_notice_to_all_is_in_no_log() -> None:
     chat = Chat()
     [michael] = chat.come("Michael")
-    chat.hub.notify("bye")
+    chat.hub.broadcast_notice("bye")
     chat.tick()
     assert michael.lines == [line(Notice("bye"))]
     assert chat.log.committed == []
@@ -92,9 +92,9 @@ def test_a_notice_to_all_is_in_no_log() -> None:
 def test_what_came_in_one_read_is_one_step_and_stays_in_order() -> None:
     chat = Chat()
     michael, narayan = chat.come("Michael", "Narayan")
-    chat.hub.say(michael.member, chat.hub.lobby, ["one", "two"])
-    chat.hub.say(narayan.member, chat.hub.lobby, ["three"])
-    chat.hub.say(michael.member, chat.hub.lobby, ["four"])
+    chat.hub.send(michael.member, chat.hub.lobby, ["one", "two"])
+    chat.hub.send(narayan.member, chat.hub.lobby, ["three"])
+    chat.hub.send(michael.member, chat.hub.lobby, ["four"])
     chat.tick()
     assert bodies(narayan) == [b"one", b"two", b"four"]
     assert bodies(michael) == [b"three"]
@@ -105,13 +105,13 @@ def test_what_came_in_one_read_is_one_step_and_stays_in_order() -> None:
 def test_an_observer_that_fails_silences_nobody() -> None:
     chat = Chat()
     michael, narayan = chat.come("Michael", "Narayan")
-    works = chat.observer.happened
-    chat.observer.happened = lambda _events: 1 / 0  # type: ignore[method-assign]
-    chat.hub.say(michael.member, chat.hub.lobby, ["one"])
+    works = chat.observer.on_published
+    chat.observer.on_published = lambda _events: 1 / 0  # type: ignore[method-assign]
+    chat.hub.send(michael.member, chat.hub.lobby, ["one"])
     with pytest.raises(ZeroDivisionError):
         chat.tick()
-    chat.observer.happened = works  # type: ignore[method-assign]
-    chat.hub.say(michael.member, chat.hub.lobby, ["two"])
+    chat.observer.on_published = works  # type: ignore[method-assign]
+    chat.hub.send(michael.member, chat.hub.lobby, ["two"])
     chat.tick()
     assert bodies(narayan) == [b"one", b"two"]
 
@@ -128,10 +128,10 @@ def test_nothing_is_published_where_nothing_was_said() -> None:
 def test_whoever_has_left_reads_what_was_said_before_and_nothing_after() -> None:
     chat = Chat()
     michael, narayan = chat.come("Michael", "Narayan")
-    chat.hub.say(narayan.member, chat.hub.lobby, ["one"])
-    michael.leave(None)
+    chat.hub.send(narayan.member, chat.hub.lobby, ["one"])
+    michael.sign_out(None)
     chat.tick()
-    chat.hub.say(narayan.member, chat.hub.lobby, ["two"])
+    chat.hub.send(narayan.member, chat.hub.lobby, ["two"])
     chat.tick()
     assert michael.gone
     assert bodies(michael) == [b"one"]
@@ -141,8 +141,8 @@ def test_whoever_has_left_reads_what_was_said_before_and_nothing_after() -> None
 def test_last_words_are_heard() -> None:
     chat = Chat()
     michael, narayan = chat.come("Michael", "Narayan")
-    chat.hub.say(michael.member, chat.hub.lobby, ["goodbye"])
-    michael.leave(None)
+    chat.hub.send(michael.member, chat.hub.lobby, ["goodbye"])
+    michael.sign_out(None)
     chat.tick()
     assert bodies(narayan) == [b"goodbye"]
     assert not michael.lines
@@ -151,15 +151,15 @@ def test_last_words_are_heard() -> None:
 def test_a_kick_tells_the_member_why_and_everyone_who_is_left() -> None:
     chat = Chat(Settings())
     michael, narayan = chat.come("Michael", "Narayan")
-    member = chat.hub.member("MICHAEL")
+    member = chat.hub.find_member("MICHAEL")
     assert member is michael.member
-    chat.hub.dismiss([member], Farewell("kicked", "The operator has removed you.", "kicked by the operator"))
+    chat.hub.disconnect([member], Farewell("kicked", "The operator has removed you.", "kicked by the operator"))
     chat.tick()
     assert michael.lines[0] == line(Notice("The operator has removed you."))
     assert michael.gone
     assert ("left", "Michael", "kicked by the operator") in chat.observer.seen
     assert narayan.lines == [line(Roster(("Narayan",), 1))]
-    assert chat.hub.member("Michael") is None
+    assert chat.hub.find_member("Michael") is None
 
 
 def test_rosters_come_after_joins_and_leaves_once_a_second_at_most() -> None:
@@ -168,7 +168,7 @@ def test_rosters_come_after_joins_and_leaves_once_a_second_at_most() -> None:
     chat.tick()
     chat.come("Narayan")
     chat.tick(0.3)
-    chat.come("Venkat")[0].leave(None)
+    chat.come("Venkat")[0].sign_out(None)
     chat.tick(0.3)
     assert michael.lines == [line(Roster(("Michael",), 1))]
     chat.tick(0.3)
@@ -193,7 +193,7 @@ def test_no_roster_is_sent_to_nobody() -> None:
     chat = Chat(Settings())
     [michael] = chat.come("Michael")
     chat.tick()
-    michael.leave(None)
+    michael.sign_out(None)
     chat.tick()
     chat.tick(10)
     assert [one for one in chat.format.encoded if isinstance(one, Roster)] == [Roster(("Michael",), 1)]

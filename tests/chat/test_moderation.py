@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from selchat.chat.moderation import Measure, Moderation, MutedError, parse_duration
+from selchat.chat.moderation import Moderation, MutedError, Sanction, parse_duration
 from selchat.errors import BannedError, SettingError
 from selchat.log.memory import MemoryLog
 
@@ -82,12 +82,12 @@ def test_a_measure_ends_by_itself() -> None:
     court.moderation.mute("Venkat", court.now + 10, CLIENT)
     court.moderation.ban("10.0.0.1", court.now + 10)
     with pytest.raises(MutedError) as caught:
-        court.moderation.check_speech("Michael", CLIENT)
+        court.moderation.check_muted("Michael", CLIENT)
     assert caught.value.until
     assert court.moderation.muted
     assert len(court.moderation.bans()) == len(court.moderation.mutes()) == 1
     court.now += 10
-    court.moderation.check_speech("Venkat", CLIENT)
+    court.moderation.check_muted("Venkat", CLIENT)
     court.moderation.check_address("10.0.0.1")
     assert court.moderation.bans() == court.moderation.mutes() == []
     assert not court.moderation.muted
@@ -98,6 +98,6 @@ def test_the_last_word_counts() -> None:
     court = Court()
     court.moderation.mute("Venkat", court.now + 10)
     court.moderation.mute("venkat", None)
-    assert court.moderation.mutes() == [Measure("venkat", None)]
+    assert court.moderation.mutes() == [Sanction("venkat", None)]
     assert court.moderation.unmute("Venkat")
-    court.moderation.check_speech("Venkat", None)
+    court.moderation.check_muted("Venkat", None)

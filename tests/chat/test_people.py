@@ -3,15 +3,15 @@ from __future__ import annotations
 import pytest
 
 from selchat.chat import people as clients
-from selchat.chat.people import Names, SentMessages, hash_client
+from selchat.chat.people import Names, SentMessages, hash_client_secret
 from selchat.log.memory import MemoryLog
 
-CLIENT, OTHER = hash_client("a secret of a client"), hash_client("a secret of another")
+CLIENT, OTHER = hash_client_secret("a secret of a client"), hash_client_secret("a secret of another")
 DAY = 86_400.0
 
 
 def test_a_secret_is_not_kept() -> None:
-    assert hash_client("a secret of a client") == CLIENT != OTHER
+    assert hash_client_secret("a secret of a client") == CLIENT != OTHER
     assert len(CLIENT) == 16
 
 
@@ -19,40 +19,40 @@ def test_a_name_is_its_owner_s_for_90_days_after_it_was_used() -> None:
     log = MemoryLog(1000)
     now = 0.0
     names = Names(log, lambda: now)
-    names.use("venkat", "Venkat", CLIENT)
-    names.use("michael", "Michael", OTHER)
+    names.record_use("venkat", "Venkat", CLIENT)
+    names.record_use("michael", "Michael", OTHER)
     now = 80 * DAY
-    names.use("venkat", "VENKAT", CLIENT)
+    names.record_use("venkat", "VENKAT", CLIENT)
     now = 91 * DAY
-    names.forget()
+    names.expire()
     assert (names.owner("venkat"), names.owner("michael")) == (CLIENT, None)
     assert "venkat" in names
     assert "michael" not in names
     assert names.name("venkat") == "VENKAT"
     now = 171 * DAY
-    names.forget(lambda key: key == "venkat")
+    names.expire(lambda key: key == "venkat")
     assert "venkat" in names, "whoever is here keeps the name"
     assert "venkat" not in Names(log, lambda: now)
     assert log.records("name") == {}
 
 
 def say(log: MemoryLog, sent: SentMessages, *ids: str) -> None:
-    new, _ = sent.new(CLIENT, ids)
+    new, _ = sent.register(CLIENT, ids)
     messages = log.append("lobby", "Venkat", ["x"] * len(new), 0.0, [ids[i] for i in new], (), CLIENT)
     log.commit()
-    sent.stored(CLIENT, messages)
+    sent.mark_stored(CLIENT, messages)
 
 
 def test_a_message_is_new_once() -> None:
     log = MemoryLog(1000)
     sent = SentMessages(log)
-    sent.arrive(CLIENT)
-    assert sent.new(CLIENT, ["1", "2", "1"]) == ([0, 1], [])
-    assert sent.new(CLIENT, ["2"]) == ([], []), "it is staged"
+    sent.open_session(CLIENT)
+    assert sent.register(CLIENT, ["1", "2", "1"]) == ([0, 1], [])
+    assert sent.register(CLIENT, ["2"]) == ([], []), "it is staged"
     messages = log.append("lobby", "Venkat", ["x", "y"], 7.0, ["1", "2"], (), CLIENT)
-    sent.not_stored(CLIENT, messages[1:])
-    sent.stored(CLIENT, messages[:1])
-    new, repeated = sent.new(CLIENT, ["1", "2"])
+    sent.mark_failed(CLIENT, messages[1:])
+    sent.mark_stored(CLIENT, messages[:1])
+    new, repeated = sent.register(CLIENT, ["1", "2"])
     assert new == [1]
     assert [(one.id, one.room, one.seq, one.at) for one in repeated] == [("1", "lobby", 1, 7.0)]
 
@@ -60,34 +60,34 @@ def test_a_message_is_new_once() -> None:
 def test_what_a_client_has_sent_is_known_from_the_log_when_it_comes_back() -> None:
     log = MemoryLog(1000)
     sent = SentMessages(log)
-    sent.arrive(CLIENT)
+    sent.open_session(CLIENT)
     say(log, sent, "1", "2")
-    sent.depart(CLIENT)
+    sent.close_session(CLIENT)
     for again in (sent, SentMessages(log)):
-        again.arrive(CLIENT)
-        new, repeated = again.new(CLIENT, ["2", "3"])
+        again.open_session(CLIENT)
+        new, repeated = again.register(CLIENT, ["2", "3"])
         assert (new, [one.id for one in repeated]) == ([1], ["2"])
 
 
 def test_what_is_staged_by_someone_who_has_left_is_known_to_who_comes_in_the_same_tick() -> None:
     sent = SentMessages(MemoryLog(1000))
-    sent.arrive(CLIENT)
-    sent.new(CLIENT, ["1"])
-    sent.depart(CLIENT)
-    sent.arrive(CLIENT)
-    assert sent.new(CLIENT, ["1"]) == ([], [])
+    sent.open_session(CLIENT)
+    sent.register(CLIENT, ["1"])
+    sent.close_session(CLIENT)
+    sent.open_session(CLIENT)
+    assert sent.register(CLIENT, ["1"]) == ([], [])
 
 
 def test_at_least_so_many_messages_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "_MANY", 10)
     log = MemoryLog(1000)
     sent = SentMessages(log)
-    sent.arrive(CLIENT)
+    sent.open_session(CLIENT)
     for number in range(100):
         say(log, sent, str(number))
     recent = [str(number) for number in range(90, 100)]
-    assert sent.new(CLIENT, recent)[0] == []
-    assert sent.new(CLIENT, ["5"])[0] == [0]
+    assert sent.register(CLIENT, recent)[0] == []
+    assert sent.register(CLIENT, ["5"])[0] == [0]
 
 
 def test_fewer_are_kept_while_there_are_very_many_and_all_are_known_after_the_next_arrival(
@@ -97,15 +97,15 @@ def test_fewer_are_kept_while_there_are_very_many_and_all_are_known_after_the_ne
     monkeypatch.setattr(clients, "_MAX_IN_ALL", 20)
     log = MemoryLog(1000)
     sent = SentMessages(log)
-    sent.arrive(CLIENT)
+    sent.open_session(CLIENT)
     for number in range(100):
         say(log, sent, str(number))
     assert sent._total <= 24
-    assert sent.new(CLIENT, ["98", "99"])[0] == []
-    sent.arrive(CLIENT)
-    assert sent.new(CLIENT, ["3"])[0] == []
-    sent.depart(CLIENT)
-    sent.depart(CLIENT)
+    assert sent.register(CLIENT, ["98", "99"])[0] == []
+    sent.open_session(CLIENT)
+    assert sent.register(CLIENT, ["3"])[0] == []
+    sent.close_session(CLIENT)
+    sent.close_session(CLIENT)
     assert sent._total == 0
 
 
@@ -113,5 +113,5 @@ def test_whoever_only_reads_costs_nothing() -> None:
     log = MemoryLog(1000)
     sent = SentMessages(log)
     log.sent = None  # type: ignore[assignment]
-    sent.arrive(CLIENT)
-    sent.depart(CLIENT)
+    sent.open_session(CLIENT)
+    sent.close_session(CLIENT)

@@ -81,22 +81,22 @@ class Person:
 def test_the_roster_has_the_first_names_in_alphabetical_order() -> None:
     room = Room("lobby", 1000)
     for name in ("venkat", "Narayan", "Michael", "\u00e9mile"):
-        room.enter(Person(name))  # type: ignore[arg-type]
+        room.add(Person(name))  # type: ignore[arg-type]
     assert room.roster(2) == Roster(("Michael", "Narayan"), 4)
 
 
 def test_who_has_come_and_gone_is_told_once_and_not_of_those_who_are_back() -> None:
     room = Room("lobby", 1000)
     michael, narayan = Person("Michael"), Person("Narayan")
-    room.enter(michael)  # type: ignore[arg-type]
-    room.enter(narayan)  # type: ignore[arg-type]
-    assert room.changes() == [Joined("lobby", ("Michael", "Narayan"), 2)]
-    assert room.changes() == []
-    room.leave(michael)  # type: ignore[arg-type]
-    room.enter(michael)  # type: ignore[arg-type]
-    assert room.changes() == []
-    room.leave(michael)  # type: ignore[arg-type]
-    assert room.changes() == [Left("lobby", ("Michael",), 1)]
+    room.add(michael)  # type: ignore[arg-type]
+    room.add(narayan)  # type: ignore[arg-type]
+    assert room.take_changes() == [Joined("lobby", ("Michael", "Narayan"), 2)]
+    assert room.take_changes() == []
+    room.remove(michael)  # type: ignore[arg-type]
+    room.add(michael)  # type: ignore[arg-type]
+    assert room.take_changes() == []
+    room.remove(michael)  # type: ignore[arg-type]
+    assert room.take_changes() == [Left("lobby", ("Michael",), 1)]
 
 
 @pytest.mark.parametrize(
@@ -111,8 +111,8 @@ def test_what_can_be_the_name_of_a_room(name: str, cleaned: str) -> None:
 def test_whoever_has_seen_someone_is_told_that_they_have_gone() -> None:
     room = Room("lobby", 1000)
     narayan = Person("Narayan")
-    room.enter(narayan)  # type: ignore[arg-type]
-    assert room.show(10) == Roster(("Narayan",), 1)
-    room.leave(narayan)  # type: ignore[arg-type]
-    assert room.changes() == [Joined("lobby", ("Narayan",), 0), Left("lobby", ("Narayan",), 0)]
-    assert room.changes() == []
+    room.add(narayan)  # type: ignore[arg-type]
+    assert room.snapshot(10) == Roster(("Narayan",), 1)
+    room.remove(narayan)  # type: ignore[arg-type]
+    assert room.take_changes() == [Joined("lobby", ("Narayan",), 0), Left("lobby", ("Narayan",), 0)]
+    assert room.take_changes() == []

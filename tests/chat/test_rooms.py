@@ -12,9 +12,9 @@ from selchat.log.memory import MemoryLog
 def test_rooms_are_found_again_after_a_restart_as_they_were_first_written() -> None:
     log = MemoryLog(100_000)
     rooms = Rooms(log, 1000, 10)
-    engine = rooms.get("#Engine")
+    engine = rooms.get_or_create("#Engine")
     engine.topic = "oil"
-    rooms.remember(engine)
+    rooms.save(engine)
     log.append("Engine", "Venkat", ["x"], 0.0)
     log.append("deck", "Venkat", ["x"], 0.0)
     log.append("@venkat", "Michael", ["psst"], 0.0)
@@ -23,15 +23,15 @@ def test_rooms_are_found_again_after_a_restart_as_they_were_first_written() -> N
     found, total = rooms.list(2)
     assert [(one.name, one.topic, one.seq) for one in found] == [("Engine", "oil", 1), ("deck", "", 1)]
     assert total == 3
-    assert rooms.get("ENGINE") is rooms.find("engine")
-    rooms.drop(rooms.get("engine"))
+    assert rooms.get_or_create("ENGINE") is rooms.find("engine")
+    rooms.remove(rooms.get_or_create("engine"))
     assert rooms.find("engine") is None
-    assert rooms.get("engine").name == "Engine"
-    assert rooms.get("engine").topic == ""
-    rooms.drop(rooms.lobby)
+    assert rooms.get_or_create("engine").name == "Engine"
+    assert rooms.get_or_create("engine").topic == ""
+    rooms.remove(rooms.lobby)
     assert rooms.find(LOBBY) is rooms.lobby
-    rooms.get("empty")
-    rooms.tidy()
+    rooms.get_or_create("empty")
+    rooms.collect_garbage()
     assert rooms.find("empty") is None
     assert rooms.find("deck") is not None
 
@@ -45,16 +45,16 @@ def test_a_salt_is_16_random_bytes() -> None:
 def test_a_room_that_was_talked_in_keeps_its_salt() -> None:
     log = MemoryLog(100_000)
     rooms = Rooms(log, 1000, 10)
-    engine, deck = rooms.get("engine"), rooms.get("deck")
+    engine, deck = rooms.get_or_create("engine"), rooms.get_or_create("deck")
     assert len({engine.salt, deck.salt, rooms.lobby.salt}) == 3
-    rooms.remember(engine)
-    rooms.remember(rooms.lobby)
+    rooms.save(engine)
+    rooms.save(rooms.lobby)
     again = Rooms(log, 1000, 10)
-    assert again.get("ENGINE").salt == engine.salt
+    assert again.get_or_create("ENGINE").salt == engine.salt
     assert again.lobby.salt == rooms.lobby.salt
-    assert again.get("deck").salt != deck.salt, "of which nothing was stored"
-    again.drop(again.get("engine"))
-    assert again.get("engine").salt == engine.salt
+    assert again.get_or_create("deck").salt != deck.salt, "of which nothing was stored"
+    again.remove(again.get_or_create("engine"))
+    assert again.get_or_create("engine").salt == engine.salt
 
 
 def test_records_without_a_salt_get_one_that_stays() -> None:
@@ -67,11 +67,11 @@ def test_records_without_a_salt_get_one_that_stays() -> None:
     rooms = Rooms(log, 1000, 10)
     assert log.staged
     log.commit()
-    salts = {name: rooms.get(name).salt for name in ("engine", "deck", "lobby")}
+    salts = {name: rooms.get_or_create(name).salt for name in ("engine", "deck", "lobby")}
     assert len(set(salts.values())) == 3
     assert set(log.records("room")) == set(salts)
     again = Rooms(log, 1000, 10)
     assert not log.staged
-    assert {name: again.get(name).salt for name in salts} == salts
-    assert again.get("engine").topic == "oil"
-    assert again.get("engine").name == "Engine"
+    assert {name: again.get_or_create(name).salt for name in salts} == salts
+    assert again.get_or_create("engine").topic == "oil"
+    assert again.get_or_create("engine").name == "Engine"

@@ -19,7 +19,7 @@ class Names:
     def come(self, *wanted: str) -> list[str]:
         given = []
         for name in wanted:
-            given.append(self.roster.claim(name))
+            given.append(self.roster.assign(name))
             self.roster.add(Someone(given[-1]))
         return given
 
@@ -158,6 +158,6 @@ def test_names_that_look_the_same_are_numbered_without_a_search() -> None:
 
     roster: Roster[Someone] = Roster(reserved=reserved)
     for number in range(600):
-        roster.add(Someone(roster.claim(("mike", "rnike", "Mike")[number % 3])))
+        roster.add(Someone(roster.assign(("mike", "rnike", "Mike")[number % 3])))
     assert len(roster) == 600
     assert len(asked) < 1300

@@ -301,7 +301,7 @@ def test_one_whose_server_was_killed(path: Path) -> None:
         shutil.copyfile(f"{path}{suffix}", f"{aside}{suffix}")
     assert len(exported(aside)) == 100
     with opened(path) as log:
-        assert log.newest("lobby") == 100
+        assert log.last_seq("lobby") == 100
 
 
 # -- the command ---------------------------------------------------------------------------------------------

@@ -204,7 +204,7 @@ class Sitting:
     def __init__(self, server: Server, path: Path) -> None:
         self.server = server
         self.path = path
-        self.newest = 0
+        self.last_seq = 0
         self.outages = 0
         with ExitStack() as stack:
             self.asa = stack.enter_context(RichPeer(server.port, "Asa"))
@@ -215,10 +215,10 @@ class Sitting:
 
     def says(self, body: str) -> None:
         """Say something, which arrives."""
-        self.newest += 1
+        self.last_seq += 1
         ack = self.asa.says(body, f"a-{body}")
-        assert (ack["type"], ack.get("seq")) == ("ack", self.newest), ack
-        assert said(self.bo.reads()) == ("Asa", self.newest, body)
+        assert (ack["type"], ack.get("seq")) == ("ack", self.last_seq), ack
+        assert said(self.bo.reads()) == ("Asa", self.last_seq, body)
         assert self.old.read_pair() == ("Asa", body)
 
     def cannot_say(self, why: str) -> None:
@@ -239,9 +239,9 @@ class Sitting:
 
         # What needs no storing: people who come and go, questions, whispers that nobody keeps.
         with RichPeer(server.port, "Cleo") as cleo, Client(server.port, "Guest") as guest:
-            assert cleo.welcome["rooms"][0]["seq"] == self.newest
+            assert cleo.welcome["rooms"][0]["seq"] == self.last_seq
             messages = cleo.asks("history", room="lobby", limit=1000)["messages"]
-            assert [one["seq"] for one in messages] == list(range(1, self.newest + 1))
+            assert [one["seq"] for one in messages] == list(range(1, self.last_seq + 1))
             assert cleo.asks("join", room="engine-room")["total"] == 1
             cleo.sees("Guest")
             assert cleo.whispers("Guest", "psst", f"c-{self.outages}")["seq"] == 0
@@ -254,9 +254,9 @@ class Sitting:
     def says_again(self) -> None:
         """What was refused is taken now."""
         server, outage = self.server, self.outages
-        self.newest += 1
-        assert self.asa.says("lost", f"a-lost-{outage}-0")["seq"] == self.newest
-        assert said(self.bo.reads()) == ("Asa", self.newest, "lost"), "nothing else was shown"
+        self.last_seq += 1
+        assert self.asa.says("lost", f"a-lost-{outage}-0")["seq"] == self.last_seq
+        assert said(self.bo.reads()) == ("Asa", self.last_seq, "lost"), "nothing else was shown"
         assert self.old.read_pair() == ("Asa", "lost")
         assert self.asa.whispers("Bo", "kept", f"a-whisper-{outage}")["seq"] == outage
         assert said(self.bo.reads()) == ("Asa", outage, "kept")

@@ -136,9 +136,9 @@ def test_log_lines(count: int) -> None:
         for console in (plain, as_json):
             shown.clear()
             if number % 2:
-                console.happened([said])
+                console.on_published([said])
             else:
-                console.left(member, text)
+                console.on_sign_out(member, text)
             assert len(shown) == 1
             for line in shown:
                 assert not _ON_LINES.search(line), (text, line)

@@ -54,8 +54,8 @@ def test_a_backup_of_a_history_that_is_written_to(command: str, tmp_path: Path) 
     check_integrity(copy)
     with opened(copy) as log:
         seqs = [said.seq for said in everything(log, "lobby")]
-        assert seqs == list(range(1, log.newest("lobby") + 1))
-        assert log.newest("lobby") >= newest
+        assert seqs == list(range(1, log.last_seq("lobby") + 1))
+        assert log.last_seq("lobby") >= newest
 
 
 def test_a_restored_history_has_a_new_name(tmp_path: Path) -> None:
@@ -68,4 +68,4 @@ def test_a_restored_history_has_a_new_name(tmp_path: Path) -> None:
     with opened(tmp_path / "history.sqlite", FOREVER) as log:
         assert re.fullmatch("[0-9a-f]{16}", log.id)
         assert log.id != id
-        assert log.newest("lobby") == 1
+        assert log.last_seq("lobby") == 1

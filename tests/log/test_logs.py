@@ -26,10 +26,10 @@ def test_a_message_exists_once_it_is_committed(log: Log) -> None:
     [said] = log.append("lobby", "Venkat", ["Hey!"], 12.5)
     assert said == Said("lobby", 1, "Venkat", "Hey!", 12.5)
     assert log.staged
-    assert (everything(log, "lobby"), log.newest("lobby"), log.rooms()) == ([], 0, [])
+    assert (everything(log, "lobby"), log.last_seq("lobby"), log.rooms()) == ([], 0, [])
     log.commit()
     assert not log.staged
-    assert (everything(log, "lobby"), log.newest("lobby"), log.rooms()) == ([said], 1, ["lobby"])
+    assert (everything(log, "lobby"), log.last_seq("lobby"), log.rooms()) == ([said], 1, ["lobby"])
 
 
 def test_what_is_read_is_what_was_appended(log: Log) -> None:
@@ -76,7 +76,7 @@ def test_each_room_counts_from_one_without_holes(log: Log) -> None:
     assert [said.seq for said in everything(log, "x")] == [1, 2, 3, 4, 5]
     assert [said.seq for said in everything(log, "y")] == [1, 2]
     assert everything(log, "z") == []
-    assert (log.newest("x"), log.newest("y"), log.newest("z")) == (5, 2, 0)
+    assert (log.last_seq("x"), log.last_seq("y"), log.last_seq("z")) == (5, 2, 0)
     assert sorted(log.rooms()) == ["x", "y"]
 
 
@@ -177,5 +177,5 @@ def test_each_log_has_an_id_of_its_own(log: Log, tmp_path: Path) -> None:
 def test_without_a_retention_nothing_is_forgotten(log: Log) -> None:
     log.append("lobby", "n", ["old"], 0)
     log.commit()
-    assert not log.forget(1e12)
+    assert not log.expire(1e12)
     assert bodies(everything(log, "lobby")) == ["old"]

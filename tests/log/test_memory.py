@@ -22,7 +22,7 @@ def test_what_the_newest_commit_brought_is_kept_however_large() -> None:
     log.append("lobby", "n", ["a"], 0)
     log.commit()
     assert bodies(everything(log, "lobby")) == ["a"]
-    assert log.newest("lobby") == 4
+    assert log.last_seq("lobby") == 4
 
 
 def test_empty_messages_are_not_kept_without_limit() -> None:
@@ -100,4 +100,4 @@ def test_many_rooms_share_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
             log.append(str(room), "Venkat", ["x" * 744], float(turn))
             log.commit()
     assert [len(log.after(str(room), 0, 1000, 1 << 20)) for room in range(100)] == [1] * 100
-    assert log.newest("7") == 20
+    assert log.last_seq("7") == 20

@@ -66,7 +66,7 @@ def test_a_file_of_every_version_can_be_used(
     with opened(path) as log:
         assert log.id == "b1946ac92492d234"
         assert bodies(everything(log, "lobby")) == ["Hey!", "Hey!"]
-        assert log.newest("lobby") == 9
+        assert log.last_seq("lobby") == 9
         assert log.sent(b"ABCDEFGH", 9) == [Sent("a7", "lobby", 9, 2.5)]
         assert log.records("topic") == {"lobby": "tea"}
         log.append("lobby", "Michael", ["hi"], 3.5)

@@ -55,14 +55,14 @@ def test_everything_is_there_when_it_is_opened_again(path: Path) -> None:
         assert log.id == id
         assert everything(log, "lobby") == said
         assert sorted(log.rooms()) == ["attic", "lobby"]
-        assert (log.newest("lobby"), log.newest("attic")) == (2, 1)
+        assert (log.last_seq("lobby"), log.last_seq("attic")) == (2, 1)
         assert log.sent(b"venkat", 9) == [Sent("1", "lobby", 1, 1.25), Sent("2", "lobby", 2, 1.25)]
         assert log.records("topic") == {"lobby": "tea"}
         assert [one.seq for one in log.append("lobby", "Venkat", ["d"], 4)] == [3]
         assert [one.seq for one in log.append("cellar", "Venkat", ["d"], 4)] == [1]
         log.commit()
     with opened(path) as log:
-        assert (log.newest("lobby"), log.newest("cellar")) == (3, 1)
+        assert (log.last_seq("lobby"), log.last_seq("cellar")) == (3, 1)
     check_integrity(path)
 
 
@@ -94,7 +94,7 @@ for number in range(start, start + 1_000_000):
     log.commit()
     print(said[-1].seq, flush=True)
     if number % 7 == 0:
-        log.forget(number)
+        log.expire(number)
 """
 
 
@@ -111,15 +111,15 @@ def test_what_is_committed_survives_being_killed(path: Path) -> None:
             for room in ("lobby", "attic"):
                 seqs = [said.seq for said in everything(log, room)]
                 assert seqs == list(range(seqs[0], seqs[-1] + 1)), "no holes, and each of them once"
-                assert log.newest(room) == seqs[-1]
+                assert log.last_seq(room) == seqs[-1]
                 assert seqs[-1] in {last, last + 3}, (
                     "all that was said to be stored; one commit may be so unsaid"
                 )
                 assert seqs[-1] % 3 == 0, "a batch is there as a whole"
-            assert log.newest("attic") == log.newest("lobby")
-            assert log.records("newest") == {"lobby": str(log.newest("lobby"))}
+            assert log.last_seq("attic") == log.last_seq("lobby")
+            assert log.records("newest") == {"lobby": str(log.last_seq("lobby"))}
             assert len({(sent.room, sent.seq) for sent in log.sent(b"client", ALL)}) == 2 * len(seqs)
-            last = log.newest("lobby")
+            last = log.last_seq("lobby")
         check_integrity(path)
 
 
@@ -274,7 +274,7 @@ def test_a_commit_that_fails_leaves_nothing_and_takes_the_numbers_back(path: Pat
             log.commit()
         assert caught.value.why == "another program has locked the file"
         assert everything(log, "lobby") == kept
-        assert (log.newest("lobby"), log.newest("new"), log.rooms()) == (1, 0, ["lobby"])
+        assert (log.last_seq("lobby"), log.last_seq("new"), log.rooms()) == (1, 0, ["lobby"])
         assert log.sent(b"client", 9) == []
         assert log.staged, "records are kept"
         assert log.records("topic") == {"lobby": "tea"}
@@ -292,7 +292,7 @@ def test_a_commit_that_fails_in_the_middle_leaves_nothing(log: SqliteLog) -> Non
     log.append("lobby", "n", ["good", "bad \ud800", "good"], 0)
     with pytest.raises(NotStoredError, match="a text is not Unicode"):
         log.commit()
-    assert (everything(log, "lobby"), log.newest("lobby")) == ([], 0)
+    assert (everything(log, "lobby"), log.last_seq("lobby")) == ([], 0)
     assert not log.staged
     log.append("lobby", "n", ["good"], 0)
     log.commit()
@@ -334,7 +334,7 @@ for size in (1 << 18, 6 << 20):  # the write-ahead log is full, and then the fil
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     failed = 0
     while failed < 3:
-        newest = log.newest("lobby")
+        newest = log.last_seq("lobby")
         said = log.append("lobby", "me", ["x" * 1000] * 40, 0)
         assert said[0].seq == newest + 1
         log.put("newest", "lobby", str(said[-1].seq))
@@ -344,7 +344,7 @@ for size in (1 << 18, 6 << 20):  # the write-ahead log is full, and then the fil
         except NotStoredError as error:
             failed += 1
             why = error.why
-            assert log.newest("lobby") == newest
+            assert log.last_seq("lobby") == newest
             assert log.after("lobby", newest, 99, 99) == []
             assert log.before("lobby", None, 1, 99)[0].seq == newest
     print(newest, why, flush=True)
@@ -409,7 +409,7 @@ def test_the_write_ahead_log_has_an_end(log: SqliteLog, path: Path) -> None:
 def forget(log: SqliteLog, now: float) -> int:
     """Forget all there is to forget; return in how many steps."""
     steps = 1
-    while log.forget(now):
+    while log.expire(now):
         steps += 1
     return steps
 
@@ -421,7 +421,7 @@ def test_what_is_older_than_the_days_is_forgotten(path: Path) -> None:
             log.append("attic", "n", [str(day)], day * DAY)
             log.put("topic", str(day), "stays")
         log.commit()
-        assert not log.forget(2 * DAY)
+        assert not log.expire(2 * DAY)
         assert bodies(everything(log, "lobby")) == ["0", "1", "2", "3", "4"], "not older yet"
         forget(log, 4.5 * DAY)
         for room in ("lobby", "attic"):
@@ -439,10 +439,10 @@ def test_the_retention_can_change(path: Path) -> None:
         log.commit()
         forget(log, 3 * DAY)
         assert bodies(everything(log, "lobby")) == ["0", "1", "2"]
-        log.keep(Retention(days=1.5))
+        log.set_retention(Retention(days=1.5))
         forget(log, 3 * DAY)
         assert bodies(everything(log, "lobby")) == ["2"]
-        log.keep(FOREVER)
+        log.set_retention(FOREVER)
         forget(log, 99 * DAY)
         assert bodies(everything(log, "lobby")) == ["2"]
 
@@ -452,9 +452,9 @@ def test_numbers_are_not_given_out_again_when_all_is_forgotten(path: Path) -> No
         log.append("lobby", "n", ["a", "b", "c"], 0)
         log.commit()
         forget(log, 9 * DAY)
-        assert (everything(log, "lobby"), log.newest("lobby"), log.rooms()) == ([], 3, [])
+        assert (everything(log, "lobby"), log.last_seq("lobby"), log.rooms()) == ([], 3, [])
     with opened(path, Retention(days=1)) as log:
-        assert (log.newest("lobby"), log.rooms()) == (3, [])
+        assert (log.last_seq("lobby"), log.rooms()) == (3, [])
         assert [said.seq for said in log.append("lobby", "n", ["d"], 9 * DAY)] == [4]
         log.commit()
         assert [said.seq for said in everything(log, "lobby")] == [4]
@@ -466,7 +466,7 @@ def test_it_forgets_in_small_steps(path: Path) -> None:
             log.append("lobby", "n", ["x"] * 100, number)
         log.commit()
         left = [2600]
-        while log.forget(9 * DAY):
+        while log.expire(9 * DAY):
             left.append(len(everything(log, "lobby")))
             assert 0 < left[-2] - left[-1] <= 500
         assert everything(log, "lobby") == []
@@ -477,7 +477,7 @@ def test_the_steps_are_small_for_large_messages_too(path: Path) -> None:
         log.append("lobby", "n", ["x" * 65_536] * 20, 0)
         log.commit()
         left = [20]
-        while log.forget(9 * DAY):
+        while log.expire(9 * DAY):
             left.append(len(everything(log, "lobby")))
             assert 0 < left[-2] - left[-1] <= 5
         assert everything(log, "lobby") == []
@@ -522,9 +522,9 @@ def test_a_size_that_nothing_fits_in_ends(path: Path) -> None:
         log.put("topic", "lobby", "stays")
         log.commit()
         forget(log, 0)
-        assert (everything(log, "lobby"), log.newest("lobby")) == ([], 1000)
+        assert (everything(log, "lobby"), log.last_seq("lobby")) == ([], 1000)
         assert log.records("topic") == {"lobby": "stays"}
-        assert not log.forget(0)
+        assert not log.expire(0)
 
 
 def test_what_is_forgotten_is_no_longer_in_the_file(path: Path) -> None:
@@ -541,7 +541,7 @@ def test_forgetting_waits_for_better_times(path: Path) -> None:
         log.append("lobby", "n", ["x"], 0)
         log.commit()
         with locked(path):
-            assert not log.forget(9 * DAY)
+            assert not log.expire(9 * DAY)
         assert len(everything(log, "lobby")) == 1
         forget(log, 9 * DAY)
         assert everything(log, "lobby") == []

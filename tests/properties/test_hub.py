@@ -8,9 +8,9 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from selchat.chat.confusables import check_scripts, looks
+from selchat.chat.confusables import check_scripts, skeletons
 from selchat.chat.hub import Hub
-from selchat.chat.member import Farewell
+from selchat.chat.peer import Farewell
 from selchat.config.settings import Settings
 from selchat.errors import NameTakenError, RefusalError
 from selchat.events import LOBBY, SERVER, Event, Notice, Roster, Said
@@ -73,25 +73,25 @@ class HubMachine(RuleBasedStateMachine):
     def join(self, wanted: str, second_format: bool) -> None:
         taken = {name_key(peer.member.name) for peer in self.peers} | {name_key(SERVER)}
         peer = FakePeer(self.hub, self.fanout, self.formats[second_format])
-        name = peer.join(wanted, "192.0.2.1:5").name
+        name = peer.sign_in(wanted, "192.0.2.1:5").name
         cleaned = clean_name(wanted)
         self.expected[peer] = []
         try:
             check_scripts(cleaned)
-            if cleaned and not {*looks(cleaned)}.isdisjoint(looks(SERVER)):
+            if cleaned and not {*skeletons(cleaned)}.isdisjoint(skeletons(SERVER)):
                 event("a name was the server's")
                 raise NameTakenError(cleaned)
         except RefusalError as error:
             cleaned = ""
             self.expected[peer].append(line(Notice(f"You are called {name} here: {error}.")))
-        looks_taken = {look for each in self.peers for look in looks(each.member.name)} | {*looks(SERVER)}
+        looks_taken = {look for each in self.peers for look in skeletons(each.member.name)} | {*skeletons(SERVER)}
         assert name_key(name) not in taken
-        assert looks_taken.isdisjoint(looks(name))
+        assert looks_taken.isdisjoint(skeletons(name))
         assert name == clean_name(name)
         assert 1 <= len(name) <= 32
         if not cleaned:
             assert re.fullmatch(r"guest[1-9]\d*", name)
-        elif name_key(cleaned) not in taken and looks_taken.isdisjoint(looks(cleaned)):
+        elif name_key(cleaned) not in taken and looks_taken.isdisjoint(skeletons(cleaned)):
             assert name == cleaned
         else:
             event("a name looked taken" if name_key(cleaned) not in taken else "a name was the same")
@@ -105,7 +105,7 @@ class HubMachine(RuleBasedStateMachine):
     def say(self, who: int, bodies: list[str]) -> None:
         if self.peers:
             author = self.peers[who % len(self.peers)]
-            self.hub.say(author.member, self.hub.lobby, bodies)
+            self.hub.send(author.member, self.hub.lobby, bodies)
             for body in bodies:
                 self.staged.append((author.member.name, body, author))
                 self.seen_at_tick_end.append(("said", author.member.name, body))
@@ -116,13 +116,13 @@ class HubMachine(RuleBasedStateMachine):
         self.seen_at_tick_end.append(("said", SERVER, body))
 
     def notify(self, text: str) -> None:
-        self.hub.notify(text)
+        self.hub.broadcast_notice(text)
         self.staged.append(("", text, None))
 
     def leave(self, who: int) -> None:
         if self.peers:
             peer = self.peers.pop(who % len(self.peers))
-            peer.leave(None)
+            peer.sign_out(None)
             self.leaving.append(peer)
             self.seen.append(("left", peer.member.name, None))
             self.changed = True
@@ -131,7 +131,7 @@ class HubMachine(RuleBasedStateMachine):
         """Lose a peer whose connection is gone: it reads no more."""
         if self.peers:
             peer = self.peers.pop(who % len(self.peers))
-            peer.hub.leave(peer.member, "connection reset by peer")
+            peer.hub.sign_out(peer.member, "connection reset by peer")
             peer.outbox.close()
             self.expected[peer] = peer.lines
             self.seen.append(("left", peer.member.name, "connection reset by peer"))
@@ -143,9 +143,9 @@ class HubMachine(RuleBasedStateMachine):
             spelling = written(peer.member.name)  # type: ignore[operator]
             if name_key(clean_name(spelling)) != name_key(peer.member.name):
                 return  # upper case can be longer than a name may be, and is then cut
-            member = self.hub.member(spelling)
+            member = self.hub.find_member(spelling)
             assert member is peer.member
-            self.hub.dismiss([member], KICKED)
+            self.hub.disconnect([member], KICKED)
             assert peer.closed_for == ["kicked by the operator"]
             self.peers.remove(peer)
             self.leaving.append(peer)
@@ -157,7 +157,7 @@ class HubMachine(RuleBasedStateMachine):
     def kick_nobody(self, name: str) -> None:
         key = name_key(clean_name(name))
         if key not in {name_key(peer.member.name) for peer in self.peers}:
-            assert self.hub.member(name) is None
+            assert self.hub.find_member(name) is None
 
     # -- ticks -----------------------------------------------------------------------------------------
 

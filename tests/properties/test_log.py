@@ -36,7 +36,7 @@ class Model:
 
     def __init__(self) -> None:
         self.kept: list[tuple[Said, bytes | None]] = []
-        self.newest: dict[str, int] = {}
+        self.last_seq: dict[str, int] = {}
         self.records: dict[tuple[str, str], str] = {}
 
     def in_room(self, room: str) -> list[Said]:
@@ -76,7 +76,7 @@ class MemoryLogMachine(RuleBasedStateMachine):
     def append(self, room: str, texts: list[str], client: bytes | None, ciphers: bool, pause: float) -> None:
         self.now += pause
         ids = [] if client is None else [f"{text}.{place}" for place, text in enumerate(texts)]
-        first = self.model.newest.get(room, 0) + 1 + sum(said.room == room for said, _ in self.staged)
+        first = self.model.last_seq.get(room, 0) + 1 + sum(said.room == room for said, _ in self.staged)
         expected = [
             Said(
                 room,
@@ -103,7 +103,7 @@ class MemoryLogMachine(RuleBasedStateMachine):
         self.log.commit()
         self.model.kept += self.staged
         for said, _ in self.staged:
-            self.model.newest[said.room] = said.seq
+            self.model.last_seq[said.room] = said.seq
         self.staged.clear()
         self._records_are_stored()
 
@@ -135,9 +135,9 @@ class MemoryLogMachine(RuleBasedStateMachine):
         for room in ("lobby", "attic", "@venkat", "", "nowhere"):
             said = self.model.in_room(room)
             assert self.log.after(room, 0, ALL, ALL) == said
-            assert self.log.newest(room) == self.model.newest.get(room, 0)
+            assert self.log.last_seq(room) == self.model.last_seq.get(room, 0)
             assert [one.seq for one in said] == list(
-                range(self.log.newest(room) - len(said) + 1, self.log.newest(room) + 1)
+                range(self.log.last_seq(room) - len(said) + 1, self.log.last_seq(room) + 1)
             )
         for kind in ("a", "b", "\0"):
             expected = {key: value for (of, key), value in self.model.records.items() if of == kind}
@@ -204,13 +204,13 @@ class SqliteLogMachine(MemoryLogMachine):
         while kept and kept[0][0].at < self.now - DAY:
             event("something was forgotten")
             kept.pop(0)
-        while self.log.forget(self.now):
+        while self.log.expire(self.now):
             pass
 
     @rule()
     def fail_to_forget(self) -> None:
         with locked(self.path):
-            assert not self.log.forget(self.now)
+            assert not self.log.expire(self.now)
 
     def teardown(self) -> None:
         super().teardown()

@@ -8,9 +8,9 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from selchat.chat.confusables import MixedScriptsError, check_scripts, looks
+from selchat.chat.confusables import MixedScriptsError, check_scripts, skeletons
 from selchat.chat.hub import Hub
-from selchat.chat.people import hash_client
+from selchat.chat.people import hash_client_secret
 from selchat.config.settings import Settings
 from selchat.errors import RefusalError
 from selchat.events import SERVER
@@ -34,7 +34,7 @@ NAMES = st.text("mMrniIlL1|0oO\u043e\u0406\u0456\u03bf\u039f_2 \u200b", max_size
         "rnike",
     ]
 )
-CLIENTS = [hash_client(secret) for secret in ("one", "two", "three")]
+CLIENTS = [hash_client_secret(secret) for secret in ("one", "two", "three")]
 _DAY = 86_400.0
 
 
@@ -56,7 +56,7 @@ class NamesMachine(RuleBasedStateMachine):
 
     def others(self, client: bytes | None) -> set[str]:
         """Return the names that are someone else's, here or away."""
-        here = {member.name for member in self.hub.members() if client is None or member.client != client}
+        here = {member.name for member in self.hub.members() if client is None or member.client_id != client}
         records = self.log.records("name")
         away = {self.hub._names.name(key) for key in records if self.hub._names.owner(key) != client}
         return here | away | {SERVER}
@@ -64,7 +64,7 @@ class NamesMachine(RuleBasedStateMachine):
     @rule(wanted=NAMES)
     def comes_classic(self, wanted: str) -> None:
         others, peer = self.others(None), self.peer()
-        name = peer.join(wanted).name
+        name = peer.sign_in(wanted).name
         self.peers.append(peer)
         self.check(name, others)
         check_scripts(name)
@@ -77,9 +77,9 @@ class NamesMachine(RuleBasedStateMachine):
     def comes_selchat(self, wanted: str, client: bytes, beside: bool) -> None:
         others, peer = self.others(client), self.peer()
         cleaned = clean_name(wanted, self.settings.name_length)
-        present = self.hub.member(cleaned)
+        present = self.hub.find_member(cleaned)
         try:
-            peer.member = self.hub.join_as(wanted, "192.0.2.1:5", peer, client, beside=beside)
+            peer.member = self.hub.sign_in(wanted, "192.0.2.1:5", peer, client, alongside=beside)
         except RefusalError as error:
             event(type(error).__name__)
             assert not good(cleaned, others)
@@ -89,17 +89,17 @@ class NamesMachine(RuleBasedStateMachine):
         self.check(peer.member.name, others)
         if not beside or present is None:
             assert peer.member.name == cleaned
-            assert self.hub.owner(cleaned) == client
+            assert self.hub.name_owner(cleaned) == client
 
     @precondition(lambda self: self.peers)
     @rule(who=st.integers(0, 20))
     def goes(self, who: int) -> None:
-        self.peers.pop(who % len(self.peers)).leave(None)
+        self.peers.pop(who % len(self.peers)).sign_out(None)
 
     @rule(days=st.sampled_from([1, 89, 91]))
     def time_goes_by(self, days: int) -> None:
         self.time += days * _DAY
-        self.hub.tidy()
+        self.hub.collect_garbage()
 
     @rule()
     def is_started_again(self) -> None:
@@ -119,7 +119,7 @@ class NamesMachine(RuleBasedStateMachine):
             return
         for one, other in combinations(self.hub.members(), 2):
             assert name_key(one.name) != name_key(other.name)
-            if one.client is None or one.client != other.client:
+            if one.client_id is None or one.client_id != other.client_id:
                 assert not are_alike(one.name, other.name)
         assert not any(are_alike(member.name, SERVER) for member in self.hub.members())
 
@@ -129,11 +129,11 @@ class NamesMachine(RuleBasedStateMachine):
             roster = self.hub._members
             assert not roster._numbers and not roster._numbered
             assert roster._taken == {name_key(SERVER)}
-            assert set(roster._look_alikes._names) == set(looks(SERVER))
+            assert set(roster._confusables._names) == set(skeletons(SERVER))
 
 
 def are_alike(one: str, other: str) -> bool:
-    return not frozenset(looks(one)).isdisjoint(looks(other))
+    return not frozenset(skeletons(one)).isdisjoint(skeletons(other))
 
 
 def good(cleaned: str, others: set[str]) -> bool:

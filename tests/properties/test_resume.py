@@ -282,7 +282,7 @@ class Resume(RuleBasedStateMachine):
         self.log.fail("disk full" if fails else None)
 
     def forget(self, keep: int) -> None:
-        oldest = max(1, self.log.newest("lobby") - keep)
+        oldest = max(1, self.log.last_seq("lobby") - keep)
         if oldest > self.log.oldest.get("lobby", 1):
             event("forgotten")
             self.log.forget_before("lobby", oldest)

@@ -37,16 +37,16 @@ def show_everything(console: Console) -> None:
     console.listening("0.0.0.0:33000")
     console.reloaded(["roster true -> false", "password"])
     console.reloaded([])
-    console.joined(VENKAT)
-    console.happened(
+    console.on_sign_in(VENKAT)
+    console.on_published(
         [
             said("Venkat", "Hey! ..."),
             said("Server", "not shown: the operator has typed it"),
             Notice("nor this"),
         ]
     )
-    console.left(VENKAT, None)
-    console.left(VENKAT, "kicked by the operator")
+    console.on_sign_out(VENKAT, None)
+    console.on_sign_out(VENKAT, "kicked by the operator")
     console.stranger_left("192.168.43.170:54500", "no username within 10 s")
     console.stranger_left("192.168.43.170:54501", None)
     console.warn("accepting rests")
@@ -144,7 +144,7 @@ def test_quiet_shows_the_start_and_what_goes_wrong() -> None:
 def test_how_it_is_shown_can_change() -> None:
     screen = Screen()
     screen.console.restyle(JsonStyle(), True)
-    screen.console.joined(VENKAT)
+    screen.console.on_sign_in(VENKAT)
     screen.console.warn("x")
     [line] = screen.lines
     assert json.loads(line)["event"] == "warning"
@@ -161,7 +161,7 @@ def test_how_it_is_shown_can_change() -> None:
 )
 def test_a_forged_line_is_shown_as_what_it_is(body: str, shown: str) -> None:
     screen = Screen()
-    screen.console.happened([said("Venkat", body)])
+    screen.console.on_published([said("Venkat", body)])
     assert screen.lines == [f"Received message from Venkat: {shown}"]
 
 
@@ -171,9 +171,9 @@ def test_whatever_comes_gives_one_line_without_controls(text: str, style: type[S
     console = screen.console
     member: Any = Member(text, text, None, None)  # type: ignore[arg-type]
     for show in (
-        lambda: console.happened([said(text + "x", text)]),
-        lambda: console.joined(member),
-        lambda: console.left(member, text),
+        lambda: console.on_published([said(text + "x", text)]),
+        lambda: console.on_sign_in(member),
+        lambda: console.on_sign_out(member, text),
         lambda: console.stranger_left(text, text),
         lambda: console.warn(text),
         lambda: console.listening(text),
@@ -191,7 +191,7 @@ def test_whatever_comes_gives_one_line_without_controls(text: str, style: type[S
 @given(TEXTS)
 def test_json_says_exactly_what_came(text: str) -> None:
     screen = Screen(JsonStyle())
-    screen.console.happened([said("Venkat", text)])
+    screen.console.on_published([said("Venkat", text)])
     [line] = screen.lines
     assert line.isascii()
     assert json.loads(line)["body"] == text
@@ -227,7 +227,7 @@ def test_what_is_encrypted_end_to_end_is_not_shown() -> None:
     message = said("Venkat", "Zm9v")._replace(cipher="selchat1 AAAA 1 BBBB")
     text, machine = Screen(), Screen(JsonStyle())
     for screen in (text, machine):
-        screen.console.happened([message, message._replace(cipher="caesar")])
+        screen.console.on_published([message, message._replace(cipher="caesar")])
     assert text.lines == [
         "Received message from Venkat: (encrypted)",
         "Received message from Venkat: Zm9v",
@@ -239,5 +239,5 @@ def test_the_operator_is_told_what_nobody_has_heard() -> None:
     shown: list[str] = []
     console = Console(shown.append, TextStyle(), quiet=True)
     message = Said("lobby", 0, "Server", "tea is\nready", 1.5)
-    console.unsaid([message], NotStoredError("the disk is full"))
+    console.on_announcement_lost([message], NotStoredError("the disk is full"))
     assert shown == [r"Warning: not said: tea is\nready (the disk is full)"]

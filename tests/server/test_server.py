@@ -76,7 +76,7 @@ def test_the_metrics_say_what_was_done(server: Server) -> None:
     with Peer(server) as venkat, Peer(server) as michael, Peer(server) as narayan, Peer(server):
         for peer, name in ((venkat, "Venkat"), (michael, "Michael"), (narayan, "Narayan")):
             peer.say(name)
-            tick_until(server, lambda name=name: server._hub.member(name) is not None)  # type: ignore[misc]
+            tick_until(server, lambda name=name: server._hub.find_member(name) is not None)  # type: ignore[misc]
         tick_until(server, lambda: len(server._connections) == 4)
         ticks = server._reactor.lag.sum
         venkat.say("one", "two")

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from selchat.chat.hub import Hub
-from selchat.chat.member import Farewell
+from selchat.chat.peer import Farewell
 from selchat.config.settings import Settings
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
@@ -371,9 +371,9 @@ def test_the_end_of_the_stream_after_the_end_of_the_session_is_nothing() -> None
 def test_a_kick_is_told_as_a_pair_and_closes() -> None:
     house = House()
     michael, _narayan = join(house, "Michael", "Narayan")
-    member = house.hub.member("Michael")
+    member = house.hub.find_member("Michael")
     assert member is not None
-    member.peer.dismiss(
+    member.peer.disconnect(
         Farewell("kicked", "The operator has removed you from this chat.", "kicked by the operator")
     )
     assert michael.closed == ["kicked by the operator"]
@@ -395,7 +395,7 @@ def test_other_header_lengths_work_the_same(header_length: int) -> None:
     michael, narayan = join(house, "Michael", "Narayan")
     michael.sends("one", "")
     assert narayan.reads() == [("Michael", "one"), ("Michael", "")]
-    house.hub.dismiss(
+    house.hub.disconnect(
         house.hub.members()[1:], Farewell("kicked", "The operator has removed you from this chat.", "kicked")
     )
     [(user, text)] = narayan.reads()

@@ -19,7 +19,7 @@ from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongP
 from selchat.auth.tokens import TokenFile
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
-from selchat.chat.people import hash_client
+from selchat.chat.people import hash_client_secret
 from selchat.client.events import Message
 from selchat.client.protocol.rooms import Presence
 from selchat.client.protocol.selchat import SelchatClient
@@ -251,7 +251,7 @@ def test_a_welcome_says_where_one_is_and_what_the_limits_are() -> None:
     assert welcome["name"] == "Venkat"
     salt = house.hub.lobby.salt
     assert welcome["rooms"] == [{"room": "lobby", "seq": 0, "topic": "", "members": 1, "salt": salt}]
-    assert welcome["salt"] == house.hub.salt != salt
+    assert welcome["salt"] == house.hub.direct_salt != salt
     assert welcome["log"] == house.log.id
     assert welcome["limits"]["frame"] == 65536
     assert welcome["limits"]["unacknowledged"] == house.settings.unacknowledged
@@ -402,7 +402,7 @@ def test_what_cannot_be_stored_is_refused_and_works_later() -> None:
     venkat, narayan = come(house, "Venkat", "Narayan")
     house.log.fail("disk full")
     venkat.sends(say("one", "1"), whisper("Narayan", "psst", "2"))
-    house.hub.notify("goes on")
+    house.hub.broadcast_notice("goes on")
     assert [(one["code"], one["id"]) for one in venkat.reads()] == [("not-stored", "1"), ("not-stored", "2")]
     assert narayan.reads() == []
     assert ("storing", "", "disk full") in house.observer.seen
@@ -568,7 +568,7 @@ def test_names_of_an_older_history_go_on_working_for_their_owners() -> None:
     log = DiaryLog()
     owners = {"Mich\u0430el": "a" * 22, "mike": "b" * 22, "rnike": "c" * 22, "ian": "d" * 22}
     for name, secret in owners.items():
-        record = {"name": name, "owner": hash_client(secret).hex(), "used": round(time.time())}
+        record = {"name": name, "owner": hash_client_secret(secret).hex(), "used": round(time.time())}
         log.put("name", name_key(name), json.dumps(record))
     house = House(log)
     clients = {}
@@ -584,7 +584,7 @@ def test_names_of_an_older_history_go_on_working_for_their_owners() -> None:
     clients["ian"].hangs_up()
     classic = Client(house)
     classic.session.data_received(encode_frame(b"lan"))
-    assert house.hub.member("lan") is not None
+    assert house.hub.find_member("lan") is not None
     again = house.connects()
     again.sends({**hello("Ian"), "client": "d" * 22}, {**hello("ian"), "client": "d" * 22})
     refused, welcome = again.reads()

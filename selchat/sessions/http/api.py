@@ -17,9 +17,8 @@ from typing import NamedTuple
 
 from selchat.auth.tokens import Token, TokenFile
 from selchat.chat.hub import Hub
-from selchat.chat.member import Farewell
-from selchat.chat.people import hash_speaker
-from selchat.chat.room import Format
+from selchat.chat.peer import Farewell, Format
+from selchat.chat.people import hash_api_name
 from selchat.clock import Clock
 from selchat.config.settings import Settings
 from selchat.errors import BadRoomError, NameTakenError, RefusalError, UsageError
@@ -208,7 +207,7 @@ class MessageApi:
             self._clock.call_later(max(left, 1.0), self._look, key)
         else:
             del self._posters[key]
-            self._hub.leave_speaker(poster.member)
+            self._hub.sign_out_send_only(poster.member)
 
     @property
     def _largest(self) -> int:
@@ -221,7 +220,7 @@ class ApiMember:
     ``waiting``: those who want an answer, by the id of the message; two that are posted in one tick under the
     same id are one message. ``used_at``: when it has last said something, on the clock.
 
-    Raises what `Hub.speak_as` raises.
+    Raises what `Hub.sign_in_send_only` raises.
     """
 
     __slots__ = ("_bytes", "_format", "_hub", "_tokens", "member", "used_at", "waiting")
@@ -235,11 +234,11 @@ class ApiMember:
         self._bytes = _byte_burst(settings)
         self.used_at = now
         self.waiting: dict[str, list[Answerer]] = {}
-        self.member = hub.speak_as(name, address, self, hash_speaker(name))
+        self.member = hub.sign_in_send_only(name, address, self, hash_api_name(name))
 
     def check(self) -> None:
         """Raise `BannedError` if it may not be here any more."""
-        self._hub.moderation.check_name(self.member.name, self.member.client)
+        self._hub.moderation.check_name(self.member.name, self.member.client_id)
 
     def throttle(self, settings: Settings, now: float, size: int) -> None:
         """Count a message of so many bytes. Raises `RateLimitError` for one over the rate.
@@ -262,9 +261,9 @@ class ApiMember:
 
         Raises `BadRoomError` and `TooManyRoomsError`.
         """
-        found = self._hub.rooms.get(room)
+        found = self._hub.rooms.get_or_create(room)
         self.waiting.setdefault(id, []).append(answer)
-        self._hub.say(self.member, found, [body], [id], [None])
+        self._hub.send(self.member, found, [body], [id], [None])
 
     # -- the hub's side --------------------------------------------------------------------------------
 
@@ -272,30 +271,30 @@ class ApiMember:
     def format(self) -> Format:
         return self._format
 
-    def tell(self, notice: Notice) -> None:
+    def send_notice(self, notice: Notice) -> None:
         pass  # it does not listen
 
-    def stored(self, messages: Sequence[Said]) -> None:
+    def acknowledge(self, messages: Sequence[Said]) -> None:
         for message in messages:
             status = 201
             for answer in self.waiting.pop(message.id, ()):
                 answer(self._answer(status, message.room, message.seq, message.at, message.id))
                 status = 200
 
-    def repeated(self, messages: Sequence[Sent]) -> None:
+    def acknowledge_repeated(self, messages: Sequence[Sent]) -> None:
         for id, room, seq, at in messages:
             for answer in self.waiting.pop(id, ()):
                 answer(self._answer(200, room, seq, at, id))
 
-    def refused(self, error: RefusalError, ids: Sequence[str]) -> None:
+    def reject(self, error: RefusalError, ids: Sequence[str]) -> None:
         for id in ids:
             for answer in self.waiting.pop(id, ()):
                 answer(refusal(error))
 
-    def whispered(self, message: Said, to: str) -> None:
+    def deliver_direct(self, message: Said, to: str) -> None:
         pass  # it is in no roster, but the log may keep it for whoever has the name later
 
-    def dismiss(self, farewell: Farewell) -> None:
+    def disconnect(self, farewell: Farewell) -> None:
         raise AssertionError("only those who are here can be dismissed")
 
     # ----------------------------------------------------------------------------------------------------

@@ -191,7 +191,7 @@ def test_on_a_disk_too_and_across_a_restart(tmp_path: Path) -> None:
             office = Office(log, tokens)
             office.house.observer.log = None
             answers.append(office.answer(ci, "a", id="7"))
-            assert log.newest("lobby") == 1
+            assert log.last_seq("lobby") == 1
     assert [answer.status for answer in answers] == [201, 200]
     assert answers[0].document == answers[1].document
 
@@ -354,6 +354,6 @@ def test_nothing_is_kept_of_one_that_has_been_silent(office: Office, ci: str) ->
     office.house.tick(2.0)
     assert not office.posting._posters
     assert not office.house.hub._sent._clients
-    assert not office.house.hub._speakers
+    assert not office.house.hub._send_only
     assert office.house.clock.pending == 0
     assert office.answer(ci, "a", id="7").status == 200

@@ -350,7 +350,7 @@ def test_a_server_that_stops() -> None:
 
     house = House()
     one = browser(house)
-    house.hub.dismiss(house.hub.members(), _SHUTDOWN)
+    house.hub.disconnect(house.hub.members(), _SHUTDOWN)
     assert ends_with(house, one) == ("shutdown", 1001, "server shut down")
 
 
