@@ -12,7 +12,7 @@ from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongP
 from selchat.chat.confusables import ConfusableNameError, MixedScriptsError
 from selchat.chat.moderation import MutedError
 from selchat.chat.rooms import TooManyRoomsError
-from selchat.client.bot.reception import DisconnectedError
+from selchat.client.bot.blocking import DisconnectedError
 from selchat.config.sources import ConfigFileError, ConfigurationError, UnknownSettingError
 from selchat.errors import (
     BannedError,

@@ -1,14 +1,13 @@
-"""The client: a core without I/O, its link to a server, and the interfaces that people and programs use.
+"""The client: protocol, connection, terminal and bot.
 
-What programs need is here: `Client`, what it gives, and what it raises. docs/bots.rst is the guide.
+This package exports the API for bots: `Client`, its events and its exceptions. docs/bots.rst is the guide.
 """
 
 from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongPasswordError
-from selchat.client.bot.blocking import NoAnswerError, StoppedError
+from selchat.client.bot.blocking import DisconnectedError, NoAnswerError, StoppedError
 from selchat.client.bot.client import Client, PhaseError
-from selchat.client.bot.inbox import Connected, Event, Lost
-from selchat.client.bot.questions import RefusedError
-from selchat.client.bot.reception import DisconnectedError
+from selchat.client.bot.inbox import BotEvent, Connected, Lost
+from selchat.client.bot.requests import RefusedError
 from selchat.client.connection.link import CannotConnectError
 from selchat.client.connection.secret import SecretError
 from selchat.client.events import Gap, Message, NotStored, Parted, Refused, RoomSummary, Seal, Whispered
@@ -20,11 +19,11 @@ from selchat.wire.frames import FrameTooLongError
 
 __all__ = [
     "BannedError",
+    "BotEvent",
     "CannotConnectError",
     "Client",
     "Connected",
     "DisconnectedError",
-    "Event",
     "FrameTooLongError",
     "Gap",
     "Joined",

@@ -1,57 +1,223 @@
-"""A link for those who wait: each call returns when the server has answered, in whichever thread it was made.
+"""Blocking calls on a link: each returns when the server has answered.
 
-It must not know of callbacks or loops, nor how a bot is written: that is `selchat.client.bot.client`. What the link
-tells is sorted by `selchat.client.bot.reception`; who runs the reactor meanwhile is the business of
-`selchat.client.bot.driving`.
+Knows nothing about callbacks or loops; `selchat.client.bot.client` has those. Calls may come from any thread:
+`selchat.client.bot.threads` decides which one runs the reactor.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from enum import Enum, auto
 from typing import TypeVar
 
-from selchat.client.bot.driving import ReactorLock
-from selchat.client.bot.inbox import Connected, Event, Inbox
-from selchat.client.bot.questions import Question
-from selchat.client.bot.reception import BotInterface, Standing
+from selchat.client.bot.inbox import BotEvent, Connected, Inbox, Lost
+from selchat.client.bot.requests import PendingRequest, PendingRequests, refusal_error
+from selchat.client.bot.threads import ReactorLock
 from selchat.client.connection.link import CannotConnectError, Link, LinkState, Wire
-from selchat.client.events import Acked, History, Message, Users
+from selchat.client.events import (
+    Acked,
+    Bye,
+    Event,
+    Heard,
+    History,
+    Message,
+    Refused,
+    Rooms,
+    Users,
+    Welcomed,
+)
 from selchat.client.protocol.conversation import UnsupportedError
 from selchat.config.settings import ClientSettings
-from selchat.errors import LimitError, RefusalError, UsageError
-from selchat.events import LOBBY
+from selchat.errors import BannedError, LimitError, RefusalError, SelchatError, UsageError
+from selchat.events import LOBBY, Joined, Left, Topic
 from selchat.net.reactor import Reactor
 from selchat.text import name_key
 
-_HIGH_WATER = 1024 * 1024  # bytes that were said and are not acknowledged, above which to say more waits
-_ENOUGH = 1000  # events in the inbox, above which the server is left to wait
-_PAUSE = 0.05  # seconds between two looks at the connection while there are events to be handed out
-_LONG_PAUSE = 1.0  # the same while there are enough of them
-_GRACE = 1.0  # seconds by which the link may be late with its own deadline
+_HIGH_WATER = 1024 * 1024  # unacknowledged bytes above which `BlockingLink.send` waits
+_INBOX_HIGH_WATER = 1000  # unread events above which the client reads from the server only slowly
+_POLL_SECONDS = 0.05  # between two reads from the server while the inbox has events
+_SLOW_POLL_SECONDS = 1.0  # the same above the high-water mark
+_GRACE = 1.0  # seconds after which the link must have noticed its own deadline
 
 E = TypeVar("E")
-Act = Callable[[Link], object]
 
 
 class NoAnswerError(LimitError):
-    """``limit`` in seconds. What was asked for may be done all the same."""
+    """No response within ``limit`` seconds. The server may execute the request all the same."""
 
     template = "no answer within {limit} s"
 
 
 class StoppedError(UsageError):
+    """`stop` or `close` was called, perhaps by another thread."""
+
     def __str__(self) -> str:
-        return "it was stopped meanwhile"
+        return "the client was stopped"
+
+
+class DisconnectedError(SelchatError):
+    """The connection is closed for good. ``why``, in words."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class ConnectionState(Enum):
+    """The connection as a bot sees it.
+
+    ==========  ==========================================  ================================================
+    state       means                                       next
+    ==========  ==========================================  ================================================
+    CONNECTING  never yet connected                         ONLINE; CLOSED when the first attempt fails
+    ONLINE      requests can be sent                        RETRYING when lost; CLOSED
+    RETRYING    lost; the link reconnects                   ONLINE; CLOSED
+    CLOSED      closed for good, ``error`` says why         (final)
+    ==========  ==========================================  ================================================
+    """
+
+    CONNECTING = auto()
+    ONLINE = auto()
+    RETRYING = auto()
+    CLOSED = auto()
+
+
+class BotInterface:
+    """The `Interface` of a bot's link: responses go to their requests, all other events into the inbox.
+
+    ``own``: whether the bot gets its own messages, too. ``reconnect``: whether the link reconnects after a
+    loss. ``last_seqs`` has the last ``seq`` of each room when it was joined, by the room's key. ``error``:
+    why the link is closed; None: the bot closed it. ``refusal``: the first refusal of a message for which no
+    thread waited.
+    """
+
+    def __init__(self, inbox: Inbox, name: str, *, own: bool, reconnect: bool) -> None:
+        self.state = ConnectionState.CONNECTING
+        self.error: SelchatError | None = None
+        self.refusal: RefusalError | None = None
+        self.requests = PendingRequests()
+        self.last_seqs: dict[str, int] = {}
+        self._inbox = inbox
+        self._name = name
+        self._delivers_own = own
+        self._reconnect = reconnect
+        self._key: str | None = None  # of our name, where no one else can own it
+        self._link: Link | None = None
+
+    def attach(self, link: Link) -> None:
+        """Set the link, before it opens."""
+        self._link = link
+
+    # -- the link's callbacks --------------------------------------------------------------------------
+
+    def connected(self, address: str) -> None:
+        if self._link is not None and self._link.wire is Wire.CLASSIC:
+            self._key = None
+            self._set_online(Connected("", again=self.state is not ConnectionState.CONNECTING))
+
+    def received(self, events: list[Event]) -> None:
+        for event in events:
+            self._receive(event)
+
+    def lost(self, reason: str, delay: float) -> None:
+        if self._reconnect and self.state is not ConnectionState.CONNECTING:
+            self.state = ConnectionState.RETRYING
+            self._inbox.put(Lost(reason, delay))
+        else:
+            self._set_closed(reason)
+            assert self._link is not None
+            self._link.close()
+
+    def drained(self) -> None:
+        pass
+
+    def finished(self, problem: str | None) -> None:
+        refusal = None if self._link is None else self._link.refusal
+        if refusal is not None and self.state is ConnectionState.CONNECTING:
+            self._receive_refusal(refusal)
+        else:
+            self._set_closed(problem)
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _receive(self, event: Event) -> None:
+        if isinstance(event, Message):
+            self._receive_message(event)
+        elif isinstance(event, Welcomed):
+            self._name, self._key = event.name, name_key(event.name)
+            if not event.again:
+                self.last_seqs = {name_key(room.room): room.seq for room in event.rooms}
+            self._set_online(Connected(event.server, event.again))
+        elif isinstance(event, Refused):
+            self._receive_refusal(event)
+        elif isinstance(event, Heard):
+            self._receive(Users(LOBBY, event.names, len(event.names), "", 0, entered=False))
+        elif isinstance(event, Users):
+            if event.entered:
+                self.last_seqs[name_key(event.room)] = event.seq
+            self.requests.resolve(event)
+        elif isinstance(event, Acked | History | Rooms):
+            self.requests.resolve(event)
+        elif isinstance(event, Bye):
+            if event.reason == BannedError.code and self.state is ConnectionState.CONNECTING:
+                self._set_closed(BannedError())
+        elif self.requests.resolve(event):
+            pass
+        elif isinstance(event, Joined | Left):
+            self._receive_names(event)
+        elif not isinstance(event, Topic) or self._delivers_own or not self.is_own(event.author):
+            self._inbox.put(event)
+
+    def is_own(self, author: str) -> bool:
+        """Return whether the author is this user: the name is theirs, and no one else can own it."""
+        return self._key is not None and name_key(author) == self._key
+
+    def mark(self, message: Message) -> Message:
+        """Return the message, with ``own`` set if an earlier run of this program sent it."""
+        return message._replace(own=True) if self.is_own(message.author) else message
+
+    def _receive_message(self, message: Message) -> None:
+        message = self.mark(message)
+        if self._delivers_own or not message.own:
+            self._inbox.put(message)
+
+    def _receive_names(self, event: Joined | Left) -> None:
+        names = tuple(name for name in event.names if not self.is_own(name))
+        if names:
+            self._inbox.put(event._replace(names=names))
+
+    def _receive_refusal(self, refused: Refused) -> None:
+        error = refusal_error(refused, self._name)
+        if self.state is ConnectionState.CONNECTING:
+            self._set_closed(error)
+        elif not self.requests.reject(refused, error):
+            if refused.id or refused.body:
+                self.refusal = self.refusal or error
+            self._inbox.put(refused)
+
+    def _set_online(self, connected: Connected) -> None:
+        self.state = ConnectionState.ONLINE
+        self._inbox.put(connected)
+        self.requests.resend()
+
+    def _set_closed(self, error: SelchatError | str | None) -> None:
+        if self.state is not ConnectionState.CLOSED:
+            self.state = ConnectionState.CLOSED
+            self.error = DisconnectedError(error) if isinstance(error, str) else error
 
 
 class BlockingLink:
-    """One user's link to one server. Raises what `Link` does.
+    """One user's link to one server. It raises the exceptions of `Link`.
 
-    ``own``: whether what this user says is told too. ``timeout`` in seconds is for each call that
-    waits for the server. ``stopped`` says whether to wait no more for events.
+    ``own``: whether the user gets their own messages, too. ``timeout`` in seconds is for each call that waits
+    for the server. ``stopped()`` is true when calls should stop waiting for events.
 
-    Calls raise `DisconnectedError` when the link is over for good, and `StoppedError` when it was closed.
+    A call raises `DisconnectedError` when the connection is closed for good, and `StoppedError` after
+    `close`.
     """
 
     def __init__(
@@ -64,21 +230,21 @@ class BlockingLink:
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         reactor = Reactor(_raise)
-        self._driver = ReactorLock(reactor)
+        self._lock = ReactorLock(reactor)
         self._inbox = Inbox()
-        self._reception = BotInterface(self._inbox, settings.name, own=own, reconnect=reconnect)
+        self._interface = BotInterface(self._inbox, settings.name, own=own, reconnect=reconnect)
         self._settings = settings
         self._own = own
         self._timeout = timeout
         self._stopped = stopped
         try:
-            self._link = Link(reactor, settings, self._reception, reconnect=reconnect, members=True)
+            self._link = Link(reactor, settings, self._interface, reconnect=reconnect, members=True)
         except BaseException:
-            self._driver.close()
+            self._lock.close()
             raise
-        self._reception.attach(self._link)
+        self._interface.attach(self._link)
 
-    # -- what is known ---------------------------------------------------------------------------------
+    # -- state, without a request ------------------------------------------------------------------------
 
     @property
     def is_online(self) -> bool:
@@ -89,7 +255,7 @@ class BlockingLink:
         return self._link.name
 
     def names(self, room: str) -> tuple[str, ...]:
-        with self._driver:
+        with self._lock:
             if self._link.wire is Wire.CLASSIC:
                 return self._link.names if room == LOBBY else ()
             known = self._link.room(room)
@@ -98,149 +264,150 @@ class BlockingLink:
     def topic(self, room: str) -> str:
         return self._link.topic(room)
 
-    # -- coming and going ------------------------------------------------------------------------------
+    # -- connecting and closing ------------------------------------------------------------------------
 
-    def enter(self, rooms: tuple[str, ...], history: int) -> None:
-        """Connect, and be in exactly these rooms; the last ``history`` messages of each are the first events.
+    def connect(self, rooms: tuple[str, ...], history: int) -> None:
+        """Connect and join exactly these rooms; the last ``history`` messages of each come as first events.
 
         Raises `CannotConnectError`, `RefusalError`, `NoAnswerError`, `StoppedError`, and
-        `UnsupportedError` for rooms on the paper's wire, which has no history either. It is over then.
+        `UnsupportedError` for rooms on the classic protocol. After any of these the link is unusable. The
+        classic protocol has no history; ``history`` has no effect there.
         """
-        link, reception = self._link, self._reception
-        joins = [_entering(room) for room in rooms if room != LOBBY]
-        with self._driver:
+        link, interface = self._link, self._interface
+        joins = [_join_request(room) for room in rooms if room != LOBBY]
+        with self._lock:
             for room in rooms:
                 if room != LOBBY:
                     link.join(room)
             for join in joins:
-                reception.questions.add(join)
+                interface.requests.add(join)
             if LOBBY not in rooms:
                 link.part(LOBBY)
             link.open()
 
-        def is_in() -> bool:
-            if reception.standing is Standing.AWAITED:
+        def is_ready() -> bool:
+            if interface.state is ConnectionState.CONNECTING:
                 return False
             if link.wire is Wire.CLASSIC or any(join.error for join in joins):
                 return True
             known = filter(None, map(link.room, rooms))
-            # The members come soon after: whoever is in a room is one of them.
+            # The list of members comes soon after joining; it is never empty, as we are in it.
             return not any(join.is_open for join in joins) and all(room.members for room in known)
 
-        self._driver.until(
-            lambda: self._stopped() or self._is_over or is_in(), time.monotonic() + self._timeout
+        self._lock.run_until(
+            lambda: self._stopped() or self._is_closed or is_ready(), time.monotonic() + self._timeout
         )
         if self._stopped():
             raise StoppedError
-        if not is_in() or self._is_over:
-            raise self._why_not_in()
+        if not is_ready() or self._is_closed:
+            raise self._connect_error()
         if link.wire is Wire.CLASSIC:
             if rooms != (LOBBY,):
                 raise UnsupportedError("rooms")
-            with self._driver:
-                self._driver.tick()  # nobody is waited for on that wire, and the name is still to be written
+            with self._lock:
+                self._lock.tick()  # write the name: on this protocol no response waits for it
             return
         for join in joins:
             if join.error is not None:
                 raise join.error
         if history:
-            self._put_history_first(rooms, history)
+            self._fetch_history(rooms, history)
 
     def close(self, seconds: float | None = None) -> None:
-        """Wait until all that was said is with the server, and disconnect.
+        """Wait until the server has acknowledged all messages, and disconnect.
 
-        Or until nothing of it got there for ``finish_seconds``, or for so long.
+        Give up after ``seconds`` without progress; None: after ``finish_seconds`` of the settings.
 
-        Raises `DisconnectedError` if something may not be there, unless the link was over before.
+        Raises `DisconnectedError` if a message was not acknowledged, unless the link was closed before.
         """
-        link, reception = self._link, self._reception
+        link, interface = self._link, self._interface
         try:
-            if self._is_over:
-                return  # whoever has met that knows why
-            with self._driver:
+            if self._is_closed:
+                return  # an earlier call has raised the reason
+            with self._lock:
                 if link.queued or self.is_online:
                     link.finish()
                 else:
-                    reception.finished(None)
+                    interface.finished(None)
             if seconds is None:
-                seconds = self._settings.finish_seconds + _GRACE  # the link itself says then what is missing
+                seconds = self._settings.finish_seconds + _GRACE  # the link reports its own timeout first
             queued = link.queued + 1
-            while not self._is_over and link.queued < queued:  # it is getting across
+            while not self._is_closed and link.queued < queued:  # progress
                 queued = link.queued
-                self._driver.until(lambda: self._is_over, time.monotonic() + seconds)
-            if reception.problem is not None:
-                raise reception.problem
+                self._lock.run_until(lambda: self._is_closed, time.monotonic() + seconds)
+            if interface.error is not None:
+                raise interface.error
         finally:
             self.abort()
 
     def abort(self) -> None:
-        """Give everything back at once."""
-        with self._driver:
-            self._reception.finished(None)
+        """Close the connection and the reactor at once."""
+        with self._lock:
+            self._interface.finished(None)
             self._link.close()
-        self._driver.close()
+        self._lock.close()
 
     def wake(self) -> None:
-        """Have those who wait for events see that it was stopped. Safe everywhere, in signal handlers too."""
-        self._driver.wake()
+        """Make waiting calls check ``stopped``. Safe everywhere, even in a signal handler."""
+        self._lock.wake()
 
-    # -- talking ---------------------------------------------------------------------------------------
+    # -- sending ---------------------------------------------------------------------------------------
 
-    def send(self, say: Callable[[Link], str], *, wait: bool) -> str:
-        """Have something said, and return its id; ``wait``: when the server has it.
+    def send(self, send: Callable[[Link], str], *, wait: bool) -> str:
+        """Send a message by calling ``send``, and return its id; ``wait``: wait for the acknowledgement.
 
-        Waits while too much is on its way. Raises what ``say`` does; waiting, also `RefusalError`,
-        `NoAnswerError`.
+        Wait first while too many bytes are unacknowledged. Raises the exceptions of ``send``; with ``wait``
+        also `RefusalError` and `NoAnswerError`.
         """
         link = self._link
         if link.queued > _HIGH_WATER:
-            self._driver.until(
-                lambda: link.queued <= _HIGH_WATER or self._is_over, time.monotonic() + self._timeout
+            self._lock.run_until(
+                lambda: link.queued <= _HIGH_WATER or self._is_closed, time.monotonic() + self._timeout
             )
-        with self._driver:
-            self._check()
-            id = say(link)
-            question = Question(Acked, None, id=id)
+        with self._lock:
+            self._check_open()
+            id = send(link)
+            request = PendingRequest(Acked, None, id=id)
             if wait and id:
-                self._reception.questions.add(question)
-            self._push()
+                self._interface.requests.add(request)
+            self._write()
         if wait and id:
-            self._answer(question)
+            self._wait_for_response(request)
         elif wait:
-            self._wait(lambda: not link.queued, self._timeout)  # the paper's wire has no ids
+            self._wait(lambda: not link.queued, self._timeout)  # the classic protocol has no ids
         return id
 
     def flush(self, timeout: float | None) -> None:
-        """Wait until all that was said is with the server; raise the first refusal since the last time."""
+        """Wait until the server has acknowledged all messages; raise the first refusal since last time."""
         self._wait(lambda: not self._link.queued, self._timeout if timeout is None else timeout)
-        with self._driver:
-            error, self._reception.refusal = self._reception.refusal, None
+        with self._lock:
+            error, self._interface.refusal = self._interface.refusal, None
         if error is not None:
             raise error
 
-    # -- asking ----------------------------------------------------------------------------------------
+    # -- requests --------------------------------------------------------------------------------------
 
-    def ask(self, question: Question[E], act: Act) -> E:
-        """Return the answer to a question, which ``act`` asks; after a break, once more.
+    def request(self, request: PendingRequest[E], send: Callable[[Link], object]) -> E:
+        """Send a request by calling ``send``, and return the response. Send it again after a reconnection.
 
-        Raises what ``act`` does, `RefusalError` and `NoAnswerError`.
+        Raises the exceptions of ``send``, `RefusalError` and `NoAnswerError`.
         """
-        return self._ask(question, act, at_once=False)
+        return self._request(request, send, offline=False)
 
     def join(self, room: str) -> None:
         if self._link.wire is Wire.CLASSIC:
-            self._link.join(room)  # the lobby, or it raises
+            self._link.join(room)  # raises, unless it is the lobby
             return
-        self._ask(_entering(room), lambda link: link.join(room), at_once=True)
+        self._request(_join_request(room), lambda link: link.join(room), offline=True)
 
-    def part(self, room: str, question: Question[E]) -> None:
-        self._ask(question, lambda link: link.part(room), at_once=True)
+    def part(self, room: str, request: PendingRequest[E]) -> None:
+        self._request(request, lambda link: link.part(room), offline=True)
 
     def history(self, room: str, limit: int, before: int | None, after: int | None) -> list[Message]:
-        """Return so many messages, in as many pages as the server makes of them."""
+        """Return up to ``limit`` messages. The server decides how many pages that takes."""
         found: list[Message] = []
         while len(found) < limit:
-            page = self._page(room, limit - len(found), before, after)
+            page = self._history_page(room, limit - len(found), before, after)
             if after is None:
                 found[:0] = page.messages
             else:
@@ -251,114 +418,117 @@ class BlockingLink:
                 before = page.messages[0].seq
             else:
                 after = page.messages[-1].seq
-        return list(map(self._reception.mark, found))
+        return list(map(self._interface.mark, found))
 
     def is_own(self, author: str) -> bool:
-        return self._reception.is_own(author)
+        return self._interface.is_own(author)
 
-    # -- what happens ----------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------
 
-    def receive(self, timeout: float | None) -> Event | None:
-        """Return the next event; None: there was none in time, or it was stopped."""
-        inbox, driver = self._inbox, self._driver
+    def receive(self, timeout: float | None) -> BotEvent | None:
+        """Return the next event; None: none came within ``timeout`` seconds, or ``stopped()`` is true."""
+        inbox, lock = self._inbox, self._lock
         deadline = None if timeout is None else time.monotonic() + timeout
-        driver.tick_if_idle(_PAUSE if len(inbox) < _ENOUGH else _LONG_PAUSE)
+        lock.tick_if_idle(_POLL_SECONDS if len(inbox) < _INBOX_HIGH_WATER else _SLOW_POLL_SECONDS)
         while True:
             event = inbox.get()
             if event is not None:
                 return event
             if self._stopped():
                 return None
-            self._check()
-            if not driver.until(lambda: inbox or self._is_over or self._stopped(), deadline):
+            self._check_open()
+            if not lock.run_until(lambda: inbox or self._is_closed or self._stopped(), deadline):
                 return None
 
     def sleep(self, seconds: float) -> bool:
-        """Wait for so long, while what comes is kept; return False at once when it is stopped."""
-        self._driver.until(lambda: self._is_over or self._stopped(), time.monotonic() + seconds)
+        """Wait, while events queue up; return True, or False at once when ``stopped()`` becomes true."""
+        self._lock.run_until(lambda: self._is_closed or self._stopped(), time.monotonic() + seconds)
         if self._stopped():
             return False
-        self._check()
+        self._check_open()
         return True
 
     # ----------------------------------------------------------------------------------------------------
 
     @property
-    def _is_over(self) -> bool:
-        return self._reception.standing is Standing.OVER
+    def _is_closed(self) -> bool:
+        return self._interface.state is ConnectionState.CLOSED
 
-    def _check(self) -> None:
-        if self._is_over:
-            raise self._reception.problem or StoppedError
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise self._interface.error or StoppedError
 
-    def _ask(self, question: Question[E], act: Act, *, at_once: bool) -> E:
-        link, questions = self._link, self._reception.questions
-        with self._driver:
-            self._check()
-            question.ask = lambda: act(link)
-            questions.add(question)
+    def _request(self, request: PendingRequest[E], send: Callable[[Link], object], *, offline: bool) -> E:
+        """Send a request and wait for the response. ``offline``: the link can take it while disconnected."""
+        link, requests = self._link, self._interface.requests
+        with self._lock:
+            self._check_open()
+            request.send = lambda: send(link)
+            requests.add(request)
             try:
-                if at_once or self.is_online:
-                    question.ask()
-                    self._driver.tick()
+                if offline or self.is_online:
+                    request.send()
+                    self._lock.tick()
             except BaseException:
-                questions.remove(question)
+                requests.remove(request)
                 raise
-        return self._answer(question)
+        return self._wait_for_response(request)
 
-    def _answer(self, question: Question[E]) -> E:
+    def _wait_for_response(self, request: PendingRequest[E]) -> E:
         try:
-            self._wait(lambda: not question.is_open, self._timeout)
+            self._wait(lambda: not request.is_open, self._timeout)
         except BaseException:
-            with self._driver:
-                self._reception.questions.abandon(question)
+            with self._lock:
+                self._interface.requests.abandon(request)
             raise
-        if question.error is not None:
-            raise question.error
-        assert question.answer is not None
-        return question.answer
+        if request.error is not None:
+            raise request.error
+        assert request.response is not None
+        return request.response
 
     def _wait(self, done: Callable[[], bool], seconds: float) -> None:
-        if not self._driver.until(lambda: done() or self._is_over, time.monotonic() + seconds):
+        if not self._lock.run_until(lambda: done() or self._is_closed, time.monotonic() + seconds):
             raise NoAnswerError(seconds)
         if not done():
-            self._check()
+            self._check_open()
 
-    def _push(self) -> None:
-        """Write what is to be written, unless that would bring in more than anyone is taking out."""
-        if len(self._inbox) < _ENOUGH:
-            self._driver.tick()
+    def _write(self) -> None:
+        """Write queued bytes, unless the inbox is full: a tick also reads, and would fill it further."""
+        if len(self._inbox) < _INBOX_HIGH_WATER:
+            self._lock.tick()
 
-    def _page(self, room: str, limit: int, before: int | None, after: int | None) -> History:
-        return self.ask(
-            Question(History, room), lambda link: link.get_history(room, limit, before=before, after=after)
+    def _history_page(self, room: str, limit: int, before: int | None, after: int | None) -> History:
+        return self.request(
+            PendingRequest(History, room),
+            lambda link: link.get_history(room, limit, before=before, after=after),
         )
 
-    def _put_history_first(self, rooms: tuple[str, ...], limit: int) -> None:
-        found: list[Event] = []
+    def _fetch_history(self, rooms: tuple[str, ...], limit: int) -> None:
+        """Put the last ``limit`` messages of each room into the inbox, right after `Connected`."""
+        found: list[BotEvent] = []
         for room in rooms:
-            newest = self._reception.seqs.get(name_key(room), 0)
-            if newest:
-                messages = self.history(room, limit, newest + 1, None)  # what is newer comes by itself
+            last = self._interface.last_seqs.get(name_key(room), 0)
+            if last:
+                messages = self.history(room, limit, last + 1, None)  # the server sends newer ones anyway
                 found += [one._replace(missed=True) for one in messages if self._own or not one.own]
-        first: list[Event] = []  # up to the connection, and with that
+        first: list[BotEvent] = []  # events up to and including Connected
         while (event := self._inbox.get()) is not None:
             first.append(event)
             if isinstance(event, Connected):
                 break
-        self._inbox.put_first(first + found)
+        self._inbox.put_front(first + found)
 
-    def _why_not_in(self) -> Exception:
-        problem, settings = self._reception.problem, self._settings
-        if isinstance(problem, RefusalError):
-            return problem
-        beginning = str(CannotConnectError(settings.host, settings.port, ""))
-        why = str(problem or NoAnswerError(self._timeout)).removeprefix(beginning)
+    def _connect_error(self) -> Exception:
+        error, settings = self._interface.error, self._settings
+        if isinstance(error, RefusalError):
+            return error
+        prefix = str(CannotConnectError(settings.host, settings.port, ""))
+        why = str(error or NoAnswerError(self._timeout)).removeprefix(prefix)
         return CannotConnectError(settings.host, settings.port, why)
 
 
-def _entering(room: str) -> Question[Users]:
-    return Question(Users, room, fits=lambda users: users.entered)
+def _join_request(room: str) -> PendingRequest[Users]:
+    return PendingRequest(Users, room, matches=lambda users: users.entered)
 
 
 def _raise(_where: str, error: Exception) -> None:

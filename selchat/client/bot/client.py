@@ -1,7 +1,7 @@
-"""The Python API: a chat for programs, in a few lines, and without threads of its own.
+"""The Python API for bots: a client that blocks, iterates or calls back, and has no threads.
 
-This file knows what a program sees: a life from connecting to closing, a loop or callbacks, and names for
-what can be asked. Waiting is done by `selchat.client.bot.blocking`. docs/bots.rst is the guide.
+Knows the life of a client and the names of its methods; `selchat.client.bot.blocking` does the waiting.
+docs/bots.rst is the guide.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from selchat.client.asking import login_name, split_host
-from selchat.client.bot.blocking import BlockingLink, StoppedError
-from selchat.client.bot.inbox import Connected, Event, Lost
-from selchat.client.bot.questions import Question
-from selchat.client.bot.reception import DisconnectedError
+from selchat.client.bot.blocking import BlockingLink, DisconnectedError, StoppedError
+from selchat.client.bot.inbox import BotEvent, Connected, Lost
+from selchat.client.bot.requests import PendingRequest
 from selchat.client.connection.link import Link
 from selchat.client.events import (
     Gap,
@@ -37,17 +36,17 @@ from selchat.events import LOBBY, Joined, Left, Topic
 from selchat.text import clean_name, escape_controls, name_key
 from selchat.wire.e2ee import passphrase_bytes
 
-_LAST_SECONDS = 1.0  # for what was said to get across when the program fails
+_CLOSE_SECONDS_AFTER_ERROR = 1.0  # to deliver queued messages when the program fails
 _SECRET_LENGTH = range(16, 129)  # characters
 
-# What is worth a warning if nobody else is told.
+# The log lines for events that have no callback.
 _WARNINGS: dict[type, Callable[[Any], str]] = {
-    Trusted: lambda trusted: f"{trusted.address} is new; its key is {trusted.fingerprint}",
+    Trusted: lambda trusted: f"first connection to {trusted.address}; its key is {trusted.fingerprint}",
     Unencrypted: lambda unencrypted: f"not encrypted, the server has no TLS ({unencrypted.why})",
     Lost: lambda lost: f"connection lost: {lost.reason}; trying again in {lost.retry_in:.1f} s",
     Refused: lambda refused: f"refused: {refused.text}",
-    NotStored: lambda not_stored: f"kept until the server can store it: {not_stored.text}",
-    Parted: lambda parted: f"out of the room {parted.room}",
+    NotStored: lambda not_stored: f"not stored yet, the client will send it again: {not_stored.text}",
+    Parted: lambda parted: f"removed from the room {parted.room}",
     Gap: lambda gap: f"missed in {gap.room}: the messages between {gap.after} and {gap.before}",
 }
 
@@ -56,7 +55,7 @@ R = TypeVar("R")
 
 
 class Phase(Enum):
-    """Where a `Client` is in its life: ``NEW`` until `Client.connect`, ``OPEN`` until `Client.close`."""
+    """The life of a `Client`: ``NEW`` until `Client.connect`, ``OPEN`` until `Client.close`."""
 
     NEW = auto()
     OPEN = auto()
@@ -64,7 +63,7 @@ class Phase(Enum):
 
 
 class PhaseError(UsageError):
-    """``phase`` of the client, in which that cannot be."""
+    """The call is not possible in this ``phase`` of the client."""
 
     def __init__(self, phase: Phase) -> None:
         super().__init__(phase)
@@ -75,14 +74,14 @@ class PhaseError(UsageError):
 
 
 _PHASES = {
-    Phase.NEW: "is not connected: connect() comes first, or a with statement",
+    Phase.NEW: "is not connected: call connect() first, or use a with statement",
     Phase.OPEN: "is connected already",
     Phase.CLOSED: "is closed",
 }
 
 
 class Client:
-    """A user of a chat who is a program.
+    """A user of the chat that is a program.
 
     ::
 
@@ -92,26 +91,26 @@ class Client:
             for message in chat:
                 chat.say(f"{message.author}: {message.body}", room=message.room)
 
-    ``host`` is a name or an address, perhaps with a port (``host:33001``), which then goes before ``port``.
-    Without a ``name``, it is the one that the user has on this machine. The name is kept for this user by a
-    ``secret`` of 16 to 128 characters; without one, it is that of ``selchat chat``. ``password`` is the
-    server's, if it has one. With a ``passphrase``, everything that is said is encrypted end to end
-    (docs/encryption.rst), and what has come says in its ``seal`` whether it was. ``key`` is the paper's
-    cipher, a toy.
+    ``host`` is a host name or an address, perhaps with a port (``host:33001``), which then overrides
+    ``port``. ``name`` defaults to the user's login name on this machine. A ``secret`` of 16 to 128 characters
+    reserves the name for this user; it defaults to the one that ``selchat chat`` uses. ``password`` is the
+    server's, if it has one. With a ``passphrase``, the client encrypts all messages end to end
+    (docs/encryption.rst), and the ``seal`` of a received message tells whether it was encrypted. ``key`` is
+    the classic protocol's cipher, a toy.
 
-    ``rooms`` are entered at the start. ``history``: so many messages of each room that were said before come
-    first, with ``missed`` set (on the paper's wire: none). ``own``: whether what this user says comes too.
-    ``reconnect``: whether to come back when the connection is lost; what was missed comes then. ``timeout``
-    in seconds is for each call that waits for the server. ``wire``: ``auto``, or ``rich`` or ``classic`` if
-    it is known what the server speaks. ``tls``: ``auto`` encrypts with every server that can, and never again
-    goes without with one that could; or ``require``, or ``off``. The key of a server is remembered, and
-    `CannotConnectError` tells when it has changed.
+    The client joins ``rooms`` when it connects. ``history`` is the number of earlier messages of each room
+    that come first, with ``missed`` set (on the classic protocol: none). ``own``: whether the client also
+    gets its own messages. ``reconnect``: whether to reconnect after a lost connection; the client then gets
+    the messages that it missed. ``timeout`` in seconds is for each call that waits for the server. ``wire``
+    is the protocol: ``auto``, ``selchat`` or ``classic``. ``tls`` is ``auto``, ``require`` or ``off``;
+    ``auto`` encrypts with every server that supports TLS, and never again connects without TLS to a server
+    that once did. The client remembers each server's key, and raises `CannotConnectError` when it changes.
 
-    All methods may be called from any thread, and from callbacks; from a signal handler only `stop`. There
-    is no thread in here: a client reads and writes while one of its methods runs. One that is left alone for
-    more than half a minute may be taken for dead by the server, and comes back then.
+    All methods may be called from any thread, and from callbacks; a signal handler may only call `stop`. The
+    client has no thread: it reads and writes while one of its methods runs. If no method runs for more than
+    half a minute, the server may drop the connection; the client then reconnects.
 
-    The constructor does not connect; it raises `SettingError`.
+    The constructor does not connect. It raises `SettingError`.
     """
 
     def __init__(
@@ -139,12 +138,12 @@ class Client:
         if history < 0:
             raise SettingError("history", history, "a number of messages")
         if passphrase is not None:
-            passphrase_bytes(passphrase)  # what is wrong with it is said now; an empty one is a mistake
+            passphrase_bytes(passphrase)  # fail now and not in connect(); an empty one is a mistake
             wire = "selchat" if wire == "auto" else wire
-        host, given = split_host(host)
+        host, host_port = split_host(host)
         self._settings = ClientSettings(
             host=host,
-            port=port if given is None else given,
+            port=port if host_port is None else host_port,
             name=login_name() if name is None else name,
             key=key or None,
             passphrase=passphrase or "",
@@ -154,25 +153,25 @@ class Client:
             tls=tls,
             finish_seconds=timeout,
         )
-        wanted = map(_room_name, (rooms,) if isinstance(rooms, str) else rooms)
-        self._rooms = tuple({name_key(room): room for room in wanted}.values())
+        names = map(_room_name, (rooms,) if isinstance(rooms, str) else rooms)
+        self._rooms = tuple({name_key(room): room for room in names}.values())
         self._history = history
         self._own = own
         self._reconnect = reconnect
         self._timeout = timeout
         self._phase = Phase.NEW
-        self._stop_asked = False  # by any thread, at any time, and never taken back
+        self._stop_requested = False  # set by any thread at any time, and never reset
         self._link: BlockingLink | None = None
         self._callbacks: dict[type, list[Callable[[Any], object]]] = {}
 
     # -- the connection --------------------------------------------------------------------------------
 
     def connect(self) -> None:
-        """Connect, log in, enter the rooms, and fetch their history if that was asked for.
+        """Connect, log in, join the rooms, and fetch their history if ``history`` asks for it.
 
         Raises `CannotConnectError`, `NameTakenError`, `WrongPasswordError` or another `RefusalError`,
-        `NoAnswerError`, `SecretError`, `SettingError` for a key that is none, and `UnsupportedError` for
-        rooms on the paper's wire. It may be called again then. `StoppedError`: `stop` was called.
+        `NoAnswerError`, `SecretError`, `SettingError` for an invalid ``key``, and `UnsupportedError` for
+        rooms on the classic protocol. You may then call it again. Raises `StoppedError` after `stop`.
         """
         if self._phase is not Phase.NEW:
             raise PhaseError(self._phase)
@@ -181,10 +180,10 @@ class Client:
             own=self._own,
             reconnect=self._reconnect,
             timeout=self._timeout,
-            stopped=lambda: self._stop_asked,
+            stopped=lambda: self._stop_requested,
         )
         try:
-            link.enter(self._rooms, self._history)
+            link.connect(self._rooms, self._history)
         except BaseException:
             self._link = None
             link.abort()
@@ -192,26 +191,26 @@ class Client:
         self._phase = Phase.OPEN
 
     def close(self) -> None:
-        """Wait until all that was said is with the server, say goodbye, and leave.
+        """Wait until the server has acknowledged all messages, say goodbye, and disconnect.
 
-        Not for longer than ``timeout`` without anything of it getting there.
+        Give up after ``timeout`` seconds in which none was acknowledged.
 
-        Raises `DisconnectedError` if something was not acknowledged. To close a closed client does nothing.
+        Raises `DisconnectedError` if a message was not acknowledged. Closing a closed client does nothing.
         """
         self._close(None)
 
     def stop(self) -> None:
-        """End `run`, and loops over this client, as soon as they come to it. It is still connected then.
+        """End `run`, and any loop over this client, at its next step. The client stays connected.
 
-        May be called at any time, from anywhere, signal handlers included.
+        May be called at any time and from anywhere, even from a signal handler.
         """
-        self._stop_asked = True
+        self._stop_requested = True
         link = self._link
         if link is not None:
             link.wake()
 
     def __enter__(self) -> Client:
-        """Connect, unless that was done."""
+        """Connect, unless the client is connected."""
         if self._phase is not Phase.OPEN:
             self.connect()
         return self
@@ -223,187 +222,187 @@ class Client:
             self.close()
             return
         try:
-            self._close(_LAST_SECONDS)
+            self._close(_CLOSE_SECONDS_AFTER_ERROR)
         except DisconnectedError:
-            pass  # what has gone wrong already says more
+            pass  # the program's own error matters more
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection now."""
+        """Whether the client is connected now."""
         return self._link is not None and self._link.is_online
 
     @property
     def name(self) -> str:
-        """The user's name, as the server has cleaned it."""
+        """The user's name, as the server shows it."""
         return self._settings.name if self._link is None else self._link.name
 
-    # -- talking ---------------------------------------------------------------------------------------
+    # -- sending messages ------------------------------------------------------------------------------
 
     def say(self, body: str, room: str = LOBBY, *, wait: bool = False) -> str:
-        """Say it in a room; return its id, which is empty on the paper's wire.
+        """Send a message to a room, and return its id (empty on the classic protocol).
 
-        It is kept until the server has it, over breaks of the connection too, and arrives once. ``wait``:
-        return when it is stored there. Without, it is on its way, and `flush` or `on_refused` tell if it is
-        refused.
+        The client keeps the message until the server acknowledges it, even across connections, and it
+        arrives once. ``wait``: return when the server has stored it. Otherwise return at once; then `flush`
+        and `on_refused` report a refusal.
 
-        Raises `FrameTooLongError`, `QueueFullError` (too much waits, and that did not change within
-        ``timeout``); with ``wait``, also `RefusalError`, and `NoAnswerError` (it is still kept, and arrives
-        when it can).
+        Raises `FrameTooLongError`, and `QueueFullError` if too many messages are still queued after
+        ``timeout``. With ``wait``, also raises `RefusalError`, and `NoAnswerError`; in the latter case the
+        client still keeps the message, and delivers it when it can.
         """
         room = _room_name(room)
         return self._open().send(lambda link: link.say(body, room), wait=wait)
 
     def whisper(self, to: str, body: str, *, wait: bool = False) -> str:
-        """Say it to one person alone; as `say`."""
+        """Send a direct message to one person; otherwise like `say`."""
         return self._open().send(lambda link: link.whisper(to, body), wait=wait)
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until all that was said is with the server.
+        """Wait until the server has acknowledged all messages.
 
-        Raises `NoAnswerError`, and the first `RefusalError` of what was refused since this was called last,
-        without anyone waiting for it.
+        Raises `NoAnswerError`, and the first `RefusalError` since the last call, for a message that was sent
+        without ``wait``.
         """
         self._open().flush(timeout)
 
-    # -- asking ----------------------------------------------------------------------------------------
+    # -- requests --------------------------------------------------------------------------------------
 
-    # All of these wait for the answer, and raise `RefusalError`, `NoAnswerError`, and `UnsupportedError`
-    # for what the paper's wire cannot do. What is said meanwhile is kept for later.
+    # All of these wait for the response, and raise `RefusalError`, `NoAnswerError`, and `UnsupportedError`
+    # if the classic protocol has no such request. Events that arrive during the wait stay queued.
 
     def join(self, room: str) -> None:
-        """Enter a room; after a break of the connection again, by itself."""
+        """Join a room; the client rejoins it after each reconnection."""
         self._open().join(_room_name(room))
 
     def part(self, room: str) -> None:
         """Leave a room."""
         room = _room_name(room)
-        self._open().part(room, Question(Parted, room))
+        self._open().part(room, PendingRequest(Parted, room))
 
     def set_topic(self, topic: str, room: str = LOBBY) -> None:
-        """Set the topic of a room; empty for none."""
+        """Set the topic of a room; an empty one removes it."""
         room, link = _room_name(room), self._open()
-        question = Question(Topic, room, fits=lambda event: link.is_own(event.author))
-        link.ask(question, lambda link: link.set_topic(room, topic))
+        request = PendingRequest(Topic, room, matches=lambda event: link.is_own(event.author))
+        link.request(request, lambda link: link.set_topic(room, topic))
 
     def users(self, room: str = LOBBY) -> tuple[str, ...]:
-        """Return the names of who is in a room, in order; at most 1,000 of them.
+        """Return the names of a room's members in alphabetical order, at most 1,000.
 
-        On the paper's wire: of who is known to be there.
+        On the classic protocol, return the names that the client knows.
         """
         room = _room_name(room)
-        question = Question(Users, room, fits=lambda users: not users.entered)
-        return self._open().ask(question, lambda link: link.get_users(room)).names
+        request = PendingRequest(Users, room, matches=lambda users: not users.entered)
+        return self._open().request(request, lambda link: link.get_users(room)).names
 
     def rooms(self) -> tuple[RoomSummary, ...]:
-        """Return the rooms that there are, those with most members first; at most 1,000."""
-        return self._open().ask(Question(Rooms, None), Link.get_rooms).rooms
+        """Return the server's rooms, the largest first, at most 1,000."""
+        return self._open().request(PendingRequest(Rooms, None), Link.get_rooms).rooms
 
     def history(
         self, room: str = LOBBY, limit: int = 50, *, before: int | None = None, after: int | None = None
     ) -> list[Message]:
-        """Return what was said in a room that one is in, one's own messages too, oldest first.
+        """Return messages of a room that the client has joined, its own ones too, oldest first.
 
-        The newest ``limit`` messages; those with a ``seq`` below ``before``; or the oldest ones above
-        ``after``.
+        Return the newest ``limit`` messages; with ``before``, the newest ones below that ``seq``; with
+        ``after``, the oldest ones above that ``seq``.
         """
         if before is not None and after is not None:
             raise SettingError("after", after, "None when before is given")
         return self._open().history(_room_name(room), limit, before, after)
 
-    # -- what is known without asking --------------------------------------------------------------------
+    # -- state, without a request ------------------------------------------------------------------------
 
     def names(self, room: str = LOBBY) -> tuple[str, ...]:
-        """Return the names that are known to be in a room that one is in, in order; at most 10,000."""
+        """Return the known members of a joined room in alphabetical order, at most 10,000."""
         return self._open().names(_room_name(room))
 
     def topic(self, room: str = LOBBY) -> str:
-        """Return the topic of a room that one is in; empty: there is none."""
+        """Return the topic of a joined room; empty if it has none."""
         return self._open().topic(_room_name(room))
 
-    # -- what happens ----------------------------------------------------------------------------------
+    # -- events ----------------------------------------------------------------------------------------
 
-    def receive(self, timeout: float | None = None) -> Event | None:
-        """Return the next thing that happens; None: nothing has, within ``timeout`` seconds.
+    def receive(self, timeout: float | None = None) -> BotEvent | None:
+        """Return the next event; None: no event came within ``timeout`` seconds, or `stop` was called.
 
-        None too after `stop`. No callback is called. Raises `DisconnectedError` when the connection is over
-        for good.
+        Calls no callback. Raises `DisconnectedError` when the connection is closed for good.
         """
         return self._open().receive(timeout)
 
     def sleep(self, seconds: float) -> bool:
-        """Do nothing for so long but keep the connection; return False when `stop` was called, and True else.
+        """Wait, but keep the connection alive; return True, or False as soon as `stop` was called.
 
-        What happens meanwhile is kept for later. Raises `DisconnectedError`.
+        Events that arrive during the wait stay queued. Raises `DisconnectedError`.
         """
         return self._open().sleep(seconds)
 
     def __iter__(self) -> Iterator[Message]:
-        """Give every message of a room; what else happens goes to its callback. Ends by `stop` or `close`.
+        """Yield each message of a room, and pass other events to their callbacks, until `stop` or `close`.
 
-        Raises `DisconnectedError` when the connection is over for good.
+        Raises `DisconnectedError` when the connection is closed for good.
         """
         while (event := self._next()) is not None:
             if isinstance(event, Message):
                 yield event
             else:
-                self._hand_out(event)
+                self._dispatch(event)
 
     def run(self) -> None:
-        """Give everything that happens to its callbacks, until `stop` or `close`.
+        """Pass all events to their callbacks, until `stop` or `close`.
 
-        Connects first, and closes at the end, if that was not done. What a callback raises ends it. Raises
-        `DisconnectedError` when the connection is over for good, and what `connect` does.
+        Connect first, and close at the end, unless the client was connected before. An exception in a
+        callback ends the loop. Raises `DisconnectedError` when the connection is closed for good, and the
+        exceptions of `connect`.
         """
         try:
             with self if self._phase is Phase.NEW else nullcontext():
                 while (event := self._next()) is not None:
-                    self._hand_out(event)
+                    self._dispatch(event)
         except StoppedError:
-            pass  # before it was connected
+            pass  # stop() came before the connection
 
     # -- callbacks -------------------------------------------------------------------------------------
 
-    # Each of these takes a function, and so is a decorator. Several functions for the same are called in
-    # turn.
+    # Each of these registers a function and returns it, so it works as a decorator. Several functions for
+    # one event run in the order of their registration.
 
     def on_message(self, callback: Callable[[Message], R]) -> Callable[[Message], R]:
         """Call it with each `Message` of a room. In a loop over the client, the loop gets these instead."""
         return self._on(Message, callback)
 
     def on_whisper(self, callback: Callable[[Whispered], R]) -> Callable[[Whispered], R]:
-        """Call it with each `Whispered`, which is for this user alone."""
+        """Call it with each `Whispered`: a direct message to this user."""
         return self._on(Whispered, callback)
 
     def on_joined(self, callback: Callable[[Joined], R]) -> Callable[[Joined], R]:
-        """Call it with each `Joined`: who has come to a room."""
+        """Call it with each `Joined`: users have joined a room."""
         return self._on(Joined, callback)
 
     def on_left(self, callback: Callable[[Left], R]) -> Callable[[Left], R]:
-        """Call it with each `Left`: who has gone from a room."""
+        """Call it with each `Left`: users have left a room."""
         return self._on(Left, callback)
 
     def on_topic(self, callback: Callable[[Topic], R]) -> Callable[[Topic], R]:
-        """Call it with each `Topic` that is set."""
+        """Call it with each `Topic`: a room has a new topic."""
         return self._on(Topic, callback)
 
     def on_connected(self, callback: Callable[[Connected], R]) -> Callable[[Connected], R]:
-        """Call it with `Connected` for each connection, the first too."""
+        """Call it with `Connected` for each connection, including the first one."""
         return self._on(Connected, callback)
 
     def on_lost(self, callback: Callable[[Lost], R]) -> Callable[[Lost], R]:
-        """Call it with `Lost` when the connection breaks, and when it could not be made again."""
+        """Call it with `Lost` when the connection is lost, and when an attempt to reconnect fails."""
         return self._on(Lost, callback)
 
     def on_refused(self, callback: Callable[[Refused], R]) -> Callable[[Refused], R]:
-        """Call it with `Refused` for what was said and is not taken, unless someone has waited."""
+        """Call it with `Refused` when the server refuses a message that was sent without ``wait``."""
         return self._on(Refused, callback)
 
     def on_gap(self, callback: Callable[[Gap], R]) -> Callable[[Gap], R]:
-        """Call it with each `Gap`: messages that do not come, because they were too many, or are too old."""
+        """Call it with each `Gap`: messages that the client will not get; they are too many or too old."""
         return self._on(Gap, callback)
 
     def on_parted(self, callback: Callable[[Parted], R]) -> Callable[[Parted], R]:
-        """Call it with `Parted` when the server has put this user out of a room."""
+        """Call it with `Parted` when the server has removed this user from a room."""
         return self._on(Parted, callback)
 
     # ----------------------------------------------------------------------------------------------------
@@ -412,13 +411,13 @@ class Client:
         self._callbacks.setdefault(kind, []).append(callback)
         return callback
 
-    def _next(self) -> Event | None:
-        """Return what happens next; None: the loop is to end."""
-        while not (self._stop_asked or self._is_closed()):
+    def _next(self) -> BotEvent | None:
+        """Return the next event; None: the loop should end."""
+        while not (self._stop_requested or self._is_closed()):
             try:
                 event = self.receive()
             except (StoppedError, PhaseError):
-                if self._is_closed():  # by another thread meanwhile
+                if self._is_closed():  # another thread has closed the client during the wait
                     return None
                 raise
             if event is not None:
@@ -428,18 +427,19 @@ class Client:
     def _is_closed(self) -> bool:
         return self._phase is Phase.CLOSED
 
-    def _hand_out(self, event: Event) -> None:
+    def _dispatch(self, event: BotEvent) -> None:
         callbacks = self._callbacks.get(type(event), ())
         for callback in callbacks:
             callback(event)
         warning = _WARNINGS.get(type(event))
         if warning is not None and not callbacks:
-            import logging  # here, as few need it and it takes a while to import
+            import logging  # imported here because few bots need it, and the import is slow
 
             # By default, logging shows warnings on standard error.
             logging.getLogger("selchat.client").warning("%s", escape_controls(warning(event)))
 
     def _open(self) -> BlockingLink:
+        """Return the link of a connected client. Raises `PhaseError`."""
         link = self._link
         if self._phase is not Phase.OPEN or link is None:
             raise PhaseError(self._phase)
@@ -452,6 +452,6 @@ class Client:
 
 
 def _room_name(room: str) -> str:
-    """Return a room's name as servers write it; people put a ``#`` before it."""
+    """Return a room's name as the server writes it; users may put a ``#`` before it."""
     room = clean_name(room.removeprefix("#"), len(room))
     return LOBBY if name_key(room) == LOBBY else room

@@ -1,6 +1,6 @@
-"""What has come for a bot and was not taken yet, in order and within limits.
+"""Bounded queue of the events that a bot has not read yet.
 
-It knows events and how large they are; not where they come from, nor what is done with them.
+Knows the events and their sizes; knows nothing about where they come from, nor who reads them.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from selchat.config.settings import MIB
 from selchat.events import Joined, Left, Topic
 from selchat.text import name_key
 
-MAX = 10_000  # events kept for a bot that takes none, because it only speaks, or is busy
-MAX_SIZE = 16 * MIB  # characters of these, about
-_OVERHEAD = 256  # characters that an event costs beside its texts
+MAX_EVENTS = 10_000  # for a bot that reads nothing, because it only sends or is busy
+MAX_SIZE = 16 * MIB  # characters in all of them, about
+_OVERHEAD = 256  # characters that an event costs in addition to its texts
 
 
 class Connected(NamedTuple):
-    """The connection is up. ``again``: it is not the first, and what was missed comes next.
+    """The connection is up. ``again``: it is not the first one, and the missed messages follow.
 
-    ``server`` is what the server calls itself; empty on the paper's wire.
+    ``server`` is the name and version that the server announces; empty on the classic protocol.
     """
 
     server: str
@@ -30,13 +30,13 @@ class Connected(NamedTuple):
 
 
 class Lost(NamedTuple):
-    """The connection is gone, or could not be made again; the next try is in ``retry_in`` seconds."""
+    """The connection is lost, or a new attempt failed; the next attempt is in ``retry_in`` seconds."""
 
     reason: str
     retry_in: float
 
 
-Event = (
+BotEvent = (
     Message
     | Whispered
     | Joined
@@ -54,43 +54,45 @@ Event = (
 
 
 class Inbox:
-    """Events, until someone takes them. Safe to be used from several threads.
+    """A thread-safe queue of events.
 
-    When there are too many, the oldest are dropped; for the messages of a room that were numbered, a `Gap`
-    says so.
+    When it is full, it drops the oldest events. For each room in which it drops numbered messages, it
+    delivers one `Gap`.
     """
 
-    def __init__(self, most: int = MAX, most_size: int = MAX_SIZE) -> None:
-        self._most = most
-        self._most_size = most_size
+    def __init__(self, max_events: int = MAX_EVENTS, max_size: int = MAX_SIZE) -> None:
+        self._max_events = max_events
+        self._max_size = max_size
         self._lock = threading.Lock()
-        self._events: deque[Event] = deque()
+        self._events: deque[BotEvent] = deque()
         self._size = 0  # characters
-        self._gaps: dict[str, Gap] = {}  # what was dropped, by key of the room
+        self._gaps: dict[str, Gap] = {}  # the dropped messages, by key of the room
 
     def __len__(self) -> int:
         return len(self._events) + len(self._gaps)
 
-    def put(self, event: Event) -> None:
-        """Keep it for later."""
+    def put(self, event: BotEvent) -> None:
+        """Append an event. Drop the oldest ones if there are too many."""
         with self._lock:
             self._events.append(event)
             self._size += _size(event)
-            # The newest stays, whatever its size.
-            while len(self._events) > 1 and (len(self._events) > self._most or self._size > self._most_size):
+            # The newest event stays, whatever its size.
+            while len(self._events) > 1 and (
+                len(self._events) > self._max_events or self._size > self._max_size
+            ):
                 self._drop()
 
-    def put_first(self, events: list[Event]) -> None:
-        """Put these before all others, as far as there is room."""
+    def put_front(self, events: list[BotEvent]) -> None:
+        """Insert events before all others; drop the oldest of ``events`` that do not fit."""
         with self._lock:
             for event in reversed(events):
-                if len(self._events) >= self._most or self._size + _size(event) > self._most_size:
+                if len(self._events) >= self._max_events or self._size + _size(event) > self._max_size:
                     return
                 self._events.appendleft(event)
                 self._size += _size(event)
 
-    def get(self) -> Event | None:
-        """Return the next one; None: there is none."""
+    def get(self) -> BotEvent | None:
+        """Remove and return the next event; None: the inbox is empty."""
         with self._lock:
             if self._gaps:
                 return self._gaps.pop(next(iter(self._gaps)))
@@ -111,8 +113,8 @@ class Inbox:
             self._gaps[key] = Gap(event.room, before.after, event.before)
 
 
-def _size(event: Event) -> int:
-    """Return about how many characters it is, so that no kind of event can fill the memory."""
+def _size(event: BotEvent) -> int:
+    """Return the approximate size in characters, so that no kind of event can fill the memory."""
     if isinstance(event, Joined | Left):
         return _OVERHEAD + sum(map(len, event.names))
     return _OVERHEAD + sum(len(field) for field in event if isinstance(field, str))

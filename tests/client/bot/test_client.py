@@ -1,10 +1,11 @@
-"""The API against a server that is played, so that whatever a server can do happens when it should."""
+"""The Python API against a scripted server, so that each server message comes exactly when it should."""
 
 from __future__ import annotations
 
 import json
 import logging
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,11 +16,11 @@ import pytest
 
 from selchat.client import (
     BannedError,
+    BotEvent,
     CannotConnectError,
     Client,
     Connected,
     DisconnectedError,
-    Event,
     FrameTooLongError,
     Gap,
     Joined,
@@ -42,7 +43,6 @@ from selchat.client import (
     Whispered,
 )
 from selchat.client.bot.client import Phase
-from selchat.client.connection import dialing as dialing_module
 from tests.client.selchat_support import Fields, ack, encoded, error, said, users, welcome
 from tests.client.support import (
     DEADLINE,
@@ -51,45 +51,51 @@ from tests.client.support import (
     RawConnection,
     RawServer,
     eventually,
+    pair,
     paper_server,
     serving,
 )
 
 
 class Peer:
-    """The server's end of one connection on the selchat protocol."""
+    """The server's end of one selchat protocol connection."""
 
     def __init__(self, server: RawServer) -> None:
         self.connection: RawConnection = server.accept()
-        self._taken = 0
+        self._received = 0  # messages returned so far
 
-    def take(self, kind: str) -> Fields:
-        """The next thing that the client says; it has to be of that type."""
-        eventually(lambda: len(self.connection.frames()) > self._taken, kind)
-        message: Fields = json.loads(self.connection.frames()[self._taken])
-        self._taken += 1
+    def expect(self, kind: str) -> Fields:
+        """Return the client's next message, which must be of this type."""
+        message = self.next_message()
         assert message["type"] == kind, message
+        return message
+
+    def next_message(self) -> Fields:
+        """Return the client's next message, of any type."""
+        eventually(lambda: len(self.connection.frames()) > self._received)
+        message: Fields = json.loads(self.connection.frames()[self._received])
+        self._received += 1
         return message
 
     def send(self, *messages: Fields) -> None:
         self.connection.send(encoded(*messages))
 
-    def greet(self, *rooms: tuple[str, int], **more: object) -> Fields:
-        """Let the client in, and tell it who is there; return its hello."""
-        hello = self.take("hello")
+    def welcome(self, *rooms: tuple[str, int], **more: object) -> Fields:
+        """Accept the client, and answer its request for the members of each room; return its hello."""
+        hello = self.expect("hello")
         self.send(welcome(*rooms, **more))
         for room, seq in rooms or [("lobby", 0)]:
-            assert self.take("users")["room"] == room
+            assert self.expect("users")["room"] == room
             self.send(users(room, seq, "Michael", "Venkat"))
         return hello
 
     def leave(self) -> None:
         """Answer the client's goodbye."""
-        self.take("bye")
+        self.expect("bye")
         self.send({"type": "bye", "reason": "goodbye", "retry_after": None})
 
 
-Script = Callable[[Peer], object]
+Script = Callable[[Peer], object]  # what the server does on one connection
 
 
 def client(port: int, **more: object) -> Client:
@@ -97,13 +103,13 @@ def client(port: int, **more: object) -> Client:
 
 
 @contextmanager
-def meeting(*scripts: Script, rooms: tuple[tuple[str, int], ...] = (), **more: object) -> Iterator[Client]:
-    """A client that is let in; what the server does then, on each connection, and at last that it lets go."""
+def connected(*scripts: Script, rooms: tuple[tuple[str, int], ...] = (), **more: object) -> Iterator[Client]:
+    """Yield a connected client, while the server runs one script on each connection and then says goodbye."""
 
     def play(server: RawServer) -> None:
         for script in scripts:
             peer = Peer(server)
-            peer.greet(*rooms)
+            peer.welcome(*rooms)
             script(peer)
         peer.leave()
 
@@ -116,9 +122,9 @@ def nothing(_peer: Peer) -> None:
     pass
 
 
-def received(chat: Client, count: int) -> list[Event]:
-    """The next so many events, without those of the connection."""
-    found: list[Event] = []
+def received(chat: Client, count: int) -> list[BotEvent]:
+    """Return the next ``count`` events other than `Connected` and `Lost`."""
+    found: list[BotEvent] = []
     while len(found) < count:
         event = chat.receive(DEADLINE)
         assert event is not None, found
@@ -129,7 +135,7 @@ def received(chat: Client, count: int) -> list[Event]:
 
 @contextmanager
 def interrupted_after(seconds: float) -> Iterator[None]:
-    """Ctrl-C is pressed then."""
+    """Press Ctrl-C after so many seconds."""
     old = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
@@ -164,14 +170,14 @@ def thread(target: Callable[[], object]) -> Iterator[None]:
         ({"wire": "telex"}, "wire"),
     ],
 )
-def test_settings_that_are_wrong(arguments: dict[str, object], what: str) -> None:
+def test_the_constructor_rejects_invalid_settings(arguments: dict[str, object], what: str) -> None:
     with pytest.raises(SettingError) as caught:
         Client(**{"host": "127.0.0.1", **arguments})  # type: ignore[arg-type]
     assert caught.value.name == what
     assert str(arguments.get("secret", "nothing")) not in str(caught.value)
 
 
-def test_a_key_that_is_none_is_met_on_connecting() -> None:
+def test_an_invalid_key_raises_in_connect() -> None:
     chat = client(1, key="x")
     with pytest.raises(SettingError, match="digits"):
         chat.connect()
@@ -179,14 +185,14 @@ def test_a_key_that_is_none_is_met_on_connecting() -> None:
         chat.say("hey")
 
 
-def test_the_secret_comes_from_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_secret_is_in_the_users_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     hellos: list[Fields] = []
 
     def play(server: RawServer) -> None:
         for _ in range(2):
             peer = Peer(server)
-            hellos.append(peer.greet())
+            hellos.append(peer.welcome())
             peer.leave()
 
     with serving(play) as server:
@@ -197,13 +203,13 @@ def test_the_secret_comes_from_the_users_file(tmp_path: Path, monkeypatch: pytes
     assert hellos[0]["client"] in (tmp_path / "selchat" / "client-secret").read_text()
 
 
-# -- coming in -----------------------------------------------------------------------------------------
+# -- connecting ----------------------------------------------------------------------------------------
 
 
-def test_a_life() -> None:
+def test_the_life_of_a_client_from_new_to_closed() -> None:
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        hello = peer.greet(name="Michael Two")
+        hello = peer.welcome(name="Michael Two")
         assert (hello["name"], hello["client"]) == ("Michael", SECRET)
         peer.leave()
 
@@ -226,7 +232,7 @@ def test_a_life() -> None:
         assert list(chat) == []
 
 
-def test_nothing_works_before_connecting() -> None:
+def test_no_method_works_before_connect() -> None:
     chat = client(1)
     for call in (chat.receive, chat.flush, chat.users, chat.rooms, chat.history, chat.names, chat.topic):
         with pytest.raises(PhaseError, match="not connected") as caught:
@@ -237,7 +243,7 @@ def test_nothing_works_before_connecting() -> None:
     chat.close()
 
 
-def test_nobody_listens_there_and_later_somebody_does() -> None:
+def test_connect_works_after_a_first_attempt_that_was_refused() -> None:
     with RawServer() as server:
         port = server.port
     chat = client(port)
@@ -245,7 +251,7 @@ def test_nobody_listens_there_and_later_somebody_does() -> None:
         chat.connect()
 
     def play(peer: Peer) -> None:
-        peer.greet()
+        peer.welcome()
         peer.leave()
 
     with RawServer(port) as server, thread(lambda: play(Peer(server))):
@@ -270,13 +276,13 @@ def test_nobody_listens_there_and_later_somebody_does() -> None:
             "come in again from somewhere else$",
         ),
         ({"type": "said"}, CannotConnectError, "no answer within 0.5 s$"),
-        (welcome(), CannotConnectError, "no answer within 0.5 s$"),  # and then it says not who is there
+        (welcome(), CannotConnectError, "no answer within 0.5 s$"),  # the list of members never comes
     ],
 )
-def test_who_is_not_let_in(answer: Fields, kind: type[Exception], text: str) -> None:
+def test_a_failed_login_raises_its_reason(answer: Fields, kind: type[Exception], text: str) -> None:
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        peer.take("hello")
+        peer.expect("hello")
         peer.send(answer)
         eventually(lambda: peer.connection.frames() and peer.connection.ended)
 
@@ -285,19 +291,19 @@ def test_who_is_not_let_in(answer: Fields, kind: type[Exception], text: str) -> 
             client(server.port, timeout=0.5).connect()
 
 
-def test_no_answer_at_all() -> None:
+def test_connect_raises_when_the_server_stays_silent() -> None:
     with RawServer() as server:
         with pytest.raises(CannotConnectError, match=r"no answer within 0\.05 s"):
             client(server.port, timeout=0.05).connect()
 
 
-def test_rooms_are_entered_and_the_lobby_is_left() -> None:
+def test_connect_joins_the_rooms_and_leaves_the_lobby() -> None:
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        peer.take("hello")
+        peer.expect("hello")
         peer.send(welcome())
-        assert peer.take("part")["room"] == "lobby"
-        assert peer.take("join")["room"] == "games"
+        assert peer.expect("part")["room"] == "lobby"
+        assert peer.expect("join")["room"] == "games"
         peer.send({"type": "left", "room": "lobby", "names": ["Michael"], "total": 1})
         peer.send(users("games", 3, "Michael", "Narayan"))
         peer.leave()
@@ -308,13 +314,13 @@ def test_rooms_are_entered_and_the_lobby_is_left() -> None:
             assert chat.names() == ()
 
 
-def test_a_room_that_cannot_be_entered() -> None:
+def test_connect_raises_when_a_room_cannot_be_joined() -> None:
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        peer.take("hello")
+        peer.expect("hello")
         peer.send(welcome())
-        peer.take("join")
-        peer.take("users")
+        peer.expect("join")
+        peer.expect("users")
         peer.send(error("too-many-rooms", room="games"))
         eventually(lambda: peer.connection.received and peer.connection.ended)
 
@@ -324,12 +330,12 @@ def test_a_room_that_cannot_be_entered() -> None:
         assert caught.value.code == "too-many-rooms"
 
 
-def test_a_name_that_cannot_be_a_rooms() -> None:
+def test_an_invalid_room_name_is_rejected() -> None:
     with pytest.raises(SelchatError, match="cannot be a room's name"):
         client(1, rooms="x" * 33).connect()
 
 
-def test_history_comes_first_in_as_many_pages_as_it_takes_and_nothing_twice() -> None:
+def test_history_comes_first_across_pages_and_without_duplicates() -> None:
     def entries(first: int, last: int) -> list[Fields]:
         return [
             {"seq": seq, "from": "Michael" if seq == 37 else "Venkat", "at": 1.0, "body": str(seq)}
@@ -338,15 +344,15 @@ def test_history_comes_first_in_as_many_pages_as_it_takes_and_nothing_twice() ->
 
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        peer.take("hello")
+        peer.expect("hello")
         peer.send(welcome(("lobby", 40)), said(41, body="41"))
-        peer.take("users")
+        peer.expect("users")
         peer.send(users("lobby", 41, "Michael"), said(42, body="42"))
-        asked = peer.take("history")
-        assert (asked["limit"], asked["before"]) == (5, 41)
+        request = peer.expect("history")
+        assert (request["limit"], request["before"]) == (5, 41)
         peer.send({"type": "history", "room": "lobby", "messages": entries(39, 40), "more": True})
-        asked = peer.take("history")
-        assert (asked["limit"], asked["before"]) == (3, 39)
+        request = peer.expect("history")
+        assert (request["limit"], request["before"]) == (3, 39)
         peer.send(said(43, body="43"))
         peer.send({"type": "history", "room": "lobby", "messages": entries(36, 38), "more": True})
         peer.leave()
@@ -366,10 +372,10 @@ def test_history_comes_first_in_as_many_pages_as_it_takes_and_nothing_twice() ->
     ]
 
 
-# -- what happens --------------------------------------------------------------------------------------
+# -- events ----------------------------------------------------------------------------------------
 
 
-def test_what_happens_comes_in_order_and_without_oneself() -> None:
+def test_events_come_in_order_and_omit_the_bots_own() -> None:
     def play(peer: Peer) -> None:
         peer.send(
             said(1),
@@ -382,7 +388,7 @@ def test_what_happens_comes_in_order_and_without_oneself() -> None:
             {"type": "whispered", "seq": 1, "from": "Venkat", "to": "Michael", "at": 1.0, "body": "psst"},
             said(5),
         )
-        assert peer.take("ack")["whisper"] == 1
+        assert peer.expect("ack")["whisper"] == 1
 
     expected = [
         Message("Venkat", "body 1", seq=1, at=1.5),
@@ -393,20 +399,20 @@ def test_what_happens_comes_in_order_and_without_oneself() -> None:
         Gap("lobby", 2, 5),
         Message("Venkat", "body 5", seq=5, at=1.5),
     ]
-    with meeting(play) as chat:
+    with connected(play) as chat:
         assert received(chat, len(expected)) == expected
         assert chat.receive(0) is None
         assert chat.receive(0.01) is None
         assert chat.topic() == "Coffee"
 
 
-def test_with_oneself() -> None:
+def test_own_messages_come_if_requested() -> None:
     def play(peer: Peer) -> None:
         peer.send(said(1, "Michael", body="by an earlier run"))
         peer.send({"type": "topic", "room": "lobby", "topic": "Tea", "from": "Michael", "at": 1.0})
-        peer.send(ack(peer.take("say")["id"], 2))
+        peer.send(ack(peer.expect("say")["id"], 2))
 
-    with meeting(play, own=True) as chat:
+    with connected(play, own=True) as chat:
         id = chat.say("by this one", wait=True)
         assert received(chat, 3) == [
             Message("Michael", "by an earlier run", seq=1, at=1.5, own=True),
@@ -415,12 +421,12 @@ def test_with_oneself() -> None:
         ]
 
 
-def test_a_loop_gives_messages_and_calls_back_for_the_rest() -> None:
+def test_a_loop_yields_messages_and_passes_other_events_to_callbacks() -> None:
     def play(peer: Peer) -> None:
         peer.send({"type": "joined", "room": "lobby", "names": ["Narayan"], "total": 3})
         peer.send(said(1), said(2))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         called: list[object] = []
         chat.on_joined(called.append)
         chat.on_message(called.append)
@@ -434,12 +440,12 @@ def test_a_loop_gives_messages_and_calls_back_for_the_rest() -> None:
         assert called == [Connected("selchat 0.2.0", again=False), Joined("lobby", ("Narayan",), 3)]
 
 
-def test_callbacks() -> None:
+def test_each_event_goes_to_its_callback() -> None:
     called: list[object] = []
 
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        peer.greet()
+        peer.welcome()
         peer.send(
             said(1),
             {"type": "whispered", "seq": 0, "from": "Server", "to": "Michael", "at": 1.0, "body": "psst"},
@@ -449,10 +455,10 @@ def test_callbacks() -> None:
         )
         peer.connection.close()
         peer = Peer(server)
-        peer.take("hello")
+        peer.expect("hello")
         peer.send(welcome(("lobby", 3)))
         for _ in range(2):
-            peer.take("users")
+            peer.expect("users")
             peer.send(users("lobby", 3, "Michael"))
         peer.leave()
 
@@ -460,7 +466,7 @@ def test_callbacks() -> None:
         chat = client(server.port)
 
         @chat.on_connected
-        def connected(event: Connected) -> None:
+        def on_connected(event: Connected) -> None:
             called.append(event)
             if event.again:
                 chat.users()
@@ -492,13 +498,13 @@ def test_callbacks() -> None:
     assert called[6].reason == "the server is shutting down"  # type: ignore[attr-defined]
 
 
-def test_a_callback_may_ask() -> None:
+def test_a_callback_may_send_requests() -> None:
     def play(peer: Peer) -> None:
         peer.send(said(1))
-        peer.take("users")
+        peer.expect("users")
         peer.send(said(2), users("lobby", 2, "Michael", "Rishabh"))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         seen: list[object] = []
 
         @chat.on_message
@@ -511,11 +517,11 @@ def test_a_callback_may_ask() -> None:
 
         chat.run()
         assert seen == [1, ("Michael", "Rishabh"), 2]
-        assert chat.connected  # as it was connected before, it still is
+        assert chat.connected  # run() leaves a client connected that was connected before
 
 
-def test_what_a_callback_raises_comes_out_and_the_rest_is_still_there() -> None:
-    with meeting(lambda peer: peer.send(said(1), said(2))) as chat:
+def test_a_callback_exception_propagates_and_later_events_remain() -> None:
+    with connected(lambda peer: peer.send(said(1), said(2))) as chat:
 
         @chat.on_message
         def fail(message: Message) -> None:
@@ -527,14 +533,14 @@ def test_what_a_callback_raises_comes_out_and_the_rest_is_still_there() -> None:
             chat.run()
 
 
-def test_what_nobody_is_told_is_logged_safely(caplog: pytest.LogCaptureFixture) -> None:
+def test_events_without_a_callback_are_logged_with_escapes(caplog: pytest.LogCaptureFixture) -> None:
     def play(peer: Peer) -> None:
-        id = peer.take("say")["id"]
+        id = peer.expect("say")["id"]
         peer.send(error("muted", id=id) | {"message": "no\x1b[2J"})
         peer.send({"type": "gap", "room": "lobby", "after": 0, "before": 4}, said(4))
-        peer.take("users")
+        peer.expect("users")
 
-    with meeting(play) as chat, caplog.at_level(logging.WARNING, "selchat.client"):
+    with connected(play) as chat, caplog.at_level(logging.WARNING, "selchat.client"):
         chat.say("hey")
         for _ in chat:
             break
@@ -544,14 +550,14 @@ def test_what_nobody_is_told_is_logged_safely(caplog: pytest.LogCaptureFixture) 
         ]
 
 
-def test_sleeping_keeps_the_connection_and_what_comes() -> None:
+def test_sleep_keeps_the_connection_and_queues_events() -> None:
     came_back = threading.Event()
 
     def second(peer: Peer) -> None:
         peer.send(said(1), said(2))
         came_back.set()
 
-    with meeting(lambda peer: peer.connection.close(), second) as chat:
+    with connected(lambda peer: peer.connection.close(), second) as chat:
         while not came_back.is_set():
             assert chat.sleep(0.01)
         assert chat.sleep(0.05)
@@ -560,17 +566,17 @@ def test_sleeping_keeps_the_connection_and_what_comes() -> None:
         assert [event.seq for event in received(chat, 2) if isinstance(event, Message)] == [1, 2]
 
 
-# -- saying --------------------------------------------------------------------------------------------
+# -- sending -------------------------------------------------------------------------------------------
 
 
-def test_saying_and_whispering() -> None:
+def test_say_and_whisper_return_distinct_ids() -> None:
     def play(peer: Peer) -> None:
-        first, second, third = peer.take("say"), peer.take("say"), peer.take("whisper")
+        first, second, third = peer.expect("say"), peer.expect("say"), peer.expect("whisper")
         assert [first["room"], second["room"], third["to"]] == ["lobby", "lobby", "Venkat"]
         peer.send(ack(first["id"], 1), ack(second["id"], 2))
         peer.send({"type": "ack", "id": third["id"], "to": "Venkat", "seq": 1, "at": 1.0})
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         ids = [chat.say("one"), chat.say("two", "#lobby"), chat.whisper("Venkat", "three", wait=True)]
         assert len(set(ids)) == 3
         chat.flush(DEADLINE)
@@ -578,13 +584,13 @@ def test_saying_and_whispering() -> None:
         assert chat.receive(0) is None
 
 
-def test_refusals_reach_who_waits() -> None:
+def test_a_refusal_raises_in_the_call_that_waits() -> None:
     def play(peer: Peer) -> None:
-        peer.send(error("no-such-name", id=peer.take("whisper")["id"], to="Nobody"))
-        peer.send(error("muted", id=peer.take("say")["id"]))
-        peer.send(error("no-such-name", id=peer.take("whisper")["id"], to="Nobody"))
+        peer.send(error("no-such-name", id=peer.expect("whisper")["id"], to="Nobody"))
+        peer.send(error("muted", id=peer.expect("say")["id"]))
+        peer.send(error("no-such-name", id=peer.expect("whisper")["id"], to="Nobody"))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         with pytest.raises(RefusedError, match="about no-such-name"):
             chat.whisper("Nobody", "hey", wait=True)
         chat.say("hey")
@@ -592,29 +598,29 @@ def test_refusals_reach_who_waits() -> None:
         with pytest.raises(RefusedError) as caught:
             chat.flush()
         assert caught.value.code == "muted"
-        chat.flush()  # it is told once
+        chat.flush()  # reports each refusal once
         assert [event.code for event in received(chat, 2) if isinstance(event, Refused)] == [
             "muted",
             "no-such-name",
         ]
 
 
-def test_what_cannot_be_said() -> None:
-    with meeting(nothing) as chat:
+def test_a_message_that_is_too_long_raises_at_once() -> None:
+    with connected(nothing) as chat:
         with pytest.raises(FrameTooLongError):
             chat.say("x" * 70_000)
         chat.flush()
 
 
-def test_no_ack_in_time_and_it_is_still_kept() -> None:
+def test_a_message_without_an_ack_in_time_is_still_delivered() -> None:
     asked = threading.Event()
 
     def play(peer: Peer) -> None:
-        id = peer.take("say")["id"]
+        id = peer.expect("say")["id"]
         asked.wait(DEADLINE)
         peer.send(ack(id, 1))
 
-    with meeting(play, timeout=0.2) as chat:
+    with connected(play, timeout=0.2) as chat:
         with pytest.raises(NoAnswerError, match=r"no answer within 0\.2 s"):
             chat.say("hey", wait=True)
         with pytest.raises(NoAnswerError, match=r"0\.01"):
@@ -623,27 +629,27 @@ def test_no_ack_in_time_and_it_is_still_kept() -> None:
         chat.flush(DEADLINE)
 
 
-def test_what_was_said_is_said_again_on_the_next_connection() -> None:
+def test_unacknowledged_messages_are_sent_again_with_the_same_id() -> None:
     ids: list[str] = []
 
     def first(peer: Peer) -> None:
-        ids.append(peer.take("say")["id"])
+        ids.append(peer.expect("say")["id"])
         peer.connection.reset()
 
     def second(peer: Peer) -> None:
-        ids.append(peer.take("say")["id"])
+        ids.append(peer.expect("say")["id"])
         peer.send(ack(ids[-1], 1))
 
-    with meeting(first, second) as chat:
+    with connected(first, second) as chat:
         assert chat.say("hey", wait=True) == ids[0] == ids[1]
 
 
-def test_a_full_queue_waits_first_and_is_refused_then() -> None:
+def test_say_raises_when_the_queue_stays_full() -> None:
     said_all = threading.Event()
 
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        peer.greet()
+        peer.welcome()
         said_all.wait(DEADLINE)
 
     with serving(play) as server:
@@ -655,8 +661,7 @@ def test_a_full_queue_waits_first_and_is_refused_then() -> None:
                 said_all.set()
 
 
-def test_saying_without_ever_taking_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selchat.client.bot.blocking._ENOUGH", 10)
+def test_a_bot_that_sends_without_receiving_loses_no_messages() -> None:
     sent = threading.Event()
 
     def play(peer: Peer) -> None:
@@ -665,9 +670,9 @@ def test_saying_without_ever_taking_does_not_fill_the_memory(monkeypatch: pytest
         seq = 2000
         for _ in range(50):
             seq += 1
-            peer.send(ack(peer.take("say")["id"], seq))
+            peer.send(ack(peer.expect("say")["id"], seq))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         sent.wait(DEADLINE)
         for _ in range(50):
             chat.say("hey")
@@ -677,26 +682,26 @@ def test_saying_without_ever_taking_does_not_fill_the_memory(monkeypatch: pytest
         )
 
 
-# -- asking --------------------------------------------------------------------------------------------
+# -- requests ------------------------------------------------------------------------------------------
 
 
-def test_questions_and_what_comes_meanwhile() -> None:
+def test_events_that_arrive_during_a_request_stay_queued() -> None:
     def play(peer: Peer) -> None:
-        assert peer.take("users")["room"] == "games"
+        assert peer.expect("users")["room"] == "games"
         peer.send(said(1), users("games", 0, "Rishabh"), said(2))
-        peer.take("rooms")
+        peer.expect("rooms")
         summary = {"room": "games", "members": 1, "topic": "chess", "seq": 9}
         peer.send({"type": "rooms", "rooms": [summary], "total": 1}, said(3))
-        assert peer.take("topic")["topic"] == "Tea"
+        assert peer.expect("topic")["topic"] == "Tea"
         peer.send({"type": "topic", "room": "lobby", "topic": "Coffee", "from": "Venkat", "at": 1.0})
         peer.send({"type": "topic", "room": "lobby", "topic": "Tea", "from": "Michael", "at": 2.0})
-        assert peer.take("join")["room"] == "games"
+        assert peer.expect("join")["room"] == "games"
         peer.send(users("games", 9, "Michael", "Rishabh"))
         peer.send(said(10, room="games"))
-        assert peer.take("part")["room"] == "games"
+        assert peer.expect("part")["room"] == "games"
         peer.send({"type": "left", "room": "games", "names": ["Michael"], "total": 1})
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         assert chat.users("games") == ("Rishabh",)
         assert [room.topic for room in chat.rooms()] == ["chess"]
         chat.set_topic("Tea")
@@ -710,24 +715,24 @@ def test_questions_and_what_comes_meanwhile() -> None:
         assert chat.receive(0) is None
 
 
-def test_history_in_both_directions() -> None:
+def test_history_reads_pages_in_both_directions() -> None:
     def page(*seqs: int, more: bool) -> Fields:
         messages = [{"seq": seq, "from": "Michael", "at": 1.0, "body": ""} for seq in seqs]
         return {"type": "history", "room": "lobby", "messages": messages, "more": more}
 
     def play(peer: Peer) -> None:
-        assert peer.take("history") == {"type": "history", "room": "lobby", "limit": 50}
+        assert peer.expect("history") == {"type": "history", "room": "lobby", "limit": 50}
         peer.send(page(8, 9, more=True))
-        assert peer.take("history") == {"type": "history", "room": "lobby", "limit": 48, "before": 8}
+        assert peer.expect("history") == {"type": "history", "room": "lobby", "limit": 48, "before": 8}
         peer.send(page(6, 7, more=False))
-        assert peer.take("history") == {"type": "history", "room": "lobby", "limit": 3, "after": 2}
+        assert peer.expect("history") == {"type": "history", "room": "lobby", "limit": 3, "after": 2}
         peer.send(page(3, 4, more=True))
-        assert peer.take("history") == {"type": "history", "room": "lobby", "limit": 1, "after": 4}
+        assert peer.expect("history") == {"type": "history", "room": "lobby", "limit": 1, "after": 4}
         peer.send(page(5, more=True))
-        assert peer.take("history")["before"] == 1
-        peer.send(page(more=True))  # which is a lie
+        assert peer.expect("history")["before"] == 1
+        peer.send(page(more=True))  # an empty page cannot have more
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         assert [message.seq for message in chat.history()] == [6, 7, 8, 9]
         found = chat.history(limit=3, after=2)
         assert [(message.seq, message.own) for message in found] == [(3, True), (4, True), (5, True)]
@@ -737,16 +742,16 @@ def test_history_in_both_directions() -> None:
             chat.history(before=1, after=2)
 
 
-def test_refused_questions() -> None:
+def test_a_refused_request_raises_the_servers_code() -> None:
     def play(peer: Peer) -> None:
-        peer.take("history")
+        peer.expect("history")
         peer.send(error("not-in-room", room="games"))
-        peer.take("users")
+        peer.expect("users")
         peer.send(error("no-such-room", room="Games"))
-        peer.take("rooms")
+        peer.expect("rooms")
         peer.send(error("unknown-type"))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         for ask, code in (
             (lambda: chat.history("games"), "not-in-room"),
             (lambda: chat.users("Games"), "no-such-room"),
@@ -759,7 +764,7 @@ def test_refused_questions() -> None:
         assert chat.receive(0) is None
 
 
-def test_an_answer_that_comes_too_late_is_not_that_to_the_next_question() -> None:
+def test_a_late_response_does_not_go_to_the_next_request() -> None:
     late = threading.Event()
 
     def page(seq: int) -> Fields:
@@ -767,40 +772,40 @@ def test_an_answer_that_comes_too_late_is_not_that_to_the_next_question() -> Non
         return {"type": "history", "room": "lobby", "messages": messages, "more": False}
 
     def play(peer: Peer) -> None:
-        peer.take("history")
+        peer.expect("history")
         late.wait(DEADLINE)
         peer.send(page(1))
-        peer.take("history")
+        peer.expect("history")
         peer.send(page(2))
 
-    with meeting(play, timeout=0.3) as chat:
+    with connected(play, timeout=0.3) as chat:
         with pytest.raises(NoAnswerError):
             chat.history(before=2)
         late.set()
         assert [message.seq for message in chat.history()] == [2]
 
 
-def test_what_was_asked_is_asked_again_on_the_next_connection() -> None:
+def test_a_pending_request_is_sent_again_after_a_reconnection() -> None:
     def first(peer: Peer) -> None:
-        peer.take("rooms")
+        peer.expect("rooms")
         peer.connection.reset()
 
     def second(peer: Peer) -> None:
-        peer.take("rooms")
+        peer.expect("rooms")
         peer.send({"type": "rooms", "rooms": [], "total": 0})
 
-    with meeting(first, second) as chat:
+    with connected(first, second) as chat:
         assert chat.rooms() == ()
         assert chat.connected
 
 
-def test_joining_while_there_is_no_connection() -> None:
+def test_join_while_offline_completes_after_the_reconnection() -> None:
     def second(server: RawServer) -> None:
         peer = Peer(server)
-        peer.greet()
+        peer.welcome()
         peer.connection.close()
         peer = Peer(server)
-        assert "games" not in peer.take("hello")["resume"]["rooms"]
+        assert "games" not in peer.expect("hello")["resume"]["rooms"]
         peer.send(welcome())
         while "users" not in (kinds := [json.loads(frame)["type"] for frame in peer.connection.frames()]):
             eventually(lambda kinds=kinds: len(peer.connection.frames()) > len(kinds))
@@ -816,13 +821,13 @@ def test_joining_while_there_is_no_connection() -> None:
             assert chat.names("games") == ("Michael",)
 
 
-# -- the end of the connection -------------------------------------------------------------------------
+# -- losing and closing ---------------------------------------------------------------------------------
 
 
-def test_the_server_does_not_want_us_back() -> None:
+def test_after_a_kick_every_call_raises_disconnected() -> None:
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        peer.greet()
+        peer.welcome()
         peer.send(said(1), {"type": "bye", "reason": "kicked", "retry_after": None})
 
     with serving(play) as server:
@@ -834,7 +839,7 @@ def test_the_server_does_not_want_us_back() -> None:
             try:
                 bodies += (message.body for message in chat)
             finally:
-                assert bodies == ["body 1"]  # what had come before comes before
+                assert bodies == ["body 1"]  # events from before the kick come first
                 assert not chat.connected
                 for call in (
                     chat.users,
@@ -846,9 +851,9 @@ def test_the_server_does_not_want_us_back() -> None:
                         call()
 
 
-def test_without_reconnecting_a_lost_connection_is_the_end() -> None:
+def test_without_reconnect_a_lost_connection_ends_the_client() -> None:
     def play(server: RawServer) -> None:
-        Peer(server).greet()
+        Peer(server).welcome()
         server.connections[0].close()
 
     with serving(play) as server:
@@ -857,16 +862,16 @@ def test_without_reconnecting_a_lost_connection_is_the_end() -> None:
                 chat.run()
 
 
-def test_what_was_missed_comes_on_the_next_connection() -> None:
+def test_missed_messages_come_after_a_reconnection() -> None:
     hellos = []
 
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        peer.greet()
+        peer.welcome()
         peer.send(said(1))
         peer.connection.close()
         peer = Peer(server)
-        hellos.append(peer.greet(("lobby", 3)))
+        hellos.append(peer.welcome(("lobby", 3)))
         peer.send(said(2), said(3), said(4))
         peer.leave()
 
@@ -882,26 +887,26 @@ def test_what_was_missed_comes_on_the_next_connection() -> None:
     ]
 
 
-def test_leaving_waits_for_what_was_said() -> None:
+def test_close_waits_for_all_acknowledgements() -> None:
     def play(peer: Peer) -> None:
-        first, second = peer.take("say"), peer.take("say")
+        first, second = peer.expect("say"), peer.expect("say")
         peer.send(ack(first["id"], 1), ack(second["id"], 2))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         chat.say("one")
         chat.say("two")
 
 
-def test_leaving_tells_what_did_not_arrive() -> None:
-    with serving(lambda server: Peer(server).greet()) as server:
+def test_close_raises_when_a_message_is_not_acknowledged() -> None:
+    with serving(lambda server: Peer(server).welcome()) as server:
         with pytest.raises(DisconnectedError, match="out of time; 1 message was not acknowledged"):
             with client(server.port, timeout=0.3) as chat:
                 chat.say("hey")
 
 
-def test_leaving_while_there_is_no_connection() -> None:
+def test_close_while_offline_does_not_raise() -> None:
     def play(server: RawServer) -> None:
-        Peer(server).greet()
+        Peer(server).welcome()
         server.close()
 
     with serving(play) as server:
@@ -910,41 +915,41 @@ def test_leaving_while_there_is_no_connection() -> None:
                 pass
 
 
-def test_a_program_that_fails_fails_with_its_own_error_and_says_what_it_said() -> None:
-    heard: list[str] = []
+def test_an_error_in_the_with_block_propagates_after_queued_messages_are_sent() -> None:
+    bodies: list[str] = []
 
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        peer.greet()
-        heard.append(peer.take("say")["body"])
+        peer.welcome()
+        bodies.append(peer.expect("say")["body"])
 
     with serving(play) as server:
         with pytest.raises(ZeroDivisionError):
             with client(server.port) as chat:
                 chat.say("I do not feel so well")
                 raise ZeroDivisionError
-    assert heard == ["I do not feel so well"]
+    assert bodies == ["I do not feel so well"]
 
 
-def test_a_server_that_speaks_nonsense_is_left_and_tried_again() -> None:
+def test_invalid_bytes_from_the_server_cause_a_reconnection() -> None:
     def first(peer: Peer) -> None:
         peer.connection.send(b"x" * 100)
 
-    with meeting(first, lambda peer: peer.send(said(1))) as chat:
+    with connected(first, lambda peer: peer.send(said(1))) as chat:
         events = []
         while not events or not isinstance(events[-1], Message):
             events.append(chat.receive(DEADLINE))
         assert [type(event) for event in events] == [Connected, Lost, Connected, Message]
 
 
-def test_what_cannot_be_stored_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_message_that_was_not_stored_is_reported_once_and_sent_again() -> None:
     def play(peer: Peer) -> None:
-        id = peer.take("say")["id"]
+        id = peer.expect("say")["id"]
         peer.send(error("not-stored", id=id))
-        assert peer.take("say")["id"] == id
+        assert peer.expect("say")["id"] == id
         peer.send(ack(id, 1))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         chat.say("hey", wait=True)
         assert received(chat, 1) == [NotStored("about not-stored")]
 
@@ -952,8 +957,8 @@ def test_what_cannot_be_stored_is_told_once(caplog: pytest.LogCaptureFixture) ->
 # -- stopping ------------------------------------------------------------------------------------------
 
 
-def test_stopping_from_another_thread() -> None:
-    with meeting(nothing) as chat:
+def test_stop_from_another_thread_ends_the_loop() -> None:
+    with connected(nothing) as chat:
         looping = threading.Event()
         chat.on_connected(lambda _: looping.set())
 
@@ -967,8 +972,8 @@ def test_stopping_from_another_thread() -> None:
         assert chat.connected
 
 
-def test_stopping_from_a_signal_handler() -> None:
-    with meeting(nothing) as chat:
+def test_stop_from_a_signal_handler_ends_run() -> None:
+    with connected(nothing) as chat:
         old = signal.signal(signal.SIGALRM, lambda *_: chat.stop())
         try:
             signal.setitimer(signal.ITIMER_REAL, 0.05)
@@ -978,7 +983,7 @@ def test_stopping_from_a_signal_handler() -> None:
         assert chat.connected
 
 
-def test_stopped_before_it_runs() -> None:
+def test_stop_before_run_prevents_the_connection() -> None:
     chat = client(1)
     chat.stop()
     chat.run()
@@ -986,7 +991,7 @@ def test_stopped_before_it_runs() -> None:
         chat.connect()
 
 
-def test_stopped_while_it_connects() -> None:
+def test_stop_ends_a_pending_connect() -> None:
     with RawServer() as server:
         chat = client(server.port)
 
@@ -999,8 +1004,14 @@ def test_stopped_while_it_connects() -> None:
         assert not chat.connected
 
 
-def test_closed_by_another_thread() -> None:
-    with meeting(lambda peer: peer.take("users")) as chat:
+def test_close_from_another_thread_ends_run_and_requests() -> None:
+    asked = threading.Event()
+
+    def play(peer: Peer) -> None:
+        peer.expect("users")
+        asked.set()
+
+    with connected(play) as chat:
         looping, ended = threading.Event(), []
         chat.on_connected(lambda _: looping.set())
 
@@ -1016,22 +1027,22 @@ def test_closed_by_another_thread() -> None:
 
         with thread(loop), thread(ask):
             looping.wait(DEADLINE)
-            eventually(lambda: chat._link is not None and len(chat._link._reception.questions))
+            assert asked.wait(DEADLINE)
             chat.close()
         assert sorted(ended) == ["StoppedError", "run"]
 
 
 @pytest.mark.parametrize("waits", ["receive", "users", "flush"])
-def test_an_interrupt_ends_the_wait_and_all_can_go_on(waits: str) -> None:
+def test_an_interrupt_ends_a_wait_and_the_client_stays_usable(waits: str) -> None:
     def play(peer: Peer) -> None:
         if waits == "users":
-            peer.take("users")
+            peer.expect("users")
         if waits == "flush":
-            peer.send(ack(peer.take("say")["id"], 1))
-        assert peer.take("say")["body"] == "bye"
+            peer.send(ack(peer.expect("say")["id"], 1))
+        assert peer.expect("say")["body"] == "bye"
         peer.send(ack(json.loads(peer.connection.frames()[-1])["id"], 2))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         received(chat, 0)
         with pytest.raises(KeyboardInterrupt), interrupted_after(0.05):
             if waits == "receive":
@@ -1046,10 +1057,10 @@ def test_an_interrupt_ends_the_wait_and_all_can_go_on(waits: str) -> None:
         chat.say("bye", wait=True)
 
 
-def test_an_interrupt_while_it_waits_to_reconnect() -> None:
+def test_an_interrupt_ends_the_wait_before_a_reconnection() -> None:
     def play(server: RawServer) -> None:
         peer = Peer(server)
-        peer.greet()
+        peer.welcome()
         peer.send({"type": "bye", "reason": "full", "retry_after": 3600})
 
     with serving(play) as server:
@@ -1060,15 +1071,15 @@ def test_an_interrupt_while_it_waits_to_reconnect() -> None:
                 chat.receive()
 
 
-def test_an_interrupt_while_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_during_the_dns_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
 
-    def look_up(_settings: object, flags: int) -> object:
-        if not flags:
+    def getaddrinfo(_host: str, _port: int, *, flags: int = 0, **_: object) -> object:
+        if not flags & socket.AI_NUMERICHOST:
             release.wait(DEADLINE)
-        raise OSError(0, "unknown")
+        raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
-    monkeypatch.setattr(dialing_module, "_look_up", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
     try:
         with pytest.raises(KeyboardInterrupt), interrupted_after(0.05):
             client(1).connect()
@@ -1079,17 +1090,17 @@ def test_an_interrupt_while_a_name_is_looked_up(monkeypatch: pytest.MonkeyPatch)
 # -- threads -------------------------------------------------------------------------------------------
 
 
-def test_threads_may_say_while_the_main_thread_waits() -> None:
+def test_threads_may_send_while_the_main_thread_waits() -> None:
     count, bodies = 200, []
 
     def play(peer: Peer) -> None:
         for seq in range(1, count + 1):
-            message = peer.take("say")
+            message = peer.expect("say")
             bodies.append(message["body"])
             peer.send(ack(message["id"], seq))
         peer.send(said(count + 1, body="that is all"))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         ids: list[str] = []
 
         def talk(name: str) -> None:
@@ -1107,17 +1118,17 @@ def test_threads_may_say_while_the_main_thread_waits() -> None:
         assert of_one == [f"{name} {number}" for number in range(count // 4)]
 
 
-def test_threads_may_ask_while_the_main_thread_waits() -> None:
+def test_threads_may_send_requests_while_the_main_thread_waits() -> None:
     def play(peer: Peer) -> None:
         for _ in range(40):
-            asked = json.loads(_next_frame(peer))
-            if asked["type"] == "users":
-                peer.send(users(asked["room"], 0, asked["room"]))
+            request = peer.next_message()
+            if request["type"] == "users":
+                peer.send(users(request["room"], 0, request["room"]))
             else:
                 peer.send({"type": "rooms", "rooms": [], "total": 0})
         peer.send(said(1))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         wrong: list[object] = []
 
         def ask(room: str) -> None:
@@ -1128,18 +1139,12 @@ def test_threads_may_ask_while_the_main_thread_waits() -> None:
         assert wrong == []
 
 
-def _next_frame(peer: Peer) -> str:
-    eventually(lambda: len(peer.connection.frames()) > peer._taken)
-    peer._taken += 1
-    return peer.connection.frames()[peer._taken - 1]
-
-
-def test_several_threads_may_take_what_happens() -> None:
+def test_several_threads_may_read_events() -> None:
     def play(peer: Peer) -> None:
         for seq in range(1, 301):
             peer.send(said(seq))
 
-    with meeting(play) as chat:
+    with connected(play) as chat:
         found: list[int] = []
 
         def take() -> None:
@@ -1153,7 +1158,7 @@ def test_several_threads_may_take_what_happens() -> None:
         assert sorted(found) == list(range(1, 301))
 
 
-# -- the paper's wire ----------------------------------------------------------------------------------
+# -- the classic protocol -------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -1162,11 +1167,11 @@ def paper() -> Iterator[PaperServer]:
         yield server
 
 
-def test_on_the_papers_wire(paper: PaperServer) -> None:
+def test_the_classic_protocol_supports_only_the_lobby(paper: PaperServer) -> None:
     with client(paper.port, wire="classic") as chat, client(paper.port, wire="classic") as other:
         eventually(lambda: len(paper.lines) == 2)
         assert chat.say("hey", wait=True) == ""
-        assert received(other, 1) == [Message("Michael", "hey")]  # names are nobody's own there
+        assert received(other, 1) == [Message("Michael", "hey")]  # names have no owners on this protocol
         assert other.users() == other.names() == ("Michael",)
         assert other.names("games") == ()
         other.join("lobby")
@@ -1184,15 +1189,15 @@ def test_on_the_papers_wire(paper: PaperServer) -> None:
         chat.flush()
 
 
-def test_rooms_are_not_on_the_papers_wire(paper: PaperServer) -> None:
+def test_rooms_raise_on_the_classic_protocol(paper: PaperServer) -> None:
     for rooms in (["lobby", "games"], ["games"], []):
         with pytest.raises(UnsupportedError, match="rooms"):
             client(paper.port, wire="classic", rooms=rooms).connect()
 
 
-def test_the_papers_wire_is_found_out() -> None:
+def test_a_classic_server_is_detected() -> None:
     def play(server: RawServer) -> None:
-        assert "hello" in Peer(server).take("hello")["type"]
+        assert "hello" in Peer(server).expect("hello")["type"]
         server.connections[0].close()
         connection = server.accept()
         eventually(lambda: connection.frames() == ["Michael"])
@@ -1204,7 +1209,7 @@ def test_the_papers_wire_is_found_out() -> None:
             assert received(chat, 1) == [Message("Venkat", "hey")]
 
 
-def test_the_papers_wire_comes_back_too() -> None:
+def test_a_classic_client_reconnects() -> None:
     def play(server: RawServer) -> None:
         server.accept().close()
         connection = server.accept()
@@ -1217,17 +1222,17 @@ def test_the_papers_wire_comes_back_too() -> None:
             chat.say("hey", wait=True)
 
 
-def test_a_deadline_is_kept_while_messages_come() -> None:
+def test_a_request_times_out_even_while_messages_arrive() -> None:
     end = threading.Event()
 
     def play(peer: Peer) -> None:
-        peer.take("rooms")
+        peer.expect("rooms")
         seq = 0
         while not end.wait(0.01):
             seq += 1
             peer.send(said(seq))
 
-    with meeting(play, timeout=0.3) as chat:
+    with connected(play, timeout=0.3) as chat:
         started = time.monotonic()
         with pytest.raises(NoAnswerError):
             chat.rooms()
@@ -1235,12 +1240,10 @@ def test_a_deadline_is_kept_while_messages_come() -> None:
         end.set()
 
 
-# -- with a passphrase ---------------------------------------------------------------------------------
+# -- encryption ----------------------------------------------------------------------------------------
 
 
-def test_a_passphrase_is_checked_at_once() -> None:
-    assert Client("lab", name="A", passphrase="words")._settings.wire == "selchat"
-    assert Client("lab", name="A", passphrase=None)._settings.wire == "auto"
+def test_an_invalid_passphrase_is_rejected_by_the_constructor() -> None:
     for wrong in ({"passphrase": ""}, {"passphrase": "x\ud800"}):
         with pytest.raises(SettingError, match=r"^passphrase: "):
             Client("lab", name="A", **wrong)
@@ -1248,3 +1251,16 @@ def test_a_passphrase_is_checked_at_once() -> None:
         Client("lab", name="A", passphrase="words", wire="classic")
     with pytest.raises(SettingError, match=r"^key: "):
         Client("lab", name="A", passphrase="words", key="12")
+
+
+def test_a_client_with_a_passphrase_never_uses_the_classic_protocol() -> None:
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.expect("hello")
+        peer.connection.send(pair("Server", "Welcome"))
+        eventually(lambda: peer.connection.ended)
+        assert not server.waiting()
+
+    with serving(play) as server:
+        with pytest.raises(CannotConnectError):
+            client(server.port, wire="auto", passphrase="words").connect()

@@ -1,3 +1,5 @@
+"""The bounded queue of unread events."""
+
 from __future__ import annotations
 
 import itertools
@@ -5,97 +7,97 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.client.bot.inbox import Connected, Event, Inbox
+from selchat.client.bot.inbox import BotEvent, Connected, Inbox
 from selchat.client.events import Gap, Message
 from selchat.events import Joined
 
 
-def taken(inbox: Inbox) -> list[Event]:
+def drain(inbox: Inbox) -> list[BotEvent]:
     return list(iter(inbox.get, None))
 
 
-def said(seq: int, room: str = "lobby", body: str = "hey") -> Message:
+def message(seq: int, room: str = "lobby", body: str = "hey") -> Message:
     return Message("Venkat", body, room, seq)
 
 
 def test_events_come_out_in_order() -> None:
     inbox = Inbox()
     assert inbox.get() is None
-    inbox.put(said(2))
-    inbox.put(said(3))
-    inbox.put_first([Connected("", again=False), said(1)])
+    inbox.put(message(2))
+    inbox.put(message(3))
+    inbox.put_front([Connected("", again=False), message(1)])
     assert len(inbox) == 4
-    assert taken(inbox) == [Connected("", again=False), said(1), said(2), said(3)]
+    assert drain(inbox) == [Connected("", again=False), message(1), message(2), message(3)]
     assert not inbox
 
 
-def test_the_oldest_are_dropped_and_a_gap_says_so() -> None:
-    inbox = Inbox(most=2)
+def test_a_full_inbox_drops_the_oldest_events_and_reports_a_gap() -> None:
+    inbox = Inbox(max_events=2)
     for event in (
-        said(5),
-        said(1, "games"),
-        said(6),
+        message(5),
+        message(1, "games"),
+        message(6),
         Joined("lobby", ("Narayan",), 2),
-        said(7),
-        said(2, "GAMES"),
+        message(7),
+        message(2, "GAMES"),
     ):
         inbox.put(event)
     assert len(inbox) == 4
-    assert taken(inbox) == [Gap("lobby", 4, 7), Gap("games", 0, 2), said(7), said(2, "GAMES")]
+    assert drain(inbox) == [Gap("lobby", 4, 7), Gap("games", 0, 2), message(7), message(2, "GAMES")]
 
 
-def test_a_gap_that_is_dropped_is_part_of_the_gap() -> None:
-    inbox = Inbox(most=1)
-    for event in (said(5), Gap("lobby", 5, 9), said(9), said(10)):
+def test_a_dropped_gap_becomes_part_of_the_reported_gap() -> None:
+    inbox = Inbox(max_events=1)
+    for event in (message(5), Gap("lobby", 5, 9), message(9), message(10)):
         inbox.put(event)
-    assert taken(inbox) == [Gap("lobby", 4, 10), said(10)]
+    assert drain(inbox) == [Gap("lobby", 4, 10), message(10)]
 
 
-def test_what_has_no_number_leaves_no_gap() -> None:
-    inbox = Inbox(most=1)
-    inbox.put(said(0))
-    inbox.put(said(0, body="newer"))
-    assert taken(inbox) == [said(0, body="newer")]
+def test_dropped_messages_without_a_seq_leave_no_gap() -> None:
+    inbox = Inbox(max_events=1)
+    inbox.put(message(0))
+    inbox.put(message(0, body="newer"))
+    assert drain(inbox) == [message(0, body="newer")]
 
 
-def test_sizes_count_too_and_the_newest_stays() -> None:
-    inbox = Inbox(most_size=10_000)
+def test_the_size_limit_drops_all_but_the_newest_event() -> None:
+    inbox = Inbox(max_size=10_000)
     for seq in range(1, 5):
-        inbox.put(said(seq, body="x" * 20_000))
-    assert taken(inbox) == [Gap("lobby", 0, 4), said(4, body="x" * 20_000)]
+        inbox.put(message(seq, body="x" * 20_000))
+    assert drain(inbox) == [Gap("lobby", 0, 4), message(4, body="x" * 20_000)]
     inbox.put(Joined("lobby", ("x" * 100,) * 100, 100))
     inbox.put(Joined("lobby", ("y" * 100,) * 100, 100))
-    assert len(taken(inbox)) == 1
-    inbox.put(said(5, body="x" * 9_000))
-    assert taken(inbox) == [said(5, body="x" * 9_000)]  # what is taken counts no more
+    assert len(drain(inbox)) == 1
+    inbox.put(message(5, body="x" * 9_000))
+    assert drain(inbox) == [message(5, body="x" * 9_000)]  # read events no longer count
 
 
-def test_what_is_put_first_does_not_push_out_the_rest() -> None:
-    inbox = Inbox(most=3)
-    inbox.put(said(9))
-    inbox.put_first([said(1), said(2), said(3), said(4)])
-    assert taken(inbox) == [said(3), said(4), said(9)]
+def test_put_front_does_not_drop_newer_events() -> None:
+    inbox = Inbox(max_events=3)
+    inbox.put(message(9))
+    inbox.put_front([message(1), message(2), message(3), message(4)])
+    assert drain(inbox) == [message(3), message(4), message(9)]
 
 
-@given(st.lists(st.sampled_from(["lobby", "games", "take"])), st.integers(1, 5))
-def test_each_number_comes_once_or_is_in_a_gap(steps: list[str], most: int) -> None:
-    inbox = Inbox(most=most)
+@given(st.lists(st.sampled_from(["lobby", "games", "get"])), st.integers(1, 5))
+def test_each_seq_is_delivered_once_or_lies_in_a_gap(steps: list[str], limit: int) -> None:
+    inbox = Inbox(max_events=limit)
     counters = {room: itertools.count(1) for room in ("lobby", "games")}
     put: dict[str, list[int]] = {"lobby": [], "games": []}
     accounted: dict[str, list[int]] = {"lobby": [], "games": []}
 
-    def take(event: Event | None) -> None:
+    def count(event: BotEvent | None) -> None:
         if isinstance(event, Message):
             accounted[event.room].append(event.seq)
         elif isinstance(event, Gap):
             accounted[event.room] += range(event.after + 1, event.before)
 
     for step in steps:
-        if step == "take":
-            take(inbox.get())
+        if step == "get":
+            count(inbox.get())
         else:
             put[step].append(next(counters[step]))
-            inbox.put(said(put[step][-1], step))
-    for event in taken(inbox):
-        take(event)
+            inbox.put(message(put[step][-1], step))
+    for event in drain(inbox):
+        count(event)
     assert accounted == put
