@@ -68,22 +68,22 @@ class FakeConnection:
         self.outbox = Outbox(socket, self, 1 << 20)
         self.handler: Any = None
 
-    def hand_over(self, handler: object) -> None:
+    def set_handler(self, handler: object) -> None:
         self.handler = handler
 
-    def wants_flush(self) -> None:
+    def schedule_flush(self) -> None:
         pass
 
-    def wants_writable(self, wanted: bool) -> None:
+    def watch_writable(self, wanted: bool) -> None:
         raise AssertionError("a fake socket is never full")
 
-    def sent_all(self) -> None:
+    def on_drained(self) -> None:
         pass
 
-    def cannot_send(self, error: Exception) -> None:
+    def on_send_error(self, error: Exception) -> None:
         raise error
 
-    def secure(self, first: bytes) -> None:
+    def start_tls(self, first: bytes) -> None:
         raise AssertionError(first)
 
     def pause(self) -> None:
@@ -91,7 +91,7 @@ class FakeConnection:
 
     resume = pause
 
-    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
+    def close(self, reason: str | None = None, final_data: bytes = b"") -> None:
         raise AssertionError(reason)
 
 
@@ -141,7 +141,7 @@ def feed_with(readers: int) -> Callable[[], None]:
         chunk = feed.seal()
         for send in feed.live.values():
             send(chunk)
-        feed.settle()
+        feed.trim()
 
     return run
 

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from selchat.auth.password import PasswordHash
 from selchat.net.reactor import Reactor
-from selchat.net.workers import Workers
+from selchat.net.thread_pool import ThreadPool
 
 _WORK = 0.0005  # seconds of each tick
 
@@ -39,7 +39,7 @@ def measure(hash: PasswordHash, tries: int, seconds: float) -> tuple[list[float]
     Without tries, it takes so many seconds.
     """
     reactor = Reactor(_raise)
-    workers = Workers(reactor, 2, tries)
+    workers = ThreadPool(reactor, 2, tries)
     gaps: list[float] = []
     with_core = 0.0
     last, last_waited, left = time.perf_counter(), waited_for_core(), tries

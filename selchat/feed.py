@@ -112,7 +112,7 @@ class Feed(Generic[R]):
         return self._sealed
 
     @property
-    def kept(self) -> int:
+    def retained(self) -> int:
         """How many sealed bytes are kept, for those behind."""
         return self._sealed - self._starts[0] if self._starts else 0
 
@@ -151,10 +151,10 @@ class Feed(Generic[R]):
             self._sealed_mark = self.mark
         return chunk
 
-    def shares(self, most_buffers: int) -> list[tuple[Subscription[R], list[memoryview], int]]:
+    def shares(self, max_buffers: int) -> list[tuple[Subscription[R], list[memoryview], int]]:
         """Return for everyone who was writing what they get of the chunk just sealed, and its size in bytes.
 
-        Say `rejoin` or `short` for each of them. One whose share is in more than ``most_buffers`` pieces is
+        Say `rejoin` or `mark_short_write` for each of them. One whose share is in more than ``max_buffers`` pieces is
         not among them but behind, and due.
         """
         shares: list[tuple[Subscription[R], list[memoryview], int]] = []
@@ -178,14 +178,14 @@ class Feed(Generic[R]):
                 buffers.append(chunk[position:])
             if not buffers:
                 self.rejoin(subscription)
-            elif len(buffers) <= most_buffers:
+            elif len(buffers) <= max_buffers:
                 shares.append((subscription, buffers, size))
             else:
                 self._fall_behind(subscription, base)
                 self._due.append(subscription)
         return shares
 
-    def settle(self, limit: int | None = None) -> list[Lapped]:
+    def trim(self, limit: int | None = None) -> list[Lapped]:
         """Forget the chunks over the limit, or all if nobody is behind; return who was lapped by that.
 
         ``limit``: for this once, instead of the usual one.
@@ -263,7 +263,7 @@ class Feed(Generic[R]):
         subscription.state = SubscriptionState.LIVE
         self.live[subscription] = subscription._send
 
-    def short(self, subscription: Subscription[R], sent: int) -> None:
+    def mark_short_write(self, subscription: Subscription[R], sent: int) -> None:
         """Note that a live or writing reader took only ``sent`` bytes of its share of the newest chunk."""
         self._fall_behind(subscription, self._starts[-1])
         self.advance(subscription, sent)
@@ -279,12 +279,12 @@ class Feed(Generic[R]):
         return due
 
     def view(
-        self, subscription: Subscription[R], most_bytes: int, most_buffers: int
+        self, subscription: Subscription[R], max_bytes: int, max_buffers: int
     ) -> tuple[list[memoryview], int]:
         """Return what it has not had, less its own, and the position at which the last chunk touched ends.
 
-        The buffers are slices of the chunks, never copies; about ``most_bytes`` and at most
-        ``most_buffers`` of them. The position bounds the bytes that belong together on the wire: up to
+        The buffers are slices of the chunks, never copies; about ``max_bytes`` and at most
+        ``max_buffers`` of them. The position bounds the bytes that belong together on the wire: up to
         there nothing else may come in between once a part of them was sent.
         """
         position = self._next(subscription)
@@ -294,12 +294,12 @@ class Feed(Generic[R]):
         skips = iter(subscription._skips or ())
         skip_start, skip_end = next(skips, (stop, stop))
         size = 0
-        while position < stop and size < most_bytes and len(buffers) < most_buffers:
+        while position < stop and size < max_bytes and len(buffers) < max_buffers:
             index = bisect_right(self._starts, position) - 1
             start = self._starts[index]
             chunk = memoryview(self._chunks[index])
             until = min(start + len(chunk), stop)
-            while position < until and len(buffers) < most_buffers:
+            while position < until and len(buffers) < max_buffers:
                 # There is something before the next range to skip: none starts here, nor where one has ended.
                 end = min(skip_start, until)
                 buffers.append(chunk[position - start : end - start])

@@ -1,6 +1,6 @@
-"""Whether a silent peer is still there: it is asked, and one that gives no sign is given up.
+"""Heartbeat: detect a dead peer by its silence.
 
-For both ends of a connection. It must not know how one asks, nor what a sign is.
+Used by both ends of a connection. Knows nothing about what a ping looks like on the wire.
 """
 
 from __future__ import annotations
@@ -11,61 +11,63 @@ from selchat.clock import Clock, Timer
 
 
 class HeartbeatPeer(Protocol):
-    """Who watches its peer. A server has one for each client, so it is one reference and not two calls."""
+    """The owner of a heartbeat. A server has one per client, so it is one reference instead of two callbacks."""
 
     def on_idle(self) -> None:
-        """The peer has been silent for long."""
+        """Send a ping: the peer has been silent for ``idle_seconds``."""
 
     def on_timeout(self) -> None:
-        """And has not answered either; nothing is watched any more, until `Heartbeat.begin`."""
+        """Drop the peer: it did not answer in time. The heartbeat has stopped until `Heartbeat.start`."""
 
 
 class Heartbeat:
-    """Has ``asker`` ask after ``silence`` seconds without `heard`, and ``patience`` seconds for an answer."""
+    """Call ``peer.on_idle()`` after ``idle_seconds`` without traffic, and ``peer.on_timeout()`` if no traffic
+    follows within ``timeout_seconds``.
+    """
 
-    __slots__ = ("_asker", "_clock", "_heard_at", "_patience", "_silence", "_timer")
+    __slots__ = ("_clock", "_idle_seconds", "_peer", "_timeout_seconds", "_timer", "_touched_at")
 
-    def __init__(self, clock: Clock, silence: float, patience: float, asker: HeartbeatPeer) -> None:
+    def __init__(self, clock: Clock, idle_seconds: float, timeout_seconds: float, peer: HeartbeatPeer) -> None:
         self._clock = clock
-        self._silence = silence
-        self._patience = patience
-        self._asker = asker
-        self._heard_at = 0.0
+        self._idle_seconds = idle_seconds
+        self._timeout_seconds = timeout_seconds
+        self._peer = peer
+        self._touched_at = 0.0
         self._timer: Timer | None = None
 
     @property
     def seconds(self) -> float:
-        """After how long without a sign a peer is given up."""
-        return self._silence + self._patience
+        """Seconds of silence after which the peer counts as dead."""
+        return self._idle_seconds + self._timeout_seconds
 
-    def begin(self) -> None:
-        """Watch, from now on: whatever was asked before is forgotten."""
-        self.end()
-        self.heard()
-        self._wait(self._silence, None)
+    def start(self) -> None:
+        """Start watching; forget any earlier ping."""
+        self.stop()
+        self.touch()
+        self._schedule(self._idle_seconds, None)
 
-    def heard(self) -> None:
-        """Note that something has come. It costs no timer: that one looks when it is due."""
-        self._heard_at = self._clock.now
+    def touch(self) -> None:
+        """Record traffic. Sets no timer: the pending one checks the time when it fires."""
+        self._touched_at = self._clock.now
 
-    def end(self) -> None:
-        """Watch no more."""
+    def stop(self) -> None:
+        """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _wait(self, seconds: float, asked_at: float | None) -> None:
-        self._timer = self._clock.call_later(seconds, self._look, asked_at)
+    def _schedule(self, seconds: float, pinged_at: float | None) -> None:
+        self._timer = self._clock.call_later(seconds, self._check, pinged_at)
 
-    def _look(self, asked_at: float | None) -> None:
+    def _check(self, pinged_at: float | None) -> None:
         self._timer = None
         now = self._clock.now
-        if asked_at is not None and self._heard_at < asked_at:
-            self._asker.on_timeout()
+        if pinged_at is not None and self._touched_at < pinged_at:
+            self._peer.on_timeout()
             return
-        left = self._heard_at + self._silence - now
-        if left > 0:
-            self._wait(left, None)
+        remaining = self._touched_at + self._idle_seconds - now
+        if remaining > 0:
+            self._schedule(remaining, None)
         else:
-            self._wait(self._patience, now)
-            self._asker.on_idle()
+            self._schedule(self._timeout_seconds, now)
+            self._peer.on_idle()

@@ -247,10 +247,10 @@ def test_those_behind_are_lapped_when_they_have_more_than_the_limit_to_read() ->
     tick(feed, b"12345")
     near.fall_behind()
     tick(feed, b"67890")
-    assert feed.settle() == []
+    assert feed.trim() == []
     tick(feed, b"12345")
-    assert [lapped.subscription for lapped in feed.settle()] == [far.subscription]
-    assert feed.settle() == [], "it is said once"
+    assert [lapped.subscription for lapped in feed.trim()] == [far.subscription]
+    assert feed.trim() == [], "it is said once"
     while near.read() != -1:
         pass
     assert near.got == b"123456789012345"
@@ -262,10 +262,10 @@ def test_whoever_falls_off_the_tail_later_than_another_is_lapped_too() -> None:
     for reader in (first, second, third):
         reader.fall_behind()
         tick(feed, b"12345")
-        assert feed.settle() == []
+        assert feed.trim() == []
     for reader in (first, second, third):
         tick(feed, b"12345")
-        assert [(lapped.subscription, lapped.mark) for lapped in feed.settle()] == [(reader.subscription, 0)]
+        assert [(lapped.subscription, lapped.mark) for lapped in feed.trim()] == [(reader.subscription, 0)]
         feed.end(reader.subscription)
 
 
@@ -277,23 +277,23 @@ def test_a_lapped_reader_is_told_where_it_was() -> None:
         feed.mark = mark
         tick(feed, message)
     reader.read(most=7)
-    [lapped] = feed.settle(0)
+    [lapped] = feed.trim(0)
     assert lapped == (reader.subscription, b"[two]", 2, 1)
 
 
 def test_for_once_there_may_be_another_limit() -> None:
     feed: Feed[str] = Feed(1000)
     near, far = Reader(feed), Reader(feed)
-    assert feed.kept == 0
+    assert feed.retained == 0
     for _ in range(3):
         far.fall_behind()
         tick(feed, b"12345")
     near.fall_behind()
     tick(feed, b"67890")
-    assert feed.settle() == []
-    assert feed.kept == 20
-    assert [lapped.subscription for lapped in feed.settle(0)] == [far.subscription]
-    assert feed.kept == 5, "the newest chunk is kept"
+    assert feed.trim() == []
+    assert feed.retained == 20
+    assert [lapped.subscription for lapped in feed.trim(0)] == [far.subscription]
+    assert feed.retained == 5, "the newest chunk is kept"
     near.read()
     assert near.got == b"12345" * 3 + b"67890"
 
@@ -303,7 +303,7 @@ def test_the_newest_chunk_is_kept_for_those_behind_however_large() -> None:
     reader = Reader(feed)
     reader.fall_behind()
     tick(feed, b"x" * 1000)
-    assert feed.settle() == []
+    assert feed.trim() == []
     reader.read()
     assert len(reader.got) == 1000
 
@@ -313,11 +313,11 @@ def test_nothing_is_kept_for_those_who_are_not_behind() -> None:
     reader = Reader(feed)
     for _ in range(5):
         tick(feed, b"12345")
-        assert feed.settle() == []
+        assert feed.trim() == []
         assert not feed._chunks
     reader.fall_behind()
     tick(feed, b"12345")
-    assert feed.settle() == []
+    assert feed.trim() == []
     assert list(feed._chunks) == [b"12345"]
 
 
@@ -328,7 +328,7 @@ def test_one_who_only_has_own_words_to_read_is_not_lapped() -> None:
     for _ in range(5):
         feed.append(b"[my own words]", author.subscription)
         tick(feed)
-        assert feed.settle() == []
+        assert feed.trim() == []
     assert author.read() == -1
     assert author.state is SubscriptionState.LIVE
 
@@ -341,8 +341,8 @@ def test_nothing_is_kept_for_an_author_who_has_it_all() -> None:
         feed.append(b"[my own words]", author.subscription)
         tick(feed)
         feed.detach(author.subscription)
-        assert feed.settle() == []
-        assert feed.kept == 0
+        assert feed.trim() == []
+        assert feed.retained == 0
         assert author.read() == -1
 
 
@@ -353,13 +353,13 @@ def test_what_one_has_not_read_yet_is_kept_and_what_all_have_read_is_not() -> No
     slower.fall_behind()
     for number in range(5):
         tick(feed, b"%d" % number)
-    assert feed.settle() == []
-    assert feed.kept == 5
+    assert feed.trim() == []
+    assert feed.retained == 5
     slow.read()
     slower.read(3)
     tick(feed, b"5")
-    assert feed.settle() == []
-    assert feed.kept == 3
+    assert feed.trim() == []
+    assert feed.retained == 3
     slower.read()
     assert slower.got == b"012345"
 
@@ -373,9 +373,9 @@ def test_the_positions_of_a_crowd_are_not_looked_at() -> None:
         tick(feed, b"%d" % number)
     for reader in crowd:
         reader.read(2)
-    assert feed.settle() == []
-    assert feed.kept == 3
+    assert feed.trim() == []
+    assert feed.retained == 3
     crowd[0].read()
     assert crowd[0].read() == -1  # and is live
-    assert feed.settle() == []
-    assert feed.kept == 1
+    assert feed.trim() == []
+    assert feed.retained == 1

@@ -1,4 +1,4 @@
-"""Who is silent is asked, and then given up: on a clock that goes when it is told to."""
+"""The heartbeat on a clock that the test moves."""
 
 from __future__ import annotations
 
@@ -8,98 +8,102 @@ from selchat.heartbeat import Heartbeat
 from tests.chat.fakes import FakeClock
 
 
-class Watch:
-    """A vigil, its clock, and what it has had done: when, in seconds from its beginning."""
+class Owner:
+    """Owns a heartbeat and records each call with its time, in seconds since the start."""
 
-    def __init__(self, silence: float = 20.0, patience: float = 14.0) -> None:
+    def __init__(self, idle_seconds: float = 20.0, timeout_seconds: float = 14.0) -> None:
         self.clock = FakeClock()
-        self.begun = self.clock.now
-        self.told: list[tuple[str, float]] = []
-        self.vigil = Heartbeat(self.clock, silence, patience, self)
-        self.vigil.begin()
+        self.started_at = self.clock.now
+        self.calls: list[tuple[str, float]] = []
+        self.heartbeat = Heartbeat(self.clock, idle_seconds, timeout_seconds, self)
+        self.heartbeat.start()
 
     def on_idle(self) -> None:
-        self.told.append(("ask", self.clock.now - self.begun))
+        self.calls.append(("idle", self.clock.now - self.started_at))
 
     def on_timeout(self) -> None:
-        self.told.append(("gone", self.clock.now - self.begun))
+        self.calls.append(("timeout", self.clock.now - self.started_at))
 
-    def waits(self, seconds: float) -> None:
-        """Let the time pass, a second after the other."""
+    def wait(self, seconds: float) -> None:
+        """Advance the clock in steps of one second."""
         for _ in range(round(seconds)):
             self.clock.advance(1.0)
 
 
-def test_who_says_nothing_is_asked_and_given_up() -> None:
-    watch = Watch()
-    watch.waits(100)
-    assert watch.told == [("ask", 20), ("gone", 34)]
-    assert watch.clock.pending == 0
+def test_silent_peer_is_pinged_and_then_times_out() -> None:
+    owner = Owner()
+    owner.wait(100)
+    assert owner.calls == [("idle", 20), ("timeout", 34)]
+    assert owner.clock.pending == 0
 
 
-def test_who_answers_is_asked_again_after_as_long_a_silence() -> None:
-    watch = Watch()
-    watch.waits(21)
-    watch.vigil.heard()  # at 21
-    watch.waits(19)
-    assert watch.told == [("ask", 20)]
-    watch.waits(60)
-    assert watch.told == [("ask", 20), ("ask", 41), ("gone", 55)]
+def test_peer_that_answers_is_pinged_again_after_the_next_silence() -> None:
+    owner = Owner()
+    owner.wait(21)
+    owner.heartbeat.touch()  # at 21
+    owner.wait(19)
+    assert owner.calls == [("idle", 20)]
+    owner.wait(60)
+    assert owner.calls == [("idle", 20), ("idle", 41), ("timeout", 55)]
 
 
-def test_an_answer_in_the_tick_of_the_question_is_one() -> None:
-    watch = Watch()
-    watch.waits(20)
-    watch.vigil.heard()
-    watch.waits(14)
-    assert watch.told == [("ask", 20)]
+def test_traffic_in_the_tick_of_the_ping_counts_as_an_answer() -> None:
+    owner = Owner()
+    owner.wait(20)
+    owner.heartbeat.touch()
+    owner.wait(14)
+    assert owner.calls == [("idle", 20)]
 
 
-def test_what_came_before_the_question_is_no_answer() -> None:
-    watch = Watch(silence=3.0, patience=10.0)
-    watch.waits(1)
-    watch.vigil.heard()
-    watch.waits(100)
-    assert watch.told == [("ask", 4), ("gone", 14)]
+def test_traffic_before_the_ping_is_not_an_answer() -> None:
+    owner = Owner(idle_seconds=3.0, timeout_seconds=10.0)
+    owner.wait(1)
+    owner.heartbeat.touch()
+    owner.wait(100)
+    assert owner.calls == [("idle", 4), ("timeout", 14)]
 
 
-def test_who_talks_all_the_time_is_never_asked_and_costs_one_timer() -> None:
-    watch = Watch()
+def test_busy_peer_is_never_pinged_and_costs_one_timer() -> None:
+    owner = Owner()
     for _ in range(200):
-        watch.waits(1)
-        watch.vigil.heard()
-        assert watch.clock.pending == 1
-    assert watch.told == []
+        owner.wait(1)
+        owner.heartbeat.touch()
+        assert owner.clock.pending == 1
+    assert owner.calls == []
 
 
 @pytest.mark.parametrize("when", [0, 25])
-def test_it_can_be_begun_anew(when: int) -> None:
-    watch = Watch()
-    watch.waits(when)
-    watch.vigil.begin()
-    assert watch.clock.pending == 1
-    watch.waits(19)
-    assert [what for what, _ in watch.told] == ["ask"] * (when > 20)
-    watch.waits(100)
-    assert watch.told[-2:] == [("ask", when + 20), ("gone", when + 34)]
+def test_restart_forgets_an_earlier_ping(when: int) -> None:
+    owner = Owner()
+    owner.wait(when)
+    owner.heartbeat.start()
+    assert owner.clock.pending == 1
+    owner.wait(19)
+    assert [call for call, _ in owner.calls] == ["idle"] * (when > 20)
+    owner.wait(100)
+    assert owner.calls[-2:] == [("idle", when + 20), ("timeout", when + 34)]
 
 
-def test_it_begins_anew_from_inside_what_it_calls() -> None:
-    class Patient(Watch):
+def test_owner_may_restart_it_from_inside_on_idle() -> None:
+    class Restarting(Owner):
         def on_idle(self) -> None:
             super().on_idle()
-            self.vigil.begin()
+            self.heartbeat.start()
 
-    watch = Patient()
-    watch.waits(70)
-    assert watch.told == [("ask", 20), ("ask", 40), ("ask", 60)]
-    assert watch.clock.pending == 1
+    owner = Restarting()
+    owner.wait(70)
+    assert owner.calls == [("idle", 20), ("idle", 40), ("idle", 60)]
+    assert owner.clock.pending == 1
 
 
-def test_when_it_has_ended_nothing_happens_any_more() -> None:
-    watch = Watch()
-    watch.waits(25)
-    watch.vigil.end()
-    watch.vigil.end()
-    watch.waits(100)
-    assert watch.told == [("ask", 20)]
+def test_stopped_heartbeat_calls_nothing() -> None:
+    owner = Owner()
+    owner.wait(25)
+    owner.heartbeat.stop()
+    owner.heartbeat.stop()
+    owner.wait(100)
+    assert owner.calls == [("idle", 20)]
+
+
+def test_seconds_is_the_longest_silence_of_a_live_peer() -> None:
+    assert Owner(20.0, 14.0).heartbeat.seconds == 34.0

@@ -67,7 +67,7 @@ class Job(Protocol):
 
 
 class Executor(Protocol):
-    """Who does the work beside the loop (`selchat.net.workers`)."""
+    """Who does the work beside the loop (`selchat.net.thread_pool`)."""
 
     @property
     def is_full(self) -> bool:

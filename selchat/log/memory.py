@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from selchat.config.settings import MIB
 from selchat.events import Said
-from selchat.histogram import FOR_A_COMMIT, Histogram
+from selchat.histogram import COMMIT_BUCKETS, Histogram
 from selchat.log.port import Sent
 from selchat.log.retention import Retention
 
@@ -27,7 +27,7 @@ class MemoryLog:
 
     def __init__(self, limit: int) -> None:
         self._id = secrets.token_hex(8)
-        self.commit_seconds = Histogram(FOR_A_COMMIT)
+        self.commit_seconds = Histogram(COMMIT_BUCKETS)
         self._limit = limit
         self._rooms: dict[str, _RoomLog] = {}
         self._records: dict[str, dict[str, str]] = {}

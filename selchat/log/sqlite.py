@@ -21,7 +21,7 @@ from typing import Any
 
 from selchat.config.settings import KIB, MIB
 from selchat.events import Said
-from selchat.histogram import FOR_A_COMMIT, Histogram
+from selchat.histogram import COMMIT_BUCKETS, Histogram
 from selchat.log.errors import UnusableHistoryError, cause
 from selchat.log.lock import ServerLock
 from selchat.log.port import NotReadableError, NotStoredError, Sent
@@ -92,7 +92,7 @@ class SqliteLog:
     def __init__(self, path: str | os.PathLike[str], retention: Retention) -> None:
         self._path = Path(path).absolute()
         self._retention = retention
-        self.commit_seconds = Histogram(FOR_A_COMMIT)
+        self.commit_seconds = Histogram(COMMIT_BUCKETS)
         self._lock, self._db = _open(self._path)
         try:
             with _opening(self._path):

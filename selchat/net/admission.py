@@ -1,4 +1,4 @@
-"""Who may connect: how many at a time, and how many anew in a minute, in all and from one address."""
+"""Admission control: connection limits in total and per address, and a connection rate per address."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _MINUTE = 60.0
 
 
 class Admission:
-    """Counts connections and says who may not come in. Loopback is exempt from the limits per address.
+    """Counts connections and refuses those over a limit. Loopback is exempt from the limits per address.
 
-    ``most`` connections in all, ``most_per_address`` of one address, and as many as ``rate`` new ones of it a
-    minute. A network of IPv6, which is given out as a whole (/64), counts as one address. ``now`` gives
-    monotonic seconds.
+    ``max_total``: open connections. ``max_per_address``: open connections from one address. ``rate``: new
+    connections from one address in a minute. An IPv6 /64 network counts as one address. ``now()``: monotonic
+    seconds.
     """
 
-    def __init__(self, most: int, most_per_address: int, rate: int, now: Callable[[], float]) -> None:
-        self.open = 0
-        self._most = most
-        self._most_per_address = most_per_address
+    def __init__(self, max_total: int, max_per_address: int, rate: int, now: Callable[[], float]) -> None:
+        self.open = 0  # connections
+        self._max_total = max_total
+        self._max_per_address = max_per_address
         self._rate = rate
         self._now = now
         self._by_address: Counter[str] = Counter()
@@ -44,28 +44,28 @@ class Admission:
             str, tuple[float, float]
         ] = {}  # of each address: tokens, and when they were counted
 
-    def allow(self, most: int, most_per_address: int, rate: int) -> None:
-        """Go by these limits from now on; who is in stays."""
-        self._most = most
-        self._most_per_address = most_per_address
+    def set_limits(self, max_total: int, max_per_address: int, rate: int) -> None:
+        """Replace the limits. Open connections stay open."""
+        self._max_total = max_total
+        self._max_per_address = max_per_address
         self._rate = rate
 
     def admit(self, host: str) -> LimitError | None:
-        """Count one in, or return the limit that is in the way."""
+        """Count a new connection and return None, or return the limit that it exceeds."""
         address = address_of(host)
-        if self.open >= self._most:
-            return ServerFullError(self._most)
+        if self.open >= self._max_total:
+            return ServerFullError(self._max_total)
         if address:
             if not self._take_token(address):
                 return AddressRateError(self._rate)
-            if self._by_address[address] >= self._most_per_address:
-                return AddressFullError(self._most_per_address)
+            if self._by_address[address] >= self._max_per_address:
+                return AddressFullError(self._max_per_address)
             self._by_address[address] += 1
         self.open += 1
         return None
 
     def release(self, host: str) -> None:
-        """Count one out."""
+        """Count a closed connection."""
         self.open -= 1
         address = address_of(host)
         if address:
@@ -98,5 +98,5 @@ class Admission:
 
 
 def address_of(host: str) -> str:
-    """Return what counts as one address: an IPv4 address, or a /64 of IPv6; empty for loopback."""
+    """Return the source to count for ``host``: an IPv4 address or an IPv6 /64 network; empty for loopback."""
     return "" if is_loopback(host) else source_of(host)

@@ -1,10 +1,9 @@
-"""The server's own certificate: made on the first start, and known again by its key.
+"""Self-signed certificate of the server, and certificate fingerprints.
 
-Nobody signs it but itself. Clients remember the *key* the first time they see it and stop when it changes.
-The certificate around it is made anew, with the same key, whenever the machine has other names or addresses
-than are in it, or it is about to expire.
+The first start makes a key and a certificate. Clients pin the *key* (trust on first use). The server signs a new
+certificate with the same key when the machine has a new name or address, or when the old one is about to expire.
 
-It must not know who connects, nor what a client makes of a fingerprint.
+Knows nothing about connections, nor about what a client does with a fingerprint.
 """
 
 from __future__ import annotations
@@ -27,13 +26,13 @@ if TYPE_CHECKING:
 KEY_FILE = "server-key.pem"
 CERTIFICATE_FILE = "server-certificate.pem"
 
-_DAYS = 800  # of validity; browsers take no more than 825
-_RENEW = datetime.timedelta(days=30)  # before the end
-_ALLOWANCE = datetime.timedelta(days=1)  # for clocks that are behind
+_VALID_DAYS = 800  # browsers accept at most 825
+_RENEW = datetime.timedelta(days=30)  # before expiry
+_CLOCK_SKEW = datetime.timedelta(days=1)  # for peers whose clock is slow
 
 
 class CertificateError(UsageError):
-    """``path`` of a certificate or of a key, and why it does not do."""
+    """The file at ``path`` cannot serve as a certificate or key; ``why`` says why."""
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(path, why)
@@ -45,9 +44,9 @@ class CertificateError(UsageError):
 
 
 def own_certificate(folder: Path) -> tuple[Path, Path]:
-    """Return the files of our certificate and of its key, which are made if need be.
+    """Return the paths of our certificate and its key. Make or renew them as needed.
 
-    The key is readable by its owner alone. Raises `CertificateError`.
+    Only the file's owner can read the key. Raises `CertificateError`.
     """
     key_path, path = folder / KEY_FILE, folder / CERTIFICATE_FILE
     try:
@@ -65,17 +64,17 @@ def own_certificate(folder: Path) -> tuple[Path, Path]:
 
 
 def fingerprint(certificate: bytes) -> str:
-    """Return by what a server is known: the SHA-256 of the public key in its certificate (DER), in hex.
+    """Return the SHA-256 of the public key in a DER certificate, in hexadecimal.
 
-    The key is taken as its SubjectPublicKeyInfo, as in HTTP public key pinning (RFC 7469, 2.4), so that a new
-    certificate with the same key has the same fingerprint. Raises ValueError.
+    It hashes the SubjectPublicKeyInfo, as HTTP public key pinning does (RFC 7469, 2.4). A new certificate with the
+    same key therefore has the same fingerprint. Raises ValueError.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     try:
         key = x509.load_der_x509_certificate(certificate).public_key()
-    except Exception as error:  # for what a certificate can be, the library has many, and ValueError is one
+    except Exception as error:  # the library raises many types for malformed input
         raise ValueError(_why(error) or type(error).__name__) from error
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
@@ -91,7 +90,7 @@ def read_certificate(path: Path) -> bytes:
         raise CertificateError(path, _why(error)) from error
 
 
-def file_fingerprint(path: Path) -> str:
+def read_fingerprint(path: Path) -> str:
     """Return the `fingerprint` of the first certificate in a PEM file. Raises `CertificateError`."""
     try:
         return fingerprint(read_certificate(path))
@@ -99,8 +98,8 @@ def file_fingerprint(path: Path) -> str:
         raise CertificateError(path, _why(error)) from error
 
 
-def names_in(certificate: bytes) -> list[str]:
-    """Return the names and addresses that a certificate (DER) is for, without wildcards."""
+def subject_names(certificate: bytes) -> list[str]:
+    """Return the host names and addresses in a DER certificate, without wildcards."""
     from cryptography import x509
 
     try:
@@ -115,8 +114,8 @@ def names_in(certificate: bytes) -> list[str]:
     return names + list(map(str, found.get_values_for_type(x509.IPAddress)))
 
 
-def in_groups(fingerprint: str) -> str:
-    """Return it as people compare it: sixteen groups of four."""
+def group_digits(fingerprint: str) -> str:
+    """Return the fingerprint in sixteen groups of four digits, for people to compare."""
     return " ".join(fingerprint[start : start + 4] for start in range(0, len(fingerprint), 4))
 
 
@@ -127,7 +126,7 @@ def _new_key() -> bytes:
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-    # P-256: a signature takes 30 microseconds, and every browser knows it. An RSA one takes 20 times that.
+    # P-256: every browser supports it, and a signature takes 30 microseconds. RSA takes 20 times as long.
     key = ec.generate_private_key(ec.SECP256R1())
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
@@ -139,14 +138,14 @@ def _read_key(path: Path) -> EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError) as error:
-        raise CertificateError(path, f"it holds no key ({_why(error)}); restore it, or delete it") from error
+        raise CertificateError(path, f"this file contains no key ({_why(error)}); restore it, or delete it to make a new key") from error
     if not isinstance(key, EllipticCurvePrivateKey):
-        raise CertificateError(path, "it holds a key of another kind than is made here; use --cert")
+        raise CertificateError(path, "this file contains a key that selchat did not make; to use your own key, give --cert")
     return key
 
 
 def _is_good(path: Path, key: EllipticCurvePrivateKey, names: set[str], addresses: set[str]) -> bool:
-    """Whether that file has a certificate for this key, these names and addresses, and some time to come."""
+    """Return whether the certificate has this key, these names and addresses, and will not expire soon."""
     from cryptography import x509
 
     try:
@@ -179,8 +178,8 @@ def _sign(key: EllipticCurvePrivateKey, names: set[str], addresses: set[str]) ->
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _ALLOWANCE)
-        .not_valid_after(now + datetime.timedelta(days=_DAYS))
+        .not_valid_before(now - _CLOCK_SKEW)
+        .not_valid_after(now + datetime.timedelta(days=_VALID_DAYS))
         .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
@@ -190,8 +189,8 @@ def _sign(key: EllipticCurvePrivateKey, names: set[str], addresses: set[str]) ->
 
 
 def own_names() -> set[str]:
-    """Return the names of this machine that can be in a certificate."""
-    name = socket.gethostname()  # and no more: to ask for others can take as long as a name server likes
+    """Return this machine's names that a certificate can contain."""
+    name = socket.gethostname()  # only the local name: a DNS lookup could block for as long as it likes
     return {name.lower()} if name and name.isascii() and " " not in name and len(name) < 254 else set()
 
 

@@ -121,19 +121,19 @@ class Connection:
         self._handler = handler
         self._watch(EVENT_READ)
 
-    def hand_over(self, handler: Handler) -> None:
+    def set_handler(self, handler: Handler) -> None:
         """Read for another handler from now on."""
         self._handler = handler
 
-    def secure(self, first: bytes) -> None:
+    def start_tls(self, first: bytes) -> None:
         """Go over to TLS; ``first`` is how the peer's handshake begins. Only before anything was sent."""
         assert self._tls is not None
         self._stream = stream = TlsStream(
-            self._sock, self._tls, server_side=True, stuck=self.outbox.nudge, again=self._again
+            self._sock, self._tls, server_side=True, on_blocked=self.outbox.wake, on_buffered=self._again
         )
         self.outbox.change_stream(stream)
         try:
-            stream.begin(first)
+            stream.start_handshake(first)
         except OSError as error:
             self.abort(error)
 
@@ -147,15 +147,15 @@ class Connection:
             self._watch(self._events | EVENT_READ)
             self._again()
 
-    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
-        """Close it when all that is queued has been sent, ``last_words`` last, or after ``flush_seconds``."""
+    def close(self, reason: str | None = None, final_data: bytes = b"") -> None:
+        """Close it when all that is queued has been sent, ``final_data`` last, or after ``flush_seconds``."""
         if self.state is not ConnectionState.OPEN:
             return
         self.state = ConnectionState.DRAINING
         self._deadline = self._reactor.call_later(self._flush_seconds, self._end)
         self._watch(self._events | EVENT_READ)  # it may be paused, and unread input makes the end a reset
         self._lost(reason)
-        self.outbox.finish(last_words)
+        self.outbox.finish(final_data)
 
     def abort(self, error: Exception) -> None:
         """Close it now; what was not sent is lost."""
@@ -225,14 +225,14 @@ class Connection:
             try:
                 self._reactor.watch(self._sock, events, self._ready)
             except OSError as error:  # the system has no memory left, or watches as much as it may
-                self._fanout.lose(self.abort, error)
+                self._fanout.close_later(self.abort, error)
                 return
         else:
             self._reactor.rewatch(self._sock, events, self._ready)
         self._events = events
 
     def _failed(self, error: Exception) -> None:
-        self._reactor.failed(f"connection from {self.address}", error)
+        self._reactor.on_error(f"connection from {self.address}", error)
         self.abort(error)
 
     def _lost(self, reason: str | None) -> None:
@@ -241,7 +241,7 @@ class Connection:
             try:
                 handler.connection_lost(reason)
             except Exception as error:
-                self._reactor.failed(f"end of the connection from {self.address}", error)
+                self._reactor.on_error(f"end of the connection from {self.address}", error)
 
     def _end(self) -> None:
         if self.state is ConnectionState.CLOSED:
@@ -258,20 +258,20 @@ class Connection:
 
     # -- the outbox's side -----------------------------------------------------------------------------
 
-    def wants_flush(self) -> None:
-        self._fanout.queue(self.outbox)
+    def schedule_flush(self) -> None:
+        self._fanout.schedule_flush(self.outbox)
 
-    def wants_writable(self, wanted: bool) -> None:
+    def watch_writable(self, wanted: bool) -> None:
         if wanted:
             self._fanout.blocked.add(self.outbox)
         else:
             self._fanout.blocked.discard(self.outbox)
         self._watch(self._events | EVENT_WRITE if wanted else self._events & ~EVENT_WRITE)
 
-    def cannot_send(self, error: Exception) -> None:
-        self._fanout.lose(self.abort, error)
+    def on_send_error(self, error: Exception) -> None:
+        self._fanout.close_later(self.abort, error)
 
-    def sent_all(self) -> None:
+    def on_drained(self) -> None:
         if self.state is not ConnectionState.DRAINING:
             return
         self.state = ConnectionState.LINGERING

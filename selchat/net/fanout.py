@@ -58,20 +58,20 @@ class Fanout:
                     unusual.append((subscription, sent, None))
         for subscription, sent, lost in unusual:
             outbox = subscription.reader
-            outbox.took(subscription, sent)
+            outbox.on_short_write(subscription, sent)
             if lost is not None:
                 outbox.fail(lost)
         for subscription in feed.due():
             subscription.reader.flush()
-        for lapped in feed.settle():
+        for lapped in feed.trim():
             self.lapped += 1
             lapped.subscription.reader.lapped(lapped, LappedError(self._feed_limit))
 
-    def queue(self, outbox: Outbox) -> None:
+    def schedule_flush(self, outbox: Outbox) -> None:
         """Flush that outbox at the end of this tick."""
         self._queued.append(outbox)
 
-    def lose(self, close: Callable[[Exception], object], error: Exception) -> None:
+    def close_later(self, close: Callable[[Exception], object], error: Exception) -> None:
         """Call ``close(error)`` when no fan-out is under way."""
         self._lost.append((close, error))
 

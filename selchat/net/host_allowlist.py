@@ -1,7 +1,6 @@
-"""By which names and addresses this machine may be asked for, as the ``Host`` of a browser's request has
-them.
+"""Host header values that this server accepts: the names and addresses of its machine.
 
-It must not know why that is asked.
+Knows nothing about requests.
 """
 
 from __future__ import annotations
@@ -10,42 +9,44 @@ import ipaddress
 from collections.abc import Callable, Iterable
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_PAUSE = 5.0  # seconds between two looks at the addresses that this machine has
+_REFRESH_SECONDS = 5.0  # at least, between two reads of the machine's addresses
 
 
 class HostAllowlist:
-    """``names`` do not change; ``addresses`` returns what the machine has now, and is asked now and then."""
+    """A set of host names. ``names`` are fixed; ``addresses()`` returns the machine's current addresses, and is
+    called at most every 5 seconds. ``now()``: monotonic seconds.
+    """
 
     def __init__(
         self, names: Iterable[str], addresses: Callable[[], Iterable[str]], now: Callable[[], float]
     ) -> None:
-        own = [name.lower().strip("[]") for name in names]
-        self._names = _LOOPBACK | {_spelled(name) for name in own}
-        self._addresses = addresses
-        self._known: frozenset[str] = frozenset()
+        given = [name.lower().strip("[]") for name in names]
+        self._names = _LOOPBACK | {_canonical(name) for name in given}
+        self._read_addresses = addresses
+        self._addresses: frozenset[str] = frozenset()
         self._now = now
-        self._looked_at = float("-inf")
+        self._refreshed_at = float("-inf")
 
     def __contains__(self, host: str) -> bool:
-        """Whether that is this machine: a name in lower case, or an address, of IPv6 without brackets."""
-        address = _address(host)
+        """Return whether ``host`` is this machine: a lower-case name, or an address (IPv6 without brackets)."""
+        address = _parse_address(host)
         host = address or host
-        if host in self._names or host in self._known:
+        if host in self._names or host in self._addresses:
             return True
-        if address is None or self._now() < self._looked_at + _PAUSE:
+        if address is None or self._now() < self._refreshed_at + _REFRESH_SECONDS:
             return False
-        # A machine gets another address while the server runs, when it is carried to another network.
-        self._looked_at = self._now()
-        self._known = frozenset(_spelled(one) for one in self._addresses())
-        return host in self._known
+        # A laptop gets a new address while the server runs, when its owner carries it to another network.
+        self._refreshed_at = self._now()
+        self._addresses = frozenset(_canonical(one) for one in self._read_addresses())
+        return host in self._addresses
 
 
-def _spelled(host: str) -> str:
-    """Return an address as all are spelled here, and anything else as it is."""
-    return _address(host) or host
+def _canonical(host: str) -> str:
+    """Return an address in its canonical spelling, and a name unchanged."""
+    return _parse_address(host) or host
 
 
-def _address(host: str) -> str | None:
+def _parse_address(host: str) -> str | None:
     try:
         return str(ipaddress.ip_address(host))
     except ValueError:

@@ -1,7 +1,7 @@
-"""The addresses of this machine, as far as they can be had without asking anyone.
+"""The network addresses of this machine.
 
-The kernel is asked directly (Linux) and not by a library: of those, the best one starts a program
-(``ldconfig``) whenever it is imported. It must not know what the addresses are for.
+Asks the Linux kernel directly. The best library for this starts a program (``ldconfig``) on every import.
+Knows nothing about the use of the addresses.
 """
 
 from __future__ import annotations
@@ -18,40 +18,39 @@ from typing import NamedTuple
 try:
     import fcntl  # POSIX only
 except ImportError:
-    _GETS_ADDRESSES = False
+    _HAS_IOCTL = False
 else:
-    _GETS_ADDRESSES = True
+    _HAS_IOCTL = True
 
-_SIOCGIFCONF = 0x8912  # Linux: all IPv4 addresses, with their interfaces (netdevice(7))
-_IFREQ = 40 if struct.calcsize("P") == 8 else 32  # bytes of one of them
-_MAX = 1024  # of them
+_SIOCGIFCONF = 0x8912  # Linux: list all IPv4 addresses with their interfaces (netdevice(7))
+_IFREQ_SIZE = 40 if struct.calcsize("P") == 8 else 32  # bytes of one struct ifreq
+_MAX_ADDRESSES = 1024
 
-# Networks inside this machine, of containers and virtual machines; from elsewhere nobody gets there.
-_INNER = re.compile(r"(?:docker|br-|veth|virbr|vnet|vmnet|vboxnet|lxc|lxd|cni|podman|flannel|cali|tap)")
+# Interfaces of containers and virtual machines; other machines cannot reach them.
+_VIRTUAL = re.compile(r"(?:docker|br-|veth|virbr|vnet|vmnet|vboxnet|lxc|lxd|cni|podman|flannel|cali|tap)")
 
 
 class Interface(NamedTuple):
-    """One address, and the name of the interface that has it."""
+    """One address and the name of its interface."""
 
     name: str
     address: str
 
 
 def interfaces() -> list[Interface]:
-    """Return the addresses of this machine, those of IPv4 first; one that has two is there twice."""
+    """Return this machine's addresses, IPv4 first; an interface with two addresses appears twice."""
     found: list[Interface] = []
-    if _GETS_ADDRESSES:
+    if _HAS_IOCTL:
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            answers = array("B", bytes(_IFREQ * _MAX))
-            start, _ = answers.buffer_info()
-            asked = struct.pack("iP", len(answers), start)
-            (size, _) = struct.unpack("iP", fcntl.ioctl(sock, _SIOCGIFCONF, asked))
-            data = answers.tobytes()[:size]
-            for place in range(0, size, _IFREQ):
-                name = data[place : place + 16].partition(b"\0")[0].decode(errors="replace")
-                found.append(
-                    Interface(name.partition(":")[0], socket.inet_ntoa(data[place + 20 : place + 24]))
-                )
+            buffer = array("B", bytes(_IFREQ_SIZE * _MAX_ADDRESSES))
+            pointer, _ = buffer.buffer_info()
+            request = struct.pack("iP", len(buffer), pointer)
+            (size, _) = struct.unpack("iP", fcntl.ioctl(sock, _SIOCGIFCONF, request))
+            data = buffer.tobytes()[:size]
+            for offset in range(0, size, _IFREQ_SIZE):
+                name = data[offset : offset + 16].partition(b"\0")[0].decode(errors="replace")
+                address = socket.inet_ntoa(data[offset + 20 : offset + 24])
+                found.append(Interface(name.partition(":")[0], address))
     with contextlib.suppress(OSError):  # Linux
         for line in Path("/proc/net/if_inet6").read_text("ascii").splitlines():
             fields = line.split()
@@ -60,15 +59,15 @@ def interfaces() -> list[Interface]:
 
 
 def own_addresses() -> set[str]:
-    """Return the addresses of this machine, loopback and all."""
+    """Return this machine's addresses, loopback included."""
     return {one.address for one in interfaces()}
 
 
 def reachable_addresses(host: str) -> list[str]:
-    """Return by which addresses others can get to what listens on that one, the best first.
+    """Return the addresses at which other machines reach a server that listens on ``host``, the best first.
 
-    ``0.0.0.0`` and ``::`` are all of this machine's, of IPv4 alone or not. IPv4 is first, since people type
-    it; what is only good for who has no other address, or for what is inside this machine, is last.
+    ``0.0.0.0`` stands for all IPv4 addresses of this machine, ``::`` for all addresses. IPv4 comes first, because
+    people type it. Link-local and virtual addresses come last.
     """
     listens = ipaddress.ip_address(host.partition("%")[0])
     if not listens.is_unspecified:
@@ -78,12 +77,12 @@ def reachable_addresses(host: str) -> list[str]:
         address = ipaddress.ip_address(text)
         if address.is_loopback or _is_zoned(address) or address.version > listens.version:
             continue
-        rank = (address.is_link_local, _INNER.match(name) is not None, address.version == 6)
+        rank = (address.is_link_local, _VIRTUAL.match(name) is not None, address.version == 6)
         ranked.append((rank, text))
-    ranked.sort(key=lambda one: one[0])  # those of one rank stay in the order of the kernel's
+    ranked.sort(key=lambda one: one[0])  # stable: the kernel's order within a rank
     return list(dict.fromkeys(address for _, address in ranked))
 
 
 def _is_zoned(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether it means something only together with an interface, which no address of a browser can have."""
+    """Return whether the address needs a zone (``%eth0``), which browsers do not accept in a URL."""
     return address.version == 6 and address.is_link_local

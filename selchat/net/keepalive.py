@@ -1,19 +1,21 @@
-"""Having the kernel notice a peer that has vanished: a cable, a crash, a machine that sleeps."""
+"""TCP keepalive: the kernel detects a vanished peer (a cut cable, a crash, a machine that sleeps)."""
 
 from __future__ import annotations
 
 import socket
 
 
-def keep_alive(sock: socket.socket, *, idle: float, interval: float, count: int, timeout: float) -> None:
-    """Have the kernel ask after ``idle`` seconds of silence, every ``interval`` seconds, ``count`` times.
+def enable_keepalive(
+    sock: socket.socket, *, idle: float, interval: float, count: int, timeout: float
+) -> None:
+    """Probe after ``idle`` seconds of silence, every ``interval`` seconds, and give up after ``count`` probes.
 
-    Nor does anything that was sent wait for more than ``timeout`` seconds to be acknowledged. Sockets that
-    are accepted inherit all this from the one that listens (Linux: for certain).
+    Sent data may stay unacknowledged for at most ``timeout`` seconds. Accepted sockets inherit these options from
+    the listening socket (certain on Linux).
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    # Which of these there are depends on the system. On Linux, with the last of them, which is in
-    # milliseconds, a silent peer is given up at the first question after that time, whatever the count.
+    # Each system has some of these. Linux has all; TCP_USER_TIMEOUT (milliseconds) overrides the count there: the
+    # first probe after that time ends the connection.
     for option, value in (
         ("TCP_KEEPIDLE", max(1, round(idle))),
         ("TCP_KEEPINTVL", max(1, round(interval))),

@@ -1,4 +1,4 @@
-"""The listening socket: accepts in batches, and rests when descriptors run out."""
+"""Listening socket: accepts connections in batches, and pauses when descriptors run out."""
 
 from __future__ import annotations
 
@@ -9,28 +9,28 @@ from types import ModuleType
 
 from selchat.addresses import join_address, plain_host
 from selchat.errors import UsageError, close_reason
-from selchat.net.keepalive import keep_alive
+from selchat.net.keepalive import enable_keepalive
 from selchat.net.reactor import EVENT_READ, Reactor
 
 resource: ModuleType | None
 try:
-    import resource  # POSIX only; elsewhere the only sign of too few descriptors is accept's error
+    import resource  # POSIX only; elsewhere accept's error is the only sign that descriptors ran out
 except ImportError:
     resource = None
 
-# What accept fails with when the system is out of something; the connection stays in the backlog.
+# accept(2) fails with these when the system runs out of a resource; the connection stays in the backlog.
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-# What to do about it, for what nearly everyone meets sooner or later.
+# Advice for the two errors that nearly every operator meets.
 _ADVICE = {
-    errno.EADDRINUSE: "; is another server running? --port=PORT takes another one",
-    errno.EACCES: "; ports below 1024 are the system's own, --port=PORT takes another one",
+    errno.EADDRINUSE: "; is another server running? Choose another port with --port=PORT",
+    errno.EACCES: "; only root may use ports below 1024. Choose another port with --port=PORT",
 }
 
 
 class CannotListenError(UsageError):
-    """``host`` and ``port``, and why."""
+    """The server cannot listen on ``host`` and ``port``; ``why`` says why."""
 
     def __init__(self, host: str, port: int, why: str) -> None:
         super().__init__(host, port, why)
@@ -43,9 +43,9 @@ class CannotListenError(UsageError):
 
 
 def listening_socket(host: str, port: int, backlog: int, dead_seconds: float) -> socket.socket:
-    """Return a non-blocking socket that listens there; ``::`` takes IPv4 too. Raises `CannotListenError`.
+    """Return a non-blocking listening socket; ``::`` accepts IPv4 too. Raises `CannotListenError`.
 
-    ``dead_seconds``: after so long a peer that has vanished is given up.
+    ``dead_seconds``: the kernel drops a vanished peer after this time.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -54,13 +54,13 @@ def listening_socket(host: str, port: int, backlog: int, dead_seconds: float) ->
     family, kind, protocol, _, address = found[0]
     try:
         sock = socket.socket(family, kind, protocol)
-    except OSError as error:  # no IPv6 here, for one
+    except OSError as error:  # for example, the machine has no IPv6
         raise CannotListenError(host, port, close_reason(error)) from error
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Linux, macOS and Windows let accepted sockets inherit it, which saves a system call for each.
+        # On Linux, macOS and Windows, accepted sockets inherit it. That saves a system call per connection.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        keep_alive(sock, idle=dead_seconds / 2, interval=dead_seconds / 6, count=3, timeout=dead_seconds)
+        enable_keepalive(sock, idle=dead_seconds / 2, interval=dead_seconds / 6, count=3, timeout=dead_seconds)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(address)
@@ -73,26 +73,25 @@ def listening_socket(host: str, port: int, backlog: int, dead_seconds: float) ->
     return sock
 
 
-def raise_descriptor_limit(wanted: int) -> int:
-    """Raise the process's soft limit of descriptors towards ``wanted``; return what it now is."""
+def raise_descriptor_limit(target: int) -> int:
+    """Raise this process's soft limit of open files towards ``target``; return the new limit."""
     if resource is None:
-        return wanted
+        return target
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        soft = target if hard == resource.RLIM_INFINITY else min(target, hard)
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         except (OSError, ValueError):
             soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    return wanted if soft == resource.RLIM_INFINITY else soft
+    return target if soft == resource.RLIM_INFINITY else soft
 
 
 class Listener:
-    """Calls ``on_connection(sock, host, port)`` for each connection, in batches of at most ``batch`` a tick.
+    """Calls ``on_connection(sock, host, port)`` for each connection, at most ``batch`` times a tick.
 
-    ``room`` says how many more connections the process has descriptors for. At none, and when accept
-    itself fails for want of something, accepting rests for ``pause`` seconds; who comes in that time
-    waits in the backlog.
+    ``capacity()`` returns how many more connections the process has descriptors for. When it returns 0, or accept
+    fails for lack of a resource, the listener pauses for ``pause`` seconds. New connections wait in the backlog.
     """
 
     def __init__(
@@ -102,56 +101,56 @@ class Listener:
         *,
         batch: int,
         pause: float,
-        room: Callable[[], int],
+        capacity: Callable[[], int],
         on_connection: Callable[[socket.socket, str, int], object],
     ) -> None:
         self._reactor = reactor
         self._sock = sock
         self._batch = batch
-        self._pause = pause
-        self._room = room
+        self._pause_seconds = pause
+        self._capacity = capacity
         self._on_connection = on_connection
-        self._paused = reactor.call_later(0, self._resume)
+        self._pause_timer = reactor.call_later(0, self._resume)
         self.pauses = 0
-        self.accepted = 0  # connections, in all
+        self.accepted = 0  # connections since the start
 
     @property
     def address(self) -> tuple[str, int]:
-        """The host and the port that it listens on."""
+        """The host and port of the socket."""
         host, port = self._sock.getsockname()[:2]
         return host, port
 
     def close(self) -> None:
-        """Stop accepting and give the port back."""
+        """Stop accepting and release the port."""
         if self._sock.fileno() == -1:
             return
         self._stop_watching()
-        self._paused.cancel()
+        self._pause_timer.cancel()
         self._sock.close()
 
     def _resume(self) -> None:
         try:
             self._reactor.watch(self._sock, EVENT_READ, self._ready)
-        except OSError:  # the system has no memory left, or watches as much as it may
-            self._rest()
+        except OSError:  # the system is out of memory or of epoll watches
+            self._pause()
 
-    def _rest(self) -> None:
+    def _pause(self) -> None:
         self.pauses += 1
         self._stop_watching()
-        self._paused = self._reactor.call_later(self._pause, self._resume)
+        self._pause_timer = self._reactor.call_later(self._pause_seconds, self._resume)
 
     def _stop_watching(self) -> None:
         try:
             self._reactor.unwatch(self._sock)
         except KeyError:
-            pass  # it rests
+            pass  # paused
 
     def _ready(self, _mask: int) -> None:
         for _ in range(self._batch):
             if self._sock.fileno() == -1:
-                return  # closed by what a connection did
-            if self._room() <= 0:
-                self._rest()
+                return  # on_connection closed this listener
+            if self._capacity() <= 0:
+                self._pause()
                 return
             try:
                 sock, address = self._sock.accept()
@@ -159,9 +158,9 @@ class Listener:
                 return
             except OSError as error:
                 if error.errno in _EXHAUSTED:
-                    self._rest()
+                    self._pause()
                     return
-                continue  # that peer was gone before it was accepted, as accept(2) says
+                continue  # the peer left before accept (see accept(2))
             self.accepted += 1
             sock.setblocking(False)
             self._on_connection(sock, plain_host(address[0]), address[1])

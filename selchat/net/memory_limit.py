@@ -45,10 +45,10 @@ class MemoryLimit:
                 return
             error = QueuedLimitError(self.limit)
             if isinstance(holder, Feed):
-                for lapped in holder.settle(0):
+                for lapped in holder.trim(0):
                     self.lapped += 1
                     lapped.subscription.reader.lapped(lapped, error)
-                total -= size - holder.kept
+                total -= size - holder.retained
             else:
                 holder.fail(error)
                 total -= size
@@ -61,5 +61,5 @@ def _holders(blocked: Iterable[Outbox]) -> dict[Holder, int]:
         holders[outbox] = outbox.queued
         for subscription in outbox.subscriptions:
             if subscription.state is SubscriptionState.BEHIND:
-                holders[subscription.feed] = subscription.feed.kept
+                holders[subscription.feed] = subscription.feed.retained
     return holders

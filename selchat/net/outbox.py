@@ -57,16 +57,16 @@ class Stream(Protocol):
 class OutboxOwner(Protocol):
     """What an outbox asks of its connection."""
 
-    def wants_flush(self) -> None:
+    def schedule_flush(self) -> None:
         """Call `Outbox.end_tick` when this tick ends."""
 
-    def wants_writable(self, wanted: bool) -> None:
+    def watch_writable(self, wanted: bool) -> None:
         """Call `Outbox.flush` when the socket is writable, or stop doing so."""
 
-    def sent_all(self) -> None:
+    def on_drained(self) -> None:
         """All is sent, after `Outbox.finish`."""
 
-    def cannot_send(self, error: Exception) -> None:
+    def on_send_error(self, error: Exception) -> None:
         """The connection is lost. It may not be closed from inside this call: a fan-out may be under way."""
 
 
@@ -74,8 +74,8 @@ class Outbox:
     """``replies_limit``: bytes of replies that wait, from which on there may not be another one."""
 
     __slots__ = (
+        "_final_data",
         "_finishing",
-        "_last_words",
         "_on_lapped",
         "_on_replies_sent",
         "_owner",
@@ -97,7 +97,7 @@ class Outbox:
         self._replies: deque[memoryview] | None = None  # None until the first: most idle peers get none
         self._replies_size = 0
         self._on_replies_sent: Callable[[], object] | None = None
-        self._last_words = b""
+        self._final_data = b""
         self._subscriptions: list[Subscription[Outbox]] = []
         self._on_lapped: dict[Subscription[Outbox], OnLapped] | None = None  # of those that may be lapped
         self._wire_owner: Subscription[Outbox] | None = None  # its chunk is partly sent
@@ -118,7 +118,7 @@ class Outbox:
         self._replies_size += len(data)
         self._queue()
 
-    def nudge(self) -> None:
+    def wake(self) -> None:
         """Have the stream send what it has of its own, now or when the socket is writable."""
         self.reply(b"")
 
@@ -167,19 +167,19 @@ class Outbox:
         if self._on_lapped is not None:
             self._on_lapped.pop(subscription, None)
 
-    def finish(self, last_words: bytes = b"") -> None:
-        """Take no more when this tick ends; `OutboxOwner.sent_all` is called when all has been sent.
+    def finish(self, final_data: bytes = b"") -> None:
+        """Take no more when this tick ends; `OutboxOwner.on_drained` is called when all has been sent.
 
-        ``last_words``: whole frames that go after everything else.
+        ``final_data``: whole frames that go after everything else.
         """
         if self._finishing or self.state is OutboxState.CLOSED:
             return
         self._finishing = True
-        self._last_words = last_words
+        self._final_data = final_data
         if self.state is OutboxState.IDLE:
             self._queue()
         else:
-            self._owner.wants_flush()
+            self._owner.schedule_flush()
 
     def close(self) -> None:
         """Forget everything that was not sent."""
@@ -198,15 +198,15 @@ class Outbox:
         Nothing more is sent: after a lapped reader's half frame that would be bytes of another one.
         """
         self.close()
-        self._owner.cannot_send(error)
+        self._owner.on_send_error(error)
 
-    def took(self, subscription: Subscription[Outbox], sent: int) -> None:
+    def on_short_write(self, subscription: Subscription[Outbox], sent: int) -> None:
         """Note that the socket took only ``sent`` bytes of its share of the chunk that was just sealed.
 
         For the fan-out loop alone, which sends to live subscriptions by itself.
         """
         feed = subscription.feed
-        feed.short(subscription, sent)
+        feed.mark_short_write(subscription, sent)
         if sent:
             self._wire_owner = subscription
             self._wire_until = feed.sealed
@@ -231,7 +231,7 @@ class Outbox:
             self._replies_size += len(rest)
 
     def end_tick(self) -> None:
-        """Flush, as `OutboxOwner.wants_flush` asked for, when the feeds have everything of this tick."""
+        """Flush, as `OutboxOwner.schedule_flush` asked for, when the feeds have everything of this tick."""
         if self._finishing:
             for subscription in self._subscriptions:
                 subscription.feed.leave(subscription)
@@ -252,11 +252,11 @@ class Outbox:
             self._block()
             return
         if self.state is OutboxState.BLOCKED:
-            self._owner.wants_writable(False)
+            self._owner.watch_writable(False)
         self.state = OutboxState.IDLE
         if self._finishing and not self._subscriptions:
             self.close()
-            self._owner.sent_all()
+            self._owner.on_drained()
 
     def _send_all(self) -> bool:
         """Return whether all is sent; BlockingIOError or False: the socket is full."""
@@ -268,11 +268,11 @@ class Outbox:
             else:
                 subscription = self._first_behind()
                 if subscription is None:
-                    if not self._last_words or self._subscriptions:
+                    if not self._final_data or self._subscriptions:
                         return True
-                    self._replies = deque([memoryview(self._last_words)])
-                    self._replies_size = len(self._last_words)
-                    self._last_words = b""
+                    self._replies = deque([memoryview(self._final_data)])
+                    self._replies_size = len(self._final_data)
+                    self._final_data = b""
                     continue
                 went = self._send_feed(subscription, _MAX_BYTES)
             if not went:
@@ -287,9 +287,9 @@ class Outbox:
                 self._subscriptions.remove(subscription)
         return None
 
-    def _send_feed(self, subscription: Subscription[Outbox], most_bytes: int) -> bool:
+    def _send_feed(self, subscription: Subscription[Outbox], max_bytes: int) -> bool:
         feed = subscription.feed
-        buffers, until = feed.view(subscription, most_bytes, MAX_BUFFERS)
+        buffers, until = feed.view(subscription, max_bytes, MAX_BUFFERS)
         size = sum(map(len, buffers))
         sent = self.transmit(buffers)
         position = feed.advance(subscription, sent)
@@ -324,12 +324,12 @@ class Outbox:
         if self.state is OutboxState.IDLE:
             self.state = OutboxState.QUEUED
             self._detach()
-            self._owner.wants_flush()
+            self._owner.schedule_flush()
 
     def _block(self) -> None:
         if self.state is not OutboxState.BLOCKED:
             self.state = OutboxState.BLOCKED
-            self._owner.wants_writable(True)
+            self._owner.watch_writable(True)
         self._detach()
 
     def _detach(self) -> None:

@@ -22,7 +22,7 @@ from itertools import count
 from types import FrameType
 from typing import Any
 
-from selchat.histogram import FROM_TICK_TO_TICK, Histogram
+from selchat.histogram import TICK_BUCKETS, Histogram
 
 EVENT_READ = selectors.EVENT_READ
 EVENT_WRITE = selectors.EVENT_WRITE
@@ -67,9 +67,9 @@ class Reactor:
 
     def __init__(self, on_error: Callable[[str, Exception], object]) -> None:
         self.now = time.monotonic()  # seconds; the time at which this tick began
-        self.failed = on_error
+        self.on_error = on_error
         # How long each tick was at work. Whoever becomes ready meanwhile, and every timer, waits as long.
-        self.lag = Histogram(FROM_TICK_TO_TICK)
+        self.lag = Histogram(TICK_BUCKETS)
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._timer_order = count()  # of timers that are due at the same time
@@ -150,7 +150,7 @@ class Reactor:
             try:
                 key.data(mask)
             except Exception as error:
-                self.failed(f"callback {key.data!r}", error)
+                self.on_error(f"callback {key.data!r}", error)
         if self._timers:
             self._run_timers()
         for callback in self._tick_ends:
@@ -179,7 +179,7 @@ class Reactor:
         try:
             callback(*arguments)
         except Exception as error:
-            self.failed(f"callback {callback!r}", error)
+            self.on_error(f"callback {callback!r}", error)
 
     def _run_timers(self) -> None:
         timers = self._timers

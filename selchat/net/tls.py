@@ -1,14 +1,12 @@
-"""TLS between a connection and its socket, without I/O of its own but through that socket.
+"""TLS stream over a non-blocking socket.
 
-`TlsStream` has the socket's ``recv``, ``send``, ``sendmsg`` and ``shutdown``, so that whoever reads and sends
-needs not know of it. OpenSSL sees only memory: what it wants to read while it writes, and to write while it
-reads, are bytes in a buffer here, so there is no ``want-read`` on a write to be dealt with elsewhere, and a
-write is never tried twice.
+`TlsStream` has the methods of a socket (``recv``, ``send``, ``sendmsg``, ``shutdown``), so its callers use it like
+one. OpenSSL reads and writes memory buffers only. Callers therefore never meet a want-read during a write, and
+never repeat a write.
 
-Nothing that came before the handshake can get into it: a stream is TLS from its first byte, or never.
+A connection is TLS from its first byte or never, so plaintext from before the handshake cannot be injected.
 
-TLS 1.3 alone. Without session tickets: on a LAN a handshake costs less than to keep them, and a server that
-sends them to a client that never reads has its last words reset away.
+TLS 1.3 only. No session tickets: a LAN handshake is cheap, and unread tickets turn our close into a reset.
 """
 
 from __future__ import annotations
@@ -21,33 +19,35 @@ from typing import Protocol
 
 from selchat.errors import NOT_TRUSTED
 
-# Bytes that are encrypted at a time, and so the most that a full socket leaves with us; two records. A whole
-# chunk would leave a copy of it with each slow reader, and a single record costs a system call per 16 KiB.
+# Bytes encrypted at a time: two records. A full socket leaves at most this much with us. To encrypt a whole chunk
+# would leave each slow reader with a copy of it; a single record would cost a system call per 16 KiB.
 PIECE = 32 * 1024
-MAX_UNSENT = 4 * PIECE  # bytes, above which a peer only makes TLS talk to itself
-MAX_GREETED = 16 * 1024  # bytes of a peer's handshake; a server's with a long chain of certificates has 8 KiB
-# The alerts of a peer that does not take our certificate (RFC 8446, 6.2), as OpenSSL calls them.
+# Bytes of unsent TLS messages before we close: a peer that makes TLS answer this much never reads.
+MAX_UNSENT = 4 * PIECE
+# Bytes received during a handshake; a server with a long certificate chain sends 8 KiB.
+MAX_HANDSHAKE = 16 * 1024
+# The alerts of a peer that does not trust our certificate (RFC 8446, 6.2), by OpenSSL's names.
 _NOT_TRUSTED = {"SSLV3_ALERT_CERTIFICATE_UNKNOWN", "TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_BAD_CERTIFICATE"}
-_READ = 64 * 1024  # bytes of a read from OpenSSL, which gives one record at a time: 16 KiB
+_READ = 64 * 1024  # bytes requested from OpenSSL, which returns one record (16 KiB) at a time
 
 
 class TlsState(Enum):
-    """``GREETING`` becomes ``OPEN`` when hands are shaken, and that ``ENDED`` with the peer's goodbye."""
+    """``HANDSHAKE`` becomes ``OPEN`` when the handshake is done, and ``CLOSED`` with the peer's close_notify."""
 
-    GREETING = auto()
+    HANDSHAKE = auto()
     OPEN = auto()
-    ENDED = auto()
+    CLOSED = auto()
 
 
 class TlsError(ConnectionError):
-    """What is wrong with the peer's TLS, in words: ``strerror``."""
+    """The peer's TLS failed; ``strerror`` says how."""
 
     def __init__(self, why: str) -> None:
         super().__init__(0, f"TLS: {why}")
 
 
 class Socket(Protocol):
-    """What a stream needs below it, and is itself for those above."""
+    """The part of a socket that a stream uses below it and offers above it."""
 
     def fileno(self) -> int: ...
     def recv(self, size: int, /) -> bytes: ...
@@ -57,23 +57,23 @@ class Socket(Protocol):
 
 
 class TlsStream:
-    """A socket whose bytes are encrypted.
+    """A socket that encrypts.
 
-    ``stuck()`` is called when TLS itself has something to say that the socket does not take now: whoever is
-    told sends again, no bytes if there are none, when the socket is writable. ``again()`` is called when
-    something has been read that `recv` has not returned yet: it is to be called again, without waiting.
+    ``on_blocked()``: a TLS message does not fit into the socket's buffer. Call `send` when the socket is writable,
+    with no bytes if you have none. ``on_buffered()``: the stream has read data that `recv` has not returned yet.
+    Call `recv` again without waiting for the socket.
 
-    All methods raise what the socket raises, and `TlsError`.
+    Every method raises `TlsError` and the socket's own exceptions.
     """
 
     __slots__ = (
-        "_again",
         "_ahead",
-        "_greeted",
+        "_handshake_size",
         "_incoming",
+        "_on_blocked",
+        "_on_buffered",
         "_outgoing",
         "_sock",
-        "_stuck",
         "_tls",
         "_unsent",
         "state",
@@ -85,20 +85,20 @@ class TlsStream:
         context: ssl.SSLContext,
         *,
         server_side: bool,
-        stuck: Callable[[], object],
-        again: Callable[[], object],
+        on_blocked: Callable[[], object],
+        on_buffered: Callable[[], object],
     ) -> None:
-        self.state = TlsState.GREETING
+        self.state = TlsState.HANDSHAKE
         self._sock = sock
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side)
-        self._stuck = stuck
-        self._again = again
-        self._greeted = 0  # bytes of the peer's handshake
-        self._unsent: bytes | memoryview = b""  # encrypted, and not taken by the socket
-        # Of what a caller offers next, how many bytes are encrypted already: 1 while the last bytes of a
-        # `send` are unsent, else 0. It is told then that its last byte was not taken, and so comes again.
+        self._on_blocked = on_blocked
+        self._on_buffered = on_buffered
+        self._handshake_size = 0  # bytes received during the handshake
+        self._unsent: bytes | memoryview = b""  # encrypted bytes that the socket has not accepted
+        # How many bytes of the next `send` are encrypted already: 1 while the end of the previous `send` is unsent,
+        # else 0. The previous `send` reported its last byte as not sent, so the caller offers that byte again.
         self._ahead = 0
 
     def fileno(self) -> int:
@@ -109,22 +109,22 @@ class TlsStream:
 
     @property
     def unsent(self) -> int:
-        """How many bytes are encrypted, and not taken by the socket."""
+        """Encrypted bytes that the socket has not accepted."""
         return len(self._unsent)
 
     # -- the handshake ---------------------------------------------------------------------------------
 
-    def begin(self, first: bytes = b"") -> None:
-        """Begin the handshake; ``first`` is what the peer has sent of it."""
+    def start_handshake(self, first: bytes = b"") -> None:
+        """Start the handshake; ``first``: the part of the peer's handshake that was read before."""
         self._incoming.write(first)
-        self._shake_hands()
+        self._handshake()
 
     @property
     def certificate(self) -> bytes:
-        """The peer's certificate, in DER; empty: it has shown none."""
+        """The peer's certificate in DER; empty if the peer has sent none."""
         return self._tls.getpeercert(binary_form=True) or b""
 
-    def _shake_hands(self) -> None:
+    def _handshake(self) -> None:
         try:
             self._tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -139,28 +139,28 @@ class TlsStream:
     # -- reading ---------------------------------------------------------------------------------------
 
     def recv(self, size: int) -> bytes:
-        """Read up to ``size`` bytes from the socket, and return all that they decrypt to.
+        """Read up to ``size`` bytes from the socket and return the plaintext.
 
-        Empty: the peer has ended the stream. BlockingIOError: there is nothing yet.
+        Empty: the peer has closed the stream. BlockingIOError: there is no plaintext yet.
         """
         try:
             data = self._sock.recv(size)
         except BlockingIOError:
-            if not self._incoming.pending and self.state is not TlsState.ENDED:
+            if not self._incoming.pending and self.state is not TlsState.CLOSED:
                 raise
         else:
             if data:
                 self._incoming.write(data)
-                if self.state is TlsState.GREETING:
-                    self._greeted += len(data)
-                    if self._greeted > MAX_GREETED:
-                        raise TlsError(f"a handshake of more than {MAX_GREETED} bytes")
+                if self.state is TlsState.HANDSHAKE:
+                    self._handshake_size += len(data)
+                    if self._handshake_size > MAX_HANDSHAKE:
+                        raise TlsError(f"a handshake of more than {MAX_HANDSHAKE} bytes")
             else:
                 self._incoming.write_eof()
-        if self.state is TlsState.GREETING:
+        if self.state is TlsState.HANDSHAKE:
             if self._incoming.eof:
                 raise TlsError("the peer has left during the handshake")
-            self._shake_hands()
+            self._handshake()
         parts: list[bytes] = []
         while self.state is TlsState.OPEN:
             try:
@@ -168,9 +168,9 @@ class TlsStream:
             except ssl.SSLWantReadError:
                 break
             except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-                # The first: closed without a goodbye, which is as good as one, as frames tell when one of
-                # them is cut. The second: the goodbye that answers our own.
-                self.state = TlsState.ENDED
+                # SSLEOFError: closed without close_notify. That is fine, because frames show a truncation.
+                # SSLZeroReturnError: the close_notify that answers ours.
+                self.state = TlsState.CLOSED
             except ssl.SSLError as error:
                 self._push_last()
                 raise _explained(error) from error
@@ -178,25 +178,25 @@ class TlsStream:
                 if part:
                     parts.append(part)
                 else:
-                    self.state = TlsState.ENDED
+                    self.state = TlsState.CLOSED
         if self._outgoing.pending:
             self._push()
         if parts:
-            if self.state is TlsState.ENDED:
-                self._again()
+            if self.state is TlsState.CLOSED:
+                self._on_buffered()
             return parts[0] if len(parts) == 1 else b"".join(parts)
-        if self.state is TlsState.ENDED:
+        if self.state is TlsState.CLOSED:
             return b""
         raise BlockingIOError
 
     # -- sending ---------------------------------------------------------------------------------------
 
     def send(self, data: bytes | memoryview) -> int:
-        """Encrypt and send; return how many bytes were taken, and are not to be offered again.
+        """Encrypt and send; return how many bytes were sent and must not be offered again.
 
-        As long as anything of them is unsent, the last byte does not count as taken: it has to come first the
-        next time. (So one byte alone cannot be offered, but then no message is as short.) No bytes: send what
-        is left of before. BlockingIOError: it is still left.
+        While encrypted bytes are unsent, the last byte does not count as sent: the caller must offer it first the
+        next time. (A single byte can therefore not be sent alone, but no frame is that short.) With no bytes, send
+        the rest of the previous call. BlockingIOError: the socket is still full.
         """
         if self._unsent:
             self._flush()
@@ -204,7 +204,7 @@ class TlsStream:
         if not size:
             return 0
         done = self._ahead
-        if size > done and self.state is TlsState.GREETING:
+        if size > done and self.state is TlsState.HANDSHAKE:
             raise TlsError("the handshake was not finished")
         view: bytes | memoryview = data if size <= PIECE and not done else memoryview(data)
         while done < size:
@@ -230,18 +230,18 @@ class TlsStream:
         return self.send(b"".join(buffers))
 
     def shutdown(self, how: int) -> None:
-        """Say goodbye, if the socket takes it, and shut down that side of it."""
+        """Send close_notify if the socket has room, and shut down that side of the socket."""
         try:
             self._tls.unwrap()
         except (ssl.SSLError, ValueError):
-            pass  # the peer's goodbye is not waited for
+            pass  # do not wait for the peer's close_notify
         self._push_last()
         self._sock.shutdown(how)
 
     # ----------------------------------------------------------------------------------------------------
 
     def _push(self) -> None:
-        """Send what TLS itself has to say, or tell that it is stuck."""
+        """Send pending TLS messages, or call ``on_blocked``."""
         if self._outgoing.pending:
             self._unsent = b"".join((self._unsent, self._outgoing.read()))
             if len(self._unsent) > MAX_UNSENT:
@@ -250,10 +250,10 @@ class TlsStream:
             try:
                 self._flush()
             except BlockingIOError:
-                self._stuck()
+                self._on_blocked()
 
     def _push_last(self) -> None:
-        """Send it if that can be done at once, before the end."""
+        """Send the final TLS message if the socket has room; the connection closes anyway."""
         data = self._outgoing.read()
         if data and not self._unsent:
             try:
@@ -273,17 +273,17 @@ class TlsStream:
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """Return what a server needs: files of a certificate and of its key, PEM. Raises OSError."""
+    """Return the server's context for a certificate file and its key file, both PEM. Raises OSError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.num_tickets = 0
-    # Without a password of our own, OpenSSL would ask for one on the terminal, and hold everyone up.
+    # Without a password callback, OpenSSL would prompt on the terminal and block the server.
     context.load_cert_chain(certificate, key, password=lambda: "")
     return context
 
 
 def client_context() -> ssl.SSLContext:
-    """Return what a client needs that knows its server by the key alone: it has to look at that itself."""
+    """Return a client's context. It verifies no certificate: the caller must compare the key's fingerprint."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
@@ -292,7 +292,7 @@ def client_context() -> ssl.SSLContext:
 
 
 def _explained(error: ssl.SSLError) -> TlsError:
-    """Return the error in words: OpenSSL's own, ``WRONG_VERSION_NUMBER`` for one."""
+    """Return the error with OpenSSL's reason in lower case, such as ``wrong version number``."""
     if error.reason in _NOT_TRUSTED:
         return TlsError(NOT_TRUSTED.removeprefix("tls: "))
     return TlsError((error.reason or str(error)).replace("_", " ").lower())

@@ -1,6 +1,6 @@
-"""As whom the server is known to those who come by TLS: its certificate and key, its own or the operator's.
+"""The server's TLS certificate and fingerprints.
 
-It must not know who connects.
+The certificate is the operator's, or self-signed by `selchat.net.certificate`. Knows nothing about connections.
 """
 
 from __future__ import annotations
@@ -14,32 +14,33 @@ from selchat.config.settings import Settings
 from selchat.errors import close_reason
 from selchat.net.certificate import (
     CertificateError,
-    file_fingerprint,
-    in_groups,
-    names_in,
+    group_digits,
     own_certificate,
     read_certificate,
+    read_fingerprint,
+    subject_names,
 )
 from selchat.net.tls import server_context
 from selchat.paths import data_folder
 
 
-class Tls(NamedTuple):
-    """What encrypts connections; SHA-256 of its key and of its certificate, in hex; and whom it is for."""
+class Fingerprints(NamedTuple):
+    """SHA-256 of the public key and of the certificate, in hexadecimal groups of four for people to compare."""
+
+    key: str
+    certificate: str
+
+
+class TlsConfig(NamedTuple):
+    """The server's TLS context, its fingerprints, and the host names in its certificate."""
 
     context: ssl.SSLContext
-    fingerprint: str
-    certificate: str
+    fingerprints: Fingerprints
     names: list[str]
 
-    @property
-    def shown(self) -> tuple[str, str]:
-        """The two fingerprints, as people compare them."""
-        return in_groups(self.fingerprint), in_groups(self.certificate)
 
-
-def open_tls(settings: Settings) -> Tls | None:
-    """Return what encrypts connections; None: nothing does. Raises `CertificateError`."""
+def open_tls(settings: Settings) -> TlsConfig | None:
+    """Load the TLS configuration; None if TLS is off. Raises `CertificateError`."""
     if settings.tls == "off":
         return None
     if settings.cert is None:
@@ -47,10 +48,11 @@ def open_tls(settings: Settings) -> Tls | None:
     else:
         certificate = Path(settings.cert)
         key = certificate if settings.key_file is None else Path(settings.key_file)
-    found = file_fingerprint(certificate)
+    key_digest = read_fingerprint(certificate)
     try:
         context = server_context(certificate, key)
     except OSError as error:
         raise CertificateError(key, f"no key for {certificate} ({close_reason(error)})") from error
     der = read_certificate(certificate)
-    return Tls(context, found, hashlib.sha256(der).hexdigest(), names_in(der))
+    digests = Fingerprints(group_digits(key_digest), group_digits(hashlib.sha256(der).hexdigest()))
+    return TlsConfig(context, digests, subject_names(der))

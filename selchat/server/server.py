@@ -55,8 +55,8 @@ from selchat.net.listener import (
 from selchat.net.memory_limit import MemoryLimit
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
+from selchat.net.thread_pool import ThreadPool
 from selchat.net.tls_config import open_tls
-from selchat.net.workers import Workers
 from selchat.server.console import Console, JsonStyle, Style, TextStyle
 from selchat.server.metrics import Readings, render
 from selchat.server.startup import page_addresses, picture
@@ -192,7 +192,7 @@ class Server:
                 f"a line of over {settings.payload_limit} bytes was not sent"
             ),
         )
-        self._workers = Workers(reactor, settings.password_workers, settings.password_queue)
+        self._workers = ThreadPool(reactor, settings.password_workers, settings.password_queue)
         rich = SelchatFormat(DecimalHeaders(settings.header_length))
         self._posting = MessageApi(settings, self._hub, reactor, rich, TokenFile(), self._console.warn)
         self._context = Context(
@@ -223,7 +223,7 @@ class Server:
             sock,
             batch=settings.accept_batch,
             pause=settings.accept_pause,
-            room=lambda: self._most_connections - len(self._connections),
+            capacity=lambda: self._most_connections - len(self._connections),
             on_connection=self._accepted,
         )
         reactor.at_tick_end(self._end_tick)
@@ -238,7 +238,7 @@ class Server:
             self._reactor.on_signal(signal.SIGHUP, self.reload if ignored else self._hung_up)
         self._console.listening(join_address(*self._listener.address))
         if self._tls is not None:
-            self._console.identified(*self._tls.shown)
+            self._console.identified(*self._tls.fingerprints)
         self._invite()
         self._forget()
         self._check_descriptors()
@@ -284,8 +284,8 @@ class Server:
         before, self._tls = self._tls, tls
         self._take_settings(settings)
         self._console.reloaded(made)
-        shown = ("none", "none") if tls is None else tls.shown
-        if shown != (("none", "none") if before is None else before.shown):
+        shown = ("none", "none") if tls is None else tls.fingerprints
+        if shown != (("none", "none") if before is None else before.fingerprints):
             self._console.identified(*shown)
         if refused:
             self._console.warn(f"only a restart changes {', '.join(refused)}")
@@ -368,7 +368,7 @@ class Server:
         self._posting.reconfigure(settings)
         self._console.restyle(_style(settings), settings.quiet)
         self._log.set_retention(Retention.parse(settings.retention))
-        self._admission.allow(settings.max_clients, settings.clients_per_address, settings.address_rate)
+        self._admission.set_limits(settings.max_clients, settings.clients_per_address, settings.address_rate)
         self._budget.limit = settings.queued_limit
         self._most_connections = _most_connections(settings)
 
@@ -478,7 +478,7 @@ class Server:
             self._posting,
             Operations(self.ready, self.metrics, self.security_txt),
             hosts.__contains__,
-            *(("", "") if tls is None else tls.shown),
+            *(("", "") if tls is None else tls.fingerprints),
         )
         return partial(page.session, site)
 

@@ -62,10 +62,10 @@ class Transport(Protocol):
     def address(self) -> str:
         """Where the peer is, as ``host:port``."""
 
-    def hand_over(self, handler: Session) -> None:
+    def set_handler(self, handler: Session) -> None:
         """Tell another session from now on."""
 
-    def secure(self, first: bytes) -> None:
+    def start_tls(self, first: bytes) -> None:
         """Encrypt everything from here on; ``first`` is how the peer's handshake begins."""
 
     def pause(self) -> None:
@@ -74,8 +74,8 @@ class Transport(Protocol):
     def resume(self) -> None:
         """Go on reading."""
 
-    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
-        """Close it when all is sent, ``last_words`` last; ``connection_lost`` is called at once."""
+    def close(self, reason: str | None = None, final_data: bytes = b"") -> None:
+        """Close it when all is sent, ``final_data`` last; ``connection_lost`` is called at once."""
 
 
 class ConnectionObserver(Protocol):

@@ -110,7 +110,7 @@ class OpeningSession:
                 return
             if opening is Opening.TLS and self._tls and self.state is OpeningState.NEW:
                 self.state = OpeningState.SECURED
-                self._transport.secure(data)
+                self._transport.start_tls(data)
                 return
             if self.state is OpeningState.NEW:
                 self._refusal = self._refusal or self._unsecured
@@ -147,7 +147,7 @@ class OpeningSession:
         session = web(
             self._context, self._transport, self._deadline, self._refusal, tls=tls, local=self._local
         )
-        self._transport.hand_over(session)
+        self._transport.set_handler(session)
         session.data_received(data)
 
     def _hand_over(self, payload: bytes) -> None:
@@ -171,7 +171,7 @@ class OpeningSession:
             return
         else:
             session = ClassicSession(self._context, self._transport, self._framing)
-        self._transport.hand_over(session)
+        self._transport.set_handler(session)
         session.first_received(payload)
 
     def _break(self, error: SelchatError) -> None:

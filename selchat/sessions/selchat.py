@@ -157,12 +157,12 @@ class SelchatSession:
         "_context",
         "_framing",
         "_greetings",
+        "_heartbeat",
         "_largest",
         "_member",
         "_timer",
         "_transport",
         "_trial",
-        "_vigil",
         "format",
         "state",
     )
@@ -187,7 +187,7 @@ class SelchatSession:
         self._catch_ups: deque[Replay] = deque()
         # Bytes of a message that can be passed on: matters where a header is too short for 64 KiB.
         self._largest = context.selchat.limit - _ENVELOPE
-        self._vigil = Heartbeat(context.clock, ping_seconds, context.settings.pong_seconds, self)
+        self._heartbeat = Heartbeat(context.clock, ping_seconds, context.settings.pong_seconds, self)
         self._timer: Any = context.clock.call_later(
             deadline - context.clock.now,
             lambda: self._break(LoginTimeoutError(context.settings.login_seconds)),
@@ -207,7 +207,7 @@ class SelchatSession:
 
     def payloads_received(self, payloads: list[bytes]) -> None:
         """Take what has come in whole from one who is in."""
-        self._vigil.heard()
+        self._heartbeat.touch()
         said: list[Say] = []  # one after the other, and in one room
         for payload in payloads:
             request: Request | None = None
@@ -248,7 +248,7 @@ class SelchatSession:
         self.state = SessionState.ENDED
         self._framing.close()
         self._timer.cancel()
-        self._vigil.end()
+        self._heartbeat.stop()
         self._catch_ups.clear()
         if self._trial is not None:
             self._trial.cancel()
@@ -292,7 +292,7 @@ class SelchatSession:
 
     def on_idle(self) -> None:
         if self._transport.outbox.blocked:
-            self._vigil.begin()  # the question could not get through; a peer that is gone is the kernel's
+            self._heartbeat.start()  # the question could not get through; a peer that is gone is the kernel's
         else:
             self._reply(self.format.ping())
 
@@ -300,9 +300,9 @@ class SelchatSession:
         clock, settings = self._context.clock, self._context.settings
         unread = self._framing.read_since > clock.now - settings.pong_seconds  # the answer may lie there
         if unread or self._transport.outbox.blocked:
-            self._vigil.begin()
+            self._heartbeat.start()
             return
-        self._transport.close(str(IdleTimeoutError(self._vigil.seconds)), self.format.bye("timeout", 0))
+        self._transport.close(str(IdleTimeoutError(self._heartbeat.seconds)), self.format.bye("timeout", 0))
 
     # -- coming in -------------------------------------------------------------------------------------
 
@@ -369,7 +369,7 @@ class SelchatSession:
             hello.name, self._transport.address, self, hash_client_secret(hello.client), alongside=hello.beside
         )
         self._timer.cancel()
-        self._vigil.begin()
+        self._heartbeat.start()
         self.state = SessionState.JOINED
         self._member = member
         resumed, refusals = self._enter_first(member, hello.resume)

@@ -209,17 +209,17 @@ class FakePeer:
         self.hub.sign_out(self.member, reason)
         self.outbox.finish()
 
-    def wants_flush(self) -> None:
-        self.fanout.queue(self.outbox)
+    def schedule_flush(self) -> None:
+        self.fanout.schedule_flush(self.outbox)
 
-    def wants_writable(self, wanted: bool) -> None:
+    def watch_writable(self, wanted: bool) -> None:
         raise AssertionError("the socket takes everything")
 
-    def sent_all(self) -> None:
+    def on_drained(self) -> None:
         self.gone = True
         self.outbox.close()
 
-    def cannot_send(self, error: Exception) -> None:
+    def on_send_error(self, error: Exception) -> None:
         raise AssertionError(error)
 
 

@@ -588,7 +588,7 @@ class TestUsage:
         assert done.returncode == 1
         assert done.stderr == (
             f"selchat: cannot listen on 127.0.0.1:{server.port}: address already in use; "
-            "is another server running? --port=PORT takes another one\n"
+            "is another server running? Choose another port with --port=PORT\n"
         )
 
     @pytest.mark.parametrize("command", [["serve"], ["chat"], ["send"], []])

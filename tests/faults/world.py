@@ -158,7 +158,7 @@ class World:
         self._peers: list[Peer] = []
         self._reactor = server._reactor
         self.failures: list[tuple[str, Exception]] = []
-        self._reactor.failed = lambda where, error: self.failures.append((where, error))
+        self._reactor.on_error = lambda where, error: self.failures.append((where, error))
         self.settle()
 
     def connect(self, *, secure: bool = False) -> Peer:

@@ -50,14 +50,14 @@ class FakeOwner:
         self.asked: list[str] = []
         self.errors: list[Exception] = []
 
-    def wants_flush(self) -> None:
+    def schedule_flush(self) -> None:
         self.asked.append("flush")
 
-    def wants_writable(self, wanted: bool) -> None:
+    def watch_writable(self, wanted: bool) -> None:
         self.asked.append("writable" if wanted else "not writable")
 
-    def sent_all(self) -> None:
+    def on_drained(self) -> None:
         self.asked.append("sent all")
 
-    def cannot_send(self, error: Exception) -> None:
+    def on_send_error(self, error: Exception) -> None:
         self.errors.append(error)

@@ -8,6 +8,19 @@ from collections.abc import Callable
 from selchat.net.reactor import Reactor
 
 
+class ManualTime:
+    """Replaces the module ``time`` in the reactor: the clock moves only by `advance`."""
+
+    def __init__(self) -> None:
+        self._now = time.monotonic()
+
+    def monotonic(self) -> float:
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        self._now += seconds
+
+
 class Errors(list[tuple[str, Exception]]):
     """What a reactor is given as ``on_error``."""
 

@@ -20,8 +20,8 @@ class Clock:
         return self.now
 
 
-def admission(most: int = 100, most_per_address: int = 3, rate: int = 1000) -> Admission:
-    return Admission(most, most_per_address, rate, Clock())
+def admission(max_total: int = 100, max_per_address: int = 3, rate: int = 1000) -> Admission:
+    return Admission(max_total, max_per_address, rate, Clock())
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "fe80::1%eth0"])
@@ -60,14 +60,14 @@ def test_everyone_together_may_hold_so_many_connections() -> None:
 def test_the_limits_can_change_and_who_is_in_stays() -> None:
     door = admission(3, 3)
     assert [door.admit("192.0.2.1") for _ in range(3)] == [None] * 3
-    door.allow(2, 1, 1000)
+    door.set_limits(2, 1, 1000)
     assert isinstance(door.admit("192.0.2.2"), ServerFullError)
     assert door.open == 3
     door.release("192.0.2.1")
     door.release("192.0.2.1")
     assert isinstance(door.admit("192.0.2.1"), AddressFullError)
     assert door.admit("192.0.2.2") is None
-    door.allow(100, 100, 1)
+    door.set_limits(100, 100, 1)
     assert door.admit("192.0.2.3") is None
     assert isinstance(door.admit("192.0.2.3"), AddressRateError)
 

@@ -30,10 +30,10 @@ from selchat.net.certificate import (
     CERTIFICATE_FILE,
     KEY_FILE,
     CertificateError,
-    file_fingerprint,
     fingerprint,
-    in_groups,
+    group_digits,
     own_certificate,
+    read_fingerprint,
 )
 from selchat.net.tls import server_context
 
@@ -126,14 +126,14 @@ def test_other_names_or_addresses_make_another_certificate_with_the_same_key(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, key = own_certificate(folder)
-    old, known = key.read_bytes(), file_fingerprint(path)
+    old, known = key.read_bytes(), read_fingerprint(path)
     monkeypatch.setattr(certificate, "own_names", lambda: {"ship.example"})
     own_certificate(folder)
     assert names_of(path)[0] == {"ship.example", "localhost"}
     monkeypatch.setattr(certificate, "own_addresses", lambda: {"192.168.43.158", "fd00::1"})
     own_certificate(folder)
     assert names_of(path)[1] == {"192.168.43.158", "fd00::1", "127.0.0.1", "::1"}
-    assert (key.read_bytes(), file_fingerprint(path)) == (old, known)
+    assert (key.read_bytes(), read_fingerprint(path)) == (old, known)
 
 
 def test_fewer_names_than_before_leave_it_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_fewer_names_than_before_leave_it_as_it_is(folder: Path, monkeypatch: py
 )
 def test_one_out_of_its_time_is_made_anew(folder: Path, begins: int, ends: int) -> None:
     path, key_path = own_certificate(folder)
-    known, made = file_fingerprint(path), load(path)
+    known, made = read_fingerprint(path), load(path)
     key = load_pem_private_key(key_path.read_bytes(), None)
     assert isinstance(key, ec.EllipticCurvePrivateKey)
     alternatives = made.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -169,26 +169,26 @@ def test_one_out_of_its_time_is_made_anew(folder: Path, begins: int, ends: int) 
     own_certificate(folder)
     assert load(path).not_valid_before_utc < TODAY
     assert load(path).not_valid_after_utc > TODAY + datetime.timedelta(days=700)
-    assert file_fingerprint(path) == known
+    assert read_fingerprint(path) == known
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 100, b"-----BEGIN CERTIFICATE-----\nnonsense\n", None])
 def test_a_damaged_certificate_is_made_anew(folder: Path, damage: bytes | None) -> None:
     path, key = own_certificate(folder)
-    known = file_fingerprint(path)
+    known = read_fingerprint(path)
     if damage is None:
         path.unlink()
     else:
         path.write_bytes(damage)
     own_certificate(folder)
-    assert file_fingerprint(path) == known == spki_hash(key)
+    assert read_fingerprint(path) == known == spki_hash(key)
 
 
 def test_the_certificate_of_another_key_is_made_anew(folder: Path, tmp_path: Path) -> None:
     path, key = own_certificate(folder)
     shutil.copy(own_certificate(tmp_path / "other")[0], path)
     own_certificate(folder)
-    assert file_fingerprint(path) == spki_hash(key)
+    assert read_fingerprint(path) == spki_hash(key)
 
 
 # -- a key that does not do ------------------------------------------------------------------------------
@@ -202,11 +202,11 @@ def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey, password: bytes = b
 def bad_keys() -> dict[str, tuple[bytes, str]]:
     curve = ec.generate_private_key(ec.SECP256R1())
     return {
-        "empty": (b"", "holds no key"),
-        "noise": (b"\0\xff" * 50, "holds no key"),
-        "cut": (pem(curve)[:100], "holds no key"),
-        "with a password": (pem(curve, b"secret"), "holds no key"),
-        "of another kind": (pem(rsa.generate_private_key(65537, 2048)), "another kind"),
+        "empty": (b"", "contains no key"),
+        "noise": (b"\0\xff" * 50, "contains no key"),
+        "cut": (pem(curve)[:100], "contains no key"),
+        "with a password": (pem(curve, b"secret"), "contains no key"),
+        "of another kind": (pem(rsa.generate_private_key(65537, 2048)), "did not make"),
     }
 
 
@@ -237,7 +237,7 @@ def test_where_no_file_can_be_made_it_is_one_error(folder: Path) -> None:
 def test_processes_that_start_at_the_same_time_have_the_same_key(folder: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from selchat.net.certificate import *\n"
-        "sys.stdin.readline(); path, _ = own_certificate(Path(sys.argv[1])); print(file_fingerprint(path))"
+        "sys.stdin.readline(); path, _ = own_certificate(Path(sys.argv[1])); print(read_fingerprint(path))"
     )
     processes = [
         subprocess.Popen(
@@ -264,8 +264,8 @@ def test_processes_that_start_at_the_same_time_have_the_same_key(folder: Path) -
 
 def test_a_fingerprint_is_that_of_the_public_key(folder: Path) -> None:
     path, key = own_certificate(folder)
-    assert file_fingerprint(path) == fingerprint(ssl.PEM_cert_to_DER_cert(path.read_text()))
-    assert file_fingerprint(path) == spki_hash(key)
+    assert read_fingerprint(path) == fingerprint(ssl.PEM_cert_to_DER_cert(path.read_text()))
+    assert read_fingerprint(path) == spki_hash(key)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to compare with")
@@ -277,11 +277,11 @@ def test_openssl_makes_the_same_fingerprint_of_it(folder: Path) -> None:
     der = subprocess.run(
         ["openssl", "pkey", "-pubin", "-outform", "DER"], input=public, capture_output=True, check=True
     ).stdout
-    assert file_fingerprint(path) == hashlib.sha256(der).hexdigest()
+    assert read_fingerprint(path) == hashlib.sha256(der).hexdigest()
 
 
 def test_it_is_shown_in_groups() -> None:
-    assert in_groups("0123456789abcdef" * 4) == " ".join(["0123", "4567", "89ab", "cdef"] * 4)
+    assert group_digits("0123456789abcdef" * 4) == " ".join(["0123", "4567", "89ab", "cdef"] * 4)
 
 
 def test_a_file_without_a_certificate_has_none(tmp_path: Path) -> None:
@@ -289,4 +289,4 @@ def test_a_file_without_a_certificate_has_none(tmp_path: Path) -> None:
         if path.name == "empty":
             path.touch()
         with pytest.raises(CertificateError, match=path.name):
-            file_fingerprint(path)
+            read_fingerprint(path)

@@ -470,7 +470,7 @@ class Securing(Recorder):
     def data_received(self, data: bytes) -> None:
         if not self.calls:
             self.calls.append("secured")
-            self.connection.secure(data)
+            self.connection.start_tls(data)
         else:
             super().data_received(data)
 

@@ -16,17 +16,17 @@ class Peer:
         self.subscription = self.outbox.subscribe(feed)
         self.lost: list[Exception] = []
 
-    def wants_flush(self) -> None:
-        self.fanout.queue(self.outbox)
+    def schedule_flush(self) -> None:
+        self.fanout.schedule_flush(self.outbox)
 
-    def wants_writable(self, wanted: bool) -> None:
+    def watch_writable(self, wanted: bool) -> None:
         pass
 
-    def sent_all(self) -> None:
+    def on_drained(self) -> None:
         self.outbox.close()
 
-    def cannot_send(self, error: Exception) -> None:
-        self.fanout.lose(self.lose, error)
+    def on_send_error(self, error: Exception) -> None:
+        self.fanout.close_later(self.lose, error)
 
     def lose(self, error: Exception) -> None:
         self.lost.append(error)
@@ -140,7 +140,7 @@ def test_a_leaver_who_has_everything_is_not_lapped_by_what_it_does_not_read() ->
 def test_what_closing_a_lost_peer_queues_is_sent_in_the_same_tick() -> None:
     house = House()
     lost, other = house.peer(), house.peer()
-    house.fanout.lose(lambda _error: other.outbox.reply(b"[they have gone]"), ConnectionResetError())
+    house.fanout.close_later(lambda _error: other.outbox.reply(b"[they have gone]"), ConnectionResetError())
     house.tick()
     assert bytes(other.sock.taken) == b"[they have gone]"
     assert lost.lost == []

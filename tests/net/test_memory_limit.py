@@ -43,7 +43,7 @@ def publish(feed: Feed[Outbox], *sizes: int) -> None:
         feed.append(b"x" * size)
         feed.seal()
         for subscription in tuple(feed.live):
-            subscription.reader.took(subscription, 0)
+            subscription.reader.on_short_write(subscription, 0)
 
 
 # -- connections -----------------------------------------------------------------------------------------
@@ -88,11 +88,11 @@ def test_a_feed_counts_once_however_many_wait_for_it_and_laps_them_all() -> None
     for holder in holders:
         holder.reads(feed)
     publish(feed, 100, 100, 100)
-    assert feed.kept == 300
+    assert feed.retained == 300
     enforce(300, *holders)
     assert not any(holder.lost for holder in holders)
     enforce(299, *holders)
-    assert feed.kept == 100, "its newest chunk"
+    assert feed.retained == 100, "its newest chunk"
     assert all(holder.lost for holder in holders)
     assert all(isinstance(holder.errors[0], QueuedLimitError) for holder in holders)
 
@@ -125,7 +125,7 @@ def test_the_largest_may_be_a_feed_or_a_connection() -> None:
     enforce(500, one, three)  # 300 + 400
     assert [one.lost, three.lost] == [False, True]
     enforce(300, one)
-    assert (one.lost, small.kept) == (False, 300)
+    assert (one.lost, small.retained) == (False, 300)
 
 
 def test_a_feed_that_a_reader_is_level_with_does_not_count() -> None:

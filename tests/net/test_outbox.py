@@ -469,7 +469,7 @@ class WrappingStream:
 def test_a_stream_with_bytes_of_its_own_is_asked_to_send_them() -> None:
     peer = Peer()
     peer.outbox.change_stream(WrappingStream(peer.sock))  # type: ignore[arg-type]
-    peer.outbox.nudge()
+    peer.outbox.wake()
     assert peer.owner.asked == ["flush"]
     assert peer.outbox.queued == 0
     peer.outbox.end_tick()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from selchat.net.certificate import fingerprint, own_certificate
 from selchat.net.tls import (
-    MAX_GREETED,
+    MAX_HANDSHAKE,
     MAX_UNSENT,
     PIECE,
     TlsError,
@@ -107,11 +107,11 @@ class Talk:
             self.server_end,
             contexts[0],
             server_side=True,
-            stuck=lambda: self.told.append("stuck"),
-            again=lambda: self.told.append("again"),
+            on_blocked=lambda: self.told.append("stuck"),
+            on_buffered=lambda: self.told.append("again"),
         )
         self.client = TlsStream(
-            self.client_end, contexts[1], server_side=False, stuck=lambda: None, again=lambda: None
+            self.client_end, contexts[1], server_side=False, on_blocked=lambda: None, on_buffered=lambda: None
         )
 
     @property
@@ -119,7 +119,7 @@ class Talk:
         return self.to_server, self.to_client
 
     def shake_hands(self) -> None:
-        self.client.begin()
+        self.client.start_handshake()
         for _ in range(100_000):
             if self.server.state is self.client.state is TlsState.OPEN:
                 return
@@ -180,8 +180,8 @@ def test_the_handshake_may_begin_with_bytes_that_were_read_already(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     talk = Talk(contexts)
-    talk.client.begin()
-    talk.server.begin(talk.to_server.take(1 << 16))
+    talk.client.start_handshake()
+    talk.server.start_handshake(talk.to_server.take(1 << 16))
     assert talk.told == []
     with pytest.raises(BlockingIOError):
         talk.client.recv(1 << 16)
@@ -307,7 +307,7 @@ def test_one_that_leaves_during_the_handshake_is_an_error(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     talk = Talk(contexts)
-    talk.client.begin()
+    talk.client.start_handshake()
     del talk.to_server.data[100:]
     talk.to_server.closed = True
     with pytest.raises(BlockingIOError):
@@ -332,7 +332,7 @@ def test_nothing_can_be_said_before_the_handshake_is_over(
 def test_noise_is_an_error_in_words(contexts: tuple[ssl.SSLContext, ssl.SSLContext], noise: bytes) -> None:
     talk = Talk(contexts)
     with pytest.raises(TlsError) as caught:
-        talk.server.begin(noise)
+        talk.server.start_handshake(noise)
     assert caught.value.strerror.startswith("TLS: ")
     assert caught.value.strerror == caught.value.strerror.replace("_", " ")
     assert talk.to_client.data[:1] in (b"", b"\x15"), "an alert, or nothing"
@@ -357,7 +357,7 @@ def test_a_peer_with_an_older_tls_is_refused(contexts: tuple[ssl.SSLContext, ssl
     old.minimum_version = ssl.TLSVersion.TLSv1_2
     old.maximum_version = ssl.TLSVersion.TLSv1_2
     talk = Talk((contexts[0], old))
-    talk.client.begin()
+    talk.client.start_handshake()
     with pytest.raises(TlsError, match="unsupported protocol"):
         talk.server.recv(1 << 16)
 
@@ -366,7 +366,7 @@ def test_what_tls_has_to_say_and_cannot_is_sent_when_it_is_asked_to(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext],
 ) -> None:
     talk = Talk(contexts)
-    talk.client.begin()
+    talk.client.start_handshake()
     talk.to_client.room = 0
     with pytest.raises(BlockingIOError):
         talk.server.recv(1 << 16)
@@ -413,7 +413,7 @@ def test_a_handshake_of_no_end_is_given_up(contexts: tuple[ssl.SSLContext, ssl.S
                 talk.server.recv(4096)
             except BlockingIOError:
                 pass
-    assert len(talk.to_server.data) > (1 << 18) - 3 * MAX_GREETED
+    assert len(talk.to_server.data) > (1 << 18) - 3 * MAX_HANDSHAKE
 
 
 def test_a_key_with_a_password_is_refused_and_nobody_is_asked(tmp_path: Path) -> None:

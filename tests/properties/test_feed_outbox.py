@@ -45,20 +45,20 @@ class Reader:
     def open(self) -> bool:
         return self.lost is None and not self.finished
 
-    def wants_flush(self) -> None:
-        self.fanout.queue(self.outbox)
+    def schedule_flush(self) -> None:
+        self.fanout.schedule_flush(self.outbox)
 
-    def wants_writable(self, wanted: bool) -> None:
+    def watch_writable(self, wanted: bool) -> None:
         assert wanted != self.watching, "the selector is touched only on a change"
         self.watching = wanted
 
-    def sent_all(self) -> None:
+    def on_drained(self) -> None:
         assert self.finishing
         self.finished += 1
         self.outbox.close()
 
-    def cannot_send(self, error: Exception) -> None:
-        self.fanout.lose(self.abort, error)
+    def on_send_error(self, error: Exception) -> None:
+        self.fanout.close_later(self.abort, error)
 
     def abort(self, error: Exception) -> None:
         if self.open:
@@ -302,7 +302,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
 
     def check_memory(self, feed: Feed[Outbox]) -> None:
         if not feed.behind:
-            feed.settle()  # the last of them may have gone after the delivery has settled
+            feed.trim()  # the last of them may have gone after the delivery has settled
         kept = [len(chunk) for chunk in feed._chunks]
         if not feed.behind:
             assert not kept, "those who are not behind cost nothing"

@@ -83,10 +83,10 @@ class Line:
         """What the session has sent, as a client core reads it."""
         return data
 
-    def hand_over(self, session: Session) -> None:
+    def set_handler(self, session: Session) -> None:
         self.session = session
 
-    def secure(self, first: bytes) -> None:
+    def start_tls(self, first: bytes) -> None:
         raise AssertionError
 
     def pause(self) -> None:
@@ -95,11 +95,11 @@ class Line:
     def resume(self) -> None:
         self.paused = False
 
-    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
+    def close(self, reason: str | None = None, final_data: bytes = b"") -> None:
         if self.open:
             self.open = False
             self.session.connection_lost(reason)
-            self.outbox.finish(last_words)
+            self.outbox.finish(final_data)
 
     def cut(self) -> None:
         """Break it: what has not been taken by the socket never will be."""
@@ -108,16 +108,16 @@ class Line:
             self.session.connection_lost("connection reset by peer")
         self.outbox.close()
 
-    def wants_flush(self) -> None:
-        self.fanout.queue(self.outbox)
+    def schedule_flush(self) -> None:
+        self.fanout.schedule_flush(self.outbox)
 
-    def wants_writable(self, wanted: bool) -> None:
+    def watch_writable(self, wanted: bool) -> None:
         pass
 
-    def sent_all(self) -> None:
+    def on_drained(self) -> None:
         pass
 
-    def cannot_send(self, error: Exception) -> None:
+    def on_send_error(self, error: Exception) -> None:
         raise AssertionError(error)
 
 

@@ -76,10 +76,10 @@ class Client:
         self.session.eof_received()
         self.close()
 
-    def hand_over(self, session: Session) -> None:
+    def set_handler(self, session: Session) -> None:
         self.session = session
 
-    def secure(self, first: bytes) -> None:
+    def start_tls(self, first: bytes) -> None:
         raise AssertionError
 
     def pause(self) -> None:
@@ -88,22 +88,22 @@ class Client:
     def resume(self) -> None:
         self.paused = False
 
-    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
+    def close(self, reason: str | None = None, final_data: bytes = b"") -> None:
         if not self.closed:
             self.closed.append(reason)
             self.session.connection_lost(reason)
-            self.outbox.finish(last_words)
+            self.outbox.finish(final_data)
 
-    def wants_flush(self) -> None:
-        self.house.fanout.queue(self.outbox)
+    def schedule_flush(self) -> None:
+        self.house.fanout.schedule_flush(self.outbox)
 
-    def wants_writable(self, wanted: bool) -> None:
+    def watch_writable(self, wanted: bool) -> None:
         raise AssertionError
 
-    def sent_all(self) -> None:
+    def on_drained(self) -> None:
         self.outbox.close()
 
-    def cannot_send(self, error: Exception) -> None:
+    def on_send_error(self, error: Exception) -> None:
         raise AssertionError(error)
 
 

@@ -37,7 +37,7 @@ class Peer:
         self.house = house or House()
         self.secured: list[bytes] = []
         self.closed: list[str | None] = []
-        self.last_words = b""
+        self.final_data = b""
         self.session: Session = OpeningSession(self.house.context, self, **{"tls": True, **how})  # type: ignore[arg-type]
         self.opening = self.session
         self.outbox = Nothing()
@@ -45,10 +45,10 @@ class Peer:
     def sends(self, data: bytes) -> None:
         self.session.data_received(data)
 
-    def hand_over(self, session: Session) -> None:
+    def set_handler(self, session: Session) -> None:
         self.session = session
 
-    def secure(self, first: bytes) -> None:
+    def start_tls(self, first: bytes) -> None:
         self.secured.append(first)
 
     def pause(self) -> None:
@@ -57,17 +57,17 @@ class Peer:
     def resume(self) -> None:
         raise AssertionError
 
-    def close(self, reason: str | None = None, last_words: bytes = b"") -> None:
+    def close(self, reason: str | None = None, final_data: bytes = b"") -> None:
         if not self.closed:
             self.closed.append(reason)
-            self.last_words = last_words
+            self.final_data = final_data
             self.session.connection_lost(reason)
 
     @property
     def pair(self) -> list[str]:
         """The last words as the paper's frames: a user and a message."""
         decoder = FrameDecoder()
-        found = [payload.decode() for payload in decoder.receive_data(self.last_words)]
+        found = [payload.decode() for payload in decoder.receive_data(self.final_data)]
         assert not decoder.unfinished
         return found
 
@@ -280,7 +280,7 @@ def test_without_what_the_page_needs_a_browser_is_told_how_to_install_it(size: i
     if not peer.closed:
         peer.sends(request[size:])
     assert peer.closed == [None]
-    head, _, body = peer.last_words.partition(b"\r\n\r\n")
+    head, _, body = peer.final_data.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
     assert b"Content-Length: %d\r\n" % len(body) in head
     assert b"pip install 'selchat[web]'" in body

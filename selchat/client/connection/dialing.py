@@ -16,7 +16,7 @@ from typing import Any
 from selchat.addresses import join_address, plain_host
 from selchat.config.settings import ClientSettings
 from selchat.errors import UsageError, close_reason
-from selchat.net.keepalive import keep_alive
+from selchat.net.keepalive import enable_keepalive
 from selchat.net.reactor import EVENT_WRITE, Reactor, Timer
 from selchat.text import escape_controls
 
@@ -131,7 +131,7 @@ class Dialer:
         self._reactor.unwatch(sock)
         self._sock = None
         seconds = self._settings.keepalive_seconds
-        keep_alive(sock, idle=seconds, interval=seconds, count=2, timeout=3 * seconds)
+        enable_keepalive(sock, idle=seconds, interval=seconds, count=2, timeout=3 * seconds)
         self._on_connected(sock, plain_host(peer[0]))
 
     def _drop(self) -> None:

@@ -31,7 +31,7 @@ from selchat.config.settings import SELCHAT_HEADER_LENGTH, ClientSettings
 from selchat.errors import SelchatError, close_reason
 from selchat.events import LOBBY
 from selchat.heartbeat import Heartbeat
-from selchat.net.certificate import fingerprint, in_groups
+from selchat.net.certificate import fingerprint, group_digits
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
 from selchat.net.tls import TlsStream
 
@@ -170,7 +170,7 @@ class Link:
         self._known = KnownServers()
         self.tls = _tls_of(settings, self._known)
         self._securing = Securing(
-            reactor, self._secured, self._not_secured, stuck=self._stuck, again=self._again
+            reactor, self._secured, self._not_secured, on_blocked=self._stuck, on_buffered=self._again
         )
         self._reactor = reactor
         self._settings = settings
@@ -178,7 +178,7 @@ class Link:
         self._reconnect = reconnect
         self._jitter = jitter
         self._dialer = Dialer(reactor, settings, self._connected, self._cannot_connect)
-        self._vigil = Heartbeat(reactor, settings.keepalive_seconds, settings.keepalive_seconds, self)
+        self._heartbeat = Heartbeat(reactor, settings.keepalive_seconds, settings.keepalive_seconds, self)
         self._address = ""
         self._plain_because = ""  # why there is no TLS, until that was told
         self._sock: socket.socket | TlsStream | None = None
@@ -344,7 +344,7 @@ class Link:
             if known is None:
                 self._known.add(settings.host, settings.port, shown)
                 address = join_address(settings.host, settings.port)
-                self._interface.received([Trusted(address, in_groups(shown))])
+                self._interface.received([Trusted(address, group_digits(shown))])
             elif known[0] != shown:
                 raise self._changed(known, shown)
         except (SelchatError, ValueError) as error:
@@ -359,7 +359,7 @@ class Link:
     def _changed(self, known: tuple[str, int], shown: str) -> ServerChangedError:
         address = join_address(self._settings.host, self._settings.port)
         before, line = known
-        return ServerChangedError(address, in_groups(before), in_groups(shown), self._known.path, line)
+        return ServerChangedError(address, group_digits(before), group_digits(shown), self._known.path, line)
 
     def _not_secured(self, why: str) -> None:
         if self.tls is Tls.GUESSED:
@@ -494,7 +494,7 @@ class Link:
 
     def _received(self, sock: socket.socket | TlsStream, data: bytes) -> None:
         conversation = self._conversation
-        self._vigil.heard()
+        self._heartbeat.touch()
         self._take(conversation.receive_data(data))
         if self._sock is not sock:
             return
@@ -532,7 +532,7 @@ class Link:
                 if isinstance(event, Welcomed):
                     self.wire = Wire.SELCHAT
                     self._up()
-                    self._vigil.begin()
+                    self._heartbeat.start()
         if events and self.state is not LinkState.CLOSED:
             self._interface.received(events)
         for event in events:
@@ -705,7 +705,7 @@ class Link:
         self._dialer.close()
         self._securing.close()
         self._cancel_timer()
-        self._vigil.end()
+        self._heartbeat.stop()
         if self._storing is not None:
             self._storing.cancel()
             self._storing = None

@@ -15,8 +15,8 @@ _READ_SIZE = 64 * 1024  # bytes
 class Securing:
     """Calls ``on_secured(stream, data)``, or ``on_failed(why)``, once for each `begin`.
 
-    The stream belongs to who is called then, with what has come on it already; it calls ``stuck`` and
-    ``again`` as `TlsStream` says. On failure the socket is closed.
+    The stream belongs to who is called then, with what has come on it already; it calls ``on_blocked`` and
+    ``on_buffered`` as `TlsStream` says. On failure the socket is closed.
     """
 
     def __init__(
@@ -25,14 +25,14 @@ class Securing:
         on_secured: Callable[[TlsStream, bytes], object],
         on_failed: Callable[[str], object],
         *,
-        stuck: Callable[[], object],
-        again: Callable[[], object],
+        on_blocked: Callable[[], object],
+        on_buffered: Callable[[], object],
     ) -> None:
         self._reactor = reactor
         self._on_secured = on_secured
         self._on_failed = on_failed
-        self._told_stuck = stuck
-        self._told_again = again
+        self._on_blocked = on_blocked
+        self._on_buffered = on_buffered
         self._context = client_context()
         self._stream: TlsStream | None = None
         self._timer: Timer | None = None
@@ -40,12 +40,12 @@ class Securing:
     def begin(self, sock: socket.socket, seconds: float) -> None:
         """Shake hands on a connected, non-blocking socket, within so many seconds."""
         self._stream = stream = TlsStream(
-            sock, self._context, server_side=False, stuck=self._stuck, again=self._again
+            sock, self._context, server_side=False, on_blocked=self._stuck, on_buffered=self._again
         )
         self._timer = self._reactor.call_later(seconds, self._fail, f"no answer within {seconds:g} s")
         self._reactor.watch(stream, EVENT_READ, self._ready)
         try:
-            stream.begin()
+            stream.start_handshake()
         except OSError as error:
             self._fail(close_reason(error))
 
@@ -74,20 +74,20 @@ class Securing:
         if stream.state is TlsState.OPEN:
             self._leave()
             self._on_secured(stream, data)
-        elif stream.state is TlsState.ENDED:
+        elif stream.state is TlsState.CLOSED:
             self._fail("closed by the server")
 
     # The stream may call these for as long as it lives, in whoever's hands it is.
 
     def _stuck(self) -> None:
         if self._stream is None:
-            self._told_stuck()
+            self._on_blocked()
         else:
             self._reactor.rewatch(self._stream, EVENT_READ | EVENT_WRITE, self._ready)
 
     def _again(self) -> None:
         if self._stream is None:
-            self._told_again()
+            self._on_buffered()
 
     def _fail(self, why: str) -> None:
         self.close()

@@ -242,7 +242,7 @@ class WebSession:
             context, transport, framing, self._site.format, settings.web_ping_seconds, deadline
         )
         self.state = WebState.ENDED
-        transport.hand_over(session)
+        transport.set_handler(session)
         transport.outbox.reply(answer)
         if self._http.trailing:
             session.data_received(self._http.trailing)

@@ -12,7 +12,7 @@ import pytest
 from selchat.client.connection.known_servers import KnownServers, KnownServersError
 from selchat.client.connection.link import Link, LinkState, Tls, Wire
 from selchat.client.events import Trusted, Unencrypted
-from selchat.net.certificate import file_fingerprint, in_groups, own_certificate
+from selchat.net.certificate import group_digits, own_certificate, read_fingerprint
 from selchat.net.reactor import Reactor
 from selchat.net.tls import TlsState, TlsStream, server_context
 from tests.client.selchat_support import encoded, error, welcome
@@ -45,8 +45,8 @@ class TlsEnd:
             connection.sock,
             server_context(*files),
             server_side=True,
-            stuck=lambda: None,
-            again=lambda: None,
+            on_blocked=lambda: None,
+            on_buffered=lambda: None,
         )
         self.plain = b""
         self.ended = False
@@ -85,7 +85,7 @@ class Setting:
 
         def done() -> bool:
             end.pump()
-            return end.stream.state is not TlsState.GREETING and bool(end.plain)
+            return end.stream.state is not TlsState.HANDSHAKE and bool(end.plain)
 
         self.spin(done, "hands are shaken, and a hello has come")
         return end
@@ -106,8 +106,8 @@ def test_the_first_time_the_key_is_shown_and_remembered(
     assert b'"type":"hello"' in end.plain
     end.send(encoded(welcome()))
     one.spin(lambda: one.link.state is LinkState.ONLINE)
-    shown = file_fingerprint(files[0])
-    assert one.recorder.events[0] == Trusted(f"127.0.0.1:{server.port}", in_groups(shown))
+    shown = read_fingerprint(files[0])
+    assert one.recorder.events[0] == Trusted(f"127.0.0.1:{server.port}", group_digits(shown))
     assert one.link.tls is Tls.ON
     assert KnownServers().find("127.0.0.1", server.port) == (shown, 2)
     one.link.say("hello by TLS")
@@ -118,7 +118,7 @@ def test_the_first_time_the_key_is_shown_and_remembered(
 def test_the_next_time_nothing_is_said_of_it(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
-    KnownServers().add("127.0.0.1", server.port, file_fingerprint(files[0]))
+    KnownServers().add("127.0.0.1", server.port, read_fingerprint(files[0]))
     one = Setting(reactor, server)
     assert one.link.tls is Tls.ON
     end = one.accept_tls(server, files)
@@ -132,7 +132,7 @@ def test_the_next_time_nothing_is_said_of_it(
 def test_another_key_stops_it_and_nothing_is_sent(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path], other_files: tuple[Path, Path], tls: str
 ) -> None:
-    KnownServers().add("127.0.0.1", server.port, file_fingerprint(other_files[0]))
+    KnownServers().add("127.0.0.1", server.port, read_fingerprint(other_files[0]))
     one = Setting(reactor, server, tls=tls)
     one.link.say("secret")
     one.spin(server.waiting)
@@ -140,7 +140,7 @@ def test_another_key_stops_it_and_nothing_is_sent(
     one.spin(lambda: end.pump() or one.link.state is LinkState.CLOSED)
     [(_, problem)] = one.recorder.log
     assert "is not the server that it was" in str(problem)
-    assert in_groups(file_fingerprint(files[0])) in str(problem)
+    assert group_digits(read_fingerprint(files[0])) in str(problem)
     assert "1 message was" in str(problem)
     end.pump()
     assert end.plain == b""
@@ -268,7 +268,7 @@ def test_what_comes_with_the_end_of_the_handshake_is_read(
     one.spin(server.waiting)
     connection = server.accept()
     end = TlsEnd(connection, files)
-    end.stream._stuck = lambda: None
+    end.stream._on_blocked = lambda: None
     one.spin(lambda: end.pump() or end.stream.state is TlsState.OPEN or one.link.state is LinkState.ONLINE)
     end.pump()
     end.send(frame("Server") + frame("early"))

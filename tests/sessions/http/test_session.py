@@ -42,7 +42,7 @@ class Visitor(Client):
             self.session.data_received(b"\x16")
             assert self.secured
 
-    def secure(self, first: bytes) -> None:
+    def start_tls(self, first: bytes) -> None:
         self.secured = True
 
     def asks(self, *streams: bytes) -> list[Answer]:

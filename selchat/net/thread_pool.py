@@ -31,7 +31,7 @@ class Job:
 
     __slots__ = ("_answer", "_prepare", "_workers")
 
-    def __init__(self, workers: Workers, prepare: Callable[[], Work | None], answer: Answer) -> None:
+    def __init__(self, workers: ThreadPool, prepare: Callable[[], Work | None], answer: Answer) -> None:
         self._workers = workers
         self._prepare = prepare
         self._answer: Answer | None = answer
@@ -43,7 +43,7 @@ class Job:
             self._workers._cancelled(self)
 
 
-class Workers:
+class ThreadPool:
     """Up to ``threads`` threads, started when there is something to do, and a queue of ``queue`` for them.
 
     All methods are for the loop's thread, in which answers come too.
@@ -95,7 +95,7 @@ class Workers:
             try:
                 work = job._prepare()
             except Exception as error:
-                self._reactor.failed("work beside the loop", error)
+                self._reactor.on_error("work beside the loop", error)
                 self._reactor.call_soon(self._answer, job, None)
                 continue
             if work is None:
@@ -114,7 +114,7 @@ class Workers:
         try:
             thread.start()
         except RuntimeError as error:
-            self._reactor.failed("work beside the loop", error)
+            self._reactor.on_error("work beside the loop", error)
             return False
         self._threads.append(thread)
         return True
@@ -128,7 +128,7 @@ class Workers:
             return
         self._running -= 1
         if error is not None:
-            self._reactor.failed("work beside the loop", error)
+            self._reactor.on_error("work beside the loop", error)
         try:
             self._answer(job, result)
         finally:

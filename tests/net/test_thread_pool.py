@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from selchat.net.reactor import Reactor
-from selchat.net.workers import Workers
+from selchat.net.thread_pool import ThreadPool
 from tests.net.helpers import Errors
 
 DEADLINE = 20.0
@@ -43,8 +43,8 @@ def gates() -> Iterator[Gates]:
 
 
 @pytest.fixture
-def workers(reactor: Reactor) -> Iterator[Workers]:
-    workers = Workers(reactor, 2, 3)
+def workers(reactor: Reactor) -> Iterator[ThreadPool]:
+    workers = ThreadPool(reactor, 2, 3)
     yield workers
     workers.close(DEADLINE)
 
@@ -57,7 +57,7 @@ def spin(reactor: Reactor, condition: Callable[[], object]) -> None:
 
 
 def test_answers_come_in_a_tick_and_from_other_threads(
-    reactor: Reactor, workers: Workers, gates: Gates
+    reactor: Reactor, workers: ThreadPool, gates: Gates
 ) -> None:
     answers: list[tuple[object, int]] = []
     gates.go.set()
@@ -75,13 +75,13 @@ def test_answers_come_in_a_tick_and_from_other_threads(
 
 def test_no_thread_is_there_before_there_is_work(reactor: Reactor) -> None:
     before = threading.active_count()
-    workers = Workers(reactor, 2, 3)
+    workers = ThreadPool(reactor, 2, 3)
     assert threading.active_count() == before
     workers.close(DEADLINE)
 
 
 def test_what_does_not_fit_is_refused_and_room_comes_back(
-    reactor: Reactor, workers: Workers, gates: Gates
+    reactor: Reactor, workers: ThreadPool, gates: Gates
 ) -> None:
     answers: list[object] = []
     for number in range(5):  # two threads, three places
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_refused_and_room_comes_back(
 
 
 def test_what_is_cancelled_makes_room_at_once_and_gets_no_answer(
-    reactor: Reactor, workers: Workers, gates: Gates
+    reactor: Reactor, workers: ThreadPool, gates: Gates
 ) -> None:
     answers: list[object] = []
     jobs = [workers.submit(gates.work(number), answers.append) for number in range(5)]
@@ -115,7 +115,7 @@ def test_what_is_cancelled_makes_room_at_once_and_gets_no_answer(
 
 
 def test_what_waits_is_looked_at_again_when_it_is_its_turn(
-    reactor: Reactor, workers: Workers, gates: Gates
+    reactor: Reactor, workers: ThreadPool, gates: Gates
 ) -> None:
     answers: list[object] = []
     wanted = True
@@ -131,7 +131,7 @@ def test_what_waits_is_looked_at_again_when_it_is_its_turn(
 
 
 def test_work_that_fails_is_told_and_answered_with_none(
-    reactor: Reactor, workers: Workers, errors: Errors
+    reactor: Reactor, workers: ThreadPool, errors: Errors
 ) -> None:
     answers: list[object] = []
 
@@ -150,7 +150,7 @@ def test_work_that_fails_is_told_and_answered_with_none(
     errors.clear()
 
 
-def test_an_answer_that_fails_holds_up_nobody(reactor: Reactor, workers: Workers, errors: Errors) -> None:
+def test_an_answer_that_fails_holds_up_nobody(reactor: Reactor, workers: ThreadPool, errors: Errors) -> None:
     answers: list[object] = []
 
     def fail(_result: object) -> None:
@@ -165,7 +165,7 @@ def test_an_answer_that_fails_holds_up_nobody(reactor: Reactor, workers: Workers
 
 
 def test_to_close_forgets_what_waits_and_does_not_wait_for_ever(reactor: Reactor, gates: Gates) -> None:
-    workers = Workers(reactor, 2, 3)
+    workers = ThreadPool(reactor, 2, 3)
     answers: list[object] = []
     for number in range(5):
         workers.submit(gates.work(number), answers.append)
@@ -184,7 +184,7 @@ def test_to_close_forgets_what_waits_and_does_not_wait_for_ever(reactor: Reactor
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
-def test_the_loop_goes_first(reactor: Reactor, workers: Workers) -> None:
+def test_the_loop_goes_first(reactor: Reactor, workers: ThreadPool) -> None:
     answers: list[int] = []
     own = os.getpriority(os.PRIO_PROCESS, 0)
     workers.submit(lambda: lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), answers.append)
@@ -194,7 +194,7 @@ def test_the_loop_goes_first(reactor: Reactor, workers: Workers) -> None:
 
 
 def test_a_thread_that_cannot_be_started_takes_no_place(
-    reactor: Reactor, workers: Workers, gates: Gates, errors: Errors, monkeypatch: pytest.MonkeyPatch
+    reactor: Reactor, workers: ThreadPool, gates: Gates, errors: Errors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_thread: object) -> None:
         raise RuntimeError("can't start new thread")
