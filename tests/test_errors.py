@@ -40,14 +40,15 @@ from selchat.sessions.selchat import NoGoodHelloError, VersionError
 from selchat.wire.e2ee import DecryptionError, ReorderedError, ReplayedError, WrongPassphraseError
 from selchat.wire.frames import BadHeaderError, BrokenStreamError, FrameTooLongError, TruncatedFrameError
 from selchat.wire.http_message import MediaTypeError
-from selchat.wire.requests import BadJsonError, BadMessageError, BodyTooLongError, UnknownTypeError
+from selchat.wire.requests import BadMessageError, BodyTooLongError, UnknownTypeError
+from selchat.wire.strict_json import BadJsonError
 from tests.error_tree import every_error
 
 TEXTS = [
     (BadTokenError(False), "a token is needed, as Authorization: Bearer TOKEN; selchat token makes one"),
     (BadTokenError(True), "that token is not known here, or was revoked"),
     (WrongRoomError("builds"), "that token is for the room builds alone"),
-    (MediaTypeError("image/png"), "'image/png' is not understood: application/json or text/plain, in UTF-8"),
+    (MediaTypeError("image/png"), "Content-Type 'image/png' is not supported: use application/json or text/plain, in UTF-8"),
     (RateLimitError(0.25), "too many messages; try again in 0.2 s"),
     (BadHeaderError(b"GET / HTTP"), "frame header b'GET / HTTP' is not a number padded with spaces"),
     (FrameTooLongError(70000, 65536), "frame of 70000 bytes is over the limit of 65536"),
@@ -70,9 +71,9 @@ TEXTS = [
     (TooManyAttemptsError(0.2), "too many tries; try again in 1 s"),
     (LappedError(1048576), "reader too slow, more than 1048576 bytes behind"),
     (UnreadRepliesError(262144), "reader too slow, more than 262144 bytes of replies unread"),
-    (BadJsonError("it is no object"), "not a JSON object with a type: it is no object"),
+    (BadJsonError("the value is not an object"), "invalid JSON object: the value is not an object"),
     (BadMessageError("say", "room", "a string", "1"), "say: room is not a string"),
-    (UnknownTypeError("x" * 100), "no such type of message: " + "x" * 64),
+    (UnknownTypeError("x" * 100), "unknown message type: " + "x" * 64),
     (VersionError(2, 1), "version 2 of the protocol is not spoken here, only 1"),
     (NameTakenError("Venkat"), "the name Venkat is someone else's"),
     (ConfusableNameError("rnike", "mike"), "the name rnike looks like mike, which is someone else's"),
@@ -92,7 +93,7 @@ TEXTS = [
     (UnknownSettingError("x:3", "prot"), "x:3: unknown key 'prot'"),
     (ConfigFileError("x", 3, "no TOML"), "x:3: no TOML"),
     (ConfigFileError("x", 0, "no such file"), "x: no such file"),
-    (BrokenStreamError(), "data given to a decoder that has already failed"),
+    (BrokenStreamError(), "the decoder has failed or ended and accepts no more data"),
     (LimitError(5), "limit of 5 reached"),
 ]
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from selchat.addresses import is_loopback, source_of
 from selchat.errors import LimitError
+from selchat.ratelimit import TokenBucket
 
 
 class ServerFullError(LimitError):
@@ -40,15 +41,15 @@ class Admission:
         self._rate = rate
         self._now = now
         self._by_address: Counter[str] = Counter()
-        self._lately: dict[
-            str, tuple[float, float]
-        ] = {}  # of each address: tokens, and when they were counted
+        self._buckets: dict[str, TokenBucket] = {}  # by address; one token is one new connection
 
     def set_limits(self, max_total: int, max_per_address: int, rate: int) -> None:
         """Replace the limits. Open connections stay open."""
         self._max_total = max_total
         self._max_per_address = max_per_address
         self._rate = rate
+        for bucket in self._buckets.values():
+            bucket.set_limits(rate / _MINUTE, rate)
 
     def admit(self, host: str) -> LimitError | None:
         """Count a new connection and return None, or return the limit that it exceeds."""
@@ -76,25 +77,22 @@ class Admission:
     def _take_token(self, address: str) -> bool:
         """Count a new connection of the address; return whether there were not too many of them."""
         now = self._now()
-        if len(self._lately) > _MAX_REMEMBERED:
+        if len(self._buckets) > _MAX_REMEMBERED:
             self._forget(now)
-        tokens, at = self._lately.get(address, (float(self._rate), now))
-        tokens = min(self._rate, tokens + (now - at) * self._rate / _MINUTE)
-        slow = tokens >= 1
-        self._lately[address] = (tokens - slow, now)
-        return slow
+        bucket = self._buckets.get(address)
+        if bucket is None:
+            bucket = self._buckets[address] = TokenBucket(self._rate / _MINUTE, self._rate, now)
+        return bucket.take(now)
 
     def _forget(self, now: float) -> None:
         """Forget those that may do what they could do if they had never come; then, the longest silent."""
-        lately = {
-            address: (tokens, at)
-            for address, (tokens, at) in self._lately.items()
-            if tokens + (now - at) * self._rate / _MINUTE < self._rate
+        buckets = {
+            address: bucket for address, bucket in self._buckets.items() if bucket.wait(bucket.burst) > now - bucket.refilled_at
         }
-        if len(lately) > _MAX_REMEMBERED // 2:
-            newest = sorted(lately.items(), key=lambda one: one[1][1])
-            lately = dict(newest[-_MAX_REMEMBERED // 2 :])
-        self._lately = lately
+        if len(buckets) > _MAX_REMEMBERED // 2:
+            newest = sorted(buckets.items(), key=lambda item: item[1].refilled_at)
+            buckets = dict(newest[-_MAX_REMEMBERED // 2 :])
+        self._buckets = buckets
 
 
 def address_of(host: str) -> str:

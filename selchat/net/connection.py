@@ -47,6 +47,10 @@ class ConnectionState(Enum):
 class Handler(Protocol):
     """Who gets what a connection reads."""
 
+    @property
+    def wire_name(self) -> str:
+        """The protocol of the peer, as the metrics name it."""
+
     def data_received(self, data: bytes) -> None:
         """``data`` is never empty."""
 

@@ -60,13 +60,11 @@ from selchat.net.tls_config import open_tls
 from selchat.server.console import Console, JsonStyle, Style, TextStyle
 from selchat.server.metrics import Readings, render
 from selchat.server.startup import page_addresses, picture
-from selchat.sessions.classic import ClassicSession
 from selchat.sessions.context import Context, Web
 from selchat.sessions.detect import OpeningSession
 from selchat.sessions.http.api import MessageApi
 from selchat.sessions.http.security_txt import security_txt
 from selchat.sessions.http.static import Files, Operations, Site
-from selchat.sessions.selchat import SelchatSession
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import DecimalHeaders
@@ -350,13 +348,7 @@ class Server:
     def _wire_of(self, connection: Connection) -> str:
         """Return how that connection talks, for the metrics."""
         handler = connection.handler
-        if handler is None:
-            return "closing"
-        if isinstance(handler, ClassicSession):
-            return "classic"
-        if isinstance(handler, SelchatSession):
-            return "selchat" if handler.format is self._context.selchat else "web"
-        return "opening" if isinstance(handler, OpeningSession) else "http"
+        return "closing" if handler is None else handler.wire_name
 
     def _take_settings(self, settings: Settings) -> None:
         """Go by these: the hub and the console at once, connections from the next one on."""

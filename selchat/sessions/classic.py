@@ -31,24 +31,25 @@ class SessionState(Enum):
 class ClassicSession:
     """One peer. It is a `selchat.net.connection.Handler` for its connection and a `Peer` for the hub."""
 
-    __slots__ = ("_context", "_framing", "_member", "_transport", "state")
+    __slots__ = ("_context", "_member", "_stream", "_transport", "state")
+    wire_name = "classic"
 
-    def __init__(self, context: Context, transport: Transport, framing: InboundStream) -> None:
+    def __init__(self, context: Context, transport: Transport, stream: InboundStream[bytes]) -> None:
         self.state = SessionState.NAMELESS
         self._context = context
         self._transport = transport
-        self._framing = framing
+        self._stream = stream
         self._member: Member | None = None
 
     # -- the connection's side -------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        self.payloads_received(self._framing.receive_data(data))
+        self.payloads_received(self._stream.receive_data(data))
 
     def first_received(self, payload: bytes) -> None:
         """Take the username."""
         if self._join(payload):
-            self.payloads_received(self._framing.log_in(self._transport, self.payloads_received))
+            self.payloads_received(self._stream.lift_limits(self._transport, self.payloads_received))
 
     def payloads_received(self, payloads: list[bytes]) -> None:
         """Take messages that have come in whole."""
@@ -58,18 +59,18 @@ class ClassicSession:
             bodies = [payload.decode("utf-8", "replace") for payload in payloads]
             hub = self._context.hub
             hub.send(member, hub.lobby, bodies)
-        self._framing.check(bool(payloads), self._break)
+        self._stream.check(bool(payloads), self._break)
 
     def eof_received(self) -> None:
         if self.state is SessionState.ENDED:
             return
-        error = self._framing.receive_eof()
+        error = self._stream.receive_eof()
         if error is not None:
             self._transport.close(str(error))
 
     def connection_lost(self, reason: str | None) -> None:
         self.state = SessionState.ENDED
-        self._framing.close()
+        self._stream.close()
         member, self._member = self._member, None
         if member is not None:
             self._context.hub.sign_out(member, reason)

@@ -39,7 +39,11 @@ class Outbox(Protocol):
 
 
 class Session(Protocol):
-    """What a connection tells whoever it belongs to."""
+    """The session of a connection, as the connection calls it."""
+
+    @property
+    def wire_name(self) -> str:
+        """The protocol of the peer, as the metrics name it."""
 
     def data_received(self, data: bytes) -> None:
         """``data`` is never empty."""

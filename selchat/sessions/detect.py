@@ -62,15 +62,17 @@ class OpeningSession:
         "_context",
         "_deadline",
         "_first",
-        "_framing",
         "_local",
         "_refusal",
+        "_stream",
         "_timer",
         "_tls",
         "_transport",
         "_unsecured",
         "state",
     )
+
+    wire_name = "opening"
 
     def __init__(
         self,
@@ -93,7 +95,7 @@ class OpeningSession:
         self._first = b""  # what is not enough to tell what it is
         self._transport = transport
         decoder = FrameDecoder(settings.header_length, settings.login_payload_limit, context.login_lengths)
-        self._framing = InboundStream(context, decoder)
+        self._stream = InboundStream(context, decoder)
         self._deadline = context.clock.now + seconds
         self._timer: Any = context.clock.call_later(seconds, self._timed_out)
 
@@ -115,16 +117,16 @@ class OpeningSession:
             if self.state is OpeningState.NEW:
                 self._refusal = self._refusal or self._unsecured
             self.state = OpeningState.FRAMES
-        payload = self._framing.decoder.receive_one(data)
+        payload = self._stream.decoder.receive_one(data)
         if payload is not None:
             self._timer.cancel()
             self._hand_over(payload)
-        elif self._framing.decoder.error is not None:
-            self._break(self._framing.decoder.error)
+        elif self._stream.decoder.error is not None:
+            self._break(self._stream.decoder.error)
 
     def eof_received(self) -> None:
-        self._framing.decoder.receive_one(self._first)
-        error = self._framing.receive_eof()
+        self._stream.decoder.receive_one(self._first)
+        error = self._stream.receive_eof()
         if error is not None:
             self._transport.close(str(error))
 
@@ -161,7 +163,7 @@ class OpeningSession:
             session = SelchatSession(
                 self._context,
                 self._transport,
-                self._framing,
+                self._stream,
                 self._context.selchat,
                 settings.ping_seconds,
                 self._deadline,
@@ -170,7 +172,7 @@ class OpeningSession:
             self._break(PasswordNeededError())  # there is no place for one on that wire
             return
         else:
-            session = ClassicSession(self._context, self._transport, self._framing)
+            session = ClassicSession(self._context, self._transport, self._stream)
         self._transport.set_handler(session)
         session.first_received(payload)
 

@@ -155,11 +155,11 @@ class SelchatSession:
         "_catch_ups",
         "_client",
         "_context",
-        "_framing",
         "_greetings",
         "_heartbeat",
         "_largest",
         "_member",
+        "_stream",
         "_timer",
         "_transport",
         "_trial",
@@ -171,7 +171,7 @@ class SelchatSession:
         self,
         context: Context,
         transport: Transport,
-        framing: InboundStream,
+        stream: InboundStream[bytes] | InboundStream[str],
         format: SelchatFormat,
         ping_seconds: float,
         deadline: float,
@@ -180,7 +180,7 @@ class SelchatSession:
         self.state = SessionState.GREETED
         self._context = context
         self._transport = transport
-        self._framing = framing
+        self._stream = stream
         self._greetings = 0  # messages before one has come in
         self._member: Member | None = None
         self._trial: LoginAttempt | None = None  # of the password, while it is checked
@@ -195,17 +195,21 @@ class SelchatSession:
 
     # -- the connection's side -------------------------------------------------------------------------
 
+    @property
+    def wire_name(self) -> str:
+        return self.format.wire_name
+
     def data_received(self, data: bytes) -> None:
         if self.state is SessionState.GREETED:
-            self._greeting_received(self._framing.decoder.receive_one(data))
+            self._greeting_received(self._stream.decoder.receive_one(data))
         elif self.state is SessionState.JOINED:
-            self.payloads_received(self._framing.receive_data(data))
+            self.payloads_received(self._stream.receive_data(data))
 
     def first_received(self, payload: bytes) -> None:
         """Take the first payload, which was meant to be a `hello`."""
         self._greeting_received(payload)
 
-    def payloads_received(self, payloads: list[bytes]) -> None:
+    def payloads_received(self, payloads: list[bytes] | list[str]) -> None:
         """Take what has come in whole from one who is in."""
         self._heartbeat.touch()
         said: list[Say] = []  # one after the other, and in one room
@@ -214,8 +218,9 @@ class SelchatSession:
             try:
                 request = parse_request(payload)
                 if type(request) is Say:
-                    if len(payload) > self._largest:
-                        self.reject(BodyTooLongError(len(payload), self._largest), [request.id])
+                    # A character takes up to 4 bytes in UTF-8, so short texts need no exact size.
+                    if len(payload) * 4 > self._largest and _size(payload) > self._largest:
+                        self.reject(BodyTooLongError(_size(payload), self._largest), [request.id])
                         continue
                     if said and said[0].room != request.room:
                         self._say(said)
@@ -235,18 +240,18 @@ class SelchatSession:
                 return
         if said:
             self._say(said)
-        self._framing.check(bool(payloads), self._break)
+        self._stream.check(bool(payloads), self._break)
 
     def eof_received(self) -> None:
         if self.state is SessionState.ENDED:
             return
-        error = self._framing.receive_eof()
+        error = self._stream.receive_eof()
         if error is not None:
             self._transport.close(str(error))
 
     def connection_lost(self, reason: str | None) -> None:
         self.state = SessionState.ENDED
-        self._framing.close()
+        self._stream.close()
         self._timer.cancel()
         self._heartbeat.stop()
         self._catch_ups.clear()
@@ -298,7 +303,7 @@ class SelchatSession:
 
     def on_timeout(self) -> None:
         clock, settings = self._context.clock, self._context.settings
-        unread = self._framing.read_since > clock.now - settings.pong_seconds  # the answer may lie there
+        unread = self._stream.read_since > clock.now - settings.pong_seconds  # the answer may lie there
         if unread or self._transport.outbox.blocked:
             self._heartbeat.start()
             return
@@ -306,7 +311,7 @@ class SelchatSession:
 
     # -- coming in -------------------------------------------------------------------------------------
 
-    def _greeting_received(self, payload: bytes | None) -> None:
+    def _greeting_received(self, payload: bytes | str | None) -> None:
         """Take payloads, one after the other, until one of them is a `hello` that is accepted."""
         is_new = payload is not None
         while payload is not None and self.state is SessionState.GREETED:
@@ -327,11 +332,11 @@ class SelchatSession:
                     # Nothing else limits how fast one may ask who is not in yet.
                     self._break(NoGoodHelloError(self._greetings))
                     return
-                payload = self._framing.decoder.receive_one()
+                payload = self._stream.decoder.receive_one()
         if self.state is SessionState.JOINED:
-            self.payloads_received(self._framing.log_in(self._transport, self.payloads_received))
+            self.payloads_received(self._stream.lift_limits(self._transport, self.payloads_received))
         elif self.state is not SessionState.ENDED:
-            self._framing.check(is_new, self._break)
+            self._stream.check(is_new, self._break)
 
     def _hello(self, hello: Hello) -> None:
         if hello.version != envelope.VERSION:
@@ -361,7 +366,7 @@ class SelchatSession:
             self._refuse(refusal, hello)
         if self.state is not SessionState.ENDED:
             is_in = self.state is SessionState.JOINED
-            self._greeting_received(None if is_in else self._framing.decoder.receive_one())
+            self._greeting_received(None if is_in else self._stream.decoder.receive_one())
 
     def _come_in(self, hello: Hello) -> None:
         context, hub = self._context, self._context.hub
@@ -656,6 +661,11 @@ class SelchatSession:
         elif isinstance(error, ClosedError):
             word = "goodbye"
         self._transport.close(str(error) or None, self.format.bye(word, None, error))
+
+
+def _size(payload: bytes | str) -> int:
+    """Return the bytes of a payload."""
+    return len(payload if isinstance(payload, bytes) else payload.encode())
 
 
 _ANSWERS: dict[type, Callable[[SelchatSession, Any], None]] = {

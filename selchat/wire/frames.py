@@ -1,10 +1,10 @@
-"""Frames: a header with the payload's length, then the payload.
+"""Length-prefixed frames: a decimal header, then the payload.
 
 The header is ``header_length`` bytes (10 in the paper, section HEADER): the payload's length in ASCII
-decimal digits, padded with spaces. This side writes it left-justified, as the paper does, and also reads
+decimal digits, padded with spaces. selchat writes it left-justified, as the paper does, and also reads
 it right-justified, as some clients send it. A payload may be empty.
 
-This file knows bytes only: no socket, no text, no meaning.
+This module handles bytes only: it knows no socket, no text encoding and no message types.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FrameTooLongError(ProtocolError):
 
 
 class TruncatedFrameError(ProtocolError):
-    """``missing``: how many bytes were still to come, as far as was known."""
+    """The stream ended inside a frame. ``missing``: the bytes known to be missing."""
 
     def __init__(self, missing: int) -> None:
         super().__init__(missing)
@@ -48,16 +48,16 @@ class TruncatedFrameError(ProtocolError):
 
 class BrokenStreamError(UsageError):
     def __str__(self) -> str:
-        return "data given to a decoder that has already failed"
+        return "the decoder has failed or ended and accepts no more data"
 
 
 HEADER_LENGTH = 10  # bytes; the paper's HEADER_LENGTH
 FRAME_LIMIT = 64 * 1024  # bytes of payload
-_MAX_REMEMBERED = 4096  # headers
+_MAX_CACHED = 4096  # headers
 
 
 class DecoderState(Enum):
-    """``READING`` becomes ``BROKEN`` on bad input and ``ENDED`` at the end of the stream; both are final."""
+    """``READING`` becomes ``BROKEN`` on bad input or ``ENDED`` at the end of the stream; both are final."""
 
     READING = auto()
     BROKEN = auto()
@@ -65,17 +65,17 @@ class DecoderState(Enum):
 
 
 class FrameDecoder:
-    """Turns a byte stream, however it is cut, into payloads.
+    """Decode a byte stream into payloads, however the stream is cut.
 
-    A stream that breaks the framing is a state, not an exception: the payloads before the break are
-    returned and ``error`` says what broke, so that the result is the same for every way of cutting.
+    Bad input sets a state and raises no exception: the decoder returns the payloads before it, and ``error``
+    holds the reason. So the result is the same for every way of cutting.
 
-    ``lengths`` remembers headers that were checked; decoders of the same limits may share it.
+    ``lengths`` caches headers that passed the check. Decoders with the same limits may share it.
     """
 
     __slots__ = ("_buffer", "_header_length", "_lengths", "_limit", "_needed", "error", "state")
 
-    extra = 0  # bytes that a read counts as besides its own: there is nothing here but payloads
+    overhead = 0  # bytes that a read counts in addition to its own; frames have none
 
     def __init__(
         self,
@@ -86,10 +86,8 @@ class FrameDecoder:
         self._header_length = header_length
         self._limit = limit
         self._lengths = {} if lengths is None else lengths
-        self._buffer: bytearray | None = (
-            None  # what came of an unfinished frame; None costs idle peers nothing
-        )
-        self._needed = header_length  # buffer size that finishes the header, or the whole frame
+        self._buffer: bytearray | None = None  # an unfinished frame; None, so that idle peers need no memory
+        self._needed = header_length  # buffer size that completes the header, or the whole frame
         self.state = DecoderState.READING
         self.error: ProtocolError | None = None
 
@@ -99,9 +97,9 @@ class FrameDecoder:
         return self._buffer is not None
 
     def receive_data(self, data: bytes) -> list[bytes]:
-        """Take the next bytes of the stream and return the payloads that they complete, in order.
+        """Feed the next bytes of the stream; return the payloads that they complete, in order.
 
-        Nothing is allocated for a frame before its bytes are there. Raises `BrokenStreamError` when the
+        A header allocates nothing: memory grows only with received bytes. Raises `BrokenStreamError` if the
         stream has already failed or ended.
         """
         if self.state is not DecoderState.READING:
@@ -116,12 +114,12 @@ class FrameDecoder:
         lengths = self._lengths
         header_length = self._header_length
         available = len(data)
-        start = 0  # of the frame being looked at
-        body = header_length  # where its payload starts
+        start = 0  # of the current frame
+        body = header_length  # start of its payload
         self._needed = header_length
         while body <= available:
             header = data[start:body]
-            # To look the header up takes a third of the time that it takes to check it.
+            # A lookup takes a third of the time of a check.
             length = lengths.get(header)
             if length is None:
                 try:
@@ -145,10 +143,10 @@ class FrameDecoder:
         return payloads
 
     def receive_one(self, data: bytes = b"") -> bytes | None:
-        """Take the next bytes, and return the first payload alone once it is whole; None: it is not.
+        """Feed the next bytes; return the first payload alone, or None while it is incomplete.
 
-        What came after it waits for the next call, of this or of `receive_data`, perhaps with no new bytes.
-        For a peer that has to say who it is before it may say more.
+        Later bytes stay buffered for the next call of this method or `receive_data`, which may bring no new
+        bytes. Used before login, when a peer may send one payload at a time.
         """
         if self.state is not DecoderState.READING:
             raise BrokenStreamError
@@ -174,13 +172,13 @@ class FrameDecoder:
         self._buffer = buffer or None
         return payload
 
-    def allow(self, limit: int, lengths: dict[bytes, int]) -> None:
-        """Let payloads have up to ``limit`` bytes from here on. ``lengths``: as above, of that limit."""
+    def set_limit(self, limit: int, lengths: dict[bytes, int]) -> None:
+        """Allow payloads of up to ``limit`` bytes from here on. ``lengths``: the header cache of that limit."""
         self._limit = limit
         self._lengths = lengths
 
     def receive_eof(self) -> None:
-        """Note that the stream has ended; inside a frame that is an ``error``."""
+        """Mark the end of the stream. Inside a frame, this sets ``error``."""
         if self.state is not DecoderState.READING:
             return
         self.state = DecoderState.ENDED
@@ -195,37 +193,38 @@ class FrameDecoder:
         length = int(digits)
         if length > self._limit:
             raise FrameTooLongError(length, self._limit)
-        if len(self._lengths) < _MAX_REMEMBERED:
+        if len(self._lengths) < _MAX_CACHED:
             self._lengths[header] = length
         return length
 
 
 class DecimalHeaders:
-    """The headers of such frames, for payloads of up to ``limit`` bytes and what they can announce."""
+    """Frame headers for payloads of up to ``limit`` bytes, or fewer if the header is too short for that."""
 
-    ping = b""  # this wire has none of its own
+    wire_name = "selchat"
+    ping = b""  # frames have no ping of their own
 
     def __init__(self, length: int = HEADER_LENGTH, limit: int = 1 << 62) -> None:
         self.longest = length
         self.limit = largest_payload(length, limit)
 
     def header(self, length: int) -> bytes:
-        """Return what announces a payload of that many bytes."""
+        """Return the header of a payload of that many bytes."""
         return b"%-*d" % (self.longest, length)
 
     def announced(self, data: bytes, start: int) -> tuple[int, int]:
-        """Return how long the header is before the payload that begins at ``start``, and that payload."""
+        """Return the lengths of the header and of the payload, for the payload that begins at ``start``."""
         return self.longest, int(data[start - self.longest : start])
 
     def end(self, reason: str, error: Exception | None = None) -> bytes:
-        """Return what this wire has to say after the last payload: nothing."""
+        """Return the bytes that close the stream after the last payload: none."""
         return b""
 
 
 def encode_frame(payload: bytes, header_length: int = HEADER_LENGTH) -> bytes:
-    """Return the frame of ``payload``, its header left-justified.
+    """Return the frame of ``payload``, with a left-justified header.
 
-    Raises `FrameTooLongError` where the length does not fit into the header.
+    Raises `FrameTooLongError` if the length does not fit into the header.
     """
     header = b"%-*d" % (header_length, len(payload))
     if len(header) != header_length:
@@ -234,5 +233,5 @@ def encode_frame(payload: bytes, header_length: int = HEADER_LENGTH) -> bytes:
 
 
 def largest_payload(header_length: int, limit: int = 1 << 62) -> int:
-    """Return the largest payload, in bytes, that a header of that length can announce, ``limit`` at most."""
+    """Return the largest payload in bytes that a header of that length can describe, at most ``limit``."""
     return int(min(10**header_length - 1, limit))

@@ -1,58 +1,57 @@
-"""What a script has posted: the body of an HTTP request to a message, and nothing else gets through.
+"""Parser for the body of a posted message.
 
-docs/http.rst is the contract. Which rooms there are, who may speak, and how a request looks around its body,
-this file does not know. As in envelope.py, everything is a stranger's: the answer is a value or a
-`RefusalError`, soon.
+docs/http.rst is the specification. This module does not know the rooms, the permissions or the rest of the HTTP
+request. Bodies are untrusted: each one gives a value or a `RefusalError`, in linear time.
 """
 
 from __future__ import annotations
 
-import json
+import codecs
 import re
-from typing import Any, NamedTuple, NoReturn
+from typing import NamedTuple
 
 from selchat.errors import RefusalError
-from selchat.wire.requests import ID_LENGTH, BadJsonError, BadMessageError
+from selchat.wire.requests import ID_LENGTH, BadMessageError
+from selchat.wire.strict_json import decode_utf8, parse_object
 
 
 class MediaTypeError(RefusalError):
-    """``kind``: what the body is said to be."""
+    """The Content-Type ``kind`` of the body is not supported."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(kind)
         self.kind = kind
 
     def __str__(self) -> str:
-        return f"{self.kind[:64]!r} is not understood: application/json or text/plain, in UTF-8"
+        return f"Content-Type {self.kind[:64]!r} is not supported: use application/json or text/plain, in UTF-8"
 
 
-# What curl calls all that it is given with -d. A form that is one becomes a message that shows it as it is.
+# The type that curl sends for any data after -d. A real form becomes a message with the undecoded form.
 _FORM = "application/x-www-form-urlencoded"
 _UTF_8 = {"utf-8", "utf8", "us-ascii", "ascii"}
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
 
 
-class Posted(NamedTuple):
-    """A message. ``id`` is the sender's; None: it has none."""
+class PostedMessage(NamedTuple):
+    """A message. ``id``: the one that the sender chose, or None."""
 
     body: str
     id: str | None
 
 
-def parse_posted(media_type: str, data: bytes, given_ids: tuple[str, ...] = ()) -> Posted:
-    """Return what was posted: a JSON object with a ``body`` and perhaps an ``id``, or the text itself.
+def parse_posted(media_type: str, data: bytes, request_ids: tuple[str, ...] = ()) -> PostedMessage:
+    """Return the message in a body: a JSON object with ``body`` and optionally ``id``, or plain text.
 
-    ``media_type``: the header Content-Type, empty for none, which means text. ``given_ids``: what the request
-    says around its body. Raises `MediaTypeError`, `BadJsonError` and `BadMessageError`.
+    ``media_type``: the header Content-Type; empty means plain text. ``request_ids``: the ids outside the body,
+    in headers and query. Raises `MediaTypeError`, `BadJsonError` and `BadMessageError`.
     """
     kind = media_type.partition(";")[0].strip().lower()
     charset = _CHARSET.search(media_type)
     if charset is not None and charset[1].lower() not in _UTF_8:
         raise MediaTypeError(media_type)
-    ids = list(given_ids)
+    ids = list(request_ids)
     if kind == "application/json" or kind.endswith("+json"):
-        members = _parse_object(data)
+        members = parse_object(decode_utf8(data.removeprefix(codecs.BOM_UTF8)))
         body = members.get("body")
         if members.get("id") is not None:
             ids.append(members["id"])
@@ -61,7 +60,7 @@ def parse_posted(media_type: str, data: bytes, given_ids: tuple[str, ...] = ()) 
             body = data.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise BadMessageError("message", "body", f"UTF-8, at byte {error.start}") from None
-        # The end of the last line, which a pipe has and its writer does not mean.
+        # A pipe ends with a newline that is not part of the message.
         body = body.removesuffix("\n").removesuffix("\r")
     else:
         raise MediaTypeError(media_type)
@@ -72,32 +71,4 @@ def parse_posted(media_type: str, data: bytes, given_ids: tuple[str, ...] = ()) 
             raise BadMessageError("message", "id", f"a string of 1 to {ID_LENGTH} characters")
         if id != ids[0]:
             raise BadMessageError("message", "id", "the same in all places where the request has one")
-    return Posted(body, ids[0] if ids else None)
-
-
-def _parse_object(data: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(data.decode("utf-8-sig"), object_pairs_hook=_object, parse_constant=_constant)
-    except UnicodeDecodeError as error:
-        raise BadJsonError(f"byte {error.start} is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise BadJsonError(f"{error.msg.lower()}, character {error.pos}") from None
-    except (RecursionError, ValueError):  # brackets in brackets, and numbers that Python does not read
-        raise BadJsonError("it is too deep, or a number is too long") from None
-    if type(value) is not dict:
-        raise BadJsonError("it is no object")
-    for text in (value.get("body"), value.get("id")):
-        if type(text) is str and _HALF_PAIR.search(text):
-            raise BadJsonError("an escape that is half a surrogate pair")
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise BadJsonError("a key is in one object twice")
-    return members
-
-
-def _constant(name: str) -> NoReturn:
-    raise BadJsonError(f"{name} is no JSON")
+    return PostedMessage(body, ids[0] if ids else None)

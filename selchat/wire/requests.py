@@ -1,55 +1,40 @@
-"""What a selchat client may send: JSON payloads to values, and nothing else gets through.
+"""Parser for the requests of selchat clients.
 
-docs/protocol.rst is the contract, and protocol.schema.json the same for machines. This file knows the form
-of each message: its fields, their types and their sizes. Whether a room's name is a good one, who may speak
-and what there is to answer, it does not know. Everything in a payload is a stranger's, so whatever it is,
-the answer is a value or a `RefusalError`, soon.
+docs/protocol.rst is the specification, and protocol.schema.json its machine-readable form. This module checks the
+form of each message: its fields, their types and their sizes. It does not know which room names are valid, who
+may send, or how the server replies. Payloads are untrusted: each one gives a value or a `RefusalError`, in
+linear time.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Callable
-from json.scanner import make_scanner
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple
 
 from selchat.auth.password import PASSWORD_LENGTH
 from selchat.errors import RefusalError
-
-
-class BadJsonError(RefusalError):
-    """``why``: what breaks the rules."""
-
-    code = "bad-json"
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"not a JSON object with a type: {self.why}"
+from selchat.wire.strict_json import BadJsonError, decode_utf8, parse_object
 
 
 class BadMessageError(RefusalError):
-    """``field`` of a message of type ``kind``, and what it should be (``wanted``); ``id`` of that message."""
+    """A message of type ``kind`` has a wrong ``field``, which should be ``expected``. ``id``: the message's id."""
 
     code = "bad-message"
 
-    def __init__(self, kind: str, field: str, wanted: str, id: str = "") -> None:
-        super().__init__(kind, field, wanted, id)
+    def __init__(self, kind: str, field: str, expected: str, id: str = "") -> None:
+        super().__init__(kind, field, expected, id)
         self.kind = kind
         self.field = field
-        self.wanted = wanted
+        self.expected = expected
         self.id = id
 
     def __str__(self) -> str:
-        return f"{self.kind}: {self.field} is not {self.wanted}"
+        return f"{self.kind}: {self.field} is not {self.expected}"
 
 
 class UnknownTypeError(RefusalError):
-    """``kind``: the type that nobody knows."""
+    """The protocol has no message type ``kind``."""
 
     code = "unknown-type"
 
@@ -58,11 +43,11 @@ class UnknownTypeError(RefusalError):
         self.kind = kind
 
     def __str__(self) -> str:
-        return f"no such type of message: {self.kind[:64]}"
+        return f"unknown message type: {self.kind[:64]}"
 
 
 class BodyTooLongError(RefusalError):
-    """``length`` of the body and ``limit``, in bytes."""
+    """A body is too long. ``length`` and ``limit`` are in bytes."""
 
     code = "too-long"
 
@@ -76,34 +61,32 @@ class BodyTooLongError(RefusalError):
 
 
 VERSION = 1
-NAME_LENGTH = 256  # characters of a name or a room that are worth a look; the hub says which are good
-CLIENT_LEAST, CLIENT_MOST = 16, 128  # characters of the secret
-LOG_LENGTH = 256  # characters of what names a log
+NAME_LENGTH = 256  # characters of a user or room name that the parser accepts; the hub validates names
+MIN_SECRET_LENGTH, MAX_SECRET_LENGTH = 16, 128  # characters of a `hello`'s ``client``
+LOG_LENGTH = 256  # characters of a log's id
 ID_LENGTH = 64  # characters
 CIPHER_LENGTH = 256  # characters
 TOPIC_LENGTH = 256  # characters
 TOKEN_LENGTH = 64  # characters
-HISTORY_LIMIT = 1000  # messages asked for at a time
-LARGEST_NUMBER = (1 << 53) - 1  # of a seq; the integers that every JSON library has exactly (RFC 7493, 2.2)
-NESTING = 32  # arrays and objects inside each other
-DIGITS = 64  # characters of a number
-# Bytes of a `hello`'s payload: for those who have not said yet who they are, a server keeps no more than that
-# (`Settings.login_limit`). Some 100 rooms fit in; what does not is joined after the welcome.
+HISTORY_LIMIT = 1000  # messages in one `history` request
+MAX_NUMBER = (1 << 53) - 1  # a seq; the largest integer that every JSON library holds exactly (RFC 7493, 2.2)
+# Bytes of a `hello`'s payload: a server buffers no more for a peer that has not logged in
+# (`Settings.login_limit`). Some 100 rooms fit; a client joins further rooms after the welcome.
 HELLO_LIMIT = 4096
 
 
 class Resume(NamedTuple):
-    """Where to go on after a break: the ``log`` it was, and the newest ``seq`` seen in each of ``rooms``."""
+    """The position to resume from: the ``log`` id, and the last ``seq`` received in each of ``rooms``."""
 
     log: str
     rooms: dict[str, int]
 
 
 class Hello(NamedTuple):
-    """Who comes. ``client`` is the secret that makes the name its own; ``resume`` is None the first time.
+    """Log in. ``client`` is the secret that proves ownership of the name; ``resume`` is None the first time.
 
-    ``beside``: under another name if it is online under this one already, and not instead. ``password``: the
-    server's, empty for none.
+    ``beside``: if the name is online already, join under another name instead of replacing that session.
+    ``password``: the server's password, empty for none.
     """
 
     version: int
@@ -115,7 +98,7 @@ class Hello(NamedTuple):
 
 
 class Say(NamedTuple):
-    """Something for a room. ``id`` is the sender's; ``cipher`` says how the body is encrypted, if it is."""
+    """Send a message to a room. The sender chooses ``id``. ``cipher``: how the body is encrypted; None: it is not."""
 
     room: str
     id: str
@@ -124,7 +107,7 @@ class Say(NamedTuple):
 
 
 class Whisper(NamedTuple):
-    """Something for one person, whose name is ``to``."""
+    """Send a direct message to the user named ``to``."""
 
     to: str
     id: str
@@ -133,29 +116,29 @@ class Whisper(NamedTuple):
 
 
 class Join(NamedTuple):
-    """Go into a room. ``after``: and go on after that ``seq``, as after a break; None: from now on."""
+    """Join a room. ``after``: replay the messages above that ``seq`` first; None: only new messages."""
 
     room: str
     after: int | None = None
 
 
 class Part(NamedTuple):
-    """Go out of a room."""
+    """Leave a room."""
 
     room: str
 
 
 class SetTopic(NamedTuple):
-    """Give a room a topic, perhaps an empty one."""
+    """Set a room's topic; an empty one removes it."""
 
     room: str
     topic: str
 
 
 class GetHistory(NamedTuple):
-    """Up to ``limit`` messages of a room: the newest below ``before``, or the oldest above ``after``.
+    """Request up to ``limit`` messages of a room: the newest below ``before``, or the oldest above ``after``.
 
-    One of the two is None at least; both are for the newest of all.
+    At least one of the two is None. If both are, request the newest messages of all.
     """
 
     room: str
@@ -165,35 +148,35 @@ class GetHistory(NamedTuple):
 
 
 class GetUsers(NamedTuple):
-    """Who is in a room?"""
+    """Request the members of a room."""
 
     room: str
 
 
 class GetRooms(NamedTuple):
-    """Which rooms are there?"""
+    """Request the list of rooms."""
 
 
 class Confirm(NamedTuple):
-    """All whispers up to this ``seq`` have arrived (``ack`` on the wire)."""
+    """Acknowledge all direct messages up to this ``seq`` (``ack`` on the wire)."""
 
     whisper: int
 
 
 class Ping(NamedTuple):
-    """Are you there?"""
+    """Request a `pong` with the same token."""
 
     token: str | None
 
 
 class Pong(NamedTuple):
-    """I am here."""
+    """Answer a `ping`."""
 
     token: str | None
 
 
 class Bye(NamedTuple):
-    """I go."""
+    """Log out."""
 
 
 Request = (
@@ -213,8 +196,8 @@ Request = (
 )
 
 
-# What is said, as clients write it: with these fields in this order, no space between them and no escape in
-# them. It means what the parser would find in it.
+# A `say` as clients usually write it: these fields in this order, no white space and no escapes. The match gives
+# the same result as the parser.
 _TEXT = r'"([^"\\\x00-\x1f]{%d,%s})"'
 _PLAIN_SAY = re.compile(
     r'\{"type":"say"'
@@ -226,24 +209,28 @@ _PLAIN_SAY = re.compile(
 )
 
 
-def parse_request(payload: bytes) -> Request:
-    """Return what a client has sent.
+def parse_request(payload: bytes | str) -> Request:
+    """Return the request in a payload: UTF-8, or the text of a WebSocket message.
 
     Raises `BadJsonError`, `UnknownTypeError` and `BadMessageError`.
     """
-    # The hot path, in 0.4 of the time that it takes below.
-    try:
-        found = _PLAIN_SAY.fullmatch(payload.decode())
-    except UnicodeDecodeError:
-        found = None  # what is wrong with it is said below
+    # The hot path; it takes 0.4 of the time of the parser below.
+    if isinstance(payload, bytes):
+        try:
+            payload = payload.decode()  # inlined `decode_utf8`
+        except UnicodeDecodeError as error:
+            raise BadJsonError(f"byte {error.start} is not UTF-8") from None
+    found = _PLAIN_SAY.fullmatch(payload)
     if found is not None:
         return Say(*found.groups())
     members = parse_object(payload)
-    kind = members["type"]
+    kind = members.get("type")
+    if type(kind) is not str:
+        raise BadJsonError(_NO_TYPE)
     if kind == "say":
-        # Nearly as hot, because many a body has an escape in it: 2.9 microseconds for 64 characters, where
+        # Nearly as hot, because many bodies contain an escape: 2.9 microseconds for 64 characters, where
         # `json.loads` alone takes 2.8 and checks nothing. The scanner takes 1.3 of it, of which 0.5 are for
-        # keys that are there twice. To look at the fields one by one, as is done below, takes 0.4 more.
+        # duplicate keys. Checking field by field, as below, takes 0.4 more.
         get = members.get
         room, id, body, cipher = get("room"), get("id"), get("body"), get("cipher")
         if (
@@ -258,108 +245,25 @@ def parse_request(payload: bytes) -> Request:
     parse = _PARSERS.get(kind)
     if parse is None:
         raise UnknownTypeError(kind)
-    return parse(_Fields(kind, members))
+    return parse(_FieldReader(kind, members))
 
 
-# -- JSON ----------------------------------------------------------------------------------------------
-
-
-def parse_object(payload: bytes) -> dict[str, Any]:
-    """Return the JSON object in the payload, which has a string ``type``.
-
-    Raises `BadJsonError` for everything else that bytes can be, and for JSON that would mean different things
-    to different readers: the same key twice, half a surrogate pair, numbers beyond all reason.
-    """
-    try:
-        text = payload.strip(b" \t\r\n").decode()
-        value, end = _scan(text, 0)
-    except UnicodeDecodeError as error:
-        raise BadJsonError(f"byte {error.start} is not UTF-8") from None
-    except json.JSONDecodeError as error:
-        raise BadJsonError(f"{error.msg.lower()}, character {error.pos}") from None
-    except StopIteration as error:  # how the scanner says that no value begins there
-        raise BadJsonError(f"expecting value, character {error.value}") from None
-    except RecursionError:
-        raise BadJsonError(_TOO_DEEP) from None
-    if end != len(text):
-        raise BadJsonError(f"something follows the object, character {end}")
-    if type(value) is not dict:
-        raise BadJsonError("it is no object")
-    if type(value.get("type")) is not str:
-        raise BadJsonError("its type is not a string")
-    # Halves of surrogate pairs come from escapes only. Few payloads can hold one, or are deep; those are
-    # looked through.
-    if text.count("{") + text.count("[") > NESTING or ("\\u" in text and _HALF_ESCAPE.search(text)):
-        _look_through(value)
-    return value
-
-
-_TOO_DEEP = f"more than {NESTING} arrays and objects inside each other"
-_HALF_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
-_HALF_PAIR = re.compile("[\ud800-\udfff]")
-
-
-def _look_through(value: dict[str, Any]) -> None:
-    """Refuse nesting that is too deep, and text that is no text, in what the parser has let through."""
-    level: list[Any] = [value]
-    depth = 0
-    while level:  # of arrays and objects that are equally deep
-        depth += 1
-        if depth > NESTING:
-            raise BadJsonError(_TOO_DEEP)
-        inside: list[Any] = []
-        for each in level:
-            for item in each if type(each) is list else (*each, *each.values()):
-                kind = type(item)
-                if kind is str:
-                    if _HALF_PAIR.search(item):
-                        raise BadJsonError("an escape that is half a surrogate pair")
-                elif kind is list or kind is dict:
-                    inside.append(item)
-        level = inside
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise BadJsonError("a key is in one object twice")
+def parse_message(payload: bytes | str) -> dict[str, Any]:
+    """Return the JSON object in the payload, which has a string ``type``. Raises `BadJsonError`."""
+    members = parse_object(decode_utf8(payload) if isinstance(payload, bytes) else payload)
+    if type(members.get("type")) is not str:
+        raise BadJsonError(_NO_TYPE)
     return members
 
 
-def _integer(digits: str) -> int:
-    # Not for the parser to do: the time it takes grows with the square of the digits.
-    if len(digits) > DIGITS:
-        raise BadJsonError(f"a number of more than {DIGITS} characters")
-    return int(digits)
-
-
-def _fraction(digits: str) -> float:
-    if len(digits) > DIGITS:
-        raise BadJsonError(f"a number of more than {DIGITS} characters")
-    number = float(digits)
-    if math.isinf(number):
-        raise BadJsonError("a number that is too large")
-    return number
-
-
-def _constant(name: str) -> NoReturn:
-    raise BadJsonError(f"{name} is no JSON")
-
-
-# The scanner itself and not `JSONDecoder.decode`, which uses two regular expressions to look for white space
-# around what it reads.
-_scan: Callable[[str, int], tuple[Any, int]] = cast(Any, make_scanner)(
-    json.JSONDecoder(
-        object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_constant
-    )
-)
+_NO_TYPE = "its type is not a string"
 
 
 # -- the messages --------------------------------------------------------------------------------------
 
 
-class _Fields:
-    """The fields of one message; each method returns one, or raises `BadMessageError`."""
+class _FieldReader:
+    """Typed access to the fields of one message: each method returns a value or raises `BadMessageError`."""
 
     __slots__ = ("_kind", "_members")
 
@@ -367,25 +271,26 @@ class _Fields:
         self._kind = kind
         self._members = members
 
-    def text(self, field: str, most: int, least: int = 0) -> str:
+    def text(self, field: str, max_length: int, min_length: int = 0) -> str:
         value = self._members.get(field)
-        if type(value) is str and least <= len(value) <= most:
+        if type(value) is str and min_length <= len(value) <= max_length:
             return value
-        raise self.wrong(field, f"a string of {f'{least} to' if least else 'up to'} {most} characters")
+        length = f"{min_length} to {max_length}" if min_length else f"up to {max_length}"
+        raise self.error(field, f"a string of {length} characters")
 
-    def optional_text(self, field: str, most: int) -> str | None:
-        return None if self._members.get(field) is None else self.text(field, most)
+    def optional_text(self, field: str, max_length: int) -> str | None:
+        return None if self._members.get(field) is None else self.text(field, max_length)
 
     def body(self) -> str:
         value = self._members.get("body")
         if type(value) is str:
             return value
-        raise self.wrong("body", "a string")
+        raise self.error("body", "a string")
 
-    def number(self, field: str, most: int = LARGEST_NUMBER, least: int = 0) -> int:
-        number = _whole(self._members.get(field), least, most)
+    def number(self, field: str, maximum: int = MAX_NUMBER, minimum: int = 0) -> int:
+        number = _integer(self._members.get(field), minimum, maximum)
         if number is None:
-            raise self.wrong(field, f"a whole number from {least} to {most}")
+            raise self.error(field, f"a whole number from {minimum} to {maximum}")
         return number
 
     def optional_number(self, field: str) -> int | None:
@@ -395,56 +300,56 @@ class _Fields:
         value = self._members.get(field)
         if value is None or type(value) is bool:
             return bool(value)
-        raise self.wrong(field, "true or false")
+        raise self.error(field, "true or false")
 
     def resume(self) -> Resume | None:
         value = self._members.get("resume")
         if value is None:
             return None
         if type(value) is not dict:
-            raise self.wrong("resume", "an object")
+            raise self.error("resume", "an object")
         log, rooms = value.get("log"), value.get("rooms")
         if type(log) is not str or len(log) > LOG_LENGTH:
-            raise self.wrong("resume.log", f"a string of up to {LOG_LENGTH} characters")
+            raise self.error("resume.log", f"a string of up to {LOG_LENGTH} characters")
         if type(rooms) is not dict:
-            raise self.wrong("resume.rooms", "an object")
+            raise self.error("resume.rooms", "an object")
         seqs: dict[str, int] = {}
         for room, seq in rooms.items():
-            number = _whole(seq, 0, LARGEST_NUMBER)
+            number = _integer(seq, 0, MAX_NUMBER)
             if len(room) > NAME_LENGTH or number is None:
-                raise self.wrong(
-                    "resume.rooms", f"names of rooms, each with a whole number from 0 to {LARGEST_NUMBER}"
+                raise self.error(
+                    "resume.rooms", f"names of rooms, each with a whole number from 0 to {MAX_NUMBER}"
                 )
             seqs[room] = number
         return Resume(log, seqs)
 
-    def wrong(self, field: str, wanted: str) -> BadMessageError:
-        """Return the error, which tells the message's id if that can be used."""
+    def error(self, field: str, expected: str) -> BadMessageError:
+        """Return the error for a field, with the message's id if that is valid."""
         id = self._members.get("id") if self._kind in {"say", "whisper"} else None
         if type(id) is not str or len(id) > ID_LENGTH:
             id = ""
-        return BadMessageError(self._kind, field, wanted, id)
+        return BadMessageError(self._kind, field, expected, id)
 
 
-def _whole(value: object, least: int, most: int) -> int | None:
-    """Return a number that is whole and in range, else None; 7.0 is 7, as it is in JSON Schema."""
+def _integer(value: object, minimum: int, maximum: int) -> int | None:
+    """Return an integer in range, else None. As in JSON Schema, 7.0 counts as 7."""
     if type(value) is float and value.is_integer():
         value = int(value)
-    return value if type(value) is int and least <= value <= most else None
+    return value if type(value) is int and minimum <= value <= maximum else None
 
 
-def _hello(fields: _Fields) -> Hello:
+def _hello(fields: _FieldReader) -> Hello:
     return Hello(
         fields.number("version"),
         fields.text("name", NAME_LENGTH),
-        fields.text("client", CLIENT_MOST, CLIENT_LEAST),
+        fields.text("client", MAX_SECRET_LENGTH, MIN_SECRET_LENGTH),
         fields.resume(),
         fields.flag("beside"),
         fields.optional_text("password", PASSWORD_LENGTH) or "",
     )
 
 
-def _say(fields: _Fields) -> Say:
+def _say(fields: _FieldReader) -> Say:
     return Say(
         fields.text("room", NAME_LENGTH),
         fields.text("id", ID_LENGTH, 1),
@@ -453,7 +358,7 @@ def _say(fields: _Fields) -> Say:
     )
 
 
-def _whisper(fields: _Fields) -> Whisper:
+def _whisper(fields: _FieldReader) -> Whisper:
     return Whisper(
         fields.text("to", NAME_LENGTH),
         fields.text("id", ID_LENGTH, 1),
@@ -462,16 +367,16 @@ def _whisper(fields: _Fields) -> Whisper:
     )
 
 
-def _history(fields: _Fields) -> GetHistory:
+def _history(fields: _FieldReader) -> GetHistory:
     before, after = fields.optional_number("before"), fields.optional_number("after")
     if before is not None and after is not None:
-        raise fields.wrong("after", "to be given together with before")
+        raise fields.error("after", "to be given together with before")
     return GetHistory(
         fields.text("room", NAME_LENGTH), before, after, fields.number("limit", HISTORY_LIMIT, 1)
     )
 
 
-_PARSERS: dict[str, Callable[[_Fields], Request]] = {
+_PARSERS: dict[str, Callable[[_FieldReader], Request]] = {
     "hello": _hello,
     "say": _say,
     "whisper": _whisper,

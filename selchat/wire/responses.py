@@ -31,6 +31,7 @@ _MAX_CACHED = 4096  # names, and rooms
 class Headers(Protocol):
     """What a wire puts before a payload, and after the last one."""
 
+    wire_name: str  # how metrics name a session with these headers
     limit: int  # bytes of the largest payload that can be announced
     longest: int  # bytes of the longest header
     ping: bytes  # asks for a sign of life; empty: the wire has nothing for that
@@ -54,6 +55,7 @@ class SelchatFormat:
 
     def __init__(self, headers: Headers | None = None) -> None:
         self._wire = wire = headers or DecimalHeaders(limit=PAYLOAD_LIMIT)
+        self.wire_name = wire.wire_name
         self.limit = limit = min(wire.limit, PAYLOAD_LIMIT)  # bytes of a payload
         self._header = wire.header
         self._headers = [wire.header(length) for length in range(min(limit + 1, _SHORT))]

@@ -1,11 +1,10 @@
-"""WebSocket (RFC 6455): the opening, the messages that come in, and the headers of those that go out.
+"""WebSocket codec (RFC 6455): handshake, decoder, and headers of outgoing messages.
 
-A text message is one payload of the selchat protocol, and what is in it is none of this file's business. What a
-browser sends is read by the `websockets` library's own sans-IO protocol, but for what nearly all of it is:
-whole text messages, each in one frame, which are read here in a seventh of the time. What the server sends
-needs neither: it is not masked, so that a message is a header and its payload, and the same bytes go to
-everyone. There are no extensions: compression would be another one for each reader, and a small message could
-become a large one.
+One text message is one payload of the selchat protocol; this module does not know what the payload means. The
+`websockets` library's sans-IO protocol reads the incoming frames, except unfragmented text messages. These are
+nearly all of the traffic, and this module reads them in a seventh of the library's time. Outgoing messages are
+not masked: each is a header and its payload, so every reader gets the same bytes. No extensions are accepted:
+compression would need a stream for each reader, and a small message could expand to a large one.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from collections.abc import Callable
 
 from websockets.exceptions import PayloadTooBig
 from websockets.frames import Close, Frame, Opcode
-from websockets.http11 import Request as Asked
+from websockets.http11 import Request as Handshake
 from websockets.server import ServerProtocol
 
 from selchat.errors import ProtocolError
@@ -24,7 +23,7 @@ from selchat.wire.http import HttpError, Request
 
 
 class WebSocketError(ProtocolError):
-    """``code`` that the connection is closed with, and ``why``."""
+    """The peer broke RFC 6455. ``code``: the close code to send; ``why``: the reason."""
 
     def __init__(self, code: int, why: str) -> None:
         super().__init__(code, why)
@@ -36,7 +35,7 @@ class WebSocketError(ProtocolError):
 
 
 class ClosedError(ProtocolError):
-    """The peer has closed the WebSocket, with a ``code`` and a ``reason``. ``frame``: what answers it."""
+    """The peer closed the WebSocket with a ``code`` and a ``reason``. ``frame``: the close frame to reply with."""
 
     def __init__(self, frame: bytes, code: int, reason: str) -> None:
         super().__init__(frame, code, reason)
@@ -45,50 +44,51 @@ class ClosedError(ProtocolError):
         self.reason = reason
 
     def __str__(self) -> str:
-        if self.code in {1000, 1001, 1005}:  # it has just left
+        if self.code in {1000, 1001, 1005}:  # a normal close
             return ""
         return f"closed by the peer: {self.code} {self.reason}".rstrip()
 
 
 try:
     from websockets.speedups import apply_mask
-except ImportError:  # there is no compiler everywhere
+except ImportError:  # this platform has no compiled wheel
     from websockets.utils import apply_mask
 
-_EARLY_LIMIT = 64  # frames that complete no message, before a good hello; a browser sends none
-_MAX_AT_ONCE = 1024  # of them in one read, afterwards: a read has 64 KiB, so that is fragments of 64 bytes
-_EXTRA = 512  # bytes that each of these counts as besides its own: one takes 7 microseconds, and 6 bytes
+EARLY_LIMIT = 64  # frames that complete no message, before login; a browser sends none
+_MAX_PER_READ = 1024  # such frames in one read after login; with reads of 64 KiB: fragments of 64 bytes
+OVERHEAD = 512  # bytes that each such frame counts in addition to its own: 6 bytes take 7 microseconds
 
 _ALL = 1 << 62  # payloads
 _TEXT = 0x81  # FIN and the opcode of text
 _MASKED = 0x80
 _OPCODES = frozenset(map(int, Opcode))
 _CLOSE = 0x88
-_LONG = 0xFF  # masked, and with eight bytes of length
+_LONG = 0xFF  # masked, with an eight-byte length
 _LONGEST_HEADER = 10  # bytes
 _PING = b"\x89\x00"
-_TELLING = {"Allow", "Upgrade"}  # what the answer to a bad opening has to have beside its status
-_SILENT = logging.Logger("websocket", logging.CRITICAL + 1)  # what goes wrong is told in other ways
+_KEPT_HEADERS = {"Allow", "Upgrade"}  # headers of the library's error response that the peer needs
+_SILENT = logging.Logger("websocket", logging.CRITICAL + 1)  # errors are exceptions here
 
-# Why a session ends, as docs/protocol.rst has it, and the code for it (RFC 6455, 7.4.1; 1013 is IANA's).
+# Close codes for the reasons of `bye` in docs/protocol.rst (RFC 6455, 7.4.1; 1013 is IANA's).
 _CODES = {
     "goodbye": 1000,
     "replaced": 1000,
     "shutdown": 1001,
     "full": 1013,
 }
-_OTHERWISE = 1008  # "violates its policy": kicked, banned, silent
+_OTHER_REASONS = 1008  # "policy violation": kicked, banned, idle
 
 
 class TextHeaders:
-    """The headers of unmasked text messages, in which the server's payloads go out (RFC 6455, 5.2)."""
+    """Headers of the server's messages: unmasked text frames (RFC 6455, 5.2)."""
 
+    wire_name = "web"
     limit = 1 << 62
     longest = _LONGEST_HEADER
     ping = _PING
 
     def header(self, length: int) -> bytes:
-        """Return what announces a payload of that many bytes."""
+        """Return the header of a payload of that many bytes."""
         if length < 126:
             return bytes((_TEXT, length))
         if length < 1 << 16:
@@ -96,10 +96,10 @@ class TextHeaders:
         return b"\x81\x7f%b" % length.to_bytes(8, "big")
 
     def announced(self, data: bytes, start: int) -> tuple[int, int]:
-        """Return how long the header is before the payload that begins at ``start``, and that payload.
+        """Return the lengths of the header and of the payload, for the payload that begins at ``start``.
 
-        Payloads are JSON objects: they end with a brace and have no zeros in them. So no other bytes than a
-        long header can look like one, and if there is none, none but a middle one like that.
+        Payloads are JSON objects: they end with a brace and contain no zero bytes. So only a long header looks
+        like a long header, and without one, only a medium header looks like a medium one.
         """
         if data[max(0, start - 10) : start - 4] == b"\x81\x7f\0\0\0\0":
             return 10, int.from_bytes(data[start - 8 : start], "big")
@@ -108,54 +108,53 @@ class TextHeaders:
         return 2, data[start - 1]
 
     def end(self, reason: str, error: Exception | None = None) -> bytes:
-        """Return what closes the WebSocket, for a ``reason`` of `bye` and perhaps an ``error``."""
+        """Return the close frame for a ``reason`` of `bye`, or for the ``error`` if it has a code of its own."""
         if isinstance(error, ClosedError):
             return error.frame
         if isinstance(error, WebSocketError):
             return close_frame(error.code, error.why)
         if isinstance(error, FrameTooLongError):
             return close_frame(1009, str(error))
-        return close_frame(_CODES.get(reason, _OTHERWISE), reason)
+        return close_frame(_CODES.get(reason, _OTHER_REASONS), reason)
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """Return the frame that closes with that code; the reason is cut to what fits."""
+    """Return a close frame; the reason is cut to the 123 bytes that fit."""
     short = reason.encode()[:123].decode(errors="ignore")
     return Frame(Opcode.CLOSE, Close(code, short).serialize()).serialize(mask=False)
 
 
 class MessageDecoder:
-    """Turns what comes after the opening, however it is cut, into payloads, as `wire.frames.FrameDecoder`
-    does.
+    """Decode the stream after the handshake into text payloads, with the interface of `FrameDecoder`.
 
-    ``answer`` is given what has to be answered at once: pongs. The peer's close is an ``error``
-    (`ClosedError`) that comes after all the payloads before it.
+    The decoder calls ``reply`` with bytes to send at once: pongs. The peer's close is an ``error``
+    (`ClosedError`) after all payloads before it.
 
-    ``extra``: bytes that the last read counts as besides its own, for its frames that completed no message.
+    ``overhead``: bytes that the last read counts in addition to its own, for frames that completed no message.
     """
 
     __slots__ = (
-        "_answer",
+        "_early_frames",
         "_limit",
         "_needed",
-        "_odd",
         "_parts",
         "_protocol",
+        "_reply",
         "_rest",
         "error",
-        "extra",
+        "overhead",
         "state",
     )
 
-    def __init__(self, protocol: ServerProtocol, answer: Callable[[bytes], object]) -> None:
+    def __init__(self, protocol: ServerProtocol, reply: Callable[[bytes], object]) -> None:
         self._protocol = protocol
-        self._answer = answer
+        self._reply = reply
         self._limit = protocol.max_message_size or 0  # bytes
-        self._parts: list[bytes] | None = None  # of a message that comes in fragments
-        self._rest: bytearray | None = None  # what was not looked at yet; None costs idle peers nothing
-        self._needed = 0  # size of that from which on it is worth a look
-        self._odd: int | None = 0  # frames that completed no message, before `allow`
-        self.extra = 0
+        self._parts: list[bytes] | None = None  # fragments of an unfinished message
+        self._rest: bytearray | None = None  # bytes not parsed yet; None, so that idle peers need no memory
+        self._needed = 0  # size of ``_rest`` from which parsing can make progress
+        self._early_frames: int | None = 0  # frames that completed no message; None after `set_limit`
+        self.overhead = 0
         self.state = DecoderState.READING
         self.error: ProtocolError | None = None
 
@@ -164,26 +163,25 @@ class MessageDecoder:
         """Whether a frame or a message has begun and has not ended."""
         return self._rest is not None or self._parts is not None
 
-    def receive_data(self, data: bytes) -> list[bytes]:
-        """Take the next bytes, and return the payloads that they complete, in order."""
+    def receive_data(self, data: bytes) -> list[str]:
+        """Feed the next bytes; return the payloads that they complete, in order."""
         return self._receive(data, _ALL)
 
-    def receive_one(self, data: bytes = b"") -> bytes | None:
-        """Take the next bytes, and return the first payload alone; None: it is not whole.
+    def receive_one(self, data: bytes = b"") -> str | None:
+        """Feed the next bytes; return the first payload alone, or None while it is incomplete.
 
-        Nothing after it is looked at: what is wrong there, or too long for one who is not in, is so only when
-        it is its turn.
+        Later bytes are not parsed yet, so an error or a long message there has no effect on this payload.
         """
         payloads = self._receive(data, 1)
         return payloads[0] if payloads else None
 
-    def allow(self, limit: int, _lengths: object = None) -> None:
-        """Let messages have up to ``limit`` bytes from here on, and more of the other frames come."""
+    def set_limit(self, limit: int, _lengths: object = None) -> None:
+        """Allow messages of up to ``limit`` bytes from here on, and any number of other frames."""
         self._limit = limit
-        self._odd = None
+        self._early_frames = None
 
     def receive_eof(self) -> None:
-        """Note that the stream has ended; inside a message that is an ``error``."""
+        """Mark the end of the stream. Inside a message, this sets ``error``."""
         if self.state is not DecoderState.READING:
             return
         self.state = DecoderState.ENDED
@@ -192,26 +190,26 @@ class MessageDecoder:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _receive(self, data: bytes, most: int) -> list[bytes]:
-        """Take the next bytes, and return the payloads that they complete, ``most`` of them at the most."""
+    def _receive(self, data: bytes, max_count: int) -> list[str]:
+        """Feed the next bytes; return up to ``max_count`` of the payloads that they complete."""
         if self.state is not DecoderState.READING:
             if data:
                 raise BrokenStreamError
             return []
-        self.extra = 0
+        self.overhead = 0
         rest = self._rest
         if rest is not None:
             rest += data
             if len(rest) < self._needed:
                 return []
             data = bytes(rest)
-        payloads: list[bytes] = []
+        payloads: list[str] = []
         limit = self._limit
         size = len(data)
         start = self._needed = 0
-        while start < size and len(payloads) < most:
-            # A whole text message in one frame, which nearly all are: 0.3 microseconds for one of 100 bytes,
-            # 2.2 with the library.
+        while start < size and len(payloads) < max_count:
+            # The usual case, a whole text message in one frame: 0.3 microseconds for 100 bytes, 2.2 with the
+            # library.
             body = start + 6
             if body <= size and data[start] == _TEXT and self._parts is None:
                 length = data[start + 1] - _MASKED
@@ -220,17 +218,19 @@ class MessageDecoder:
                     length = int.from_bytes(data[start + 2 : start + 4], "big")
                 end = body + length
                 if end <= size and 0 <= length <= limit and data[start + 1] != _LONG:
-                    payload = apply_mask(data[body:end], data[body - 4 : body])
-                    if is_text(payload):
-                        payloads.append(payload)
+                    try:
+                        payloads.append(apply_mask(data[body:end], data[body - 4 : body]).decode())
+                    except UnicodeDecodeError:
+                        pass  # `_complete` raises the error
+                    else:
                         start = end
                         continue
-            # Anything else, once it is whole, or wrong already.
-            whole = self._frame_size(data, start)
-            if start + whole > size:
-                self._needed = whole
+            # Any other frame, when it is complete or already wrong.
+            needed = self._frame_size(data, start)
+            if start + needed > size:
+                self._needed = needed
                 break
-            frame = data[start : start + whole]
+            frame = data[start : start + needed]
             start += len(frame)
             completed = self._read(frame)
             if self.error is not None:
@@ -242,10 +242,10 @@ class MessageDecoder:
         return payloads
 
     def _frame_size(self, data: bytes, start: int) -> int:
-        """Return how many bytes the frame has that begins there (RFC 6455, 5.2).
+        """Return the size in bytes of the frame at ``start`` (RFC 6455, 5.2).
 
-        If that is not to be seen yet: how many it takes to see it. If it is one that cannot be: how many it
-        takes to see that, for which nobody should have to wait.
+        If the size is not known yet, return the bytes needed to know it. If the frame is invalid, return the
+        bytes that show it, so that the error does not wait for the rest of the frame.
         """
         if start + 2 > len(data):
             return 2
@@ -262,21 +262,21 @@ class MessageDecoder:
             return header
         return header + 4 + length
 
-    def _read(self, data: bytes) -> bytes | None:
-        """Have the library read a frame, and return the payload that it completes."""
+    def _read(self, data: bytes) -> str | None:
+        """Let the library read one frame; return the payload that it completes."""
         protocol = self._protocol
-        # To the library, a ping in the middle of a message is as long as both,
+        # The library adds a control frame between fragments to the message's size,
         protocol.max_message_size = None if _is_short_control(data[0], data[1]) else self._limit
         if data[0] == _CLOSE:
-            protocol.current_size = None  # and there cannot be a close there, which there can (RFC 6455, 5.4)
+            protocol.current_size = None  # and rejects a close there, which RFC 6455, 5.4 allows.
         protocol.receive_data(data)
-        payload: bytes | None = None
+        payload: str | None = None
         try:
             for frame in protocol.events_received():
                 assert isinstance(frame, Frame)
-                payload = self._take(frame)
+                payload = self._complete(frame)
             if protocol.parser_exc is not None:
-                raise self._why(protocol.parser_exc)
+                raise self._protocol_error(protocol.parser_exc)
             if payload is None:
                 self._count()
         except ProtocolError as error:
@@ -285,10 +285,11 @@ class MessageDecoder:
             self._parts = None
             return None
         if protocol.writes:
-            self._answer(b"".join(protocol.data_to_send()))
+            self._reply(b"".join(protocol.data_to_send()))
         return payload
 
-    def _take(self, frame: Frame) -> bytes | None:
+    def _complete(self, frame: Frame) -> str | None:
+        """Return the payload that the frame completes, if any. Raises `WebSocketError` and `ClosedError`."""
         opcode = frame.opcode
         if opcode is Opcode.TEXT or (opcode is Opcode.CONT and self._parts is not None):
             parts = self._parts or []
@@ -297,31 +298,31 @@ class MessageDecoder:
                 self._parts = parts
                 return None
             self._parts = None
-            payload = b"".join(parts)
-            if not is_text(payload):
-                raise WebSocketError(1007, "a text message that is not UTF-8")
-            return payload
+            try:
+                return b"".join(parts).decode()
+            except UnicodeDecodeError:  # RFC 6455, 5.6
+                raise WebSocketError(1007, "the text message is not UTF-8") from None
         if opcode is Opcode.BINARY:
-            raise WebSocketError(1003, "messages are text here, and this one is binary")
+            raise WebSocketError(1003, "binary messages are not supported, only text")
         if opcode is Opcode.CLOSE:
-            answer = b"".join(self._protocol.data_to_send())
+            reply = b"".join(self._protocol.data_to_send())
             closed = self._protocol.close_rcvd
             assert closed is not None
-            raise ClosedError(answer, closed.code, closed.reason)
+            raise ClosedError(reply, closed.code, closed.reason)
         return None
 
     def _count(self) -> None:
-        """Count a frame that has completed no message."""
-        self.extra += _EXTRA
-        if self.extra > _MAX_AT_ONCE * _EXTRA:
-            # Whoever sends that many is no browser; and they are read in one go, while everyone waits.
-            raise WebSocketError(1008, f"{_MAX_AT_ONCE} frames at once that complete no message")
-        if self._odd is not None:
-            self._odd += 1
-            if self._odd > _EARLY_LIMIT:
-                raise WebSocketError(1008, f"{_EARLY_LIMIT} frames and no good hello")
+        """Count a frame that completed no message."""
+        self.overhead += OVERHEAD
+        if self.overhead > _MAX_PER_READ * OVERHEAD:
+            # No browser sends so many, and the server reads them in one go while all other peers wait.
+            raise WebSocketError(1008, f"more than {_MAX_PER_READ} frames at once that complete no message")
+        if self._early_frames is not None:
+            self._early_frames += 1
+            if self._early_frames > EARLY_LIMIT:
+                raise WebSocketError(1008, f"more than {EARLY_LIMIT} frames before a valid hello")
 
-    def _why(self, failure: Exception) -> ProtocolError:
+    def _protocol_error(self, failure: Exception) -> ProtocolError:
         if isinstance(failure, PayloadTooBig):
             return FrameTooLongError(max(self._limit + 1, failure.size or 0), self._limit)
         close = self._protocol.close_sent
@@ -329,36 +330,27 @@ class MessageDecoder:
 
 
 def _is_short_control(first: int, second: int) -> bool:
-    """Whether a frame that begins so is a ping, a pong or a close, of a length that they may have."""
+    """Whether these first two bytes begin a ping, pong or close of a valid length."""
     return bool(first & 0x08) and second & 0x7F < 126
 
 
 def open_websocket(request: Request, limit: int) -> tuple[ServerProtocol, bytes]:
-    """Return what reads the messages after that request, of up to ``limit`` bytes, and the answer to it.
+    """Accept a handshake; return the protocol for messages of up to ``limit`` bytes, and the HTTP response.
 
-    Raises `HttpError` for a request that opens none.
+    Raises `HttpError` for an invalid handshake.
     """
     protocol = ServerProtocol(max_size=limit, logger=_SILENT)
     protocol.receive_data(request.head)
     try:
-        (asked,) = protocol.events_received()
-    except ValueError:  # what h11 lets through and this does not, more than 128 headers for example
+        (handshake,) = protocol.events_received()
+    except ValueError:  # for requests that h11 accepts and this library does not: more than 128 headers, ...
         raise HttpError(400, str(protocol.handshake_exc)) from None
-    assert isinstance(asked, Asked)
-    response = protocol.accept(asked)
+    assert isinstance(handshake, Handshake)
+    response = protocol.accept(handshake)
     if response.status_code != 101:
         why = (response.body or b"").decode()
-        headers = {key: value for key, value in response.headers.raw_items() if key in _TELLING}
-        headers["Sec-WebSocket-Version"] = "13"  # for those who have asked for another one (RFC 6455, 4.4)
+        headers = {key: value for key, value in response.headers.raw_items() if key in _KEPT_HEADERS}
+        headers["Sec-WebSocket-Version"] = "13"  # for clients that asked for another one (RFC 6455, 4.4)
         raise HttpError(response.status_code, why.partition("\n")[0], headers)
     protocol.send_response(response)
     return protocol, b"".join(protocol.data_to_send())
-
-
-def is_text(payload: bytes) -> bool:
-    """Whether that is UTF-8, as the payloads of text messages have to be (RFC 6455, 5.6)."""
-    try:
-        payload.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

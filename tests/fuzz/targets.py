@@ -172,16 +172,16 @@ def websocket(data: bytes) -> None:
         payload = decoder.receive_one()
     assert payloads == whole[0]  # so few bytes hold no more frames than are let pass before a hello
     for payload in payloads:
-        chunk = _WEB_FORMAT.encode([_SAID._replace(body=payload.decode())])
+        chunk = _WEB_FORMAT.encode([_SAID._replace(body=payload)])
         assert _WEB_FORMAT.said_before(chunk, 1) == (1, chunk[1:])
 
 
-def _messages(parts: list[bytes]) -> tuple[list[bytes], str, bytes]:
+def _messages(parts: list[bytes]) -> tuple[list[str], str, bytes]:
     """Return the payloads, the kind of the error, and the answers, with that to a close."""
     sent = bytearray()
     decoder = MessageDecoder(open_websocket(_OPENING, _LIMIT)[0], sent.extend)
-    decoder.allow(_LIMIT)
-    payloads: list[bytes] = []
+    decoder.set_limit(_LIMIT)
+    payloads: list[str] = []
     for part in parts:
         if decoder.state is DecoderState.READING:
             payloads += decoder.receive_data(part)

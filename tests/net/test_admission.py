@@ -139,7 +139,7 @@ def test_no_number_of_addresses_fills_the_memory() -> None:
         clock.now += 0.001
         for _ in range(2):
             door.admit(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert len(door._lately) <= _MAX_REMEMBERED + 1
+    assert len(door._buckets) <= _MAX_REMEMBERED + 1
     newest = 3 * _MAX_REMEMBERED - 1
     assert isinstance(door.admit(f"10.0.{newest >> 8 & 255}.{newest & 255}"), AddressRateError)
 
@@ -153,4 +153,4 @@ def test_those_who_have_rested_are_forgotten_first() -> None:
     for _ in range(2):
         door.admit("192.0.2.1")
     door.admit("192.0.2.2")
-    assert set(door._lately) == {"192.0.2.1", "192.0.2.2"}
+    assert set(door._buckets) == {"192.0.2.1", "192.0.2.2"}

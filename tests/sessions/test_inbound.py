@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from selchat.config.settings import KIB, Settings
 from selchat.errors import SelchatError
-from selchat.sessions.inbound import FrameTimeoutError, InboundStream, RateLimiter
+from selchat.sessions.inbound import FrameTimeoutError, InboundStream
 from selchat.wire.frames import FrameDecoder, encode_frame
 from tests.chat.fakes import FakeClock
 
@@ -29,18 +29,19 @@ class Peer:
 
     def __init__(self, **settings: Any) -> None:
         self.context = Context(**settings)
-        self.framing = InboundStream(self.context, FrameDecoder())  # type: ignore[arg-type]
+        self.stream = InboundStream(self.context, FrameDecoder())  # type: ignore[arg-type]
         self.paused = False
+        self.reads = 0
         self.came: list[bytes] = []
         self.when: list[float] = []
         self.errors: list[SelchatError] = []
         self._waiting: list[bytes] = []
-        self.deliver(self.framing.log_in(self, self.deliver))  # type: ignore[arg-type]
+        self.deliver(self.stream.lift_limits(self, self.deliver))  # type: ignore[arg-type]
 
     def deliver(self, payloads: list[bytes]) -> None:
         self.came += payloads
         self.when += [self.context.clock.now - 100] * len(payloads)
-        self.framing.check(bool(payloads), self.errors.append)
+        self.stream.check(bool(payloads), self.errors.append)
 
     def pause(self) -> None:
         self.paused = True
@@ -63,7 +64,8 @@ class Peer:
 
     def _read(self) -> None:
         while self._waiting and not self.paused:
-            self.deliver(self.framing.receive_data(self._waiting.pop(0)))
+            self.reads += 1
+            self.deliver(self.stream.receive_data(self._waiting.pop(0)))
 
 
 MESSAGES = [b"%d" % number for number in range(100)]
@@ -155,7 +157,7 @@ def test_what_breaks_the_framing_is_said_when_all_before_it_has_come() -> None:
 def test_nothing_comes_after_the_end() -> None:
     peer = Peer(message_rate=1.0, message_burst=1)
     peer.sends(*MESSAGES)
-    peer.framing.close()
+    peer.stream.close()
     peer.tick(1000.0)
     assert peer.came == MESSAGES[:1]
     assert peer.context.clock.pending == 0
@@ -184,10 +186,13 @@ def test_nothing_is_lost_or_reordered_and_no_window_has_more_than_the_rate(
             assert end - start + 1 <= burst + passed * rate + 1e-6
 
 
-def test_a_pace_holds_what_one_read_brings_at_the_most() -> None:
+def test_rate_limiter_queues_at_most_one_read() -> None:
     peer = Peer(message_rate=1.0, message_burst=1)
-    pace = peer.framing._pace
-    assert isinstance(pace, RateLimiter)
     peer.sends(*MESSAGES)
     peer.sends(*MESSAGES)
-    assert len(pace._held) == 99
+    assert peer.reads == 1
+    for _ in range(98):
+        peer.tick(1.0)
+    assert (len(peer.came), peer.reads) == (99, 1)
+    peer.tick(1.0)
+    assert (len(peer.came), peer.reads) == (100, 2)

@@ -203,7 +203,7 @@ def test_no_more_than_4096_headers_are_remembered() -> None:
 def test_the_first_payload_comes_alone_and_what_follows_waits() -> None:
     decoder = FrameDecoder(limit=4)
     assert decoder.receive_one(frame(b"name") + frame(b"x" * 100) + frame(b"")) == b"name"
-    decoder.allow(100, {})
+    decoder.set_limit(100, {})
     assert decoder.receive_data(b"") == [b"x" * 100, b""]
     assert decoder.receive_data(b"") == []
     assert not decoder.unfinished
@@ -254,6 +254,6 @@ def test_a_header_allowed_to_one_decoder_is_not_allowed_to_a_stricter_one() -> N
     generous: dict[bytes, int] = {}
     decoder = FrameDecoder(limit=4)
     assert decoder.receive_one(frame(b"name")) == b"name"
-    decoder.allow(100, generous)
+    decoder.set_limit(100, generous)
     assert decoder.receive_data(frame(b"x" * 50)) == [b"x" * 50]
     assert FrameDecoder(limit=4).receive_one(frame(b"x" * 50)) is None

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selchat.errors import RefusalError
-from selchat.wire.http_message import MediaTypeError, Posted, parse_posted
-from selchat.wire.requests import BadJsonError, BadMessageError
+from selchat.wire.http_message import MediaTypeError, PostedMessage, parse_posted
+from selchat.wire.requests import BadMessageError
+from selchat.wire.strict_json import BadJsonError
 
 JSON = "application/json"
 
@@ -18,18 +19,18 @@ JSON = "application/json"
 @pytest.mark.parametrize(
     ("media_type", "data", "posted"),
     [
-        (JSON, b'{"body":"hi"}', Posted("hi", None)),
-        ("Application/JSON; charset=UTF-8", '{"body":"h\u00ef","id":"7"}'.encode(), Posted("h\u00ef", "7")),
-        ("application/problem+json", b'\xef\xbb\xbf{"body":"hi","else":[1]}', Posted("hi", None)),
-        (JSON, b'{"body":"\\ud83d\\ude00","id":null}', Posted("\U0001f600", None)),
-        ("", b"hi", Posted("hi", None)),
-        ("text/plain", b"one\ntwo\n", Posted("one\ntwo", None)),
-        ("text/markdown;charset=utf-8", b"hi\r\n", Posted("hi", None)),
-        ('text/plain; format=flowed; charset="US-ASCII"', b"\n\n", Posted("\n", None)),
-        ("application/x-www-form-urlencoded", b"a=b&c", Posted("a=b&c", None)),  # curl -d
+        (JSON, b'{"body":"hi"}', PostedMessage("hi", None)),
+        ("Application/JSON; charset=UTF-8", '{"body":"h\u00ef","id":"7"}'.encode(), PostedMessage("h\u00ef", "7")),
+        ("application/problem+json", b'\xef\xbb\xbf{"body":"hi","else":[1]}', PostedMessage("hi", None)),
+        (JSON, b'{"body":"\\ud83d\\ude00","id":null}', PostedMessage("\U0001f600", None)),
+        ("", b"hi", PostedMessage("hi", None)),
+        ("text/plain", b"one\ntwo\n", PostedMessage("one\ntwo", None)),
+        ("text/markdown;charset=utf-8", b"hi\r\n", PostedMessage("hi", None)),
+        ('text/plain; format=flowed; charset="US-ASCII"', b"\n\n", PostedMessage("\n", None)),
+        ("application/x-www-form-urlencoded", b"a=b&c", PostedMessage("a=b&c", None)),  # curl -d
     ],
 )
-def test_what_is_a_message(media_type: str, data: bytes, posted: Posted) -> None:
+def test_what_is_a_message(media_type: str, data: bytes, posted: PostedMessage) -> None:
     assert parse_posted(media_type, data) == posted
 
 

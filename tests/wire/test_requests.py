@@ -8,14 +8,11 @@ import pytest
 
 from selchat.wire.requests import (
     CIPHER_LENGTH,
-    DIGITS,
     HISTORY_LIMIT,
     ID_LENGTH,
-    LARGEST_NUMBER,
-    NESTING,
+    MAX_NUMBER,
     TOKEN_LENGTH,
     TOPIC_LENGTH,
-    BadJsonError,
     BadMessageError,
     Bye,
     Confirm,
@@ -33,9 +30,10 @@ from selchat.wire.requests import (
     SetTopic,
     UnknownTypeError,
     Whisper,
-    parse_object,
+    parse_message,
     parse_request,
 )
+from selchat.wire.strict_json import MAX_DEPTH, MAX_DIGITS, BadJsonError
 
 CLIENT = "9yAq3eTzqv0l1cZr6mW8nA"
 SAY = {"type": "say", "room": "lobby", "id": "5f2c-1", "body": "hello, everyone"}
@@ -81,7 +79,7 @@ GOOD: list[tuple[dict[str, Any], Request]] = [
     (HISTORY | {"before": None, "after": None}, GetHistory("lobby", None, None, 50)),
     (HISTORY | {"before": 7}, GetHistory("lobby", 7, None, 50)),
     (HISTORY | {"before": None, "after": 0}, GetHistory("lobby", None, 0, 50)),
-    (HISTORY | {"after": LARGEST_NUMBER}, GetHistory("lobby", None, LARGEST_NUMBER, 50)),
+    (HISTORY | {"after": MAX_NUMBER}, GetHistory("lobby", None, MAX_NUMBER, 50)),
     (HISTORY | {"limit": 1}, GetHistory("lobby", None, None, 1)),
     (HISTORY | {"limit": float(HISTORY_LIMIT)}, GetHistory("lobby", None, None, HISTORY_LIMIT)),
     ({"type": "users", "room": "lobby"}, GetUsers("lobby")),
@@ -110,7 +108,7 @@ WRONG = (None, True, False, 0, 1, -1, 1.5, 1e300, [], {}, [1], {"a": 1})  # and 
 
 # A message that is good, and values that make one field of it wrong.
 BAD: list[tuple[dict[str, Any], str, tuple[Any, ...]]] = [
-    (HELLO, "version", (None, True, "1", 1.5, -1, LARGEST_NUMBER + 1, 1e300, -1e300, [], {}, 10**60)),
+    (HELLO, "version", (None, True, "1", 1.5, -1, MAX_NUMBER + 1, 1e300, -1e300, [], {}, 10**60)),
     (HELLO, "name", (*WRONG, "n" * 257)),
     (HELLO, "client", (*WRONG, "", "c" * 15, "c" * 129)),
     (HELLO, "resume", ("", "log", 0, False, [], [1])),
@@ -128,17 +126,17 @@ BAD: list[tuple[dict[str, Any], str, tuple[Any, ...]]] = [
     (SAY | {"type": "whisper", "to": "Michael"}, "body", WRONG),
     (SAY | {"type": "whisper", "to": "Michael"}, "cipher", (*WRONG[1:], "c" * 257)),
     ({"type": "join", "room": "lobby"}, "room", (*WRONG, "r" * 257)),
-    ({"type": "join", "room": "lobby"}, "after", (True, "1", 1.5, -1, LARGEST_NUMBER + 1, [], {})),
+    ({"type": "join", "room": "lobby"}, "after", (True, "1", 1.5, -1, MAX_NUMBER + 1, [], {})),
     ({"type": "part", "room": "lobby"}, "room", (*WRONG, "r" * 257)),
     ({"type": "users", "room": "lobby"}, "room", (*WRONG, "r" * 257)),
     ({"type": "topic", "room": "lobby", "topic": ""}, "room", (*WRONG, "r" * 257)),
     ({"type": "topic", "room": "lobby", "topic": ""}, "topic", (*WRONG, "t" * 257)),
     (HISTORY, "room", (*WRONG, "r" * 257)),
     (HISTORY, "limit", (None, True, "1", 0, 1.5, -1, HISTORY_LIMIT + 1, [], {})),
-    (HISTORY, "before", (True, "1", 1.5, -1, LARGEST_NUMBER + 1, [], {})),
-    (HISTORY, "after", (True, "1", 1.5, -1, LARGEST_NUMBER + 1, [], {})),
+    (HISTORY, "before", (True, "1", 1.5, -1, MAX_NUMBER + 1, [], {})),
+    (HISTORY, "after", (True, "1", 1.5, -1, MAX_NUMBER + 1, [], {})),
     (HISTORY | {"before": 1}, "after", (0, 1, 2)),
-    ({"type": "ack", "whisper": 1}, "whisper", (None, True, "1", 1.5, -1, LARGEST_NUMBER + 1, [], {})),
+    ({"type": "ack", "whisper": 1}, "whisper", (None, True, "1", 1.5, -1, MAX_NUMBER + 1, [], {})),
     ({"type": "ping"}, "token", (*WRONG[1:], "t" * 65)),
     ({"type": "pong"}, "token", (*WRONG[1:], "t" * 65)),
 ]
@@ -261,8 +259,8 @@ BAD_JSON = {
     "half a pair in a key": rb'{"type":"bye","\ud83d":1}',
     "half a pair further in": rb'{"type":"bye","x":[[{"y":["\udfff"]}]]}',
     "half a pair as the type": rb'{"type":"\ud83d"}',
-    "a list that is deep": b'{"type":"bye","x":' + b"[" * NESTING + b"]" * NESTING + b"}",
-    "an object that is deep": b'{"type":"bye","x":' + b'{"x":' * NESTING + b"1" + b"}" * NESTING + b"}",
+    "a list that is deep": b'{"type":"bye","x":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}",
+    "an object that is deep": b'{"type":"bye","x":' + b'{"x":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH + b"}",
     "a very deep list": b"[" * 60_000,
     "a very deep list, closed": b"[" * 30_000 + b"]" * 30_000,
     "a very deep object": b'{"x":' * 12_000,
@@ -271,7 +269,7 @@ BAD_JSON = {
     "a long negative integer": b'{"type":"bye","x":-' + b"9" * 60_000 + b"}",
     "a long fraction": b'{"type":"bye","x":0.' + b"9" * 60_000 + b"}",
     "a long exponent": b'{"type":"bye","x":1e' + b"9" * 60_000 + b"}",
-    "an integer that is a bit too long": b'{"type":"bye","x":' + b"9" * (DIGITS + 1) + b"}",
+    "an integer that is a bit too long": b'{"type":"bye","x":' + b"9" * (MAX_DIGITS + 1) + b"}",
     "many spaces": b" " * 65_536,
     "many quotes": b'{"type":"bye","x":' + b'"' * 60_000,
     "many backslashes": b'{"type":"bye","x":"' + b"\\" * 60_000,
@@ -281,7 +279,7 @@ BAD_JSON = {
 
 @pytest.mark.parametrize("name", BAD_JSON)
 def test_what_is_no_json_by_the_rules_is_refused_in_one_line(name: str) -> None:
-    for parse in (parse_object, parse_request):
+    for parse in (parse_message, parse_request):
         with pytest.raises(BadJsonError) as caught:
             parse(BAD_JSON[name])
         assert len(str(caught.value)) < 200
@@ -296,14 +294,14 @@ def test_what_is_no_json_by_the_rules_is_refused_in_one_line(name: str) -> None:
         rb'{"type":"x","a":"\ud83d\ude00 \uD83D\uDE00","b":"\\ud800 \\uD800"}',
         rb'{"type":"x","\ud83d\ude00":"\ud7ff\ue000"}',
         '{"type":"x","a":"\u2028\ufeff\U0010ffff"}'.encode(),
-        b'{"type":"x","a":' + b"[" * (NESTING - 1) + b'"deep"' + b"]" * (NESTING - 1) + b"}",
+        b'{"type":"x","a":' + b"[" * (MAX_DEPTH - 1) + b'"deep"' + b"]" * (MAX_DEPTH - 1) + b"}",
         b'{"type":"x","a":[' + b"[]," * 5_000 + b"{}]}",
         b'{"type":"x","a":"' + b"[{" * 5_000 + b'"}',
-        b'{"type":"x","a":[' + b"9" * DIGITS + b",-0,0.0,1E+2,1e-999,-1.5e10]}",
+        b'{"type":"x","a":[' + b"9" * MAX_DIGITS + b",-0,0.0,1E+2,1e-999,-1.5e10]}",
     ],
 )
 def test_all_json_by_the_rules_is_read_as_others_read_it(payload: bytes) -> None:
-    assert parse_object(payload) == json.loads(payload)
+    assert parse_message(payload) == json.loads(payload)
 
 
 def test_a_deep_payload_is_refused_wherever_the_stack_is() -> None:
@@ -314,7 +312,7 @@ def test_a_deep_payload_is_refused_wherever_the_stack_is() -> None:
             dig(depth - 1)
         else:
             with pytest.raises(BadJsonError):
-                parse_object(BAD_JSON["a very deep list"])
+                parse_message(BAD_JSON["a very deep list"])
 
     dig(sys.getrecursionlimit() // 2)
 
@@ -323,8 +321,8 @@ def test_the_interpreter_s_limit_of_digits_is_not_what_protects() -> None:
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:
-        with pytest.raises(BadJsonError, match="a number of more than 64 characters"):
-            parse_object(BAD_JSON["a long integer"])
+        with pytest.raises(BadJsonError, match="a number has more than 64 characters"):
+            parse_message(BAD_JSON["a long integer"])
     finally:
         sys.set_int_max_str_digits(limit)
 

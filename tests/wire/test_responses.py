@@ -11,7 +11,7 @@ from selchat.errors import BadRoomError
 from selchat.events import Event, Joined, Left, Notice, Roster, Said, Topic
 from selchat.log.port import NotStoredError
 from selchat.wire.frames import DecimalHeaders, FrameDecoder, FrameTooLongError
-from selchat.wire.requests import BadMessageError, parse_object
+from selchat.wire.requests import BadMessageError, parse_message
 from selchat.wire.responses import (
     _MAX_CACHED,
     _SHORT,
@@ -47,7 +47,7 @@ def payloads(stream: bytes, header_length: int = 10) -> list[bytes]:
 
 def objects(stream: bytes, header_length: int = 10) -> list[dict[str, Any]]:
     """Return what a client reads, which is as strict as the server."""
-    return [parse_object(payload) for payload in payloads(stream, header_length)]
+    return [parse_message(payload) for payload in payloads(stream, header_length)]
 
 
 def said(message: Said) -> dict[str, Any]:
@@ -175,7 +175,7 @@ def test_very_many_names_are_not_all_listed(kind: Any, header_length: int) -> No
     (payload,) = payloads(
         SelchatFormat(DecimalHeaders(header_length)).encode([kind("lobby", names, 30_000)]), header_length
     )
-    members = parse_object(payload)
+    members = parse_message(payload)
     assert members["total"] == 30_000
     assert members["names"] == list(names[: len(members["names"])])
     if header_length == 10:
@@ -211,7 +211,7 @@ def test_a_body_that_a_short_header_cannot_announce_is_cut(body: str) -> None:
         (format.history("lobby", [message], False), "history"),
     ):
         (payload,) = payloads(frame, 4)
-        members = parse_object(payload)
+        members = parse_message(payload)
         assert members["type"] == name
         shown = members["messages"][0]["body"] if name == "history" else members["body"]
         assert body.startswith(shown)
@@ -223,7 +223,7 @@ def test_a_body_that_grows_over_the_limit_is_cut() -> None:
     """Every null takes six bytes when quoted."""
     (payload,) = payloads(SelchatFormat().encode([HI._replace(body="\0" * PAYLOAD_LIMIT)]))
     assert PAYLOAD_LIMIT - 6 < len(payload) <= PAYLOAD_LIMIT
-    assert set(parse_object(payload)["body"]) == {"\0"}
+    assert set(parse_message(payload)["body"]) == {"\0"}
 
 
 @pytest.mark.parametrize("header_length", [1, 2])
@@ -332,7 +332,7 @@ def test_a_list_is_cut_to_what_fits_into_a_frame(header_length: int) -> None:
     format = SelchatFormat(DecimalHeaders(header_length))
     rooms = [{"room": f"r{n}", "seq": n, "topic": "\0" * 256, "members": 0} for n in range(2_000)]
     (payload,) = payloads(format.listed("rooms", "rooms", rooms, total=2_000), header_length)
-    members = parse_object(payload)
+    members = parse_message(payload)
     shown = len(members["rooms"])
     assert members == {"type": "rooms", "rooms": rooms[:shown], "total": 2_000}
     limit = min(PAYLOAD_LIMIT, 10**header_length - 1)

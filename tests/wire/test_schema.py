@@ -18,7 +18,7 @@ from selchat.errors import RefusalError
 from selchat.events import Event, Joined, Left, Said, Topic
 from selchat.wire import requests as envelope
 from selchat.wire.frames import FrameDecoder
-from selchat.wire.requests import BadMessageError, parse_object, parse_request
+from selchat.wire.requests import BadMessageError, parse_message, parse_request
 from selchat.wire.responses import LISTED, PAYLOAD_LIMIT, SelchatFormat
 from selchat.wire.schema import schema
 from tests.error_tree import every_error
@@ -68,7 +68,7 @@ def conversation() -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the messages of the document's example, each with who sends it."""
     text = re.sub(r"\n {6,}(?=\S)", "", section("A conversation"))
     for arrow, message in re.findall(r"^ {4}([<>]) (.*)$", text, re.MULTILINE):
-        yield {">": "client", "<": "server"}[arrow], parse_object(message.encode())
+        yield {">": "client", "<": "server"}[arrow], parse_message(message.encode())
 
 
 # -- the schema ------------------------------------------------------------------------------------------
@@ -165,7 +165,7 @@ def test_the_frame_of_the_document_is_one() -> None:
     decoder = FrameDecoder()
     (payload,) = decoder.receive_data(frame.encode())
     assert not decoder.unfinished
-    check("client", parse_object(payload))
+    check("client", parse_message(payload))
     parse_request(payload)
 
 
@@ -206,7 +206,7 @@ def check_stream(stream: bytes) -> None:
     assert payloads
     assert decoder.error is None and not decoder.unfinished
     for payload in payloads:
-        check("server", parse_object(payload))
+        check("server", parse_message(payload))
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=4))

@@ -55,14 +55,14 @@ class Reader:
         self.sent = bytearray()
         self.decoder = MessageDecoder(protocol, self.sent.extend)
         if is_in:
-            self.decoder.allow(limit)
+            self.decoder.set_limit(limit)
 
     def takes(self, *parts: bytes) -> list[bytes]:
-        """Give it these, as far as it takes them."""
+        """Feed the parts until the decoder fails; return the payloads as UTF-8."""
         payloads: list[bytes] = []
         for part in parts:
             if self.decoder.state is DecoderState.READING:
-                payloads += self.decoder.receive_data(part)
+                payloads += map(str.encode, self.decoder.receive_data(part))
         return payloads
 
     def takes_singly(self, *parts: bytes) -> list[bytes]:
@@ -72,7 +72,7 @@ class Reader:
                 break
             payload = self.decoder.receive_one(part)
             while payload is not None:
-                payloads.append(payload)
+                payloads.append(payload.encode())
                 payload = self.decoder.receive_one()
         return payloads
 
@@ -299,7 +299,7 @@ def test_the_limit_is_lifted_for_what_comes_after_the_message_that_lets_one_in()
     stream = masked(TEXT, b"hello") + masked(TEXT, b"x" * 5000)
     for size in (1, 100, 5, len(stream)):
         reader = Reader(is_in=False)
-        payloads: list[bytes] = []
+        payloads: list[str] = []
         for start in range(0, len(stream), size):
             part = stream[start : start + size]
             if payloads:
@@ -307,9 +307,9 @@ def test_the_limit_is_lifted_for_what_comes_after_the_message_that_lets_one_in()
                 continue
             payload = reader.decoder.receive_one(part)
             if payload is not None:
-                reader.decoder.allow(10_000)
+                reader.decoder.set_limit(10_000)
                 payloads = [payload, *reader.decoder.receive_data(b"")]
-        assert payloads == [b"hello", b"x" * 5000]
+        assert payloads == ["hello", "x" * 5000]
         assert reader.decoder.error is None
 
 
@@ -359,17 +359,17 @@ def test_whoever_is_in_may_send_them_at_a_price() -> None:
     reader = Reader()
     reader.takes(masked(PING) * 1000)
     assert reader.decoder.error is None
-    assert reader.decoder.extra == 1000 * 512
+    assert reader.decoder.overhead == 1000 * 512
     reader.takes(masked(TEXT, b"a") + masked(TEXT, b"b"))
-    assert reader.decoder.extra == 0
+    assert reader.decoder.overhead == 0
     reader.takes(masked(TEXT, b"a", fin=False) + masked(CONT, b"b"))
-    assert reader.decoder.extra == 512
+    assert reader.decoder.overhead == 512
     reader.takes(b"\x89")
-    assert reader.decoder.extra == 0
+    assert reader.decoder.overhead == 0
     reader.takes(masked(PING)[1:] + b"\x81")
-    assert reader.decoder.extra == 512
+    assert reader.decoder.overhead == 512
     reader.takes(masked(TEXT, b"a")[1:3])
-    assert reader.decoder.extra == 0, "it was paid for"
+    assert reader.decoder.overhead == 0, "it was paid for"
 
 
 # -- the opening -----------------------------------------------------------------------------------------
@@ -585,6 +585,6 @@ def test_the_document_s_figures_are_those_of_the_code() -> None:
     assert settings.payload_limit == 65_536
     assert f"at most {PAYLOAD_LIMIT >> 20} MiB from the server" in text
     assert f"a sign of life after {settings.web_ping_seconds:.0f} seconds" in text
-    assert f"up to {websocket._EARLY_LIMIT} frames" in text
-    assert f"counts as {websocket._EXTRA} bytes" in text
+    assert f"up to {websocket.EARLY_LIMIT} frames" in text
+    assert f"counts as {websocket.OVERHEAD} bytes" in text
     assert "``GET /ws``" in text and "/ws" in _ROUTES

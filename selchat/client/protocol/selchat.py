@@ -43,10 +43,10 @@ from selchat.wire.requests import (
     HELLO_LIMIT,
     TOKEN_LENGTH,
     VERSION,
-    BadJsonError,
     BadMessageError,
-    parse_object,
+    parse_message,
 )
+from selchat.wire.strict_json import BadJsonError
 
 __all__ = ["CAESAR", "ClientState", "Limits", "QueueFullError", "SelchatClient"]
 
@@ -216,7 +216,7 @@ class SelchatClient:
             return events
         for payload in self._decoder.receive_data(data):
             try:
-                self._receive(parse_object(payload), len(payload), events)
+                self._receive(parse_message(payload), len(payload), events)
             except (BadJsonError, BadMessageError, NoSaltError, HeldTooMuchError) as error:
                 self._break(error)
                 return events

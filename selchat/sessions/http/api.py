@@ -12,7 +12,6 @@ import json
 import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from math import inf
 from typing import NamedTuple
 
 from selchat.auth.tokens import Token, TokenFile
@@ -24,11 +23,13 @@ from selchat.config.settings import Settings
 from selchat.errors import BadRoomError, NameTakenError, RefusalError, UsageError
 from selchat.events import Notice, Said
 from selchat.log.port import NotReadableError, NotStoredError, Sent
+from selchat.sessions.inbound import byte_bucket, byte_burst, message_bucket
 from selchat.text import name_key
 from selchat.wire.frames import largest_payload
 from selchat.wire.http_message import MediaTypeError, parse_posted
-from selchat.wire.requests import BadJsonError, BadMessageError, BodyTooLongError
+from selchat.wire.requests import BadMessageError, BodyTooLongError
 from selchat.wire.responses import PAYLOAD_LIMIT
+from selchat.wire.strict_json import BadJsonError
 
 
 class BadTokenError(RefusalError):
@@ -129,8 +130,10 @@ class MessageApi:
         self._posters: dict[str, ApiMember] = {}  # by the key of the name
 
     def reconfigure(self, settings: Settings) -> None:
-        """Go by these from now on."""
+        """Apply these settings from now on."""
         self._settings = settings
+        for member in self._posters.values():
+            member.reconfigure(settings)
 
     @property
     def body_limit(self) -> int:
@@ -157,7 +160,7 @@ class MessageApi:
                 raise WrongRoomError(token.room)
             poster = self._poster(token.name, address)
             poster.check()
-            poster.throttle(self._settings, self._clock.now, len(body))
+            poster.throttle(self._clock.now, len(body))
             if len(body) > self.body_limit:
                 raise BodyTooLongError(len(body), self.body_limit)
             given = (_unquoted(headers.get("idempotency-key")), query.get("id"))
@@ -223,15 +226,15 @@ class ApiMember:
     Raises what `Hub.sign_in_send_only` raises.
     """
 
-    __slots__ = ("_bytes", "_format", "_hub", "_tokens", "member", "used_at", "waiting")
+    __slots__ = ("_bytes", "_format", "_hub", "_messages", "member", "used_at", "waiting")
 
     def __init__(
         self, hub: Hub, format: Format, name: str, address: str, settings: Settings, now: float
     ) -> None:
         self._hub = hub
         self._format = format
-        self._tokens = _burst(settings)
-        self._bytes = _byte_burst(settings)
+        self._messages = message_bucket(settings, now)
+        self._bytes = byte_bucket(settings, now)
         self.used_at = now
         self.waiting: dict[str, list[Answerer]] = {}
         self.member = hub.sign_in_send_only(name, address, self, hash_api_name(name))
@@ -240,21 +243,25 @@ class ApiMember:
         """Raise `BannedError` if it may not be here any more."""
         self._hub.moderation.check_name(self.member.name, self.member.client_id)
 
-    def throttle(self, settings: Settings, now: float, size: int) -> None:
-        """Count a message of so many bytes. Raises `RateLimitError` for one over the rate.
+    def reconfigure(self, settings: Settings) -> None:
+        """Apply the new rate limits."""
+        self._messages.set_limits(settings.message_rate, settings.message_burst)
+        self._bytes.set_limits(settings.byte_rate, byte_burst(settings))
 
-        The rates are those of a connection, which is not read from meanwhile; here, they have to be told.
+    def throttle(self, now: float, size: int) -> None:
+        """Count a message of ``size`` bytes. Raises `RateLimitError` if it exceeds the rate.
+
+        The rates are those of a connection. The server stops reading a connection that exceeds them; an HTTP
+        client has to be told.
         """
-        passed, self.used_at = now - self.used_at, now
-        rate, byte_rate = settings.message_rate, float(settings.byte_rate)
-        self._tokens = min(_burst(settings), self._tokens + passed * rate) if rate else inf
-        self._bytes = min(_byte_burst(settings), self._bytes + passed * byte_rate) if byte_rate else inf
-        if self._tokens < 1:
-            raise RateLimitError((1 - self._tokens) / rate)
-        if self._bytes < size:
-            raise RateLimitError((size - self._bytes) / byte_rate)
-        self._tokens -= 1
-        self._bytes -= size
+        self.used_at = now
+        self._messages.refill(now)
+        self._bytes.refill(now)
+        wait = self._messages.wait(1) or self._bytes.wait(size)
+        if wait:
+            raise RateLimitError(wait)
+        self._messages.tokens -= 1
+        self._bytes.tokens -= size
 
     def say(self, room: str, body: str, id: str, answer: Answerer) -> None:
         """Say it in that room, which is made if there is none, as `join` does.
@@ -330,12 +337,3 @@ def _unquoted(key: str | None) -> str | None:
     if key is not None and len(key) > 1 and key[0] == key[-1] == '"':
         return key[1:-1]
     return key
-
-
-def _burst(settings: Settings) -> float:
-    return settings.message_burst if settings.message_rate else inf
-
-
-def _byte_burst(settings: Settings) -> float:
-    # A whole message has to go through at once, and a second's worth beside it.
-    return settings.byte_rate + settings.frame_limit if settings.byte_rate else inf

@@ -25,7 +25,7 @@ from selchat.sessions.context import Context, Transport
 from selchat.sessions.http.api import CONTENT_TYPE, Answer
 from selchat.sessions.http.security_txt import NONE
 from selchat.sessions.http.static import File, Site
-from selchat.sessions.inbound import InboundStream
+from selchat.sessions.inbound import InboundStream, message_bucket
 from selchat.sessions.selchat import SelchatSession
 from selchat.wire.http import HttpConnection, HttpError, Request, Response
 from selchat.wire.websocket import MessageDecoder, open_websocket
@@ -78,14 +78,16 @@ class WebSession:
         "_context",
         "_http",
         "_local",
-        "_paid_until",
         "_refusal",
+        "_requests",
         "_site",
         "_timer",
         "_tls",
         "_transport",
         "state",
     )
+
+    wire_name = "http"
 
     def __init__(
         self,
@@ -106,7 +108,7 @@ class WebSession:
         self._tls = tls
         self._local = local
         self._http = HttpConnection(site.posting.body_limit)
-        self._paid_until = -math.inf  # on the clock; each request takes its share of a second
+        self._requests = message_bucket(context.settings, context.clock.now)
         self._timer: Any = context.clock.call_later(deadline - context.clock.now, self._timed_out)
 
     # -- the connection's side -------------------------------------------------------------------------
@@ -236,10 +238,10 @@ class WebSession:
         context, transport = self._context, self._transport
         settings = context.settings
         protocol, answer = open_websocket(request, settings.login_payload_limit)
-        framing = InboundStream(context, MessageDecoder(protocol, transport.outbox.reply))
+        stream = InboundStream(context, MessageDecoder(protocol, transport.outbox.reply))
         deadline = context.clock.now + settings.login_seconds
         session = SelchatSession(
-            context, transport, framing, self._site.format, settings.web_ping_seconds, deadline
+            context, transport, stream, self._site.format, settings.web_ping_seconds, deadline
         )
         self.state = WebState.ENDED
         transport.set_handler(session)
@@ -287,15 +289,13 @@ class WebSession:
         self._timer = self._context.clock.call_later(self._wait(), self._go_on)
 
     def _wait(self) -> float:
-        """Return in how many seconds the next request may be read. There may be as many as there may be
-        messages: one costs more than a message does, and nobody has to say a name for it.
+        """Return the seconds until the next request may be read.
+
+        The message rate also limits requests: a request costs more than a message, and needs no login.
         """
-        settings, now = self._context.settings, self._context.clock.now
-        if not settings.message_rate:
-            return 0.0
-        unused = now - settings.message_burst / settings.message_rate
-        self._paid_until = max(self._paid_until, unused) + 1 / settings.message_rate
-        return max(0.0, self._paid_until - now)
+        self._requests.refill(self._context.clock.now)
+        self._requests.tokens -= 1
+        return self._requests.wait(0)
 
     def _go_on(self) -> None:
         """Read the next request."""

@@ -290,7 +290,7 @@ def test_a_server_that_was_rich_stays_so(bench: Bench) -> None:
     peer = bench.accept()
     bench.spin(lambda: said_to(peer))
     peer.send(pair("Server", "Users online (1): A"))
-    bench.spin(lambda: "not the selchat protocol: not a JSON object" in str(told.log[-1]))
+    bench.spin(lambda: "not the selchat protocol: invalid JSON object" in str(told.log[-1]))
     bench.greet()
     bench.spin(lambda: told.log[-1] == ("connected", "127.0.0.1"))
 
@@ -371,7 +371,7 @@ def test_a_full_server_is_tried_again_by_those_who_come_back(bench: Bench) -> No
             lambda peer: peer.send(b"SSH-2.0-OpenSSH_9.2\r\n"),
             "not the selchat protocol: frame header b'SSH-2.0-Op'",
         ),
-        (lambda peer: peer.send(frame("[]")), "not the selchat protocol: not a JSON object with a type"),
+        (lambda peer: peer.send(frame("[]")), "not the selchat protocol: invalid JSON object: the value is not an object"),
         (lambda peer: (peer.send(b"5         V"), peer.close()), "closed by the server: stream ended inside"),
         (
             lambda peer: peer.send(encoded({"type": "bye", "reason": "shutdown", "retry_after": 0.01})),

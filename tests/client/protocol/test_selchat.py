@@ -32,7 +32,8 @@ from selchat.client.protocol.selchat import ClientState, SelchatClient
 from selchat.errors import BadRoomError, SettingError
 from selchat.events import Joined, Left, Topic
 from selchat.wire.frames import BadHeaderError, FrameTooLongError, TruncatedFrameError
-from selchat.wire.requests import HELLO_LIMIT, BadJsonError, BadMessageError
+from selchat.wire.requests import HELLO_LIMIT, BadMessageError
+from selchat.wire.strict_json import BadJsonError
 from tests.client.selchat_support import LIMITS, Fields, Talk, ack, encoded, error, said, users, welcome
 from tests.client.support import SECRET, frame, settings
 

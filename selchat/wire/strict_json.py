@@ -1,0 +1,121 @@
+"""Strict JSON reader for untrusted objects.
+
+It accepts the JSON that every reader understands in the same way (RFC 7493, I-JSON): no duplicate keys, no lone
+surrogates, no huge numbers, no deep nesting. Every input gives an object or `BadJsonError`, in linear time.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from json.scanner import make_scanner
+from typing import Any, NoReturn, cast
+
+from selchat.errors import RefusalError
+
+
+class BadJsonError(RefusalError):
+    """The payload is not a JSON object by the rules above. ``why`` names the broken rule."""
+
+    code = "bad-json"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"invalid JSON object: {self.why}"
+
+
+MAX_DEPTH = 32  # arrays and objects inside each other
+MAX_DIGITS = 64  # characters of a number
+
+_TOO_DEEP = f"more than {MAX_DEPTH} arrays and objects inside each other"
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def decode_utf8(data: bytes) -> str:
+    """Return the text. Raises `BadJsonError` for bytes that are not UTF-8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise BadJsonError(f"byte {error.start} is not UTF-8") from None
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """Return the JSON object in the text, which may have JSON white space around it. Raises `BadJsonError`."""
+    text = text.strip(" \t\r\n")
+    try:
+        value, end = _scan(text, 0)
+    except json.JSONDecodeError as error:
+        raise BadJsonError(f"{error.msg.lower()}, character {error.pos}") from None
+    except StopIteration as error:  # the scanner found no value there
+        raise BadJsonError(f"expecting value, character {error.value}") from None
+    except RecursionError:
+        raise BadJsonError(_TOO_DEEP) from None
+    if end != len(text):
+        raise BadJsonError(f"extra data after the object, character {end}")
+    if type(value) is not dict:
+        raise BadJsonError("the value is not an object")
+    # Lone surrogates come only from escapes. Few texts can contain one or be deep, so only those are searched.
+    if text.count("{") + text.count("[") > MAX_DEPTH or ("\\u" in text and _SURROGATE_ESCAPE.search(text)):
+        _check_values(value)
+    return value
+
+
+def _check_values(value: dict[str, Any]) -> None:
+    """Raise `BadJsonError` for deep nesting and for lone surrogates, both of which the scanner accepts."""
+    level: list[Any] = [value]  # the arrays and objects of one depth
+    depth = 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise BadJsonError(_TOO_DEEP)
+        next_level: list[Any] = []
+        for container in level:
+            for item in container if type(container) is list else (*container, *container.values()):
+                kind = type(item)
+                if kind is str:
+                    if _SURROGATE.search(item):
+                        raise BadJsonError("an escape is half of a surrogate pair")
+                elif kind is list or kind is dict:
+                    next_level.append(item)
+        level = next_level
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise BadJsonError("an object has the same key twice")
+    return members
+
+
+def _integer(digits: str) -> int:
+    # The limit is checked here, because int() takes time that grows with the square of the digits.
+    if len(digits) > MAX_DIGITS:
+        raise BadJsonError(f"a number has more than {MAX_DIGITS} characters")
+    return int(digits)
+
+
+def _fraction(digits: str) -> float:
+    if len(digits) > MAX_DIGITS:
+        raise BadJsonError(f"a number has more than {MAX_DIGITS} characters")
+    number = float(digits)
+    if math.isinf(number):
+        raise BadJsonError("a number is too large")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise BadJsonError(f"{name} is not JSON")
+
+
+# The scanner itself instead of `JSONDecoder.decode`, which runs two regular expressions for white space.
+_scan: Callable[[str, int], tuple[Any, int]] = cast(Any, make_scanner)(
+    json.JSONDecoder(
+        object_pairs_hook=_object, parse_int=_integer, parse_float=_fraction, parse_constant=_constant
+    )
+)
