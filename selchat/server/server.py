@@ -171,7 +171,7 @@ class Server:
         )
         self._console = Console(self._output.write, _style(settings), settings.quiet)
         try:
-            self._hub = Hub(settings, self._log, reactor, self._console)
+            self._hub = Hub(settings, self._log, reactor, self._console, on_error=self._failed)
         except NotReadableError as error:
             sock.close()
             reactor.close()
@@ -299,9 +299,9 @@ class Server:
         """
         if self._state is not ServerState.SERVING:
             return 503, "the server is shutting down"
-        if self._hub.log_error is not None:
+        if self._hub.publisher.log_error is not None:
             self._hub.probe_log()
-            return 503, str(self._hub.log_error)
+            return 503, str(self._hub.publisher.log_error)
         if self._admission.open >= self._settings.max_clients:
             return 503, str(ServerFullError(self._settings.max_clients))
         if len(self._connections) >= self._most_connections:
@@ -327,14 +327,14 @@ class Server:
                 refused=self._refused,
                 members=len(hub.members()),
                 rooms=len(hub.rooms),
-                messages=hub.message_count,
-                deliveries=hub.delivery_count,
+                messages=hub.publisher.message_count,
+                deliveries=hub.publisher.delivery_count,
                 lagging_readers=len(blocked),
                 lapped_readers=self._fanout.lapped + self._budget.lapped,
                 queued_bytes=self._budget.queued(blocked),
                 loop_lag=self._reactor.lag,
                 commits=self._log.commit_seconds,
-                commits_failed=hub.failed_commits,
+                commits_failed=hub.publisher.failed_commits,
                 log_bytes=log_bytes,
             )
         )

@@ -111,11 +111,13 @@ class FakeObserver:
     def __init__(self, log: DiaryLog | None = None) -> None:
         self.log = log
         self.seen: list[tuple[str, str, str | None]] = []
+        self.failure: Exception | None = None  # what its methods raise while the hub publishes
 
     def on_sign_in(self, member: Member) -> None:
         self.seen.append(("joined", member.name, member.address))
 
     def on_published(self, events: Sequence[Event]) -> None:
+        self._fail()
         for event in events:
             if isinstance(event, Said):
                 assert self.log is None or event in self.log.committed[-2000:]
@@ -125,15 +127,21 @@ class FakeObserver:
         self.seen.append(("left", member.name, reason))
 
     def on_announcement_lost(self, messages: Sequence[Event], error: NotStoredError) -> None:
+        self._fail()
         for message in messages:
             assert isinstance(message, Said)
             self.seen.append(("unsaid", message.author, message.body))
 
     def on_log_state(self, error: NotStoredError | None) -> None:
+        self._fail()
         self.seen.append(("storing", "", None if error is None else error.why))
 
     def stranger_left(self, address: str, reason: str | None) -> None:
         self.seen.append(("stranger left", address, reason))
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
 
 class LineFormat:
@@ -168,6 +176,7 @@ class FakePeer:
         self.closed_for: list[str | None] = []
         self.gone = False
         self.told: list[tuple[Any, ...]] = []
+        self.failure: Exception | None = None  # what its acknowledgements and rejections raise
 
     @property
     def lines(self) -> list[bytes]:
@@ -188,12 +197,14 @@ class FakePeer:
         self.outbox.reply(line(notice))
 
     def acknowledge(self, messages: Sequence[Said]) -> None:
+        self._fail()
         self.told += [("stored", message.id, message.seq) for message in messages]
 
     def acknowledge_repeated(self, messages: Sequence[Sent]) -> None:
         self.told += [("repeated", message.id, message.seq) for message in messages]
 
     def reject(self, error: RefusalError, ids: Sequence[str]) -> None:
+        self._fail()
         self.told.append((error.code, tuple(ids)))
 
     def deliver_direct(self, message: Said, to: str) -> None:
@@ -208,6 +219,10 @@ class FakePeer:
         self.closed_for.append(reason)
         self.hub.sign_out(self.member, reason)
         self.outbox.finish()
+
+    def _fail(self) -> None:
+        if self.failure is not None:
+            raise self.failure
 
     def schedule_flush(self) -> None:
         self.fanout.schedule_flush(self.outbox)

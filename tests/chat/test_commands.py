@@ -20,7 +20,7 @@ class Operator:
 
 def test_a_line_is_said_to_everyone() -> None:
     operator = Operator()
-    [michael] = operator.chat.come("Michael")
+    [michael] = operator.chat.sign_in("Michael")
     assert operator.run("Lunch is ready  ") == []
     operator.chat.tick()
     assert bodies(michael) == [b"Lunch is ready"]
@@ -30,7 +30,7 @@ def test_a_line_is_said_to_everyone() -> None:
 @pytest.mark.parametrize("line", ["", "   ", "\t", "\r"])
 def test_an_empty_line_says_nothing(line: str) -> None:
     operator = Operator()
-    operator.chat.come("Michael")
+    operator.chat.sign_in("Michael")
     assert operator.run(line) == []
     operator.chat.tick()
     assert operator.chat.said() == []
@@ -38,7 +38,7 @@ def test_an_empty_line_says_nothing(line: str) -> None:
 
 def test_two_slashes_say_one() -> None:
     operator = Operator()
-    operator.chat.come("Michael")
+    operator.chat.sign_in("Michael")
     assert operator.run("//help is for the operator") == []
     operator.chat.tick()
     assert operator.chat.said() == [("Server", "/help is for the operator")]
@@ -47,7 +47,7 @@ def test_two_slashes_say_one() -> None:
 def test_users_are_listed_with_their_addresses() -> None:
     operator = Operator()
     assert operator.run("/users") == ["Nobody is online."]
-    operator.chat.come("venkat", "Michael")
+    operator.chat.sign_in("venkat", "Michael")
     assert operator.run("/USERS") == [
         "Users online (2):",
         "  Michael  192.168.43.169:54494",
@@ -57,7 +57,7 @@ def test_users_are_listed_with_their_addresses() -> None:
 
 def test_kick_removes_who_is_named() -> None:
     operator = Operator()
-    michael, narayan = operator.chat.come("Michael Jackson", "Narayan")
+    michael, narayan = operator.chat.sign_in("Michael Jackson", "Narayan")
     assert operator.run("/kick   michael jackson ") == []
     operator.chat.tick()
     assert michael.gone
@@ -96,7 +96,7 @@ def test_help_lists_every_command() -> None:
 @pytest.mark.parametrize("line", ["/", "/nonsense", "/usersx", "/quit!"])
 def test_an_unknown_command_is_not_said_to_everyone(line: str) -> None:
     operator = Operator()
-    operator.chat.come("Michael")
+    operator.chat.sign_in("Michael")
     assert operator.run(line) == [
         f"Unknown command {line}; /help lists the commands, //text says /text to everyone."
     ]
