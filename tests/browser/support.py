@@ -222,7 +222,7 @@ class Visitor:
               const talk = [];
               let name = "";
               for (const row of log.querySelectorAll(".row")) {
-                name = row.querySelector(".by .name")?.textContent ?? name;
+                name = row.querySelector(".byline .name")?.textContent ?? name;
                 if (row.dataset.kind === "said" || row.dataset.kind === "whisper")
                   talk.push([name, row.querySelector(".body").textContent]);
               }
@@ -237,7 +237,7 @@ class Visitor:
 
     def spoken(self) -> list[str]:
         """What was read out so far."""
-        return self("#spoken p").all_text_contents()
+        return self("#announcements p").all_text_contents()
 
     def stands(self) -> bool:
         """Whether the page is there; what it has reported before has come by then."""

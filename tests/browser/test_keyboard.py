@@ -124,7 +124,7 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         keys.write(WORDS)
         keys.press("Enter")
         expect(page("#lock-dialog")).to_be_hidden()
-        expect(page("#lock")).to_have_attribute("data-locked", "open")
+        expect(page("#lock")).to_have_attribute("data-locked", "unlocked")
         keys.is_at("lock")
         keys.press("Space")
         keys.is_at("passphrase")
@@ -159,11 +159,11 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
             keys.tab_to(element) if page.focused() != element else None
             keys.press("Home")
             page.sees("hello, all")
-            expect(page("#to-end")).to_be_visible()
+            expect(page("#jump-to-end")).to_be_visible()
             keys.press("PageDown", "PageDown", "PageUp")
             keys.press("End")
             page.sees("line 99")
-            expect(page("#to-end")).to_be_hidden()
+            expect(page("#jump-to-end")).to_be_hidden()
             keys.is_at(place)
 
         # Help, and out.
@@ -185,7 +185,7 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         keys.press("Space")
         keys.tab_to("button Leave the chat")
         keys.press("Enter")
-        expect(page("#entrance")).to_be_visible()
+        expect(page("#sign-in")).to_be_visible()
         keys.is_at("name")
 
 

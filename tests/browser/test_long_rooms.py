@@ -89,10 +89,10 @@ def test_ten_thousand_messages_scroll(guests: Guests, server: Server) -> None:
         assert found["rows"] <= MAX_ROWS
         assert found["nodes"] <= MAX_NODES
         assert found["empty"] == 0
-        expect(page("#to-end")).to_be_visible()
-        page("#to-end").click()
+        expect(page("#jump-to-end")).to_be_visible()
+        page("#jump-to-end").click()
         page.sees("message 9999 ")
-        expect(page("#to-end")).to_be_hidden()
+        expect(page("#jump-to-end")).to_be_hidden()
 
 
 def test_older_ones_come_while_one_scrolls_up(guests: Guests, lasting: Server) -> None:
@@ -133,22 +133,22 @@ def test_ones_place_stays_while_others_talk(guests: Guests, lasting: Server) -> 
         page("#log").press("PageUp")
         before = place(page)
         fill(michael, 60, "while you read up {}\nin two lines")
-        expect(page("#to-end")).to_have_text("60 new messages")
+        expect(page("#jump-to-end")).to_have_text("60 new messages")
         assert place(page) == before
-        expect(page.place("#lobby").locator(".count")).to_have_text(", 60 unread")
+        expect(page.place("#lobby").locator(".unread-count")).to_have_text(", 60 unread")
         # The window changes and changes back, and the place is the same.
         for width, height in ((700, 500), (1280, 800)):
             page.page.set_viewport_size({"width": width, "height": height})
             page.settles()
         assert place(page) == before
-        page("#to-end").click()
+        page("#jump-to-end").click()
         page.sees("while you read up 59")
-        expect(page("#to-end")).to_be_hidden()
-        expect(page.place("#lobby").locator(".count")).to_have_count(0)
+        expect(page("#jump-to-end")).to_be_hidden()
+        expect(page.place("#lobby").locator(".unread-count")).to_have_count(0)
         # At the end one stays at the end; saying something leads there.
         michael.says("and the last", "last")
         page.sees("and the last")
         page("#log").press("Home")
-        expect(page("#to-end")).to_be_visible()
+        expect(page("#jump-to-end")).to_be_visible()
         page.says("I am at the end")
-        expect(page("#to-end")).to_be_hidden()
+        expect(page("#jump-to-end")).to_be_hidden()

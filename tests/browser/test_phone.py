@@ -54,17 +54,17 @@ def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> Non
         page("#rooms-button").tap()
         expect(page("#rooms-panel")).to_be_visible()
         expect(page("#rooms-button")).to_have_attribute("aria-expanded", "true")
-        assert page("#middle").evaluate("(it) => it.inert")
+        assert page("#main-column").evaluate("(it) => it.inert")
         page("#rooms [data-id='+']").tap()
         expect(page("#rooms-panel")).to_be_hidden()
         expect(page("#input")).to_have_value("/join ")
         page("#input").press_sequentially("deck")
         page("#send").tap()
-        expect(page("#where")).to_contain_text("deck")
+        expect(page("#conversation-name")).to_contain_text("deck")
         page("#rooms-button").tap()
         page.place("#lobby").tap()
         expect(page("#rooms-panel")).to_be_hidden()
-        expect(page("#where")).to_contain_text("lobby")
+        expect(page("#conversation-name")).to_contain_text("lobby")
         page.sees("from a phone")
 
         # Each drawer closes by its button, the shade and Escape, and gives the focus back.
@@ -72,7 +72,7 @@ def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> Non
             for by in ("button", "shade", "Escape"):
                 page(f"#{side}-button").tap()
                 expect(page(f"#{side}-panel")).to_be_visible()
-                expect(page("#shade")).to_be_visible()
+                expect(page("#backdrop")).to_be_visible()
                 if by == "button":
                     page(f"#{side}-close").tap()
                 elif by == "shade":
@@ -81,7 +81,7 @@ def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> Non
                     page.page.keyboard.press("Escape")
                 expect(page(f"#{side}-panel")).to_be_hidden()
                 assert page.focused() == f"{side}-button"
-                assert not page("#middle").evaluate("(it) => it.inert")
+                assert not page("#main-column").evaluate("(it) => it.inert")
 
         # Somebody, by way of the right one.
         page("#people-button").tap()
@@ -90,13 +90,13 @@ def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> Non
         expect(page("#input")).to_have_value("/msg Michael ")
         page("#input").press_sequentially("psst")
         page("#send").tap()
-        expect(page("#where")).to_contain_text("Michael")
+        expect(page("#conversation-name")).to_contain_text("Michael")
 
         # And out.
         page("#rooms-button").tap()
         page("#menu-button").tap()
         page("#menu").get_by_role("button", name="Leave the chat").tap()
-        expect(page("#entrance")).to_be_visible()
+        expect(page("#sign-in")).to_be_visible()
 
 
 @pytest.mark.parametrize(("width", "height"), [(320, 568), (640, 400), (844, 390), (256, 600)])
@@ -115,7 +115,7 @@ def test_nothing_is_cut_off(guests: Guests, server: Server, width: int, height: 
         page.types("/rooms")
         page.types("/users")
         expect(page("#log [data-kind=notice]")).to_have_count(2)
-        for element in ("#where", "#lock", "#log", "#input", "#send"):
+        for element in ("#conversation-name", "#lock", "#log", "#input", "#send"):
             assert in_window(page, element), element
         assert page.overflow() <= 0
         assert page("#log").evaluate("(log) => log.scrollWidth - log.clientWidth") <= 0
@@ -144,6 +144,6 @@ def test_letters_twice_as_large(guests: Guests, server: Server) -> None:
     page.says(
         "large letters, and a line that is long enough to be broken into several lines on this page " * 2
     )
-    for element in ("#where", "#lock", "#input", "#send", "#menu-button"):
+    for element in ("#conversation-name", "#lock", "#input", "#send", "#menu-button"):
         assert in_window(page, element), element
     assert page.overflow() <= 0

@@ -122,7 +122,7 @@ def test_an_afternoon_on_a_ship(
         expect(page("#log pre")).to_have_count(1)
         expect(page("#log .mention time")).to_have_text("16:12")
         for id, unread in (("#lobby", "2"), ("#galley", "1"), ("@yuki", "1")):
-            expect(page.place(id).locator(".count")).to_contain_text(unread)
+            expect(page.place(id).locator(".unread-count")).to_contain_text(unread)
         assert page.overflow() <= 0
         picture = page.page.screenshot()
         # The tests may be started above this folder, where the option is not known.

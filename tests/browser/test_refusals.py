@@ -18,7 +18,7 @@ def test_a_full_server_says_that_it_is_full(guests: Guests) -> None:
     with Server("--no-history", "--quiet", "--max-clients=2", port=server.port) as server:
         with RichPeer(server.port, "Michael"), RichPeer(server.port, "Rishabh"):
             page("#join").click()
-            expect(page("#entry-status")).to_contain_text("Server is full (2 connections).")
+            expect(page("#sign-in-status")).to_contain_text("Server is full (2 connections).")
         page.is_in()
 
 

@@ -36,18 +36,18 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             rishabh.sees("hello in the clear")
             expect(venkat("#lock")).to_have_attribute("data-locked", "no")
             venkat.knows(WORDS, everywhere=True)
-            expect(venkat("#lock")).to_have_attribute("data-locked", "open")
+            expect(venkat("#lock")).to_have_attribute("data-locked", "unlocked")
             expect(venkat("#input")).to_have_attribute("placeholder", "Write to lobby")
             venkat.says("meet me at the lighthouse")
-            expect(venkat.row("lighthouse")).to_have_attribute("data-sealed", "yes")
-            expect(venkat.row("lighthouse").locator(".mark")).to_have_text("encrypted")
+            expect(venkat.row("lighthouse")).to_have_attribute("data-encryption", "yes")
+            expect(venkat.row("lighthouse").locator(".badge")).to_have_text("encrypted")
             michael.shows("Venkat > meet me at the lighthouse")
             michael.type("bring the oars\r")
             venkat.sees("bring the oars")
-            expect(venkat.row("bring the oars")).to_have_attribute("data-sealed", "yes")
+            expect(venkat.row("bring the oars")).to_have_attribute("data-encryption", "yes")
 
             # Rishabh has no passphrase, then another one, then the right one.
-            unreadable = rishabh("#log [data-sealed=unreadable]")
+            unreadable = rishabh("#log [data-encryption=unreadable]")
             expect(unreadable).to_have_count(2)
             expect(unreadable.first).to_contain_text("Encrypted; give the passphrase to read it.")
             expect(rishabh("#lock")).to_have_attribute("data-locked", "locked")
@@ -70,11 +70,11 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             # Whispers, both ways.
             venkat.types("/msg Michael psst, at nine")
             venkat.is_at("@michael")
-            expect(venkat.row("psst")).to_have_attribute("data-sealed", "yes")
+            expect(venkat.row("psst")).to_have_attribute("data-encryption", "yes")
             michael.shows("psst, at nine")
             michael.type("/msg Venkat yes, at nine\r")
             venkat.sees("yes, at nine")
-            expect(venkat.row("yes, at nine")).to_have_attribute("data-sealed", "yes")
+            expect(venkat.row("yes, at nine")).to_have_attribute("data-encryption", "yes")
             assert rishabh("#rooms [data-id^='@']").count() == 0
 
             # Forgotten: what is said is in the clear, and what others say is locked.
@@ -86,10 +86,10 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             expect(venkat("#lock")).to_have_attribute("data-locked", "locked")
             expect(venkat("#input")).to_have_attribute("aria-label", "Write to lobby, not encrypted")
             michael.type("locked again\r")
-            expect(venkat("#log [data-sealed=unreadable]")).to_have_count(1)
+            expect(venkat("#log [data-encryption=unreadable]")).to_have_count(1)
             venkat.says("for everyone")
             michael.shows("for everyone")
-            expect(rishabh.row("for everyone").locator(".mark.clear")).to_have_text("not encrypted")
+            expect(rishabh.row("for everyone").locator(".badge.not-encrypted")).to_have_text("not encrypted")
 
         kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.documentElement.outerHTML])"
         for page in (venkat, rishabh):
@@ -111,10 +111,10 @@ def test_the_cipher_of_the_paper_is_marked_as_in_the_terminal(guests: Guests, se
         michael.shows("You are in lobby")
         michael.type("hello\r")
         row = page("#log .row[data-key][data-kind=said]")
-        expect(row.locator(".mark.otherwise")).to_have_text("encrypted otherwise: caesar")
+        expect(row.locator(".badge.other-cipher")).to_have_text("encrypted otherwise: caesar")
         expect(row.locator(".body")).not_to_contain_text("hello")
         page.says("in the clear")
-        expect(page.row("in the clear").locator(".mark")).to_have_count(0)
+        expect(page.row("in the clear").locator(".badge")).to_have_count(0)
 
 
 def test_a_page_that_comes_later_reads_the_past_with_the_passphrase(guests: Guests, server: Server) -> None:
@@ -125,7 +125,7 @@ def test_a_page_that_comes_later_reads_the_past_with_the_passphrase(guests: Gues
     venkat.types("and *bold* `code` https://example.org/")
     expect(venkat("#log [data-state=sent]")).to_have_count(4)
     later = guests.enters(server.port, "Later")
-    expect(later("#log [data-sealed=unreadable]")).to_have_count(4)
+    expect(later("#log [data-encryption=unreadable]")).to_have_count(4)
     assert later.spoken() == []
     later.knows(WORDS)
     later.hears(
@@ -136,7 +136,7 @@ def test_a_page_that_comes_later_reads_the_past_with_the_passphrase(guests: Gues
     # The passphrase is gone with the page.
     later.page.reload()
     later.is_in()
-    expect(later("#log [data-sealed=unreadable]")).to_have_count(4)
+    expect(later("#log [data-encryption=unreadable]")).to_have_count(4)
 
 
 def test_what_is_forged_or_said_again_by_others_is_not_read(guests: Guests, server: Server) -> None:
@@ -158,11 +158,11 @@ def test_what_is_forged_or_said_again_by_others_is_not_read(guests: Guests, serv
             ]
         ):
             mallory.says(body, f"id {number}", cipher=cipher)
-            unreadable = page("#log [data-sealed=unreadable]")
+            unreadable = page("#log [data-encryption=unreadable]")
             expect(unreadable).to_have_count(number + 1)
             expect(unreadable.last).to_contain_text(re.compile("changed on the way|another passphrase"))
         mallory.says("in the clear", "clear")
-        expect(page.row("in the clear").locator(".mark.clear")).to_have_text("not encrypted")
+        expect(page.row("in the clear").locator(".badge.not-encrypted")).to_have_text("not encrypted")
         expect(page.row("the true word")).to_have_count(1)
 
 

@@ -17,7 +17,7 @@ def test_a_second_tab_comes_in_beside_and_each_keeps_its_name(guests: Guests, se
         second("#join").click()
         second.is_in()
         for page in (first, second):
-            expect(page("#people .place bdi")).to_have_text(["Michael", "Venkat", "Venkat_2"])
+            expect(page("#people .nav-item bdi")).to_have_text(["Michael", "Venkat", "Venkat_2"])
         expect(first("#people .own")).to_contain_text("Venkat (you)")
         expect(second("#people .own")).to_contain_text("Venkat_2 (you)")
         expect(second("#log [data-kind=notice] .body")).to_have_text(
@@ -54,22 +54,22 @@ def test_what_is_unread_is_marked_until_it_is_seen(guests: Guests, server: Serve
         calm = page("#icon").get_attribute("href")
         michael.says("one", "1")
         expect(page.place("#lobby")).to_have_class(re.compile("unread"))
-        expect(page.place("#lobby").locator(".count")).to_have_text(", 1 unread")
+        expect(page.place("#lobby").locator(".unread-count")).to_have_text(", 1 unread")
         expect(page.page).to_have_title("(1) deck - selchat")
         assert page("#icon").get_attribute("href") == calm
         michael.says("two, Venkat", "2")
-        expect(page.place("#lobby").locator(".count.mentioned")).to_have_text(
+        expect(page.place("#lobby").locator(".unread-count.mentioned")).to_have_text(
             ", @ 2 unread, you are mentioned"
         )
         expect(page("#icon")).not_to_have_attribute("href", str(calm))
         michael.whispers("Venkat", "psst", "3")
-        expect(page.place("@michael").locator(".count.mentioned")).to_have_text(", @ 1 unread")
+        expect(page.place("@michael").locator(".unread-count.mentioned")).to_have_text(", @ 1 unread")
         expect(page.page).to_have_title("(3) deck - selchat")
         page.opens("#lobby")
         expect(page("#log h2.new")).to_have_count(1)
         expect(page("#log h2.new + .row")).to_contain_text("one")
         expect(page("#log .mention")).to_have_count(1)
-        expect(page.place("#lobby").locator(".count")).to_have_count(0)
+        expect(page.place("#lobby").locator(".unread-count")).to_have_count(0)
         page.opens("@michael")
         expect(page.page).to_have_title("Michael - selchat")
         expect(page("#icon")).to_have_attribute("href", str(calm))
@@ -124,14 +124,14 @@ def test_a_whisper_that_was_not_read_is_there_when_the_page_is_loaded_again(
         page.says("here")
         michael.whispers("Venkat", "psst", "1")
         for _ in range(2):
-            expect(page.place("@michael").locator(".count.mentioned")).to_have_text(", @ 1 unread")
+            expect(page.place("@michael").locator(".unread-count.mentioned")).to_have_text(", @ 1 unread")
             page.page.reload()
             page.is_in()
         page.opens("@michael")
         page.sees("psst")
         expect(page("#people-title")).to_have_text("People 2")
-        expect(page("#people .place .label")).to_have_text(["Whisper to Michael", "Venkat (you)"])
-        expect(page.place("@michael").locator(".count")).to_have_count(0)
+        expect(page("#people .nav-item .label")).to_have_text(["Whisper to Michael", "Venkat (you)"])
+        expect(page.place("@michael").locator(".unread-count")).to_have_count(0)
         page.says("thanks")  # what is answered after it says that it was read has arrived there, too
         page.page.reload()
         page.is_in()

@@ -23,7 +23,7 @@ def test_pages_a_terminal_and_a_classic_client_in_one_room(
         michael.shows("You are in lobby")
         rishabh = guests.enters(server.port, "Rishabh", url=url)
         for page in (venkat, rishabh):
-            expect(page("#people .place bdi")).to_have_text(["Michael", "Old", "Rishabh", "Venkat"])
+            expect(page("#people .nav-item bdi")).to_have_text(["Michael", "Old", "Rishabh", "Venkat"])
             expect(page("#people .own")).to_contain_text(f"{page.name} (you)")
         talk = []
         for turn in range(2):
@@ -53,7 +53,7 @@ def test_pages_a_terminal_and_a_classic_client_in_one_room(
         assert heard == [(name, text) for name, text in talk if name != "Old"]
         old.close()
         expect(venkat("#people-title")).to_have_text("People 3")
-        expect(venkat("#log [data-kind=moves]").last).to_contain_text("Old left")
+        expect(venkat("#log [data-kind=membership]").last).to_contain_text("Old left")
 
 
 def test_what_is_read_from_the_right_begins_beside_its_author(guests: Guests, server: Server) -> None:
@@ -68,7 +68,7 @@ def test_what_is_read_from_the_right_begins_beside_its_author(guests: Guests, se
     boxes = page("#log .row.said").evaluate_all(
         """(rows) => rows.map((row) => {
              const body = row.querySelector(".body");
-             const what = row.querySelector(".what");
+             const what = row.querySelector(".content");
              const [inner, outer] = [body, what].map((one) => one.getBoundingClientRect());
              return { left: inner.left - outer.left, width: inner.width, most: outer.width,
                       over: body.scrollWidth - body.clientWidth,

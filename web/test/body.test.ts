@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { beginning, isLong } from "../src/view/body.ts";
-import { type Piece, pieces } from "../src/view/text.ts";
+import { isLong, preview } from "../src/view/body.ts";
+import { type Piece, parseMarkup } from "../src/view/markup.ts";
 import { HOSTILE } from "./fake.ts";
 
 const short = (found: Piece[]): string[] =>
   found.map((piece) => (piece.kind === "text" ? piece.text : `${piece.kind}:${piece.text}`));
 const hrefs = (text: string): string[] =>
-  pieces(text).flatMap((piece) => (piece.kind === "link" ? [piece.href] : []));
+  parseMarkup(text).flatMap((piece) => (piece.kind === "link" ? [piece.href] : []));
 
 test("a link ends where the sentence goes on", () => {
   for (const [text, url] of [
@@ -42,12 +42,12 @@ test("what is no link stays text, whole", () => {
     "ftp://a.example",
   ]) {
     assert.deepEqual(hrefs(text), [], text);
-    assert.equal(short(pieces(text)).join(""), text);
+    assert.equal(short(parseMarkup(text)).join(""), text);
   }
 });
 
 test("two links, and the text around and between", () => {
-  assert.deepEqual(short(pieces("a https://b.example, https://c.example/d e")), [
+  assert.deepEqual(short(parseMarkup("a https://b.example, https://c.example/d e")), [
     "a ",
     "link:https://b.example",
     ", ",
@@ -58,7 +58,7 @@ test("two links, and the text around and between", () => {
 
 test("a link that is not what it seems says where it leads", () => {
   const host = (text: string): string => {
-    const [piece] = pieces(text);
+    const [piece] = parseMarkup(text);
     return piece?.kind === "link" ? piece.host : "none";
   };
   assert.equal(host("https://google.com@evil.example/x"), "evil.example");
@@ -70,10 +70,10 @@ test("a link that is not what it seems says where it leads", () => {
 });
 
 test("code in backticks, on a line and in blocks", () => {
-  assert.deepEqual(short(pieces("try `a b` and `c`.")), ["try ", "code:a b", " and ", "code:c", "."]);
-  assert.deepEqual(short(pieces("x\n```python\na = 1\n\nb\n```\ny")), ["x\n", "block:a = 1\n\nb", "y"]);
-  assert.deepEqual(short(pieces("```a```")), ["block:a"]);
-  assert.deepEqual(short(pieces("```\n<b>`c`</b>\n```")), ["block:<b>`c`</b>"]);
+  assert.deepEqual(short(parseMarkup("try `a b` and `c`.")), ["try ", "code:a b", " and ", "code:c", "."]);
+  assert.deepEqual(short(parseMarkup("x\n```python\na = 1\n\nb\n```\ny")), ["x\n", "block:a = 1\n\nb", "y"]);
+  assert.deepEqual(short(parseMarkup("```a```")), ["block:a"]);
+  assert.deepEqual(short(parseMarkup("```\n<b>`c`</b>\n```")), ["block:<b>`c`</b>"]);
 });
 
 test("in code there are no links", () => {
@@ -82,17 +82,17 @@ test("in code there are no links", () => {
 
 test("backticks that close nothing are text", () => {
   for (const text of ["a ` b", "``", "`` a ``", "` `", "`a\nb`", "```a", "`".repeat(7), "it's `"])
-    assert.deepEqual(short(pieces(text)), [text]);
+    assert.deepEqual(short(parseMarkup(text)), [text]);
 });
 
 test("nothing else of markdown means anything, and nothing is lost", () => {
   const text = "# a **b** _c_ [d](e) ![f](g) <h> > i\n- j";
-  assert.deepEqual(short(pieces(text)), [text]);
+  assert.deepEqual(short(parseMarkup(text)), [text]);
 });
 
 test("hostile text comes out as it was", () => {
   for (const text of HOSTILE) {
-    const all = pieces(text)
+    const all = parseMarkup(text)
       .map((piece) => piece.text)
       .join("");
     assert.equal(all, text);
@@ -104,7 +104,7 @@ test("64 KiB of anything cost one pass", () => {
   // once in a few tries, so that a busy machine does not matter: what is quadratic fails every one of them.
   const cost = (text: string, times: number): number => {
     const begun = process.hrtime.bigint();
-    for (let i = 0; i < times; i++) pieces(text);
+    for (let i = 0; i < times; i++) parseMarkup(text);
     return Number(process.hrtime.bigint() - begun) / times;
   };
   for (const unit of [
@@ -137,16 +137,16 @@ test("64 KiB make no more elements than a page bears, and nothing is lost", () =
     "`a` https://a.example/ ",
   ]) {
     const text = unit.repeat(65536 / unit.length);
-    const found = pieces(text);
+    const found = parseMarkup(text);
     assert.ok(found.length <= 402, `${found.length} of ${JSON.stringify(unit)}`);
     assert.ok(found.at(-1)?.kind === "text" && (found.at(-1)?.text.length ?? 0) > 20_000, unit);
-    const few = pieces(unit.repeat(20)); // what is usual is as it was
+    const few = parseMarkup(unit.repeat(20)); // what is usual is as it was
     assert.equal(few.filter(({ kind }) => kind === "text").length < few.length, true);
   }
 });
 
 test("marks on one character have an end", () => {
-  const text = (body: string): string => short(pieces(body)).join("");
+  const text = (body: string): string => short(parseMarkup(body)).join("");
   assert.equal(text(`a${"\u0300".repeat(16)}b`), `a${"\u0300".repeat(16)}b`);
   assert.equal(text(`a${"\u0300".repeat(30_000)}b`), `a${"\u0300".repeat(16)}…b`);
   assert.equal(text(`\`a${"\u0336".repeat(30_000)}\``), `code:a${"\u0336".repeat(16)}…`);
@@ -160,15 +160,15 @@ test("long is what would fill the page", () => {
 });
 
 test("of what is long, only the beginning is in the page at first", () => {
-  assert.equal(beginning("short\ntext"), "short\ntext");
-  assert.equal(beginning("\n".repeat(29_000)), "\n".repeat(24), "25 empty lines");
-  assert.equal(beginning("ab\n".repeat(26)), "ab\n".repeat(24).concat("ab"));
-  assert.equal(beginning("a".repeat(65_536)), "a".repeat(2500));
-  assert.equal(beginning(`${"a".repeat(2499)}👍👍`), "a".repeat(2499), "no half of a character");
-  assert.equal(beginning(`${"a ".repeat(1245)}https://a.example/b/c and`), "a ".repeat(1245).trimEnd());
-  assert.equal(beginning(`${"\n".repeat(20)}${"a".repeat(60_000)}`).length, 2500);
+  assert.equal(preview("short\ntext"), "short\ntext");
+  assert.equal(preview("\n".repeat(29_000)), "\n".repeat(24), "25 empty lines");
+  assert.equal(preview("ab\n".repeat(26)), "ab\n".repeat(24).concat("ab"));
+  assert.equal(preview("a".repeat(65_536)), "a".repeat(2500));
+  assert.equal(preview(`${"a".repeat(2499)}👍👍`), "a".repeat(2499), "no half of a character");
+  assert.equal(preview(`${"a ".repeat(1245)}https://a.example/b/c and`), "a ".repeat(1245).trimEnd());
+  assert.equal(preview(`${"\n".repeat(20)}${"a".repeat(60_000)}`).length, 2500);
   for (const unit of ["a\n", "word ", "👍", "`a`", "\n"]) {
     const whole = unit.repeat(65_536 / unit.length);
-    assert.ok(whole.startsWith(beginning(whole)) && isLong(whole), unit);
+    assert.ok(whole.startsWith(preview(whole)) && isLong(whole), unit);
   }
 });

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Change, Conversation } from "../src/core/api.ts";
 import type { Core } from "../src/core/chat.ts";
-import { entryOf, Talk } from "../src/core/talk.ts";
+import { ConversationState, newEntry } from "../src/core/conversation.ts";
 import { Server } from "./server.ts";
 import { chatIn, World } from "./world.ts";
 
@@ -31,7 +31,7 @@ async function talks(server: Server, world: World, times: number, each = () => {
 }
 
 async function older(chat: Core, world: World): Promise<void> {
-  const fetched = chat.older("#lobby");
+  const fetched = chat.loadOlder("#lobby");
   await world.pass(10);
   await fetched;
 }
@@ -54,19 +54,19 @@ test("of 50,000 messages the newest are kept, and the others come again when the
   const first = inOrder(lobby, 50_000);
   assert.ok(lobby.entries.length >= MOST);
   assert.equal(lobby.more, true);
-  const resets = changes.filter(({ what }) => what === "reset").length;
+  const resets = changes.filter(({ type: what }) => what === "reset").length;
   assert.ok(resets >= 10 && resets <= 50_000 / STEP, `in steps, and not one by one: ${resets}`);
   await older(chat, world);
   assert.equal(inOrder(lobby, 50_000), first - 50);
   // Further up nothing vanishes, whatever comes.
-  chat.watching(false);
+  chat.setWatching(false);
   for (let pages = 0; pages < 100; pages += 1) await older(chat, world);
   await talks(server, world, 5_000);
   assert.equal(inOrder(lobby, 55_000), first - 50 - 100 * 50);
   // Unless one does not come back.
   await talks(server, world, 50_000, () => assert.ok(lobby.entries.length <= 2 * MOST + 101 * 50));
   inOrder(lobby, 105_000);
-  chat.watching(true);
+  chat.setWatching(true);
   await talks(server, world, 1);
   assert.ok(lobby.entries.length <= MOST + STEP);
   await older(chat, world);
@@ -79,7 +79,7 @@ test("nothing is dropped while older ones are on their way, which would leave a 
   const { world, chat, lobby } = await page(server);
   await talks(server, world, MOST + STEP - 60);
   assert.equal(lobby.entries.length, MOST + STEP - 10);
-  const fetched = chat.older("#lobby");
+  const fetched = chat.loadOlder("#lobby");
   for (let number = 0; number < 20; number += 1)
     server.say("lobby", "Bob", `${server.room("lobby").seq + 1}`);
   await world.pass(10);
@@ -112,31 +112,31 @@ test("what was said before the server began a new history is not looked for in t
 
 test("whispers, which have no history, go; what is known beside what is gone goes too", () => {
   const changes: Change[] = [];
-  const talk = new Talk("@bob", "person", "Bob", (change) => changes.push(change));
-  const sealed = { room: "", to: "Ann", from: "Bob", at: 1, id: "", cipher: "selchat1 x", own: false };
+  const talk = new ConversationState("@bob", "person", "Bob", (change) => changes.push(change));
+  const sealed = { room: "", to: "Ann", from: "Bob", at: 1, id: "", cipher: "selchat1 x", isOwn: false };
   for (let seq = 1; seq <= MOST + STEP + 1; seq += 1) {
-    const message = { ...sealed, seq, body: "", missed: false };
-    const entry = talk.entry(message, "Ann", talk.keyOf(message), false, false, false);
+    const message = { ...sealed, seq, body: "", isMissed: false };
+    const entry = talk.makeEntry(message, "Ann", talk.keyOf(message), false, false, false);
     talk.add(entry);
     talk.countUnread(entry, message);
   }
-  talk.addPending(entryOf(talk.newKey(), "said", { body: "mine", state: "pending" }));
-  assert.equal(talk.closed.size, MOST + STEP + 1);
+  talk.addPending(newEntry(talk.newKey(), "said", { body: "mine", state: "pending" }));
+  assert.equal(talk.undecrypted.size, MOST + STEP + 1);
   const gone = talk.trim(true);
   assert.equal(gone.length, STEP + 2);
   assert.equal(talk.entries.length, MOST);
-  assert.equal(talk.closed.size, MOST - 1);
-  assert.equal(talk.unseen.size, MOST - 1);
+  assert.equal(talk.undecrypted.size, MOST - 1);
+  assert.equal(talk.unreadWhispers.size, MOST - 1);
   assert.equal(talk.more, false);
   assert.equal(talk.entries.at(-1)?.body, "mine");
-  talk.read(true);
+  talk.markRead(true);
   assert.equal(talk.firstUnread, talk.entries[0]?.key, "where it is first known what is new");
   assert.deepEqual(talk.trim(true), []);
-  assert.deepEqual(changes.filter(({ what }) => what === "reset").length, 1);
+  assert.deepEqual(changes.filter(({ type: what }) => what === "reset").length, 1);
 });
 
 test("people who come and go, and nobody speaks, make no endless line", () => {
-  const talk = new Talk("#lobby", "room", "lobby", () => {});
+  const talk = new ConversationState("#lobby", "room", "lobby", () => {});
   for (let guest = 0; guest < 1000; guest += 1) talk.joinedOrLeft("joined", [`guest ${guest}`], 1);
   assert.equal(talk.entries.length, 10);
   assert.ok(talk.entries.every(({ names }) => names.length === 100));

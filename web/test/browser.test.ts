@@ -93,7 +93,7 @@ class Made {
   }
 
   postMessage({ number }: { number: number }): void {
-    setImmediate(() => this.ended || this.onmessage({ data: { number, answer: { did: "begin" } } }));
+    setImmediate(() => this.ended || this.onmessage({ data: { number, answer: { type: "startEpoch" } } }));
   }
 
   terminate(): void {
@@ -107,9 +107,9 @@ test("the worker is there before it is needed, and once", async () => {
   Made.all.length = 0;
   const made = browser();
   assert.equal(Made.all.length, 0, "not before one has joined");
-  made.prepare();
-  made.prepare();
-  assert.deepEqual(await made.seal({ do: "begin" }), { did: "begin" });
+  made.startWorker();
+  made.startWorker();
+  assert.deepEqual(await made.callWorker({ type: "startEpoch" }), { type: "startEpoch" });
   assert.deepEqual(
     Made.all.map(({ file }) => file),
     ["worker.1234.js"],
@@ -121,13 +121,13 @@ test("a worker that cannot be had says what helps, and is tried again", async ()
   stub("WORKER", "worker.1234.js");
   Made.all.length = 0;
   const made = browser();
-  made.prepare();
+  made.startWorker();
   Made.all[0]?.onerror();
-  const asked = [made.seal({ do: "begin" }), made.seal({ do: "begin" })];
+  const asked = [made.callWorker({ type: "startEpoch" }), made.callWorker({ type: "startEpoch" })];
   assert.equal(Made.all.length, 2);
   Made.all[1]?.onerror();
-  const failed = { did: "fail", why: "the encryption does not run in this page: load the page again" };
+  const failed = { type: "error", reason: "the encryption does not run in this page: load the page again" };
   assert.deepEqual(await Promise.all(asked), [failed, failed]);
   assert.ok(Made.all.every(({ ended }) => ended));
-  assert.deepEqual(await made.seal({ do: "begin" }), { did: "begin" });
+  assert.deepEqual(await made.callWorker({ type: "startEpoch" }), { type: "startEpoch" });
 });

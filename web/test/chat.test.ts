@@ -33,7 +33,7 @@ test("the conversation of the documentation", async () => {
   assert.equal(chat.server, "model");
   assert.equal(chat.current, "#lobby");
   assert.deepEqual(lines(chat, "#lobby"), ["said Michael: before"]);
-  assert.equal(chat.type("hello, everyone"), "");
+  assert.equal(chat.submit("hello, everyone"), "");
   assert.deepEqual(lines(chat, "#lobby").at(-1), "said Venkat: hello, everyone [pending]");
   const key = chat.conversation("#lobby")?.entries.at(-1)?.key;
   await world.pass(10);
@@ -45,23 +45,23 @@ test("the conversation of the documentation", async () => {
     "said Michael: hi!",
   ]);
   assert.equal(chat.conversation("#lobby")?.entries[1]?.key, key);
-  chat.type("/join engine-room");
+  chat.submit("/join engine-room");
   await world.pass(10);
   assert.equal(chat.current, "#engine-room");
   server.room("engine-room");
-  chat.type("/me waves");
+  chat.submit("/me waves");
   await world.pass(10);
   assert.deepEqual(lines(chat, "#engine-room"), ["action Venkat: waves"]);
   assert.equal(server.room("engine-room").said[0]?.body, "* Venkat waves");
   server.owners.set("narayan", "somebody");
-  assert.equal(chat.type("/msg Narayan tea?"), "");
+  assert.equal(chat.submit("/msg Narayan tea?"), "");
   await world.pass(10);
   assert.equal(chat.current, "@narayan");
   server.whisper("Venkat", "Narayan", "at 4");
   await world.pass(10);
   assert.deepEqual(lines(chat, "@narayan"), ["whisper Venkat: tea?", "whisper Narayan: at 4"]);
   assert.deepEqual(said(server, "ack"), [{ type: "ack", whisper: 1 }]);
-  chat.type("/quit");
+  chat.submit("/quit");
   await world.pass(10);
   assert.equal(said(server, "bye").length, 1);
   assert.equal(stateOf(chat), "stopped");
@@ -87,7 +87,7 @@ test("whispers are confirmed when they are read, as far as all before them were"
   before.chat.stop();
   await before.world.pass(10);
   const { world, chat, changes } = await page(server, "Ann", shared);
-  const alerts = () => changes.filter(({ what }) => what === "alert").length;
+  const alerts = () => changes.filter(({ type: what }) => what === "alert").length;
   assert.equal(chat.conversation("@bob")?.unread, 1);
   assert.equal(chat.conversation("@bob")?.mentioned, true);
   assert.equal(chat.conversation("@cleo")?.unread, 1);
@@ -107,11 +107,11 @@ test("whispers are confirmed when they are read, as far as all before them were"
   assert.equal(chat.conversation("@bob")?.unread, 4);
   assert.equal(alerts(), 5, "each of those that came while it was connected");
   // What is open is not read while nobody sees it.
-  chat.watching(false);
+  chat.setWatching(false);
   chat.open("@bob");
   await world.pass(10);
   assert.deepEqual(confirmed(), []);
-  chat.watching(true);
+  chat.setWatching(true);
   await world.pass(10);
   assert.deepEqual(confirmed(), [1]);
   // Read while there is no connection: it is said on the next one.
@@ -160,12 +160,12 @@ test("whispers are counted for each name, and anew by a server that begins anew"
 test("a break in the middle: nothing is lost, nothing comes twice", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
-  chat.type("one");
+  chat.submit("one");
   await world.pass(1); // it is stored, and the ack is on its way
   assert.equal(server.room("lobby").seq, 1);
   world.cut();
   server.say("lobby", "Bob", "two");
-  chat.type("three");
+  chat.submit("three");
   await world.pass(1);
   assert.equal(stateOf(chat), "waiting");
   assert.deepEqual(lines(chat, "#lobby"), ["said Ann: one [pending]", "said Ann: three [pending]"]);
@@ -184,7 +184,7 @@ test("a break in the middle: nothing is lost, nothing comes twice", async () => 
 test("what was missed is unread, and told once", async () => {
   const server = new Server();
   const { world, chat, changes } = await page(server);
-  chat.watching(false);
+  chat.setWatching(false);
   server.say("lobby", "Bob", "seen by nobody");
   await world.pass(10);
   assert.equal(chat.conversation("#lobby")?.unread, 1);
@@ -194,17 +194,17 @@ test("what was missed is unread, and told once", async () => {
   await world.pass(1000);
   assert.equal(chat.conversation("#lobby")?.unread, 6);
   assert.equal(chat.conversation("#lobby")?.mentioned, true);
-  assert.equal(changes.filter(({ what }) => what === "alert").length, 1);
+  assert.equal(changes.filter(({ type: what }) => what === "alert").length, 1);
   server.say("lobby", "Bob", "Ann!");
   await world.pass(10);
-  assert.equal(changes.filter(({ what }) => what === "alert").length, 2);
-  chat.watching(true);
+  assert.equal(changes.filter(({ type: what }) => what === "alert").length, 2);
+  chat.setWatching(true);
   const lobby = chat.conversation("#lobby");
   assert.equal(lobby?.unread, 0);
   assert.equal(lobby?.firstUnread, lobby?.entries.find(({ body }) => body === "seen by nobody")?.key);
   server.say("lobby", "Bob", "Ann, now you look");
   await world.pass(10);
-  assert.equal(changes.filter(({ what }) => what === "alert").length, 2);
+  assert.equal(changes.filter(({ type: what }) => what === "alert").length, 2);
   assert.equal(lobby?.entries.at(-1)?.mention, true);
 });
 
@@ -216,20 +216,20 @@ test("history is neither new nor unread, and comes by the page", async () => {
   assert.equal(lobby?.entries.length, 50);
   assert.equal(lobby?.unread, 0);
   assert.equal(lobby?.more, true);
-  assert.ok(lobby?.entries.every(({ old }) => old));
-  assert.equal(changes.filter(({ what }) => what === "alert").length, 0);
-  const [first, second] = [chat.older("#lobby"), chat.older("#lobby")];
+  assert.ok(lobby?.entries.every(({ isHistory: old }) => old));
+  assert.equal(changes.filter(({ type: what }) => what === "alert").length, 0);
+  const [first, second] = [chat.loadOlder("#lobby"), chat.loadOlder("#lobby")];
   await world.pass(10);
   await Promise.all([first, second]);
   assert.equal(lobby?.entries.length, 100);
-  void chat.older("#lobby");
+  void chat.loadOlder("#lobby");
   await world.pass(10);
   assert.deepEqual(
     lobby?.entries.map(({ body }) => body),
     Array.from({ length: 130 }, (_, at) => `Ann ${at + 1}`),
   );
   assert.equal(lobby?.more, false);
-  await chat.older("#lobby");
+  await chat.loadOlder("#lobby");
 });
 
 test("gaps, another log, and a log that was put back", async () => {
@@ -244,7 +244,7 @@ test("gaps, another log, and a log that was put back", async () => {
   const gap = "2 messages missing here, because the server does not have them any more";
   assert.deepEqual(lines(chat, "#lobby"), ["said Bob: 1", `gap : ${gap}`, "said Bob: 4"]);
   assert.ok(said(server, "users").length >= 2, "asked who is there after the gap");
-  chat.type("pending");
+  chat.submit("pending");
   world.cut();
   server.renew();
   server.say("lobby", "Bob", "new 1");
@@ -269,7 +269,7 @@ test("rooms that do not fit into the hello are taken up one by one", async () =>
   const server = new Server();
   const { world, chat } = await page(server);
   const rooms = Array.from({ length: 200 }, (_, at) => `a-room-with-a-long-name-${at}`);
-  for (const room of rooms) chat.type(`/join ${room}`);
+  for (const room of rooms) chat.submit(`/join ${room}`);
   await world.pass(50);
   assert.equal(chat.conversations.length, 201);
   for (const room of rooms) server.say(room, "Bob", "before");
@@ -293,7 +293,7 @@ test("the window is kept to, and what was typed while offline is said once", asy
   server.window = 3;
   const { world, chat } = await page(server);
   world.cut();
-  for (let number = 0; number < 10; number += 1) chat.type(`${number}`);
+  for (let number = 0; number < 10; number += 1) chat.submit(`${number}`);
   server.received.length = 0;
   await world.pass(1);
   let most = 0;
@@ -315,8 +315,8 @@ test("what cannot be stored is said again later, with the same id", async () => 
   const server = new Server();
   const { world, chat } = await page(server);
   server.isFailing = true;
-  chat.type("one");
-  chat.type("two");
+  chat.submit("one");
+  chat.submit("two");
   await world.pass(10);
   const notices = () => chat.conversation("#lobby")?.entries.filter(({ kind }) => kind === "notice").length;
   assert.equal(notices(), 1);
@@ -336,7 +336,7 @@ test("what cannot be stored is said again later, with the same id", async () => 
 test("a refused message says why, and can be said again", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
-  chat.type("/msg nobody hello");
+  chat.submit("/msg nobody hello");
   await world.pass(10);
   const entry = chat.conversation("@nobody")?.entries[0];
   assert.equal(entry?.state, "failed");
@@ -347,7 +347,7 @@ test("a refused message says why, and can be said again", async () => {
   await world.pass(10);
   assert.deepEqual(lines(chat, "@nobody"), ["whisper Ann: hello"]);
   assert.equal(chat.conversation("@nobody")?.entries[0]?.key, entry?.key);
-  assert.match(chat.type("x".repeat(70_000)), /^not sent: \d+ bytes, and the limit is 65536$/);
+  assert.match(chat.submit("x".repeat(70_000)), /^not sent: \d+ bytes, and the limit is 65536$/);
 });
 
 test("whispers come once, over breaks", async () => {
@@ -410,15 +410,15 @@ test("rooms are left and come back, with a reload too", async () => {
   const server = new Server();
   const shared = new Shared();
   const { world, chat } = await page(server, "Ann", shared);
-  chat.type("/join a");
+  chat.submit("/join a");
   await world.pass(10);
-  chat.type("/join b");
+  chat.submit("/join b");
   await world.pass(10);
-  chat.type("/part");
+  chat.submit("/part");
   await world.pass(10);
   assert.equal(chat.conversation("#b"), undefined);
   assert.equal(chat.current, "#a");
-  chat.type("/part lobby");
+  chat.submit("/part lobby");
   await world.pass(10);
   world.cut();
   await world.pass(1000);
@@ -478,7 +478,7 @@ test("waiting grows with each try, with jitter, and again() does not wait", asyn
   for (let tries = 0; tries < 8; tries += 1) {
     await world.pass(5);
     assert.ok(chat.link.state === "waiting");
-    assert.equal(chat.link.why, "the server does not answer");
+    assert.equal(chat.link.reason, "the server does not answer");
     waits.push(Math.round((chat.link.until - world.time) / 500) * 500);
     world.time = chat.link.until - 1;
     await world.pass(1);
@@ -488,7 +488,7 @@ test("waiting grows with each try, with jitter, and again() does not wait", asyn
   await world.pass(5);
   isUp = true;
   assert.equal(stateOf(chat), "waiting");
-  chat.again();
+  chat.reconnect();
   await world.pass(10);
   assert.equal(stateOf(chat), "online");
 });
@@ -500,18 +500,18 @@ test("bye is obeyed", async () => {
   await world.pass(10);
   assert.ok(chat.link.state === "waiting");
   assert.ok(chat.link.until - world.time > 4900);
-  assert.equal(chat.link.why, "the server is shutting down");
+  assert.equal(chat.link.reason, "the server is shutting down");
   await world.pass(10_000);
   assert.equal(stateOf(chat), "online");
   server.named("Ann")?.bye("kicked", null);
   await world.pass(10_000);
   assert.deepEqual(chat.link, {
     state: "stopped",
-    why: "the operator has removed you",
+    reason: "the operator has removed you",
     code: "kicked",
-    again: true,
+    canRetry: true,
   });
-  chat.again();
+  chat.reconnect();
   await world.pass(10);
   assert.equal(stateOf(chat), "online");
   // Replaced soon after a break may be one's own echo: one comes back, but once.
@@ -519,7 +519,7 @@ test("bye is obeyed", async () => {
   server.named("Ann")?.bye("replaced", null);
   await world.pass(10_000);
   assert.equal(stateOf(chat), "stopped");
-  chat.again();
+  chat.reconnect();
   await world.pass(10);
   world.cut();
   await world.pass(1000);
@@ -537,19 +537,19 @@ test("passwords and names", async () => {
   const { world, chat } = await page(server);
   assert.deepEqual(chat.link, {
     state: "stopped",
-    why: "no: password-needed",
+    reason: "no: password-needed",
     code: "password-needed",
-    again: false,
+    canRetry: false,
   });
   chat.start({ name: "Ann", password: "wrong" });
   await world.pass(20);
   assert.equal(codeOf(chat), "wrong-password");
-  world.isPrivate = false;
+  world.isSecure = false;
   chat.start({ name: "Ann", password: "sesame" });
   await world.pass(20);
   assert.equal(codeOf(chat), "password-needed");
   assert.equal(said(server, "hello").filter(({ password }) => password === "sesame").length, 0);
-  world.isPrivate = true;
+  world.isSecure = true;
   chat.start({ name: "Ann", password: "sesame" });
   await world.pass(20);
   assert.equal(stateOf(chat), "online");
@@ -630,7 +630,7 @@ test("a server that takes no connection says why", async () => {
   const { chat } = chatIn(world);
   chat.start({ name: "Ann" });
   await world.pass(5);
-  const why = () => (chat.link.state === "waiting" ? chat.link.why : chat.link.state);
+  const why = () => (chat.link.state === "waiting" ? chat.link.reason : chat.link.state);
   assert.equal(why(), "the server does not answer");
   for (const [status, text, shown] of [
     [503, "the server is full\n", "the server is full"],
@@ -642,12 +642,12 @@ test("a server that takes no connection says why", async () => {
     [200, "ready\n", "the server does not answer"],
   ] as const) {
     world.ready = { status, text };
-    chat.again();
+    chat.reconnect();
     await world.pass(5);
     assert.equal(why(), shown);
   }
   world.ready = null;
-  chat.again();
+  chat.reconnect();
   await world.pass(5);
   assert.equal(why(), "the server does not answer");
 });
@@ -680,7 +680,7 @@ test("an answer that comes after one has left, or come in, says nothing", async 
   // Where nobody answers at all, it is tried again all the same.
   isOpen = false;
   const reasons: string[] = [];
-  chat.subscribe(() => chat.link.state === "waiting" && reasons.push(chat.link.why));
+  chat.subscribe(() => chat.link.state === "waiting" && reasons.push(chat.link.reason));
   world.cut();
   await world.pass(20_000);
   assert.deepEqual(reasons, ["the connection is lost", "no answer"]);
@@ -689,15 +689,15 @@ test("an answer that comes after one has left, or come in, says nothing", async 
 test("a hint that something has changed is taken", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
-  chat.hint(); // a question, which is answered
+  chat.retryNow(); // a question, which is answered
   await world.pass(10_000);
   assert.equal(said(server, "ping").length, 1);
   assert.equal(said(server, "hello").length, 1);
   const session = server.named("Ann");
   assert.ok(session);
   session.take_ping = () => {};
-  chat.hint();
-  chat.hint();
+  chat.retryNow();
+  chat.retryNow();
   await world.pass(3900);
   assert.equal(said(server, "hello").length, 1);
   await world.pass(600);
@@ -706,11 +706,11 @@ test("a hint that something has changed is taken", async () => {
   server.named("Ann")?.bye("full", 600);
   await world.pass(10);
   assert.equal(stateOf(chat), "waiting");
-  chat.hint();
+  chat.retryNow();
   await world.pass(10);
   assert.equal(stateOf(chat), "online");
   chat.stop();
-  chat.hint();
+  chat.retryNow();
   await world.pass(10_000);
   assert.equal(stateOf(chat), "stopped");
   assert.ok(await world.claim("ann"), "the name is free for other tabs");
@@ -724,7 +724,7 @@ test("a break before the past has come: it comes later", async () => {
   chat.start({ name: "Ann" });
   while (!chat.conversation("#lobby")) await world.pass(1);
   world.cut();
-  chat.type("/join other");
+  chat.submit("/join other");
   await world.pass(3000);
   assert.equal(chat.conversation("#lobby")?.entries.length, 10);
   assert.equal(chat.current, "#other");
@@ -734,19 +734,19 @@ test("commands", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   assert.equal(
-    chat.type("/nonsense 1"),
+    chat.submit("/nonsense 1"),
     "unknown command /nonsense; /help lists the commands, //text says /text",
   );
-  assert.equal(chat.type("/msg"), 'it is typed so: /msg NAME TEXT, or /msg "A NAME" TEXT');
-  assert.equal(chat.type("/me"), "it is typed so: /me TEXT");
-  assert.equal(chat.type("/join a b"), "it is typed so: /join ROOM");
-  assert.equal(chat.type("/join /a"), "/a cannot be a room's name");
-  assert.equal(chat.type("/history x"), "it is typed so: /history NUMBER");
-  assert.equal(chat.type("  "), "");
+  assert.equal(chat.submit("/msg"), 'it is typed so: /msg NAME TEXT, or /msg "A NAME" TEXT');
+  assert.equal(chat.submit("/me"), "it is typed so: /me TEXT");
+  assert.equal(chat.submit("/join a b"), "it is typed so: /join ROOM");
+  assert.equal(chat.submit("/join /a"), "/a cannot be a room's name");
+  assert.equal(chat.submit("/history x"), "it is typed so: /history NUMBER");
+  assert.equal(chat.submit("  "), "");
   for (const line of ["//slash", "/topic tea at four", "/rooms", "/USERS", "/help"])
-    assert.equal(chat.type(line), "");
+    assert.equal(chat.submit(line), "");
   await world.pass(10);
-  chat.type("/topic");
+  chat.submit("/topic");
   const shown = lines(chat, "#lobby");
   assert.ok(shown.includes("said Ann: /slash"));
   assert.ok(shown.includes("topic Ann: tea at four"));
@@ -755,20 +755,20 @@ test("commands", async () => {
   assert.ok(shown.includes("notice : Users online (1): Ann"));
   const help = shown.find((line) => line.includes("/search WORDS")) ?? "";
   assert.match(help, /\n\nFor operators:\n\/kick NAME +remove someone from the chat\n/);
-  const ofOperators = chat.commands.filter(({ operators }) => operators);
+  const ofOperators = chat.commands.filter(({ operatorsOnly: operators }) => operators);
   assert.deepEqual(
     ofOperators.map(({ name }) => name),
     ["/kick", "/ban", "/unban", "/mute", "/unmute", "/bans"],
   );
   for (const { usage, help: means } of chat.commands) assert.ok(help.includes(usage) && help.includes(means));
   assert.equal(chat.conversation("#lobby")?.topic, "tea at four");
-  chat.type("/topic -");
+  chat.submit("/topic -");
   await world.pass(10);
   assert.equal(chat.conversation("#lobby")?.topic, "");
   for (let number = 0; number < 1500; number += 1)
     server.say("lobby", "Bob", number % 500 ? "no" : `Found ${number}`);
   await world.pass(10);
-  chat.type("/search FOUND bob");
+  chat.submit("/search FOUND bob");
   await world.pass(50);
   const found = chat.conversation("#lobby")?.entries.at(-1)?.body.split("\n") ?? [];
   assert.equal(found.length, 4);
@@ -776,7 +776,7 @@ test("commands", async () => {
   assert.equal(found[3], "3 messages with FOUND bob among the last 1501 messages of lobby");
   world.cut();
   await world.pass(1);
-  assert.equal(chat.type("/rooms"), "there is no connection now");
+  assert.equal(chat.submit("/rooms"), "there is no connection now");
 });
 
 test("completion", async () => {

@@ -48,7 +48,7 @@ test("nothing of an encrypted conversation is stored, also when it becomes one; 
   drafts.set("#deck", "not yet secret");
   assert.deepEqual([...tab.kept.values()], ['{"#deck":"not yet secret"}']);
   secret.add("#deck");
-  drafts.keep();
+  drafts.save();
   assert.equal(tab.kept.size, 0);
   assert.equal(drafts.get("@bob"), "secret", "in the page it is");
   assert.equal(drafts.get("#deck"), "not yet secret");

@@ -18,10 +18,10 @@ const WORDS = "correct horse battery staple";
 test("nothing is said in the clear, and others with the words read it", async () => {
   const server = new Server();
   const [ann, bob, eve] = [await page(server, "Ann"), await page(server, "Bob"), await page(server, "Eve")];
-  await ann.chat.passphrase("#lobby", WORDS);
-  assert.equal(ann.chat.conversation("#lobby")?.locked, "open");
-  ann.chat.type("bob: the usual place");
-  ann.chat.type("/me waves");
+  await ann.chat.setPassphrase("#lobby", WORDS);
+  assert.equal(ann.chat.conversation("#lobby")?.locked, "unlocked");
+  ann.chat.submit("bob: the usual place");
+  ann.chat.submit("/me waves");
   await ann.world.pass(20);
   await bob.world.pass(20);
   await eve.world.pass(20);
@@ -30,9 +30,9 @@ test("nothing is said in the clear, and others with the words read it", async ()
   assert.ok(
     server.room("lobby").said.every(({ cipher }) => /^selchat1 \S{22} [12] \S{22}$/.test(cipher ?? "")),
   );
-  const own = ann.chat.conversation("#lobby")?.entries.filter(({ mine }) => mine);
+  const own = ann.chat.conversation("#lobby")?.entries.filter(({ isOwn: mine }) => mine);
   assert.deepEqual(
-    own?.map(({ body, sealed, state }) => [body, sealed, state]),
+    own?.map(({ body, encryption: sealed, state }) => [body, sealed, state]),
     [
       ["bob: the usual place", "yes", "sent"],
       ["waves", "yes", "sent"],
@@ -41,29 +41,29 @@ test("nothing is said in the clear, and others with the words read it", async ()
   const locked = bob.chat.conversation("#lobby");
   assert.equal(locked?.locked, "locked");
   assert.equal(locked?.entries.at(-1)?.problem, "encrypted; give the passphrase to read it");
-  assert.equal(locked?.entries.at(-1)?.sealed, "unreadable");
-  await bob.chat.passphrase("", "other words");
+  assert.equal(locked?.entries.at(-1)?.encryption, "unreadable");
+  await bob.chat.setPassphrase("", "other words");
   await bob.world.pass(20);
   assert.equal(locked?.entries.at(-1)?.problem, "cannot be read: encrypted with another passphrase");
-  await bob.chat.passphrase("", WORDS);
+  await bob.chat.setPassphrase("", WORDS);
   await bob.world.pass(20);
   assert.deepEqual(
     locked?.entries
       .slice(-2)
-      .map(({ kind, body, sealed, mention, problem }) => [kind, body, sealed, mention, problem]),
+      .map(({ kind, body, encryption: sealed, mention, problem }) => [kind, body, sealed, mention, problem]),
     [
       ["said", "bob: the usual place", "yes", true, ""],
       ["action", "waves", "yes", false, ""],
     ],
   );
   // What is said in the clear is marked then.
-  eve.chat.type("why do I see only this?");
+  eve.chat.submit("why do I see only this?");
   await eve.world.pass(20);
   await bob.world.pass(20);
   assert.equal(locked?.entries.at(-1)?.body, "why do I see only this?");
-  assert.equal(locked?.entries.at(-1)?.sealed, "no");
+  assert.equal(locked?.entries.at(-1)?.encryption, "no");
   assert.equal(locked?.entries.at(-1)?.problem, "not encrypted");
-  await bob.chat.passphrase("", "");
+  await bob.chat.setPassphrase("", "");
   assert.equal(locked?.locked, "locked");
 });
 
@@ -78,7 +78,7 @@ test("what is encrypted by something else is told from what is said in the clear
   const found = (id: string) =>
     ann.chat
       .conversation(id)
-      ?.entries.map(({ body, sealed, cipher, problem }) => [body, sealed, cipher, problem]);
+      ?.entries.map(({ body, encryption: sealed, cipher, problem }) => [body, sealed, cipher, problem]);
   assert.deepEqual(found("#lobby"), [
     ["Khoor, Ann", "no", "caesar\\u202e", ""],
     ["Eb", "no", "rot13", ""],
@@ -91,30 +91,30 @@ test("what is encrypted by something else is told from what is said in the clear
 test("a mention is told when it is opened; whispers are encrypted for one", async () => {
   const server = new Server();
   const [ann, bob] = [await page(server, "Ann"), await page(server, "Bob")];
-  for (const { chat } of [ann, bob]) await chat.passphrase("", WORDS);
-  bob.chat.watching(false);
-  ann.chat.type("Bob, come");
+  for (const { chat } of [ann, bob]) await chat.setPassphrase("", WORDS);
+  bob.chat.setWatching(false);
+  ann.chat.submit("Bob, come");
   await ann.world.pass(20);
   await bob.world.pass(20);
-  const alerts = bob.changes.filter((change) => change.what === "alert");
+  const alerts = bob.changes.filter((change) => change.type === "alert");
   assert.deepEqual(
-    alerts.map((change) => change.what === "alert" && [change.entry.body, change.entry.sealed]),
+    alerts.map((change) => change.type === "alert" && [change.entry.body, change.entry.encryption]),
     [["Bob, come", "yes"]],
   );
   assert.equal(bob.chat.conversation("#lobby")?.mentioned, true);
-  ann.chat.type("/msg bob psst");
+  ann.chat.submit("/msg bob psst");
   await ann.world.pass(20);
   await bob.world.pass(20);
-  assert.equal(ann.world.asked.filter((one) => one.do === "seal").at(-1)?.room, "@bob");
+  assert.equal(ann.world.asked.filter((one) => one.type === "encrypt").at(-1)?.room, "@bob");
   assert.equal(lines(bob.chat, "@ann").at(-1), "whisper Ann: psst");
-  assert.equal(bob.chat.conversation("@ann")?.entries.at(-1)?.sealed, "yes");
+  assert.equal(bob.chat.conversation("@ann")?.entries.at(-1)?.encryption, "yes");
   // The server shows it to another one, as if it were for them.
   const [stolen] = server.received.filter(({ type }) => type === "whisper");
   server.whisper("Bob", "Ann", String(stolen?.body), { cipher: stolen?.cipher });
   await bob.world.pass(20);
   assert.match(bob.chat.conversation("@ann")?.entries.at(-1)?.problem ?? "", /come again as something new/);
   // A command for the server is in the clear.
-  ann.chat.type("/kick Bob");
+  ann.chat.submit("/kick Bob");
   await ann.world.pass(20);
   assert.equal(server.received.at(-1)?.body, "/kick Bob");
 });
@@ -122,14 +122,14 @@ test("a mention is told when it is opened; whispers are encrypted for one", asyn
 test("a break while something is sealed: it is sealed again, and said once", async () => {
   const server = new Server();
   const [ann, bob] = [await page(server, "Ann"), await page(server, "Bob")];
-  for (const { chat } of [ann, bob]) await chat.passphrase("", WORDS);
-  for (let number = 0; number < 5; number += 1) ann.chat.type(`${number}`);
+  for (const { chat } of [ann, bob]) await chat.setPassphrase("", WORDS);
+  for (let number = 0; number < 5; number += 1) ann.chat.submit(`${number}`);
   ann.world.cut(); // while the first one is being sealed
   await ann.world.pass(1000);
-  ann.chat.type("5");
+  ann.chat.submit("5");
   await ann.world.pass(1); // it is stored, and nobody knows
   ann.world.cut();
-  ann.chat.type("6");
+  ann.chat.submit("6");
   await ann.world.pass(3000);
   await bob.world.pass(5000);
   const shown = bob.chat.conversation("#lobby")?.entries.filter(({ kind }) => kind === "said");
@@ -144,7 +144,7 @@ test("a break while something is sealed: it is sealed again, and said once", asy
   assert.deepEqual(
     ann.chat
       .conversation("#lobby")
-      ?.entries.flatMap(({ kind, body, sealed }) => (kind === "said" ? [body + sealed] : [])),
+      ?.entries.flatMap(({ kind, body, encryption: sealed }) => (kind === "said" ? [body + sealed] : [])),
     ["0yes", "1yes", "2yes", "3yes", "4yes", "5yes", "6yes"],
   );
 });
@@ -152,11 +152,11 @@ test("a break while something is sealed: it is sealed again, and said once", asy
 test("what was said with a passphrase goes nowhere without one", async () => {
   const server = new Server();
   const { world, chat } = await page(server, "Ann");
-  await chat.passphrase("#lobby", WORDS);
+  await chat.setPassphrase("#lobby", WORDS);
   world.cut();
-  chat.type("secret");
-  await chat.passphrase("#lobby", "");
-  chat.type("open");
+  chat.submit("secret");
+  await chat.setPassphrase("#lobby", "");
+  chat.submit("open");
   await world.pass(3000);
   assert.deepEqual(
     server.room("lobby").said.map(({ body }) => body),
@@ -165,7 +165,7 @@ test("what was said with a passphrase goes nowhere without one", async () => {
   const [secret] = chat.conversation("#lobby")?.entries ?? [];
   assert.equal(secret?.state, "failed");
   assert.equal(secret?.problem, "the passphrase was taken away before it was sent");
-  await chat.passphrase("#lobby", WORDS);
+  await chat.setPassphrase("#lobby", WORDS);
   chat.retry("#lobby", secret?.key ?? "");
   await world.pass(20);
   assert.ok(server.room("lobby").said[1]?.cipher);
@@ -175,12 +175,12 @@ test("what was said with a passphrase goes nowhere without one", async () => {
 test("a failed message that was said with a passphrase is never said again in the clear", async () => {
   const server = new Server();
   const { world, chat } = await page(server, "Ann");
-  await chat.passphrase("", WORDS);
-  chat.type("/msg nobody secret");
+  await chat.setPassphrase("", WORDS);
+  chat.submit("/msg nobody secret");
   await world.pass(20);
   const entry = chat.conversation("@nobody")?.entries[0];
   assert.equal(entry?.state, "failed");
-  await chat.passphrase("", "");
+  await chat.setPassphrase("", "");
   server.owners.set("nobody", "x");
   chat.retry("@nobody", entry?.key ?? "");
   await world.pass(20);
@@ -190,13 +190,13 @@ test("a failed message that was said with a passphrase is never said again in th
 test("the past is opened too, searched, and replays in it are met", async () => {
   const server = new Server();
   const ann = await page(server, "Ann");
-  await ann.chat.passphrase("", WORDS);
-  for (const word of ["apples", "pears", "plums"]) ann.chat.type(word);
+  await ann.chat.setPassphrase("", WORDS);
+  for (const word of ["apples", "pears", "plums"]) ann.chat.submit(word);
   await ann.world.pass(50);
   const [first] = server.room("lobby").said;
   server.say("lobby", "Ann", first?.body ?? "", { cipher: first?.cipher, id: "x" });
   const bob = await page(server, "Bob");
-  await bob.chat.passphrase("", WORDS);
+  await bob.chat.setPassphrase("", WORDS);
   await bob.world.pass(50);
   const entries = bob.chat.conversation("#lobby")?.entries ?? [];
   assert.deepEqual(
@@ -204,7 +204,7 @@ test("the past is opened too, searched, and replays in it are met", async () => 
     ["apples", "pears", "plums", ""],
   );
   assert.match(entries[3]?.problem ?? "", /come again as something new/);
-  bob.chat.type("/search pears");
+  bob.chat.submit("/search pears");
   await bob.world.pass(50);
   assert.match(
     lines(bob.chat, "#lobby").at(-1) ?? "",
@@ -225,7 +225,7 @@ test("after a reload nothing goes out in the clear where it was encrypted, until
   const first = chatIn(before);
   first.chat.start({ name: "Ann" });
   await before.pass(20);
-  await first.chat.passphrase("#lobby", WORDS);
+  await first.chat.setPassphrase("#lobby", WORDS);
   assert.ok(![...shared.stored.values()].some((kept) => kept.includes("horse")));
   first.chat.stop();
   await before.pass(20);
@@ -235,20 +235,20 @@ test("after a reload nothing goes out in the clear where it was encrypted, until
   chat.start({ name: "Ann" });
   await world.pass(20);
   assert.equal(chat.conversation("#lobby")?.locked, "locked");
-  assert.equal(chat.conversation("#lobby")?.isPromised, true);
-  assert.match(chat.type("the usual place"), /encrypted.*give it again \(Passphrase needed, above\)/);
-  assert.equal(chat.type("/join boiler"), "");
+  assert.equal(chat.conversation("#lobby")?.requiresPassphrase, true);
+  assert.match(chat.submit("the usual place"), /encrypted.*give it again \(Passphrase needed, above\)/);
+  assert.equal(chat.submit("/join boiler"), "");
   await world.pass(20);
   chat.open("#boiler");
-  assert.equal(chat.type("steam"), "");
+  assert.equal(chat.submit("steam"), "");
   chat.open("#lobby");
-  await chat.passphrase("#lobby", WORDS);
-  assert.equal(chat.type("the usual place"), "");
+  await chat.setPassphrase("#lobby", WORDS);
+  assert.equal(chat.submit("the usual place"), "");
   await world.pass(20);
   assert.ok(!JSON.stringify(server.received).includes("usual"));
-  await chat.passphrase("#lobby", "");
-  assert.equal(chat.conversation("#lobby")?.isPromised, false);
-  assert.equal(chat.type("anybody may read this"), "");
+  await chat.setPassphrase("#lobby", "");
+  assert.equal(chat.conversation("#lobby")?.requiresPassphrase, false);
+  assert.equal(chat.submit("anybody may read this"), "");
   await world.pass(20);
   assert.ok(JSON.stringify(server.received).includes("anybody"));
 });
@@ -264,10 +264,10 @@ test("that nothing is promised any more is told, where something stays locked", 
   server.say("lobby", "Bob", "AAAA", { cipher: "selchat1 AAAAAAAAAAAAAAAAAAAAAA 1 AAAAAAAAAAAAAAAAAAAAAA" });
   await world.pass(20);
   changes.length = 0;
-  await chat.passphrase("#lobby", "");
+  await chat.setPassphrase("#lobby", "");
   const lobby = chat.conversation("#lobby");
-  assert.deepEqual([lobby?.locked, lobby?.isPromised], ["locked", false]);
-  assert.ok(changes.some(({ what }) => what === "conversations"));
+  assert.deepEqual([lobby?.locked, lobby?.requiresPassphrase], ["locked", false]);
+  assert.ok(changes.some(({ type: what }) => what === "conversations"));
 });
 
 test("what was kept may be anything", async () => {
@@ -291,9 +291,9 @@ test("a page without its worker says what helps, and says nothing in the clear",
   await world.pass(20);
   assert.equal(world.prepared, 1, "asked for when one has joined, and not later");
   const why = "load the page again";
-  world.seal = async () => ({ did: "fail", why });
-  await assert.rejects(chat.passphrase("#lobby", WORDS), new Error(why));
-  chat.type("the usual place");
+  world.callWorker = async () => ({ type: "error", reason: why });
+  await assert.rejects(chat.setPassphrase("#lobby", WORDS), new Error(why));
+  chat.submit("the usual place");
   server.say("lobby", "Bob", "AAAA", { cipher: "selchat1 x" });
   await world.pass(20);
   const shown = chat.conversation("#lobby")?.entries.map(({ state, problem }) => [state, problem]);
@@ -302,5 +302,5 @@ test("a page without its worker says what helps, and says nothing in the clear",
     ["sent", why],
   ]);
   assert.ok(!JSON.stringify(server.received).includes("usual"));
-  await chat.passphrase("#lobby", ""); // which needs no worker
+  await chat.setPassphrase("#lobby", ""); // which needs no worker
 });

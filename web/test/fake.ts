@@ -1,8 +1,8 @@
 // A chat without a server, for looking at the view and for its tests: the same contract, lively and hostile data, and
 // a clock that is the browser's. It answers as the core does; it keeps no promise about delivery.
 
-import type { Change, Chat, Conversation, Entry, Link, Start } from "../src/core/api.ts";
-import { visibleLines } from "../src/core/text.ts";
+import type { Change, Chat, Conversation, Entry, LinkState, SignIn } from "../src/core/api.ts";
+import { escapeLines } from "../src/core/text.ts";
 
 export const HOSTILE = [
   "<img src=x onerror=alert(1)>",
@@ -62,8 +62,8 @@ export interface Options {
 export class Fake implements Chat {
   name = "";
   server = "Lab 3";
-  waiting = 0;
-  link: Link = { state: "idle" };
+  unsentCount = 0;
+  link: LinkState = { state: "idle" };
   current = "#lobby";
   conversations: Room[] = [];
   seen = false;
@@ -80,8 +80,8 @@ export class Fake implements Chat {
     { name: "/search", usage: "/search WORDS", help: "what was said there with these words in it" },
     { name: "/help", usage: "/help", help: "this list" },
     { name: "/quit", usage: "/quit", help: "leave" },
-    { name: "/kick", usage: "/kick NAME", help: "remove someone from the chat", operators: true },
-  ].map((command) => ({ operators: false, ...command }));
+    { name: "/kick", usage: "/kick NAME", help: "remove someone from the chat", operatorsOnly: true },
+  ].map((command) => ({ operatorsOnly: false, ...command }));
   #listeners = new Set<(change: Change) => void>();
   #count = 0;
   #random = 42;
@@ -97,9 +97,9 @@ export class Fake implements Chat {
     engine.locked = "locked";
     const now = Date.now() / 1000;
     engine.entries = [
-      this.entry({ body: "", sealed: "unreadable", problem: "there is no passphrase", at: now - 400 }),
+      this.entry({ body: "", encryption: "unreadable", problem: "there is no passphrase", at: now - 400 }),
       this.entry({ from: "Priya", body: "this one was not encrypted", at: now - 300 }),
-      this.entry({ from: "Priya", body: "", sealed: "opening", at: now - 200 }),
+      this.entry({ from: "Priya", body: "", encryption: "decrypting", at: now - 200 }),
     ];
     const long = this.#room(
       "#a-room-with-a-very-long-name-indeed",
@@ -128,7 +128,7 @@ export class Fake implements Chat {
         body: "Do you have a minute?",
         at: now - 3600,
       }),
-      this.entry({ kind: "whisper", from: "Ada", to: "Michael", mine: true, body: "Sure.", at: now - 3500 }),
+      this.entry({ kind: "whisper", from: "Ada", to: "Michael", isOwn: true, body: "Sure.", at: now - 3500 }),
     ];
     michael.unread = 1;
     michael.mentioned = true;
@@ -148,16 +148,21 @@ export class Fake implements Chat {
     return this.conversations.find((one) => one.id === id);
   }
 
-  start({ name, password }: Start): void {
+  start({ name, password }: SignIn): void {
     this.#link({ state: "connecting", attempt: 1 });
     setTimeout(() => {
       const wanted = this.options.password;
       if (wanted && password !== wanted) {
         const code = password ? "wrong-password" : "password-needed";
-        return this.#link({ state: "stopped", why: "a password, please", code, again: false });
+        return this.#link({ state: "stopped", reason: "a password, please", code, canRetry: false });
       }
       if (name.toLowerCase() === "taken")
-        return this.#link({ state: "stopped", why: "someone else has it", code: "name-taken", again: false });
+        return this.#link({
+          state: "stopped",
+          reason: "someone else has it",
+          code: "name-taken",
+          canRetry: false,
+        });
       this.name = name;
       for (const one of this.conversations)
         if (one.kind === "room" && !one.people.includes(name)) {
@@ -169,13 +174,13 @@ export class Fake implements Chat {
     }, 60);
   }
 
-  again(): void {
+  reconnect(): void {
     this.#link({ state: "connecting", attempt: 2 });
     setTimeout(() => this.#link({ state: "online" }), 300);
   }
 
   stop(): void {
-    this.#link({ state: "stopped", why: "you left", code: "left", again: true });
+    this.#link({ state: "stopped", reason: "you left", code: "left", canRetry: true });
   }
 
   /** The connection is lost, and tried again in so many seconds. */
@@ -184,12 +189,12 @@ export class Fake implements Chat {
       state: "waiting",
       attempt: 2,
       until: Date.now() + seconds * 1000,
-      why: "The connection is lost",
+      reason: "The connection is lost",
     });
   }
 
   end(code: string, why: string, again: boolean): void {
-    this.#link({ state: "stopped", code, why, again });
+    this.#link({ state: "stopped", code, reason: why, canRetry: again });
   }
 
   open(id: string): void {
@@ -201,16 +206,16 @@ export class Fake implements Chat {
         : "";
       if (this.seen) this.#read(one);
     }
-    this.tell({ what: "conversations" });
+    this.tell({ type: "conversations" });
   }
 
-  watching(seen: boolean): void {
+  setWatching(seen: boolean): void {
     this.seen = seen;
     const one = this.conversation(this.current);
     if (seen && one?.unread) this.#read(one);
   }
 
-  type(line: string): string {
+  submit(line: string): string {
     if (line.length > 8000) return `This is too long: ${line.length} characters, and 8,000 is the most.`;
     if (/^\/nosuch/.test(line)) return "unknown command /nosuch; /help lists the commands, //text says /text";
     if (line.startsWith("/join ")) {
@@ -233,15 +238,15 @@ export class Fake implements Chat {
     if (!one) return "You are in no room.";
     const kind = one.kind === "person" ? "whisper" : line.startsWith("/me ") ? "action" : "said";
     const body = line.startsWith("/me ") ? line.slice(4) : line.startsWith("//") ? line.slice(1) : line;
-    const sealed = one.locked === "open" ? "yes" : "no";
+    const sealed = one.locked === "unlocked" ? "yes" : "no";
     const pending = this.entry({
       kind,
       from: this.name,
       to: one.kind === "person" ? one.name : "",
       body,
-      mine: true,
+      isOwn: true,
       state: "pending",
-      sealed,
+      encryption: sealed,
     });
     this.add(one.id, [pending]);
     this.#settle(one.id, pending);
@@ -263,7 +268,7 @@ export class Fake implements Chat {
     };
   }
 
-  async older(id: string): Promise<void> {
+  async loadOlder(id: string): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 300));
     const one = this.conversation(id);
     if (!one?.more) return;
@@ -271,27 +276,27 @@ export class Fake implements Chat {
     const page = this.history(100, first - 60);
     one.entries.unshift(...page);
     one.more = --this.#past > 0;
-    this.tell({ what: "added", id, entries: page, at: 0 });
+    this.tell({ type: "added", id, entries: page, at: 0 });
   }
 
-  async passphrase(id: string, words: string): Promise<void> {
+  async setPassphrase(id: string, words: string): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 800));
     if (words === "wrong") throw new Error("This passphrase opens nothing here.");
     const one = this.conversation(id);
     if (!one) return;
-    one.locked = words ? "open" : "locked";
+    one.locked = words ? "unlocked" : "locked";
     one.entries.forEach((entry, at) => {
-      if (entry.sealed === "no") return;
+      if (entry.encryption === "no") return;
       const opened: Entry = {
         ...entry,
-        sealed: words ? "yes" : "unreadable",
+        encryption: words ? "yes" : "unreadable",
         body: words ? "It can be read now." : "",
         problem: "",
       };
       one.entries[at] = opened;
-      this.tell({ what: "changed", id: one.id, entry: opened, at });
+      this.tell({ type: "changed", id: one.id, entry: opened, at });
     });
-    this.tell({ what: "conversations" });
+    this.tell({ type: "conversations" });
   }
 
   retry(id: string, key: string): void {
@@ -310,14 +315,17 @@ export class Fake implements Chat {
     const at = one.entries.length;
     one.entries.push(...entries);
     if (!(id === this.current && this.seen)) {
-      const said = entries.filter((entry) => !entry.mine && entry.kind !== "joined" && entry.kind !== "left");
+      const said = entries.filter(
+        (entry) => !entry.isOwn && entry.kind !== "joined" && entry.kind !== "left",
+      );
       one.unread += said.length;
       if (said.some((entry) => entry.mention || entry.kind === "whisper")) one.mentioned = true;
     }
-    this.tell({ what: "added", id, entries, at });
-    this.tell({ what: "conversations" });
+    this.tell({ type: "added", id, entries, at });
+    this.tell({ type: "conversations" });
     for (const entry of entries)
-      if (entry.mention || (entry.kind === "whisper" && !entry.mine)) this.tell({ what: "alert", id, entry });
+      if (entry.mention || (entry.kind === "whisper" && !entry.isOwn))
+        this.tell({ type: "alert", id, entry });
   }
 
   entry(some: Partial<Entry>): Entry {
@@ -330,15 +338,15 @@ export class Fake implements Chat {
       names: [],
       at: Date.now() / 1000,
       seq,
-      mine: false,
+      isOwn: false,
       state: "sent",
       problem: "",
-      sealed: "no",
+      encryption: "no",
       cipher: "",
       mention: false,
-      old: false,
+      isHistory: false,
       ...some,
-      body: visibleLines(some.body ?? ""),
+      body: escapeLines(some.body ?? ""),
     };
   }
 
@@ -350,9 +358,9 @@ export class Fake implements Chat {
       at += this.#roll(100) + 5;
       if (this.#roll(3) === 0) from = NAMES[this.#roll(NAMES.length)] ?? "";
       const kind = this.#roll(60);
-      if (kind === 0) found.push(this.entry({ kind: "action", from, body: "waves", at, old: true }));
+      if (kind === 0) found.push(this.entry({ kind: "action", from, body: "waves", at, isHistory: true }));
       else if (kind === 1)
-        found.push(this.entry({ kind: "topic", from, body: "Tea at four", at, old: true }));
+        found.push(this.entry({ kind: "topic", from, body: "Tea at four", at, isHistory: true }));
       else if (kind === 2)
         found.push(
           this.entry({
@@ -360,7 +368,7 @@ export class Fake implements Chat {
             from: "",
             body: "12 messages are missing here: they are no longer kept",
             at,
-            old: true,
+            isHistory: true,
           }),
         );
       else if (kind < 6) {
@@ -371,16 +379,24 @@ export class Fake implements Chat {
               from: "",
               names: [NAMES[this.#roll(NAMES.length)] ?? ""],
               at: at + j,
-              old: true,
+              isHistory: true,
             }),
           );
       } else if (kind === 6)
         found.push(
-          this.entry({ from, body: `Ada, ${SAID[this.#roll(SAID.length)]}`, mention: true, at, old: true }),
+          this.entry({
+            from,
+            body: `Ada, ${SAID[this.#roll(SAID.length)]}`,
+            mention: true,
+            at,
+            isHistory: true,
+          }),
         );
       else if (kind === 7)
-        found.push(this.entry({ kind: "whisper", from, to: "Ada", body: "just for you", at, old: true }));
-      else found.push(this.entry({ from, body: SAID[this.#roll(SAID.length)] ?? "", at, old: true }));
+        found.push(
+          this.entry({ kind: "whisper", from, to: "Ada", body: "just for you", at, isHistory: true }),
+        );
+      else found.push(this.entry({ from, body: SAID[this.#roll(SAID.length)] ?? "", at, isHistory: true }));
     }
     return found;
   }
@@ -402,18 +418,18 @@ export class Fake implements Chat {
     const at = one?.entries.findIndex((other) => other.key === entry.key) ?? -1;
     if (!one || at === -1) return;
     one.entries[at] = entry;
-    this.tell({ what: "changed", id, entry, at });
+    this.tell({ type: "changed", id, entry, at });
   }
 
   #read(one: Room): void {
     one.unread = 0;
     one.mentioned = false;
-    this.tell({ what: "conversations" });
+    this.tell({ type: "conversations" });
   }
 
-  #link(link: Link): void {
+  #link(link: LinkState): void {
     this.link = link;
-    this.tell({ what: "link" });
+    this.tell({ type: "link" });
   }
 
   #live(): void {
@@ -442,7 +458,7 @@ export class Fake implements Chat {
       people: [...people].sort(),
       total: people.length,
       locked: "no",
-      isPromised: false,
+      requiresPassphrase: false,
     };
     this.conversations.push(room);
     return room;

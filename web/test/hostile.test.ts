@@ -91,7 +91,7 @@ test("frames that are none are left out", async () => {
 test("every field of every message, missing and of every wrong kind", async () => {
   for (const good of GOOD) {
     const { server, world, chat } = await page();
-    await chat.passphrase("", "words");
+    await chat.setPassphrase("", "words");
     for (const field of Object.keys(good).filter((name) => name !== "type")) {
       for (const value of [undefined, ...BAD]) {
         const session = server.named("Ann");
@@ -118,14 +118,14 @@ test("random messages in a random order", async () => {
   const { integer, pick } = generator(7);
   for (let round = 0; round < 20; round += 1) {
     const { server, world, chat } = await page();
-    if (round % 2) await chat.passphrase("", "words");
+    if (round % 2) await chat.setPassphrase("", "words");
     for (let step = 0; step < 200; step += 1) {
       const good = pick(GOOD);
       const changed = integer(3) ? {} : { [pick(Object.keys(good))]: pick(BAD) };
       server
         .named("Ann")
         ?.send({ ...good, seq: integer(20), after: integer(20), before: integer(20), ...changed });
-      if (!integer(10)) chat.type(`line ${step}`);
+      if (!integer(10)) chat.submit(`line ${step}`);
       if (!integer(40)) world.cut();
       await world.pass(integer(5));
     }

@@ -25,9 +25,9 @@ async function run(seed: number, sealed: boolean): Promise<void> {
   for (const { chat, name } of pages) chat.start({ name });
   await pass(20);
   for (const { chat } of pages) {
-    if (sealed) await chat.passphrase("", "words");
+    if (sealed) await chat.setPassphrase("", "words");
     for (const room of ROOMS) {
-      chat.type(`/join ${room}`);
+      chat.submit(`/join ${room}`);
       await pass(5);
     }
   }
@@ -40,13 +40,13 @@ async function run(seed: number, sealed: boolean): Promise<void> {
       const room = pick(ROOMS);
       chat.open(`#${room}`);
       count += 1;
-      assert.equal(chat.type(`${name} ${count}`), "");
+      assert.equal(chat.submit(`${name} ${count}`), "");
       typed.set(room, [...(typed.get(room) ?? []), `${name} ${count}`]);
     } else if (action < 9) world.cut();
     else if (action === 9) {
       world.isSilent = !world.isSilent;
     } else if (action === 10) server.isFailing = !server.isFailing && mayFail;
-    else if (chat.link.state === "waiting") chat.again();
+    else if (chat.link.state === "waiting") chat.reconnect();
     if (sealed)
       assert.ok(!server.received.some(({ body }) => typeof body === "string" && / \d+$/.test(body)));
     await pass(integer(4));
@@ -106,13 +106,13 @@ test("the view that follows the changes has what the core has", async () => {
   const seen = new Map<string, string[]>();
   chat.subscribe((change) => {
     const entries = "id" in change ? (chat.conversation(change.id)?.entries ?? []) : [];
-    if (change.what === "added") {
+    if (change.type === "added") {
       const mine = seen.get(change.id) ?? [];
       mine.splice(change.at, 0, ...change.entries.map(({ key, state, body }) => key + state + body));
       seen.set(change.id, mine);
-    } else if (change.what === "changed") {
+    } else if (change.type === "changed") {
       (seen.get(change.id) ?? [])[change.at] = change.entry.key + change.entry.state + change.entry.body;
-    } else if (change.what === "reset") {
+    } else if (change.type === "reset") {
       seen.set(
         change.id,
         entries.map(({ key, state, body }) => key + state + body),
@@ -122,11 +122,11 @@ test("the view that follows the changes has what the core has", async () => {
   chat.start({ name: "Ann" });
   for (let step = 0; step < 300; step += 1) {
     const action = integer(10);
-    if (action < 3) chat.type(`line ${step}`);
+    if (action < 3) chat.submit(`line ${step}`);
     else if (action < 6) server.say("lobby", "Zoe", `more ${step}`);
-    else if (action === 6) void chat.older("#lobby");
+    else if (action === 6) void chat.loadOlder("#lobby");
     else if (action === 7 && !integer(4)) world.cut();
-    else if (action === 8) chat.type(pick(["/msg nobody x", "/users", "/topic x"]));
+    else if (action === 8) chat.submit(pick(["/msg nobody x", "/users", "/topic x"]));
     else server.isFailing = !server.isFailing;
     if (!integer(8)) {
       for (const { id, entries } of chat.conversations) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { hueOf, INKS, initialOf } from "../src/view/colour.ts";
+import { hueOf, initialOf, NAME_COLOURS } from "../src/view/colour.ts";
 
 type Colour = readonly [number, number, number]; // linear light, 0 to 1
 
@@ -41,8 +41,8 @@ const value = (css: string, name: string): string => new RegExp(`--${name}: ([^;
 
 test("every name is readable on everything that it stands on, in both schemes", () => {
   for (const [ink, css] of [
-    [INKS.light, light],
-    [INKS.dark, dark],
+    [NAME_COLOURS.light, light],
+    [NAME_COLOURS.dark, dark],
   ] as const) {
     assert.equal(Number(value(css, "ink-lightness")), ink.lightness, "style.css has the same figures");
     assert.equal(Number(value(css, "ink-chroma")), ink.chroma);

@@ -7,7 +7,7 @@ import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import type { Ears, Socket } from "../src/core/platform.ts";
+import type { Socket, SocketEvents } from "../src/core/platform.ts";
 import { isPythonThere, PYTHON, skip } from "./python.ts";
 import { chatIn, lines, Shared, World } from "./world.ts";
 
@@ -53,7 +53,7 @@ async function start(): Promise<void> {
 
 /** A world whose sockets are real. */
 class Real extends World {
-  override connect(ears: Ears): Socket {
+  override connect(ears: SocketEvents): Socket {
     let data = Buffer.alloc(0);
     const socket = connect(port, "127.0.0.1", () => ears.opened());
     socket.on("data", (more) => {
@@ -81,7 +81,7 @@ class Real extends World {
     return Date.now();
   }
 
-  override after(ms: number, call: () => void): () => void {
+  override setTimer(ms: number, call: () => void): () => void {
     const timer = setTimeout(call, ms);
     return () => clearTimeout(timer);
   }
@@ -113,10 +113,10 @@ test("two pages talk", { skip }, async () => {
   await until("link", () => a.link.state === "online");
   b.start({ name: "Bob" });
   await until("link", () => b.link.state === "online");
-  assert.equal(a.type("hello"), "");
+  assert.equal(a.submit("hello"), "");
   await until("message", () => lines(b, "#lobby").includes("said Ann: hello"));
   await until("ack", () => lines(a, "#lobby").includes("said Ann: hello"));
-  b.type("/msg Ann psst");
+  b.submit("/msg Ann psst");
   await until("whisper", () => lines(a, "@bob").includes("whisper Bob: psst"));
   await until("people", () => a.conversation("#lobby")?.people.join() === "Ann,Bob");
   a.stop();
@@ -132,7 +132,7 @@ test("a server is killed again and again: nothing is lost, nothing comes twice",
   a.start({ name: "Dan" });
   b.start({ name: "Eve" });
   for (const chat of pages) {
-    chat.type("/join kills");
+    chat.submit("/join kills");
     await until("room", () => chat.conversation("#kills") !== undefined);
     chat.open("#kills");
   }
@@ -145,7 +145,7 @@ test("a server is killed again and again: nothing is lost, nothing comes twice",
     for (let number = 0; number < 30; number += 1) {
       for (const [at, chat] of pages.entries()) {
         typed.push(`${at} ${round} ${number}`);
-        assert.equal(chat.type(`${at} ${round} ${number}`), "");
+        assert.equal(chat.submit(`${at} ${round} ${number}`), "");
       }
       if (number === 15) {
         await until("some", () => (bodies(a)?.length ?? 0) > round * 60);
@@ -154,7 +154,7 @@ test("a server is killed again and again: nothing is lost, nothing comes twice",
         await start();
       }
     }
-    for (const chat of pages) chat.again();
+    for (const chat of pages) chat.reconnect();
     for (const chat of pages) await until("all", () => (bodies(chat)?.length ?? 0) >= typed.length);
   }
   for (const [at, chat] of pages.entries()) {
@@ -172,11 +172,11 @@ test("a page and a Python client with one passphrase", { skip }, async () => {
   const { chat } = chatIn(new Real(() => null, new Shared()));
   chat.start({ name: "Fay" });
   await until("link", () => chat.link.state === "online");
-  await chat.passphrase("", "caf\u00e9");
-  chat.type("/join sealed");
+  await chat.setPassphrase("", "caf\u00e9");
+  chat.submit("/join sealed");
   await until("room", () => chat.conversation("#sealed") !== undefined);
   chat.open("#sealed");
-  chat.type("first");
+  chat.submit("first");
   await until("ack", () => chat.conversation("#sealed")?.entries.at(-1)?.state === "sent");
   const program = `
 import json
@@ -189,11 +189,12 @@ with Client("127.0.0.1", ${port}, name="Gus", passphrase="cafe\\u0301", rooms=["
             break`;
   const python = spawn(PYTHON, ["-c", program], { cwd: "..", stdio: "inherit", env: environment });
   const shows = (id: string, line: string) =>
-    chat.conversation(id)?.entries.some(({ kind, body, sealed }) => `${kind} ${body} ${sealed}` === line) ??
-    false;
+    chat
+      .conversation(id)
+      ?.entries.some(({ kind, body, encryption: sealed }) => `${kind} ${body} ${sealed}` === line) ?? false;
   await until("what was read of the past", () => shows("#sealed", "said read: OPENED first yes"));
   await until("a whisper", () => shows("@gus", "whisper psst first yes"));
-  chat.type("last");
+  chat.submit("last");
   await until("what was read", () => shows("#sealed", "said read: OPENED last yes"));
   chat.stop();
   python.kill();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Entry } from "../src/core/api.ts";
-import { isolated, layOut, list, type Row, same, summary } from "../src/view/rows.ts";
+import { buildRows, isolate, isSameRow, membershipSummary, nameList, type Row } from "../src/view/rows.ts";
 
 const NOON = new Date(2024, 4, 15, 12).getTime() / 1000;
 let count = 0;
@@ -17,13 +17,13 @@ function entry(some: Partial<Entry> = {}): Entry {
     body: "x",
     at: NOON,
     seq: 1,
-    mine: false,
+    isOwn: false,
     state: "sent",
     problem: "",
-    sealed: "no",
+    encryption: "no",
     cipher: "",
     mention: false,
-    old: false,
+    isHistory: false,
     ...some,
   };
 }
@@ -36,30 +36,38 @@ const kinds = (rows: Row[]): string[] => rows.map((row) => row.kind);
 test("messages of one author in short succession are one group", () => {
   const at = (minutes: number, some: Partial<Entry> = {}): Entry =>
     entry({ at: NOON + 60 * minutes, ...some });
-  assert.deepEqual(heads(layOut([at(0), at(1), at(5.9)], false, "")), [true, false, false]);
-  assert.deepEqual(heads(layOut([at(0), at(5)], false, "")), [true, true]);
-  assert.deepEqual(heads(layOut([at(0), at(1, { from: "Michael" }), at(2)], false, "")), [true, true, true]);
-  assert.deepEqual(heads(layOut([at(0), at(1, { kind: "whisper", to: "Ada" }), at(2)], false, "")), [
+  assert.deepEqual(heads(buildRows([at(0), at(1), at(5.9)], false, "")), [true, false, false]);
+  assert.deepEqual(heads(buildRows([at(0), at(5)], false, "")), [true, true]);
+  assert.deepEqual(heads(buildRows([at(0), at(1, { from: "Michael" }), at(2)], false, "")), [
+    true,
+    true,
+    true,
+  ]);
+  assert.deepEqual(heads(buildRows([at(0), at(1, { kind: "whisper", to: "Ada" }), at(2)], false, "")), [
     true,
     true,
     true,
   ]);
   assert.deepEqual(
-    heads(layOut([at(0), at(1, { cipher: "caesar" }), at(2, { cipher: "caesar" })], false, "")),
+    heads(buildRows([at(0), at(1, { cipher: "caesar" }), at(2, { cipher: "caesar" })], false, "")),
     [true, true, false],
   );
   assert.deepEqual(
-    heads(layOut([at(0), at(1, { sealed: "yes" })], false, "")),
+    heads(buildRows([at(0), at(1, { encryption: "yes" })], false, "")),
     [true, true],
     "its mark must be seen",
   );
-  assert.deepEqual(heads(layOut([at(0), joined("Priya"), at(1)], false, "")), [true, true]);
-  assert.deepEqual(heads(layOut([at(0), at(1, { kind: "action" }), at(2)], false, "")), [true, true, true]);
+  assert.deepEqual(heads(buildRows([at(0), joined("Priya"), at(1)], false, "")), [true, true]);
+  assert.deepEqual(heads(buildRows([at(0), at(1, { kind: "action" }), at(2)], false, "")), [
+    true,
+    true,
+    true,
+  ]);
 });
 
 test("every day has its line, also the short and the long one when the clocks change", () => {
   const midnight = new Date(2024, 4, 16).getTime() / 1000;
-  const rows = layOut(
+  const rows = buildRows(
     [entry({ at: midnight - 1 }), entry({ at: midnight }), entry({ at: midnight + 5 })],
     false,
     "",
@@ -70,7 +78,7 @@ test("every day has its line, also the short and the long one when the clocks ch
 });
 
 test("an impossible time makes no endless days", () => {
-  const rows = layOut(
+  const rows = buildRows(
     [entry({ at: Number.NaN }), entry({ at: 1e300 }), entry({ at: Number.POSITIVE_INFINITY })],
     false,
     "",
@@ -81,58 +89,58 @@ test("an impossible time makes no endless days", () => {
 
 test("the line for new ones stands before the first of them and begins a group", () => {
   const all = [entry(), entry(), entry()];
-  const rows = layOut(all, true, all[1]?.key ?? "");
+  const rows = buildRows(all, true, all[1]?.key ?? "");
   assert.deepEqual(kinds(rows), ["start", "day", "entry", "new", "entry", "entry"]);
   assert.deepEqual(heads(rows), [true, true, false]);
-  assert.ok(!kinds(layOut(all, true, "gone")).includes("new"));
+  assert.ok(!kinds(buildRows(all, true, "gone")).includes("new"));
 });
 
 test("those who come and go fold into one row, until something is said", () => {
-  const rows = layOut([joined("A"), left("B"), joined("C"), entry(), joined("D")], false, "");
-  assert.deepEqual(kinds(rows), ["day", "moves", "entry", "moves"]);
+  const rows = buildRows([joined("A"), left("B"), joined("C"), entry(), joined("D")], false, "");
+  assert.deepEqual(kinds(rows), ["day", "membership", "entry", "membership"]);
   const [, moves] = rows;
-  assert.equal(moves?.kind === "moves" && moves.entries.length, 3);
+  assert.equal(moves?.kind === "membership" && moves.entries.length, 3);
 });
 
 test("a crowd does not make one endless row", () => {
-  const rows = layOut(
+  const rows = buildRows(
     Array.from({ length: 450 }, (_, i) => joined(`g${i}`)),
     false,
     "",
   );
-  assert.deepEqual(kinds(rows), ["day", "moves", "moves", "moves"]);
+  assert.deepEqual(kinds(rows), ["day", "membership", "membership", "membership"]);
 });
 
 test("who came and went, in a line", () => {
-  assert.equal(summary([joined("Michael")]), "Michael came");
-  assert.equal(summary([joined("Michael"), joined("Venkat")]), "Michael and Venkat came");
-  assert.equal(summary([joined("A", "B", "C", "D", "E")]), "A, B, C and 2 others came");
-  assert.equal(summary([joined("A", "B", "C", "D")]), "A, B, C and D came", "one other has a name");
-  assert.equal(summary([joined("A"), left("B")]), "A came, B left");
-  assert.equal(summary([joined("A"), left("A")]), "A left");
-  assert.equal(summary([left("A"), joined("A")]), "A came");
+  assert.equal(membershipSummary([joined("Michael")]), "Michael came");
+  assert.equal(membershipSummary([joined("Michael"), joined("Venkat")]), "Michael and Venkat came");
+  assert.equal(membershipSummary([joined("A", "B", "C", "D", "E")]), "A, B, C and 2 others came");
+  assert.equal(membershipSummary([joined("A", "B", "C", "D")]), "A, B, C and D came", "one other has a name");
+  assert.equal(membershipSummary([joined("A"), left("B")]), "A came, B left");
+  assert.equal(membershipSummary([joined("A"), left("A")]), "A left");
+  assert.equal(membershipSummary([left("A"), joined("A")]), "A came");
 });
 
 test("a name inside a sentence cannot turn it around", () => {
-  assert.equal(list(["مريم", "Ada"]), "\u2068مريم\u2069 and Ada");
-  assert.equal(isolated("\u202eevil"), "\u2068\u202eevil\u2069");
-  assert.equal(isolated("Renée"), "Renée");
+  assert.equal(nameList(["مريم", "Ada"]), "\u2068مريم\u2069 and Ada");
+  assert.equal(isolate("\u202eevil"), "\u2068\u202eevil\u2069");
+  assert.equal(isolate("Renée"), "Renée");
 });
 
 test("a row is drawn again exactly where it looks different", () => {
   const one = entry();
   const row = (some: Entry, head = true): Row => ({ kind: "entry", key: some.key, entry: some, head });
-  assert.ok(same(row(one), row(one)));
-  assert.ok(!same(row(one), row({ ...one, state: "failed" })));
-  assert.ok(!same(row(one), row(one, false)));
+  assert.ok(isSameRow(row(one), row(one)));
+  assert.ok(!isSameRow(row(one), row({ ...one, state: "failed" })));
+  assert.ok(!isSameRow(row(one), row(one, false)));
   const [a, b] = [joined("A"), joined("B")];
-  const moves = (...entries: Entry[]): Row => ({ kind: "moves", key: "m", entries });
-  assert.ok(same(moves(a, b), moves(a, b)));
-  assert.ok(!same(moves(a), moves(a, b)));
+  const moves = (...entries: Entry[]): Row => ({ kind: "membership", key: "m", entries });
+  assert.ok(isSameRow(moves(a, b), moves(a, b)));
+  assert.ok(!isSameRow(moves(a), moves(a, b)));
 });
 
 test("10,000 entries are laid out", () => {
   const many = Array.from({ length: 10_000 }, (_, i) => entry({ at: NOON + i * 20, from: `n${i % 7 > 3}` }));
-  const rows = layOut(many, true, "");
+  const rows = buildRows(many, true, "");
   assert.equal(rows.filter((row) => row.kind === "entry").length, 10_000);
 });

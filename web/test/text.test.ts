@@ -4,11 +4,11 @@ import { test } from "node:test";
 import {
   caseFolded,
   cleanName,
+  escapeControls,
+  escapeLines,
+  mentions,
   nameKey,
-  names,
   scalarValues,
-  visible,
-  visibleLines,
 } from "../src/core/text.ts";
 import { isPythonThere, PYTHON, skip } from "./python.ts";
 
@@ -29,11 +29,11 @@ test("controls become visible", () => {
     ["\u{1f3f4}\u{e0067}\u{e007f}", "\u{1f3f4}\u{e0067}\u{e007f}"],
     ["soft\u00adhyphen", "soft\\xadhyphen"],
   ];
-  for (const [text, shown] of cases) assert.equal(visible(text), shown);
+  for (const [text, shown] of cases) assert.equal(escapeControls(text), shown);
 });
 
 test("what was said keeps its lines", () => {
-  assert.equal(visibleLines("a\r\nb\n\tc\rd\u202e"), "a\nb\n    c\\rd\\u202e");
+  assert.equal(escapeLines("a\r\nb\n\tc\rd\u202e"), "a\nb\n    c\\rd\\u202e");
 });
 
 test("names are one under compatibility and case folding", () => {
@@ -48,13 +48,13 @@ test("halves of pairs go nowhere", () => {
 });
 
 test("a name is found as a word, in any case", () => {
-  assert.ok(names("hi VENKAT!", "Venkat"));
-  assert.ok(names("@venkat: see", "Venkat"));
-  assert.ok(names("to a b, please", "A B"));
-  assert.ok(!names("venkatesh", "Venkat"));
-  assert.ok(!names("revenkat", "Venkat"));
-  assert.ok(names("venkatesh and venkat", "Venkat"));
-  assert.ok(!names("anything", ""));
+  assert.ok(mentions("hi VENKAT!", "Venkat"));
+  assert.ok(mentions("@venkat: see", "Venkat"));
+  assert.ok(mentions("to a b, please", "A B"));
+  assert.ok(!mentions("venkatesh", "Venkat"));
+  assert.ok(!mentions("revenkat", "Venkat"));
+  assert.ok(mentions("venkatesh and venkat", "Venkat"));
+  assert.ok(!mentions("anything", ""));
 });
 
 // Names, keys and what is shown, as Python has them: for each character that both know, and some together.
@@ -72,7 +72,7 @@ json.dump([[t, clean_name(t), name_key(t), escape_controls(t), t.casefold()] for
   for (const [text, clean, key, shown, folded] of cases) {
     assert.equal(cleanName(text), clean, JSON.stringify(text));
     assert.equal(nameKey(text), key, JSON.stringify(text));
-    assert.equal(visible(text), shown, JSON.stringify(text));
+    assert.equal(escapeControls(text), shown, JSON.stringify(text));
     assert.equal(caseFolded(text), folded, JSON.stringify(text));
   }
 });

@@ -3,8 +3,8 @@
 import { randomFillSync } from "node:crypto";
 import type { Change } from "../src/core/api.ts";
 import { Core } from "../src/core/chat.ts";
-import type { Ears, Platform, Readiness, Socket } from "../src/core/platform.ts";
-import { type Answer, type Request, roomKey, Sealing } from "../src/core/sealing.ts";
+import { type Answer, EncryptionSessions, type Request, roomKey } from "../src/core/e2ee.ts";
+import type { Platform, Readiness, Socket, SocketEvents } from "../src/core/platform.ts";
 
 const derived = new Map<string, Uint8Array>();
 
@@ -38,9 +38,9 @@ export class Shared {
 export class World implements Platform {
   time = 1_000_000_000_000; // which only goes on
   shift = 0; // ms by which somebody has set the clock
-  isPrivate = true;
+  isSecure = true;
   dice = () => 0.5;
-  readonly sealing = new Sealing((size) => randomFillSync(new Uint8Array(size)), derivedOnce);
+  readonly sealing = new EncryptionSessions((size) => randomFillSync(new Uint8Array(size)), derivedOnce);
   readonly asked: Request[] = [];
   ready: Readiness | null = null; // what the server answers to who asks
   prepared = 0; // how often the worker was asked to be there
@@ -54,7 +54,7 @@ export class World implements Platform {
   ) {}
 
   /** What is sent takes a ms in each direction; what is on its way when the connection breaks is lost. */
-  connect(ears: Ears): Socket {
+  connect(ears: SocketEvents): Socket {
     let isOpen = true; // as the server sees it
     let isHeard = true; // the client still listens
     let line: Line | null = null;
@@ -62,12 +62,12 @@ export class World implements Platform {
       if (!isOpen) return;
       isOpen = false;
       if (line) this.lines.delete(line);
-      this.after(1, () => isHeard && ears.closed(""));
+      this.setTimer(1, () => isHeard && ears.closed(""));
     };
     const peer = this.accept((message) => {
       const data = typeof message === "string" ? message : JSON.stringify(message);
       const isThere = isOpen;
-      this.after(1, () => isThere && isHeard && !line?.isCut && ears.received(data));
+      this.setTimer(1, () => isThere && isHeard && !line?.isCut && ears.received(data));
     }, close);
     line = {
       isCut: false,
@@ -79,14 +79,14 @@ export class World implements Platform {
     const { lines } = this;
     lines.add(line);
     const isCut = () => line?.isCut ?? false;
-    if (peer) this.after(1, () => isOpen && isHeard && ears.opened());
+    if (peer) this.setTimer(1, () => isOpen && isHeard && ears.opened());
     else close();
     return {
-      send: (text) => this.after(1, () => isOpen && !isCut() && peer?.receive(text)),
+      send: (text) => this.setTimer(1, () => isOpen && !isCut() && peer?.receive(text)),
       close: () => {
         if (!isHeard) return;
         isHeard = false;
-        this.after(1, () => {
+        this.setTimer(1, () => {
           if (!isOpen) return;
           isOpen = false;
           if (line) lines.delete(line);
@@ -112,11 +112,11 @@ export class World implements Platform {
     return this.time + this.shift;
   }
 
-  ticks(): number {
+  monotonic(): number {
     return this.time;
   }
 
-  after(ms: number, call: () => void): () => void {
+  setTimer(ms: number, call: () => void): () => void {
     const at = Math.ceil(this.time + ms);
     const timers = this.timers.get(at) ?? new Set();
     const timer = () => call(); // each is another one
@@ -132,11 +132,11 @@ export class World implements Platform {
     return Buffer.from(randomFillSync(new Uint8Array(16))).toString("base64url");
   }
 
-  recall(key: string): string {
+  load(key: string): string {
     return this.shared.stored.get(key) ?? "";
   }
 
-  keep(key: string, value: string): void {
+  save(key: string, value: string): void {
     this.shared.stored.set(key, value);
   }
 
@@ -155,13 +155,13 @@ export class World implements Platform {
     for (const [name, world] of this.shared.claims) if (world === this) this.shared.claims.delete(name);
   }
 
-  prepare(): void {
+  startWorker(): void {
     this.prepared += 1;
   }
 
-  async seal(request: Request): Promise<Answer> {
+  async callWorker(request: Request): Promise<Answer> {
     this.asked.push(request);
-    return this.sealing.answer(request);
+    return this.sealing.handle(request);
   }
 
   /** Let so many ms pass, and everything that happens in them. */
@@ -199,7 +199,7 @@ export function chatIn(world: World): { chat: Core; changes: Change[] } {
 /** The entries of a conversation as short lines. */
 export function lines(chat: Core, id: string): string[] {
   return (chat.conversation(id)?.entries ?? []).map((entry) => {
-    const what = entry.body || entry.names.join(",") || `(${entry.problem || entry.sealed})`;
+    const what = entry.body || entry.names.join(",") || `(${entry.problem || entry.encryption})`;
     const state = entry.state === "sent" ? "" : ` [${entry.state}]`;
     return `${entry.kind} ${entry.from}: ${what}${state}`;
   });

@@ -2,41 +2,44 @@
 
 import type { Chat } from "./api.ts";
 import { Core } from "./chat.ts";
-import type { Ears, Platform, Readiness, Socket } from "./platform.ts";
-import type { Answer, Request } from "./sealing.ts";
-import { toBase64 } from "./sealing.ts";
+import type { Answer, Request } from "./e2ee.ts";
+import { toBase64 } from "./e2ee.ts";
+import type { Platform, Readiness, Socket, SocketEvents } from "./platform.ts";
 
 declare const WORKER: string; // the worker's file, by the build
 
-const LONGEST = 2 ** 31 - 1; // ms that a browser's timer can take
-const ANSWER = 3000; // ms for the server to say whether it is ready
+const MAX_TIMER = 2 ** 31 - 1; // ms that a browser's timer can take
+const READINESS_TIMEOUT = 3000; // ms for the server to say whether it is ready
 const NO_WORKER = "the encryption does not run in this page: load the page again";
-const HANDOVER = 400; // ms for a page that is being left to give its name back
+const CLAIM_TIMEOUT = 400; // ms for a page that is being left to give its name back
 
 /** The chat with the server that this page has come from. */
 export function makeChat(): Chat {
   const chat = new Core(new Browser());
-  addEventListener("online", () => chat.hint());
-  addEventListener("pageshow", (event) => event.persisted && chat.hint());
-  document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && chat.hint());
+  addEventListener("online", () => chat.retryNow());
+  addEventListener("pageshow", (event) => event.persisted && chat.retryNow());
+  document.addEventListener(
+    "visibilitychange",
+    () => document.visibilityState === "visible" && chat.retryNow(),
+  );
   return chat;
 }
 
 /** Exported for the tests. */
 export class Browser implements Platform {
-  readonly isPrivate =
+  readonly isSecure =
     location.protocol === "https:" || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(location.hostname);
-  private readonly kept = new Map<string, string>(); // where the browser keeps nothing
+  private readonly unsaved = new Map<string, string>(); // where the browser keeps nothing
   private readonly claims = new Map<string, () => void>();
-  private readonly worker = new Crypt();
+  private readonly worker = new CryptoWorker();
 
-  connect(ears: Ears): Socket {
+  connect(events: SocketEvents): Socket {
     const url = new URL("ws", location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     const socket = new WebSocket(url);
-    socket.onopen = () => ears.opened();
-    socket.onmessage = (event) => ears.received(event.data);
-    socket.onclose = (event) => ears.closed(event.reason);
+    socket.onopen = () => events.opened();
+    socket.onmessage = (event) => events.received(event.data);
+    socket.onclose = (event) => events.closed(event.reason);
     return {
       send: (text) => socket.readyState === WebSocket.OPEN && socket.send(text),
       close: () => {
@@ -51,7 +54,7 @@ export class Browser implements Platform {
       const response = await fetch(new URL("readyz", location.href), {
         cache: "no-store",
         credentials: "omit",
-        signal: AbortSignal.timeout(ANSWER),
+        signal: AbortSignal.timeout(READINESS_TIMEOUT),
       });
       const isText = response.headers.get("content-type")?.startsWith("text/plain"); // else it is a page of a proxy's
       return { status: response.status, text: isText ? await response.text() : "" };
@@ -64,12 +67,12 @@ export class Browser implements Platform {
     return Date.now();
   }
 
-  ticks(): number {
+  monotonic(): number {
     return performance.now();
   }
 
-  after(ms: number, call: () => void): () => void {
-    const timer = setTimeout(call, Math.min(ms, LONGEST));
+  setTimer(ms: number, call: () => void): () => void {
+    const timer = setTimeout(call, Math.min(ms, MAX_TIMER));
     return () => clearTimeout(timer);
   }
 
@@ -81,16 +84,16 @@ export class Browser implements Platform {
     return toBase64(crypto.getRandomValues(new Uint8Array(16)));
   }
 
-  recall(key: string): string {
+  load(key: string): string {
     try {
-      return localStorage.getItem(key) ?? this.kept.get(key) ?? "";
+      return localStorage.getItem(key) ?? this.unsaved.get(key) ?? "";
     } catch {
-      return this.kept.get(key) ?? "";
+      return this.unsaved.get(key) ?? "";
     }
   }
 
-  keep(key: string, value: string): void {
-    this.kept.set(key, value);
+  save(key: string, value: string): void {
+    this.unsaved.set(key, value);
     try {
       localStorage.setItem(key, value);
     } catch {
@@ -104,7 +107,7 @@ export class Browser implements Platform {
    */
   async claim(name: string): Promise<boolean> {
     if (!("locks" in navigator)) return true;
-    const signal = AbortSignal.timeout(HANDOVER);
+    const signal = AbortSignal.timeout(CLAIM_TIMEOUT);
     return new Promise((resolve) => {
       navigator.locks
         .request(`selchat ${name}`, { signal }, () => {
@@ -120,27 +123,27 @@ export class Browser implements Platform {
     this.claims.delete(name);
   }
 
-  prepare(): void {
+  startWorker(): void {
     this.worker.start();
   }
 
-  seal(request: Request): Promise<Answer> {
-    return this.worker.ask(request);
+  callWorker(request: Request): Promise<Answer> {
+    return this.worker.call(request);
   }
 }
 
 /** The worker, which is started once, early or when it is first needed. */
-class Crypt {
+class CryptoWorker {
   private worker: Worker | null = null;
   private readonly waiting = new Map<number, (answer: Answer) => void>();
-  private number = 0;
+  private lastNumber = 0;
 
-  ask(request: Request): Promise<Answer> {
+  call(request: Request): Promise<Answer> {
     const worker = this.start();
-    this.number += 1;
+    this.lastNumber += 1;
     return new Promise((resolve) => {
-      this.waiting.set(this.number, resolve);
-      worker.postMessage({ number: this.number, request });
+      this.waiting.set(this.lastNumber, resolve);
+      worker.postMessage({ number: this.lastNumber, request });
     });
   }
 
@@ -155,7 +158,7 @@ class Crypt {
       // It could not be loaded, or is broken: the next request starts another one.
       worker.terminate();
       this.worker = null;
-      for (const answer of this.waiting.values()) answer({ did: "fail", why: NO_WORKER });
+      for (const answer of this.waiting.values()) answer({ type: "error", reason: NO_WORKER });
       this.waiting.clear();
     };
     this.worker = worker;

@@ -2,26 +2,26 @@
 // One of these outlives any connection: it keeps what was said until the server has acknowledged it, says it again
 // after a break with the same id, and knows in each room how far it has heard. It must not know what time it is.
 
-import type { Event, Message, RoomSummary, Written } from "./events.ts";
+import type { EncodedBody, Event, Message, RoomSummary } from "./events.ts";
+import * as wire from "./fields.ts";
+import { type Fields, InvalidMessageError } from "./fields.ts";
 import { Inbox } from "./inbox.ts";
-import type { Given } from "./order.ts";
-import { Outbound, Outgoing } from "./outbound.ts";
-import * as reading from "./reading.ts";
-import { BadMessage, type Fields } from "./reading.ts";
-import { type Asked, type Room, Rooms } from "./rooms.ts";
+import type { Delivery } from "./order.ts";
+import { OutgoingMessage, OutgoingQueue } from "./outgoing.ts";
+import { type Room, Rooms, type UsersRequest } from "./rooms.ts";
 import { byteLength, nameKey, scalarValues } from "./text.ts";
 
 const VERSION = 1;
 const HELLO_LIMIT = 4096; // bytes
 const FRAME_LIMIT = 65_536; // bytes that are sent, whatever the server allows
 const SERVER = "server"; // the key of who takes commands
-const SEALED_MORE = 120; // bytes of a sealed message besides its body
+const ENCRYPTED_OVERHEAD = 120; // bytes of a sealed message besides its body
 
 /** The end-to-end encryption, as far as what is said needs it; the vault has the rest. */
-export interface Sealing {
+export interface Encryptor {
   /** Whether what is said there is to be encrypted: a room's name, or else whom it is for. */
-  wants(room: string, to: string): boolean;
-  seal(room: string, salt: string, to: string, sender: string, text: string): Promise<Written>;
+  isEnabled(room: string, to: string): boolean;
+  encrypt(room: string, salt: string, to: string, sender: string, text: string): Promise<EncodedBody>;
 }
 
 export interface Hello {
@@ -56,24 +56,24 @@ export class Client {
   server = "";
   limits: Limits = { frame: FRAME_LIMIT, unacknowledged: 64, history: 1000, topic: 256 };
   salt = ""; // of whispers
-  readonly outbound = new Outbound();
-  readonly rooms = new Rooms((room, given) => this.placed(room, given));
+  readonly outgoing = new OutgoingQueue();
+  readonly rooms = new Rooms((room, given) => this.eventsOf(room, given));
   private hello: Hello = { name: "", secret: "", password: "", beside: false };
   private log: string | null = null; // null: never welcomed
   private inboxes = new Map<string, Inbox>(); // by key of the name: each has numbers of its own
   private inbox = new Inbox(); // of this name
-  private kept = 0; // whispers that are still to come from before this connection
-  private confirmed = 0; // the seq up to which they were confirmed on this connection
-  private count = 0;
-  private connection = 0; // how many there were
-  private isSealing = false;
+  private missedWhispers = 0; // whispers that are still to come from before this connection
+  private acknowledgedWhisper = 0; // the seq up to which they were confirmed on this connection
+  private lastId = 0;
+  private connectionNumber = 0; // how many there were
+  private isEncrypting = false;
 
   /** `prefix` is what the ids made here begin with: unique, as the same secret may be used by others. */
   constructor(
     private readonly prefix: string,
-    private readonly sealing: Sealing,
-    private readonly send: (message: string) => void,
-    private readonly tell: (events: Event[]) => void,
+    private readonly encryptor: Encryptor,
+    private readonly sendText: (message: string) => void,
+    private readonly emit: (events: Event[]) => void,
   ) {}
 
   // -- the connection ----------------------------------------------------------------------------------
@@ -81,63 +81,64 @@ export class Client {
   connectionMade(hello: Hello): void {
     this.hello = hello;
     this.state = "greeting";
-    this.connection += 1;
-    this.greet("");
+    this.connectionNumber += 1;
+    this.sendHello("");
   }
 
   /** Say hello again, with the password; false: there is none, or it was said already. */
-  tellPassword(): boolean {
+  sendPassword(): boolean {
     if (this.state !== "greeting" || !this.hello.password) return false;
     this.state = "proving";
-    this.greet(this.hello.password);
+    this.sendHello(this.hello.password);
     return true;
   }
 
   connectionLost(): void {
     if (this.state === "offline") return;
     this.state = "offline";
-    this.confirmed = 0;
-    this.isSealing = false;
-    this.outbound.connectionLost();
-    this.tell(this.rooms.connectionLost());
+    this.acknowledgedWhisper = 0;
+    this.isEncrypting = false;
+    this.outgoing.connectionLost();
+    this.emit(this.rooms.connectionLost());
   }
 
   /** Take what has come; whatever it is, it gives events or nothing. */
   receive(data: unknown): void {
-    const fields = reading.parse(data);
+    const fields = wire.parse(data);
     if (!fields || this.state === "offline") return;
     const kind = fields.type as string;
-    const outside = this.state === "greeting" || this.state === "proving";
-    if (outside && !["welcome", "error", "bye", "ping"].includes(kind)) return;
+    const isSigningIn = this.state === "greeting" || this.state === "proving";
+    if (isSigningIn && !["welcome", "error", "bye", "ping"].includes(kind)) return;
     let events: Event[];
     try {
-      events = this.take(kind, fields);
+      events = this.handle(kind, fields);
     } catch (error) {
-      if (error instanceof BadMessage) return; // what is missing then is a gap
+      if (error instanceof InvalidMessageError) return; // what is missing then is a gap
       throw error;
     }
-    this.tell(events);
-    this.confirm();
-    this.fill();
+    this.emit(events);
+    this.acknowledgeWhispers();
+    this.flush();
   }
 
   // -- talking -----------------------------------------------------------------------------------------
 
   /** Say it, now or when that can be; returns its id, or why not. `secret`: in the clear it goes nowhere. */
-  say(room: string, to: string, text: string, secret = false): { id: string } | { problem: string } {
+  send(room: string, to: string, text: string, mustEncrypt = false): { id: string } | { problem: string } {
     const body = scalarValues(text);
-    const sealed = secret || this.wantsSealing(room, to);
-    const id = `${this.prefix}-${this.count + 1}`;
+    const encrypts = mustEncrypt || this.mustEncrypt(room, to);
+    const id = `${this.prefix}-${this.lastId + 1}`;
     const length = byteLength(JSON.stringify(body));
-    const form = byteLength(
+    const overhead = byteLength(
       JSON.stringify(this.fields(id, room, scalarValues(to), { body: "", cipher: "" })),
     );
-    const size = form + (sealed ? Math.ceil(((byteLength(body) + 16) * 4) / 3) + SEALED_MORE : length);
-    const most = Math.min(FRAME_LIMIT, this.limits.frame);
-    if (size > most) return { problem: `not sent: ${size} bytes, and the limit is ${most}` };
-    if (this.outbound.isFullFor(size)) return { problem: "not sent: too much waits to be sent already" };
-    this.count += 1;
-    this.outbound.add(new Outgoing(id, room, scalarValues(to), body, sealed, size));
+    const size =
+      overhead + (encrypts ? Math.ceil(((byteLength(body) + 16) * 4) / 3) + ENCRYPTED_OVERHEAD : length);
+    const limit = Math.min(FRAME_LIMIT, this.limits.frame);
+    if (size > limit) return { problem: `not sent: ${size} bytes, and the limit is ${limit}` };
+    if (this.outgoing.hasNoRoomFor(size)) return { problem: "not sent: too much waits to be sent already" };
+    this.lastId += 1;
+    this.outgoing.add(new OutgoingMessage(id, room, scalarValues(to), body, encrypts, size));
     return { id };
   }
 
@@ -149,8 +150,8 @@ export class Client {
   join(room: string): boolean {
     if (!this.rooms.join(room)) return false;
     if (this.state === "welcomed") {
-      this.fill(); // as it was said before
-      this.ask({ why: "join", room, asker: "" }, { type: "join", room });
+      this.flush(); // as it was said before
+      this.requestUsers({ reason: "join", room, conversation: "" }, { type: "join", room });
     }
     return true;
   }
@@ -159,65 +160,70 @@ export class Client {
   part(room: string): void {
     if (this.state === "welcomed") {
       this.rooms.part(room);
-      this.fill();
-      this.put({ type: "part", room });
-    } else this.tell(this.rooms.forget(room));
+      this.flush();
+      this.sendFields({ type: "part", room });
+    } else this.emit(this.rooms.leaveOffline(room));
   }
 
   setTopic(room: string, topic: string): void {
-    this.question({ type: "topic", room, topic: scalarValues(topic) });
+    this.sendAfterMessages({ type: "topic", room, topic: scalarValues(topic) });
   }
 
   /** The newest `limit` messages, or those below `before`; the answer is `history`, or `refused`. */
   getHistory(room: string, limit: number, before?: number): void {
-    const most = Math.max(1, Math.min(limit, this.limits.history));
-    this.question({ type: "history", room, ...(before === undefined ? {} : { before }), limit: most });
+    const clamped = Math.max(1, Math.min(limit, this.limits.history));
+    this.sendAfterMessages({
+      type: "history",
+      room,
+      ...(before === undefined ? {} : { before }),
+      limit: clamped,
+    });
   }
 
   getUsers(room: string, asker: string): void {
-    this.fill();
-    this.ask({ why: "users", room, asker }, { type: "users", room });
+    this.flush();
+    this.requestUsers({ reason: "users", room, conversation: asker }, { type: "users", room });
   }
 
   getRooms(): void {
-    this.question({ type: "rooms" });
+    this.sendAfterMessages({ type: "rooms" });
   }
 
   ping(): void {
-    if (this.state !== "offline") this.put({ type: "ping" });
+    if (this.state !== "offline") this.sendFields({ type: "ping" });
   }
 
   /** These whispers were read. */
-  readWhispers(messages: Iterable<Message>): void {
-    for (const { to, seq } of messages) this.inboxes.get(nameKey(to))?.read(seq);
-    this.confirm();
+  markWhispersRead(messages: Iterable<Message>): void {
+    for (const { to, seq } of messages) this.inboxes.get(nameKey(to))?.markRead(seq);
+    this.acknowledgeWhispers();
   }
 
   /** Say again what the server could not store. */
   retry(): void {
-    this.outbound.retry();
-    this.fill();
+    this.outgoing.retry();
+    this.flush();
   }
 
   bye(): void {
     if (this.state !== "welcomed") return;
-    this.fill();
-    this.put({ type: "bye" });
+    this.flush();
+    this.sendFields({ type: "bye" });
     this.state = "leaving";
   }
 
   /** Send what was said, as far as the window allows. */
-  fill(): void {
-    while (this.state === "welcomed" && !this.isSealing) {
-      const message = this.outbound.next(this.limits.unacknowledged, (one) => this.isReady(one));
+  flush(): void {
+    while (this.state === "welcomed" && !this.isEncrypting) {
+      const message = this.outgoing.next(this.limits.unacknowledged, (one) => this.isReady(one));
       if (!message) return;
-      this.write(message);
+      this.encodeAndSend(message);
     }
   }
 
   // -- to the server -----------------------------------------------------------------------------------
 
-  private greet(password: string): void {
+  private sendHello(password: string): void {
     const { name, secret, beside } = this.hello;
     const rooms: Record<string, number> = Object.create(null); // a room may be called __proto__
     const fields: Fields = { type: "hello", version: VERSION, name: scalarValues(name), client: secret };
@@ -227,156 +233,163 @@ export class Client {
       fields.resume = { log: this.log, rooms };
       let left = HELLO_LIMIT - byteLength(JSON.stringify(fields));
       for (const room of this.rooms.all) {
-        if (!room.wasIn) continue;
-        left -= byteLength(JSON.stringify({ [room.name]: room.order.through })); // with a comma, not two braces
+        if (!room.isMember) continue;
+        left -= byteLength(JSON.stringify({ [room.name]: room.order.position })); // with a comma, not two braces
         if (left < 0) break;
-        rooms[room.name] = room.order.through;
+        rooms[room.name] = room.order.position;
       }
     }
-    this.put(fields);
+    this.sendFields(fields);
     this.rooms.connectionMade(new Set(Object.keys(rooms)));
   }
 
-  private question(fields: Fields): void {
-    this.fill();
-    this.put(fields);
+  private sendAfterMessages(fields: Fields): void {
+    this.flush();
+    this.sendFields(fields);
   }
 
-  private ask(asked: Asked, fields: Fields): void {
-    this.rooms.expect(asked);
-    this.put(fields);
+  private requestUsers(asked: UsersRequest, fields: Fields): void {
+    this.rooms.expectUsers(asked);
+    this.sendFields(fields);
   }
 
   /** Ask who is in the room. */
-  private refresh(room: Room): void {
+  private requestMembers(room: Room): void {
     if (this.rooms.isExpecting("refresh", room.name)) return;
-    this.ask({ why: "refresh", room: room.name, asker: "" }, { type: "users", room: room.name });
+    this.requestUsers(
+      { reason: "refresh", room: room.name, conversation: "" },
+      { type: "users", room: room.name },
+    );
   }
 
-  private confirm(): void {
-    const { through } = this.inbox;
-    if (through <= this.confirmed || this.state !== "welcomed") return;
-    this.put({ type: "ack", whisper: through });
-    this.confirmed = through;
+  private acknowledgeWhispers(): void {
+    const { readPosition: through } = this.inbox;
+    if (through <= this.acknowledgedWhisper || this.state !== "welcomed") return;
+    this.sendFields({ type: "ack", whisper: through });
+    this.acknowledgedWhisper = through;
   }
 
-  private put(fields: Fields): void {
-    this.send(JSON.stringify(fields));
+  private sendFields(fields: Fields): void {
+    this.sendText(JSON.stringify(fields));
   }
 
-  private fields(id: string, room: string, to: string, written: Written): Fields {
+  private fields(id: string, room: string, to: string, written: EncodedBody): Fields {
     const where = room ? { type: "say", room } : { type: "whisper", to };
     return { ...where, id, body: written.body, ...(written.cipher ? { cipher: written.cipher } : {}) };
   }
 
   /** A command for the server has to be understood there. */
-  private wantsSealing(room: string, to: string): boolean {
-    return nameKey(to) !== SERVER && this.sealing.wants(room, to);
+  private mustEncrypt(room: string, to: string): boolean {
+    return nameKey(to) !== SERVER && this.encryptor.isEnabled(room, to);
   }
 
-  private isReady(message: Outgoing): boolean {
-    if (message.to || !this.wantsSealing(message.room, "")) return true;
+  private isReady(message: OutgoingMessage): boolean {
+    if (message.to || !this.mustEncrypt(message.room, "")) return true;
     // The salt is the one of this connection.
     const room = this.rooms.get(message.room);
     return !room || room.presence === "parting" || room.presence === "joined";
   }
 
-  private write(message: Outgoing): void {
-    if (!this.wantsSealing(message.room, message.to)) {
-      if (message.sealed) this.refuse(message, "locked", "the passphrase was taken away before it was sent");
-      else this.sendAs(message, { body: message.body, cipher: "" });
+  private encodeAndSend(message: OutgoingMessage): void {
+    if (!this.mustEncrypt(message.room, message.to)) {
+      if (message.mustEncrypt)
+        this.rejectLocally(message, "locked", "the passphrase was taken away before it was sent");
+      else this.sendEncoded(message, { body: message.body, cipher: "" });
       return;
     }
     const room = message.to ? undefined : this.rooms.get(message.room);
     if (!message.to && room?.presence !== "joined") {
-      this.refuse(message, "not-in-room", `you are not in the room ${message.room}; join it first`);
+      this.rejectLocally(message, "not-in-room", `you are not in the room ${message.room}; join it first`);
       return;
     }
-    const connection = this.connection;
-    this.isSealing = true;
+    const connection = this.connectionNumber;
+    this.isEncrypting = true;
     const salt = room?.salt ?? this.salt;
-    this.sealing.seal(room?.name ?? "", salt, message.to, this.name, message.body).then(
-      (written) => this.sealed(message, connection, () => this.sendAs(message, written)),
-      (error) => this.sealed(message, connection, () => this.refuse(message, "locked", problemOf(error))),
+    this.encryptor.encrypt(room?.name ?? "", salt, message.to, this.name, message.body).then(
+      (written) => this.finishEncryption(message, connection, () => this.sendEncoded(message, written)),
+      (error) =>
+        this.finishEncryption(message, connection, () =>
+          this.rejectLocally(message, "locked", problemOf(error)),
+        ),
     );
   }
 
   /** Nothing was sent meanwhile, as nothing overtakes; but the connection may be another one. */
-  private sealed(message: Outgoing, connection: number, then: () => void): void {
-    if (this.connection !== connection || this.state === "offline") return;
-    this.isSealing = false;
-    if (this.outbound.get(message.id) === message) then();
-    this.fill();
+  private finishEncryption(message: OutgoingMessage, connection: number, then: () => void): void {
+    if (this.connectionNumber !== connection || this.state === "offline") return;
+    this.isEncrypting = false;
+    if (this.outgoing.get(message.id) === message) then();
+    this.flush();
   }
 
-  private sendAs(message: Outgoing, written: Written): void {
+  private sendEncoded(message: OutgoingMessage, written: EncodedBody): void {
     const payload = JSON.stringify(this.fields(message.id, message.room, message.to, written));
     const size = byteLength(payload);
-    message.wrote(written);
-    if (size <= this.limits.frame) this.send(payload);
-    else this.refuse(message, "too-long", `${size} bytes, and the limit is ${this.limits.frame}`);
+    message.recordSent(written);
+    if (size <= this.limits.frame) this.sendText(payload);
+    else this.rejectLocally(message, "too-long", `${size} bytes, and the limit is ${this.limits.frame}`);
   }
 
-  private refuse(message: Outgoing, code: string, text: string): void {
-    this.outbound.drop(message);
+  private rejectLocally(message: OutgoingMessage, code: string, text: string): void {
+    this.outgoing.drop(message);
     const { id, room, to } = message;
-    this.tell([{ is: "refused", code, text, id, room, to, retryAfter: 0 }]);
+    this.emit([{ type: "refused", code, text, id, room, to, retryAfter: 0 }]);
   }
 
   // -- from the server ---------------------------------------------------------------------------------
 
-  private take(kind: string, fields: Fields): Event[] {
+  private handle(kind: string, fields: Fields): Event[] {
     switch (kind) {
       case "welcome":
-        return this.takeWelcome(fields);
+        return this.handleWelcome(fields);
       case "said":
-        return this.takeSaid(fields);
+        return this.handleSaid(fields);
       case "whispered":
-        return this.takeWhispered(fields);
+        return this.handleWhispered(fields);
       case "ack":
-        return this.takeAck(fields);
+        return this.handleAck(fields);
       case "error":
-        return this.takeError(fields);
+        return this.handleError(fields);
       case "joined":
       case "left": {
-        const [room, total] = [reading.text(fields, "room"), reading.integer(fields, "total")];
-        return this.rooms[kind](room, reading.names(fields), total, this.name);
+        const [room, total] = [wire.text(fields, "room"), wire.integer(fields, "total")];
+        return this.rooms[kind](room, wire.names(fields), total, this.name);
       }
       case "topic":
         return this.rooms.topic(
-          reading.text(fields, "room"),
-          reading.text(fields, "topic", reading.TEXT),
-          reading.text(fields, "from"),
-          reading.seconds(fields, "at"),
+          wire.text(fields, "room"),
+          wire.text(fields, "topic", wire.MAX_TEXT),
+          wire.text(fields, "from"),
+          wire.seconds(fields, "at"),
         );
       case "users":
-        return this.rooms.users({
-          room: reading.text(fields, "room"),
-          names: reading.names(fields),
-          total: reading.integer(fields, "total"),
-          topic: reading.text(fields, "topic", reading.TEXT),
-          seq: reading.integer(fields, "seq"),
-          salt: reading.optionalText(fields, "salt"),
+        return this.rooms.handleUsers({
+          room: wire.text(fields, "room"),
+          names: wire.names(fields),
+          total: wire.integer(fields, "total"),
+          topic: wire.text(fields, "topic", wire.MAX_TEXT),
+          seq: wire.integer(fields, "seq"),
+          salt: wire.optionalText(fields, "salt"),
         });
       case "rooms": {
-        const rooms = reading.objects(fields, "rooms").map(reading.summary);
-        return [{ is: "rooms", rooms, total: reading.integer(fields, "total") }];
+        const rooms = wire.objects(fields, "rooms").map(wire.summary);
+        return [{ type: "rooms", rooms, total: wire.integer(fields, "total") }];
       }
       case "history":
-        return this.takeHistory(fields);
+        return this.handleHistory(fields);
       case "gap":
-        return this.takeGap(fields);
+        return this.handleGap(fields);
       case "ping": {
-        const token = reading.optionalText(fields, "token");
-        if (this.state !== "leaving") this.put({ type: "pong", ...(token ? { token } : {}) });
+        const token = wire.optionalText(fields, "token");
+        if (this.state !== "leaving") this.sendFields({ type: "pong", ...(token ? { token } : {}) });
         return [];
       }
       case "bye":
         return [
           {
-            is: "bye",
-            reason: reading.text(fields, "reason"),
-            retryAfter: reading.optionalSeconds(fields, "retry_after"),
+            type: "bye",
+            reason: wire.text(fields, "reason"),
+            retryAfter: wire.optionalSeconds(fields, "retry_after"),
           },
         ];
       default:
@@ -384,89 +397,105 @@ export class Client {
     }
   }
 
-  private takeWelcome(fields: Fields): Event[] {
+  private handleWelcome(fields: Fields): Event[] {
     if (this.state !== "greeting" && this.state !== "proving") return [];
-    const name = reading.text(fields, "name");
-    const log = reading.text(fields, "log");
-    const server = reading.text(fields, "server");
-    const kept = reading.integer(fields, "whispers");
-    const found: RoomSummary[] = reading.objects(fields, "rooms").map(reading.summary);
-    const salt = reading.optionalText(fields, "salt");
-    const again = this.log !== null;
-    const renumbered = again && this.log !== log;
+    const name = wire.text(fields, "name");
+    const log = wire.text(fields, "log");
+    const server = wire.text(fields, "server");
+    const kept = wire.integer(fields, "whispers");
+    const summaries: RoomSummary[] = wire.objects(fields, "rooms").map(wire.summary);
+    const salt = wire.optionalText(fields, "salt");
+    const isReconnect = this.log !== null;
+    const isRenumbered = isReconnect && this.log !== log;
     this.state = "welcomed";
-    if (renumbered) this.inboxes.clear();
+    if (isRenumbered) this.inboxes.clear();
     this.inbox = this.inboxes.get(nameKey(name)) ?? new Inbox();
     this.inboxes.set(nameKey(name), this.inbox);
-    this.kept = kept;
+    this.missedWhispers = kept;
     [this.name, this.server, this.log, this.salt] = [name, server, log, salt];
     this.limits = limitsOf(fields.limits, this.limits);
-    const events = renumbered ? this.rooms.renumber() : [];
-    const { wanted, unwanted } = this.rooms.sort(found);
-    for (const room of unwanted) this.put({ type: "part", room });
-    const back = renumbered || this.rooms.goesBack(wanted);
-    events.push(...this.rooms.rewind(wanted));
-    events.push({ is: "welcomed", name, server, rooms: wanted, again, renumbered, back });
-    events.push(...this.rooms.welcome(wanted));
+    const events = isRenumbered ? this.rooms.renumber() : [];
+    const { wanted: remaining, unwanted } = this.rooms.partition(summaries);
+    for (const room of unwanted) this.sendFields({ type: "part", room });
+    const isRolledBack = isRenumbered || this.rooms.isRolledBack(remaining);
+    events.push(...this.rooms.rewind(remaining));
+    events.push({
+      type: "welcomed",
+      name,
+      server,
+      rooms: remaining,
+      isReconnect: isReconnect,
+      isRenumbered: isRenumbered,
+      isRolledBack: isRolledBack,
+    });
+    events.push(...this.rooms.applyWelcome(remaining));
     for (const room of this.rooms.all) {
       if (room.presence === "joining")
-        this.ask({ why: "join", room: room.name, asker: "" }, { type: "join", room: room.name });
+        this.requestUsers(
+          { reason: "join", room: room.name, conversation: "" },
+          { type: "join", room: room.name },
+        );
       else if (room.presence === "resuming") {
-        const after = room.order.through;
-        this.ask({ why: "resume", room: room.name, asker: "" }, { type: "join", room: room.name, after });
-      } else this.refresh(room);
+        const after = room.order.position;
+        this.requestUsers(
+          { reason: "resume", room: room.name, conversation: "" },
+          { type: "join", room: room.name, after },
+        );
+      } else this.requestMembers(room);
     }
     return events;
   }
 
-  private takeSaid(fields: Fields): Event[] {
-    const room = this.rooms.get(reading.text(fields, "room"));
-    const message = reading.message(fields, room?.name ?? "");
+  private handleSaid(fields: Fields): Event[] {
+    const room = this.rooms.get(wire.text(fields, "room"));
+    const message = wire.message(fields, room?.name ?? "");
     if (!room || room.presence === "joining") return [];
-    message.own = this.isOwn(message);
-    message.missed = message.seq <= room.missed;
+    message.isOwn = this.isOwn(message);
+    message.isMissed = message.seq <= room.missedThrough;
     const events: Event[] = [];
-    const pending = message.own ? this.outbound.get(message.id) : undefined;
+    const pending = message.isOwn ? this.outgoing.get(message.id) : undefined;
     if (pending && pending.key === nameKey(room.name)) {
       // It was stored, and the connection broke before its ack.
-      this.outbound.done(pending);
+      this.outgoing.acknowledge(pending);
       events.push({
-        is: "acked",
+        type: "acked",
         id: pending.id,
         room: room.name,
         to: "",
         seq: message.seq,
         at: message.at,
-        written: null,
+        encoded: null,
       });
     }
-    room.order.take(message, false);
-    return [...events, ...this.released(room)];
+    room.order.add(message, false);
+    return [...events, ...this.deliver(room)];
   }
 
-  private takeWhispered(fields: Fields): Event[] {
-    const to = reading.text(fields, "to");
-    const seq = reading.integer(fields, "seq");
-    const message = { ...reading.message({ ...fields, seq: Math.max(seq, 1) }, ""), to, seq };
-    message.own = this.isOwn(message);
-    message.missed = this.kept > 0 && seq > 0;
-    if (message.missed) this.kept -= 1;
-    const isMine = nameKey(message.from) === nameKey(this.name); // said to oneself
-    if (seq > 0 && !this.inbox.take(seq, isMine)) return [];
-    return [{ is: "whispered", message }];
+  private handleWhispered(fields: Fields): Event[] {
+    const to = wire.text(fields, "to");
+    const seq = wire.integer(fields, "seq");
+    const message = { ...wire.message({ ...fields, seq: Math.max(seq, 1) }, ""), to, seq };
+    message.isOwn = this.isOwn(message);
+    message.isMissed = this.missedWhispers > 0 && seq > 0;
+    if (message.isMissed) this.missedWhispers -= 1;
+    const isToSelf = nameKey(message.from) === nameKey(this.name); // said to oneself
+    if (seq > 0 && !this.inbox.add(seq, isToSelf)) return [];
+    return [{ type: "whispered", message }];
   }
 
-  private takeAck(fields: Fields): Event[] {
-    const id = reading.text(fields, "id");
-    const seq = reading.integer(fields, "seq");
-    const at = reading.seconds(fields, "at");
-    const name = reading.optionalText(fields, "room");
-    const message = this.outbound.get(id);
+  private handleAck(fields: Fields): Event[] {
+    const id = wire.text(fields, "id");
+    const seq = wire.integer(fields, "seq");
+    const at = wire.seconds(fields, "at");
+    const name = wire.optionalText(fields, "room");
+    const message = this.outgoing.get(id);
     if (!message) return []; // it is known already, from another ack or because it came as said
-    this.outbound.done(message);
+    this.outgoing.acknowledge(message);
     const { body, to } = message;
     const room = message.room ? this.rooms.get(name || message.room) : undefined;
-    const events: Event[] = [{ is: "acked", id, room: message.room, to, seq, at, written: message.only }];
+    const events: Event[] = [
+      { type: "acked", id, room: message.room, to, seq, at, encoded: message.sentOnceAs },
+    ];
     if (room && room.presence !== "joining") {
       const cipher = "";
       const own = {
@@ -478,69 +507,69 @@ export class Client {
         id,
         body,
         cipher,
-        own: true,
-        missed: false,
+        isOwn: true,
+        isMissed: false,
       };
-      room.order.take(own, true);
-      events.push(...this.released(room));
+      room.order.add(own, true);
+      events.push(...this.deliver(room));
     }
     return events;
   }
 
-  private takeError(fields: Fields): Event[] {
-    const code = reading.text(fields, "code");
-    const text = reading.text(fields, "message", reading.TEXT);
-    const [id, room, to] = ["id", "room", "to"].map((field) => reading.optionalText(fields, field)) as [
+  private handleError(fields: Fields): Event[] {
+    const code = wire.text(fields, "code");
+    const text = wire.text(fields, "message", wire.MAX_TEXT);
+    const [id, room, to] = ["id", "room", "to"].map((field) => wire.optionalText(fields, field)) as [
       string,
       string,
       string,
     ];
-    const retryAfter = reading.optionalSeconds(fields, "retry_after") ?? 0;
-    const refused: Event = { is: "refused", code, text, id, room, to, retryAfter };
-    const message = id ? this.outbound.get(id) : undefined;
+    const retryAfter = wire.optionalSeconds(fields, "retry_after") ?? 0;
+    const refused: Event = { type: "refused", code, text, id, room, to, retryAfter };
+    const message = id ? this.outgoing.get(id) : undefined;
     const events: Event[] = [];
     if (message && code === "not-stored") {
-      if (this.outbound.putOff(message)) events.push({ is: "not-stored", text });
+      if (this.outgoing.defer(message)) events.push({ type: "not-stored", text });
       return events;
     }
     if (message) {
-      this.outbound.drop(message);
-      const about = message.room ? this.rooms.get(message.room) : undefined;
-      events.push(refused, ...(about ? this.released(about) : []));
+      this.outgoing.drop(message);
+      const affected = message.room ? this.rooms.get(message.room) : undefined;
+      events.push(refused, ...(affected ? this.deliver(affected) : []));
     } else events.push(refused);
-    if (room) events.push(...this.rooms.refused(code, room, id !== ""));
+    if (room) events.push(...this.rooms.handleError(code, room, id !== ""));
     return events;
   }
 
-  private takeHistory(fields: Fields): Event[] {
-    const room = reading.text(fields, "room");
-    const messages = reading.objects(fields, "messages").map((one) => reading.message(one, room));
-    for (const message of messages) message.own = this.isOwn(message);
-    return [{ is: "history", room, messages, more: fields.more === true }];
+  private handleHistory(fields: Fields): Event[] {
+    const room = wire.text(fields, "room");
+    const messages = wire.objects(fields, "messages").map((one) => wire.message(one, room));
+    for (const message of messages) message.isOwn = this.isOwn(message);
+    return [{ type: "history", room, messages, more: fields.more === true }];
   }
 
-  private takeGap(fields: Fields): Event[] {
-    const [after, before] = [reading.integer(fields, "after"), reading.integer(fields, "before")];
-    const room = this.rooms.get(reading.text(fields, "room"));
+  private handleGap(fields: Fields): Event[] {
+    const [after, before] = [wire.integer(fields, "after"), wire.integer(fields, "before")];
+    const room = this.rooms.get(wire.text(fields, "room"));
     if (!room || room.presence === "joining") return [];
-    this.refresh(room);
-    room.order.takeGap(after, before);
-    return this.released(room);
+    this.requestMembers(room);
+    room.order.addGap(after, before);
+    return this.deliver(room);
   }
 
   private isOwn(message: Message): boolean {
     return this.isOwnId(message.id) && nameKey(message.from) === nameKey(this.name);
   }
 
-  private released(room: Room): Event[] {
-    return this.placed(room, room.order.release(this.outbound.isSentTo(nameKey(room.name))));
+  private deliver(room: Room): Event[] {
+    return this.eventsOf(room, room.order.release(this.outgoing.hasSentTo(nameKey(room.name))));
   }
 
-  private placed(room: Room, given: Given[]): Event[] {
-    return given.map((one) =>
+  private eventsOf(room: Room, deliveries: Delivery[]): Event[] {
+    return deliveries.map((one) =>
       "message" in one
-        ? { is: "message", message: { ...one.message, room: room.name } }
-        : { is: "gap", room: room.name, ...one },
+        ? { type: "message", message: { ...one.message, room: room.name } }
+        : { type: "gap", room: room.name, ...one },
     );
   }
 }

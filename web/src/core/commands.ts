@@ -1,13 +1,13 @@
 // Lines as they are typed: what they ask for. The commands are those of the terminal (selchat/client/lines.py).
 
-interface Known {
+interface CommandHelp {
   readonly name: string;
   readonly usage: string;
   readonly help: string;
-  readonly operators: boolean; // the server does it for those alone
+  readonly operatorsOnly: boolean; // the server does it for those alone
 }
 
-const USUAL: readonly Known[] = (
+const USER_COMMANDS: readonly CommandHelp[] = (
   [
     ["/join", "ROOM", "go into a room, or back to one; what you type is said there"],
     ["/part", "[ROOM]", "leave a room"],
@@ -21,10 +21,10 @@ const USUAL: readonly Known[] = (
     ["/help", "", "this list"],
     ["/quit", "", "leave"],
   ] as const
-).map((one) => known(one, false));
+).map((one) => commandHelp(one, false));
 
 // As the operator's console has them (selchat/chat/commands.py).
-const OPERATORS: readonly Known[] = (
+const OPERATOR_HELP: readonly CommandHelp[] = (
   [
     ["/kick", "NAME", "remove someone from the chat"],
     ["/ban", "NAME|ADDRESS [for 1h10m]", "remove someone, and keep them out"],
@@ -33,78 +33,78 @@ const OPERATORS: readonly Known[] = (
     ["/unmute", "NAME", "let them speak again"],
     ["/bans", "", "who is banned and who is muted, and until when"],
   ] as const
-).map((one) => known(one, true));
+).map((one) => commandHelp(one, true));
 
-export const COMMANDS: readonly Known[] = [...USUAL, ...OPERATORS];
-export const OPERATOR_COMMANDS: readonly string[] = OPERATORS.map(({ name }) => name);
-const HISTORY = 100; // messages, if it is not said how many
+export const COMMANDS: readonly CommandHelp[] = [...USER_COMMANDS, ...OPERATOR_HELP];
+export const OPERATOR_COMMANDS: readonly string[] = OPERATOR_HELP.map(({ name }) => name);
+const DEFAULT_HISTORY = 100; // messages, if it is not said how many
 
 export const HELP = [
-  ...table(USUAL),
+  ...table(USER_COMMANDS),
   "Everything else is said to everyone in the room; //text says /text.",
   "",
   "For operators:",
-  ...table(OPERATORS),
+  ...table(OPERATOR_HELP),
 ].join("\n");
 
-function known([name, more, help]: readonly [string, string, string], operators: boolean): Known {
-  return { name, usage: more ? `${name} ${more}` : name, help, operators };
+function commandHelp([name, more, help]: readonly [string, string, string], operators: boolean): CommandHelp {
+  return { name, usage: more ? `${name} ${more}` : name, help, operatorsOnly: operators };
 }
 
-function table(commands: readonly Known[]): string[] {
+function table(commands: readonly CommandHelp[]): string[] {
   const width = Math.max(...commands.map(({ usage }) => usage.length)) + 2;
   return commands.map(({ usage, help }) => usage.padEnd(width) + help);
 }
 
 export type Command =
-  | { asked: "nothing" | "rooms" | "help" | "quit" }
-  | { asked: "text" | "me" | "topic" | "search" | "operator"; text: string }
-  | { asked: "join" | "part" | "users"; room: string } // "": the current one
-  | { asked: "msg"; to: string; text: string }
-  | { asked: "history"; number: number }
-  | { asked: "wrong"; problem: string };
+  | { type: "empty" | "rooms" | "help" | "quit" }
+  | { type: "text" | "me" | "topic" | "search" | "operator"; text: string }
+  | { type: "join" | "part" | "users"; room: string } // "": the current one
+  | { type: "msg"; to: string; text: string }
+  | { type: "history"; number: number }
+  | { type: "invalid"; problem: string };
 
 export function parse(line: string): Command {
-  if (!line.startsWith("/")) return line.trim() ? { asked: "text", text: line } : { asked: "nothing" };
-  if (line.startsWith("//")) return { asked: "text", text: line.slice(1) };
+  if (!line.startsWith("/")) return line.trim() ? { type: "text", text: line } : { type: "empty" };
+  if (line.startsWith("//")) return { type: "text", text: line.slice(1) };
   const [, word = "", rest = ""] = /^(\S*)\s*(.*?)\s*$/s.exec(line) ?? [];
   const command = word.toLowerCase();
-  if (OPERATOR_COMMANDS.includes(command)) return { asked: "operator", text: `${command} ${rest}`.trimEnd() };
+  if (OPERATOR_COMMANDS.includes(command)) return { type: "operator", text: `${command} ${rest}`.trimEnd() };
   switch (command) {
     case "/rooms":
-      return { asked: "rooms" };
+      return { type: "rooms" };
     case "/help":
-      return { asked: "help" };
+      return { type: "help" };
     case "/quit":
-      return { asked: "quit" };
+      return { type: "quit" };
     case "/topic":
-      return { asked: "topic", text: rest };
+      return { type: "topic", text: rest };
     case "/me":
-      return rest ? { asked: "me", text: rest } : typedSo("/me TEXT");
+      return rest ? { type: "me", text: rest } : usageError("/me TEXT");
     case "/search":
-      return rest ? { asked: "search", text: rest } : typedSo("/search WORDS");
+      return rest ? { type: "search", text: rest } : usageError("/search WORDS");
     case "/join":
-      return rest && !/\s/.test(rest) ? { asked: "join", room: rest } : typedSo("/join ROOM");
+      return rest && !/\s/.test(rest) ? { type: "join", room: rest } : usageError("/join ROOM");
     case "/part":
-      return { asked: "part", room: rest };
+      return { type: "part", room: rest };
     case "/users":
-      return { asked: "users", room: rest };
+      return { type: "users", room: rest };
     case "/msg": {
       const match = /^(?:"([^"]+)"\s*(.+)|([^\s"]\S*)\s+(.+))$/s.exec(rest);
-      if (!match) return typedSo('/msg NAME TEXT, or /msg "A NAME" TEXT');
-      return { asked: "msg", to: match[1] ?? match[3] ?? "", text: match[2] ?? match[4] ?? "" };
+      if (!match) return usageError('/msg NAME TEXT, or /msg "A NAME" TEXT');
+      return { type: "msg", to: match[1] ?? match[3] ?? "", text: match[2] ?? match[4] ?? "" };
     }
     case "/history":
-      if (rest && !/^0*[1-9][0-9]{0,7}$/.test(rest)) return typedSo("/history NUMBER");
-      return { asked: "history", number: Number(rest || HISTORY) };
+      if (rest && !/^0*[1-9][0-9]{0,7}$/.test(rest)) return usageError("/history NUMBER");
+      return { type: "history", number: Number(rest || DEFAULT_HISTORY) };
     default:
       return {
-        asked: "wrong",
+        type: "invalid",
         problem: `unknown command ${word}; /help lists the commands, //text says /text`,
       };
   }
 }
 
-function typedSo(usage: string): Command {
-  return { asked: "wrong", problem: `it is typed so: ${usage}` };
+function usageError(usage: string): Command {
+  return { type: "invalid", problem: `it is typed so: ${usage}` };
 }

@@ -19,48 +19,56 @@ export interface Message {
   id: string;
   body: string;
   cipher: string; // "": none
-  own: boolean;
-  missed: boolean; // it was said while there was no connection
+  isOwn: boolean;
+  isMissed: boolean; // it was said while there was no connection
 }
 
 /** How something was sent, for it to be met should it come again. */
-export interface Written {
+export interface EncodedBody {
   body: string;
   cipher: string;
 }
 
 export type Event =
   | {
-      is: "welcomed";
+      type: "welcomed";
       name: string;
       server: string;
       rooms: RoomSummary[];
-      again: boolean;
-      renumbered: boolean;
-      back: boolean;
+      isReconnect: boolean;
+      isRenumbered: boolean;
+      isRolledBack: boolean;
     }
-  | { is: "message"; message: Message }
-  | { is: "whispered"; message: Message }
-  | { is: "acked"; id: string; room: string; to: string; seq: number; at: number; written: Written | null }
-  | { is: "refused"; code: string; text: string; id: string; room: string; to: string; retryAfter: number }
-  | { is: "not-stored"; text: string }
+  | { type: "message"; message: Message }
+  | { type: "whispered"; message: Message }
   | {
-      is: "users";
+      type: "acked";
+      id: string;
+      room: string;
+      to: string;
+      seq: number;
+      at: number;
+      encoded: EncodedBody | null;
+    }
+  | { type: "refused"; code: string; text: string; id: string; room: string; to: string; retryAfter: number }
+  | { type: "not-stored"; text: string }
+  | {
+      type: "users";
       room: string;
       names: string[];
       total: number;
       topic: string;
       seq: number;
       entered: boolean;
-      asker: string;
+      conversation: string;
     }
-  | { is: "entered"; room: string; seq: number } // in, by a welcome or by joining; what follows is after that seq
-  | { is: "parted"; room: string }
-  | { is: "joined"; room: string; names: string[]; total: number }
-  | { is: "left"; room: string; names: string[]; total: number }
-  | { is: "people"; room: string }
-  | { is: "topic"; room: string; topic: string; from: string; at: number }
-  | { is: "rooms"; rooms: RoomSummary[]; total: number }
-  | { is: "history"; room: string; messages: Message[]; more: boolean }
-  | { is: "gap"; room: string; after: number; before: number }
-  | { is: "bye"; reason: string; retryAfter: number | null };
+  | { type: "entered"; room: string; seq: number } // in, by a welcome or by joining; what follows is after that seq
+  | { type: "parted"; room: string }
+  | { type: "joined"; room: string; names: string[]; total: number }
+  | { type: "left"; room: string; names: string[]; total: number }
+  | { type: "people"; room: string }
+  | { type: "topic"; room: string; topic: string; from: string; at: number }
+  | { type: "rooms"; rooms: RoomSummary[]; total: number }
+  | { type: "history"; room: string; messages: Message[]; more: boolean }
+  | { type: "gap"; room: string; after: number; before: number }
+  | { type: "bye"; reason: string; retryAfter: number | null };

@@ -4,24 +4,24 @@
 // was read, not for what has merely come into a page that may be closed the next moment.
 
 export class Inbox {
-  private come = 0; // the largest seq
+  private highest = 0; // the largest seq
   private readonly unread = new Set<number>(); // ascending, as they come
 
   /** Note that it has come; false: it is known. */
-  take(seq: number, isRead: boolean): boolean {
-    if (seq <= this.come) return false;
-    this.come = seq;
+  add(seq: number, isRead: boolean): boolean {
+    if (seq <= this.highest) return false;
+    this.highest = seq;
     if (!isRead) this.unread.add(seq);
     return true;
   }
 
-  read(seq: number): void {
+  markRead(seq: number): void {
     this.unread.delete(seq);
   }
 
   /** The largest seq up to which all were read. */
-  get through(): number {
+  get readPosition(): number {
     for (const first of this.unread) return first - 1;
-    return this.come;
+    return this.highest;
   }
 }

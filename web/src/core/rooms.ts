@@ -2,11 +2,11 @@
 // and membership.py). It is told what has come, and says what to ask. It knows nothing of what is said there.
 
 import type { Event, RoomSummary } from "./events.ts";
-import { type Given, InOrder } from "./order.ts";
+import { type Delivery, ReorderBuffer } from "./order.ts";
 import { cleanName, nameKey } from "./text.ts";
 
-const MOST_MEMBERS = 10_000; // names remembered of one room
-const MOST_ROOMS = 1024; // rooms remembered; servers allow far less
+const MAX_MEMBERS = 10_000; // names remembered of one room
+const MAX_ROOMS = 1024; // rooms remembered; servers allow far less
 const ROOM_LENGTH = 32; // characters
 
 /**
@@ -26,18 +26,18 @@ export class Room {
   topic = "";
   total = 0;
   salt = "";
-  missed = 0; // the largest seq of what was said while there was no connection
-  readonly order = new InOrder(0);
+  missedThrough = 0; // the largest seq of what was said while there was no connection
+  readonly order = new ReorderBuffer(0);
   private readonly members = new Map<string, string>(); // by key
   private sorted: string[] | null = null;
 
   constructor(public name: string) {}
 
-  get isWanted(): boolean {
+  get isJoinWanted(): boolean {
     return this.presence !== "parting";
   }
 
-  get wasIn(): boolean {
+  get isMember(): boolean {
     return this.presence === "joined" || this.presence === "resuming";
   }
 
@@ -53,8 +53,8 @@ export class Room {
   }
 
   /** Go back where the server has, if it has: one that was put back to a backup counts on from there. */
-  rewind(seq: number): Given[] {
-    return this.order.through > seq ? this.order.restart(seq) : [];
+  rewind(seq: number): Delivery[] {
+    return this.order.position > seq ? this.order.restart(seq) : [];
   }
 
   setMembers(names: readonly string[], total: number): void {
@@ -63,7 +63,7 @@ export class Room {
   }
 
   addMembers(names: readonly string[], total: number): void {
-    for (const name of names) if (this.members.size < MOST_MEMBERS) this.members.set(nameKey(name), name);
+    for (const name of names) if (this.members.size < MAX_MEMBERS) this.members.set(nameKey(name), name);
     this.total = total;
     this.sorted = null;
   }
@@ -76,13 +76,13 @@ export class Room {
 }
 
 /** Why a `users` is on its way; `asker`: the conversation in which it was asked for. */
-export interface Asked {
-  why: "join" | "users" | "resume" | "refresh";
+export interface UsersRequest {
+  reason: "join" | "users" | "resume" | "refresh";
   room: string;
-  asker: string;
+  conversation: string;
 }
 
-export interface Users {
+export interface UsersMessage {
   room: string;
   names: string[];
   total: number;
@@ -94,10 +94,10 @@ export interface Users {
 /** `place(room, given)` makes events of what has its place now. */
 export class Rooms {
   private readonly rooms = new Map<string, Room>(); // by key, in the order in which they were entered
-  private asked: Asked[] = []; // which `users` are to come
-  private readonly unwanted = new Set<string>(); // keys of rooms that were left while there was no welcome
+  private usersRequests: UsersRequest[] = []; // which `users` are to come
+  private readonly leftOffline = new Set<string>(); // keys of rooms that were left while there was no welcome
 
-  constructor(private readonly place: (room: Room, given: Given[]) => Event[]) {}
+  constructor(private readonly toEvents: (room: Room, given: Delivery[]) => Event[]) {}
 
   get all(): Room[] {
     return [...this.rooms.values()];
@@ -107,12 +107,12 @@ export class Rooms {
     return this.rooms.get(nameKey(name));
   }
 
-  expect(asked: Asked): void {
-    this.asked.push(asked);
+  expectUsers(asked: UsersRequest): void {
+    this.usersRequests.push(asked);
   }
 
-  isExpecting(why: Asked["why"], room: string): boolean {
-    return this.asked.some((asked) => asked.why === why && asked.room === room);
+  isExpecting(why: UsersRequest["reason"], room: string): boolean {
+    return this.usersRequests.some((asked) => asked.reason === why && asked.room === room);
   }
 
   // -- what this client does ---------------------------------------------------------------------------
@@ -120,10 +120,10 @@ export class Rooms {
   /** Note that one wants to be in; false: too many. */
   join(name: string): boolean {
     const room = this.get(name);
-    if (!room && this.rooms.size >= MOST_ROOMS) return false;
+    if (!room && this.rooms.size >= MAX_ROOMS) return false;
     if (!room) this.add(name);
     else if (room.presence === "parting") room.presence = "rejoining";
-    this.unwanted.delete(nameKey(name));
+    this.leftOffline.delete(nameKey(name));
     return true;
   }
 
@@ -133,10 +133,10 @@ export class Rooms {
   }
 
   /** Note that one wants to be out, while there is no welcome. */
-  forget(name: string): Event[] {
-    this.unwanted.add(nameKey(name));
+  leaveOffline(name: string): Event[] {
+    this.leftOffline.add(nameKey(name));
     const room = this.get(name);
-    return room ? this.outOf(room) : [];
+    return room ? this.remove(room) : [];
   }
 
   // -- connections -------------------------------------------------------------------------------------
@@ -144,18 +144,18 @@ export class Rooms {
   /** Expect what comes on a new connection, which takes up these rooms by itself. */
   connectionMade(resumed: ReadonlySet<string>): void {
     for (const room of this.rooms.values()) {
-      room.order.begin();
-      if (room.wasIn) room.presence = resumed.has(room.name) ? "joined" : "resuming";
+      room.order.startConnection();
+      if (room.isMember) room.presence = resumed.has(room.name) ? "joined" : "resuming";
     }
   }
 
   connectionLost(): Event[] {
-    this.asked = [];
+    this.usersRequests = [];
     const events: Event[] = [];
     for (const room of this.all) {
-      if (room.presence === "parting") events.push(...this.outOf(room));
+      if (room.presence === "parting") events.push(...this.remove(room));
       else if (room.presence === "rejoining") {
-        events.push(...this.outOf(room));
+        events.push(...this.remove(room));
         this.add(room.name);
       }
     }
@@ -163,48 +163,50 @@ export class Rooms {
   }
 
   /** Which rooms of a welcome are wanted, and which are to be left. */
-  sort(found: RoomSummary[]): { wanted: RoomSummary[]; unwanted: string[] } {
-    const wanted = found.filter((room) => !this.unwanted.has(nameKey(room.room))).slice(0, MOST_ROOMS);
-    const unwanted = found.filter((room) => this.unwanted.has(nameKey(room.room))).map((room) => room.room);
-    this.unwanted.clear();
+  partition(found: RoomSummary[]): { wanted: RoomSummary[]; unwanted: string[] } {
+    const wanted = found.filter((room) => !this.leftOffline.has(nameKey(room.room))).slice(0, MAX_ROOMS);
+    const unwanted = found
+      .filter((room) => this.leftOffline.has(nameKey(room.room)))
+      .map((room) => room.room);
+    this.leftOffline.clear();
     return { wanted, unwanted };
   }
 
   /** Begin all numbers anew, as the server has another log. */
   renumber(): Event[] {
-    return this.all.flatMap((room) => this.place(room, room.order.restart(0)));
+    return this.all.flatMap((room) => this.toEvents(room, room.order.restart(0)));
   }
 
   /** Whether the server has less of a room than it had, because it was put back to a backup. */
-  goesBack(found: RoomSummary[]): boolean {
-    return found.some((summary) => (this.get(summary.room)?.order.through ?? 0) > summary.seq);
+  isRolledBack(found: RoomSummary[]): boolean {
+    return found.some((summary) => (this.get(summary.room)?.order.position ?? 0) > summary.seq);
   }
 
   rewind(found: RoomSummary[]): Event[] {
     return found.flatMap((summary) => {
       const room = this.get(summary.room);
-      return room ? this.place(room, room.rewind(summary.seq)) : [];
+      return room ? this.toEvents(room, room.rewind(summary.seq)) : [];
     });
   }
 
   /** Note in which rooms the server lets one go on. */
-  welcome(found: RoomSummary[]): Event[] {
+  applyWelcome(found: RoomSummary[]): Event[] {
     const events: Event[] = [];
     const present = new Set(found.map((summary) => nameKey(summary.room)));
     for (const room of this.all) {
-      if (room.presence === "joined" && !present.has(nameKey(room.name))) events.push(...this.outOf(room));
+      if (room.presence === "joined" && !present.has(nameKey(room.name))) events.push(...this.remove(room));
     }
     for (const summary of found) {
       const room = this.get(summary.room) ?? this.add(summary.room);
       const isNew = room.presence === "joining";
-      if (isNew) events.push(...this.place(room, room.order.restart(summary.seq)));
+      if (isNew) events.push(...this.toEvents(room, room.order.restart(summary.seq)));
       room.enter(summary.room);
       room.topic = summary.topic;
       room.total = summary.members;
       room.salt = summary.salt;
-      room.missed = summary.seq;
+      room.missedThrough = summary.seq;
       events.push(
-        isNew ? { is: "entered", room: room.name, seq: summary.seq } : { is: "people", room: room.name },
+        isNew ? { type: "entered", room: room.name, seq: summary.seq } : { type: "people", room: room.name },
       );
     }
     return events;
@@ -213,34 +215,44 @@ export class Rooms {
   // -- what the server says ----------------------------------------------------------------------------
 
   /** Take who is in a room: perhaps the answer to having joined it. */
-  users(users: Users): Event[] {
-    const asked = this.asked.shift() ?? { why: "users", room: users.room, asker: "" };
+  handleUsers(users: UsersMessage): Event[] {
+    const asked = this.usersRequests.shift() ?? { reason: "users", room: users.room, conversation: "" };
     const events: Event[] = [];
     let room = this.get(users.room);
-    if (!room && (asked.why === "join" || asked.why === "resume")) room = this.rename(asked.room, users.room);
+    if (!room && (asked.reason === "join" || asked.reason === "resume"))
+      room = this.rename(asked.room, users.room);
     let entered = false;
-    if (asked.why === "join" && room) {
-      entered = room.isWanted;
+    if (asked.reason === "join" && room) {
+      entered = room.isJoinWanted;
       if (room.presence === "joining") {
-        events.push(...this.place(room, room.order.restart(users.seq)));
+        events.push(...this.toEvents(room, room.order.restart(users.seq)));
         room.enter(users.room);
-        events.push({ is: "entered", room: room.name, seq: users.seq });
+        events.push({ type: "entered", room: room.name, seq: users.seq });
       }
     }
-    if (asked.why === "resume" && room?.presence === "resuming") {
-      events.push(...this.place(room, room.rewind(users.seq)));
+    if (asked.reason === "resume" && room?.presence === "resuming") {
+      events.push(...this.toEvents(room, room.rewind(users.seq)));
       room.enter(users.room);
-      room.missed = users.seq;
+      room.missedThrough = users.seq;
     }
     if (room) {
       room.topic = users.topic;
       room.salt = users.salt || room.salt;
       room.setMembers(users.names, users.total);
-      events.push({ is: "people", room: room.name });
+      events.push({ type: "people", room: room.name });
     }
-    if (asked.why === "join" || asked.why === "users") {
+    if (asked.reason === "join" || asked.reason === "users") {
       const { names, total, topic, seq } = users;
-      events.push({ is: "users", room: users.room, names, total, topic, seq, entered, asker: asked.asker });
+      events.push({
+        type: "users",
+        room: users.room,
+        names,
+        total,
+        topic,
+        seq,
+        entered,
+        conversation: asked.conversation,
+      });
     }
     return events;
   }
@@ -250,8 +262,8 @@ export class Rooms {
     if (!room) return [];
     room.addMembers(names, total);
     const others = names.filter((one) => nameKey(one) !== nameKey(own)); // that one has come oneself is known
-    const events: Event[] = [{ is: "people", room: room.name }];
-    if (others.length) events.push({ is: "joined", room: room.name, names: others, total });
+    const events: Event[] = [{ type: "people", room: room.name }];
+    if (others.length) events.push({ type: "joined", room: room.name, names: others, total });
     return events;
   }
 
@@ -261,15 +273,15 @@ export class Rooms {
     if (!room) return [];
     const leaving = room.presence === "parting" || room.presence === "rejoining";
     if (leaving && names.some((one) => nameKey(one) === nameKey(own))) {
-      const again = room.presence === "rejoining";
-      const events = this.outOf(room);
-      if (again) this.add(room.name);
+      const rejoins = room.presence === "rejoining";
+      const events = this.remove(room);
+      if (rejoins) this.add(room.name);
       return events;
     }
     room.removeMembers(names, total);
     return [
-      { is: "people", room: room.name },
-      { is: "left", room: room.name, names, total },
+      { type: "people", room: room.name },
+      { type: "left", room: room.name, names, total },
     ];
   }
 
@@ -277,26 +289,26 @@ export class Rooms {
     const room = this.get(name);
     if (!room) return [];
     room.topic = topic;
-    return [{ is: "topic", room: room.name, topic, from, at }];
+    return [{ type: "topic", room: room.name, topic, from, at }];
   }
 
   /** Learn what a refusal says about being in a room; `name` is as this client has written it. */
-  refused(code: string, name: string, aboutMessage: boolean): Event[] {
+  handleError(code: string, name: string, aboutMessage: boolean): Event[] {
     const room = this.get(name);
     if (!aboutMessage && ["bad-room", "too-many-rooms", "no-such-room"].includes(code)) {
       // After a welcome, these may also be about a room that was to be resumed.
-      const asked = this.asked[0];
+      const asked = this.usersRequests[0];
       if (asked?.room !== name) return [];
-      this.asked.shift();
-      if (asked.why === "resume" && room) {
-        const events = this.outOf(room);
+      this.usersRequests.shift();
+      if (asked.reason === "resume" && room) {
+        const events = this.remove(room);
         if (this.isExpecting("join", name)) this.add(name);
         return events;
       }
-      const hopeless = room && (room.presence === "joining" || room.presence === "parting");
-      if (hopeless && !this.isExpecting("join", name)) return this.outOf(room);
+      const isJoinRejected = room && (room.presence === "joining" || room.presence === "parting");
+      if (isJoinRejected && !this.isExpecting("join", name)) return this.remove(room);
     } else if (code === "not-in-room" && room) {
-      if (room.presence === "joined" || room.presence === "parting") return this.outOf(room);
+      if (room.presence === "joined" || room.presence === "parting") return this.remove(room);
       if (room.presence === "rejoining" && !aboutMessage) room.presence = "joining";
     }
     return [];
@@ -320,9 +332,12 @@ export class Rooms {
     return room;
   }
 
-  private outOf(room: Room): Event[] {
+  private remove(room: Room): Event[] {
     this.rooms.delete(nameKey(room.name));
-    return [...this.place(room, room.order.restart(room.order.through)), { is: "parted", room: room.name }];
+    return [
+      ...this.toEvents(room, room.order.restart(room.order.position)),
+      { type: "parted", room: room.name },
+    ];
   }
 }
 

@@ -5,18 +5,22 @@ const INVISIBLE =
   /[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
 // What Python's \s matches, which is not what JavaScript's does.
 const SPACES = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/g;
-const NO_NAME = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/gu;
+const NOT_IN_NAMES = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/gu;
 
 // What acts on what is around it: controls, halves of pairs, separators of lines, and the format characters,
 // but for the joiners, without which Persian and some Indian scripts are misspelt, and the tags, which make flags.
-const ACTS = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?![\u200c\u200d\u{e0020}-\u{e007f}])\p{Cf}/gu;
+const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?![\u200c\u200d\u{e0020}-\u{e007f}])\p{Cf}/gu;
 
 export const NAME_LENGTH = 32; // characters
 
 /** A name as the server cleans it, perhaps empty. */
 export function cleanName(name: string, length = NAME_LENGTH): string {
-  const tidy = name.normalize("NFC").replace(SPACES, " ").replace(NO_NAME, "").replace(INVISIBLE, "");
-  const start = tidy.normalize("NFC").replace(/^[ \p{M}]+/u, "");
+  const normalized = name
+    .normalize("NFC")
+    .replace(SPACES, " ")
+    .replace(NOT_IN_NAMES, "")
+    .replace(INVISIBLE, "");
+  const start = normalized.normalize("NFC").replace(/^[ \p{M}]+/u, "");
   return [...start]
     .slice(0, length)
     .join("")
@@ -46,16 +50,16 @@ export function caseFolded(text: string): string {
 }
 
 /** One line of text, with everything that could act on its surroundings made visible: `\x1b`, `\n`, `\u202e`. */
-export function visible(text: string): string {
-  return text.replace(ACTS, escaped);
+export function escapeControls(text: string): string {
+  return text.replace(UNSAFE, escapeCharacter);
 }
 
 /** The same for what was said, where line feeds are lines, and a tab is four spaces. */
-export function visibleLines(text: string): string {
-  return text.replace(/\t/g, "    ").split(/\r?\n/).map(visible).join("\n");
+export function escapeLines(text: string): string {
+  return text.replace(/\t/g, "    ").split(/\r?\n/).map(escapeControls).join("\n");
 }
 
-function escaped(character: string): string {
+function escapeCharacter(character: string): string {
   if (character === "\n") return "\\n";
   if (character === "\r") return "\\r";
   if (character === "\t") return "\\t";
@@ -78,13 +82,13 @@ export function byteLength(text: string): number {
 const encoder = new TextEncoder();
 
 /** Whether the name is in the text as a word, in any case. */
-export function names(text: string, name: string): boolean {
+export function mentions(text: string, name: string): boolean {
   const key = nameKey(name);
   if (!key) return false;
-  const where = nameKey(text);
-  for (let at = where.indexOf(key); at >= 0; at = where.indexOf(key, at + 1)) {
-    const before = [...where.slice(Math.max(0, at - 2), at)].pop() ?? "";
-    const after = String.fromCodePoint(where.codePointAt(at + key.length) ?? 0x20);
+  const haystack = nameKey(text);
+  for (let at = haystack.indexOf(key); at >= 0; at = haystack.indexOf(key, at + 1)) {
+    const before = [...haystack.slice(Math.max(0, at - 2), at)].pop() ?? "";
+    const after = String.fromCodePoint(haystack.codePointAt(at + key.length) ?? 0x20);
     if (!WORD.test(before) && !WORD.test(after)) return true;
   }
   return false;
@@ -92,6 +96,6 @@ export function names(text: string, name: string): boolean {
 
 const WORD = /^[\p{L}\p{M}\p{N}_]$/u;
 
-export function count(number: number, what: string): string {
-  return number === 1 ? `${number} ${what}` : `${number} ${what}s`;
+export function counted(number: number, noun: string): string {
+  return number === 1 ? `${number} ${noun}` : `${number} ${noun}s`;
 }

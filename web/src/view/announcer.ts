@@ -3,53 +3,54 @@
 
 import type { Entry } from "../core/api.ts";
 import { h } from "./dom.ts";
-import { spokenLine } from "./row.ts";
+import { screenReaderLine } from "./row-element.ts";
 
-const PACE = 2000; // ms between two rounds
-const MOST = 4; // sentences in one
-const KEPT = 30; // sentences in the page
+const INTERVAL = 2000; // ms between two rounds
+const MAX_PER_ROUND = 4; // sentences in one
+const MAX_IN_PAGE = 30; // sentences in the page
 
 export class Announcer {
-  #waiting: string[] = [];
-  #opening = new Set<string>(); // keys of what is being decrypted
+  #queue: string[] = [];
+  #decrypting = new Set<string>(); // keys of what is being decrypted
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly region: HTMLElement) {}
 
-  entries(entries: readonly Entry[]): void {
+  announceEntries(entries: readonly Entry[]): void {
     for (const entry of entries) {
-      if (entry.old || entry.mine) continue;
-      if (entry.sealed === "opening") this.#opening.add(entry.key);
-      else this.say(spokenLine(entry));
+      if (entry.isHistory || entry.isOwn) continue;
+      if (entry.encryption === "decrypting") this.#decrypting.add(entry.key);
+      else this.announce(screenReaderLine(entry));
     }
   }
 
   /** It is another now: what was new but still to be decrypted is said when it can be read. */
-  changed(entry: Entry): void {
-    if (entry.state === "failed") this.say(`Not sent: ${entry.problem}`);
-    if (entry.sealed !== "opening" && this.#opening.delete(entry.key)) this.say(spokenLine(entry));
+  announceChange(entry: Entry): void {
+    if (entry.state === "failed") this.announce(`Not sent: ${entry.problem}`);
+    if (entry.encryption !== "decrypting" && this.#decrypting.delete(entry.key))
+      this.announce(screenReaderLine(entry));
   }
 
-  say(text: string): void {
-    if (this.#waiting.length < 1000) this.#waiting.push(text);
-    this.#timer ??= setTimeout(() => this.#round(), 100); // what comes together is said together
+  announce(text: string): void {
+    if (this.#queue.length < 1000) this.#queue.push(text);
+    this.#timer ??= setTimeout(() => this.#speakNext(), 100); // what comes together is said together
   }
 
   /** Another conversation is looked at: what was still to be said is not of this one. */
-  hush(): void {
-    this.#waiting = [];
-    this.#opening.clear();
+  clear(): void {
+    this.#queue = [];
+    this.#decrypting.clear();
   }
 
-  #round(): void {
-    const said = this.#waiting.splice(0, MOST);
-    const more = this.#waiting.length;
-    if (more > MOST) {
-      this.#waiting = [];
-      said.push(`and ${more} more messages`);
+  #speakNext(): void {
+    const texts = this.#queue.splice(0, MAX_PER_ROUND);
+    const more = this.#queue.length;
+    if (more > MAX_PER_ROUND) {
+      this.#queue = [];
+      texts.push(`and ${more} more messages`);
     }
-    for (const text of said) this.region.append(h("p", { dir: "auto" }, text));
-    while (this.region.childElementCount > KEPT) this.region.firstElementChild?.remove();
-    this.#timer = said.length ? setTimeout(() => this.#round(), PACE) : undefined;
+    for (const text of texts) this.region.append(h("p", { dir: "auto" }, text));
+    while (this.region.childElementCount > MAX_IN_PAGE) this.region.firstElementChild?.remove();
+    this.#timer = texts.length ? setTimeout(() => this.#speakNext(), INTERVAL) : undefined;
   }
 }

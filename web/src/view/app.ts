@@ -8,9 +8,9 @@
 //   #rooms      rooms and people one whispers with: buttons with data-id ("#lobby", "@michael"), aria-current on the
 //               one that is looked at, .unread and .count
 //   #people     who is here: buttons; #people-title has the count
-//   #log        the messages near what is seen. Rows have data-kind (said, action, whisper, topic, gap, notice; "moves"
+//   #log        the messages near what is seen. Rows have data-kind (said, action, whisper, topic, gap, notice; "membership"
 //               for those who came and went, with data-kind "joined" and "left" inside), data-key, data-state (pending,
-//               sent, failed) and data-sealed (yes, opening, unreadable); h2.day and h2.new stand between them;
+//               sent, failed) and data-encryption (yes, opening, unreadable); h2.day and h2.new stand between them;
 //               .body, .name, time, .mark, .fate in them. #to-end goes to the newest, #loading says that older ones come
 //   #input      what one writes; #send, #input-problem, #candidates (role=option in it, aria-selected)
 //   #status     the connection in words; data-state is that of Link; its button acts. While all is well it is empty and
@@ -21,24 +21,24 @@
 //   #rooms-button, #rooms-close (below 700 px), #people-button, #people-close (below 960 px)
 //   #spoken     what is read out: a p for each new entry
 
-import type { Change, Chat, Start } from "../core/api.ts";
+import type { Change, Chat, SignIn } from "../core/api.ts";
 import { Announcer } from "./announcer.ts";
-import { beginning } from "./body.ts";
+import { preview } from "./body.ts";
 import { Composer } from "./composer.ts";
-import { bdi, h, part, say } from "./dom.ts";
-import { Drawers } from "./drawers.ts";
-import { Entrance, outside } from "./entrance.ts";
+import { ConversationList } from "./conversation-list.ts";
+import { bdi, byId, h, setText } from "./dom.ts";
+import { EncryptionDialog } from "./encryption-dialog.ts";
 import { Help } from "./help.ts";
 import { icon } from "./icons.ts";
-import { Lock } from "./lock.ts";
-import { Log } from "./log.ts";
 import { Menu } from "./menu.ts";
+import { MessageLog } from "./message-log.ts";
 import { Notifier } from "./notifier.ts";
 import { People } from "./people.ts";
-import { Places } from "./places.ts";
-import { isolated } from "./rows.ts";
+import { getPreference } from "./preferences.ts";
+import { isolate } from "./rows.ts";
+import { Sidebars } from "./sidebars.ts";
+import { isSignInNeeded, SignInForm } from "./signin.ts";
 import { Status } from "./status.ts";
-import { remembered } from "./store.ts";
 import { updateTitle } from "./title.ts";
 import { followKeyboard } from "./viewport.ts";
 
@@ -46,55 +46,55 @@ import { followKeyboard } from "./viewport.ts";
 type Part = "link" | "places" | "people" | "log";
 
 const PARTS: readonly Part[] = ["link", "places", "people", "log"];
-const HIDDEN_PACE = 500; // ms between drawings while nobody sees the page, where there are no frames
+const HIDDEN_INTERVAL = 500; // ms between drawings while nobody sees the page, where there are no frames
 
 export class App {
-  readonly #entrance: Entrance;
+  readonly #signInForm: SignInForm;
   readonly #status: Status;
-  readonly #places: Places;
+  readonly #conversationList: ConversationList;
   readonly #people: People;
-  readonly #log: Log;
+  readonly #log: MessageLog;
   readonly #composer: Composer;
-  readonly #lock: Lock;
+  readonly #encryptionDialog: EncryptionDialog;
   readonly #menu: Menu;
   readonly #help: Help;
-  readonly #drawers = new Drawers();
+  readonly #sidebars = new Sidebars();
   readonly #notifier = new Notifier();
-  readonly #announcer = new Announcer(part("spoken", HTMLElement));
-  readonly #outer = part("entrance", HTMLElement);
-  readonly #inner = part("chat", HTMLElement);
-  #inside: boolean | undefined; // which of the two is shown
-  #wanted = false; // to be in the chat: a name was given, and one has not left since
-  #watched: boolean | undefined; // what the core was told last
+  readonly #announcer = new Announcer(byId("announcements", HTMLElement));
+  readonly #signInScreen = byId("sign-in", HTMLElement);
+  readonly #chatScreen = byId("chat", HTMLElement);
+  #isSignedIn: boolean | undefined; // which of the two is shown
+  #isSignInWanted = false; // to be in the chat: a name was given, and one has not left since
+  #isWatching: boolean | undefined; // what the core was told last
   #current = "";
-  #dirty = new Set<Part>();
-  #planned = false;
+  #dirtyParts = new Set<Part>();
+  #isDrawPlanned = false;
 
   constructor(private readonly chat: Chat) {
-    const unlock = (): void => this.#lock.open();
-    this.#entrance = new Entrance(chat, (how) => this.#enter(how));
-    this.#status = new Status(chat, () => this.#leave());
-    this.#lock = new Lock(chat);
+    const unlock = (): void => this.#encryptionDialog.open();
+    this.#signInForm = new SignInForm(chat, (how) => this.#signIn(how));
+    this.#status = new Status(chat, () => this.#signOut());
+    this.#encryptionDialog = new EncryptionDialog(chat);
     this.#help = new Help(chat);
-    this.#log = new Log(chat, unlock, () => this.#watch());
+    this.#log = new MessageLog(chat, unlock, () => this.#updateWatching());
     this.#composer = new Composer(
       chat,
       () => this.#log.toEnd(),
       (line) => this.#command(line),
-      (event) => this.#log.key(event),
-      (text) => this.#announcer.say(text),
+      (event) => this.#log.handleScrollKey(event),
+      (text) => this.#announcer.announce(text),
     );
-    this.#places = new Places(
+    this.#conversationList = new ConversationList(
       chat,
       (id) => this.#open(id),
-      (text) => this.#begin(text),
+      (text) => this.#startLine(text),
     );
-    this.#people = new People(chat, (name) => this.#whisper(name));
+    this.#people = new People(chat, (name) => this.#openDirect(name));
     this.#menu = new Menu(
       chat,
       this.#notifier,
       () => this.#help.open(),
-      () => this.#leave(),
+      () => this.#signOut(),
     );
     for (const [id, drawing] of [
       ["rooms-button", "menu"],
@@ -102,56 +102,56 @@ export class App {
       ["people-close", "close"],
       ["send", "send"],
     ] as const)
-      part(id, HTMLElement).append(icon(drawing));
-    part("skip", HTMLElement).addEventListener("click", (event) => {
+      byId(id, HTMLElement).append(icon(drawing));
+    byId("skip", HTMLElement).addEventListener("click", (event) => {
       event.preventDefault();
-      this.#drawers.close(false); // what is under one takes no focus
+      this.#sidebars.close(false); // what is under one takes no focus
       this.#composer.focus();
     });
     document.addEventListener("keydown", (event) => this.#key(event));
     addEventListener("beforeunload", (event) => {
-      if (this.chat.waiting) event.preventDefault(); // the browser asks whether to leave
+      if (this.chat.unsentCount) event.preventDefault(); // the browser asks whether to leave
     });
     document.addEventListener("visibilitychange", () => {
-      this.#plan(...PARTS);
-      if (!document.hidden && this.#inside) this.#log.returned();
-      this.#watch();
+      this.#scheduleDraw(...PARTS);
+      if (!document.hidden && this.#isSignedIn) this.#log.pageShown();
+      this.#updateWatching();
     });
-    followKeyboard(this.#inner);
+    followKeyboard(this.#chatScreen);
     this.#nextDay();
     chat.subscribe((change) => this.#changed(change));
-    this.#plan(...PARTS);
+    this.#scheduleDraw(...PARTS);
     this.#draw();
-    const name = remembered("name");
-    if (name && wasInside()) this.#enter({ name });
+    const name = getPreference("name");
+    if (name && wasSignedIn()) this.#signIn({ name });
   }
 
   #changed(change: Change): void {
-    if (this.chat.current !== this.#current && this.#inside) this.#draw(); // at once: what is typed now belongs there
+    if (this.chat.current !== this.#current && this.#isSignedIn) this.#draw(); // at once: what is typed now belongs there
     const here = "id" in change && change.id === this.chat.current;
-    switch (change.what) {
+    switch (change.type) {
       case "link":
-        this.#plan(...PARTS);
+        this.#scheduleDraw(...PARTS);
         break;
       case "conversations":
-        this.#plan("places", "log");
+        this.#scheduleDraw("places", "log");
         break;
       case "people":
-        if (here) this.#plan("people");
+        if (here) this.#scheduleDraw("people");
         break;
       case "added":
         if (!here) break;
-        this.#log.note(change);
-        this.#announcer.entries(change.entries);
-        this.#plan("log");
+        this.#log.countNew(change);
+        this.#announcer.announceEntries(change.entries);
+        this.#scheduleDraw("log");
         break;
       case "changed":
         if (!here) break;
-        this.#announcer.changed(change.entry);
-        this.#plan("log");
+        this.#announcer.announceChange(change.entry);
+        this.#scheduleDraw("log");
         break;
       case "reset":
-        if (here) this.#plan("log");
+        if (here) this.#scheduleDraw("log");
         break;
       case "alert":
         this.#alert(change);
@@ -159,101 +159,105 @@ export class App {
     }
   }
 
-  #alert({ id, entry }: Change & { what: "alert" }): void {
+  #alert({ id, entry }: Change & { type: "alert" }): void {
     const where = this.chat.conversation(id);
     if (!where) return;
     if (id !== this.chat.current) {
-      const from = isolated(entry.from);
-      this.#announcer.say(
+      const from = isolate(entry.from);
+      this.#announcer.announce(
         entry.kind === "whisper"
           ? `${from} whispers to you`
-          : `${from} mentions you in ${isolated(where.name)}`,
+          : `${from} mentions you in ${isolate(where.name)}`,
       );
     }
     this.#notifier.notify(entry, where, () => this.#open(id));
   }
 
   /** Draw these at the next frame, once for everything that comes until then. */
-  #plan(...parts: Part[]): void {
-    for (const one of parts) this.#dirty.add(one);
-    if (this.#planned) return;
-    this.#planned = true;
+  #scheduleDraw(...parts: Part[]): void {
+    for (const one of parts) this.#dirtyParts.add(one);
+    if (this.#isDrawPlanned) return;
+    this.#isDrawPlanned = true;
     const draw = (): void => {
-      if (!this.#planned) return;
-      this.#planned = false;
+      if (!this.#isDrawPlanned) return;
+      this.#isDrawPlanned = false;
       this.#draw();
     };
     if (!document.hidden) requestAnimationFrame(draw);
-    setTimeout(draw, HIDDEN_PACE); // also for a page that is hidden before its frame comes
+    setTimeout(draw, HIDDEN_INTERVAL); // also for a page that is hidden before its frame comes
   }
 
   #draw(): void {
-    const dirty = this.#dirty;
-    this.#dirty = new Set();
+    const dirty = this.#dirtyParts;
+    this.#dirtyParts = new Set();
     if (dirty.has("link")) {
-      this.#cross();
-      this.#entrance.update(this.#wanted);
+      this.#showScreen();
+      this.#signInForm.update(this.#isSignInWanted);
       this.#status.update();
       this.#menu.update();
-      say(part("server", HTMLElement), this.chat.server || "selchat");
+      setText(byId("server", HTMLElement), this.chat.server || "selchat");
     }
     if (this.chat.current !== this.#current) {
       this.#current = this.chat.current;
-      this.#announcer.hush();
+      this.#announcer.clear();
       for (const one of PARTS) dirty.add(one);
     }
     if (dirty.has("places")) {
-      this.#places.update();
-      this.#head();
-      this.#lock.update();
-      updateTitle(this.chat, this.#inside === true);
+      this.#conversationList.update();
+      this.#updateHeader();
+      this.#encryptionDialog.update();
+      updateTitle(this.chat, this.#isSignedIn === true);
     }
     if (dirty.has("people") || dirty.has("places")) this.#people.update();
-    if (dirty.has("log") && this.#inside) {
+    if (dirty.has("log") && this.#isSignedIn) {
       this.#composer.update();
       this.#log.update();
     }
   }
 
   /** Go in or out, where the link says so. A link that is lost leaves one inside. */
-  #cross(): void {
+  #showScreen(): void {
     const { link } = this.chat;
-    const inside =
-      !this.#wanted || outside(link) ? false : link.state === "online" ? true : (this.#inside ?? false);
-    if (inside === this.#inside) return;
-    this.#inside = inside;
-    this.#outer.hidden = inside;
-    this.#inner.hidden = !inside;
-    if (inside) {
-      keepInside(true);
-      for (const one of PARTS) this.#dirty.add(one);
+    const isSignedIn =
+      !this.#isSignInWanted || isSignInNeeded(link)
+        ? false
+        : link.state === "online"
+          ? true
+          : (this.#isSignedIn ?? false);
+    if (isSignedIn === this.#isSignedIn) return;
+    this.#isSignedIn = isSignedIn;
+    this.#signInScreen.hidden = isSignedIn;
+    this.#chatScreen.hidden = !isSignedIn;
+    if (isSignedIn) {
+      saveSignedIn(true);
+      for (const one of PARTS) this.#dirtyParts.add(one);
       if (matchMedia("(pointer: fine)").matches) this.#composer.focus(); // a phone's keyboard would hide the chat
     } else {
-      this.#drawers.close(false);
+      this.#sidebars.close(false);
       for (const open of document.querySelectorAll<HTMLDialogElement>("dialog[open]")) open.close();
-      this.#entrance.focus();
+      this.#signInForm.focus();
     }
   }
 
-  #head(): void {
+  #updateHeader(): void {
     const here = this.chat.conversation(this.chat.current);
-    const where = part("where", HTMLElement);
-    const looks = here ? `${here.id} ${here.name}` : "";
-    if (where.dataset.looks !== looks) {
-      where.dataset.looks = looks;
-      const sign = h("span", { class: "sign", "aria-hidden": "true" }, here?.kind === "person" ? "@" : "#");
+    const where = byId("conversation-name", HTMLElement);
+    const drawn = here ? `${here.id} ${here.name}` : "";
+    if (where.dataset.looks !== drawn) {
+      where.dataset.looks = drawn;
+      const sign = h("span", { class: "symbol", "aria-hidden": "true" }, here?.kind === "person" ? "@" : "#");
       where.replaceChildren(...(here ? [sign, bdi(here.name)] : []));
     }
-    const topic = here?.kind === "person" ? "whispers" : beginning(here?.topic ?? "");
-    const element = part("topic", HTMLElement);
-    say(element, topic);
+    const topic = here?.kind === "person" ? "whispers" : preview(here?.topic ?? "");
+    const element = byId("topic", HTMLElement);
+    setText(element, topic);
     element.title = topic;
   }
 
   #open(id: string): void {
-    this.#drawers.close(false);
+    this.#sidebars.close(false);
     if (id !== this.chat.current) {
-      this.#tell(false); // where its end is in sight it is read, and not because that of the other one was
+      this.#setWatching(false); // where its end is in sight it is read, and not because that of the other one was
       this.chat.open(id);
     }
     if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
@@ -261,41 +265,41 @@ export class App {
   }
 
   /** Open what one has whispered with somebody, or begin to. */
-  #whisper(name: string): void {
+  #openDirect(name: string): void {
     const there = this.chat.conversations.find((one) => one.kind === "person" && one.name === name);
     if (there) this.#open(there.id);
-    else this.#begin(/[\s"]/.test(name) ? `/msg "${name}" ` : `/msg ${name} `);
+    else this.#startLine(/[\s"]/.test(name) ? `/msg "${name}" ` : `/msg ${name} `);
   }
 
-  #begin(line: string): void {
-    this.#drawers.close(false);
-    this.#composer.begin(line);
+  #startLine(line: string): void {
+    this.#sidebars.close(false);
+    this.#composer.startLine(line);
   }
 
-  #enter(how: Start): void {
-    this.#wanted = true;
+  #signIn(how: SignIn): void {
+    this.#isSignInWanted = true;
     this.chat.start(how);
   }
 
-  #leave(): void {
-    this.#wanted = false;
-    keepInside(false);
+  #signOut(): void {
+    this.#isSignInWanted = false;
+    saveSignedIn(false);
     this.chat.stop();
-    this.#plan(...PARTS);
+    this.#scheduleDraw(...PARTS);
   }
 
   /** Commands that are about the page. */
   #command(line: string): boolean {
     const word = line.trim().toLowerCase();
     if (word === "/help") this.#help.open();
-    else if (word === "/quit") this.#leave();
+    else if (word === "/quit") this.#signOut();
     else return false;
     return true;
   }
 
   #key(event: KeyboardEvent): void {
     const by = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
-    if (!by || !event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || !this.#inside) return;
+    if (!by || !event.altKey || event.ctrlKey || event.metaKey || event.shiftKey || !this.#isSignedIn) return;
     if (document.querySelector("dialog[open]")) return;
     const { conversations, current } = this.chat;
     const next = conversations[conversations.findIndex(({ id }) => id === current) + by];
@@ -303,13 +307,13 @@ export class App {
     if (next) this.#open(next.id);
   }
 
-  #watch(): void {
-    this.#tell(!document.hidden && this.#inside === true && this.#log.atEnd);
+  #updateWatching(): void {
+    this.#setWatching(!document.hidden && this.#isSignedIn === true && this.#log.atEnd);
   }
 
-  #tell(seen: boolean): void {
-    if (seen !== this.#watched) this.chat.watching(seen);
-    this.#watched = seen;
+  #setWatching(seen: boolean): void {
+    if (seen !== this.#isWatching) this.chat.setWatching(seen);
+    this.#isWatching = seen;
   }
 
   #nextDay(): void {
@@ -317,7 +321,7 @@ export class App {
     const midnight = new Date(now.getFullYear(), now.getMonth(), now.getDate() + 1);
     setTimeout(
       () => {
-        this.#log.newDay();
+        this.#log.redrawDates();
         this.#nextDay();
       },
       midnight.getTime() - now.getTime() + 500,
@@ -325,21 +329,21 @@ export class App {
   }
 }
 
-const INSIDE = "selchat.inside";
+const SIGNED_IN_KEY = "selchat.inside";
 
-function keepInside(inside: boolean): void {
+function saveSignedIn(inside: boolean): void {
   try {
-    if (inside) sessionStorage.setItem(INSIDE, "1");
-    else sessionStorage.removeItem(INSIDE);
+    if (inside) sessionStorage.setItem(SIGNED_IN_KEY, "1");
+    else sessionStorage.removeItem(SIGNED_IN_KEY);
   } catch {
     // then one says one's name again
   }
 }
 
 /** Whether this tab was in the chat when the page was loaded again. */
-function wasInside(): boolean {
+function wasSignedIn(): boolean {
   try {
-    return sessionStorage.getItem(INSIDE) !== null;
+    return sessionStorage.getItem(SIGNED_IN_KEY) !== null;
   } catch {
     return false;
   }

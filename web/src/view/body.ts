@@ -1,32 +1,32 @@
 // What somebody wrote, as elements: text, links and code, and a fold where it is very long.
 
 import { h } from "./dom.ts";
-import { pieces } from "./text.ts";
+import { parseMarkup } from "./markup.ts";
 
-const LONG = 2500; // characters; lines beyond LINES count as well
-const LINES = 25;
+const MAX_LENGTH = 2500; // characters; lines beyond LINES count as well
+const MAX_LINES = 25;
 
 export function isLong(body: string): boolean {
-  return beginning(body).length < body.length;
+  return preview(body).length < body.length;
 }
 
 /** As much of it as is in the page before one asks for the rest: all of it, if it is not long. */
-export function beginning(body: string): string {
+export function preview(body: string): string {
   let end = 0;
   for (let lines = 1; ; lines++) {
     const feed = body.indexOf("\n", end);
-    if (feed === -1 || feed >= LONG) break;
-    if (lines > LINES) return body.slice(0, end - 1);
+    if (feed === -1 || feed >= MAX_LENGTH) break;
+    if (lines > MAX_LINES) return body.slice(0, end - 1);
     end = feed + 1;
   }
-  if (body.length <= LONG) return body;
-  const space = body.slice(0, LONG).search(/\s\S{0,250}$/); // half of a link leads elsewhere
+  if (body.length <= MAX_LENGTH) return body;
+  const space = body.slice(0, MAX_LENGTH).search(/\s\S{0,250}$/); // half of a link leads elsewhere
   if (space !== -1) return body.slice(0, space);
-  return body.slice(0, /[\ud800-\udbff]/.test(body.charAt(LONG - 1)) ? LONG - 1 : LONG);
+  return body.slice(0, /[\ud800-\udbff]/.test(body.charAt(MAX_LENGTH - 1)) ? MAX_LENGTH - 1 : MAX_LENGTH);
 }
 
-export function written(body: string): (Node | string)[] {
-  return pieces(body).map((piece) => {
+export function bodyElements(body: string): (Node | string)[] {
+  return parseMarkup(body).map((piece) => {
     if (piece.kind === "text") return piece.text;
     if (piece.kind === "code") return h("code", { dir: "auto" }, piece.text);
     if (piece.kind === "block") return h("pre", { dir: "auto", tabindex: 0 }, h("code", {}, piece.text));

@@ -3,9 +3,9 @@
 // eye whatever the hue is, so that one figure for light and one for dark keeps every name at AA; the tests compute it.
 
 /** The lightness and chroma that style.css uses for names, on the lightest and darkest thing they stand on. */
-export const INKS = {
-  light: { lightness: 0.46, chroma: 0.13, on: "#f1f3f6" },
-  dark: { lightness: 0.8, chroma: 0.11, on: "#2e2811" },
+export const NAME_COLOURS = {
+  light: { lightness: 0.46, chroma: 0.13, background: "#f1f3f6" },
+  dark: { lightness: 0.8, chroma: 0.11, background: "#2e2811" },
 } as const;
 
 const STEPS = 24; // more than that nobody tells apart

@@ -1,11 +1,11 @@
 // The field that one writes in: it grows, has a draft for each conversation and the last lines, and completes.
 
 import type { Chat, Conversation } from "../core/api.ts";
-import { h, part, say } from "./dom.ts";
+import { byId, h, setText } from "./dom.ts";
 import { Drafts } from "./drafts.ts";
-import { Past } from "./past.ts";
+import { InputHistory } from "./input-history.ts";
 
-interface Offer {
+interface Completions {
   line: string; // as it was before any candidate stood in it
   caret: number;
   start: number; // what the candidates stand instead of
@@ -14,27 +14,27 @@ interface Offer {
   chosen: number; // -1: none yet
 }
 
-const MOST_LINES = 8;
+const MAX_LINES = 8;
 
 export class Composer {
-  readonly #form = part("writing", HTMLFormElement);
-  readonly #field = part("input", HTMLTextAreaElement);
-  readonly #problem = part("input-problem", HTMLElement);
-  readonly #list = part("candidates", HTMLElement);
+  readonly #form = byId("composer", HTMLFormElement);
+  readonly #field = byId("input", HTMLTextAreaElement);
+  readonly #problem = byId("input-problem", HTMLElement);
+  readonly #listbox = byId("candidates", HTMLElement);
   readonly #drafts: Drafts;
-  readonly #past = new Past();
+  readonly #inputHistory = new InputHistory();
   #current = "";
   #label = "";
-  #offer: Offer | undefined;
+  #completions: Completions | undefined;
 
   /** `taken`: called when a line was taken; `command`: takes those that are of the page and not of the chat, and
    * returns whether it was one; `scroll`: takes the keys that scroll the log. */
   constructor(
     private readonly chat: Chat,
-    private readonly taken: () => void,
-    private readonly command: (line: string) => boolean,
-    private readonly scroll: (event: KeyboardEvent) => boolean,
-    private readonly speak: (text: string) => void,
+    private readonly onSent: () => void,
+    private readonly runPageCommand: (line: string) => boolean,
+    private readonly scrollLog: (event: KeyboardEvent) => boolean,
+    private readonly announce: (text: string) => void,
   ) {
     this.#drafts = new Drafts(
       () => sessionStorage,
@@ -46,15 +46,15 @@ export class Composer {
       this.focus();
     });
     this.#field.addEventListener("keydown", (event) => this.#key(event));
-    this.#field.addEventListener("input", () => this.#typed());
-    this.#field.addEventListener("blur", () => this.#close());
+    this.#field.addEventListener("input", () => this.#onInput());
+    this.#field.addEventListener("blur", () => this.#closeCompletions());
     // A tap on a candidate must not take the focus (and on a phone the keyboard) away.
-    this.#list.addEventListener("pointerdown", (event) => event.preventDefault());
-    this.#list.addEventListener("click", (event) => {
+    this.#listbox.addEventListener("pointerdown", (event) => event.preventDefault());
+    this.#listbox.addEventListener("click", (event) => {
       const option = (event.target as Element).closest<HTMLElement>("[role=option]");
       if (!option) return;
       this.#choose(Number(option.dataset.index));
-      this.#close();
+      this.#closeCompletions();
     });
     new ResizeObserver(() => this.#grow()).observe(this.#form);
   }
@@ -64,15 +64,16 @@ export class Composer {
   }
 
   /** Begin a line. What stands there already is not lost: it can be had back with Up. */
-  begin(text: string): void {
-    if (this.#field.value.trim() && !this.#field.value.startsWith("/")) this.#past.add(this.#field.value);
-    this.#put(text, text.length);
+  startLine(text: string): void {
+    if (this.#field.value.trim() && !this.#field.value.startsWith("/"))
+      this.#inputHistory.add(this.#field.value);
+    this.#setText(text, text.length);
     this.focus();
   }
 
   update(): void {
     const { current } = this.chat;
-    this.#drafts.keep(); // something may be encrypted there now
+    this.#drafts.save(); // something may be encrypted there now
     const label = labelOf(this.chat.conversation(current));
     if (label !== this.#label) {
       this.#label = label;
@@ -82,48 +83,48 @@ export class Composer {
     if (current === this.#current) return;
     this.#current = current;
     const draft = this.#drafts.get(current);
-    this.#put(draft, draft.length);
+    this.#setText(draft, draft.length);
   }
 
   #send(): void {
-    this.#close();
+    this.#closeCompletions();
     const line = this.#field.value;
     if (!line.trim()) return;
     // Empty before it is done: it may lead to another conversation, where another draft waits, and is none here.
-    this.#put("", 0);
-    const problem = this.command(line) ? "" : this.chat.type(line);
+    this.#setText("", 0);
+    const problem = this.runPageCommand(line) ? "" : this.chat.submit(line);
     if (problem) {
-      this.#put(line, line.length);
-      say(this.#problem, problem);
+      this.#setText(line, line.length);
+      setText(this.#problem, problem);
       this.#field.setAttribute("aria-invalid", "true");
       return;
     }
-    this.#past.add(line);
-    this.taken();
+    this.#inputHistory.add(line);
+    this.onSent();
   }
 
   #key(event: KeyboardEvent): void {
     if (event.isComposing || event.keyCode === 229) return; // the keys belong to what composes the text
-    if (this.#done(event)) event.preventDefault();
+    if (this.#handleKey(event)) event.preventDefault();
   }
 
-  #done(event: KeyboardEvent): boolean {
+  #handleKey(event: KeyboardEvent): boolean {
     const { key } = event;
     const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
     if (!plain) return false;
     if (key === "Tab") return this.#tab(event.shiftKey);
     if (event.shiftKey) return false;
-    if (this.#offer) {
+    if (this.#completions) {
       if (key === "ArrowDown") return this.#step(1);
       if (key === "ArrowUp") return this.#step(-1);
       if (key === "Escape") {
-        const { line, caret, chosen } = this.#offer;
-        if (chosen >= 0) this.#put(line, caret);
-        this.#close();
+        const { line, caret, chosen } = this.#completions;
+        if (chosen >= 0) this.#setText(line, caret);
+        this.#closeCompletions();
         return true;
       }
-      if (key === "Enter" && this.#offer.chosen >= 0) {
-        this.#close();
+      if (key === "Enter" && this.#completions.chosen >= 0) {
+        this.#closeCompletions();
         return true;
       }
     }
@@ -131,117 +132,119 @@ export class Composer {
       this.#send();
       return true;
     }
-    if (key === "ArrowUp" && this.#past.going(this.#field.value)) return this.#recall(this.#past.before());
-    if (key === "ArrowDown" && this.#past.going(this.#field.value)) return this.#recall(this.#past.after());
-    if (key === "PageUp" || key === "PageDown") return this.scroll(event);
-    if ((key === "Home" || key === "End") && !this.#field.value) return this.scroll(event);
+    if (key === "ArrowUp" && this.#inputHistory.canRecall(this.#field.value))
+      return this.#recall(this.#inputHistory.previous());
+    if (key === "ArrowDown" && this.#inputHistory.canRecall(this.#field.value))
+      return this.#recall(this.#inputHistory.next());
+    if (key === "PageUp" || key === "PageDown") return this.scrollLog(event);
+    if ((key === "Home" || key === "End") && !this.#field.value) return this.scrollLog(event);
     return false;
   }
 
   #recall(line: string | undefined): boolean {
     if (line === undefined) return false;
-    this.#put(line, line.length);
+    this.#setText(line, line.length);
     return true;
   }
 
-  #typed(): void {
-    say(this.#problem, "");
+  #onInput(): void {
+    setText(this.#problem, "");
     this.#field.removeAttribute("aria-invalid");
-    this.#past.rest();
-    this.#keep();
+    this.#inputHistory.reset();
+    this.#saveDraft();
     this.#grow();
-    this.#close();
+    this.#closeCompletions();
     // Commands are offered while they are typed: a phone has no Tab.
-    if (/^\/\w*$/.test(this.#field.value)) this.#look();
+    if (/^\/\w*$/.test(this.#field.value)) this.#showCompletions();
   }
 
   /** Nothing to complete: the key is the browser's, and leads out of the field. */
   #tab(back: boolean): boolean {
-    if (!this.#offer) {
+    if (!this.#completions) {
       if (back || !this.#field.value.trim()) return false;
-      this.#look();
-      const offer = this.#offer as Offer | undefined; // #look may have made one
-      if (!offer) return false;
-      if (offer.candidates.length === 1) {
+      this.#showCompletions();
+      const completions = this.#completions as Completions | undefined; // #look may have made one
+      if (!completions) return false;
+      if (completions.candidates.length === 1) {
         this.#choose(0);
-        this.#close();
+        this.#closeCompletions();
         return true;
       }
     }
     return this.#step(back ? -1 : 1);
   }
 
-  #look(): void {
+  #showCompletions(): void {
     const line = this.#field.value;
     const caret = this.#field.selectionStart;
     const { start, end, candidates } = this.chat.complete(line, caret);
     if (!candidates.length) return;
-    this.#offer = { line, caret, start, end, candidates: candidates.slice(0, 50), chosen: -1 };
-    this.#list.replaceChildren(
-      ...this.#offer.candidates.map((candidate, index) =>
+    this.#completions = { line, caret, start, end, candidates: candidates.slice(0, 50), chosen: -1 };
+    this.#listbox.replaceChildren(
+      ...this.#completions.candidates.map((candidate, index) =>
         h(
           "div",
           { role: "option", id: `candidate-${index}`, "data-index": index, "aria-selected": "false" },
           h("bdi", {}, candidate.trim()),
-          this.#meaning(candidate),
+          this.#commandHelp(candidate),
         ),
       ),
     );
-    this.#list.hidden = false;
-    this.#list.scrollTop = 0;
+    this.#listbox.hidden = false;
+    this.#listbox.scrollTop = 0;
   }
 
-  #meaning(candidate: string): HTMLElement | null {
+  #commandHelp(candidate: string): HTMLElement | null {
     const command = this.chat.commands.find(
       ({ name }) => candidate.startsWith("/") && name.replace(/^\//, "") === candidate.trim().slice(1),
     );
-    const text = command?.operators ? `for operators: ${command.help}` : command?.help;
+    const text = command?.operatorsOnly ? `for operators: ${command.help}` : command?.help;
     return text ? h("span", { class: "dim" }, text) : null;
   }
 
   #step(by: number): boolean {
-    const offer = this.#offer;
+    const offer = this.#completions;
     if (!offer) return false;
     const count = offer.candidates.length;
     const first = offer.chosen < 0;
     this.#choose(first ? (by > 0 ? 0 : count - 1) : (offer.chosen + by + count) % count);
-    if (first) this.speak(`${count} completions`);
+    if (first) this.announce(`${count} completions`);
     return true;
   }
 
   #choose(index: number): void {
-    const offer = this.#offer;
+    const offer = this.#completions;
     const candidate = offer?.candidates[index];
     if (!offer || candidate === undefined) return;
     const rest = offer.line.slice(offer.end);
     const filled = candidate.endsWith(" ") || rest.startsWith(" ") ? candidate : `${candidate} `;
-    this.#put(offer.line.slice(0, offer.start) + filled + rest, offer.start + filled.length);
-    this.#offer = { ...offer, chosen: index }; // #put closed it
-    this.#list.hidden = false;
-    for (const [number, option] of [...this.#list.children].entries()) {
+    this.#setText(offer.line.slice(0, offer.start) + filled + rest, offer.start + filled.length);
+    this.#completions = { ...offer, chosen: index }; // #put closed it
+    this.#listbox.hidden = false;
+    for (const [number, option] of [...this.#listbox.children].entries()) {
       option.setAttribute("aria-selected", String(number === index));
       if (number === index) option.scrollIntoView({ block: "nearest" });
     }
     this.#field.setAttribute("aria-activedescendant", `candidate-${index}`);
   }
 
-  #close(): void {
-    this.#offer = undefined;
-    this.#list.hidden = true;
+  #closeCompletions(): void {
+    this.#completions = undefined;
+    this.#listbox.hidden = true;
     this.#field.removeAttribute("aria-activedescendant");
   }
 
-  #put(text: string, caret: number): void {
+  #setText(text: string, caret: number): void {
     this.#field.value = text;
     this.#field.setSelectionRange(caret, caret);
-    this.#keep();
+    this.#saveDraft();
     this.#field.removeAttribute("aria-invalid");
-    say(this.#problem, "");
-    this.#close();
+    setText(this.#problem, "");
+    this.#closeCompletions();
     this.#grow();
   }
 
-  #keep(): void {
+  #saveDraft(): void {
     if (this.#current) this.#drafts.set(this.#current, this.#field.value);
   }
 
@@ -249,17 +252,17 @@ export class Composer {
     const field = this.#field;
     const style = getComputedStyle(field);
     const padding = Number.parseFloat(style.paddingTop) + Number.parseFloat(style.paddingBottom);
-    const most = Number.parseFloat(style.lineHeight) * MOST_LINES + padding;
+    const maxHeight = Number.parseFloat(style.lineHeight) * MAX_LINES + padding;
     field.style.height = "auto";
-    const wanted = field.scrollHeight;
-    field.style.height = `${Math.min(wanted, most)}px`;
-    field.style.overflowY = wanted > most ? "auto" : "hidden";
+    const height = field.scrollHeight;
+    field.style.height = `${Math.min(height, maxHeight)}px`;
+    field.style.overflowY = height > maxHeight ? "auto" : "hidden";
   }
 }
 
 /** What it is to write there, and who can read it. */
 function labelOf(here: Conversation | undefined): string {
-  if (here?.locked === "locked" && here.isPromised) return "Passphrase needed to write here";
+  if (here?.locked === "locked" && here.requiresPassphrase) return "Passphrase needed to write here";
   const label = here?.kind === "person" ? `Whisper to ${here.name}` : `Write to ${here?.name ?? "the room"}`;
   return here?.locked === "locked" ? `${label}, not encrypted` : label;
 }

@@ -2,7 +2,7 @@
 // The words are English as the page is; whether it is 14:05 or 2:05 PM is as the reader's system has it.
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const WHOLE = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "medium" });
+const FULL = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "medium" });
 const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
 const YEAR = new Intl.DateTimeFormat("en-GB", {
   weekday: "long",
@@ -18,7 +18,7 @@ function formatted(format: Intl.DateTimeFormat, at: number): string {
 }
 
 /** `brief`: without AM or PM, where what is above has it. */
-export function clock(at: number, brief = false): string {
+export function clockTime(at: number, brief = false): string {
   const date = new Date(at * 1000);
   if (!brief || Number.isNaN(date.getTime())) return formatted(CLOCK, at);
   const parts = CLOCK.formatToParts(date).filter(({ type }) => type !== "dayPeriod");
@@ -28,17 +28,17 @@ export function clock(at: number, brief = false): string {
     .trim();
 }
 
-export function whole(at: number): string {
-  return formatted(WHOLE, at);
+export function fullTime(at: number): string {
+  return formatted(FULL, at);
 }
 
 /** For <time datetime>. */
-export function machine(at: number): string {
+export function isoTime(at: number): string {
   const date = new Date(at * 1000);
   return Number.isNaN(date.getTime()) ? "" : date.toISOString();
 }
 
-export function day(at: number, now: Date): string {
+export function dayName(at: number, now: Date): string {
   const date = new Date(at * 1000);
   const days = (offset: number): string =>
     new Date(now.getFullYear(), now.getMonth(), now.getDate() + offset).toDateString();

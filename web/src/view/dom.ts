@@ -29,8 +29,8 @@ export function append(parent: Node, children: readonly Child[]): void {
 }
 
 /** What is there only for those who listen. */
-export function spoken(text: string): HTMLElement {
-  return h("span", { class: "spoken" }, text);
+export function screenReaderText(text: string): HTMLElement {
+  return h("span", { class: "visually-hidden" }, text);
 }
 
 /** A name or another word of someone's, whose direction of writing must not touch what is around it. */
@@ -39,13 +39,13 @@ export function bdi(text: string, className?: string): HTMLElement {
 }
 
 /** The element of index.html with that id; a missing one is a mistake in the page. */
-export function part<T extends HTMLElement>(id: string, type: new () => T): T {
+export function byId<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
   if (!(found instanceof type)) throw new Error(`index.html has no ${type.name} #${id}`);
   return found;
 }
 
 /** Set the text of an element if it is another one: a live region that is written again is read out again. */
-export function say(element: Element, text: string): void {
+export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -3,7 +3,7 @@
 // of a /msg, which is for another conversation than the one it is typed in. Storage may be missing, forbidden or full;
 // then drafts last as long as the page.
 
-const KEPT = "selchat.drafts"; // JSON: texts by id of the conversation
+const DRAFTS_KEY = "selchat.drafts"; // JSON: texts by id of the conversation
 
 type Store = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
@@ -17,7 +17,7 @@ export class Drafts {
     private readonly isSecret: (id: string) => boolean,
   ) {
     this.#stored = this.#read();
-    this.#texts = new Map(textsIn(this.#stored));
+    this.#texts = new Map(parseDrafts(this.#stored));
   }
 
   get(id: string): string {
@@ -27,19 +27,19 @@ export class Drafts {
   set(id: string, text: string): void {
     if (text) this.#texts.set(id, text);
     else this.#texts.delete(id);
-    this.keep();
+    this.save();
   }
 
   /** Have in the storage what may be there now. */
-  keep(): void {
-    const kept = [...this.#texts].filter(([id, text]) => !this.isSecret(id) && !/^\s*\/msg\b/i.test(text));
-    const stored = kept.length ? JSON.stringify(Object.fromEntries(kept)) : "";
+  save(): void {
+    const drafts = [...this.#texts].filter(([id, text]) => !this.isSecret(id) && !/^\s*\/msg\b/i.test(text));
+    const stored = drafts.length ? JSON.stringify(Object.fromEntries(drafts)) : "";
     if (stored === this.#stored) return;
     this.#stored = stored;
     try {
       const store = this.store();
-      store.removeItem(KEPT); // should the new one not fit, the old one must not stay
-      if (stored) store.setItem(KEPT, stored);
+      store.removeItem(DRAFTS_KEY); // should the new one not fit, the old one must not stay
+      if (stored) store.setItem(DRAFTS_KEY, stored);
     } catch {
       // then not
     }
@@ -47,7 +47,7 @@ export class Drafts {
 
   #read(): string {
     try {
-      return this.store().getItem(KEPT) ?? "";
+      return this.store().getItem(DRAFTS_KEY) ?? "";
     } catch {
       return "";
     }
@@ -55,7 +55,7 @@ export class Drafts {
 }
 
 /** The texts in what was stored, which may be anything. */
-function textsIn(stored: string): [string, string][] {
+function parseDrafts(stored: string): [string, string][] {
   try {
     const found: unknown = JSON.parse(stored || "{}");
     const all = typeof found === "object" && found !== null ? Object.entries(found) : [];

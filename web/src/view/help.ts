@@ -1,7 +1,7 @@
 // What can be typed, and which keys do something.
 
 import type { Chat } from "../core/api.ts";
-import { h, part } from "./dom.ts";
+import { byId, h } from "./dom.ts";
 
 const KEYS: readonly (readonly [string, string])[] = [
   ["Enter", "send what you wrote; Shift-Enter begins a new line"],
@@ -14,8 +14,8 @@ const KEYS: readonly (readonly [string, string])[] = [
 ];
 
 export class Help {
-  readonly #dialog = part("help-dialog", HTMLDialogElement);
-  readonly #text = part("help-text", HTMLElement);
+  readonly #dialog = byId("help-dialog", HTMLDialogElement);
+  readonly #text = byId("help-text", HTMLElement);
 
   constructor(private readonly chat: Chat) {}
 
@@ -24,7 +24,7 @@ export class Help {
     const commands = (operators: boolean): HTMLElement =>
       list(
         this.chat.commands
-          .filter((one) => one.operators === operators)
+          .filter((one) => one.operatorsOnly === operators)
           .map(({ usage, help }) => [usage, help]),
       );
     this.#text.replaceChildren(

@@ -1,35 +1,35 @@
 // One's own name, and what there is besides chatting: notifications, help, leaving.
 
 import type { Chat } from "../core/api.ts";
-import { bdi, h, part } from "./dom.ts";
+import { bdi, byId, h } from "./dom.ts";
 import { type Icon, icon } from "./icons.ts";
-import { disc } from "./names.ts";
+import { avatar } from "./names.ts";
 import type { Notifier } from "./notifier.ts";
 
 export class Menu {
-  readonly #button = part("menu-button", HTMLButtonElement);
-  readonly #menu = part("menu", HTMLElement);
-  readonly #all = part("me", HTMLElement);
+  readonly #button = byId("menu-button", HTMLButtonElement);
+  readonly #menu = byId("menu", HTMLElement);
+  readonly #footer = byId("user-footer", HTMLElement);
   #name: string | undefined;
 
   constructor(
     private readonly chat: Chat,
     private readonly notifier: Notifier,
     private readonly help: () => void,
-    private readonly leave: () => void,
+    private readonly signOut: () => void,
   ) {
     this.#button.addEventListener("click", () => this.#toggle(this.#menu.hidden === true));
-    this.#all.addEventListener("keydown", (event) => {
+    this.#footer.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || this.#menu.hidden) return;
       event.stopPropagation(); // it closes this, and not the drawer that it is in
       this.#toggle(false);
       this.#button.focus();
     });
     document.addEventListener("pointerdown", (event) => {
-      if (!this.#all.contains(event.target as Node)) this.#toggle(false);
+      if (!this.#footer.contains(event.target as Node)) this.#toggle(false);
     });
-    this.#all.addEventListener("focusout", (event) => {
-      if (event.relatedTarget && !this.#all.contains(event.relatedTarget as Node)) this.#toggle(false);
+    this.#footer.addEventListener("focusout", (event) => {
+      if (event.relatedTarget && !this.#footer.contains(event.relatedTarget as Node)) this.#toggle(false);
     });
   }
 
@@ -37,8 +37,8 @@ export class Menu {
     if (this.chat.name === this.#name) return;
     this.#name = this.chat.name;
     this.#button.replaceChildren(
-      disc(this.#name),
-      h("span", { class: "label" }, bdi(this.#name), h("span", { class: "spoken" }, ", menu")),
+      avatar(this.#name),
+      h("span", { class: "label" }, bdi(this.#name), h("span", { class: "visually-hidden" }, ", menu")),
       icon("more"),
     );
   }
@@ -51,17 +51,17 @@ export class Menu {
   }
 
   #draw(): void {
-    const item = (drawing: Icon, text: string, about: string, act: () => void): HTMLElement =>
+    const item = (drawing: Icon, text: string, about: string, action: () => void): HTMLElement =>
       h(
         "button",
-        { type: "button", onclick: act },
+        { type: "button", onclick: action },
         icon(drawing),
         h("span", {}, text, about ? h("small", {}, about) : null),
       );
-    const close = (act: () => void) => (): void => {
+    const close = (action: () => void) => (): void => {
       this.#toggle(false);
       this.#button.focus();
-      act();
+      action();
     };
     const items: HTMLElement[] = [];
     const toggle = (): void => void this.notifier.toggle().then(() => this.#menu.hidden || this.#draw());
@@ -82,7 +82,7 @@ export class Menu {
     }
     items.push(
       item("help", "Help", "commands and keys", close(this.help)),
-      item("leave", "Leave the chat", "", close(this.leave)),
+      item("leave", "Leave the chat", "", close(this.signOut)),
     );
     const refocus = this.#menu.contains(document.activeElement);
     this.#menu.replaceChildren(...items);

@@ -3,8 +3,8 @@
 import { hueOf, initialOf } from "./colour.ts";
 import { bdi, h } from "./dom.ts";
 
-export function disc(name: string): HTMLElement {
-  const element = h("span", { class: "disc", "aria-hidden": "true" }, initialOf(name));
+export function avatar(name: string): HTMLElement {
+  const element = h("span", { class: "avatar", "aria-hidden": "true" }, initialOf(name));
   element.style.setProperty("--hue", String(hueOf(name)));
   return element;
 }

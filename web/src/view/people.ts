@@ -1,25 +1,25 @@
 // Who is here: the list at the right. A click begins a whisper.
 
 import type { Chat } from "../core/api.ts";
-import { bdi, h, part, spoken } from "./dom.ts";
+import { bdi, byId, h, screenReaderText } from "./dom.ts";
 import { icon } from "./icons.ts";
-import { disc } from "./names.ts";
+import { avatar } from "./names.ts";
 
 export class People {
-  readonly #element = part("people", HTMLElement);
-  readonly #title = part("people-title", HTMLElement);
-  readonly #button = part("people-button", HTMLButtonElement);
+  readonly #element = byId("people", HTMLElement);
+  readonly #title = byId("people-title", HTMLElement);
+  readonly #button = byId("people-button", HTMLButtonElement);
   readonly #list = h("ul", { "aria-labelledby": "people-title" });
-  readonly #rest = h("p", { class: "dim rest" });
+  readonly #more = h("p", { class: "dim and-more" });
   #names: readonly string[] = [];
   #total = -1;
   #current = "";
 
   constructor(
     private readonly chat: Chat,
-    private readonly whisper: (name: string) => void,
+    private readonly openDirect: (name: string) => void,
   ) {
-    this.#element.append(this.#list, this.#rest);
+    this.#element.append(this.#list, this.#more);
   }
 
   update(): void {
@@ -33,24 +33,24 @@ export class People {
     this.#title.replaceChildren("People ", h("span", { class: "dim" }, String(total)));
     this.#button.replaceChildren(
       icon("people"),
-      h("span", { class: "number" }, spoken("People: "), String(total)),
+      h("span", { class: "number" }, screenReaderText("People: "), String(total)),
     );
-    this.#rest.textContent = total > names.length ? `and ${total - names.length} more` : "";
+    this.#more.textContent = total > names.length ? `and ${total - names.length} more` : "";
     this.#draw(names);
   }
 
   /** Both lists are sorted: what is the same stays, so that the focus and the scroll position do. */
   #draw(names: readonly string[]): void {
-    const had = new Map([...this.#list.children].map((item, index) => [this.#names[index], item]));
+    const existing = new Map([...this.#list.children].map((item, index) => [this.#names[index], item]));
     let next = this.#list.firstElementChild;
     const wanted = new Set(names);
-    for (const [name, item] of had) {
+    for (const [name, item] of existing) {
       if (name !== undefined && wanted.has(name)) continue;
       if (item === next) next = next.nextElementSibling;
       item.remove();
     }
     for (const name of names) {
-      const item = had.get(name) ?? this.#person(name);
+      const item = existing.get(name) ?? this.#person(name);
       if (item === next) next = next.nextElementSibling;
       else this.#list.insertBefore(item, next);
     }
@@ -61,8 +61,8 @@ export class People {
     if (name === this.chat.name) {
       const own = h(
         "span",
-        { class: "place own" },
-        disc(name),
+        { class: "nav-item own" },
+        avatar(name),
         h("span", { class: "label" }, bdi(name), " (you)"),
       );
       return h("li", {}, own);
@@ -72,9 +72,9 @@ export class People {
       {},
       h(
         "button",
-        { type: "button", class: "place", onclick: () => this.whisper(name) },
-        disc(name),
-        h("span", { class: "label" }, spoken("Whisper to "), bdi(name)),
+        { type: "button", class: "nav-item", onclick: () => this.openDirect(name) },
+        avatar(name),
+        h("span", { class: "label" }, screenReaderText("Whisper to "), bdi(name)),
       ),
     );
   }

@@ -1,7 +1,7 @@
 // Reasons, as sentences. Pure.
 
 /** With a capital and a stop, whoever wrote it. */
-export function sentence(why: string, otherwise: string): string {
-  const text = why.trim() || otherwise;
+export function asSentence(why: string, fallback: string): string {
+  const text = why.trim() || fallback;
   return text.charAt(0).toLocaleUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".");
 }

@@ -1,11 +1,11 @@
 // What the connection is doing, in words, with the button that fits. The chat stays readable above it.
 
-import type { Chat, Link } from "../core/api.ts";
-import { h, part } from "./dom.ts";
-import { sentence } from "./sentence.ts";
+import type { Chat, LinkState } from "../core/api.ts";
+import { byId, h } from "./dom.ts";
+import { asSentence } from "./sentence.ts";
 
 /** Those that only another name or a password helps against. */
-export const AT_THE_DOOR = new Set([
+export const NEEDS_SIGN_IN = new Set([
   "password-needed",
   "wrong-password",
   "too-many-tries",
@@ -14,21 +14,21 @@ export const AT_THE_DOOR = new Set([
 ]);
 
 /** Somebody wanted one out: one comes back on purpose, and not by a key or a click that was meant for something else. */
-const PUT_OUT = new Set(["kicked", "banned"]);
+const REMOVED_BY_OPERATOR = new Set(["kicked", "banned"]);
 
 export class Status {
-  readonly #element = part("status", HTMLElement);
+  readonly #element = byId("status", HTMLElement);
   readonly #text = h("span", { class: "text", dir: "auto" });
   readonly #seconds = h("span", { class: "seconds", "aria-hidden": "true" }); // not read out each second
   readonly #button = h("button", { type: "button", class: "small" });
-  #act: () => void = () => {};
+  #action: () => void = () => {};
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
     private readonly chat: Chat,
-    private readonly leave: () => void, // back to the entrance
+    private readonly signOut: () => void, // back to the entrance
   ) {
-    this.#button.addEventListener("click", () => this.#act());
+    this.#button.addEventListener("click", () => this.#action());
     this.#element.append(this.#text, this.#seconds, this.#button);
   }
 
@@ -37,13 +37,13 @@ export class Status {
     this.#element.dataset.state = link.state;
     clearInterval(this.#timer);
     this.#seconds.textContent = "";
-    const [text, button, act] = this.#words(link);
+    const [text, button, action] = this.#describe(link);
     if (this.#text.textContent !== text) this.#text.textContent = text;
     const focused = document.activeElement === this.#button;
     this.#button.hidden = !button;
     this.#button.textContent = button;
-    this.#act = act;
-    this.#button.classList.toggle("aside", link.state === "stopped" && PUT_OUT.has(link.code));
+    this.#action = action;
+    this.#button.classList.toggle("push-end", link.state === "stopped" && REMOVED_BY_OPERATOR.has(link.code));
     if (focused && !button) document.getElementById("input")?.focus();
     if (link.state === "waiting") {
       const count = (): void => {
@@ -55,7 +55,7 @@ export class Status {
     }
   }
 
-  #words(link: Link): [text: string, button: string, act: () => void] {
+  #describe(link: LinkState): [text: string, button: string, act: () => void] {
     const nothing = (): void => {};
     switch (link.state) {
       case "idle":
@@ -65,16 +65,16 @@ export class Status {
         return [link.attempt > 1 ? "Connecting again…" : "Connecting…", "", nothing];
       case "waiting":
         return [
-          `${sentence(link.why, "The connection is lost")} Trying again`,
+          `${asSentence(link.reason, "The connection is lost")} Trying again`,
           "Try now",
-          () => this.chat.again(),
+          () => this.chat.reconnect(),
         ];
       case "stopped":
-        if (link.again) {
-          const button = PUT_OUT.has(link.code) ? "Try to come back" : "Connect again";
-          return [sentence(link.why, "The connection has ended"), button, () => this.chat.again()];
+        if (link.canRetry) {
+          const button = REMOVED_BY_OPERATOR.has(link.code) ? "Try to come back" : "Connect again";
+          return [asSentence(link.reason, "The connection has ended"), button, () => this.chat.reconnect()];
         }
-        return [sentence(link.why, "The connection has ended"), "Back to the start", this.leave];
+        return [asSentence(link.reason, "The connection has ended"), "Back to the start", this.signOut];
     }
   }
 }

@@ -1,16 +1,16 @@
 // The title and the icon of the page: what one sees of it from another tab.
 
 import type { Chat } from "../core/api.ts";
-import { part } from "./dom.ts";
+import { byId } from "./dom.ts";
 
-export function updateTitle(chat: Chat, inside: boolean): void {
-  const unread = inside ? chat.conversations.reduce((sum, one) => sum + one.unread, 0) : 0;
-  const here = inside ? chat.conversation(chat.current) : undefined;
+export function updateTitle(chat: Chat, isSignedIn: boolean): void {
+  const unread = isSignedIn ? chat.conversations.reduce((sum, one) => sum + one.unread, 0) : 0;
+  const here = isSignedIn ? chat.conversation(chat.current) : undefined;
   const title = here ? `${here.name} - selchat` : "selchat";
   const whole = unread ? `(${unread > 999 ? "999+" : unread}) ${title}` : title;
   if (document.title !== whole) document.title = whole;
-  const icon = part("icon", HTMLLinkElement);
-  const alert = inside && chat.conversations.some((one) => one.mentioned && one.unread > 0);
-  const wanted = icon.dataset[alert ? "alert" : "calm"] ?? "";
-  if (wanted && icon.getAttribute("href") !== wanted) icon.setAttribute("href", wanted);
+  const icon = byId("icon", HTMLLinkElement);
+  const alert = isSignedIn && chat.conversations.some((one) => one.mentioned && one.unread > 0);
+  const href = icon.dataset[alert ? "alert" : "calm"] ?? "";
+  if (href && icon.getAttribute("href") !== href) icon.setAttribute("href", href);
 }

@@ -6,16 +6,16 @@ import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { hkdf } from "@noble/hashes/hkdf.js";
 import { scrypt } from "@noble/hashes/scrypt.js";
 import { sha256 } from "@noble/hashes/sha2.js";
-import type { Written } from "./events.ts";
+import type { EncodedBody } from "./events.ts";
 
-export const SEALED = "selchat1 "; // what `cipher` begins with
+export const PREFIX = "selchat1 "; // what `cipher` begins with
 
-const SIZE = 16; // bytes of a salt, a session, a check and a tag
-const KEY = 32; // bytes of a room's key and of a session's
+const SALT_SIZE = 16; // bytes of a salt, a session, a check and a tag
+const KEY_SIZE = 32; // bytes of a room's key and of a session's
 const WINDOW = 1000; // messages of a session that are remembered
-const MOST_SESSIONS = 4096; // that are remembered
-const MOST_KEYS = 4096;
-const SCRYPT = { N: 1 << 15, r: 8, p: 1, dkLen: KEY }; // 32 MiB
+const MAX_SESSIONS = 4096; // that are remembered
+const MAX_KEYS = 4096;
+const SCRYPT = { N: 1 << 15, r: 8, p: 1, dkLen: KEY_SIZE }; // 32 MiB
 
 const OTHER_PASSPHRASE = "cannot be read: encrypted with another passphrase";
 export const DAMAGED = "cannot be read: changed on the way";
@@ -24,12 +24,12 @@ const REORDERED = "not shown: come in another order than it was said in";
 const NO_SALT = "the server gives no salt, without which nothing can be encrypted";
 
 /** What the key of a place is made of. */
-export interface Key {
-  words: string;
+export interface KeySource {
+  passphrase: string;
   salt: string; // as the server writes it
 }
 
-export interface Opening extends Key {
+export interface Ciphertext extends KeySource {
   room: string;
   sender: string;
   cipher: string;
@@ -38,103 +38,109 @@ export interface Opening extends Key {
 }
 
 /** What was opened; or why not, and whether it may be with other words, or another time. */
-export type Opened = { text: string } | { problem: string; again: boolean };
+export type Decrypted = { text: string } | { problem: string; canRetry: boolean };
 
 export type Request =
-  | ({ do: "derive" } & Key) // so that it is there when it is needed
-  | ({ do: "seal"; room: string; sender: string; text: string } & Key)
-  | { do: "open"; openings: Opening[] }
-  | { do: "begin" }; // the server numbers its messages anew
+  | ({ type: "deriveKey" } & KeySource) // so that it is there when it is needed
+  | ({ type: "encrypt"; room: string; sender: string; text: string } & KeySource)
+  | { type: "decrypt"; ciphertexts: Ciphertext[] }
+  | { type: "startEpoch" }; // the server numbers its messages anew
 
 export type Answer =
-  | { did: "derive" }
-  | ({ did: "seal" } & Written)
-  | { did: "open"; opened: Opened[] }
-  | { did: "begin" }
-  | { did: "fail"; why: string };
+  | { type: "deriveKey" }
+  | ({ type: "encrypt" } & EncodedBody)
+  | { type: "decrypt"; decrypted: Decrypted[] }
+  | { type: "startEpoch" }
+  | { type: "error"; reason: string };
 
 /** All that one page has of keys and sessions; `random` makes the sessions, `derive` a key, which takes its time. */
-export class Sealing {
+export class EncryptionSessions {
   private readonly keys = new Map<string, Uint8Array>();
-  private readonly sealers = new Map<string, { key: SessionKey; counter: number }>();
+  private readonly senders = new Map<string, { key: SessionKey; counter: number }>();
   private readonly sessions = new Map<string, Session>(); // the one that was read last is the last
-  private age = 0;
+  private epoch = 0;
 
   constructor(
     private readonly random: (size: number) => Uint8Array,
     private readonly derive = roomKey,
   ) {}
 
-  answer(request: Request): Answer {
+  handle(request: Request): Answer {
     try {
-      switch (request.do) {
-        case "derive":
+      switch (request.type) {
+        case "deriveKey":
           if (request.salt) this.key(request);
-          return { did: "derive" };
-        case "seal":
-          return { did: "seal", ...this.seal(request, request.room, request.sender, request.text) };
-        case "open":
-          return { did: "open", opened: request.openings.map((opening) => this.opened(opening)) };
-        case "begin":
-          this.age += 1;
-          return { did: "begin" };
+          return { type: "deriveKey" };
+        case "encrypt":
+          return { type: "encrypt", ...this.encrypt(request, request.room, request.sender, request.text) };
+        case "decrypt":
+          return {
+            type: "decrypt",
+            decrypted: request.ciphertexts.map((opening) => this.tryDecrypt(opening)),
+          };
+        case "startEpoch":
+          this.epoch += 1;
+          return { type: "startEpoch" };
       }
     } catch (error) {
-      return { did: "fail", why: error instanceof Error ? error.message : String(error) };
+      return { type: "error", reason: error instanceof Error ? error.message : String(error) };
     }
   }
 
   /** Encrypt something for a room. `room` and `sender` are as the server writes them. */
-  private seal(of: Key, room: string, sender: string, text: string): Written {
-    const roomKey = this.key(of);
-    const place = JSON.stringify([of.words, of.salt, room]);
-    const sealer = this.sealers.get(place) ?? { key: new SessionKey(roomKey, this.random(SIZE)), counter: 0 };
-    put(this.sealers, place, sealer, MOST_KEYS);
-    sealer.counter += 1;
-    const data = sealer.key.encrypt(room, sender, sealer.counter, encode(text));
-    const { session, check } = sealer.key;
+  private encrypt(source: KeySource, room: string, sender: string, text: string): EncodedBody {
+    const roomKey = this.key(source);
+    const place = JSON.stringify([source.passphrase, source.salt, room]);
+    const ownSession = this.senders.get(place) ?? {
+      key: new SessionKey(roomKey, this.random(SALT_SIZE)),
+      counter: 0,
+    };
+    putBounded(this.senders, place, ownSession, MAX_KEYS);
+    ownSession.counter += 1;
+    const data = ownSession.key.encrypt(room, sender, ownSession.counter, encode(text));
+    const { session, check } = ownSession.key;
     return {
-      cipher: `${SEALED}${toBase64(session)} ${sealer.counter} ${toBase64(check)}`,
+      cipher: `${PREFIX}${toBase64(session)} ${ownSession.counter} ${toBase64(check)}`,
       body: toBase64(data),
     };
   }
 
-  private opened(opening: Opening): Opened {
+  private tryDecrypt(ciphertext: Ciphertext): Decrypted {
     try {
-      return { text: this.open(opening) };
+      return { text: this.decrypt(ciphertext) };
     } catch (error) {
-      if (error instanceof Unreadable)
-        return { problem: error.message, again: error.message === OTHER_PASSPHRASE };
+      if (error instanceof UnreadableError)
+        return { problem: error.message, canRetry: error.message === OTHER_PASSPHRASE };
       throw error;
     }
   }
 
   /** The text. The same may be opened any number of times, under the same number, and older ones at any time. */
-  private open(opening: Opening): string {
-    const { room, sender, cipher, seq } = opening;
+  private decrypt(ciphertext: Ciphertext): string {
+    const { room, sender, cipher, seq } = ciphertext;
     const match = /^selchat1 ([A-Za-z0-9_-]{22}) ([1-9][0-9]{0,15}) ([A-Za-z0-9_-]{22})$/.exec(cipher);
     const counter = Number(match?.[2]);
     const [session, check] = [fromBase64(match?.[1] ?? "-"), fromBase64(match?.[3] ?? "-")];
-    const data = fromBase64(opening.body);
-    if (!session || !check || !data || !Number.isSafeInteger(counter)) throw new Unreadable(DAMAGED);
+    const data = fromBase64(ciphertext.body);
+    if (!session || !check || !data || !Number.isSafeInteger(counter)) throw new UnreadableError(DAMAGED);
     // A room without a salt: nobody can have encrypted it for us.
-    if (!fromBase64(opening.salt, SIZE)) throw new Unreadable(OTHER_PASSPHRASE);
-    const place = JSON.stringify([opening.words, opening.salt, room, sender, match?.[1]]);
-    const known = this.sessions.get(place) ?? new Session(new SessionKey(this.key(opening), session));
-    if (!equal(known.key.check, check)) throw new Unreadable(OTHER_PASSPHRASE);
+    if (!fromBase64(ciphertext.salt, SALT_SIZE)) throw new UnreadableError(OTHER_PASSPHRASE);
+    const place = JSON.stringify([ciphertext.passphrase, ciphertext.salt, room, sender, match?.[1]]);
+    const known = this.sessions.get(place) ?? new Session(new SessionKey(this.key(ciphertext), session));
+    if (!equal(known.key.check, check)) throw new UnreadableError(OTHER_PASSPHRASE);
     const text = known.key.decrypt(room, sender, counter, data);
     this.sessions.delete(place);
-    put(this.sessions, place, known, MOST_SESSIONS);
-    known.take(counter, seq, this.age);
+    putBounded(this.sessions, place, known, MAX_SESSIONS);
+    known.check(counter, seq, this.epoch);
     return text;
   }
 
-  private key(of: Key): Uint8Array {
-    const salt = fromBase64(of.salt, SIZE);
+  private key(source: KeySource): Uint8Array {
+    const salt = fromBase64(source.salt, SALT_SIZE);
     if (!salt) throw new Error(NO_SALT);
-    const place = JSON.stringify([of.words, of.salt]);
-    const key = this.keys.get(place) ?? this.derive(of.words, salt);
-    put(this.keys, place, key, MOST_KEYS);
+    const place = JSON.stringify([source.passphrase, source.salt]);
+    const key = this.keys.get(place) ?? this.derive(source.passphrase, salt);
+    putBounded(this.keys, place, key, MAX_KEYS);
     return key;
   }
 }
@@ -143,7 +149,7 @@ export function roomKey(passphrase: string, salt: Uint8Array): Uint8Array {
   return scrypt(encode(passphrase.normalize("NFC")), salt, SCRYPT);
 }
 
-class Unreadable extends Error {}
+class UnreadableError extends Error {}
 
 /** What a room's key and a session make: the cipher, and the check that tells this key from others. */
 export class SessionKey {
@@ -154,33 +160,39 @@ export class SessionKey {
     roomKey: Uint8Array,
     readonly session: Uint8Array,
   ) {
-    const made = hkdf(sha256, roomKey, session, encode("selchat1 session"), KEY + SIZE);
-    this.key = made.slice(0, KEY);
-    this.check = made.slice(KEY);
+    const derived = hkdf(sha256, roomKey, session, encode("selchat1 session"), KEY_SIZE + SALT_SIZE);
+    this.key = derived.slice(0, KEY_SIZE);
+    this.check = derived.slice(KEY_SIZE);
   }
 
   encrypt(room: string, sender: string, counter: number, data: Uint8Array): Uint8Array {
-    return chacha20poly1305(this.key, bigEndian(counter, 12), this.bound(room, sender, counter)).encrypt(
-      data,
-    );
+    return chacha20poly1305(
+      this.key,
+      bigEndian(counter, 12),
+      this.associatedData(room, sender, counter),
+    ).encrypt(data);
   }
 
   decrypt(room: string, sender: string, counter: number, data: Uint8Array): string {
     try {
-      const cipher = chacha20poly1305(this.key, bigEndian(counter, 12), this.bound(room, sender, counter));
+      const cipher = chacha20poly1305(
+        this.key,
+        bigEndian(counter, 12),
+        this.associatedData(room, sender, counter),
+      );
       return decoder.decode(cipher.decrypt(data));
     } catch {
-      throw new Unreadable(DAMAGED);
+      throw new UnreadableError(DAMAGED);
     }
   }
 
   /** The additional data: a message is worth nothing in another place than its own. */
-  bound(room: string, sender: string, counter: number): Uint8Array {
+  associatedData(room: string, sender: string, counter: number): Uint8Array {
     const parts = [encode(room), encode(sender), this.session].flatMap((part) => [
       bigEndian(part.length, 4),
       part,
     ]);
-    return joined([encode("selchat1 message"), ...parts, bigEndian(counter, 8)]);
+    return concat([encode("selchat1 message"), ...parts, bigEndian(counter, 8)]);
   }
 }
 
@@ -192,12 +204,12 @@ class Session {
   private age = 0;
   private counters: number[] = [];
   private seqs: number[] = [];
-  private readonly former = new Map<number, number>();
+  private readonly previousEpochs = new Map<number, number>();
 
   constructor(readonly key: SessionKey) {}
 
-  take(counter: number, seq: number, age: number): void {
-    if (age !== this.age) this.begin(age);
+  check(counter: number, seq: number, age: number): void {
+    if (age !== this.age) this.startEpoch(age);
     const { counters, seqs } = this;
     let place = counters.length;
     while (place > 0 && (counters[place - 1] as number) >= counter) place -= 1;
@@ -205,15 +217,15 @@ class Session {
     let number = seq;
     if (!seq) {
       // What is not kept comes while it is said, after all that came before.
-      if (isKnown || this.former.has(counter)) throw new Unreadable(REPLAYED);
-      if (place < counters.length) throw new Unreadable(REORDERED);
+      if (isKnown || this.previousEpochs.has(counter)) throw new UnreadableError(REPLAYED);
+      if (place < counters.length) throw new UnreadableError(REORDERED);
       number = seqs.at(-1) ?? 0;
     } else {
       if (isKnown && seqs[place] === seq) return;
-      if (isKnown || (this.former.get(counter) ?? seq) !== seq) throw new Unreadable(REPLAYED);
+      if (isKnown || (this.previousEpochs.get(counter) ?? seq) !== seq) throw new UnreadableError(REPLAYED);
       const [before, after] = [seqs[place - 1], seqs[place]];
       if ((before !== undefined && before >= seq) || (after !== undefined && after <= seq)) {
-        throw new Unreadable(REORDERED);
+        throw new UnreadableError(REORDERED);
       }
     }
     counters.splice(place, 0, counter);
@@ -224,13 +236,13 @@ class Session {
     }
   }
 
-  private begin(age: number): void {
+  private startEpoch(age: number): void {
     this.age = age;
     this.counters.forEach((counter, place) => {
-      this.former.set(counter, this.seqs[place] as number);
+      this.previousEpochs.set(counter, this.seqs[place] as number);
     });
-    const old = [...this.former.keys()].sort((a, b) => a - b).slice(0, -WINDOW);
-    for (const counter of old) this.former.delete(counter);
+    const old = [...this.previousEpochs.keys()].sort((a, b) => a - b).slice(0, -WINDOW);
+    for (const counter of old) this.previousEpochs.delete(counter);
     this.counters = [];
     this.seqs = [];
   }
@@ -247,9 +259,9 @@ function encode(text: string): Uint8Array {
   return encoder.encode(text);
 }
 
-function put<V>(map: Map<string, V>, key: string, value: V, most: number): void {
+function putBounded<V>(map: Map<string, V>, key: string, value: V, max: number): void {
   map.set(key, value);
-  if (map.size > most) map.delete(map.keys().next().value as string);
+  if (map.size > max) map.delete(map.keys().next().value as string);
 }
 
 function bigEndian(number: number, size: number): Uint8Array {
@@ -259,7 +271,7 @@ function bigEndian(number: number, size: number): Uint8Array {
   return bytes;
 }
 
-function joined(parts: Uint8Array[]): Uint8Array {
+function concat(parts: Uint8Array[]): Uint8Array {
   const all = new Uint8Array(parts.reduce((size, part) => size + part.length, 0));
   let at = 0;
   for (const part of parts) {

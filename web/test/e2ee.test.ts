@@ -4,14 +4,14 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import {
   type Answer,
+  type Ciphertext,
+  EncryptionSessions,
   fromBase64,
-  type Opening,
   roomKey,
-  Sealing,
   SessionKey,
   toBase64,
-} from "../src/core/sealing.ts";
-import { whispersTo } from "../src/core/vault.ts";
+} from "../src/core/e2ee.ts";
+import { whisperRoom } from "../src/core/encryption.ts";
 import { PYTHON, skip } from "./python.ts";
 
 const hex = (text: string) => new Uint8Array(Buffer.from(text, "hex"));
@@ -40,24 +40,39 @@ function vectors(): Vector[] {
   });
 }
 
-function sealingWith(session?: Uint8Array): Sealing {
+function sealingWith(session?: Uint8Array): EncryptionSessions {
   let made = 0;
-  return new Sealing((size) => {
+  return new EncryptionSessions((size) => {
     made += 1;
     return session ?? new Uint8Array(size).fill(made);
   });
 }
 
-function seal(sealing: Sealing, room: string, sender: string, text: string, key = { words, salt }) {
-  const answer = sealing.answer({ do: "seal", ...key, room, sender, text });
-  assert.ok(answer.did === "seal", JSON.stringify(answer));
+function seal(
+  sealing: EncryptionSessions,
+  room: string,
+  sender: string,
+  text: string,
+  key = { passphrase: words, salt },
+) {
+  const answer = sealing.handle({ type: "encrypt", ...key, room, sender, text });
+  assert.ok(answer.type === "encrypt", JSON.stringify(answer));
   return { cipher: answer.cipher, body: answer.body };
 }
 
-function open(sealing: Sealing, opening: Partial<Opening>): string {
-  const whole = { words, salt, room: "lobby", sender: "Ann", cipher: "", body: "", seq: 1, ...opening };
-  const answer: Answer = sealing.answer({ do: "open", openings: [whole] });
-  const opened = answer.did === "open" ? answer.opened[0] : undefined;
+function open(sealing: EncryptionSessions, opening: Partial<Ciphertext>): string {
+  const whole = {
+    passphrase: words,
+    salt,
+    room: "lobby",
+    sender: "Ann",
+    cipher: "",
+    body: "",
+    seq: 1,
+    ...opening,
+  };
+  const answer: Answer = sealing.handle({ type: "decrypt", ciphertexts: [whole] });
+  const opened = answer.type === "decrypt" ? answer.decrypted[0] : undefined;
   assert.ok(opened);
   return "text" in opened ? opened.text : `(${opened.problem})`;
 }
@@ -74,11 +89,11 @@ test("the vectors of the documentation", () => {
     assert.equal(toHex(session.check), v.check);
     const counter = Number(v.counter);
     const [room, sender] = [v.room ?? "", v.sender ?? ""];
-    assert.equal(toHex(session.bound(room, sender, counter)), v["additional data"]);
+    assert.equal(toHex(session.associatedData(room, sender, counter)), v["additional data"]);
     const data = session.encrypt(room, sender, counter, hex(v.text ?? ""));
     assert.equal(toBase64(data), v.body);
     const opening = {
-      words: passphrase,
+      passphrase,
       salt: v.salt ?? "",
       room,
       sender,
@@ -114,7 +129,7 @@ test("what was changed, moved or sealed with other words says so", () => {
   assert.equal(open(sealingWith(), sealed), "hello");
   const damaged = "(cannot be read: changed on the way)";
   const wrong = "(cannot be read: encrypted with another passphrase)";
-  assert.equal(open(sealingWith(), { ...sealed, words: "other" }), wrong);
+  assert.equal(open(sealingWith(), { ...sealed, passphrase: "other" }), wrong);
   assert.equal(open(sealingWith(), { ...sealed, salt: other }), wrong);
   assert.equal(open(sealingWith(), { ...sealed, salt: "" }), wrong);
   assert.equal(open(sealingWith(), { ...sealed, room: "other" }), damaged);
@@ -152,7 +167,7 @@ test("replayed and reordered messages are met", () => {
   assert.equal(at(6, 0), "6");
   assert.equal(at(6, 0), replayed);
   assert.equal(at(4, 0), reordered);
-  reader.answer({ do: "begin" });
+  reader.handle({ type: "startEpoch" });
   assert.equal(at(7, 1), "7"); // numbers begin anew,
   assert.equal(at(5, 3), replayed); // but what has come is known
 });
@@ -162,14 +177,14 @@ test("only the largest thousand counters are remembered", () => {
   const sealed = Array.from({ length: 1002 }, () => seal(sealer, "lobby", "Ann", "x"));
   const openings = sealed.map((one, at) => ({
     ...one,
-    words,
+    passphrase: words,
     salt,
     room: "lobby",
     sender: "Ann",
     seq: at + 1,
   }));
-  const answer = reader.answer({ do: "open", openings });
-  assert.ok(answer.did === "open" && answer.opened.every((one) => "text" in one));
+  const answer = reader.handle({ type: "decrypt", ciphertexts: openings });
+  assert.ok(answer.type === "decrypt" && answer.decrypted.every((one) => "text" in one));
   assert.equal(open(reader, { ...sealed[0], seq: 1 }), "x"); // the history that it seems to be
   assert.match(open(reader, { ...sealed[500], seq: 2000 }), /said before/);
 });
@@ -186,10 +201,17 @@ test("each room has its session, and each message its counter", () => {
 });
 
 test("without a salt nothing is sealed", () => {
-  const answer = sealingWith().answer({ do: "seal", words, salt: "", room: "a", sender: "b", text: "c" });
+  const answer = sealingWith().handle({
+    type: "encrypt",
+    passphrase: words,
+    salt: "",
+    room: "a",
+    sender: "b",
+    text: "c",
+  });
   assert.deepEqual(answer, {
-    did: "fail",
-    why: "the server gives no salt, without which nothing can be encrypted",
+    type: "error",
+    reason: "the server gives no salt, without which nothing can be encrypted",
   });
 });
 
@@ -197,7 +219,7 @@ test("Python reads what is sealed here, and the other way round", { skip }, () =
   const texts = ["hello", "", "gr\u00fc\u00dfe \u{1f511}\n", "x".repeat(20_000), "\ufeffbom"];
   const places: [string, string][] = [
     ["lobby", "Ann"],
-    [whispersTo("Stra\u00dfe\u202e"), "\u65e5\u672c"],
+    [whisperRoom("Stra\u00dfe\u202e"), "\u65e5\u672c"],
   ];
   const sealing = sealingWith();
   const here = places.flatMap(([room, sender]) =>
@@ -205,7 +227,7 @@ test("Python reads what is sealed here, and the other way round", { skip }, () =
       room,
       sender,
       text,
-      ...seal(sealing, room, sender, text, { words: "caf\u00e9", salt }),
+      ...seal(sealing, room, sender, text, { passphrase: "caf\u00e9", salt }),
     })),
   );
   const program = `
@@ -227,6 +249,6 @@ json.dump(out, sys.stdout)`;
   assert.equal(there.length, here.length);
   const reader = sealingWith();
   there.forEach(({ text, ...sealed }, at) => {
-    assert.equal(open(reader, { ...sealed, words: "cafe\u0301", seq: at + 1 }), text);
+    assert.equal(open(reader, { ...sealed, passphrase: "cafe\u0301", seq: at + 1 }), text);
   });
 });

@@ -1,7 +1,7 @@
 // The few things that the page remembers on this machine: the name, and whether notifications are wanted. Storage may
 // be missing or forbidden; then they are asked for again.
 
-export function remembered(key: string): string {
+export function getPreference(key: string): string {
   try {
     return localStorage.getItem(`selchat.${key}`) ?? "";
   } catch {
@@ -9,7 +9,7 @@ export function remembered(key: string): string {
   }
 }
 
-export function remember(key: string, value: string): void {
+export function setPreference(key: string, value: string): void {
   try {
     localStorage.setItem(`selchat.${key}`, value);
   } catch {

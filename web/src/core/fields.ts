@@ -5,15 +5,15 @@ import type { Message, RoomSummary } from "./events.ts";
 
 export type Fields = Record<string, unknown>;
 
-export class BadMessage extends Error {
+export class InvalidMessageError extends Error {
   constructor(readonly field: string) {
     super(`a server's message with a wrong ${field}`);
   }
 }
 
-const NAME = 256; // characters of whatever names something
-export const TEXT = 4096; // characters of what is said about something
-const MOST = 10_000; // names or rooms in one list
+const MAX_NAME = 256; // characters of whatever names something
+export const MAX_TEXT = 4096; // characters of what is said about something
+const MAX_ITEMS = 10_000; // names or rooms in one list
 
 /** The object in a frame; null: there is none. */
 export function parse(data: unknown): Fields | null {
@@ -30,31 +30,32 @@ function isObject(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-export function text(fields: Fields, field: string, most = NAME): string {
+export function text(fields: Fields, field: string, maxLength = MAX_NAME): string {
   const value = fields[field];
-  if (typeof value !== "string" || value.length > 2 * most) throw new BadMessage(field);
+  if (typeof value !== "string" || value.length > 2 * maxLength) throw new InvalidMessageError(field);
   return value;
 }
 
 /** A string that may be missing: empty then. */
-export function optionalText(fields: Fields, field: string, most = NAME): string {
-  return fields[field] === undefined || fields[field] === null ? "" : text(fields, field, most);
+export function optionalText(fields: Fields, field: string, maxLength = MAX_NAME): string {
+  return fields[field] === undefined || fields[field] === null ? "" : text(fields, field, maxLength);
 }
 
 export function body(fields: Fields): string {
   return text(fields, "body", Number.POSITIVE_INFINITY);
 }
 
-export function integer(fields: Fields, field: string, least = 0): number {
+export function integer(fields: Fields, field: string, min = 0): number {
   const value = fields[field];
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least) throw new BadMessage(field);
+  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < min)
+    throw new InvalidMessageError(field);
   return value;
 }
 
 export function seconds(fields: Fields, field: string): number {
   const value = fields[field];
   if (typeof value !== "number" || !(value >= 0 && value <= Number.MAX_SAFE_INTEGER))
-    throw new BadMessage(field);
+    throw new InvalidMessageError(field);
   return value;
 }
 
@@ -64,15 +65,16 @@ export function optionalSeconds(fields: Fields, field: string): number | null {
 
 export function names(fields: Fields): string[] {
   const values = fields.names;
-  if (!Array.isArray(values) || values.length > MOST) throw new BadMessage("names");
-  if (!values.every((value) => typeof value === "string" && value.length <= 2 * NAME))
-    throw new BadMessage("names");
+  if (!Array.isArray(values) || values.length > MAX_ITEMS) throw new InvalidMessageError("names");
+  if (!values.every((value) => typeof value === "string" && value.length <= 2 * MAX_NAME))
+    throw new InvalidMessageError("names");
   return values;
 }
 
 export function objects(fields: Fields, field: string): Fields[] {
   const values = fields[field];
-  if (!Array.isArray(values) || values.length > MOST || !values.every(isObject)) throw new BadMessage(field);
+  if (!Array.isArray(values) || values.length > MAX_ITEMS || !values.every(isObject))
+    throw new InvalidMessageError(field);
   return values;
 }
 
@@ -81,7 +83,7 @@ export function summary(fields: Fields): RoomSummary {
   return {
     room: text(fields, "room"),
     members: integer(fields, "members"),
-    topic: text(fields, "topic", TEXT),
+    topic: text(fields, "topic", MAX_TEXT),
     seq: integer(fields, "seq"),
     salt: optionalText(fields, "salt"),
   };
@@ -98,7 +100,7 @@ export function message(fields: Fields, room: string): Message {
     id: optionalText(fields, "id"),
     body: body(fields),
     cipher: optionalText(fields, "cipher"),
-    own: false,
-    missed: false,
+    isOwn: false,
+    isMissed: false,
   };
 }

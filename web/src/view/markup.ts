@@ -7,28 +7,28 @@ export type Piece =
   | { kind: "block"; text: string } // on lines of its own
   | { kind: "link"; text: string; href: string; host: string }; // host: where it leads, if that is not what is read
 
-const MOST = 400; // in one text; the rest is text. 20,000 elements in a row cost every reader seconds
+const MAX_PIECES = 400; // in one text; the rest is text. 20,000 elements in a row cost every reader seconds
 // Marks on one character; languages have up to eight. A browser takes a second to draw 25,000, whatever it shows of them.
 const MARKS = /(\p{M}{16})\p{M}+/gu;
 
-export function pieces(whole: string): Piece[] {
-  const text = whole.replace(MARKS, "$1…");
+export function parseMarkup(body: string): Piece[] {
+  const text = body.replace(MARKS, "$1…");
   const found: Piece[] = [];
   let plain = 0; // where the text begins that is nothing else yet
   let at = text.indexOf("`");
-  const upTo = (end: number): void => {
-    if (end > plain) links(text.slice(plain, end), found);
+  const addTextUpTo = (end: number): void => {
+    if (end > plain) addLinks(text.slice(plain, end), found);
   };
-  let noBlock = false; // there is no ``` any more: it need not be looked for again
-  while (at !== -1 && found.length < MOST) {
+  let hasNoBlock = false; // there is no ``` any more: it need not be looked for again
+  while (at !== -1 && found.length < MAX_PIECES) {
     let run = 1;
     while (text[at + run] === "`") run++;
-    if (run >= 3 && !noBlock) {
+    if (run >= 3 && !hasNoBlock) {
       const close = text.indexOf("```", at + run);
-      if (close === -1) noBlock = true;
+      if (close === -1) hasNoBlock = true;
       else {
-        upTo(at);
-        found.push({ kind: "block", text: withoutLanguage(text.slice(at + 3, close)) });
+        addTextUpTo(at);
+        found.push({ kind: "block", text: stripLanguage(text.slice(at + 3, close)) });
         plain = close + 3;
         if (text[plain] === "\n") plain++; // the block ends its line itself
         at = text.indexOf("`", plain);
@@ -39,7 +39,7 @@ export function pieces(whole: string): Piece[] {
       const close = text.indexOf("`", at + 1);
       const code = close === -1 ? "" : text.slice(at + 1, close);
       if (close !== -1 && code.trim() !== "" && !code.includes("\n")) {
-        upTo(at);
+        addTextUpTo(at);
         found.push({ kind: "code", text: code });
         plain = close + 1;
         at = text.indexOf("`", plain);
@@ -48,38 +48,38 @@ export function pieces(whole: string): Piece[] {
     }
     at = text.indexOf("`", at + run);
   }
-  upTo(text.length);
+  addTextUpTo(text.length);
   return found;
 }
 
 /** A block may begin with the name of a language alone on the line of the backticks. */
-function withoutLanguage(code: string): string {
+function stripLanguage(code: string): string {
   return code.replace(/^[\w+#.-]{0,20}\n/, "").replace(/\n$/, "");
 }
 
 // A URL ends at white space, at what quotes it, and at the invisible marks that turn the direction of what follows.
 const URLS = /https?:\/\/[^\s<>"`\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+/gi;
-const AFTER = ".,;:!?'\"*_~…。、，؟"; // at its end it is of the sentence
+const TRAILING = ".,;:!?'\"*_~…。、，؟"; // at its end it is of the sentence
 const CLOSING: Record<string, string> = { ")": "(", "]": "[", "}": "{", "»": "«", "”": "“", "’": "‘" };
 
-function links(text: string, found: Piece[]): void {
+function addLinks(text: string, found: Piece[]): void {
   let plain = 0;
   for (const match of text.matchAll(URLS)) {
-    if (found.length >= MOST) break;
+    if (found.length >= MAX_PIECES) break;
     const before = text[match.index - 1] ?? "";
     if (/[\p{L}\p{N}_]/u.test(before)) continue; // xhttp://: something else
-    const written = endOf(match[0]);
-    const where = parsed(written);
+    const written = trimUrl(match[0]);
+    const where = parseUrl(written);
     if (!where) continue;
     if (match.index > plain) found.push({ kind: "text", text: text.slice(plain, match.index) });
-    found.push({ kind: "link", text: written, href: where.href, host: hidden(written, where) });
+    found.push({ kind: "link", text: written, href: where.href, host: hiddenHost(written, where) });
     plain = match.index + written.length;
   }
   if (plain < text.length) found.push({ kind: "text", text: text.slice(plain) });
 }
 
 /** Take off what belongs to the sentence: stops, and brackets that were not opened in the URL. */
-function endOf(url: string): string {
+function trimUrl(url: string): string {
   const open = new Map<string, number>(); // how many more of each bracket were closed than opened
   for (const character of url) {
     for (const [close, opening] of Object.entries(CLOSING)) {
@@ -91,7 +91,7 @@ function endOf(url: string): string {
   while (end > 0) {
     const last = url[end - 1] as string;
     const extra = open.get(last) ?? 0;
-    if (AFTER.includes(last)) end--;
+    if (TRAILING.includes(last)) end--;
     else if (extra > 0) {
       open.set(last, extra - 1);
       end--;
@@ -100,7 +100,7 @@ function endOf(url: string): string {
   return url.slice(0, end);
 }
 
-function parsed(url: string): URL | null {
+function parseUrl(url: string): URL | null {
   try {
     const where = new URL(url);
     return (where.protocol === "https:" || where.protocol === "http:") && where.hostname ? where : null;
@@ -110,7 +110,7 @@ function parsed(url: string): URL | null {
 }
 
 /** The host, where a reader could take it for another: letters of other alphabets, or a name before an @. */
-function hidden(written: string, where: URL): string {
+function hiddenHost(written: string, where: URL): string {
   const host = /^https?:\/\/([^/?#]*)/i.exec(written)?.[1] ?? "";
   const plain = host.toLowerCase().replace(/:\d*$/, "");
   return plain === where.hostname ? "" : where.hostname;

@@ -1,33 +1,33 @@
 // The last lines that were typed, to be had back with Up. Pure.
 
-const MOST = 50;
+const MAX_LINES = 50;
 
-export class Past {
+export class InputHistory {
   #lines: string[] = [];
   #at = 0; // which of them stands in the field; the length: none
 
   add(line: string): void {
     if (this.#lines.at(-1) !== line) this.#lines.push(line);
-    if (this.#lines.length > MOST) this.#lines.shift();
-    this.rest();
+    if (this.#lines.length > MAX_LINES) this.#lines.shift();
+    this.reset();
   }
 
   /** Something else is in the field now. */
-  rest(): void {
+  reset(): void {
     this.#at = this.#lines.length;
   }
 
   /** Whether Up and Down go through the lines: the field is empty, or has one of them as it was. */
-  going(field: string): boolean {
+  canRecall(field: string): boolean {
     return field === "" || field === this.#lines[this.#at];
   }
 
-  before(): string | undefined {
+  previous(): string | undefined {
     if (this.#at === 0) return undefined;
     return this.#lines[--this.#at];
   }
 
-  after(): string | undefined {
+  next(): string | undefined {
     if (this.#at >= this.#lines.length) return undefined;
     return this.#lines[++this.#at] ?? "";
   }

@@ -6,50 +6,50 @@
 // of its own, one sentence each.
 
 import type { Change, Chat, Conversation, Entry } from "../core/api.ts";
-import { h, part, say } from "./dom.ts";
+import { byId, h, setText } from "./dom.ts";
 import { icon } from "./icons.ts";
-import { type Anchor, END, VirtualList } from "./list.ts";
-import { type Around, guessHeight, rowElement } from "./row.ts";
-import { layOut } from "./rows.ts";
+import { estimateHeight, type RowContext, rowElement } from "./row-element.ts";
+import { buildRows } from "./rows.ts";
+import { type Anchor, END, VirtualList } from "./virtual-list.ts";
 
 const NEAR_TOP = 600; // pixels; older ones are asked for before the reader is at the top
-const PAUSE = 3000; // ms until they are asked for again when that failed
+const RETRY_AFTER = 3000; // ms until they are asked for again when that failed
 
-export class Log {
-  readonly element = part("log", HTMLElement);
-  readonly #toEnd = part("to-end", HTMLButtonElement);
-  readonly #loading = part("loading", HTMLElement);
+export class MessageLog {
+  readonly element = byId("log", HTMLElement);
+  readonly #toEnd = byId("jump-to-end", HTMLButtonElement);
+  readonly #loading = byId("loading", HTMLElement);
   readonly #list: VirtualList;
-  readonly #places = new Map<string, Anchor>(); // where one was reading, by conversation
-  readonly #unfolded = new Map<string, Set<string>>();
+  readonly #anchors = new Map<string, Anchor>(); // where one was reading, by conversation
+  readonly #expanded = new Map<string, Set<string>>();
   #shown = ""; // id of the conversation that is in the page
-  #missed = 0; // came in while reading further up
+  #newBelow = 0; // came in while reading further up
   #firstNew = "";
-  #asking = false; // for older ones
-  #notBefore = 0; // ms of performance.now(); when older ones may be asked for again
+  #isLoading = false; // for older ones
+  #retryAt = 0; // ms of performance.now(); when older ones may be asked for again
 
   constructor(
     private readonly chat: Chat,
     unlock: () => void,
-    private readonly seen: () => void, // called when the end came into sight, or went
+    private readonly onScroll: () => void, // called when the end came into sight, or went
   ) {
-    const around: Around = {
+    const context: RowContext = {
       conversation: () => this.#conversation() as Conversation,
-      unfolded: new Set(),
-      hold: (key) => this.#list.hold(key),
+      expanded: new Set(),
+      keepInPlace: (key) => this.#list.keepInPlace(key),
       retry: (entry) => this.chat.retry(this.#shown, entry.key),
-      unlock,
+      askPassphrase: unlock,
     };
     this.#list = new VirtualList(
       this.element,
-      (row) => rowElement(row, { ...around, unfolded: this.#folds() }),
-      guessHeight,
-      () => this.#moved(),
+      (row) => rowElement(row, { ...context, expanded: this.#expandedRows() }),
+      estimateHeight,
+      () => this.#onListScroll(),
     );
     this.element.tabIndex = 0; // what scrolls must be reachable by keyboard
     this.#toEnd.addEventListener("click", () => this.#list.toEnd());
     this.element.addEventListener("keydown", (event) => {
-      if (event.target === this.element && this.key(event)) event.preventDefault();
+      if (event.target === this.element && this.handleScrollKey(event)) event.preventDefault();
     });
   }
 
@@ -58,21 +58,21 @@ export class Log {
   }
 
   /** Scroll by a key, from the log or from the field below it; returns whether it is such a key. */
-  key(event: KeyboardEvent): boolean {
+  handleScrollKey(event: KeyboardEvent): boolean {
     if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return false;
     const page = this.element.clientHeight * 0.85;
     if (event.key === "PageUp") this.#list.scrollBy(-page);
     else if (event.key === "PageDown") this.#list.scrollBy(page);
-    else if (event.key === "Home") this.#list.scrollBy(-this.#list.before);
+    else if (event.key === "Home") this.#list.scrollBy(-this.#list.scrollTop);
     else if (event.key === "End") this.#list.toEnd();
     else return false;
     return true;
   }
 
   /** What changed in the conversation that is shown; `update` draws it. */
-  note(change: Change): void {
-    if (change.what !== "added" || change.id !== this.#shown || this.#list.atEnd) return;
-    this.#missed += change.entries.filter((entry) => counts(entry)).length;
+  countNew(change: Change): void {
+    if (change.type !== "added" || change.id !== this.#shown || this.#list.atEnd) return;
+    this.#newBelow += change.entries.filter((entry) => countsAsUnread(entry)).length;
   }
 
   /** Something of one's own was said: go where it is. Whoever answers has read. */
@@ -82,7 +82,7 @@ export class Log {
   }
 
   /** "Today" is not today for ever. */
-  newDay(): void {
+  redrawDates(): void {
     this.#list.redraw();
   }
 
@@ -93,105 +93,107 @@ export class Log {
       this.#list.clear();
       return;
     }
-    if (conversation.id !== this.#shown) this.#turnTo(conversation);
-    const rows = layOut(conversation.entries, !conversation.more, this.#firstNew);
+    if (conversation.id !== this.#shown) this.#showConversation(conversation);
+    const rows = buildRows(conversation.entries, !conversation.more, this.#firstNew);
     this.#list.show(rows);
-    this.#moved();
+    this.#onListScroll();
   }
 
-  #turnTo(conversation: Conversation): void {
-    if (this.#shown) this.#places.set(this.#shown, this.#list.anchor);
+  #showConversation(conversation: Conversation): void {
+    if (this.#shown) this.#anchors.set(this.#shown, this.#list.anchor);
     this.#shown = conversation.id;
-    this.#missed = 0;
-    this.#notBefore = 0;
-    this.#firstNew = conversation.unread ? firstOfNew(conversation) : conversation.firstUnread;
+    this.#newBelow = 0;
+    this.#retryAt = 0;
+    this.#firstNew = conversation.unread ? firstUnreadKey(conversation) : conversation.firstUnread;
     this.#list.clear();
     const name = conversation.kind === "room" ? conversation.name : `whispers with ${conversation.name}`;
     this.element.setAttribute("aria-label", `Messages: ${name}`);
-    const place = this.#places.get(conversation.id) ?? END;
-    this.#showFrom(conversation, this.#firstNew && place.at === "end" ? this.#atNew() : place);
+    const place = this.#anchors.get(conversation.id) ?? END;
+    this.#showFrom(conversation, this.#firstNew && place.type === "end" ? this.#newLineAnchor() : place);
   }
 
   /** The page is seen again: what came meanwhile begins with the line for new ones. */
-  returned(): void {
+  pageShown(): void {
     const conversation = this.#conversation();
     if (!conversation?.unread || !this.#list.atEnd) return;
-    this.#firstNew = firstOfNew(conversation);
-    this.#showFrom(conversation, this.#atNew());
+    this.#firstNew = firstUnreadKey(conversation);
+    this.#showFrom(conversation, this.#newLineAnchor());
   }
 
   #showFrom(conversation: Conversation, place: Anchor): void {
-    this.#list.show(layOut(conversation.entries, !conversation.more, this.#firstNew), place);
+    this.#list.show(buildRows(conversation.entries, !conversation.more, this.#firstNew), place);
   }
 
   /** The line for new ones and as much after it as there is room for, below some of what was read already. */
-  #atNew(): Anchor {
-    return { at: "row", key: "new", offset: Math.round(this.element.clientHeight / 4) };
+  #newLineAnchor(): Anchor {
+    return { type: "row", key: "new", offset: Math.round(this.element.clientHeight / 4) };
   }
 
   #conversation(): Conversation | undefined {
     return this.chat.conversation(this.#shown === this.chat.current ? this.#shown : this.chat.current);
   }
 
-  #folds(): Set<string> {
-    let folds = this.#unfolded.get(this.#shown);
-    if (!folds) {
-      folds = new Set();
-      this.#unfolded.set(this.#shown, folds);
+  #expandedRows(): Set<string> {
+    let expanded = this.#expanded.get(this.#shown);
+    if (!expanded) {
+      expanded = new Set();
+      this.#expanded.set(this.#shown, expanded);
     }
-    return folds;
+    return expanded;
   }
 
-  #moved(): void {
+  #onListScroll(): void {
     const { atEnd } = this.#list;
-    if (atEnd) this.#missed = 0;
+    if (atEnd) this.#newBelow = 0;
     if (atEnd !== this.#toEnd.hidden) {
       if (document.activeElement === this.#toEnd) this.element.focus({ preventScroll: true }); // it goes
       this.#toEnd.hidden = atEnd;
     }
     if (!atEnd) {
-      const text = this.#missed ? `${this.#missed} new message${this.#missed > 1 ? "s" : ""}` : "To the end";
+      const text = this.#newBelow
+        ? `${this.#newBelow} new message${this.#newBelow > 1 ? "s" : ""}`
+        : "To the end";
       if (this.#toEnd.textContent !== text) this.#toEnd.replaceChildren(icon("down"), h("span", {}, text));
     }
-    this.seen();
-    if (this.#list.before < NEAR_TOP) void this.#older();
+    this.onScroll();
+    if (this.#list.scrollTop < NEAR_TOP) void this.#loadOlder();
   }
 
-  async #older(): Promise<void> {
+  async #loadOlder(): Promise<void> {
     const conversation = this.#conversation();
-    if (!conversation?.more || this.#asking || performance.now() < this.#notBefore) return;
+    if (!conversation?.more || this.#isLoading || performance.now() < this.#retryAt) return;
     if (this.chat.link.state !== "online") return;
-    this.#asking = true;
-    say(this.#loading, "Loading older messages…");
-    const had = conversation.entries.length;
+    this.#isLoading = true;
+    setText(this.#loading, "Loading older messages…");
+    const before = conversation.entries.length;
     try {
-      await this.chat.older(conversation.id);
-      if (this.chat.conversation(conversation.id)?.entries.length === had)
-        this.#notBefore = performance.now() + PAUSE;
+      await this.chat.loadOlder(conversation.id);
+      if (this.chat.conversation(conversation.id)?.entries.length === before)
+        this.#retryAt = performance.now() + RETRY_AFTER;
     } catch {
-      this.#notBefore = performance.now() + PAUSE;
+      this.#retryAt = performance.now() + RETRY_AFTER;
     } finally {
-      this.#asking = false;
-      say(this.#loading, "");
+      this.#isLoading = false;
+      setText(this.#loading, "");
     }
   }
 }
 
 /** Key of the first of those that are unread still. */
-function firstOfNew({ entries, unread }: Conversation): string {
+function firstUnreadKey({ entries, unread }: Conversation): string {
   let at = entries.length;
   for (let left = unread; left > 0 && at > 0; ) {
     const entry = entries[--at];
-    if (entry && counts(entry)) left--;
+    if (entry && countsAsUnread(entry)) left--;
   }
   return entries[at]?.key ?? "";
 }
 
 /** Whether it is something that is missed if it is not seen. */
-export function counts(entry: Entry): boolean {
+export function countsAsUnread(entry: Entry): boolean {
   return (
-    !entry.old &&
-    !entry.mine &&
+    !entry.isHistory &&
+    !entry.isOwn &&
     (entry.kind === "said" || entry.kind === "action" || entry.kind === "whisper")
   );
 }

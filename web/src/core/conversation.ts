@@ -1,0 +1,357 @@
+// One conversation as it is shown: its entries in order, what of it was read, who is there. It knows no wire, and says
+// what has changed.
+//
+// Entries come in two parts: the first `settled` have their place for good, and below them is what one has said oneself
+// and the server has not given its place yet. A page may stay open for weeks: the oldest go, many at a time (`trim`), and
+// of a room they can be fetched again.
+
+import type { Change, Conversation, Entry } from "./api.ts";
+import type { Decrypted } from "./e2ee.ts";
+import { isEncrypted } from "./encryption.ts";
+import type { Message } from "./events.ts";
+import { escapeControls, escapeLines, mentions, nameKey } from "./text.ts";
+
+const PASSPHRASE_NEEDED = "encrypted; give the passphrase to read it";
+const NOT_ENCRYPTED = "not encrypted";
+const MAX_PEOPLE = 1000;
+const MAX_NAMES_PER_ENTRY = 100; // names in one entry of those who came or went
+const MAX_ENTRIES = 20_000; // entries that are kept
+const TRIM_STEP = 2_000; // more than that before any go: the view lays out all of them anew
+const READING_SLACK = 20_000; // more than that, of what comes while one reads further up, where nothing shall vanish
+
+export class ConversationState implements Conversation {
+  readonly entries: Entry[] = [];
+  topic = "";
+  more = false;
+  hasHistory = false; // a page of the past has come
+  unread = 0;
+  mentioned = false;
+  firstUnread = "";
+  people: readonly string[] = [];
+  total = 0;
+  locked: Conversation["locked"] = "no";
+  name: string; // safe to be shown; `address` is as the server writes it
+  first = 0; // the seq below which is the past that was not fetched
+  readonly undecrypted = new Map<string, Message>(); // by key of the entry: what could not be read yet
+  readonly unreadWhispers = new Map<string, Message>(); // by key: whispers that were not read
+  private confirmedCount = 0;
+  private unreadFrom = ""; // key of the first entry that was not read
+  private epoch = 0; // how often the server has begun to number anew
+  private keyCount = 0; // keys without a seq
+  private historyCount = 0; // entries of the past that came since the last were dropped
+  private historyStart = ""; // key of the entry before which the server has no history: it has begun a new one; "": none
+  private hasEncrypted = false;
+  requiresPassphrase = false; // in this browser, it was encrypted: nothing goes out in the clear before that is taken back
+  private lastFound = 0; // where an entry was found last
+
+  constructor(
+    readonly id: string,
+    readonly kind: Conversation["kind"],
+    public address: string,
+    private readonly emit: (change: Change) => void,
+  ) {
+    this.name = escapeControls(address);
+  }
+
+  rename(address: string): void {
+    if (address === this.address) return;
+    this.address = address;
+    this.name = escapeControls(address);
+    this.emit({ type: "conversations" });
+  }
+
+  // -- entries -------------------------------------------------------------------------------------------
+
+  newKey(): string {
+    this.keyCount += 1;
+    return `n${this.keyCount}`;
+  }
+
+  keyOf(message: Message): string {
+    return message.seq && this.kind === "room" ? `${this.epoch}.${message.seq}` : this.newKey();
+  }
+
+  /** Something new, in its place. */
+  add(entry: Entry): void {
+    const at = this.confirmedCount;
+    this.confirmedCount += 1;
+    this.entries.splice(at, 0, entry);
+    this.emit({ type: "added", id: this.id, entries: [entry], at });
+  }
+
+  /** Something that one has said, which has no place yet. */
+  addPending(entry: Entry): void {
+    this.entries.push(entry);
+    this.emit({ type: "added", id: this.id, entries: [entry], at: this.entries.length - 1 });
+  }
+
+  /** What was said before the first entry. */
+  prependHistory(entries: readonly Entry[]): void {
+    if (!entries.length) return;
+    this.entries.unshift(...entries);
+    this.confirmedCount += entries.length;
+    this.historyCount += entries.length;
+    this.emit({ type: "added", id: this.id, entries, at: 0 });
+  }
+
+  get(key: string): Entry | undefined {
+    return this.entries[this.find(key)];
+  }
+
+  /** The last entry that has its place. */
+  get lastConfirmed(): Entry | undefined {
+    return this.entries[this.confirmedCount - 1];
+  }
+
+  replace(key: string, changed: Partial<Entry>): void {
+    const at = this.find(key);
+    const before = this.entries[at];
+    if (!before) return;
+    const entry = { ...before, ...changed };
+    this.entries[at] = entry;
+    this.emit({ type: "changed", id: this.id, entry, at });
+  }
+
+  /** Give a pending one its place, which is below all that have theirs. */
+  confirm(key: string, changed: Partial<Entry>): void {
+    const at = this.find(key);
+    if (at < this.confirmedCount) return this.replace(key, changed);
+    const moved = at > this.confirmedCount;
+    if (moved) this.entries.splice(this.confirmedCount, 0, ...this.entries.splice(at, 1));
+    this.confirmedCount += 1;
+    if (!moved) return this.replace(key, changed);
+    this.entries[this.confirmedCount - 1] = {
+      ...(this.entries[this.confirmedCount - 1] as Entry),
+      ...changed,
+    };
+    this.emit({ type: "reset", id: this.id });
+  }
+
+  /** Take the place away from one: it is said again. */
+  moveToPending(key: string, changed: Partial<Entry>): void {
+    const at = this.find(key);
+    const [entry] = this.entries.splice(at, 1);
+    if (!entry) return;
+    if (at < this.confirmedCount) this.confirmedCount -= 1;
+    this.entries.push({ ...entry, ...changed });
+    this.emit({ type: "reset", id: this.id });
+  }
+
+  joinedOrLeft(kind: "joined" | "left", people: readonly string[], at: number): void {
+    const last = this.lastConfirmed;
+    const shown = people.map(escapeControls);
+    if (last?.kind === kind && last.names.length < MAX_NAMES_PER_ENTRY)
+      this.replace(last.key, { names: [...new Set([...last.names, ...shown])] });
+    else this.add(newEntry(this.newKey(), kind, { names: shown, at }));
+  }
+
+  notice(body: string, at: number, kind: "notice" | "gap" = "notice"): void {
+    this.add(newEntry(this.newKey(), kind, { body, at }));
+  }
+
+  /** Numbers come again that there were: the server was put back to a backup, or has begun a new history. */
+  startEpoch(): void {
+    this.epoch += 1;
+  }
+
+  /** The server has begun a new history, and what is above this line is not in it. */
+  startNewHistory(at: number): void {
+    this.more = false;
+    this.first = 0;
+    this.notice("The server has begun a new history", at);
+    this.historyStart = this.lastConfirmed?.key ?? "";
+  }
+
+  /** Drop the oldest, if there are too many; returns their keys. `isRead`: nobody is reading further up. */
+  trim(isAtEnd: boolean): string[] {
+    const limit = isAtEnd ? MAX_ENTRIES + TRIM_STEP : MAX_ENTRIES + READING_SLACK + this.historyCount;
+    if (this.entries.length <= limit) return [];
+    const removed = this.entries.splice(0, Math.min(this.confirmedCount, this.entries.length - MAX_ENTRIES));
+    if (!removed.length) return [];
+    const keys = new Set(removed.map((entry) => entry.key));
+    this.confirmedCount -= removed.length;
+    this.historyCount = this.lastFound = 0;
+    for (const key of keys) {
+      this.undecrypted.delete(key);
+      this.unreadWhispers.delete(key); // never seen, it is not read: it comes again to another page
+    }
+    if (keys.has(this.historyStart)) this.historyStart = "";
+    if (keys.has(this.firstUnread)) this.firstUnread = "";
+    if (keys.has(this.unreadFrom)) this.unreadFrom = this.entries[0]?.key ?? "";
+    if (this.kind === "room" && !this.historyStart) {
+      // After a backup was put back, the lowest number need not be the first.
+      const seqs = this.entries.flatMap(({ seq }) => seq || []);
+      this.first = seqs.length
+        ? seqs.reduce((least, seq) => Math.min(least, seq))
+        : removed.reduce((first, { seq }) => Math.max(first, seq + 1), this.first);
+      this.more = this.first > 1;
+    }
+    this.emit({ type: "reset", id: this.id });
+    return [...keys];
+  }
+
+  /** What a message looks like. `own`: one's name; `words`: whether there is a passphrase here. */
+  makeEntry(
+    message: Message,
+    ownName: string,
+    key: string,
+    hasPassphrase: boolean,
+    isOwn: boolean,
+    isHistory: boolean,
+  ): Entry {
+    const { seq, at } = message;
+    const to = escapeControls(message.to);
+    const base = newEntry(key, message.to ? "whisper" : "said", {
+      from: escapeControls(message.from),
+      to,
+      at,
+      seq,
+      isOwn: isOwn,
+      isHistory: isHistory,
+    });
+    if (isEncrypted(message)) {
+      this.undecrypted.set(key, message);
+      this.noteEncrypted(hasPassphrase);
+      return hasPassphrase
+        ? { ...base, encryption: "decrypting" }
+        : { ...base, encryption: "unreadable", problem: PASSPHRASE_NEEDED };
+    }
+    const isUnexpectedlyClear = hasPassphrase && message.from !== "Server";
+    const cipher = escapeControls(message.cipher);
+    const problem = isUnexpectedlyClear && !cipher ? NOT_ENCRYPTED : "";
+    const mention = !isOwn && mentions(message.body, ownName);
+    return { ...base, ...displayedBody(message, message.body), problem, cipher, mention };
+  }
+
+  /** All that is `closed` can be tried now, or not any more. */
+  retryDecryption(hasPassphrase: boolean): void {
+    if (!this.undecrypted.size) return;
+    const changed = hasPassphrase
+      ? ({ sealed: "decrypting", problem: "" } as const)
+      : ({ sealed: "unreadable", problem: PASSPHRASE_NEEDED } as const);
+    this.entries.forEach((entry, at) => {
+      if (this.undecrypted.has(entry.key)) this.entries[at] = { ...entry, ...changed };
+    });
+    this.emit({ type: "reset", id: this.id });
+  }
+
+  /** Take what was opened of what was `closed`. */
+  applyDecrypted(key: string, decrypted: Decrypted, ownName: string): Entry | undefined {
+    const message = this.undecrypted.get(key);
+    const entry = this.get(key);
+    if (!message || !entry) return undefined;
+    if (!("text" in decrypted)) {
+      if (!decrypted.canRetry) this.undecrypted.delete(key);
+      this.replace(key, { encryption: "unreadable", problem: decrypted.problem });
+      return undefined;
+    }
+    this.undecrypted.delete(key);
+    const mention = !entry.isOwn && mentions(decrypted.text, ownName);
+    this.replace(key, { ...displayedBody(message, decrypted.text), encryption: "yes", problem: "", mention });
+    return this.get(key);
+  }
+
+  /** Whether there is a passphrase now, and whether one was promised to be used. */
+  updateLock(hasPassphrase: boolean, isPromised = this.requiresPassphrase): void {
+    const locked = hasPassphrase ? "unlocked" : this.hasEncrypted || isPromised ? "locked" : "no";
+    if (locked === this.locked && isPromised === this.requiresPassphrase) return;
+    this.locked = locked;
+    this.requiresPassphrase = isPromised;
+    this.emit({ type: "conversations" });
+  }
+
+  // -- reading -------------------------------------------------------------------------------------------
+
+  /** Note that something is new, and not seen. */
+  countUnread(entry: Entry, message: Message): void {
+    if (message.to && message.seq) this.unreadWhispers.set(entry.key, message);
+    if (!this.unread) this.unreadFrom = entry.key;
+    this.unread += 1;
+    this.mentioned ||= entry.mention || entry.kind === "whisper";
+    this.emit({ type: "conversations" });
+  }
+
+  /** It is found to mention one, now that it is opened. */
+  noteMention(): void {
+    if (!this.unread || this.mentioned) return;
+    this.mentioned = true;
+    this.emit({ type: "conversations" });
+  }
+
+  /** It is looked at. `opened`: it was not the one that was looked at before. */
+  markRead(justOpened: boolean): void {
+    if (!this.unread && !(justOpened && this.firstUnread)) return;
+    this.firstUnread = this.unreadFrom;
+    this.unreadFrom = "";
+    this.unread = 0;
+    this.mentioned = false;
+    this.emit({ type: "conversations" });
+  }
+
+  // -- people --------------------------------------------------------------------------------------------
+
+  /** Whispers are between two. `own`: one's name, which may be the same, and is "" before there is one. */
+  setPair(ownName: string): void {
+    const names = new Map([this.address, ownName].map((name) => [nameKey(name), name]));
+    names.delete("");
+    const people = [...names.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, name]) => name);
+    this.setPeople(people, people.length, "");
+  }
+
+  setPeople(people: readonly string[], total: number, topic: string): void {
+    this.people = people.slice(0, MAX_PEOPLE).map(escapeControls);
+    this.total = total;
+    this.emit({ type: "people", id: this.id });
+    if (escapeControls(topic) === this.topic) return;
+    this.topic = escapeControls(topic);
+    this.emit({ type: "conversations" });
+  }
+
+  // ------------------------------------------------------------------------------------------------------
+
+  private noteEncrypted(hasPassphrase: boolean): void {
+    this.hasEncrypted = true;
+    this.updateLock(hasPassphrase);
+  }
+
+  /** Beside what was found last, or from the end, as it is the newest that change. */
+  private find(key: string): number {
+    let at = this.lastFound + 1;
+    if (this.entries[at]?.key !== key) at = this.lastFound;
+    if (this.entries[at]?.key !== key) at = this.entries.length - 1;
+    while (at >= 0 && this.entries[at]?.key !== key) at -= 1;
+    this.lastFound = at;
+    return at;
+  }
+}
+
+export function newEntry(key: string, kind: Entry["kind"], more: Partial<Entry>): Entry {
+  return {
+    key,
+    kind,
+    from: "",
+    to: "",
+    names: [],
+    body: "",
+    at: 0,
+    seq: 0,
+    isOwn: false,
+    state: "sent",
+    problem: "",
+    encryption: "no",
+    cipher: "",
+    mention: false,
+    isHistory: false,
+    ...more,
+  };
+}
+
+/** What is shown of a body. Nobody can act in another's name: the one in the body has to be the author's. */
+function displayedBody(message: Pick<Message, "from" | "to">, body: string): Pick<Entry, "kind" | "body"> {
+  const prefix = `* ${message.from} `;
+  if (!message.to && body.startsWith(prefix))
+    return { kind: "action", body: escapeLines(body.slice(prefix.length)) };
+  return { kind: message.to ? "whisper" : "said", body: escapeLines(body) };
+}
+
+export { displayedBody as shownBody };

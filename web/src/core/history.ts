@@ -1,0 +1,85 @@
+// What is asked of rooms' pasts. The wire does not say which question a `history` answers: those about one room are
+// answered in the order of the questions, and that is what is remembered here.
+
+import type { Event, Message } from "./events.ts";
+import { caseFolded, counted, escapeControls, nameKey } from "./text.ts";
+
+const MAX_PAGE = 1000; // messages asked for at a time; docs/protocol.rst allows no more
+const MAX_SEARCHED = 5000; // messages that a search looks at
+const MAX_FOUND = 200; // messages that are shown
+
+export type History = Extract<Event, { type: "history" }>;
+type Callback = (history: History | null) => void; // null: there is no answer
+
+export class HistoryRequests {
+  private readonly callbacks = new Map<string, Callback[]>(); // by key of the room
+
+  constructor(private readonly send: (room: string, limit: number, before?: number) => void) {}
+
+  /** The `limit` newest messages below `before`; null: there is no answer. */
+  get(room: string, limit: number, before?: number): Promise<History | null> {
+    return new Promise((resolve) => {
+      const key = nameKey(room);
+      this.callbacks.set(key, [...(this.callbacks.get(key) ?? []), resolve]);
+      this.send(room, Math.min(limit, MAX_PAGE), before);
+    });
+  }
+
+  handle(history: History): void {
+    this.callbacks.get(nameKey(history.room))?.shift()?.(history);
+  }
+
+  /** Expect no more answers about that room, or (without one) about any. */
+  cancel(room?: string): void {
+    const keys = room === undefined ? [...this.callbacks.keys()] : [nameKey(room)];
+    for (const key of keys) {
+      const callbacks = this.callbacks.get(key) ?? [];
+      this.callbacks.delete(key);
+      for (const callback of callbacks) callback(null);
+    }
+  }
+
+  /** The lines that answer `/search`; `read` says what messages say, as far as they can be read. */
+  async search(
+    room: string,
+    words: string,
+    decode: (messages: Message[]) => Promise<string[]>,
+  ): Promise<string> {
+    const found: string[] = [];
+    let [searched, before, more] = [0, undefined as number | undefined, true];
+    while (more && searched < MAX_SEARCHED && found.length < MAX_FOUND) {
+      const history = await this.get(room, MAX_PAGE, before);
+      if (!history) return "The search was broken off";
+      const texts = await decode(history.messages);
+      const terms = caseFolded(words).split(/\s+/).filter(Boolean);
+      for (let at = history.messages.length - 1; at >= 0; at -= 1) {
+        const message = history.messages[at] as Message;
+        const text = texts[at] ?? "";
+        const haystack = caseFolded(`${message.from} ${text}`);
+        if (terms.every((word) => haystack.includes(word))) found.push(line(message, text));
+      }
+      searched += history.messages.length;
+      before = history.messages[0]?.seq;
+      more = history.more && before !== undefined;
+    }
+    const scope = `the last ${counted(searched, "message")} of ${escapeControls(room)}`;
+    const shown = found.slice(0, MAX_FOUND).reverse();
+    return [
+      ...shown,
+      `${counted(shown.length, "message")} with ${escapeControls(words)} among ${scope}`,
+    ].join("\n");
+  }
+}
+
+function line(message: Message, text: string): string {
+  const [from, body] = [escapeControls(message.from), escapeControls(text.replace(/\t/g, "    "))];
+  return `${localTime(message.at)} ${body.startsWith(`* ${from} `) ? body : `${from} > ${body}`}`;
+}
+
+function localTime(at: number): string {
+  const time = new Date(at * 1000);
+  if (Number.isNaN(time.getTime())) return "????-??-?? ??:??:??";
+  const two = (number: number) => String(number).padStart(2, "0");
+  const day = [time.getFullYear(), two(time.getMonth() + 1), two(time.getDate())].join("-");
+  return `${day} ${[time.getHours(), time.getMinutes(), time.getSeconds()].map(two).join(":")}`;
+}

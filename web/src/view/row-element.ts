@@ -1,0 +1,268 @@
+// The element for a row of the log. It shows what it is given and keeps nothing; what is folded out is asked of `Rows`,
+// because a row that leaves the page and comes back must be as it was.
+
+import type { Conversation, Entry } from "../core/api.ts";
+import { bodyElements, isLong, preview } from "./body.ts";
+import { clockTime, dayName, fullTime, isoTime } from "./dates.ts";
+import { append, bdi, type Child, h } from "./dom.ts";
+import { icon } from "./icons.ts";
+import { avatar, nameElement } from "./names.ts";
+import { isolate, membershipSummary, type Row } from "./rows.ts";
+import { asSentence } from "./sentence.ts";
+
+/** What a row needs to know of the conversation it is in, and can ask of it. */
+export interface RowContext {
+  conversation(): Conversation;
+  expanded: Set<string>; // keys of rows and entries that were folded out
+  keepInPlace(key: string): void; // before something in that row grows
+  retry(entry: Entry): void;
+  askPassphrase(): void; // ask for the passphrase
+}
+
+export function rowElement(row: Row, context: RowContext): HTMLElement {
+  if (row.kind === "start") return startRow(context.conversation());
+  if (row.kind === "day") return h("h2", { class: "row day" }, h("span", {}, dayName(row.at, new Date())));
+  if (row.kind === "new") return h("h2", { class: "row new" }, h("span", {}, "New"));
+  if (row.kind === "membership") return membershipRow(row.key, row.entries, context);
+  const { entry, head } = row;
+  const element =
+    entry.kind === "said" || entry.kind === "whisper"
+      ? messageRow(entry, head, context)
+      : eventRow(entry, context);
+  element.dataset.kind = entry.kind;
+  element.dataset.key = entry.key;
+  element.dataset.state = entry.state;
+  if (entry.encryption !== "no") element.dataset.encryption = entry.encryption;
+  element.classList.toggle("mention", entry.mention && !entry.isOwn);
+  return element;
+}
+
+/** Pixels that a row probably has: only to know about how long everything is before it was in the page. */
+export function estimateHeight(row: Row, width: number): number {
+  if (row.kind === "start") return 96;
+  if (row.kind === "day") return 44;
+  if (row.kind === "new") return 32;
+  if (row.kind === "membership") return 28;
+  const perLine = Math.max(20, (width - 80) / 7.4);
+  const lines = Math.min(20, Math.ceil((row.entry.body.length || 1) / perLine)); // more is folded
+  if (row.entry.kind !== "said" && row.entry.kind !== "whisper") return 8 + lines * 22;
+  return (row.head ? 38 : 6) + lines * 22;
+}
+
+function startRow(conversation: Conversation): HTMLElement {
+  const name = bdi(conversation.name);
+  const text = conversation.kind === "room" ? "This is where " : "What you write here goes to ";
+  const rest = conversation.kind === "room" ? " begins." : " alone.";
+  return h("p", { class: "row start" }, text, name, rest);
+}
+
+/** `brief`: it stands where there is little room. */
+function time(at: number, brief = false): HTMLElement {
+  // It takes the focus by a tap, which has no hover; Tab would stop at each of them.
+  return h(
+    "time",
+    { datetime: isoTime(at), "data-whole": fullTime(at), title: fullTime(at), tabindex: -1 },
+    clockTime(at, brief),
+  );
+}
+
+function messageRow(entry: Entry, head: boolean, context: RowContext): HTMLElement {
+  const content = h("div", { class: "content" });
+  if (head)
+    append(content, [
+      h("div", { class: "byline" }, nameElement(entry.from), " ", ...badges(entry, context), time(entry.at)),
+    ]);
+  append(content, [...bodyOf(entry, context), ...deliveryStatus(entry, context)]);
+  return h(
+    "div",
+    { class: head ? "row said head" : "row said" },
+    head ? avatar(entry.from) : time(entry.at, true),
+    content,
+  );
+}
+
+/** Words beside the author: what colour or place alone would not say to everyone. */
+function badges(entry: Entry, context: RowContext): Child[] {
+  const conversation = context.conversation();
+  const found: Child[] = [];
+  const add = (text: string, className: string, first?: Node): void => {
+    found.push(h("span", { class: `badge ${className}` }, first, text), " ");
+  };
+  if (entry.kind === "whisper" && conversation.kind === "room") {
+    if (entry.isOwn) found.push(h("span", { class: "badge direct" }, "to ", bdi(entry.to), " alone"), " ");
+    else add("to you alone", "direct");
+  }
+  if (entry.mention && !entry.isOwn && entry.kind !== "whisper") add("mentions you", "mention-badge");
+  if (entry.encryption !== "no") add("encrypted", "encrypted", icon("locked"));
+  else if (entry.cipher) {
+    found.push(h("span", { class: "badge other-cipher" }, "encrypted otherwise: ", bdi(entry.cipher)), " ");
+  } else if (conversation.locked !== "no") add("not encrypted", "not-encrypted", icon("unlocked"));
+  return found;
+}
+
+function bodyOf(entry: Entry, context: RowContext): Child[] {
+  if (entry.encryption === "decrypting") return [h("div", { class: "body dim" }, "Decrypting…")];
+  if (entry.encryption === "unreadable") {
+    return [
+      h("div", { class: "body dim" }, asSentence(entry.problem, "Encrypted, and cannot be read here")),
+      h(
+        "button",
+        { type: "button", class: "small", onclick: () => context.askPassphrase() },
+        "Enter the passphrase",
+      ),
+    ];
+  }
+  return collapsible(entry, context, h("div", { class: "body", dir: "auto" }), bodyElements);
+}
+
+/** `text` with what `fill` makes of the entry's body. Of a long one only the beginning is in the page, until one asks. */
+function collapsible(
+  entry: Entry,
+  context: RowContext,
+  text: HTMLElement,
+  fill: (body: string) => readonly Child[],
+): Child[] {
+  if (!isLong(entry.body) || context.expanded.has(entry.key)) {
+    append(text, fill(entry.body));
+    return [text];
+  }
+  append(text, fill(preview(entry.body)));
+  text.classList.add("collapsed");
+  const more = h(
+    "button",
+    {
+      type: "button",
+      class: "small",
+      "aria-expanded": "false",
+      onclick: () => {
+        context.keepInPlace(entry.key);
+        context.expanded.add(entry.key);
+        text.classList.remove("collapsed");
+        text.replaceChildren();
+        append(text, fill(entry.body));
+        if (text.tabIndex < 0) text.tabIndex = -1; // it can have the focus, though Tab passes it
+        text.focus({ preventScroll: true });
+        more.remove();
+      },
+    },
+    "Show all of it",
+  );
+  return [text, more];
+}
+
+/** What became of one's own message. */
+function deliveryStatus(entry: Entry, context: RowContext): Child[] {
+  if (entry.state === "pending") return [h("div", { class: "delivery" }, "Sending…")];
+  if (entry.state !== "failed") return [];
+  const reason = entry.problem ? `Not sent: ${entry.problem}` : "Not sent";
+  return [
+    h(
+      "div",
+      { class: "delivery failed" },
+      h("span", { dir: "auto" }, reason),
+      " ",
+      h("button", { type: "button", class: "small", onclick: () => context.retry(entry) }, "Send again"),
+    ),
+  ];
+}
+
+/** Everything that is not said in somebody's voice. */
+function eventRow(entry: Entry, context: RowContext): HTMLElement {
+  const what = h("div", { class: "content" });
+  const element = h("div", { class: `row event ${entry.kind}` }, time(entry.at, true), what);
+  const text = h("div", { class: "body", dir: "auto" });
+  if (entry.kind === "action") {
+    const isReadable = entry.encryption === "no" || entry.encryption === "yes";
+    const fill = (body: string): Child[] => [
+      "* ",
+      nameElement(entry.from),
+      " ",
+      ...(isReadable ? bodyElements(body) : [entry.problem || "…"]),
+    ];
+    append(what, collapsible(entry, context, text, fill));
+    append(what, [...badges(entry, context), ...deliveryStatus(entry, context)]);
+  } else if (entry.kind === "topic") {
+    const by = entry.from ? [" (", nameElement(entry.from), ")"] : [];
+    append(
+      what,
+      collapsible(entry, context, text, (body) =>
+        body
+          ? ["The topic is now: ", h("q", {}, ...bodyElements(body)), ...by]
+          : ["There is no topic any more", ...by],
+      ),
+    );
+  } else {
+    if (entry.body.includes("\n")) {
+      text.classList.add("lines"); // an answer in columns: they stand under each other
+      text.tabIndex = 0;
+    }
+    append(
+      what,
+      collapsible(entry, context, text, (body) => [body]),
+    );
+  }
+  return element;
+}
+
+function membershipRow(key: string, entries: readonly Entry[], context: RowContext): HTMLElement {
+  const [first] = entries;
+  const names = entries.reduce((sum, entry) => sum + entry.names.length, 0);
+  if (entries.length === 1 && names <= 3 && first) {
+    return h(
+      "div",
+      { class: "row event membership", "data-kind": "membership" },
+      time(first.at, true),
+      h("div", { class: "content" }, membershipChange(first)),
+    );
+  }
+  const fold = h(
+    "details",
+    {
+      class: "content",
+      ontoggle: () => {
+        if (fold.open) context.expanded.add(key);
+        else context.expanded.delete(key);
+      },
+    },
+    h("summary", { onclick: () => context.keepInPlace(key) }, membershipSummary(entries)),
+    h("ul", {}, ...entries.map((entry) => h("li", {}, time(entry.at), " ", membershipChange(entry)))),
+  );
+  fold.open = context.expanded.has(key);
+  return h(
+    "div",
+    { class: "row event membership", "data-kind": "membership" },
+    time(first?.at ?? 0, true),
+    fold,
+  );
+}
+
+function membershipChange(entry: Entry): HTMLElement {
+  const all = membershipSummary([entry], Number.POSITIVE_INFINITY);
+  return h(
+    "span",
+    { class: "change", "data-kind": entry.kind, "data-key": entry.key, "data-state": entry.state },
+    all,
+  );
+}
+
+/** One sentence for those who listen. */
+export function screenReaderLine(entry: Entry): string {
+  const text = entry.body.length > 400 ? `${entry.body.slice(0, 400)}…` : entry.body;
+  const from = isolate(entry.from);
+  const isUnreadable = entry.encryption === "unreadable" || entry.cipher !== "";
+  switch (entry.kind) {
+    case "said":
+      return isUnreadable ? `${from} said something encrypted` : `${from}: ${text}`;
+    case "whisper":
+      return isUnreadable ? `${from} whispers something encrypted` : `${from} to you alone: ${text}`;
+    case "action":
+      return `${from} ${text}`;
+    case "topic":
+      return text ? `The topic is now: ${text}` : "There is no topic any more";
+    case "joined":
+    case "left":
+      return membershipSummary([entry]);
+    default:
+      return text;
+  }
+}

@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { clockTime, dayName, fullTime, isoTime } from "../src/view/dates.ts";
+import { InputHistory } from "../src/view/input-history.ts";
+import { asSentence } from "../src/view/sentence.ts";
+
+test("Up goes back through the lines, Down forth to the empty field", () => {
+  const past = new InputHistory();
+  assert.equal(past.previous(), undefined);
+  past.add("a");
+  past.add("b");
+  past.add("b");
+  assert.equal(past.previous(), "b");
+  assert.ok(past.canRecall("b"));
+  assert.ok(!past.canRecall("b changed"));
+  assert.equal(past.previous(), "a");
+  assert.equal(past.previous(), undefined);
+  assert.equal(past.next(), "b");
+  assert.equal(past.next(), "");
+  assert.equal(past.next(), undefined);
+});
+
+test("it keeps the last fifty", () => {
+  const past = new InputHistory();
+  for (let i = 0; i < 80; i++) past.add(String(i));
+  let last = "";
+  for (let line = past.previous(); line !== undefined; line = past.previous()) last = line;
+  assert.equal(last, "30");
+});
+
+test("days are named as people name them", () => {
+  const now = new Date(2024, 0, 1, 0, 30);
+  const at = (...parts: [number, number, number, number?]): number => new Date(...parts).getTime() / 1000;
+  assert.equal(dayName(at(2024, 0, 1), now), "Today");
+  assert.equal(dayName(at(2023, 11, 31, 23), now), "Yesterday");
+  assert.match(dayName(at(2023, 11, 30), now), /^Saturday,? 30 December 2023$/);
+  assert.match(dayName(at(2024, 0, 9), now), /^Tuesday,? 9 January$/);
+});
+
+test("an impossible time stops nothing", () => {
+  for (const at of [Number.NaN, 1e300, -1e300, Number.POSITIVE_INFINITY]) {
+    assert.equal(clockTime(at), "??:??");
+    assert.equal(clockTime(at, true), "??:??");
+    assert.equal(fullTime(at), "??:??");
+    assert.equal(isoTime(at), "");
+    assert.equal(dayName(at, new Date()), "??:??");
+  }
+});
+
+test("reasons are sentences, whoever wrote them", () => {
+  assert.equal(asSentence("you were kicked", "x"), "You were kicked.");
+  assert.equal(asSentence("Really?", "x"), "Really?");
+  assert.equal(asSentence("  ", "The connection has ended"), "The connection has ended.");
+});
