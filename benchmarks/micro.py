@@ -35,7 +35,7 @@ from selchat.log.sqlite import Retention, SqliteLog
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Context
-from selchat.sessions.detect import OpeningSession
+from selchat.sessions.detect import DetectSession
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.requests import parse_request
@@ -109,7 +109,7 @@ class FakeClock:
     def _nothing(self, *_arguments: object) -> None:
         pass
 
-    on_sign_in = on_published = on_sign_out = on_announcement_lost = on_log_state = stranger_left = _nothing
+    on_sign_in = on_published = on_sign_out = on_announcement_lost = on_log_state = closed_before_login = _nothing
 
 
 def decode_whole() -> None:
@@ -196,7 +196,7 @@ class Chat:
         self.fanout = Fanout(1 << 20)
         self.hub = Hub(settings, MemoryLog(settings.log_limit), clock, clock)
         context = Context(settings, self.hub, clock, clock, ClassicFormat(), SelchatFormat())
-        self.connection.handler = OpeningSession(context, self.connection, None)
+        self.connection.handler = DetectSession(context, self.connection, None)
         self.receive(hello)
 
     def receive(self, data: bytes) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 SERVER = "Server"  # the name under which the server itself speaks; no client can have it
 LOBBY = "lobby"  # the room that everyone is in
-SEALED = "selchat1 "  # how the ``cipher`` begins of what is encrypted end to end (docs/encryption.rst)
+CIPHER_PREFIX = "selchat1 "  # how the ``cipher`` begins of what is encrypted end to end (docs/encryption.rst)
 
 
 class Said(NamedTuple):

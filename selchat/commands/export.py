@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote
 
 from selchat.errors import SettingError, UsageError, close_reason
-from selchat.events import SEALED
+from selchat.events import CIPHER_PREFIX
 from selchat.log import schema
 from selchat.log.errors import HistoryError, UnusableHistoryError, cause
 from selchat.paths import history_path
@@ -243,7 +243,7 @@ def _as_text(line: Line) -> str:
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.at))
     head = escape_controls(f"{when} [{line.room}] {line.author} > ")
-    if line.cipher is not None and line.cipher.startswith(SEALED):
+    if line.cipher is not None and line.cipher.startswith(CIPHER_PREFIX):
         return f"{head}(encrypted)\n"
     if line.cipher is not None:
         head += escape_controls(f"(encrypted: {line.cipher}) ")

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from selchat.chat.commands import Commands
 from selchat.chat.member import Member
-from selchat.events import LOBBY, SEALED, SERVER, Event, Said
+from selchat.events import CIPHER_PREFIX, LOBBY, SERVER, Event, Said
 from selchat.log.port import NotStoredError
 from selchat.text import escape_controls
 
@@ -166,7 +166,7 @@ class JsonStyle:
 
 def _is_sealed(message: Said) -> bool:
     """Whether only those who have the passphrase can read it."""
-    return message.cipher is not None and message.cipher.startswith(SEALED)
+    return message.cipher is not None and message.cipher.startswith(CIPHER_PREFIX)
 
 
 class Console:
@@ -252,7 +252,7 @@ class Console:
     def passwords_failed(self, count: int) -> None:
         self.warn(f"{count} more wrong passwords within a minute")
 
-    def stranger_left(self, address: str, reason: str | None) -> None:
+    def closed_before_login(self, address: str, reason: str | None) -> None:
         if not self._quiet:
             self._show(self._style.closed(address, None, reason))
 

@@ -61,7 +61,7 @@ from selchat.server.console import Console, JsonStyle, Style, TextStyle
 from selchat.server.metrics import Readings, render
 from selchat.server.startup import page_addresses, picture
 from selchat.sessions.context import Context, Web
-from selchat.sessions.detect import OpeningSession
+from selchat.sessions.detect import DetectSession
 from selchat.sessions.http.api import MessageApi
 from selchat.sessions.http.security_txt import security_txt
 from selchat.sessions.http.static import Files, Operations, Site
@@ -71,7 +71,7 @@ from selchat.wire.frames import DecimalHeaders
 from selchat.wire.responses import SelchatFormat
 
 if TYPE_CHECKING:
-    from selchat.sessions.http.session import WebSession
+    from selchat.sessions.http.session import HttpSession
 
 from selchat.errors import RefusalError
 
@@ -407,7 +407,7 @@ class Server:
         if isinstance(refusal, AddressRateError):
             # Without a word: to wait until each of so many has spoken would hold what others need.
             sock.close()
-            self._console.stranger_left(join_address(host, port), str(refusal))
+            self._console.closed_before_login(join_address(host, port), str(refusal))
             return
         connection = Connection(
             self._reactor,
@@ -425,7 +425,7 @@ class Server:
         local = is_loopback(host)
         unsecured = TlsRequiredError() if settings.tls == "require" and not local else None
         tls = self._tls is not None
-        connection.open(OpeningSession(self._context, connection, refusal, unsecured, tls=tls, local=local))
+        connection.open(DetectSession(self._context, connection, refusal, unsecured, tls=tls, local=local))
 
     def _closed(self, connection: Connection) -> None:
         host = self._connections.pop(connection)
@@ -514,7 +514,7 @@ class Server:
 class _Page(NamedTuple):
     """What does not change of that which browsers get. One format: those who share one share a feed."""
 
-    session: type[WebSession]
+    session: type[HttpSession]
     format: SelchatFormat
     files: Files
 
@@ -523,13 +523,13 @@ def _open_page() -> _Page | None:
     """Return what browsers get; None: what it needs is not installed. Raises `CannotStartError`."""
     try:
         # Here, as the libraries for it are an extra.
-        from selchat.sessions.http.session import WebSession
+        from selchat.sessions.http.session import HttpSession
         from selchat.wire.websocket import TextHeaders
 
         with suppress(ImportError):
             # Not when it is first asked for the metrics: for that, everyone would wait 40 ms.
             import prometheus_client  # noqa: F401
-        return _Page(WebSession, SelchatFormat(TextHeaders()), Files())
+        return _Page(HttpSession, SelchatFormat(TextHeaders()), Files())
     except ImportError:
         return None
     except OSError as error:  # no descriptor is left to read them with

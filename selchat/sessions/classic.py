@@ -46,7 +46,7 @@ class ClassicSession:
     def data_received(self, data: bytes) -> None:
         self.payloads_received(self._stream.receive_data(data))
 
-    def first_received(self, payload: bytes) -> None:
+    def first_payload_received(self, payload: bytes) -> None:
         """Take the username."""
         if self._join(payload):
             self.payloads_received(self._stream.lift_limits(self._transport, self.payloads_received))
@@ -59,7 +59,7 @@ class ClassicSession:
             bodies = [payload.decode("utf-8", "replace") for payload in payloads]
             hub = self._context.hub
             hub.send(member, hub.lobby, bodies)
-        self._stream.check(bool(payloads), self._break)
+        self._stream.check(bool(payloads), self._fail)
 
     def eof_received(self) -> None:
         if self.state is SessionState.ENDED:
@@ -75,7 +75,7 @@ class ClassicSession:
         if member is not None:
             self._context.hub.sign_out(member, reason)
         else:
-            self._context.strangers.stranger_left(self._transport.address, reason)
+            self._context.observer.closed_before_login(self._transport.address, reason)
 
     # -- the hub's side --------------------------------------------------------------------------------
 
@@ -114,12 +114,12 @@ class ClassicSession:
         try:
             wanted = payload.decode()
         except UnicodeDecodeError:
-            self._break(BadNameError())
+            self._fail(BadNameError())
             return False
         try:
             member = hub.sign_in_guest(wanted, self._transport.address, self)
         except BannedError as error:
-            self._break(error)
+            self._fail(error)
             return False
         self.state = SessionState.JOINED
         self._member = member
@@ -127,7 +127,7 @@ class ClassicSession:
         member.rooms[lobby] = self._transport.outbox.subscribe(lobby.feed(self.format))
         return True
 
-    def _break(self, error: SelchatError) -> None:
+    def _fail(self, error: SelchatError) -> None:
         """Tell the peer why, as the only kind of message that it can read, and close."""
         if self.state is not SessionState.ENDED:
             self.send_notice(Notice(f"Closing this connection: {error}."))

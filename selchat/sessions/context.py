@@ -85,7 +85,7 @@ class Transport(Protocol):
 class ConnectionObserver(Protocol):
     """Who is told of connections that ended before they had a name."""
 
-    def stranger_left(self, address: str, reason: str | None) -> None:
+    def closed_before_login(self, address: str, reason: str | None) -> None:
         """A connection without a username was closed."""
 
 
@@ -120,7 +120,7 @@ class Context:
     settings: Settings
     hub: Hub
     clock: Clock
-    strangers: ConnectionObserver
+    observer: ConnectionObserver
     classic: ClassicFormat
     selchat: SelchatFormat
     operator: Callable[[str], list[str]] = lambda line: []

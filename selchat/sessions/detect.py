@@ -17,7 +17,7 @@ from selchat.sessions.classic import ClassicSession
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.inbound import InboundStream, LoginTimeoutError
 from selchat.sessions.selchat import SelchatSession
-from selchat.wire.detect import Opening, is_hello, sniff
+from selchat.wire.detect import DetectedProtocol, detect_protocol, is_hello
 from selchat.wire.frames import FrameDecoder
 
 # How browsers go: they open more connections than they need, and they ask their users whether they trust the
@@ -31,7 +31,7 @@ _NO_WEB = (
 )
 
 
-class OpeningState(Enum):
+class DetectState(Enum):
     """What is known of a connection.
 
     =======  =======================================  =================================================
@@ -50,7 +50,7 @@ class OpeningState(Enum):
     HTTP = auto()
 
 
-class OpeningSession:
+class DetectSession:
     """One peer that has not said anything yet.
 
     ``refusal``: it may not come in, and is told so in its own language once it has spoken. ``unsecured``: the
@@ -86,7 +86,7 @@ class OpeningSession:
     ) -> None:
         settings = context.settings
         seconds = settings.login_seconds if refusal is None else settings.linger_seconds
-        self.state = OpeningState.NEW
+        self.state = DetectState.NEW
         self._context = context
         self._refusal = refusal
         self._unsecured = unsecured
@@ -100,29 +100,29 @@ class OpeningSession:
         self._timer: Any = context.clock.call_later(seconds, self._timed_out)
 
     def data_received(self, data: bytes) -> None:
-        if self.state is not OpeningState.FRAMES:
+        if self.state is not DetectState.FRAMES:
             data = self._first + data
-            opening = sniff(data)
+            opening = detect_protocol(data)
             if opening is None:
                 self._first = data
                 return
             self._first = b""
-            if opening is Opening.HTTP:
+            if opening is DetectedProtocol.HTTP:
                 self._go_to_the_web(data)
                 return
-            if opening is Opening.TLS and self._tls and self.state is OpeningState.NEW:
-                self.state = OpeningState.SECURED
+            if opening is DetectedProtocol.TLS and self._tls and self.state is DetectState.NEW:
+                self.state = DetectState.SECURED
                 self._transport.start_tls(data)
                 return
-            if self.state is OpeningState.NEW:
+            if self.state is DetectState.NEW:
                 self._refusal = self._refusal or self._unsecured
-            self.state = OpeningState.FRAMES
+            self.state = DetectState.FRAMES
         payload = self._stream.decoder.receive_one(data)
         if payload is not None:
             self._timer.cancel()
             self._hand_over(payload)
         elif self._stream.decoder.error is not None:
-            self._break(self._stream.decoder.error)
+            self._fail(self._stream.decoder.error)
 
     def eof_received(self) -> None:
         self._stream.decoder.receive_one(self._first)
@@ -132,9 +132,9 @@ class OpeningSession:
 
     def connection_lost(self, reason: str | None) -> None:
         self._timer.cancel()
-        if self.state in {OpeningState.SECURED, OpeningState.HTTP} and reason in _OF_BROWSERS:
+        if self.state in {DetectState.SECURED, DetectState.HTTP} and reason in _OF_BROWSERS:
             return  # there are several of these for each page that is opened
-        self._context.strangers.stranger_left(self._transport.address, reason)
+        self._context.observer.closed_before_login(self._transport.address, reason)
 
     # ----------------------------------------------------------------------------------------------------
 
@@ -142,10 +142,10 @@ class OpeningSession:
         self._timer.cancel()
         web = self._context.web
         if web is None:
-            self.state = OpeningState.HTTP
+            self.state = DetectState.HTTP
             self._transport.close(None, _NO_WEB)
             return
-        tls = self.state is OpeningState.SECURED
+        tls = self.state is DetectState.SECURED
         session = web(
             self._context, self._transport, self._deadline, self._refusal, tls=tls, local=self._local
         )
@@ -169,21 +169,21 @@ class OpeningSession:
                 self._deadline,
             )
         elif self._context.gate is not None:
-            self._break(PasswordNeededError())  # there is no place for one on that wire
+            self._fail(PasswordNeededError())  # there is no place for one on that wire
             return
         else:
             session = ClassicSession(self._context, self._transport, self._stream)
         self._transport.set_handler(session)
-        session.first_received(payload)
+        session.first_payload_received(payload)
 
-    def _break(self, error: SelchatError) -> None:
+    def _fail(self, error: SelchatError) -> None:
         """Tell the peer why, in the way that most clients can read, and close."""
         notice = self._context.classic.encode([Notice(f"Closing this connection: {error}.")])
         self._transport.close(str(error), notice)
 
     def _refuse(self, refusal: SelchatError, is_selchat: bool) -> None:
         if not is_selchat:
-            self._break(refusal)
+            self._fail(refusal)
             return
         rich = self._context.selchat
         if isinstance(refusal, RefusalError):
@@ -193,9 +193,9 @@ class OpeningSession:
         self._transport.close(str(refusal), last)
 
     def _timed_out(self) -> None:
-        if self.state is OpeningState.SECURED:
+        if self.state is DetectState.SECURED:
             # Mostly one that a browser has opened for later. It would take the paper's frames for an answer
             # to what it is just about to ask.
             self._transport.close(None)
         else:
-            self._break(self._refusal or LoginTimeoutError(self._context.settings.login_seconds))
+            self._fail(self._refusal or LoginTimeoutError(self._context.settings.login_seconds))

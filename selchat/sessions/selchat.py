@@ -47,7 +47,7 @@ from selchat.wire.requests import (
     Whisper,
     parse_request,
 )
-from selchat.wire.responses import HISTORY_SIZE, LISTED, SelchatFormat
+from selchat.wire.responses import HISTORY_BYTES, MAX_LISTED, SelchatFormat
 from selchat.wire.websocket import ClosedError
 
 
@@ -190,7 +190,7 @@ class SelchatSession:
         self._heartbeat = Heartbeat(context.clock, ping_seconds, context.settings.pong_seconds, self)
         self._timer: Any = context.clock.call_later(
             deadline - context.clock.now,
-            lambda: self._break(LoginTimeoutError(context.settings.login_seconds)),
+            lambda: self._fail(LoginTimeoutError(context.settings.login_seconds)),
         )
 
     # -- the connection's side -------------------------------------------------------------------------
@@ -205,7 +205,7 @@ class SelchatSession:
         elif self.state is SessionState.JOINED:
             self.payloads_received(self._stream.receive_data(data))
 
-    def first_received(self, payload: bytes) -> None:
+    def first_payload_received(self, payload: bytes) -> None:
         """Take the first payload, which was meant to be a `hello`."""
         self._greeting_received(payload)
 
@@ -240,7 +240,7 @@ class SelchatSession:
                 return
         if said:
             self._say(said)
-        self._stream.check(bool(payloads), self._break)
+        self._stream.check(bool(payloads), self._fail)
 
     def eof_received(self) -> None:
         if self.state is SessionState.ENDED:
@@ -262,7 +262,7 @@ class SelchatSession:
         if member is not None:
             self._context.hub.sign_out(member, reason)
         else:
-            self._context.strangers.stranger_left(self._transport.address, reason)
+            self._context.observer.closed_before_login(self._transport.address, reason)
 
     # -- the hub's side --------------------------------------------------------------------------------
 
@@ -330,13 +330,13 @@ class SelchatSession:
             if self.state is SessionState.GREETED:
                 if self._greetings >= self._context.settings.login_messages:
                     # Nothing else limits how fast one may ask who is not in yet.
-                    self._break(NoGoodHelloError(self._greetings))
+                    self._fail(NoGoodHelloError(self._greetings))
                     return
                 payload = self._stream.decoder.receive_one()
         if self.state is SessionState.JOINED:
             self.payloads_received(self._stream.lift_limits(self._transport, self.payloads_received))
         elif self.state is not SessionState.ENDED:
-            self._stream.check(is_new, self._break)
+            self._stream.check(is_new, self._fail)
 
     def _hello(self, hello: Hello) -> None:
         if hello.version != envelope.VERSION:
@@ -351,7 +351,7 @@ class SelchatSession:
                 self.state = SessionState.CHECKING
                 self._transport.pause()
                 return
-        self._come_in(hello)
+        self._accept(hello)
 
     def _checked(self, hello: Hello, error: RefusalError | None) -> None:
         """Go on as the password is right, or as ``error`` says."""
@@ -361,14 +361,14 @@ class SelchatSession:
         try:
             if error is not None:
                 raise error
-            self._come_in(hello)
+            self._accept(hello)
         except RefusalError as refusal:
             self._refuse(refusal, hello)
         if self.state is not SessionState.ENDED:
             is_in = self.state is SessionState.JOINED
             self._greeting_received(None if is_in else self._stream.decoder.receive_one())
 
-    def _come_in(self, hello: Hello) -> None:
+    def _accept(self, hello: Hello) -> None:
         context, hub = self._context, self._context.hub
         member = hub.sign_in(
             hello.name, self._transport.address, self, hash_client_secret(hello.client), alongside=hello.beside
@@ -510,10 +510,10 @@ class SelchatSession:
         room = hub.joined_room(self._joined(), ask.room)
         newest = ask.after is None
         if ask.after is not None:
-            found = hub.log.after(room.name, ask.after, ask.limit, HISTORY_SIZE)
+            found = hub.log.after(room.name, ask.after, ask.limit, HISTORY_BYTES)
         else:
-            found = hub.log.before(room.name, ask.before, ask.limit, HISTORY_SIZE)
-        messages = self.format.cut_to_frame(found, newest)
+            found = hub.log.before(room.name, ask.before, ask.limit, HISTORY_BYTES)
+        messages = self.format.fit_history(found, newest)
         more = False
         if messages:
             if newest:
@@ -529,7 +529,7 @@ class SelchatSession:
         self._users_of(room)
 
     def _users_of(self, room: Room) -> None:
-        roster = room.snapshot(LISTED)
+        roster = room.snapshot(MAX_LISTED)
         self._reply(
             self.format.listed(
                 "users",
@@ -544,7 +544,7 @@ class SelchatSession:
         )
 
     def _rooms(self, _ask: GetRooms) -> None:
-        found, total = self._context.hub.rooms.list(LISTED)
+        found, total = self._context.hub.rooms.list(MAX_LISTED)
         rooms = [
             {"room": one.name, "members": one.members, "topic": one.topic, "seq": one.seq} for one in found
         ]
@@ -581,7 +581,7 @@ class SelchatSession:
 
     def _lapped(self, room: Room, lapped: Lapped) -> bytes:
         """Go on from the log where the feed is lost; return the rest of the frame that is on the wire."""
-        said, rest = self.format.said_before(lapped.chunk, lapped.offset)
+        said, rest = self.format.delivered_before(lapped.chunk, lapped.offset)
         self._joined().rooms[room] = None
         self._catch_up(Replay(room.name, room, lapped.mark + said, lapped=True))
         return rest
@@ -607,7 +607,7 @@ class SelchatSession:
             self._gap(catch_up, catch_up.seq + 1)
         else:
             try:
-                page = hub.log.after(catch_up.inbox, catch_up.seq, _PAGE, HISTORY_SIZE)
+                page = hub.log.after(catch_up.inbox, catch_up.seq, _PAGE, HISTORY_BYTES)
             except NotReadableError:
                 self._context.clock.call_later(_PATIENCE, self._go_on)
                 return
@@ -651,7 +651,7 @@ class SelchatSession:
         if isinstance(error, BannedError):
             self.disconnect(Farewell("banned", str(error), str(error)))
 
-    def _break(self, error: SelchatError) -> None:
+    def _fail(self, error: SelchatError) -> None:
         """Say why, and close."""
         if self.state is SessionState.ENDED:
             return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selchat.events import SEALED, SERVER, Event, Notice, Roster, Said, Topic
+from selchat.events import CIPHER_PREFIX, SERVER, Event, Notice, Roster, Said, Topic
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.frames import HEADER_LENGTH, encode_frame
 
@@ -60,7 +60,7 @@ class ClassicFormat:
 
     def _encode_slowly(self, event: Event) -> bytes:
         if isinstance(event, Said):
-            if event.cipher is not None and event.cipher.startswith(SEALED):
+            if event.cipher is not None and event.cipher.startswith(CIPHER_PREFIX):
                 return self._pair(event.author, _SEALED)  # which nobody on this wire can open
             body = event.body if event.author != SERVER else self._encrypt(event.body)
             return self._pair(event.author, body)

@@ -23,7 +23,7 @@ _METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT
 _REQUESTS = tuple(f"{method} ".encode() for method in _METHODS)
 
 
-class Opening(Enum):
+class DetectedProtocol(Enum):
     """What a connection begins with."""
 
     TLS = auto()
@@ -31,19 +31,19 @@ class Opening(Enum):
     FRAMES = auto()
 
 
-def sniff(data: bytes) -> Opening | None:
+def detect_protocol(data: bytes) -> DetectedProtocol | None:
     """Return what a connection begins with that has sent ``data``, of which there is a byte at least.
 
     None: it may be a method of HTTP, and is not whole. No header of a frame begins with a letter, and none
     with that of TLS, which is a control character.
     """
     if data[0] == _HANDSHAKE:
-        return Opening.TLS
+        return DetectedProtocol.TLS
     if data.startswith(_REQUESTS):
-        return Opening.HTTP
+        return DetectedProtocol.HTTP
     if any(request.startswith(data) for request in _REQUESTS):
         return None
-    return Opening.FRAMES
+    return DetectedProtocol.FRAMES
 
 
 _BOM = b"\xef\xbb\xbf"

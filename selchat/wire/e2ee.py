@@ -21,7 +21,7 @@ from bisect import bisect_left
 from typing import TYPE_CHECKING, NamedTuple
 
 from selchat.errors import SettingError
-from selchat.events import SEALED
+from selchat.events import CIPHER_PREFIX
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -59,10 +59,10 @@ _SCRYPT_MEMORY = 64 << 20  # bytes that it may take
 _SESSION_INFO = b"selchat1 session"
 _MESSAGE = b"selchat1 message"
 _BASE64 = re.compile("[A-Za-z0-9_-]*")
-_CIPHER = re.compile(rf"{SEALED}([A-Za-z0-9_-]{{22}}) ([1-9][0-9]{{0,15}}) ([A-Za-z0-9_-]{{22}})")
+_CIPHER = re.compile(rf"{CIPHER_PREFIX}([A-Za-z0-9_-]{{22}}) ([1-9][0-9]{{0,15}}) ([A-Za-z0-9_-]{{22}})")
 
 
-class Sealed(NamedTuple):
+class EncryptedMessage(NamedTuple):
     """A message as it goes over the wire: its fields ``cipher`` and ``body``."""
 
     cipher: str
@@ -146,7 +146,7 @@ class _SessionKey:
 # -- saying ----------------------------------------------------------------------------------------------
 
 
-class Sealer:
+class Encryptor:
     """One session: what one start of a program says in one room. ``session`` is random if not given.
 
     A key is never used with a counter twice, and no session with another key.
@@ -156,40 +156,40 @@ class Sealer:
         self._key = _SessionKey(room_key, secrets.token_bytes(SESSION_LENGTH) if session is None else session)
         self._counter = 0
 
-    def seal(self, room: str, sender: str, text: str) -> Sealed:
+    def encrypt(self, room: str, sender: str, text: str) -> EncryptedMessage:
         """Return a message of that text. ``room`` and ``sender`` are as the server writes them."""
         self._counter += 1
         counter, key = self._counter, self._key
         data = key.encrypt(room, sender, counter, _text(text))
-        return Sealed(f"{SEALED}{_encoded(key.session)} {counter} {_encoded(key.check)}", _encoded(data))
+        return EncryptedMessage(f"{CIPHER_PREFIX}{_encoded(key.session)} {counter} {_encoded(key.check)}", _encoded(data))
 
 
-def sealed_form(text: str) -> Sealed:
+def longest_encryption(text: str) -> EncryptedMessage:
     """Return something as long as the text can become when it is sealed."""
     size = len(_text(text)) + TAG_LENGTH
     name = "A" * _encoded_length(SESSION_LENGTH)
-    cipher = f"{SEALED}{name} {LARGEST_COUNTER} {'A' * _encoded_length(CHECK_LENGTH)}"
-    return Sealed(cipher, "A" * _encoded_length(size))
+    cipher = f"{CIPHER_PREFIX}{name} {LARGEST_COUNTER} {'A' * _encoded_length(CHECK_LENGTH)}"
+    return EncryptedMessage(cipher, "A" * _encoded_length(size))
 
 
 # -- reading ---------------------------------------------------------------------------------------------
 
 
-class Opener:
+class Decryptor:
     """What one reader has of all sessions, in all rooms."""
 
     def __init__(self) -> None:
         self._sessions: dict[tuple[bytes, str, str, bytes], _Session] = {}  # the one read last is the last
         self._age = 0
 
-    def begin(self) -> None:
+    def reset_order(self) -> None:
         """The server numbers anew: what comes now is in no order with what came before.
 
         What has come already is still known, so that it cannot come again as something new.
         """
         self._age += 1
 
-    def open(self, room_key: bytes, room: str, sender: str, cipher: str, body: str, seq: int) -> str:
+    def decrypt(self, room_key: bytes, room: str, sender: str, cipher: str, body: str, seq: int) -> str:
         """Return the text of a message, which has that number in its room; 0: it has none and was just said.
 
         The same message may be opened any number of times, under the same number, and older ones at any time.

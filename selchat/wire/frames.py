@@ -212,7 +212,7 @@ class DecimalHeaders:
         """Return the header of a payload of that many bytes."""
         return b"%-*d" % (self.longest, length)
 
-    def announced(self, data: bytes, start: int) -> tuple[int, int]:
+    def lengths_before(self, data: bytes, start: int) -> tuple[int, int]:
         """Return the lengths of the header and of the payload, for the payload that begins at ``start``."""
         return self.longest, int(data[start - self.longest : start])
 

@@ -19,8 +19,8 @@ from selchat.wire.frames import DecimalHeaders, FrameTooLongError
 from selchat.wire.requests import BadMessageError
 
 PAYLOAD_LIMIT = 1024 * 1024  # bytes of what the server sends
-HISTORY_SIZE = 64 * 1024  # bytes of a history, about; other readers are served between two of them
-LISTED = 1000  # names or rooms in one list
+HISTORY_BYTES = 64 * 1024  # bytes of a history, about; other readers are served between two of them
+MAX_LISTED = 1000  # names or rooms in one list
 
 _PAYLOAD = b'{"type":"'  # how every payload begins
 _SAID = b'{"type":"said",'  # and that of a `said`
@@ -39,7 +39,7 @@ class Headers(Protocol):
     def header(self, length: int) -> bytes:
         """Return what announces a payload of that many bytes."""
 
-    def announced(self, data: bytes, start: int) -> tuple[int, int]:
+    def lengths_before(self, data: bytes, start: int) -> tuple[int, int]:
         """Return how long the header is before the payload that begins at ``start``, and that payload."""
 
     def end(self, reason: str, error: Exception | None = None) -> bytes:
@@ -130,7 +130,7 @@ class SelchatFormat:
     def history(self, room: str, messages: Sequence[Said], more: bool) -> bytes:
         """Return messages of that room, oldest first, as one frame.
 
-        Raises `FrameTooLongError` for more of them than `cut_to_frame` gives.
+        Raises `FrameTooLongError` for more of them than `fit_history` gives.
         """
         start = f'{{"type":"history","room":{_quote(room)},"more":{"true" if more else "false"},"messages":['
         whole = f"{start}{','.join(map(_old, messages))}]}}".encode()
@@ -139,12 +139,12 @@ class SelchatFormat:
             whole = f"{start}{_old(message)}]}}".encode()
         return self._frame(whole)
 
-    def cut_to_frame(self, messages: Sequence[Said], newest: bool = False) -> Sequence[Said]:
+    def fit_history(self, messages: Sequence[Said], newest: bool = False) -> Sequence[Said]:
         """Return as many of the messages as should go into one `history`, but one at least.
 
         They are the first ones, or the last ones if the ``newest`` are wanted, in the same order.
         """
-        left = min(HISTORY_SIZE, self.limit - 512)  # what stands around them: the room's name mostly
+        left = min(HISTORY_BYTES, self.limit - 512)  # what stands around them: the room's name mostly
         count = 0
         for message in reversed(messages) if newest else messages:
             left -= len(_old(message).encode()) + 1
@@ -154,11 +154,11 @@ class SelchatFormat:
         return messages[len(messages) - count :] if newest else messages[:count]
 
     def listed(self, kind: str, field: str, items: Sequence[Any], /, **fields: Any) -> bytes:
-        """Return a frame of that type with the first of ``items`` as ``field``: `LISTED`, or what fits."""
+        """Return a frame of that type with the first of ``items`` as ``field``: `MAX_LISTED`, or what fits."""
         whole = _json({"type": kind, **fields}).encode()[:-1] + b',"%b":[' % field.encode()
         left = self.limit - len(whole) - 2
         parts: list[bytes] = []
-        for item in items[:LISTED]:
+        for item in items[:MAX_LISTED]:
             part = _json(item).encode()
             left -= len(part) + 1
             if left < 0:
@@ -191,7 +191,7 @@ class SelchatFormat:
         """Return the last words; ``error``: what is wrong, if it is something of the wire's."""
         return self.frame("bye", reason=reason, retry_after=retry_after) + self._wire.end(reason, error)
 
-    def said_before(self, chunk: bytes | memoryview, offset: int) -> tuple[int, bytes]:
+    def delivered_before(self, chunk: bytes | memoryview, offset: int) -> tuple[int, bytes]:
         """Return what a reader has had who was sent the first ``offset`` bytes of a chunk of whole frames.
 
         These are how many ``said`` have begun before ``offset``, and the bytes from there to the end of the
@@ -208,7 +208,7 @@ class SelchatFormat:
             last = data.rfind(_PAYLOAD, 0, last + len(_PAYLOAD) - 1)
             if last < 0:
                 return 0, b""
-            header, length = self._wire.announced(data, last)
+            header, length = self._wire.lengths_before(data, last)
             if last - header < offset:
                 return data.count(_SAID, 0, last + len(_SAID)), data[offset : last + length]
 

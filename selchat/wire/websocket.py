@@ -95,7 +95,7 @@ class TextHeaders:
             return b"\x81\x7e%b" % length.to_bytes(2, "big")
         return b"\x81\x7f%b" % length.to_bytes(8, "big")
 
-    def announced(self, data: bytes, start: int) -> tuple[int, int]:
+    def lengths_before(self, data: bytes, start: int) -> tuple[int, int]:
         """Return the lengths of the header and of the payload, for the payload that begins at ``start``.
 
         Payloads are JSON objects: they end with a brace and contain no zero bytes. So only a long header looks

@@ -136,7 +136,7 @@ class FakeObserver:
         self._fail()
         self.seen.append(("storing", "", None if error is None else error.why))
 
-    def stranger_left(self, address: str, reason: str | None) -> None:
+    def closed_before_login(self, address: str, reason: str | None) -> None:
         self.seen.append(("stranger left", address, reason))
 
     def _fail(self) -> None:

@@ -22,8 +22,8 @@ from selchat.errors import ProtocolError, RefusalError, UnreadableError
 from selchat.events import Said
 from selchat.text import clean_name, escape_controls, name_key
 from selchat.wire.classic import ClassicFormat
-from selchat.wire.detect import Opening, is_hello, sniff
-from selchat.wire.e2ee import Opener, Sealer
+from selchat.wire.detect import DetectedProtocol, detect_protocol, is_hello
+from selchat.wire.e2ee import Decryptor, Encryptor
 from selchat.wire.frames import DecoderState, FrameDecoder, encode_frame
 from selchat.wire.http import HttpConnection, HttpError, Request, Response
 from selchat.wire.http_message import parse_posted
@@ -47,11 +47,11 @@ _WELCOME = {
     "limits": {},
 }
 _GREETED = encode_frame(json.dumps(_WELCOME).encode())
-_RICH = ClientSettings(host="127.0.0.1", name="Michael", wire="selchat", secret="x" * 16)
+_SELCHAT = ClientSettings(host="127.0.0.1", name="Michael", wire="selchat", secret="x" * 16)
 _CLASSIC = ClientSettings(host="127.0.0.1", name="Michael", wire="classic")
-_RICH_FORMAT, _CLASSIC_FORMAT = SelchatFormat(), ClassicFormat()
+_SELCHAT_FORMAT, _CLASSIC_FORMAT = SelchatFormat(), ClassicFormat()
 _KEY, _SESSION = bytes(range(32)), bytes(range(16))  # of a room, and of a sender's session
-_SEALED = Sealer(_KEY, _SESSION).seal("lobby", "Venkat", "hello")
+_SEALED = Encryptor(_KEY, _SESSION).encrypt("lobby", "Venkat", "hello")
 _OPENING = Request(
     "GET",
     "/ws",
@@ -96,31 +96,31 @@ def _decoded(header_length: int, parts: list[bytes]) -> tuple[list[bytes], str]:
     return payloads, repr(decoder.error)
 
 
-def envelope(data: bytes) -> None:
+def requests(data: bytes) -> None:
     """What a selchat client may say; what is accepted can be passed on, on both wires."""
     try:
         request = parse_request(data)
     except RefusalError as error:
-        _RICH_FORMAT.error(error)
+        _SELCHAT_FORMAT.error(error)
         return
     if isinstance(request, Hello):
         assert is_hello(data)
         clean_name(request.name)
     if isinstance(request, Say | Whisper):
         said = _SAID._replace(body=request.body, id=request.id, cipher=request.cipher)
-        [payload] = FrameDecoder(limit=1 << 24).receive_data(_RICH_FORMAT.encode([said]))
+        [payload] = FrameDecoder(limit=1 << 24).receive_data(_SELCHAT_FORMAT.encode([said]))
         fields = json.loads(payload)
         assert fields["body"] == request.body
         assert fields["id"] == request.id
         FrameDecoder().receive_data(_CLASSIC_FORMAT.encode([said]))
 
 
-def sniffed(data: bytes) -> None:
+def detect(data: bytes) -> None:
     """A first payload, and the first bytes of a connection: one verdict, and the same again."""
     assert is_hello(data) is is_hello(bytes(bytearray(data)))
-    verdicts = [sniff(data[:size]) for size in range(1, min(len(data), 10) + 1)]
+    verdicts = [detect_protocol(data[:size]) for size in range(1, min(len(data), 10) + 1)]
     decided = [verdict for verdict in verdicts if verdict is not None]
-    assert all(isinstance(verdict, Opening) for verdict in decided)
+    assert all(isinstance(verdict, DetectedProtocol) for verdict in decided)
     assert len(set(decided)) <= 1
     assert verdicts[len(verdicts) - len(decided) :] == decided, "what was told once changes"
 
@@ -173,7 +173,7 @@ def websocket(data: bytes) -> None:
     assert payloads == whole[0]  # so few bytes hold no more frames than are let pass before a hello
     for payload in payloads:
         chunk = _WEB_FORMAT.encode([_SAID._replace(body=payload)])
-        assert _WEB_FORMAT.said_before(chunk, 1) == (1, chunk[1:])
+        assert _WEB_FORMAT.delivered_before(chunk, 1) == (1, chunk[1:])
 
 
 def _messages(parts: list[bytes]) -> tuple[list[str], str, bytes]:
@@ -196,7 +196,7 @@ def _messages(parts: list[bytes]) -> tuple[list[str], str, bytes]:
 
 def selchat_client(data: bytes) -> None:
     """What a server may say to a selchat client that it has let in, in two pieces."""
-    client = SelchatClient(_RICH, _RICH.secret)
+    client = SelchatClient(_SELCHAT, _SELCHAT.secret)
     client.connection_made()
     client.say("hello")
     client.receive_data(_GREETED)
@@ -227,7 +227,7 @@ def config(data: bytes) -> None:
         assert escape_controls(str(error).replace("\n", "")).isprintable()
 
 
-def sealing(data: bytes) -> None:
+def e2ee(data: bytes) -> None:
     """The fields of an encrypted message: of anyone's making, of ours, and of ours with a few bytes changed.
 
     Up to the first null is a ``cipher``, the rest a ``body``; the last four bytes say what is changed.
@@ -235,17 +235,17 @@ def sealing(data: bytes) -> None:
     cipher, _, body = data.decode(errors="replace").partition("\0")
     for given in ((cipher, body), (_SEALED.cipher, body), (cipher, _SEALED.body)):
         try:
-            assert isinstance(Opener().open(_KEY, "lobby", "Venkat", *given, 1), str)
+            assert isinstance(Decryptor().decrypt(_KEY, "lobby", "Venkat", *given, 1), str)
         except UnreadableError as error:
             assert str(error).isprintable()
-    sealed = Sealer(_KEY, _SESSION).seal("lobby", "Venkat", body)
-    assert Opener().open(_KEY, "lobby", "Venkat", *sealed, 1) == body
+    sealed = Encryptor(_KEY, _SESSION).encrypt("lobby", "Venkat", body)
+    assert Decryptor().decrypt(_KEY, "lobby", "Venkat", *sealed, 1) == body
     if len(data) >= 4:
         changed = bytearray(f"{sealed.cipher}\0{sealed.body}".encode())
         changed[int.from_bytes(data[-4:-2], "big") % len(changed)] ^= data[-1] | 1
         cipher, _, body = changed.decode(errors="replace").partition("\0")
         with suppress(UnreadableError):
-            Opener().open(_KEY, "lobby", "Venkat", cipher, body, 1)
+            Decryptor().decrypt(_KEY, "lobby", "Venkat", cipher, body, 1)
             raise AssertionError("what was changed was believed")
 
 
@@ -261,7 +261,7 @@ def text(data: bytes) -> None:
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in shown)
 
 
-def posted(data: bytes) -> None:
+def http_message(data: bytes) -> None:
     """The body of a request, after its media type in one line; what is accepted can be passed on."""
     kind, _, body = data.partition(b"\n")
     try:
@@ -270,7 +270,7 @@ def posted(data: bytes) -> None:
         assert "\n" not in str(error)
         return
     said = _SAID._replace(body=found.body, id=found.id or "")
-    [payload] = FrameDecoder(limit=1 << 24).receive_data(_RICH_FORMAT.encode([said]))
+    [payload] = FrameDecoder(limit=1 << 24).receive_data(_SELCHAT_FORMAT.encode([said]))
     assert json.loads(payload)["body"] == found.body
 
 
@@ -286,15 +286,15 @@ def tokens(data: bytes) -> None:
 
 TARGETS: dict[str, Target] = {
     "frames": frames,
-    "envelope": envelope,
-    "sniff": sniffed,
+    "requests": requests,
+    "detect": detect,
     "http": http,
     "websocket": websocket,
-    "rich-client": selchat_client,
+    "selchat-client": selchat_client,
     "classic-client": classic_client,
     "config": config,
-    "sealing": sealing,
+    "e2ee": e2ee,
     "text": text,
-    "posted": posted,
+    "http-message": http_message,
     "tokens": tokens,
 }

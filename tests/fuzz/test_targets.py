@@ -54,13 +54,13 @@ def test_bytes(name: str, data: bytes) -> None:
 def test_the_driver() -> None:
     """Without atheris it says so; with it, it runs."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz.run", "--runs=200", "sniff"],
+        [sys.executable, "-m", "tests.fuzz.run", "--runs=200", "detect"],
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert "sniff: 200 runs" in done.stdout or "fuzzing is skipped" in done.stdout
+    assert "detect: 200 runs" in done.stdout or "fuzzing is skipped" in done.stdout
 
 
 def test_a_failure_is_a_failure(tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -68,10 +68,10 @@ def test_a_failure_is_a_failure(tmp_path_factory: pytest.TempPathFactory) -> Non
     script = (
         "import sys, atheris, tests.fuzz.run as run, tests.fuzz.targets as targets\n"
         "def fail(data):\n    raise ValueError\n"
-        "targets.TARGETS['sniff'] = fail\n"
+        "targets.TARGETS['detect'] = fail\n"
         "from pathlib import Path\n"
         "sys.argv = ['x']\n"
-        "run._fuzz('sniff', 100, Path(sys.argv[0] + '-kept'))\n"
+        "run._fuzz('detect', 100, Path(sys.argv[0] + '-kept'))\n"
     )
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "x-kept").mkdir()

@@ -21,7 +21,7 @@ from selchat.config.settings import ClientSettings
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Session
-from selchat.sessions.detect import OpeningSession
+from selchat.sessions.detect import DetectSession
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.requests import HELLO_LIMIT
 from tests.chat.fakes import DiaryLog
@@ -71,7 +71,7 @@ class Line:
         self.fanout: Fanout = house.fanout
         self.sock = FakeSocket()
         self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
-        self.session: Session = OpeningSession(house.context, self)
+        self.session: Session = DetectSession(house.context, self)
         self.open = True
         self.read = 0  # bytes that the client has taken
 

@@ -47,8 +47,8 @@ def show_everything(console: Console) -> None:
     )
     console.on_sign_out(VENKAT, None)
     console.on_sign_out(VENKAT, "kicked by the operator")
-    console.stranger_left("192.168.43.170:54500", "no username within 10 s")
-    console.stranger_left("192.168.43.170:54501", None)
+    console.closed_before_login("192.168.43.170:54500", "no username within 10 s")
+    console.closed_before_login("192.168.43.170:54501", None)
     console.warn("accepting rests")
     console.failed("callback", ZeroDivisionError("division by zero"))
 
@@ -174,7 +174,7 @@ def test_whatever_comes_gives_one_line_without_controls(text: str, style: type[S
         lambda: console.on_published([said(text + "x", text)]),
         lambda: console.on_sign_in(member),
         lambda: console.on_sign_out(member, text),
-        lambda: console.stranger_left(text, text),
+        lambda: console.closed_before_login(text, text),
         lambda: console.warn(text),
         lambda: console.listening(text),
         lambda: console.reloaded([text, text]),

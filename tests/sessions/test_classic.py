@@ -9,7 +9,7 @@ from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.classic import SessionState
 from selchat.sessions.context import Context, Session
-from selchat.sessions.detect import OpeningSession
+from selchat.sessions.detect import DetectSession
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import DecimalHeaders, FrameDecoder, encode_frame
@@ -54,7 +54,7 @@ class Client:
         self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
         self.closed: list[str | None] = []
         self.paused = False
-        self.session: Session = OpeningSession(house.context, self)
+        self.session: Session = DetectSession(house.context, self)
         if sends:
             self.session.data_received(sends)
 

@@ -16,7 +16,7 @@ from selchat.net.admission import AddressFullError, ServerFullError
 from selchat.server.server import TlsRequiredError
 from selchat.sessions.classic import ClassicSession
 from selchat.sessions.context import Session
-from selchat.sessions.detect import OpeningSession, OpeningState
+from selchat.sessions.detect import DetectSession, DetectState
 from selchat.sessions.selchat import SelchatSession
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.schema import schema
@@ -38,7 +38,7 @@ class Peer:
         self.secured: list[bytes] = []
         self.closed: list[str | None] = []
         self.final_data = b""
-        self.session: Session = OpeningSession(self.house.context, self, **{"tls": True, **how})  # type: ignore[arg-type]
+        self.session: Session = DetectSession(self.house.context, self, **{"tls": True, **how})  # type: ignore[arg-type]
         self.opening = self.session
         self.outbox = Nothing()
 
@@ -96,7 +96,7 @@ def test_every_prefix_of_tls_is_tls_and_what_comes_later_is_the_stream_s(size: i
     peer = Peer()
     peer.sends(CLIENT_HELLO[:size])
     assert peer.secured == [CLIENT_HELLO[:size]]
-    assert peer.opening.state is OpeningState.SECURED  # type: ignore[attr-defined]
+    assert peer.opening.state is DetectState.SECURED  # type: ignore[attr-defined]
     # What follows is what was decrypted, and no handshake any more, whatever it begins with.
     peer.sends(NAME)
     assert len(peer.secured) == 1
@@ -111,7 +111,7 @@ def test_every_prefix_of_frames_is_frames(stream: bytes, session: type, size: in
     peer.sends(stream[:size])
     assert peer.secured == []
     if size < len(stream):
-        assert peer.opening.state is OpeningState.FRAMES  # type: ignore[attr-defined]
+        assert peer.opening.state is DetectState.FRAMES  # type: ignore[attr-defined]
         peer.sends(stream[size:])
     assert peer.secured == []
     assert isinstance(peer.session, session)
@@ -147,9 +147,9 @@ def test_the_first_byte_alone_decides(first: int, rest: bytes, cuts: list[int]) 
             peer.sends(part)
     assert bool(peer.secured) == (first == 0x16)
     state = peer.opening.state  # type: ignore[attr-defined]
-    assert (state is OpeningState.SECURED) == (first == 0x16)
+    assert (state is DetectState.SECURED) == (first == 0x16)
     if not bytes([first]).isupper():  # which may begin a method of HTTP
-        assert state is (OpeningState.SECURED if first == 0x16 else OpeningState.FRAMES)
+        assert state is (DetectState.SECURED if first == 0x16 else DetectState.FRAMES)
 
 
 def test_without_tls_a_handshake_is_answered_in_plain_and_closed() -> None:

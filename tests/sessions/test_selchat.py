@@ -29,9 +29,9 @@ from selchat.net.fanout import Fanout
 from selchat.net.memory_limit import MemoryLimit
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Context, Session
-from selchat.sessions.detect import OpeningSession
+from selchat.sessions.detect import DetectSession
 from selchat.sessions.http.api import MessageApi
-from selchat.sessions.http.session import WebSession
+from selchat.sessions.http.session import HttpSession
 from selchat.sessions.http.static import Files, Operations, Site
 from selchat.text import name_key
 from selchat.wire.classic import ClassicFormat
@@ -77,7 +77,7 @@ class House:
             ClassicFormat(),
             rich,
             self.commands.run_remote,
-            web=partial(WebSession, self.site),
+            web=partial(HttpSession, self.site),
         )
 
     def connects(self) -> Client:
@@ -108,7 +108,7 @@ class Client:
         self.closed: list[str | None] = []
         self.paused = False
         self.watched = False
-        self.session: Session = OpeningSession(house.context, self)
+        self.session: Session = DetectSession(house.context, self)
         self._decoder = FrameDecoder(10, 1 << 20)
 
     def encoded(self, *messages: dict[str, Any] | bytes) -> bytes:

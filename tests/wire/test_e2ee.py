@@ -22,16 +22,16 @@ from selchat.errors import SettingError, UnreadableError
 from selchat.wire import e2ee as sealing
 from selchat.wire.e2ee import (
     DecryptionError,
-    Opener,
+    Decryptor,
+    EncryptedMessage,
+    Encryptor,
     ReorderedError,
     ReplayedError,
-    Sealed,
-    Sealer,
     WrongPassphraseError,
+    longest_encryption,
     parse_salt,
     passphrase_bytes,
     room_key,
-    sealed_form,
 )
 from selchat.wire.requests import CIPHER_LENGTH
 
@@ -83,17 +83,17 @@ def sealed_by_hand(
     session: bytes = SESSION,
     room: str = "lobby",
     sender: str = "Venkat",
-) -> Sealed:
+) -> EncryptedMessage:
     """What the document says, without the module that is tested."""
     session_key, check = session_keys(key, session)
     bound = additional_data(room, sender, session, counter)
     body = ChaCha20Poly1305(session_key).encrypt(counter.to_bytes(12, "big"), data, bound)
-    return Sealed(f"selchat1 {unpadded(session)} {counter} {unpadded(check)}", unpadded(body))
+    return EncryptedMessage(f"selchat1 {unpadded(session)} {counter} {unpadded(check)}", unpadded(body))
 
 
-def opened(message: Sealed, seq: int, opener: Opener | None = None, **more: Any) -> str:
+def opened(message: EncryptedMessage, seq: int, decryptor: Decryptor | None = None, **more: Any) -> str:
     given = {"room_key": KEY, "room": "lobby", "sender": "Venkat", **more}
-    return (opener or Opener()).open(**given, cipher=message.cipher, body=message.body, seq=seq)
+    return (decryptor or Decryptor()).decrypt(**given, cipher=message.cipher, body=message.body, seq=seq)
 
 
 # -- the vectors ---------------------------------------------------------------------------------------
@@ -120,14 +120,14 @@ def test_a_vector(vector: dict[str, str]) -> None:
     assert counter.to_bytes(12, "big").hex() == vector["nonce"]
     text = bytes.fromhex(vector["text"]).decode()
 
-    sealer = Sealer(key, session)
-    sealer._counter = counter - 1
-    message = sealer.seal(room, sender, text)
-    assert message == Sealed(vector["cipher"], vector["body"])
+    encryptor = Encryptor(key, session)
+    encryptor._counter = counter - 1
+    message = encryptor.encrypt(room, sender, text)
+    assert message == EncryptedMessage(vector["cipher"], vector["body"])
     assert message == sealed_by_hand(
         counter, text.encode(), key=key, session=session, room=room, sender=sender
     )
-    assert Opener().open(key, room, sender, vector["cipher"], vector["body"], 7) == text
+    assert Decryptor().decrypt(key, room, sender, vector["cipher"], vector["body"], 7) == text
 
 
 def test_the_passphrase_of_the_second_vector_as_it_was_typed() -> None:
@@ -206,15 +206,15 @@ def test_salts(text: str, salt: bytes | None) -> None:
 
 
 def test_a_session_counts_from_one() -> None:
-    sealer = Sealer(KEY, SESSION)
-    assert [sealer.seal("lobby", "Venkat", "hello") for _ in range(3)] == [
+    encryptor = Encryptor(KEY, SESSION)
+    assert [encryptor.encrypt("lobby", "Venkat", "hello") for _ in range(3)] == [
         sealed_by_hand(counter) for counter in (1, 2, 3)
     ]
 
 
 def test_every_session_is_another() -> None:
-    sealers = [Sealer(KEY) for _ in range(20)]
-    messages = [sealer.seal("lobby", "Venkat", "hello") for sealer in sealers]
+    encryptors = [Encryptor(KEY) for _ in range(20)]
+    messages = [encryptor.encrypt("lobby", "Venkat", "hello") for encryptor in encryptors]
     assert len({message.cipher.split()[1] for message in messages}) == 20
     assert len({message.body for message in messages}) == 20
     assert {len(base64.urlsafe_b64decode(message.cipher.split()[1] + "==")) for message in messages} == {16}
@@ -224,31 +224,31 @@ def test_every_session_is_another() -> None:
 @example("")
 @example("x" * 1000)
 def test_nothing_is_longer_sealed_than_was_said(text: str) -> None:
-    message, form = Sealer(KEY).seal("lobby", "Venkat", text), sealed_form(text)
+    message, form = Encryptor(KEY).encrypt("lobby", "Venkat", text), longest_encryption(text)
     assert len(form.body) == len(message.body)
     assert len(message.cipher) < len(form.cipher) <= CIPHER_LENGTH
-    sealer = Sealer(KEY, SESSION)
-    sealer._counter = sealing.LARGEST_COUNTER - 1
-    assert len(sealer.seal("lobby", "Venkat", text).cipher) == len(form.cipher)
+    encryptor = Encryptor(KEY, SESSION)
+    encryptor._counter = sealing.LARGEST_COUNTER - 1
+    assert len(encryptor.encrypt("lobby", "Venkat", text).cipher) == len(form.cipher)
 
 
 @given(TEXTS, TEXTS, TEXTS, st.integers(0, 2**53 - 1))
 def test_what_is_sealed_can_be_opened(room: str, sender: str, text: str, seq: int) -> None:
-    message = Sealer(KEY).seal(room, sender, text)
+    message = Encryptor(KEY).encrypt(room, sender, text)
     assert message.body.isascii() and text not in {message.body, message.cipher}
-    assert Opener().open(KEY, room, sender, *message, seq) == text
+    assert Decryptor().decrypt(KEY, room, sender, *message, seq) == text
 
 
 # -- tampering -----------------------------------------------------------------------------------------
 
 
-def refused(message: Sealed, error: type[UnreadableError], **more: Any) -> None:
-    opener = Opener()
+def refused(message: EncryptedMessage, error: type[UnreadableError], **more: Any) -> None:
+    decryptor = Decryptor()
     with pytest.raises(UnreadableError) as caught:
-        opened(message, 1, opener, **more)
+        opened(message, 1, decryptor, **more)
     assert type(caught.value) is error
     # It has left no trace: the real one comes under any number.
-    assert opened(sealed_by_hand(1), 5, opener) == "hello"
+    assert opened(sealed_by_hand(1), 5, decryptor) == "hello"
 
 
 GOOD = sealed_by_hand(1)
@@ -352,7 +352,7 @@ def test_names_that_no_wire_can_bring() -> None:
     """Half a surrogate pair, which a program could hand over."""
     refused(GOOD, DecryptionError, room="\ud800")
     refused(GOOD, DecryptionError, sender="Venkat\udfff")
-    assert Opener().open(KEY, "\ud800", "x", *Sealer(KEY).seal("\ud800", "x", "hey"), 1) == "hey"
+    assert Decryptor().decrypt(KEY, "\ud800", "x", *Encryptor(KEY).encrypt("\ud800", "x", "hey"), 1) == "hey"
 
 
 def test_what_is_no_text() -> None:
@@ -379,10 +379,10 @@ BODIES = ANYTHING | st.just(GOOD.body) | st.binary(max_size=40).map(unpadded)
 def test_anything_gives_a_text_or_the_one_error(
     messages: list[tuple[str, str, str, str, int]],
 ) -> None:
-    opener = Opener()
+    decryptor = Decryptor()
     for room, sender, cipher, body, seq in messages:
         try:
-            opener.open(KEY, room, sender, cipher, body, seq)
+            decryptor.decrypt(KEY, room, sender, cipher, body, seq)
         except UnreadableError as error:
             assert str(error)
 
@@ -397,14 +397,14 @@ class Reader:
     """Opens messages of one session, and names what is wrong with one."""
 
     def __init__(self) -> None:
-        self.opener = Opener()
-        self._sealed: dict[int, Sealed] = {}
+        self.decryptor = Decryptor()
+        self._sealed: dict[int, EncryptedMessage] = {}
 
     def reads(self, counter: int, seq: int, **more: Any) -> str:
         if counter not in self._sealed:
             self._sealed[counter] = sealed_by_hand(counter)
         try:
-            assert opened(self._sealed[counter], seq, self.opener, **more) == "hello"
+            assert opened(self._sealed[counter], seq, self.decryptor, **more) == "hello"
         except ReplayedError:
             return "replayed"
         except ReorderedError:
@@ -452,7 +452,7 @@ def test_the_window_is_a_thousand_messages(more: int, last: str) -> None:
     assert reader.reads(1, more + 10) == ("replayed" if last == "fine" else "reordered")
     assert reader.reads(1, 1) == "fine", "and older than all that is known it is history"
     assert reader.reads(more + 2, more + 2) == "fine"
-    assert len(next(iter(reader.opener._sessions.values()))._counters) == min(1000, more + 2)
+    assert len(next(iter(reader.decryptor._sessions.values()))._counters) == min(1000, more + 2)
 
 
 def test_what_is_older_than_a_full_window_is_not_kept_in_it() -> None:
@@ -487,13 +487,13 @@ def test_when_the_numbers_begin_anew_the_order_does_and_replays_are_known() -> N
     for counter in (1, 2, 3):
         reader.reads(counter, 10 * counter)
     assert reader.reads(4, 7) == "reordered"
-    reader.opener.begin()
+    reader.decryptor.reset_order()
     assert reader.reads(4, 7) == "fine"
     assert reader.reads(2, 20) == "reordered", "but for this number, it could be the old one"
     assert [reader.reads(2, 5), reader.reads(3, 40), reader.reads(1, 0)] == ["replayed"] * 3
     assert reader.reads(5, 8) == "fine"
-    reader.opener.begin()
-    reader.opener.begin()
+    reader.decryptor.reset_order()
+    reader.decryptor.reset_order()
     assert [reader.reads(1, 10), reader.reads(2, 20), reader.reads(3, 30)] == ["fine"] * 3
     assert [reader.reads(4, 40), reader.reads(5, 50), reader.reads(5, 8)] == [
         "replayed",
@@ -506,37 +506,37 @@ def test_of_what_came_before_the_numbers_began_a_thousand_are_known() -> None:
     reader = Reader()
     for counter in range(1, 601):
         reader.reads(counter, counter)
-    reader.opener.begin()
+    reader.decryptor.reset_order()
     for counter in range(601, 1002):
         assert reader.reads(counter, counter) == "fine"
-    reader.opener.begin()
+    reader.decryptor.reset_order()
     assert reader.reads(2, 1) == "replayed"
     assert reader.reads(1, 5) == "fine", "which is forgotten"
 
 
 def test_sessions_senders_and_rooms_do_not_meet() -> None:
-    opener = Opener()
+    decryptor = Decryptor()
     places: list[dict[str, Any]] = [{}, {"room": "deck"}, {"sender": "Michael"}, {"session": bytes(16)}]
     for place in places:
         message = sealed_by_hand(9, **place)
         place.pop("session", None)
-        assert opened(message, 3, opener, **place) == "hello"
+        assert opened(message, 3, decryptor, **place) == "hello"
     other = sealed_by_hand(1, key=bytes(32))
-    assert opened(other, 50, opener, room_key=bytes(32)) == "hello"
+    assert opened(other, 50, decryptor, room_key=bytes(32)) == "hello"
     with pytest.raises(ReorderedError):
-        opened(sealed_by_hand(1), 50, opener)
+        opened(sealed_by_hand(1), 50, decryptor)
 
 
 def test_the_sessions_read_last_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sealing, "MAX_SESSIONS", 3)
-    opener = Opener()
+    decryptor = Decryptor()
     first, *others = [sealed_by_hand(1, session=bytes([number]) * 16) for number in range(4)]
     for message in (first, *others[:2], first, others[2]):
-        opened(message, 5, opener)
+        opened(message, 5, decryptor)
     with pytest.raises(ReplayedError):
-        opened(first, 6, opener)
-    assert opened(others[0], 6, opener) == "hello", "the one that is forgotten"
-    assert len(opener._sessions) == 3
+        opened(first, 6, decryptor)
+    assert opened(others[0], 6, decryptor) == "hello", "the one that is forgotten"
+    assert len(decryptor._sessions) == 3
     assert sealing.MAX_SESSIONS == 3
 
 

@@ -15,8 +15,8 @@ from selchat.wire.requests import BadMessageError, parse_message
 from selchat.wire.responses import (
     _MAX_CACHED,
     _SHORT,
-    HISTORY_SIZE,
-    LISTED,
+    HISTORY_BYTES,
+    MAX_LISTED,
     PAYLOAD_LIMIT,
     SelchatFormat,
 )
@@ -179,7 +179,7 @@ def test_very_many_names_are_not_all_listed(kind: Any, header_length: int) -> No
     assert members["total"] == 30_000
     assert members["names"] == list(names[: len(members["names"])])
     if header_length == 10:
-        assert len(members["names"]) == LISTED
+        assert len(members["names"]) == MAX_LISTED
     else:
         assert 9_999 - len(names[0]) * 2 < len(payload) <= 9_999
 
@@ -299,16 +299,16 @@ def test_a_history_is_cut_to_a_frame_of_a_good_size(
     messages: list[Said], header_length: int, newest: bool
 ) -> None:
     format = SelchatFormat(DecimalHeaders(header_length))
-    shown = list(format.cut_to_frame(messages, newest))
+    shown = list(format.fit_history(messages, newest))
     count = len(shown)
     assert shown == (messages[len(messages) - count :] if newest else messages[:count])
     assert bool(shown) == bool(messages)
     (payload,) = payloads(format.history("lobby", shown, True), header_length)
     if count > 1:
-        assert len(payload) <= min(HISTORY_SIZE, 10**header_length) + 100
+        assert len(payload) <= min(HISTORY_BYTES, 10**header_length) + 100
     if count < len(messages):  # the next one would not have fitted
         next_ = messages[-count - 1] if newest else messages[count]
-        assert len(payload) + len(format.encode([next_])) > min(HISTORY_SIZE, 10**header_length) - 600
+        assert len(payload) + len(format.encode([next_])) > min(HISTORY_BYTES, 10**header_length) - 600
 
 
 def test_a_history_of_more_than_fits_is_the_caller_s_mistake() -> None:
@@ -344,7 +344,7 @@ def test_a_list_is_cut_to_what_fits_into_a_frame(header_length: int) -> None:
 
 def test_a_list_of_small_things_has_at_most_a_thousand() -> None:
     (members,) = objects(SelchatFormat().listed("users", "names", ["x"] * 1_001, total=1_001))
-    assert len(members["names"]) == LISTED == 1_000
+    assert len(members["names"]) == MAX_LISTED == 1_000
 
 
 def test_an_error_says_what_was_refused_and_what_it_is_about() -> None:
@@ -406,7 +406,7 @@ def test_who_has_had_a_part_of_a_chunk_has_had_that_many_messages(
     frames = [format.encode([event]) for event in events]
     chunk = b"".join(frames)
     for offset in range(len(chunk) + 1):
-        count, rest = format.said_before(kind(chunk), offset)
+        count, rest = format.delivered_before(kind(chunk), offset)
         assert (count, rest) == by_the_book(frames, offset, header_length)
         # What it has had and the rest are whole frames, and nothing that comes after them is missed.
         had = objects(chunk[:offset] + rest, header_length)
@@ -417,15 +417,15 @@ def test_what_a_message_quotes_is_not_counted() -> None:
     quoted = SelchatFormat().encode([HI]).decode()
     chunk = SelchatFormat().encode([HI._replace(body=quoted * 3, id="", author='{"type":"said",')])
     for offset in range(1, len(chunk)):
-        assert SelchatFormat().said_before(chunk, offset) == (1, chunk[offset:])
+        assert SelchatFormat().delivered_before(chunk, offset) == (1, chunk[offset:])
 
 
 def test_a_long_message_counts_as_one() -> None:
     chunk = SelchatFormat().encode([HI._replace(body="\0" * 10_000), HI])
     first = SelchatFormat().encode([HI._replace(body="\0" * 10_000)])
-    assert SelchatFormat().said_before(chunk, 0) == (0, b"")
-    assert SelchatFormat().said_before(chunk, 1) == (1, first[1:])
-    assert SelchatFormat().said_before(chunk, len(first)) == (1, b"")
-    assert SelchatFormat().said_before(chunk, len(first) + 1) == (2, chunk[len(first) + 1 :])
-    assert SelchatFormat().said_before(chunk, len(chunk) - 1) == (2, b"}")
-    assert SelchatFormat().said_before(chunk, len(chunk)) == (2, b"")
+    assert SelchatFormat().delivered_before(chunk, 0) == (0, b"")
+    assert SelchatFormat().delivered_before(chunk, 1) == (1, first[1:])
+    assert SelchatFormat().delivered_before(chunk, len(first)) == (1, b"")
+    assert SelchatFormat().delivered_before(chunk, len(first) + 1) == (2, chunk[len(first) + 1 :])
+    assert SelchatFormat().delivered_before(chunk, len(chunk) - 1) == (2, b"}")
+    assert SelchatFormat().delivered_before(chunk, len(chunk)) == (2, b"")

@@ -19,7 +19,7 @@ from selchat.events import Event, Joined, Left, Said, Topic
 from selchat.wire import requests as envelope
 from selchat.wire.frames import FrameDecoder
 from selchat.wire.requests import BadMessageError, parse_message, parse_request
-from selchat.wire.responses import LISTED, PAYLOAD_LIMIT, SelchatFormat
+from selchat.wire.responses import MAX_LISTED, PAYLOAD_LIMIT, SelchatFormat
 from selchat.wire.schema import schema
 from tests.error_tree import every_error
 
@@ -229,7 +229,7 @@ def test_all_answers_about_messages_are_written_by_the_schema(
 
 def test_the_longest_lists_are_written_by_the_schema() -> None:
     format = SelchatFormat()
-    names = tuple(f"n{number}" for number in range(LISTED + 1))
+    names = tuple(f"n{number}" for number in range(MAX_LISTED + 1))
     check_stream(format.encode([Joined("lobby", names, 5000), Left("lobby", names, 0)]))
     users = {"room": "lobby", "total": 1001, "topic": "", "seq": 0, "salt": "x0lD3Jd9vRk1mTqPz8uWYg"}
     check_stream(format.listed("users", "names", names, **users))

@@ -444,7 +444,7 @@ def test_headers(size: int) -> None:
     for before in (b"", header + payload, b"\x81\x02{}", b"\x81\x04{~~}"):
         stream = before + header + payload
         assert server_frames(stream)[0][-1] == (TEXT, payload)
-        assert TextHeaders().announced(stream, len(stream) - size) == (len(header), size)
+        assert TextHeaders().lengths_before(stream, len(stream) - size) == (len(header), size)
 
 
 _BODIES = st.lists(
@@ -502,7 +502,7 @@ def test_who_has_had_a_part_of_a_chunk_has_had_that_many_messages(events: list[E
         more = data.draw(st.lists(st.integers(0, len(chunk)), max_size=20))
         offsets = sorted({place for place in near | set(more) if 0 <= place <= len(chunk)})
     for offset in offsets:
-        assert format.said_before(chunk, offset) == by_the_book(frames, offset)
+        assert format.delivered_before(chunk, offset) == by_the_book(frames, offset)
 
 
 def by_the_book(frames: list[bytes], offset: int) -> tuple[int, bytes]:

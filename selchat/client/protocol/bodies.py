@@ -15,7 +15,7 @@ from selchat.client.protocol.rooms import Presence, RoomBook
 from selchat.client.protocol.vault import Vault, whispers_to
 from selchat.config.settings import ClientSettings
 from selchat.errors import NotInRoomError, UnreadableError
-from selchat.events import SEALED, SERVER
+from selchat.events import CIPHER_PREFIX, SERVER
 from selchat.text import name_key
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.e2ee import (
@@ -23,7 +23,7 @@ from selchat.wire.e2ee import (
     ReorderedError,
     ReplayedError,
     WrongPassphraseError,
-    sealed_form,
+    longest_encryption,
 )
 
 CAESAR = "caesar"  # as ``cipher`` names it
@@ -97,7 +97,7 @@ class OpenBodies:
 
     def read(self, room: str, author: str, fields: Fields, seq: int) -> Body:
         body, cipher = fields["body"], fields.get("cipher") or None
-        if cipher is not None and cipher.startswith(SEALED):
+        if cipher is not None and cipher.startswith(CIPHER_PREFIX):
             return Body("", cipher, Seal.LOCKED)
         # Classic authors make no ids, and cannot say that they encrypt.
         is_classic = cipher is None and not fields.get("id") and author != SERVER
@@ -119,7 +119,7 @@ class SealedBodies:
         self._rooms = rooms
 
     def form(self, body: str, to: str) -> Fields:
-        return {"body": body} if _is_server(to) else sealed_form(body)._asdict()
+        return {"body": body} if _is_server(to) else longest_encryption(body)._asdict()
 
     def is_ready(self, message: Outgoing) -> bool:
         if message.to:
@@ -146,11 +146,11 @@ class SealedBodies:
             self.read(room.name, sender, message.written, seq)
 
     def lacks_key(self, room: str, cipher: object) -> bool:
-        return type(cipher) is str and cipher.startswith(SEALED) and self._vault.lacks_key(room)
+        return type(cipher) is str and cipher.startswith(CIPHER_PREFIX) and self._vault.lacks_key(room)
 
     def read(self, room: str, author: str, fields: Fields, seq: int) -> Body:
         body, cipher = fields["body"], fields.get("cipher") or None
-        if cipher is None or not cipher.startswith(SEALED):
+        if cipher is None or not cipher.startswith(CIPHER_PREFIX):
             return Body(body, cipher, Seal.NONE if author == SERVER else Seal.CLEAR)
         try:
             return Body(self._vault.open(room, author, cipher, body, seq), None, Seal.OPENED)

@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeVar
 
 from selchat.errors import NotInRoomError
 from selchat.text import clean_name, name_key
-from selchat.wire.e2ee import Opener, Sealed, Sealer, WrongPassphraseError
+from selchat.wire.e2ee import Decryptor, EncryptedMessage, Encryptor, WrongPassphraseError
 
 _WHISPERS = "@"  # how the names of what whispers are sealed for begin; no room's name does
 _MAX = 4096  # rooms and keys remembered: a server could name new ones for ever
@@ -35,8 +35,8 @@ class Vault:
         self._rooms: dict[str, _Place] = {}  # by key
         self._whispers: bytes | None = None  # their salt
         self._keys: dict[bytes, bytes | None] = {}  # by salt; None: it was asked for
-        self._sealers: dict[_Place, Sealer] = {}
-        self._opener = Opener()
+        self._encryptors: dict[_Place, Encryptor] = {}
+        self._decryptor = Decryptor()
 
     # -- what is learnt --------------------------------------------------------------------------------
 
@@ -50,7 +50,7 @@ class Vault:
 
     def begin(self) -> None:
         """The server numbers its messages anew."""
-        self._opener.begin()
+        self._decryptor.reset_order()
 
     def put_key(self, salt: bytes, key: bytes) -> None:
         """Take a key that was wanted."""
@@ -68,7 +68,7 @@ class Vault:
             self._want(place.salt)
         return True
 
-    def seal(self, room: str, sender: str, text: str) -> Sealed:
+    def seal(self, room: str, sender: str, text: str) -> EncryptedMessage:
         """Encrypt something for a room, or for `whispers_to` someone, whose key must be there.
 
         Raises `NotInRoomError` if nothing is known of it.
@@ -77,11 +77,11 @@ class Vault:
         key = None if place is None else self._keys.get(place.salt)
         if place is None or key is None:
             raise NotInRoomError(room)  # its server has named so many others that it was forgotten
-        sealer = self._sealers.get(place)
-        if sealer is None:
-            sealer = Sealer(key)
-            _put(self._sealers, place, sealer)
-        return sealer.seal(place.name, sender, text)
+        encryptor = self._encryptors.get(place)
+        if encryptor is None:
+            encryptor = Encryptor(key)
+            _put(self._encryptors, place, encryptor)
+        return encryptor.encrypt(place.name, sender, text)
 
     def open(self, room: str, sender: str, cipher: str, body: str, seq: int) -> str:
         """Return what was said. Raises `UnreadableError`."""
@@ -89,7 +89,7 @@ class Vault:
         key = None if place is None else self._keys.get(place.salt)
         if place is None or key is None:
             raise WrongPassphraseError  # a room without a salt: nobody can have encrypted it for us
-        return self._opener.open(key, place.name, sender, cipher, body, seq)
+        return self._decryptor.decrypt(key, place.name, sender, cipher, body, seq)
 
     def _place(self, room: str) -> _Place | None:
         if room.startswith(_WHISPERS):

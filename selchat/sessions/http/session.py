@@ -49,7 +49,7 @@ _POST = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
-class WebState(Enum):
+class HttpState(Enum):
     """Where a session is in its life.
 
     =========  =====================================  ===================================
@@ -71,7 +71,7 @@ class WebState(Enum):
     ENDED = auto()
 
 
-class WebSession:
+class HttpSession:
     """One peer that speaks HTTP. See `selchat.sessions.context.Web` for what it is made of."""
 
     __slots__ = (
@@ -100,7 +100,7 @@ class WebSession:
         tls: bool,
         local: bool,
     ) -> None:
-        self.state = WebState.READING
+        self.state = HttpState.READING
         self._site = site
         self._context = context
         self._transport = transport
@@ -115,20 +115,20 @@ class WebSession:
 
     def data_received(self, data: bytes) -> None:
         self._http.receive_data(data)
-        if self.state is WebState.READING:
+        if self.state is HttpState.READING:
             self._read()
 
     def eof_received(self) -> None:
         # Whoever has asked and then closed its side has its answer all the same: it is queued.
-        if self.state is WebState.READING and self._http.begun:
+        if self.state is HttpState.READING and self._http.begun:
             self._close_with(HttpError(400, "the request ended before it was whole"))
 
     def connection_lost(self, reason: str | None) -> None:
-        at_rest = self.state is WebState.READING and not self._http.begun
-        self.state = WebState.ENDED
+        at_rest = self.state is HttpState.READING and not self._http.begun
+        self.state = HttpState.ENDED
         self._timer.cancel()
         if reason is not None and not at_rest:  # else a browser has got what it wanted
-            self._context.strangers.stranger_left(self._transport.address, reason)
+            self._context.observer.closed_before_login(self._transport.address, reason)
 
     # ----------------------------------------------------------------------------------------------------
 
@@ -175,7 +175,7 @@ class WebSession:
         if room is not None:
             self._post(request, room["room"])
         else:
-            _ROUTES.get(request.path, WebSession._file)(self, request)
+            _ROUTES.get(request.path, HttpSession._file)(self, request)
 
     def _file(self, request: Request) -> None:
         file = self._site.files.find(request.path)
@@ -220,14 +220,14 @@ class WebSession:
         except UnicodeDecodeError:
             raise HttpError(400, "the name of the room is not UTF-8") from None
         query = dict(parse_qsl(request.query, keep_blank_values=True))
-        self.state = WebState.ANSWERING
+        self.state = HttpState.ANSWERING
         self._transport.pause()
         self._site.posting.post(
             name, request.headers, query, request.body, self._transport.address, self._posted
         )
 
     def _posted(self, answer: Answer) -> None:
-        if self.state is WebState.ANSWERING:
+        if self.state is HttpState.ANSWERING:
             headers = {**dict(answer.headers), **_FRESH}
             self._send(Response(answer.status, answer.body, CONTENT_TYPE, headers))
 
@@ -243,7 +243,7 @@ class WebSession:
         session = SelchatSession(
             context, transport, stream, self._site.format, settings.web_ping_seconds, deadline
         )
-        self.state = WebState.ENDED
+        self.state = HttpState.ENDED
         transport.set_handler(session)
         transport.outbox.reply(answer)
         if self._http.trailing:
@@ -273,7 +273,7 @@ class WebSession:
     # ----------------------------------------------------------------------------------------------------
 
     def _send(self, response: Response) -> None:
-        self.state = WebState.SENDING
+        self.state = HttpState.SENDING
         close = self._refusal is not None
         self._transport.outbox.reply(self._http.respond(_guarded(response), close=close))
         if self._http.must_close:
@@ -299,16 +299,16 @@ class WebSession:
 
     def _go_on(self) -> None:
         """Read the next request."""
-        if self.state is not WebState.SENDING:
+        if self.state is not HttpState.SENDING:
             return
-        self.state = WebState.READING
+        self.state = HttpState.READING
         clock, settings = self._context.clock, self._context.settings
         self._timer = clock.call_later(settings.login_seconds, self._timed_out)
         self._transport.resume()
         self._read()
 
     def _timed_out(self) -> None:
-        if self.state is WebState.SENDING:
+        if self.state is HttpState.SENDING:
             self._transport.close("an answer not taken in time")
         elif self._http.begun:
             self._close_with(HttpError(408, "a request not finished in time"))
@@ -320,12 +320,12 @@ class WebSession:
         self._transport.close(str(error), self._http.respond(_guarded(_told(error)), close=True))
 
 
-_ROUTES: dict[str, Callable[[WebSession, Request], None]] = {
-    "/ws": WebSession._open_websocket,
-    "/healthz": WebSession._health,
-    "/readyz": WebSession._readiness,
-    "/metrics": WebSession._metrics,
-    "/.well-known/security.txt": WebSession._security_txt,
+_ROUTES: dict[str, Callable[[HttpSession, Request], None]] = {
+    "/ws": HttpSession._open_websocket,
+    "/healthz": HttpSession._health,
+    "/readyz": HttpSession._readiness,
+    "/metrics": HttpSession._metrics,
+    "/.well-known/security.txt": HttpSession._security_txt,
 }
 
 

@@ -14,7 +14,7 @@ from selchat.client.events import Acked, Event, Heard, Message, NotStored, Refus
 from selchat.client.protocol.conversation import UnsupportedError
 from selchat.errors import BadRoomError, SettingError
 from selchat.net.reactor import Reactor
-from selchat.wire.e2ee import Opener, Sealer, room_key
+from selchat.wire.e2ee import Decryptor, Encryptor, room_key
 from selchat.wire.frames import FrameTooLongError
 from tests.client.selchat_support import LIMITS, Fields, ack, encoded, error, said, users, welcome
 from tests.client.support import SECRET, RawConnection, RawServer, Recorder, fail, frame, pair, settings, spin
@@ -628,8 +628,8 @@ def test_what_is_said_and_read_waits_for_its_key(bench: Bench) -> None:
     bench.spin(lambda: len(said_to(peer)) == 2, "what was said")
     found = said_to(peer)[1]
     key = room_key("words", bytes(range(16)))
-    assert Opener().open(key, "lobby", "Michael", found["cipher"], found["body"], 1) == "secret"
-    sealed = Sealer(key).seal("lobby", "Venkat", "hey")
+    assert Decryptor().decrypt(key, "lobby", "Michael", found["cipher"], found["body"], 1) == "secret"
+    sealed = Encryptor(key).encrypt("lobby", "Venkat", "hey")
     peer.send(encoded(ack(found["id"], 1), said(2, body=sealed.body, cipher=sealed.cipher)))
     bench.spin(lambda: len(told.messages) == 2, "both")
     assert told.messages == [("Michael", "secret"), ("Venkat", "hey")]
@@ -646,7 +646,7 @@ def test_what_has_waited_for_a_key_may_end_the_connection(bench: Bench) -> None:
     lobby = {**welcome()["rooms"][0], "salt": salt}
     peer = bench.greet(welcome(rooms=[lobby], salt=salt))
     bench.spin(lambda: link.state is LinkState.ONLINE, "online")
-    sealed = Sealer(room_key("words", bytes(range(16)))).seal("lobby", "Venkat", "hey")
+    sealed = Encryptor(room_key("words", bytes(range(16)))).encrypt("lobby", "Venkat", "hey")
     peer.send(encoded(said(1, body=sealed.body, cipher=sealed.cipher), {"type": "said", "room": "lobby"}))
     bench.spin(lambda: "lost" in [line[0] for line in told.log], "the break")
     assert told.messages == [("Venkat", "hey")]

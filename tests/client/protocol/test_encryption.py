@@ -27,7 +27,7 @@ from selchat.client.protocol import vault
 from selchat.client.protocol.selchat import ClientState, SelchatClient
 from selchat.client.protocol.vault import Vault, whispers_to
 from selchat.errors import SettingError
-from selchat.wire.e2ee import Opener, Sealer, WrongPassphraseError, parse_salt
+from selchat.wire.e2ee import Decryptor, Encryptor, WrongPassphraseError, parse_salt
 from selchat.wire.frames import FrameTooLongError
 from tests.client import selchat_support
 from tests.client.selchat_support import Fields, ack, encoded, error
@@ -70,12 +70,12 @@ class Author:
     def __init__(self, name: str = "Venkat", passphrase: str = SECRETS[0]) -> None:
         self.name = name
         self._passphrase = passphrase
-        self._sealers: dict[str, Sealer] = {}
+        self._encryptors: dict[str, Encryptor] = {}
 
     def seals(self, body: str, room: str = "lobby", salt: str = "") -> dict[str, str]:
         place = "@" if room.startswith("@") else room
-        sealer = self._sealers.setdefault(room, Sealer(key_for(place, salt, self._passphrase)))
-        return sealer.seal(room, self.name, body)._asdict()
+        encryptor = self._encryptors.setdefault(room, Encryptor(key_for(place, salt, self._passphrase)))
+        return encryptor.encrypt(room, self.name, body)._asdict()
 
     def says(self, seq: int, body: str, room: str = "lobby", **more: Any) -> Fields:
         fields = {"type": "said", "room": room, "seq": seq, "from": self.name, "at": 1.5, "id": f"v{seq}"}
@@ -125,7 +125,7 @@ class Talk(selchat_support.Talk):
 def opened(message: Fields, sender: str = "Michael", room: str = "lobby", salt: str = "") -> str:
     """What another client reads in what this one has sent."""
     key = key_for("@" if room.startswith("@") else room, salt)
-    return Opener().open(key, room, sender, message["cipher"], message["body"], 1)
+    return Decryptor().decrypt(key, room, sender, message["cipher"], message["body"], 1)
 
 
 def bodies(events: list[Event]) -> list[tuple[str, Seal]]:
@@ -646,7 +646,7 @@ def test_the_vault_remembers_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch
 
 def test_the_vault_opens_nothing_before_the_key_is_there() -> None:
     found = Vault(lambda _salt: None)
-    message = Sealer(bytes(32)).seal("lobby", "Venkat", "x")
+    message = Encryptor(bytes(32)).encrypt("lobby", "Venkat", "x")
     with pytest.raises(WrongPassphraseError):
         found.open("lobby", "Venkat", *message, seq=1)
     found.learn("lobby", b"s" * 16)
@@ -672,7 +672,7 @@ def test_a_welcome_is_a_welcome() -> None:
 # -- whatever a server sends -----------------------------------------------------------------------------
 
 GOOD = Author().seals("hey")
-SEALED = st.fixed_dictionaries(
+CIPHER_PREFIX = st.fixed_dictionaries(
     {},
     optional={
         "cipher": st.sampled_from([GOOD["cipher"], "selchat1 x", "selchat1 ", "caesar", None]) | st.text(),
@@ -695,7 +695,7 @@ MESSAGES = st.builds(
             {"type": "ping"},
         ]
     ),
-    SEALED,
+    CIPHER_PREFIX,
 )
 
 

@@ -31,7 +31,7 @@ from selchat.client.events import (
 from selchat.client.protocol import selchat as rich
 from selchat.client.protocol.selchat import ClientState, SelchatClient
 from selchat.client.protocol.vault import whispers_to
-from selchat.wire.e2ee import Sealer
+from selchat.wire.e2ee import Encryptor
 from tests.client.protocol.test_encryption import key_for, key_of, salt_of
 from tests.client.selchat_support import LIMITS, Fields, decoded, encoded, users
 from tests.client.support import SECRET, settings
@@ -59,7 +59,7 @@ class Log:
         self.acks: dict[str, Fields] = {}  # by id of the client's
         self.whispers: list[Stored] = []
         self.confirmed = 0
-        self.sealers: dict[str, Sealer] = {}  # of the others
+        self.encryptors: dict[str, Encryptor] = {}  # of the others
 
     def append(
         self, room: str, author: str, id: str, text: str, fields: Fields, session: Session | None
@@ -69,8 +69,8 @@ class Log:
 
     def seal(self, room: str, author: str, text: str) -> Fields:
         place = "@" if room.startswith("@") else room
-        sealer = self.sealers.setdefault(room, Sealer(key_for(place, self.name)))
-        return sealer.seal(room, author, text)._asdict()
+        encryptor = self.encryptors.setdefault(room, Encryptor(key_for(place, self.name)))
+        return encryptor.encrypt(room, author, text)._asdict()
 
 
 class Session:

@@ -14,8 +14,8 @@ from selchat.errors import BannedError, SelchatError
 from selchat.net.admission import AddressFullError, ServerFullError
 from selchat.net.host_allowlist import HostAllowlist
 from selchat.sessions.context import Session
-from selchat.sessions.detect import OpeningSession
-from selchat.sessions.http.session import WebSession, WebState
+from selchat.sessions.detect import DetectSession
+from selchat.sessions.http.session import HttpSession, HttpState
 from selchat.sessions.http.static import Files
 from tests.e2e.web_support import Answer, answers, opening, request
 from tests.sessions.test_selchat import Client, House
@@ -37,7 +37,7 @@ class Visitor(Client):
         house.observer.seen.clear()
         self.secured = False
         self._methods: list[str] = []
-        self.session: Session = OpeningSession(house.context, self, **{"tls": True, **how})
+        self.session: Session = DetectSession(house.context, self, **{"tls": True, **how})
         if secure:
             self.session.data_received(b"\x16")
             assert self.secured
@@ -92,7 +92,7 @@ def house(folder: Path) -> House:
 
 def with_tls(house: House) -> House:
     site = replace(house.site, fingerprint=KEY, certificate=CERTIFICATE)
-    house.context = replace(house.context, web=partial(WebSession, site))
+    house.context = replace(house.context, web=partial(HttpSession, site))
     return house
 
 
@@ -275,8 +275,8 @@ def test_nothing_is_read_while_an_answer_is_on_its_way(house: House) -> None:
     assert visitor.paused
     house.settle()
     assert len(visitor.sock.taken) == 10
-    assert isinstance(visitor.session, WebSession)
-    assert visitor.session.state is WebState.SENDING
+    assert isinstance(visitor.session, HttpSession)
+    assert visitor.session.state is HttpState.SENDING
     visitor.sock.room = None
     visitor.outbox.flush()
     assert [answer.status for answer in visitor.hears()] == [200, 200]
@@ -531,7 +531,7 @@ def test_after_other_requests_a_connection_becomes_a_websocket(house: House) -> 
     found = visitor.asks(request(), opening())
     assert [answer.status for answer in found] == [200, 101]
     assert not visitor.paused
-    assert not isinstance(visitor.session, WebSession)
+    assert not isinstance(visitor.session, HttpSession)
     visitor.close()
     end(house)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from selchat.wire.detect import Opening, sniff
+from selchat.wire.detect import DetectedProtocol, detect_protocol
 from tests.e2e.selchat_support import encoded, greeting
 from tests.e2e.support import frame
 from tests.faults.world import Faults, world
@@ -54,7 +54,7 @@ def client_hello() -> bytes:
 def test_there_is_one_verdict_which_no_later_byte_changes() -> None:
     chance = random.Random(1)
     for first in range(256):
-        expected = Opening.TLS if first == 0x16 else Opening.FRAMES
+        expected = DetectedProtocol.TLS if first == 0x16 else DetectedProtocol.FRAMES
         for _ in range(20):
             data = bytes([first]) + chance.randbytes(_PREFIX - 1)
             assert _verdict(data) is expected
@@ -63,7 +63,7 @@ def test_there_is_one_verdict_which_no_later_byte_changes() -> None:
 
 
 def test_only_a_whole_method_is_http() -> None:
-    assert {_verdict(data) for data in _HTTP.values()} == {Opening.HTTP}
+    assert {_verdict(data) for data in _HTTP.values()} == {DetectedProtocol.HTTP}
     for other in (
         b"GETTING / HTTP/1.1",
         b"get / HTTP/1.1",
@@ -74,12 +74,12 @@ def test_only_a_whole_method_is_http() -> None:
         b" GET /",
         b"G\n",
     ):
-        assert _verdict(other) is not Opening.HTTP
+        assert _verdict(other) is not DetectedProtocol.HTTP
 
 
-def _verdict(data: bytes) -> Opening | None:
+def _verdict(data: bytes) -> DetectedProtocol | None:
     """Return the verdict on what begins like that; there is none on its first bytes, or the same one."""
-    verdicts = [sniff(data[:size]) for size in range(1, min(len(data), _PREFIX) + 1)]
+    verdicts = [detect_protocol(data[:size]) for size in range(1, min(len(data), _PREFIX) + 1)]
     decided = [verdict for verdict in verdicts if verdict is not None]
     assert len(set(decided)) <= 1
     assert verdicts[len(verdicts) - len(decided) :] == decided
