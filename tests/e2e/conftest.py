@@ -1,4 +1,4 @@
-"""How often the server is killed: as an option, because a night has time for more than a test run."""
+"""The fork server of the end-to-end tests, and how often they kill a server."""
 
 from __future__ import annotations
 
@@ -8,13 +8,9 @@ import pytest
 
 from tests.e2e import processes
 
-_KILLS = 100
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--kills", type=int, default=_KILLS, help=f"how often to kill -9 the server under load [{_KILLS}]"
-    )
+    parser.addoption("--kills", type=int, help="how often to kill -9 the server under load [10, slow: 100]")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -24,8 +20,10 @@ def fork_server() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def kills(pytestconfig: pytest.Config) -> int:
-    """How often to kill the server."""
+@pytest.fixture(params=[10, pytest.param(100, marks=pytest.mark.slow)])
+def kills(request: pytest.FixtureRequest) -> int:
+    """How often to kill the server: a few times, in the slow set many times, or as ``--kills`` says."""
     # pytest does not know the option when it is started above this folder.
-    return int(pytestconfig.getoption("kills", _KILLS))
+    wanted: int | None = request.config.getoption("kills", None)
+    times: int = request.param
+    return wanted or times

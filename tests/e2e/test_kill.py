@@ -27,6 +27,7 @@ from selchat.client.protocol.selchat import SelchatClient
 from selchat.config.settings import ClientSettings
 from selchat.log.sqlite import Retention, SqliteLog
 from tests.e2e.durability import Checker, Load, Place, Words, kill_often, reading
+from tests.e2e.processes import SELCHAT, Popen
 from tests.e2e.selchat_support import RichPeer, secret, serving
 from tests.e2e.support import DEADLINE, Server, eventually
 
@@ -42,7 +43,6 @@ sys.exit(cli.main(sys.argv[3:]))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(0)  # every wait in there has its own deadline, and the number of kills is an option
 def test_nothing_that_was_acknowledged_or_shown_is_lost_by_kill_9(kills: int, tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
@@ -91,13 +91,15 @@ def test_the_disk_has_it_before_the_ack_is_sent(tmp_path: Path) -> None:
     assert re.fullmatch("(synced )+(said (synced )+acked ){21}(synced )*", steps), steps
 
 
-@pytest.mark.slow
-def test_a_server_that_is_killed_while_it_starts_leaves_a_file_that_can_be_used(tmp_path: Path) -> None:
+@pytest.mark.parametrize("starts", [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_a_server_that_is_killed_while_it_starts_leaves_a_file_that_can_be_used(
+    starts: int, tmp_path: Path
+) -> None:
     chance = random.Random()
-    for number in range(10):
+    for number in range(starts):
         path = tmp_path / f"history-{number}.sqlite"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "selchat", "serve", "--host=127.0.0.1", "--port=0", f"--history={path}"],
+        process = Popen(
+            [*SELCHAT, "serve", "--host=127.0.0.1", "--port=0", f"--history={path}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
@@ -280,16 +282,16 @@ def followers() -> Iterator[list[Follower]]:
         follower.disconnect()
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize("rounds", [5, pytest.param(25, marks=pytest.mark.slow)])
 def test_everyone_who_resumes_has_the_rooms_log_over_many_kills(
-    tmp_path: Path, followers: list[Follower]
+    rounds: int, tmp_path: Path, followers: list[Follower]
 ) -> None:
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
     path = tmp_path / "history.sqlite"
     said = dict.fromkeys((follower.client.name for follower in followers), 0)
     port = 0
-    for kill in range(25):
+    for kill in range(rounds):
         with serving(path, port=port) as server:
             port = server.port
             for follower in followers:
@@ -335,14 +337,13 @@ def test_everyone_who_resumes_has_the_rooms_log_over_many_kills(
     )
 
 
-@pytest.mark.slow
 def test_bots_lose_nothing_and_hear_nothing_twice(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     heard: dict[str, list[tuple[int, str, str]]] = {"Asa": [], "Bo": []}
     with ExitStack() as stack:
         bots: list[Client] = []
         port = 0
-        for round in range(5):
+        for round in range(3):
             with serving(path, port=port) as server:
                 port = server.port
                 for name in list(heard)[len(bots) :]:
@@ -368,7 +369,7 @@ def test_bots_lose_nothing_and_hear_nothing_twice(tmp_path: Path) -> None:
             stack.close()
     assert heard == {"Asa": expected, "Bo": expected}
     assert sorted(body for _, _, body in expected) == sorted(
-        f"{name} {round}.{number}" for name in heard for round in range(5) for number in range(20)
+        f"{name} {round}.{number}" for name in heard for round in range(3) for number in range(20)
     )
 
 
