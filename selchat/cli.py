@@ -280,17 +280,17 @@ def _run(words: list[str]) -> int:
 
 def _serve(options: dict[str, Any]) -> int:
     # Here, because they take longer to import than --help should take.
-    from selchat.config import sources as config
+    from selchat.config.sources import read_sources
     from selchat.server.server import Server, check_settings
 
-    draft = config.draft(options, os.environ)
-    for text in draft.unusual:
+    builder = read_sources(options, os.environ)
+    for text in builder.warnings:
         _complain(f"warning: {text}")
-    settings = draft.settings(check_settings)
+    settings = builder.build(check_settings)
     if options["--check-config"]:
-        print(f"The configuration is good: {escape_controls(draft.summary())}.")
+        print(f"The configuration is good: {escape_controls(builder.summary())}.")
         return 0
-    return Server(settings, lambda: config.draft(options, os.environ).settings(check_settings)).run()
+    return Server(settings, lambda: read_sources(options, os.environ).build(check_settings)).run()
 
 
 def _chat(options: dict[str, Any]) -> int:

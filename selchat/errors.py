@@ -111,16 +111,16 @@ class UsageError(SelchatError):
 
 
 class SettingError(UsageError):
-    """``name`` of the setting, its ``value``, and what it should have been (``wanted``)."""
+    """``name`` of the setting, its ``value``, and the ``expected`` values in words."""
 
-    def __init__(self, name: str, value: object, wanted: str) -> None:
-        super().__init__(name, value, wanted)
+    def __init__(self, name: str, value: object, expected: str) -> None:
+        super().__init__(name, value, expected)
         self.name = name
         self.value = value
-        self.wanted = wanted
+        self.expected = expected
 
     def __str__(self) -> str:
-        return f"{self.name}: {brief(self.value)} is not {self.wanted}"
+        return f"{self.name}: {brief(self.value)} is not {self.expected}"
 
 
 class MissingExtraError(UsageError):

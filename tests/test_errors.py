@@ -139,7 +139,7 @@ def test_a_number_that_python_does_not_write_is_no_reason_to_fail() -> None:
 
 def test_the_fields_are_on_the_exception() -> None:
     error = SettingError("port", 70000, "a port")
-    assert (error.name, error.value, error.wanted) == ("port", 70000, "a port")
+    assert (error.name, error.value, error.expected) == ("port", 70000, "a port")
     assert BadHeaderError(b"x").header == b"x"
     assert (FrameTooLongError(2, 1).length, FrameTooLongError(2, 1).limit) == (2, 1)
     assert LappedError(7).limit == 7

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from selchat.chat.hub import Hub
-from selchat.chat.moderation import Sanction, parse_duration, parse_network
+from selchat.chat.moderation import Sanction, parse_network, parse_sanction_duration
 from selchat.chat.peer import Farewell
 from selchat.errors import SettingError
 from selchat.text import clean_name
@@ -155,7 +155,7 @@ class Commands:
         match = _FOR.search(argument)
         if match is None:
             return self._word(argument), None
-        return self._word(argument[: match.start()]), self._hub.time() + parse_duration(match[1])
+        return self._word(argument[: match.start()]), self._hub.time() + parse_sanction_duration(match[1])
 
     def _word(self, word: str) -> str:
         word = word.strip()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from selchat.config.units import parse_duration
 from selchat.errors import BannedError, RefusalError, SettingError
 from selchat.log.port import Log
 from selchat.text import name_key
@@ -27,8 +27,7 @@ class MutedError(RefusalError):
         return "the operator does not let you speak" + (f" until {self.until}" if self.until else "")
 
 
-_PARTS = re.compile(r"([0-9]{1,6}) ?(d|h|m|s)[a-z]* ?", re.IGNORECASE)
-_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_MAX_SECONDS = 2_000_000 * 86_400  # so that a ban ends before datetime's last year, 9999
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -184,16 +183,10 @@ def parse_network(word: str) -> Network | None:
         return None
 
 
-def parse_duration(text: str) -> float:
+def parse_sanction_duration(text: str) -> float:
     """Return the seconds of ``1h10m``, ``2 days`` or ``90s``. Raises `SettingError`."""
-    seconds = 0.0
-    place = 0
-    for part in _PARTS.finditer(text):
-        if part.start() != place:
-            break
-        seconds += int(part[1]) * _SECONDS[part[2].lower()]
-        place = part.end()
-    if place != len(text) or not seconds:
+    seconds = parse_duration(text, any_suffix=True)
+    if not seconds or seconds > _MAX_SECONDS:
         raise SettingError("for", text, "a time such as 1h10m, 30m or 7d")
     return seconds
 

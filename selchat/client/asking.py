@@ -167,7 +167,7 @@ def _ask_until(check: Callable[[str], object], question: str, ask: Ask, tell: Ca
         try:
             check(answer)
         except SettingError as error:
-            tell(escape_controls(f"{error.value!r} is not {error.wanted}."))
+            tell(escape_controls(f"{error.value!r} is not {error.expected}."))
         else:
             return answer
 

@@ -90,4 +90,4 @@ def _check(name: str, passphrase: str) -> None:
     try:
         passphrase_bytes(passphrase)
     except SettingError as error:
-        raise SettingError(name, error.value, error.wanted) from None
+        raise SettingError(name, error.value, error.expected) from None

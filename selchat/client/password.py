@@ -109,4 +109,4 @@ def _asked(ask: Callable[[str], str], tell: Callable[[str], object]) -> str:
         try:
             return checked_password(ask("Password: "))
         except SettingError as error:
-            tell(f"That is not {error.wanted}.")
+            tell(f"That is not {error.expected}.")

@@ -37,7 +37,7 @@ class Sender:
         stderr: int = 2,
     ) -> None:
         self._run = Run(stderr)
-        settings = replace(settings, beside=True)  # whoever has it run may be in the chat themselves
+        settings = replace(settings, alongside=True)  # whoever has it run may be in the chat themselves
         self._link = Link(self._run.reactor, settings, self, reconnect=False)
         self._room = settings.room
         self._outage = lines.Outage()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import sqlite3
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 from urllib.parse import quote
 
+from selchat.config.units import parse_duration
 from selchat.errors import SettingError, UsageError, close_reason
 from selchat.events import CIPHER_PREFIX
 from selchat.log import schema
@@ -40,8 +40,6 @@ _COLUMNS = "SELECT n, room, seq, at, author, id, cipher, body FROM message"
 _ALL = f"{_COLUMNS} WHERE n > ? AND n <= ? AND at >= ? ORDER BY n LIMIT {_STEP}"
 _ROOM = f"{_COLUMNS} WHERE room = ? AND seq > ? AND n <= ? AND at >= ? ORDER BY seq LIMIT {_STEP}"
 
-_DURATION = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([smhdw])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 class NoHistoryError(HistoryError):
@@ -155,8 +153,9 @@ def parse_since(text: str, now: float) -> float:
 
     Dates and times are local ones, if they do not say otherwise. Raises `SettingError`.
     """
-    if match := _DURATION.fullmatch(text.strip().lower()):
-        return now - float(match[1]) * _SECONDS[match[2]]
+    seconds = parse_duration(text)
+    if seconds is not None:
+        return now - seconds
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError):

@@ -1,6 +1,7 @@
-"""Every knob and every limit, in one table: unit, default, and who else uses that figure.
+"""Settings: every option and every limit, with unit, default and precedent.
 
-A `Settings` is made once, checked, and never changes.
+A settings object is checked when it is made, and never changes. Each comment names the unit, and then another
+program's value of the same limit.
 """
 
 from __future__ import annotations
@@ -14,135 +15,120 @@ from selchat.errors import SettingError
 KIB = 1024
 MIB = 1024 * KIB
 
-# What a value is, where its type alone does not say it; `selchat.config.sources` goes by these.
-Bytes = int  # may be written as 64KiB, but for that of the header
+# Types of values; `selchat.config.sources` parses a text by its type.
+Bytes = int  # accepts a unit, as in 64KiB
 Seconds = float
 Pathname = str
 
-_MAY_BE_ZERO = frozenset({"port", "message_rate", "byte_rate"})  # for any port, and for no limit
-_LONGEST = (
-    86_400  # seconds: what timers are asked to wait, so that no poll is asked for more than it can take
-)
-_LARGEST = 1024 * 1024 * MIB  # of anything else that is counted, but for these, which the system has to give
+HEADER_LENGTH = 10  # bytes of a frame's header; the paper's HEADER_LENGTH
+MAX_HEADER_LENGTH = 32  # bytes
+SELCHAT_HEADER_LENGTH = 5  # bytes, for frames of 64 KiB; the selchat protocol's messages need most of that
+
+_MAY_BE_ZERO = frozenset({"port", "message_rate", "byte_rate"})  # 0: any free port, or no limit
+_MAX_SECONDS = 86_400  # a poll with a much longer timeout fails
+_MAX_NUMBER = 1024 * 1024 * MIB  # for all settings that have no entry here
 _MAX = {
     "backlog": 65_535,
     "max_clients": 1_000_000,
     "reserved_descriptors": 1_000_000,
     "read_size": 64 * MIB,
 }
-# What RFC 9116 (2.5.3) wants of a contact: a URI, and https where it is one of the web.
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[?[0-9A-Fa-f:.]{2,45}\]?")
+# RFC 9116, section 2.5.3: a contact is a URI, and a web URI is https.
 _CONTACT = re.compile(r"(?:mailto:|tel:|https://)[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]{1,1000}")
-SELCHAT_HEADER_LENGTH = (
-    5  # bytes that announce 64 KiB; what the selchat protocol says would not fit into much less
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What a server is run with. Raises `SettingError` for a value out of its range."""
+    """The server's settings. Raises `SettingError` for a value out of its range."""
 
-    # -- where and what ------------------------------------------------------------------------------
-    host: str = "0.0.0.0"  # the paper's server listens for its whole network
-    port: int = 33000  # the paper's port; 0 lets the system pick one
-    header_length: int = 10  # bytes; the paper's HEADER_LENGTH
-    key: str | None = None  # the paper's toy cipher for what the server itself says
-    roster: bool = True  # broadcast who is online
-    quiet: bool = False  # show only the start and what goes wrong
-    log_format: str = "text"  # or "json"
+    # -- where to listen, what to show -----------------------------------------------------------------
+    host: str = "0.0.0.0"  # address to listen on; the paper's server listens on all interfaces
+    port: int = 33000  # TCP port, the paper's; 0: the system picks a free one
+    header_length: int = HEADER_LENGTH  # bytes; the paper's HEADER_LENGTH: 10
+    key: str | None = None  # key of the paper's toy cipher for the server's own notices; None: no cipher
+    roster: bool = True  # tell everyone in the lobby who is online
+    quiet: bool = False  # log only the start, warnings and errors
+    log_format: str = "text"  # text or json
 
-    # -- what outlives a restart -----------------------------------------------------------------------
-    history: Pathname | None = None  # the file of the durable log; None: messages are kept in memory alone
-    retention: str = ""  # such as 30d or 2GiB: what the durable log keeps; empty: everything
-    operators: tuple[str, ...] = ()  # names whose owners may give commands
+    # -- what survives a restart -----------------------------------------------------------------------
+    history: Pathname | None = None  # file of the message history; None: keep messages in memory only
+    retention: str = ""  # how much history to keep, such as 30d or 2GiB; empty: all of it
+    operators: tuple[str, ...] = ()  # names whose owners may run operator commands
 
-    # -- who is trusted --------------------------------------------------------------------------------
-    tls: str = "auto"  # TLS and plaintext on one port; or "require": plaintext from loopback only; or "off"
-    cert: Pathname | None = None  # file of the certificate, PEM; None: one of our own making
-    key_file: Pathname | None = (
-        None  # file of its private key, PEM; None: it is in the file of the certificate
-    )
-    password: str = ""  # its hash, as selchat hash-password prints it; empty: everyone may come in
+    # -- TLS and password ------------------------------------------------------------------------------
+    tls: str = "auto"  # auto: TLS and plaintext on one port; require: plaintext from loopback only; off
+    cert: Pathname | None = None  # PEM file of the certificate; None: a self-signed certificate
+    key_file: Pathname | None = None  # PEM file of the private key; None: the key is in the file ``cert``
+    password: str = ""  # hash of the server's password, from selchat hash-password; empty: no password
 
-    # -- the page, and what scripts use ------------------------------------------------------------------
-    allowed_host: tuple[str, ...] = ()  # further names by which browsers may come
-    security_contact: str = ""  # URI for /.well-known/security.txt; empty: there is no such file
-    web_ping_seconds: Seconds = 30.0  # of silence before a browser is asked for a sign; websockets: 20
+    # -- the web page and HTTP -------------------------------------------------------------------------
+    allowed_host: tuple[str, ...] = ()  # more host names that browsers may use for this server
+    security_contact: str = ""  # URI in /.well-known/security.txt (RFC 9116); empty: no such file
+    web_ping_seconds: Seconds = 30.0  # seconds of silence before a ping to a browser; websockets: 20
 
     # -- who may connect -----------------------------------------------------------------------------
-    max_clients: int = 10_000  # connections; Redis: maxclients 10,000
-    clients_per_address: int = 64  # connections, loopback exempt; ngIRCd: MaxConnectionsIP 5
-    address_rate: int = (
-        128  # new connections a minute from one address, loopback exempt; sshd: MaxStartups 10
-    )
-    backlog: int = 4096  # connections; Linux's somaxconn since 5.4
-    accept_batch: int = 256  # connections a tick; Redis: 1,000
-    accept_pause: Seconds = 0.25  # seconds without accepting when descriptors run out; asyncio: 1
-    reserved_descriptors: int = 32  # kept back for the server's own files; Redis: 32
+    max_clients: int = 10_000  # open connections; Redis: maxclients 10,000
+    clients_per_address: int = 64  # open connections from one remote address; ngIRCd: MaxConnectionsIP 5
+    address_rate: int = 128  # new connections a minute from one remote address; sshd: MaxStartups 10
+    backlog: int = 4096  # connections that the kernel queues for accept(); Linux: somaxconn 4096
+    accept_batch: int = 256  # connections accepted in one tick; Redis: 1,000
+    accept_pause: Seconds = 0.25  # seconds without accept() after the descriptors ran out; asyncio: 1
+    reserved_descriptors: int = 32  # file descriptors kept free for the server's own files; Redis: 32
 
-    # -- what one connection may do --------------------------------------------------------------------
-    frame_limit: Bytes = 64 * KIB  # bytes of payload; NATS: 1 MiB, IRC: 512 bytes
-    login_seconds: Seconds = 10.0  # from connecting to a whole username; OpenSSH: 120, NATS: 2
-    password_workers: int = 2  # threads that check passwords; sshd checks one in each process
-    password_queue: int = 32  # passwords that wait for them
-    login_messages: int = 16  # that are answered before that; sshd's MaxAuthTries: 6
-    login_limit: Bytes = (
-        4 * KIB
-    )  # bytes of payload before that; OpenSSH: 8 KiB of banner, HTTP headers: 8 KiB
-    frame_seconds: Seconds = 30.0  # for one frame, first byte to last; Apache's RequestReadTimeout: 20 and up
-    name_length: int = 32  # characters; Libera.Chat: 16, Discord: 32
-    rooms_per_member: int = 100  # Libera.Chat: 250
-    unacknowledged: int = 1024  # messages of a client that wait for their ack; a quarter of the remembered
-    message_rate: float = 5.0  # messages a second, by reading no faster; 0: no limit; Discord: 5 in 5 s
-    message_burst: int = 20  # messages at once after a silence; ngIRCd and others: 10
-    byte_rate: Bytes = 64 * KIB  # bytes a second, likewise; 0: no limit
-    dead_seconds: Seconds = 30.0  # of silence, before a peer that has vanished is given up; ngIRCd: 120 + 20
-    ping_seconds: Seconds = 20.0  # of silence before a selchat client is asked for a sign; ngIRCd: 120
-    pong_seconds: Seconds = 14.0  # for that sign; with the one above, dead peers are found within 35 s
-    read_size: Bytes = 64 * KIB  # bytes read at a time from one connection; asyncio: 256 KiB
-    replies_limit: Bytes = MIB  # bytes of unread replies, which the largest has; asyncio: 64 KiB
+    # -- limits of one connection ----------------------------------------------------------------------
+    frame_limit: Bytes = 64 * KIB  # bytes of a frame's payload; NATS: 1 MiB, IRC: 512 bytes
+    login_seconds: Seconds = 10.0  # seconds until the username is complete; OpenSSH: 120, NATS: 2
+    password_workers: int = 2  # threads that check passwords; sshd: one process per connection
+    password_queue: int = 32  # passwords that wait for a thread
+    login_messages: int = 16  # requests answered before login; sshd: MaxAuthTries 6
+    login_limit: Bytes = 4 * KIB  # bytes of a payload before login; OpenSSH's banner, HTTP headers: 8 KiB
+    frame_seconds: Seconds = 30.0  # seconds to receive one frame; Apache's RequestReadTimeout: 20 and more
+    name_length: int = 32  # characters of a name; Libera.Chat: 16, Discord: 32
+    rooms_per_member: int = 100  # rooms that one member may join; Libera.Chat: 250
+    unacknowledged: int = 1024  # messages without an ack; a quarter of the ids kept for deduplication
+    message_rate: float = 5.0  # messages a second, read no faster; 0: no limit; Discord: 5 in 5 s
+    message_burst: int = 20  # messages read at once after a silence; ngIRCd and others: 10
+    byte_rate: Bytes = 64 * KIB  # bytes a second, read no faster; 0: no limit
+    dead_seconds: Seconds = 30.0  # seconds of silence before TCP drops a vanished peer; ngIRCd: 120 + 20
+    ping_seconds: Seconds = 20.0  # seconds of silence before a ping to a selchat client; ngIRCd: 120
+    pong_seconds: Seconds = 14.0  # seconds to answer a ping; a dead client is found within 35 s
+    read_size: Bytes = 64 * KIB  # bytes read from a connection at a time; asyncio: 256 KiB
+    replies_limit: Bytes = MIB  # bytes of unread replies to one client; asyncio: 64 KiB
 
-    # -- what is kept --------------------------------------------------------------------------------
-    feed_limit: Bytes = (
-        MIB  # bytes behind before a reader is lapped; Redis pub/sub: 8 MiB for 60 s, NATS: 64 MiB
-    )
-    queued_limit: Bytes = (
-        256 * MIB  # bytes that wait for all readers together, then the largest goes; Redis: by maxmemory
-    )
-    rooms_limit: int = 10_000  # rooms with members or history; Discord: 500 channels of a server
-    log_limit: int = MIB  # characters of messages that the memory log keeps for each room
-    roster_interval: Seconds = 1.0  # seconds between two rosters, at least
+    # -- what the server keeps in memory ---------------------------------------------------------------
+    feed_limit: Bytes = MIB  # bytes a reader may lag behind; Redis pub/sub: 8 MiB for 60 s, NATS: 64 MiB
+    queued_limit: Bytes = 256 * MIB  # bytes queued for all readers, then drop the largest; Redis: maxmemory
+    rooms_limit: int = 10_000  # rooms with members or history; Discord: 500 channels in a server
+    log_limit: int = MIB  # characters of messages in the memory log of each room
+    roster_interval: Seconds = 1.0  # minimum seconds between two rosters
     roster_limit: Bytes = 1400  # bytes of a roster's text: one Ethernet segment, for clients that recv once
+    forget_interval: Seconds = 10.0  # seconds between two deletions of expired messages
 
-    forget_interval: Seconds = 10.0  # seconds between two looks for what is past the retention
-
-    # -- how it ends -----------------------------------------------------------------------------------
-    full_retry: Seconds = 10.0  # seconds after which a client that found the server full should come back
-    linger_seconds: Seconds = 1.0  # for a peer to close its end, so that the last words are not reset away
-    flush_seconds: Seconds = (
-        5.0  # for a closing connection to take what is queued; docker stop: 10, systemd: 90
-    )
+    # -- closing ---------------------------------------------------------------------------------------
+    full_retry: Seconds = 10.0  # seconds before a client should try a full server again
+    linger_seconds: Seconds = 1.0  # seconds for a peer to close its end; a reset would lose our last bytes
+    flush_seconds: Seconds = 5.0  # seconds to send the queued bytes on close; docker stop: 10, systemd: 90
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise SettingError("port", self.port, "a port number from 0 to 65535")
-        if not 1 <= self.header_length <= 32:
-            raise SettingError("header_length", self.header_length, "a number of bytes from 1 to 32")
+        _check_header_length(self.header_length)
         if self.log_format not in {"text", "json"}:
             raise SettingError("log_format", self.log_format, "text or json")
         if self.tls not in {"auto", "require", "off"}:
             raise SettingError("tls", self.tls, "auto, require or off")
         if self.key_file is not None and self.cert is None:
-            raise SettingError("key_file", self.key_file, "possible without cert")
+            raise SettingError("key_file", self.key_file, "allowed without cert")
         if self.password:
             PasswordHash.parse(self.password)
         if self.security_contact and not _CONTACT.fullmatch(self.security_contact):
-            wanted = "a URI such as mailto:security@example.org or https://example.org/security"
-            raise SettingError("security_contact", self.security_contact, wanted)
+            expected = "a URI such as mailto:security@example.org or https://example.org/security"
+            raise SettingError("security_contact", self.security_contact, expected)
         for host in self.allowed_host:
             if not _HOST.fullmatch(host):
-                wanted = "a name or an address as browsers write it, without https:// and without a port"
-                raise SettingError("allowed_host", host, wanted)
+                expected = "a host name or an address, without https:// and without a port"
+                raise SettingError("allowed_host", host, expected)
         for each in fields(self):
             value = getattr(self, each.name)
             if type(value) not in {int, float}:
@@ -151,73 +137,79 @@ class Settings:
                 raise SettingError(each.name, value, "more than zero")
             if not value >= 0:
                 raise SettingError(each.name, value, "zero or more")
-            most = _MAX.get(each.name, _LONGEST if each.type == "Seconds" else _LARGEST)
-            if value > most:
-                raise SettingError(each.name, value, f"{most} or less")
+            maximum = _MAX.get(each.name, _MAX_SECONDS if each.type == "Seconds" else _MAX_NUMBER)
+            if value > maximum:
+                raise SettingError(each.name, value, f"{maximum} or less")
 
     @property
     def payload_limit(self) -> int:
-        """Bytes: the frame limit, or what a header of this length can announce if that is less."""
-        return int(min(self.frame_limit, 10**self.header_length - 1))
+        """Bytes of a payload: ``frame_limit``, or the largest number that fits into the header if smaller."""
+        return _payload_limit(self.frame_limit, self.header_length)
 
     @property
     def login_payload_limit(self) -> int:
-        """The same for those who have not said who they are."""
+        """Bytes of a payload before login."""
         return min(self.login_limit, self.payload_limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSettings:
-    """What a client is run with."""
+    """A client's settings. Raises `SettingError` for a value out of its range."""
 
-    host: str
-    port: int = 33000
-    name: str = ""
-    key: str | None = None
-    passphrase: str = field(default="", repr=False)  # of the end-to-end encryption; empty: there is none
-    tls: str = "off"  # or "auto": where the server has it; or "require"
-    wire: str = "auto"  # or "selchat", or "classic": the paper's; auto is rich where the server speaks it
-    room: str = "lobby"  # in which to talk
-    beside: bool = False  # to come in under another name where oneself is online already, and not instead
-    secret: str = ""  # that makes the name one's own; empty: the one that this user's data folder holds
-    password: str = field(default="", repr=False)  # for servers that have one, said when they ask
-    header_length: int = 10  # bytes
-    frame_limit: int = 64 * KIB  # bytes of payload sent: what our server takes
-    read_limit: int = MIB  # bytes of payload read: other servers may allow more than ours
-    connect_seconds: float = 10.0  # for one address to answer; a LAN answers in milliseconds or not at all
-    retry_least: float = 0.5  # seconds: the first ceiling of the full jitter before reconnecting
-    retry_most: float = 30.0  # seconds: the last
-    queue_limit: int = 4 * MIB  # bytes typed and not yet sent
-    finish_seconds: float = 30.0  # at the end of the input: without anything that is queued getting across
-    drain_seconds: float = 2.0  # after the last byte was acknowledged: for the server to close or object
-    settled_seconds: float = 10.0  # a connection that lives as long makes the next retry quick again
-    keepalive_seconds: float = 30.0  # of silence before it is asked whether the server is still there
-    tls_seconds: float = 5.0  # for a server never met to answer by TLS: one that is busy may have it too
-    hello_seconds: float = (
-        2.0  # for a server to show that it speaks the selchat protocol; on a LAN it takes 0.01
-    )
-    store_seconds: float = 1.0  # before saying again what the server could not store
+    host: str  # host name or address of the server
+    port: int = 33000  # TCP port, the paper's
+    name: str = ""  # name to sign in with
+    key: str | None = None  # key of the paper's toy cipher; None: no cipher
+    passphrase: str = field(default="", repr=False)  # of the end-to-end encryption; empty: none
+    tls: str = "off"  # off; auto: TLS if the server supports it; require
+    wire: str = "auto"  # protocol: selchat, classic, or auto: selchat if the server supports it
+    room: str = "lobby"  # room to send to
+    alongside: bool = False  # if the name is online: sign in with a number after it, and do not replace it
+    secret: str = ""  # proves that the name is ours; empty: the secret in the user's data folder
+    password: str = field(default="", repr=False)  # the server's; sent when the server asks for it
+    header_length: int = HEADER_LENGTH  # bytes; the paper's HEADER_LENGTH: 10
+    frame_limit: int = 64 * KIB  # bytes of a payload to send; our server's limit
+    read_limit: int = MIB  # bytes of a received payload; other servers may have a higher limit than ours
+    connect_seconds: float = 10.0  # seconds to connect to one address; a LAN takes milliseconds
+    retry_base_seconds: float = 0.5  # first maximum of the random delay before a reconnection (full jitter)
+    retry_max_seconds: float = 30.0  # last maximum of that delay; each failure doubles it
+    queue_limit: int = 4 * MIB  # bytes of messages not yet sent
+    finish_seconds: float = 30.0  # seconds at the end of the input in which no queued message gets across
+    drain_seconds: float = 2.0  # seconds after the last ack for the server to close or object
+    stable_seconds: float = 10.0  # seconds after which a connection counts as stable and resets the delay
+    keepalive_seconds: float = 30.0  # seconds of silence before a ping to the server
+    tls_seconds: float = 5.0  # seconds for an unknown server to answer by TLS; a busy one may need long
+    hello_seconds: float = 2.0  # seconds for a server to show that it speaks selchat; a LAN needs 0.01
+    store_seconds: float = 1.0  # seconds before sending a message again that the server could not store
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 65535:
             raise SettingError("port", self.port, "a port number from 1 to 65535")
-        if not 1 <= self.header_length <= 32:
-            raise SettingError("header_length", self.header_length, "a number of bytes from 1 to 32")
+        _check_header_length(self.header_length)
         if self.tls not in {"auto", "require", "off"}:
             raise SettingError("tls", self.tls, "auto, require or off")
         if self.wire not in {"auto", "classic", "selchat"}:
-            raise SettingError("wire", self.wire, "auto, rich or classic")
+            raise SettingError("wire", self.wire, "auto, selchat or classic")
         if self.passphrase and self.key:
-            raise SettingError("key", self.key, "possible together with a passphrase: it protects nothing")
-        if self.passphrase and self.wire != "selchat":  # so that nothing can be said on the paper's wire
-            raise SettingError("wire", self.wire, "selchat, as it has to be with a passphrase")
+            raise SettingError("key", self.key, "allowed together with a passphrase: it protects nothing")
+        if self.passphrase and self.wire != "selchat":  # the classic protocol would send plaintext
+            raise SettingError("wire", self.wire, "selchat, which a passphrase requires")
         if self.wire == "selchat" and self.header_length < SELCHAT_HEADER_LENGTH:
-            least = f"at least {SELCHAT_HEADER_LENGTH}, for the selchat protocol"
-            raise SettingError("header_length", self.header_length, least)
+            expected = f"at least {SELCHAT_HEADER_LENGTH}, for the selchat protocol"
+            raise SettingError("header_length", self.header_length, expected)
         if len(self.password) > PASSWORD_LENGTH:
             raise SettingError("password", "...", f"a text of up to {PASSWORD_LENGTH} characters")
 
     @property
     def payload_limit(self) -> int:
-        """Bytes: the frame limit, or what a header of this length can announce if that is less."""
-        return int(min(self.frame_limit, 10**self.header_length - 1))
+        """Bytes of a payload: ``frame_limit``, or the largest number that fits into the header if smaller."""
+        return _payload_limit(self.frame_limit, self.header_length)
+
+
+def _check_header_length(length: int) -> None:
+    if not 1 <= length <= MAX_HEADER_LENGTH:
+        raise SettingError("header_length", length, f"a number of bytes from 1 to {MAX_HEADER_LENGTH}")
+
+
+def _payload_limit(frame_limit: int, header_length: int) -> int:
+    return int(min(frame_limit, 10**header_length - 1))

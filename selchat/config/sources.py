@@ -1,11 +1,13 @@
-"""What a server is run with, from wherever an operator says it.
+"""Server settings from options, environment variables and a TOML file.
 
-A flag is stronger than an environment variable, that than the file, and that than the default. A `Draft`
-takes them in this order and keeps all that is wrong with them; each mistake names the flag, the variable, or
-the file with its line. What settings there are, and of which kind, is read from `Settings` alone: one that is
-added there can be set in the file and in the environment, and has a flag when the help text has one.
+An option overrides an environment variable, which overrides the file, which overrides the default.
+`SettingsBuilder` reads them in this order and collects all mistakes. Each mistake names the option, the
+variable, or the file with its line.
 
-There is no file in a well-known place: a server that nobody gave one has none.
+The fields of `Settings` decide which settings there are. A new field can be set in the file and in the
+environment at once, and by an option as soon as the help text has one.
+
+No file is read unless the operator names it.
 """
 
 from __future__ import annotations
@@ -22,13 +24,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from selchat.config.settings import KIB, Settings
+from selchat.config.toml_lines import key_lines
 from selchat.config.units import parse_size
 from selchat.errors import SettingError, UsageError, brief, close_reason
 from selchat.paths import history_path
 
 
 class UnknownSettingError(UsageError):
-    """``name`` that no setting has, ``where`` it was said, and the ``nearest`` one that there is, if any."""
+    """There is no setting ``name``. ``where`` is its place; ``nearest`` is a similar setting, or empty."""
 
     def __init__(self, where: str, name: str, nearest: str = "") -> None:
         super().__init__(where, name, nearest)
@@ -42,7 +45,7 @@ class UnknownSettingError(UsageError):
 
 
 class ConfigFileError(UsageError):
-    """``file``, the ``line`` in it or 0, and ``why`` it is no file of settings."""
+    """``file`` cannot be read or parsed. ``line`` is 0 if no line is to blame; ``why``, in words."""
 
     def __init__(self, file: str, line: int, why: str) -> None:
         super().__init__(file, line, why)
@@ -55,7 +58,7 @@ class ConfigFileError(UsageError):
 
 
 class ConfigurationError(UsageError):
-    """``mistakes``: all of them, in the order in which they were found; one at least."""
+    """The settings have ``mistakes``, at least one, in the order of their discovery."""
 
     def __init__(self, mistakes: tuple[UsageError, ...]) -> None:
         super().__init__(mistakes)
@@ -66,67 +69,69 @@ class ConfigurationError(UsageError):
 
 
 PREFIX = "SELCHAT_"
-CONFIG = "SELCHAT_CONFIG"  # what --config says
-_FILE_LIMIT = 64 * KIB  # bytes; one with every setting has 4 KiB
-_MAX_SAID = 20  # mistakes
+CONFIG = "SELCHAT_CONFIG"  # the same as --config
+_MAX_FILE_SIZE = 64 * KIB  # bytes; a file with every setting has 4 KiB
+_MAX_MISTAKES = 20  # to report
 _NO_HISTORY = "--no-history"
 
-# Where the name alone does not say it: SELCHAT_PASSWORD is the password itself, which clients have.
-_FLAGS = {"roster": "--no-roster"}
+# The options and variables that are not called like their setting. SELCHAT_PASSWORD is for clients.
+_OPTIONS = {"roster": "--no-roster"}
 _VARIABLES = {"password": "SELCHAT_PASSWORD_HASH"}
-_FOREIGN = {CONFIG, "SELCHAT_PASSWORD", "SELCHAT_PASSPHRASE", "SELCHAT_PASSPHRASE_FILE"}
-_SECRET = {"key", "password"}  # not to be shown on a terminal that others see
+_OTHER_VARIABLES = {CONFIG, "SELCHAT_PASSWORD", "SELCHAT_PASSPHRASE", "SELCHAT_PASSPHRASE_FILE"}
+_SECRET = {"key", "password"}  # settings whose values are never shown
 
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
-_YES = {"true", "yes", "on", "1"}
-_NO = {"false", "no", "off", "0"}
+_TRUE = {"true", "yes", "on", "1"}
+_FALSE = {"false", "no", "off", "0"}
 
 
-# -- the kinds of values -----------------------------------------------------------------------------------
+# -- types of values ---------------------------------------------------------------------------------------
 
 
-class Kind(NamedTuple):
-    """``wanted``: in words. ``take`` returns the value of what TOML says, or raises ValueError. ``read``
-    returns what TOML would have said for the text of a flag or a variable; that same text if nothing.
+class ValueType(NamedTuple):
+    """A type of values. ``expected`` describes it in words.
+
+    ``convert`` returns the setting's value for a value from TOML, or raises ValueError. ``parse`` returns
+    the TOML value for the text of an option or a variable, or the text itself if it cannot be parsed.
     """
 
-    wanted: str
-    take: Callable[[object], Any]
-    read: Callable[[str], object]
+    expected: str
+    convert: Callable[[object], Any]
+    parse: Callable[[str], object]
 
 
-def _take_text(value: object) -> str:
+def _convert_text(value: object) -> str:
     if not isinstance(value, str) or any(ord(character) < 32 or ord(character) == 127 for character in value):
         raise ValueError
     return value
 
 
-def _take_path(value: object) -> str:
+def _convert_path(value: object) -> str:
     if value == "":
         raise ValueError
-    return _take_text(value)
+    return _convert_text(value)
 
 
-def _take_truth(value: object) -> bool:
+def _convert_bool(value: object) -> bool:
     if not isinstance(value, bool):
         raise ValueError
     return value
 
 
-def _take_whole(value: object) -> int:
-    if type(value) is not int:  # True is one
+def _convert_int(value: object) -> int:
+    if type(value) is not int:  # bool is a subclass of int
         raise ValueError
     return value
 
 
-def _take_size(value: object) -> int:
-    size = parse_size(value) if isinstance(value, str) else _take_whole(value)
+def _convert_size(value: object) -> int:
+    size = parse_size(value) if isinstance(value, str) else _convert_int(value)
     if size is None:
         raise ValueError
     return size
 
 
-def _take_number(value: object) -> float:
+def _convert_number(value: object) -> float:
     if type(value) is int:
         return value
     if type(value) is not float or not math.isfinite(value):
@@ -134,59 +139,59 @@ def _take_number(value: object) -> float:
     return value
 
 
-def _take_names(value: object) -> tuple[str, ...]:
+def _convert_names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError
-    return tuple(name for name in map(str.strip, map(_take_text, value)) if name)
+    return tuple(name for name in map(str.strip, map(_convert_text, value)) if name)
 
 
-def _read_whole(text: str) -> object:
+def _parse_int(text: str) -> object:
     return int(text) if re.fullmatch("[0-9]{1,15}", text) else text
 
 
-def _read_number(text: str) -> object:
+def _parse_number(text: str) -> object:
     return float(text) if _NUMBER.fullmatch(text) else text
 
 
-def _read_truth(text: str) -> object:
+def _parse_bool(text: str) -> object:
     word = text.strip().lower()
-    return True if word in _YES else False if word in _NO else text
+    return True if word in _TRUE else False if word in _FALSE else text
 
 
-def _as_it_is(text: str) -> object:
+def _unchanged(text: str) -> object:
     return text
 
 
-_KINDS = {
-    "str": Kind("a text without control characters", _take_text, _as_it_is),
-    "bool": Kind("true or false", _take_truth, _read_truth),
-    "int": Kind("a whole number", _take_whole, _read_whole),
-    "float": Kind("a number", _take_number, _read_number),
-    "Bytes": Kind("a size such as 64KiB, or a whole number of bytes", _take_size, _as_it_is),
-    "Seconds": Kind("a number of seconds", _take_number, _read_number),
-    "Pathname": Kind("a path", _take_path, _as_it_is),
-    "tuple[str, ...]": Kind("a list of names", _take_names, lambda text: text.split(",")),
+_TYPES = {
+    "str": ValueType("a text without control characters", _convert_text, _unchanged),
+    "bool": ValueType("true or false", _convert_bool, _parse_bool),
+    "int": ValueType("a whole number", _convert_int, _parse_int),
+    "float": ValueType("a number", _convert_number, _parse_number),
+    "Bytes": ValueType("a size such as 64KiB, or a whole number of bytes", _convert_size, _unchanged),
+    "Seconds": ValueType("a number of seconds", _convert_number, _parse_number),
+    "Pathname": ValueType("a path", _convert_path, _unchanged),
+    "tuple[str, ...]": ValueType("a list of names", _convert_names, lambda text: text.split(",")),
 }
-# False: there is none.
-_HISTORY = Kind(
+# False: no history.
+_HISTORY = ValueType(
     "a path, or false for none",
-    lambda value: value if value is False else _take_path(value),
-    lambda text: False if text.strip().lower() in _NO else text,
+    lambda value: value if value is False else _convert_path(value),
+    lambda text: False if text.strip().lower() in _FALSE else text,
 )
 
 
 class Setting(NamedTuple):
-    """One field of `Settings`: ``name`` is its key in the file, too."""
+    """One field of `Settings`. ``name`` is also its key in the file."""
 
     name: str
-    kind: Kind
-    flag: str  # if it has one
+    type: ValueType
+    option: str  # not every setting's option exists
     variable: str
     is_path: bool
 
-    def read_flag(self, given: str | bool) -> object:
-        """Return what TOML would have said for this flag."""
-        return self.kind.read(given) if isinstance(given, str) else not self.flag.startswith("--no-")
+    def parse_option(self, given: str | bool) -> object:
+        """Return the TOML value for docopt's value of the option."""
+        return self.type.parse(given) if isinstance(given, str) else not self.option.startswith("--no-")
 
 
 def _settings() -> Iterator[Setting]:
@@ -194,8 +199,8 @@ def _settings() -> Iterator[Setting]:
         type_ = str(field.type).removesuffix(" | None")
         yield Setting(
             field.name,
-            _HISTORY if field.name == "history" else _KINDS[type_],
-            _FLAGS.get(field.name, "--" + field.name.replace("_", "-")),
+            _HISTORY if field.name == "history" else _TYPES[type_],
+            _OPTIONS.get(field.name, "--" + field.name.replace("_", "-")),
             _VARIABLES.get(field.name, PREFIX + field.name.upper()),
             type_ == "Pathname",
         )
@@ -204,50 +209,53 @@ def _settings() -> Iterator[Setting]:
 SETTINGS = {setting.name: setting for setting in _settings()}
 
 
-# -- the draft ---------------------------------------------------------------------------------------------
+# -- the builder -------------------------------------------------------------------------------------------
 
 
-class _Given(NamedTuple):
+class _Value(NamedTuple):
     value: Any
-    where: str  # as mistakes name it
-    source: str  # as the summary does
+    where: str  # its place, for mistakes
+    source: str  # its source, for the summary
 
 
-class Draft:
-    """Settings in the making: say the strongest source first. ``unusual``: what may be a mistake, or not."""
+class SettingsBuilder:
+    """Collects values and mistakes. Add the strongest source first.
+
+    ``warnings`` are for variables that may be misspelt.
+    """
 
     def __init__(self) -> None:
-        self.unusual: list[str] = []
+        self.warnings: list[str] = []
         self._mistakes: list[UsageError] = []
-        self._given: dict[str, _Given] = {}
+        self._values: dict[str, _Value] = {}
 
     def add_options(self, options: Mapping[str, Any]) -> None:
-        """Take what docopt has found: None and False are options that were not given."""
+        """Add docopt's options. None and False are options that were not given."""
         for setting in SETTINGS.values():
-            given = options.get(setting.flag)
+            given = options.get(setting.option)
             if given is not None and given is not False:
-                self._add(setting, setting.read_flag(given), setting.flag, "options")
+                self._add(setting, setting.parse_option(given), setting.option, "options")
         if options.get(_NO_HISTORY):
             if options["--history"] is not None:
-                wanted = f"possible together with {_NO_HISTORY}"
-                self._mistakes.append(SettingError("--history", options["--history"], wanted))
+                expected = f"allowed together with {_NO_HISTORY}"
+                self._mistakes.append(SettingError("--history", options["--history"], expected))
             self._add(SETTINGS["history"], False, _NO_HISTORY, "options")
 
     def add_environment(self, environment: Mapping[str, str]) -> None:
-        """Take the variables that are not empty. Those of clients and of others are none of our business."""
+        """Add the environment variables that are not empty. Ignore variables of clients and of others."""
         for setting in SETTINGS.values():
             text = environment.get(setting.variable)
             if text:
-                self._add(setting, setting.kind.read(text), setting.variable, "the environment")
+                self._add(setting, setting.type.parse(text), setting.variable, "the environment")
         known = {setting.variable.removeprefix(PREFIX) for setting in SETTINGS.values()}
         for name in sorted(environment):
-            if name.startswith(PREFIX) and name not in _FOREIGN:
+            if name.startswith(PREFIX) and name not in _OTHER_VARIABLES:
                 nearest = get_close_matches(name.removeprefix(PREFIX)[:64], known, 1, 0.7)
                 if nearest and name.removeprefix(PREFIX) not in known:
-                    self.unusual.append(f"{name} means nothing; did you mean {PREFIX}{nearest[0]}?")
+                    self.warnings.append(f"{name} has no effect; did you mean {PREFIX}{nearest[0]}?")
 
     def add_file(self, data: bytes, file: str) -> None:
-        """Take a TOML file of that name. Relative paths in it begin where it is, ``~/`` at home."""
+        """Add a TOML file. Relative paths start in its folder, and ``~/`` is the home folder."""
         try:
             text = data.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
@@ -257,111 +265,112 @@ class Draft:
         try:
             found = tomllib.loads(text)
         except RecursionError:
-            self._mistakes.append(ConfigFileError(file, 0, "brackets within brackets, too deep"))
+            self._mistakes.append(ConfigFileError(file, 0, "brackets are nested too deep"))
             return
         except ValueError as error:  # TOMLDecodeError, or Python's own for numbers of thousands of digits
-            self._mistakes.append(_no_toml(file, text, str(error)))
+            self._mistakes.append(_syntax_error(file, text, str(error)))
             return
         lines = key_lines(text)
         folder = Path(file).parent
         for key, value in found.items():
             where = f"{file}:{lines[key]}"
             if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
-                why = f"{key[:64]!r} is a table; settings stand above all tables, without any"
+                why = f"{key[:64]!r} is a table; put all settings at the top, without a table"
                 self._mistakes.append(ConfigFileError(file, lines[key], why))
             elif key not in SETTINGS:
-                hint = _nearest(key) if len(self._mistakes) < _MAX_SAID else ""
+                hint = _nearest(key) if len(self._mistakes) < _MAX_MISTAKES else ""
                 self._mistakes.append(UnknownSettingError(where, key, hint))
             else:
                 self._add(SETTINGS[key], value, f"{where}: {key}", file, folder)
 
-    def fail(self, mistake: UsageError) -> None:
-        """Note what is wrong with a source as a whole."""
+    def add_mistake(self, mistake: UsageError) -> None:
+        """Add a mistake about a whole source."""
         self._mistakes.append(mistake)
 
-    def settings(self, check: Callable[[Settings], object] = lambda settings: None) -> Settings:
-        """Return the settings. Raises `ConfigurationError` with all that is wrong.
+    def build(self, check: Callable[[Settings], object] = lambda settings: None) -> Settings:
+        """Return the settings. Raises `ConfigurationError` with all mistakes.
 
-        ``check`` raises `SettingError` for what only those who use a setting can judge.
+        ``check`` may raise `SettingError` for a value that only another module can judge.
         """
         mistakes = list(self._mistakes)
-        given = dict(self._given)
-        while True:  # each turn finds one mistake more, and goes on without it
+        values = dict(self._values)
+        while True:  # each round finds one more mistake, and removes its value
             try:
-                values = {name: one.value for name, one in given.items()}
-                history = values.pop("history", None)
-                settings = Settings(**values)
+                given = {name: one.value for name, one in values.items()}
+                history = given.pop("history", None)
+                settings = Settings(**given)
                 if history is None and settings.port:
                     history = str(history_path(settings.port))
                 settings = replace(settings, history=history or None)
                 check(settings)
                 break
             except SettingError as error:
-                wrong = given.pop(error.name, None)
-                if wrong is None:  # it is not about anything that was given
+                wrong = values.pop(error.name, None)
+                if wrong is None:  # the error is not about a given value
                     mistakes.append(error)
                     break
-                value = "..." if error.name == "password" else error.value  # somebody's, perhaps, and no hash
-                mistakes.append(SettingError(wrong.where, value, error.wanted))
-        if len(mistakes) > _MAX_SAID:
-            mistakes[_MAX_SAID:] = [UsageError(f"and {len(mistakes) - _MAX_SAID} more")]
+                value = "..." if error.name == "password" else error.value  # it may be a real password
+                mistakes.append(SettingError(wrong.where, value, error.expected))
+        if len(mistakes) > _MAX_MISTAKES:
+            mistakes[_MAX_MISTAKES:] = [UsageError(f"and {len(mistakes) - _MAX_MISTAKES} more")]
         if mistakes:
             raise ConfigurationError(tuple(mistakes))
         return settings
 
     def summary(self) -> str:
-        """Return how many settings are from where."""
-        counts = Counter(one.source for one in self._given.values())
+        """Return how many settings come from each source."""
+        counts = Counter(one.source for one in self._values.values())
         found = [f"{count} from {source}" for source, count in counts.items()]
-        found.append(f"{len(SETTINGS) - sum(counts.values())} settings as they are by default")
+        found.append(f"{len(SETTINGS) - sum(counts.values())} defaults")
         return ", ".join(found)
 
     def _add(
         self, setting: Setting, value: object, where: str, source: str, folder: Path | None = None
     ) -> None:
         try:
-            taken = setting.kind.take(value)
+            converted = setting.type.convert(value)
         except ValueError:
-            self._mistakes.append(SettingError(where, value, setting.kind.wanted))
+            self._mistakes.append(SettingError(where, value, setting.type.expected))
             return
-        if setting.is_path and taken and folder is not None:
-            # Where there is no home, a Path would not leave it as it is.
-            taken = str(folder / (os.path.expanduser(taken) if taken.startswith("~/") else taken))  # noqa: PTH111
-        self._given.setdefault(setting.name, _Given(taken, where, source))
+        if setting.is_path and converted and folder is not None:
+            # Path.expanduser raises if there is no home folder; os.path.expanduser leaves the text as it is.
+            path = os.path.expanduser(converted) if converted.startswith("~/") else converted  # noqa: PTH111
+            converted = str(folder / path)
+        self._values.setdefault(setting.name, _Value(converted, where, source))
 
 
-def draft(options: Mapping[str, Any], environment: Mapping[str, str]) -> Draft:
-    """Take all that there is: the options, the environment, and the file that one of these names."""
-    made = Draft()
-    made.add_options(options)
-    made.add_environment(environment)
+def read_sources(options: Mapping[str, Any], environment: Mapping[str, str]) -> SettingsBuilder:
+    """Read all sources: the options, the environment, and the file that one of them names."""
+    builder = SettingsBuilder()
+    builder.add_options(options)
+    builder.add_environment(environment)
     file = options.get("--config") or environment.get(CONFIG)
     if file:
         try:
-            made.add_file(_read(file), file)
+            builder.add_file(_read(file), file)
         except ConfigFileError as error:
-            made.fail(error)
-    return made
+            builder.add_mistake(error)
+    return builder
 
 
-def parse(data: bytes, file: str = "selchat.toml") -> Settings:
-    """Return what a file alone says. Raises `ConfigurationError`, and nothing else."""
-    made = Draft()
-    made.add_file(data, file)
-    return made.settings()
+def parse_file(data: bytes, file: str = "selchat.toml") -> Settings:
+    """Return the settings of a file alone. Raises `ConfigurationError`, and nothing else."""
+    builder = SettingsBuilder()
+    builder.add_file(data, file)
+    return builder.build()
 
 
 def _read(file: str) -> bytes:
-    """Return what the file holds. A pipe would be empty, or hold everything up, when it is read again."""
+    """Return a file's content. Refuse a pipe: it would be empty, or block, at the next reload."""
     try:
         if Path(file).exists() and not Path(file).is_file():
             raise ConfigFileError(file, 0, "not a file")
         with Path(file).open("rb") as opened:
-            data = opened.read(_FILE_LIMIT + 1)
+            data = opened.read(_MAX_FILE_SIZE + 1)
     except OSError as error:
         raise ConfigFileError(file, 0, close_reason(error)) from error
-    if len(data) > _FILE_LIMIT:
-        raise ConfigFileError(file, 0, f"more than {_FILE_LIMIT} bytes")
+    if len(data) > _MAX_FILE_SIZE:
+        raise ConfigFileError(file, 0, f"more than {_MAX_FILE_SIZE} bytes")
     return data
 
 
@@ -369,95 +378,52 @@ def _nearest(key: str) -> str:
     return next(iter(get_close_matches(key[:64].lower().replace("-", "_"), SETTINGS, 1)), "")
 
 
-# -- lines of a file ---------------------------------------------------------------------------------------
-
-_TOKEN = re.compile(
-    r'"""(?:\\.|[^\\])*?"""(?!")'  # of up to five quotes in a row, the last three are the end
-    r"|'''.*?'''(?!')"
-    r'|"(?:\\.|[^"\\])*"'
-    r"|'[^']*'"
-    r"|\#[^\n]*"
-    r"|[\[\]{}\n]",
-    re.DOTALL,
-)
 _POSITION = re.compile(r" \(at (?:line ([0-9]+), column [0-9]+|end of document)\)$")
 
 
-def key_lines(text: str) -> dict[str, int]:
-    """Return the line of each key at the top of a TOML document, which must be a good one, with LF alone.
-
-    tomllib says nothing of lines. This finds where the statements end, which strings and brackets alone
-    decide, and leaves it to tomllib to read the key of each.
-    """
-    lines: dict[str, int] = {}
-    above_tables = True
-    for line, statement in _statements(text):
-        if statement.startswith("["):
-            above_tables = False
-        elif not above_tables:
-            continue
-        for key in tomllib.loads(statement + "\n"):  # the end of a line is a part of it, after a CR
-            lines.setdefault(key, line)
-    return lines
-
-
-def _statements(text: str) -> Iterator[tuple[int, str]]:
-    """Yield each statement with the number of its first line."""
-    start = depth = 0
-    line = 1
-    for match in _TOKEN.finditer(text + "\n"):
-        part = match[0]
-        if part in "[{":
-            depth += 1
-        elif part in "]}":
-            depth -= 1
-        elif part == "\n" and not depth:
-            statement = text[start : match.start()].lstrip(" \t")
-            if statement and not statement.startswith("#"):
-                yield line, statement
-            line += text.count("\n", start, match.end())
-            start = match.end()
-
-
-def _no_toml(file: str, text: str, why: str) -> ConfigFileError:
+def _syntax_error(file: str, text: str, why: str) -> ConfigFileError:
+    """Return the error for tomllib's message ``why``, with its line in front."""
     position = _POSITION.search(why)
     if position is None:
-        return ConfigFileError(file, 0, "a number of too many digits")
+        return ConfigFileError(file, 0, "a number has too many digits")
     line = int(position[1] or text.rstrip().count("\n") + 1)
     why = why[: position.start()]
     return ConfigFileError(file, line, why[0].lower() + why[1:])
 
 
-# -- what changes while a server runs ----------------------------------------------------------------------
+# -- reloading ---------------------------------------------------------------------------------------------
 
 
-class Changes(NamedTuple):
-    """``settings`` from now on, what of them is new, and what would be but for a restart; each in words."""
+class Reload(NamedTuple):
+    """The ``settings`` of a running server after a reload, and the changes in words.
+
+    ``applied`` take effect at once, ``pending`` ones only after a restart.
+    """
 
     settings: Settings
-    made: list[str]
-    refused: list[str]
+    applied: list[str]
+    pending: list[str]
 
 
-def changes(old: Settings, new: Settings, fixed: frozenset[str]) -> Changes:
-    """Return how a server comes from ``old`` to ``new`` where it can; ``fixed``: what it was built with."""
-    made: list[str] = []
-    refused: list[str] = []
+def reload_settings(old: Settings, new: Settings, fixed: frozenset[str]) -> Reload:
+    """Return ``new``, but with the ``old`` values of the settings that are ``fixed`` until a restart."""
+    applied: list[str] = []
+    pending: list[str] = []
     kept = {}
     for name in SETTINGS:
         before, after = getattr(old, name), getattr(new, name)
         if before == after:
             continue
-        text = name if name in _SECRET else f"{name} {_words(before)} -> {_words(after)}"
+        text = name if name in _SECRET else f"{name} {_show(before)} -> {_show(after)}"
         if name in fixed:
             kept[name] = before
-            refused.append(text)
+            pending.append(text)
         else:
-            made.append(text)
-    return Changes(replace(new, **kept), made, refused)
+            applied.append(text)
+    return Reload(replace(new, **kept), applied, pending)
 
 
-def _words(value: object) -> str:
+def _show(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, tuple):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from selchat.config.units import BYTES, parse_quantity
+from selchat.config.units import parse_duration, parse_size
 from selchat.errors import SettingError
 
 FOREVER = "forever"
-_WANTED = "a time such as 30d, a size such as 2GiB, both with a comma, or forever"
+_EXPECTED = "a time such as 30d, a size such as 2GiB, both with a comma, or forever"
 
-_DAYS = {"h": 1 / 24, "hour": 1 / 24, "d": 1.0, "day": 1.0, "w": 7.0, "week": 7.0, "y": 365.0, "year": 365.0}
+_DAY = 86_400.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +28,14 @@ class Retention:
         days: float | None = None
         size: int | None = None
         for part in text.split(","):
-            quantity = parse_quantity(part)
-            if quantity is None:
-                raise SettingError(name, text, _WANTED)
-            number, unit = quantity
-            factor = _DAYS.get(unit) or _DAYS.get(unit.removesuffix("s") if len(unit) > 2 else "")
-            if factor is not None and days is None:
-                days = number * factor
-            elif unit in BYTES and size is None:
-                size = int(number * BYTES[unit])
+            seconds = parse_duration(part, units="hdwy")  # no minutes: m is a mebibyte
+            part_size = parse_size(part, needs_unit=True)
+            if seconds is not None and days is None:
+                days = seconds / _DAY
+            elif part_size is not None and size is None:
+                size = part_size
             else:
-                raise SettingError(name, text, _WANTED)
+                raise SettingError(name, text, _EXPECTED)
         if days == 0 or size == 0:
             raise SettingError(name, text, "more than zero")
         return cls(days, size)

@@ -25,7 +25,7 @@ from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
 from selchat.chat.peer import Farewell
 from selchat.config.settings import MIB, Settings
-from selchat.config.sources import ConfigurationError, changes
+from selchat.config.sources import ConfigurationError, reload_settings
 from selchat.errors import (
     BannedError,
     MissingExtraError,
@@ -273,7 +273,7 @@ class Server:
             for mistake in error.mistakes:
                 self._console.warn(f"the old settings stay: {mistake}")
             return
-        settings, made, refused = changes(self._settings, wanted, _FIXED)
+        settings, applied, pending = reload_settings(self._settings, wanted, _FIXED)
         try:
             tls = open_tls(settings)
         except UsageError as error:
@@ -281,12 +281,12 @@ class Server:
             return
         before, self._tls = self._tls, tls
         self._take_settings(settings)
-        self._console.reloaded(made)
+        self._console.reloaded(applied)
         shown = ("none", "none") if tls is None else tls.fingerprints
         if shown != (("none", "none") if before is None else before.fingerprints):
             self._console.identified(*shown)
-        if refused:
-            self._console.warn(f"only a restart changes {', '.join(refused)}")
+        if pending:
+            self._console.warn(f"only a restart changes {', '.join(pending)}")
         self._check_descriptors()
 
     # -- what an operator's programs ask -----------------------------------------------------------------

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from selchat.chat.moderation import Moderation, MutedError, Sanction, parse_duration
+from selchat.chat.moderation import Moderation, MutedError, Sanction, parse_sanction_duration
 from selchat.errors import BannedError, SettingError
 from selchat.log.memory import MemoryLog
 
@@ -34,13 +34,13 @@ class Court:
     ],
 )
 def test_a_duration_is_read(text: str, seconds: float) -> None:
-    assert parse_duration(text) == seconds
+    assert parse_sanction_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "1", "h", "1x", "-1h", "1h and more", "0s", "1h10", "\u0661h"])
+@pytest.mark.parametrize("text", ["", "1", "h", "1x", "-1h", "1h and more", "0s", "1h10", "\u0661h", "999999999d"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="a time such as 1h10m"):
-        parse_duration(text)
+        parse_sanction_duration(text)
 
 
 def test_a_banned_name_is_kept_out_however_it_is_written_and_its_client_under_any_name() -> None:

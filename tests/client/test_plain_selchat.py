@@ -265,7 +265,7 @@ def test_send_says_again_what_is_lost_or_not_stored(tmp_path: Path) -> None:
         peer.end()
 
     got = rich(
-        script, lambda port: send(tmp_path, port, "hey", wire="auto", store_seconds=0.01, retry_least=0.01)
+        script, lambda port: send(tmp_path, port, "hey", wire="auto", store_seconds=0.01, retry_base_seconds=0.01)
     )
     assert got.status == 0
     assert got.err.startswith("selchat: The server cannot take messages now (about not-stored).")

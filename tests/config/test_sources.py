@@ -1,3 +1,5 @@
+"""Options, environment, file and defaults, and every mistake in them."""
+
 from __future__ import annotations
 
 import re
@@ -12,14 +14,21 @@ import pytest
 
 from selchat import cli
 from selchat.config.settings import Settings
-from selchat.config.sources import SETTINGS, ConfigurationError, Draft, changes, draft, parse
+from selchat.config.sources import (
+    SETTINGS,
+    ConfigurationError,
+    SettingsBuilder,
+    parse_file,
+    read_sources,
+    reload_settings,
+)
 from selchat.errors import SettingError
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/configuration.rst").read_text()
 OPTIONS = docopt.docopt(cli.SERVE, ["serve"], default_help=False)
 SIZE = "a size such as 64KiB, or a whole number of bytes"
-TABLE = "is a table; settings stand above all tables, without any"
-# Of the password "tea".
+TABLE = "is a table; put all settings at the top, without a table"
+# The hash of "tea".
 HASH = "scrypt:15:8:1:jrH116GCnP4NQ7BoZu8cYA:V5_kIIsfd28eq3Hutnf7FZPOL9nZfLu0Z2kXB1UOqcs"
 NAMES = [field.name for field in fields(Settings)]
 
@@ -35,77 +44,75 @@ def mistakes(make: Callable[[], Settings]) -> list[str]:
 
 
 def mistakes_in(text: str) -> list[str]:
-    return mistakes(lambda: parse(text.encode(), "x.toml"))
+    return mistakes(lambda: parse_file(text.encode(), "x.toml"))
 
 
 def from_environment(**variables: str) -> Settings:
-    return draft({}, variables).settings()
+    return read_sources({}, variables).build()
 
 
-# -- which settings there are --------------------------------------------------------------------------------
+# -- the settings -----------------------------------------------------------------------------------------
 
 
-def test_every_setting_can_be_set_everywhere() -> None:
+def test_every_setting_has_a_key_and_a_variable() -> None:
     assert list(SETTINGS) == NAMES
     assert len({setting.variable for setting in SETTINGS.values()}) == len(NAMES)
 
 
-def test_every_option_is_a_setting_or_about_settings() -> None:
-    flags = {setting.flag for setting in SETTINGS.values()}
+def test_every_option_of_the_help_belongs_to_a_setting() -> None:
+    flags = {setting.option for setting in SETTINGS.values()}
     others = {"serve", "--help", "--config", "--check-config", "--no-history"}
     assert set(OPTIONS) - flags == others
     assert {"--config", "--tls", "--cert", "--key-file", "--password", "--message-rate"} <= set(OPTIONS)
     assert {"--byte-rate", "--queued-limit", "--max-clients", "--operators"} <= set(OPTIONS)
 
 
-def test_no_option_has_a_value_unless_it_is_given() -> None:
+def test_options_have_no_defaults_in_docopt() -> None:
     assert {value for name, value in OPTIONS.items() if name != "serve"} == {None, False}
 
 
-def test_the_help_says_the_defaults_that_there_are() -> None:
+def test_the_help_shows_the_real_defaults() -> None:
     texts = dict(re.findall(r"(?s)\n  (--[a-z-]+)\S* +(.*?)(?=\n  -|\n\n)", cli.SERVE))
     said = {
         flag: re.search(r"(\S+) if not given|if not given.*?(\S+) if not", text)[1]  # type: ignore[index]
         for flag, text in texts.items()
-        if re.search(r"\S+ if not given", text) and flag in {s.flag for s in SETTINGS.values()}
+        if re.search(r"\S+ if not given", text) and flag in {s.option for s in SETTINGS.values()}
     }
     checked = 0
     for setting in SETTINGS.values():
         default = getattr(Settings(), setting.name)
-        if setting.flag in said and default not in {None, ""} and default != ():
-            assert setting.kind.take(setting.kind.read(said[setting.flag])) == default
+        if setting.option in said and default not in {None, ""} and default != ():
+            assert setting.type.convert(setting.type.parse(said[setting.option])) == default
             checked += 1
     assert checked >= 9
 
 
-# -- where they are from ------------------------------------------------------------------------------------
+# -- the order of the sources -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("said", list(product([False, True], repeat=3)))
-def test_a_flag_then_a_variable_then_the_file_then_the_default(
-    said: tuple[bool, ...], tmp_path: Path
-) -> None:
+def test_an_option_overrides_a_variable_overrides_the_file(said: tuple[bool, ...], tmp_path: Path) -> None:
     flag, variable, in_file = said
     file = tmp_path / "x.toml"
     file.write_text("max_clients = 3\n" if in_file else "\n")
-    got = draft(
+    got = read_sources(
         options(f"--config={file}", *(["--max-clients=1"] if flag else [])),
         {"SELCHAT_MAX_CLIENTS": "2" if variable else ""},
-    ).settings()
+    ).build()
     assert got.max_clients == (1 if flag else 2 if variable else 3 if in_file else 10_000)
 
 
-def test_the_environment_can_name_the_file_and_a_flag_another(tmp_path: Path) -> None:
+def test_the_config_option_overrides_the_config_variable(tmp_path: Path) -> None:
     one, other = tmp_path / "one.toml", tmp_path / "other.toml"
     one.write_text("port = 1")
     other.write_text("port = 2")
-    assert draft(options(), {"SELCHAT_CONFIG": str(one)}).settings().port == 1
-    assert draft(options(f"--config={other}"), {"SELCHAT_CONFIG": str(one)}).settings().port == 2
-    assert draft(options(), {}).settings().port == 33000
+    assert read_sources(options(), {"SELCHAT_CONFIG": str(one)}).build().port == 1
+    assert read_sources(options(f"--config={other}"), {"SELCHAT_CONFIG": str(one)}).build().port == 2
+    assert read_sources(options(), {}).build().port == 33000
 
 
-def test_every_flag() -> None:
-    got = draft(
+def test_every_option_sets_its_setting() -> None:
+    got = read_sources(
         options(
             *("--host=::", "--port=1", "--header-length=4", "--key=12", "--tls=require", "--cert=c"),
             *("--key-file=k", f"--password={HASH}", "--operators= Venkat,, Michael ", "--max-clients=2"),
@@ -114,8 +121,8 @@ def test_every_flag() -> None:
             *("--allowed-host=chat.example.org,ship", "--security-contact=mailto:a@b.example"),
         ),
         {},
-    ).settings()
-    wanted = Settings(
+    ).build()
+    expected = Settings(
         host="::",
         port=1,
         header_length=4,
@@ -137,11 +144,11 @@ def test_every_flag() -> None:
         allowed_host=("chat.example.org", "ship"),
         security_contact="mailto:a@b.example",
     )
-    assert got == wanted
+    assert got == expected
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in {"history", "key_file"}])
-def test_every_variable(name: str) -> None:
+def test_every_variable_sets_its_setting(name: str) -> None:
     setting = SETTINGS[name]
     default = getattr(Settings(), name)
     text, value = {
@@ -161,33 +168,36 @@ def test_every_variable(name: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "value"), [("TRUE", True), (" on", True), ("0", False), ("Off", False)])
-def test_truth_in_the_environment(text: str, value: bool) -> None:
+def test_booleans_in_the_environment(text: str, value: bool) -> None:
     assert from_environment(SELCHAT_ROSTER=text).roster is value
 
 
-def test_the_password_of_a_client_is_none_of_the_servers() -> None:
-    made = draft({}, {"SELCHAT_PASSWORD": "open sesame", "SELCHAT_PASSPHRASE": "sesame", "SELCHAT_ELSE": "x"})
-    assert made.settings().password == ""
-    assert made.unusual == []
+def test_the_server_ignores_the_variables_of_clients() -> None:
+    builder = read_sources(
+        {}, {"SELCHAT_PASSWORD": "open sesame", "SELCHAT_PASSPHRASE": "sesame", "SELCHAT_ELSE": "x"}
+    )
+    assert builder.build().password == ""
+    assert builder.warnings == []
     assert from_environment(SELCHAT_PASSWORD_HASH=HASH).password == HASH
 
 
-def test_a_variable_that_is_nearly_a_setting_is_pointed_out() -> None:
-    made = draft({}, {"SELCHAT_PROT": "1", "SELCHAT_MAX_CLIENT": "1", "SELCHAT_PORT": "1", "PROT": "1"})
-    assert made.settings().port == 1
-    assert made.unusual == [
-        "SELCHAT_MAX_CLIENT means nothing; did you mean SELCHAT_MAX_CLIENTS?",
-        "SELCHAT_PROT means nothing; did you mean SELCHAT_PORT?",
+def test_a_misspelt_variable_gives_a_warning() -> None:
+    builder = read_sources(
+        {}, {"SELCHAT_PROT": "1", "SELCHAT_MAX_CLIENT": "1", "SELCHAT_PORT": "1", "PROT": "1"}
+    )
+    assert builder.build().port == 1
+    assert builder.warnings == [
+        "SELCHAT_MAX_CLIENT has no effect; did you mean SELCHAT_MAX_CLIENTS?",
+        "SELCHAT_PROT has no effect; did you mean SELCHAT_PORT?",
     ]
 
 
-def test_the_summary_says_how_many_are_from_where(tmp_path: Path) -> None:
+def test_the_summary_counts_settings_by_source(tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text("port = 1\nhost = 'a'\nquiet = true\n")
-    made = draft(options(f"--config={file}", "--host=b"), {"SELCHAT_TLS": "off"})
-    assert made.summary() == (
-        f"1 from options, 1 from the environment, 2 from {file}, "
-        f"{len(NAMES) - 4} settings as they are by default"
+    builder = read_sources(options(f"--config={file}", "--host=b"), {"SELCHAT_TLS": "off"})
+    assert builder.summary() == (
+        f"1 from options, 1 from the environment, 2 from {file}, {len(NAMES) - 4} defaults"
     )
 
 
@@ -218,36 +228,36 @@ def data(monkeypatch: pytest.MonkeyPatch) -> None:
         ([], {}, "history = false", None),
     ],
 )
-def test_the_history(
+def test_the_default_history_depends_on_the_port(
     words: list[str], variables: dict[str, str], text: str, history: str | None, tmp_path: Path
 ) -> None:
     file = tmp_path / "x.toml"
     file.write_text(text)
-    assert draft(options(f"--config={file}", *words), variables).settings().history == history
+    assert read_sources(options(f"--config={file}", *words), variables).build().history == history
 
 
-def test_a_history_and_none() -> None:
-    wrong = mistakes(lambda: draft(options("--history=x", "--no-history"), {}).settings())
-    assert wrong == ["--history: 'x' is not possible together with --no-history"]
+def test_history_and_no_history_exclude_each_other() -> None:
+    wrong = mistakes(lambda: read_sources(options("--history=x", "--no-history"), {}).build())
+    assert wrong == ["--history: 'x' is not allowed together with --no-history"]
 
 
-def test_there_is_no_home(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_the_history_needs_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError))
-    [wrong] = mistakes(lambda: parse(b""))
+    [wrong] = mistakes(lambda: parse_file(b""))
     assert wrong.startswith("XDG_DATA_HOME: ")
-    assert parse(b"history = false").history is None
+    assert parse_file(b"history = false").history is None
 
 
 # -- the file ------------------------------------------------------------------------------------------------
 
 
-def test_the_example_in_the_document_has_every_setting_with_its_default() -> None:
+def test_the_documented_file_has_every_setting_with_its_default() -> None:
     block = re.search(r"comments::\n\n((?:    .*\n|\n)+)", DOCUMENT)
     assert block is not None
     text = re.sub(r"(?m)^    ", "", block[1])
-    settings = parse(text.encode())
-    default = parse(b"")
+    settings = parse_file(text.encode())
+    default = parse_file(b"")
     assert settings == default
     said = re.findall(r"(?m)^(# )?([a-z_]+) = ", text)
     assert [name for _, name in said] == NAMES
@@ -255,10 +265,10 @@ def test_the_example_in_the_document_has_every_setting_with_its_default() -> Non
         name for name in NAMES if getattr(Settings(), name) is None
     }
     uncommented = re.sub(r'(?m)^# (?=[a-z_]+ = ")', "", text)
-    assert parse(uncommented.encode(), "/etc/x.toml").cert == "/etc/server.pem"
+    assert parse_file(uncommented.encode(), "/etc/x.toml").cert == "/etc/server.pem"
 
 
-def test_the_document_names_what_needs_a_restart() -> None:
+def test_the_document_lists_the_settings_that_need_a_restart() -> None:
     from selchat.server.server import _FIXED
 
     block = re.search(r"(?s)These need a restart(.*?)\n\n", DOCUMENT)
@@ -266,13 +276,13 @@ def test_the_document_names_what_needs_a_restart() -> None:
     assert re.findall(r"``([a-z_]+)``", block[1]) == [name for name in NAMES if name in _FIXED]
 
 
-def test_the_mistakes_of_the_document() -> None:
+def test_the_documented_mistakes_are_the_real_ones() -> None:
     text = "\n\nprot = 1\n\n\n\nmax_clients = 0\n"
-    made = Draft()
-    made.add_file(text.encode(), "selchat.toml")
-    made.add_environment({"SELCHAT_BYTE_RATE": "fast"})
+    builder = SettingsBuilder()
+    builder.add_file(text.encode(), "selchat.toml")
+    builder.add_environment({"SELCHAT_BYTE_RATE": "fast"})
     shown = re.findall(r"    selchat: (.*)", DOCUMENT)
-    assert sorted(mistakes(made.settings)) == sorted(shown)
+    assert sorted(mistakes(builder.build)) == sorted(shown)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +305,7 @@ def test_the_mistakes_of_the_document() -> None:
         ("history = true", ["x.toml:1: history: True is not a path, or false for none"]),
         ("history = ''", ["x.toml:1: history: '' is not a path, or false for none"]),
         ("cert = false", ["x.toml:1: cert: False is not a path"]),
-        ("key_file = '/k'", ["x.toml:1: key_file: '/k' is not possible without cert"]),
+        ("key_file = '/k'", ["x.toml:1: key_file: '/k' is not allowed without cert"]),
         ("login_seconds = nan", ["x.toml:1: login_seconds: nan is not a number of seconds"]),
         ("login_seconds = inf", ["x.toml:1: login_seconds: inf is not a number of seconds"]),
         ("login_seconds = 1e9", ["x.toml:1: login_seconds: 1000000000.0 is not 86400 or less"]),
@@ -305,15 +315,15 @@ def test_the_mistakes_of_the_document() -> None:
         ("feed_limit = '1 MiB!'", [f"x.toml:1: feed_limit: '1 MiB!' is not {SIZE}"]),
         (f"max_clients = 0x{'f' * 5000}", ["x.toml:1: max_clients: such a number is not 1000000 or less"]),
         ("port = '" + "x" * 299 + "'", ["x.toml:1: port: '" + "x" * 199 + "... is not a whole number"]),
-        ("port = " + "9" * 5000, ["x.toml: a number of too many digits"]),
-        ("port = " + "[" * 5000, ["x.toml: brackets within brackets, too deep"]),
+        ("port = " + "9" * 5000, ["x.toml: a number has too many digits"]),
+        ("port = " + "[" * 5000, ["x.toml: brackets are nested too deep"]),
         ("[server]\nport = 1", [f"x.toml:1: 'server' {TABLE}"]),
         ("[tls]\nmode = 1", [f"x.toml:1: 'tls' {TABLE}"]),
         ("\n[[port]]\n", [f"x.toml:2: 'port' {TABLE}"]),
         ("limits.port = 1", [f"x.toml:1: 'limits' {TABLE}"]),
     ],
 )
-def test_what_is_wrong_with_a_file(text: str, wrong: list[str]) -> None:
+def test_each_mistake_in_a_file_has_its_message(text: str, wrong: list[str]) -> None:
     assert mistakes_in(text) == wrong
 
 
@@ -321,12 +331,12 @@ def test_what_is_wrong_with_a_file(text: str, wrong: list[str]) -> None:
     ("text", "line"),
     [("port = ", 1), ("\nport\nquiet = true", 2), ("port = 1\nport = 2", 2), ("port = [1,\n2\n\n", 2)],
 )
-def test_the_line_of_what_is_no_toml(text: str, line: int) -> None:
+def test_a_syntax_error_has_its_line(text: str, line: int) -> None:
     [wrong] = mistakes_in(text)
     assert re.fullmatch(rf"x\.toml:{line}: [^()]+", wrong)
 
 
-def test_all_mistakes_are_said_at_once_each_with_its_line() -> None:
+def test_all_mistakes_are_reported_with_their_lines() -> None:
     text = (
         'prot = 1\noperators = [\n  "a",\n  1,\n]\nmax_clients = 0\nname_length = -1\nquiet = 1\ntls = "on"'
     )
@@ -340,40 +350,42 @@ def test_all_mistakes_are_said_at_once_each_with_its_line() -> None:
     ]
 
 
-def test_of_very_many_mistakes_the_first_are_said() -> None:
+def test_only_the_first_20_mistakes_are_reported() -> None:
     wrong = mistakes_in("".join(f"port_{number} = 1\n" for number in range(3000)))
     assert len(wrong) == 21
     assert wrong[19] == "x.toml:20: unknown key 'port_19'; did you mean 'port'?"
     assert wrong[20] == "and 2980 more"
 
 
-def test_bytes_that_are_no_text() -> None:
-    assert mistakes(lambda: parse(b"port = 1\n# \xff", "x.toml")) == ["x.toml:2: not UTF-8"]
-    assert parse(b"\xef\xbb\xbfport = 1\r\nquiet = true\r\n").port == 1
-    assert parse(b"port = 1\r\r\nquiet = true").port == 1  # of an editor that has made CRLF of it twice
+def test_encodings_and_line_ends() -> None:
+    assert mistakes(lambda: parse_file(b"port = 1\n# \xff", "x.toml")) == ["x.toml:2: not UTF-8"]
+    assert parse_file(b"\xef\xbb\xbfport = 1\r\nquiet = true\r\n").port == 1
+    assert parse_file(b"port = 1\r\r\nquiet = true").port == 1  # some editors turn CRLF into CR CR LF
 
 
-def test_a_mistake_in_a_file_counts_also_where_a_flag_is_stronger(tmp_path: Path) -> None:
+def test_a_mistake_counts_even_if_an_option_overrides_it(tmp_path: Path) -> None:
     file = tmp_path / "x.toml"
     file.write_text("port = 'x'")
-    made = draft(options(f"--config={file}", "--port=1"), {})
-    assert mistakes(made.settings) == [f"{file}:1: port: 'x' is not a whole number"]
+    builder = read_sources(options(f"--config={file}", "--port=1"), {})
+    assert mistakes(builder.build) == [f"{file}:1: port: 'x' is not a whole number"]
 
 
-def test_paths_in_a_file_begin_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_paths_start_in_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", "/home/venkat")
     text = b"history = 'h.sqlite'\ncert = '~/c.pem'\nkey_file = '/etc/k.pem'"
-    settings = parse(text, "/srv/chat/x.toml")
+    settings = parse_file(text, "/srv/chat/x.toml")
     assert settings.history == "/srv/chat/h.sqlite"
     assert settings.cert == "/home/venkat/c.pem"
     assert settings.key_file == "/etc/k.pem"
-    assert parse(text, "x.toml").history == "h.sqlite"
+    assert parse_file(text, "x.toml").history == "h.sqlite"
     assert from_environment(SELCHAT_HISTORY="h.sqlite").history == "h.sqlite"
 
 
-def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_a_mistake(tmp_path: Path) -> None:
     def read(file: Path) -> list[str]:
-        return mistakes(lambda: draft(options(f"--config={file}"), {}).settings())
+        return mistakes(lambda: read_sources(options(f"--config={file}"), {}).build())
 
     assert read(tmp_path / "x") == [f"{tmp_path}/x: no such file or directory"]
     assert read(tmp_path) == [f"{tmp_path}: not a file"]
@@ -381,43 +393,43 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "large").write_text("\n" * 65537)
     assert read(tmp_path / "large") == [f"{tmp_path}/large: more than 65536 bytes"]
     (tmp_path / "large").write_text("\n" * 65536)
-    assert draft(options(f"--config={tmp_path}/large"), {}).settings()
+    assert read_sources(options(f"--config={tmp_path}/large"), {}).build()
 
 
-# -- what only those who use a setting can judge -------------------------------------------------------------
+# -- mistakes that only another module can find --------------------------------------------------------------
 
 
-def test_what_a_check_finds_is_named_after_its_place_too() -> None:
-    made = Draft()
-    made.add_environment({"SELCHAT_KEY": "x", "SELCHAT_PASSWORD_HASH": HASH})
-    made.add_file(b"retention = 'x'", "x.toml")
+def test_a_mistake_found_by_a_check_has_its_place() -> None:
+    builder = SettingsBuilder()
+    builder.add_environment({"SELCHAT_KEY": "x", "SELCHAT_PASSWORD_HASH": HASH})
+    builder.add_file(b"retention = 'x'", "x.toml")
 
     def check(settings: Settings) -> None:
         for name in ("password", "key", "retention"):
             if getattr(settings, name):
                 raise SettingError(name, getattr(settings, name), "good")
 
-    assert mistakes(lambda: made.settings(check)) == [
+    assert mistakes(lambda: builder.build(check)) == [
         "SELCHAT_PASSWORD_HASH: '...' is not good",
         "SELCHAT_KEY: 'x' is not good",
         "x.toml:1: retention: 'x' is not good",
     ]
 
 
-# -- changes -------------------------------------------------------------------------------------------------
+# -- reload --------------------------------------------------------------------------------------------------
 
 
-def test_what_changes_and_what_does_not() -> None:
+def test_a_reload_keeps_fixed_settings_and_reports_all_changes() -> None:
     old = Settings(port=1, key="1")
     new = Settings(
         port=2, key="2", roster=False, operators=("a", "b"), message_rate=0.5, password=HASH, history="f"
     )
-    settings, made, refused = changes(old, new, frozenset({"port", "key", "history"}))
+    settings, applied, pending = reload_settings(old, new, frozenset({"port", "key", "history"}))
     assert (settings.port, settings.key, settings.history) == (1, "1", None)
     assert (settings.roster, settings.operators, settings.message_rate) == (False, ("a", "b"), 0.5)
-    assert made == ["roster true -> false", "operators none -> a, b", "password", "message_rate 5 -> 0.5"]
-    assert refused == ["port 1 -> 2", "key", "history none -> f"]
+    assert applied == ["roster true -> false", "operators none -> a, b", "password", "message_rate 5 -> 0.5"]
+    assert pending == ["port 1 -> 2", "key", "history none -> f"]
 
 
-def test_nothing_changes() -> None:
-    assert changes(Settings(), Settings(), frozenset()) == (Settings(), [], [])
+def test_a_reload_without_changes_reports_none() -> None:
+    assert reload_settings(Settings(), Settings(), frozenset()) == (Settings(), [], [])

@@ -51,7 +51,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
     shown: list[Fields] = []  # to Asa
     with Server("--quiet", "--no-roster", *UNLIMITED) as server, Proxy(server.port) as proxy:
         ear = Recorder()
-        quick = {"retry_least": 0.01, "retry_most": 0.05, "keepalive_seconds": 0.25, "connect_seconds": 0.5}
+        quick = {"retry_base_seconds": 0.01, "retry_max_seconds": 0.05, "keepalive_seconds": 0.25, "connect_seconds": 0.5}
         ours = settings(
             proxy.port, wire="selchat", name="Michael", tls="require" if secure else "off", **quick
         )

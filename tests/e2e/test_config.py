@@ -80,7 +80,7 @@ def test_a_good_configuration(file: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert re.fullmatch(
         rf"The configuration is good: 1 from options, 1 from the environment, 4 from {file}, "
-        r"\d+ settings as they are by default\.\n",
+        r"\d+ defaults\.\n",
         done.stdout,
     )
     assert list(tmp_path.iterdir()) == [file]
@@ -97,7 +97,7 @@ def test_every_mistake_gets_a_line_and_nothing_starts(check: list[str], file: Pa
     )
     assert (done.returncode, done.stdout) == (2, "")
     warning, *wrong = done.stderr.splitlines()
-    assert warning == "selchat: warning: SELCHAT_HOTS means nothing; did you mean SELCHAT_HOST?"
+    assert warning == "selchat: warning: SELCHAT_HOTS has no effect; did you mean SELCHAT_HOST?"
     assert sorted(wrong) == sorted(
         [
             "selchat: --port: 'x' is not a whole number",

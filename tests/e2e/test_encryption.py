@@ -276,7 +276,7 @@ def test_wrong_uses(words: str, tmp_path: Path) -> None:
     for options, text in (
         ([f"--passphrase-file={loose}"], "others may use it (its mode is 0644); chmod 600 it"),
         ([f"--passphrase-file={empty}"], "'' is not a passphrase: it is empty"),
-        ([f"--passphrase-file={words}", "--key=12"], "possible together with a passphrase"),
+        ([f"--passphrase-file={words}", "--key=12"], "allowed together with a passphrase"),
         ([f"--passphrase-file={words}", "--classic"], "selchat, as it has to be with a passphrase"),
         ([f"--passphrase-file={words}", "--ask-passphrase"], "possible together with --passphrase-file"),
     ):

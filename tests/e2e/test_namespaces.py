@@ -19,7 +19,7 @@ from tests.e2e.selchat_support import encoded, greeting
 from tests.e2e.support import Client, Server
 
 _FOUND_DEAD = 35.0  # seconds
-_QUICK = {"retry_least": 0.01, "retry_most": 0.1, "keepalive_seconds": 0.5, "connect_seconds": 1.0}
+_QUICK = {"retry_base_seconds": 0.01, "retry_max_seconds": 0.1, "keepalive_seconds": 0.5, "connect_seconds": 1.0}
 
 
 @pytest.fixture

@@ -16,8 +16,7 @@ from selchat.auth.tokens import TokenFileError, parse_tokens
 from selchat.client.protocol.classic import ClassicClient
 from selchat.client.protocol.selchat import ClientState, SelchatClient
 from selchat.config.settings import ClientSettings, Settings
-from selchat.config.sources import ConfigurationError
-from selchat.config.sources import parse as parse_config
+from selchat.config.sources import ConfigurationError, parse_file
 from selchat.errors import ProtocolError, RefusalError, UnreadableError
 from selchat.events import Said
 from selchat.text import clean_name, escape_controls, name_key
@@ -221,7 +220,7 @@ def classic_client(data: bytes) -> None:
 def config(data: bytes) -> None:
     """A configuration file: settings, or one error with a text of one line for each mistake."""
     try:
-        assert isinstance(parse_config(data), Settings)
+        assert isinstance(parse_file(data), Settings)
     except ConfigurationError as error:
         assert str(error)
         assert escape_controls(str(error).replace("\n", "")).isprintable()

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from selchat.config.settings import Settings
-from selchat.config.sources import ConfigurationError, key_lines, parse
+from selchat.config.sources import ConfigurationError, parse_file
+from selchat.config.toml_lines import key_lines
 
 NAMES = [field.name for field in fields(Settings)]
 
@@ -138,7 +139,7 @@ def test_the_line_of_a_key_is_the_first_of_its_statement(text: str) -> None:
 @example(b'history = "~\\u0000/x"')
 def test_any_bytes_are_settings_or_mistakes_of_one_line_each(data: bytes) -> None:
     try:
-        settings = parse(data, "x.toml")
+        settings = parse_file(data, "x.toml")
     except ConfigurationError as error:
         assert error.mistakes
         for mistake in error.mistakes:

@@ -187,7 +187,7 @@ class Link:
         self._timer: Timer | None = None  # of the state: to be welcome, to wait, to drain
         self._storing: Timer | None = None  # to say again what could not be stored
         self._deadline: Timer | None = None  # of `finish`; None: it was not called
-        self._ceiling = settings.retry_least
+        self._ceiling = settings.retry_base_seconds
         self._echo_until = (
             0.0  # until when a hello that was given up may still arrive; on the reactor's clock
         )
@@ -623,8 +623,8 @@ class Link:
                 self._go_classic()
             return
         state, conversation = self.state, self._conversation
-        if self._up_at is not None and self._reactor.now - self._up_at >= self._settings.settled_seconds:
-            self._ceiling = self._settings.retry_least
+        if self._up_at is not None and self._reactor.now - self._up_at >= self._settings.stable_seconds:
+            self._ceiling = self._settings.retry_base_seconds
         self._drop()
         wanted = self._deadline is None or bool(conversation.waiting)
         if self.wire is Wire.SELCHAT:
@@ -653,7 +653,7 @@ class Link:
         if self.wire is Wire.SELCHAT and self.tls is Tls.OFF:
             self.tls = _tls_of(self._settings, self._known)  # what kept it from TLS may be over
         delay = after + self._jitter(0, self._ceiling)
-        self._ceiling = min(2 * self._ceiling, self._settings.retry_most)
+        self._ceiling = min(2 * self._ceiling, self._settings.retry_max_seconds)
         self._timer = self._reactor.call_later(delay, self._connect)
         self._interface.lost(reason, delay)
 

@@ -362,7 +362,7 @@ class SelchatClient:
             "name": scalar_values(self._settings.name),
             "client": self._secret,
         }
-        if self._settings.beside:
+        if self._settings.alongside:
             fields["beside"] = True
         if password:
             fields["password"] = password

@@ -296,7 +296,7 @@ def test_the_ceiling_of_the_jitter_doubles_up_to_the_last(bench: Bench, server: 
 def test_only_a_connection_that_lived_makes_the_next_try_quick(
     bench: Bench, server: RawServer, settled: float, expected: list[float]
 ) -> None:
-    link, _ = bench.link(server.port, settled_seconds=settled)
+    link, _ = bench.link(server.port, stable_seconds=settled)
     link.open()
     for count in range(1, 5):
         bench.spin(lambda: server.waiting() and link.state is LinkState.ONLINE)

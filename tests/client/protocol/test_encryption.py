@@ -614,9 +614,9 @@ def test_without_a_passphrase_salts_are_not_looked_at() -> None:
 
 def test_a_passphrase_goes_with_the_rich_wire_only_and_without_a_key() -> None:
     for wire in ("auto", "classic"):
-        with pytest.raises(SettingError, match=f"^wire: '{wire}' is not selchat, as it has to be"):
+        with pytest.raises(SettingError, match=f"^wire: '{wire}' is not selchat, which a passphrase requires"):
             settings(wire=wire, passphrase="x")
-    with pytest.raises(SettingError, match="possible together with a passphrase: it protects nothing"):
+    with pytest.raises(SettingError, match="allowed together with a passphrase: it protects nothing"):
         settings(wire="selchat", passphrase="x", key="12")
     with pytest.raises(SettingError, match="header_length"):
         settings(wire="selchat", passphrase="x", header_length=4)
