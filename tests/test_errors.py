@@ -36,7 +36,7 @@ from selchat.server.server import TlsRequiredError
 from selchat.sessions.classic import BadNameError
 from selchat.sessions.http.api import BadTokenError, RateLimitError, WrongRoomError
 from selchat.sessions.inbound import FrameTimeoutError, LoginTimeoutError
-from selchat.sessions.selchat import NoGoodHelloError, VersionError
+from selchat.sessions.selchat import NoValidHelloError, VersionError
 from selchat.wire.e2ee import DecryptionError, ReorderedError, ReplayedError, WrongPassphraseError
 from selchat.wire.frames import BadHeaderError, BrokenStreamError, FrameTooLongError, TruncatedFrameError
 from selchat.wire.http_message import MediaTypeError
@@ -54,7 +54,7 @@ TEXTS = [
     (FrameTooLongError(70000, 65536), "frame of 70000 bytes is over the limit of 65536"),
     (TruncatedFrameError(3), "stream ended inside a frame, 3 bytes short"),
     (BadNameError(), "username is not UTF-8"),
-    (NoGoodHelloError(16), "no good hello among 16 messages"),
+    (NoValidHelloError(16), "no valid hello among 16 messages"),
     (LoginTimeoutError(10.0), "no username within 10 s"),
     (FrameTimeoutError(0.25), "frame not finished within 0.25 s"),
     (ServerFullError(10_000), "server is full (10000 connections)"),
@@ -74,7 +74,7 @@ TEXTS = [
     (BadJsonError("the value is not an object"), "invalid JSON object: the value is not an object"),
     (BadMessageError("say", "room", "a string", "1"), "say: room is not a string"),
     (UnknownTypeError("x" * 100), "unknown message type: " + "x" * 64),
-    (VersionError(2, 1), "version 2 of the protocol is not spoken here, only 1"),
+    (VersionError(2, 1), "version 2 of the protocol is not supported, only version 1"),
     (NameTakenError("Venkat"), "the name Venkat is someone else's"),
     (ConfusableNameError("rnike", "mike"), "the name rnike looks like mike, which is someone else's"),
     (

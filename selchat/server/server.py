@@ -60,7 +60,7 @@ from selchat.net.tls_config import open_tls
 from selchat.server.console import Console, JsonStyle, Style, TextStyle
 from selchat.server.metrics import Readings, render
 from selchat.server.startup import page_addresses, picture
-from selchat.sessions.context import Context, Web
+from selchat.sessions.context import Context, HttpSessionFactory
 from selchat.sessions.detect import DetectSession
 from selchat.sessions.http.api import MessageApi
 from selchat.sessions.http.security_txt import security_txt
@@ -203,7 +203,7 @@ class Server:
             commands.run_remote,
             f"selchat {__version__}",
             self._gate(),
-            self._web(),
+            self._new_http_session(),
         )
         self._fanout = Fanout(settings.feed_limit)
         self._connections: dict[Connection, str] = {}  # and the host, for those that were admitted
@@ -354,8 +354,13 @@ class Server:
         """Go by these: the hub and the console at once, connections from the next one on."""
         changed = settings.password != self._settings.password
         self._settings = settings
-        gate = self._gate() if changed else self._context.gate
-        self._context = replace(self._context, settings=settings, gate=gate, web=self._web())
+        authenticator = self._gate() if changed else self._context.authenticator
+        self._context = replace(
+            self._context,
+            settings=settings,
+            authenticator=authenticator,
+            new_http_session=self._new_http_session(),
+        )
         self._hub.reconfigure(settings)
         self._posting.reconfigure(settings)
         self._console.restyle(_style(settings), settings.quiet)
@@ -366,7 +371,7 @@ class Server:
 
     def _invite(self) -> None:
         """Tell what to open in a browser."""
-        if self._context.web is None:
+        if self._context.new_http_session is None:
             self._console.no_page(str(MissingExtraError("h11", "web")))
             return
         settings, (host, port) = self._settings, self._listener.address
@@ -447,7 +452,7 @@ class Server:
             return None
         return Authenticator(PasswordHash.parse(password), self._workers, self._reactor, self._console)
 
-    def _web(self) -> Web | None:
+    def _new_http_session(self) -> HttpSessionFactory | None:
         """Return what browsers get; None: what it needs is not installed."""
         page = self._page
         if page is None:

@@ -1,1 +1,1 @@
-"""One session class per way of talking: each turns a codec's output into calls of the hub."""
+"""Sessions: one class per protocol, between a codec and the hub."""

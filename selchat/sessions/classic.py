@@ -1,4 +1,4 @@
-"""A session on the paper's wire: the first frame is a username, every other frame is a message."""
+"""Session of the classic protocol: the first frame is a username, every other frame is a message."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SessionState(Enum):
 
 
 class ClassicSession:
-    """One peer. It is a `selchat.net.connection.Handler` for its connection and a `Peer` for the hub."""
+    """One classic client. It is a `Session` for its connection and a `Peer` for the hub."""
 
     __slots__ = ("_context", "_member", "_stream", "_transport", "state")
     wire_name = "classic"
@@ -41,21 +41,21 @@ class ClassicSession:
         self._stream = stream
         self._member: Member | None = None
 
-    # -- the connection's side -------------------------------------------------------------------------
+    # -- calls from the connection ---------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         self.payloads_received(self._stream.receive_data(data))
 
     def first_payload_received(self, payload: bytes) -> None:
-        """Take the username."""
-        if self._join(payload):
+        """Handle the username."""
+        if self._sign_in(payload):
             self.payloads_received(self._stream.lift_limits(self._transport, self.payloads_received))
 
     def payloads_received(self, payloads: list[bytes]) -> None:
-        """Take messages that have come in whole."""
+        """Handle messages."""
         member = self._member
         if payloads and member is not None:
-            # Broken UTF-8 would kill every client that decodes it; the rest of a body is opaque.
+            # Invalid UTF-8 would crash every client that decodes it; the rest of a body is opaque.
             bodies = [payload.decode("utf-8", "replace") for payload in payloads]
             hub = self._context.hub
             hub.send(member, hub.lobby, bodies)
@@ -77,7 +77,7 @@ class ClassicSession:
         else:
             self._context.observer.closed_before_login(self._transport.address, reason)
 
-    # -- the hub's side --------------------------------------------------------------------------------
+    # -- calls from the hub ----------------------------------------------------------------------------
 
     @property
     def format(self) -> ClassicFormat:
@@ -87,7 +87,7 @@ class ClassicSession:
         self._transport.outbox.reply(self.format.encode([notice]))
 
     def acknowledge(self, messages: Sequence[Said]) -> None:
-        pass  # this wire has no receipts
+        pass  # the classic protocol has no receipts
 
     def acknowledge_repeated(self, messages: Sequence[Sent]) -> None:
         raise AssertionError  # nor ids
@@ -96,9 +96,9 @@ class ClassicSession:
         self.send_notice(Notice(f"Not sent: {error}."))
 
     def deliver_direct(self, message: Said, to: str) -> None:
-        # The only place for it is beside the name: a body may be encrypted.
-        said = message._replace(author=f"{message.author} (whispers)")
-        self._transport.outbox.reply(self.format.encode([said]))
+        # The mark goes to the name and not to the body, which may be encrypted.
+        marked = message._replace(author=f"{message.author} (whispers)")
+        self._transport.outbox.reply(self.format.encode([marked]))
 
     def disconnect(self, farewell: Farewell) -> None:
         if self.state is not SessionState.ENDED:
@@ -108,16 +108,16 @@ class ClassicSession:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _join(self, payload: bytes) -> bool:
-        """Let the peer in under that name; return whether it may come in."""
+    def _sign_in(self, payload: bytes) -> bool:
+        """Sign the user in under the name in the payload; return whether that worked."""
         hub = self._context.hub
         try:
-            wanted = payload.decode()
+            name = payload.decode()
         except UnicodeDecodeError:
             self._fail(BadNameError())
             return False
         try:
-            member = hub.sign_in_guest(wanted, self._transport.address, self)
+            member = hub.sign_in_guest(name, self._transport.address, self)
         except BannedError as error:
             self._fail(error)
             return False
@@ -128,7 +128,7 @@ class ClassicSession:
         return True
 
     def _fail(self, error: SelchatError) -> None:
-        """Tell the peer why, as the only kind of message that it can read, and close."""
+        """Send the reason as a message, which is all that classic clients can read, and close the connection."""
         if self.state is not SessionState.ENDED:
             self.send_notice(Notice(f"Closing this connection: {error}."))
             self._transport.close(str(error))

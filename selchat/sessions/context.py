@@ -1,4 +1,7 @@
-"""What every session is given: what all of them share, and its own connection, as far as it may know it."""
+"""Interfaces and shared state that sessions depend on.
+
+A session knows its connection only as a `Transport`. `Context` holds what all sessions of a server share.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +20,25 @@ from selchat.wire.responses import SelchatFormat
 
 
 class Outbox(Protocol):
-    """Where a session's bytes go."""
+    """The output queue of one connection."""
 
     def reply(self, data: bytes) -> None:
-        """Send whole frames to this peer alone."""
+        """Send whole frames to this peer only."""
 
     def when_replies_sent(self, callback: Callable[[], object]) -> None:
-        """Call it when no reply waits any more; it must only note that."""
+        """Call ``callback`` when all replies are sent. It runs inside a flush, so it may only schedule work."""
 
     def subscribe(
         self, feed: Feed[Any], on_lapped: Callable[[Lapped], bytes] | None = None
     ) -> Subscription[Any]:
-        """Send that feed from now on."""
+        """Send the feed from its current end on."""
 
     def leave(self, subscription: Subscription[Any]) -> None:
-        """Send that feed to its present end and no further."""
+        """Send the feed up to its current end and no further."""
 
     @property
     def blocked(self) -> bool:
-        """Whether something waits because the peer takes nothing now."""
+        """Whether output is queued because the peer does not read."""
 
 
 class Session(Protocol):
@@ -46,51 +49,51 @@ class Session(Protocol):
         """The protocol of the peer, as the metrics name it."""
 
     def data_received(self, data: bytes) -> None:
-        """``data`` is never empty."""
+        """Handle received bytes, at least one."""
 
     def eof_received(self) -> None:
-        """The peer has closed its sending side."""
+        """Handle the end of the peer's stream."""
 
     def connection_lost(self, reason: str | None) -> None:
-        """The end."""
+        """Handle the end of the connection. This is the last call."""
 
 
 class Transport(Protocol):
-    """The connection, as a session sees it."""
+    """A connection, as its session sees it."""
 
     @property
     def outbox(self) -> Outbox:
-        """Where the session's bytes go."""
+        """The output queue."""
 
     @property
     def address(self) -> str:
-        """Where the peer is, as ``host:port``."""
+        """The peer's address as ``host:port``."""
 
     def set_handler(self, handler: Session) -> None:
-        """Tell another session from now on."""
+        """Pass all further calls to another session."""
 
     def start_tls(self, first: bytes) -> None:
-        """Encrypt everything from here on; ``first`` is how the peer's handshake begins."""
+        """Encrypt everything from here on. ``first``: bytes of the peer's handshake that were read already."""
 
     def pause(self) -> None:
-        """Read nothing until `resume`."""
+        """Stop reading until `resume`."""
 
     def resume(self) -> None:
-        """Go on reading."""
+        """Read again."""
 
     def close(self, reason: str | None = None, final_data: bytes = b"") -> None:
-        """Close it when all is sent, ``final_data`` last; ``connection_lost`` is called at once."""
+        """Send the queued output and ``final_data``, then close. Calls ``connection_lost`` at once."""
 
 
 class ConnectionObserver(Protocol):
-    """Who is told of connections that ended before they had a name."""
+    """The log of connections that never logged in."""
 
     def closed_before_login(self, address: str, reason: str | None) -> None:
-        """A connection without a username was closed."""
+        """Report a connection that closed without a username."""
 
 
-class Web(Protocol):
-    """What makes a session for a peer that speaks HTTP."""
+class HttpSessionFactory(Protocol):
+    """Create the session of a peer that speaks HTTP."""
 
     def __call__(
         self,
@@ -102,19 +105,21 @@ class Web(Protocol):
         tls: bool,
         local: bool,
     ) -> Session:
-        """``tls``: it comes by TLS. ``local``: it comes from this machine. ``deadline``: of its first
-        request.
+        """Return the session.
+
+        ``deadline``: when the first request must be complete, on the clock. ``refusal``: why the server refuses
+        this peer. ``tls``: the connection is encrypted. ``local``: the peer is on this machine.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What all sessions of a server share. ``operator`` runs an operator's line and returns the answer.
+    """State that all sessions of a server share.
 
-    ``gate``: where the password is checked; None: there is none. ``web``: None if what it needs is not
-    installed.
-
-    ``lengths`` and ``login_lengths`` are for the decoders: of those who are in, and of those who are not yet.
+    ``observer``: reports connections that never logged in. ``run_command``: runs an operator's command line and
+    returns its output. ``software``: name and version that `welcome` reports. ``authenticator``: checks the
+    server password; None: there is no password. ``new_http_session``: None if the packages for HTTP are not
+    installed. ``lengths`` and ``login_lengths``: header caches for decoders after and before login.
     """
 
     settings: Settings
@@ -123,9 +128,9 @@ class Context:
     observer: ConnectionObserver
     classic: ClassicFormat
     selchat: SelchatFormat
-    operator: Callable[[str], list[str]] = lambda line: []
-    server: str = "selchat"
-    gate: Authenticator | None = None
-    web: Web | None = None
+    run_command: Callable[[str], list[str]] = lambda line: []
+    software: str = "selchat"
+    authenticator: Authenticator | None = None
+    new_http_session: HttpSessionFactory | None = None
     lengths: dict[bytes, int] = field(default_factory=dict)
     login_lengths: dict[bytes, int] = field(default_factory=dict)

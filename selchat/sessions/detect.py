@@ -1,6 +1,7 @@
-"""The first session of every connection: it waits until it knows what is spoken, and hands over to one that
-knows how to go on. What begins as TLS is decrypted first. A method of HTTP is a browser's; otherwise a
-``hello`` is for the selchat protocol, and everything else is a username of the paper's.
+"""Protocol detection: the first session of every connection.
+
+The first bytes decide: TLS is decrypted first, an HTTP method begins an HTTP session, a `hello` a selchat session,
+and everything else is the username of a classic client.
 """
 
 from __future__ import annotations
@@ -20,28 +21,31 @@ from selchat.sessions.selchat import SelchatSession
 from selchat.wire.detect import DetectedProtocol, detect_protocol, is_hello
 from selchat.wire.frames import FrameDecoder
 
-# How browsers go: they open more connections than they need, and they ask their users whether they trust the
-# certificate (which is a reset where something was still to be read).
-_OF_BROWSERS = {None, NOT_TRUSTED, os.strerror(errno.ECONNRESET).lower()}
-_MIN_SELCHAT_HEADER = 4  # bytes: an error has to fit into a frame
-_WHY = b"The page of this server is not installed. Whoever runs it: python3 -m pip install 'selchat[web]'\n"
-_NO_WEB = (
+# How browsers close connections: they open more than they need, and they close while they ask the user about the
+# certificate (with a reset if unread data is left).
+_BROWSER_REASONS = {None, NOT_TRUSTED, os.strerror(errno.ECONNRESET).lower()}
+_MIN_SELCHAT_HEADER = 4  # bytes; in a shorter header, no error fits into a frame
+_NO_PAGE = (
+    b"The web page of this server is disabled because a package is missing. "
+    b"Its operator can run: python3 -m pip install 'selchat[web]'\n"
+)
+_NO_HTTP = (
     b"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(_WHY), _WHY)
+    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(_NO_PAGE), _NO_PAGE)
 )
 
 
 class DetectState(Enum):
-    """What is known of a connection.
+    """The progress of detection.
 
-    =======  =======================================  =================================================
-    state    means                                    next
-    =======  =======================================  =================================================
-    NEW      nothing yet                              SECURED, FRAMES, or another session for HTTP
-    SECURED  it is TLS; nothing of what is within it  FRAMES, or another session for HTTP
-    FRAMES   the first payload is awaited             another session for what is in it
-    HTTP     there is no session for that here        (final)
-    =======  =======================================  =================================================
+    =======  ===========================================  =============================================
+    state    means                                        next
+    =======  ===========================================  =============================================
+    NEW      no protocol is known                         SECURED, FRAMES, HTTP or an HTTP session
+    SECURED  TLS; the protocol inside it is not known     FRAMES, HTTP or an HTTP session
+    FRAMES   frames; the first payload is incomplete      a classic or selchat session
+    HTTP     HTTP, which this server cannot answer        (final)
+    =======  ===========================================  =============================================
     """
 
     NEW = auto()
@@ -51,11 +55,11 @@ class DetectState(Enum):
 
 
 class DetectSession:
-    """One peer that has not said anything yet.
+    """One peer whose protocol is not known yet.
 
-    ``refusal``: it may not come in, and is told so in its own language once it has spoken. ``unsecured``: the
-    same for one that does not begin as TLS. ``tls``: whether it may. ``local``: whether nobody can listen to
-    what it says without that.
+    ``refusal``: why the server refuses this peer. The session sends it in the peer's protocol once that is known.
+    ``plaintext_refusal``: the same for a peer that does not use TLS. ``tls``: the server supports TLS. ``local``:
+    the peer is on this machine, so that plaintext is safe.
     """
 
     __slots__ = (
@@ -63,12 +67,12 @@ class DetectSession:
         "_deadline",
         "_first",
         "_local",
+        "_plaintext_refusal",
         "_refusal",
         "_stream",
         "_timer",
         "_tls",
         "_transport",
-        "_unsecured",
         "state",
     )
 
@@ -79,7 +83,7 @@ class DetectSession:
         context: Context,
         transport: Transport,
         refusal: SelchatError | None = None,
-        unsecured: SelchatError | None = None,
+        plaintext_refusal: SelchatError | None = None,
         *,
         tls: bool = False,
         local: bool = True,
@@ -89,10 +93,10 @@ class DetectSession:
         self.state = DetectState.NEW
         self._context = context
         self._refusal = refusal
-        self._unsecured = unsecured
+        self._plaintext_refusal = plaintext_refusal
         self._tls = tls
         self._local = local
-        self._first = b""  # what is not enough to tell what it is
+        self._first = b""  # bytes that do not decide yet
         self._transport = transport
         decoder = FrameDecoder(settings.header_length, settings.login_payload_limit, context.login_lengths)
         self._stream = InboundStream(context, decoder)
@@ -102,25 +106,25 @@ class DetectSession:
     def data_received(self, data: bytes) -> None:
         if self.state is not DetectState.FRAMES:
             data = self._first + data
-            opening = detect_protocol(data)
-            if opening is None:
+            protocol = detect_protocol(data)
+            if protocol is None:
                 self._first = data
                 return
             self._first = b""
-            if opening is DetectedProtocol.HTTP:
-                self._go_to_the_web(data)
+            if protocol is DetectedProtocol.HTTP:
+                self._start_http(data)
                 return
-            if opening is DetectedProtocol.TLS and self._tls and self.state is DetectState.NEW:
+            if protocol is DetectedProtocol.TLS and self._tls and self.state is DetectState.NEW:
                 self.state = DetectState.SECURED
                 self._transport.start_tls(data)
                 return
             if self.state is DetectState.NEW:
-                self._refusal = self._refusal or self._unsecured
+                self._refusal = self._refusal or self._plaintext_refusal
             self.state = DetectState.FRAMES
         payload = self._stream.decoder.receive_one(data)
         if payload is not None:
             self._timer.cancel()
-            self._hand_over(payload)
+            self._start_session(payload)
         elif self._stream.decoder.error is not None:
             self._fail(self._stream.decoder.error)
 
@@ -132,27 +136,27 @@ class DetectSession:
 
     def connection_lost(self, reason: str | None) -> None:
         self._timer.cancel()
-        if self.state in {DetectState.SECURED, DetectState.HTTP} and reason in _OF_BROWSERS:
-            return  # there are several of these for each page that is opened
+        if self.state in {DetectState.SECURED, DetectState.HTTP} and reason in _BROWSER_REASONS:
+            return  # not worth a log line: browsers cause several of these for each page
         self._context.observer.closed_before_login(self._transport.address, reason)
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _go_to_the_web(self, data: bytes) -> None:
+    def _start_http(self, data: bytes) -> None:
         self._timer.cancel()
-        web = self._context.web
-        if web is None:
+        new_http_session = self._context.new_http_session
+        if new_http_session is None:
             self.state = DetectState.HTTP
-            self._transport.close(None, _NO_WEB)
+            self._transport.close(None, _NO_HTTP)
             return
         tls = self.state is DetectState.SECURED
-        session = web(
+        session = new_http_session(
             self._context, self._transport, self._deadline, self._refusal, tls=tls, local=self._local
         )
         self._transport.set_handler(session)
         session.data_received(data)
 
-    def _hand_over(self, payload: bytes) -> None:
+    def _start_session(self, payload: bytes) -> None:
         session: ClassicSession | SelchatSession
         settings = self._context.settings
         is_selchat = settings.header_length >= _MIN_SELCHAT_HEADER and is_hello(payload)
@@ -168,8 +172,8 @@ class DetectSession:
                 settings.ping_seconds,
                 self._deadline,
             )
-        elif self._context.gate is not None:
-            self._fail(PasswordNeededError())  # there is no place for one on that wire
+        elif self._context.authenticator is not None:
+            self._fail(PasswordNeededError())  # the classic protocol has no place for a password
             return
         else:
             session = ClassicSession(self._context, self._transport, self._stream)
@@ -177,7 +181,7 @@ class DetectSession:
         session.first_payload_received(payload)
 
     def _fail(self, error: SelchatError) -> None:
-        """Tell the peer why, in the way that most clients can read, and close."""
+        """Send the reason as a classic message, which most clients can show, and close the connection."""
         notice = self._context.classic.encode([Notice(f"Closing this connection: {error}.")])
         self._transport.close(str(error), notice)
 
@@ -185,17 +189,16 @@ class DetectSession:
         if not is_selchat:
             self._fail(refusal)
             return
-        rich = self._context.selchat
+        format = self._context.selchat
         if isinstance(refusal, RefusalError):
-            last = rich.error(refusal) + rich.bye(refusal.code)
+            frames = format.error(refusal) + format.bye(refusal.code)
         else:
-            last = rich.bye("full", self._context.settings.full_retry)
-        self._transport.close(str(refusal), last)
+            frames = format.bye("full", self._context.settings.full_retry)
+        self._transport.close(str(refusal), frames)
 
     def _timed_out(self) -> None:
         if self.state is DetectState.SECURED:
-            # Mostly one that a browser has opened for later. It would take the paper's frames for an answer
-            # to what it is just about to ask.
+            # Usually a browser preconnect; a frame would look like its HTTP response.
             self._transport.close(None)
         else:
             self._fail(self._refusal or LoginTimeoutError(self._context.settings.login_seconds))

@@ -1,8 +1,11 @@
-"""A session on the selchat protocol (docs/protocol.rst): JSON in frames, with rooms, receipts and history."""
+"""Session of the selchat protocol: JSON payloads with rooms, receipts and history.
+
+docs/protocol.rst is the specification. The session does not know whether its payloads travel in frames or in
+WebSocket messages.
+"""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
@@ -23,12 +26,17 @@ from selchat.errors import (
 from selchat.events import LOBBY, SERVER, Notice, Said
 from selchat.feed import Lapped
 from selchat.heartbeat import Heartbeat
-from selchat.log.port import NotReadableError, Sent
+from selchat.log.port import Sent
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.inbound import InboundStream, LoginTimeoutError
+from selchat.sessions.replay import Replay, ReplayQueue
 from selchat.text import name_key
-from selchat.wire import requests as envelope
 from selchat.wire.requests import (
+    CIPHER_LENGTH,
+    HISTORY_LIMIT,
+    ID_LENGTH,
+    TOPIC_LENGTH,
+    VERSION,
     BodyTooLongError,
     Bye,
     Confirm,
@@ -51,48 +59,48 @@ from selchat.wire.responses import HISTORY_BYTES, MAX_LISTED, SelchatFormat
 from selchat.wire.websocket import ClosedError
 
 
-class NoGoodHelloError(ProtocolError):
-    """``limit``: so many messages came before one, and none was a good `hello`."""
+class NoValidHelloError(ProtocolError):
+    """The first ``limit`` messages contained no valid `hello`."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(limit)
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"no good hello among {self.limit} messages"
+        return f"no valid hello among {self.limit} messages"
 
 
 class IdleTimeoutError(LimitError):
-    template = "no sign of life within {limit} s"
+    template = "ping timeout: no data for {limit} s"
 
 
 class NotHelloError(RefusalError):
     code = "not-hello"
-    text = "the first message has to be hello"
+    text = "the first message must be hello"
 
 
 class DuplicateHelloError(RefusalError):
     code = "already-welcome"
-    text = "hello was said already"
+    text = "this connection has already logged in"
 
 
 class VersionError(RefusalError):
-    """``version`` that was asked for, and ``spoken``, the one there is."""
+    """The client asks for ``version`` of the protocol; the server supports only ``supported``."""
 
     code = "version"
 
-    def __init__(self, version: int, spoken: int) -> None:
-        super().__init__(version, spoken)
+    def __init__(self, version: int, supported: int) -> None:
+        super().__init__(version, supported)
         self.version = version
-        self.spoken = spoken
+        self.supported = supported
 
     def __str__(self) -> str:
-        return f"version {self.version} of the protocol is not spoken here, only {self.spoken}"
+        return f"version {self.version} of the protocol is not supported, only version {self.supported}"
 
 
 class NotOperatorError(RefusalError):
     code = "not-operator"
-    text = "only operators can give commands to the server"
+    text = "only operators can send commands to the server"
 
 
 class NoSuchRoomError(NamedRefusalError):
@@ -100,27 +108,25 @@ class NoSuchRoomError(NamedRefusalError):
     template = "there is no room {name}"
 
 
-_PAGE = 500  # messages that are read from the log at a time to catch up
-_ENVELOPE = 512  # bytes that a message may grow by between a client and the others: names, numbers
-_PATIENCE = 1.0  # seconds before a log that cannot be read is tried again
+_FRAME_OVERHEAD = 512  # bytes by which the server's frame may exceed the client's: names and numbers
 _GOODBYE = Farewell("goodbye", "Goodbye.", "", None)
 
 
 class SessionState(Enum):
-    """Where a session is in its life.
+    """The life of a session.
 
-    ========  ==========================================  ====================================================
-    state     means                                       next
-    ========  ==========================================  ====================================================
-    GREETED   a `hello` is awaited                        CHECKING by one with a password, where there is one;
-                                                          JOINED by one that is accepted
-    CHECKING  nothing is read, as its password is being   JOINED if it is right and the rest is accepted;
-              checked                                     GREETED if not
-    JOINED    the peer is in the chat                     (ended)
-    ENDED     the connection is closed or closing         (final)
-    ========  ==========================================  ====================================================
+    ========  ============================================  ==================================================
+    state     means                                         next
+    ========  ============================================  ==================================================
+    GREETED   the server waits for a `hello`                CHECKING if the server has a password;
+                                                            JOINED if the server accepts the `hello`
+    CHECKING  the server checks the password and does not   JOINED if the password is right and the server
+              read meanwhile                                accepts the `hello`; GREETED otherwise
+    JOINED    the user is in the chat                       ENDED
+    ENDED     the connection is closing or closed           (final)
+    ========  ============================================  ==================================================
 
-    From each of them the end of the connection leads to ENDED.
+    The end of the connection leads from every state to ENDED.
     """
 
     GREETED = auto()
@@ -129,40 +135,24 @@ class SessionState(Enum):
     ENDED = auto()
 
 
-class Replay:
-    """A part of the log that is still to be sent, from ``seq`` on, before what is said now.
-
-    ``room`` None: the whispers. ``lapped``: the peer is told where it was overtaken.
-    """
-
-    __slots__ = ("inbox", "lapped", "room", "seq")
-
-    def __init__(self, inbox: str, room: Room | None, seq: int, lapped: bool = False) -> None:
-        self.inbox = inbox  # what the log calls it
-        self.room = room
-        self.seq = seq
-        self.lapped = lapped
-
-
 class SelchatSession:
-    """One peer. It is a `selchat.net.connection.Handler` for its connection and a `Peer` for the hub.
+    """One selchat client. It is a `Session` for its connection and a `Peer` for the hub.
 
-    ``format``: how it is spoken to. ``ping_seconds``: when it is asked for a sign of life. ``deadline``:
-    until when a `hello` has to be accepted, on the clock.
+    ``format``: encodes for this peer's wire. ``ping_seconds``: silence after which the server sends a ping.
+    ``deadline``: when the server must have accepted a `hello`, on the clock.
     """
 
     __slots__ = (
-        "_catch_ups",
-        "_client",
         "_context",
-        "_greetings",
         "_heartbeat",
-        "_largest",
+        "_hello_count",
+        "_login_attempt",
+        "_max_payload",
         "_member",
+        "_replays",
         "_stream",
         "_timer",
         "_transport",
-        "_trial",
         "format",
         "state",
     )
@@ -181,19 +171,19 @@ class SelchatSession:
         self._context = context
         self._transport = transport
         self._stream = stream
-        self._greetings = 0  # messages before one has come in
+        self._hello_count = 0  # messages before login
         self._member: Member | None = None
-        self._trial: LoginAttempt | None = None  # of the password, while it is checked
-        self._catch_ups: deque[Replay] = deque()
-        # Bytes of a message that can be passed on: matters where a header is too short for 64 KiB.
-        self._largest = context.selchat.limit - _ENVELOPE
+        self._login_attempt: LoginAttempt | None = None  # while the password is checked
+        self._replays = ReplayQueue(context, transport, self)
+        # Bytes of a message that the server can pass on; less than 64 KiB if headers are short.
+        self._max_payload = context.selchat.limit - _FRAME_OVERHEAD
         self._heartbeat = Heartbeat(context.clock, ping_seconds, context.settings.pong_seconds, self)
         self._timer: Any = context.clock.call_later(
             deadline - context.clock.now,
             lambda: self._fail(LoginTimeoutError(context.settings.login_seconds)),
         )
 
-    # -- the connection's side -------------------------------------------------------------------------
+    # -- calls from the connection ---------------------------------------------------------------------
 
     @property
     def wire_name(self) -> str:
@@ -201,45 +191,45 @@ class SelchatSession:
 
     def data_received(self, data: bytes) -> None:
         if self.state is SessionState.GREETED:
-            self._greeting_received(self._stream.decoder.receive_one(data))
+            self._login_payload_received(self._stream.decoder.receive_one(data))
         elif self.state is SessionState.JOINED:
             self.payloads_received(self._stream.receive_data(data))
 
     def first_payload_received(self, payload: bytes) -> None:
-        """Take the first payload, which was meant to be a `hello`."""
-        self._greeting_received(payload)
+        """Handle the first payload, which looks like a `hello`."""
+        self._login_payload_received(payload)
 
     def payloads_received(self, payloads: list[bytes] | list[str]) -> None:
-        """Take what has come in whole from one who is in."""
+        """Handle payloads after login."""
         self._heartbeat.touch()
-        said: list[Say] = []  # one after the other, and in one room
+        batch: list[Say] = []  # consecutive messages for one room
         for payload in payloads:
             request: Request | None = None
             try:
                 request = parse_request(payload)
                 if type(request) is Say:
                     # A character takes up to 4 bytes in UTF-8, so short texts need no exact size.
-                    if len(payload) * 4 > self._largest and _size(payload) > self._largest:
-                        self.reject(BodyTooLongError(_size(payload), self._largest), [request.id])
+                    if len(payload) * 4 > self._max_payload and _size(payload) > self._max_payload:
+                        self.reject(BodyTooLongError(_size(payload), self._max_payload), [request.id])
                         continue
-                    if said and said[0].room != request.room:
-                        self._say(said)
-                        said = []
-                    said.append(request)
+                    if batch and batch[0].room != request.room:
+                        self._handle_say(batch)
+                        batch = []
+                    batch.append(request)
                     continue
-                if said:
-                    self._say(said)
-                    said = []
-                self._take(request)
+                if batch:
+                    self._handle_say(batch)
+                    batch = []
+                self._handle(request)
             except RefusalError as error:
-                if said:
-                    self._say(said)
-                    said = []
+                if batch:
+                    self._handle_say(batch)
+                    batch = []
                 self._refuse(error, request)
             if self.state is SessionState.ENDED:
                 return
-        if said:
-            self._say(said)
+        if batch:
+            self._handle_say(batch)
         self._stream.check(bool(payloads), self._fail)
 
     def eof_received(self) -> None:
@@ -254,83 +244,91 @@ class SelchatSession:
         self._stream.close()
         self._timer.cancel()
         self._heartbeat.stop()
-        self._catch_ups.clear()
-        if self._trial is not None:
-            self._trial.cancel()
-            self._trial = None
+        self._replays.clear()
+        if self._login_attempt is not None:
+            self._login_attempt.cancel()
+            self._login_attempt = None
         member, self._member = self._member, None
         if member is not None:
             self._context.hub.sign_out(member, reason)
         else:
             self._context.observer.closed_before_login(self._transport.address, reason)
 
-    # -- the hub's side --------------------------------------------------------------------------------
+    # -- calls from the hub ----------------------------------------------------------------------------
 
     def send_notice(self, notice: Notice) -> None:
-        self._tell(notice.text, self._joined())
+        self._send_text(notice.text, self._get_member())
 
     def acknowledge(self, messages: Sequence[Said]) -> None:
         if messages[0].room.startswith("@"):
-            self.acknowledge_repeated([Sent(one.id, one.room, one.seq, one.at) for one in messages])
+            sent = [Sent(message.id, message.room, message.seq, message.at) for message in messages]
+            self.acknowledge_repeated(sent)
         else:
             self._reply(self.format.acks(messages))
 
     def acknowledge_repeated(self, messages: Sequence[Sent]) -> None:
-        name_of = self._context.hub.inbox_owner
+        inbox_owner = self._context.hub.inbox_owner
         for id, room, seq, at in messages:
-            self._reply(self.format.ack(id, room, name_of(room), seq, at))
+            self._reply(self.format.ack(id, room, inbox_owner(room), seq, at))
 
     def reject(self, error: RefusalError, ids: Sequence[str]) -> None:
         self._reply(b"".join([self.format.error(error, id=id) for id in ids]))
 
     def deliver_direct(self, message: Said, to: str) -> None:
-        if not message.seq or not any(one.room is None for one in self._catch_ups):
+        # While older direct messages are queued, a logged message comes with them, in order.
+        if not message.seq or not self._replays.has_direct:
             self._reply(self.format.whispered(message, to))
-        # else it is in the log by now, and comes from there
 
     def disconnect(self, farewell: Farewell) -> None:
         if self.state is not SessionState.ENDED:
-            last = self.format.bye(farewell.code, farewell.retry_after)
-            self._transport.close(farewell.reason or None, last)
+            bye = self.format.bye(farewell.code, farewell.retry_after)
+            self._transport.close(farewell.reason or None, bye)
 
-    # -- the vigil's side ------------------------------------------------------------------------------
+    # -- calls from the heartbeat ----------------------------------------------------------------------
 
     def on_idle(self) -> None:
         if self._transport.outbox.blocked:
-            self._heartbeat.start()  # the question could not get through; a peer that is gone is the kernel's
+            # The peer would not get a ping. If it is gone, the kernel reports that.
+            self._heartbeat.start()
         else:
             self._reply(self.format.ping())
 
     def on_timeout(self) -> None:
         clock, settings = self._context.clock, self._context.settings
-        unread = self._stream.read_since > clock.now - settings.pong_seconds  # the answer may lie there
-        if unread or self._transport.outbox.blocked:
+        # The pong may wait in the kernel while the rate limit pauses reading.
+        was_paused = self._stream.read_since > clock.now - settings.pong_seconds
+        if was_paused or self._transport.outbox.blocked:
             self._heartbeat.start()
             return
         self._transport.close(str(IdleTimeoutError(self._heartbeat.seconds)), self.format.bye("timeout", 0))
 
-    # -- coming in -------------------------------------------------------------------------------------
+    # -- calls from the replay -------------------------------------------------------------------------
 
-    def _greeting_received(self, payload: bytes | str | None) -> None:
-        """Take payloads, one after the other, until one of them is a `hello` that is accepted."""
+    def on_caught_up(self, room: Room) -> None:
+        self._subscribe(room)
+
+    # -- login -----------------------------------------------------------------------------------------
+
+    def _login_payload_received(self, payload: bytes | str | None) -> None:
+        """Handle payloads, one at a time, until the server accepts a `hello`."""
         is_new = payload is not None
         while payload is not None and self.state is SessionState.GREETED:
             request: Request | None = None
             try:
                 request = parse_request(payload)
                 if isinstance(request, Hello):
-                    self._hello(request)
+                    self._handle_hello(request)
                 elif isinstance(request, Bye):
                     self.disconnect(_GOODBYE)
                 else:
                     raise NotHelloError
             except RefusalError as error:
                 self._refuse(error, request)
-            self._greetings += 1
+            self._hello_count += 1
             if self.state is SessionState.GREETED:
-                if self._greetings >= self._context.settings.login_messages:
-                    # Nothing else limits how fast one may ask who is not in yet.
-                    self._fail(NoGoodHelloError(self._greetings))
+                if self._hello_count >= self._context.settings.login_messages:
+                    # Before login, no rate limit applies.
+                    self._fail(NoValidHelloError(self._hello_count))
                     return
                 payload = self._stream.decoder.receive_one()
         if self.state is SessionState.JOINED:
@@ -338,24 +336,24 @@ class SelchatSession:
         elif self.state is not SessionState.ENDED:
             self._stream.check(is_new, self._fail)
 
-    def _hello(self, hello: Hello) -> None:
-        if hello.version != envelope.VERSION:
-            raise VersionError(hello.version, envelope.VERSION)
-        gate = self._context.gate
-        if gate is not None:
-            # Before the name: who owns which, or is banned, is not for those without the password.
-            self._trial = gate.check(
-                hello.password, self._transport.address, lambda error: self._checked(hello, error)
+    def _handle_hello(self, hello: Hello) -> None:
+        if hello.version != VERSION:
+            raise VersionError(hello.version, VERSION)
+        authenticator = self._context.authenticator
+        if authenticator is not None:
+            # Before the name: without the password, no one may learn who owns a name or is banned.
+            self._login_attempt = authenticator.check(
+                hello.password, self._transport.address, lambda error: self._password_checked(hello, error)
             )
-            if self._trial is not None:
+            if self._login_attempt is not None:
                 self.state = SessionState.CHECKING
                 self._transport.pause()
                 return
         self._accept(hello)
 
-    def _checked(self, hello: Hello, error: RefusalError | None) -> None:
-        """Go on as the password is right, or as ``error`` says."""
-        self._trial = None
+    def _password_checked(self, hello: Hello, error: RefusalError | None) -> None:
+        """Continue the login. ``error``: why the password was rejected; None: it is right."""
+        self._login_attempt = None
         self.state = SessionState.GREETED
         self._transport.resume()
         try:
@@ -365,10 +363,11 @@ class SelchatSession:
         except RefusalError as refusal:
             self._refuse(refusal, hello)
         if self.state is not SessionState.ENDED:
-            is_in = self.state is SessionState.JOINED
-            self._greeting_received(None if is_in else self._stream.decoder.receive_one())
+            joined = self.state is SessionState.JOINED
+            self._login_payload_received(None if joined else self._stream.decoder.receive_one())
 
     def _accept(self, hello: Hello) -> None:
+        """Sign the user in and send the welcome. Raises `RefusalError`."""
         context, hub = self._context, self._context.hub
         member = hub.sign_in(
             hello.name, self._transport.address, self, hash_client_secret(hello.client), alongside=hello.beside
@@ -377,16 +376,16 @@ class SelchatSession:
         self._heartbeat.start()
         self.state = SessionState.JOINED
         self._member = member
-        resumed, refusals = self._enter_first(member, hello.resume)
+        rooms, refusals = self._join_first_rooms(member, hello.resume)
         inbox, confirmed, waiting = hub.inbox(member)
         settings = context.settings
         self._reply(
             self.format.frame(
                 "welcome",
-                version=envelope.VERSION,
+                version=VERSION,
                 name=member.name,
                 log=hub.log.id,
-                server=context.server,
+                server=context.software,
                 rooms=[
                     {
                         "room": room.name,
@@ -395,7 +394,7 @@ class SelchatSession:
                         "members": len(room.members),
                         "salt": room.salt,
                     }
-                    for room in resumed
+                    for room in rooms
                 ],
                 whispers=waiting,
                 salt=hub.direct_salt,
@@ -403,11 +402,11 @@ class SelchatSession:
                     "frame": settings.payload_limit,
                     "name": settings.name_length,
                     "room": ROOM_LENGTH,
-                    "topic": envelope.TOPIC_LENGTH,
-                    "id": envelope.ID_LENGTH,
-                    "cipher": envelope.CIPHER_LENGTH,
+                    "topic": TOPIC_LENGTH,
+                    "id": ID_LENGTH,
+                    "cipher": CIPHER_LENGTH,
                     "rooms": settings.rooms_per_member,
-                    "history": envelope.HISTORY_LIMIT,
+                    "history": HISTORY_LIMIT,
                     "unacknowledged": settings.unacknowledged,
                 },
             )
@@ -415,104 +414,107 @@ class SelchatSession:
         for name, error in refusals:
             self._reply(self.format.error(error, room=name))
         if waiting:
-            self._catch_up(Replay(inbox, None, confirmed))
-        for room, seq in resumed.items():
-            self._go_on_after(room, seq)
+            self._replays.add(Replay(inbox, None, confirmed, to=member.name))
+        for room, seq in rooms.items():
+            self._resume(room, seq)
 
-    # -- what the peer asks for ------------------------------------------------------------------------
-
-    def _take(self, request: Request) -> None:
-        kind = type(request)
-        if kind is Hello:
-            raise DuplicateHelloError
-        _ANSWERS[kind](self, request)
-
-    def _enter_first(
+    def _join_first_rooms(
         self, member: Member, resume: Resume | None
     ) -> tuple[dict[Room, int | None], list[tuple[str, RefusalError]]]:
-        """Enter the rooms to be in; return them, each with the last ``seq`` seen, and what was refused."""
+        """Join the lobby or the resumed rooms.
+
+        Return each joined room with the last ``seq`` that the client received, and the refused rooms.
+        """
         hub = self._context.hub
-        wanted: dict[str, int | None] = {LOBBY: None}
+        requested: dict[str, int | None] = {LOBBY: None}
         if resume is not None:
-            same = resume.log == hub.log.id
-            wanted = {name: seq if same else 0 for name, seq in resume.rooms.items()}
-        entered: dict[Room, int | None] = {}
+            same_log = resume.log == hub.log.id
+            requested = {name: seq if same_log else 0 for name, seq in resume.rooms.items()}
+        joined: dict[Room, int | None] = {}
         refusals: list[tuple[str, RefusalError]] = []
-        for name, seq in wanted.items():
+        for name, seq in requested.items():
             try:
                 room = hub.join_room(member, name)
             except RefusalError as error:
                 refusals.append((name, error))
             else:
-                entered.setdefault(room, seq)
-        return entered, refusals
+                joined.setdefault(room, seq)
+        return joined, refusals
 
-    def _say(self, said: list[Say]) -> None:
-        hub, member = self._context.hub, self._joined()
-        ids = [one.id for one in said]
+    # -- requests --------------------------------------------------------------------------------------
+
+    def _handle(self, request: Request) -> None:
+        kind = type(request)
+        if kind is Hello:
+            raise DuplicateHelloError
+        _HANDLERS[kind](self, request)
+
+    def _handle_say(self, batch: list[Say]) -> None:
+        hub, member = self._context.hub, self._get_member()
+        ids = [say.id for say in batch]
         try:
-            room = hub.joined_room(member, said[0].room)
+            room = hub.joined_room(member, batch[0].room)
         except RefusalError as error:
             self.reject(error, ids)
             return
-        hub.send(member, room, [one.body for one in said], ids, [one.cipher for one in said])
+        hub.send(member, room, [say.body for say in batch], ids, [say.cipher for say in batch])
 
-    def _whisper(self, whisper: Whisper) -> None:
-        hub, member = self._context.hub, self._joined()
+    def _handle_whisper(self, whisper: Whisper) -> None:
+        hub, member = self._context.hub, self._get_member()
         try:
-            if len(whisper.body) > self._largest:
-                raise BodyTooLongError(len(whisper.body), self._largest)
+            if len(whisper.body) > self._max_payload:
+                raise BodyTooLongError(len(whisper.body), self._max_payload)
             if name_key(whisper.to) == name_key(SERVER):
-                self._operate(whisper)
+                self._handle_command(whisper)
             else:
                 hub.send_direct(member, whisper.to, whisper.body, whisper.id, whisper.cipher)
         except RefusalError as error:
             self.reject(error, [whisper.id])
 
-    def _operate(self, whisper: Whisper) -> None:
-        """Do what an operator says."""
-        member = self._joined()
+    def _handle_command(self, whisper: Whisper) -> None:
+        """Run an operator's command and reply with its output."""
+        member = self._get_member()
         hub = self._context.hub
         if not hub.is_operator(member):
             raise NotOperatorError
         self._reply(self.format.ack(whisper.id, "", SERVER, 0, hub.time()))
-        for line in self._context.operator(whisper.body):
-            self._tell(line, member)  # who may have banned themselves, and is not here any more
+        for line in self._context.run_command(whisper.body):
+            self._send_text(line, member)  # the session has no member any more if operators ban themselves
 
-    def _tell(self, text: str, member: Member) -> None:
-        said = Said("@", 0, SERVER, text, self._context.hub.time())
-        self._reply(self.format.whispered(said, member.name))
+    def _send_text(self, text: str, member: Member) -> None:
+        message = Said("@", 0, SERVER, text, self._context.hub.time())
+        self._reply(self.format.whispered(message, member.name))
 
-    def _join(self, join: Join) -> None:
-        hub, member = self._context.hub, self._joined()
+    def _handle_join(self, join: Join) -> None:
+        hub, member = self._context.hub, self._get_member()
         before = len(member.rooms)
         room = hub.join_room(member, join.room)
-        self._users_of(room)
+        self._send_users(room)
         if len(member.rooms) > before:
-            self._go_on_after(room, join.after)
+            self._resume(room, join.after)
 
-    def _part(self, part: Part) -> None:
-        hub, member = self._context.hub, self._joined()
+    def _handle_part(self, part: Part) -> None:
+        hub, member = self._context.hub, self._get_member()
         room = hub.joined_room(member, part.room)
         subscription = member.rooms[room]
         if subscription is not None:
             self._transport.outbox.leave(subscription)
-        self._catch_ups = deque(one for one in self._catch_ups if one.room is not room)
+        self._replays.drop(room)
         hub.leave_room(member, room)
         self._reply(self.format.frame("left", room=room.name, names=[member.name], total=len(room.members)))
 
-    def _topic(self, topic: SetTopic) -> None:
-        hub, member = self._context.hub, self._joined()
+    def _handle_topic(self, topic: SetTopic) -> None:
+        hub, member = self._context.hub, self._get_member()
         hub.set_topic(member, hub.joined_room(member, topic.room), topic.topic)
 
-    def _history(self, ask: GetHistory) -> None:
+    def _handle_history(self, request: GetHistory) -> None:
         hub = self._context.hub
-        room = hub.joined_room(self._joined(), ask.room)
-        newest = ask.after is None
-        if ask.after is not None:
-            found = hub.log.after(room.name, ask.after, ask.limit, HISTORY_BYTES)
+        room = hub.joined_room(self._get_member(), request.room)
+        newest = request.after is None
+        if request.after is not None:
+            found = hub.log.after(room.name, request.after, request.limit, HISTORY_BYTES)
         else:
-            found = hub.log.before(room.name, ask.before, ask.limit, HISTORY_BYTES)
+            found = hub.log.before(room.name, request.before, request.limit, HISTORY_BYTES)
         messages = self.format.fit_history(found, newest)
         more = False
         if messages:
@@ -522,13 +524,13 @@ class SelchatSession:
                 more = messages[-1].seq < hub.log.last_seq(room.name)
         self._reply(self.format.history(room.name, messages, more))
 
-    def _users(self, ask: GetUsers) -> None:
-        room = self._context.hub.rooms.find(ask.room)
+    def _handle_users(self, request: GetUsers) -> None:
+        room = self._context.hub.rooms.find(request.room)
         if room is None:
-            raise NoSuchRoomError(ask.room)
-        self._users_of(room)
+            raise NoSuchRoomError(request.room)
+        self._send_users(room)
 
-    def _users_of(self, room: Room) -> None:
+    def _send_users(self, room: Room) -> None:
         roster = room.snapshot(MAX_LISTED)
         self._reply(
             self.format.listed(
@@ -543,102 +545,53 @@ class SelchatSession:
             )
         )
 
-    def _rooms(self, _ask: GetRooms) -> None:
+    def _handle_rooms(self, _request: GetRooms) -> None:
         found, total = self._context.hub.rooms.list(MAX_LISTED)
         rooms = [
-            {"room": one.name, "members": one.members, "topic": one.topic, "seq": one.seq} for one in found
+            {"room": room.name, "members": room.members, "topic": room.topic, "seq": room.seq}
+            for room in found
         ]
         self._reply(self.format.listed("rooms", "rooms", rooms, total=total))
 
-    def _confirm(self, confirm: Confirm) -> None:
-        self._context.hub.confirm_direct(self._joined(), confirm.whisper)
+    def _handle_confirm(self, confirm: Confirm) -> None:
+        self._context.hub.confirm_direct(self._get_member(), confirm.whisper)
 
-    def _ping(self, ping: Ping) -> None:
+    def _handle_ping(self, ping: Ping) -> None:
         fields = {} if ping.token is None else {"token": ping.token}
         self._reply(self.format.frame("pong", **fields))
 
-    def _pong(self, _pong: Pong) -> None:
+    def _handle_pong(self, _pong: Pong) -> None:
         pass
 
-    def _bye(self, _bye: Bye) -> None:
+    def _handle_bye(self, _bye: Bye) -> None:
         self.disconnect(_GOODBYE)
 
-    # -- catching up with the log ----------------------------------------------------------------------
+    # -- subscriptions ---------------------------------------------------------------------------------
 
-    def _go_on_after(self, room: Room, seq: int | None) -> None:
-        """Read what was said in the room after that one, and then what is said; None: only that."""
+    def _resume(self, room: Room, seq: int | None) -> None:
+        """Send the room's messages above ``seq``, then new ones; None: only new ones."""
         if seq is None or seq >= room.seq:
-            self._read(room)
+            self._subscribe(room)
         else:
-            self._catch_up(Replay(room.name, room, seq))
+            self._replays.add(Replay(room.name, room, seq))
 
-    def _read(self, room: Room) -> None:
-        """Read what is said in the room from now on."""
+    def _subscribe(self, room: Room) -> None:
+        """Send the room's new messages from now on."""
         subscription = self._transport.outbox.subscribe(
-            room.feed(self.format), lambda lapped: self._lapped(room, lapped)
+            room.feed(self.format), lambda lapped: self._on_lapped(room, lapped)
         )
-        self._joined().rooms[room] = subscription
+        self._get_member().rooms[room] = subscription
 
-    def _lapped(self, room: Room, lapped: Lapped) -> bytes:
-        """Go on from the log where the feed is lost; return the rest of the frame that is on the wire."""
-        said, rest = self.format.delivered_before(lapped.chunk, lapped.offset)
-        self._joined().rooms[room] = None
-        self._catch_up(Replay(room.name, room, lapped.mark + said, lapped=True))
+    def _on_lapped(self, room: Room, lapped: Lapped) -> bytes:
+        """Continue from the log. Return the rest of the frame that is partly sent."""
+        count, rest = self.format.delivered_before(lapped.chunk, lapped.offset)
+        self._get_member().rooms[room] = None
+        self._replays.add(Replay(room.name, room, lapped.mark + count, lapped=True))
         return rest
-
-    def _catch_up(self, catch_up: Replay) -> None:
-        self._catch_ups.append(catch_up)
-        if len(self._catch_ups) == 1:
-            self._go_on_later()
-
-    def _go_on_later(self) -> None:
-        # In a tick of its own: to read the log for one who has much to read must not keep the others waiting,
-        # and outside of a flush what is committed and what the feeds have is the same.
-        self._context.clock.call_later(0.0, self._go_on)
-
-    def _go_on(self) -> None:
-        """Send the next page, when the peer has taken the one before."""
-        if not self._catch_ups or self.state is SessionState.ENDED:
-            return
-        catch_up = self._catch_ups[0]
-        hub = self._context.hub
-        if catch_up.lapped:
-            catch_up.lapped = False
-            self._gap(catch_up, catch_up.seq + 1)
-        else:
-            try:
-                page = hub.log.after(catch_up.inbox, catch_up.seq, _PAGE, HISTORY_BYTES)
-            except NotReadableError:
-                self._context.clock.call_later(_PATIENCE, self._go_on)
-                return
-            newest = hub.log.last_seq(catch_up.inbox)
-            following = page[0].seq if page else newest + 1
-            if following > catch_up.seq + 1:
-                self._gap(catch_up, following)
-            if page:
-                self._send_page(catch_up, page)
-            catch_up.seq = page[-1].seq if page else newest
-            if catch_up.seq >= newest:
-                self._catch_ups.popleft()
-                if catch_up.room is not None:
-                    self._read(catch_up.room)
-        if self._catch_ups:
-            self._transport.outbox.when_replies_sent(self._go_on_later)
-
-    def _send_page(self, catch_up: Replay, page: list[Said]) -> None:
-        if catch_up.room is not None:
-            self._reply(self.format.encode(page))
-        else:
-            name = self._joined().name
-            self._reply(b"".join([self.format.whispered(message, name) for message in page]))
-
-    def _gap(self, catch_up: Replay, before: int) -> None:
-        if catch_up.room is not None:
-            self._reply(self.format.frame("gap", room=catch_up.room.name, after=catch_up.seq, before=before))
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _joined(self) -> Member:
+    def _get_member(self) -> Member:
         assert self._member is not None
         return self._member
 
@@ -652,15 +605,15 @@ class SelchatSession:
             self.disconnect(Farewell("banned", str(error), str(error)))
 
     def _fail(self, error: SelchatError) -> None:
-        """Say why, and close."""
+        """Send the reason and close the connection."""
         if self.state is SessionState.ENDED:
             return
-        word = "protocol"
+        code = "protocol"
         if isinstance(error, LimitError):
-            word = "timeout"
+            code = "timeout"
         elif isinstance(error, ClosedError):
-            word = "goodbye"
-        self._transport.close(str(error) or None, self.format.bye(word, None, error))
+            code = "goodbye"
+        self._transport.close(str(error) or None, self.format.bye(code, None, error))
 
 
 def _size(payload: bytes | str) -> int:
@@ -668,16 +621,16 @@ def _size(payload: bytes | str) -> int:
     return len(payload if isinstance(payload, bytes) else payload.encode())
 
 
-_ANSWERS: dict[type, Callable[[SelchatSession, Any], None]] = {
-    Whisper: SelchatSession._whisper,
-    Join: SelchatSession._join,
-    Part: SelchatSession._part,
-    SetTopic: SelchatSession._topic,
-    GetHistory: SelchatSession._history,
-    GetUsers: SelchatSession._users,
-    GetRooms: SelchatSession._rooms,
-    Confirm: SelchatSession._confirm,
-    Ping: SelchatSession._ping,
-    Pong: SelchatSession._pong,
-    Bye: SelchatSession._bye,
+_HANDLERS: dict[type, Callable[[SelchatSession, Any], None]] = {
+    Whisper: SelchatSession._handle_whisper,
+    Join: SelchatSession._handle_join,
+    Part: SelchatSession._handle_part,
+    SetTopic: SelchatSession._handle_topic,
+    GetHistory: SelchatSession._handle_history,
+    GetUsers: SelchatSession._handle_users,
+    GetRooms: SelchatSession._handle_rooms,
+    Confirm: SelchatSession._handle_confirm,
+    Ping: SelchatSession._handle_ping,
+    Pong: SelchatSession._handle_pong,
+    Bye: SelchatSession._handle_bye,
 }

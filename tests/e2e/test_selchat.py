@@ -458,7 +458,7 @@ def test_who_never_answers_is_closed_and_who_does_stays() -> None:
             *pings, bye = narayan.reads_to_end()
             assert pings == [{"type": "ping"}]
             assert bye == {"type": "bye", "reason": "timeout", "retry_after": 0}
-        server.expect(r"Narayan.*no sign of life within 0\.8 s")
+        server.expect(r"Narayan.*ping timeout: no data for 0\.8 s")
 
 
 def test_a_client_that_has_hung_comes_back_by_itself() -> None:
@@ -474,7 +474,7 @@ def test_a_client_that_has_hung_comes_back_by_itself() -> None:
         try:
             server.expect("Accepted .*: Narayan")
             client.send_signal(signal.SIGSTOP)
-            server.expect(r"Narayan.*no sign of life within 1 s")
+            server.expect(r"Narayan.*ping timeout: no data for 1 s")
             client.send_signal(signal.SIGCONT)
             server.expect("Accepted .*: Narayan")
         finally:

@@ -314,7 +314,7 @@ def house(tmp_path: Path) -> House:
         ["Hut", "hut.local", "chat.example"], lambda: ["192.168.43.158", "fd00::1"], lambda: house.clock.now
     )
     house.site = replace(house.site, is_ours=own.__contains__)
-    house.context = replace(house.context, web=partial(HttpSession, house.site))
+    house.context = replace(house.context, new_http_session=partial(HttpSession, house.site))
     return house
 
 
@@ -351,7 +351,7 @@ def test_no_forged_origin_is_answered(house: House) -> None:
 @pytest.mark.parametrize("way", ["plain", "TLS", "from elsewhere"])
 def test_and_none_is_sent_on_by_a_redirect(house: House, way: str) -> None:
     site = replace(house.site, fingerprint="abcd", certificate="0123")
-    house.context = replace(house.context, web=partial(HttpSession, site))
+    house.context = replace(house.context, new_http_session=partial(HttpSession, site))
     for host in list(dict.fromkeys(forged_hosts()))[::5]:
         visitor = Visitor(house, secure=way == "TLS", local=way == "plain")
         answer = visitor.asks_one(request("/", host))

@@ -239,6 +239,6 @@ def test_there_is_no_picture_where_nobody_would_see_it(
 def test_without_the_extra_it_says_how_to_get_it(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Server, "_web", lambda _self: None)
+    monkeypatch.setattr(Server, "_new_http_session", lambda _self: None)
     lines, _ = invited(capfd, monkeypatch)
     assert lines == ["Nothing for browsers: h11 is not installed: python3 -m pip install 'selchat[web]'"]

@@ -191,7 +191,7 @@ def test_a_refusal_is_told_to_each_in_its_own_language(
 
 def test_tls_is_required_of_those_who_begin_without() -> None:
     unsecured = TlsRequiredError()
-    classic, rich = Peer(unsecured=unsecured), Peer(unsecured=unsecured)
+    classic, rich = Peer(plaintext_refusal=unsecured), Peer(plaintext_refusal=unsecured)
     classic.sends(NAME)
     assert classic.pair == ["Server", f"Closing this connection: {unsecured}."]
     rich.sends(HELLO)
@@ -201,7 +201,7 @@ def test_tls_is_required_of_those_who_begin_without() -> None:
     assert (error["type"], error["code"]) == ("error", "tls-required")
     assert bye == {"type": "bye", "reason": "tls-required", "retry_after": None}
     for stream, session in ((NAME, ClassicSession), (HELLO, SelchatSession)):
-        peer = Peer(unsecured=unsecured)
+        peer = Peer(plaintext_refusal=unsecured)
         peer.sends(CLIENT_HELLO)
         peer.sends(stream)
         assert isinstance(peer.session, session)
@@ -209,7 +209,7 @@ def test_tls_is_required_of_those_who_begin_without() -> None:
 
 
 def test_who_is_refused_is_not_told_to_use_tls() -> None:
-    peer = Peer(refusal=ServerFullError(5), unsecured=TlsRequiredError())
+    peer = Peer(refusal=ServerFullError(5), plaintext_refusal=TlsRequiredError())
     peer.sends(NAME)
     assert peer.closed == [str(ServerFullError(5))]
 
@@ -273,7 +273,7 @@ def test_nobody_is_told_how_browsers_go_that_have_not_asked_for_anything(reason:
 @pytest.mark.parametrize("size", range(1, 17))
 def test_without_what_the_page_needs_a_browser_is_told_how_to_install_it(size: int) -> None:
     house = House()
-    house.context = replace(house.context, web=None)
+    house.context = replace(house.context, new_http_session=None)
     peer = Peer(house)
     request = b"GET / HTTP/1.1\r\nHost: 192.168.43.158:33000\r\n\r\n"
     peer.sends(request[:size])

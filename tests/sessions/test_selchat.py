@@ -77,7 +77,7 @@ class House:
             ClassicFormat(),
             rich,
             self.commands.run_remote,
-            web=partial(HttpSession, self.site),
+            new_http_session=partial(HttpSession, self.site),
         )
 
     def connects(self) -> Client:
@@ -941,7 +941,7 @@ def test_a_silent_client_is_asked_and_then_closed_so_that_it_comes_back() -> Non
     wait(house, 13)
     assert venkat.closed == []
     wait(house, 1)
-    assert venkat.closed == ["no sign of life within 34 s"]
+    assert venkat.closed == ["ping timeout: no data for 34 s"]
     assert venkat.reads() == [TIMED_OUT]
     assert not house.hub.members()
     wait(house, 100)
@@ -960,7 +960,7 @@ def test_the_answer_keeps_it_and_so_does_anything_else() -> None:
         narayan.sends(b"not even JSON")
         assert codes(narayan.reads()) == ["bad-json"]
     assert (venkat.closed, narayan.closed) == ([], [])
-    assert michael.closed == ["no sign of life within 34 s"]
+    assert michael.closed == ["ping timeout: no data for 34 s"]
 
 
 def test_a_frame_that_comes_slowly_is_a_sign_of_life_too() -> None:
@@ -1025,7 +1025,7 @@ def test_who_is_not_read_from_is_not_given_up() -> None:
     wait(house, 32)
     assert venkat.closed == []
     wait(house, 1)
-    assert venkat.closed == ["no sign of life within 34 s"]
+    assert venkat.closed == ["ping timeout: no data for 34 s"]
 
 
 def test_signs_are_asked_for_as_the_settings_say() -> None:
@@ -1034,7 +1034,7 @@ def test_signs_are_asked_for_as_the_settings_say() -> None:
     wait(house, 3)
     assert venkat.reads() == [ASKED]
     wait(house, 2)
-    assert venkat.closed == ["no sign of life within 5 s"]
+    assert venkat.closed == ["ping timeout: no data for 5 s"]
 
 
 def test_who_is_not_welcome_yet_is_not_asked() -> None:
@@ -1084,7 +1084,7 @@ def door() -> Door:
 @pytest.fixture
 def locked(door: Door) -> House:
     house = House()
-    house.context = replace(house.context, gate=door)  # type: ignore[arg-type]
+    house.context = replace(house.context, authenticator=door)  # type: ignore[arg-type]
     return house
 
 
@@ -1194,7 +1194,7 @@ def test_who_has_nothing_good_to_say_is_answered_so_often_and_closed() -> None:
         "not-hello",
         "protocol",
     ]
-    assert client.closed == ["no good hello among 3 messages"]
+    assert client.closed == ["no valid hello among 3 messages"]
 
 
 def test_the_last_of_these_may_be_the_good_one() -> None:

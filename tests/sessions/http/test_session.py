@@ -92,7 +92,7 @@ def house(folder: Path) -> House:
 
 def with_tls(house: House) -> House:
     site = replace(house.site, fingerprint=KEY, certificate=CERTIFICATE)
-    house.context = replace(house.context, web=partial(HttpSession, site))
+    house.context = replace(house.context, new_http_session=partial(HttpSession, site))
     return house
 
 

@@ -378,7 +378,7 @@ def test_no_good_hello() -> None:
     house = House(login_messages=3)
     one = Browser(house)
     one.sends(*[{"type": "rooms"}] * 5)
-    assert ends_with(house, one) == ("protocol", 1008, "no good hello among 3 messages")
+    assert ends_with(house, one) == ("protocol", 1008, "no valid hello among 3 messages")
 
 
 def test_a_message_that_is_not_finished_in_time() -> None:
@@ -403,7 +403,7 @@ def test_pings_from_the_server_and_no_answer() -> None:
     wait(house, 13)
     assert one.closed == []
     wait(house, 1)
-    assert ends_with(house, one) == ("timeout", 1008, "no sign of life within 44 s")
+    assert ends_with(house, one) == ("timeout", 1008, "ping timeout: no data for 44 s")
     assert house.clock.pending == 0
 
 

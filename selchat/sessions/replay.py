@@ -1,0 +1,124 @@
+"""Replay of logged messages to one selchat client.
+
+A client that resumes, joins with ``after`` or lapses gets its missing messages from the log, one page at a time,
+before the new ones. The queue knows neither requests nor login.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from selchat.chat.room import Room
+from selchat.events import Said
+from selchat.log.port import NotReadableError
+from selchat.sessions.context import Context, Transport
+from selchat.wire.responses import HISTORY_BYTES, SelchatFormat
+
+_PAGE = 500  # messages read from the log at a time
+_RETRY_SECONDS = 1.0  # between two attempts to read a log that fails
+
+
+class Replay:
+    """A part of the log to send: the messages above ``seq``.
+
+    ``inbox``: the log's name for the room or the inbox. ``room``: None for an inbox, whose direct messages are
+    for the user ``to``. ``lapped``: the client was lapped, so that it needs a `gap` first.
+    """
+
+    __slots__ = ("inbox", "lapped", "room", "seq", "to")
+
+    def __init__(
+        self, inbox: str, room: Room | None, seq: int, *, to: str = "", lapped: bool = False
+    ) -> None:
+        self.inbox = inbox
+        self.room = room
+        self.seq = seq
+        self.to = to
+        self.lapped = lapped
+
+
+class ReplayOwner(Protocol):
+    """The session that a queue belongs to."""
+
+    format: SelchatFormat
+
+    def on_caught_up(self, room: Room) -> None:
+        """Send new messages of the room from now on: the client has all older ones."""
+
+
+class ReplayQueue:
+    """The replays of one client, sent one after the other, each page after the client has taken the one before."""
+
+    __slots__ = ("_context", "_owner", "_replays", "_transport")
+
+    def __init__(self, context: Context, transport: Transport, owner: ReplayOwner) -> None:
+        self._context = context
+        self._transport = transport
+        self._owner = owner
+        self._replays: list[Replay] = []  # a list: an empty deque takes ten times the memory
+
+    @property
+    def has_direct(self) -> bool:
+        """Whether direct messages are queued."""
+        return any(replay.room is None for replay in self._replays)
+
+    def add(self, replay: Replay) -> None:
+        """Queue a replay."""
+        self._replays.append(replay)
+        if len(self._replays) == 1:
+            self._schedule()
+
+    def drop(self, room: Room) -> None:
+        """Drop the replay of a room that the client leaves."""
+        self._replays = [replay for replay in self._replays if replay.room is not room]
+
+    def clear(self) -> None:
+        """Drop all replays."""
+        self._replays.clear()
+
+    def _schedule(self) -> None:
+        # Each page has a tick of its own: a long replay must not delay other clients. Also, outside of a flush
+        # the log and the feeds hold the same messages.
+        self._context.clock.call_later(0.0, self._continue)
+
+    def _continue(self) -> None:
+        """Send the next page."""
+        if not self._replays:
+            return
+        replay = self._replays[0]
+        log = self._context.hub.log
+        if replay.lapped:
+            replay.lapped = False
+            self._send_gap(replay, replay.seq + 1)
+        else:
+            try:
+                page = log.after(replay.inbox, replay.seq, _PAGE, HISTORY_BYTES)
+            except NotReadableError:
+                self._context.clock.call_later(_RETRY_SECONDS, self._continue)
+                return
+            last_seq = log.last_seq(replay.inbox)
+            next_seq = page[0].seq if page else last_seq + 1
+            if next_seq > replay.seq + 1:  # retention has deleted messages
+                self._send_gap(replay, next_seq)
+            if page:
+                self._send_page(replay, page)
+            replay.seq = page[-1].seq if page else last_seq
+            if replay.seq >= last_seq:
+                self._replays.pop(0)
+                if replay.room is not None:
+                    self._owner.on_caught_up(replay.room)
+        if self._replays:
+            self._transport.outbox.when_replies_sent(self._schedule)
+
+    def _send_page(self, replay: Replay, page: list[Said]) -> None:
+        format = self._owner.format
+        if replay.room is not None:
+            data = format.encode(page)
+        else:
+            data = b"".join([format.whispered(message, replay.to) for message in page])
+        self._transport.outbox.reply(data)
+
+    def _send_gap(self, replay: Replay, before: int) -> None:
+        if replay.room is not None:
+            gap = self._owner.format.frame("gap", room=replay.room.name, after=replay.seq, before=before)
+            self._transport.outbox.reply(gap)
