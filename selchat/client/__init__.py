@@ -11,8 +11,8 @@ from selchat.client.bot.requests import RefusedError
 from selchat.client.connection.link import CannotConnectError
 from selchat.client.connection.secret import SecretError
 from selchat.client.events import Gap, Message, NotStored, Parted, Refused, RoomSummary, Seal, Whispered
-from selchat.client.protocol.conversation import UnsupportedError
-from selchat.client.protocol.outgoing import QueueFullError
+from selchat.client.protocol.interface import UnsupportedError
+from selchat.client.protocol.outbox import QueueFullError
 from selchat.errors import BannedError, NameTakenError, RefusalError, SelchatError, SettingError
 from selchat.events import Joined, Left, Topic
 from selchat.wire.frames import FrameTooLongError

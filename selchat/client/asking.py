@@ -85,7 +85,7 @@ def settings_of(given: Given) -> ClientSettings:
         password=given.password,
         passphrase=given.passphrase,
     )
-    ClassicClient(settings).login()  # the key and the length of the name are checked there
+    ClassicClient(settings)  # the key and the length of the name are checked there
     return settings
 
 

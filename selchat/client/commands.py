@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from selchat.client import lines
 from selchat.client.connection.link import Link
-from selchat.client.events import Event, Heard, History, Message, Parted, Refused, Rooms, Users
+from selchat.client.events import ClientEvent, History, Message, Parted, Refused, Rooms, SeenAuthors, Users
 from selchat.client.lines import Command, Typed
 from selchat.errors import UsageError
 from selchat.events import LOBBY, SERVER
@@ -58,11 +58,11 @@ class CommandRunner:
             do(self, command)
         return command.asked
 
-    def answer(self, event: Event) -> bool:
+    def answer(self, event: ClientEvent) -> bool:
         """Show what is an answer to a command; return whether it was one."""
         if isinstance(event, History):
             self._take_history(event)
-        elif isinstance(event, (Heard, Rooms)) or (isinstance(event, Users) and not event.entered):
+        elif isinstance(event, (SeenAuthors, Rooms)) or (isinstance(event, Users) and not event.joined):
             self._show(lines.answer(event))
         else:
             self._note(event)
@@ -75,7 +75,7 @@ class CommandRunner:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _note(self, event: Event) -> None:
+    def _note(self, event: ClientEvent) -> None:
         """Follow where one is."""
         if isinstance(event, Users):
             self.room = event.room if name_key(event.room) == name_key(self.room) else self.room

@@ -1,8 +1,8 @@
-"""What can happen to a client, as small immutable values: what interfaces and bots are told.
+"""Events of a client: immutable values for interfaces and bots.
 
-The same for both wires: what the paper's cannot say is left at its default. Texts are as they came,
-decrypted and not cleaned: whoever shows one makes it safe first. What the domain has the same values for
-(`Joined`, `Left`, `Topic`) comes from `selchat.events`.
+Both protocols use the same classes; fields that the classic protocol does not have keep their defaults. Texts
+are decrypted but not escaped: code that prints one must escape control characters first. `Joined`, `Left` and
+`Topic` come from `selchat.events`, because the server uses them too.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from selchat.events import LOBBY, Joined, Left, Topic
 
 
 class Seal(Enum):
-    """How a message stands to the end-to-end encryption (docs/encryption.rst). The value says it to people.
+    """The result of end-to-end decryption (docs/encryption.rst). The value is the text for users.
 
     ================  ====================================================================================
     seal              means
     ================  ====================================================================================
-    NONE              there is no passphrase, and it was not encrypted; or it is from the server itself
-    OPENED            it was encrypted, by someone who has the passphrase
-    CLEAR             there is a passphrase, but this was not encrypted: anyone can have said it
-    LOCKED            it is encrypted, and there is no passphrase to read it
-    OTHER_PASSPHRASE  it is encrypted with another one
-    DAMAGED           it was changed, moved, or put under another name on the way
-    REPLAYED          it was said before, and comes again as something new
-    REORDERED         it comes in another order than it was said in
+    NONE              not encrypted, and the client has no passphrase; or from the server itself
+    OPENED            encrypted by someone who has the passphrase
+    CLEAR             not encrypted, although the client has a passphrase: anyone can have sent it
+    LOCKED            encrypted, and the client has no passphrase
+    OTHER_PASSPHRASE  encrypted with another passphrase
+    DAMAGED           changed, moved to another room, or attributed to another name on the way
+    REPLAYED          sent once before, and now delivered again as a new message
+    REORDERED         delivered in another order than its sender sent it
     ================  ====================================================================================
 
-    From LOCKED on it cannot be read, or must not be believed, and the body is empty.
+    From LOCKED on, the client cannot read the message or must not trust it, and its body is empty.
     """
 
     NONE = ""
@@ -38,17 +38,17 @@ class Seal(Enum):
     LOCKED = "encrypted; read it with --passphrase-file"
     OTHER_PASSPHRASE = "cannot be read: encrypted with another passphrase"  # noqa: S105
     DAMAGED = "cannot be read: changed on the way"
-    REPLAYED = "not shown: said before, and come again as something new"
-    REORDERED = "not shown: come in another order than it was said in"
+    REPLAYED = "not shown: an old message that was delivered again"
+    REORDERED = "not shown: delivered in the wrong order"
 
     @property
     def is_readable(self) -> bool:
-        """Whether there is a body."""
+        """Whether the message has a body."""
         return self in {Seal.NONE, Seal.OPENED, Seal.CLEAR}
 
 
 class RoomSummary(NamedTuple):
-    """A room as a list of rooms has it: its topic, how many are in it, and its newest ``seq`` (0: none)."""
+    """A room in a list of rooms: its topic, the number of members, and the newest ``seq`` (0: none)."""
 
     room: str
     members: int
@@ -57,11 +57,11 @@ class RoomSummary(NamedTuple):
 
 
 class Welcomed(NamedTuple):
-    """The server has let us in, under ``name``.
+    """The server accepted the login, under ``name``.
 
-    ``again``: it is not the first time, and what was missed comes next. ``renumbered``: the server has
-    another log than before, so that the ``seq`` of what came until now mean nothing any more. ``rooms`` are
-    those that one is in. ``whispers``: how many come that were kept.
+    ``again``: this is a reconnect, and missed messages come next. ``renumbered``: the server has another log
+    than before, so every earlier ``seq`` is void. ``rooms`` are the rooms that the user is in. ``whispers`` is
+    the number of stored direct messages that follow.
     """
 
     name: str
@@ -73,25 +73,25 @@ class Welcomed(NamedTuple):
 
 
 class Trusted(NamedTuple):
-    """The server has shown its key for the first time (``fingerprint``); from now on no other will do."""
+    """The client connected to this server for the first time and pinned its ``fingerprint``."""
 
     address: str
     fingerprint: str
 
 
 class Unencrypted(NamedTuple):
-    """The server knows no TLS (``why``), so that everyone on the way can read and change what is said."""
+    """The server has no TLS (``why``), so anyone on the network can read and change messages."""
 
     why: str
 
 
 class Message(NamedTuple):
-    """Something said in a room. Each ``(room, seq)`` comes once, and those of a room in order.
+    """A message in a room. Each ``(room, seq)`` comes once, and those of a room in order.
 
-    ``seq`` is 0 and ``at`` (seconds of Unix time) is None on the paper's wire. ``own``: this very program
-    has said it, since it was started; ``id`` is then the one that saying it has returned. ``missed``: it was
-    said while there was no connection. ``cipher``: how the body is still encrypted, for want of the key;
-    ``seal``: whether it was encrypted end to end, and could be read.
+    ``seq`` is 0 and ``at`` (seconds of Unix time) is None on the classic protocol. ``own``: this process sent
+    the message; ``id`` is then the one that sending it returned. ``missed``: someone sent it while the client
+    was disconnected. ``cipher`` names the encryption of the body if the client has no key for it; ``seal`` is
+    the result of end-to-end decryption.
     """
 
     author: str
@@ -107,9 +107,9 @@ class Message(NamedTuple):
 
 
 class Whispered(NamedTuple):
-    """Something said to one person alone. ``seq`` counts them; it is 0 for what is not kept.
+    """A direct message. ``seq`` counts them; it is 0 for messages that the server does not store.
 
-    ``cipher`` and ``seal`` are as in `Message`.
+    ``cipher`` and ``seal`` are those of `Message`.
     """
 
     author: str
@@ -123,9 +123,9 @@ class Whispered(NamedTuple):
 
 
 class Acked(NamedTuple):
-    """What was said with this ``id`` is stored, in ``room`` or for the one whose name is ``to``.
+    """The server stored the message with this ``id``, in ``room`` or for the person ``to``.
 
-    The other of the two is empty. For a room, its `Message` comes too, in its place among the others'.
+    The other of the two is empty. For a room, the `Message` comes too, in its place.
     """
 
     id: str
@@ -136,10 +136,10 @@ class Acked(NamedTuple):
 
 
 class Refused(NamedTuple):
-    """The server does not do what it was asked for; ``code`` is one of docs/protocol.rst, ``text`` says why.
+    """The server refused a request; ``code`` is one of docs/protocol.rst, ``text`` is the explanation.
 
-    If it is about something said, ``id`` is that of it, and ``body`` what will not be said; else they are
-    empty, as ``room`` and ``to`` are where it is not about one. ``retry_after`` is in seconds.
+    If it refused a message, ``id`` and ``body`` are those of the message; otherwise they are empty. ``room``
+    and ``to`` are empty if the request had none. ``retry_after`` is in seconds.
     """
 
     code: str
@@ -152,15 +152,15 @@ class Refused(NamedTuple):
 
 
 class NotStored(NamedTuple):
-    """The server cannot store messages now. What was said is kept and said again; this is told once."""
+    """The server cannot store messages now. The client keeps them and retries. Comes once per outage."""
 
     text: str
 
 
 class Users(NamedTuple):
-    """Who is in a room: ``names`` in order, perhaps not all, and how many there are in all.
+    """The members of a room: ``names`` in order, perhaps not all of them, and their number (``total``).
 
-    ``entered``: this is the answer to having joined it.
+    ``joined``: this is the reply to the user's join.
     """
 
     room: str
@@ -168,30 +168,30 @@ class Users(NamedTuple):
     total: int
     topic: str
     seq: int
-    entered: bool
+    joined: bool
 
 
-class Heard(NamedTuple):
-    """Who has said something so far, on a server that does not tell who is there."""
+class SeenAuthors(NamedTuple):
+    """The authors of messages so far, on a server that sends no rosters."""
 
     names: tuple[str, ...]
 
 
 class Parted(NamedTuple):
-    """One is out of the room, as one has asked for, or because the server says so."""
+    """The user is no longer in the room, by request or because the server says so."""
 
     room: str
 
 
 class Rooms(NamedTuple):
-    """Which rooms there are, those with most members first, and how many there are in all."""
+    """The rooms of the server, largest first, perhaps not all of them, and their number (``total``)."""
 
     rooms: tuple[RoomSummary, ...]
     total: int
 
 
 class History(NamedTuple):
-    """What was asked for of a room's past, oldest first. ``more``: there is more in that direction."""
+    """Requested messages of a room, oldest first. ``more``: the room has more in that direction."""
 
     room: str
     messages: tuple[Message, ...]
@@ -207,13 +207,13 @@ class Gap(NamedTuple):
 
 
 class Bye(NamedTuple):
-    """The server closes. ``retry_after``: in how many seconds to come back; None: not by oneself."""
+    """The server closes. ``retry_after``: when to reconnect, in seconds; None: do not reconnect."""
 
     reason: str
     retry_after: float | None
 
 
-Event = (
+ClientEvent = (
     Trusted
     | Unencrypted
     | Welcomed
@@ -226,7 +226,7 @@ Event = (
     | Left
     | Topic
     | Users
-    | Heard
+    | SeenAuthors
     | Parted
     | Rooms
     | History

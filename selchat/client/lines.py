@@ -12,9 +12,8 @@ from enum import Enum
 from typing import NamedTuple
 
 from selchat.client.events import (
-    Event,
+    ClientEvent,
     Gap,
-    Heard,
     History,
     Message,
     NotStored,
@@ -22,6 +21,7 @@ from selchat.client.events import (
     Refused,
     Rooms,
     Seal,
+    SeenAuthors,
     Trusted,
     Unencrypted,
     Users,
@@ -198,7 +198,7 @@ def is_roster(message: Message) -> bool:
     return message.author == SERVER and parse_roster(message.body) is not None
 
 
-def news(event: Event, room: str = "") -> str | None:
+def news(event: ClientEvent, room: str = "") -> str | None:
     """Return the line for what is no message and nothing that was asked for; None: there is nothing to show.
 
     ``room``: it begins with that one's name.
@@ -209,7 +209,7 @@ def news(event: Event, room: str = "") -> str | None:
     return f"[{safe(room)}] {line}"
 
 
-def _news(event: Event) -> str | None:
+def _news(event: ClientEvent) -> str | None:
     match event:
         case Joined(names=names, total=total):
             return f"{_some(names)} joined ({total} here)"
@@ -221,7 +221,7 @@ def _news(event: Event) -> str | None:
                 if topic
                 else f"{safe(author)} removed the topic"
             )
-        case Users(entered=True, room=room, total=total, topic=topic):
+        case Users(joined=True, room=room, total=total, topic=topic):
             return f"You are in {safe(room)} ({total} here)" + (f": {safe(topic)}" if topic else "")
         case Parted(room=room):
             return f"You are no longer in {safe(room)}"
@@ -240,7 +240,7 @@ def _news(event: Event) -> str | None:
             return None
 
 
-def answer(event: Event) -> list[str]:
+def answer(event: ClientEvent) -> list[str]:
     """Return the lines of an answer to ``/users``, ``/rooms`` or ``/history``."""
     match event:
         case Users(room=room, names=names, total=total):
@@ -248,9 +248,9 @@ def answer(event: Event) -> list[str]:
             missing = total - len(names)
             more = f" and {missing} more" if missing > 0 else ""
             return [f"Users {where} ({total}): {safe(', '.join(names))}{more}"]
-        case Heard(names=names):
+        case SeenAuthors(names=names):
             if names:
-                return [f"Heard so far, as this server sends no list: {safe(', '.join(names))}"]
+                return [f"SeenAuthors so far, as this server sends no list: {safe(', '.join(names))}"]
             return ["Nobody is known to be online: no list has come, and nobody has said anything."]
         case Rooms(rooms=rooms, total=total):
             found = [

@@ -13,7 +13,7 @@ import random
 from selchat.client import lines
 from selchat.client.commands import CommandRunner
 from selchat.client.connection.link import Jitter, Link
-from selchat.client.events import Event, Message, Refused, Trusted, Welcomed, Whispered
+from selchat.client.events import ClientEvent, Message, Refused, Trusted, Welcomed, Whispered
 from selchat.client.lines import Typed
 from selchat.client.password import is_about_password
 from selchat.client.run import Input, Run
@@ -67,7 +67,7 @@ class PlainChat:
         self._run.tell(lines.connected(address, sealed=self._is_sealed))
         self._input.resume()
 
-    def received(self, events: list[Event]) -> None:
+    def received(self, events: list[ClientEvent]) -> None:
         for event in events:
             if isinstance(event, Message):
                 if not event.own:  # one's own lines are in the input
@@ -95,7 +95,7 @@ class PlainChat:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _take_news(self, event: Event) -> None:
+    def _take_news(self, event: ClientEvent) -> None:
         if isinstance(event, Refused):
             self._run.fail(lines.refused(event))
         elif isinstance(event, Trusted):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from selchat.client import lines
 from selchat.client.connection.link import Link
-from selchat.client.events import Event, NotStored, Refused, Trusted, Unencrypted
+from selchat.client.events import ClientEvent, NotStored, Refused, Trusted, Unencrypted
 from selchat.client.password import is_about_password
 from selchat.client.run import Input, Run
 from selchat.config.settings import ClientSettings
@@ -64,7 +64,7 @@ class Sender:
         if self._input is not None:
             self._input.resume()
 
-    def received(self, events: list[Event]) -> None:
+    def received(self, events: list[ClientEvent]) -> None:
         # What others say is not for a script that only sends.
         for event in events:
             if isinstance(event, Refused):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from selchat.client.events import Event
+from selchat.client.events import ClientEvent
+from selchat.client.protocol.interface import ProtocolClient
 from selchat.client.protocol.selchat import SelchatClient
 from tests.client.support import SECRET, frame, settings
 
@@ -38,6 +39,13 @@ def decoded(data: bytes) -> list[Fields]:
         found.append(json.loads(data[10 : 10 + size]))
         data = data[10 + size :]
     return found
+
+
+def take_data(client: ProtocolClient) -> bytes:
+    """Return the next bytes that the client sends, as a socket that takes all of them."""
+    data = bytes(client.data_to_send())
+    client.data_sent(len(data))
+    return data
 
 
 def welcome(*rooms: tuple[str, int], log: str = "log 1", **more: object) -> Fields:
@@ -99,11 +107,11 @@ class Talk:
     def sent(self) -> list[Fields]:
         """What the client has to send now."""
         data = b""
-        while part := self.client.data_to_send():
+        while part := take_data(self.client):
             data += part
         return decoded(data)
 
-    def comes(self, *messages: Fields) -> list[Event]:
+    def comes(self, *messages: Fields) -> list[ClientEvent]:
         """The events of what the server sends."""
         events = self.client.receive_data(encoded(*messages))
         assert self.client.error is None

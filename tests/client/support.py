@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from selchat.client.events import Event, Message
+from selchat.client.events import ClientEvent, Message
 from selchat.config.settings import ClientSettings
 from selchat.net.reactor import Reactor
 
@@ -116,7 +116,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.log: list[tuple[object, ...]] = []
-        self.events: list[Event] = []
+        self.events: list[ClientEvent] = []
 
     def connected(self, address: str) -> None:
         self.log.append(("connected", address))
@@ -125,7 +125,7 @@ class Recorder:
     def messages(self) -> list[tuple[str, str]]:
         return [(event.author, event.body) for event in self.events if isinstance(event, Message)]
 
-    def received(self, events: list[Event]) -> None:
+    def received(self, events: list[ClientEvent]) -> None:
         assert events
         self.events += events
 

@@ -5,7 +5,17 @@ from typing import Any
 import pytest
 
 from selchat.client.commands import CommandRunner, NotInRoomsError
-from selchat.client.events import Event, Heard, History, Message, Parted, Refused, Rooms, Users, Welcomed
+from selchat.client.events import (
+    ClientEvent,
+    History,
+    Message,
+    Parted,
+    Refused,
+    Rooms,
+    SeenAuthors,
+    Users,
+    Welcomed,
+)
 from selchat.client.lines import HELP, CommandUsageError, Typed
 
 
@@ -37,14 +47,14 @@ class Desk:
         self.typist.take(line)
         return self.link.asked
 
-    def shows(self, event: Event) -> list[str]:
+    def shows(self, event: ClientEvent) -> list[str]:
         self.shown.clear()
         assert self.typist.answer(event)
         return self.shown
 
 
 def entered(room: str) -> Users:
-    return Users(room, (), 0, "", 0, entered=True)
+    return Users(room, (), 0, "", 0, joined=True)
 
 
 @pytest.mark.parametrize(
@@ -140,8 +150,8 @@ def test_what_is_no_answer_is_left_to_the_caller() -> None:
 
 def test_answers_are_shown() -> None:
     desk = Desk()
-    assert desk.shows(Users("lobby", ("A",), 1, "", 0, entered=False)) == ["Users online (1): A"]
-    assert desk.shows(Heard(("A",))) == ["Heard so far, as this server sends no list: A"]
+    assert desk.shows(Users("lobby", ("A",), 1, "", 0, joined=False)) == ["Users online (1): A"]
+    assert desk.shows(SeenAuthors(("A",))) == ["SeenAuthors so far, as this server sends no list: A"]
     assert desk.shows(Rooms((), 0)) == []
     desk.typist.take("/history")
     assert desk.shows(History("lobby", (Message("A", "hey"),), more=True)) == ["[lobby] A > hey"]

@@ -7,7 +7,6 @@ from selchat.client.connection.link import QueueFullError
 from selchat.client.events import (
     Bye,
     Gap,
-    Heard,
     History,
     Message,
     NotStored,
@@ -16,6 +15,7 @@ from selchat.client.events import (
     Rooms,
     RoomSummary,
     Seal,
+    SeenAuthors,
     Users,
     Welcomed,
     Whispered,
@@ -107,7 +107,7 @@ def test_nothing_that_is_shown_can_act_on_a_terminal() -> None:
         Joined(evil, names, 1),
         Left(evil, names, 1),
         Topic(evil, evil, evil, 0.0),
-        Users(evil, names, 1, evil, 1, entered=True),
+        Users(evil, names, 1, evil, 1, joined=True),
         Parted(evil),
         NotStored(evil),
         Gap(evil, 1, 3),
@@ -116,8 +116,8 @@ def test_nothing_that_is_shown_can_act_on_a_terminal() -> None:
         assert line is not None
         assert line.isprintable()
     for event in (
-        Users(evil, names, 1, evil, 1, entered=False),
-        Heard(names),
+        Users(evil, names, 1, evil, 1, joined=False),
+        SeenAuthors(names),
         Rooms((RoomSummary(evil, 1, evil, 1),), 1),
         History(evil, (Message(evil, evil, evil, 1, 1.0, cipher=evil),), more=False),
         History(evil, (), more=False),
@@ -154,7 +154,7 @@ def test_news() -> None:
     )
     assert lines.news(Topic("lobby", "tea", "A", 1.0)) == "A set the topic: tea"
     assert lines.news(Topic("lobby", "", "A", 1.0)) == "A removed the topic"
-    assert lines.news(Users("x", ("A",), 1, "tea", 0, entered=True)) == "You are in x (1 here): tea"
+    assert lines.news(Users("x", ("A",), 1, "tea", 0, joined=True)) == "You are in x (1 here): tea"
     assert lines.news(Parted("x")) == "You are no longer in x"
     assert (
         lines.news(Gap("x", 4, 6)) == "1 message missing here, because the server does not have them any more"
@@ -166,12 +166,12 @@ def test_news() -> None:
 
 
 def test_answers() -> None:
-    assert lines.answer(Users("lobby", ("A", "B"), 2, "", 0, entered=False)) == ["Users online (2): A, B"]
-    assert lines.answer(Users("x", ("A",), 901, "", 0, entered=False)) == ["Users in x (901): A and 900 more"]
-    assert lines.answer(Heard(("Zo\x1b", "Adam"))) == [
-        r"Heard so far, as this server sends no list: Zo\x1b, Adam"
+    assert lines.answer(Users("lobby", ("A", "B"), 2, "", 0, joined=False)) == ["Users online (2): A, B"]
+    assert lines.answer(Users("x", ("A",), 901, "", 0, joined=False)) == ["Users in x (901): A and 900 more"]
+    assert lines.answer(SeenAuthors(("Zo\x1b", "Adam"))) == [
+        r"SeenAuthors so far, as this server sends no list: Zo\x1b, Adam"
     ]
-    assert lines.answer(Heard(()))[0].startswith("Nobody is known")
+    assert lines.answer(SeenAuthors(()))[0].startswith("Nobody is known")
     assert lines.answer(Rooms((RoomSummary("x", 3, "tea", 9), RoomSummary("y", 0, "", 1)), 5)) == [
         "x (3): tea",
         "y (0)",
@@ -204,7 +204,7 @@ def test_only_the_servers_rosters_are_rosters() -> None:
 
 def test_refusals() -> None:
     assert lines.refusal(FrameTooLongError(70000, 65536)) == "not sent: 70000 bytes, and the limit is 65536"
-    assert lines.refusal(QueueFullError(10)) == "not sent: more than 10 bytes wait to be sent already"
+    assert lines.refusal(QueueFullError(10)) == "not sent: more than 10 bytes are waiting to be sent already"
     assert lines.refused(Refused("muted", "be quiet", "1", "lobby", "", "x" * 50)) == (
         f"not said: {'x' * 39}…: be quiet"
     )
@@ -235,8 +235,8 @@ def test_an_outage_is_not_told_again_and_again() -> None:
         (Seal.LOCKED, "selchat1 x", "Venkat > (encrypted; read it with --passphrase-file)"),
         (Seal.OTHER_PASSPHRASE, "x", "Venkat > (cannot be read: encrypted with another passphrase)"),
         (Seal.DAMAGED, "x", "Venkat > (cannot be read: changed on the way)"),
-        (Seal.REPLAYED, "x", "Venkat > (not shown: said before, and come again as something new)"),
-        (Seal.REORDERED, "x", "Venkat > (not shown: come in another order than it was said in)"),
+        (Seal.REPLAYED, "x", "Venkat > (not shown: an old message that was delivered again)"),
+        (Seal.REORDERED, "x", "Venkat > (not shown: delivered in the wrong order)"),
     ],
 )
 def test_how_a_message_came_is_said_where_it_matters(seal: Seal, cipher: str | None, line: str) -> None:

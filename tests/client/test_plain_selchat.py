@@ -306,7 +306,7 @@ def test_send_to_a_room_of_a_classic_server(tmp_path: Path) -> None:
     got = rich(script, lambda port: send(tmp_path, port, "hey", wire="auto", room="a"))
     assert (got.status, got.err) == (
         1,
-        "selchat: not said: hey: this server speaks only the paper's wire, which has no rooms\n",
+        "selchat: not said: hey: this server speaks only the classic protocol, which has no rooms\n",
     )
 
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from selchat.bench.system.proc import raise_descriptor_limit
 from selchat.client.connection.link import Link
-from selchat.client.events import Event, Gap
+from selchat.client.events import ClientEvent, Gap
 from selchat.config.settings import ClientSettings
 from selchat.errors import close_reason
 from selchat.net.reactor import EVENT_READ, Reactor
@@ -178,7 +178,7 @@ class _Ears:
     def connected(self, _address: str) -> None:
         self._links.up(self._number)
 
-    def received(self, events: list[Event]) -> None:
+    def received(self, events: list[ClientEvent]) -> None:
         self._links.gaps += any(isinstance(event, Gap) for event in events)
 
     def lost(self, _reason: str, delay: float) -> None:

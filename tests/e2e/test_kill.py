@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 
 from selchat.client import Client
-from selchat.client.events import Event, Gap, Message
-from selchat.client.protocol.rooms import Presence
+from selchat.client.events import ClientEvent, Gap, Message
+from selchat.client.protocol.rooms import RoomState
 from selchat.client.protocol.selchat import SelchatClient
 from selchat.config.settings import ClientSettings
 from selchat.log.sqlite import Retention, SqliteLog
@@ -216,14 +216,12 @@ class Follower:
     def __init__(self, name: str) -> None:
         self.client = SelchatClient(ClientSettings(host="127.0.0.1", name=name), secret(name))
         self.heard: list[Message] = []
-        self.gaps: list[Event] = []
+        self.gaps: list[ClientEvent] = []
         self.sock: socket.socket | None = None
-        self._out = b""
 
     def connect(self, port: int) -> None:
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
         self.sock.setblocking(False)
-        self._out = b""
         self.client.connection_made()
 
     def disconnect(self) -> None:
@@ -234,7 +232,7 @@ class Follower:
 
     def is_in(self, rooms: Iterable[str]) -> bool:
         known = map(self.client.rooms.get, rooms)
-        return all(room is not None and room.presence is Presence.JOINED for room in known)
+        return all(room is not None and room.state is RoomState.JOINED for room in known)
 
     def has(self, newest: dict[str, int]) -> bool:
         """Whether it was told everything up to these."""
@@ -245,9 +243,8 @@ class Follower:
         if self.sock is None:
             return
         try:
-            self._out += self.client.data_to_send()
-            if self._out:
-                self._out = self._out[self.sock.send(self._out) :]
+            if data := self.client.data_to_send():
+                self.client.data_sent(self.sock.send(data))
             data = self.sock.recv(1 << 16)
         except BlockingIOError:
             return

@@ -184,7 +184,7 @@ def _lines(text: str) -> Iterator[str]:
         for change in (Joined, Left):
             yield str(lines.news(change(text, (text, text), 3)))
     elif turn == 4:
-        users = Users(text, (text,), 2, text, 3, entered=True)
+        users = Users(text, (text,), 2, text, 3, joined=True)
         yield from lines.answer(users)
         yield from map(look.text, (*look.entered(users, 80), *look.users(users, 80)))
     elif turn == 5:

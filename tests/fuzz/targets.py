@@ -211,7 +211,7 @@ def selchat_client(data: bytes) -> None:
 def classic_client(data: bytes) -> None:
     """What a server may say to a client of the paper's wire."""
     client = ClassicClient(_CLASSIC)
-    client.login()
+    client.connection_made()
     client.receive_data(data)
     if client.error is None:
         client.receive_data(encode_frame(data) * 2)

@@ -7,6 +7,7 @@ everyone has what the log has, in its order; what is not there was announced by 
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from selchat.sessions.detect import DetectSession
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.requests import HELLO_LIMIT
 from tests.chat.fakes import DiaryLog
+from tests.client.selchat_support import take_data
 from tests.e2e.web_support import TEXT, answers, opening, server_frames, texts
 from tests.net.fakes import FakeSocket
 from tests.sessions.test_selchat import House
@@ -222,7 +224,7 @@ class Resume(RuleBasedStateMachine):
         line = person.line
         if line is None or not line.open:
             return
-        data = line.up(person.core.data_to_send())
+        data = line.up(take_data(person.core))
         if data[:most]:
             line.session.data_received(data[:most])
         if most is not None and most < len(data):
@@ -373,12 +375,14 @@ class Resume(RuleBasedStateMachine):
 
     def connect(self, person: Person) -> None:
         person.line = self.lines[self.people.index(person) % len(self.lines)](self.house)
-        resumed = person.core._membership.resume()
+        resumed = {room.name: room.seq for room in person.core.rooms if room.can_resume}
         assert len(resumed) <= 1
         with pytest.MonkeyPatch.context() as patch:
             if not self.limit and resumed:
-                hello, rooms = person.core._hello()
-                assert rooms == resumed
+                person.core.connection_made()
+                hello = take_data(person.core)
+                assert json.loads(hello[10:])["resume"]["rooms"] == resumed
+                person.core.connection_lost()
                 patch.setattr(rich, "HELLO_LIMIT", len(hello) - 10 - 1)
             person.core.connection_made()
 

@@ -21,7 +21,7 @@ from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
 from selchat.chat.people import hash_client_secret
 from selchat.client.events import Message
-from selchat.client.protocol.rooms import Presence
+from selchat.client.protocol.rooms import RoomState
 from selchat.client.protocol.selchat import SelchatClient
 from selchat.config.settings import ClientSettings, Settings
 from selchat.errors import RefusalError
@@ -39,6 +39,7 @@ from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.responses import SelchatFormat
 from selchat.wire.websocket import TextHeaders
 from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, end_tick
+from tests.client.selchat_support import take_data
 from tests.e2e.web_support import CLOSE, PING, TEXT, answers, close_code, opening, server_frames, texts
 from tests.net.fakes import FakeSocket
 
@@ -888,7 +889,7 @@ def test_a_client_in_a_hundred_rooms_with_long_names_resumes_in_all_of_them() ->
     heard: list[tuple[str, int]] = []
 
     def talk(client: Client) -> None:
-        while data := core.data_to_send():
+        while data := take_data(core):
             client.sends(*FrameDecoder().receive_data(data))
             said = b"".join(encode_frame(json.dumps(one).encode()) for one in client.reads())
             events = core.receive_data(said)
@@ -913,7 +914,7 @@ def test_a_client_in_a_hundred_rooms_with_long_names_resumes_in_all_of_them() ->
     talk(client)
     assert core.unacknowledged == 0
     assert len(core.rooms) == 100
-    assert {room.presence for room in core.rooms} == {Presence.JOINED}
+    assert {room.state for room in core.rooms} == {RoomState.JOINED}
     for name in names:
         assert [seq for room, seq in heard if room == name] == [1, 2, 3, 4, 5, 6]
 

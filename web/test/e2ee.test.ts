@@ -232,7 +232,7 @@ test("Python reads what is sealed here, and the other way round", { skip }, () =
   );
   const program = `
 import json, sys
-from selchat.client.protocol.vault import whispers_to
+from selchat.client.protocol.encryption import direct_key_name
 from selchat.wire.e2ee import Opener, Sealer, parse_salt, room_key
 given = json.load(sys.stdin)
 key = room_key("cafe\\u0301", parse_salt(given["salt"]))
@@ -241,7 +241,7 @@ for seq, m in enumerate(given["here"], 1):
     assert opener.open(key, m["room"], m["sender"], m["cipher"], m["body"], seq) == m["text"]
     sealed = sealers.setdefault(m["room"], Sealer(key)).seal(m["room"], m["sender"], m["text"])
     out.append({**m, "cipher": sealed.cipher, "body": sealed.body})
-assert whispers_to("Stra\\u00dfe\\u202e") == given["here"][-1]["room"]
+assert direct_key_name("Stra\\u00dfe\\u202e") == given["here"][-1]["room"]
 json.dump(out, sys.stdout)`;
   const ran = spawnSync(PYTHON, ["-c", program], { cwd: "..", input: JSON.stringify({ salt, here }) });
   assert.equal(ran.stderr.toString(), "");

@@ -18,16 +18,16 @@ from selchat.client.connection.link import CannotConnectError, Link, LinkState, 
 from selchat.client.events import (
     Acked,
     Bye,
-    Event,
-    Heard,
+    ClientEvent,
     History,
     Message,
     Refused,
     Rooms,
+    SeenAuthors,
     Users,
     Welcomed,
 )
-from selchat.client.protocol.conversation import UnsupportedError
+from selchat.client.protocol.interface import UnsupportedError
 from selchat.config.settings import ClientSettings
 from selchat.errors import BannedError, LimitError, RefusalError, SelchatError, UsageError
 from selchat.events import LOBBY, Joined, Left, Topic
@@ -119,7 +119,7 @@ class BotInterface:
             self._key = None
             self._set_online(Connected("", again=self.state is not ConnectionState.CONNECTING))
 
-    def received(self, events: list[Event]) -> None:
+    def received(self, events: list[ClientEvent]) -> None:
         for event in events:
             self._receive(event)
 
@@ -144,7 +144,7 @@ class BotInterface:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _receive(self, event: Event) -> None:
+    def _receive(self, event: ClientEvent) -> None:
         if isinstance(event, Message):
             self._receive_message(event)
         elif isinstance(event, Welcomed):
@@ -154,10 +154,10 @@ class BotInterface:
             self._set_online(Connected(event.server, event.again))
         elif isinstance(event, Refused):
             self._receive_refusal(event)
-        elif isinstance(event, Heard):
-            self._receive(Users(LOBBY, event.names, len(event.names), "", 0, entered=False))
+        elif isinstance(event, SeenAuthors):
+            self._receive(Users(LOBBY, event.names, len(event.names), "", 0, joined=False))
         elif isinstance(event, Users):
-            if event.entered:
+            if event.joined:
                 self.last_seqs[name_key(event.room)] = event.seq
             self.requests.resolve(event)
         elif isinstance(event, Acked | History | Rooms):
@@ -528,7 +528,7 @@ class BlockingLink:
 
 
 def _join_request(room: str) -> PendingRequest[Users]:
-    return PendingRequest(Users, room, matches=lambda users: users.entered)
+    return PendingRequest(Users, room, matches=lambda users: users.joined)
 
 
 def _raise(_where: str, error: Exception) -> None:

@@ -290,7 +290,7 @@ class Client:
         On the classic protocol, return the names that the client knows.
         """
         room = _room_name(room)
-        request = PendingRequest(Users, room, matches=lambda users: not users.entered)
+        request = PendingRequest(Users, room, matches=lambda users: not users.joined)
         return self._open().request(request, lambda link: link.get_users(room)).names
 
     def rooms(self) -> tuple[RoomSummary, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongPasswordError
-from selchat.client.events import Event, Refused
+from selchat.client.events import ClientEvent, Refused
 from selchat.errors import BannedError, NameTakenError, RefusalError, SelchatError
 from selchat.text import escape_controls, name_key
 
@@ -75,7 +75,7 @@ class PendingRequest(Generic[E]):
     def is_open(self) -> bool:
         return self.response is None and self.error is None
 
-    def resolve(self, event: Event) -> bool:
+    def resolve(self, event: ClientEvent) -> bool:
         """Set the response if the event is one; return whether it is."""
         if not isinstance(event, self._kind) or not self._is_about(event) or not self._matches(event):
             return False
@@ -125,7 +125,7 @@ class PendingRequests:
         if len(self._abandoned) > _MAX_ABANDONED:
             self.remove(self._abandoned.popleft())
 
-    def resolve(self, event: Event) -> bool:
+    def resolve(self, event: ClientEvent) -> bool:
         """Give the event to the oldest request that it answers; return whether there is one."""
         return self._close_first(lambda request: request.resolve(event))
 

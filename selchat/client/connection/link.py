@@ -23,10 +23,12 @@ from selchat.client.connection.known_servers import KnownServers, ServerChangedE
 from selchat.client.connection.secret import client_secret
 from selchat.client.connection.securing import Securing
 from selchat.client.connection.trust import may_tell_password
-from selchat.client.events import Bye, Event, Refused, Trusted, Unencrypted, Welcomed
-from selchat.client.protocol.conversation import ClassicConversation, Conversation, SelchatConversation
-from selchat.client.protocol.outgoing import QueueFullError
+from selchat.client.events import Bye, ClientEvent, Refused, Trusted, Unencrypted, Welcomed
+from selchat.client.protocol.classic import ClassicClient
+from selchat.client.protocol.interface import ProtocolClient, UnsentMessage
+from selchat.client.protocol.outbox import QueueFullError
 from selchat.client.protocol.rooms import Room
+from selchat.client.protocol.selchat import SelchatClient
 from selchat.config.settings import SELCHAT_HEADER_LENGTH, ClientSettings
 from selchat.errors import SelchatError, close_reason
 from selchat.events import LOBBY
@@ -125,7 +127,7 @@ class Interface(Protocol):
     def connected(self, address: str) -> None:
         """The link is up, for the first time or again; ``address`` is the numeric one."""
 
-    def received(self, events: list[Event]) -> None:
+    def received(self, events: list[ClientEvent]) -> None:
         """These have happened; never empty."""
 
     def lost(self, reason: str, delay: float) -> None:
@@ -163,10 +165,10 @@ class Link:
         self.wire = Wire.CLASSIC if settings.wire == "classic" else Wire.GUESSED
         self._deriver = Deriver(reactor, settings.passphrase, self._key_derived)
         want = self._deriver.derive
-        self._rich = None if self.wire is Wire.CLASSIC else _rich_conversation(settings, members, want)
+        self._rich = None if self.wire is Wire.CLASSIC else _selchat_client(settings, members, want)
         if self._rich is None:
             self.wire = Wire.CLASSIC
-        self._conversation: Conversation = self._rich or ClassicConversation(settings)
+        self._client: ProtocolClient = self._rich or ClassicClient(settings)
         self._known = KnownServers()
         self.tls = _tls_of(settings, self._known)
         self._securing = Securing(
@@ -198,28 +200,26 @@ class Link:
     @property
     def queued(self) -> int:
         """How many bytes of messages are not with the server yet."""
-        return self._conversation.queued
+        return self._client.queued
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names worth offering to someone who types."""
-        return self._conversation.names
+        return self._client.names
 
     @property
     def name(self) -> str:
         """The user's name: what the server has made of it, as soon as that is known."""
-        return self._settings.name if self._rich is None else self._rich.client.name
+        return self._client.name
 
     @property
     def rooms(self) -> tuple[str, ...]:
         """The rooms that the user is in, or has asked for."""
-        if self._rich is None or self.wire is Wire.CLASSIC:
-            return (LOBBY,)
-        return tuple(room.name for room in self._rich.client.rooms if room.is_wanted)
+        return self._client.room_names
 
     def room(self, name: str) -> Room | None:
         """Return what is known of a room that the user is in, or has asked for; None on the paper's wire."""
-        return None if self._rich is None else self._rich.client.rooms.get(name)
+        return self._client.room(name)
 
     def topic(self, room: str) -> str:
         """Return the topic of a room that the user is in, empty for none."""
@@ -231,7 +231,7 @@ class Link:
         """What is being waited for, in words; None: for nothing."""
         if self.state is LinkState.DRAINING:
             return "Waiting for the server to take all that was sent..."
-        waiting = self._conversation.waiting
+        waiting = self._client.unacknowledged
         if waiting:
             doing = "Sending" if self.state is LinkState.ONLINE else "Connecting"
             return f"{doing}; {_messages(waiting)} to go..."
@@ -249,46 +249,46 @@ class Link:
         Raises `FrameTooLongError`, `QueueFullError` when too much waits already, and, as all of these do,
         `UnsupportedError`.
         """
-        id = self._conversation.say(text, room)
+        id = self._client.say(text, room)
         self._said()
         return id
 
     def whisper(self, to: str, text: str) -> str:
         """Say it to one person alone; as `say`."""
-        id = self._conversation.whisper(to, text)
+        id = self._client.whisper(to, text)
         self._said()
         return id
 
     def join(self, room: str) -> None:
         """Enter a room, now and after each break; `SelchatClient` says what is answered to this and the next."""
-        self._conversation.join(room)
+        self._client.join(room)
         self._wake()
 
     def part(self, room: str) -> None:
         """Leave a room."""
-        self._conversation.part(room)
+        self._client.part(room)
         self._wake()
 
     def set_topic(self, room: str, topic: str) -> None:
         """Set the topic of a room."""
-        self._conversation.set_topic(room, topic)
+        self._client.set_topic(room, topic)
         self._wake()
 
     def get_history(
         self, room: str = LOBBY, limit: int = 50, *, before: int | None = None, after: int | None = None
     ) -> None:
         """Ask for messages that were said earlier."""
-        self._conversation.get_history(room, limit, before, after)
+        self._client.get_history(room, limit, before=before, after=after)
         self._wake()
 
     def get_users(self, room: str = LOBBY) -> None:
         """Ask who is in a room."""
-        self._conversation.get_users(room)
+        self._client.get_users(room)
         self._wake()
 
     def get_rooms(self) -> None:
         """Ask which rooms there are."""
-        self._conversation.get_rooms()
+        self._client.get_rooms()
         self._wake()
 
     def finish(self) -> None:
@@ -296,7 +296,7 @@ class Link:
         if self._deadline is not None or self.state is LinkState.CLOSED:
             return
         self._set_deadline()
-        if self.state is LinkState.WAITING and not self._conversation.waiting:
+        if self.state is LinkState.WAITING and not self._client.unacknowledged:
             self._end(None)
         else:
             self._wake()
@@ -312,8 +312,7 @@ class Link:
     # -- the vigil's side ------------------------------------------------------------------------------
 
     def on_idle(self) -> None:
-        assert self._rich is not None
-        self._rich.client.ping()
+        self._client.ping()
         self._wake()
 
     def on_timeout(self) -> None:
@@ -372,7 +371,7 @@ class Link:
     def _begin(self, sock: socket.socket | TlsStream) -> None:
         """Talk on what is connected."""
         self._sock = sock
-        self._conversation.connection_made()
+        self._client.connection_made()
         self._watch(EVENT_READ | EVENT_WRITE)
         if self.wire is Wire.CLASSIC:
             self._up()
@@ -410,29 +409,29 @@ class Link:
     def _go_classic(self) -> None:
         """Come again on the paper's wire, with what was said."""
         assert self._rich is not None
-        said = self._rich.give_up()
+        said = self._rich.take_unsent()
         self._drop()
         self.wire = Wire.CLASSIC
-        self._change_to(ClassicConversation(self._settings), said)
+        self._change_to(ClassicClient(self._settings), said)
         self._connect()
 
     def _go_back_to_guessing(self) -> None:
         """Forget that the server is classic: it let nobody in, or it said nothing, and was taken for that."""
         if self._rich is not None and self.wire is Wire.CLASSIC:
-            said = self._conversation.give_up()
+            said = self._client.take_unsent()
             self.wire = Wire.GUESSED
             self.tls = _tls_of(self._settings, self._known)
             self._change_to(self._rich, said)
 
-    def _change_to(self, conversation: Conversation, said: list[tuple[str, str, str]]) -> None:
-        self._conversation = conversation
-        refused: list[Event] = []
+    def _change_to(self, client: ProtocolClient, said: list[UnsentMessage]) -> None:
+        self._client = client
+        refused: list[ClientEvent] = []
         for room, to, body in said:
             try:
                 if to:
-                    conversation.whisper(to, body)
+                    client.whisper(to, body)
                 else:
-                    conversation.say(body, room)
+                    client.say(body, room)
             except SelchatError as error:
                 refused.append(Refused("", str(error), "", room, to, body))
         if refused:
@@ -451,7 +450,7 @@ class Link:
             self._watch(EVENT_READ | EVENT_WRITE)
 
     def _tell_news(self) -> None:
-        events = self._conversation.events()
+        events = self._client.events()
         if events and self.state is not LinkState.CLOSED:
             self._interface.received(events)
 
@@ -484,7 +483,7 @@ class Link:
         if data:
             self._received(sock, data)
         else:
-            conversation = self._conversation
+            conversation = self._client
             conversation.receive_eof()
             error = conversation.error
             if self.state is LinkState.DRAINING and error is None:
@@ -493,7 +492,7 @@ class Link:
                 self._lost("closed by the server" if error is None else f"closed by the server: {error}")
 
     def _received(self, sock: socket.socket | TlsStream, data: bytes) -> None:
-        conversation = self._conversation
+        conversation = self._client
         self._heartbeat.touch()
         self._take(conversation.receive_data(data))
         if self._sock is not sock:
@@ -504,23 +503,22 @@ class Link:
             self._store_later()
             self._write(sock)  # there may be an answer to give, or room in the window
 
-    def _broken(self, error: str) -> None:
+    def _broken(self, error: SelchatError) -> None:
         wire = "classic" if self.wire is Wire.CLASSIC else "selchat"
         self._lost(f"not the {wire} protocol: {error}")
 
     def _key_derived(self, salt: bytes, key: bytes) -> None:
         """Go on with what has waited for a key, to be read or to be said."""
-        assert self._rich is not None
-        self._rich.client.take_key(salt, key)
+        self._client.add_key(salt, key)
         self._wake()
         if self._sock is None:
             return
-        if self._rich.error is not None:
-            self._broken(self._rich.error)
+        if self._client.error is not None:
+            self._broken(self._client.error)
         else:
             self._store_later()
 
-    def _take(self, events: list[Event]) -> None:
+    def _take(self, events: list[ClientEvent]) -> None:
         """Tell the interface, and see to what is the link's."""
         if self.state is LinkState.GREETING:
             for place, event in enumerate(events):
@@ -543,16 +541,16 @@ class Link:
         self._watch(EVENT_READ | EVENT_WRITE)
         if isinstance(sock, TlsStream):
             sock.send(b"")
-        while data := self._conversation.data_to_send():
+        while data := self._client.data_to_send():
             taken = sock.send(data)
-            self._conversation.sent(taken)
+            self._client.data_sent(taken)
             if taken < len(data):
                 break
         self._tell_news()
         if data or self._sock is not sock:
             return
         self._watch(EVENT_READ)
-        if self.state is LinkState.ONLINE and not self._conversation.waiting:
+        if self.state is LinkState.ONLINE and not self._client.unacknowledged:
             if self._deadline is not None:
                 self._leave(sock)
             elif self._undrained:
@@ -561,14 +559,13 @@ class Link:
 
     def _store_later(self) -> None:
         """Say again, after a while, what the server could not store."""
-        if self._rich is not None and self._rich.client.wants_retry and self._storing is None:
+        if self._client.wants_retry and self._storing is None:
             self._storing = self._reactor.call_later(self._settings.store_seconds, self._store_again)
 
     def _store_again(self) -> None:
         self._storing = None
-        if self._rich is not None:
-            self._rich.client.retry()
-            self._wake()
+        self._client.retry()
+        self._wake()
 
     # -- the end ---------------------------------------------------------------------------------------
 
@@ -587,11 +584,10 @@ class Link:
 
     def _tell_password(self, refusal: Refused) -> None:
         """Say it, if there is one and nobody can listen."""
-        assert self._rich is not None
         if not may_tell_password(self._address, encrypted=self.tls is Tls.ON):
             why = "it is not said over a connection that others can read"
             self._end(f"the server said: {refusal.text}; {why}{self._unsent()}")
-        elif self._rich.client.tell_password():
+        elif self._client.send_password():
             self._await_welcome(self._settings.connect_seconds)  # others may have to be checked before
         else:
             self._turned_away(refusal)
@@ -622,11 +618,11 @@ class Link:
             else:
                 self._go_classic()
             return
-        state, conversation = self.state, self._conversation
+        state, conversation = self.state, self._client
         if self._up_at is not None and self._reactor.now - self._up_at >= self._settings.stable_seconds:
             self._ceiling = self._settings.retry_base_seconds
         self._drop()
-        wanted = self._deadline is None or bool(conversation.waiting)
+        wanted = self._deadline is None or bool(conversation.unacknowledged)
         if self.wire is Wire.SELCHAT:
             self._echo_until = self._reactor.now + _ECHO_SECONDS
             if self._up_at is None and not self._reconnect:
@@ -646,7 +642,7 @@ class Link:
 
     def _retry(self, reason: str, after: float = 0.0) -> None:
         """Wait for a while: full jitter, so that not all clients of a server come back at the same time."""
-        if self._deadline is not None and not self._conversation.waiting:
+        if self._deadline is not None and not self._client.unacknowledged:
             self._end(None)  # there is nothing to come back for
             return
         self.state = LinkState.WAITING
@@ -659,8 +655,7 @@ class Link:
 
     def _leave(self, sock: socket.socket | TlsStream) -> None:
         self.state = LinkState.DRAINING
-        if self._rich is not None and self.wire is Wire.SELCHAT:
-            self._rich.client.bye()
+        if self._client.bye():
             self._watch(EVENT_READ | EVENT_WRITE)
             self._timer = self._reactor.call_later(self._settings.drain_seconds, self._end, None)
         else:
@@ -671,18 +666,18 @@ class Link:
         """Wait for what is on its way to be acknowledged, and then ``left`` seconds for an objection."""
         assert self._sock is not None
         if left <= 0:
-            self._end(_objection(self._conversation.last_words))
+            self._end(_objection(self._client.last_words))
             return
         if _unacknowledged(self._sock) == 0:
             left -= _DRAIN_POLL
         self._timer = self._reactor.call_later(_DRAIN_POLL, self._drain, left)
 
     def _set_deadline(self) -> None:
-        waiting = self._conversation.waiting
+        waiting = self._client.unacknowledged
         self._deadline = self._reactor.call_later(self._settings.finish_seconds, self._out_of_time, waiting)
 
     def _out_of_time(self, waiting: int) -> None:
-        if 0 < self._conversation.waiting < waiting:
+        if 0 < self._client.unacknowledged < waiting:
             self._set_deadline()  # a server takes no more in a second than it wants to
         elif self.state is LinkState.DRAINING:
             rich = self.wire is Wire.SELCHAT  # where all is acknowledged before this
@@ -691,10 +686,10 @@ class Link:
             self._end(f"out of time{self._unsent()}")
 
     def _unsent(self) -> str:
-        count = self._conversation.waiting
+        count = self._client.unacknowledged
         if not count:
             return ""
-        return f"; {_messages(count)} {'was' if count == 1 else 'were'} {self._conversation.undone}"
+        return f"; {_messages(count)} {'was' if count == 1 else 'were'} {self._client.unsent_word}"
 
     def _end(self, problem: str | None) -> None:
         self.close()
@@ -713,7 +708,7 @@ class Link:
             self._watch(0)
             self._sock.close()
             self._sock = None
-            self._conversation.connection_lost()
+            self._client.connection_lost()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -741,17 +736,17 @@ def _tls_of(settings: ClientSettings, known: KnownServers) -> Tls:
     return Tls.GUESSED
 
 
-def _rich_conversation(
+def _selchat_client(
     settings: ClientSettings, members: bool, want: Callable[[bytes], object]
-) -> SelchatConversation | None:
+) -> SelchatClient | None:
     """Return the conversation; None: headers are too short for it, so that the wire is the paper's."""
     if settings.header_length < SELCHAT_HEADER_LENGTH:
         return None
     secret = settings.secret or client_secret()
-    conversation = SelchatConversation(settings, secret, members=members, want=want)
+    client = SelchatClient(settings, secret, members=members, request_key=want)
     if settings.room != LOBBY:
-        conversation.join(settings.room)
-    return conversation
+        client.join(settings.room)
+    return client
 
 
 def _messages(count: int) -> str:

@@ -1,20 +1,20 @@
-"""A client on the selchat protocol (docs/protocol.rst), without I/O: calls to bytes, and bytes to events.
+"""Client side of the selchat protocol (docs/protocol.rst), without I/O.
 
-One of these outlives any connection. It keeps what was said until the server has acknowledged it, says it
-again after a break with the same id, knows in each room how far it has heard, and so neither loses a message
-nor hands one on twice. It must not know where the bytes go, what time it is, or how anything is shown: who
-drives it has the socket and the timers (`selchat.client.connection.link`).
+A client outlives its connections. It keeps each message until the server acknowledges it, and sends it again
+with the same id after a reconnect. It knows the last message that it got in each room. So it neither loses a
+message nor passes one on twice. It does not know the time: `selchat.client.connection.link` has the socket
+and the timers.
 
 ::
 
     client = SelchatClient(settings, secret)
-    client.say("hello")              # kept, and sent when there is a welcome
+    client.say("hello")              # queued until the welcome
     client.connection_made()
-    sock.sendall(client.data_to_send())
+    client.data_sent(sock.send(client.data_to_send()))
     for event in client.receive_data(sock.recv(65536)): ...
     client.connection_lost()         # and again from connection_made
 
-After each call there may be something in `SelchatClient.data_to_send`.
+Each call can add to `SelchatClient.data_to_send`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,28 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
-from selchat.client.events import Bye, Event, Refused, Rooms, Users, Welcomed
-from selchat.client.protocol import reading
-from selchat.client.protocol.bodies import CAESAR, Bodies, OpenBodies, SealedBodies
-from selchat.client.protocol.hearing import Hearing
-from selchat.client.protocol.membership import Asked, Membership, room_name
-from selchat.client.protocol.outgoing import Outgoing, QueueFullError
-from selchat.client.protocol.reading import Fields, NoSaltError
-from selchat.client.protocol.rooms import Presence, Room, RoomBook
-from selchat.client.protocol.saying import Saying
-from selchat.client.protocol.vault import Vault
-from selchat.client.protocol.writing import Writer, scalar_values
+from selchat.client.events import Bye, ClientEvent, Refused, Rooms, Users, Welcomed
+from selchat.client.protocol.encryption import CAESAR, BodyCodec, EncryptedCodec, PlainCodec, RoomKeys
+from selchat.client.protocol.fields import (
+    TEXT_LENGTH,
+    Fields,
+    FrameEncoder,
+    NoSaltError,
+    get_int,
+    get_names,
+    get_objects,
+    get_optional_seconds,
+    get_optional_text,
+    get_room_summary,
+    get_salt,
+    get_seconds,
+    get_text,
+    replace_surrogates,
+)
+from selchat.client.protocol.interface import UnsentMessage
+from selchat.client.protocol.messages import IncomingMessages, OutgoingMessages
+from selchat.client.protocol.outbox import QueueFullError
+from selchat.client.protocol.rooms import JoinedRooms, Room, RoomMap, RoomState, UsersReason, clean_room_name
 from selchat.config.settings import MIB, ClientSettings
 from selchat.errors import LimitError, SelchatError
 from selchat.events import LOBBY, Joined, Left, Topic
@@ -50,31 +61,31 @@ from selchat.wire.strict_json import BadJsonError
 
 __all__ = ["CAESAR", "ClientState", "Limits", "QueueFullError", "SelchatClient"]
 
-_RESUME_MOST = 1600  # bytes of a resume without rooms, whatever the server has called its log
-_MAX_QUESTIONS = 100  # asked while there is no welcome
-_MAX_HELD = 16 * MIB  # bytes that came while a key was awaited
-_AT_ONCE = frozenset({"ping", "bye"})  # what does not wait for a key
+_MAX_RESUME = 1600  # bytes of a resume without rooms, for the longest name of a log
+_MAX_REQUESTS = 100  # that a client keeps until the welcome
+MAX_HELD_SIZE = 16 * MIB  # bytes of messages that a client holds until a key arrives
+_IMMEDIATE = frozenset({"ping", "bye"})  # types that never wait for a key
 
 
 class HeldTooMuchError(LimitError):
-    template = "more than {limit} bytes came while a key was derived from the passphrase"
+    template = "more than {limit} bytes arrived while the client derived a key from the passphrase"
 
 
 class ClientState(Enum):
-    """Where a client is with its server.
+    """The state of a client's session.
 
     ========  ==========================================  ====================================================
     state     means                                       next
     ========  ==========================================  ====================================================
     OFFLINE   no connection                               GREETING by `SelchatClient.connection_made`
-    GREETING  hello is said, and not yet answered         WELCOMED; PROVING by `SelchatClient.tell_password`
-    PROVING   hello is said again, with the password      WELCOMED
-    WELCOMED  everything goes                             LEAVING by `SelchatClient.bye`
-    LEAVING   bye is said; what still comes is taken      (the server closes)
+    GREETING  the client sent hello                       WELCOMED; PROVING by `SelchatClient.send_password`
+    PROVING   the client sent hello with the password     WELCOMED
+    WELCOMED  logged in                                   LEAVING by `SelchatClient.bye`
+    LEAVING   the client sent bye, and still receives     (the server closes)
     BROKEN    the server does not speak this protocol     (``error`` says why)
     ========  ==========================================  ====================================================
 
-    From each of them `SelchatClient.connection_lost` leads to OFFLINE.
+    `SelchatClient.connection_lost` leads from each of them to OFFLINE.
     """
 
     OFFLINE = auto()
@@ -85,11 +96,11 @@ class ClientState(Enum):
     BROKEN = auto()
 
 
-_OUTSIDE = frozenset({ClientState.GREETING, ClientState.PROVING})
+_LOGGING_IN = frozenset({ClientState.GREETING, ClientState.PROVING})
 
 
 class Limits(NamedTuple):
-    """The server's limits, as far as a client needs them: ``frame`` in bytes, the others as named there."""
+    """Those limits of the server that a client needs: ``frame`` in bytes, ``topic`` in characters."""
 
     frame: int = 65536
     unacknowledged: int = 64
@@ -100,14 +111,16 @@ class Limits(NamedTuple):
 class SelchatClient:
     """One user, on any number of connections, one after the other.
 
-    ``secret`` is what makes the name one's own (`selchat.client.connection.secret`). ``members``: whether to ask who
-    is in each room, to know them before they come or go. With a passphrase, ``want(salt)`` is called for each
-    key that is needed, and `take_key` brings it; what cannot be read or said without it waits. Raises
-    `SettingError` for a key that is none and `FrameTooLongError` for a name that is too long.
+    ``secret`` makes the name the user's own (`selchat.client.connection.trust`). ``members``: whether to
+    request the members of each room, to know them before they join or leave. With a passphrase, the client
+    calls ``request_key(salt)`` for each key that it needs, and `add_key` answers; messages that need the key
+    wait for it. Raises `SettingError` for a bad key, and `FrameTooLongError` for a name that is too long.
 
-    ``name`` is as the server has cleaned it, ``server`` what it calls itself, ``limits`` are its own;
-    ``rooms`` are those that one is in or has asked for. ``error`` is what broke the connection, if it broke.
+    ``server`` is the name of the server's software, ``limits`` are its limits. ``error`` is the reason why
+    the connection is broken, if it is.
     """
+
+    unsent_word = "not acknowledged"
 
     def __init__(
         self,
@@ -115,101 +128,119 @@ class SelchatClient:
         secret: str,
         *,
         members: bool = False,
-        want: Callable[[bytes], object] = lambda _salt: None,
+        request_key: Callable[[bytes], object] = lambda _salt: None,
     ) -> None:
         self.state = ClientState.OFFLINE
         self.server = ""
         self.limits = Limits()
-        self.error: SelchatError | None = None
+        self._error: SelchatError | None = None
         self._settings = settings
         self._secret = secret
         self._keeps_members = members
         self._decoder = FrameDecoder(settings.header_length, settings.read_limit)
-        self._writer = Writer(settings)
-        self._membership = Membership()
-        self._vault = Vault(want) if settings.passphrase else None
-        bodies: Bodies = OpenBodies(settings)
-        if self._vault is not None:
-            bodies = SealedBodies(self._vault, self._membership.rooms)
-        self._saying = Saying(settings, bodies, self._writer)
-        self._hearing = Hearing(scalar_values(settings.name), self._membership.rooms, self._saying, bodies)
+        self._encoder = FrameEncoder(settings)
+        self._joined = JoinedRooms()
+        self._keys = RoomKeys(request_key) if settings.passphrase else None
+        codec: BodyCodec = PlainCodec(settings)
+        if self._keys is not None:
+            codec = EncryptedCodec(self._keys, self._joined.rooms)
+        self._outgoing = OutgoingMessages(settings, codec, self._encoder)
+        name = replace_surrogates(settings.name)
+        self._incoming = IncomingMessages(name, self._joined.rooms, self._outgoing, codec)
         self._out = bytearray()
-        self._untold: list[Event] = []  # for the next who asks
-        self._held: deque[tuple[Fields, int]] = deque()  # what waits for a key, each with its size
+        self._sending = memoryview(b"")  # the next bytes to send, before _out
+        self._events: list[ClientEvent] = []
+        self._held: deque[tuple[Fields, int]] = deque()  # messages that wait for a key, with their sizes
         self._held_size = 0
-        self._questions: list[tuple[Asked | None, Fields]] = []  # to be asked after the welcome
-        self._log: str | None = None  # None: never welcomed
-        self._confirmed = 0  # the largest seq of a whisper that was confirmed on this connection
-        # Now, so that a name that is too long is met before the first connection.
-        self._writer.frame(self._greeting(scalar_values(settings.password)), HELLO_LIMIT - _RESUME_MOST)
+        self._requests: list[tuple[UsersReason | None, Fields]] = []  # to send after the welcome
+        self._log: str | None = None  # the server's; None before the first welcome
+        self._confirmed = 0  # the largest seq of a direct message that this connection confirmed
+        # Encode a hello now, to reject a name that is too long before the first connection.
+        self._encoder.encode(self._greeting(replace_surrogates(settings.password)), HELLO_LIMIT - _MAX_RESUME)
 
-    # -- what is known ---------------------------------------------------------------------------------
+    # -- state -----------------------------------------------------------------------------------------
+
+    @property
+    def error(self) -> SelchatError | None:
+        return self._error
+
+    @property
+    def last_words(self) -> str | None:
+        return None  # `Bye` says it
 
     @property
     def name(self) -> str:
         """The user's name, as the server has cleaned it."""
-        return self._hearing.name
+        return self._incoming.name
 
     @property
-    def rooms(self) -> RoomBook:
-        """The rooms that one is in or has asked for."""
-        return self._membership.rooms
+    def rooms(self) -> RoomMap:
+        """The rooms that the user is in or has asked to join."""
+        return self._joined.rooms
+
+    @property
+    def room_names(self) -> tuple[str, ...]:
+        return tuple(room.name for room in self.rooms if room.is_active)
+
+    def room(self, name: str) -> Room | None:
+        return self.rooms.get(name)
 
     @property
     def unacknowledged(self) -> int:
-        """How many messages were said and are neither acknowledged nor refused."""
-        return len(self._saying.outbound)
+        """The number of messages that the server has neither acknowledged nor refused."""
+        return len(self._outgoing.outbox)
 
     @property
     def queued(self) -> int:
-        """How many bytes these are."""
-        return self._saying.outbound.size
+        """The size of these messages in bytes."""
+        return self._outgoing.outbox.size
 
     @property
     def wants_retry(self) -> bool:
-        """Whether the server could not store something, so that `retry` is to be called after a while."""
-        return self._saying.wants_retry
+        return self._outgoing.wants_retry
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names that are known to be in one of the rooms."""
+        """The known members of all rooms."""
         return tuple(dict.fromkeys(name for room in self.rooms for name in room.members))
 
-    # -- the connection --------------------------------------------------------------------------------
+    # -- connections -----------------------------------------------------------------------------------
 
     def connection_made(self) -> None:
-        """Say hello on a new connection."""
+        """Send hello on a new connection."""
         self.state = ClientState.GREETING
-        self.error = None
+        self._error = None
         self._decoder = FrameDecoder(self._settings.header_length, self._settings.read_limit)
         hello, resumed = self._hello()
         self._out = bytearray(hello)
-        self._membership.connection_made(resumed)
+        self._sending = memoryview(b"")
+        self._joined.connection_made(resumed)
 
-    def tell_password(self) -> bool:
-        """Say hello again, with the password; return False if there is none or it was said already."""
+    def send_password(self) -> bool:
+        """Send hello again, with the password; return False if there is none or the client sent it already."""
         if self.state is not ClientState.GREETING or not self._settings.password:
             return False
         self.state = ClientState.PROVING
-        hello, resumed = self._hello(scalar_values(self._settings.password))
+        hello, resumed = self._hello(replace_surrogates(self._settings.password))
         self._out += hello
-        self._membership.connection_made(resumed)
+        self._joined.connection_made(resumed)
         return True
 
     def connection_lost(self) -> None:
-        """Keep what has to be said again; forget what the connection had."""
+        """Keep the messages to send again; forget the state of the connection."""
         self.state = ClientState.OFFLINE
         self._out.clear()
+        self._sending = memoryview(b"")
         self._held.clear()
         self._held_size = 0
         self._confirmed = 0
-        self._saying.connection_lost()
-        self._untold += self._membership.connection_lost()
+        self._outgoing.connection_lost()
+        self._events += self._joined.connection_lost()
 
-    def receive_data(self, data: bytes) -> list[Event]:
-        """Take the next bytes from the server and return what they say.
+    def receive_data(self, data: bytes) -> list[ClientEvent]:
+        """Handle received bytes and return their events.
 
-        Whatever a server sends gives events, or sets ``error``; a connection with an error is to be closed.
+        No data raises an exception: an impossible message sets ``error``, and the caller must close then.
         """
         events = self.events()
         if self.state in {ClientState.OFFLINE, ClientState.BROKEN}:
@@ -218,148 +249,150 @@ class SelchatClient:
             try:
                 self._receive(parse_message(payload), len(payload), events)
             except (BadJsonError, BadMessageError, NoSaltError, HeldTooMuchError) as error:
-                self._break(error)
+                self._fail(error)
                 return events
         if self._decoder.error is not None:
-            self._break(self._decoder.error)
+            self._fail(self._decoder.error)
         self._confirm()
         return events
 
-    def take_key(self, salt: bytes, key: bytes) -> None:
-        """Take a key that was wanted, and with it what has waited for it; `events` says what that was."""
-        if self._vault is None:
+    def add_key(self, salt: bytes, key: bytes) -> None:
+        """Add a requested key, and handle the messages that waited for it; `events` returns their events."""
+        if self._keys is None:
             return
-        self._vault.put_key(salt, key)
+        self._keys.add_key(salt, key)
         held, self._held, self._held_size = self._held, deque(), 0
         for fields, size in held:
             try:
-                self._receive(fields, size, self._untold)
+                self._receive(fields, size, self._events)
             except (BadMessageError, NoSaltError) as error:
-                self._break(error)
+                self._fail(error)
                 return
         self._confirm()
 
     def receive_eof(self) -> None:
-        """Note that the server has closed its side; inside a frame that is an ``error``."""
+        """Record that the server closed its side; inside a frame that is an ``error``."""
         self._decoder.receive_eof()
-        if self._decoder.error is not None and self.error is None:
-            self._break(self._decoder.error)
+        if self._decoder.error is not None and self._error is None:
+            self._fail(self._decoder.error)
 
-    def data_to_send(self) -> bytes:
-        """Return what is to be sent now, each byte once; empty: nothing. Not all comes at once."""
-        self._fill()
-        data = bytes(self._out)
-        self._out.clear()
-        return data
+    def data_to_send(self) -> memoryview:
+        """Return the next bytes to send; there may be more after `data_sent`."""
+        if not self._sending:
+            self._fill()
+            self._sending = memoryview(bytes(self._out))
+            self._out.clear()
+        return self._sending
 
-    def events(self) -> list[Event]:
-        """Return what has happened without anything having come."""
-        events, self._untold = self._untold, []
+    def data_sent(self, size: int) -> None:
+        self._sending = self._sending[size:]
+
+    def events(self) -> list[ClientEvent]:
+        events, self._events = self._events, []
         return events
 
-    # -- talking ---------------------------------------------------------------------------------------
+    def take_unsent(self) -> list[UnsentMessage]:
+        return [UnsentMessage(one.room, one.to, one.body) for one in self._outgoing.outbox.clear()]
+
+    # -- requests --------------------------------------------------------------------------------------
 
     def say(self, body: str, room: str = LOBBY) -> str:
-        """Say it in a room, now or when that can be; return its id, which `Acked` or `Refused` will name.
+        """Queue a message to a room and return its id, which a later `Acked` or `Refused` carries.
 
         Raises `FrameTooLongError` and `QueueFullError`.
         """
-        return self._saying.say(body, room=room_name(room))
+        return self._outgoing.send(body, room=clean_room_name(room))
 
     def whisper(self, to: str, body: str) -> str:
-        """Say it to one person alone; as `say`. To `Server`, it is a command for the operator's console."""
-        return self._saying.say(body, to=to)
+        """Queue a direct message; otherwise like `say`. For `Server`, it is a command for the console."""
+        return self._outgoing.send(body, to=to)
 
     def join(self, room: str) -> None:
-        """Enter a room, now and after each break; the answer is `Users` with ``entered``, or `Refused`.
+        """Join a room, now and after each reconnect; the reply is `Users` with ``joined``, or `Refused`.
 
-        Raises `QueueFullError` and, as all that take a room do, `BadRoomError`.
+        Raises `QueueFullError` and, as all requests about rooms do, `BadRoomError`.
         """
-        room = room_name(room)
-        self._membership.join(room)
+        room = clean_room_name(room)
+        self._joined.join(room)
         if self.state is ClientState.WELCOMED:
-            self._fill()  # as it was said before
-            self._ask(Asked.JOIN, {"type": "join", "room": room})
+            self._fill()  # the user sent those messages earlier
+            self._request(UsersReason.JOIN, {"type": "join", "room": room})
 
     def part(self, room: str) -> None:
-        """Leave a room; the answer is `Parted`. What waits to be said in there may be refused then."""
-        room = room_name(room)
+        """Leave a room; the reply is `Parted`. The server may refuse messages to the room that still wait."""
+        room = clean_room_name(room)
         if self.state is ClientState.WELCOMED:
-            self._membership.part(room)
+            self._joined.part(room)
             self._fill()
             self._put({"type": "part", "room": room})
         else:
-            self._untold += self._membership.forget(room)
+            self._events += self._joined.part_offline(room)
 
     def set_topic(self, room: str, topic: str) -> None:
-        """Set a room's topic; the answer is `Topic`, or `Refused`."""
-        self._question(None, {"type": "topic", "room": room_name(room), "topic": scalar_values(topic)})
+        """Set a room's topic; the reply is `Topic`, or `Refused`."""
+        fields = {"type": "topic", "room": clean_room_name(room), "topic": replace_surrogates(topic)}
+        self._request_or_keep(None, fields)
 
     def get_history(
         self, room: str, limit: int = 50, *, before: int | None = None, after: int | None = None
     ) -> None:
-        """Ask for the newest ``limit`` messages, those below ``before``, or the oldest above ``after``.
+        """Request the newest ``limit`` messages, those below ``before``, or the oldest above ``after``.
 
-        The answer is `History`, or `Refused`.
+        The reply is `History`, or `Refused`.
         """
-        fields: Fields = {"type": "history", "room": room_name(room)}
+        fields: Fields = {"type": "history", "room": clean_room_name(room)}
         if before is not None:
             fields["before"] = before
         if after is not None:
             fields["after"] = after
-        self._question(None, {**fields, "limit": max(1, min(limit, self.limits.history))})
+        self._request_or_keep(None, {**fields, "limit": max(1, min(limit, self.limits.history))})
 
     def get_users(self, room: str = LOBBY) -> None:
-        """Ask who is in a room; the answer is `Users`, or `Refused`."""
-        self._question(Asked.USERS, {"type": "users", "room": room_name(room)})
+        """Request the members of a room; the reply is `Users`, or `Refused`."""
+        self._request_or_keep(UsersReason.LIST, {"type": "users", "room": clean_room_name(room)})
 
     def get_rooms(self) -> None:
-        """Ask which rooms there are; the answer is `Rooms`."""
-        self._question(None, {"type": "rooms"})
+        """Request the list of rooms; the reply is `Rooms`."""
+        self._request_or_keep(None, {"type": "rooms"})
 
     def ping(self) -> None:
-        """Ask whether the server is there; it answers something."""
         if self.state is not ClientState.OFFLINE:
             self._put({"type": "ping"})
 
     def retry(self) -> None:
-        """Say again what the server could not store."""
-        self._saying.retry()
+        self._outgoing.retry()
 
-    def bye(self) -> None:
-        """Leave: the server answers with `Bye` and closes."""
+    def bye(self) -> bool:
+        """Log out: the server replies with `Bye` and closes."""
         if self.state is ClientState.WELCOMED:
             self._fill()
             self._put({"type": "bye"})
             self.state = ClientState.LEAVING
-
-    def give_up(self) -> list[Outgoing]:
-        """Forget what is not acknowledged, and return it in order: somebody else sees to it."""
-        return self._saying.outbound.clear()
+        return True
 
     # -- to the server ---------------------------------------------------------------------------------
 
     def _hello(self, password: str = "") -> tuple[bytes, dict[str, int]]:
-        """Return the frame, and the rooms that it takes up: as many as fit."""
+        """Return the frame, and the rooms that it resumes: as many as fit."""
         fields = self._greeting(password)
         rooms: dict[str, int] = {}
         if self._log is not None:
             fields["resume"] = {"log": self._log, "rooms": rooms}
-            left = min(HELLO_LIMIT, self.limits.frame) - self._writer.size(fields)
+            left = min(HELLO_LIMIT, self.limits.frame) - self._encoder.payload_size(fields)
             left += 1  # no comma before the first
-            for name, seq in self._membership.resume().items():
-                left -= self._writer.size({name: seq}) - 1  # a comma, and no braces
+            for name, seq in self._joined.positions().items():
+                left -= self._encoder.payload_size({name: seq}) - 1  # a comma, and no braces
                 if left < 0:
                     break
                 rooms[name] = seq
-        return self._writer.frame(fields, HELLO_LIMIT), rooms
+        return self._encoder.encode(fields, HELLO_LIMIT), rooms
 
     def _greeting(self, password: str = "") -> Fields:
-        """Return a hello as it is the first time."""
+        """Return the fields of a hello without a resume."""
         fields: Fields = {
             "type": "hello",
             "version": VERSION,
-            "name": scalar_values(self._settings.name),
+            "name": replace_surrogates(self._settings.name),
             "client": self._secret,
         }
         if self._settings.alongside:
@@ -368,207 +401,209 @@ class SelchatClient:
             fields["password"] = password
         return fields
 
-    def _question(self, asked: Asked | None, fields: Fields) -> None:
+    def _request_or_keep(self, reason: UsersReason | None, fields: Fields) -> None:
         if self.state is ClientState.WELCOMED:
             self._fill()
-            self._ask(asked, fields)
-        elif len(self._questions) < _MAX_QUESTIONS:
-            self._questions.append((asked, fields))
+            self._request(reason, fields)
+        elif len(self._requests) < _MAX_REQUESTS:
+            self._requests.append((reason, fields))
         else:
-            raise QueueFullError(_MAX_QUESTIONS)
+            raise QueueFullError(_MAX_REQUESTS)
 
-    def _ask(self, asked: Asked | None, fields: Fields) -> None:
-        if asked is not None:
-            self._membership.asked.append((asked, fields["room"]))
+    def _request(self, reason: UsersReason | None, fields: Fields) -> None:
+        if reason is not None:
+            self._joined.expected.append((reason, fields["room"]))
         self._put(fields)
 
     def _refresh(self, room: Room) -> None:
-        """Ask who is in the room, for the members that are remembered."""
-        asked = (Asked.REFRESH, room.name) in self._membership.asked
-        if self._keeps_members and not asked and self.state is ClientState.WELCOMED:
-            self._ask(Asked.REFRESH, {"type": "users", "room": room.name})
+        """Request the members of a room, to update those that the client remembers."""
+        is_expected = (UsersReason.REFRESH, room.name) in self._joined.expected
+        if self._keeps_members and not is_expected and self.state is ClientState.WELCOMED:
+            self._request(UsersReason.REFRESH, {"type": "users", "room": room.name})
 
     def _fill(self) -> None:
-        """Make ready what was said, as far as the window allows."""
+        """Encode queued messages, as far as the window allows."""
         if self.state is ClientState.WELCOMED:
-            self._untold += self._saying.fill(
+            self._events += self._outgoing.fill(
                 self._out, self.name, window=self.limits.unacknowledged, frame_limit=self.limits.frame
             )
 
     def _confirm(self) -> None:
-        if self._hearing.whispers > self._confirmed and self.state is ClientState.WELCOMED:
-            self._put({"type": "ack", "whisper": self._hearing.whispers})
-            self._confirmed = self._hearing.whispers
+        if self._incoming.last_direct > self._confirmed and self.state is ClientState.WELCOMED:
+            self._put({"type": "ack", "whisper": self._incoming.last_direct})
+            self._confirmed = self._incoming.last_direct
 
     def _put(self, fields: Fields) -> None:
-        self._out += self._writer.frame(fields)
+        self._out += self._encoder.encode(fields)
 
     # -- from the server -------------------------------------------------------------------------------
 
-    def _receive(self, fields: Fields, size: int, events: list[Event]) -> None:
-        """Add what a message says to ``events``, or hold it and all after it until a key is there."""
+    def _receive(self, fields: Fields, size: int, events: list[ClientEvent]) -> None:
+        """Handle a message; hold it and all after it while it waits for a key."""
         kind = fields["type"]
-        if self.state in _OUTSIDE and kind not in {"welcome", "error", "bye", "ping"}:
+        if self.state in _LOGGING_IN and kind not in {"welcome", "error", "bye", "ping"}:
             return
-        if kind not in _AT_ONCE and (self._held or self._hearing.lacks_key(fields)):
+        if kind not in _IMMEDIATE and (self._held or self._incoming.awaits_key(fields)):
             self._held_size += size
-            if self._held_size > _MAX_HELD:
-                raise HeldTooMuchError(_MAX_HELD)
+            if self._held_size > MAX_HELD_SIZE:
+                raise HeldTooMuchError(MAX_HELD_SIZE)
             self._held.append((fields, size))
             return
-        take = _TAKERS.get(kind)
-        if take is not None:
-            events += take(self, fields)
+        handle = _HANDLERS.get(kind)
+        if handle is not None:
+            events += handle(self, fields)
 
-    def _take_welcome(self, fields: Fields) -> list[Event]:
-        if self.state not in _OUTSIDE:
+    def _on_welcome(self, fields: Fields) -> list[ClientEvent]:
+        if self.state not in _LOGGING_IN:
             return []
-        name, log = reading.text(fields, "name"), reading.text(fields, "log")
-        server, whispers = reading.text(fields, "server"), reading.number(fields, "whispers")
-        summaries = [reading.summary(room) for room in reading.objects(fields, "rooms")]
-        self._learn_salts(fields)
+        name, log = get_text(fields, "name"), get_text(fields, "log")
+        server, whispers = get_text(fields, "server"), get_int(fields, "whispers")
+        summaries = [get_room_summary(room) for room in get_objects(fields, "rooms")]
+        self._set_salts(fields)
         again, renumbered = self._log is not None, self._log not in {None, log}
         self.state = ClientState.WELCOMED
         self.server, self.limits, self._log = server, _limits(fields.get("limits")), log
-        self._hearing.name = name
-        events: list[Event] = []
+        self._incoming.name = name
+        events: list[ClientEvent] = []
         if renumbered:
-            self._hearing.whispers = 0
-            events += self._membership.renumber()
-        rooms, unwanted = self._membership.sort(summaries)
-        for room in unwanted:
+            self._incoming.last_direct = 0
+            events += self._joined.reset_numbers()
+        rooms, to_part = self._joined.split(summaries)
+        for room in to_part:
             self._put({"type": "part", "room": room})
-        if self._vault is not None and (renumbered or self._membership.goes_back(rooms)):
-            self._vault.begin()
-        events += self._membership.rewind(rooms)
+        if self._keys is not None and (renumbered or self._joined.is_behind(rooms)):
+            self._keys.reset_numbers()
+        events += self._joined.rewind(rooms)
         events.append(Welcomed(name, server, rooms, whispers, again, renumbered))
-        events += self._membership.welcome(rooms)
-        self._go_on()
+        events += self._joined.update(rooms)
+        self._send_requests()
         return events
 
-    def _learn_salts(self, welcome: Fields) -> None:
-        if self._vault is not None:
-            self._vault.learn_whispers(reading.salt(welcome))
+    def _set_salts(self, welcome: Fields) -> None:
+        if self._keys is not None:
+            self._keys.set_direct_salt(get_salt(welcome))
             for room in welcome["rooms"]:
-                self._vault.learn(room["room"], reading.salt(room))
+                self._keys.set_room_salt(room["room"], get_salt(room))
 
-    def _go_on(self) -> None:
-        """Ask for what has waited for the welcome."""
+    def _send_requests(self) -> None:
+        """Send the requests that waited for the welcome."""
         for room in self.rooms:
-            if room.presence is Presence.JOINING:
-                self._ask(Asked.JOIN, {"type": "join", "room": room.name})
-            elif room.presence is Presence.RESUMING:
-                self._ask(Asked.RESUME, {"type": "join", "room": room.name, "after": room.seq})
+            if room.state is RoomState.JOINING:
+                self._request(UsersReason.JOIN, {"type": "join", "room": room.name})
+            elif room.state is RoomState.RESUMING:
+                self._request(UsersReason.RESUME, {"type": "join", "room": room.name, "after": room.seq})
             else:
                 self._refresh(room)
-        questions, self._questions = self._questions, []
-        for asked, question in questions:
-            self._ask(asked, question)
+        requests, self._requests = self._requests, []
+        for reason, request in requests:
+            self._request(reason, request)
 
-    def _take_said(self, fields: Fields) -> list[Event]:
-        return self._hearing.said(fields)
+    def _on_said(self, fields: Fields) -> list[ClientEvent]:
+        return self._incoming.on_said(fields)
 
-    def _take_whispered(self, fields: Fields) -> list[Event]:
-        return self._hearing.whispered(fields)
+    def _on_whispered(self, fields: Fields) -> list[ClientEvent]:
+        return self._incoming.on_whispered(fields)
 
-    def _take_ack(self, fields: Fields) -> list[Event]:
-        return self._hearing.acked(fields)
+    def _on_ack(self, fields: Fields) -> list[ClientEvent]:
+        return self._incoming.on_ack(fields)
 
-    def _take_history(self, fields: Fields) -> list[Event]:
-        return self._hearing.history(fields)
+    def _on_history(self, fields: Fields) -> list[ClientEvent]:
+        return self._incoming.on_history(fields)
 
-    def _take_gap(self, fields: Fields) -> list[Event]:
-        after, before = reading.number(fields, "after"), reading.number(fields, "before")
-        room = self.rooms.get(reading.text(fields, "room"))
-        if room is None or room.presence is Presence.JOINING:
+    def _on_gap(self, fields: Fields) -> list[ClientEvent]:
+        after, before = get_int(fields, "after"), get_int(fields, "before")
+        room = self.rooms.get(get_text(fields, "room"))
+        if room is None or room.state is RoomState.JOINING:
             return []
         self._refresh(room)
-        return self._hearing.gap(room, after, before)
+        return self._incoming.on_gap(room, after, before)
 
-    def _take_error(self, fields: Fields) -> list[Event]:
+    def _on_error(self, fields: Fields) -> list[ClientEvent]:
         refused = Refused(
-            reading.text(fields, "code"),
-            reading.text(fields, "message", reading.TEXT_LENGTH),
-            reading.optional_text(fields, "id"),
-            reading.optional_text(fields, "room"),
-            reading.optional_text(fields, "to"),
-            retry_after=reading.optional_seconds(fields, "retry_after") or 0.0,
+            get_text(fields, "code"),
+            get_text(fields, "message", TEXT_LENGTH),
+            get_optional_text(fields, "id"),
+            get_optional_text(fields, "room"),
+            get_optional_text(fields, "to"),
+            retry_after=get_optional_seconds(fields, "retry_after") or 0.0,
         )
-        events = self._hearing.refused(refused)
+        events = self._incoming.on_refused(refused)
         if refused.room:
-            events += self._membership.refused(refused.code, refused.room, about_message=bool(refused.id))
+            events += self._joined.on_error(refused.code, refused.room, about_message=bool(refused.id))
         return events
 
-    def _take_joined(self, fields: Fields) -> list[Event]:
-        return self._membership.joined(Joined(*_change(fields)), self.name)
+    def _on_joined(self, fields: Fields) -> list[ClientEvent]:
+        return self._joined.on_joined(Joined(*_change(fields)), self.name)
 
-    def _take_left(self, fields: Fields) -> list[Event]:
-        return self._membership.left(Left(*_change(fields)), self.name)
+    def _on_left(self, fields: Fields) -> list[ClientEvent]:
+        return self._joined.on_left(Left(*_change(fields)), self.name)
 
-    def _take_topic(self, fields: Fields) -> list[Event]:
+    def _on_topic(self, fields: Fields) -> list[ClientEvent]:
         topic = Topic(
-            reading.text(fields, "room"),
-            reading.text(fields, "topic", reading.TEXT_LENGTH),
-            reading.text(fields, "from"),
-            reading.seconds(fields, "at"),
+            get_text(fields, "room"),
+            get_text(fields, "topic", TEXT_LENGTH),
+            get_text(fields, "from"),
+            get_seconds(fields, "at"),
         )
-        return self._membership.topic(topic)
+        return self._joined.on_topic(topic)
 
-    def _take_users(self, fields: Fields) -> list[Event]:
-        topic, seq = reading.text(fields, "topic", reading.TEXT_LENGTH), reading.number(fields, "seq")
-        users = Users(*_change(fields), topic, seq, entered=False)
-        if self._vault is not None:
-            self._vault.learn(users.room, reading.salt(fields))
-        return self._membership.users(users)
+    def _on_users(self, fields: Fields) -> list[ClientEvent]:
+        topic, seq = get_text(fields, "topic", TEXT_LENGTH), get_int(fields, "seq")
+        users = Users(*_change(fields), topic, seq, joined=False)
+        if self._keys is not None:
+            self._keys.set_room_salt(users.room, get_salt(fields))
+        return self._joined.on_users(users)
 
-    def _take_rooms(self, fields: Fields) -> list[Event]:
-        rooms = tuple(map(reading.summary, reading.objects(fields, "rooms")))
-        return [Rooms(rooms, reading.number(fields, "total"))]
+    def _on_rooms(self, fields: Fields) -> list[ClientEvent]:
+        rooms = tuple(map(get_room_summary, get_objects(fields, "rooms")))
+        return [Rooms(rooms, get_int(fields, "total"))]
 
-    def _take_ping(self, fields: Fields) -> list[Event]:
-        token = reading.optional_text(fields, "token", TOKEN_LENGTH)
-        if self.state is not ClientState.LEAVING:  # what a server leaves unread can take its last words away
+    def _on_ping(self, fields: Fields) -> list[ClientEvent]:
+        token = get_optional_text(fields, "token", TOKEN_LENGTH)
+        if (
+            self.state is not ClientState.LEAVING
+        ):  # unread data can reset the connection before the server reads bye
             self._put({"type": "pong", **({"token": token} if token else {})})
         return []
 
-    def _take_bye(self, fields: Fields) -> list[Event]:
-        return [Bye(reading.text(fields, "reason"), reading.optional_seconds(fields, "retry_after"))]
+    def _on_bye(self, fields: Fields) -> list[ClientEvent]:
+        return [Bye(get_text(fields, "reason"), get_optional_seconds(fields, "retry_after"))]
 
-    def _break(self, error: SelchatError) -> None:
-        self.error = error
+    def _fail(self, error: SelchatError) -> None:
+        self._error = error
         self.state = ClientState.BROKEN
 
 
-_TAKERS: dict[str, Callable[[SelchatClient, Fields], list[Event]]] = {
-    "welcome": SelchatClient._take_welcome,
-    "said": SelchatClient._take_said,
-    "whispered": SelchatClient._take_whispered,
-    "ack": SelchatClient._take_ack,
-    "error": SelchatClient._take_error,
-    "joined": SelchatClient._take_joined,
-    "left": SelchatClient._take_left,
-    "topic": SelchatClient._take_topic,
-    "users": SelchatClient._take_users,
-    "rooms": SelchatClient._take_rooms,
-    "history": SelchatClient._take_history,
-    "gap": SelchatClient._take_gap,
-    "ping": SelchatClient._take_ping,
-    "bye": SelchatClient._take_bye,
+_HANDLERS: dict[str, Callable[[SelchatClient, Fields], list[ClientEvent]]] = {
+    "welcome": SelchatClient._on_welcome,
+    "said": SelchatClient._on_said,
+    "whispered": SelchatClient._on_whispered,
+    "ack": SelchatClient._on_ack,
+    "error": SelchatClient._on_error,
+    "joined": SelchatClient._on_joined,
+    "left": SelchatClient._on_left,
+    "topic": SelchatClient._on_topic,
+    "users": SelchatClient._on_users,
+    "rooms": SelchatClient._on_rooms,
+    "history": SelchatClient._on_history,
+    "gap": SelchatClient._on_gap,
+    "ping": SelchatClient._on_ping,
+    "bye": SelchatClient._on_bye,
 }
 
 
 def _change(fields: Fields) -> tuple[str, tuple[str, ...], int]:
-    """Return the room, the names and the total of who is there, comes or goes."""
-    return reading.text(fields, "room"), reading.names(fields), reading.number(fields, "total")
+    """Return room, names and total of ``users``, ``joined`` or ``left``."""
+    return get_text(fields, "room"), get_names(fields), get_int(fields, "total")
 
 
 def _limits(value: Any) -> Limits:
-    """Return the limits of a welcome; what is missing there, or makes no sense, is as usual."""
+    """Return the limits of a welcome, with defaults for missing and senseless ones."""
     fields = value if type(value) is dict else {}
-    usual = Limits()
+    defaults = Limits()
     return Limits(
         *(
-            found if type(found := fields.get(name)) is int and found > 0 else getattr(usual, name)
+            limit if type(limit := fields.get(name)) is int and limit > 0 else getattr(defaults, name)
             for name in Limits._fields
         )
     )

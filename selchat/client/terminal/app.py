@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from selchat.client import lines
 from selchat.client.connection.link import Jitter
-from selchat.client.events import Event, Refused
+from selchat.client.events import ClientEvent, Refused
 from selchat.client.lines import Typed
 from selchat.client.password import is_about_password
 from selchat.client.terminal import style as look
@@ -188,7 +188,7 @@ class Visit:
         self._show(lines.connected(address, sealed=self._is_sealed))
         self._loop.call_soon_threadsafe(self._started.set)
 
-    def received(self, events: list[Event]) -> None:
+    def received(self, events: list[ClientEvent]) -> None:
         self._transcript.take(events)
         self._draw()
 

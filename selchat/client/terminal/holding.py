@@ -5,7 +5,7 @@ It must not know what is shown, nor how the past is asked for.
 
 from __future__ import annotations
 
-from selchat.client.events import Event, Gap, Message
+from selchat.client.events import ClientEvent, Gap, Message
 from selchat.config.settings import MIB
 from selchat.events import Joined, Left, Topic
 from selchat.text import name_key
@@ -16,7 +16,7 @@ _MAX_HELD_SIZE = 4 * MIB  # characters of them
 
 class _Room:
     def __init__(self) -> None:
-        self.events: list[Event] = []
+        self.events: list[ClientEvent] = []
         self.size = 0  # characters
 
 
@@ -33,7 +33,7 @@ class Holding:
         """Keep back what happens in that room from now on."""
         self._rooms.setdefault(name_key(room), _Room())
 
-    def take(self, event: Event) -> list[Event]:
+    def take(self, event: ClientEvent) -> list[ClientEvent]:
         """Return what is to be shown now: the event, or nothing, or everything if too much is held."""
         held = None
         if isinstance(event, (Message, Joined, Left, Topic, Gap)):
@@ -46,11 +46,11 @@ class Holding:
             return []
         return self.release(getattr(event, "room", ""))
 
-    def release(self, room: str) -> list[Event]:
+    def release(self, room: str) -> list[ClientEvent]:
         """Keep nothing of that room back any more, and return what was."""
         held = self._rooms.pop(name_key(room), None)
         return [] if held is None else held.events
 
-    def release_all(self) -> list[Event]:
+    def release_all(self) -> list[ClientEvent]:
         """The same for all rooms."""
         return [event for room in tuple(self._rooms) for event in self.release(room)]

@@ -16,15 +16,15 @@ from selchat.client.commands import CommandRunner, NotInRoomsError
 from selchat.client.connection.link import LinkState
 from selchat.client.events import (
     Acked,
-    Event,
+    ClientEvent,
     Gap,
-    Heard,
     History,
     Message,
     NotStored,
     Parted,
     Refused,
     Rooms,
+    SeenAuthors,
     Trusted,
     Users,
     Welcomed,
@@ -120,7 +120,7 @@ class Transcript:
 
     # -- what happens ----------------------------------------------------------------------------------
 
-    def take(self, events: list[Event]) -> None:
+    def take(self, events: list[ClientEvent]) -> None:
         """Show what has happened."""
         self._has_several = len(self._link.rooms) > 1
         for event in events:
@@ -143,7 +143,7 @@ class Transcript:
 
     # -- one thing that happens ------------------------------------------------------------------------
 
-    def _take(self, event: Event) -> None:
+    def _take(self, event: ClientEvent) -> None:
         match event:
             case Message():
                 self._take_message(event)
@@ -166,7 +166,7 @@ class Transcript:
             case History():
                 if isinstance(self._past.take(event), Entering):
                     self._release(event.room)
-            case Heard():
+            case SeenAuthors():
                 self._typist.answer(event)
             case NotStored(text=text):
                 self._storing_problem = text
@@ -241,7 +241,7 @@ class Transcript:
 
     def _take_users(self, users: Users) -> None:
         key = name_key(users.room)
-        if users.entered:
+        if users.joined:
             self._typist.answer(users)  # the server may write the room's name in another way
             self._show_all(look.entered(users, _width()))
             if key not in self._entered:
@@ -313,7 +313,7 @@ class Transcript:
     def _echo(self, line: str) -> None:
         self._show(look.dim(f"{look.prompt(self._typist.room)}{lines.safe(line)}"))
 
-    def _tell_news(self, event: Event) -> None:
+    def _tell_news(self, event: ClientEvent) -> None:
         line = lines.news(event, self._prefix(getattr(event, "room", "")))
         if line is not None:
             self._show(look.dim(line))

@@ -8,7 +8,16 @@ from selchat.client.bot.blocking import BotInterface, ConnectionState, Disconnec
 from selchat.client.bot.inbox import Connected, Inbox, Lost
 from selchat.client.bot.requests import PendingRequest, RefusedError
 from selchat.client.connection.link import Link
-from selchat.client.events import Bye, Event, Heard, Message, Refused, RoomSummary, Users, Welcomed
+from selchat.client.events import (
+    Bye,
+    ClientEvent,
+    Message,
+    Refused,
+    RoomSummary,
+    SeenAuthors,
+    Users,
+    Welcomed,
+)
 from selchat.errors import BannedError, NameTakenError
 from selchat.events import Joined, Left
 from selchat.net.reactor import Reactor
@@ -42,7 +51,7 @@ class Bot:
         (Bye("banned", None), BannedError),
     ],
 )
-def test_a_rejected_login_closes_the_connection_with_its_error(event: Event, kind: type[Exception]) -> None:
+def test_a_rejected_login_closes_the_connection_with_its_error(event: ClientEvent, kind: type[Exception]) -> None:
     bot = Bot()
     bot.interface.received([event])
     bot.interface.finished("the server said something")
@@ -120,7 +129,7 @@ def test_names_heard_on_the_classic_protocol_answer_a_users_request() -> None:
     bot = Bot("classic")
     request = PendingRequest(Users, "lobby")
     bot.interface.requests.add(request)
-    bot.interface.received([Heard(("Venkat",))])
+    bot.interface.received([SeenAuthors(("Venkat",))])
     assert request.response is not None
     assert request.response.names == ("Venkat",)
 

@@ -16,8 +16,8 @@ from selchat.errors import BannedError, NameTakenError, RefusalError, SelchatErr
 NO_SUCH_NAME = RefusedError("no-such-name", "nobody is called that")
 
 
-def users(room: str, *, entered: bool = False) -> Users:
-    return Users(room, ("Venkat",), 1, "", 0, entered)
+def users(room: str, *, joined: bool = False) -> Users:
+    return Users(room, ("Venkat",), 1, "", 0, joined)
 
 
 def add(requests: PendingRequests, request: PendingRequest[object]) -> PendingRequest[object]:
@@ -28,10 +28,10 @@ def add(requests: PendingRequests, request: PendingRequest[object]) -> PendingRe
 def test_a_response_goes_to_the_oldest_request_that_it_matches() -> None:
     requests = PendingRequests()
     history = add(requests, PendingRequest(History, "lobby"))
-    join = add(requests, PendingRequest(Users, "Games", matches=lambda users: users.entered))
-    first = add(requests, PendingRequest(Users, "games", matches=lambda users: not users.entered))
-    second = add(requests, PendingRequest(Users, "games", matches=lambda users: not users.entered))
-    responses = [users("games"), users("games", entered=True), users("games")]
+    join = add(requests, PendingRequest(Users, "Games", matches=lambda users: users.joined))
+    first = add(requests, PendingRequest(Users, "games", matches=lambda users: not users.joined))
+    second = add(requests, PendingRequest(Users, "games", matches=lambda users: not users.joined))
+    responses = [users("games"), users("games", joined=True), users("games")]
     assert all(requests.resolve(response) for response in responses)
     assert (first.response, join.response, second.response) == (responses[0], responses[1], responses[2])
     assert history.is_open

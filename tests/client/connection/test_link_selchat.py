@@ -10,8 +10,17 @@ from pathlib import Path
 import pytest
 
 from selchat.client.connection.link import Link, LinkState, Wire
-from selchat.client.events import Acked, Event, Heard, Message, NotStored, Refused, Users, Welcomed
-from selchat.client.protocol.conversation import UnsupportedError
+from selchat.client.events import (
+    Acked,
+    ClientEvent,
+    Message,
+    NotStored,
+    Refused,
+    SeenAuthors,
+    Users,
+    Welcomed,
+)
+from selchat.client.protocol.interface import UnsupportedError
 from selchat.errors import BadRoomError, SettingError
 from selchat.net.reactor import Reactor
 from selchat.wire.e2ee import Decryptor, Encryptor, room_key
@@ -208,8 +217,15 @@ def test_a_classic_server_is_talked_to_in_its_own_way(
     assert peer.frames() == ["Michael", "one", "four"]
     assert told.log[0] == ("connected", "127.0.0.1")
     assert told.events == [
-        Refused("", "this server speaks only the paper's wire, which has no whispers", "", "", "Zoe", "two"),
-        Refused("", "this server speaks only the paper's wire, which has no rooms", "", "a", "", "three"),
+        Refused(
+            "",
+            "this server speaks only the classic protocol, which has no direct messages",
+            "",
+            "",
+            "Zoe",
+            "two",
+        ),
+        Refused("", "this server speaks only the classic protocol, which has no rooms", "", "a", "", "three"),
     ]
     # It is remembered, once the server has shown it.
     peer.send(pair("Zoe", "hi"))
@@ -245,17 +261,17 @@ def test_what_the_papers_wire_cannot_do(bench: Bench) -> None:
         link.get_history,
         link.get_rooms,
     ):
-        with pytest.raises(UnsupportedError, match="only the paper's wire"):
+        with pytest.raises(UnsupportedError, match="only the classic protocol"):
             ask()
     link.join("lobby")
     link.open()
     peer = bench.accept()
     link.get_users()
-    assert told.events == [Heard(())]
+    assert told.events == [SeenAuthors(())]
     peer.send(pair("Server", "Users online (1): A"))
     bench.spin(lambda: len(told.events) == 2)
     link.get_users()
-    assert told.events[2] == Users("lobby", ("A",), 1, "", 0, entered=False)
+    assert told.events[2] == Users("lobby", ("A",), 1, "", 0, joined=False)
     assert (link.rooms, link.names, link.topic("lobby"), link.name) == (("lobby",), ("A",), "", "Michael")
 
 
@@ -561,7 +577,7 @@ def test_out_of_time(bench: Bench) -> None:
 
 def test_an_interface_may_close_the_link_from_inside(bench: Bench) -> None:
     class Leaver(Recorder):
-        def received(self, events: list[Event]) -> None:
+        def received(self, events: list[ClientEvent]) -> None:
             link.close()
 
     link, told = bench.link(interface=Leaver())
@@ -614,7 +630,7 @@ def test_with_a_passphrase_a_server_without_salts_is_told_nothing(bench: Bench) 
     bench.spin(lambda: told.log, "the end")
     [(what, problem)] = told.log
     assert what == "finished"
-    assert str(problem).endswith("it gives no salt, without which nothing can be encrypted")
+    assert str(problem).endswith("the server sent no salt, and without a salt nothing can be encrypted")
     assert "secret" not in str(peer.received)
 
 

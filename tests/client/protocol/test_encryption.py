@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from selchat.client.events import (
     Acked,
-    Event,
+    ClientEvent,
     History,
     Message,
     NotStored,
@@ -22,10 +22,10 @@ from selchat.client.events import (
     Welcomed,
     Whispered,
 )
+from selchat.client.protocol import encryption
 from selchat.client.protocol import selchat as rich
-from selchat.client.protocol import vault
+from selchat.client.protocol.encryption import RoomKeys, direct_key_name
 from selchat.client.protocol.selchat import ClientState, SelchatClient
-from selchat.client.protocol.vault import Vault, whispers_to
 from selchat.errors import SettingError
 from selchat.wire.e2ee import Decryptor, Encryptor, WrongPassphraseError, parse_salt
 from selchat.wire.frames import FrameTooLongError
@@ -83,7 +83,7 @@ class Author:
 
     def whispers(self, seq: int, body: str, to: str = "Michael", **more: Any) -> Fields:
         fields = {"type": "whispered", "seq": seq, "from": self.name, "to": to, "at": 1.5, "id": f"w{seq}"}
-        return {**fields, **self.seals(body, whispers_to(to)), **more}
+        return {**fields, **self.seals(body, direct_key_name(to)), **more}
 
 
 class Talk(selchat_support.Talk):
@@ -93,14 +93,14 @@ class Talk(selchat_support.Talk):
         self.late = late
         self.wanted: list[bytes] = []
         given = settings(**{"wire": "selchat", "passphrase": SECRETS[0], **more})
-        self.client = SelchatClient(given, SECRET, members=members, want=self.wanted.append)
+        self.client = SelchatClient(given, SECRET, members=members, request_key=self.wanted.append)
 
-    def derive(self, count: int = 1000) -> list[Event]:
-        events: list[Event] = []
+    def derive(self, count: int = 1000) -> list[ClientEvent]:
+        events: list[ClientEvent] = []
         while self.wanted and count:
             count -= 1
             salt = self.wanted.pop(0)
-            self.client.take_key(salt, key_of(salt))
+            self.client.add_key(salt, key_of(salt))
             events += self.client.events()
         return events
 
@@ -108,11 +108,11 @@ class Talk(selchat_support.Talk):
         found = super().sent()
         while self.wanted and not self.late:
             salt = self.wanted.pop(0)
-            self.client.take_key(salt, key_of(salt))
+            self.client.add_key(salt, key_of(salt))
             found += super().sent()
         return found
 
-    def comes(self, *messages: Fields) -> list[Event]:
+    def comes(self, *messages: Fields) -> list[ClientEvent]:
         events = super().comes(*messages)
         while self.wanted and not self.late:
             events += self.derive()
@@ -128,7 +128,7 @@ def opened(message: Fields, sender: str = "Michael", room: str = "lobby", salt: 
     return Decryptor().decrypt(key, room, sender, message["cipher"], message["body"], 1)
 
 
-def bodies(events: list[Event]) -> list[tuple[str, Seal]]:
+def bodies(events: list[ClientEvent]) -> list[tuple[str, Seal]]:
     return [(event.body, event.seal) for event in events if isinstance(event, Message | Whispered)]
 
 
@@ -519,11 +519,14 @@ def test_what_waits_is_forgotten_with_the_connection() -> None:
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rich, "_MAX_HELD", 2000)
+    monkeypatch.setattr(rich, "MAX_HELD_SIZE", 2000)
     talk, venkat = Talk(late=True), Author()
     talk.connect()
     talk.client.receive_data(encoded(*(venkat.says(seq, "x" * 100) for seq in range(1, 20))))
-    assert str(talk.client.error) == "more than 2000 bytes came while a key was derived from the passphrase"
+    assert (
+        str(talk.client.error)
+        == "more than 2000 bytes arrived while the client derived a key from the passphrase"
+    )
     assert talk.client.state is ClientState.BROKEN
     talk.reconnect()
     assert talk.client.error is None
@@ -584,7 +587,7 @@ def test_a_server_that_gives_no_salt_is_told_nothing(without: Fields) -> None:
     talk.client.connection_made()
     talk.sent()
     assert talk.client.receive_data(encoded(without)) == []
-    assert str(talk.client.error) == "it gives no salt, without which nothing can be encrypted"
+    assert str(talk.client.error) == "the server sent no salt, and without a salt nothing can be encrypted"
     assert talk.client.state is ClientState.BROKEN
     assert talk.sent() == []
 
@@ -605,7 +608,7 @@ def test_without_a_passphrase_salts_are_not_looked_at() -> None:
     talk.connect(selchat_support.welcome())
     assert isinstance(talk.comes(selchat_support.users("lobby"))[0], Users)
     assert isinstance(talk.reconnect(), dict)
-    talk.client.take_key(b"", b"")
+    talk.client.add_key(b"", b"")
     assert talk.client.events() == []
 
 
@@ -627,39 +630,39 @@ def test_a_passphrase_goes_with_the_rich_wire_only_and_without_a_key() -> None:
 
 
 def test_the_vault_remembers_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vault, "_MAX", 3)
+    monkeypatch.setattr(encryption, "MAX_KEYS", 3)
     wanted: list[bytes] = []
-    found = Vault(wanted.append)
+    found = RoomKeys(wanted.append)
     for number in range(5):
-        found.learn(f"room {number}", bytes([number]) * 16)
-    assert [found.lacks_key(f"room {number}") for number in range(5)] == [False] * 2 + [True] * 3
+        found.set_room_salt(f"room {number}", bytes([number]) * 16)
+    assert [found.awaits_key(f"room {number}") for number in range(5)] == [False] * 2 + [True] * 3
     assert [salt[0] for salt in wanted] == [2, 3, 4]
     for number in range(2, 5):
-        found.put_key(bytes([number]) * 16, bytes(32))
-        found.seal(f"ROOM {number}", "Michael", "x")
-    assert not any(found.lacks_key(f"room {number}") for number in range(5))
-    assert found.lacks_key("@venkat") is False, "there is no salt yet"
-    found.learn_whispers(b"w" * 16)
-    assert found.lacks_key("@venkat") and found.lacks_key("@eve")
+        found.add_key(bytes([number]) * 16, bytes(32))
+        found.encrypt(f"ROOM {number}", "Michael", "x")
+    assert not any(found.awaits_key(f"room {number}") for number in range(5))
+    assert found.awaits_key("@venkat") is False, "there is no salt yet"
+    found.set_direct_salt(b"w" * 16)
+    assert found.awaits_key("@venkat") and found.awaits_key("@eve")
     assert wanted[3:] == [b"w" * 16]
 
 
 def test_the_vault_opens_nothing_before_the_key_is_there() -> None:
-    found = Vault(lambda _salt: None)
+    found = RoomKeys(lambda _salt: None)
     message = Encryptor(bytes(32)).encrypt("lobby", "Venkat", "x")
     with pytest.raises(WrongPassphraseError):
-        found.open("lobby", "Venkat", *message, seq=1)
-    found.learn("lobby", b"s" * 16)
+        found.decrypt("lobby", "Venkat", *message, seq=1)
+    found.set_room_salt("lobby", b"s" * 16)
     with pytest.raises(WrongPassphraseError):
-        found.open("lobby", "Venkat", *message, seq=1)
-    found.put_key(b"s" * 16, bytes(32))
-    assert found.open("lobby", "Venkat", *message, seq=1) == "x"
+        found.decrypt("lobby", "Venkat", *message, seq=1)
+    found.add_key(b"s" * 16, bytes(32))
+    assert found.decrypt("lobby", "Venkat", *message, seq=1) == "x"
 
 
 def test_whom_whispers_are_sealed_for() -> None:
-    assert whispers_to(" Stra\u00dfe\u200b ") == whispers_to("STRASSE") == "@strasse"
-    assert whispers_to("\uff2dichael") == "@michael"
-    assert whispers_to("x" * 100) == "@" + "x" * 100, "how long a name may be is the server's business"
+    assert direct_key_name(" Stra\u00dfe\u200b ") == direct_key_name("STRASSE") == "@strasse"
+    assert direct_key_name("\uff2dichael") == "@michael"
+    assert direct_key_name("x" * 100) == "@" + "x" * 100, "how long a name may be is the server's business"
 
 
 def test_a_welcome_is_a_welcome() -> None:
@@ -768,8 +771,7 @@ def test_what_was_said_twice_may_be_stored_as_either() -> None:
 def test_a_server_that_names_rooms_without_end_ends_nothing_but_its_own_use() -> None:
     talk = Talk()
     talk.connect()
-    for number in range(4200):
-        talk.client._vault.learn(f"room-{number}", bytes(16))  # type: ignore[union-attr]
+    talk.comes(*(users(f"room-{number}") for number in range(4200)))
     talk.client.say("mine")
     talk.sent()
     assert [type(event) for event in talk.client.events()] == [Refused]

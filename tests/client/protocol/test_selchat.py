@@ -24,17 +24,29 @@ from selchat.client.events import (
     Welcomed,
     Whispered,
 )
-from selchat.client.protocol import membership, rooms
+from selchat.client.protocol import rooms
 from selchat.client.protocol import selchat as rich
-from selchat.client.protocol.outgoing import QueueFullError
-from selchat.client.protocol.rooms import Presence
+from selchat.client.protocol.outbox import QueueFullError
+from selchat.client.protocol.rooms import RoomState
 from selchat.client.protocol.selchat import ClientState, SelchatClient
 from selchat.errors import BadRoomError, SettingError
 from selchat.events import Joined, Left, Topic
 from selchat.wire.frames import BadHeaderError, FrameTooLongError, TruncatedFrameError
 from selchat.wire.requests import HELLO_LIMIT, BadMessageError
 from selchat.wire.strict_json import BadJsonError
-from tests.client.selchat_support import LIMITS, Fields, Talk, ack, encoded, error, said, users, welcome
+from tests.client.selchat_support import (
+    LIMITS,
+    Fields,
+    Talk,
+    ack,
+    decoded,
+    encoded,
+    error,
+    said,
+    take_data,
+    users,
+    welcome,
+)
 from tests.client.support import SECRET, frame, settings
 
 # -- hello ---------------------------------------------------------------------------------------------
@@ -42,9 +54,9 @@ from tests.client.support import SECRET, frame, settings
 
 def test_hello_and_welcome() -> None:
     talk = Talk()
-    assert talk.client.data_to_send() == b""
+    assert take_data(talk.client) == b""
     talk.client.connection_made()
-    assert talk.client.data_to_send() == frame(
+    assert take_data(talk.client) == frame(
         '{"type":"hello","version":1,"name":"Michael","client":"9yAq3eTzqv0l1cZr6mW8nA"}'
     )
     assert talk.client.state is ClientState.GREETING
@@ -147,7 +159,7 @@ def test_much_is_made_ready_in_pieces() -> None:
     talk = Talk()
     talk.connect()
     ids = [talk.client.say("x" * 50_000) for _ in range(20)]
-    assert len(talk.client.data_to_send()) < 400_000
+    assert len(take_data(talk.client)) < 400_000
     assert [message["id"] for message in talk.sent()] == ids[6:]
 
 
@@ -398,7 +410,7 @@ def test_joining_and_parting() -> None:
     assert talk.sent() == [{"type": "join", "room": "Engine-Room"}]
     assert talk.comes(said(7, room="engine-room")) == []  # not yet
     assert talk.comes(users("engine-room", 7, "Michael", "Venkat"), said(8, room="engine-room")) == [
-        Users("engine-room", ("Michael", "Venkat"), 2, "about engine-room", 7, entered=True),
+        Users("engine-room", ("Michael", "Venkat"), 2, "about engine-room", 7, joined=True),
         Message("Venkat", "body 8", "engine-room", 8, 1.5),
     ]
     talk.client.part("ENGINE-ROOM")
@@ -415,7 +427,7 @@ def test_joining_again_gives_users_and_no_new_numbers() -> None:
     talk.client.join("lobby")
     [event] = talk.comes(users("lobby", 7, "Michael"))
     assert isinstance(event, Users)
-    assert event.entered
+    assert event.joined
     assert talk.comes(said(1)) != []
 
 
@@ -430,15 +442,15 @@ def test_parting_and_joining_without_waiting() -> None:
     ]
     [event] = talk.comes(users("lobby", 7, "Michael"))
     assert isinstance(event, Users)
-    assert event.entered
+    assert event.joined
     assert talk.comes(said(7)) == []
     assert len(talk.comes(said(8))) == 1
     talk.client.join("a")
     talk.client.part("a")
-    assert not talk.client.rooms.get("a").is_wanted  # type: ignore[union-attr]
+    assert not talk.client.rooms.get("a").is_active  # type: ignore[union-attr]
     [event] = talk.comes(users("a", 3, "Michael"))
     assert isinstance(event, Users)
-    assert not event.entered
+    assert not event.joined
     assert talk.comes({"type": "left", "room": "a", "names": ["Michael"], "total": 0}) == [Parted("a")]
 
 
@@ -489,7 +501,7 @@ def test_the_server_has_its_own_way_to_write_a_room() -> None:
     assert [message["room"] for message in talk.sent()] == ["x", "y", "x"]
     [event] = talk.comes(users("xx", 3))  # cleaned in a way that is not known here
     assert isinstance(event, Users)
-    assert event.entered
+    assert event.joined
     assert [room.name for room in talk.client.rooms] == ["lobby", "y", "xx"]
     assert talk.comes(ack(id, 4, "xx"), said(5, room="xx"))[-1] == Message("Venkat", "body 5", "xx", 5, 1.5)
 
@@ -503,8 +515,8 @@ def test_a_question_that_is_refused_is_answered_too() -> None:
         error("too-many-rooms", room="of a resume"), error("no-such-room", room="nowhere"), users("a", 3)
     )
     assert isinstance(got[-1], Users)
-    assert got[-1].entered
-    assert talk.comes(users("lobby"))[0] == Users("lobby", (), 0, "about lobby", 0, entered=False)
+    assert got[-1].joined
+    assert talk.comes(users("lobby"))[0] == Users("lobby", (), 0, "about lobby", 0, joined=False)
 
 
 def test_who_comes_and_goes() -> None:
@@ -542,7 +554,7 @@ def test_members_are_asked_for_after_a_gap_and_after_a_break() -> None:
     assert talk.comes(users("lobby")) == []
     [event] = talk.comes(users("lobby"))
     assert isinstance(event, Users)
-    assert not event.entered
+    assert not event.joined
     talk.reconnect()
     assert talk.sent() == [{"type": "users", "room": "lobby"}]
 
@@ -576,7 +588,7 @@ def test_questions() -> None:
     }
     assert talk.comes(rooms, users("a", 4, "Zoe"), {"type": "pong"}) == [
         Rooms((RoomSummary("a", 1, "", 4),), 9),
-        Users("a", ("Zoe",), 1, "about a", 4, entered=False),
+        Users("a", ("Zoe",), 1, "about a", 4, joined=False),
     ]
     entry = said(3, id="1")
     del entry["type"], entry["room"]
@@ -821,7 +833,7 @@ def test_any_objects_give_events_or_one_error(messages: list[Fields], members: b
     talk.client.join("a")
     talk.client.connection_made()
     talk.client.receive_data(encoded(*messages))
-    talk.client.data_to_send()
+    take_data(talk.client)
     talk.client.connection_lost()
     talk.connect()
     assert talk.client.state is ClientState.WELCOMED
@@ -864,7 +876,7 @@ def test_events_are_the_same_byte_by_byte() -> None:
 
 def test_members_and_rooms_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "MAX_MEMBERS", 5)
-    monkeypatch.setattr(membership, "MAX_ROOMS", 3)
+    monkeypatch.setattr(rooms, "MAX_ROOMS", 3)
     talk = Talk()
     talk.connect(welcome(*((f"room {number}", 0) for number in range(10))))
     assert len(talk.client.rooms) == 3
@@ -911,8 +923,9 @@ def test_the_rooms_that_fit_into_a_hello_are_in_it_and_no_byte_more() -> None:
     talk.connect(welcome(*((name, 10 * number) for number, name in enumerate(names))))
     talk.client.connection_lost()
     talk.client.connection_made()
-    size = int(talk.client._out[:10])
-    [hello] = talk.sent()
+    data = take_data(talk.client)
+    size = int(data[:10])
+    [hello] = decoded(data)
     resumed = hello["resume"]["rooms"]
     assert list(resumed) == names[: len(resumed)]
     assert HELLO_LIMIT - len(f'"{names[0]}":1000,'.encode()) <= size <= HELLO_LIMIT == 4096
@@ -930,9 +943,9 @@ def test_the_other_rooms_are_joined_after_the_welcome_and_nobody_is_told(
         {"type": "join", "room": "a", "after": 7},
         {"type": "join", "room": "b", "after": 8},
     ]
-    assert [room.presence for room in talk.client.rooms] == [Presence.JOINED] + [Presence.RESUMING] * 2
+    assert [room.state for room in talk.client.rooms] == [RoomState.JOINED] + [RoomState.RESUMING] * 2
     assert talk.comes(users("a", 9, "Michael", "Zoe"), users("b", 8)) == []
-    assert [room.presence for room in talk.client.rooms] == [Presence.JOINED] * 3
+    assert [room.state for room in talk.client.rooms] == [RoomState.JOINED] * 3
     assert talk.client.names == ("Michael", "Zoe")
     assert talk.comes(said(8, room="a"), said(9, room="a"), said(10, room="a"), said(9, room="b")) == [
         Message("Venkat", "body 8", "a", 8, 1.5, missed=True),
@@ -1005,7 +1018,7 @@ def test_such_a_room_that_does_not_let_one_in_again(monkeypatch: pytest.MonkeyPa
     [refused, parted] = talk.comes(error("too-many-rooms", room="b"))
     assert parted == Parted("b")
     assert [room.name for room in talk.client.rooms] == ["lobby", "b"], "which was asked for once more"
-    assert talk.comes(users("b", 9))[0] == Users("b", (), 0, "about b", 9, entered=True)
+    assert talk.comes(users("b", 9))[0] == Users("b", (), 0, "about b", 9, joined=True)
     assert talk.comes(said(10, room="b")) == [Message("Venkat", "body 10", "b", 10, 1.5)]
 
 
@@ -1015,7 +1028,7 @@ def test_to_join_such_a_room_by_hand_is_answered(monkeypatch: pytest.MonkeyPatch
     talk.client.join("a")
     assert talk.sent() == [{"type": "join", "room": "a"}]
     [event] = talk.comes(users("a", 7), users("a", 7))
-    assert event == Users("a", (), 0, "about a", 7, entered=True)
+    assert event == Users("a", (), 0, "about a", 7, joined=True)
 
 
 @pytest.mark.parametrize("when", ["offline", "greeting", "joining"])
@@ -1077,10 +1090,10 @@ def test_a_frame_that_is_too_long() -> None:
 def test_what_is_sent_is_json_of_one_line() -> None:
     talk = Talk()
     talk.client.connection_made()
-    talk.client.data_to_send()
+    take_data(talk.client)
     talk.comes(welcome())
     talk.client.say("\u20ac\n")
-    data = talk.client.data_to_send()
+    data = take_data(talk.client)
     payload = data[10:].decode()
     assert int(data[:10]) == len(data) - 10
     assert "\u20ac\\n" in payload

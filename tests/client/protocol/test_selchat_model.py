@@ -8,6 +8,7 @@ hands on has to be the log. With a passphrase, the log has ciphertext only, and 
 
 from __future__ import annotations
 
+import json
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from selchat.client.events import (
     Acked,
-    Event,
+    ClientEvent,
     Gap,
     Message,
     NotStored,
@@ -29,11 +30,11 @@ from selchat.client.events import (
     Whispered,
 )
 from selchat.client.protocol import selchat as rich
+from selchat.client.protocol.encryption import direct_key_name
 from selchat.client.protocol.selchat import ClientState, SelchatClient
-from selchat.client.protocol.vault import whispers_to
 from selchat.wire.e2ee import Encryptor
 from tests.client.protocol.test_encryption import key_for, key_of, salt_of
-from tests.client.selchat_support import LIMITS, Fields, decoded, encoded, users
+from tests.client.selchat_support import LIMITS, Fields, decoded, encoded, take_data, users
 from tests.client.support import SECRET, settings
 
 ROOMS = ("lobby", "a", "b")
@@ -159,16 +160,16 @@ class Session:
     def take_ack(self, message: Fields) -> None:
         self.log.confirmed = max(self.log.confirmed, message["whisper"])
 
-    def reply(self, message: Fields, entered: str = "", after: int | None = None) -> None:
-        self.replies.append((message, entered, after))
+    def reply(self, message: Fields, joined: str = "", after: int | None = None) -> None:
+        self.replies.append((message, joined, after))
 
     def send_reply(self) -> None:
-        message, entered, after = self.replies.pop(0)
-        if entered and entered not in self.rooms:
-            seq = len(self.log.rooms[entered])
-            self.rooms[entered] = seq if after is None else after
+        message, joined, after = self.replies.pop(0)
+        if joined and joined not in self.rooms:
+            seq = len(self.log.rooms[joined])
+            self.rooms[joined] = seq if after is None else after
             if after is not None:
-                self.refill[entered] = seq
+                self.refill[joined] = seq
             message = {**message, "seq": seq}
         self.model.to_client += encoded(message)
 
@@ -222,10 +223,11 @@ class Model(RuleBasedStateMachine):
         self.seal = Seal.OPENED if sealed else Seal.NONE
         self.wanted: list[bytes] = []
         given = settings(wire="selchat", passphrase="three random words" if sealed else "")
-        self.client = SelchatClient(given, SECRET, members=members, want=self.wanted.append)
+        self.client = SelchatClient(given, SECRET, members=members, request_key=self.wanted.append)
         self.room = room
         self.texts: dict[str, str] = {}  # of one's own messages, by id
         self.logs = [Log(1)]
+        self.known_log: str | None = None  # from the last welcome
         self.session: Session | None = None
         self.to_client = b""
         self.to_server: list[Fields] = []
@@ -262,7 +264,7 @@ class Model(RuleBasedStateMachine):
         self.count += 1
         text = f"whisper {self.count}"
         self.log.whispers.append(
-            Stored("Zoe", "", text, self.fields_of(whispers_to(NAME), "Zoe", text), None)
+            Stored("Zoe", "", text, self.fields_of(direct_key_name(NAME), "Zoe", text), None)
         )
         if self.session is not None:
             self.session.log.whispers = self.log.whispers
@@ -282,7 +284,7 @@ class Model(RuleBasedStateMachine):
     @rule()
     def derive(self) -> None:
         salt = self.wanted.pop(0)
-        self.client.take_key(salt, key_of(salt))
+        self.client.add_key(salt, key_of(salt))
         self.see(self.client.events())
         assert self.client.error is None
 
@@ -292,9 +294,11 @@ class Model(RuleBasedStateMachine):
     @rule()
     def connect(self) -> None:
         self.session = Session(self)
-        without = {**self.client._greeting(), "resume": {"log": self.client._log, "rooms": {}}}
+        hello = {"type": "hello", "version": 1, "name": NAME, "client": SECRET}
+        hello["resume"] = {"log": self.known_log, "rooms": {}}
+        size = len(json.dumps(hello, separators=(",", ":")))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(rich, "HELLO_LIMIT", self.client._writer.size(without) + self.room)
+            patch.setattr(rich, "HELLO_LIMIT", size + self.room)
             self.client.connection_made()
 
     @precondition(lambda self: self.session is not None)
@@ -309,7 +313,7 @@ class Model(RuleBasedStateMachine):
     @rule(count=st.integers(1, 4))
     def to_the_server(self, count: int) -> None:
         assert self.session is not None
-        while data := self.client.data_to_send():
+        while data := take_data(self.client):
             self.to_server += decoded(data)
         sealed = self.seal is Seal.OPENED
         assert all(("cipher" in message) is sealed for message in self.to_server if message["type"] == "say")
@@ -377,11 +381,11 @@ class Model(RuleBasedStateMachine):
 
     # -- what the client hands on ----------------------------------------------------------------------
 
-    def see(self, events: list[Event]) -> None:
+    def see(self, events: list[ClientEvent]) -> None:
         for number, event in enumerate(events):
             if isinstance(event, Welcomed):
                 self.see_welcome(event)
-            elif isinstance(event, Users) and event.entered:
+            elif isinstance(event, Users) and event.joined:
                 self.position.setdefault(event.room, event.seq)
             elif isinstance(event, Parted):
                 self.position.pop(event.room, None)
@@ -425,6 +429,7 @@ class Model(RuleBasedStateMachine):
         if self.seen_log is not self.log:
             self.whispers_seen = 0
         self.seen_log = self.log
+        self.known_log = self.log.name
 
     def teardown(self) -> None:
         """Let everything come to rest; then nothing is missing."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from selchat.client.events import Event, Gap, Message, Whispered
+from selchat.client.events import ClientEvent, Gap, Message, Whispered
 from selchat.client.terminal import holding
 from selchat.client.terminal.holding import Holding
 from selchat.events import Joined, Left, Topic
@@ -14,7 +14,7 @@ def said(seq: int, room: str = "lobby", body: str = "hey") -> Message:
 
 def test_what_happens_in_a_room_is_held_in_order() -> None:
     held = Holding()
-    events: list[Event] = [
+    events: list[ClientEvent] = [
         said(1),
         Joined("lobby", ("Bo",), 2),
         Left("Lobby", ("Bo",), 1),

@@ -4,7 +4,7 @@ from concurrent.futures import Future
 
 from selchat.client.connection.link import LinkState
 from selchat.client.events import Rooms, RoomSummary
-from selchat.client.protocol.conversation import UnsupportedError
+from selchat.client.protocol.interface import UnsupportedError
 from selchat.client.terminal.completion import Known
 from selchat.client.terminal.knowledge import RoomNames
 

@@ -111,17 +111,17 @@ def test_dimmed() -> None:
 
 
 def test_having_entered() -> None:
-    shown = look.entered(Users("engine", ("Narayan", "Venkat"), 2, "oil", 3, entered=True), 80)
+    shown = look.entered(Users("engine", ("Narayan", "Venkat"), 2, "oil", 3, joined=True), 80)
     assert shown == [look.dim("You are in engine (2 here): Narayan, Venkat"), look.dim("Topic: oil")]
     many = tuple(f"name{number}" for number in range(500))
-    [line] = look.entered(Users("engine", many, 1500, "", 3, entered=True), 40)
+    [line] = look.entered(Users("engine", many, 1500, "", 3, joined=True), 40)
     assert look.text(line).startswith("You are in engine (1500 here): name0, name1")
     assert look.text(line).endswith(" more")
     assert len(look.text(line)) <= 80
 
 
 def test_the_answer_to_users() -> None:
-    found = look.users(Users("lobby", ("Bo", "Michael", "Venkat"), 7, "", 3, entered=False), 20)
+    found = look.users(Users("lobby", ("Bo", "Michael", "Venkat"), 7, "", 3, joined=False), 20)
     assert list(map(look.text, found)) == [
         "Users online (7):",
         "  Bo       Venkat",
@@ -129,7 +129,7 @@ def test_the_answer_to_users() -> None:
         "  and 4 more",
     ]
     assert (
-        look.text(look.users(Users("engine", (), 0, "", 3, entered=False), 20)[0]) == "Users in engine (0):"
+        look.text(look.users(Users("engine", (), 0, "", 3, joined=False), 20)[0]) == "Users in engine (0):"
     )
 
 
@@ -185,8 +185,8 @@ def test_nothing_that_is_shown_can_act_on_the_terminal(author: str, body: str, m
         look.message(Message(author, body), me, room=body),
         look.plain(look.said(author, "", body, me, here=True) + look.said("", author, body, me, here=False)),
         look.plain(look.waiting(author, "", body, here=False) + look.waiting("", author, body, here=False)),
-        *look.entered(Users(author, (body,), 9, body, 1, entered=True), 40),
-        *look.users(Users(author, (body,), 9, body, 1, entered=False), 40),
+        *look.entered(Users(author, (body,), 9, body, 1, joined=True), 40),
+        *look.users(Users(author, (body,), 9, body, 1, joined=False), 40),
         *look.rooms(Rooms((RoomSummary(author, 1, body, 1),), 1), [], 40),
     ]
     for line in shown:

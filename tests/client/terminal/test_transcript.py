@@ -10,9 +10,8 @@ from selchat.client import lines
 from selchat.client.connection.link import LinkState, QueueFullError
 from selchat.client.events import (
     Acked,
-    Event,
+    ClientEvent,
     Gap,
-    Heard,
     History,
     Message,
     NotStored,
@@ -20,12 +19,13 @@ from selchat.client.events import (
     Refused,
     Rooms,
     RoomSummary,
+    SeenAuthors,
     Users,
     Welcomed,
     Whispered,
 )
 from selchat.client.lines import Typed
-from selchat.client.protocol.conversation import UnsupportedError
+from selchat.client.protocol.interface import UnsupportedError
 from selchat.client.terminal import holding, transcript
 from selchat.client.terminal import style as look
 from selchat.client.terminal.completion import Known
@@ -95,7 +95,7 @@ class Chat:
         self.transcript = Transcript(self.link, name, room, self.lines.append)  # type: ignore[arg-type]
         self.link.chat = self.transcript
 
-    def comes(self, *events: Event) -> list[str]:
+    def comes(self, *events: ClientEvent) -> list[str]:
         """Take these, and return what is shown of them."""
         self.transcript.take(list(events))
         return self.shown()
@@ -122,7 +122,7 @@ class Chat:
 
     def enter(self, room: str, seq: int, *names: str) -> list[str]:
         self.link.rooms = tuple(dict.fromkeys((*self.link.rooms, room)))
-        return self.comes(Users(room, names, len(names), "", seq, entered=True))
+        return self.comes(Users(room, names, len(names), "", seq, joined=True))
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +157,7 @@ WHEN = look.when(AT, AT + 1e8)
 def test_coming_in_to_a_new_server(chat: Chat) -> None:
     assert chat.comes(welcomed()) == []
     assert chat.asked() == [("users", "lobby")]
-    users = Users("lobby", ("Michael", "Venkat"), 2, "tea", 0, entered=False)
+    users = Users("lobby", ("Michael", "Venkat"), 2, "tea", 0, joined=False)
     assert chat.comes(users) == ["{You are in lobby (2 here): Michael, Venkat}", "{Topic: tea}"]
     assert chat.comes(users)[0] == "Users online (2):"  # what was asked for
 
@@ -210,7 +210,7 @@ def test_another_name_than_was_asked_for() -> None:
 
 def test_whispers_that_were_kept_come_after_the_past_with_their_times(chat: Chat) -> None:
     assert chat.comes(welcomed(("lobby", 1), whispers=1), Whispered("Bo", "kept", "Michael", 1, AT)) == []
-    assert chat.comes(Users("lobby", ("Bo",), 1, "", 1, entered=False)) == ["{You are in lobby (1 here): Bo}"]
+    assert chat.comes(Users("lobby", ("Bo",), 1, "", 1, joined=False)) == ["{You are in lobby (1 here): Bo}"]
     assert chat.comes(History("lobby", (said(1),), more=False))[1:] == [f"{WHEN}Bo whispers > kept"]
     assert chat.comes(Whispered("Bo", "new", "Michael", 2, AT)) == ["Bo whispers > new"]
     assert chat.comes(Whispered("Server", "answer", "Michael", 0, AT)) == ["Server > answer"]
@@ -351,12 +351,12 @@ def test_a_message_waits_until_it_has_its_place(chat: Chat) -> None:
     [
         Gap("lobby", 1, 4),
         said(4),
-        Users("lobby", (), 0, "", 4, entered=True),
+        Users("lobby", (), 0, "", 4, joined=True),
         welcomed(again=True),
         Parted("lobby"),
     ],
 )
-def test_what_is_stored_and_gets_no_place_is_shown_all_the_same(chat: Chat, then: Event) -> None:
+def test_what_is_stored_and_gets_no_place_is_shown_all_the_same(chat: Chat, then: ClientEvent) -> None:
     chat.type("mine")
     assert chat.comes(Acked("1", "lobby", "", 3, AT)) == []
     if isinstance(then, Parted):
@@ -424,7 +424,7 @@ def test_only_the_last_of_many_are_drawn(chat: Chat) -> None:
     ("error", "shown"),
     [
         (FrameTooLongError(70, 60), "This was not sent: 70 bytes, and the limit is 60."),
-        (QueueFullError(9), "This was not sent: more than 9 bytes wait to be sent already."),
+        (QueueFullError(9), "This was not sent: more than 9 bytes are waiting to be sent already."),
     ],
 )
 def test_what_cannot_be_sent(chat: Chat, error: SelchatError, shown: str) -> None:
@@ -458,17 +458,17 @@ def test_a_roster_has_two_rows_at_most(chat: Chat, monkeypatch: pytest.MonkeyPat
 
 
 def test_who_was_heard(chat: Chat) -> None:
-    assert chat.comes(Heard(("Bo",))) == ["Heard so far, as this server sends no list: Bo"]
+    assert chat.comes(SeenAuthors(("Bo",))) == ["SeenAuthors so far, as this server sends no list: Bo"]
 
 
 def test_what_that_wire_has_not(chat: Chat) -> None:
     chat.link.error = UnsupportedError("rooms")
     assert chat.type("/join engine") == [
         "{You >> /join engine}",
-        "This server speaks only the paper's wire, which has no rooms",
+        "This server speaks only the classic protocol, which has no rooms",
     ]
     assert chat.transcript.live().prompt == "You >> "
-    assert chat.type("/search x")[1:] == ["This server speaks only the paper's wire, which has no rooms"]
+    assert chat.type("/search x")[1:] == ["This server speaks only the classic protocol, which has no rooms"]
 
 
 # -- commands --------------------------------------------------------------------------------------------
@@ -506,7 +506,7 @@ def test_asking_for_people_and_rooms(chat: Chat) -> None:
     assert chat.type("/users") == ["{You >> /users}"]
     assert chat.type("/rooms") == ["{You >> /rooms}"]
     assert chat.asked() == [("users", "lobby"), ("rooms",)]
-    assert chat.comes(Users("lobby", ("Bo",), 1, "", 1, entered=False)) == ["Users online (1):", "  Bo"]
+    assert chat.comes(Users("lobby", ("Bo",), 1, "", 1, joined=False)) == ["Users online (1):", "  Bo"]
     assert chat.comes(Rooms((RoomSummary("lobby", 1, "", 1),), 1)) == [
         "Rooms (1); you are in those with a *:",
         "* lobby  1 here",
