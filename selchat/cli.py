@@ -281,7 +281,8 @@ def _run(words: list[str]) -> int:
 def _serve(options: dict[str, Any]) -> int:
     # Here, because they take longer to import than --help should take.
     from selchat.config.sources import read_sources
-    from selchat.server.server import Server, check_settings
+    from selchat.server.server import Server
+    from selchat.server.startup import check_settings
 
     builder = read_sources(options, os.environ)
     for text in builder.warnings:

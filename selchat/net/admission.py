@@ -36,7 +36,7 @@ class Admission:
 
     def __init__(self, max_total: int, max_per_address: int, rate: int, now: Callable[[], float]) -> None:
         self.open = 0  # connections
-        self._max_total = max_total
+        self.max_total = max_total
         self._max_per_address = max_per_address
         self._rate = rate
         self._now = now
@@ -45,7 +45,7 @@ class Admission:
 
     def set_limits(self, max_total: int, max_per_address: int, rate: int) -> None:
         """Replace the limits. Open connections stay open."""
-        self._max_total = max_total
+        self.max_total = max_total
         self._max_per_address = max_per_address
         self._rate = rate
         for bucket in self._buckets.values():
@@ -54,8 +54,8 @@ class Admission:
     def admit(self, host: str) -> LimitError | None:
         """Count a new connection and return None, or return the limit that it exceeds."""
         address = address_of(host)
-        if self.open >= self._max_total:
-            return ServerFullError(self._max_total)
+        if self.open >= self.max_total:
+            return ServerFullError(self.max_total)
         if address:
             if not self._take_token(address):
                 return AddressRateError(self._rate)

@@ -1,6 +1,6 @@
-"""The operator's terminal: what the server shows, as the paper's lines or as JSON, and what is typed into it.
+"""Operator's console: log lines in the paper's text or in JSON, and the operator's commands.
 
-Nothing that a client sends can forge a line in here or move the cursor: controls are shown as escapes.
+A client cannot forge a line or move the cursor: control characters are shown as escapes.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from selchat.text import escape_controls
 
 
 class Style(Protocol):
-    """How events become lines."""
+    """A format for log lines."""
 
     def listening(self, address: str) -> str:
-        """The server accepts connections there."""
+        """Format the address at which the server accepts connections."""
 
-    def identified(self, fingerprint: str, certificate: str) -> list[str]:
-        """By this key the server is known to those who connect by TLS; browsers show its certificate."""
+    def fingerprints(self, key: str, certificate: str) -> list[str]:
+        """Format the SHA-256 of the TLS key (clients pin it) and of the certificate (browsers show it)."""
 
-    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> list[str]:
-        """These are what to open in a browser, the best one first, of which that is a picture."""
+    def urls(self, urls: Sequence[str], qr_code: Sequence[str]) -> list[str]:
+        """Format the URLs of the web page, the best first; ``qr_code``: the lines of a QR code of the first."""
 
-    def no_page(self, why: str) -> str:
-        """There is nothing for browsers."""
+    def page_disabled(self, why: str) -> str:
+        """Format why there is no web page."""
 
     def reloaded(self, changes: Sequence[str]) -> str:
-        """The settings were read again; what has changed."""
+        """Format the settings that a reload has changed."""
 
-    def accepted(self, member: Member) -> str:
-        """Someone has come."""
+    def signed_in(self, member: Member) -> str:
+        """Format a new member."""
 
-    def received(self, message: Said) -> str:
-        """Something was said."""
+    def message(self, message: Said) -> str:
+        """Format a message in a room."""
 
     def closed(self, address: str, name: str | None, reason: str | None) -> str:
-        """Someone has gone, or a connection that never had a name."""
+        """Format a closed connection; ``name`` is None if nobody signed in on it."""
 
     def wrong_password(self, address: str, delay: float) -> str:
-        """Someone has tried another password than the server's; ``delay`` in seconds follows."""
+        """Format a failed login; ``delay``: seconds until the server checks passwords from there again."""
 
     def reply(self, line: str) -> str:
-        """One line of an answer to the operator."""
+        """Format a line of a command's output."""
 
     def warning(self, text: str) -> str:
-        """Something the operator should know."""
+        """Format a warning."""
 
-    def failure(self, where: str, error: BaseException) -> str:
-        """A bug, with its traceback."""
+    def error(self, where: str, error: BaseException) -> str:
+        """Format a bug's traceback."""
 
 
-_HERE = "http://localhost:"
+_LOCALHOST = "http://localhost:"
 
 
 class TextStyle:
@@ -67,31 +67,31 @@ class TextStyle:
     def listening(self, address: str) -> str:
         return f"Listening for connections on {address}..."
 
-    def identified(self, fingerprint: str, certificate: str) -> list[str]:
+    def fingerprints(self, key: str, certificate: str) -> list[str]:
         return [
-            "The key of this server, for those who come for the first time by selchat chat:",
-            fingerprint,
-            "Its certificate, as browsers show it (SHA-256):",
+            "Key fingerprint (for selchat chat):",
+            key,
+            "Certificate fingerprint (SHA-256, for browsers):",
             certificate,
         ]
 
-    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> list[str]:
-        here = [address for address in addresses if address.startswith(_HERE)]
-        there = [address for address in addresses if not address.startswith(_HERE)]
-        lines = [f"In a browser: {address}" for address in there]
-        lines += [f"In a browser on this machine: {address}" for address in here]
-        return [*lines, *picture]
+    def urls(self, urls: Sequence[str], qr_code: Sequence[str]) -> list[str]:
+        local = [url for url in urls if url.startswith(_LOCALHOST)]
+        remote = [url for url in urls if not url.startswith(_LOCALHOST)]
+        lines = [f"In a browser: {url}" for url in remote]
+        lines += [f"In a browser on this machine: {url}" for url in local]
+        return [*lines, *qr_code]
 
-    def no_page(self, why: str) -> str:
-        return f"Nothing for browsers: {why}"
+    def page_disabled(self, why: str) -> str:
+        return f"The web page is disabled: {why}"
 
     def reloaded(self, changes: Sequence[str]) -> str:
         return f"Settings reloaded: {', '.join(changes) or 'nothing has changed'}"
 
-    def accepted(self, member: Member) -> str:
+    def signed_in(self, member: Member) -> str:
         return f"Accepted new connection from {member.address}, username: {member.name}"
 
-    def received(self, message: Said) -> str:
+    def message(self, message: Said) -> str:
         where = "" if message.room == LOBBY else f" in {message.room}"
         body = "(encrypted)" if _is_sealed(message) else message.body
         return f"Received message{where} from {message.author}: {body}"
@@ -102,8 +102,8 @@ class TextStyle:
         return f"Closed connection from {address}{username}{why}"
 
     def wrong_password(self, address: str, delay: float) -> str:
-        then = f"; nothing more is checked from there for {delay:g} s" if delay else ""
-        return f"Wrong password from {address}{then}"
+        lockout = f"; logins from this address are refused for {delay:g} s" if delay else ""
+        return f"Wrong password from {address}{lockout}"
 
     def reply(self, line: str) -> str:
         return line
@@ -111,35 +111,35 @@ class TextStyle:
     def warning(self, text: str) -> str:
         return f"Warning: {text}"
 
-    def failure(self, where: str, error: BaseException) -> str:
+    def error(self, where: str, error: BaseException) -> str:
         return f"Error: {where}: {''.join(traceback.format_exception(error))}"
 
 
 class JsonStyle:
-    """One JSON object a line: ``time`` (UTC, ISO 8601), ``event``, and the event's own fields.
+    """One JSON object per line: ``time`` (UTC, ISO 8601), ``event``, and the event's own fields.
 
-    The ``body`` of a message that is encrypted end to end is null.
+    The ``body`` of an end-to-end encrypted message is null.
     """
 
     def listening(self, address: str) -> str:
         return self._line("listening", address=address)
 
-    def identified(self, fingerprint: str, certificate: str) -> list[str]:
-        return [self._line("identified", fingerprint=fingerprint, certificate=certificate)]
+    def fingerprints(self, key: str, certificate: str) -> list[str]:
+        return [self._line("identified", fingerprint=key, certificate=certificate)]
 
-    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> list[str]:
-        return [self._line("invited", addresses=list(addresses))]
+    def urls(self, urls: Sequence[str], qr_code: Sequence[str]) -> list[str]:
+        return [self._line("invited", addresses=list(urls))]
 
-    def no_page(self, why: str) -> str:
+    def page_disabled(self, why: str) -> str:
         return self._line("no-page", reason=why)
 
     def reloaded(self, changes: Sequence[str]) -> str:
         return self._line("reloaded", changes=list(changes))
 
-    def accepted(self, member: Member) -> str:
+    def signed_in(self, member: Member) -> str:
         return self._line("accepted", address=member.address, username=member.name)
 
-    def received(self, message: Said) -> str:
+    def message(self, message: Said) -> str:
         body = None if _is_sealed(message) else message.body
         return self._line("message", room=message.room, username=message.author, body=body)
 
@@ -155,24 +155,24 @@ class JsonStyle:
     def warning(self, text: str) -> str:
         return self._line("warning", text=text)
 
-    def failure(self, where: str, error: BaseException) -> str:
+    def error(self, where: str, error: BaseException) -> str:
         return self._line("error", where=where, traceback="".join(traceback.format_exception(error)))
 
     def _line(self, event: str, **fields: str | list[str] | float | None) -> str:
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
-        # ASCII only, so that no control character of any kind is left in the line.
+        # ASCII only, so that no control character of any kind remains in the line.
         return json.dumps({"time": time, "event": event, **fields}, ensure_ascii=True)
 
 
 def _is_sealed(message: Said) -> bool:
-    """Whether only those who have the passphrase can read it."""
+    """Return whether the message is end-to-end encrypted."""
     return message.cipher is not None and message.cipher.startswith(CIPHER_PREFIX)
 
 
 class Console:
-    """Shows what happens through ``write``, which takes one line without its end.
+    """Shows events through ``write``, which takes one line without its newline.
 
-    ``quiet``: only the start, what goes wrong, and answers to the operator.
+    ``quiet``: show only the startup banner, warnings, errors and command output.
     """
 
     def __init__(self, write: Callable[[str], object], style: Style, quiet: bool) -> None:
@@ -181,55 +181,55 @@ class Console:
         self._quiet = quiet
         self._commands: Commands | None = None
 
-    def restyle(self, style: Style, quiet: bool) -> None:
-        """Show what happens like this from now on."""
+    def set_style(self, style: Style, quiet: bool) -> None:
+        """Change the format of later lines."""
         self._style = style
         self._quiet = quiet
 
-    def take_commands(self, commands: Commands) -> None:
-        """Run the operator's lines with these from now on."""
+    def set_commands(self, commands: Commands) -> None:
+        """Run the operator's lines with ``commands``."""
         self._commands = commands
 
-    def typed(self, line: str) -> None:
-        """The operator has entered that line."""
+    def on_line(self, line: str) -> None:
+        """Run a line that the operator has entered, and show its output."""
         if self._commands is not None:
             for reply in self._commands.run(line):
                 self._show(self._style.reply(reply))
 
-    def listening(self, address: str) -> None:
+    def show_listening(self, address: str) -> None:
         self._show(self._style.listening(address))
 
-    def identified(self, fingerprint: str, certificate: str) -> None:
-        for line in self._style.identified(fingerprint, certificate):
+    def show_fingerprints(self, key: str, certificate: str) -> None:
+        for line in self._style.fingerprints(key, certificate):
             self._show(line)
 
-    def invited(self, addresses: Sequence[str], picture: Sequence[str]) -> None:
-        for line in self._style.invited(addresses, picture):
+    def show_urls(self, urls: Sequence[str], qr_code: Sequence[str]) -> None:
+        for line in self._style.urls(urls, qr_code):
             self._show(line)
 
-    def no_page(self, why: str) -> None:
-        self._show(self._style.no_page(why))
+    def show_page_disabled(self, why: str) -> None:
+        self._show(self._style.page_disabled(why))
 
-    def reloaded(self, changes: Sequence[str]) -> None:
+    def show_reload(self, changes: Sequence[str]) -> None:
         self._show(self._style.reloaded(changes))
 
     def warn(self, text: str) -> None:
         self._show(self._style.warning(text))
 
-    def failed(self, where: str, error: BaseException) -> None:
-        self._show(self._style.failure(where, error))
+    def on_error(self, where: str, error: BaseException) -> None:
+        self._show(self._style.error(where, error))
 
-    # -- what the hub and the sessions tell ------------------------------------------------------------
+    # -- the hub and the sessions report ---------------------------------------------------------------
 
     def on_sign_in(self, member: Member) -> None:
         if not self._quiet:
-            self._show(self._style.accepted(member))
+            self._show(self._style.signed_in(member))
 
     def on_published(self, events: Sequence[Event]) -> None:
         if not self._quiet:
             for event in events:
                 if isinstance(event, Said) and event.author != SERVER:
-                    self._show(self._style.received(event))
+                    self._show(self._style.message(event))
 
     def on_sign_out(self, member: Member, reason: str | None) -> None:
         if not self._quiet:
@@ -238,13 +238,13 @@ class Console:
     def on_announcement_lost(self, messages: Sequence[Event], error: NotStoredError) -> None:
         for message in messages:
             if isinstance(message, Said):
-                self.warn(f"not said: {message.body} ({error.why})")
+                self.warn(f"not sent: {message.body} ({error.why})")
 
     def on_log_state(self, error: NotStoredError | None) -> None:
         if error is None:
-            self.warn("messages are stored again")
+            self.warn("messages can be stored again")
         else:
-            self.warn(f"NO MESSAGE CAN BE STORED, and none is passed on: {error.why}")
+            self.warn(f"MESSAGES CANNOT BE STORED, so the server accepts none: {error.why}")
 
     def password_failed(self, address: str, delay: float) -> None:
         self._show(self._style.wrong_password(address, delay))

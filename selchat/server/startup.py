@@ -1,40 +1,140 @@
-"""What the operator is told at the start for people with browsers: what to open, and a picture of the first.
+"""Server startup: checks the settings, opens the log and the web page, and shows the startup banner.
 
-It must not know how these are shown, nor which addresses this machine has.
+Knows nothing about connections, sessions and the running chat.
 """
 
 from __future__ import annotations
 
 import io
+import ipaddress
+import os
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
 
-_MAX = 6  # addresses that are shown; a machine can have dozens of IPv6
-_BORDER = 2  # modules of white around a QR code; the standard has 4, and phones need none of them
-_LINES_BESIDE = 8  # of the terminal, for what is said before and after
+from selchat.addresses import join_address
+from selchat.config.settings import Settings
+from selchat.errors import MissingExtraError, SettingError, UsageError, close_reason
+from selchat.log.memory import MemoryLog
+from selchat.log.port import Log
+from selchat.log.retention import Retention
+from selchat.net.certificate import CertificateError
+from selchat.net.tls_config import TlsConfig, open_tls
+from selchat.server.console import Console
+from selchat.sessions.http.static import Files
+from selchat.wire.cipher import CaesarCipher
+from selchat.wire.responses import SelchatFormat
+
+if TYPE_CHECKING:
+    from selchat.sessions.http.session import HttpSession
+
+_MAX_URLS = 6  # a machine can have dozens of IPv6 addresses
+_BORDER = 2  # white modules around a QR code; the standard demands 4, phones need none
+_OTHER_LINES = 8  # terminal rows for the rest of the banner
 
 
-def page_addresses(hosts: Sequence[str], port: int, *, tls: bool, local: bool) -> list[str]:
-    """Return what to open in a browser: by these hosts, and (``local``) on this machine itself.
+class CannotStartError(UsageError):
+    """The system lacks a resource that the server needs; ``why`` names it."""
 
-    There, nothing has to be encrypted, and the browser has nothing to warn of.
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"cannot start: {self.why}"
+
+
+class Page(NamedTuple):
+    """The web page's files and protocol. One ``format`` for all browsers, so that they share their feeds."""
+
+    session: type[HttpSession]
+    format: SelchatFormat
+    files: Files
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise `SettingError` for a value that only its user can check. Opens nothing permanently."""
+    if settings.key:
+        CaesarCipher(settings.key)
+    if settings.cert is not None:
+        try:
+            open_tls(settings)
+        except CertificateError as error:
+            raise SettingError("cert", settings.cert, f"good ({error})") from error
+    Retention.parse(settings.retention, "retention")
+
+
+def open_log(settings: Settings) -> Log:
+    """Open the history file, or make a log in memory."""
+    if settings.history is None:
+        return MemoryLog(settings.log_limit)
+    from selchat.log.sqlite import SqliteLog  # imported here: a server without history needs no SQLite
+
+    return SqliteLog(settings.history, Retention.parse(settings.retention))
+
+
+def open_page() -> Page | None:
+    """Load the web page; None if its libraries are not installed. Raises `CannotStartError`."""
+    try:
+        # Imported here: these need the libraries of an extra.
+        from selchat.sessions.http.session import HttpSession
+        from selchat.wire.websocket import TextHeaders
+
+        with suppress(ImportError):
+            # Import it now: the import takes 40 ms, and the first request for metrics would block everyone.
+            import prometheus_client  # noqa: F401
+        return Page(HttpSession, SelchatFormat(TextHeaders()), Files())
+    except ImportError:
+        return None
+    except OSError as error:  # the process has no descriptor left to read the files
+        raise CannotStartError(close_reason(error)) from error
+
+
+def show_banner(
+    console: Console,
+    address: tuple[str, int],
+    tls: TlsConfig | None,
+    *,
+    has_page: bool,
+    hosts: Sequence[str],
+    terminal: os.terminal_size | None,
+) -> None:
+    """Show the server's address, its fingerprints, and the URLs of its web page.
+
+    ``address``: host and port that the server listens on. ``hosts``: the addresses at which other machines reach
+    it, the best first. ``terminal``: the size of the terminal that has room for a QR code; None for no QR code.
+    """
+    console.show_listening(join_address(*address))
+    if tls is not None:
+        console.show_fingerprints(*tls.fingerprints)
+    if not has_page:
+        console.show_page_disabled(str(MissingExtraError("h11", "web")))
+        return
+    host, port = address
+    listens = ipaddress.ip_address(host.partition("%")[0])
+    urls = page_urls(hosts, port, tls=tls is not None, local=listens.is_loopback or listens.is_unspecified)
+    console.show_urls(urls, qr_code(urls[0], *terminal) if hosts and terminal is not None else [])
+
+
+def page_urls(hosts: Sequence[str], port: int, *, tls: bool, local: bool) -> list[str]:
+    """Return the URLs of the web page on these hosts, and (``local``) on this machine.
+
+    The local one is plain HTTP: it needs no encryption, and the browser shows no certificate warning.
     """
     scheme = "https" if tls else "http"
-    found = [f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/" for host in hosts[:_MAX]]
-    return [*found, f"http://localhost:{port}/"] if local else found
+    urls = [f"{scheme}://{join_address(host, port)}/" for host in hosts[:_MAX_URLS]]
+    return [*urls, f"http://localhost:{port}/"] if local else urls
 
 
-def picture(address: str, columns: int, rows: int) -> list[str]:
-    """Return the lines of a QR code of an address, for a terminal of that size; none if it does not fit in.
-
-    Without the package for it there are none either.
-    """
+def qr_code(url: str, columns: int, rows: int) -> list[str]:
+    """Return the lines of a QR code; none if it does not fit the terminal or segno is not installed."""
     try:
         import segno
     except ImportError:
         return []
-    code = segno.make_qr(address, error="l")
+    code = segno.make_qr(url, error="l")
     text = io.StringIO()
     code.terminal(out=text, compact=True, border=_BORDER)
     lines = [line for line in text.getvalue().splitlines() if line]
-    fits = max(map(len, lines)) <= columns and len(lines) + _LINES_BESIDE <= rows
+    fits = max(map(len, lines)) <= columns and len(lines) + _OTHER_LINES <= rows
     return lines if fits else []

@@ -269,11 +269,11 @@ def test_the_documented_file_has_every_setting_with_its_default() -> None:
 
 
 def test_the_document_lists_the_settings_that_need_a_restart() -> None:
-    from selchat.server.server import _FIXED
+    from selchat.server.server import RESTART_ONLY
 
     block = re.search(r"(?s)These need a restart(.*?)\n\n", DOCUMENT)
     assert block is not None
-    assert re.findall(r"``([a-z_]+)``", block[1]) == [name for name in NAMES if name in _FIXED]
+    assert re.findall(r"``([a-z_]+)``", block[1]) == [name for name in NAMES if name in RESTART_ONLY]
 
 
 def test_the_documented_mistakes_are_the_real_ones() -> None:

@@ -135,7 +135,7 @@ class Server:
             self.fingerprint = ""
             if "--tls=off" not in options:
                 key = self.expect(
-                    r"(?:the first time[^\n]*:\n|fingerprint\": \")([0-9a-f]{4}( [0-9a-f]{4}){15})\b.*\n"
+                    r"(?:Key fingerprint[^\n]*:\n|fingerprint\": \")([0-9a-f]{4}( [0-9a-f]{4}){15})\b.*\n"
                 ).group(1)
                 self.fingerprint = key.replace(" ", "")
                 meet(self.port, self.fingerprint, host)

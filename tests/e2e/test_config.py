@@ -139,7 +139,7 @@ def test_the_settings_are_read_again(file: Path) -> None:
             "operators none -> Venkat",
             "max_clients 2 -> 1",
         ]
-        assert warning["text"] == "only a restart changes key"  # --port is stronger than the file's
+        assert warning["text"] == "restart the server to change key"  # --port is stronger than the file's
         with Client(server.port, "Narayan") as narayan:
             assert b"server is full (1 connections)" in narayan.read_to_end()
         file.write_text("max_clients = 3\n")
@@ -159,17 +159,17 @@ def test_a_bad_file_changes_nothing_and_the_console_says_why(file: Path) -> None
         file.write_text("quiet = false\nmax_clients = 1\nprot = 1\nkey = 'x'\n")
         hang_up(server)
         server.expect_line(
-            f"Warning: the old settings stay: {file}:3: unknown key 'prot'; did you mean 'port'?"
+            f"Warning: settings not reloaded: {file}:3: unknown key 'prot'; did you mean 'port'?"
         )
         server.expect_line(
-            f"Warning: the old settings stay: {file}:4: key: 'x' is not a run of decimal digits"
+            f"Warning: settings not reloaded: {file}:4: key: 'x' is not a run of decimal digits"
         )
         file.write_text("max_clients = \n")
         hang_up(server)
-        server.expect(rf"(?m)^Warning: the old settings stay: {file}:1: ")
+        server.expect(rf"(?m)^Warning: settings not reloaded: {file}:1: ")
         file.unlink()
         hang_up(server)
-        server.expect_line(f"Warning: the old settings stay: {file}: no such file or directory")
+        server.expect_line(f"Warning: settings not reloaded: {file}: no such file or directory")
         with Client(server.port, "Narayan") as narayan:
 
             def heard() -> bool:
@@ -210,7 +210,7 @@ def test_nothing_is_lost_and_nobody_leaves_while_it_reloads(file: Path, tmp_path
             new.write_text(texts[wanted % len(texts)])
             new.rename(file)
             hang_up(server)
-            server.expect("Settings reloaded|the old settings stay")
+            server.expect("Settings reloaded|settings not reloaded")
 
     with ExitStack() as stack:
         server = stack.enter_context(serving(tmp_path / "history.sqlite", f"--config={file}"))
@@ -258,7 +258,7 @@ def test_limits_of_connections_change_from_the_next_one_on(file: Path) -> None:
         hang_up(server)
         server.expect("Settings reloaded: .*login_seconds 10 -> 0.01")
         server.expect_line(
-            "Warning: the limit of open files (ulimit -n) is enough for 50 connections, not for 60"
+            "Warning: the limit of open files (ulimit -n) allows 50 connections, fewer than max_clients (60); raise it"
         )
         with Client(server.port) as after:
             assert after.read_pair() == ("Server", "Closing this connection: no username within 0.01 s.")

@@ -142,7 +142,7 @@ def test_six_wrong_ones_and_then_not_even_the_right_one(server: Server) -> None:
             answers = [peer.reads() for _ in range(7)]
         assert [answer["code"] for answer in answers] == ["wrong-password"] * 5 + ["too-many-tries"] * 2
         assert answers[5]["retry_after"] == 2
-        server.expect("nothing more is checked from there for 2 s")
+        server.expect("logins from this address are refused for 2 s")
         inside.hears_nothing()
         eventually(lambda: tries(server, RIGHT) == "welcome", "the delay is over")
         assert inside.says("still here", "1")["type"] == "ack"

@@ -206,7 +206,7 @@ class TestConsole:
         with Server("--no-roster") as server, Client(server.port, "Venkat") as venkat:
             server.expect("Venkat")
             server.type("x" * 70_000)
-            server.expect_line("Warning: a line of over 65536 bytes was not sent")
+            server.expect_line("Warning: a line was not sent because it is longer than 65536 bytes")
             server.type("short")
             assert venkat.read_pair() == ("Server", "short")
 
@@ -297,7 +297,7 @@ class TestStandardStreams:
                 one.send(body)
             for _ in range(2500):
                 assert two.read_pair() == ("one", body)
-            server.expect(r"Warning: \d+ lines are not shown here, because the output was held up")
+            server.expect(r"Warning: \d+ lines were dropped because standard output was blocked")
             server.assert_serves()
             assert server.stop() == 0
 

@@ -221,7 +221,7 @@ def test_the_certificate_is_taken_anew_by_sighup_and_connections_live_on(tmp_pat
         first = server.fingerprint
         file.write_bytes(paths[1].read_bytes())
         server.process.send_signal(signal.SIGHUP)
-        found = server.expect(r"for the first time by selchat chat:\n([0-9a-f ]{79})\n")
+        found = server.expect(r"Key fingerprint \(for selchat chat\):\n([0-9a-f ]{79})\n")
         second = found.group(1).replace(" ", "")
         assert second == key_of(server.port) != first
         with TlsClient(server.port, "Narayan") as narayan:

@@ -118,7 +118,7 @@ def test_a_certificate_that_cannot_be_read_on_sighup_keeps_the_old_one() -> None
         shutil.copy(data_folder() / "server-key.pem", data_folder() / "kept")
         (data_folder() / "server-key.pem").write_text("nonsense")
         server.process.send_signal(signal.SIGHUP)
-        server.expect("Warning: the old settings stay: .*server-key.pem, for TLS: this file contains no key")
+        server.expect("Warning: settings not reloaded: .*server-key.pem, for TLS: this file contains no key")
         assert run(*SEND, f"127.0.0.1:{server.port}", "hello", "--name=N").returncode == 0
 
 

@@ -339,9 +339,9 @@ def test_whoever_takes_no_answers_is_asked_for_no_more(this: World) -> None:
     for _ in range(50):
         peer.send(request("/nothing", X="x" * 1000) * 20)
     this.pass_time(29)
-    assert sum(connection.outbox.queued for connection in this.server._connections) < 70_000
+    assert sum(connection.outbox.queued for connection in this.server.connections) < 70_000
     this.pass_time(10)
-    assert not this.server._connections
+    assert not this.server.connections
     peer.reads = True
     peer.read()
     assert peer.ended

@@ -28,7 +28,7 @@ Reactor(print).close()  # whatever else has to be imported for it
 free = os.dup(0)
 os.close(free)
 run = selchat.server.server.Server.run
-selchat.server.server.Server.run = lambda self: (self._reactor.call_later(0, self.stop), run(self))[1]
+selchat.server.server.Server.run = lambda self: (self.reactor.call_later(0, self.stop), run(self))[1]
 for more in range(int(sys.argv[1])):
     sys.stdout.flush()
     pid = os.fork()

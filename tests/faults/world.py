@@ -156,7 +156,7 @@ class World:
         self._clock = clock
         self._address = address
         self._peers: list[Peer] = []
-        self._reactor = server._reactor
+        self._reactor = server.reactor
         self.failures: list[tuple[str, Exception]] = []
         self._reactor.on_error = lambda where, error: self.failures.append((where, error))
         self.settle()
@@ -198,14 +198,14 @@ class World:
         found: Counter[str] = Counter()
         server, reactor = self.server, self._reactor
         found["descriptor"] = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
-        found["connection"] = len(server._connections)
-        found["admitted"] = server._admission.open
-        found["member"] = len(server._hub.members())
+        found["connection"] = len(server.connections)
+        found["admitted"] = server.admission.open
+        found["member"] = len(server.hub.members())
         found["watched file"] = len(reactor._selector.get_map())
         for _, _, timer in reactor._timers:
             if timer._reactor is not None:
                 found[f"timer {getattr(timer._callback, '__qualname__', timer._callback)}"] += 1
-        for room in server._hub.rooms._rooms.values():
+        for room in server.hub.rooms._rooms.values():
             found["subscription"] += sum(len(feed.live) + len(feed.behind) for feed in room._feeds.values())
         return +found  # without what there is none of
 
@@ -384,16 +384,15 @@ def world(
             SimpleNamespace(DefaultSelector=lambda: FaultySelector(faults)),
         )
         patch.setattr(selchat.server.server, "listening_socket", listening_socket)
-        patch.setattr(selchat.server.server, "_STDIN", null)
-        patch.setattr(selchat.server.server, "_STDOUT", null)
         patch.setattr(selchat.log.sqlite, "sqlite3", SimpleNamespace(**{**vars(sqlite3), "connect": connect}))
         server = None
         made: World | None = None
         try:
             faults.counting = at_start
-            server = Server(Settings(**{"port": 0, "host": "127.0.0.1", "tls": "off", **settings}))
+            options = {"port": 0, "host": "127.0.0.1", "tls": "off", **settings}
+            server = Server(Settings(**options), stdin=null, stdout=null)
             faults.counting = True
-            server._forget()
+            server.expire_history()
             made = World(server, faults, clock, address)
             yield made
         finally:
@@ -402,7 +401,7 @@ def world(
                 for peer in made._peers:
                     peer._sock.close()
             if server is not None:
-                server._close()
+                server.close()
             os.close(null)
             Path(address).unlink(missing_ok=True)
 

@@ -29,20 +29,20 @@ class Screen:
         self.console = Console(self.lines.append, style or TextStyle(), quiet)
 
 
-def said(author: str, body: str) -> Said:
+def message(author: str, body: str) -> Said:
     return Said("lobby", 1, author, body, 0.0)
 
 
 def show_everything(console: Console) -> None:
-    console.listening("0.0.0.0:33000")
-    console.reloaded(["roster true -> false", "password"])
-    console.reloaded([])
+    console.show_listening("0.0.0.0:33000")
+    console.show_reload(["roster true -> false", "password"])
+    console.show_reload([])
     console.on_sign_in(VENKAT)
     console.on_published(
         [
-            said("Venkat", "Hey! ..."),
-            said("Server", "not shown: the operator has typed it"),
-            Notice("nor this"),
+            message("Venkat", "Hey! ..."),
+            message("Server", "not shown: the operator typed it"),
+            Notice("not shown either"),
         ]
     )
     console.on_sign_out(VENKAT, None)
@@ -50,10 +50,10 @@ def show_everything(console: Console) -> None:
     console.closed_before_login("192.168.43.170:54500", "no username within 10 s")
     console.closed_before_login("192.168.43.170:54501", None)
     console.warn("accepting rests")
-    console.failed("callback", ZeroDivisionError("division by zero"))
+    console.on_error("callback", ZeroDivisionError("division by zero"))
 
 
-def test_the_lines_are_those_of_the_paper() -> None:
+def test_text_lines_are_those_of_the_paper() -> None:
     screen = Screen()
     show_everything(screen.console)
     assert screen.lines == [
@@ -71,24 +71,24 @@ def test_the_lines_are_those_of_the_paper() -> None:
     ]
 
 
-def test_browsers_are_invited_in_lines_and_in_a_picture_or_as_one_object() -> None:
+def test_urls_are_lines_with_a_qr_code_in_text_and_one_object_in_json() -> None:
     text, machine = Screen(quiet=True), Screen(JsonStyle(), quiet=True)
     addresses = ["https://192.168.43.158:33000/", "http://localhost:33000/"]
     for screen in (text, machine):
-        screen.console.invited(addresses, ["\u2588\u2580 \u2584\u2588"])
-        screen.console.no_page("h11 is not installed")
+        screen.console.show_urls(addresses, ["\u2588\u2580 \u2584\u2588"])
+        screen.console.show_page_disabled("h11 is not installed")
     assert text.lines == [
         "In a browser: https://192.168.43.158:33000/",
         "In a browser on this machine: http://localhost:33000/",
         "\u2588\u2580 \u2584\u2588",
-        "Nothing for browsers: h11 is not installed",
+        "The web page is disabled: h11 is not installed",
     ]
     invited, none = map(json.loads, machine.lines)
     assert (invited["event"], invited["addresses"]) == ("invited", addresses)
     assert (none["event"], none["reason"]) == ("no-page", "h11 is not installed")
 
 
-def test_wrong_passwords_are_shown_to_a_quiet_operator_too() -> None:
+def test_quiet_console_shows_wrong_passwords() -> None:
     text, machine = Screen(quiet=True), Screen(JsonStyle(), quiet=True)
     for screen in (text, machine):
         screen.console.password_failed("192.168.43.170:54500", 0.0)
@@ -96,7 +96,7 @@ def test_wrong_passwords_are_shown_to_a_quiet_operator_too() -> None:
         screen.console.passwords_failed(15)
     assert text.lines == [
         "Wrong password from 192.168.43.170:54500",
-        "Wrong password from 192.168.43.170:54501; nothing more is checked from there for 4 s",
+        "Wrong password from 192.168.43.170:54501; logins from this address are refused for 4 s",
         "Warning: 15 more wrong passwords within a minute",
     ]
     assert [{**json.loads(line), "time": ""} for line in machine.lines[:2]] == [
@@ -105,7 +105,7 @@ def test_wrong_passwords_are_shown_to_a_quiet_operator_too() -> None:
     ]
 
 
-def test_json_has_one_object_a_line() -> None:
+def test_json_has_one_object_per_line() -> None:
     screen = Screen(JsonStyle())
     before = datetime.now(UTC).replace(microsecond=0)
     show_everything(screen.console)
@@ -113,7 +113,7 @@ def test_json_has_one_object_a_line() -> None:
     for each in objects:
         assert before <= datetime.fromisoformat(each.pop("time")) <= datetime.now(UTC)
     venkat = {"address": "192.168.43.169:54494", "username": "Venkat"}
-    stranger = {"event": "closed", "username": None}
+    unnamed = {"event": "closed", "username": None}
     assert objects == [
         {"event": "listening", "address": "0.0.0.0:33000"},
         {"event": "reloaded", "changes": ["roster true -> false", "password"]},
@@ -122,14 +122,14 @@ def test_json_has_one_object_a_line() -> None:
         {"event": "message", "room": "lobby", "username": "Venkat", "body": "Hey! ..."},
         {"event": "closed", **venkat, "reason": None},
         {"event": "closed", **venkat, "reason": "kicked by the operator"},
-        {**stranger, "address": "192.168.43.170:54500", "reason": "no username within 10 s"},
-        {**stranger, "address": "192.168.43.170:54501", "reason": None},
+        {**unnamed, "address": "192.168.43.170:54500", "reason": "no username within 10 s"},
+        {**unnamed, "address": "192.168.43.170:54501", "reason": None},
         {"event": "warning", "text": "accepting rests"},
         {"event": "error", "where": "callback", "traceback": "ZeroDivisionError: division by zero\n"},
     ]
 
 
-def test_quiet_shows_the_start_and_what_goes_wrong() -> None:
+def test_quiet_console_shows_the_banner_and_warnings_only() -> None:
     screen = Screen(quiet=True)
     show_everything(screen.console)
     assert [line.split(":")[0] for line in screen.lines] == [
@@ -141,9 +141,9 @@ def test_quiet_shows_the_start_and_what_goes_wrong() -> None:
     ]
 
 
-def test_how_it_is_shown_can_change() -> None:
+def test_set_style_changes_the_format_of_later_lines() -> None:
     screen = Screen()
-    screen.console.restyle(JsonStyle(), True)
+    screen.console.set_style(JsonStyle(), True)
     screen.console.on_sign_in(VENKAT)
     screen.console.warn("x")
     [line] = screen.lines
@@ -159,26 +159,26 @@ def test_how_it_is_shown_can_change() -> None:
         ("\r\u2028\u202e", "\\r\\u2028\\u202e"),
     ],
 )
-def test_a_forged_line_is_shown_as_what_it_is(body: str, shown: str) -> None:
+def test_control_characters_in_a_message_are_escaped(body: str, shown: str) -> None:
     screen = Screen()
-    screen.console.on_published([said("Venkat", body)])
+    screen.console.on_published([message("Venkat", body)])
     assert screen.lines == [f"Received message from Venkat: {shown}"]
 
 
 @given(TEXTS, STYLES)
-def test_whatever_comes_gives_one_line_without_controls(text: str, style: type[Style]) -> None:
+def test_any_text_gives_one_line_without_control_characters(text: str, style: type[Style]) -> None:
     screen = Screen(style())
     console = screen.console
     member: Any = Member(text, text, None, None)  # type: ignore[arg-type]
     for show in (
-        lambda: console.on_published([said(text + "x", text)]),
+        lambda: console.on_published([message(text + "x", text)]),
         lambda: console.on_sign_in(member),
         lambda: console.on_sign_out(member, text),
         lambda: console.closed_before_login(text, text),
         lambda: console.warn(text),
-        lambda: console.listening(text),
-        lambda: console.reloaded([text, text]),
-        lambda: console.failed(text, ValueError(text)),
+        lambda: console.show_listening(text),
+        lambda: console.show_reload([text, text]),
+        lambda: console.on_error(text, ValueError(text)),
     ):
         screen.lines.clear()
         show()
@@ -189,45 +189,45 @@ def test_whatever_comes_gives_one_line_without_controls(text: str, style: type[S
 
 
 @given(TEXTS)
-def test_json_says_exactly_what_came(text: str) -> None:
+def test_json_keeps_the_exact_text_of_a_message(text: str) -> None:
     screen = Screen(JsonStyle())
-    screen.console.on_published([said("Venkat", text)])
+    screen.console.on_published([message("Venkat", text)])
     [line] = screen.lines
     assert line.isascii()
     assert json.loads(line)["body"] == text
 
 
-def test_the_operator_s_lines_are_commands_and_their_answers_are_shown() -> None:
+def test_operators_lines_run_as_commands_and_show_their_output() -> None:
     chat = Chat()
     screen = Screen(quiet=True)
-    screen.console.typed("/users")
-    assert screen.lines == [], "nobody listens yet"
-    screen.console.take_commands(Commands(chat.hub, lambda: None))
-    screen.console.typed("/users")
-    screen.console.typed("/nonsense\x1b")
-    screen.console.typed("said to all")
+    screen.console.on_line("/users")
+    assert screen.lines == [], "there are no commands yet"
+    screen.console.set_commands(Commands(chat.hub, lambda: None))
+    screen.console.on_line("/users")
+    screen.console.on_line("/nonsense\x1b")
+    screen.console.on_line("hello all")
     assert screen.lines == [
         "Nobody is online.",
         "Unknown command /nonsense\\x1b; /help lists the commands, //text says /text to everyone.",
     ]
-    chat.come("Michael")
+    chat.sign_in("Michael")
     chat.tick()
-    assert chat.said() == [("Server", "said to all")]
+    assert chat.said() == [("Server", "hello all")]
 
 
-def test_answers_in_json_are_json_too() -> None:
+def test_command_output_is_json_in_json_format() -> None:
     screen = Screen(JsonStyle())
-    screen.console.take_commands(Commands(Chat().hub, lambda: None))
-    screen.console.typed("/users")
+    screen.console.set_commands(Commands(Chat().hub, lambda: None))
+    screen.console.on_line("/users")
     answer = json.loads(screen.lines[0])
     assert (answer["event"], answer["text"]) == ("reply", "Nobody is online.")
 
 
-def test_what_is_encrypted_end_to_end_is_not_shown() -> None:
-    message = said("Venkat", "Zm9v")._replace(cipher="selchat1 AAAA 1 BBBB")
+def test_end_to_end_encrypted_body_is_not_shown() -> None:
+    sealed = message("Venkat", "Zm9v")._replace(cipher="selchat1 AAAA 1 BBBB")
     text, machine = Screen(), Screen(JsonStyle())
     for screen in (text, machine):
-        screen.console.on_published([message, message._replace(cipher="caesar")])
+        screen.console.on_published([sealed, sealed._replace(cipher="caesar")])
     assert text.lines == [
         "Received message from Venkat: (encrypted)",
         "Received message from Venkat: Zm9v",
@@ -235,9 +235,19 @@ def test_what_is_encrypted_end_to_end_is_not_shown() -> None:
     assert [json.loads(line)["body"] for line in machine.lines] == [None, "Zm9v"]
 
 
-def test_the_operator_is_told_what_nobody_has_heard() -> None:
+def test_console_warns_of_an_announcement_that_was_not_stored() -> None:
     shown: list[str] = []
     console = Console(shown.append, TextStyle(), quiet=True)
     message = Said("lobby", 0, "Server", "tea is\nready", 1.5)
     console.on_announcement_lost([message], NotStoredError("the disk is full"))
-    assert shown == [r"Warning: not said: tea is\nready (the disk is full)"]
+    assert shown == [r"Warning: not sent: tea is\nready (the disk is full)"]
+
+
+def test_console_warns_when_the_log_fails_and_when_it_works_again() -> None:
+    screen = Screen(quiet=True)
+    screen.console.on_log_state(NotStoredError("the disk is full"))
+    screen.console.on_log_state(None)
+    assert screen.lines == [
+        "Warning: MESSAGES CANNOT BE STORED, so the server accepts none: the disk is full",
+        "Warning: messages can be stored again",
+    ]

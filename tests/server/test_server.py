@@ -1,244 +1,159 @@
-"""What of the server needs no process of its own."""
+"""The server's composition: reload, admission and shutdown, in this process."""
 
 from __future__ import annotations
 
-import json
-import os
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from selchat.config.settings import Settings
-from selchat.log.port import NotStoredError
-from selchat.net import admission
-from selchat.server import server as server_module
-from selchat.server.server import Server
-from selchat.server.startup import picture
-from tests.server.test_metrics import samples
+from selchat.config.sources import ConfigurationError
+from selchat.net.certificate import own_certificate
+from selchat.server.server import RESTART_ONLY
+from tests.server.support import Running
+
+Run = Callable[..., Running]
 
 
-@pytest.fixture
-def server() -> Iterator[Server]:
-    """One that keeps what is said in memory."""
-    made = Server(Settings(host="127.0.0.1", port=0, tls="off", quiet=True, max_clients=4, roster=False))
-    yield made
-    made._close()
+# -- reload ----------------------------------------------------------------------------------------------
 
 
-def frame(text: str) -> bytes:
-    return f"{len(text.encode()):<10}{text}".encode()
+def max_connections(running: Running) -> int:
+    """Return how many clients the server admits in all."""
+    return running.server.admission.max_total
 
 
-class Peer:
-    """A connection to a server in this process, which does nothing but in `tick`."""
-
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.sock = socket.create_connection(server._listener.address)
-        self.sock.setblocking(False)
-        self.read = b""
-
-    def say(self, *texts: str) -> None:
-        self.sock.sendall(b"".join(map(frame, texts)))
-
-    def expect(self, text: str) -> None:
-        """Tick until that has come."""
-        tick_until(self.server, lambda: text.encode() in self._received())
-
-    def _received(self) -> bytes:
-        try:
-            self.read += self.sock.recv(1 << 16)
-        except BlockingIOError:
-            pass
-        return self.read
-
-    def __enter__(self) -> Peer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.sock.close()
+def test_reload_applies_the_changed_settings_and_shows_them(run: Run) -> None:
+    running = run(max_clients=4)
+    assert running.reload(max_clients=5) == ["Settings reloaded: max_clients 4 -> 5"]
+    assert max_connections(running) == 5
 
 
-def tick_until(server: Server, condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < end
-        server._reactor.tick(0.01)
+def test_reload_without_changes_says_so(run: Run) -> None:
+    assert run(tls="auto").reload() == ["Settings reloaded: nothing has changed"]
 
 
-# -- metrics -------------------------------------------------------------------------------------------------
+def test_reload_applies_what_it_can_and_names_what_needs_a_restart(run: Run) -> None:
+    running = run(max_clients=4)
+    assert running.reload(max_clients=5, header_length=8, name_length=20) == [
+        "Settings reloaded: max_clients 4 -> 5",
+        "Warning: restart the server to change header_length 10 -> 8, name_length 32 -> 20",
+    ]
+    assert max_connections(running) == 5
+    with running.connect("Venkat"):  # signs in with a header of 10 bytes
+        assert running.server.hub.find_member("Venkat") is not None
+    assert {"header_length", "name_length"} <= RESTART_ONLY
 
 
-def test_the_metrics_say_what_was_done(server: Server) -> None:
-    with Peer(server) as venkat, Peer(server) as michael, Peer(server) as narayan, Peer(server):
-        for peer, name in ((venkat, "Venkat"), (michael, "Michael"), (narayan, "Narayan")):
-            peer.say(name)
-            tick_until(server, lambda name=name: server._hub.find_member(name) is not None)  # type: ignore[misc]
-        tick_until(server, lambda: len(server._connections) == 4)
-        ticks = server._reactor.lag.sum
-        venkat.say("one", "two")
-        michael.expect("two")
-        michael.say("three")
-        venkat.expect("three")
-        server._hub.announce("tea")
-        narayan.expect("tea")
-        found = samples(server.metrics())
-        assert found["selchat_messages_total"] == 4
-        assert found["selchat_deliveries_total"] == 2 * 2 + 2 + 3
-        assert found["selchat_connections{wire=classic}"] == 3
-        assert found["selchat_connections{wire=opening}"] == 1
-        assert found["selchat_connections{wire=web}"] == found["selchat_connections{wire=closing}"] == 0
-        assert found["selchat_connections_refused_total{reason=full}"] == 0
-        assert found["selchat_connections_accepted_total"] == 4
-        assert found["selchat_members"] == 3
-        assert found["selchat_rooms"] == 1
-        assert found["selchat_log_bytes"] == 4 * 256 + len("onetwothreetea")
-        assert found["selchat_commit_seconds_count"] == 0, "nothing waits for a disk"
-        assert found["selchat_loop_lag_seconds_sum"] > ticks > 0
-        assert found["selchat_lagging_readers"] == found["selchat_queued_bytes"] == 0
-        assert "Venkat" not in str(found)
+def test_reload_with_a_mistake_changes_nothing(run: Run) -> None:
+    running = run(max_clients=4)
+    mistakes = ["max_clients: 'x' is not a whole number", "prot: unknown key"]
+    assert running.load(ConfigurationError(mistakes)) == [
+        f"Warning: settings not reloaded: {mistake}" for mistake in mistakes
+    ]
+    assert max_connections(running) == 4
 
 
-def test_the_metrics_say_who_was_refused_and_who_lags(server: Server) -> None:
-    with Peer(server) as venkat, Peer(server) as michael, Peer(server), Peer(server), Peer(server):
-        tick_until(server, lambda: server._listener.accepted == 5)
-        assert samples(server.metrics())["selchat_connections_refused_total{reason=full}"] == 1
-        venkat.say("Venkat")
-        michael.say("Michael")
-        tick_until(server, lambda: len(server._hub.members()) == 2)
-
-        while not server._fanout.blocked:
-            server._hub.announce("x" * 60_000)
-            server._reactor.tick(0)
-        found = samples(server.metrics())
-        assert found["selchat_lagging_readers"] >= 1
-        assert found["selchat_queued_bytes"] > 0
-        while not server._fanout.lapped:
-            server._hub.announce("x" * 60_000)
-            server._reactor.tick(0)
-        assert samples(server.metrics())["selchat_lapped_readers_total"] >= 1
+def test_reload_with_an_unusable_certificate_changes_nothing(run: Run, tmp_path: Path) -> None:
+    running = run(max_clients=4)
+    missing = str(tmp_path / "none.pem")
+    [line] = running.reload(max_clients=5, tls="auto", cert=missing)
+    assert line.startswith(f"Warning: settings not reloaded: {missing}")
+    assert max_connections(running) == 4
+    assert running.reload(tls="off", cert=None) == ["Settings reloaded: max_clients 4 -> 5"]
 
 
-# -- whether it is ready -----------------------------------------------------------------------------------
+def test_reload_shows_the_fingerprints_only_when_they_change(run: Run, tmp_path: Path) -> None:
+    certificate, key = own_certificate(tmp_path / "certificate")
+    running = run()
+    settings = {"tls": "auto", "cert": str(certificate), "key_file": str(key)}
+    with_tls = running.reload(**settings)
+    assert with_tls[0].startswith("Settings reloaded: tls off -> auto")
+    assert with_tls[1] == "Key fingerprint (for selchat chat):"
+    assert with_tls[3] == "Certificate fingerprint (SHA-256, for browsers):"
+    assert running.reload() == ["Settings reloaded: nothing has changed"]
+    certificate.unlink()
+    own_certificate(tmp_path / "certificate")  # a new certificate for the same key
+    renewed = running.reload()
+    assert renewed[:3] == ["Settings reloaded: nothing has changed", *with_tls[1:3]]
+    assert renewed[4] != with_tls[4]
+    assert running.reload(tls="off")[1:] == [with_tls[1], "none", with_tls[3], "none"]
+    assert running.reload() == ["Settings reloaded: nothing has changed"]
 
 
-def test_it_is_ready_unless_nothing_can_be_stored(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert server.ready() == (200, "ready")
-
-    def fails() -> None:
-        raise NotStoredError("disk full")
-
-    with monkeypatch.context() as broken:
-        broken.setattr(server._log, "commit", fails)
-        server._hub.announce("tea")
-        server._reactor.tick(0)
-        for _ in range(2):
-            assert server.ready() == (503, "the server cannot store messages now (disk full)")
-            server._reactor.tick(0)
-        assert samples(server.metrics())["selchat_commits_failed_total"] == 3
-    assert server.ready()[0] == 503, "it is not known yet"
-    server._reactor.tick(0)
-    assert server.ready() == (200, "ready")
+def test_reload_shows_its_lines_in_the_new_format(run: Run) -> None:
+    [line] = run().reload(log_format="json")
+    assert '"event": "reloaded"' in line
 
 
-def test_it_is_not_ready_when_it_is_full_or_ends(server: Server) -> None:
-    with Peer(server), Peer(server), Peer(server), Peer(server):
-        tick_until(server, lambda: len(server._connections) == 4)
-        assert server.ready() == (503, "server is full (4 connections)")
-        server._most_connections = 4
-        server._settings = Settings()
-        assert server.ready() == (503, "no descriptors are left for more than 4 connections")
-        server.stop()
-        assert server.ready() == (503, "the server is shutting down")
-
-
-def test_the_security_contact_is_given_out(server: Server) -> None:
-    assert server.security_txt() is None
-    server._settings = Settings(security_contact="mailto:a@b.example")
-    assert "Contact: mailto:a@b.example\n" in (server.security_txt() or "")
-
-
-def test_an_address_with_too_many_new_connections_is_closed_at_once_and_holds_nothing(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+def test_reload_warns_when_descriptors_are_fewer_than_max_clients(
+    run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(admission, "is_loopback", lambda _host: False)
-    server = Server(Settings(host="127.0.0.1", port=0, tls="off", address_rate=2))
+    monkeypatch.setattr("selchat.server.server.raise_descriptor_limit", lambda target: min(target, 132))
+    running = run(max_clients=100, reserved_descriptors=32)
+    assert running.reload(max_clients=101) == [
+        "Settings reloaded: max_clients 100 -> 101",
+        "Warning: the limit of open files (ulimit -n) allows 100 connections, "
+        "fewer than max_clients (101); raise it",
+    ]
+    assert len(running.reload(max_clients=100)) == 1
+
+
+def test_reload_during_the_shutdown_does_nothing(run: Run) -> None:
+    running = run()
+    with running.connect("Venkat"):
+        running.new_lines()
+        running.server.stop()
+        assert [line for line in running.reload(max_clients=5) if "Settings" in line] == []
+
+
+# -- admission -------------------------------------------------------------------------------------------
+
+
+def test_address_over_its_connection_rate_is_closed_at_once_and_holds_nothing(run: Run) -> None:
+    running = run(address_rate=2)
     peers: list[socket.socket] = []
     try:
         for _ in range(5):
             ours, peer = socket.socketpair()
             peers.append(peer)
-            server._accepted(ours, "192.0.2.1", 5)
-        assert len(server._connections) == 2
+            running.server.accept(ours, "192.0.2.1", 5)
+        assert len(running.server.connections) == 2
         for peer in peers[2:]:
             peer.settimeout(5)
             assert peer.recv(1) == b""
+        why = "more than 2 new connections a minute from one address"
+        assert running.new_lines() == [f"Closed connection from 192.0.2.1:5 ({why})"] * 3
     finally:
         for peer in peers:
             peer.close()
-        server._close()
-    shown = capfd.readouterr().out
-    assert shown.count("more than 2 new connections a minute from one address") == 3
 
 
-# -- what is told at the start -------------------------------------------------------------------------------
+# -- shutdown --------------------------------------------------------------------------------------------
 
 
-def invited(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, host: str = "127.0.0.1", **more: Any
-) -> tuple[list[str], int]:
-    """Return what a server says for browsers, and its port."""
-    terminal = more.pop("terminal", True)
-    monkeypatch.setattr(server_module, "reachable_addresses", lambda _host: ["192.168.43.158", "10.1.2.3"])
-    monkeypatch.setattr("selchat.server.server.os.isatty", lambda descriptor: terminal and descriptor == 1)
-    monkeypatch.setattr("selchat.server.server.os.get_terminal_size", lambda _: os.terminal_size((80, 24)))
-    server = Server(Settings(**{"host": host, "port": 0, **more}))
-    try:
-        server._invite()
-        port = server._listener.address[1]
-    finally:
-        server._close()
-    return capfd.readouterr().out.splitlines(), port
+@pytest.mark.parametrize("more", [{}, {"max_clients": 1}], ids=["admitted", "refused"])
+def test_closed_server_has_no_connections_left(run: Run, more: dict[str, Any]) -> None:
+    running = run(**more)
+    with running.connect() as one, running.connect() as two:
+        running.tick_until(lambda: len(running.server.connections) == 2)
+        running.server.close()
+        assert not running.server.connections
+        assert running.server.admission.open == 0
+        for peer in (one, two):
+            peer.sock.settimeout(5)
+            try:
+                while peer.sock.recv(1 << 16):
+                    pass
+            except ConnectionResetError:
+                pass
 
 
-def test_browsers_are_told_where_to_go_and_phones_get_a_picture(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lines, port = invited(capfd, monkeypatch)
-    address = f"https://192.168.43.158:{port}/"
-    assert lines == [
-        f"In a browser: {address}",
-        f"In a browser: https://10.1.2.3:{port}/",
-        f"In a browser on this machine: http://localhost:{port}/",
-        *picture(address, 80, 24),
+def test_settings_of_a_server_are_loaded_only_on_reload(run: Run) -> None:
+    running = run()
+    assert running.load(Settings(max_clients=7, host="127.0.0.1", port=0, tls="off", roster=False)) == [
+        "Settings reloaded: max_clients 10000 -> 7"
     ]
-    assert len(lines) > 10
-
-
-@pytest.mark.parametrize(
-    "more", [{"terminal": False}, {"quiet": True}, {"log_format": "json"}], ids=["pipe", "quiet", "json"]
-)
-def test_there_is_no_picture_where_nobody_would_see_it(
-    more: dict[str, Any], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lines, port = invited(capfd, monkeypatch, tls="off", **more)
-    if "log_format" in more:
-        [line] = lines
-        assert json.loads(line)["addresses"][0] == f"http://192.168.43.158:{port}/"
-    else:
-        assert [line.partition(": ")[2] for line in lines] == [
-            f"http://192.168.43.158:{port}/",
-            f"http://10.1.2.3:{port}/",
-            f"http://localhost:{port}/",
-        ]
-
-
-def test_without_the_extra_it_says_how_to_get_it(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Server, "_new_http_session", lambda _self: None)
-    lines, _ = invited(capfd, monkeypatch)
-    assert lines == ["Nothing for browsers: h11 is not installed: python3 -m pip install 'selchat[web]'"]

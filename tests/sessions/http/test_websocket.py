@@ -346,11 +346,11 @@ def test_a_newer_connection() -> None:
 
 
 def test_a_server_that_stops() -> None:
-    from selchat.server.server import _SHUTDOWN
+    from selchat.server.server import SHUTDOWN
 
     house = House()
     one = browser(house)
-    house.hub.disconnect(house.hub.members(), _SHUTDOWN)
+    house.hub.disconnect(house.hub.members(), SHUTDOWN)
     assert ends_with(house, one) == ("shutdown", 1001, "server shut down")
 
 

@@ -1,0 +1,108 @@
+"""A server in this process that runs only while a test ticks it, and raw classic clients for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from selchat.config.settings import Settings
+from selchat.server.server import Server
+
+_OPTIONS = {"host": "127.0.0.1", "port": 0, "tls": "off", "roster": False}
+
+
+def frame(text: str) -> bytes:
+    return f"{len(text.encode()):<10}{text}".encode()
+
+
+class Running:
+    """A server with the settings ``options``, and the lines that it has shown to its operator.
+
+    `reload` makes it load other settings; an exception instead of settings is raised by the load.
+    """
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self._output = folder / "output"
+        self._stdin = os.open(os.devnull, os.O_RDONLY)
+        self._stdout = os.open(self._output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        self._shown = 0  # lines that `new_lines` has returned
+        self._options = {**_OPTIONS, **options}
+        self._to_load: Settings | Exception = Settings(**self._options)
+        self.server = Server(self._to_load, self._load, stdin=self._stdin, stdout=self._stdout)
+
+    def _load(self) -> Settings:
+        if isinstance(self._to_load, Exception):
+            raise self._to_load
+        return self._to_load
+
+    def reload(self, **changed: Any) -> list[str]:
+        """Reload with changed settings; return the lines that the operator sees."""
+        self._options = {**self._options, **changed}
+        return self.load(Settings(**self._options))
+
+    def load(self, loaded: Settings | Exception) -> list[str]:
+        """Reload with what the loader returns or raises; return the lines that the operator sees."""
+        self._to_load = loaded
+        self.new_lines()
+        self.server.reload()
+        return self.new_lines()
+
+    def new_lines(self) -> list[str]:
+        """Return the lines since the last call."""
+        self.server.reactor.tick(0)
+        lines = self._output.read_text().splitlines()
+        new, self._shown = lines[self._shown :], len(lines)
+        return new
+
+    def tick_until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 20  # ends a broken test
+        while not condition():
+            assert time.monotonic() < deadline, "the condition did not become true"
+            self.server.reactor.tick(0.01)
+
+    def connect(self, name: str | None = None) -> Peer:
+        """Connect a classic client and, with a name, sign it in."""
+        peer = Peer(self)
+        if name is not None:
+            peer.send(name)
+            self.tick_until(lambda: self.server.hub.find_member(name))
+        return peer
+
+    def close(self) -> None:
+        self.server.close()
+        os.close(self._stdin)
+        os.close(self._stdout)
+
+
+class Peer:
+    """A raw connection. The server serves it only inside a tick."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self.sock = socket.create_connection(running.server.address)
+        self.sock.setblocking(False)
+        self._received = b""
+
+    def send(self, *texts: str) -> None:
+        self.sock.sendall(b"".join(map(frame, texts)))
+
+    def expect(self, text: str) -> None:
+        """Tick until the server has sent ``text``."""
+        self._running.tick_until(lambda: text.encode() in self._read())
+
+    def _read(self) -> bytes:
+        try:
+            self._received += self.sock.recv(1 << 16)
+        except BlockingIOError:
+            pass
+        return self._received
+
+    def __enter__(self) -> Peer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sock.close()
