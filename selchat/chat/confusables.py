@@ -1,10 +1,9 @@
-"""What a name looks like, by Unicode Technical Standard 39 (Unicode Security Mechanisms).
+"""Confusable names and mixed scripts, by Unicode Technical Standard 39 (Unicode Security Mechanisms).
 
-It knows no owner and no member: only which names could be taken for each other, and which are made of
-letters that do not belong together. The clients do not import it; a server needs some 50 ms to.
+This module knows no owners and no members. Clients do not import it, because it takes some 50 ms to load.
 
-The tables are those of two packages. `confusable_homoglyphs` has Unicode's ``confusables.txt``, but both
-ways round; here the one way is made of it again. `regex` has the property Script_Extensions, of
+The tables come from two packages. `confusable_homoglyphs` has Unicode's ``confusables.txt``, but in both
+directions; this module restores the original direction. `regex` has the property Script_Extensions, from
 ``Scripts.txt`` and ``ScriptExtensions.txt``.
 """
 
@@ -24,7 +23,7 @@ from selchat.text import name_key
 
 
 class ConfusableNameError(NameTakenError):
-    """``other``: the name that it could be taken for."""
+    """``other``: the existing name that it looks like."""
 
     def __init__(self, name: str, other: str) -> None:
         super(NamedRefusalError, self).__init__(name, other)
@@ -32,11 +31,11 @@ class ConfusableNameError(NameTakenError):
         self.other = other
 
     def __str__(self) -> str:
-        return f"the name {self.name} looks like {self.other}, which is someone else's"
+        return f"the name {self.name} looks too much like {self.other}, which belongs to someone else"
 
 
 class MixedScriptsError(NamedRefusalError):
-    """``scripts``: what they are called."""
+    """``scripts``: the names of the scripts."""
 
     code = "bad-name"
 
@@ -47,39 +46,40 @@ class MixedScriptsError(NamedRefusalError):
 
     def __str__(self) -> str:
         scripts = " and ".join(self.scripts)
-        return f"the name {self.name} mixes {scripts} letters, so that it could be taken for another"
+        return f"the name {self.name} mixes {scripts} letters and could be mistaken for another name"
 
 
-_MARK = "\u200e"  # confusables.txt puts it around what is written from right to left
+_MARK = "\u200e"  # confusables.txt puts it around right-to-left text
 
 
 def _prototypes(lines: dict[str, list[dict[str, str]]]) -> dict[int, str]:
-    """Return what ``confusables.txt`` maps each character to: its prototype, one or more characters.
+    """Return the prototype, one or more characters, of each character that ``confusables.txt`` maps.
 
-    ``lines`` has each of its lines twice, in the order of the file: the prototype under the character, and
-    the character under the prototype. A prototype is never mapped itself, so that a character has one line
-    under it, and a prototype as many as it has look-alikes. Where both have one, the character was first.
+    ``lines`` has each line of that file twice, in the order of the file: the prototype under the character,
+    and the character under the prototype. A prototype is never mapped itself. So there is one entry under a
+    character, and under a prototype one for each character that maps to it. If both have a single entry, the
+    character came first in the file.
     """
     order = {written: place for place, written in enumerate(lines)}
     prototypes = {}
-    for written, alike in lines.items():
-        character, other = written.strip(_MARK), alike[0]["c"]
-        if len(character) == len(alike) == 1 and (len(lines[other]) > 1 or order[other] > order[written]):
+    for written, entries in lines.items():
+        character, other = written.strip(_MARK), entries[0]["c"]
+        if len(character) == len(entries) == 1 and (len(lines[other]) > 1 or order[other] > order[written]):
             prototypes[ord(character)] = other.strip(_MARK)
     return prototypes
 
 
 _PROTOTYPES = _prototypes(confusables_data)
 
-# Latin goes with one other script that is Recommended (Unicode Standard Annex 31, table 5), but not with
-# Cyrillic or Greek, which have too many of its letters; Chinese, Japanese and Korean are written in more than
-# one (UTS 39, 5.1 and 5.2: "Moderately Restrictive"). All other scripts stand alone.
+# Names may combine Latin with one other script that is Recommended (Unicode Standard Annex 31, table 5), except
+# Cyrillic and Greek, which share too many letters with it. Chinese, Japanese and Korean text uses more than one
+# script (UTS 39, 5.1 and 5.2: "Moderately Restrictive"). All other scripts stand alone.
 _WITH_LATIN = (
     *("Han Hiragana Katakana", "Han Bopomofo", "Han Hangul", "Arabic", "Armenian", "Bengali", "Devanagari"),
     *("Ethiopic", "Georgian", "Gujarati", "Gurmukhi", "Hebrew", "Kannada", "Khmer", "Lao", "Malayalam"),
     *("Myanmar", "Oriya", "Sinhala", "Tamil", "Telugu", "Thaana", "Thai", "Tibetan"),
 )
-_TOGETHER = regex.compile(
+_ALLOWED = regex.compile(
     "|".join(
         "[" + "".join(rf"\p{{scx={script}}}" for script in ("Common", "Inherited", *scripts.split())) + "]*"
         for scripts in (
@@ -91,45 +91,45 @@ _TOGETHER = regex.compile(
 
 
 def check_scripts(name: str) -> None:
-    """Raise `MixedScriptsError` if the clean ``name`` is of scripts that do not go together.
+    """Raise `MixedScriptsError` if a clean name combines scripts that should not be combined.
 
-    That is all that is not "Moderately Restrictive" (UTS 39, 5.2); the *characters* are not restricted to
-    those of identifiers: people have spaces in their names, and emoji. What several scripts share goes with
-    each of them.
+    The rule is the level "Moderately Restrictive" (UTS 39, 5.2), but for scripts only. Its restriction of
+    characters to those of identifiers does not apply: names contain spaces and emoji. A character that several
+    scripts share may stand with each of them.
     """
-    if not name.isascii() and not _TOGETHER.fullmatch(name):
+    if not name.isascii() and not _ALLOWED.fullmatch(name):
         scripts = {alias(character).replace("_", " ").title() for character in name}
         raise MixedScriptsError(name, tuple(sorted(scripts - {"Common", "Inherited"})))
 
 
 def skeleton(text: str) -> str:
-    """Return what texts that look the same have in common (UTS 39, 4; for text without ignorable characters).
+    """Return the skeleton of a text: confusable texts have the same one (UTS 39, 4).
 
-    Right-to-left text is not brought into the order in which it is shown.
+    The text must not contain ignorable characters. Right-to-left text stays in logical order.
     """
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).translate(_PROTOTYPES))
 
 
 class Skeletons(NamedTuple):
-    """Skeletons of one name. Two names of which any two are equal could be taken for each other."""
+    """The skeletons of one name. Two names are confusable if they share any skeleton."""
 
     folded: str
     shown: str
-    capitals: str
+    upper: str
 
 
-@lru_cache(maxsize=4096)  # it is asked for a few times in a login, and again in a logout
+@lru_cache(maxsize=4096)  # each sign-in needs the same ones several times, and so does the sign-out
 def skeletons(name: str) -> Skeletons:
-    """Return what a clean name looks like.
+    """Return the skeletons of a clean name.
 
-    Names are shown as they are written, but case makes no difference to whose they are. So the skeleton is
-    taken of what is shown, *before* the case is folded: ``paypaI`` with a capital I is ``paypal`` to the eye,
-    and folding first (``paypai``) would hide it. Folding follows, since ``PaypaI`` is as bad, and a skeleton
-    again, since that has made new letters (``Mike`` is ``mike`` is ``rnike``). The capitals are for
-    ``MlCHAEL``, which looks like ``MICHAEL``, but like no ``Michael``.
+    The server shows names as written, but compares them without case. ``shown`` is the skeleton *before* case
+    folding: ``paypaI`` with a capital I looks like ``paypal``, and folding first (``paypai``) would hide that.
+    ``folded`` is the skeleton of the folded ``shown``: it finds ``PaypaI``, and needs a second skeleton because
+    folding makes new letters (``Mike`` is ``mike`` is ``rnike``). ``upper`` finds ``MlCHAEL``, which looks like
+    ``MICHAEL`` but not like ``Michael``.
 
-    There is no skeleton of all ways to write the name: that would be one for ``Elia`` and ``Ella`` (since
-    ``ELlA`` could be both) and, by way of a Greek letter whose capital looks like ``N``, for ``v`` and ``n``.
+    One skeleton for all spellings is impossible. ``Elia`` and ``Ella`` would share it, since ``ELlA`` could be
+    either; so would ``v`` and ``n``, by way of a Greek letter whose capital looks like ``N``.
     """
     name = unicodedata.normalize("NFKC", name)
     shown = skeleton(name)
@@ -137,28 +137,28 @@ def skeletons(name: str) -> Skeletons:
 
 
 class ConfusableIndex:
-    """Names, to be found by what they look like; about 600 bytes each."""
+    """Index of names by their skeletons; about 600 bytes a name."""
 
     def __init__(self) -> None:
         self._names: dict[str, tuple[str, ...]] = {}
 
     def add(self, name: str) -> None:
-        """Add a clean name, which is not there yet."""
-        for look in frozenset(skeletons(name)):
-            self._names[look] = (*self._names.get(look, ()), name)
+        """Add a clean name that the index does not have yet."""
+        for key in frozenset(skeletons(name)):
+            self._names[key] = (*self._names.get(key, ()), name)
 
     def remove(self, name: str) -> None:
-        """Remove a name, written as it was added."""
-        for look in frozenset(skeletons(name)):
-            left = tuple(other for other in self._names[look] if other != name)
-            if left:
-                self._names[look] = left
+        """Remove a name, in the spelling in which it was added."""
+        for key in frozenset(skeletons(name)):
+            rest = tuple(other for other in self._names[key] if other != name)
+            if rest:
+                self._names[key] = rest
             else:
-                del self._names[look]
+                del self._names[key]
 
     def find(self, name: str) -> Iterator[str]:
-        """Find the names that a clean name could be taken for, but not itself; perhaps one of them twice."""
-        for look in skeletons(name):
-            for other in self._names.get(look, ()):
+        """Yield the names that are confusable with a clean name, except itself; one may come twice."""
+        for key in skeletons(name):
+            for other in self._names.get(key, ()):
                 if name_key(other) != name_key(name):
                     yield other

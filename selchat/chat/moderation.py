@@ -1,4 +1,4 @@
-"""Who may not come in, and who may not speak. What an operator decides here survives a restart."""
+"""Bans and mutes by the operator, which survive a restart."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from selchat.text import name_key
 
 
 class MutedError(RefusalError):
-    """``until``: when that ends, in words; empty: when the operator ends it."""
+    """``until``: when the mute ends, as text for people; empty: until the operator lifts it."""
 
     code = "muted"
 
@@ -24,7 +24,7 @@ class MutedError(RefusalError):
         self.until = until
 
     def __str__(self) -> str:
-        return "the operator does not let you speak" + (f" until {self.until}" if self.until else "")
+        return "the operator has muted you" + (f" until {self.until}" if self.until else "")
 
 
 _MAX_SECONDS = 2_000_000 * 86_400  # so that a ban ends before datetime's last year, 9999
@@ -33,80 +33,81 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Sanction(NamedTuple):
-    """A ban or a mute. ``word``: the name or the network, as the operator has put it.
+    """A ban or a mute. ``target``: the name, address or network, as the operator typed it.
 
-    ``until``: Unix time, or None for good. ``client``: whose name it was, so that another name is no way out.
+    ``until``: Unix time; None: without end. ``client_id``: the owner of the name at that time, so that the owner
+    cannot evade it with another name.
     """
 
-    word: str
+    target: str
     until: float | None
-    client: bytes | None = None
+    client_id: bytes | None = None
 
     @property
     def end(self) -> str:
-        """When it ends, in words; empty if it does not."""
+        """The end as text for people; empty: without end."""
         if self.until is None:
             return ""
         return datetime.fromtimestamp(self.until).astimezone().strftime("%Y-%m-%d %H:%M %Z").strip()
 
 
 class Moderation:
-    """Bans and mutes. ``now`` gives Unix time in seconds.
+    """Bans and mutes. ``now`` returns Unix time in seconds.
 
-    ``muted`` is empty while everyone may speak, which is quicker to see than `check_muted` is called.
+    ``muted`` is empty while nobody is muted; that is cheaper to test than to call `check_muted`.
     """
 
     def __init__(self, log: Log, now: Callable[[], float]) -> None:
         self._now = now
-        self._bans = _Sanctions(log, "ban", now)
-        self._mutes = _Sanctions(log, "mute", now)
+        self._bans = _SanctionList(log, "ban", now)
+        self._mutes = _SanctionList(log, "mute", now)
         self.muted: Mapping[str, Sanction] = self._mutes.by_key
 
-    def ban(self, word: str, until: float | None, client: bytes | None = None) -> None:
-        """Ban a name, or an address or network."""
-        self._bans.add(Sanction(word, until, client))
+    def ban(self, target: str, until: float | None, client_id: bytes | None = None) -> None:
+        """Ban a name, an address or a network."""
+        self._bans.add(Sanction(target, until, client_id))
 
-    def unban(self, word: str) -> bool:
+    def unban(self, target: str) -> bool:
         """Lift a ban; return whether there was one."""
-        return self._bans.remove(word)
+        return self._bans.remove(target)
 
-    def mute(self, word: str, until: float | None, client: bytes | None = None) -> None:
-        """Do not let someone of that name speak."""
-        self._mutes.add(Sanction(word, until, client))
+    def mute(self, name: str, until: float | None, client_id: bytes | None = None) -> None:
+        """Mute a name."""
+        self._mutes.add(Sanction(name, until, client_id))
 
-    def unmute(self, word: str) -> bool:
-        """Let them speak again; return whether they could not."""
-        return self._mutes.remove(word)
+    def unmute(self, name: str) -> bool:
+        """Lift a mute; return whether there was one."""
+        return self._mutes.remove(name)
 
     def bans(self) -> list[Sanction]:
-        """Return the bans that are in force."""
+        """Return the current bans."""
         return list(self._bans)
 
     def mutes(self) -> list[Sanction]:
-        """Return the mutes that are in force."""
+        """Return the current mutes."""
         return list(self._mutes)
 
     def check_address(self, host: str) -> None:
-        """Raise `BannedError` if nobody may come in from there."""
-        ban = self._bans.of_address(host)
+        """Raise `BannedError` if the address is banned."""
+        ban = self._bans.find_address(host)
         if ban is not None:
             raise BannedError(ban.end)
 
-    def check_name(self, name: str, client: bytes | None) -> None:
-        """Raise `BannedError` if nobody may come in under that name, or that client under no name."""
-        ban = self._bans.of(name, client)
+    def check_name(self, name: str, client_id: bytes | None) -> None:
+        """Raise `BannedError` if the name is banned, or the client under any name."""
+        ban = self._bans.find(name, client_id)
         if ban is not None:
             raise BannedError(ban.end)
 
-    def check_muted(self, name: str, client: bytes | None) -> None:
-        """Raise `MutedError` if they may not speak."""
-        mute = self._mutes.of(name, client)
+    def check_muted(self, name: str, client_id: bytes | None) -> None:
+        """Raise `MutedError` if the name is muted, or the client under any name."""
+        mute = self._mutes.find(name, client_id)
         if mute is not None:
             raise MutedError(mute.end)
 
 
-class _Sanctions:
-    """The measures of one kind, by key: that of a name, or the network."""
+class _SanctionList:
+    """All bans or all mutes, by the key of the name, or by the network."""
 
     def __init__(self, log: Log, kind: str, now: Callable[[], float]) -> None:
         self._log = log
@@ -116,24 +117,24 @@ class _Sanctions:
         self._networks: dict[str, Network] = {}
         for text in log.records(kind).values():
             record = json.loads(text)
-            client = bytes.fromhex(record["client"]) if record["client"] else None
-            self._keep(Sanction(record["word"], record["until"], client))
+            client_id = bytes.fromhex(record["client"]) if record["client"] else None
+            self._insert(Sanction(record["word"], record["until"], client_id))
 
     def __iter__(self) -> Iterator[Sanction]:
         self._expire()
         return iter(tuple(self.by_key.values()))
 
-    def add(self, measure: Sanction) -> None:
-        key = self._keep(measure)
+    def add(self, sanction: Sanction) -> None:
+        key = self._insert(sanction)
         record = {
-            "word": measure.word,
-            "until": measure.until,
-            "client": measure.client.hex() if measure.client else None,
+            "word": sanction.target,
+            "until": sanction.until,
+            "client": sanction.client_id.hex() if sanction.client_id else None,
         }
         self._log.put(self._kind, key, json.dumps(record))
 
-    def remove(self, word: str) -> bool:
-        key = _key(word)
+    def remove(self, target: str) -> bool:
+        key = _key(target)
         if key not in self.by_key:
             return False
         del self.by_key[key]
@@ -141,17 +142,17 @@ class _Sanctions:
         self._log.put(self._kind, key, None)
         return True
 
-    def of(self, name: str, client: bytes | None) -> Sanction | None:
+    def find(self, name: str, client_id: bytes | None) -> Sanction | None:
         if not self.by_key:
-            return None  # the usual case, for everything that is said
+            return None  # the usual case, checked for every message
         self._expire()
         key = name_key(name)
         found = None if key in self._networks else self.by_key.get(key)
-        if found is None and client is not None:
-            found = next((one for one in self.by_key.values() if one.client == client), None)
+        if found is None and client_id is not None:
+            found = next((one for one in self.by_key.values() if one.client_id == client_id), None)
         return found
 
-    def of_address(self, host: str) -> Sanction | None:
+    def find_address(self, host: str) -> Sanction | None:
         if not self._networks:
             return None
         self._expire()
@@ -160,37 +161,37 @@ class _Sanctions:
             address = address.ipv4_mapped
         return next((self.by_key[key] for key, network in self._networks.items() if address in network), None)
 
-    def _keep(self, measure: Sanction) -> str:
-        key = _key(measure.word)
-        self.by_key[key] = measure
-        network = parse_network(measure.word)
+    def _insert(self, sanction: Sanction) -> str:
+        key = _key(sanction.target)
+        self.by_key[key] = sanction
+        network = parse_network(sanction.target)
         if network is not None:
             self._networks[key] = network
         return key
 
     def _expire(self) -> None:
         now = self._now()
-        ended = [one.word for one in self.by_key.values() if one.until is not None and one.until <= now]
-        for word in ended:
-            self.remove(word)
+        ended = [one.target for one in self.by_key.values() if one.until is not None and one.until <= now]
+        for target in ended:
+            self.remove(target)
 
 
-def parse_network(word: str) -> Network | None:
-    """Return the network that a word such as ``192.168.1.7`` or ``fd00::/64`` means; None: it is a name."""
+def parse_network(target: str) -> Network | None:
+    """Return the network of a target such as ``192.168.1.7`` or ``fd00::/64``; None: it is a name."""
     try:
-        return ipaddress.ip_network(word, strict=False)
+        return ipaddress.ip_network(target, strict=False)
     except ValueError:
         return None
 
 
 def parse_sanction_duration(text: str) -> float:
-    """Return the seconds of ``1h10m``, ``2 days`` or ``90s``. Raises `SettingError`."""
+    """Parse a duration such as ``1h10m``, ``2 days`` or ``90s`` to seconds. Raises `SettingError`."""
     seconds = parse_duration(text, any_suffix=True)
     if not seconds or seconds > _MAX_SECONDS:
         raise SettingError("for", text, "a time such as 1h10m, 30m or 7d")
     return seconds
 
 
-def _key(word: str) -> str:
-    network = parse_network(word)
-    return name_key(word) if network is None else str(network)
+def _key(target: str) -> str:
+    network = parse_network(target)
+    return name_key(target) if network is None else str(network)

@@ -1,7 +1,7 @@
-"""Clients, by the hash of their secret: which names are theirs, and what they have sent already.
+"""Name ownership and duplicate detection, per client.
 
-Nobody registers. Whoever is the first to use a name owns it, for as long as it is used now and then; and a
-message that a client sends again, because it has not heard that it arrived, is known by its id.
+There is no registration. The first client to use a name owns it as long as it uses the name now and then. If a
+client resends a message because it got no acknowledgement, the server recognizes the message by its id.
 """
 
 from __future__ import annotations
@@ -16,42 +16,41 @@ from selchat.events import Said
 from selchat.log.port import Log, Sent
 from selchat.text import name_key
 
-REMEMBERED = 4096  # ids of one client, in the log
-_MANY = 4096  # ids of one client, here
-_FEW = 256
-_MAX_IN_ALL = 500_000  # ids of all clients
+MAX_IDS = 4096  # of one client, both in the log and in memory
+_MIN_IDS = 256  # of one client in memory, while there are very many clients
+_MAX_TOTAL_IDS = 500_000  # of all clients in memory
 _DAY = 86_400.0
 _OWNED_SECONDS = 90 * _DAY
 _NAMES = "name"  # the kind of these records
 
 
 def hash_client_secret(secret: str) -> bytes:
-    """Return what the server keeps of a client's secret.
+    """Return the ``client_id`` of a client: the hash of its secret, which the server stores instead of it.
 
-    SHA-256, cut to 16 bytes; the secret is random and long, so that nothing slower is needed.
+    It is SHA-256, cut to 16 bytes. The secret is long and random, so that no slow hash is needed.
     """
     return hashlib.sha256(b"selchat client\0" + secret.encode()).digest()[:16]
 
 
 def hash_api_name(name: str) -> bytes:
-    """Return whose that name is when scripts speak under it, with whichever token: the client of all of them.
+    """Return the ``client_id`` of all scripts that send under this name, with whichever token.
 
-    Not the hash of a token: one that is made in the place of a lost one must have the name, and know what was
-    sent with the other. It is no secret. No client can say it, since what they say is hashed first, as above.
+    It does not depend on the token, so that a replacement token has the same name and detects the same
+    duplicates. It is no secret, but no client can claim it: `hash_client_secret` hashes with another prefix.
     """
     return hashlib.sha256(b"selchat speaker\0" + name_key(name).encode()).digest()[:16]
 
 
 class Names:
-    """Who owns which name, by the name's key. ``now`` gives Unix time in seconds.
+    """The owner of each name, by the key of the name. ``now`` returns Unix time in seconds.
 
-    Names of several owners may look alike: those of a history that is older than the rule against it.
+    Names of different owners may be confusable if the history is older than the rule against it.
     """
 
     def __init__(self, log: Log, now: Callable[[], float]) -> None:
         self._log = log
         self._now = now
-        self._owners: dict[str, tuple[str, bytes, float]] = {}  # name, owner, when it was last used
+        self._owners: dict[str, tuple[str, bytes, float]] = {}  # name, owner, time of last use
         self._confusables = ConfusableIndex()
         for key, text in log.records(_NAMES).items():
             record = json.loads(text)
@@ -63,24 +62,24 @@ class Names:
         return key in self._owners
 
     def owner(self, key: str) -> bytes | None:
-        """Return whose name it is; None: nobody's."""
+        """Return the ``client_id`` of the owner; None: nobody owns the name."""
         found = self._owners.get(key)
         return None if found is None else found[1]
 
     def name(self, key: str) -> str:
-        """Return the name as its owner writes it."""
+        """Return the name as its owner spells it."""
         return self._owners[key][0]
 
     def confusable_with(self, name: str) -> Iterator[tuple[str, bytes]]:
-        """Find other owned names for which that clean one could be taken, and whose they are."""
+        """Yield other owned names that are confusable with a clean name, and their owners."""
         return ((other, self._owners[name_key(other)][1]) for other in self._confusables.find(name))
 
     def is_reserved(self, key: str, name: str) -> bool:
-        """Whether someone owns that clean name, or one that it could be taken for."""
+        """Return whether someone owns a clean name or one that is confusable with it."""
         return key in self._owners or next(self._confusables.find(name), None) is not None
 
     def record_use(self, key: str, name: str, owner: bytes) -> None:
-        """Note that the name is used by its owner now."""
+        """Record that the owner uses the name now, in this spelling."""
         now = self._now()
         before = self._owners.get(key)
         if before is None or before[0] != name:
@@ -91,53 +90,60 @@ class Names:
         record = {"name": name, "owner": owner.hex(), "used": round(now)}
         self._log.put(_NAMES, key, json.dumps(record))
 
-    def expire(self, is_here: Callable[[str], bool] = lambda key: False) -> None:
-        """Forget the names that nobody has used for 90 days."""
+    def expire(self, is_present: Callable[[str], bool] = lambda key: False) -> None:
+        """Free the names that nobody has used for 90 days, unless their owner is present."""
         oldest = self._now() - _OWNED_SECONDS
         for key, name in [(key, name) for key, (name, _, used) in self._owners.items() if used < oldest]:
-            if not is_here(key):
+            if not is_present(key):
                 del self._owners[key]
                 self._confusables.remove(name)
                 self._log.put(_NAMES, key, None)
 
 
 class SentMessages:
-    """What clients have sent lately, to know it when it comes again.
+    """Index of recently sent messages, to detect duplicates.
 
-    The log knows `REMEMBERED` messages of each client, and is asked when one that has come says something for
-    the first time. From then on a client's own are kept here: `_MANY` of each, or `_FEW` while there are
-    `_MAX_IN_ALL` of all clients; one takes about 300 bytes.
+    The log knows the last `MAX_IDS` messages of each client. This index queries it once, when a client sends
+    its first message, and then keeps the ids of that client in memory until the client signs out: up to
+    ``max_ids``, or ``min_ids`` while there are more than ``max_total`` ids of all clients. One id takes about
+    300 bytes.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(
+        self, log: Log, max_ids: int = MAX_IDS, min_ids: int = _MIN_IDS, max_total: int = _MAX_TOTAL_IDS
+    ) -> None:
         self._log = log
+        self._max_ids = max_ids
+        self._min_ids = min_ids
+        self._max_total = max_total
         self._clients: dict[bytes, _Client] = {}
-        self._total = 0
+        self.total = 0  # ids in memory
 
-    def open_session(self, client: bytes) -> None:
-        """Note that a client has come; it may be here several times."""
-        known = self._clients.get(client)
-        if known is None:
-            known = self._clients[client] = _Client()
-        elif not known.staged:
-            self._keep(known, None)  # what another session of it has sent may be longer ago than is kept here
-        known.sessions += 1
+    def open_session(self, client_id: bytes) -> None:
+        """Start a session of a client, which may have several at once."""
+        client = self._clients.get(client_id)
+        if client is None:
+            client = self._clients[client_id] = _Client()
+        elif not client.staged:
+            # Query the log again: the new session may resend messages that are too old for this index.
+            self._replace_ids(client, None)
+        client.sessions += 1
 
-    def close_session(self, client: bytes) -> None:
-        """Forget a client when the last of it has gone and all is in the log."""
-        self._clients[client].sessions -= 1
-        self._forget(client)
+    def close_session(self, client_id: bytes) -> None:
+        """End a session; forget the client after its last one, once the log has its messages."""
+        self._clients[client_id].sessions -= 1
+        self._remove_if_unused(client_id)
 
-    def register(self, client: bytes, ids: Sequence[str]) -> tuple[list[int], list[Sent]]:
-        """Return the places in ``ids`` of those that are new, and note them; and what is in the log already.
+    def register(self, client_id: bytes, ids: Sequence[str]) -> tuple[list[int], list[Sent]]:
+        """Return the positions in ``ids`` of new messages, and the messages that the log already has.
 
-        One that is staged since this tick is neither: it is confirmed when the tick ends. Raises
-        `NotReadableError`.
+        New ids count as staged until `mark_stored` or `mark_failed`. An id that is staged already is in neither
+        list: its first copy gets the acknowledgement. Raises `NotReadableError`.
         """
-        known = self._clients[client]
-        if known.sent is None:
-            self._keep(known, {sent.id: sent for sent in self._log.sent(client, REMEMBERED)})
-        sent, staged = known.sent or {}, known.staged
+        client = self._clients[client_id]
+        if client.sent is None:
+            self._replace_ids(client, {sent.id: sent for sent in self._log.sent(client_id, MAX_IDS)})
+        sent, staged = client.sent or {}, client.staged
         new: list[int] = []
         repeated: list[Sent] = []
         for place, id in enumerate(ids):
@@ -148,36 +154,36 @@ class SentMessages:
                 new.append(place)
         return new, repeated
 
-    def mark_stored(self, client: bytes, messages: Sequence[Said]) -> None:
-        """Note that these are in the log now."""
-        known = self._clients[client]
-        sent, staged = known.sent, known.staged
+    def mark_stored(self, client_id: bytes, messages: Sequence[Said]) -> None:
+        """Record that the log has stored these staged messages."""
+        client = self._clients[client_id]
+        sent, staged = client.sent, client.staged
         if sent is not None:
-            self._total -= len(sent)
+            self.total -= len(sent)
             for message in messages:
                 sent[message.id] = Sent(message.id, message.room, message.seq, message.at)
-            self._total += len(sent)
-            most = _MANY if self._total < _MAX_IN_ALL else _FEW
-            if len(sent) > 2 * most:
-                # Not one by one: a dictionary looks for its first item from where that once was.
-                self._keep(known, dict(islice(sent.items(), len(sent) - most, None)))
+            self.total += len(sent)
+            limit = self._max_ids if self.total < self._max_total else self._min_ids
+            if len(sent) > 2 * limit:
+                # Trim rarely and in bulk: after deletions at its front, a dict is slow to find its first item.
+                self._replace_ids(client, dict(islice(sent.items(), len(sent) - limit, None)))
         staged.difference_update([message.id for message in messages])
-        self._forget(client)
+        self._remove_if_unused(client_id)
 
-    def mark_failed(self, client: bytes, messages: Iterable[Said]) -> None:
-        """Note that these are not."""
-        self._clients[client].staged.difference_update(message.id for message in messages)
-        self._forget(client)
+    def mark_failed(self, client_id: bytes, messages: Iterable[Said]) -> None:
+        """Record that these staged messages are not in the log, so that the client may send them again."""
+        self._clients[client_id].staged.difference_update(message.id for message in messages)
+        self._remove_if_unused(client_id)
 
-    def _keep(self, known: _Client, sent: dict[str, Sent] | None) -> None:
-        self._total += len(sent or ()) - len(known.sent or ())
-        known.sent = sent
+    def _replace_ids(self, client: _Client, sent: dict[str, Sent] | None) -> None:
+        self.total += len(sent or ()) - len(client.sent or ())
+        client.sent = sent
 
-    def _forget(self, client: bytes) -> None:
-        known = self._clients[client]
-        if not known.sessions and not known.staged:
-            self._keep(known, None)
-            del self._clients[client]
+    def _remove_if_unused(self, client_id: bytes) -> None:
+        client = self._clients[client_id]
+        if not client.sessions and not client.staged:
+            self._replace_ids(client, None)
+            del self._clients[client_id]
 
 
 class _Client:
@@ -185,5 +191,5 @@ class _Client:
 
     def __init__(self) -> None:
         self.sessions = 0
-        self.sent: dict[str, Sent] | None = None  # in the log, oldest first; None: not asked for yet
-        self.staged: set[str] = set()  # since the last commit
+        self.sent: dict[str, Sent] | None = None  # in the log, oldest first; None: not queried yet
+        self.staged: set[str] = set()  # ids since the last commit

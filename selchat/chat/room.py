@@ -1,4 +1,4 @@
-"""A room: what is said in it goes through the log into one feed for each wire format."""
+"""A room: its members, and one feed for each wire format."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from selchat.feed import Feed, Subscription
 from selchat.text import clean_name, name_key
 
 ROOM_LENGTH = 32  # characters; Matrix: 255, IRC: 50
-_MAX_NAMES = 500  # in one event about who has come or gone
+_MAX_NAMES = 500  # in one `Joined` or `Left`
 
 
 class Batch(NamedTuple):
-    """What happened in one step: what one read brought from one author, or something of the server's.
+    """Events that are published together: the messages of one read from one author, or events of the server.
 
-    ``logged``: whether these are messages, which exist only if the log has them. ``mine``: the author's
-    subscription, which is not sent it.
+    ``logged``: these are messages, which exist only if the log has them. ``own_subscription``: the author's
+    subscription, which does not get these events.
     """
 
     events: Sequence[Event]
     logged: bool
     author: Author | None = None
-    mine: Subscription[Any] | None = None
+    own_subscription: Subscription[Any] | None = None
 
 
 class Room:
-    """``feed_limit``: bytes that each of its feeds keeps for readers that are behind.
+    """Members and feeds. ``feed_limit``: bytes that each feed keeps for slow readers.
 
-    ``salt``: a new one if it has none yet. It is for those who encrypt what they say here; the server has no
-    other use for it.
+    ``salt`` is for clients that encrypt their messages in this room; the server does not use it itself. By
+    default, the room gets a new one.
     """
 
     def __init__(self, name: str, feed_limit: int, salt: str = "") -> None:
@@ -43,20 +43,19 @@ class Room:
         self.key = name_key(name)
         self.salt = salt or new_salt()
         self.topic = ""
-        self.seq = 0  # of the newest message that was published
+        self.seq = 0  # of the last published message
         self.members: dict[str, Named] = {}  # by the key of the name
-        # What happened since the last `publish`, in batches: what one read brought is one step from here on,
-        # not one for each message.
+        # In batches, so that publishing costs one step for each read and not one for each message.
         self.staged: list[Batch] = []
-        self.deliveries = 0  # of the last `publish`: messages times readers, but for one's own
+        self.deliveries = 0  # in the last `publish`: messages times readers, without the authors' own
         self._feed_limit = feed_limit
         self._feeds: dict[Format, Feed[Any]] = {}
-        # Who has come and gone and was not told yet, by key: the name, and whether it came.
+        # Unpublished changes of the member list by key: the name, and whether it was added.
         self._changes: dict[str, tuple[str, bool]] = {}
-        self._shown: list[tuple[str, bool]] = []  # and that before the roster was shown to someone
+        self._snapshot_changes: list[tuple[str, bool]] = []  # unpublished, but part of a snapshot
 
     def feed(self, format: Format) -> Feed[Any]:
-        """Return the feed of this room in that format."""
+        """Return the feed of this room in ``format``."""
         feed = self._feeds.get(format)
         if feed is None:
             feed = self._feeds[format] = Feed(self._feed_limit)
@@ -64,77 +63,77 @@ class Room:
         return feed
 
     def publish(self) -> Iterable[Feed[Any]]:
-        """Append what is staged to every feed, encoded once for each, and return the feeds."""
+        """Append the staged batches to every feed, encoded once for each format; return the feeds."""
         staged, self.staged = self.staged, []
         self.deliveries = 0
         for format, feed in self._feeds.items():
             self.deliveries += (self.seq - feed.mark) * (len(feed.live) + len(feed.behind))
-            for events, _, _, mine in staged:
-                if mine is not None and mine.feed is feed:
-                    feed.append(format.encode(events), mine)
+            for events, _, _, own in staged:
+                if own is not None and own.feed is feed:
+                    feed.append(format.encode(events), own)
                     self.deliveries -= len(events)
                 else:
                     feed.append(format.encode(events))
             feed.mark = self.seq
         return self._feeds.values()
 
-    # -- who is here -----------------------------------------------------------------------------------
+    # -- members ---------------------------------------------------------------------------------------
 
     def add(self, member: Named) -> None:
-        """Note that someone is here now."""
+        """Add a member."""
         key = name_key(member.name)
         self.members[key] = member
-        self._changed(key, member.name, True)
+        self._record_change(key, member.name, True)
 
     def remove(self, member: Named) -> None:
-        """Note that someone is not here any more."""
+        """Remove a member."""
         key = name_key(member.name)
         del self.members[key]
-        self._changed(key, member.name, False)
+        self._record_change(key, member.name, False)
 
     def take_changes(self) -> list[Event]:
-        """Return who has come and gone since this was last asked, and forget it."""
-        changes = sorted(self._changes.values(), key=itemgetter(1))  # those who have gone first
-        changes[:0] = self._shown
+        """Return the changes of the member list since the last call, as `Joined` and `Left`."""
+        changes = sorted(self._changes.values(), key=itemgetter(1))  # removed members first
+        changes[:0] = self._snapshot_changes
         self._changes = {}
-        self._shown = []
+        self._snapshot_changes = []
         events: list[Event] = []
-        for came, some in groupby(changes, itemgetter(1)):
-            names = tuple(name for name, _ in some)
+        for added, group in groupby(changes, itemgetter(1)):
+            names = tuple(name for name, _ in group)
             events += (
-                (Joined if came else Left)(self.name, names[start : start + _MAX_NAMES], len(self.members))
+                (Joined if added else Left)(self.name, names[start : start + _MAX_NAMES], len(self.members))
                 for start in range(0, len(names), _MAX_NAMES)
             )
         return events
 
     def snapshot(self, limit: int) -> Roster:
-        """Return the `roster` for someone who will follow the changes from here on."""
-        # Who is in it and has not been told of must be told of, even if they are gone a moment later.
-        self._shown += sorted(self._changes.values(), key=itemgetter(1))
+        """Return the `roster` for a reader who will get all later changes as events."""
+        # The reader has seen these members now, so that a later `Left` must not cancel out their `Joined`.
+        self._snapshot_changes += sorted(self._changes.values(), key=itemgetter(1))
         self._changes = {}
         return self.roster(limit)
 
     def roster(self, limit: int) -> Roster:
-        """Return the first ``limit`` names in alphabetical order, and how many there are in all."""
-        # No more names than are wanted are sorted: the first of 10,000 cost 2 ms, all of them 10.
+        """Return the first ``limit`` names in alphabetical order, and the number of members."""
+        # Partial sort: the first of 10,000 names take 2 ms, a full sort takes 10.
         keys = heapq.nsmallest(limit, self.members)
         return Roster(tuple(self.members[key].name for key in keys), len(self.members))
 
-    def _changed(self, key: str, name: str, came: bool) -> None:
-        # Someone who was away for less than the interval between two of these was not away.
-        if key in self._changes and self._changes[key][1] is not came:
+    def _record_change(self, key: str, name: str, added: bool) -> None:
+        # Absences and visits that are shorter than the interval between two events are not reported.
+        if key in self._changes and self._changes[key][1] is not added:
             del self._changes[key]
         else:
-            self._changes[key] = (name, came)
+            self._changes[key] = (name, added)
 
 
 def new_salt() -> str:
-    """Return 16 random bytes in base64url without padding, as docs/protocol.rst has salts."""
+    """Return 16 random bytes in base64url without padding, as docs/protocol.rst defines a salt."""
     return secrets.token_urlsafe(16)
 
 
 def clean_room(name: str) -> str:
-    """Return the name of a room as it may be shown to everyone; empty: it cannot be one."""
+    """Return a room name that is safe to show; empty: ``name`` is not a valid one."""
     name = clean_name(name.removeprefix("#"), ROOM_LENGTH + 1)
     if not name or len(name) > ROOM_LENGTH or " " in name or name[0] in "@#/":
         return ""

@@ -1,4 +1,4 @@
-"""The rooms that there are: those with members, those with history, and the lobby."""
+"""All rooms: the lobby, rooms with members, and rooms with history."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from selchat.text import name_key
 
 
 class TooManyRoomsError(RefusalError):
-    """``limit``: how many there may be."""
+    """``limit``: the maximum number of rooms."""
 
     code = "too-many-rooms"
 
@@ -22,14 +22,14 @@ class TooManyRoomsError(RefusalError):
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"{self.limit} rooms are the limit"
+        return f"the limit of {self.limit} rooms is reached"
 
 
 _ROOMS = "room"  # the kind of these records
 
 
 class RoomSummary(NamedTuple):
-    """What a list of rooms shows of one."""
+    """One room in a list of rooms."""
 
     name: str
     members: int
@@ -37,45 +37,45 @@ class RoomSummary(NamedTuple):
     seq: int
 
 
-class _Known(NamedTuple):
-    """What the log knows of a room: how it was first written, and its salt."""
+class _Record(NamedTuple):
+    """The log's record of a room: the first spelling of its name, and its salt."""
 
     name: str
     salt: str
 
 
 class Rooms:
-    """Rooms by name. ``feed_limit``: see `Room`; ``limit``: how many there may be."""
+    """Rooms by name. ``feed_limit``: see `Room`; ``limit``: the maximum number of rooms."""
 
     def __init__(self, log: Log, feed_limit: int, limit: int) -> None:
         self._log = log
         self._feed_limit = feed_limit
         self._limit = limit
         self._rooms: dict[str, Room] = {}  # by the key of the name
-        self._known: dict[str, _Known] = {}  # every room that ever had a message or a topic, by key
+        self._records: dict[str, _Record] = {}  # of every room that ever had a message or a topic, by key
         for key, text in tuple(log.records(_ROOMS).items()):
             record = json.loads(text)
-            self._known[key] = _Known(record["name"], record.get("salt") or new_salt())
+            self._records[key] = _Record(record["name"], record.get("salt") or new_salt())
             if record["topic"]:
-                self._make(record["name"]).topic = record["topic"]
-            if "salt" not in record:  # of an older server
-                self._put(key, record["topic"])
-        self.lobby = self._make(LOBBY)
+                self._create(record["name"]).topic = record["topic"]
+            if "salt" not in record:  # a record of an older version
+                self._write_record(key, record["topic"])
+        self.lobby = self._create(LOBBY)
         for name in log.rooms():
-            if not name.startswith("@"):  # whispers
-                room = self._make(name)
-                if room.key not in self._known:
+            if not name.startswith("@"):  # else it is an inbox
+                room = self._create(name)
+                if room.key not in self._records:
                     self.save(room)
 
     def __len__(self) -> int:
         return len(self._rooms)
 
     def find(self, name: str) -> Room | None:
-        """Return the room of that name; None: there is none."""
+        """Return the room of that name; None: no such room."""
         return self._rooms.get(name) or self._rooms.get(name_key(name.removeprefix("#")))
 
     def get_or_create(self, name: str) -> Room:
-        """Return the room of that name, which is made if there is none.
+        """Return the room of that name, creating it if necessary.
 
         Raises `BadRoomError` and `TooManyRoomsError`.
         """
@@ -86,18 +86,18 @@ class Rooms:
                 raise BadRoomError(name)
             if len(self._rooms) >= self._limit:
                 raise TooManyRoomsError(self._limit)
-            # The log knows it as it was first written.
-            known = self._known.get(name_key(cleaned))
-            room = self._make(cleaned if known is None else known.name)
+            # A room that the log knows keeps the first spelling of its name.
+            stored = self._records.get(name_key(cleaned))
+            room = self._create(cleaned if stored is None else stored.name)
         return room
 
     def save(self, room: Room) -> None:
-        """Keep how the room is written, its salt, and its topic."""
-        self._known[room.key] = _Known(room.name, room.salt)
-        self._put(room.key, room.topic)
+        """Save the spelling of the room's name, its salt and its topic."""
+        self._records[room.key] = _Record(room.name, room.salt)
+        self._write_record(room.key, room.topic)
 
     def remove(self, room: Room) -> None:
-        """Forget a room that nobody is in and that has no history."""
+        """Remove a room without members and history, and its topic; never the lobby."""
         if room is self.lobby:
             return
         self._rooms.pop(room.key, None)
@@ -106,29 +106,29 @@ class Rooms:
             self.save(room)
 
     def collect_garbage(self) -> None:
-        """Drop those of which nothing is left."""
-        kept = set(self._log.rooms())
+        """Remove rooms that have neither members nor messages any more."""
+        logged = set(self._log.rooms())
         for room in tuple(self._rooms.values()):
-            if not room.members and not room.staged and room.name not in kept:
+            if not room.members and not room.staged and room.name not in logged:
                 self.remove(room)
 
     def list(self, limit: int) -> tuple[list[RoomSummary], int]:
-        """Return ``limit`` rooms, those with most members first, and how many there are in all."""
+        """Return the ``limit`` rooms with the most members, in that order, and the number of all rooms."""
         found = [
             RoomSummary(room.name, len(room.members), room.topic, room.seq) for room in self._rooms.values()
         ]
-        found.sort(key=lambda one: (-one.members, one.name))
+        found.sort(key=lambda room: (-room.members, room.name))
         return found[:limit], len(found)
 
-    def _make(self, name: str) -> Room:
+    def _create(self, name: str) -> Room:
         room = self._rooms.get(name_key(name))
         if room is None:
-            known = self._known.get(name_key(name))
-            room = Room(name, self._feed_limit, "" if known is None else known.salt)
+            stored = self._records.get(name_key(name))
+            room = Room(name, self._feed_limit, "" if stored is None else stored.salt)
             self._rooms[room.key] = room
             room.seq = self._log.last_seq(name)
         return room
 
-    def _put(self, key: str, topic: str) -> None:
-        name, salt = self._known[key]
+    def _write_record(self, key: str, topic: str) -> None:
+        name, salt = self._records[key]
         self._log.put(_ROOMS, key, json.dumps({"name": name, "topic": topic, "salt": salt}))

@@ -1,4 +1,4 @@
-"""The roster: who is here, and under which name."""
+"""Roster: the signed-in members by name; it assigns unique names."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ M = TypeVar("M", bound=Named)
 
 
 class Roster(Generic[M]):
-    """Members by name. Two names that are equal under NFKC and casefold are the same name.
+    """Members by name. Names that are equal under NFKC and casefold count as the same name.
 
-    No two look the same either (`selchat.chat.confusables`), unless their owner is one.
+    No two members have confusable names (`selchat.chat.confusables`), unless one client owns both.
 
-    ``name_length`` is in characters. ``reserved(key, name)``: whether a name is its owner's, or looks like
-    one that is, also while they are away.
+    ``name_length`` is in characters. ``reserved(key, name)`` returns whether someone owns the name, or one
+    that is confusable with it, even while they are away.
     """
 
     def __init__(
@@ -33,10 +33,10 @@ class Roster(Generic[M]):
         self._reserved = reserved
         self._members: dict[str, M] = {}
         self._taken = {name_key(SERVER)}
-        self._confusables = ConfusableIndex()  # of those taken
+        self._confusables = ConfusableIndex()  # of the taken names
         self._confusables.add(SERVER)
-        self._numbers: dict[str, _Numbers] = {}  # by what the base name looks like
-        self._numbered: dict[str, tuple[str, int]] = {}  # key of a name that was made with a number: whence
+        self._pools: dict[str, _NumberPool] = {}  # by the skeleton of the base name
+        self._numbered: dict[str, tuple[str, int]] = {}  # by key of a numbered name: skeleton and number
 
     def __len__(self) -> int:
         return len(self._members)
@@ -48,21 +48,22 @@ class Roster(Generic[M]):
         return key in self._members
 
     def get(self, name: str) -> M | None:
-        """Return the member of that name, however it is written."""
+        """Return the member whose name counts as the same as ``name``."""
         return self._members.get(name_key(clean_name(name, self._name_length)))
 
     def confusable_with(self, name: str) -> Iterator[tuple[str, M | None]]:
-        """Find other names that are taken and for which that clean one could be taken, and whose they are.
+        """Yield other taken names that are confusable with a clean name, and their members.
 
-        None: the server's, which nobody can have.
+        The member is None for the name of the server.
         """
         return ((other, self._members.get(name_key(other))) for other in self._confusables.find(name))
 
     def assign(self, requested: str, *, owned: bool = False) -> str:
-        """Take the name ``wanted``, cleaned, or the next one that is free, and return it.
+        """Take the requested name, cleaned, or the next free one that is similar, and return it.
 
-        A taken name, or one that looks like one, gets the lowest free number from 2 (``Michael_2``), an empty
-        one is ``guest1`` and so on. ``reserved``: it is for the owner, whatever it looks like.
+        A name that is taken or confusable gets the lowest free number from 2 (``Michael_2``). An empty one
+        becomes ``guest1``, ``guest2`` and so on. ``owned``: the name is for its owner, so that it need not be
+        free of confusable ones.
         """
         base = clean_name(requested, self._name_length)
         key = name_key(base)
@@ -71,39 +72,39 @@ class Roster(Generic[M]):
             return base
         if not base:
             base = _GUEST
-        # Look-alikes share their numbers, or each would have to step over all those of the others.
-        look = skeletons(base).folded
-        numbers = self._numbers.get(look)
-        if numbers is None:
-            numbers = self._numbers[look] = _Numbers(2 if base is not _GUEST else 1)
+        # Confusable names share one pool; with one each, every name would try all numbers of the others.
+        skeleton = skeletons(base).folded
+        pool = self._pools.get(skeleton)
+        if pool is None:
+            pool = self._pools[skeleton] = _NumberPool(2 if base is not _GUEST else 1)
         while True:
-            number = numbers.take()
+            number = pool.acquire()
             suffix = f"{number}" if base is _GUEST else f"_{number}"
             name = base[: self._name_length - len(suffix)].rstrip() + suffix
             key = name_key(name)
             if self._is_free(key, name):
                 break
-        numbers.used += 1
+        pool.used += 1
         self._take(key, name)
-        self._numbered[key] = (look, number)
+        self._numbered[key] = (skeleton, number)
         return name
 
     def add(self, member: M) -> None:
-        """Note who has the name that was claimed."""
+        """Add the member who has a name from `assign`."""
         self._members[name_key(member.name)] = member
 
     def remove(self, member: M) -> None:
-        """Take a member away and free its name."""
+        """Remove a member and free their name."""
         key = name_key(member.name)
         del self._members[key]
         self._taken.discard(key)
         self._confusables.remove(member.name)
         if key in self._numbered:
-            look, number = self._numbered.pop(key)
-            numbers = self._numbers[look]
-            numbers.give_back(number)
-            if not numbers.used:
-                del self._numbers[look]
+            skeleton, number = self._numbered.pop(key)
+            pool = self._pools[skeleton]
+            pool.release(number)
+            if not pool.used:
+                del self._pools[skeleton]
 
     def _is_free(self, key: str, name: str) -> bool:
         return (
@@ -117,22 +118,22 @@ class Roster(Generic[M]):
         self._confusables.add(name)
 
 
-class _Numbers:
-    """The free numbers of one base name: with n people of one name, a search would cost n look-ups each."""
+class _NumberPool:
+    """Free numbers of one base name. Without it, n members of one name would cost n look-ups each."""
 
-    __slots__ = ("_free", "_next", "used")
+    __slots__ = ("_next", "_released", "used")
 
     def __init__(self, first: int) -> None:
         self._next = first
-        self._free: list[int] = []  # a heap of those given back
+        self._released: list[int] = []  # a heap
         self.used = 0
 
-    def take(self) -> int:
-        if self._free:
-            return heapq.heappop(self._free)
+    def acquire(self) -> int:
+        if self._released:
+            return heapq.heappop(self._released)
         self._next += 1
         return self._next - 1
 
-    def give_back(self, number: int) -> None:
+    def release(self, number: int) -> None:
         self.used -= 1
-        heapq.heappush(self._free, number)
+        heapq.heappush(self._released, number)

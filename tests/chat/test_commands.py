@@ -63,7 +63,7 @@ def test_kick_removes_who_is_named() -> None:
     assert michael.gone
     assert not narayan.gone
     assert operator.run("/kick Michael Jackson") == [
-        "Nobody is called Michael Jackson; /users lists who is online."
+        "There is no one named Michael Jackson. Type /users to see who is online."
     ]
 
 
@@ -79,17 +79,17 @@ def test_quit_stops_the_server() -> None:
 
 def test_help_lists_every_command() -> None:
     assert Operator().run("/help") == [
-        "/users                         who is online, and from where",
-        "/rooms                         which rooms there are",
-        "/kick NAME                     remove someone",
-        "/ban NAME|ADDRESS [for 1h10m]  remove someone, and keep them out",
-        "/unban NAME|ADDRESS            let them in again",
-        "/mute NAME [for 1h10m]         let someone read only",
-        "/unmute NAME                   let them speak again",
-        "/bans                          who is banned and who is muted, and until when",
-        "/help                          this list",
+        "/users                         list who is online, with addresses",
+        "/rooms                         list the rooms",
+        "/kick NAME                     disconnect someone",
+        "/ban NAME|ADDRESS [for 1h10m]  disconnect someone and keep them out",
+        "/unban NAME|ADDRESS            lift a ban",
+        "/mute NAME [for 1h10m]         let someone read but not send",
+        "/unmute NAME                   lift a mute",
+        "/bans                          list bans and mutes, and when they end",
+        "/help                          show this list",
         "/quit                          tell everyone and stop the server",
-        "Everything else is said to everyone in the lobby, from Server.",
+        "Any other text goes to everyone in the lobby, from Server.",
     ]
 
 
@@ -98,7 +98,7 @@ def test_an_unknown_command_is_not_said_to_everyone(line: str) -> None:
     operator = Operator()
     operator.chat.sign_in("Michael")
     assert operator.run(line) == [
-        f"Unknown command {line}; /help lists the commands, //text says /text to everyone."
+        f"Unknown command {line}. Type /help to list the commands, or //text to send /text to everyone."
     ]
     operator.chat.tick()
     assert operator.chat.said() == []

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import pytest
-
-from selchat.chat import people as clients
 from selchat.chat.people import Names, SentMessages, hash_client_secret
 from selchat.log.memory import MemoryLog
 
@@ -78,10 +75,9 @@ def test_what_is_staged_by_someone_who_has_left_is_known_to_who_comes_in_the_sam
     assert sent.register(CLIENT, ["1"]) == ([], [])
 
 
-def test_at_least_so_many_messages_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "_MANY", 10)
+def test_the_newest_messages_are_known_and_old_ones_are_trimmed() -> None:
     log = MemoryLog(1000)
-    sent = SentMessages(log)
+    sent = SentMessages(log, max_ids=10)
     sent.open_session(CLIENT)
     for number in range(100):
         say(log, sent, str(number))
@@ -90,23 +86,19 @@ def test_at_least_so_many_messages_are_remembered(monkeypatch: pytest.MonkeyPatc
     assert sent.register(CLIENT, ["5"])[0] == [0]
 
 
-def test_fewer_are_kept_while_there_are_very_many_and_all_are_known_after_the_next_arrival(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(clients, "_FEW", 2)
-    monkeypatch.setattr(clients, "_MAX_IN_ALL", 20)
+def test_index_keeps_fewer_ids_above_its_total_and_reloads_them_for_the_next_session() -> None:
     log = MemoryLog(1000)
-    sent = SentMessages(log)
+    sent = SentMessages(log, min_ids=2, max_total=20)
     sent.open_session(CLIENT)
     for number in range(100):
         say(log, sent, str(number))
-    assert sent._total <= 24
+    assert sent.total <= 24
     assert sent.register(CLIENT, ["98", "99"])[0] == []
     sent.open_session(CLIENT)
     assert sent.register(CLIENT, ["3"])[0] == []
     sent.close_session(CLIENT)
     sent.close_session(CLIENT)
-    assert sent._total == 0
+    assert sent.total == 0
 
 
 def test_whoever_only_reads_costs_nothing() -> None:

@@ -87,7 +87,7 @@ def test_a_thousand_of_one_name_are_numbered_and_forgotten() -> None:
     names = Names()
     assert names.come(*["x"] * 1000)[-1] == "x_1000"
     names.go("x", *(f"x_{number}" for number in range(2, 1001)))
-    assert not names.roster._numbers
+    assert not names.roster._pools
     assert not names.roster._numbered
     assert names.come("x", "x") == ["x", "x_2"]
 
@@ -125,7 +125,7 @@ def test_names_that_look_the_same_share_their_numbers() -> None:
     names.go("rnike_2", "mike")
     assert names.come("rnike", "mike") == ["rnike", "mike_2"]
     names.go("Mike_3", "rnike_4", "rnike", "mike_2")
-    assert not names.roster._numbers
+    assert not names.roster._pools
     assert not names.roster._numbered
 
 

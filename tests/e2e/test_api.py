@@ -262,7 +262,7 @@ def try_census(venkat: Client, program: Program) -> None:
 
 
 def try_careful(venkat: Client, program: Program) -> None:
-    assert hear(venkat, "careful") == "That did not work: nobody is called Nobody"
+    assert hear(venkat, "careful") == "That did not work: there is no one named Nobody"
     assert program.wait() == (0, "")
 
 

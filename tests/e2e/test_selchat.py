@@ -314,13 +314,13 @@ def test_operators_from_afar(tmp_path: Path) -> None:
             assert eve.whispers("Server", "/ban Asa", "1")["code"] == "not-operator"
             assert commands(asa, "/mute eve", "1") == ["Muted eve."]
             assert eve.says("!", "2")["code"] == "muted"
-            assert commands(asa, "/unmute eve", "2") == ["eve may speak again."]
+            assert commands(asa, "/unmute eve", "2") == ["eve is no longer muted."]
             assert eve.says("!", "2")["type"] == "ack"
             assert said(asa.reads()) == ("Eve", 1, "!")
-            assert commands(asa, "/ban Eve", "3") == ["Banned Eve; removed: Eve."]
+            assert commands(asa, "/ban Eve", "3") == ["Banned Eve. Disconnected: Eve."]
             assert eve.reads_to_end() == [{"type": "bye", "reason": "banned", "retry_after": None}]
-        assert commands(asa, "/quit", "4") == ["The server is stopped where it runs."]
-        assert commands(asa, "hello?", "5") == ["Commands begin with /; /help lists them."]
+        assert commands(asa, "/quit", "4") == ["Not stopped: /quit works only in the server's own terminal."]
+        assert commands(asa, "hello?", "5") == ["Commands begin with a slash. Type /help to list them."]
         server.process.kill()
         server.wait()
     with serving(history, "--operators=asa") as server:
@@ -331,7 +331,7 @@ def test_operators_from_afar(tmp_path: Path) -> None:
             assert thief.asks(**greeting("Asa", client="t" * 22))["code"] == "name-taken"
         with RichPeer(server.port, "Asa") as asa:
             assert commands(asa, "/bans", "6") == ["Banned: Eve"]
-            assert commands(asa, "/unban Eve", "7") == ["Eve may come in again."]
+            assert commands(asa, "/unban Eve", "7") == ["Eve is no longer banned."]
         with RichPeer(server.port, "Eve") as eve:
             assert eve.says("!", "3")["type"] == "ack"
 
@@ -341,7 +341,7 @@ def test_an_operator_who_bans_themselves_is_told_so() -> None:
         asa.sends({"type": "whisper", "to": "Server", "id": "1", "body": "/ban Asa"})
         answers = asa.reads_to_end()
         assert kinds(answers) == ["ack", "whispered", "bye"]
-        assert answers[1]["body"] == "Banned Asa; removed: Asa."
+        assert answers[1]["body"] == "Banned Asa. Disconnected: Asa."
         assert answers[2]["reason"] == "banned"
         asa.close()
         assert server.stop() == 0

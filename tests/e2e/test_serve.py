@@ -176,13 +176,13 @@ class TestConsole:
                 server.expect_line(f"  Mad Max  {max_.address}")
                 server.expect_line(f"  Venkat  {venkat.address}")
                 server.type("/help")
-                server.expect("/kick NAME +remove someone")
+                server.expect("/kick NAME +disconnect someone")
                 server.type("/kick")
                 server.expect_line("Usage: /kick NAME")
                 server.type("/kick nobody")
-                server.expect_line("Nobody is called nobody; /users lists who is online.")
+                server.expect_line("There is no one named nobody. Type /users to see who is online.")
                 server.type("/kcik Venkat")
-                server.expect("Unknown command /kcik; /help lists the commands")
+                server.expect("Unknown command /kcik. Type /help to list the commands")
                 server.type("/kick mad max")
                 server.expect_line(
                     f"Closed connection from {max_.address}, username: Mad Max (kicked by the operator)"

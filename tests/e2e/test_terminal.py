@@ -504,7 +504,7 @@ def test_a_whisper_waits_for_its_receiver(tmp_path: Path) -> None:
         michael.type("/msg narayan it is ready\r")
         says(michael, "You to narayan > it is ready", "You >>")
         michael.type("/msg nobody tea?\r")
-        says(michael, "This was not said: tea?: nobody is called nobody", "You >>")
+        says(michael, "This was not said: tea?: there is no one named nobody", "You >>")
         with chat(server.port, name="Narayan", environment=own_folder(tmp_path)) as narayan:
             says(narayan, "Michael whispers > it is ready", "You >>")
             assert "Michael whispers > tea?" not in narayan.text

@@ -127,7 +127,7 @@ class NamesMachine(RuleBasedStateMachine):
     def nothing_is_remembered_of_who_has_gone(self) -> None:
         if hasattr(self, "hub") and not self.peers:
             roster = self.hub._members
-            assert not roster._numbers and not roster._numbered
+            assert not roster._pools and not roster._numbered
             assert roster._taken == {name_key(SERVER)}
             assert set(roster._confusables._names) == set(skeletons(SERVER))
 

@@ -139,8 +139,8 @@ def test_a_name_that_mixes_scripts_is_as_good_as_none_and_a_pair_says_why() -> N
     assert mixed.reads() == [
         (
             "Server",
-            "You are called guest1 here: the name Mich\u0430el mixes Cyrillic and Latin letters, "
-            "so that it could be taken for another.",
+            "You are called guest1 here: the name Mich\u0430el mixes Cyrillic and Latin letters "
+            "and could be mistaken for another name.",
         )
     ]
     mixed.sends("one")

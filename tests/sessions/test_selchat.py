@@ -534,8 +534,8 @@ def test_a_name_that_looks_like_another_s_is_taken_and_the_answer_says_like_whic
     other.sends(hello("rnichael"), hello("PaypaI"), hello("\u0405erver"), hello("Venkat"))
     taken, present, server, welcome = other.reads()
     assert codes([taken, present]) == ["name-taken", "name-taken"]
-    assert taken["message"] == "the name rnichael looks like Michael, which is someone else's"
-    assert present["message"] == "the name PaypaI looks like paypal, which is someone else's"
+    assert taken["message"] == "the name rnichael looks too much like Michael, which belongs to someone else"
+    assert present["message"] == "the name PaypaI looks too much like paypal, which belongs to someone else"
     assert server["code"] == "bad-name"
     assert welcome["name"] == "Venkat"
     michael.hangs_up()
@@ -560,7 +560,7 @@ def test_a_name_that_mixes_scripts_is_refused_with_the_reason() -> None:
     refused, welcome = client.reads()
     assert (refused["code"], welcome["name"]) == ("bad-name", "\u041c\u0438\u0445\u0430\u0438\u043b")
     assert refused["message"] == (
-        "the name Mich\u0430el mixes Cyrillic and Latin letters, so that it could be taken for another"
+        "the name Mich\u0430el mixes Cyrillic and Latin letters and could be mistaken for another name"
     )
 
 
@@ -687,7 +687,7 @@ def test_a_ban_keeps_out_the_name_the_client_and_the_address() -> None:
         client = house.connects()
         client.sends({**hello(name), "client": SECRETS["Narayan"]})
         assert [one.get("code", one.get("reason")) for one in client.reads()] == ["banned", "banned"]
-    assert house.commands.run("/unban narayan") == ["narayan may come in again."]
+    assert house.commands.run("/unban narayan") == ["narayan is no longer banned."]
     come(house, "Narayan")
 
 

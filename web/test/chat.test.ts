@@ -340,7 +340,7 @@ test("a refused message says why, and can be said again", async () => {
   await world.pass(10);
   const entry = chat.conversation("@nobody")?.entries[0];
   assert.equal(entry?.state, "failed");
-  assert.equal(entry?.problem, "nobody is called nobody");
+  assert.equal(entry?.problem, "there is no one named nobody");
   server.owners.set("nobody", "x");
   chat.retry("@nobody", entry?.key ?? "");
   assert.deepEqual(lines(chat, "@nobody"), ["whisper Ann: hello [pending]"]);

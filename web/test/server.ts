@@ -195,7 +195,7 @@ export class Session implements Peer {
   take_whisper({ to, id, body, cipher }: Fields): void {
     const name = String(to);
     if (!this.server.named(name) && !this.server.owners.has(nameKey(name))) {
-      return this.send({ type: "error", code: "no-such-name", message: `nobody is called ${name}`, id, to });
+      return this.send({ type: "error", code: "no-such-name", message: `there is no one named ${name}`, id, to });
     }
     this.once(String(id), { to: name }, () =>
       this.server.whisper(name, this.name, String(body), { id, ...(cipher ? { cipher } : {}) }),

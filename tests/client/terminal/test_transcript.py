@@ -310,8 +310,8 @@ def test_leaving_the_room_that_one_talks_in(chat: Chat) -> None:
 
 def test_a_room_that_one_cannot_have(chat: Chat) -> None:
     chat.type("/join engine")
-    assert chat.comes(Refused("too-many-rooms", "100 rooms are the limit", room="engine")) == [
-        "100 rooms are the limit",
+    assert chat.comes(Refused("too-many-rooms", "the limit of 100 rooms is reached", room="engine")) == [
+        "The limit of 100 rooms is reached",
         "What you type is said in lobby now",
     ]
     assert chat.transcript.live().prompt == "You >> "
@@ -390,8 +390,8 @@ def test_an_action(chat: Chat) -> None:
 
 def test_what_is_refused_is_shown_with_the_reason(chat: Chat) -> None:
     chat.type("mine")
-    refused = Refused("muted", "the operator does not let you speak", "1", "lobby", "", "mine")
-    assert chat.comes(refused) == ["This was not said: mine: the operator does not let you speak"]
+    refused = Refused("muted", "the operator has muted you", "1", "lobby", "", "mine")
+    assert chat.comes(refused) == ["This was not said: mine: the operator has muted you"]
     assert chat.waiting() == []
     assert chat.comes(Refused("no-such-room", "there is no room x", room="x")) == ["There is no room x"]
 
