@@ -40,7 +40,8 @@ from harness.machine import machine, machine_line
 from harness.processes import Server, cores, end_on_sigterm, pinned, raise_descriptor_limit
 from harness.results import count_of, markdown_table, percentile, significant
 
-from selchat.bench.wires.wires import RUN_LENGTH, SELCHAT
+from selchat.bench.wires.messages import RUN_LENGTH
+from selchat.bench.wires.wire import SELCHAT
 from selchat.wire.frames import FrameDecoder
 
 _RESULTS = Path(__file__).parent / "results"
@@ -75,7 +76,7 @@ class Talkers:
             sock.setblocking(False)
             self._selector.register(sock, selectors.EVENT_READ, (number, decoder))
             self._socks.append(sock)
-            self._scripts.append(SELCHAT.script(name, _SIZE))
+            self._scripts.append(SELCHAT.generator(name, _SIZE))
 
     def turn(self, seconds: float) -> None:
         """Talk for so long, and wait for what is under way."""
@@ -87,7 +88,7 @@ class Talkers:
         while (now := time.monotonic()) < begin + seconds:
             while (due := begin + said * interval) <= now:
                 number = said % count
-                self._socks[number].send(self._scripts[number].say(1, round(due * 1e9)))
+                self._socks[number].send(self._scripts[number].generate(1, round(due * 1e9)))
                 self._missing += count - 1
                 said += 1
             self._read(max(0.0, due - now))

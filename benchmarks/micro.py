@@ -24,7 +24,7 @@ from typing import Any
 from harness.audience import payload
 from harness.wires import SENDER, Classic
 
-from selchat.bench.wires.framing import WEBSOCKET
+from selchat.bench.wires.framing import WEBSOCKET_FRAMES
 from selchat.chat.hub import Hub
 from selchat.config.settings import Settings
 from selchat.events import Said
@@ -267,10 +267,10 @@ def websocket_decode() -> Callable[[], None]:
     # Any: the libraries below them are optional.
     http: Any = importlib.import_module("selchat.wire.http")
     websocket: Any = importlib.import_module("selchat.wire.websocket")
-    head = WEBSOCKET.opening(("127.0.0.1", 33000))
+    head = WEBSOCKET_FRAMES.handshake_request(("127.0.0.1", 33000))
     protocol, _ = websocket.open_websocket(http.Request("GET", "/ws", "", {}, head=head), 1 << 16)
     decoder = websocket.MessageDecoder(protocol, len)
-    data = b"".join(WEBSOCKET.encode(_SAY) for _ in range(_BATCH))
+    data = b"".join(WEBSOCKET_FRAMES.encode(_SAY) for _ in range(_BATCH))
 
     def run() -> None:
         decoder.receive_data(data)

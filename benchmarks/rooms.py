@@ -37,7 +37,7 @@ from harness.machine import machine, machine_line
 from harness.processes import Patience, end_on_sigterm
 from harness.results import DISTURBED, count_of, markdown_table, short, significant
 
-from selchat.bench.metrics import CHECKED
+from selchat.bench.metrics import DEFECTS
 
 _RESULTS = Path(__file__).parent / "results"
 _READERS = 4  # of each room
@@ -81,7 +81,7 @@ class Results:
 
     def flaws(self, count: int) -> list[str]:
         """Return what has to be known beside the figures."""
-        found = [f"{one[name]:,.0f} {name}" for one in self.rounds[count] for name in CHECKED if one[name]]
+        found = [f"{one[name]:,.0f} {name}" for one in self.rounds[count] for name in DEFECTS if one[name]]
         if all(one["waited_percent"] >= 100 * DISTURBED for one in self.rounds[count]):
             found.append(f"other work on this machine took over {DISTURBED:.0%} of the core in every round")
         return found

@@ -45,11 +45,11 @@ from harness.processes import Server as ScriptServer
 from harness.results import DISTURBED, count_of, markdown_table, short, significant
 
 from selchat.bench.errors import BenchError
-from selchat.bench.load.worker import Job, Measurement
+from selchat.bench.load.job import Job, Measurement
 from selchat.bench.load.workers import Workers
-from selchat.bench.metrics import CHECKED
-from selchat.bench.system import proc
-from selchat.bench.wires.wires import CLASSIC, WEB, Wire
+from selchat.bench.metrics import DEFECTS
+from selchat.bench.system import proc, processes
+from selchat.bench.wires.wire import CLASSIC, WEBSOCKET, Wire
 
 _RESULTS = Path(__file__).parent / "results"
 _SERVERS = Path(__file__).parent / "servers"
@@ -74,19 +74,19 @@ class Contender:
 
 
 def _selchat(receivers: int, _folder: Path) -> Started:
-    server = proc.Server([f"--max-clients={receivers + 100}", "--no-roster"], proc.pinning().server)
+    server = processes.Server([f"--max-clients={receivers + 100}", "--no-roster"], proc.choose_pinning().server)
     return server.pid, server.address, server.stop
 
 
 def _room_on_websockets(_receivers: int, folder: Path) -> Started:
     command = [sys.executable, str(_SERVERS / "websockets_room.py")]
-    server = ScriptServer(command, folder, min(proc.pinning().server, default=0))
+    server = ScriptServer(command, folder, min(proc.choose_pinning().server, default=0))
     return server.pid, ("127.0.0.1", server.port), server.stop
 
 
 _CLASSIC = Contender("classic", "selchat, classic wire", CLASSIC, _selchat)
-_WEB = Contender("websocket", "selchat, WebSocket", WEB, _selchat)
-_BROADCAST = Contender("broadcast", "websockets.broadcast", WEB, _room_on_websockets)
+_WEB = Contender("websocket", "selchat, WebSocket", WEBSOCKET, _selchat)
+_BROADCAST = Contender("broadcast", "websockets.broadcast", WEBSOCKET, _room_on_websockets)
 _CONTENDERS = (_CLASSIC, _WEB, _BROADCAST)
 
 
@@ -253,30 +253,30 @@ class Stand:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="selchat-bench-")))
         self._pid, address, stop = contender.start(receivers, folder)
         stack.callback(stop)
-        payload = contender.wire.payload_for(delivery)
+        payload = contender.wire.payload_size_for(delivery)
         if payload is None:
             raise BenchError(f"no delivery on the wire {contender.wire.name} has {delivery} bytes")
         job = Job(
             address=address,
             run="".join(random.choices(string.ascii_lowercase, k=3)),
             readers=receivers,
-            talkers=1,
-            all_talkers=1,
+            senders=1,
+            total_senders=1,
             payload=payload,
             wire=contender.wire.name,
         )
-        crew = Workers([job], proc.pinning().generators, lambda: False, lambda _: None)
-        stack.callback(crew.stop)
-        crew.join(0)
-        crew.sync()
-        self._crew = crew
+        workers = Workers([job], proc.choose_pinning().generators, lambda: False, lambda _: None)
+        stack.callback(workers.stop)
+        workers.join(0)
+        workers.start_checking()
+        self._workers = workers
 
     def run(self, window: int, seconds: float) -> Run:
         """Measure it for so long, and for one turn of the sender at least."""
-        self._crew.measure("closed", seconds=_WARM_SECONDS, interval=1.0, window=window)
-        before = proc.usage(self._pid)
-        found = self._crew.measure("closed", seconds=seconds, interval=1.0, window=window)
-        after = proc.usage(self._pid)
+        self._workers.measure("closed", seconds=_WARM_SECONDS, interval=1.0, window=window)
+        before = proc.process_usage(self._pid)
+        found = self._workers.measure("closed", seconds=seconds, interval=1.0, window=window)
+        after = proc.process_usage(self._pid)
         if found.failure is not None:
             raise BenchError(found.failure)
         return Run(
@@ -292,7 +292,7 @@ class Stand:
 
 
 def _flaws(found: Measurement) -> str:
-    return ", ".join(f"{count} {name}" for name in CHECKED if (count := getattr(found, f"{name}_all")))
+    return ", ".join(f"{count} {name}" for name in DEFECTS if (count := getattr(found, f"{name}_total")))
 
 
 def main() -> int:

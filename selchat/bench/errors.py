@@ -1,4 +1,4 @@
-"""What can end a run early. The text is the one line that the user sees."""
+"""Errors that end a run early. Their text is the one line that the user sees."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from selchat.errors import SelchatError, UsageError
 
 
 class BenchError(SelchatError):
-    """The run cannot go on: the server refuses, or is gone, or this machine has too little of something."""
+    """The run cannot continue: the server refuses or is gone, or this machine lacks a resource."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -17,8 +17,8 @@ class BenchError(SelchatError):
 
 
 class PlanError(BenchError, UsageError):
-    """The options ask for something that cannot be measured."""
+    """The options do not describe a possible measurement."""
 
 
 class HandshakeError(BenchError):
-    """The server does not open a WebSocket as it should; the text says what it does instead."""
+    """The server rejected the WebSocket handshake. The text quotes its answer."""

@@ -1,4 +1,4 @@
-"""The names of the figures: what ``--json`` holds, ``--fail-if`` takes and the report prints."""
+"""Metrics: their names in ``--json``, ``--fail-if`` and the report, and the scenarios that measure them."""
 
 from __future__ import annotations
 
@@ -13,41 +13,41 @@ from selchat.bench.errors import PlanError
 METRICS: dict[str, str] = {
     "messages_per_s": "messages sent a second",
     "deliveries_per_s": "messages received a second, by all readers together",
-    "mib_per_s": "received by all readers together",
+    "mib_per_s": "MiB received a second, by all readers together",
     "p50_ms": "from the (intended) send to the delivery",
     "p90_ms": "",
     "p95_ms": "",
     "p99_ms": "",
     "p99_9_ms": "",
     "max_ms": "",
-    "last_p50_ms": "from the send until the last receiver has it",
+    "last_p50_ms": "from the send until the last receiver has the message",
     "last_p90_ms": "",
     "last_p95_ms": "",
     "last_p99_ms": "",
     "last_p99_9_ms": "",
     "last_max_ms": "",
-    "acked_per_s": "messages a second of which the author was told that they are stored",
-    "ack_p50_ms": "from the (intended) send to that",
+    "acked_per_s": "messages acknowledged a second",
+    "ack_p50_ms": "from the (intended) send to the ack",
     "ack_p99_ms": "",
     "ack_max_ms": "",
-    "late_p99_ms": "how far the generator was behind its schedule",
-    "lost": "deliveries that did not come",
-    "duplicated": "deliveries that came again",
-    "reordered": "deliveries that came after a later one of the same sender",
-    "diverged": "readers whose bytes were not those of the others",
-    "misnumbered": "deliveries whose seq was not the one after the last of their room",
-    "acks_lost": "messages whose author was not told",
-    "acks_duplicated": "acks that came again",
-    "acks_wrong": "acks with another seq than the message had at the readers",
-    "chunk_messages": "messages in one data segment, so in one send of the server",
-    "cpu_us_per_delivery": "of the server",
-    "cpu_percent": "of one core, by the server",
-    "waited_percent": "of the time, in which the server waited for its core, because others used it",
-    "rss_mib": "the server's memory at the end",
-    "rss_growth_mib": "of the server, from the beginning of the measuring to its end",
-    "fds_growth": "descriptors of the server, likewise",
-    "generator_cpu_percent": "of one core, by the busiest generator",
-    "floor_cpu_us_per_delivery": "of a bare loop of sends of the same chunks to as many sockets",
+    "late_p99_ms": "delay of the load generator behind its schedule",
+    "lost": "deliveries that did not arrive",
+    "duplicated": "deliveries that arrived again",
+    "reordered": "deliveries that arrived after a later one of the same sender",
+    "diverged": "readers whose bytes differed from those of the others",
+    "misnumbered": "deliveries whose seq did not follow the last one of their room",
+    "acks_lost": "messages without an ack",
+    "acks_duplicated": "acks that arrived again",
+    "acks_wrong": "acks whose seq differed from the one that the readers got",
+    "chunk_messages": "messages in one data segment, and so in one send of the server",
+    "cpu_us_per_delivery": "CPU time of the server",
+    "cpu_percent": "of one core, used by the server",
+    "waited_percent": "of the time, for which the server waited for its core while other processes used it",
+    "rss_mib": "memory of the server at the end",
+    "rss_growth_mib": "growth of the server's memory during the measurement",
+    "fds_growth": "growth of the server's open descriptors during the measurement",
+    "generator_cpu_percent": "of one core, used by the busiest load generator",
+    "floor_cpu_us_per_delivery": "CPU time of a bare loop of sends: the same chunks to as many sockets",
     "floor_deliveries_per_s": "",
     "floor_p50_ms": "",
     "floor_p99_ms": "",
@@ -57,37 +57,37 @@ METRICS: dict[str, str] = {
     "deliveries_ratio": "deliveries/s, server / floor, median of the rounds",
     "p50_ratio": "latency, server / floor, median of the rounds",
     "p99_ratio": "",
-    "last_p50_ratio": "until the last receiver has it, server / floor, median of the rounds",
-    "connections": "that got proof that they were in",
-    "refused": "connections that were closed or refused",
-    "joins_per_s": "connections, from the first connect until each has proof that it is in",
-    "handshake_p50_ms": "TCP handshake, and on the WebSocket its own",
+    "last_p50_ratio": "until the last receiver has the message, server / floor, median of the rounds",
+    "connections": "clients with a proof of their login",
+    "refused": "connections that the server refused or closed",
+    "joins_per_s": "logins a second, from the first connect until each client has a proof",
+    "handshake_p50_ms": "TCP handshake, with the WebSocket handshake if there is one",
     "handshake_p99_ms": "",
     "handshake_max_ms": "1,000 ms and more: the backlog was full",
-    "cpu_us_per_join": "of the server",
-    "bytes_per_connection": "server memory (RSS) with the connections, less that before",
-    "lives_per_s": "clients that came, talked and left",
+    "cpu_us_per_join": "CPU time of the server",
+    "bytes_per_connection": "growth of the server's memory (RSS) with each connection",
+    "lives_per_s": "clients that connected, sent messages and left, each second",
     "durable_ratio": "deliveries/s, with history / without, median of the rounds",
     "without_messages_per_s": "the same load without history",
     "without_deliveries_per_s": "",
-    "stalled_closed": "stalled readers that the server had closed by the end of a round, in the worst one",
-    "without_p50_ms": "the same readers, without the stalled, or without history",
+    "stalled_closed": "stalled readers that the server closed by the end of a round, in the worst round",
+    "without_p50_ms": "the same readers, without stalled ones or without history",
     "without_p99_ms": "",
     "without_ack_p99_ms": "",
     "without_cpu_us_per_delivery": "",
-    "stalled_p50_ratio": "with the stalled / without, median of the rounds",
+    "stalled_p50_ratio": "with stalled readers / without, median of the rounds",
     "stalled_p99_ratio": "",
 }
 
 _LATENCY = {"p50_ms", "p90_ms", "p95_ms", "p99_ms", "p99_9_ms", "max_ms"}
 _LAST = {f"last_{name}" for name in _LATENCY}
-_DELIVERED = ("lost", "duplicated", "reordered", "diverged")
-_ACKED = ("misnumbered", "acks_lost", "acks_duplicated", "acks_wrong")
-CHECKED = (*_DELIVERED, *_ACKED)  # of which there should be none
-_CHECKS = {*_DELIVERED}
+_DELIVERY_DEFECTS = ("lost", "duplicated", "reordered", "diverged")
+_ACK_DEFECTS = ("misnumbered", "acks_lost", "acks_duplicated", "acks_wrong")
+DEFECTS = (*_DELIVERY_DEFECTS, *_ACK_DEFECTS)
 _FLOW = {"messages_per_s", "deliveries_per_s", "mib_per_s", "generator_cpu_percent", "chunk_messages"}
 _SERVER = {"cpu_us_per_delivery", "cpu_percent", "waited_percent", "rss_mib", "rss_growth_mib", "fds_growth"}
 _FLOOR = {
+    "floor_cpu_us_per_delivery",
     "floor_deliveries_per_s",
     "floor_p50_ms",
     "floor_p99_ms",
@@ -95,11 +95,10 @@ _FLOOR = {
     "p50_ratio",
     "p99_ratio",
 }
-_FLOOR |= {"floor_cpu_us_per_delivery"}
 _FLOOR_LAST = {"floor_last_p50_ms", "floor_last_p99_ms", "last_p50_ratio"}
 _JOIN = {"connections", "refused", "joins_per_s", "handshake_p50_ms", "handshake_p99_ms", "handshake_max_ms"}
 
-_LOAD = _FLOW | _LATENCY | _CHECKS | _JOIN
+_LOAD = _FLOW | _LATENCY | {*_DELIVERY_DEFECTS} | _JOIN
 _STALLED = {"stalled_closed", "without_p50_ms", "without_p99_ms", "stalled_p50_ratio", "stalled_p99_ratio"}
 _WITHOUT = {
     "durable_ratio",
@@ -109,11 +108,10 @@ _WITHOUT = {
     "without_p99_ms",
     "without_cpu_us_per_delivery",
 }
-_ACKS = {"acked_per_s", "ack_p50_ms", "ack_p99_ms", "ack_max_ms"}
-_ACKS |= {*_ACKED}
-_NO_ACKS = {"idle", "connect"}  # nobody says anything
+_ACKS = {"acked_per_s", "ack_p50_ms", "ack_p99_ms", "ack_max_ms", *_ACK_DEFECTS}
+_WITHOUT_MESSAGES = {"idle", "connect"}
 _FLOOR_SPEED = {"floor_deliveries_per_s", "deliveries_ratio", "floor_cpu_us_per_delivery", "cpu_ratio"}
-_OF_SCENARIO: dict[str, set[str]] = {
+_BY_SCENARIO: dict[str, set[str]] = {
     "fanout": _LOAD | _LAST | _SERVER | _FLOOR | _FLOOR_LAST | {"cpu_ratio"},
     "everyone": _LOAD | _LAST | _SERVER | _FLOOR | _FLOOR_LAST | {"cpu_ratio"},
     "durable": _LOAD | _LAST | _SERVER | _WITHOUT,
@@ -134,21 +132,21 @@ _OF_SCENARIO: dict[str, set[str]] = {
     },
     "connect": _JOIN | {"cpu_us_per_join", "waited_percent", "rss_mib", "generator_cpu_percent"},
 }
-_NEED_PID = _SERVER | {"stalled_closed", "cpu_ratio", "cpu_us_per_join", "bytes_per_connection"}
-_NEED_PID |= {"without_cpu_us_per_delivery"}
+_NEEDS_PID = _SERVER | {"stalled_closed", "cpu_ratio", "cpu_us_per_join", "bytes_per_connection"}
+_NEEDS_PID |= {"without_cpu_us_per_delivery"}
 
-SCENARIOS = tuple(_OF_SCENARIO)
+SCENARIOS = tuple(_BY_SCENARIO)
 
 
 def metrics_of(scenario: str, has_pid: bool, acks: bool = False) -> list[str]:
-    """Return the names of what that scenario measures.
+    """Return the names of the metrics of that scenario, in the order of the report.
 
-    Without a PID, nothing is known of the server; ``acks``: on a wire that has them.
+    ``has_pid``: the server's process can be measured. ``acks``: the wire has acks.
     """
-    names = _OF_SCENARIO[scenario] - (set() if has_pid else _NEED_PID)
+    names = _BY_SCENARIO[scenario] - (set() if has_pid else _NEEDS_PID)
     if acks and scenario == "churn":
         names |= {"misnumbered"}
-    elif acks and scenario not in _NO_ACKS:
+    elif acks and scenario not in _WITHOUT_MESSAGES:
         names |= _ACKS
         if scenario == "durable":
             names |= {"without_ack_p99_ms"}
@@ -168,7 +166,7 @@ _EXPRESSION = re.compile(r"\s*([a-z]\w*)\s*(>=|<=|==|!=|>|<)\s*([-+\w.]+)\s*")
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One ``--fail-if``."""
+    """One ``--fail-if``: a metric, an operator and a number."""
 
     text: str
     name: str
@@ -177,19 +175,19 @@ class Condition:
 
     @classmethod
     def parse(cls, text: str, names: Collection[str]) -> Condition:
-        """Raises `PlanError` for what is no expression, or names none of these metrics."""
+        """Parse the expression. Raises `PlanError` if it is malformed or its metric is not in ``names``."""
         found = _EXPRESSION.fullmatch(text)
         try:
             bound = float(found[3]) if found else math.nan
         except ValueError:
             bound = math.nan
         if found is None or math.isnan(bound):
-            raise PlanError(f"--fail-if: {text!r} is not NAME OPERATOR NUMBER, such as 'p99_ms>20'")
+            raise PlanError(f"--fail-if: {text!r} is not NAME OPERATOR NUMBER, for example 'p99_ms>20'")
         if found[1] not in names:
-            raise PlanError(f"--fail-if: {found[1]!r} is not measured here; these are: {', '.join(names)}")
+            raise PlanError(f"--fail-if: {found[1]!r} is not measured here; choose one of {', '.join(names)}")
         return cls(text.strip(), found[1], found[2], bound)
 
-    def fires(self, metrics: Mapping[str, float]) -> bool:
-        """Whether it holds. What could not be measured after all fails too: nobody knows that it is good."""
+    def holds(self, metrics: Mapping[str, float]) -> bool:
+        """Return whether the condition holds. It also holds if the metric could not be measured."""
         value = metrics.get(self.name)
         return value is None or _OPERATORS[self.operator](value, self.bound)

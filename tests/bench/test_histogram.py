@@ -1,4 +1,4 @@
-"""The histogram against a sorted list."""
+"""The histogram agrees with a sorted list."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ def filled(numbers: list[int]) -> Histogram:
 
 
 @given(values, percents)
-def test_percentiles_are_within_one_percent_of_the_exact_ones(numbers: list[int], percent: float) -> None:
+def test_percentiles_are_within_one_percent(numbers: list[int], percent: float) -> None:
     exact = sorted(numbers)[max(0, math.ceil(percent / 100 * len(numbers)) - 1)]
     assert filled(numbers).percentile(percent) == pytest.approx(exact, rel=0.01, abs=0.5)
 
 
 @given(values, values)
-def test_merging_is_adding_all(ours: list[int], theirs: list[int]) -> None:
-    merged = Histogram.merged([filled(ours), filled(theirs)])
-    assert merged.to_json() == filled(ours + theirs).to_json()
-    assert (merged.count, merged.total) == (len(ours + theirs), sum(ours + theirs))
+def test_merging_adds_all_values(first: list[int], second: list[int]) -> None:
+    merged = Histogram.merged([filled(first), filled(second)])
+    assert merged.to_json() == filled(first + second).to_json()
+    assert (merged.count, merged.total) == (len(first + second), sum(first + second))
 
 
 @given(values)
-def test_it_goes_through_json_and_back(numbers: list[int]) -> None:
+def test_json_round_trip(numbers: list[int]) -> None:
     histogram = filled(numbers)
-    again = Histogram.from_json(json.loads(json.dumps(histogram.to_json())))
-    assert again.curve() == histogram.curve()
-    assert (again.count, again.greatest) == (len(numbers), max(numbers))
+    copy = Histogram.from_json(json.loads(json.dumps(histogram.to_json())))
+    assert copy.curve() == histogram.curve()
+    assert (copy.count, copy.max) == (len(numbers), max(numbers))
 
 
 @given(values)
-def test_the_curve_rises_to_all_and_the_greatest(numbers: list[int]) -> None:
+def test_curve_ends_at_the_maximum(numbers: list[int]) -> None:
     curve = filled(numbers).curve()
     assert curve == sorted(curve)
     assert curve[-1][0] == 100
     assert curve[-1][1] <= max(numbers)
 
 
-def test_weights_and_negative_values() -> None:
+def test_counts_and_negative_values() -> None:
     histogram = Histogram()
     histogram.add(-5, 3)
     histogram.add(700, 1)
-    assert (histogram.count, histogram.percentile(50), histogram.greatest) == (4, 0.0, 700)
+    assert (histogram.count, histogram.percentile(50), histogram.max) == (4, 0.0, 700)
 
 
-def test_of_nothing() -> None:
+def test_empty_histogram() -> None:
     assert Histogram().percentile(99) == 0.0
     assert Histogram().curve() == []
 

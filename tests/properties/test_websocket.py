@@ -12,7 +12,7 @@ from websockets.exceptions import PayloadTooBig
 from websockets.frames import Frame, Opcode
 from websockets.server import ServerProtocol
 
-from selchat.bench.wires.framing import WEBSOCKET
+from selchat.bench.wires.framing import WEBSOCKET_FRAMES
 from selchat.wire.frames import FrameTooLongError
 from selchat.wire.http import Request
 from selchat.wire.websocket import ClosedError, MessageDecoder, WebSocketError, open_websocket
@@ -75,7 +75,7 @@ def drawn(draw: random.Random) -> bytes:
 
 
 def opened() -> ServerProtocol:
-    head = WEBSOCKET.opening(("127.0.0.1", 33000))
+    head = WEBSOCKET_FRAMES.handshake_request(("127.0.0.1", 33000))
     protocol, _ = open_websocket(Request("GET", "/ws", "", {}, b"", head), LIMIT)
     return protocol
 

@@ -1,1 +1,9 @@
-"""Load generator processes and their control."""
+"""Load generators: worker processes that connect, send messages and check every delivery.
+
+- ``workers``: the worker processes of a run, controlled by their parent
+- ``worker``: the main program of such a process; ``control``: commands and progress between the two
+- ``job``: what a worker is to do, and what it measured
+- ``generator``: the state that the commands share; ``connections``: its sockets; ``client``: one connection
+- ``joining``, ``loops``, ``churn``, ``stalled``: the commands; ``recorder``: their measurement
+- ``lockstep``: agreement between workers that make one load
+"""

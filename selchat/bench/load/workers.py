@@ -1,7 +1,7 @@
-"""The generator processes of one run, as the parent sees them: gives commands, collects the answers.
+"""The worker processes of one run, as their parent controls them.
 
 The answers of several workers to one command are merged here, so that a scenario need not know how many
-there are.
+workers there are.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ from typing import Any
 
 from selchat.bench.errors import BenchError
 from selchat.bench.histogram import Histogram
-from selchat.bench.load.worker import Job, Measurement
-from selchat.bench.system.proc import start, stop
+from selchat.bench.load.job import Job, Measurement
+from selchat.bench.system.processes import start_process, stop_process
 
-Progress = Callable[[dict[str, Any]], None]
+ProgressCallback = Callable[[dict[str, Any]], None]
 
-_STOP_SECONDS = 15.0  # for workers to answer after they were told to stop
+_STOP_SECONDS = 15.0  # for workers to answer after "stop"
 
 
 class Workers:
-    """Workers for one address. ``stopping()`` is asked every so often whether the user has had enough.
+    """Worker processes for one server. ``stopping()`` tells whether the user wants to end the run.
 
-    ``linked``: they make one load in lockstep; otherwise each goes on by itself, with rooms of its own.
+    ``linked``: they make one load in lockstep. Otherwise each has rooms of its own and does not wait for
+    others.
     """
 
     def __init__(
@@ -37,20 +38,23 @@ class Workers:
         jobs: list[Job],
         cores: frozenset[int],
         stopping: Callable[[], bool],
-        progress: Progress,
+        on_progress: ProgressCallback,
         linked: bool = True,
     ) -> None:
         self._stopping = stopping
-        self._progress = progress
+        self._on_progress = on_progress
         self._workers: list[subprocess.Popen[bytes]] = []
-        self._lines: dict[int, bytes] = {}
+        self._partial_lines: dict[int, bytes] = {}
         pairs = [socket.socketpair() for _ in jobs[1:]] if linked else []
         for number, job in enumerate(jobs):
-            mine = pairs[number - 1 : number] if number else pairs
-            ends = [far if number else near for near, far in mine]
-            words = asdict(job) | {"links": [end.fileno() for end in ends], "hub": number == 0 or not linked}
-            worker = start(
-                ["selchat.bench.load.worker", json.dumps(words)],
+            own_pairs = pairs[number - 1 : number] if number else pairs
+            ends = [far if number else near for near, far in own_pairs]
+            arguments = asdict(job) | {
+                "links": [end.fileno() for end in ends],
+                "leader": number == 0 or not linked,
+            }
+            worker = start_process(
+                ["selchat.bench.load.worker", json.dumps(arguments)],
                 cores,
                 stdin=subprocess.PIPE,
                 pass_fds=[end.fileno() for end in ends],
@@ -61,7 +65,7 @@ class Workers:
                 end.close()
 
     def join(self, rate: float) -> dict[str, Any]:
-        """Connect all members; see `selchat.bench.load.worker.Worker.do_join`."""
+        """Connect all clients; see `selchat.bench.load.joining.Joining.join`."""
         answers = self.ask("join", rate=rate / len(self._workers))
         return {
             "seconds": max(answer["seconds"] for answer in answers),
@@ -72,21 +76,21 @@ class Workers:
             "handshakes": Histogram.merged(Histogram.from_json(answer["handshakes"]) for answer in answers),
         }
 
-    def sync(self) -> None:
-        """Have all transcripts of a room begin at the same message."""
-        self.ask("prepare")
-        self.ask("call")
-        self.ask("sync")
+    def start_checking(self) -> None:
+        """Start all transcripts of a room at the same message."""
+        self.ask("expect-markers")
+        self.ask("send-markers")
+        self.ask("start-checking")
 
-    def measure(self, command: str, **words: Any) -> Measurement:
+    def measure(self, command: str, **arguments: Any) -> Measurement:
         """Run one of the commands that measure."""
-        return merge([Measurement(**answer) for answer in self.ask(command, **words)])
+        return merge([Measurement(**answer) for answer in self.ask(command, **arguments)])
 
-    def ask(self, command: str, only: int | None = None, **words: Any) -> list[dict[str, Any]]:
-        """Have all workers do that, or only one of them, and wait for the answers."""
+    def ask(self, command: str, only: int | None = None, **arguments: Any) -> list[dict[str, Any]]:
+        """Have all workers, or only one of them, run a command, and wait for the answers."""
         workers = self._workers if only is None else [self._workers[only]]
         for worker in workers:
-            self._tell(worker, {"do": command, **words})
+            self._send(worker, {"command": command, **arguments})
         answers: dict[int, dict[str, Any]] = {}
         progress: dict[int, dict[str, Any]] = {}
         give_up = float("inf")
@@ -100,14 +104,14 @@ class Workers:
                             answers[worker.pid] = line["answer"]
                         else:
                             progress[worker.pid] = line["progress"]
-                            self._progress(_sum(list(progress.values())))
+                            self._on_progress(_sum(list(progress.values())))
             if self._stopping() and give_up == float("inf"):
                 give_up = time.monotonic() + _STOP_SECONDS
                 for worker in workers:
                     if worker.pid not in answers:
-                        self._tell(worker, {"do": "stop"})
+                        self._send(worker, {"command": "stop"})
             if time.monotonic() > give_up:
-                raise BenchError("a load generator does not answer")
+                raise BenchError(f"a load generator did not stop within {_STOP_SECONDS:g} s")
         for answer in answers.values():
             if "error" in answer:
                 raise BenchError(str(answer["error"]))
@@ -116,23 +120,23 @@ class Workers:
     def stop(self) -> None:
         """End all workers."""
         for worker in self._workers:
-            stop(worker)
+            stop_process(worker)
 
-    def _tell(self, worker: subprocess.Popen[bytes], words: dict[str, Any]) -> None:
+    def _send(self, worker: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
         assert worker.stdin is not None
         try:
-            worker.stdin.write(json.dumps(words).encode() + b"\n")
+            worker.stdin.write(json.dumps(message).encode() + b"\n")
             worker.stdin.flush()
         except BrokenPipeError:
-            raise BenchError("a load generator has ended unexpectedly") from None
+            raise BenchError("a load generator ended unexpectedly") from None
 
     def _read(self, worker: subprocess.Popen[bytes]) -> list[dict[str, Any]]:
         assert worker.stdout is not None
         data = os.read(worker.stdout.fileno(), 1 << 20)
         if not data:
-            raise BenchError("a load generator has ended unexpectedly")
-        *lines, rest = (self._lines.get(worker.pid, b"") + data).split(b"\n")
-        self._lines[worker.pid] = rest
+            raise BenchError("a load generator ended unexpectedly")
+        *lines, partial = (self._partial_lines.get(worker.pid, b"") + data).split(b"\n")
+        self._partial_lines[worker.pid] = partial
         return [json.loads(line) for line in lines]
 
 
@@ -140,25 +144,30 @@ def _sum(parts: list[dict[str, Any]]) -> dict[str, Any]:
     return {key: sum(part.get(key, 0) for part in parts) for key in parts[0]}
 
 
-def merge(slices: list[Measurement]) -> Measurement:
-    """Return what several workers have measured at the same time as one."""
-    first = slices[0]
-    if len(slices) == 1:
+def merge(measurements: list[Measurement]) -> Measurement:
+    """Return the simultaneous measurements of several workers as one."""
+    first = measurements[0]
+    if len(measurements) == 1:
         return first
-    result = Measurement(seconds=max(part.seconds for part in slices), timeline=list(first.timeline))
+    result = Measurement(
+        seconds=max(part.seconds for part in measurements),
+        timeline=list(first.timeline),
+        cpu=max(part.cpu for part in measurements),  # of the busiest, because it may be too slow
+        segments=first.segments,
+        segment_bytes=first.segment_bytes,
+        failure=next((part.failure for part in measurements if part.failure is not None), None),
+    )
     added = {"sent", "deliveries", "reads", "bytes", "acked", "lives", "refused"}
-    for name in (one.name for one in fields(Measurement) if one.name in added or one.name.endswith("_all")):
-        setattr(result, name, sum(getattr(part, name) for part in slices))
-    for name in ("latencies", "last", "late", "acks"):
-        whole = Histogram.merged(Histogram.from_json(getattr(part, name)) for part in slices)
-        setattr(result, name, whole.to_json())
-    result.cpu = max(part.cpu for part in slices)  # of the busiest: it is the one that may be too slow
-    result.segments, result.segment_bytes = first.segments, first.segment_bytes
-    result.failure = next((part.failure for part in slices if part.failure is not None), None)
-    # Each worker closes its intervals on its own clock edge, a few milliseconds apart: the first one's
-    # edges stand for all.
-    for part in slices[1:]:
+    for name in (each.name for each in fields(Measurement)):
+        if name in added or name.endswith("_total"):
+            setattr(result, name, sum(getattr(part, name) for part in measurements))
+    for name in ("latencies", "last_latencies", "lateness", "ack_latencies"):
+        merged = Histogram.merged(Histogram.from_json(getattr(part, name)) for part in measurements)
+        setattr(result, name, merged.to_json())
+    # Each worker closes its intervals by its own clock, a few milliseconds apart. The times of the first
+    # worker stand for all.
+    for part in measurements[1:]:
         for index, (_, _, deliveries, p99) in enumerate(part.timeline[: len(result.timeline)]):
-            at, seconds, sofar, worst = result.timeline[index]
-            result.timeline[index] = (at, seconds, sofar + deliveries, max(worst, p99))
+            start, seconds, so_far, max_p99 = result.timeline[index]
+            result.timeline[index] = (start, seconds, so_far + deliveries, max(max_p99, p99))
     return result

@@ -1,7 +1,7 @@
-"""One self-contained page: the figures, the distribution of latencies, and the time line, as inline SVG.
+"""HTML report: one self-contained page with all metrics, the latency distribution and the time line as SVG.
 
-It needs nothing from the network and takes the reader's colours, light or dark. Knows the document that
-``--json`` writes, and nothing else.
+It needs nothing from the network, and follows the reader's light or dark colour scheme. Its only input is the
+document that ``--json`` writes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from html import escape
 from typing import Any
 
 from selchat.bench.metrics import METRICS
-from selchat.bench.report.text import number
+from selchat.bench.report.text import format_value
 
 _WIDTH, _HEIGHT = 760, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 14, 40
@@ -34,7 +34,7 @@ svg { width: 100%; height: auto; } svg text { fill: var(--dim); font-size: 12px;
 """
 
 _COLOURS = {"latency": "a", "last": "b", "ack": "e", "floor": "c", "floor_last": "d"}
-_NAMES = {
+_LABELS = {
     "latency": "each delivery",
     "last": "last receiver",
     "ack": "acknowledged",
@@ -45,31 +45,34 @@ _NAMES = {
 Scale = Callable[[float], float]
 
 
-def page(words: Mapping[str, Any]) -> str:
-    """Return the page for a document of `selchat.bench.report.document`."""
-    machine = words["machine"]
-    metrics: Mapping[str, float] = words["metrics"]
-    title = f"selchat-bench {words['scenario']}"
+def format_html(document: Mapping[str, Any]) -> str:
+    """Return the page for a document of `selchat.bench.report.files.make_document`."""
+    machine = document["machine"]
+    metrics: Mapping[str, float] = document["metrics"]
+    title = f"selchat-bench {document['scenario']}"
     rows = "".join(
-        f"<tr><td>{name}</td><td>{number(name, metrics[name])}</td><td>{escape(about)}</td></tr>"
-        for name, about in METRICS.items()
+        f"<tr><td>{name}</td><td>{format_value(name, metrics[name])}</td><td>{escape(description)}</td></tr>"
+        for name, description in METRICS.items()
         if name in metrics
     )
-    where = ", ".join(str(machine[key]) for key in ("cpu", "kernel", "python", "date"))
+    environment = ", ".join(str(machine[key]) for key in ("cpu", "kernel", "python", "date"))
     parts = [
         f"<h1>{escape(title)}</h1>",
-        f"<p><code>{escape(' '.join(words['command']))}</code><br/>{escape(where)}</p>",
-        *(f'<p class="warning">{escape(warning)}</p>' for warning in words["warnings"]),
+        f"<p><code>{escape(' '.join(document['command']))}</code><br/>{escape(environment)}</p>",
+        *(f'<p class="warning">{escape(warning)}</p>' for warning in document["warnings"]),
     ]
-    if words["curves"]:
-        parts += ["<h2>Latency</h2>", _distribution(words["curves"])]
-    if words["timeline"]:
-        times = [point["seconds"] for point in words["timeline"]]
-        for name, head in (("deliveries_per_s", "Deliveries a second"), ("p99_ms", "p99, milliseconds")):
-            values = [point[name] for point in words["timeline"]]
-            parts += [f"<h2>{head}</h2>", _time_line(times, values)]
-    parts += [f"<h2>Figures</h2><table>{rows}</table>"]
-    parts += [f"<p>{escape(note)}</p>" for note in words["notes"]]
+    if document["curves"]:
+        parts += ["<h2>Latency</h2>", _distribution(document["curves"])]
+    if document["timeline"]:
+        times = [point["seconds"] for point in document["timeline"]]
+        for name, heading in (
+            ("deliveries_per_s", "Deliveries a second"),
+            ("p99_ms", "p99 latency in milliseconds"),
+        ):
+            values = [point[name] for point in document["timeline"]]
+            parts += [f"<h2>{heading}</h2>", _time_line(times, values)]
+    parts += [f"<h2>Metrics</h2><table>{rows}</table>"]
+    parts += [f"<p>{escape(note)}</p>" for note in document["notes"]]
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"/><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width"/>'
@@ -78,33 +81,33 @@ def page(words: Mapping[str, Any]) -> str:
 
 
 def _distribution(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """Percentiles to the right, each step a tenth of what is left; milliseconds upwards, logarithmic."""
+    """Draw the latency in milliseconds (logarithmic) over the percentile (each step is one more nine)."""
     points = {
         name: [(_nines(percent), max(ms, 1e-3)) for percent, ms in curve] for name, curve in curves.items()
     }
-    every = [point for curve in points.values() for point in curve]
-    most_nines = max(1.0, min(6.0, max(nines for nines, _ in every)))
-    low = math.floor(math.log10(min(ms for _, ms in every)))
-    high = max(low + 1, math.ceil(math.log10(max(ms for _, ms in every))))
-    x: Scale = lambda nines: _across(min(nines, most_nines) / most_nines)  # noqa: E731
+    points_of_all = [point for curve in points.values() for point in curve]
+    max_nines = max(1.0, min(6.0, max(nines for nines, _ in points_of_all)))
+    low = math.floor(math.log10(min(ms for _, ms in points_of_all)))
+    high = max(low + 1, math.ceil(math.log10(max(ms for _, ms in points_of_all))))
+    x: Scale = lambda nines: _across(min(nines, max_nines) / max_nines)  # noqa: E731
     y: Scale = lambda ms: _up((math.log10(ms) - low) / (high - low))  # noqa: E731
-    marks = [_vertical(x(nines), f"{_percent(nines)}%") for nines in range(int(most_nines) + 1)]
+    marks = [_vertical(x(nines), f"{_percent(nines)}%") for nines in range(int(max_nines) + 1)]
     marks += [_horizontal(y(10.0**power), f"{10.0**power:g} ms") for power in range(low, high + 1)]
     for name, curve in points.items():
         start = [(0.0, curve[0][1])]
         marks.append(_polyline([(x(a), y(b)) for a, b in start + curve], _COLOURS[name]))
     keys = " &#183; ".join(
-        f'<span style="color: var(--{_COLOURS[name]})">{escape(_NAMES[name])}</span>' for name in points
+        f'<span style="color: var(--{_COLOURS[name]})">{escape(_LABELS[name])}</span>' for name in points
     )
     return _svg(marks, "latency by percentile") + f'<p class="key">{keys}</p>'
 
 
 def _time_line(times: Sequence[float], values: Sequence[float]) -> str:
-    most = _round_up(max(values))
+    top = _round_up(max(values))
     length = max(*times, 1e-9) if len(times) > 1 else max(times[0], 1e-9)
     marks = [_vertical(_across(part / 4), f"{length * part / 4:.3g} s") for part in range(5)]
-    marks += [_horizontal(_up(part / 4), f"{most * part / 4:.3g}") for part in range(5)]
-    line = [(_across(time / length), _up(value / most)) for time, value in zip(times, values, strict=True)]
+    marks += [_horizontal(_up(part / 4), f"{top * part / 4:.3g}") for part in range(5)]
+    line = [(_across(time / length), _up(value / top)) for time, value in zip(times, values, strict=True)]
     marks.append(_polyline(line, "a"))
     return _svg(marks, "time line")
 
@@ -147,8 +150,8 @@ def _horizontal(y: float, label: str) -> str:
 
 
 def _polyline(points: Sequence[tuple[float, float]], colour: str) -> str:
-    words = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return f'<polyline style="stroke: var(--{colour})" points="{words}"/>'
+    coordinates = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline style="stroke: var(--{colour})" points="{coordinates}"/>'
 
 
 def _svg(marks: Sequence[str], label: str) -> str:

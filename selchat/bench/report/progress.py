@@ -1,6 +1,6 @@
-"""What is being done, on a terminal: a bar by rich where that is installed, plain lines where not.
+"""Progress display: a spinner by ``rich`` if that is installed, and plain lines otherwise.
 
-Anywhere but on a terminal it says nothing, so that logs hold the report alone.
+It shows nothing if standard error is not a terminal, so that logs contain only the report.
 """
 
 from __future__ import annotations
@@ -10,28 +10,29 @@ import time
 from types import TracebackType
 from typing import Any
 
-_LINE_SECONDS = 2.0
+_LINE_SECONDS = 2.0  # between two plain lines
 
 
 class Progress:
-    """A context. ``say`` takes what is being done, ``show`` what a worker tells."""
+    """A context manager that shows the current step of the run."""
 
     def __init__(self) -> None:
-        self._words = ""
+        self._status = ""
         self._bar: Any = None
         self._task: Any = None
         self._next_line = 0.0
-        self._shown = sys.stderr.isatty()
+        self._visible = sys.stderr.isatty()
 
     def __enter__(self) -> Progress:
-        if self._shown:
+        if self._visible:
             try:
                 from rich.console import Console
                 from rich.progress import Progress as Bar
                 from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
             except ImportError:
                 print(
-                    "plain progress, because rich is not installed: python3 -m pip install 'selchat[bench]'",
+                    "Plain progress, because rich is not installed. Run: "
+                    "python3 -m pip install 'selchat[bench]'",
                     file=sys.stderr,
                 )
             else:
@@ -41,7 +42,7 @@ class Progress:
                     TimeElapsedColumn(),
                     console=Console(stderr=True),
                     transient=True,
-                    auto_refresh=False,  # its thread would share our core with the generators
+                    auto_refresh=False,  # its thread would share our core with the load generators
                 )
                 self._bar.start()
                 self._task = self._bar.add_task("")
@@ -53,24 +54,24 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def say(self, words: str) -> None:
-        """Note what is being done now."""
-        self._words = words
+    def show_status(self, status: str) -> None:
+        """Show the current step."""
+        self._status = status
         self._next_line = 0.0
-        self.show({})
+        self.show_progress({})
 
-    def show(self, told: dict[str, Any]) -> None:
-        """Show how far that is: ``done`` of ``of``, or ``deliveries``."""
-        if not self._shown:
+    def show_progress(self, progress: dict[str, Any]) -> None:
+        """Show how far the step is: ``done`` of ``of`` clients, or ``deliveries``."""
+        if not self._visible:
             return
-        words = self._words
-        if "of" in told:
-            words += f", {told['done']:,} of {told['of']:,} are in"
-        elif "deliveries" in told:
-            words += f", {told['deliveries']:,} deliveries"
+        line = self._status
+        if "of" in progress:
+            line += f", {progress['done']:,} of {progress['of']:,} clients signed in"
+        elif "deliveries" in progress:
+            line += f", {progress['deliveries']:,} deliveries"
         if self._bar is not None:
-            self._bar.update(self._task, description=words)
+            self._bar.update(self._task, description=line)
             self._bar.refresh()
         elif time.monotonic() >= self._next_line:
             self._next_line = time.monotonic() + _LINE_SECONDS
-            print(words, file=sys.stderr)
+            print(line, file=sys.stderr)

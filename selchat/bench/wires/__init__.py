@@ -1,1 +1,4 @@
-"""The wire formats, as the load generators speak them."""
+"""Wire formats of the load generators.
+
+``framing`` delimits messages in a stream, ``messages`` generates and parses them, ``wire`` combines both.
+"""
