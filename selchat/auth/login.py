@@ -1,9 +1,11 @@
-"""The gate of a server with a password: who knows it comes in, and nobody can try for long.
+"""Password login with lockout after failed attempts.
 
-A password is checked beside the loop, because that takes 0.1 s. The right one is known again at once by a
-keyed hash of it, with a key that is made at every start: who knows it does not wait behind those who guess.
-LoginThrottle are counted for each address, and stay counted when someone else there (a whole school may be behind
-one address) knows the password. This file knows no socket and no thread: a crew does the work.
+Checking a password takes 0.1 s, so threads do it. After the first successful login, the module also remembers
+a keyed hash of the password, with a key that is new at every start. A user who knows the password then does
+not wait behind guesses.
+
+Failures count per source address. A successful login does not reset them, because a whole school may share
+one address. This module knows no socket and no thread: an `Executor` runs the checks.
 """
 
 from __future__ import annotations
@@ -25,16 +27,16 @@ from selchat.errors import RefusalError
 
 class PasswordNeededError(RefusalError):
     code = "password-needed"
-    text = "this server has a password"
+    text = "this server requires a password"
 
 
 class WrongPasswordError(RefusalError):
     code = "wrong-password"
-    text = "that is not the password of this server"
+    text = "wrong password"
 
 
 class TooManyAttemptsError(RefusalError):
-    """``seconds``: when to try again."""
+    """The address is locked out for ``seconds``, or too many checks are queued."""
 
     code = "too-many-tries"
 
@@ -43,82 +45,82 @@ class TooManyAttemptsError(RefusalError):
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return f"too many tries; try again in {max(1, round(self.seconds))} s"
+        return f"too many login attempts; try again in {max(1, round(self.seconds))} s"
 
 
-_FREE = 5  # failures in `_MINUTE`, before there is a delay
+_FREE_FAILURES = 5  # failures in `_MINUTE` before the first lockout
 _MINUTE = 60.0  # seconds
-_FIRST_DELAY = 2.0  # seconds after the fifth; each further failure doubles it
-_LONGEST_DELAY = 600.0  # seconds
-_FORGIVEN = 3600.0  # seconds without a failure, after which the delays begin anew
-_BUSY = 2.0  # seconds after which to come again when too many are being checked
-_MAX_SOURCES = 10_000  # addresses that are remembered; one takes about 500 bytes
-_MAX_SHOWN = 10  # failures that the operator is told of one by one in `_MINUTE`
+_FIRST_LOCKOUT = 2.0  # seconds after the fifth failure; each further failure doubles it
+_MAX_LOCKOUT = 600.0  # seconds
+_RESET_SECONDS = 3600.0  # without a failure, after which the lockouts start over
+_BUSY_SECONDS = 2.0  # to wait before the next attempt when the queue of checks is full
+_MAX_SOURCES = 10_000  # source addresses with failures; one takes about 500 bytes
+_MAX_REPORTED = 10  # failures in `_MINUTE` that the operator sees one by one
 
-Answer = Callable[[RefusalError | None], object]
-"""Called with what is wrong with a password; None: it is the right one."""
+Callback = Callable[[RefusalError | None], object]
+"""Called with the reason why the login failed; None: the password is right."""
 
 
 class Job(Protocol):
-    """Work that was taken on."""
+    """A submitted check."""
 
     def cancel(self) -> None:
-        """Make sure that no answer comes."""
+        """Never call the callback."""
 
 
 class Executor(Protocol):
-    """Who does the work beside the loop (`selchat.net.thread_pool`)."""
-
-    @property
-    def is_full(self) -> bool:
-        """Whether it takes nothing now."""
+    """Runs checks in threads (`selchat.net.thread_pool`)."""
 
     def submit(
-        self, prepare: Callable[[], Callable[[], Any] | None], answer: Callable[[Any], object]
+        self, prepare: Callable[[], Callable[[], Any] | None], callback: Callable[[Any], object]
     ) -> Job | None:
-        """Have done what ``prepare`` returns when it is its turn; None: there is no room."""
+        """Queue a job; None: the queue is full.
+
+        When its turn comes, ``prepare`` returns the work, which runs in a thread, or None for no work.
+        ``callback`` gets the result.
+        """
 
 
-class Guard(Protocol):
-    """Who is told of wrong passwords, such as the operator's console."""
+class LoginObserver(Protocol):
+    """Gets reports of wrong passwords; the operator's console is one."""
 
     def password_failed(self, address: str, delay: float) -> None:
-        """A wrong one from there; nothing more from there is checked for ``delay`` seconds."""
+        """Report a wrong password; the server refuses attempts from this address for ``delay`` seconds."""
 
-    def passwords_failed(self, count: int) -> None:
-        """So many more than were told one by one, within a minute."""
+    def more_passwords_failed(self, count: int) -> None:
+        """Report ``count`` more wrong passwords within a minute, which were not reported one by one."""
 
 
 class Authenticator:
-    """Says who may come in. ``hash``: of the password."""
+    """Checks passwords against the server's ``hash``, and locks out addresses that guess."""
 
-    def __init__(self, hash: PasswordHash, crew: Executor, clock: Clock, guard: Guard) -> None:
+    def __init__(self, hash: PasswordHash, executor: Executor, clock: Clock, observer: LoginObserver) -> None:
         self._hash = hash
-        self._crew = crew
+        self._executor = executor
         self._clock = clock
-        self._failures = LoginThrottle(clock)
-        self._reports = Reports(clock, guard)
+        self._throttle = LoginThrottle(clock)
+        self._reporter = FailureReporter(clock, observer)
         self._key = secrets.token_bytes(32)
-        self._known: bytes | None = None  # the keyed hash of the right password, when it was heard once
+        self._known: bytes | None = None  # keyed hash of the right password, once a user has given it
 
-    def check(self, password: str, address: str, answer: Answer) -> LoginAttempt | None:
+    def check(self, password: str, address: str, callback: Callback) -> LoginAttempt | None:
         """Check a password, perhaps an empty one, from an ``address`` (``host:port``).
 
-        None: it is the right one. Else ``answer`` is called later, unless the trial is cancelled.
-        Raises `PasswordNeededError` and `TooManyAttemptsError`; then nothing was checked.
+        Return None if it is right. Otherwise return the attempt, and call ``callback`` later unless the
+        attempt is cancelled. Raises `PasswordNeededError` and `TooManyAttemptsError` without a check.
         """
         if not password:
             raise PasswordNeededError
         source = source_of(address.rpartition(":")[0].strip("[]"))
-        self._failures.check(source)
+        self._throttle.check(source)
         if self._is_known(password):
             return None
-        trial = LoginAttempt(self, password, address, source, answer)
-        job = self._crew.submit(trial.begin, trial.end)
+        attempt = LoginAttempt(self, password, address, source, callback)
+        job = self._executor.submit(attempt.start, attempt.finish)
         if job is None:
-            raise TooManyAttemptsError(_BUSY)
-        trial.job = job
-        return trial
+            raise TooManyAttemptsError(_BUSY_SECONDS)
+        attempt.job = job
+        return attempt
 
     def _is_known(self, password: str) -> bool:
         return self._known is not None and hmac.compare_digest(self._known, self._digest(password))
@@ -128,168 +130,170 @@ class Authenticator:
 
 
 class LoginAttemptState(Enum):
-    """``WAITING`` becomes ``BEGUN`` when it is its turn; ``OVER`` is final."""
+    """``QUEUED`` until the check starts, then ``RUNNING``; ``DONE`` is final."""
 
-    WAITING = auto()
-    BEGUN = auto()
-    OVER = auto()
+    QUEUED = auto()
+    RUNNING = auto()
+    DONE = auto()
 
 
 class LoginAttempt:
-    """One password on its way through the gate."""
+    """One password whose check is queued or running."""
 
-    __slots__ = ("_address", "_answer", "_gate", "_password", "_source", "job", "state")
+    __slots__ = ("_address", "_authenticator", "_callback", "_password", "_source", "job", "state")
 
-    def __init__(self, gate: Authenticator, password: str, address: str, source: str, answer: Answer) -> None:
-        self._gate = gate
+    def __init__(
+        self, authenticator: Authenticator, password: str, address: str, source: str, callback: Callback
+    ) -> None:
+        self._authenticator = authenticator
         self._password = password
         self._address = address
         self._source = source
-        self._answer: Answer | None = answer
-        self.state = LoginAttemptState.WAITING
+        self._callback: Callback | None = callback
+        self.state = LoginAttemptState.QUEUED
         self.job: Job | None = None
 
     def cancel(self) -> None:
-        """Make sure that no answer comes. A check that has begun counts all the same."""
-        self._answer = None
-        if self.state is LoginAttemptState.WAITING and self.job is not None:
-            self.state = LoginAttemptState.OVER
+        """Never call the callback. A check that is running still counts as an attempt."""
+        self._callback = None
+        if self.state is LoginAttemptState.QUEUED and self.job is not None:
+            self.state = LoginAttemptState.DONE
             self.job.cancel()
 
-    def begin(self) -> Callable[[], bool] | None:
-        """Return the work, unless what has happened while this one waited makes it needless."""
-        gate = self._gate
+    def start(self) -> Callable[[], bool] | None:
+        """Return the check, unless an event during the wait has made it needless."""
+        auth = self._authenticator
         try:
-            gate._failures.check(self._source)
+            auth._throttle.check(self._source)
         except TooManyAttemptsError as error:
-            self._answer_later(error)
+            self._finish_later(error)
             return None
-        if gate._is_known(self._password):
-            self._answer_later(None)
+        if auth._is_known(self._password):
+            self._finish_later(None)
             return None
-        # Before the answer is known: two that are checked at the same time are two tries.
-        gate._failures.begin(self._source)
-        self.state = LoginAttemptState.BEGUN
-        return partial(gate._hash.matches, self._password)
+        auth._throttle.start(self._source)  # count at the start, so that parallel guesses are not free
+        self.state = LoginAttemptState.RUNNING
+        return partial(auth._hash.matches, self._password)
 
-    def end(self, is_right: bool | None) -> None:
-        """Take the answer of the crew; None: it could not tell."""
-        gate, state = self._gate, self.state
-        self.state = LoginAttemptState.OVER
+    def finish(self, is_right: bool | None) -> None:
+        """Use the result of the check; None: the check itself failed."""
+        auth, state = self._authenticator, self.state
+        self.state = LoginAttemptState.DONE
         if is_right is None:
-            if state is LoginAttemptState.BEGUN:
-                gate._failures.end(self._source)
-            self._tell(TooManyAttemptsError(_BUSY))
+            if state is LoginAttemptState.RUNNING:
+                auth._throttle.release(self._source)
+            self._call_back(TooManyAttemptsError(_BUSY_SECONDS))
         elif is_right:
-            gate._failures.end(self._source)
-            gate._known = gate._digest(self._password)
-            self._tell(None)
+            auth._throttle.release(self._source)
+            auth._known = auth._digest(self._password)
+            self._call_back(None)
         else:
-            delay = gate._failures.fail(self._source)
-            gate._reports.failed(self._address, delay)
-            self._tell(WrongPasswordError())
+            delay = auth._throttle.fail(self._source)
+            auth._reporter.report(self._address, delay)
+            self._call_back(WrongPasswordError())
 
-    def _answer_later(self, error: RefusalError | None) -> None:
-        self.state = LoginAttemptState.OVER
-        self._gate._clock.call_later(0.0, self._tell, error)
+    def _finish_later(self, error: RefusalError | None) -> None:
+        self.state = LoginAttemptState.DONE
+        self._authenticator._clock.call_later(0.0, self._call_back, error)
 
-    def _tell(self, error: RefusalError | None) -> None:
-        answer, self._answer = self._answer, None
-        if answer is not None:
-            answer(error)
+    def _call_back(self, error: RefusalError | None) -> None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback(error)
 
 
 class LoginThrottle:
-    """Counts them by source: five a minute cost nothing, and from then on each delays the next try longer."""
+    """Counts failures per source: five in a minute are free, then each one locks the source out."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, max_sources: int = _MAX_SOURCES) -> None:
         self._clock = clock
-        self._sources: dict[str, _Source] = {}  # the one that has failed last is the last
+        self._max_sources = max_sources
+        self._sources: dict[str, _Source] = {}  # ordered by the last failure, oldest first
 
     def check(self, source: str) -> None:
-        """Raise `TooManyAttemptsError` if nothing is to be tried from there now."""
+        """Raise `TooManyAttemptsError` if the source may not make an attempt now."""
         found = self._sources.get(source)
         if found is None:
             return
         now = self._clock.now
-        if now < found.until:
-            raise TooManyAttemptsError(found.until - now)
-        while found.recent and found.recent[0] <= now - _MINUTE:
-            found.recent.popleft()
-        if now >= found.forgiven:
-            found.delay = 0.0
-        free = 1 if found.delay else _FREE - len(found.recent)
+        if now < found.locked_until:
+            raise TooManyAttemptsError(found.locked_until - now)
+        while found.failures and found.failures[0] <= now - _MINUTE:
+            found.failures.popleft()
+        if now >= found.reset_at:
+            found.lockout = 0.0
+        free = 1 if found.lockout else _FREE_FAILURES - len(found.failures)
         if found.running >= free:
-            raise TooManyAttemptsError(_FIRST_DELAY)  # it is not yet known whether those are failures
+            raise TooManyAttemptsError(_FIRST_LOCKOUT)  # the running attempts may all be failures
 
-    def begin(self, source: str) -> None:
-        """Note that a try from there has begun; `end` or `fail` follows."""
+    def start(self, source: str) -> None:
+        """Count an attempt; `release` or `fail` must follow."""
         found = self._sources.get(source)
         if found is None:
             found = self._sources[source] = _Source()
-            self._forget()
+            self._evict()
         found.running += 1
 
-    def end(self, source: str) -> None:
-        """Note that it was none that failed. What has failed before stays."""
+    def release(self, source: str) -> None:
+        """End an attempt that did not fail. Earlier failures still count."""
         found = self._sources.get(source)
         if found is not None:
             found.running -= 1
-            if not found.running and not found.recent and not found.delay:
+            if not found.running and not found.failures and not found.lockout:
                 del self._sources[source]
 
     def fail(self, source: str) -> float:
-        """Note that it has failed; return for how many seconds nothing is to be tried from there."""
+        """End an attempt that failed; return the seconds for which the source is locked out."""
         found = self._sources.pop(source, None) or _Source()
         self._sources[source] = found
         now = self._clock.now
         found.running = max(0, found.running - 1)
-        found.recent.append(now)
-        found.forgiven = now + _FORGIVEN
-        if found.delay:
-            found.delay = min(2 * found.delay, _LONGEST_DELAY)
-        elif len(found.recent) >= _FREE:
-            found.delay = _FIRST_DELAY
-        found.until = now + found.delay
-        return found.delay
+        found.failures.append(now)
+        found.reset_at = now + _RESET_SECONDS
+        if found.lockout:
+            found.lockout = min(2 * found.lockout, _MAX_LOCKOUT)
+        elif len(found.failures) >= _FREE_FAILURES:
+            found.lockout = _FIRST_LOCKOUT
+        found.locked_until = now + found.lockout
+        return found.lockout
 
     def __len__(self) -> int:
         return len(self._sources)
 
-    def _forget(self) -> None:
-        """Forget the one that has not failed for longest, if they are too many."""
-        if len(self._sources) > _MAX_SOURCES:
+    def _evict(self) -> None:
+        """Forget the source with the oldest failure if there are too many sources."""
+        if len(self._sources) > self._max_sources:
             del self._sources[next(iter(self._sources))]
 
 
 class _Source:
-    __slots__ = ("delay", "forgiven", "recent", "running", "until")
+    __slots__ = ("failures", "locked_until", "lockout", "reset_at", "running")
 
     def __init__(self) -> None:
-        self.recent: deque[float] = deque(maxlen=_FREE)  # when it has failed, within the last minute
-        self.running = 0  # tries that have begun
-        self.delay = 0.0  # seconds, after the last failure; 0: nothing is delayed
-        self.until = 0.0  # nothing is to be tried before, on the clock
-        self.forgiven = 0.0  # when the delays begin anew
+        self.failures: deque[float] = deque(maxlen=_FREE_FAILURES)  # times within the last minute
+        self.running = 0  # attempts without a result
+        self.lockout = 0.0  # seconds, after the last failure; 0: none
+        self.locked_until = 0.0  # on the clock
+        self.reset_at = 0.0  # when the lockouts start over
 
 
-class Reports:
-    """Tells the guard of failures: the first ones of a minute one by one, and how many more there were."""
+class FailureReporter:
+    """Reports the first ten failures of a minute one by one, and then the number of the others."""
 
-    def __init__(self, clock: Clock, guard: Guard) -> None:
+    def __init__(self, clock: Clock, observer: LoginObserver) -> None:
         self._clock = clock
-        self._guard = guard
-        self._count = 0  # of the minute that has begun with the first
+        self._observer = observer
+        self._count = 0  # in the minute that starts with the first failure
 
-    def failed(self, address: str, delay: float) -> None:
-        """Note one."""
+    def report(self, address: str, delay: float) -> None:
+        """Report a failure, now or at the end of the minute."""
         if not self._count:
-            self._clock.call_later(_MINUTE, self._sum_up)
+            self._clock.call_later(_MINUTE, self._report_rest)
         self._count += 1
-        if self._count <= _MAX_SHOWN:
-            self._guard.password_failed(address, delay)
+        if self._count <= _MAX_REPORTED:
+            self._observer.password_failed(address, delay)
 
-    def _sum_up(self) -> None:
-        more, self._count = self._count - _MAX_SHOWN, 0
+    def _report_rest(self) -> None:
+        more, self._count = self._count - _MAX_REPORTED, 0
         if more > 0:
-            self._guard.passwords_failed(more)
+            self._observer.more_passwords_failed(more)

@@ -1,15 +1,15 @@
-"""Tokens, by which scripts may say something over HTTP, and the file that they are kept in.
+"""API tokens for scripts that send messages over HTTP, and their file.
 
-The file is for people too: a token is a line, and a line that is deleted is a token that is gone::
+People may edit the file. Each line is a token; deleting the line revokes the token::
 
     sha256:9f86d081884c7d65...  2026-11-25  *        ci
     sha256:2c26b46b68ffc68f...  2026-11-25  #builds  Build bot
 
-These are the hash of the token, the day on which it was made, the one room that it is for (``*``: any), and
-the name under which it speaks, which may have spaces. What begins with ``#`` is a comment.
+The fields are the token's hash, the day of its creation, its room (``*``: any), and its name, which may
+contain spaces. A line that starts with ``#`` is a comment.
 
-A server looks at the file whenever it is shown a token, so that one works as soon as it is made, and no
-longer when it is revoked. This file must not know who asks, nor what a token is good for.
+The server checks the file at every request, so a new token works at once and a revoked one stops at once.
+This module knows nothing about HTTP or messages.
 """
 
 from __future__ import annotations
@@ -30,29 +30,29 @@ from selchat.paths import data_folder, make_private_folder, replace_private_file
 from selchat.text import clean_name, name_key
 
 try:
-    import fcntl  # POSIX only; elsewhere two who change the file at the same time may lose one of the changes
+    import fcntl  # POSIX only; elsewhere two simultaneous changes of the file may lose one of them
 except ImportError:
     _HAS_LOCKS = False
 else:
     _HAS_LOCKS = True
 
 ANY_ROOM = "*"
-PREFIX = "selchat_"  # by which whoever looks for secrets in what was published finds one
+PREFIX = "selchat_"  # lets secret scanners find tokens in published files
 
 _BYTES = 32  # of randomness
 _FILE = "tokens"
-_LARGEST = 256 * 1024  # bytes of the file that are read
-_MAX = 1000  # tokens; each that is presented is compared with all of them, which takes 0.2 microseconds each
+_MAX_SIZE = 256 * 1024  # bytes of the file
+_MAX_TOKENS = 1000  # each request compares its token with all of them, at 0.2 microseconds each
 _TOKEN = re.compile(rf"{PREFIX}[0-9a-f]{{{2 * _BYTES}}}")
 _LINE = re.compile(r"sha256:([0-9a-f]{64})\s+([0-9]{4}-[0-9]{2}-[0-9]{2})\s+(\*|#[^\s#@/]\S*)\s+(\S.*)")
-_HEAD = """\
-# Tokens of selchat: the hash of one, the day on which it was made, the room that it is for (*: any), the name
-# under which it speaks. Made by selchat token; to delete a line is to revoke a token.
+_HEADER = """\
+# selchat tokens: hash, day of creation, room (*: any), name. selchat token adds a line.
+# Delete a line to revoke its token.
 """
 
 
 class TokenFileError(UsageError):
-    """``path`` of the file, the ``line`` in it or 0, and ``why`` it does not do."""
+    """The file at ``path`` is unusable. ``line`` is 0 if no line is to blame; ``why``, in words."""
 
     def __init__(self, path: Path, line: int, why: str) -> None:
         super().__init__(path, line, why)
@@ -65,7 +65,7 @@ class TokenFileError(UsageError):
 
 
 class Token(NamedTuple):
-    """What is kept of a token. ``room``: the one that it is for, without the ``#``, or `ANY_ROOM`."""
+    """The stored form of a token. ``room`` has no ``#``; `ANY_ROOM`: the token is for all rooms."""
 
     digest: bytes
     made: datetime.date
@@ -77,98 +77,98 @@ class Token(NamedTuple):
         return f"sha256:{self.digest.hex()}  {self.made}  {room}  {self.name}"
 
     def allows(self, room: str) -> bool:
-        """Whether it is for that room, however the room is written."""
+        """Return whether the token is for a room, in any spelling of its name."""
         return self.room == ANY_ROOM or name_key(self.room) == name_key(room.removeprefix("#"))
 
 
 def new_token(name: str, room: str = ANY_ROOM) -> tuple[str, Token]:
-    """Return a token, which nothing keeps, and what is kept of it."""
+    """Return a new token and its stored form. Only the caller has the token itself."""
     secret = f"{PREFIX}{secrets.token_hex(_BYTES)}"
     return secret, Token(digest(secret), datetime.datetime.now().astimezone().date(), room, name)
 
 
 def digest(secret: str) -> bytes:
-    """Return what is kept of a token instead of it.
+    """Return the SHA-256 hash that is stored instead of the token.
 
-    SHA-256 and nothing slower: who has the file would have to try 2 to the 256 tokens, at any speed. A slow
-    hash is for what people choose.
+    A fast hash is enough: a thief of the file would have to try 2 to the 256 random tokens. A slow hash is
+    for passwords that people choose.
     """
     return hashlib.sha256(secret.encode()).digest()
 
 
 class TokenFile:
-    """The tokens in a file, which may change at any time. One that is not there has none.
+    """The tokens in a file that may change at any time. A missing file has no tokens.
 
-    ``path``: the one in the data folder if not given. Where there is no such folder, as for some services,
-    all methods raise `SettingError`.
+    ``path`` defaults to the file in the data folder. Without a home folder, as some services have it, there
+    is no data folder, and all methods raise `SettingError`.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
-        self._seen: tuple[int, int, int] | None = None  # what the file was when it was read
+        self._version: tuple[int, int, int] | None = None  # the file's inode, time and size when it was read
         self._tokens: Sequence[Token] = ()
 
     @property
     def path(self) -> Path:
-        """Where it is, or would be."""
+        """The path of the file, which may not exist."""
         if self._path is None:
             self._path = data_folder() / _FILE
         return self._path
 
     def find(self, secret: str) -> Token | None:
-        """Return what there is of that token; None: there is no such token. Raises `TokenFileError`.
+        """Return the stored form of a token; None: unknown. Raises `TokenFileError`.
 
-        To look whether the file has changed takes two microseconds.
+        Checking whether the file has changed takes two microseconds.
         """
         if not _TOKEN.fullmatch(secret):
             return None
-        wanted = digest(secret)
+        hashed = digest(secret)
         found = None
-        for token in self.tokens():  # all of them, so that the time tells nothing
-            if hmac.compare_digest(token.digest, wanted):
+        for token in self.tokens():  # compare with all, so that the time reveals nothing
+            if hmac.compare_digest(token.digest, hashed):
                 found = token
         return found
 
     def tokens(self) -> Sequence[Token]:
-        """Return what is in the file now. Raises `TokenFileError`: then there is no token that is good."""
+        """Return the tokens that the file has now. Raises `TokenFileError`: no token is valid then."""
         try:
             status = self.path.stat()
-            seen = (status.st_ino, status.st_mtime_ns, status.st_size)
-            if seen != self._seen:
-                self._seen = None
+            version = (status.st_ino, status.st_mtime_ns, status.st_size)
+            if version != self._version:
+                self._version = None
                 with self.path.open("rb") as file:
-                    data = file.read(_LARGEST + 1)
+                    data = file.read(_MAX_SIZE + 1)
                 self._tokens = parse_tokens(data, self.path)
-                self._seen = seen
+                self._version = version
         except FileNotFoundError:
-            self._seen, self._tokens = None, ()
+            self._version, self._tokens = None, ()
         except OSError as error:
             raise TokenFileError(self.path, 0, close_reason(error)) from error
         return self._tokens
 
     def add(self, token: Token) -> None:
-        """Put a token into the file. Raises `TokenFileError`."""
-        with self._changing():
+        """Append a token to the file. Raises `TokenFileError`."""
+        with self._locked():
             tokens = self.tokens()
-            if len(tokens) >= _MAX:
-                raise TokenFileError(self.path, 0, f"{_MAX} tokens are the limit")
+            if len(tokens) >= _MAX_TOKENS:
+                raise TokenFileError(self.path, 0, f"the limit of {_MAX_TOKENS} tokens is reached")
             self._store([*self._lines(), f"{token}\n"])
 
     def revoke(self, name: str) -> list[Token]:
-        """Take all tokens of that name out of the file, and return them. Raises `TokenFileError`."""
-        with self._changing():
+        """Remove all tokens with that name from the file, and return them. Raises `TokenFileError`."""
+        with self._locked():
             key = name_key(clean_name(name))
-            gone = [token for token in self.tokens() if name_key(token.name) == key]
-            if gone:
-                digests = {token.digest.hex() for token in gone}
+            revoked = [token for token in self.tokens() if name_key(token.name) == key]
+            if revoked:
+                digests = {token.digest.hex() for token in revoked}
                 self._store([line for line in self._lines() if line.strip()[7:71] not in digests])
-            return gone
+            return revoked
 
     # ----------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _changing(self) -> Iterator[None]:
-        """Let nobody else change the file meanwhile."""
+    def _locked(self) -> Iterator[None]:
+        """Lock the file's folder, so that no other process changes the file."""
         folder = self.path.parent
         try:
             make_private_folder(folder)
@@ -185,25 +185,25 @@ class TokenFile:
             raise TokenFileError(self.path, 0, close_reason(error)) from error
 
     def _lines(self) -> list[str]:
-        """Return the file as it is, with its comments."""
+        """Return the lines of the file, with comments; of a new file, its header."""
         try:
             text = self.path.read_text("utf-8")
         except FileNotFoundError:
-            text = _HEAD
+            text = _HEADER
         return (text if text.endswith("\n") else f"{text}\n").splitlines(keepends=True)
 
     def _store(self, lines: Sequence[str]) -> None:
         replace_private_file(self.path, "".join(lines).encode())
         if hasattr(os, "geteuid") and os.geteuid() == 0:
-            # For the server, whose folder it is, to read what root has written.
+            # root has run the command; the server, which owns the folder, must be able to read the file.
             owner = self.path.parent.stat()
             os.chown(self.path, owner.st_uid, owner.st_gid)
 
 
 def parse_tokens(data: bytes, path: Path) -> list[Token]:
-    """Return what a file holds, which is called ``path`` in errors. Raises `TokenFileError`."""
-    if len(data) > _LARGEST:
-        raise TokenFileError(path, 0, f"more than {_LARGEST} bytes")
+    """Return the tokens in the bytes of a file; errors name ``path``. Raises `TokenFileError`."""
+    if len(data) > _MAX_SIZE:
+        raise TokenFileError(path, 0, f"more than {_MAX_SIZE} bytes")
     tokens: list[Token] = []
     for number, raw in enumerate(data.split(b"\n"), 1):
         try:
@@ -212,7 +212,7 @@ def parse_tokens(data: bytes, path: Path) -> list[Token]:
                 continue
             match = _LINE.fullmatch(line)
             if match is None:
-                raise ValueError("not a token: sha256:HASH, a day, a room, a name")
+                raise ValueError("not a token; expected sha256:HASH, a day, a room and a name")
             made = datetime.date.fromisoformat(match[2])
             name = clean_name(match[4], len(line))
             if not name:
@@ -223,6 +223,6 @@ def parse_tokens(data: bytes, path: Path) -> list[Token]:
             raise TokenFileError(path, number, str(error)) from error
         room = match[3]
         tokens.append(Token(bytes.fromhex(match[1]), made, room if room == ANY_ROOM else room[1:], name))
-    if len(tokens) > _MAX:
-        raise TokenFileError(path, 0, f"more than {_MAX} tokens")
+    if len(tokens) > _MAX_TOKENS:
+        raise TokenFileError(path, 0, f"more than {_MAX_TOKENS} tokens")
     return tokens

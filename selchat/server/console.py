@@ -249,7 +249,7 @@ class Console:
     def password_failed(self, address: str, delay: float) -> None:
         self._show(self._style.wrong_password(address, delay))
 
-    def passwords_failed(self, count: int) -> None:
+    def more_passwords_failed(self, count: int) -> None:
         self.warn(f"{count} more wrong passwords within a minute")
 
     def closed_before_login(self, address: str, reason: str | None) -> None:

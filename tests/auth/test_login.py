@@ -1,4 +1,4 @@
-"""The gate: who comes in, who waits, and what the operator is told. A crew of the test does the work."""
+"""Password logins, lockouts and the reports to the operator, with an executor that the test controls."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.auth import login as gates
 from selchat.auth.login import (
     Authenticator,
     LoginAttempt,
@@ -28,8 +27,8 @@ HOME, ELSEWHERE = "192.168.43.7:1", "192.168.43.8:1"
 
 
 class Job:
-    def __init__(self, prepare: Callable[[], Any], answer: Callable[[Any], object]) -> None:
-        self.prepare, self.answer = prepare, answer
+    def __init__(self, prepare: Callable[[], Any], callback: Callable[[Any], object]) -> None:
+        self.prepare, self.callback = prepare, callback
         self.cancelled = False
 
     def cancel(self) -> None:
@@ -37,254 +36,257 @@ class Job:
 
 
 class Executor:
-    """Does its jobs when it is told to."""
+    """Queues jobs until the test runs them."""
 
     def __init__(self) -> None:
         self.is_full = False
         self.jobs: list[Job] = []
         self.hashed = 0
 
-    def submit(self, prepare: Callable[[], Any], answer: Callable[[Any], object]) -> Job | None:
+    def submit(self, prepare: Callable[[], Any], callback: Callable[[Any], object]) -> Job | None:
         if self.is_full:
             return None
-        self.jobs.append(Job(prepare, answer))
+        self.jobs.append(Job(prepare, callback))
         return self.jobs[-1]
 
-    def begin(self) -> tuple[Job, Any]:
+    def start(self) -> tuple[Job, Any]:
         job = self.jobs.pop(0)
         return job, None if job.cancelled else job.prepare()
 
-    def end(self, job: Job, work: Any) -> None:
+    def finish(self, job: Job, work: Any) -> None:
         if work is not None:
             self.hashed += 1
             result = work()
             if not job.cancelled:
-                job.answer(result)
+                job.callback(result)
 
-    def work(self) -> None:
+    def run(self) -> None:
         while self.jobs:
-            self.end(*self.begin())
+            self.finish(*self.start())
 
 
-class House:
+class Login:
+    """An authenticator, its clock and executor, and the reports that it makes."""
+
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.crew = Executor()
-        self.shown: list[tuple[object, ...]] = []
-        self.gate = Authenticator(CHEAP, self.crew, self.clock, self)
+        self.executor = Executor()
+        self.reports: list[tuple[object, ...]] = []
+        self.authenticator = Authenticator(CHEAP, self.executor, self.clock, self)
 
     def password_failed(self, address: str, delay: float) -> None:
-        self.shown.append((address, delay))
+        self.reports.append((address, delay))
 
-    def passwords_failed(self, count: int) -> None:
-        self.shown.append((count,))
+    def more_passwords_failed(self, count: int) -> None:
+        self.reports.append((count,))
 
-    def begin(self, password: str, address: str = HOME) -> list[RefusalError | None]:
-        """Begin a try; the list gets the answer."""
-        answers: list[RefusalError | None] = []
-        if self.gate.check(password, address, answers.append) is None:
-            answers.append(None)
-        return answers
+    def start(self, password: str, address: str = HOME) -> list[RefusalError | None]:
+        """Start an attempt; its result appears in the list."""
+        results: list[RefusalError | None] = []
+        if self.authenticator.check(password, address, results.append) is None:
+            results.append(None)
+        return results
 
-    def tries(self, password: str, address: str = HOME) -> str:
-        """Try it and return what comes of it."""
+    def attempt(self, password: str, address: str = HOME) -> str:
+        """Make an attempt, and return its result in a word."""
         try:
-            answers = self.begin(password, address)
+            results = self.start(password, address)
         except RefusalError as error:
             return error.code if not isinstance(error, TooManyAttemptsError) else f"wait {error.seconds:g}"
-        self.crew.work()
+        self.executor.run()
         self.clock.advance(0.0)
-        [answer] = answers
-        return "in" if answer is None else answer.code
+        [result] = results
+        return "right" if result is None else result.code
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def login() -> Login:
+    return Login()
 
 
-def test_right_wrong_and_none(house: House) -> None:
-    assert house.tries("") == "password-needed"
-    assert house.crew.hashed == 0
-    assert house.tries(WRONG) == "wrong-password"
-    assert house.tries(RIGHT) == "in"
-    assert house.crew.hashed == 2
-    assert house.shown == [(HOME, 0.0)]
+def test_a_right_a_wrong_and_an_empty_password(login: Login) -> None:
+    assert login.attempt("") == "password-needed"
+    assert login.executor.hashed == 0
+    assert login.attempt(WRONG) == "wrong-password"
+    assert login.attempt(RIGHT) == "right"
+    assert login.executor.hashed == 2
+    assert login.reports == [(HOME, 0.0)]
 
 
-def test_the_right_one_is_known_again_in_every_form_and_no_other(house: House) -> None:
-    assert house.tries(RIGHT) == "in"
-    assert house.tries(RIGHT, ELSEWHERE) == "in"
-    assert house.crew.hashed == 1
-    assert house.tries(WRONG) == "wrong-password"
-    assert house.crew.hashed == 2
+def test_only_the_right_password_needs_no_second_hash(login: Login) -> None:
+    assert login.attempt(RIGHT) == "right"
+    assert login.attempt(RIGHT, ELSEWHERE) == "right"
+    assert login.executor.hashed == 1
+    assert login.attempt(WRONG) == "wrong-password"
+    assert login.executor.hashed == 2
 
 
-def test_five_a_minute_are_free_and_then_delays_double_to_ten_minutes(house: House) -> None:
+def test_lockouts_start_after_five_failures_and_double_to_ten_minutes(login: Login) -> None:
     for _ in range(5):
-        assert house.tries(WRONG) == "wrong-password"
-    hashed = house.crew.hashed
-    assert house.tries(WRONG) == "wait 2"
-    assert house.tries(RIGHT) == "wait 2"  # else one could go on guessing
-    assert house.crew.hashed == hashed
+        assert login.attempt(WRONG) == "wrong-password"
+    hashed = login.executor.hashed
+    assert login.attempt(WRONG) == "wait 2"
+    assert login.attempt(RIGHT) == "wait 2"  # a lockout that let the right password in would allow guessing
+    assert login.executor.hashed == hashed
     delays = []
     for _ in range(12):
-        found = house.tries(WRONG)
+        found = login.attempt(WRONG)
         delay = float(found.removeprefix("wait "))
         delays.append(delay)
-        house.clock.advance(delay - 0.5)
-        assert house.tries(WRONG) == "wait 0.5"
-        house.clock.advance(0.5)
-        assert house.tries(WRONG) == "wrong-password"
+        login.clock.advance(delay - 0.5)
+        assert login.attempt(WRONG) == "wait 0.5"
+        login.clock.advance(0.5)
+        assert login.attempt(WRONG) == "wrong-password"
     assert delays == [2, 4, 8, 16, 32, 64, 128, 256, 512, 600, 600, 600]
 
 
-def test_delays_are_forgotten_after_an_hour_and_free_ones_after_a_minute(house: House) -> None:
+def test_lockouts_reset_after_an_hour_and_free_failures_after_a_minute(login: Login) -> None:
     for _ in range(4):
-        house.tries(WRONG)
-    house.clock.advance(60.0)
+        login.attempt(WRONG)
+    login.clock.advance(60.0)
     for _ in range(5):
-        assert house.tries(WRONG) == "wrong-password"
-    assert house.tries(WRONG) == "wait 2"
-    house.clock.advance(3599.0)
-    assert house.tries(WRONG) == "wrong-password"
-    assert house.tries(WRONG) == "wait 4"
-    house.clock.advance(3600.0)
+        assert login.attempt(WRONG) == "wrong-password"
+    assert login.attempt(WRONG) == "wait 2"
+    login.clock.advance(3599.0)
+    assert login.attempt(WRONG) == "wrong-password"
+    assert login.attempt(WRONG) == "wait 4"
+    login.clock.advance(3600.0)
     for _ in range(5):
-        assert house.tries(WRONG) == "wrong-password"
-    assert house.tries(WRONG) == "wait 2"
+        assert login.attempt(WRONG) == "wrong-password"
+    assert login.attempt(WRONG) == "wait 2"
 
 
-def test_one_who_knows_it_gives_no_new_tries_to_those_at_the_same_address(house: House) -> None:
+def test_a_successful_login_does_not_reset_the_failures_of_its_address(login: Login) -> None:
     for _ in range(4):
-        house.tries(WRONG)
-    assert house.tries(RIGHT) == "in"
-    assert house.tries(WRONG) == "wrong-password"
-    assert house.tries(WRONG) == "wait 2"
-    assert house.tries(WRONG, ELSEWHERE) == "wrong-password"
+        login.attempt(WRONG)
+    assert login.attempt(RIGHT) == "right"
+    assert login.attempt(WRONG) == "wrong-password"
+    assert login.attempt(WRONG) == "wait 2"
+    assert login.attempt(WRONG, ELSEWHERE) == "wrong-password"
 
 
-def test_many_at_once_are_not_more_tries_than_one_after_the_other(house: House) -> None:
-    answers = [house.begin(WRONG) for _ in range(30)]
+def test_parallel_attempts_are_not_free(login: Login) -> None:
+    results = [login.start(WRONG) for _ in range(30)]
     started = []
-    while house.crew.jobs:
-        started.append(house.crew.begin())  # two threads
+    while login.executor.jobs:
+        started.append(login.executor.start())  # two threads
         if len(started) == 2:
-            house.crew.end(*started.pop(0))
+            login.executor.finish(*started.pop(0))
     for one in started:
-        house.crew.end(*one)
-    house.clock.advance(0.0)
-    assert house.crew.hashed == 5
-    codes = [error.code for [error] in answers if error is not None]
+        login.executor.finish(*one)
+    login.clock.advance(0.0)
+    assert login.executor.hashed == 5
+    codes = [error.code for [error] in results if error is not None]
     assert (codes.count("wrong-password"), codes.count("too-many-tries")) == (5, 25)
 
 
-def test_a_whole_school_that_comes_back_at_once_is_let_in(house: House) -> None:
-    answers = [house.begin(RIGHT) for _ in range(34)]
-    first, second = house.crew.begin(), house.crew.begin()
-    house.crew.end(*first)
-    house.crew.end(*second)
-    house.crew.work()
-    house.clock.advance(0.0)
-    assert answers == [[None]] * 34
-    assert house.crew.hashed == 2
-    assert house.tries(WRONG) == "wrong-password"
+def test_many_right_passwords_at_once_need_two_hashes(login: Login) -> None:
+    results = [login.start(RIGHT) for _ in range(34)]
+    first, second = login.executor.start(), login.executor.start()
+    login.executor.finish(*first)
+    login.executor.finish(*second)
+    login.executor.run()
+    login.clock.advance(0.0)
+    assert results == [[None]] * 34
+    assert login.executor.hashed == 2
+    assert login.attempt(WRONG) == "wrong-password"
 
 
-def test_when_too_many_wait_nothing_is_counted_and_who_is_known_comes_in(house: House) -> None:
-    house.tries(RIGHT)
-    house.crew.is_full = True
+def test_a_full_queue_counts_no_failure_and_admits_the_known_password(login: Login) -> None:
+    login.attempt(RIGHT)
+    login.executor.is_full = True
     for _ in range(10):
-        assert house.tries(WRONG) == "wait 2"
-    assert house.tries(RIGHT) == "in"
-    house.crew.is_full = False
-    assert house.tries(WRONG) == "wrong-password"
+        assert login.attempt(WRONG) == "wait 2"
+    assert login.attempt(RIGHT) == "right"
+    login.executor.is_full = False
+    assert login.attempt(WRONG) == "wrong-password"
 
 
-def test_a_try_that_nobody_waits_for_counts_if_it_had_begun(house: House) -> None:
-    answers: list[RefusalError | None] = []
+def test_a_cancelled_attempt_counts_if_its_check_was_running(login: Login) -> None:
+    results: list[RefusalError | None] = []
     for _ in range(3):
-        trial = house.gate.check(WRONG, HOME, answers.append)
-        assert isinstance(trial, LoginAttempt)
-        trial.cancel()  # before it is its turn
-        house.crew.work()
-    assert house.crew.hashed == 0
+        attempt = login.authenticator.check(WRONG, HOME, results.append)
+        assert isinstance(attempt, LoginAttempt)
+        attempt.cancel()  # still queued
+        login.executor.run()
+    assert login.executor.hashed == 0
     for _ in range(5):
-        trial = house.gate.check(WRONG, HOME, answers.append)
-        assert isinstance(trial, LoginAttempt)
-        begun = house.crew.begin()
-        trial.cancel()
-        house.crew.end(*begun)
-    assert answers == []
-    assert [delay for _, delay in house.shown] == [0, 0, 0, 0, 2]
-    assert house.tries(WRONG) == "wait 2"
-    house.clock.advance(2.0)
-    assert house.tries(RIGHT) == "in"
+        attempt = login.authenticator.check(WRONG, HOME, results.append)
+        assert isinstance(attempt, LoginAttempt)
+        begun = login.executor.start()
+        attempt.cancel()
+        login.executor.finish(*begun)
+    assert results == []
+    assert [delay for _, delay in login.reports] == [0, 0, 0, 0, 2]
+    assert login.attempt(WRONG) == "wait 2"
+    login.clock.advance(2.0)
+    assert login.attempt(RIGHT) == "right"
 
 
-def test_a_check_that_failed_is_nobodys_failure(house: House) -> None:
+def test_an_error_in_the_check_is_not_a_failed_attempt(login: Login) -> None:
     for _ in range(10):
-        answers = house.begin(WRONG)
-        job, _work = house.crew.begin()
-        job.answer(None)
-        assert isinstance(answers[0], TooManyAttemptsError)
-    assert house.shown == []
-    assert house.tries(WRONG) == "wrong-password"
+        results = login.start(WRONG)
+        job, _work = login.executor.start()
+        job.callback(None)
+        assert isinstance(results[0], TooManyAttemptsError)
+    assert login.reports == []
+    assert login.attempt(WRONG) == "wrong-password"
 
 
-def test_the_operator_is_told_of_ten_a_minute_and_how_many_more(house: House) -> None:
+def test_the_operator_gets_ten_reports_a_minute_and_then_a_count(login: Login) -> None:
     for number in range(25):
-        house.tries(WRONG, f"10.0.0.{number}:1")
-    assert house.shown == [(f"10.0.0.{number}:1", 0.0) for number in range(10)]
-    house.clock.advance(60.0)
-    assert house.shown[10:] == [(15,)]
-    house.tries(WRONG, "10.0.1.1:1")
-    house.clock.advance(60.0)
-    assert house.shown[11:] == [("10.0.1.1:1", 0.0)]
+        login.attempt(WRONG, f"10.0.0.{number}:1")
+    assert login.reports == [(f"10.0.0.{number}:1", 0.0) for number in range(10)]
+    login.clock.advance(60.0)
+    assert login.reports[10:] == [(15,)]
+    login.attempt(WRONG, "10.0.1.1:1")
+    login.clock.advance(60.0)
+    assert login.reports[11:] == [("10.0.1.1:1", 0.0)]
 
 
-def test_memory_is_bounded_and_those_who_are_right_take_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gates, "_MAX_SOURCES", 100)
+def test_the_table_of_failures_is_bounded() -> None:
     clock = FakeClock()
-    failures = LoginThrottle(clock)
+    throttle = LoginThrottle(clock, max_sources=100)
     for number in range(300):
-        failures.begin(str(number))
-        failures.end(str(number))
-    assert len(failures) == 0
+        throttle.start(str(number))
+        throttle.release(str(number))
+    assert len(throttle) == 0
     for number in range(300):
-        failures.begin(str(number))
-        failures.fail(str(number))
+        throttle.start(str(number))
+        throttle.fail(str(number))
         clock.advance(1.0)
-    assert len(failures) <= 101
-    failures.end("0")  # of which nothing is known any more
+    assert len(throttle) <= 101
+    throttle.release("0")  # its failures were forgotten
     for _ in range(4):
-        failures.begin("299")
-        failures.fail("299")
+        throttle.start("299")
+        throttle.fail("299")
     with pytest.raises(TooManyAttemptsError):
-        failures.check("299")
+        throttle.check("299")
 
 
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 700)), max_size=60))
-def test_whatever_one_does_five_a_minute_and_no_more(tries: list[tuple[str, float]]) -> None:
+def test_no_more_than_five_failures_fit_into_two_seconds(
+    attempts: list[tuple[str, float]],
+) -> None:
     clock = FakeClock()
-    failures = LoginThrottle(clock)
+    throttle = LoginThrottle(clock)
     failed: dict[str, list[float]] = {"a": [], "b": []}
-    for source, pause in tries:
+    for source, pause in attempts:
         clock.advance(pause if pause > 100 else pause / 100)
         try:
-            failures.check(source)
+            throttle.check(source)
         except TooManyAttemptsError as error:
             assert 0 < error.seconds <= 600
             continue
-        failures.begin(source)
-        failures.fail(source)
+        throttle.start(source)
+        throttle.fail(source)
         failed[source].append(clock.now)
     for times in failed.values():
         for first, sixth in zip(times, times[5:], strict=False):
             assert sixth - first >= 2.0
 
 
-def test_what_is_raised_says_what_to_do() -> None:
-    assert str(TooManyAttemptsError(1.5)) == "too many tries; try again in 2 s"
-    assert str(PasswordNeededError()) == "this server has a password"
-    assert str(WrongPasswordError()) == "that is not the password of this server"
+def test_the_messages_of_the_refusals() -> None:
+    assert str(TooManyAttemptsError(1.5)) == "too many login attempts; try again in 2 s"
+    assert str(PasswordNeededError()) == "this server requires a password"
+    assert str(WrongPasswordError()) == "wrong password"

@@ -1,4 +1,4 @@
-"""What is kept of a password: known answers, its form as text, and nothing of it where it does not belong."""
+"""Password hashes: known answers, their text form, and errors that never contain the password."""
 
 from __future__ import annotations
 
@@ -56,12 +56,14 @@ hashes = st.builds(
         ),
     ],
 )
-def test_known_answers(password: str, salt: bytes, log_n: int, r: int, p: int, answer: str) -> None:
+def test_the_test_vectors_of_rfc_7914(
+    password: str, salt: bytes, log_n: int, r: int, p: int, answer: str
+) -> None:
     assert derive(password, salt, log_n, r, p, 64).hex() == answer
     assert PasswordHash(log_n, r, p, salt, bytes.fromhex(answer)).matches(password)
 
 
-def test_a_new_hash_is_slow_salted_and_fits_its_password() -> None:
+def test_a_new_hash_has_a_random_salt_and_matches_its_password() -> None:
     first, second = PasswordHash.of("tea at four"), PasswordHash.of("tea at four")
     assert (first.log_n, first.r, first.p, len(first.salt), len(first.digest)) == (15, 8, 1, 16, 32)
     assert first.salt != second.salt
@@ -71,7 +73,7 @@ def test_a_new_hash_is_slow_salted_and_fits_its_password() -> None:
 
 
 @given(hashes)
-def test_the_text_reads_back_and_needs_no_quotes(hash: PasswordHash) -> None:
+def test_the_text_form_parses_back_and_needs_no_quotes(hash: PasswordHash) -> None:
     text = str(hash)
     assert PasswordHash.parse(text) == hash
     assert re.fullmatch(r"[A-Za-z0-9:_-]+", text)
@@ -82,7 +84,7 @@ def test_the_text_reads_back_and_needs_no_quotes(hash: PasswordHash) -> None:
         st.text(), hashes.map(str).flatmap(lambda text: st.integers(0, len(text)).map(lambda n: text[:n]))
     )
 )
-def test_whatever_is_read_is_what_would_be_written(text: str) -> None:
+def test_only_the_canonical_text_form_parses(text: str) -> None:
     try:
         hash = PasswordHash.parse(text)
     except SettingError:
@@ -97,19 +99,19 @@ def test_whatever_is_read_is_what_would_be_written(text: str) -> None:
         f"{CHEAP} ",
         str(CHEAP).replace("scrypt", "bcrypt"),
         str(CHEAP).replace("scrypt:4", "scrypt:04"),
-        str(CHEAP).replace("scrypt:4", "scrypt:23"),  # minutes
-        str(CHEAP)[:-1] + "_",  # bits that are not there
+        str(CHEAP).replace("scrypt:4", "scrypt:23"),  # would take minutes
+        str(CHEAP)[:-1] + "_",  # has unused bits that are not zero
         str(CHEAP) + "==",
         "scrypt:4:1:1:c2FsdHNhbHQ:",
     ],
 )
-def test_what_is_no_hash_is_refused_without_being_told(text: str) -> None:
+def test_an_invalid_hash_raises_an_error_without_its_text(text: str) -> None:
     with pytest.raises(SettingError) as caught:
         Settings(password=text)
-    assert str(caught.value) == "password: '...' is not a line that selchat hash-password has printed"
+    assert str(caught.value) == "password: '...' is not a hash that selchat hash-password has printed"
 
 
-def test_a_password_is_the_same_from_every_keyboard_but_not_in_capitals() -> None:
+def test_a_password_matches_in_any_normalisation_but_not_in_capitals() -> None:
     salt, cheap = b"saltsalt", (4, 1, 1)
     hash = PasswordHash(*cheap, salt, derive("Thé à 4", salt, *cheap, 16))
     assert hash.matches("The\u0301 a\u0300 4")
@@ -117,7 +119,7 @@ def test_a_password_is_the_same_from_every_keyboard_but_not_in_capitals() -> Non
     assert not hash.matches("Thé à 4 ")
 
 
-def test_a_clients_password_has_a_length_and_is_not_told() -> None:
+def test_a_clients_password_is_limited_and_never_shown() -> None:
     ClientSettings(host="127.0.0.1", password="x" * 256)
     with pytest.raises(SettingError) as caught:
         ClientSettings(host="127.0.0.1", password="hunter2" * 50)

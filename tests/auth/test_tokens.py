@@ -1,4 +1,4 @@
-"""The file of tokens: read by people and by a running server, and never half written."""
+"""API tokens and their file, which people and a running server read."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ HEX = "ab" * 32
 
 @pytest.fixture
 def file(tmp_path: Path) -> TokenFile:
-    """One that is not there yet, nor its folder."""
+    """A token file that does not exist, and neither does its folder."""
     return TokenFile(tmp_path / "a" / "b" / "tokens")
 
 
-def test_a_token_is_random_and_recognised_and_only_its_hash_is_kept() -> None:
+def test_a_token_is_random_and_only_its_hash_is_stored() -> None:
     secret, token = new_token("ci")
     other, _ = new_token("ci")
     assert secret != other
@@ -47,7 +47,7 @@ def test_a_token_is_random_and_recognised_and_only_its_hash_is_kept() -> None:
     assert token.made == datetime.datetime.now().astimezone().date()
 
 
-def test_a_token_is_found_as_soon_as_it_is_made_and_no_longer_when_it_is_revoked(file: TokenFile) -> None:
+def test_a_new_token_works_at_once_and_a_revoked_one_stops_at_once(file: TokenFile) -> None:
     server = TokenFile(file.path)
     secret, token = new_token("ci", "builds")
     assert server.find(secret) is None
@@ -63,7 +63,7 @@ def test_a_token_is_found_as_soon_as_it_is_made_and_no_longer_when_it_is_revoked
     assert server.find(other) is None
 
 
-def test_where_there_is_no_folder_for_it_nothing_is_asked_of_one_before_it_is_needed(
+def test_without_a_data_folder_only_the_first_use_raises(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def no_home() -> Path:
@@ -78,18 +78,18 @@ def test_where_there_is_no_folder_for_it_nothing_is_asked_of_one_before_it_is_ne
 @pytest.mark.parametrize(
     "secret", ["", "x", PREFIX, PREFIX + "0" * 63, PREFIX + "g" * 64, "x" * 10_000, PREFIX + "\ud800" * 64]
 )
-def test_what_is_no_token_is_not_looked_for(file: TokenFile, secret: str) -> None:
+def test_a_malformed_token_is_unknown(file: TokenFile, secret: str) -> None:
     assert file.find(secret) is None
 
 
-def test_the_file_is_for_its_owner_alone_and_nothing_is_left_beside_it(file: TokenFile) -> None:
+def test_the_file_is_private_and_leaves_no_temporary_file(file: TokenFile) -> None:
     file.add(new_token("ci")[1])
     file.add(new_token("Build bot")[1])
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
     assert os.listdir(file.path.parent) == ["tokens"]  # noqa: PTH208
 
 
-def test_a_person_may_edit_it(file: TokenFile) -> None:
+def test_manual_edits_of_the_file_are_kept(file: TokenFile) -> None:
     file.path.parent.mkdir(parents=True)
     text = f"# ours\n\n  sha256:{HEX} 2026-11-25\t#builds   Build  bot \r\n# theirs\n"
     file.path.write_text(text)
@@ -104,21 +104,27 @@ def test_a_person_may_edit_it(file: TokenFile) -> None:
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        (b"hello", "not a token: sha256:HASH, a day, a room, a name"),
-        (f"sha256:{HEX[1:]} 2026-11-25 * ci".encode(), "not a token: sha256:HASH, a day, a room, a name"),
-        (f"sha256:{HEX} 2026-11-25 builds ci".encode(), "not a token: sha256:HASH, a day, a room, a name"),
+        (b"hello", "not a token; expected sha256:HASH, a day, a room and a name"),
+        (
+            f"sha256:{HEX[1:]} 2026-11-25 * ci".encode(),
+            "not a token; expected sha256:HASH, a day, a room and a name",
+        ),
+        (
+            f"sha256:{HEX} 2026-11-25 builds ci".encode(),
+            "not a token; expected sha256:HASH, a day, a room and a name",
+        ),
         (f"sha256:{HEX} 2026-13-25 * ci".encode(), "month must be in 1..12"),
         (f"sha256:{HEX} 2026-11-25 * \u200b".encode(), "no name"),
         (b"\xff", "not UTF-8"),
     ],
 )
-def test_a_broken_line_is_one_error_with_its_place(file: TokenFile, line: bytes, why: str) -> None:
+def test_a_broken_line_is_an_error_with_its_line_number(file: TokenFile, line: bytes, why: str) -> None:
     secret, token = new_token("ci")
     file.add(token)
     good = file.path.read_bytes()
     file.path.write_bytes(good + line + b"\n")
     number = good.count(b"\n") + 1
-    for _ in range(2):  # and again, until it is mended
+    for _ in range(2):  # every use fails until the line is repaired
         with pytest.raises(TokenFileError) as caught:
             file.find(secret)
         assert str(caught.value) == f"{file.path}:{number}: {why}"
@@ -128,25 +134,30 @@ def test_a_broken_line_is_one_error_with_its_place(file: TokenFile, line: bytes,
     assert file.find(secret) == token
 
 
-def test_what_cannot_be_read_is_one_error(file: TokenFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_read_is_an_error(file: TokenFile) -> None:
     file.path.mkdir(parents=True)
     with pytest.raises(TokenFileError, match=r"tokens: is a directory"):
         file.tokens()
     file.path.rmdir()
-    file.path.write_bytes(b"#" * (tokens._LARGEST + 1))
+    file.path.write_bytes(b"#" * 262_145)
     with pytest.raises(TokenFileError, match="more than 262144 bytes"):
         file.tokens()
-    file.path.unlink()
-    monkeypatch.setattr(tokens, "_MAX", 1)
-    file.add(new_token("ci")[1])
-    with pytest.raises(TokenFileError, match="1 tokens are the limit"):
-        file.add(new_token("ci")[1])
-    file.path.write_text(f"{new_token('a')[1]}\n{new_token('b')[1]}\n")
-    with pytest.raises(TokenFileError, match="more than 1 tokens"):
+
+
+def test_a_file_has_at_most_1000_tokens(file: TokenFile) -> None:
+    token = new_token("ci")[1]
+    file.path.parent.mkdir(parents=True)
+    file.path.write_text(f"{token}\n" * 999)
+    file.add(token)
+    with pytest.raises(TokenFileError, match="the limit of 1000 tokens is reached"):
+        file.add(token)
+    assert len(file.tokens()) == 1000
+    file.path.write_text(f"{token}\n" * 1001)
+    with pytest.raises(TokenFileError, match="more than 1000 tokens"):
         file.tokens()
 
 
-def test_those_who_change_it_at_the_same_time_lose_nothing(file: TokenFile) -> None:
+def test_simultaneous_changes_lose_no_token(file: TokenFile) -> None:
     made = [new_token(f"bot{number}")[1] for number in range(16)]
     threads = [threading.Thread(target=TokenFile(file.path).add, args=(token,)) for token in made]
     for thread in threads:
@@ -156,13 +167,13 @@ def test_those_who_change_it_at_the_same_time_lose_nothing(file: TokenFile) -> N
     assert set(file.tokens()) == set(made)
 
 
-def test_a_token_for_a_room_is_for_that_one_however_it_is_written() -> None:
+def test_a_token_allows_its_room_in_any_spelling() -> None:
     _, token = new_token("ci", "Builds")
     assert token.allows("Builds") and token.allows("#builds") and not token.allows("lobby")
     assert new_token("ci")[1].allows("lobby")
 
 
 @given(st.text(max_size=64).map(clean_name).filter(bool), st.sampled_from([ANY_ROOM, "builds", "b\u00e4u*"]))
-def test_every_name_comes_back_as_it_was_written(name: str, room: str) -> None:
+def test_every_name_parses_back(name: str, room: str) -> None:
     token = new_token(name, room)[1]
     assert parse_tokens(f"{token}\n".encode(), Path("x")) == [token]

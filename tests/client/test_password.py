@@ -13,7 +13,7 @@ from selchat.errors import SettingError
 from tests.client.support import settings
 from tests.client.test_asking import Person
 
-NEEDED = Refused("password-needed", "this server has a password")
+NEEDED = Refused("password-needed", "this server requires a password")
 WRONG = Refused("wrong-password", "that is not \x1b[31mthe password of this server")
 
 
@@ -60,7 +60,7 @@ def test_who_does_not_answer_leaves() -> None:
 
 @pytest.mark.parametrize(
     ("password", "said"),
-    [("", "this server has a password"), ("tea", "that is not \\x1b[31mthe password of this server")],
+    [("", "this server requires a password"), ("tea", "that is not \\x1b[31mthe password of this server")],
 )
 def test_without_a_terminal_it_is_one_line(password: str, said: str) -> None:
     lines: list[str] = []

@@ -66,7 +66,7 @@ def test_a_file_that_is_broken_is_one_line(capsys: pytest.CaptureFixture[str]) -
         assert cli.main(["token", *words]) == 1
         assert capsys.readouterr() == (
             "",
-            f"selchat: {path}:1: not a token: sha256:HASH, a day, a room, a name\n",
+            f"selchat: {path}:1: not a token; expected sha256:HASH, a day, a room and a name\n",
         )
 
 

@@ -116,7 +116,7 @@ def test_right_wrong_none_and_again_on_the_same_connection(server: Server) -> No
         assert peer.reads() == {
             "type": "error",
             "code": "password-needed",
-            "message": "this server has a password",
+            "message": "this server requires a password",
         }
         peer.sends(greeting("Venkat", password="tea at five"))
         assert code_of(peer) == "wrong-password"
@@ -129,9 +129,9 @@ def test_right_wrong_none_and_again_on_the_same_connection(server: Server) -> No
 
 def test_classic_clients_are_told_and_closed(server: Server) -> None:
     with Client(server.port, "Venkat") as client:
-        assert client.read_pair() == ("Server", "Closing this connection: this server has a password.")
+        assert client.read_pair() == ("Server", "Closing this connection: this server requires a password.")
         assert client.read_to_end() == b""
-    server.expect(r"Closed connection from \S+ \(this server has a password\)")
+    server.expect(r"Closed connection from \S+ \(this server requires a password\)")
 
 
 def test_six_wrong_ones_and_then_not_even_the_right_one(server: Server) -> None:
@@ -232,8 +232,8 @@ def test_send_has_it_from_the_environment_and_says_what_is_wrong(server: Server)
     assert send(server, SELCHAT_PASSWORD=RIGHT).returncode == 0
     server.expect("hello")
     for given, said in (
-        ("", "this server has a password"),
-        ("tea", "that is not the password of this server"),
+        ("", "this server requires a password"),
+        ("tea", "wrong password"),
     ):
         done = send(server, SELCHAT_PASSWORD=given)
         assert (done.returncode, done.stdout) == (1, "")
@@ -248,7 +248,7 @@ def test_send_asks_on_a_terminal_until_it_is_right(server: Server) -> None:
     with Terminal(*SEND, f"127.0.0.1:{server.port}", "from a terminal", columns=100) as terminal:
         terminal.shows("Password:")
         terminal.type("tea\r")
-        terminal.shows("The server said: that is not the password of this server.\nPassword:")
+        terminal.shows("The server said: wrong password.\nPassword:")
         terminal.type(f"{RIGHT}\r")
         assert terminal.wait() == 0
         assert RIGHT not in terminal.text
@@ -276,7 +276,7 @@ def test_the_chat_asks_once_and_comes_back_with_it(tmp_path: Path, plain: list[s
         with chat:
             chat.shows("Password:")
             chat.type("tea\r")
-            chat.shows("The server said: that is not the password of this server.")
+            chat.shows("The server said: wrong password.")
             chat.until(lambda: chat.text.count("Password:") == 2, "asked again")
             chat.type(f"{RIGHT}\r")
             chat.shows("Connected to the Server: 127.0.0.1")

@@ -93,7 +93,7 @@ def test_quiet_console_shows_wrong_passwords() -> None:
     for screen in (text, machine):
         screen.console.password_failed("192.168.43.170:54500", 0.0)
         screen.console.password_failed("192.168.43.170:54501", 4.0)
-        screen.console.passwords_failed(15)
+        screen.console.more_passwords_failed(15)
     assert text.lines == [
         "Wrong password from 192.168.43.170:54500",
         "Wrong password from 192.168.43.170:54501; logins from this address are refused for 4 s",

@@ -1124,7 +1124,7 @@ def test_what_the_gate_refuses_at_once(locked: House, door: Door) -> None:
     door.is_known = True
     client.sends(hello("Venkat", password="tea at four"))
     needed, tries, welcome = client.reads()
-    assert needed == {"type": "error", "code": "password-needed", "message": "this server has a password"}
+    assert needed == {"type": "error", "code": "password-needed", "message": "this server requires a password"}
     assert (tries["code"], tries["retry_after"]) == ("too-many-tries", 4)
     assert welcome["type"] == "welcome"
 
@@ -1176,9 +1176,9 @@ def test_a_classic_client_is_told_and_closed(locked: House, door: Door) -> None:
     client = Client(locked)
     client.sends(b"Venkat")
     locked.tick()
-    assert client.closed == ["this server has a password"]
+    assert client.closed == ["this server requires a password"]
     assert bytes(client.sock.taken).startswith(b"6         Server")
-    assert bytes(client.sock.taken).endswith(b"Closing this connection: this server has a password.")
+    assert bytes(client.sock.taken).endswith(b"Closing this connection: this server requires a password.")
     assert door.asked == []
 
 

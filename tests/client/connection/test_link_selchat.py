@@ -684,7 +684,7 @@ def test_a_link_that_is_closed_while_a_key_is_derived(bench: Bench) -> None:
 
 # -- a password ----------------------------------------------------------------------------------------
 
-NEEDED = {**error("password-needed"), "message": "this server has a password"}
+NEEDED = {**error("password-needed"), "message": "this server requires a password"}
 
 
 def test_a_password_is_said_when_it_is_asked_for_and_after_each_break(bench: Bench) -> None:
@@ -750,7 +750,7 @@ def test_a_password_is_not_said_where_others_can_listen(
     assert link.refusal is None  # so that nobody is asked for one
     [finished] = [one for one in told.log if one[0] == "finished"]
     assert finished[1] == (
-        "the server said: this server has a password; it is not said over a connection that others can read"
+        "the server said: this server requires a password; it is not said over a connection that others can read"
     )
 
 
