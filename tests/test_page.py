@@ -44,9 +44,9 @@ def test_it_is_small_and_all_that_it_refers_to_is_there() -> None:
             assert found is None, "it is for us"
             continue
         assert found is not None
-        assert found.lasting is (path.name != "index.html")
-        assert found.packed == b"" or gzip.decompress(found.packed) == found.body
-        size += len(found.packed or found.body)
+        assert found.immutable is (path.name != "index.html")
+        assert found.gzipped == b"" or gzip.decompress(found.gzipped) == found.body
+        size += len(found.gzipped or found.body)
     assert size < _LIMIT
     for name in re.findall(r'(?:src|href)="([^"#]+)"', index.body.decode()):
         assert files.find(f"/{name.removeprefix('/')}") is not None, name

@@ -1,7 +1,7 @@
-"""HTTP/1.1 requests and answers, as bytes: the parsing is h11's, the limits are ours.
+"""HTTP/1.1 codec for one server connection: h11 parses, this module adds limits.
 
-It must not know what is asked for: no path, no page, no chat. One request is read at a time; what follows
-it waits until it has been answered (RFC 9112, 9.3.2).
+It knows no paths, no pages and no chat. It reads one request at a time; a pipelined request waits until the
+response to the one before is written (RFC 9112, 9.3.2).
 """
 
 from __future__ import annotations
@@ -18,10 +18,7 @@ from selchat.errors import ProtocolError
 
 
 class HttpError(ProtocolError):
-    """A request that cannot be answered as it wants to be.
-
-    ``status`` and ``headers``: the answer that it gets; ``why``: in words.
-    """
+    """A failed request. ``status`` and ``headers``: those of the response; ``why``: the reason in words."""
 
     def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, why)
@@ -34,17 +31,17 @@ class HttpError(ProtocolError):
 
 
 HEAD_LIMIT = 16 * 1024  # bytes of a request line and headers; nginx: 4 x 8 KiB, Apache: 8 KiB a line
-_PIECE = 2048  # bytes that h11 is given at a time: what it holds is copied for each of its events
+_PIECE = 2048  # bytes passed to h11 at a time: h11 copies its buffer for each event
 _FOLDS = (b"\r\n ", b"\r\n\t")
-# What h11 quotes in its errors. It can be a whole line, with a token in it, and these errors are logged.
+# Quotes in h11's error messages. They can contain a token, and errors are logged.
 _QUOTED = re.compile(r":? b(?:ytearray\(b)?['\"].*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, whole. ``path`` and ``query`` as they were sent, with their escapes.
+    """One complete request. ``path`` and ``query`` are not percent-decoded.
 
-    ``headers`` by their names in lower case; those that came more than once are joined by a comma.
+    ``headers`` are by name in lower case; repeated headers are joined with a comma.
     """
 
     method: str
@@ -52,21 +49,21 @@ class Request:
     query: str
     headers: Mapping[str, str]
     body: bytes = b""
-    head: bytes = field(default=b"", repr=False)  # the same without the body, written anew
+    head: bytes = field(default=b"", repr=False)  # request line and headers, serialised again
 
     def header(self, name: str) -> str:
-        """Return the header of that name (in lower case), empty if there is none."""
+        """Return the header with that name (in lower case), or an empty string."""
         return self.headers.get(name, "")
 
     @property
     def upgrades(self) -> bool:
-        """Whether it asks to go on as a WebSocket."""
-        return "websocket" in (one.strip() for one in self.header("upgrade").lower().split(","))
+        """Whether the client requests a WebSocket."""
+        return "websocket" in (name.strip() for name in self.header("upgrade").lower().split(","))
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer. ``headers`` beside those that every answer has."""
+    """One response. ``headers``: in addition to those that every response has."""
 
     status: int
     body: bytes = b""
@@ -75,7 +72,7 @@ class Response:
 
 
 class HttpConnection:
-    """The server's side of one connection that speaks HTTP. Bodies have up to ``body_limit`` bytes."""
+    """The server's side of one HTTP connection. Bodies have up to ``body_limit`` bytes."""
 
     __slots__ = (
         "_body",
@@ -85,43 +82,43 @@ class HttpConnection:
         "_head_limit",
         "_head_only",
         "_lines",
-        "_spent",
-        "_waiting",
+        "_raw_body_size",
+        "_unparsed",
     )
 
     def __init__(self, body_limit: int, head_limit: int = HEAD_LIMIT) -> None:
         self._connection = h11.Connection(h11.SERVER, max_incomplete_event_size=head_limit)
         self._body_limit = body_limit
         self._head_limit = head_limit
-        self._head_only = False  # the request that was read last was a HEAD
-        self._head: h11.Request | None = None  # of the request whose body is being read
+        self._head_only = False  # the last request was a HEAD
+        self._head: h11.Request | None = None  # of the request whose body is incomplete
         self._body = bytearray()
-        self._spent = 0  # bytes on it, with what is around its chunks
-        self._waiting = bytearray()  # what h11 has not been given yet
-        self._lines = b""  # of a head, or of what ends a body, as far as they have been read
+        self._raw_body_size = 0  # bytes of the body with its chunk headers
+        self._unparsed = bytearray()  # bytes not passed to h11 yet
+        self._lines = b""  # the head, or the trailer of a chunked body, as far as it is parsed
 
     @property
-    def begun(self) -> bool:
-        """Whether a part of a request is here that is not answered."""
+    def has_partial_request(self) -> bool:
+        """Whether a part of an unanswered request has arrived."""
         states = {h11.IDLE, h11.DONE, h11.MUST_CLOSE, h11.CLOSED}
         return self._connection.their_state not in states or bool(self.trailing)
 
     @property
-    def wants_continue(self) -> bool:
-        """Whether the peer sends the body only when it is told to go on."""
+    def expects_continue(self) -> bool:
+        """Whether the client sends the body only after a 100 response."""
         return bool(self._connection.they_are_waiting_for_100_continue)
 
     @property
     def trailing(self) -> bytes:
-        """What came after a request that was read."""
-        return bytes(self._connection.trailing_data[0]) + self._waiting
+        """The bytes after the last request."""
+        return bytes(self._connection.trailing_data[0]) + self._unparsed
 
     def receive_data(self, data: bytes) -> None:
-        """Take the next bytes; `next_request` says what they are."""
-        self._waiting += data
+        """Feed the next bytes; `next_request` parses them."""
+        self._unparsed += data
 
     def next_request(self) -> Request | None:
-        """Return the next request if it is whole and the one before is answered. Raises `HttpError`."""
+        """Return the next request if it is complete and the one before is answered. Raises `HttpError`."""
         connection = self._connection
         before: bytes | bytearray = b""
         try:
@@ -139,29 +136,29 @@ class HttpConnection:
                     self._head = event
                 elif isinstance(event, h11.Data):
                     self._body += event.data
-                    self._lines = b""  # h11 is strict about those between chunks
+                    self._lines = b""  # h11 checks the lines between chunks strictly
                     if len(self._body) > self._body_limit:
-                        raise HttpError(413, f"a body has up to {self._body_limit} bytes here")
+                        raise HttpError(413, f"the body exceeds the limit of {self._body_limit} bytes")
                 elif isinstance(event, h11.EndOfMessage):
                     self._check_lines()
                     return self._request()
-                elif event is h11.NEED_DATA and self._waiting:
-                    self._give()
-                else:  # it waits for more, or for the answer, or is over
+                elif event is h11.NEED_DATA and self._unparsed:
+                    self._feed()
+                else:  # h11 needs more data or the response, or the connection is over
                     return None
         except h11.RemoteProtocolError as error:
             if self._head is None:
                 self._head_only = before.startswith(b"HEAD ")
             raise HttpError(error.error_status_hint, _QUOTED.sub("", str(error))) from error
 
-    def go_on(self) -> bytes:
-        """Return what tells a peer that `wants_continue` to go on."""
+    def continue_response(self) -> bytes:
+        """Return the 100 response for a client that `expects_continue`."""
         return bytes(self._connection.send(h11.InformationalResponse(status_code=100, headers=[])) or b"")
 
     def respond(self, response: Response, *, close: bool = False) -> bytes:
-        """Return the answer to the request that was read last, or to what was none; to a HEAD without a body.
+        """Return the response to the last request, valid or not; without the body for a HEAD.
 
-        ``close``: nothing is read any more.
+        ``close``: the server reads no further request.
         """
         headers = [("Date", formatdate(usegmt=True)), *response.headers.items()]
         if response.status != HTTPStatus.NOT_MODIFIED:
@@ -177,7 +174,7 @@ class HttpConnection:
                 parts.append(connection.send(h11.Data(data=response.body)))
             parts.append(connection.send(h11.EndOfMessage()))
         except h11.LocalProtocolError:
-            # To a stream that broke in the middle of a request h11 says nothing more; the peer is told still.
+            # After an invalid request, h11 sends nothing more; the client still gets the response.
             lines = [f"HTTP/1.1 {response.status} {reason.decode()}"]
             lines += [f"{key}: {value}" for key, value in headers]
             parts = ["\r\n".join([*lines, "", ""]).encode("latin-1")]
@@ -187,51 +184,52 @@ class HttpConnection:
 
     @property
     def must_close(self) -> bool:
-        """Whether nothing can follow what was answered last."""
+        """Whether no request can follow the last response."""
         return self._connection.our_state is not h11.DONE or self._connection.their_state is not h11.DONE
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _give(self) -> None:
-        """Give h11 some more. Raises `HttpError` for a body that is mostly what is around its chunks."""
-        piece = bytes(self._waiting[:_PIECE])
-        del self._waiting[:_PIECE]
+    def _feed(self) -> None:
+        """Feed h11 the next piece. Raises `HttpError` for a body that is mostly chunk headers."""
+        piece = bytes(self._unparsed[:_PIECE])
+        del self._unparsed[:_PIECE]
         if self._head is not None:
-            self._spent += len(piece)
-            if self._spent > self._body_limit + self._head_limit:
-                raise HttpError(413, "there is too much around the chunks of this body")
+            self._raw_body_size += len(piece)
+            if self._raw_body_size > self._body_limit + self._head_limit:
+                raise HttpError(413, "the chunk headers of the body are too large")
         self._connection.receive_data(piece)
 
     def _check_lines(self) -> None:
-        """Raise `HttpError` for what h11 lets pass: too much that comes at once, lines that do not end with
-        CR and LF, and folded ones. A proxy in between may find other lines there.
+        """Raise `HttpError` for what h11 accepts: a large head in one piece, lines without CR LF, folded lines.
+
+        A proxy in front might parse such lines in another way.
         """
         lines, self._lines = self._lines, b""
         if len(lines) > self._head_limit:
-            raise HttpError(431, f"a head has up to {self._head_limit} bytes here")
+            raise HttpError(431, f"the head exceeds the limit of {self._head_limit} bytes")
         if lines.count(b"\n") != lines.count(b"\r\n"):
-            raise HttpError(400, "lines end with CR and LF")
+            raise HttpError(400, "lines must end with CR LF")
         if any(fold in lines for fold in _FOLDS):
-            raise HttpError(400, "lines are not folded any more")
+            raise HttpError(400, "folded header lines are not supported")
 
     def _check(self, head: h11.Request) -> None:
         names = [name for name, _ in head.headers]
         if b"transfer-encoding" in names and b"content-length" in names:
-            # Whichever of the two a proxy in between goes by, it is not known to be ours (RFC 9112, 6.1).
+            # A proxy in front might use the other of the two (request smuggling: RFC 9112, 6.1).
             raise HttpError(400, "Transfer-Encoding and Content-Length exclude each other")
         if head.http_version not in {b"1.0", b"1.1"}:
-            raise HttpError(505, "HTTP/1.1 is spoken here")
+            raise HttpError(505, "only HTTP/1.1 is supported")
         if not head.target.startswith(b"/"):
-            raise HttpError(400, "the target of a request begins with a slash here")
+            raise HttpError(400, "the request target must begin with a slash")
         for name, value in head.headers:
             if name == b"expect" and value.lower() != b"100-continue":
-                raise HttpError(417, "nothing but 100-continue can be expected here")
+                raise HttpError(417, "only Expect: 100-continue is supported")
             if name == b"content-length" and int(value) > self._body_limit:
-                raise HttpError(413, f"a body has up to {self._body_limit} bytes here")
+                raise HttpError(413, f"the body exceeds the limit of {self._body_limit} bytes")
 
     def _request(self) -> Request:
         head, self._head = self._head, None
-        body, self._body, self._spent = bytes(self._body), bytearray(), 0
+        body, self._body, self._raw_body_size = bytes(self._body), bytearray(), 0
         assert head is not None
         headers: dict[str, str] = {}
         for name, value in head.headers:

@@ -147,7 +147,7 @@ def test_tokens_that_cannot_be_read_are_told_to_the_operator(server: Server) -> 
         file.write("nonsense\n")
     with Script(server, token) as script:
         assert script.post("a")[0] == 503
-        server.expect(f"Warning: no token is good: {re.escape(str(path))}:4: not a token")
+        server.expect(f"Warning: all API tokens are rejected because the token file cannot be read: {re.escape(str(path))}:4: not a token")
 
 
 def test_the_server_is_trusted_by_its_certificate() -> None:

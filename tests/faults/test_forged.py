@@ -313,7 +313,7 @@ def house(tmp_path: Path) -> House:
     own = HostAllowlist(
         ["Hut", "hut.local", "chat.example"], lambda: ["192.168.43.158", "fd00::1"], lambda: house.clock.now
     )
-    house.site = replace(house.site, is_ours=own.__contains__)
+    house.site = replace(house.site, is_allowed_host=own.__contains__)
     house.context = replace(house.context, new_http_session=partial(HttpSession, house.site))
     return house
 

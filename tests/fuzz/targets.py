@@ -147,8 +147,8 @@ def _requests(parts: list[bytes]) -> tuple[list[Request], int]:
                     open_websocket(request, _LIMIT)
                 found.append(request)
                 assert connection.respond(_ANSWER).startswith(b"HTTP/1.1 200 ")
-            if connection.wants_continue:
-                connection.go_on()
+            if connection.expects_continue:
+                connection.continue_response()
         except HttpError as error:
             assert 400 <= error.status < 600
             assert connection.respond(Response(error.status), close=True).startswith(b"HTTP/1.1 ")

@@ -86,7 +86,7 @@ def test_a_stream_gives_the_same_however_it_is_cut(name: str, size: int) -> None
     assert [(one.method, one.path, one.query, one.body) for one in found] == expected
     assert broken == status
     if status is None:
-        assert not http.begun
+        assert not http.has_partial_request
         assert http.trailing == b""
 
 
@@ -139,28 +139,28 @@ def test_headers_are_joined_and_kept_in_their_order_for_those_who_read_on() -> N
 
 def test_what_begins_and_what_is_over() -> None:
     http = HttpConnection(_BODY_LIMIT)
-    assert not http.begun
+    assert not http.has_partial_request
     stream = request(method="POST", body=b"hello")
     for byte in stream[:-1]:
         http.receive_data(bytes([byte]))
         assert http.next_request() is None
-        assert http.begun
+        assert http.has_partial_request
     http.receive_data(stream[-1:] + b"GE")
     assert http.next_request() is not None
     assert http.next_request() is None, "one at a time"
     http.respond(_OK)
     assert not http.must_close
     assert http.next_request() is None
-    assert http.begun
+    assert http.has_partial_request
 
 
 def test_who_waits_to_be_told_to_go_on() -> None:
     http = HttpConnection(_BODY_LIMIT)
     http.receive_data(request(method="POST", Content_Length="5", Expect="100-continue"))
     assert http.next_request() is None
-    assert http.wants_continue
-    assert http.go_on().startswith(b"HTTP/1.1 100 ")
-    assert not http.wants_continue
+    assert http.expects_continue
+    assert http.continue_response().startswith(b"HTTP/1.1 100 ")
+    assert not http.expects_continue
     http.receive_data(b"hello")
     one = http.next_request()
     assert one is not None and one.body == b"hello"

@@ -1,1 +1,1 @@
-"""HTTP sessions: static files, the message API and the WebSocket upgrade."""
+"""HTTP sessions: static files, the message API and the WebSocket handshake."""

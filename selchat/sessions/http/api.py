@@ -1,9 +1,8 @@
-"""What scripts say over HTTP: ``POST /rooms/ROOM/messages``, from a request as a value to its answer as one.
+"""HTTP API for scripts: ``POST /rooms/ROOM/messages``.
 
-Who posts has no connection that stays, hears nothing, and is in no roster; yet the name is theirs as any
-other, and so are exactly-once, moderation and history. So there is a `ApiMember` for each name, a member of the
-chat who has never come in, and goes after a while of silence. How a request looks on the wire, this file does
-not know; docs/http.rst says what goes in and what comes out.
+A script has no lasting connection, receives no messages and is in no roster. Its name, exactly-once delivery,
+moderation and history work as for every other user. So the hub has an `ApiMember` for each name, which signs out
+after some idle time. docs/http.rst is the specification. This module does not know how requests are encoded.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from selchat.wire.strict_json import BadJsonError
 
 
 class BadTokenError(RefusalError):
-    """``given``: whether there was a token at all."""
+    """The request has no valid token. ``given``: whether it has a token at all."""
 
     def __init__(self, given: bool) -> None:
         super().__init__(given)
@@ -41,23 +40,23 @@ class BadTokenError(RefusalError):
 
     def __str__(self) -> str:
         if self.given:
-            return "that token is not known here, or was revoked"
-        return "a token is needed, as Authorization: Bearer TOKEN; selchat token makes one"
+            return "this token is unknown or revoked"
+        return "a token is required: Authorization: Bearer TOKEN. The operator creates one with selchat token"
 
 
 class WrongRoomError(RefusalError):
-    """``room``: the one that the token is for."""
+    """The token is for another room, ``room``."""
 
     def __init__(self, room: str) -> None:
         super().__init__(room)
         self.room = room
 
     def __str__(self) -> str:
-        return f"that token is for the room {self.room} alone"
+        return f"this token is valid only for the room {self.room}"
 
 
 class RateLimitError(RefusalError):
-    """``seconds``: when to try again."""
+    """The client exceeds its rate. ``seconds``: when it should try again."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -67,11 +66,11 @@ class RateLimitError(RefusalError):
         return f"too many messages; try again in {self.seconds:.1f} s"
 
 
-_QUIET = 60.0  # seconds without a message after which a poster goes; the next one costs a look into the log
-_ROUND = 512  # bytes that stand around a body in a frame: names, numbers
-_STORE_SECONDS = 5  # after which to try again what could not be stored
+_IDLE_SECONDS = 60.0  # after which an API member signs out; its next message costs a query to the log
+_FRAME_OVERHEAD = 512  # bytes of a frame in addition to the body: names and numbers
+_RETRY_SECONDS = 5  # after which a client should send a message again that the server could not store
 
-# What each refusal is as a status, and in a word where the selchat protocol has none. Those not listed are 403.
+# The status of each refusal, and its code where the selchat protocol has none. All others are 403.
 _STATUS: dict[type[RefusalError], tuple[int, str]] = {
     BadTokenError: (401, "bad-token"),
     WrongRoomError: (403, "other-room"),
@@ -87,8 +86,8 @@ _STATUS: dict[type[RefusalError], tuple[int, str]] = {
 }
 
 
-class Answer(NamedTuple):
-    """The answer to a request; ``headers`` beside those that say what and how long the body is."""
+class ApiResponse(NamedTuple):
+    """The response to a request. ``headers``: in addition to Content-Type and Content-Length."""
 
     status: int
     document: Mapping[str, object]
@@ -96,19 +95,19 @@ class Answer(NamedTuple):
 
     @property
     def body(self) -> bytes:
-        """The document as JSON, which is what `CONTENT_TYPE` says."""
+        """The document as JSON (`CONTENT_TYPE`)."""
         return json.dumps(self.document, ensure_ascii=False).encode() + b"\n"
 
 
 CONTENT_TYPE = "application/json"
 
-Answerer = Callable[[Answer], object]
+Responder = Callable[[ApiResponse], object]
 
 
 class MessageApi:
-    """Takes what is posted to a server. ``format`` is that of the selchat protocol, and ``warn`` tells the operator.
+    """Accept the messages that scripts post to a server.
 
-    ``now`` and timers are those of the ``clock``.
+    ``format``: the format of the selchat protocol. ``warn``: shows a warning to the operator.
     """
 
     def __init__(
@@ -127,18 +126,18 @@ class MessageApi:
         self._tokens = tokens
         self._warn = warn
         self._warned = ""
-        self._posters: dict[str, ApiMember] = {}  # by the key of the name
+        self._members: dict[str, ApiMember] = {}  # by `name_key`
 
     def reconfigure(self, settings: Settings) -> None:
         """Apply these settings from now on."""
         self._settings = settings
-        for member in self._posters.values():
+        for member in self._members.values():
             member.reconfigure(settings)
 
     @property
     def body_limit(self) -> int:
-        """Bytes of a request's body: the frame limit, as for everyone."""
-        return min(self._settings.payload_limit, self._largest)
+        """Bytes of a request's body: the same limit as for a frame."""
+        return min(self._settings.payload_limit, self._max_body)
 
     def post(
         self,
@@ -147,38 +146,38 @@ class MessageApi:
         query: Mapping[str, str],
         body: bytes,
         address: str,
-        answer: Answerer,
+        respond: Responder,
     ) -> None:
-        """Say in a room what the body holds, and call ``answer`` once: now, or when this tick ends.
+        """Send the message in the body to a room; call ``respond`` once, now or at the end of this tick.
 
-        ``room`` and ``query`` are without percents, the names of ``headers`` in small letters; ``address`` is
-        the peer's, as ``host:port``.
+        ``room`` and ``query`` are percent-decoded, the names of ``headers`` are in lower case. ``address``: the
+        client's, as ``host:port``.
         """
         try:
             token = self._token(headers.get("authorization", ""))
             if not token.allows(room):
                 raise WrongRoomError(token.room)
-            poster = self._poster(token.name, address)
-            poster.check()
-            poster.throttle(self._clock.now, len(body))
+            member = self._get_member(token.name, address)
+            member.check_banned()
+            member.throttle(self._clock.now, len(body))
             if len(body) > self.body_limit:
                 raise BodyTooLongError(len(body), self.body_limit)
-            given = (_unquoted(headers.get("idempotency-key")), query.get("id"))
-            posted = parse_posted(
-                headers.get("content-type", ""), body, tuple(id for id in given if id is not None)
+            ids = (_unquote(headers.get("idempotency-key")), query.get("id"))
+            message = parse_posted(
+                headers.get("content-type", ""), body, tuple(id for id in ids if id is not None)
             )
-            length = len(json.dumps(posted.body, ensure_ascii=False).encode())
-            if length > self._largest:  # with escapes, it would not fit into a frame any more
-                raise BodyTooLongError(length, self._largest)
-            poster.say(room, posted.body, posted.id or secrets.token_hex(16), answer)
+            length = len(json.dumps(message.body, ensure_ascii=False).encode())
+            if length > self._max_body:  # with its escapes, the body does not fit into a frame
+                raise BodyTooLongError(length, self._max_body)
+            member.send(room, message.body, message.id or secrets.token_hex(16), respond)
         except RefusalError as error:
-            answer(refusal(error))
-        except UsageError as error:  # of the file, or there is no folder for it
+            respond(error_response(error))
+        except UsageError as error:  # the token file or its folder
             if self._warned != str(error):
                 self._warned = str(error)
-                self._warn(f"no token is good: {error}")
+                self._warn(f"all API tokens are rejected because the token file cannot be read: {error}")
             document = {"error": "no-tokens", "message": "the server cannot read its tokens now"}
-            answer(Answer(503, document, _retry_after(_STORE_SECONDS)))
+            respond(ApiResponse(503, document, _retry_after(_RETRY_SECONDS)))
 
     # ----------------------------------------------------------------------------------------------------
 
@@ -192,41 +191,41 @@ class MessageApi:
             raise BadTokenError(True)
         return token
 
-    def _poster(self, name: str, address: str) -> ApiMember:
+    def _get_member(self, name: str, address: str) -> ApiMember:
         key = name_key(name)
-        poster = self._posters.get(key)
-        if poster is None:
-            poster = ApiMember(self._hub, self._format, name, address, self._settings, self._clock.now)
-            self._posters[key] = poster
-            self._clock.call_later(_QUIET, self._look, key)
-        poster.member.address = address
-        return poster
+        member = self._members.get(key)
+        if member is None:
+            member = ApiMember(self._hub, self._format, name, address, self._settings, self._clock.now)
+            self._members[key] = member
+            self._clock.call_later(_IDLE_SECONDS, self._check_idle, key)
+        member.member.address = address
+        return member
 
-    def _look(self, key: str) -> None:
-        """Let a poster go that has been silent for a while."""
-        poster = self._posters[key]
-        left = poster.used_at + _QUIET - self._clock.now
-        if left > 0 or poster.waiting:
-            self._clock.call_later(max(left, 1.0), self._look, key)
+    def _check_idle(self, key: str) -> None:
+        """Sign an idle member out, or check again later."""
+        member = self._members[key]
+        remaining = member.used_at + _IDLE_SECONDS - self._clock.now
+        if remaining > 0 or member.pending:
+            self._clock.call_later(max(remaining, 1.0), self._check_idle, key)
         else:
-            del self._posters[key]
-            self._hub.sign_out_send_only(poster.member)
+            del self._members[key]
+            self._hub.sign_out_send_only(member.member)
 
     @property
-    def _largest(self) -> int:
-        return largest_payload(self._settings.header_length, PAYLOAD_LIMIT) - _ROUND
+    def _max_body(self) -> int:
+        return largest_payload(self._settings.header_length, PAYLOAD_LIMIT) - _FRAME_OVERHEAD
 
 
 class ApiMember:
-    """One name, as the hub sees it: a `Peer` that hears nothing but what has become of its messages.
+    """A `Peer` that only sends: one name that posts messages.
 
-    ``waiting``: those who want an answer, by the id of the message; two that are posted in one tick under the
-    same id are one message. ``used_at``: when it has last said something, on the clock.
+    ``pending``: the responders of unfinished requests, by message id. Requests with the same id in one tick are
+    one message. ``used_at``: when the name last posted, on the clock.
 
-    Raises what `Hub.sign_in_send_only` raises.
+    Raises the errors of `Hub.sign_in_send_only`.
     """
 
-    __slots__ = ("_bytes", "_format", "_hub", "_messages", "member", "used_at", "waiting")
+    __slots__ = ("_bytes", "_format", "_hub", "_messages", "member", "pending", "used_at")
 
     def __init__(
         self, hub: Hub, format: Format, name: str, address: str, settings: Settings, now: float
@@ -236,11 +235,11 @@ class ApiMember:
         self._messages = message_bucket(settings, now)
         self._bytes = byte_bucket(settings, now)
         self.used_at = now
-        self.waiting: dict[str, list[Answerer]] = {}
+        self.pending: dict[str, list[Responder]] = {}
         self.member = hub.sign_in_send_only(name, address, self, hash_api_name(name))
 
-    def check(self) -> None:
-        """Raise `BannedError` if it may not be here any more."""
+    def check_banned(self) -> None:
+        """Raise `BannedError` if the operator has banned this name."""
         self._hub.moderation.check_name(self.member.name, self.member.client_id)
 
     def reconfigure(self, settings: Settings) -> None:
@@ -251,8 +250,7 @@ class ApiMember:
     def throttle(self, now: float, size: int) -> None:
         """Count a message of ``size`` bytes. Raises `RateLimitError` if it exceeds the rate.
 
-        The rates are those of a connection. The server stops reading a connection that exceeds them; an HTTP
-        client has to be told.
+        A connection that exceeds these rates is read more slowly. An HTTP client gets an error instead.
         """
         self.used_at = now
         self._messages.refill(now)
@@ -263,57 +261,57 @@ class ApiMember:
         self._messages.tokens -= 1
         self._bytes.tokens -= size
 
-    def say(self, room: str, body: str, id: str, answer: Answerer) -> None:
-        """Say it in that room, which is made if there is none, as `join` does.
+    def send(self, room: str, body: str, id: str, respond: Responder) -> None:
+        """Send a message to a room; create the room if it does not exist, as `join` does.
 
         Raises `BadRoomError` and `TooManyRoomsError`.
         """
         found = self._hub.rooms.get_or_create(room)
-        self.waiting.setdefault(id, []).append(answer)
+        self.pending.setdefault(id, []).append(respond)
         self._hub.send(self.member, found, [body], [id], [None])
 
-    # -- the hub's side --------------------------------------------------------------------------------
+    # -- calls from the hub ----------------------------------------------------------------------------
 
     @property
     def format(self) -> Format:
         return self._format
 
     def send_notice(self, notice: Notice) -> None:
-        pass  # it does not listen
+        pass  # this member only sends
 
     def acknowledge(self, messages: Sequence[Said]) -> None:
         for message in messages:
             status = 201
-            for answer in self.waiting.pop(message.id, ()):
-                answer(self._answer(status, message.room, message.seq, message.at, message.id))
+            for respond in self.pending.pop(message.id, ()):
+                respond(self._receipt(status, message.room, message.seq, message.at, message.id))
                 status = 200
 
     def acknowledge_repeated(self, messages: Sequence[Sent]) -> None:
         for id, room, seq, at in messages:
-            for answer in self.waiting.pop(id, ()):
-                answer(self._answer(200, room, seq, at, id))
+            for respond in self.pending.pop(id, ()):
+                respond(self._receipt(200, room, seq, at, id))
 
     def reject(self, error: RefusalError, ids: Sequence[str]) -> None:
         for id in ids:
-            for answer in self.waiting.pop(id, ()):
-                answer(refusal(error))
+            for respond in self.pending.pop(id, ()):
+                respond(error_response(error))
 
     def deliver_direct(self, message: Said, to: str) -> None:
-        pass  # it is in no roster, but the log may keep it for whoever has the name later
+        pass  # the log may keep the message for a client that signs in under this name later
 
     def disconnect(self, farewell: Farewell) -> None:
-        raise AssertionError("only those who are here can be dismissed")
+        raise AssertionError("the hub disconnects only members that are online")
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _answer(self, status: int, room: str, seq: int, at: float, id: str) -> Answer:
-        said = {"room": room, "seq": seq, "at": round(at, 3), "id": id, "from": self.member.name}
-        return Answer(status, said)
+    def _receipt(self, status: int, room: str, seq: int, at: float, id: str) -> ApiResponse:
+        document = {"room": room, "seq": seq, "at": round(at, 3), "id": id, "from": self.member.name}
+        return ApiResponse(status, document)
 
 
-def refusal(error: RefusalError) -> Answer:
-    """Return what a request is answered that cannot have what it asks for."""
-    status, word = next(
+def error_response(error: RefusalError) -> ApiResponse:
+    """Return the response to a refused request."""
+    status, code = next(
         (_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS),
         (403, ""),
     )
@@ -324,16 +322,16 @@ def refusal(error: RefusalError) -> Answer:
     elif isinstance(error, RateLimitError):
         headers = _retry_after(error.seconds)
     elif status == 503:
-        headers = _retry_after(_STORE_SECONDS)
-    return Answer(status, {"error": error.code or word, "message": str(error)}, headers)
+        headers = _retry_after(_RETRY_SECONDS)
+    return ApiResponse(status, {"error": error.code or code, "message": str(error)}, headers)
 
 
 def _retry_after(seconds: float) -> tuple[tuple[str, str], ...]:
     return (("Retry-After", str(max(1, math.ceil(seconds)))),)
 
 
-def _unquoted(key: str | None) -> str | None:
-    """Return an Idempotency-Key, which may be in quotes, as an IETF draft has it, or not, as many do."""
+def _unquote(key: str | None) -> str | None:
+    """Return an Idempotency-Key without its quotes. The IETF draft requires quotes; many clients omit them."""
     if key is not None and len(key) > 1 and key[0] == key[-1] == '"':
         return key[1:-1]
     return key

@@ -1,11 +1,10 @@
-"""A session with a browser, or with whoever else speaks HTTP: files, and the way to a WebSocket.
+"""HTTP session: static files, the message API and the WebSocket handshake.
 
-The WebSocket itself is a session on the selchat protocol like any other (`selchat.sessions.selchat`), to which the
-connection is handed over.
+After the handshake, a `SelchatSession` takes over the connection.
 
-No page from elsewhere may use this server by way of its readers' browsers. A request has to name this server
-by one of its own names (``Host``), so that nobody's own domain can be made to lead here (DNS rebinding), and
-if a page has made it (``Origin``), that page has to be from here.
+The session rejects requests that a foreign page makes through a user's browser. The ``Host`` header must be a name
+of this server, so that an attacker's domain cannot resolve to this server (DNS rebinding). The ``Origin`` header,
+which browsers send with the requests of a page, must be this server too.
 """
 
 from __future__ import annotations
@@ -22,20 +21,20 @@ from urllib.parse import parse_qsl, unquote
 
 from selchat.errors import MissingExtraError, RefusalError, SelchatError
 from selchat.sessions.context import Context, Transport
-from selchat.sessions.http.api import CONTENT_TYPE, Answer
-from selchat.sessions.http.security_txt import NONE
+from selchat.sessions.http.api import CONTENT_TYPE, ApiResponse
+from selchat.sessions.http.security_txt import NO_CONTACT
 from selchat.sessions.http.static import File, Site
 from selchat.sessions.inbound import InboundStream, message_bucket
 from selchat.sessions.selchat import SelchatSession
 from selchat.wire.http import HttpConnection, HttpError, Request, Response
 from selchat.wire.websocket import MessageDecoder, open_websocket
 
-# The text format of Prometheus, https://prometheus.io/docs/instrumenting/exposition_formats/
+# Prometheus's text format, https://prometheus.io/docs/instrumenting/exposition_formats/
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-_LASTING = "public, max-age=31536000, immutable"
-_FRESH = {"Cache-Control": "no-store"}
-_EVERY = {
-    # Nothing from elsewhere, nothing inline, nobody's frame.
+IMMUTABLE = "public, max-age=31536000, immutable"
+NO_STORE = {"Cache-Control": "no-store"}
+SECURITY_HEADERS = {
+    # No foreign sources, no inline code, no framing.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
@@ -45,24 +44,24 @@ _EVERY = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?\Z")
-_POST = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
+_MESSAGES_PATH = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class HttpState(Enum):
-    """Where a session is in its life.
+    """The life of a session. The server reads only in READING.
 
-    =========  =====================================  ===================================
-    state      means                                  next
-    =========  =====================================  ===================================
-    READING    a request is awaited, or is not whole  ANSWERING, SENDING; ENDED, also by a
-                                                      WebSocket, which is another session
-    ANSWERING  what was posted is with the log, and   SENDING
-               nothing is read
-    SENDING    an answer is on its way, and nothing   READING when all of it is sent, and it
-               is read                                is time for another request
-    ENDED      the connection is closed, or closing   (final)
-    =========  =====================================  ===================================
+    =========  ======================================  ====================================
+    state      means                                   next
+    =========  ======================================  ====================================
+    READING    the server waits for a whole request    ANSWERING, SENDING; ENDED after a
+                                                       WebSocket handshake
+    ANSWERING  the log stores the posted message       SENDING
+    SENDING    the response is not sent completely,    READING
+               or the next request is rate limited
+    ENDED      the connection is closing or closed,    (final)
+               or a `SelchatSession` has it
+    =========  ======================================  ====================================
     """
 
     READING = auto()
@@ -72,7 +71,7 @@ class HttpState(Enum):
 
 
 class HttpSession:
-    """One peer that speaks HTTP. See `selchat.sessions.context.Web` for what it is made of."""
+    """One HTTP client. `selchat.sessions.context.HttpSessionFactory` documents the parameters."""
 
     __slots__ = (
         "_context",
@@ -107,11 +106,11 @@ class HttpSession:
         self._refusal = refusal
         self._tls = tls
         self._local = local
-        self._http = HttpConnection(site.posting.body_limit)
+        self._http = HttpConnection(site.api.body_limit)
         self._requests = message_bucket(context.settings, context.clock.now)
         self._timer: Any = context.clock.call_later(deadline - context.clock.now, self._timed_out)
 
-    # -- the connection's side -------------------------------------------------------------------------
+    # -- calls from the connection ---------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         self._http.receive_data(data)
@@ -119,59 +118,61 @@ class HttpSession:
             self._read()
 
     def eof_received(self) -> None:
-        # Whoever has asked and then closed its side has its answer all the same: it is queued.
-        if self.state is HttpState.READING and self._http.begun:
-            self._close_with(HttpError(400, "the request ended before it was whole"))
+        # A client that closes its side after a whole request still gets the response, which is queued.
+        if self.state is HttpState.READING and self._http.has_partial_request:
+            self._close_with(HttpError(400, "the request is incomplete"))
 
     def connection_lost(self, reason: str | None) -> None:
-        at_rest = self.state is HttpState.READING and not self._http.begun
+        idle = self.state is HttpState.READING and not self._http.has_partial_request
         self.state = HttpState.ENDED
         self._timer.cancel()
-        if reason is not None and not at_rest:  # else a browser has got what it wanted
+        if reason is not None and not idle:  # browsers close idle connections
             self._context.observer.closed_before_login(self._transport.address, reason)
 
     # ----------------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        """Answer the next request, if it is whole."""
+        """Answer the next request if it is complete."""
         try:
             request = self._http.next_request()
         except HttpError as error:
             self._close_with(error)
             return
         if request is None:
-            if self._http.wants_continue:
-                self._transport.outbox.reply(self._http.go_on())
+            if self._http.expects_continue:
+                self._transport.outbox.reply(self._http.continue_response())
             return
         self._timer.cancel()
         try:
             self._check(request)
             self._answer(request)
         except HttpError as error:
-            self._send(_told(error))
+            self._send(_error_response(error))
 
     def _check(self, request: Request) -> None:
-        """Raise `HttpError` for whoever may not have anything here."""
+        """Raise `HttpError` if this client or this page may not use the server."""
         if self._refusal is not None:
             status = 403 if isinstance(self._refusal, RefusalError) else 503
-            soon = {"Retry-After": f"{math.ceil(self._context.settings.full_retry)}"}
-            raise HttpError(status, f"{self._refusal}", soon if status == 503 else None)
-        found = _authority(request.header("host"))
-        if found is None:
-            raise HttpError(400, "a request names its host here")
-        name = found["name"].strip("[]")
-        if not self._site.is_ours(name):
+            retry_after = {"Retry-After": f"{math.ceil(self._context.settings.full_retry)}"}
+            raise HttpError(status, f"{self._refusal}", retry_after if status == 503 else None)
+        host = _parse_authority(request.header("host"))
+        if host is None:
+            raise HttpError(400, "the Host header is missing or invalid")
+        name = host["name"].strip("[]")
+        if not self._site.is_allowed_host(name):
             raise HttpError(
-                421, f"this server is not called {name}; if it should be: selchat serve --allowed-host={name}"
+                421,
+                f"{name} is not a name of this server. To allow it, its operator can run: "
+                f"selchat serve --allowed-host={name}",
             )
-        if "origin" in request.headers and not _is_of(request.header("origin"), found, self._tls):
-            raise HttpError(403, "pages from elsewhere cannot use this server")
+        if "origin" in request.headers and not _is_same_origin(request.header("origin"), host, self._tls):
+            raise HttpError(403, "pages from other sites cannot use this server")
 
     def _answer(self, request: Request) -> None:
         if self._site.fingerprint and not self._tls and not self._local:
-            self._send(self._to_tls(request))
+            self._send(self._redirect_to_tls(request))
             return
-        room = _POST.match(request.path)
+        room = _MESSAGES_PATH.match(request.path)
         if room is not None:
             self._post(request, room["room"])
         else:
@@ -180,64 +181,62 @@ class HttpSession:
     def _file(self, request: Request) -> None:
         file = self._site.files.find(request.path)
         if file is None:
-            raise HttpError(404, f"there is nothing at {request.path}; the chat is at /")
-        _check_reads(request)
-        self._send(_sent(file, request))
+            raise HttpError(404, f"nothing at {request.path}. The chat is at /")
+        _check_read_only(request)
+        self._send(_file_response(file, request))
 
     def _health(self, request: Request) -> None:
-        """Say that the loop goes round: whoever reads this knows."""
-        _check_reads(request)
-        self._send(Response(200, b"ok\n", headers=_FRESH))
+        """Answer at all: that shows that the event loop runs."""
+        _check_read_only(request)
+        self._send(Response(200, b"ok\n", headers=NO_STORE))
 
     def _readiness(self, request: Request) -> None:
-        _check_reads(request)
+        _check_read_only(request)
         status, text = self._site.operations.ready()
-        self._send(Response(status, f"{text}\n".encode(), headers=_FRESH))
+        self._send(Response(status, f"{text}\n".encode(), headers=NO_STORE))
 
     def _metrics(self, request: Request) -> None:
-        _check_reads(request)
+        _check_read_only(request)
         try:
             body = self._site.operations.metrics()
         except MissingExtraError as error:
             raise HttpError(501, str(error)) from error
-        self._send(Response(200, body, METRICS_TYPE, _FRESH))
+        self._send(Response(200, body, METRICS_TYPE, NO_STORE))
 
     def _security_txt(self, request: Request) -> None:
-        _check_reads(request)
+        _check_read_only(request)
         text = self._site.operations.security_txt()
         if text is None:
-            raise HttpError(404, NONE.rstrip())
-        self._send(Response(200, text.encode(), headers=_FRESH))
+            raise HttpError(404, NO_CONTACT.rstrip())
+        self._send(Response(200, text.encode(), headers=NO_STORE))
 
     def _post(self, request: Request, room: str) -> None:
-        """Say something for a script, and answer when the log has it."""
+        """Send a message for a script; respond when the log has stored it."""
         if request.method != "POST":
-            raise HttpError(
-                405, "this is where messages are posted; docs/http.rst says how", {"Allow": "POST"}
-            )
+            raise HttpError(405, "use POST to send a message; see docs/http.rst", {"Allow": "POST"})
         try:
             name = unquote(room, errors="strict")
         except UnicodeDecodeError:
-            raise HttpError(400, "the name of the room is not UTF-8") from None
+            raise HttpError(400, "the room name is not UTF-8") from None
         query = dict(parse_qsl(request.query, keep_blank_values=True))
         self.state = HttpState.ANSWERING
         self._transport.pause()
-        self._site.posting.post(
-            name, request.headers, query, request.body, self._transport.address, self._posted
+        self._site.api.post(
+            name, request.headers, query, request.body, self._transport.address, self._send_api_response
         )
 
-    def _posted(self, answer: Answer) -> None:
+    def _send_api_response(self, response: ApiResponse) -> None:
         if self.state is HttpState.ANSWERING:
-            headers = {**dict(answer.headers), **_FRESH}
-            self._send(Response(answer.status, answer.body, CONTENT_TYPE, headers))
+            headers = {**dict(response.headers), **NO_STORE}
+            self._send(Response(response.status, response.body, CONTENT_TYPE, headers))
 
     def _open_websocket(self, request: Request) -> None:
-        """Go on as a session on the selchat protocol, in WebSocket messages."""
+        """Accept the handshake and hand the connection over to a `SelchatSession`."""
         if request.method != "GET":
-            raise HttpError(405, "a WebSocket is opened by GET", {"Allow": "GET"})
+            raise HttpError(405, "use GET to open a WebSocket", {"Allow": "GET"})
         context, transport = self._context, self._transport
         settings = context.settings
-        protocol, answer = open_websocket(request, settings.login_payload_limit)
+        protocol, response = open_websocket(request, settings.login_payload_limit)
         stream = InboundStream(context, MessageDecoder(protocol, transport.outbox.reply))
         deadline = context.clock.now + settings.login_seconds
         session = SelchatSession(
@@ -245,50 +244,50 @@ class HttpSession:
         )
         self.state = HttpState.ENDED
         transport.set_handler(session)
-        transport.outbox.reply(answer)
+        transport.outbox.reply(response)
         if self._http.trailing:
             session.data_received(self._http.trailing)
 
-    def _to_tls(self, request: Request) -> Response:
-        """Send a browser to the same place by TLS, and tell whoever reads it why it is going to warn.
+    def _redirect_to_tls(self, request: Request) -> Response:
+        """Return a redirect to HTTPS with a page that explains the browser's certificate warning.
 
-        A person reads that, and then goes on; a program goes there at once. What is posted is refused, as
-        whoever sent a token with it should know that it was heard.
+        For the chat's own address, the page comes without a redirect, so that the user can read it first. Posted
+        messages are refused: their token was sent unencrypted, and its owner has to learn that.
         """
         if request.method not in {"GET", "HEAD"}:
             raise HttpError(
-                403, "this came unencrypted, and with all that is in it; use https://, and another token"
+                403, "this request was not encrypted, so others can know its token; use https:// and a new token"
             )
         target = f"https://{request.header('host')}{request.path}"
         if request.query:
             target += f"?{request.query}"
-        body = _WHY_IT_WARNS.format(
+        body = _WARNING_PAGE.format(
             target=html.escape(target), key=self._site.fingerprint, certificate=self._site.certificate
         ).encode()
         type = "text/html; charset=utf-8"
         if request.path == "/" and "text/html" in request.header("accept"):
-            return Response(200, body, type, _FRESH)
-        return Response(308, body, type, {"Location": target, **_FRESH})
+            return Response(200, body, type, NO_STORE)
+        return Response(308, body, type, {"Location": target, **NO_STORE})
 
     # ----------------------------------------------------------------------------------------------------
 
     def _send(self, response: Response) -> None:
         self.state = HttpState.SENDING
         close = self._refusal is not None
-        self._transport.outbox.reply(self._http.respond(_guarded(response), close=close))
+        self._transport.outbox.reply(self._http.respond(_add_security_headers(response), close=close))
         if self._http.must_close:
             self._transport.close(None if self._refusal is None else str(self._refusal))
             return
         self._transport.pause()
         self._timer = self._context.clock.call_later(self._context.settings.frame_seconds, self._timed_out)
-        self._transport.outbox.when_replies_sent(self._sent)
+        self._transport.outbox.when_replies_sent(self._response_sent)
 
-    def _sent(self) -> None:
+    def _response_sent(self) -> None:
         self._timer.cancel()
-        # In a tick of its own: this is called from within the sending.
-        self._timer = self._context.clock.call_later(self._wait(), self._go_on)
+        # In a tick of its own, because this call comes from inside a flush.
+        self._timer = self._context.clock.call_later(self._throttle(), self._read_next)
 
-    def _wait(self) -> float:
+    def _throttle(self) -> float:
         """Return the seconds until the next request may be read.
 
         The message rate also limits requests: a request costs more than a message, and needs no login.
@@ -297,7 +296,7 @@ class HttpSession:
         self._requests.tokens -= 1
         return self._requests.wait(0)
 
-    def _go_on(self) -> None:
+    def _read_next(self) -> None:
         """Read the next request."""
         if self.state is not HttpState.SENDING:
             return
@@ -309,15 +308,16 @@ class HttpSession:
 
     def _timed_out(self) -> None:
         if self.state is HttpState.SENDING:
-            self._transport.close("an answer not taken in time")
-        elif self._http.begun:
-            self._close_with(HttpError(408, "a request not finished in time"))
+            self._transport.close("the client did not read the response in time")
+        elif self._http.has_partial_request:
+            self._close_with(HttpError(408, "the request was not completed in time"))
         else:
             self._transport.close(None)
 
     def _close_with(self, error: HttpError) -> None:
-        """Answer what is no request, or none that can be read to its end."""
-        self._transport.close(str(error), self._http.respond(_guarded(_told(error)), close=True))
+        """Respond to an invalid or incomplete request, and close the connection."""
+        response = _add_security_headers(_error_response(error))
+        self._transport.close(str(error), self._http.respond(response, close=True))
 
 
 _ROUTES: dict[str, Callable[[HttpSession, Request], None]] = {
@@ -329,88 +329,87 @@ _ROUTES: dict[str, Callable[[HttpSession, Request], None]] = {
 }
 
 
-def _check_reads(request: Request) -> None:
+def _check_read_only(request: Request) -> None:
     if request.method not in {"GET", "HEAD"}:
-        raise HttpError(405, "this is only to be read", {"Allow": "GET, HEAD"})
+        raise HttpError(405, "this address is read-only", {"Allow": "GET, HEAD"})
 
 
-def _guarded(response: Response) -> Response:
-    """Return it with what every answer tells browsers not to do."""
-    return replace(response, headers={**_EVERY, **response.headers})
+def _add_security_headers(response: Response) -> Response:
+    return replace(response, headers={**SECURITY_HEADERS, **response.headers})
 
 
-def _told(error: HttpError) -> Response:
-    return Response(error.status, f"{error.why}\n".encode(), headers={**_FRESH, **error.headers})
+def _error_response(error: HttpError) -> Response:
+    return Response(error.status, f"{error.why}\n".encode(), headers={**NO_STORE, **error.headers})
 
 
-def _sent(file: File, request: Request) -> Response:
+def _file_response(file: File, request: Request) -> Response:
     headers = {
-        "Cache-Control": _LASTING if file.lasting else "no-cache",
-        "ETag": file.tag,
+        "Cache-Control": IMMUTABLE if file.immutable else "no-cache",
+        "ETag": file.etag,
         "Vary": "Accept-Encoding",
     }
-    known = request.header("if-none-match")
-    if file.tag.removeprefix("W/") in known or known == "*":
+    cached = request.header("if-none-match")
+    if file.etag.removeprefix("W/") in cached or cached == "*":
         return Response(304, headers=headers)
-    if file.packed and _takes_gzip(request.header("accept-encoding")):
-        return Response(200, file.packed, file.type, {**headers, "Content-Encoding": "gzip"})
+    if file.gzipped and _accepts_gzip(request.header("accept-encoding")):
+        return Response(200, file.gzipped, file.type, {**headers, "Content-Encoding": "gzip"})
     return Response(200, file.body, file.type, headers)
 
 
-def _takes_gzip(accepted: str) -> bool:
-    for one in accepted.lower().split(","):
-        name, _, weight = one.partition(";")
+def _accepts_gzip(accepted: str) -> bool:
+    for coding in accepted.lower().split(","):
+        name, _, weight = coding.partition(";")
         if name.strip() == "gzip":
             return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
     return False
 
 
-def _authority(text: str) -> re.Match[str] | None:
-    """Return the ``name`` and the ``port`` (None: the default) of a host in a URL; None: it is none."""
-    found = _AUTHORITY.match(text.lower())
-    if found is None or int(found["port"] or 1) > 65535:
+def _parse_authority(text: str) -> re.Match[str] | None:
+    """Return ``name`` and ``port`` (None: the default) of a URL's authority; None if it is invalid."""
+    match = _AUTHORITY.match(text.lower())
+    if match is None or int(match["port"] or 1) > 65535:
         return None
     if text.startswith("["):
         try:
-            ipaddress.IPv6Address(found["name"].strip("[]"))
+            ipaddress.IPv6Address(match["name"].strip("[]"))
         except ValueError:
             return None
-    return found
+    return match
 
 
-def _is_of(origin: str, host: re.Match[str], tls: bool) -> bool:
-    """Whether that origin (RFC 6454) is of a page of this server, as it was asked for by that host.
+def _is_same_origin(origin: str, host: re.Match[str], tls: bool) -> bool:
+    """Whether an Origin (RFC 6454) names the server of the request's ``host``.
 
-    By TLS it has to be one that came by TLS. Without, the TLS may end at a proxy before this server.
+    With TLS, the origin must be https. Without, it may be https too: a proxy in front may end TLS.
     """
     scheme, _, authority = origin.lower().partition("://")
-    found = _authority(authority)
+    match = _parse_authority(authority)
     if scheme not in _DEFAULT_PORTS or (tls and scheme != "https"):
         return False
-    if found is None or found["name"] != host["name"]:
+    if match is None or match["name"] != host["name"]:
         return False
     default = _DEFAULT_PORTS[scheme]
-    return (found["port"] or default) == (host["port"] or default)
+    return (match["port"] or default) == (host["port"] or default)
 
 
-_WHY_IT_WARNS = """<!DOCTYPE html>
+_WARNING_PAGE = """<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <meta name="color-scheme" content="light dark">
-<title>selchat: one step more</title>
-<h1>One step more</h1>
-<p>This chat talks encrypted, and your browser is about to warn you: <em>your connection is not private</em>.
-Nobody but this server vouches for who it is, because that takes a name on the internet, and this is a
-server of your own network.
-<p>When the warning comes, open its details, and look at the certificate. If its SHA-256 fingerprint is the
-one below, and the one that whoever runs the server reads to you from its terminal, it is this server: go on.
+<title>selchat: check the certificate</title>
+<h1>Check the certificate</h1>
+<p>This chat is encrypted, and your browser will warn you: <em>your connection is not private</em>. The warning
+appears because only the server itself vouches for its certificate. A certificate that browsers trust needs a
+name on the internet, and this server is on your own network.
+<p>When the warning appears, open its details and look at the certificate. Compare its SHA-256 fingerprint with
+the one below, and with the one in the server's terminal: ask the operator. If all are the same, continue.
 <dl>
-<dt>Of the certificate<dd><code>{certificate}</code>
-<dt>Of its public key<dd><code>{key}</code>
+<dt>Certificate fingerprint<dd><code>{certificate}</code>
+<dt>Public key fingerprint<dd><code>{key}</code>
 </dl>
-<p>This page itself came unencrypted: whoever can change what your network carries can change this page as
-well. That is why the terminal of the server has the last word.
-<p><a href="{target}">Go on to {target}</a>
+<p>This page itself is not encrypted, so an attacker on your network could change it. Trust the fingerprint in
+the server's terminal more than this page.
+<p><a href="{target}">Continue to {target}</a>
 </html>
 """

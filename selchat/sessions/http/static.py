@@ -1,6 +1,6 @@
-"""What a server shows to browsers, beside the chat itself: its files, and by which names it is called.
+"""Static files of the web page, and what else a server offers to browsers.
 
-It must not know a connection; `selchat.sessions.http.session` does.
+This module knows no connection; `selchat.sessions.http.session` does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from selchat.sessions.http.api import MessageApi
 from selchat.wire.responses import SelchatFormat
 
 _INDEX = "index.html"
-_HASHED = re.compile(r"\.[0-9A-Za-z_-]{8,}\.[a-z0-9]+\Z")  # app.4F7Q2ZKA.js: another content has another name
+_HASHED = re.compile(r"\.[0-9A-Za-z_-]{8,}\.[a-z0-9]+\Z")  # app.4F7Q2ZKA.js: the name changes with the content
 _TYPES = {
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
@@ -32,20 +32,20 @@ _TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file: its bytes, the same as gzip has them (empty: that is no smaller), its MIME type and its ETag.
+    """One file. ``gzipped``: its compressed bytes; empty if they are not smaller.
 
-    ``lasting``: its content never changes.
+    ``immutable``: the content at this path never changes.
     """
 
     body: bytes
-    packed: bytes
+    gzipped: bytes
     type: str
-    tag: str
-    lasting: bool
+    etag: str
+    immutable: bool
 
 
 class Files:
-    """The files of the page, by their paths. All are read at once: they are few and small."""
+    """The files of the page by path. The constructor reads all of them: they are few and small."""
 
     def __init__(self, folder: Traversable | None = None) -> None:
         if folder is None:
@@ -60,16 +60,16 @@ class Files:
             self._files["/"] = index
 
     def find(self, path: str) -> File | None:
-        """Return the file at that path; None: there is none."""
+        """Return the file at that path, or None."""
         return self._files.get(path)
 
 
 @dataclass(frozen=True, slots=True)
 class Operations:
-    """What an operator's programs may ask of the server, over HTTP.
+    """Endpoints for the operator's programs.
 
-    ``ready``: whether it can do its work now, as the status of an answer (200 or 503) and one line of text.
-    ``metrics``: `selchat.server.metrics.render` of this moment. ``security_txt``: that file; None: there is none.
+    ``ready``: the readiness of the server, as a status (200 or 503) and one line of text. ``metrics``: the current
+    metrics in Prometheus's format. ``security_txt``: the file of that name, or None.
     """
 
     ready: Callable[[], tuple[int, str]]
@@ -79,23 +79,23 @@ class Operations:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What all browsers are shown.
+    """Everything that a server offers over HTTP.
 
-    ``format``: how the selchat protocol is said in WebSocket messages. ``posting``: who takes what scripts say.
-    ``is_ours``: whether a name or an address (of IPv6 without brackets), in lower case, is this server's.
-    ``fingerprint`` and ``certificate``: SHA-256 of its key and of its certificate, in groups; empty: no TLS.
+    ``format``: encodes the selchat protocol for WebSocket. ``is_allowed_host``: whether a host name or address (IPv6
+    without brackets), in lower case, belongs to this server. ``fingerprint`` and ``certificate``: SHA-256 of the
+    server's key and of its certificate, in groups; empty without TLS.
     """
 
     files: Files
     format: SelchatFormat
-    posting: MessageApi
+    api: MessageApi
     operations: Operations
-    is_ours: Callable[[str], bool]
+    is_allowed_host: Callable[[str], bool]
     fingerprint: str = ""
     certificate: str = ""
 
 
 def _read(name: str, kind: str, body: bytes) -> File:
-    packed = gzip.compress(body, 9, mtime=0)
-    tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'  # weak: it is the same with gzip and without
-    return File(body, packed if len(packed) < len(body) else b"", kind, tag, bool(_HASHED.search(name)))
+    gzipped = gzip.compress(body, 9, mtime=0)
+    etag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'  # weak: the same with and without gzip
+    return File(body, gzipped if len(gzipped) < len(body) else b"", kind, etag, bool(_HASHED.search(name)))

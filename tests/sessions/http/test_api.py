@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Mapping
 from contextlib import closing
@@ -17,7 +18,7 @@ from selchat.chat.commands import Commands
 from selchat.config.settings import Settings
 from selchat.log.retention import Retention
 from selchat.log.sqlite import SqliteLog
-from selchat.sessions.http.api import Answer, MessageApi
+from selchat.sessions.http.api import ApiMember, ApiResponse, MessageApi
 from tests.sessions.test_selchat import Client, House, hello
 
 JSON = {"content-type": "application/json"}
@@ -48,7 +49,7 @@ class Office:
         self.house = House(log, **settings)
         self.tokens = tokens or Tokens()
         self.warnings: list[str] = []
-        self.posting = MessageApi(
+        self.api = MessageApi(
             self.house.settings,
             self.house.hub,
             self.house.clock,
@@ -65,16 +66,16 @@ class Office:
         room: str = "lobby",
         headers: Mapping[str, str] = {},
         **query: str,
-    ) -> list[Answer]:
+    ) -> list[ApiResponse]:
         """Post, and return where the answer will be."""
-        answers: list[Answer] = []
+        answers: list[ApiResponse] = []
         if token:
             headers = {"authorization": f"Bearer {token}", **headers}
         data = body.encode() if isinstance(body, str) else body
-        self.posting.post(room, headers, query, data, "127.0.0.1:54494", answers.append)
+        self.api.post(room, headers, query, data, "127.0.0.1:54494", answers.append)
         return answers
 
-    def answer(self, *words: Any, **more: Any) -> Answer:
+    def answer(self, *words: Any, **more: Any) -> ApiResponse:
         """Post, end the tick, and return the answer."""
         answers = self.post(*words, **more)
         self.house.tick()
@@ -165,7 +166,7 @@ def test_ids_of_different_names_have_nothing_to_do_with_each_other(office: Offic
 def test_each_id_is_said_once_whatever_happens_in_between(steps: list[tuple[str, int]]) -> None:
     office = Office()
     ci = office.tokens.make("ci")
-    waiting: list[tuple[int, list[Answer]]] = []
+    waiting: list[tuple[int, list[ApiResponse]]] = []
     seqs: dict[int, object] = {}
     for step, number in [*steps, ("tick", 0)]:
         if step == "post":
@@ -265,7 +266,7 @@ def test_tokens_that_cannot_be_read_are_told_to_the_operator_once(office: Office
         answer = office.answer(ci, "a")
         assert (answer.status, answer.document["error"]) == (503, "no-tokens")
         assert "/data" not in str(answer.document)
-    assert office.warnings == ["no token is good: /data/tokens:7: not a token"]
+    assert office.warnings == ["all API tokens are rejected because the token file cannot be read: /data/tokens:7: not a token"]
     office.tokens.broken = None
     assert office.answer(ci, "a").status == 201
 
@@ -300,7 +301,7 @@ def test_what_cannot_be_said_is_one_answer(
 def test_the_largest_arrives_whole_and_one_that_grows_beyond_a_frame_is_refused() -> None:
     office = Office()
     ci = office.tokens.make("ci")
-    assert office.posting.body_limit == 65_536
+    assert office.api.body_limit == 65_536
     assert office.answer(ci, "x" * 65_536).status == 201
     office = Office(header_length=5)
     ci = office.tokens.make("ci")
@@ -317,9 +318,9 @@ def test_more_than_the_rate_is_told_when_to_come_again() -> None:
     office.house.tick(0.5)
     assert office.answer(ci, "a", id="7").status == 201
     assert office.answer(ci, "a").status == 429
-    office.posting.reconfigure(Settings(message_rate=0))
+    office.api.reconfigure(Settings(message_rate=0))
     assert {office.answer(ci, "a").status for _ in range(100)} == {201}
-    office.posting.reconfigure(Settings(message_rate=1, message_burst=1))
+    office.api.reconfigure(Settings(message_rate=1, message_burst=1))
     assert [office.answer(ci, "a").status for _ in range(2)] == [201, 429]
 
 
@@ -344,16 +345,21 @@ def test_what_cannot_be_stored_is_not_said_and_may_come_again(office: Office, ci
     assert len(office.said()) == 1
 
 
-def test_nothing_is_kept_of_one_that_has_been_silent(office: Office, ci: str) -> None:
+def api_members() -> int:
+    """Return how many API members exist in this process."""
+    gc.collect()
+    return sum(type(found) is ApiMember for found in gc.get_objects())
+
+
+def test_idle_api_member_is_freed_and_can_come_back(office: Office, ci: str) -> None:
     office.answer(ci, "a", id="7")
-    assert len(office.posting._posters) == 1
+    assert api_members() == 1
     office.house.tick(59.0)
     office.answer(ci, "b")
     office.house.tick(59.0)
-    assert len(office.posting._posters) == 1
+    assert api_members() == 1
     office.house.tick(2.0)
-    assert not office.posting._posters
+    assert api_members() == 0, "neither the API nor the hub keeps a reference"
     assert not office.house.hub._sent._clients
-    assert not office.house.hub._send_only
     assert office.house.clock.pending == 0
     assert office.answer(ci, "a", id="7").status == 200

@@ -364,7 +364,7 @@ def test_a_request_that_is_not_finished_in_time(house: House, stream: bytes) -> 
     check_headers(answer)
     assert answer.status == 408
     assert answer.headers["connection"] == "close"
-    assert visitor.closed == ["HTTP 408: a request not finished in time"]
+    assert visitor.closed == ["HTTP 408: the request was not completed in time"]
     end(house)
 
 
@@ -397,7 +397,7 @@ def test_an_answer_that_is_not_taken(house: House) -> None:
     house.tick(29.9)
     assert visitor.closed == []
     house.tick(0.2)
-    assert visitor.closed == ["an answer not taken in time"]
+    assert visitor.closed == ["the client did not read the response in time"]
     visitor.outbox.close()
     end(house)
 
@@ -493,7 +493,7 @@ def test_what_is_posted_unencrypted_is_refused_and_not_led_on(house: House) -> N
     answer = visitor.asks_one(request("/rooms/lobby/messages", method="POST", body=b"hello"))
     check_headers(answer)
     assert answer.status == 403
-    assert b"unencrypted" in answer.body
+    assert b"not encrypted" in answer.body
     assert "location" not in answer.headers
 
 
