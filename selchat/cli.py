@@ -1,4 +1,4 @@
-"""The command line: docopt texts to settings to a server or a client, and nothing else."""
+"""Command line: parse arguments with docopt, make settings, run a command."""
 
 from __future__ import annotations
 
@@ -18,124 +18,133 @@ from selchat.net.stdio import ensure_standard_descriptors
 from selchat.text import escape_controls
 
 if TYPE_CHECKING:
-    from selchat.client.asking import Given
+    from selchat.client.setup import ClientOptions
 
-MAIN = """selchat - the chat for the people on one network.
+MAIN_HELP = """selchat - a chat for the people on one network.
 
 Usage:
   selchat serve [OPTION]...               run a server
-  selchat chat [HOST] [OPTION]...         talk
-  selchat send HOST [MESSAGE] [OPTION]... say something from a script
-  selchat export [OPTION]...              print what was said
-  selchat hash-password                   make a password for a server
-  selchat token NAME                      make a token, for scripts that talk HTTP
-  selchat COMMAND --help                  more about one of these
+  selchat chat [HOST] [OPTION]...         chat in this terminal
+  selchat send HOST [MESSAGE] [OPTION]... send messages from a script
+  selchat export [OPTION]...              print the stored messages
+  selchat hash-password                   hash a password for a server
+  selchat token NAME                      make a token for scripts that use HTTP
+  selchat COMMAND --help                  show the options of a command
   selchat --version
 
-The first two of these, on one machine or on two, make a chat.
+To begin, run selchat serve on one machine and selchat chat on any machine of the network.
 """
 
-SERVE = """Run a server: everyone who connects is in one chat.
+SERVE_HELP = """Run a chat server.
 
 Usage:
   selchat serve [options]
 
 Network options:
-  --host=ADDR          The address to listen on; :: takes IPv6 and IPv4. 0.0.0.0 if not given.
-  --port=PORT          The port; 33000 if not given. 0 takes a free one and shows it.
-  --header-length=N    Bytes of a frame's header, the same at every end; 10 if not given.
-  --key=KEY            Encrypt what the server itself says with the paper's Caesar cipher, KEY being
-                       decimal digits. A toy to talk to the paper's clients: it protects NOTHING.
+  --host=ADDR          Listen on this address; :: accepts IPv6 and IPv4. Default: 0.0.0.0.
+  --port=PORT          Listen on this port; 0 picks a free port and prints it. Default: 33000.
+  --header-length=N    Bytes in the header of a frame; all clients need the same number. Default: 10.
+  --key=KEY            Encrypt the server's own messages with the Caesar cipher of classic clients. KEY is
+                       a number in decimal digits. This is a toy: it protects NOTHING.
 
-Trust options:
-  --tls=MODE           auto takes encrypted and plain connections on one port, require takes plain ones from
-                       this machine alone, off takes no encrypted ones. auto if not given.
-  --cert=FILE          The certificate, PEM; the server makes one of its own if not given.
-  --key-file=FILE      Its private key, PEM; in the file of the certificate if not given.
-  --password=HASH      Let in only those who know the password; HASH is what selchat hash-password prints.
-                       The paper's own clients cannot say one, and stay outside.
-  --operators=NAMES    Names, separated by commas, whose owners may give the commands of /help, by whispering
-                       them to Server.
+Security options:
+  --tls=MODE           auto accepts encrypted and plain connections on the same port; require accepts plain
+                       ones from this machine only; off accepts no encrypted ones. Default: auto.
+  --cert=FILE          Use the TLS certificate in this PEM file. Without it, the server makes its own.
+  --key-file=FILE      Read the certificate's private key from this PEM file. Without it, the server reads
+                       the key from the file of --cert.
+  --password=HASH      Admit only users who know the password. HASH is the output of selchat hash-password.
+                       Classic clients cannot join a server with a password.
+  --operators=NAMES    Names of the operators, separated by commas. Operators can send the commands that
+                       /help lists, such as /kick and /ban, as direct messages to Server.
 
 Web options:
-  --allowed-host=NAMES  Names, separated by commas, by which browsers may come besides the names and addresses
-                       of this machine.
-  --security-contact=URI  Whom to tell of a hole, such as mailto:security@example.org: what is given out at
-                       /.well-known/security.txt, which there is not without it.
+  --allowed-host=NAMES  Further host names that browsers may use for this server, separated by commas. The
+                       names and addresses of this machine are always allowed.
+  --security-contact=URI  Publish this contact for security problems in /.well-known/security.txt, for
+                       example mailto:security@example.org. Without it, there is no such page.
 
 Limit options:
-  --max-clients=N      How many connections to take; 10000 if not given.
-  --message-rate=N     Messages a second that are read from one client; 5 if not given, 0: no limit.
-  --byte-rate=SIZE     Bytes a second that are read from one client; 64KiB if not given, 0: no limit.
-  --queued-limit=SIZE  Bytes that may wait for all readers together; 256MiB if not given.
+  --max-clients=N      Accept at most this many connections. Default: 10000.
+  --message-rate=N     Read at most this many messages per second from one client; 0 means no limit.
+                       Default: 5.
+  --byte-rate=SIZE     Read at most this many bytes per second from one client; 0 means no limit.
+                       Default: 64KiB.
+  --queued-limit=SIZE  Queue at most this many bytes for all slow readers together. Default: 256MiB.
 
 History options:
-  --history=PATH       The file that keeps what is said; history.sqlite in your data folder if not given, with
-                       the port in its name if that is not 33000. Nothing is kept of a server on --port=0.
-  --no-history         Keep what is said in memory only, and not for long.
-  --retention=LIMIT    What the file keeps: days (30d) or a size (2GiB). Everything if not given.
+  --history=PATH       Store the messages in this file. Without it, the file is history.sqlite in your data
+                       folder, or with --port=PORT history-PORT.sqlite. With --port=0 the server stores
+                       no history.
+  --no-history         Keep recent messages in memory only, and lose them when the server stops.
+  --retention=LIMIT    Delete messages that are older than a number of days (30d) or that exceed a total
+                       size (2GiB). Without it, the server keeps all messages.
 
 Display options:
-  --no-roster          Do not tell everyone who is online whenever that changes.
-  --quiet              Show only the start and what goes wrong: no messages, no joins and leaves.
-  --log-format=FORMAT  text, or json for one JSON object a line; text if not given.
+  --no-roster          Do not send classic clients the list of online users when it changes.
+  --quiet              Print only the startup lines and problems, and no messages, joins or leaves.
+  --log-format=FORMAT  text, or json for one JSON object per line. Default: text.
 
 Configuration options:
-  --config=FILE        Read settings from this TOML file: port = 33000, max_clients = 500 and so on. Options
-                       and the variables SELCHAT_PORT, SELCHAT_MAX_CLIENTS and so on are stronger. The file
-                       that SELCHAT_CONFIG names, or none, if not given.
-  --check-config       Say all that is wrong with the settings, or that nothing is, and start nothing.
+  --config=FILE        Read settings from this TOML file, for example port = 33000 or max_clients = 500.
+                       Options and environment variables (SELCHAT_PORT, SELCHAT_MAX_CLIENTS, ...) override
+                       the file. Without this option, SELCHAT_CONFIG can name the file.
+  --check-config       Check all settings, report every mistake, and exit without starting the server.
   -h --help            Show this text.
 
-Lines typed into the server are said to everyone; /help lists the commands that it takes there.
-Ctrl-C or SIGTERM tells everyone, flushes for up to 5 s and ends; a second one ends at once. SIGHUP reads the
-settings again.
+The server sends each line that you type to all users. Type /help for the commands.
+Ctrl-C or SIGTERM stops the server: it notifies all users and sends queued messages for up to 5 seconds.
+A second Ctrl-C stops it at once. SIGHUP reloads the settings.
 
-Exit status: 0 after a clean end, 1 when it cannot run, 2 for a wrong option or setting.
+Exit status: 0 after a clean stop, 1 if the server cannot run, 2 for an invalid option or setting.
 """
 
-CHAT = """Talk to the people on a server. What is not given here is asked for.
+CHAT_HELP = """Chat with the people on a server.
 
 Usage:
   selchat chat [options] [HOST]
 
-HOST is a name or an address, HOST:PORT, or [IPv6]:PORT.
+HOST is a name or an address, HOST:PORT, or [IPv6]:PORT. The client asks for HOST and your name if you do not
+give them.
 
 Options:
-  --port=PORT          The port; 33000 if not given.
-  --name=NAME          Your name in the chat.
-  --key=KEY            The paper's Caesar cipher, KEY being decimal digits, or empty for none. A toy to
-                       talk to the paper's clients: it protects NOTHING.
-  --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
-  --passphrase-file=FILE  Encrypt everything you say end to end, with the passphrase in the one line of FILE,
-                       which must be for you alone (chmod 600); what others have encrypted with it is shown.
-  --ask-passphrase     The same with a passphrase that is asked for. Without either, the one in the
-                       environment variable SELCHAT_PASSPHRASE is used, if there is one.
-  --room=ROOM          The room to talk in; lobby if not given.
-  --tls=MODE           auto encrypts with every server that can, and never again goes without with one that
-                       could; require with no other; off never. auto if not given; off with --classic.
-  --password-file=FILE  The server's password, if it has one, is the first line of that file, or in the
-                       variable SELCHAT_PASSWORD; else it is asked for.
-  --classic            Speak the paper's protocol only: no rooms, no receipts, no history. Without it, that is
-                       for servers that know nothing else.
-  --plain              Lines in are messages, lines out are "Venkat > text", nothing else: for pipes,
-                       scripts and screen readers. The default where input or output is no terminal,
-                       and on a dumb one.
+  --port=PORT          Connect to this port. Default: 33000.
+  --name=NAME          Use this name in the chat.
+  --key=KEY            Use the Caesar cipher of classic clients. KEY is a number in decimal digits, or empty
+                       for no cipher. This is a toy: it protects NOTHING.
+  --header-length=N    Bytes in the header of a frame; the server needs the same number. [default: 10]
+  --passphrase-file=FILE  Encrypt your messages end to end with the passphrase in FILE, and decrypt those of
+                       others who use the same one. FILE has one line; no other user of this machine may
+                       have access to it (chmod 600).
+  --ask-passphrase     Ask for that passphrase instead. Without these two options, the client uses the
+                       environment variable SELCHAT_PASSPHRASE if it is set.
+  --room=ROOM          Enter this room. Default: lobby.
+  --tls=MODE           auto encrypts the connection if the server can, and afterwards never connects to that
+                       server without encryption; require refuses a server without TLS; off never encrypts.
+                       Default: auto, or off with --classic.
+  --password-file=FILE  Read the server's password from the first line of FILE. Without it, the client uses
+                       the environment variable SELCHAT_PASSWORD, or asks if the server requires a password.
+  --classic            Use only the classic protocol, without rooms, receipts and history. Without this
+                       option, the client uses that only on a server that supports nothing else.
+  --plain              Plain lines for pipes, scripts and screen readers: each input line is a message, each
+                       output line is "Venkat > text". The default if standard input or output is not a
+                       terminal, and on a dumb terminal.
   -h --help            Show this text.
 
-In the chat, /help lists the commands. Tab completes names and commands. A pasted text of several lines
-is one message.
+In the chat, type /help for the commands. Tab completes commands, names and rooms. If you paste several lines,
+they become one message.
 
-In plain mode too, a line that begins with / is a command and //text says /text; selchat send takes every
-line as it is. Empty lines are skipped. What is not a message (the connection, answers, errors) goes to
-standard error. The end of the input sends what is pending, until nothing gets across for 30 s. Where input
-is not a terminal nothing is asked: HOST is needed, your name is your login name, and there is no key.
+Plain mode has the same commands: a line that begins with / is a command, and //text sends /text. (With
+selchat send, every line is a message.) Empty lines are skipped. Connection notices, answers and errors go to
+standard error. At the end of the input, the client sends the queued messages; it gives up after 30 seconds
+without progress. If standard input is not a terminal, the client asks nothing: HOST is required, your name is
+your login name, and there is no key.
 
-Exit status: 0 after /quit or the end of the input, 1 when the server cannot be reached or something
-could not be sent, 2 for a wrong option, 130 after Ctrl-C.
+Exit status: 0 after /quit or the end of the input, 1 if the server is unreachable or a message was not sent,
+2 for an invalid option, 130 after Ctrl-C.
 """
 
-SEND = """Say something from a script: MESSAGE, or each line of standard input.
+SEND_HELP = """Send MESSAGE, or each line of standard input, from a script.
 
 Usage:
   selchat send [options] HOST [MESSAGE]
@@ -145,49 +154,51 @@ Usage:
 HOST is a name or an address, HOST:PORT, or [IPv6]:PORT.
 
 Options:
-  --port=PORT          The port; 33000 if not given.
-  --name=NAME          The name under which to say it; your login name if not given.
-  --key=KEY            The paper's Caesar cipher, KEY being decimal digits. A toy to talk to the paper's
-                       clients: it protects NOTHING.
-  --header-length=N    Bytes of a frame's header, the same at every end. [default: 10]
-  --passphrase-file=FILE  Encrypt it end to end, with the passphrase in the one line of FILE, which must be
-                       for you alone (chmod 600).
-  --ask-passphrase     The same with a passphrase that is asked for. Without either, the one in the
-                       environment variable SELCHAT_PASSPHRASE is used, if there is one.
-  --room=ROOM          The room to say it in; lobby if not given.
-  --tls=MODE           auto, require or off, as for selchat chat.
-  --password-file=FILE  The server's password, if it has one, is the first line of that file, or in the
-                       variable SELCHAT_PASSWORD; else it is asked for if there is a terminal.
-  --classic            Speak the paper's protocol only.
+  --port=PORT          Connect to this port. Default: 33000.
+  --name=NAME          Send under this name. Default: your login name.
+  --key=KEY            Use the Caesar cipher of classic clients. KEY is a number in decimal digits. This is
+                       a toy: it protects NOTHING.
+  --header-length=N    Bytes in the header of a frame; the server needs the same number. [default: 10]
+  --passphrase-file=FILE  Encrypt the messages end to end with the passphrase in FILE. FILE has one line; no
+                       other user of this machine may have access to it (chmod 600).
+  --ask-passphrase     Ask for that passphrase instead. Without these two options, the command uses the
+                       environment variable SELCHAT_PASSPHRASE if it is set.
+  --room=ROOM          Send to this room. Default: lobby.
+  --tls=MODE           auto, require or off; see selchat chat --help.
+  --password-file=FILE  Read the server's password from the first line of FILE. Without it, the command uses
+                       the environment variable SELCHAT_PASSWORD, or asks on a terminal if the server
+                       requires a password.
+  --classic            Use only the classic protocol.
   -h --help            Show this text.
 
-A MESSAGE that begins with - goes after --. Empty lines of the input are skipped. If you are in the chat
-yourself meanwhile, this says it under the next free name (Venkat_2).
+Write -- before a MESSAGE that begins with -. Empty input lines are skipped. If you are in the chat at the
+same time, the messages appear under the next free name (Venkat_2).
 
-Exit status: 0 when the server has stored everything, 1 when not, 2 for a wrong option, 130 after Ctrl-C.
-What is lost on the way is sent again, until nothing gets across for 30 s. With --classic, and to a server
-that knows only the paper's protocol, there are no receipts: 0 says then that the server's machine has it and
-that the server did not object.
+Exit status: 0 if the server has stored every message, 1 if not, 2 for an invalid option, 130 after Ctrl-C.
+The command sends lost messages again, and gives up after 30 seconds without progress. The classic protocol
+has no receipts: with --classic, or on a server that supports nothing else, 0 means that the messages have
+reached the server's machine and that the server has not objected.
 """
 
-EXPORT = """Print what was said, oldest first, while a server runs or not.
+EXPORT_HELP = """Print the stored messages, oldest first. The server may be running.
 
 Usage:
   selchat export [options]
 
 Options:
-  --room=ROOM          Only this room; all of them, in the order of time, if not given.
-  --since=TIME         Only what was said since then: 2h, 7d, 2026-11-23 or 2026-11-23T14:03 (local time).
-  --format=FORMAT      text, or jsonl for one JSON object a line. [default: text]
-  --history=PATH       The file of the history; the one of a server on port 33000 if not given.
+  --room=ROOM          Print only this room. Without it, print all rooms in the order of time.
+  --since=TIME         Print only messages since this time: 2h or 7d ago, or 2026-11-23 or 2026-11-23T14:03
+                       in local time.
+  --format=FORMAT      text, or jsonl for one JSON object per line. [default: text]
+  --history=PATH       Read this history file. Default: the file of a server on port 33000.
   -h --help            Show this text.
 
-Whispers are not exported.
+The output contains no direct messages.
 
-Exit status: 0 when all was printed, 1 when not, 2 for a wrong option, 130 after Ctrl-C.
+Exit status: 0 if everything was printed, 1 if not, 2 for an invalid option, 130 after Ctrl-C.
 """
 
-HASHING = """Ask for a password, and print its hash for selchat serve --password=HASH.
+HASH_PASSWORD_HELP = """Hash a password for selchat serve --password=HASH.
 
 Usage:
   selchat hash-password [options]
@@ -195,13 +206,14 @@ Usage:
 Options:
   -h --help            Show this text.
 
-On a terminal it is asked for twice and not shown; else it is the first line of standard input.
+On a terminal, the command asks twice; what you type is not shown. Otherwise it reads the password from the
+first line of standard input.
 
-Exit status: 0 when the hash was printed, 1 when the two were different, 2 for what is no password, 130 after
+Exit status: 0 if the hash was printed, 1 if the two passwords differ, 2 for an invalid password, 130 after
 Ctrl-C.
-"""
+"""  # noqa: S105
 
-ISSUING = """Make a token, with which a script can say something over HTTP, and print it.
+TOKEN_HELP = """Make and print a token that lets a script send messages over HTTP.
 
 Usage:
   selchat token [--room=ROOM] NAME
@@ -209,29 +221,29 @@ Usage:
   selchat token --revoke=NAME
   selchat token --help
 
-NAME is the name under which it is said. The token is shown once; what is kept of it is a hash, in the file
-tokens of the data folder. A server that runs already knows a new token at once, and a revoked one no longer.
+The messages of the script appear under NAME. The command shows the token only once: the file tokens in the
+data folder has just its hash. A running server accepts a new token, and rejects a revoked one, at once.
 
 Options:
-  --room=ROOM          Let it speak in this room alone; in any, if not given.
-  --list               Show for which names there are tokens, since when, and for which rooms.
-  --revoke=NAME        Make all tokens of that name worthless.
+  --room=ROOM          Allow the token in this room only. Without it, the token is valid in all rooms.
+  --list               List the tokens: names, dates and rooms.
+  --revoke=NAME        Revoke all tokens of that name.
   -h --help            Show this text.
 
 For example:
   TOKEN=$(selchat token ci)
   curl -H "Authorization: Bearer $TOKEN" -d "The build is green" http://127.0.0.1:33000/rooms/lobby/messages
 
-Exit status: 0 when that was done, 1 when not, 2 for a wrong option or name.
-"""
+Exit status: 0 after success, 1 after a failure, 2 for an invalid option or name.
+"""  # noqa: S105
 
 _TEXTS = {
-    "serve": SERVE,
-    "chat": CHAT,
-    "send": SEND,
-    "export": EXPORT,
-    "hash-password": HASHING,
-    "token": ISSUING,
+    "serve": SERVE_HELP,
+    "chat": CHAT_HELP,
+    "send": SEND_HELP,
+    "export": EXPORT_HELP,
+    "hash-password": HASH_PASSWORD_HELP,
+    "token": TOKEN_HELP,
 }
 
 
@@ -243,24 +255,24 @@ def main(arguments: list[str] | None = None) -> int:
         return _run(words)
     except ConfigurationError as error:
         for mistake in error.mistakes:
-            _complain(str(mistake))
+            _print_error(str(mistake))
         return 2
     except SettingError as error:
         return _fail(str(error), 2)
     except SelchatError as error:
         return _fail(str(error), 1)
     except KeyboardInterrupt:
-        return 130  # as shells report a process that SIGINT has ended
+        return 130  # as shells report a process that SIGINT ended
     finally:
         if arguments is None:
-            # The process is about to end: one more Ctrl-C now ends it silently, without a traceback of
-            # whatever Python was tidying up.
+            # The process is about to end: another Ctrl-C now ends it silently, without a traceback from
+            # Python's cleanup.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _run(words: list[str]) -> int:
     if not words or words[0] in {"-h", "--help", "help"}:
-        print(MAIN, end="")
+        print(MAIN_HELP, end="")
         return 0 if words else 2
     if words[0] == "--version":
         print(f"selchat {__version__}")
@@ -274,19 +286,19 @@ def _run(words: list[str]) -> int:
     try:
         options = docopt.docopt(_TEXTS[command], words, default_help=False)
     except docopt.DocoptExit as error:
-        return _fail(f"{_complaint(error)}; selchat {command} --help lists the options", 2)
+        return _fail(f"{_usage_problem(error)}; selchat {command} --help lists the options", 2)
     return _RUN[command](options)
 
 
 def _serve(options: dict[str, Any]) -> int:
-    # Here, because they take longer to import than --help should take.
+    # Imported here and below, so that --help stays fast.
     from selchat.config.sources import read_sources
     from selchat.server.server import Server
     from selchat.server.startup import check_settings
 
     builder = read_sources(options, os.environ)
     for text in builder.warnings:
-        _complain(f"warning: {text}")
+        _print_error(f"warning: {text}")
     settings = builder.build(check_settings)
     if options["--check-config"]:
         print(f"The configuration is good: {escape_controls(builder.summary())}.")
@@ -295,53 +307,58 @@ def _serve(options: dict[str, Any]) -> int:
 
 
 def _chat(options: dict[str, Any]) -> int:
-    from selchat.client import asking
-    from selchat.client.password import asker, run_with_password
+    from selchat.client.setup import (
+        ask_for_missing,
+        is_terminal,
+        make_settings,
+        password_prompt,
+        run_with_password,
+        stream_prompt,
+    )
 
-    given = _given(options)
-    has_input, has_output = asking.standard_terminals()
+    given = _client_options(options)
+    has_input, has_output = is_terminal(sys.stdin), is_terminal(sys.stdout)
     try:
         if has_input and has_output and not options["--plain"] and _is_capable():
-            from selchat.client.terminal import app as terminal
+            from selchat.client.terminal.app import TerminalChat, ask
 
-            settings = asking.ask_for_rest(given, terminal.ask, print)
-            return run_with_password(terminal.TerminalChat, settings, asker(), print)
+            settings = ask_for_missing(given, ask, print)
+            return run_with_password(TerminalChat, settings, password_prompt(), print)
 
         from selchat.client.plain import PlainChat
 
         if has_input:
             screen = sys.stdout if has_output else sys.stderr
-            settings = asking.ask_for_rest(
-                given, asking.ask_on(sys.stdin, screen), lambda line: print(line, file=screen)
+            settings = ask_for_missing(
+                given, stream_prompt(sys.stdin, screen), lambda line: print(line, file=screen)
             )
         else:
-            settings = asking.settings_of(given)
-        return run_with_password(PlainChat, settings, asker(), _tell)
+            settings = make_settings(given)
+        return run_with_password(PlainChat, settings, password_prompt(), _print_status)
     except EOFError:
         return 1
 
 
 def _is_capable() -> bool:
-    """Whether the terminal can do more than lines."""
+    """Whether the terminal supports more than plain lines."""
     from selchat.client.terminal.screen import is_capable
 
     return is_capable()
 
 
 def _send(options: dict[str, Any]) -> int:
-    from selchat.client.asking import is_terminal, settings_of
-    from selchat.client.password import asker, run_with_password
-    from selchat.client.send import Sender
+    from selchat.client.send import PROGRESS_SECONDS, Sender
+    from selchat.client.setup import is_terminal, make_settings, password_prompt, run_with_password
 
     message = options["MESSAGE"]
     if message == "":
         raise SettingError("MESSAGE", message, "a message")
-    progress = is_terminal(sys.stderr)
+    progress_seconds = PROGRESS_SECONDS if is_terminal(sys.stderr) else None
     return run_with_password(
-        lambda settings: Sender(settings, message, progress=progress),
-        settings_of(_given(options)),
-        asker(),
-        _tell,
+        lambda settings: Sender(settings, message, progress_seconds=progress_seconds),
+        make_settings(_client_options(options)),
+        password_prompt(),
+        _print_status,
     )
 
 
@@ -352,16 +369,16 @@ def _export(options: dict[str, Any]) -> int:
 
 
 def _hash_password(options: dict[str, Any]) -> int:
-    from selchat.client.asking import is_terminal
-    from selchat.commands import hash_password as hashing
+    from selchat.client.setup import is_terminal
+    from selchat.commands import hash_password
 
-    return hashing.main(is_terminal(sys.stdin))
+    return hash_password.main(is_terminal(sys.stdin))
 
 
 def _token(options: dict[str, Any]) -> int:
-    from selchat.commands import token as issuing
+    from selchat.commands import token
 
-    return issuing.main(options)
+    return token.main(options)
 
 
 _RUN = {
@@ -374,53 +391,51 @@ _RUN = {
 }
 
 
-def _given(options: dict[str, Any]) -> Given:
-    from selchat.client.asking import Given
-    from selchat.client.passphrase import find_passphrase
-    from selchat.client.password import given_password
+def _client_options(options: dict[str, Any]) -> ClientOptions:
+    from selchat.client.setup import ClientOptions, find_passphrase, find_password
 
     port = options["--port"]
-    return Given(
+    return ClientOptions(
         host=options["HOST"],
-        port=None if port is None else _number("--port", port),
+        port=None if port is None else _parse_number("--port", port),
         name=options["--name"],
         key=options["--key"],
-        header_length=_number("--header-length", options["--header-length"]),
+        header_length=_parse_number("--header-length", options["--header-length"]),
         wire="classic" if options["--classic"] else "auto",
         tls=options["--tls"] or os.environ.get("SELCHAT_TLS", "auto"),
         room=options["--room"] or LOBBY,
         passphrase=find_passphrase(options["--passphrase-file"], options["--ask-passphrase"]),
-        password=given_password(options["--password-file"], os.environ),
+        password=find_password(options["--password-file"], os.environ),
     )
 
 
-def _number(name: str, text: str) -> int:
+def _parse_number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise SettingError(name, text, "a whole number")
     return int(text)
 
 
-def _complaint(error: docopt.DocoptExit) -> str:
-    """Return what is wrong with the arguments, without the usage text that docopt puts below it."""
+def _usage_problem(error: docopt.DocoptExit) -> str:
+    """Return the problem with the arguments, without the usage text that docopt appends."""
     first = str(error).partition("\n")[0]
-    # docopt keeps what it could not match in its message alone, as the repr of its patterns.
+    # Only docopt's message has the arguments that it could not match, as the repr of its patterns.
     if match := re.search(r"Option\((?:None|'(-\w)'), (?:None|'(--[^']*)')", first):
         return f"unknown option {match[2] or match[1]}"
     if match := re.search(r"Argument\(None, (.*?)\)[],]", first):
-        if match[1].strip("'") not in _TEXTS:  # else nothing was matched, because something is missing
+        if match[1].strip("'") not in _TEXTS:  # otherwise docopt matched nothing: an argument is missing
             return f"unexpected argument {match[1]}"
         return "an argument is missing"
     return "an argument is missing" if first.startswith("Usage:") else first
 
 
-def _tell(line: str) -> None:
+def _print_status(line: str) -> None:
     print(line, file=sys.stderr)
 
 
 def _fail(message: str, status: int) -> int:
-    _complain(message)
+    _print_error(message)
     return status
 
 
-def _complain(message: str) -> None:
+def _print_error(message: str) -> None:
     print(f"selchat: {escape_controls(message)}", file=sys.stderr)

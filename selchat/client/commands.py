@@ -1,120 +1,254 @@
-"""What is typed, done: the room in which one talks, and the commands.
+"""Commands that a user types: parse a line, and run it on a link.
 
-It must not know where lines appear: it is given a function for that. Every interface for people has one.
+Every user interface has one `CommandRunner`. It does not know where lines appear: callers pass a function
+that shows one.
 """
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, NamedTuple
 
 from selchat.client import lines
 from selchat.client.connection.link import Link
 from selchat.client.events import ClientEvent, History, Message, Parted, Refused, Rooms, SeenAuthors, Users
-from selchat.client.lines import Command, Typed
 from selchat.errors import UsageError
 from selchat.events import LOBBY, SERVER
 from selchat.text import name_key
 
-_SEARCHED = 5000  # messages that ``/search`` looks at
-_PAGE = 1000  # messages asked for at a time; docs/protocol.rst allows no more
-_MAX_FOUND = 200  # messages that are shown
+HELP = (
+    "/join ROOM      enter a room, or go back to one; your messages then go there",
+    "/part [ROOM]    leave a room",
+    "/rooms          list the rooms",
+    "/users [ROOM]   list the users in a room",
+    "/msg NAME TEXT  send a direct message; put a name with spaces in double quotes",
+    "/me TEXT        send an action: /me waves appears as * Venkat waves",
+    "/topic [TEXT]   show or set the topic of the room; /topic - removes it",
+    "/history [N]    show the last N messages of the room",
+    "/search WORDS   show the messages of the room that contain all these words",
+    "/kick, /ban, /mute, /unban, /unmute NAME, /bans   for operators",
+    "/help           show this list",
+    "/quit           leave the chat",
+    "Any other line goes to everyone in the room. Type //text to send /text.",
+)
+OPERATOR_COMMANDS = ("/kick", "/ban", "/mute", "/unban", "/unmute", "/bans")
+PAGE_SIZE = 1000  # messages in one request; docs/protocol.rst allows no more
+_DEFAULT_HISTORY = 20  # messages
+_MAX_SEARCHED = 5000  # messages that ``/search`` reads
+_MAX_FOUND = 200  # messages that it shows
+
+
+class CommandKind(Enum):
+    """The kind of a typed line."""
+
+    NOTHING = ""
+    TEXT = "text"
+    JOIN = "/join"
+    PART = "/part"
+    ROOMS = "/rooms"
+    USERS = "/users"
+    MSG = "/msg"
+    ME = "/me"
+    TOPIC = "/topic"
+    HISTORY = "/history"
+    SEARCH = "/search"
+    HELP = "/help"
+    QUIT = "/quit"
+    OPERATOR = "operator"
+
+
+_KINDS = {kind.value: kind for kind in CommandKind if kind.value.startswith("/")}
+_KINDS |= dict.fromkeys(OPERATOR_COMMANDS, CommandKind.OPERATOR)
+COMMANDS = tuple(_KINDS)
+
+
+class UnknownCommandError(UsageError):
+    """``word``: the typed word that is not a command."""
+
+    def __init__(self, word: str) -> None:
+        super().__init__(word)
+        self.word = word
+
+    def __str__(self) -> str:
+        return f"unknown command {self.word}; /help lists the commands, //text sends /text"
+
+
+class CommandUsageError(UsageError):
+    """``usage``: the correct form of the command."""
+
+    def __init__(self, usage: str) -> None:
+        super().__init__(usage)
+        self.usage = usage
+
+    def __str__(self) -> str:
+        return f"usage: {self.usage}"
 
 
 class NotInRoomsError(UsageError):
     def __str__(self) -> str:
-        return "you are in no room; /join ROOM"
+        return "you are in no room; type /join ROOM to enter one"
 
 
-class _Search(NamedTuple):
-    """A search that is under way: what was found, newest first, among how many."""
+# -- parsing -----------------------------------------------------------------------------------------------
+
+
+class Command(NamedTuple):
+    """A parsed line. ``target`` is the room or the name that it addresses."""
+
+    kind: CommandKind
+    target: str = ""
+    text: str = ""
+    number: int = 0
+
+
+def parse(line: str) -> Command:
+    """Return the command on this line. Raises `UnknownCommandError` and `CommandUsageError`."""
+    if not line.startswith("/"):
+        return Command(CommandKind.TEXT, text=line) if line else Command(CommandKind.NOTHING)
+    if line.startswith("//"):
+        return Command(CommandKind.TEXT, text=line[1:])
+    word, _, rest = line.replace("\t", " ").partition(" ")
+    kind = _KINDS.get(word.lower())
+    if kind is None:
+        raise UnknownCommandError(line.split(maxsplit=1)[0])
+    rest = rest.strip()
+    if kind is CommandKind.OPERATOR:
+        return Command(kind, text=f"{word.lower()} {rest}".rstrip())
+    if kind is CommandKind.MSG:
+        return _parse_msg(rest)
+    if kind is CommandKind.HISTORY:
+        if rest and not (rest.isascii() and rest.isdigit() and len(rest) < 9 and int(rest)):
+            raise CommandUsageError("/history NUMBER")
+        return Command(kind, number=int(rest or _DEFAULT_HISTORY))
+    if kind in {CommandKind.ME, CommandKind.SEARCH, CommandKind.TOPIC}:
+        if not rest and kind is not CommandKind.TOPIC:
+            raise CommandUsageError(f"{kind.value} {'TEXT' if kind is CommandKind.ME else 'WORDS'}")
+        return Command(kind, text=rest)
+    if kind is CommandKind.JOIN and (not rest or " " in rest):
+        raise CommandUsageError("/join ROOM")
+    return Command(kind, target=rest)
+
+
+def _parse_msg(rest: str) -> Command:
+    match = re.fullmatch(r'"([^"]+)"\s*(.+)|([^\s"]\S*)\s+(.+)', rest, re.DOTALL)
+    if match is None:
+        raise CommandUsageError('/msg NAME TEXT, or /msg "A NAME" TEXT')
+    return Command(CommandKind.MSG, match[1] or match[3], match[2] or match[4])
+
+
+# -- searching ---------------------------------------------------------------------------------------------
+
+
+class Search(NamedTuple):
+    """A search for ``words``, page by page from the newest message down."""
 
     words: str
-    found: list[Message]
-    searched: int
+    found: tuple[Message, ...] = ()  # newest first
+    searched: int = 0  # messages
+
+    def add(self, page: History) -> Search:
+        """Return this search with the matches of one more page."""
+        matches = [message for message in reversed(page.messages) if lines.has_words(message, self.words)]
+        return Search(self.words, (*self.found, *matches), self.searched + len(page.messages))
+
+    def next_before(self, page: History) -> int | None:
+        """Return the ``before`` of the request that follows this page; None: the search is over."""
+        if self.searched >= _MAX_SEARCHED or len(self.found) >= _MAX_FOUND:
+            return None
+        return page.messages[0].seq if page.more and page.messages else None
+
+    def results(self) -> tuple[Message, ...]:
+        """Return the newest matches, oldest first."""
+        return self.found[_MAX_FOUND - 1 :: -1]
+
+
+# -- running -----------------------------------------------------------------------------------------------
 
 
 class CommandRunner:
-    """Does what is typed on a link. ``tell`` shows a line.
+    """Run typed lines on a link. ``show`` shows one line.
 
-    ``room`` is where the next text goes; empty: nowhere.
+    ``room`` is the room that receives the next text; empty: none.
     """
 
-    def __init__(self, link: Link, room: str, tell: Callable[[str], object]) -> None:
+    def __init__(self, link: Link, room: str, show: Callable[[str], object]) -> None:
         self.room = room
         self._link = link
-        self._tell = tell
-        self._histories: deque[_Search | None] = deque()  # what their answers, in order, are for
+        self._show = show
+        # One entry for each expected ``history`` answer, in order; None: it answers ``/history``.
+        self._requests: deque[Search | None] = deque()
 
-    def take(self, line: str) -> Typed:
-        """Do what the line asks for, and return what that is; `Typed.QUIT` is left to the caller.
+    def run(self, line: str) -> CommandKind:
+        """Run the line and return its kind; the caller carries out `CommandKind.QUIT`.
 
-        Raises `SelchatError` for what cannot be done.
+        Raises `SelchatError` for a command that cannot run.
         """
-        command = lines.parse(line)
-        do = _DOERS.get(command.asked)
-        if do is not None:
-            do(self, command)
-        return command.asked
+        command = parse(line)
+        method = _METHODS.get(command.kind)
+        if method is not None:
+            method(self, command)
+        return command.kind
 
-    def answer(self, event: ClientEvent) -> bool:
-        """Show what is an answer to a command; return whether it was one."""
+    def handle(self, event: ClientEvent) -> bool:
+        """Show the event if it answers a command; return whether it does."""
         if isinstance(event, History):
-            self._take_history(event)
+            self._on_history(event)
         elif isinstance(event, (SeenAuthors, Rooms)) or (isinstance(event, Users) and not event.joined):
-            self._show(lines.answer(event))
+            self._show_all(lines.answer(event))
         else:
-            self._note(event)
+            self._update_room(event)
             return False
         return True
 
-    def lost(self) -> None:
-        """Forget what was asked on a connection that is gone."""
-        self._histories.clear()
+    def connection_lost(self) -> None:
+        """Forget the requests of a closed connection."""
+        self._requests.clear()
 
-    # ----------------------------------------------------------------------------------------------------
+    # ------------------------------------------------------------------------------------------------------
 
-    def _note(self, event: ClientEvent) -> None:
-        """Follow where one is."""
+    def _update_room(self, event: ClientEvent) -> None:
         if isinstance(event, Users):
             self.room = event.room if name_key(event.room) == name_key(self.room) else self.room
         elif isinstance(event, Refused):
             if event.code in {"bad-room", "too-many-rooms", "not-in-room"} and not event.id:
-                self._leave_for_another(event.room)
+                self._switch_from(event.room)
         elif isinstance(event, Parted):
-            self._leave_for_another(event.room)
+            self._switch_from(event.room)
 
-    def _leave_for_another(self, room: str) -> None:
+    def _switch_from(self, room: str) -> None:
+        """Switch to another room if the user is no longer in the current one."""
         rooms = self._link.rooms
         if name_key(room) == name_key(self.room) and name_key(room) not in map(name_key, rooms):
             self.room = rooms[-1] if rooms else ""
             if self.room:
-                self._tell(f"What you type is said in {lines.safe(self.room)} now")
+                self._show(f"Your messages now go to {lines.safe(self.room)}")
 
-    def _show(self, shown: list[str]) -> None:
+    def _show_all(self, shown: list[str]) -> None:
         for line in shown:
-            self._tell(line)
+            self._show(line)
 
-    def _here(self) -> str:
+    def _current_room(self) -> str:
         if not self.room:
             raise NotInRoomsError
         return self.room
 
     def _say(self, command: Command) -> None:
-        self._link.say(command.text, self._here())
+        self._link.say(command.text, self._current_room())
 
-    def _act(self, command: Command) -> None:
-        self._link.say(lines.action(self._link.name, command.text), self._here())
+    def _me(self, command: Command) -> None:
+        self._link.say(lines.action(self._link.name, command.text), self._current_room())
 
     def _join(self, command: Command) -> None:
         self._link.join(command.target)
         self.room = command.target
 
     def _part(self, command: Command) -> None:
-        room = command.target or self._here()
+        room = command.target or self._current_room()
         self._link.part(room)
-        self._leave_for_another(room)
+        self._switch_from(room)
 
     def _rooms(self, _command: Command) -> None:
         self._link.get_rooms()
@@ -122,62 +256,56 @@ class CommandRunner:
     def _users(self, command: Command) -> None:
         self._link.get_users(command.target or self.room or LOBBY)
 
-    def _whisper(self, command: Command) -> None:
+    def _msg(self, command: Command) -> None:
         self._link.whisper(command.target, command.text)
 
-    def _operate(self, command: Command) -> None:
+    def _operator(self, command: Command) -> None:
         self._link.whisper(SERVER, command.text)
 
     def _topic(self, command: Command) -> None:
-        room = self._here()
+        room = self._current_room()
         if command.text:
             self._link.set_topic(room, "" if command.text == "-" else command.text)
             return
-        topic = self._link.topic(room)
-        self._tell(f"The topic of {lines.safe(room)}: {lines.safe(topic)}" if topic else "There is no topic")
+        topic, name = self._link.topic(room), lines.safe(room)
+        self._show(f"The topic of {name}: {lines.safe(topic)}" if topic else "There is no topic")
 
     def _history(self, command: Command) -> None:
-        self._link.get_history(self._here(), min(command.number, _PAGE))
-        self._histories.append(None)
+        self._link.get_history(self._current_room(), min(command.number, PAGE_SIZE))
+        self._requests.append(None)
 
     def _search(self, command: Command) -> None:
-        self._link.get_history(self._here(), _PAGE)
-        self._histories.append(_Search(command.text, [], 0))
+        self._link.get_history(self._current_room(), PAGE_SIZE)
+        self._requests.append(Search(command.text))
 
-    def _take_history(self, history: History) -> None:
-        search = self._histories.popleft() if self._histories else None
+    def _on_history(self, history: History) -> None:
+        search = self._requests.popleft() if self._requests else None
         if search is None:
-            self._show(lines.answer(history))
+            self._show_all(lines.answer(history))
             return
-        found = [message for message in reversed(history.messages) if lines.has_words(message, search.words)]
-        search = _Search(search.words, search.found + found, search.searched + len(history.messages))
-        if (
-            history.more
-            and history.messages
-            and search.searched < _SEARCHED
-            and len(search.found) < _MAX_FOUND
-        ):
-            self._link.get_history(history.room, _PAGE, before=history.messages[0].seq)
-            self._histories.append(search)
+        search = search.add(history)
+        before = search.next_before(history)
+        if before is not None:
+            self._link.get_history(history.room, PAGE_SIZE, before=before)
+            self._requests.append(search)
         else:
-            shown = search.found[_MAX_FOUND - 1 :: -1]
-            self._show(lines.found(shown, search.words, search.searched, history.room))
+            self._show_all(lines.found(search.results(), search.words, search.searched, history.room))
 
     def _help(self, _command: Command) -> None:
-        self._show(list(lines.HELP))
+        self._show_all(list(HELP))
 
 
-_DOERS: dict[Typed, Callable[[CommandRunner, Command], Any]] = {
-    Typed.TEXT: CommandRunner._say,
-    Typed.ME: CommandRunner._act,
-    Typed.JOIN: CommandRunner._join,
-    Typed.PART: CommandRunner._part,
-    Typed.ROOMS: CommandRunner._rooms,
-    Typed.USERS: CommandRunner._users,
-    Typed.MSG: CommandRunner._whisper,
-    Typed.TOPIC: CommandRunner._topic,
-    Typed.HISTORY: CommandRunner._history,
-    Typed.SEARCH: CommandRunner._search,
-    Typed.OPERATOR: CommandRunner._operate,
-    Typed.HELP: CommandRunner._help,
+_METHODS: dict[CommandKind, Callable[[CommandRunner, Command], Any]] = {
+    CommandKind.TEXT: CommandRunner._say,
+    CommandKind.ME: CommandRunner._me,
+    CommandKind.JOIN: CommandRunner._join,
+    CommandKind.PART: CommandRunner._part,
+    CommandKind.ROOMS: CommandRunner._rooms,
+    CommandKind.USERS: CommandRunner._users,
+    CommandKind.MSG: CommandRunner._msg,
+    CommandKind.TOPIC: CommandRunner._topic,
+    CommandKind.HISTORY: CommandRunner._history,
+    CommandKind.SEARCH: CommandRunner._search,
+    CommandKind.OPERATOR: CommandRunner._operator,
+    CommandKind.HELP: CommandRunner._help,
 }

@@ -1,9 +1,9 @@
-"""The plain interface: lines in are messages, lines out are ``Venkat > text``, and no escape sequences.
+"""Plain chat interface: lines in are messages, lines out are ``Venkat > text``, no escape sequences.
 
-For pipes, scripts, dumb terminals and screen readers. Standard output gets messages and nothing else: what
-is said while one is there, each once. What there is to say about the connection, and what a command answers,
-goes to standard error. Everything happens on one reactor, so that no slow end holds up another: input of any
-size is read only as fast as the server takes it.
+For pipes, scripts, dumb terminals and screen readers. Standard output has only messages, each one once, from
+the time of the connection. Standard error has everything else: the connection, and the answers to commands.
+All of it runs on one reactor, so no slow end blocks another: the client reads input of any size only as fast
+as the server takes it.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ from __future__ import annotations
 import random
 
 from selchat.client import lines
-from selchat.client.commands import CommandRunner
+from selchat.client.commands import CommandKind, CommandRunner
 from selchat.client.connection.link import Jitter, Link
 from selchat.client.events import ClientEvent, Message, Refused, Trusted, Welcomed, Whispered
-from selchat.client.lines import Typed
-from selchat.client.password import is_about_password
 from selchat.client.run import Input, Run
+from selchat.client.setup import is_about_password
 from selchat.config.settings import MIB, ClientSettings
 from selchat.net.stdio import LineWriter
 
-_OUTPUT_LIMIT = 16 * MIB  # bytes of messages that wait for an output that takes none
-_CLOSE_SECONDS = 5.0  # for the last of them to be taken
+_OUTPUT_LIMIT = 16 * MIB  # bytes of messages that wait for a blocked output
+_CLOSE_SECONDS = 5.0  # for writing the last of them
 
 
 class PlainChat:
-    """One chat on three descriptors: an `Interface` for its link, and a `Program`.
+    """A chat on three descriptors: an `Interface` for its link, and a `Program`.
 
-    Raises what `Link` does.
+    Raises the exceptions of `Link`.
     """
 
     def __init__(
@@ -44,13 +43,13 @@ class PlainChat:
             run.reactor,
             stdout,
             _OUTPUT_LIMIT,
-            lambda count: f"({count} messages are not shown here, because the output was held up)",
+            lambda count: f"({count} messages are not shown, because the output was blocked)",
         )
-        self._typist = CommandRunner(self._link, settings.room, run.tell)
+        self._commands = CommandRunner(self._link, settings.room, run.show)
         self._name = settings.name
-        self._is_sealed = bool(settings.passphrase)
-        self._input = Input(run, settings, self._link, stdin, self._typed)
-        self._input.pause()  # what is typed ahead is for someone who is in
+        self._is_encrypted = bool(settings.passphrase)
+        self._input = Input(run, settings, self._link, stdin, self._on_line)
+        self._input.pause()  # until the server has let the user in
         self._outage = lines.Outage()
         self.password_refusal: Refused | None = None
         run.reactor.at_tick_end(self._check_output)
@@ -60,28 +59,28 @@ class PlainChat:
         self._link.open()
         return self._run.until_stopped(self._close)
 
-    # -- what happens to the link ----------------------------------------------------------------------
+    # -- events of the link ------------------------------------------------------------------------------
 
     def connected(self, address: str) -> None:
         self._outage.end()
-        self._run.tell(lines.connected(address, sealed=self._is_sealed))
+        self._run.show(lines.connected(address, encrypted=self._is_encrypted))
         self._input.resume()
 
     def received(self, events: list[ClientEvent]) -> None:
         for event in events:
             if isinstance(event, Message):
-                if not event.own:  # one's own lines are in the input
-                    self._output.write(lines.shown(event, self._prefix(event.room)))
+                if not event.own:  # the input has the user's own lines
+                    self._output.write(lines.format_message(event, self._prefix(event.room)))
             elif isinstance(event, Whispered):
-                self._output.write(lines.shown(event))
-            elif not self._typist.answer(event):
-                self._take_news(event)
+                self._output.write(lines.format_message(event))
+            elif not self._commands.handle(event):
+                self._show_event(event)
 
     def lost(self, reason: str, delay: float) -> None:
-        self._typist.lost()
+        self._commands.connection_lost()
         line = self._outage.line(reason, delay)
         if line is not None:
-            self._run.tell(line)
+            self._run.show(line)
 
     def drained(self) -> None:
         self._input.resume()
@@ -95,26 +94,26 @@ class PlainChat:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _take_news(self, event: ClientEvent) -> None:
+    def _show_event(self, event: ClientEvent) -> None:
         if isinstance(event, Refused):
             self._run.fail(lines.refused(event))
         elif isinstance(event, Trusted):
             for text in lines.trusted(event):
-                self._run.tell(text)
+                self._run.show(text)
         elif isinstance(event, Welcomed) and event.name != self._name:
             self._name = event.name
-            self._run.tell(f"You are called {lines.safe(event.name)} here")
+            self._run.show(lines.new_name(event.name))
         room = getattr(event, "room", "")
-        line = lines.news(event, self._prefix(room))
+        line = lines.format_event(event, self._prefix(room))
         if line is not None:
-            self._run.tell(line)
+            self._run.show(line)
 
     def _prefix(self, room: str) -> str:
-        """Return the room's name where it has to be said, because there are several."""
+        """Return the name of the room if the user is in several, or an empty string."""
         return room if len(self._link.rooms) > 1 else ""
 
-    def _typed(self, line: str) -> None:
-        if self._typist.take(line) is Typed.QUIT:
+    def _on_line(self, line: str) -> None:
+        if self._commands.run(line) is CommandKind.QUIT:
             self._leave()
 
     def _leave(self) -> None:
@@ -123,7 +122,7 @@ class PlainChat:
 
     def _check_output(self) -> None:
         if not self._output.open:
-            self._leave()  # whoever read the messages has gone, as head(1) does
+            self._leave()  # the reader of the messages has exited, as head(1) does
 
     def _close(self) -> None:
         self._input.close()

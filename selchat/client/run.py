@@ -1,4 +1,4 @@
-"""What the two programs without a screen share: a run on one reactor, and input that waits for the link.
+"""Reactor, standard error and flow-controlled input for the two clients without a screen.
 
 ``selchat send`` and the plain chat are each a few callbacks around these.
 """
@@ -17,27 +17,27 @@ from selchat.errors import SelchatError
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
 
-_STATUS_LIMIT = MIB  # bytes of lines that wait for standard error
-_CLOSE_SECONDS = 5.0  # for the last of them to be taken
+_STATUS_LIMIT = MIB  # bytes of lines that wait for a blocked standard error
+_CLOSE_SECONDS = 5.0  # for writing the last of them
 
 
 class Run:
-    """A reactor, lines on standard error, and the exit status."""
+    """One run of a client: its reactor, its lines on standard error, and its exit status."""
 
     def __init__(self, stderr: int = 2) -> None:
-        self.reactor = Reactor(self._broken)
+        self.reactor = Reactor(self._on_internal_error)
         self._status = LineWriter(
             self.reactor, stderr, _STATUS_LIMIT, lambda count: f"({count} lines are not shown)"
         )
         self._exit_status = 0
 
-    def tell(self, line: str) -> None:
-        """Show a line that is safe for a terminal."""
+    def show(self, line: str) -> None:
+        """Write a line, already safe for a terminal, to standard error."""
         self._status.write(line)
 
-    def fail(self, why: str) -> None:
-        """Show why the exit status will be 1."""
-        self._status.write(f"selchat: {lines.safe(why)}")
+    def fail(self, reason: str) -> None:
+        """Write the reason to standard error and make the exit status 1."""
+        self._status.write(f"selchat: {lines.safe(reason)}")
         self._exit_status = 1
 
     def stop(self) -> None:
@@ -45,8 +45,8 @@ class Run:
         self.reactor.stop()
 
     def until_stopped(self, close: Callable[[], object]) -> int:
-        """Run until `stop` or SIGINT, call ``close``, give everything back and return the exit status."""
-        self.reactor.on_signal(signal.SIGINT, self._interrupted)
+        """Run until `stop` or SIGINT, call ``close``, release everything and return the exit status."""
+        self.reactor.on_signal(signal.SIGINT, self._on_interrupt)
         try:
             self.reactor.run()
         finally:
@@ -55,51 +55,56 @@ class Run:
             self.reactor.close()
         return self._exit_status
 
-    def _interrupted(self) -> None:
-        self._exit_status = 128 + signal.SIGINT  # as shells report a process that SIGINT has ended
+    def _on_interrupt(self) -> None:
+        self._exit_status = 128 + signal.SIGINT  # as shells report a process that SIGINT ended
         self.stop()
 
-    def _broken(self, where: str, error: Exception) -> None:
-        self._status.write(f"selchat: internal error in {where}")
+    def _on_internal_error(self, place: str, error: Exception) -> None:
+        self._status.write(f"selchat: internal error in {place}")
         self._status.write("".join(traceback.format_exception(error)))
         self._exit_status = 1
         self.stop()
 
 
 class Input:
-    """Gives each line of a descriptor to ``take``, no faster than the link gets rid of what that says.
+    """Pass each line of a descriptor to ``on_line``, no faster than the link sends the messages.
 
-    A line that ``take`` raises `SelchatError` for is refused with its number, and the next one is taken.
+    If ``on_line`` raises `SelchatError`, report the number of the line and continue with the next one.
     """
 
     def __init__(
-        self, run: Run, settings: ClientSettings, link: Link, descriptor: int, take: Callable[[str], object]
+        self,
+        run: Run,
+        settings: ClientSettings,
+        link: Link,
+        descriptor: int,
+        on_line: Callable[[str], object],
     ) -> None:
         self._run = run
         self._link = link
-        self._take = take
+        self._on_line = on_line
         self._limit = settings.payload_limit
-        self._high_water = settings.queue_limit // 4  # bytes; one read of short lines can add as many
+        self._high_water = settings.queue_limit // 4  # bytes; one read of short lines can add as many again
         self._number = 0
-        self._held: deque[tuple[int, str]] = deque()  # what was read of it when the link had enough
+        self._held: deque[tuple[int, str]] = deque()  # lines that were read when the link's queue was full
         self._ended = False
         self._reader = LineReader(
             run.reactor,
             descriptor,
             self._limit,
-            on_line=self._line,
-            on_end=self._end,
-            on_too_long=self._too_long,
+            on_line=self._on_read,
+            on_end=self._on_end,
+            on_too_long=self._on_too_long,
         )
 
     def pause(self) -> None:
-        """Take nothing until `resume`."""
+        """Read nothing until `resume`."""
         self._reader.pause()
 
     def resume(self) -> None:
-        """Go on, as there is room in the link's queue again."""
+        """Continue, because the link's queue has space again."""
         while self._held and self._link.queued <= self._high_water:
-            self._give(*self._held.popleft())
+            self._pass_on(*self._held.popleft())
         if self._held:
             return
         if self._ended:
@@ -108,29 +113,29 @@ class Input:
             self._reader.resume()
 
     def close(self) -> None:
-        """Take no more."""
+        """Stop reading and drop the held lines."""
         self._held.clear()
         self._reader.close()
 
-    def _line(self, line: str) -> None:
+    def _on_read(self, line: str) -> None:
         self._number += 1
         if self._held or self._link.queued > self._high_water:
             self._reader.pause()
             self._held.append((self._number, line))
         else:
-            self._give(self._number, line)
+            self._pass_on(self._number, line)
 
-    def _give(self, number: int, line: str) -> None:
+    def _pass_on(self, number: int, line: str) -> None:
         try:
-            self._take(line)
+            self._on_line(line)
         except SelchatError as error:
-            self._run.fail(f"line {number}: {lines.refusal(error)}")
+            self._run.fail(f"line {number}: {lines.not_sent(error)}")
 
-    def _end(self) -> None:
+    def _on_end(self) -> None:
         self._ended = True
         if not self._held:
             self._link.finish()
 
-    def _too_long(self, size: int) -> None:
+    def _on_too_long(self, size: int) -> None:
         self._number += 1
         self._run.fail(f"line {self._number}: not sent: {size} bytes or more, and the limit is {self._limit}")

@@ -4,7 +4,17 @@ from typing import Any
 
 import pytest
 
-from selchat.client.commands import CommandRunner, NotInRoomsError
+from selchat.client.commands import (
+    COMMANDS,
+    HELP,
+    Command,
+    CommandKind,
+    CommandRunner,
+    CommandUsageError,
+    NotInRoomsError,
+    UnknownCommandError,
+    parse,
+)
 from selchat.client.events import (
     ClientEvent,
     History,
@@ -16,7 +26,84 @@ from selchat.client.events import (
     Users,
     Welcomed,
 )
-from selchat.client.lines import HELP, CommandUsageError, Typed
+
+# -- parsing -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("", Command(CommandKind.NOTHING)),
+        ("hey", Command(CommandKind.TEXT, text="hey")),
+        (" /quit", Command(CommandKind.TEXT, text=" /quit")),
+        ("//quit", Command(CommandKind.TEXT, text="/quit")),
+        ("///", Command(CommandKind.TEXT, text="//")),
+        ("/users", Command(CommandKind.USERS)),
+        ("/Users  engine-room ", Command(CommandKind.USERS, "engine-room")),
+        ("/help", Command(CommandKind.HELP)),
+        ("/quit", Command(CommandKind.QUIT)),
+        ("/quit now", Command(CommandKind.QUIT, "now")),
+        ("/join engine-room", Command(CommandKind.JOIN, "engine-room")),
+        ("/part", Command(CommandKind.PART)),
+        ("/part engine-room", Command(CommandKind.PART, "engine-room")),
+        ("/rooms", Command(CommandKind.ROOMS)),
+        ("/msg Venkat hey  you", Command(CommandKind.MSG, "Venkat", "hey  you")),
+        ("/msg\tVenkat\they", Command(CommandKind.MSG, "Venkat", "hey")),
+        ('/msg "Venkat Rao"hey', Command(CommandKind.MSG, "Venkat Rao", "hey")),
+        ("/msg Venkat two\nlines", Command(CommandKind.MSG, "Venkat", "two\nlines")),
+        ("/me waves", Command(CommandKind.ME, text="waves")),
+        ("/topic", Command(CommandKind.TOPIC)),
+        ("/topic a b", Command(CommandKind.TOPIC, text="a b")),
+        ("/history", Command(CommandKind.HISTORY, number=20)),
+        ("/history 7", Command(CommandKind.HISTORY, number=7)),
+        ("/search a b", Command(CommandKind.SEARCH, text="a b")),
+        ("/KICK Venkat Rao", Command(CommandKind.OPERATOR, text="/kick Venkat Rao")),
+        ("/bans", Command(CommandKind.OPERATOR, text="/bans")),
+    ],
+)
+def test_parse(line: str, command: Command) -> None:
+    assert parse(line) == command
+
+
+@pytest.mark.parametrize("line", ["/", "/nope", "/ help", "/helpme", "/kick and so on x", "/\n"])
+def test_unknown_commands(line: str) -> None:
+    if line.startswith("/kick"):
+        assert parse(line).text == line  # the server will say what it thinks of it
+        return
+    with pytest.raises(UnknownCommandError, match="unknown command /"):
+        parse(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/join",
+        "/join a b",
+        "/msg",
+        "/msg Venkat",
+        '/msg "Venkat hey',
+        '/msg "" hey',
+        "/me",
+        "/search ",
+        "/history x",
+        "/history 0",
+        "/history -1",
+        "/history 99999999999999999999",
+        "/history ²",
+    ],
+)
+def test_commands_that_are_typed_wrong(line: str) -> None:
+    with pytest.raises(CommandUsageError, match="usage: /"):
+        parse(line)
+
+
+def test_every_command_is_completed_and_helped_with() -> None:
+    text = "\n".join(HELP)
+    for command in COMMANDS:
+        assert command in text
+
+
+# -- running -----------------------------------------------------------------------------------------------
 
 
 class FakeLink:
@@ -39,17 +126,17 @@ class Desk:
     def __init__(self) -> None:
         self.link = FakeLink()
         self.shown: list[str] = []
-        self.typist = CommandRunner(self.link, "lobby", self.shown.append)  # type: ignore[arg-type]
+        self.runner = CommandRunner(self.link, "lobby", self.shown.append)  # type: ignore[arg-type]
 
     def asks(self, line: str) -> list[tuple[object, ...]]:
         """What typing the line asks of the link."""
         self.link.asked.clear()
-        self.typist.take(line)
+        self.runner.run(line)
         return self.link.asked
 
     def shows(self, event: ClientEvent) -> list[str]:
         self.shown.clear()
-        assert self.typist.answer(event)
+        assert self.runner.handle(event)
         return self.shown
 
 
@@ -84,56 +171,56 @@ def test_what_is_typed_is_asked_of_the_link(line: str, asked: list[tuple[object,
 
 
 def test_what_is_left_to_the_caller_is_returned() -> None:
-    typist = Desk().typist
-    assert typist.take("/quit") is Typed.QUIT
-    assert typist.take("hey") is Typed.TEXT
+    runner = Desk().runner
+    assert runner.run("/quit") is CommandKind.QUIT
+    assert runner.run("hey") is CommandKind.TEXT
     with pytest.raises(CommandUsageError):
-        typist.take("/join")
+        runner.run("/join")
 
 
 def test_help_and_the_topic_are_shown_at_once() -> None:
     desk = Desk()
-    desk.typist.take("/help")
+    desk.runner.run("/help")
     assert desk.shown == list(HELP)
     desk.shown.clear()
-    desk.typist.take("/topic")
+    desk.runner.run("/topic")
     desk.link.topics.clear()
-    desk.typist.take("/topic")
+    desk.runner.run("/topic")
     assert desk.shown == [r"The topic of lobby: tea\x07", "There is no topic"]
 
 
 def test_what_is_typed_goes_to_the_room_that_was_joined_last() -> None:
     desk = Desk()
-    desk.typist.take("/join a")
+    desk.runner.run("/join a")
     assert desk.asks("hey") == [("say", "hey", "a")]
     desk.link.rooms = ("lobby", "A")
-    assert not desk.typist.answer(entered("A"))
-    assert desk.typist.room == "A"  # as the server writes it
-    assert not desk.typist.answer(entered("b"))
-    assert desk.typist.room == "A"
+    assert not desk.runner.handle(entered("A"))
+    assert desk.runner.room == "A"  # as the server writes it
+    assert not desk.runner.handle(entered("b"))
+    assert desk.runner.room == "A"
 
 
 def test_who_parts_talks_in_another_room() -> None:
     desk = Desk()
     desk.link.rooms = ("lobby",)
-    desk.typist.take("/join a")
-    desk.typist.take("/part")
-    assert desk.typist.room == "lobby"
-    assert desk.shown == ["What you type is said in lobby now"]
+    desk.runner.run("/join a")
+    desk.runner.run("/part")
+    assert desk.runner.room == "lobby"
+    assert desk.shown == ["Your messages now go to lobby"]
     desk.link.rooms = ()
-    assert not desk.typist.answer(Parted("lobby"))
+    assert not desk.runner.handle(Parted("lobby"))
     for line in ("hey", "/me waves", "/part", "/topic", "/history", "/search x"):
         with pytest.raises(NotInRoomsError, match="in no room"):
-            desk.typist.take(line)
+            desk.runner.run(line)
     assert desk.asks("/users") == [("get_users", "lobby")]
 
 
 @pytest.mark.parametrize("code", ["bad-room", "too-many-rooms"])
 def test_a_room_that_cannot_be_joined_is_not_talked_to(code: str) -> None:
     desk = Desk()
-    desk.typist.take("/join a")
-    assert not desk.typist.answer(Refused(code, "no", room="a"))
-    assert desk.typist.room == "lobby"
+    desk.runner.run("/join a")
+    assert not desk.runner.handle(Refused(code, "no", room="a"))
+    assert desk.runner.room == "lobby"
 
 
 def test_what_is_no_answer_is_left_to_the_caller() -> None:
@@ -144,16 +231,16 @@ def test_what_is_no_answer_is_left_to_the_caller() -> None:
         Refused("muted", "no", id="1", room="lobby"),
         Welcomed("A", "", (), 0, again=False, renumbered=False),
     ):
-        assert not desk.typist.answer(event)
+        assert not desk.runner.handle(event)
     assert desk.shown == []
 
 
 def test_answers_are_shown() -> None:
     desk = Desk()
     assert desk.shows(Users("lobby", ("A",), 1, "", 0, joined=False)) == ["Users online (1): A"]
-    assert desk.shows(SeenAuthors(("A",))) == ["SeenAuthors so far, as this server sends no list: A"]
+    assert desk.shows(SeenAuthors(("A",))) == ["This server sends no list of users. Seen so far: A"]
     assert desk.shows(Rooms((), 0)) == []
-    desk.typist.take("/history")
+    desk.runner.run("/history")
     assert desk.shows(History("lobby", (Message("A", "hey"),), more=True)) == ["[lobby] A > hey"]
 
 
@@ -185,11 +272,11 @@ def test_a_search_looks_page_by_page() -> None:
 
 def test_a_search_has_an_end() -> None:
     desk = Desk()
-    desk.typist.take("/search tea")
+    desk.runner.run("/search tea")
     shown = desk.shows(page(1001, 2000, more=True))
     assert shown[0] == "[lobby] A > Tea 1601"
     assert shown[-1] == "200 messages with tea among the last 1000 messages of lobby"
-    desk.typist.take("/search nothing of that")
+    desk.runner.run("/search nothing of that")
     for number in range(4):
         assert desk.shows(page(5001 - 1000 * number, 6000 - 1000 * number, more=True)) == []
     assert desk.shows(page(1001, 2000, more=True)) == [
@@ -199,6 +286,6 @@ def test_a_search_has_an_end() -> None:
 
 def test_what_was_asked_on_a_connection_that_is_gone_is_forgotten() -> None:
     desk = Desk()
-    desk.typist.take("/search tea")
-    desk.typist.lost()
+    desk.runner.run("/search tea")
+    desk.runner.connection_lost()
     assert desk.shows(page(1, 1, more=False)) == ["[lobby] A > Tea 1"]

@@ -61,12 +61,19 @@ def chat(tmp_path: Path, port: int, stdin: int | bytes, **more: object) -> Outco
 
 
 def send(
-    tmp_path: Path, port: int, message: str | None = None, stdin: bytes = b"", **more: object
+    tmp_path: Path,
+    port: int,
+    message: str | None = None,
+    stdin: bytes = b"",
+    progress_seconds: float | None = None,
+    **more: object,
 ) -> Outcome:
-    progress = bool(more.pop("progress", False))
     (tmp_path / "in").write_bytes(stdin)
     with opened(tmp_path / "in", tmp_path / "err") as (source, errors):
-        status = Sender(settings(port, **more), message, progress=progress, stdin=source, stderr=errors).run()
+        sender = Sender(
+            settings(port, **more), message, progress_seconds=progress_seconds, stdin=source, stderr=errors
+        )
+        status = sender.run()
     return Outcome(status, "", (tmp_path / "err").read_text())
 
 
@@ -105,7 +112,7 @@ def test_commands(tmp_path: Path) -> None:
     with serving(expect(LOGIN + frame("/x") + frame("y"))) as server:  # type: ignore[arg-type]
         got = chat(tmp_path, server.port, b"//x\n/users\n/help\n/nope\ny\n/quit\nnever said\n")
     assert (got.status, got.out) == (1, "")
-    assert "Nobody is known to be online" in got.err
+    assert "No users are known yet" in got.err
     assert "/quit           leave" in got.err
     assert "selchat: line 4: not sent: unknown command /nope; /help" in got.err
 
@@ -183,7 +190,7 @@ def test_it_comes_back(tmp_path: Path, piped: tuple[int, int]) -> None:
     assert got.status == 0
     assert got.err == (
         "Connected to the Server: 127.0.0.1\n"
-        "Connection lost: closed by the server; trying again in 0.0 s\n"
+        "Connection lost: closed by the server; retrying in 0.0 s\n"
         "Connected to the Server: 127.0.0.1\n"
     )
 
@@ -308,8 +315,7 @@ def test_send_to_a_server_that_closes_before_the_end(tmp_path: Path, piped: tupl
     )
 
 
-def test_send_shows_progress_when_it_takes_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("selchat.client.send._PATIENCE", 0.05)
+def test_send_shows_progress_on_a_slow_server(tmp_path: Path) -> None:
     errors = tmp_path / "err"
 
     def script(server: RawServer) -> None:
@@ -319,5 +325,5 @@ def test_send_shows_progress_when_it_takes_a_while(tmp_path: Path, monkeypatch: 
         peer.close()
 
     with serving(script) as server:
-        got = send(tmp_path, server.port, "hey", progress=True, drain_seconds=DEADLINE)
+        got = send(tmp_path, server.port, "hey", progress_seconds=0.05, drain_seconds=DEADLINE)
     assert (got.status, got.err) == (0, "Waiting for the server to take all that was sent...\n")

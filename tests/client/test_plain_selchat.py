@@ -102,9 +102,9 @@ def test_a_chat(tmp_path: Path, piped: tuple[int, int]) -> None:
     )
     assert got.err == (
         f"{CONNECTED}"
-        "You are called Michael 2 here\n"
+        "Your name here is Michael 2\n"
         "Zoe joined (3 here)\n"
-        "selchat: line 3: not sent: unknown command /nope; /help lists the commands, //text says /text\n"
+        "selchat: line 3: not sent: unknown command /nope; /help lists the commands, //text sends /text\n"
         "You are in a (1 here): about a\n"
         "[a] Zoe set the topic: tea\n"
         "Users in a (1): Michael 2\n"
@@ -118,7 +118,7 @@ def test_a_chat_that_could_not_say_something(tmp_path: Path) -> None:
         peer.end()
 
     got = rich(script, lambda port: chat(tmp_path, port, b"hey\n", wire="auto"))
-    assert (got.status, got.out, got.err) == (1, "", f"{CONNECTED}selchat: not said: hey: about muted\n")
+    assert (got.status, got.out, got.err) == (1, "", f"{CONNECTED}selchat: not sent (hey): about muted\n")
 
 
 def test_a_chat_in_a_room(tmp_path: Path) -> None:
@@ -158,11 +158,11 @@ def test_a_chat_is_told_of_an_outage_and_of_what_was_missed(tmp_path: Path, pipe
     assert (got.status, got.out) == (0, "Venkat > body 5\n")
     assert got.err == (
         f"{CONNECTED}"
-        "The server cannot take messages now (about not-stored). What you say is kept, and said again.\n"
-        "Connection lost: closed by the server; trying again in 0.0 s\n"
+        "The server cannot store messages now (about not-stored). The client keeps yours and sends them again.\n"
+        "Connection lost: closed by the server; retrying in 0.0 s\n"
         f"{CONNECTED}"
-        "The server has begun a new history\n"
-        "4 messages missing here, because the server does not have them any more\n"
+        "The server has started a new history\n"
+        "4 messages are missing here: the server no longer has them\n"
     )
 
 
@@ -249,7 +249,7 @@ def test_send_what_is_refused(tmp_path: Path) -> None:
         peer.end()
 
     got = rich(script, lambda port: send(tmp_path, port, None, b"one\ntwo\n", wire="auto"))
-    assert (got.status, got.err) == (1, "selchat: not said: one: about muted\n")
+    assert (got.status, got.err) == (1, "selchat: not sent (one): about muted\n")
 
 
 def test_send_says_again_what_is_lost_or_not_stored(tmp_path: Path) -> None:
@@ -265,11 +265,14 @@ def test_send_says_again_what_is_lost_or_not_stored(tmp_path: Path) -> None:
         peer.end()
 
     got = rich(
-        script, lambda port: send(tmp_path, port, "hey", wire="auto", store_seconds=0.01, retry_base_seconds=0.01)
+        script,
+        lambda port: send(
+            tmp_path, port, "hey", wire="auto", store_seconds=0.01, retry_base_seconds=0.01
+        ),
     )
     assert got.status == 0
-    assert got.err.startswith("selchat: The server cannot take messages now (about not-stored).")
-    assert "selchat: Connection lost: closed by the server; trying again in 0.0 s\n" in got.err
+    assert got.err.startswith("selchat: The server cannot store messages now (about not-stored).")
+    assert "selchat: Connection lost: closed by the server; retrying in 0.0 s\n" in got.err
 
 
 def test_send_what_nobody_acknowledges(tmp_path: Path) -> None:
@@ -306,7 +309,7 @@ def test_send_to_a_room_of_a_classic_server(tmp_path: Path) -> None:
     got = rich(script, lambda port: send(tmp_path, port, "hey", wire="auto", room="a"))
     assert (got.status, got.err) == (
         1,
-        "selchat: not said: hey: this server speaks only the classic protocol, which has no rooms\n",
+        "selchat: not sent (hey): this server speaks only the classic protocol, which has no rooms\n",
     )
 
 

@@ -25,7 +25,7 @@ from selchat.config.sources import (
 from selchat.errors import SettingError
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/configuration.rst").read_text()
-OPTIONS = docopt.docopt(cli.SERVE, ["serve"], default_help=False)
+OPTIONS = docopt.docopt(cli.SERVE_HELP, ["serve"], default_help=False)
 SIZE = "a size such as 64KiB, or a whole number of bytes"
 TABLE = "is a table; put all settings at the top, without a table"
 # The hash of "tea".
@@ -34,7 +34,7 @@ NAMES = [field.name for field in fields(Settings)]
 
 
 def options(*words: str) -> dict[str, Any]:
-    return dict(docopt.docopt(cli.SERVE, ["serve", *words], default_help=False))
+    return dict(docopt.docopt(cli.SERVE_HELP, ["serve", *words], default_help=False))
 
 
 def mistakes(make: Callable[[], Settings]) -> list[str]:
@@ -72,11 +72,12 @@ def test_options_have_no_defaults_in_docopt() -> None:
 
 
 def test_the_help_shows_the_real_defaults() -> None:
-    texts = dict(re.findall(r"(?s)\n  (--[a-z-]+)\S* +(.*?)(?=\n  -|\n\n)", cli.SERVE))
+    texts = dict(re.findall(r"(?s)\n  (--[a-z-]+)\S* +(.*?)(?=\n  -|\n\n)", cli.SERVE_HELP))
     said = {
-        flag: re.search(r"(\S+) if not given|if not given.*?(\S+) if not", text)[1]  # type: ignore[index]
+        flag: found[1]
         for flag, text in texts.items()
-        if re.search(r"\S+ if not given", text) and flag in {s.option for s in SETTINGS.values()}
+        if (found := re.search(r"Default: (\S+)\.(?=\s|$)", text))
+        and flag in {s.option for s in SETTINGS.values()}
     }
     checked = 0
     for setting in SETTINGS.values():

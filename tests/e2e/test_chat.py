@@ -165,7 +165,7 @@ def test_a_name_belongs_to_the_first_who_had_it(tmp_path: Path) -> None:
         other = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
         got = subprocess.run(command, input=b"mine\n", env=other, capture_output=True, check=False)
         new, _key, refused = got.stderr.decode().splitlines()
-        assert new.startswith(f"127.0.0.1:{server.port} is new to you. ")
+        assert new.startswith(f"First connection to 127.0.0.1:{server.port}. ")
         assert (got.returncode, refused) == (1, "selchat: the server said: the name A is someone else's")
 
 
@@ -217,10 +217,10 @@ def test_the_papers_server() -> None:
         eventually(lambda: len(server.lines) == 6)  # each has tried the selchat protocol first
         narayan.type("Hello Venkat! My Name is Narayan.\n/users\n")
         assert michael.line() == "Narayan > Hello Venkat! My Name is Narayan.\n"
-        assert narayan.status().startswith("Nobody is known to be online")
+        assert narayan.status().startswith("No users are known yet")
         michael.type("Hey Guys! This is Michael here.\n/users\n")
         assert narayan.line() == "Michael > Hey Guys! This is Michael here.\n"
-        assert michael.status() == "Heard so far, as this server sends no list: Narayan\n"
+        assert michael.status() == "This server sends no list of users. Seen so far: Narayan\n"
         assert (michael.end(), narayan.end()) == (0, 0)
         assert "Received message from Michael: Ol\x80'N|\x80z('[opz'pz'Tpjohls'olyl5" in server.lines
 
@@ -228,7 +228,7 @@ def test_the_papers_server() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "error"),
     [
-        ([], 2, "HOST is needed when input is not a terminal"),
+        ([], 2, "HOST is required when standard input is not a terminal"),
         (
             ["127.0.0.1:1"],
             1,

@@ -274,7 +274,7 @@ def test_wrong_uses(words: str, tmp_path: Path) -> None:
     loose.chmod(0o644)
     empty = passphrase_file(tmp_path / "empty", "")
     for options, text in (
-        ([f"--passphrase-file={loose}"], "others may use it (its mode is 0644); chmod 600 it"),
+        ([f"--passphrase-file={loose}"], "other users can access it (mode 0644); run chmod 600 on it"),
         ([f"--passphrase-file={empty}"], "'' is not a passphrase: it is empty"),
         ([f"--passphrase-file={words}", "--key=12"], "allowed together with a passphrase"),
         ([f"--passphrase-file={words}", "--classic"], "selchat, as it has to be with a passphrase"),
@@ -291,7 +291,7 @@ def test_the_terminal_asks_without_echo_and_shows_how_each_message_came(history:
         with Terminal(*command) as terminal:
             terminal.shows("Passphrase:")
             terminal.type(f"{WORDS}\r")
-            terminal.shows("Connected to the Server: 127.0.0.1; what you say is encrypted")
+            terminal.shows("Connected to the Server: 127.0.0.1; your messages are encrypted end to end")
             assert "Encryption Key" not in terminal.text
             with client(server.port, "Venkat", passphrase=WORDS) as venkat:
                 venkat.say("hello Michael", wait=True)

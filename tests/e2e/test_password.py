@@ -238,7 +238,7 @@ def test_send_has_it_from_the_environment_and_says_what_is_wrong(server: Server)
         done = send(server, SELCHAT_PASSWORD=given)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (
-            f"selchat: the server said: {said}; --password-file or SELCHAT_PASSWORD can give one\n"
+            f"selchat: the server said: {said}; give the password with --password-file=FILE or in SELCHAT_PASSWORD\n"
         )
     done = send(server, "--password-file=/nowhere/at/all")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)

@@ -134,7 +134,7 @@ def test_the_papers_server() -> None:
     with paper_server() as server:
         got = run(*SEND, f"127.0.0.1:{server.port}", "--name=Michael", input=b"one\ntwo\n")
         assert got.returncode == 0
-        assert got.stderr.startswith(b"selchat: NOT ENCRYPTED, because the server has no TLS")
+        assert got.stderr.startswith(b"selchat: NOT ENCRYPTED: the server has no TLS")
         eventually(lambda: len(server.lines) == 6)
         # It takes the hello for a name, as it has to.
         assert server.lines[0].startswith('Accepted new connection, username: {"type":"hello","version":1,')

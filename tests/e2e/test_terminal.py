@@ -287,7 +287,7 @@ def test_the_papers_server() -> None:
             narayan.type("Hello Venkat! My Name is Narayan.\r")
             michael.ends_with("Narayan > Hello Venkat! My Name is Narayan.", "You >>")
             michael.type("/users\r")
-            michael.shows("Heard so far, as this server sends no list: Narayan")
+            michael.shows("This server sends no list of users. Seen so far: Narayan")
             narayan.type("\x04")
             assert narayan.wait() == 0
 
@@ -373,7 +373,7 @@ def test_leaving_while_the_server_stands_still() -> None:
             michael.type("one\r")
             michael.ends_with("… one", "You >>")
             michael.type("\x04")
-            michael.ends_with("Sending; 1 message to go... Ctrl-C leaves at once.")
+            michael.ends_with("Sending; 1 message to go... Press Ctrl-C to quit now.")
             michael.type("\x03")
             assert michael.wait() == 128 + signal.SIGINT
         finally:
@@ -504,7 +504,7 @@ def test_a_whisper_waits_for_its_receiver(tmp_path: Path) -> None:
         michael.type("/msg narayan it is ready\r")
         says(michael, "You to narayan > it is ready", "You >>")
         michael.type("/msg nobody tea?\r")
-        says(michael, "This was not said: tea?: there is no one named nobody", "You >>")
+        says(michael, "Not sent (tea?): there is no one named nobody. Type /users to see who is here.", "You >>")
         with chat(server.port, name="Narayan", environment=own_folder(tmp_path)) as narayan:
             says(narayan, "Michael whispers > it is ready", "You >>")
             assert "Michael whispers > tea?" not in narayan.text

@@ -38,7 +38,7 @@ def test_the_key_is_shown_once_and_is_the_one_that_the_server_shows() -> None:
             with piped(server.port, "--name=M") as chat:
                 if first:
                     line = chat.status()
-                    assert line.startswith(f"127.0.0.1:{server.port} is new to you. ")
+                    assert line.startswith(f"First connection to 127.0.0.1:{server.port}. ")
                     assert chat.status() == f"{grouped(server.fingerprint)}\n"
                 assert chat.status() == "Connected to the Server: 127.0.0.1\n"
                 chat.end()
@@ -50,7 +50,7 @@ def test_send_says_it_too_and_then_no_more() -> None:
     with Server() as server:
         forget_servers()
         target = f"127.0.0.1:{server.port}"
-        assert b"is new to you" in run(*SEND, target, "hello").stderr
+        assert b"First connection to" in run(*SEND, target, "hello").stderr
         got = run(*SEND, target, "hello")
         assert (got.returncode, got.stderr) == (0, b"")
 
@@ -146,7 +146,7 @@ def test_what_is_said_is_not_on_the_wire() -> None:
         got = run(*SEND, f"127.0.0.1:{server.port}", "hello", "--tls=off", "--name=N")
         assert (got.returncode, got.stderr) == (0, b"")
         with piped(server.port, "--name=M") as chat:
-            assert chat.status().startswith("NOT ENCRYPTED, because the server has no TLS")
+            assert chat.status().startswith("NOT ENCRYPTED: the server has no TLS")
             assert chat.status().startswith("Connected")
 
 

@@ -25,7 +25,7 @@ from selchat.chat.member import Member
 from selchat.chat.room import clean_room
 from selchat.client import lines
 from selchat.client.events import Message, Refused, Rooms, RoomSummary, Users, Whispered
-from selchat.client.terminal import style as look
+from selchat.client.terminal import style
 from selchat.commands import export
 from selchat.events import Joined, Left, Said, Topic
 from selchat.server.console import Console, JsonStyle, TextStyle
@@ -171,46 +171,47 @@ def test_lines_of_the_clients(count: int) -> None:
 def _lines(text: str) -> Iterator[str]:
     """Give all that a client may show of a server that sends this wherever it can send something."""
     message = Message(text, text, text, 1, 1.5, cipher=text)
-    yield lines.shown(message, text)
+    yield lines.format_message(message, text)
     turn = len(text) % 8  # the rest in turn: they are made of the same
     if turn == 0:
-        yield look.text(look.message(message._replace(cipher=None), text, room=text))
+        yield style.text(style.message(message._replace(cipher=None), text, room=text))
     elif turn == 1:
-        yield lines.shown(Whispered(text, text, text, 1, 1.5))
+        yield lines.format_message(Whispered(text, text, text, 1, 1.5))
         yield lines.refused(Refused(text, text, "1", text, text, text))
     elif turn == 2:
-        yield from map(str, (lines.news(Topic(text, text, text, 0.0), text), lines.past(message)))
+        yield str(lines.format_event(Topic(text, text, text, 0.0), text))
+        yield lines.format_old_message(message)
     elif turn == 3:
         for change in (Joined, Left):
-            yield str(lines.news(change(text, (text, text), 3)))
+            yield str(lines.format_event(change(text, (text, text), 3)))
     elif turn == 4:
         users = Users(text, (text,), 2, text, 3, joined=True)
         yield from lines.answer(users)
-        yield from map(look.text, (*look.entered(users, 80), *look.users(users, 80)))
+        yield from map(style.text, (*style.entered(users, 80), *style.users(users, 80)))
     elif turn == 5:
         rooms = Rooms((RoomSummary(text, 1, text, 1),), 2)
-        yield from (*lines.answer(rooms), *map(look.text, look.rooms(rooms, (text,), 80)))
+        yield from (*lines.answer(rooms), *map(style.text, style.rooms(rooms, (text,), 80)))
     elif turn == 6:
-        yield look.said(text, text, text, text, here=False)
-        yield look.waiting(text, "", text, here=False)
+        yield style.sent(text, text, text, text, here=False)
+        yield style.pending(text, "", text, here=False)
     else:
         yield str(lines.Outage().line(text, 1.0))
-        yield look.prompt(text)
+        yield style.prompt(text)
 
 
 @pytest.mark.timeout(0)
 def test_what_the_terminal_gets(count: int) -> None:
     """Through prompt_toolkit: nothing but its own sequences, and each line where it should be."""
     texts = iter(hostile_texts(count // 50))
-    style = Style.from_dict({"dim": "dim", "bold": "bold"})
+    attributes = Style.from_dict({"dim": "dim", "bold": "bold"})
     while batch := [text for _, text in zip(range(_BATCH), texts, strict=False)]:
         screen = pyte.HistoryScreen(_COLUMNS, _ROWS, history=1 << 20)
         stream = pyte.Stream(screen)
         for text in batch:
-            line = look.message(Message(text, text), "Venkat")
+            line = style.message(Message(text, text), "Venkat")
             output = io.StringIO()
             vt100 = Vt100_Output(output, lambda: Size(rows=_ROWS, columns=_COLUMNS), term="xterm")
-            print_formatted_text(vt100, [*line, ("", "\n")], style)
+            print_formatted_text(vt100, [*line, ("", "\n")], attributes)
             written = output.getvalue()
             assert not _ON_LINES.search(_FROM_PROMPT_TOOLKIT.sub("", written)), (text, written)
             stream.feed(written)

@@ -12,7 +12,6 @@ from enum import Enum, auto
 from types import TracebackType
 from typing import Any, TypeVar
 
-from selchat.client.asking import login_name, split_host
 from selchat.client.bot.blocking import BlockingLink, DisconnectedError, StoppedError
 from selchat.client.bot.inbox import BotEvent, Connected, Lost
 from selchat.client.bot.requests import PendingRequest
@@ -30,6 +29,7 @@ from selchat.client.events import (
     Users,
     Whispered,
 )
+from selchat.client.setup import login_name, split_host
 from selchat.config.settings import ClientSettings
 from selchat.errors import SettingError, UsageError
 from selchat.events import LOBBY, Joined, Left, Topic

@@ -1,8 +1,8 @@
-"""The terminal interface: messages appear above the prompt, and a half-typed line stays whole below them.
+"""Terminal chat: messages appear above the prompt, and a half-typed line stays intact below them.
 
-Two threads. The main one has prompt_toolkit and everything that is drawn, on one asyncio loop; the other has
-the reactor with the link, and all that is known of the chat. They meet in two places only: what is typed goes
-through `Reactor.call_soon`, and what is to be drawn goes through `Screen.show`.
+Two threads. The main thread runs prompt_toolkit and draws, on an asyncio loop. The link thread runs the
+reactor with the link, and has the state of the chat. Typed lines cross over through `Reactor.call_soon`, and
+lines to draw through `Screen.show`; there is no other contact.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import threading
 import traceback
 from collections.abc import Coroutine
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from selchat.client import lines
+from selchat.client.commands import CommandKind
 from selchat.client.connection.link import Jitter
 from selchat.client.events import ClientEvent, Refused
-from selchat.client.lines import Typed
-from selchat.client.password import is_about_password
-from selchat.client.terminal import style as look
-from selchat.client.terminal.completion import Completions, Known
-from selchat.client.terminal.pending import TalkingLink
+from selchat.client.setup import is_about_password
+from selchat.client.terminal import style
+from selchat.client.terminal.completion import Candidates, ChatCompleter
+from selchat.client.terminal.pending import ReportingLink
 from selchat.client.terminal.screen import Live, Screen, prompt_session
 from selchat.client.terminal.style import Line
 from selchat.client.terminal.transcript import Transcript
@@ -35,101 +35,113 @@ from selchat.net.reactor import Reactor
 
 T = TypeVar("T")
 
-_LEAVING_SECONDS = 0.3  # for the server to close, once it has all that was said
-_PATIENCE = 2.0  # seconds of leaving before it is said what is being waited for
-_ROOMS_SECONDS = 1.0  # for the server to say which rooms there are, when Tab is pressed
+_DRAIN_SECONDS = 0.3  # for the server to close the connection, once it has all messages
 _INTERRUPTED = 128 + signal.SIGINT  # as shells report it
-_OTHER_NAME = frozenset({"name-taken", "bad-name"})  # refusals that another name may help against
+_NAME_REFUSALS = frozenset({"name-taken", "bad-name"})  # another name can help
 
 
 def ask(question: str) -> str:
-    """Ask with line editing. EOFError: Ctrl-D; KeyboardInterrupt: Ctrl-C."""
+    """Ask with line editing. Ctrl-D raises EOFError, Ctrl-C KeyboardInterrupt."""
     return _run(prompt_session().prompt_async(question))
 
 
 def _run(main: Coroutine[Any, Any, T]) -> T:
-    """Run it as `asyncio.run` does, but without a word of a Ctrl-C that comes when it is over."""
+    """Run the coroutine as `asyncio.run` does, but ignore a Ctrl-C after its end."""
 
-    async def until_over() -> T:
+    async def main_and_ignore() -> T:
         try:
             return await main
         finally:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # asyncio tidies up now, and would show tracebacks
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # asyncio cleans up now, and would print tracebacks
 
     before = signal.getsignal(signal.SIGINT)
     try:
-        return asyncio.run(until_over())
+        return asyncio.run(main_and_ignore())
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-class TerminalChat:
-    """A chat on the terminal, under another name if this one is not to be had.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    """Seconds that the user waits for something on the screen."""
 
-    It is a `Program`. Raises what `Link` does.
+    progress_seconds: float = 2.0
+    """The time of leaving before the screen says why it takes so long."""
+    rooms_seconds: float = 1.0
+    """The time for the server to list its rooms after Tab."""
+
+
+class TerminalChat:
+    """A chat on the terminal. If the server refuses the name, ask for another one.
+
+    A `Program`. Raises the exceptions of `Link`.
     """
 
-    def __init__(self, settings: ClientSettings, *, jitter: Jitter = random.uniform) -> None:
+    def __init__(
+        self, settings: ClientSettings, *, jitter: Jitter = random.uniform, waits: Waits = Waits()
+    ) -> None:
         self._settings = settings
         self._jitter = jitter
-        self._visit = Visit(settings, jitter)
+        self._waits = waits
+        self._session = TerminalSession(settings, jitter, waits)
 
     @property
     def password_refusal(self) -> Refused | None:
-        return self._visit.password_refusal
+        return self._session.password_refusal
 
     def run(self) -> int:
         """Chat until ``/quit``, Ctrl-D, or Ctrl-C on an empty line; return the exit status."""
         try:
-            status = self._visit.run()
-            while self._visit.needs_name:
-                self._come_again()
-                status = self._visit.run()
+            status = self._session.run()
+            while self._session.needs_name:
+                self._ask_for_another_name()
+                status = self._session.run()
         except KeyboardInterrupt:
             return _INTERRUPTED
         except EOFError:
             return 1
         return status
 
-    def _come_again(self) -> None:
-        """Ask for a name until there is one to try."""
+    def _ask_for_another_name(self) -> None:
+        """Ask until the name is valid."""
         while True:
             name = ask("Username: ").strip()
             try:
-                self._visit = Visit(replace(self._settings, name=name), self._jitter)
+                settings = replace(self._settings, name=name)
+                self._session = TerminalSession(settings, self._jitter, self._waits)
             except SelchatError as error:
                 print(lines.safe(str(error)))
             else:
                 return
 
 
-class Visit:
-    """One chat under one name: an `Interface` for its link. Raises what `Link` does.
+class TerminalSession:
+    """One chat under one name: an `Interface` for its link. Raises the exceptions of `Link`.
 
-    ``needs_name``: it is over before it has begun, because the server did not want the name;
-    ``password_refusal``: or the password.
+    ``needs_name``: the server refused the name. ``password_refusal``: the server refused the password.
     """
 
-    def __init__(self, settings: ClientSettings, jitter: Jitter) -> None:
-        self._reactor = Reactor(self._broken)
-        # A script waits for the server's objections; someone who leaves wants the shell.
-        settings = replace(settings, drain_seconds=_LEAVING_SECONDS)
-        self._lines: list[Line] = []  # for the screen, when this call of the interface is over
+    def __init__(self, settings: ClientSettings, jitter: Jitter, waits: Waits) -> None:
+        self._reactor = Reactor(self._on_internal_error)
+        self._waits = waits
+        # A script waits for late refusals; a person who leaves wants the shell.
+        settings = replace(settings, drain_seconds=_DRAIN_SECONDS)
+        self._lines: list[Line] = []  # for the screen, at the end of this call from the link
         try:
-            self._link = TalkingLink(self._reactor, settings, self, self._said, jitter=jitter)
+            self._link = ReportingLink(self._reactor, settings, self, self._on_sent, jitter=jitter)
         except BaseException:
             self._reactor.close()
             raise
         self._transcript = Transcript(self._link, settings.name, settings.room, self._lines.append)
-        self._is_sealed = bool(settings.passphrase)
+        self._is_encrypted = bool(settings.passphrase)
         self._outage = lines.Outage()
         self._exit_status = 0
         self.needs_name = False
         self.password_refusal: Refused | None = None
 
     def run(self) -> int:
-        """Chat, and return the exit status."""
+        """Chat until the user leaves; return the exit status."""
         try:
             _run(self._chat())
         finally:
@@ -143,8 +155,8 @@ class Visit:
         self._screen = Screen(
             self._loop,
             Live(""),
-            lambda line: self._reactor.call_soon(self._typed, line.strip("\n")),
-            completer=Completions(self._look_up),
+            lambda line: self._reactor.call_soon(self._on_line, line.strip("\n")),
+            completer=ChatCompleter(self._look_up),
             complete_while_typing=False,
             enable_suspend=True,
         )
@@ -158,53 +170,54 @@ class Visit:
             await self._started.wait()
             if not self._finished.is_set():
                 await self._screen.run()
-                self._watch_signals()  # once more: prompt_toolkit has had Ctrl-C
+                self._watch_signals()  # again: prompt_toolkit has replaced the handler of SIGINT
                 self._reactor.call_soon(self._link.finish)
-                await self._wait_for_the_end()
+                await self._wait_until_finished()
         finally:
             self._reactor.call_soon(self._stop)
-            thread.join()  # the last who could hand something to this loop
+            thread.join()  # after this, no other thread calls this loop
             self._screen.flush()
 
-    async def _wait_for_the_end(self) -> None:
+    async def _wait_until_finished(self) -> None:
         try:
-            await asyncio.wait_for(self._finished.wait(), _PATIENCE)
+            await asyncio.wait_for(self._finished.wait(), self._waits.progress_seconds)
         except TimeoutError:
-            self._screen.show([look.plain(f"{self._link.progress or 'Leaving...'} Ctrl-C leaves at once.")])
+            progress = self._link.progress or "Disconnecting..."
+            self._screen.show([style.plain(f"{progress} Press Ctrl-C to quit now.")])
             await self._finished.wait()
 
-    async def _look_up(self, rooms: bool) -> Known:
-        answer: Future[Known] = Future()
-        self._reactor.call_soon(self._transcript.knowledge.look_up, rooms, answer)
+    async def _look_up(self, rooms: bool) -> Candidates:
+        answer: Future[Candidates] = Future()
+        self._reactor.call_soon(self._transcript.room_names.look_up, rooms, answer)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(answer), _ROOMS_SECONDS)
+            return await asyncio.wait_for(asyncio.wrap_future(answer), self._waits.rooms_seconds)
         except TimeoutError:
-            return Known()
+            return Candidates()
 
-    # -- the reactor's thread --------------------------------------------------------------------------
+    # -- the link thread -------------------------------------------------------------------------------
 
     def connected(self, address: str) -> None:
         self._outage.end()
-        self._show(lines.connected(address, sealed=self._is_sealed))
+        self._show(lines.connected(address, encrypted=self._is_encrypted))
         self._loop.call_soon_threadsafe(self._started.set)
 
     def received(self, events: list[ClientEvent]) -> None:
-        self._transcript.take(events)
+        self._transcript.receive(events)
         self._draw()
 
     def lost(self, reason: str, delay: float) -> None:
-        self._transcript.lost()
+        self._transcript.connection_lost()
         line = self._outage.line(reason, delay)
         self._draw() if line is None else self._show(line)
 
     def drained(self) -> None:
-        pass  # nobody types faster than that
+        pass  # a person does not type faster than the link sends
 
     def finished(self, problem: str | None) -> None:
         refusal = self._link.refusal
-        if refusal is not None and refusal.code in _OTHER_NAME:
+        if refusal is not None and refusal.code in _NAME_REFUSALS:
             self.needs_name = True
-            self._show(f"{look.sentence(lines.refused(refusal))}.")
+            self._show(f"{style.sentence(lines.refused(refusal))}.")
         elif is_about_password(refusal):
             self.password_refusal = refusal
         elif problem is not None:
@@ -212,49 +225,49 @@ class Visit:
         self._exit_status = 1 if problem is not None else self._exit_status
         self._end()
 
-    def _typed(self, line: str) -> None:
-        if self._transcript.typed(line) is Typed.QUIT:
+    def _on_line(self, line: str) -> None:
+        if self._transcript.run(line) is CommandKind.QUIT:
             self._loop.call_soon_threadsafe(self._screen.close)
         self._draw()
 
-    def _said(self, id: str, room: str, to: str, body: str) -> None:
-        self._transcript.said(id, room, to, body)
+    def _on_sent(self, id: str, room: str, to: str, body: str) -> None:
+        self._transcript.message_sent(id, room, to, body)
 
     def _stop(self) -> None:
         self._link.close()
         self._reactor.stop()
 
-    def _broken(self, where: str, error: Exception) -> None:
+    def _on_internal_error(self, place: str, error: Exception) -> None:
         for line in traceback.format_exception(error):
-            self._show(lines.safe(f"selchat: internal error in {where}: {line}"))
+            self._show(lines.safe(f"selchat: internal error in {place}: {line}"))
         self._exit_status = 1
         self._end()
 
     def _show(self, text: str) -> None:
-        self._lines.append(look.plain(text))
+        self._lines.append(style.plain(text))
         self._draw()
 
     def _draw(self) -> None:
-        """Hand over what there is to be drawn: the lines together with what is no longer below them."""
+        """Pass the new lines to the screen, together with the pending messages that are left."""
         shown = self._lines[:]
         self._lines.clear()
         self._screen.show(shown, self._transcript.live())
 
     def _end(self) -> None:
-        self._loop.call_soon_threadsafe(self._ended)
+        self._loop.call_soon_threadsafe(self._on_end)
 
     # -- the main thread again -------------------------------------------------------------------------
 
     def _watch_signals(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             with contextlib.suppress(NotImplementedError):  # POSIX only
-                self._loop.add_signal_handler(number, self._signalled, number)
+                self._loop.add_signal_handler(number, self._on_signal, number)
 
-    def _signalled(self, number: int) -> None:
-        self._exit_status = 128 + number  # as shells report a process that it has ended
-        self._ended()
+    def _on_signal(self, number: int) -> None:
+        self._exit_status = 128 + number  # as shells report a process that this signal ended
+        self._on_end()
 
-    def _ended(self) -> None:
+    def _on_end(self) -> None:
         self._finished.set()
         self._started.set()
         self._screen.close()

@@ -1,91 +1,147 @@
-"""Completion of what is typed: commands, rooms where one is wanted, and people's names everywhere.
+"""Tab completion of commands, rooms and user names.
 
-It knows no link: what there is to complete with is looked up when Tab is pressed, by a function that it is
-given.
+`complete` is a pure function. `ChatCompleter` runs in the thread of the screen and `RoomNames` in the thread
+of the link, which alone knows the names.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from concurrent.futures import Future
 from typing import NamedTuple
 
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from selchat.client import lines
+from selchat.client.commands import COMMANDS, OPERATOR_COMMANDS
+from selchat.client.connection.link import Link, LinkState
+from selchat.client.events import Rooms
+from selchat.errors import SelchatError
 from selchat.text import name_key
 
-_MAX_WORDS = 4  # of a name with spaces in it that are looked at
-_OF_ROOMS = frozenset({"/join", "/part", "/users"})
+_MAX_WORDS = 4  # at the end of the text, that may belong to one name with spaces
+_ROOM_COMMANDS = frozenset({"/join", "/part", "/users"})
 
 
-class Known(NamedTuple):
-    """What there is to complete with: the ``names`` of people, and of ``rooms``, one's own first."""
+class Candidates(NamedTuple):
+    """The ``names`` of users and of ``rooms`` that can complete a word, the user's own rooms first."""
 
     names: tuple[str, ...] = ()
     rooms: tuple[str, ...] = ()
 
 
-def wants_rooms(before: str) -> bool:
-    """Whether a room is being typed at the end of the text."""
+def expects_room(before: str) -> bool:
+    """Whether the text before the cursor ends in the argument of a room command."""
     word, space, rest = before.partition(" ")
-    return bool(space) and word.lower() in _OF_ROOMS and " " not in rest
+    return bool(space) and word.lower() in _ROOM_COMMANDS and " " not in rest
 
 
-def complete(before: str, known: Known) -> list[tuple[str, int]]:
-    """Return what the end of the text may become, and how many of its characters that takes the place of."""
+def complete(before: str, candidates: Candidates) -> list[tuple[str, int]]:
+    """Return each completion and the number of characters before the cursor that it replaces."""
     command, space, rest = before.partition(" ")
     if before.startswith("/") and not space:
-        return [(word, len(before)) for word in lines.COMMANDS if word.startswith(before.lower())]
-    if wants_rooms(before):
+        return [(word, len(before)) for word in COMMANDS if word.startswith(before.lower())]
+    if expects_room(before):
         start = rest.removeprefix("#")
-        return [(room, len(start)) for room in _that_begin(start, known.rooms)]
+        return [(room, len(start)) for room in _with_prefix(start, candidates.rooms)]
     if command.lower() == "/msg" and (rest.startswith('"') or " " not in rest):
         if rest.count('"') < 2:
             start = rest.removeprefix('"')
-            return [(_quoted(name), len(rest)) for name in _that_begin(start, known.names)]
-    elif command.lower() in lines.OPERATOR_COMMANDS:
-        return [(name, len(rest)) for name in _that_begin(rest, known.names)]
-    return _names_at_the_end(before, known.names)
+            return [(_quote(name), len(rest)) for name in _with_prefix(start, candidates.names)]
+    elif command.lower() in OPERATOR_COMMANDS:
+        return [(name, len(rest)) for name in _with_prefix(rest, candidates.names)]
+    return _complete_name(before, candidates.names)
 
 
-class Completions(Completer):
-    """``look_up(rooms)`` returns what is known; ``rooms``: whether those are wanted too."""
+class ChatCompleter(Completer):
+    """Complete with the result of ``look_up(rooms)``; ``rooms``: whether the text expects a room."""
 
-    def __init__(self, look_up: Callable[[bool], Awaitable[Known]]) -> None:
+    def __init__(self, look_up: Callable[[bool], Awaitable[Candidates]]) -> None:
         self._look_up = look_up
 
     def get_completions(self, document: Document, complete_event: CompleteEvent) -> Iterable[Completion]:
-        return ()  # it takes a look at the other thread, which is not waited for
+        return ()  # the names come from another thread, and this call must not wait
 
     async def get_completions_async(
         self, document: Document, complete_event: CompleteEvent
     ) -> AsyncGenerator[Completion, None]:
         before = document.text_before_cursor
         is_command = before.startswith("/") and " " not in before
-        known = Known() if is_command else await self._look_up(wants_rooms(before))
-        for text, replaced in complete(before, known):
+        candidates = Candidates() if is_command else await self._look_up(expects_room(before))
+        for text, replaced in complete(before, candidates):
             yield Completion(text, -replaced)
 
 
-def _names_at_the_end(before: str, names: Iterable[str]) -> list[tuple[str, int]]:
-    """Look for a name in the last word, and in as many words before it as a name may have."""
+class RoomNames:
+    """The names of rooms for completion, from the server.
+
+    Used in the thread of the link; the answers are futures for another thread. A ``rooms`` message does not
+    say which request it answers, so this class also counts the requests of the user.
+    """
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._requests: deque[Future[Candidates] | None] = deque()  # None: the user typed /rooms
+        self._rooms: tuple[str, ...] = ()  # in the last list from the server
+
+    def look_up(self, rooms: bool, answer: Future[Candidates]) -> None:
+        """Set the result of ``answer``: at once, or for ``rooms`` when the server has answered."""
+        if rooms and self._link.state is LinkState.ONLINE:
+            try:
+                self._link.get_rooms()
+            except SelchatError:
+                pass  # the classic protocol has no rooms
+            else:
+                self._requests.append(answer)
+                return
+        self._resolve(answer)
+
+    def user_asked(self) -> None:
+        """Record that the user has typed /rooms."""
+        self._requests.append(None)
+
+    def receive(self, rooms: Rooms) -> bool:
+        """Store the server's list; return whether it answers the user."""
+        self._rooms = tuple(room.room for room in rooms.rooms)
+        answer = self._requests.popleft() if self._requests else None
+        if answer is None:
+            return True
+        self._resolve(answer)
+        return False
+
+    def connection_lost(self) -> None:
+        """Answer the open requests with the known names."""
+        requests, self._requests = self._requests, deque()
+        for answer in requests:
+            if answer is not None:
+                self._resolve(answer)
+
+    def _resolve(self, answer: Future[Candidates]) -> None:
+        if answer.set_running_or_notify_cancel():  # False: nobody waits for it any more
+            rooms = dict.fromkeys((*self._link.rooms, *self._rooms))
+            answer.set_result(Candidates(tuple(self._link.names), tuple(rooms)))
+
+
+def _complete_name(before: str, names: Iterable[str]) -> list[tuple[str, int]]:
+    """Complete a name that starts in the last word, or in one of the words before it."""
     line = before.rpartition("\n")[2]
     words = line.split(" ")[-_MAX_WORDS:]
     for first in range(len(words)):
         start = " ".join(words[first:])
         if words[first] and words[-1]:
-            found = _that_begin(start, names)
-            if found:
-                return [(name, len(start)) for name in found]
+            matches = _with_prefix(start, names)
+            if matches:
+                return [(name, len(start)) for name in matches]
     return []
 
 
-def _that_begin(start: str, names: Iterable[str]) -> list[str]:
-    """Return the names, safe to be shown, that begin so; case and width do not matter."""
+def _with_prefix(start: str, names: Iterable[str]) -> list[str]:
+    """Return the names with this prefix, safe for a terminal; ignore case and width."""
     key = name_key(start)
     return [lines.safe(name) for name in names if name_key(name).startswith(key)]
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return f'"{name}" ' if " " in name else f"{name} "

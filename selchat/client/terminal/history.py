@@ -1,102 +1,93 @@
-"""What is asked of rooms' pasts, and what is shown of the answers.
+"""Requests for the history of rooms, and how the terminal shows the answers.
 
-The wire does not say which question a ``history`` answers. The answers about one room come in the order of
-the questions, and that is what is remembered here.
+A ``history`` on the wire does not say which request it answers. The answers for one room arrive in the order
+of the requests, so this module keeps the requests of each room in a queue.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from enum import Enum, auto
 
 from selchat.client import lines
+from selchat.client.commands import PAGE_SIZE, Search
 from selchat.client.connection.link import Link
 from selchat.client.events import History, Message
-from selchat.client.terminal import style as look
+from selchat.client.terminal import style
 from selchat.client.terminal.style import Line
 from selchat.text import name_key
 
-SHOWN_ON_ENTERING = 20  # messages
-_PAGE = 1000  # messages asked for at a time; docs/protocol.rst allows no more
-_SEARCHED = 5000  # messages that a search looks at
-_MAX_FOUND = 200  # messages that are shown
+SHOWN_ON_JOIN = 20  # messages
 
 
-class Entering(NamedTuple):
-    """Someone has come into the room and sees what was said last."""
+class Trigger(Enum):
+    """The reason for a request without search words."""
+
+    JOIN = auto()  # the user has joined the room
+    COMMAND = auto()  # the user has typed /history
 
 
-class Asked(NamedTuple):
-    """Someone has asked for it."""
+HistoryRequest = Trigger | Search
 
 
-class Search(NamedTuple):
-    """The search for ``words`` is under way: what was ``found``, newest first, among how many."""
+class HistoryView:
+    """Request history from a link, and call ``show`` for each line; ``format`` makes the line of a message.
 
-    words: str
-    found: list[Message]
-    searched: int
+    All requests raise `SelchatError` if the link cannot send them.
+    """
 
-
-class Past:
-    """Asks a link, and calls ``show`` for each line; ``form`` makes one of a message."""
-
-    def __init__(self, link: Link, show: Callable[[Line], object], form: Callable[[Message], Line]) -> None:
+    def __init__(self, link: Link, show: Callable[[Line], object], format: Callable[[Message], Line]) -> None:
         self._link = link
         self._show = show
-        self._form = form
-        self._questions: dict[str, deque[Entering | Asked | Search]] = {}  # by key of the room
+        self._format = format
+        self._requests: dict[str, deque[HistoryRequest]] = {}  # by key of the room
 
-    def enter(self, room: str, seq: int) -> None:
-        """Ask for what was said last, up to ``seq``: what is said from now on comes by itself."""
-        self._ask(room, Entering(), SHOWN_ON_ENTERING, before=seq + 1)
+    def join(self, room: str, seq: int) -> None:
+        """Request the last messages up to ``seq``; the server sends newer ones by itself."""
+        self._request(room, Trigger.JOIN, SHOWN_ON_JOIN, before=seq + 1)
 
-    def ask(self, room: str, count: int) -> None:
-        """Ask for the last ``count`` messages. Raises `SelchatError`, as the others here do."""
-        self._ask(room, Asked(), min(count, _PAGE))
+    def show_last(self, room: str, count: int) -> None:
+        """Request the last ``count`` messages."""
+        self._request(room, Trigger.COMMAND, min(count, PAGE_SIZE))
 
     def search(self, room: str, words: str) -> None:
-        """Ask for the messages that have these words in them."""
-        self._ask(room, Search(words, [], 0), _PAGE)
+        """Request the messages that contain these words."""
+        self._request(room, Search(words), PAGE_SIZE)
 
-    def take(self, history: History) -> Entering | Asked | Search:
-        """Show an answer, or ask on, and return what it was the answer to."""
-        questions = self._questions.get(name_key(history.room))
-        question = questions.popleft() if questions else Asked()
-        if isinstance(question, Search):
-            self._go_on(question, history)
-            return question
+    def receive(self, history: History) -> HistoryRequest:
+        """Show an answer, or request the next page of a search; return the request that it answers."""
+        requests = self._requests.get(name_key(history.room))
+        request = requests.popleft() if requests else Trigger.COMMAND
+        if isinstance(request, Search):
+            self._continue(request.add(history), history)
+            return request
         for message in history.messages:
-            self._show(look.dimmed(self._form(message)))
-        if isinstance(question, Asked) and not history.messages:
-            self._show(look.plain(f"Nothing has been said in {lines.safe(history.room)}"))
-        return question
+            self._show(style.dimmed(self._format(message)))
+        if request is Trigger.COMMAND and not history.messages:
+            self._show(style.plain(lines.no_messages(history.room)))
+        return request
 
     def forget(self, room: str) -> None:
-        """Expect no more answers about that room."""
-        self._questions.pop(name_key(room), None)
+        """Expect no more answers for that room."""
+        self._requests.pop(name_key(room), None)
 
     def clear(self) -> None:
         """Expect no more answers."""
-        self._questions.clear()
+        self._requests.clear()
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _ask(
-        self, room: str, question: Entering | Asked | Search, limit: int, before: int | None = None
-    ) -> None:
+    def _request(self, room: str, request: HistoryRequest, limit: int, before: int | None = None) -> None:
         self._link.get_history(room, limit, before=before)
-        self._questions.setdefault(name_key(room), deque()).append(question)
+        self._requests.setdefault(name_key(room), deque()).append(request)
 
-    def _go_on(self, search: Search, history: History) -> None:
-        found = [message for message in reversed(history.messages) if lines.has_words(message, search.words)]
-        search = Search(search.words, search.found + found, search.searched + len(history.messages))
-        enough = search.searched >= _SEARCHED or len(search.found) >= _MAX_FOUND
-        if history.more and history.messages and not enough:
-            self._ask(history.room, search, _PAGE, before=history.messages[0].seq)
+    def _continue(self, search: Search, history: History) -> None:
+        before = search.next_before(history)
+        if before is not None:
+            self._request(history.room, search, PAGE_SIZE, before=before)
             return
-        shown = search.found[_MAX_FOUND - 1 :: -1]
-        for message in shown:
-            self._show(self._form(message))
-        self._show(look.plain(lines.found(shown, search.words, search.searched, history.room)[-1]))
+        results = search.results()
+        for message in results:
+            self._show(self._format(message))
+        self._show(style.plain(lines.found(results, search.words, search.searched, history.room)[-1]))

@@ -1,7 +1,7 @@
-"""What the user has said and does not yet have its place among what the others have said.
+"""Pending messages: sent by the user, and not yet shown at their place in the room.
 
-The server's ``ack`` says that it is stored, and its `Message` comes when everything before it has come. Until
-then it is shown apart from the others. This file knows neither a screen nor a wire.
+An ``ack`` from the server says that it has stored a message. The message itself arrives after every message
+before it. Until then the terminal shows it as pending. This module knows neither a screen nor a protocol.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from selchat.events import LOBBY
 from selchat.net.reactor import Reactor
 
 
-class Unconfirmed:
-    """One message, for a ``room`` or for the one whose name is ``to``; ``since`` on the monotonic clock.
+class PendingMessage:
+    """A message to a ``room``, or to the user named ``to``; ``since`` is on the monotonic clock.
 
-    ``seq`` is 0 until it is known to be stored.
+    ``seq`` is 0 until the server has acknowledged the message.
     """
 
     __slots__ = ("body", "id", "room", "seq", "since", "to")
@@ -32,60 +32,63 @@ class Unconfirmed:
         self.seq = 0
 
 
-class Pending:
-    """These messages by their ids, in the order in which they were said."""
+class PendingMessages:
+    """The pending messages by id, in the order of sending."""
 
     def __init__(self) -> None:
-        self._messages: dict[str, Unconfirmed] = {}
+        self._messages: dict[str, PendingMessage] = {}
 
-    def __iter__(self) -> Iterator[Unconfirmed]:
+    def __iter__(self) -> Iterator[PendingMessage]:
         return iter(tuple(self._messages.values()))
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def add(self, message: Unconfirmed) -> None:
+    def add(self, message: PendingMessage) -> None:
         self._messages[message.id] = message
 
-    def stored(self, id: str, seq: int) -> None:
-        """Note that it is stored; it waits for its place now."""
+    def acknowledge(self, id: str, seq: int) -> None:
+        """Record that the server has stored the message under ``seq``."""
         message = self._messages.get(id)
         if message is not None:
             message.seq = seq
 
-    def pop(self, id: str) -> Unconfirmed | None:
-        """Forget a message, and return it."""
+    def pop(self, id: str) -> PendingMessage | None:
+        """Remove a message and return it."""
         return self._messages.pop(id, None)
 
-    def placed(self, is_past: Callable[[str, int], bool]) -> list[Unconfirmed]:
-        """Forget, and return, what is stored and will get no place, because the room is beyond it."""
-        past = [message for message in self if message.seq and is_past(message.room, message.seq)]
-        for message in past:
+    def pop_passed(self, is_passed: Callable[[str, int], bool]) -> list[PendingMessage]:
+        """Remove and return the acknowledged messages that cannot arrive any more.
+
+        ``is_passed(room, seq)``: whether the room has already shown a later message.
+        """
+        passed = [message for message in self if message.seq and is_passed(message.room, message.seq)]
+        for message in passed:
             del self._messages[message.id]
-        return past
+        return passed
 
 
-class TalkingLink(Link):
-    """A link that tells ``on_said(id, room, to, body)`` what is said on it, by whichever command."""
+class ReportingLink(Link):
+    """A link that calls ``on_sent(id, room, to, body)`` for each message, from whichever command."""
 
     def __init__(
         self,
         reactor: Reactor,
         settings: ClientSettings,
         interface: Interface,
-        on_said: Callable[[str, str, str, str], object],
+        on_sent: Callable[[str, str, str, str], object],
         *,
         jitter: Jitter = random.uniform,
     ) -> None:
         super().__init__(reactor, settings, interface, members=True, jitter=jitter)
-        self._on_said = on_said
+        self._on_sent = on_sent
 
     def say(self, text: str, room: str = LOBBY) -> str:
         id = super().say(text, room)
-        self._on_said(id, room, "", text)
+        self._on_sent(id, room, "", text)
         return id
 
     def whisper(self, to: str, text: str) -> str:
         id = super().whisper(to, text)
-        self._on_said(id, "", to, text)
+        self._on_sent(id, "", to, text)
         return id

@@ -1,14 +1,14 @@
-"""The lower end of the terminal: lines go up above the prompt, and what waits for the server is between them.
+"""The terminal screen: final lines scroll up above the prompt, and pending messages stay directly above it.
 
-It must not know what the lines say. Whoever has some gives them to `Screen.show`, from any thread; the thread
-that runs the loop draws. What was drawn above the prompt is the terminal's and cannot be changed any more,
-and so what may still change is drawn with the prompt, each time anew.
+It does not know what the lines say. Any thread can pass lines to `Screen.show`; the thread of the event loop
+draws them. A line above the prompt belongs to the terminal's scrollback and cannot change any more, so the
+screen redraws everything that may still change together with the prompt.
 
-Two things differ from prompt_toolkit's own ``patch_stdout``, which does the same for programs that print:
-it hands lines to the loop of the prompt that is shown at that moment, and loses one that comes just while
-Enter is closing it; and it gives the terminal back to the echo of the kernel for each line, so that a key
-pressed in that instant lands in the middle of a message. For the same reason there is one prompt for the
-whole chat, and not one for each line that is typed.
+This differs from prompt_toolkit's own ``patch_stdout``, which does the same for programs that print, in two
+ways. ``patch_stdout`` passes lines to the loop of the current prompt, and loses a line that arrives while
+Enter closes that prompt. It also returns the terminal to the kernel's echo for each line, so that a key
+pressed at that moment appears inside a message. For the same reason there is one prompt for the whole chat,
+and not one for each typed line.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from prompt_toolkit.utils import is_dumb_terminal
 from selchat.client.terminal.style import DIM, PLAIN, Line, fit, plain
 from selchat.config.settings import MIB
 
-_REDRAW_SECONDS = 0.03  # between two redraws of the prompt, at least, when many messages come
-_AGEING_SECONDS = 0.1  # between two looks at how long something has been waiting
-_MAX_WAITING = 4 * MIB  # characters of lines for a terminal that takes none, as after Ctrl-S
-_NEW_SECONDS = 0.3  # in which a message looks as it will stay: on a LAN its ack comes long before
-_LATE_SECONDS = 3.0  # after which it is said what is being waited for
-_MAX_ROWS = 5  # of what waits, and never more than a third of the screen
+_REDRAW_SECONDS = 0.03  # minimum time between two redraws of the prompt
+_AGEING_SECONDS = 0.1  # between two checks of the age of pending messages
+_MAX_QUEUED = 4 * MIB  # characters of lines for a blocked terminal, as after Ctrl-S
+_NEW_SECONDS = 0.3  # during which a message already has its final look: on a LAN its ack arrives long before
+_LATE_SECONDS = 3.0  # after which the screen says that it waits for the server
+_MAX_ROWS = 5  # of pending messages, and never more than a third of the screen
 WAITING = "waiting for the server"
 
 
-class Waiting(NamedTuple):
-    """A message that waits ``since`` then: how it looks when it is ``new``, and when it is not."""
+class PendingRow(NamedTuple):
+    """A pending message, with its texts while it is ``new`` and afterwards (``old``)."""
 
     new: str
     old: str
@@ -49,36 +49,39 @@ class Waiting(NamedTuple):
 
 
 class Live(NamedTuple):
-    """What is drawn with the prompt. ``total`` messages wait, the last ones of which are ``waiting``.
+    """The part of the screen that may change: the prompt and the newest ``pending`` of ``total`` messages.
 
-    ``since``: when the first of all of them began to; ``note``: why they wait, if that is known.
+    ``since``: the time of the oldest of all of them. ``note``: the reason for waiting, if it is known.
     """
 
     prompt: str
-    waiting: tuple[Waiting, ...] = ()
+    pending: tuple[PendingRow, ...] = ()
     total: int = 0
     since: float = 0.0  # on the monotonic clock
     note: str = ""
 
 
 def is_capable(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether the terminal can do what this takes, or else is better off with plain lines."""
+    """Whether the terminal supports cursor movement; a dumb one needs the plain interface."""
     return not is_dumb_terminal(environment.get("TERM", ""))
 
 
 def prompt_session(environment: Mapping[str, str] = os.environ, **arguments: Any) -> PromptSession[str]:
-    """Return a session with nothing in it that waits for the terminal's answers, and that has no colours."""
+    """Return a session without colours and without queries that wait for an answer of the terminal."""
     session: PromptSession[str] = PromptSession(style=_style(environment), **arguments)
-    # The answer tells how many rows are free below the prompt. Without it, nothing has to wait for an
-    # answer that may take a while (ssh) or never come, and the menu of completions makes its own room.
+    # A cursor position report would tell how many rows are free below the prompt. It may be slow (ssh) or
+    # never come; without it, the completion menu makes its own room.
     session.app.renderer.cpr_support = CPR_Support.NOT_SUPPORTED
     return session
 
 
 class Screen:
-    """The prompt of a chat, and lines from any thread above it. Made and drawn by the thread of ``loop``.
+    """The prompt of a chat, with lines from any thread above it. Create it in the thread of ``loop``, which
+    draws.
 
-    ``on_line`` is called there with each line that is typed, and `PromptSession` gets the ``arguments``.
+    Calls ``on_line`` in that thread with each typed line. ``late_seconds``: the age of a pending message at
+    which the screen says that it waits for the server. ``max_queued``: the characters of lines that may wait for
+    a blocked terminal. ``arguments`` are for `PromptSession`.
     """
 
     def __init__(
@@ -86,32 +89,37 @@ class Screen:
         loop: asyncio.AbstractEventLoop,
         live: Live,
         on_line: Callable[[str], object],
+        *,
+        late_seconds: float = _LATE_SECONDS,
+        max_queued: int = _MAX_QUEUED,
         **arguments: Any,
     ) -> None:
         def accept(buffer: Buffer) -> bool:
             on_line(buffer.text)
             buffer.append_to_history()
             buffer.reset()
-            buffer.load_history_if_not_yet_loaded()  # now, for a key up that comes before the next redraw
+            buffer.load_history_if_not_yet_loaded()  # now, for an Up key before the next redraw
             return True
 
         self._session = prompt_session(
-            message=self._drawn, key_bindings=_key_bindings(), erase_when_done=True, **arguments
+            message=self._render, key_bindings=_key_bindings(), erase_when_done=True, **arguments
         )
         self._session.default_buffer.accept_handler = accept
         self._loop = loop
         self._closed = asyncio.Event()
-        self._lock = threading.Lock()  # for the five below
+        self._late_seconds = late_seconds
+        self._max_queued = max_queued
+        self._lock = threading.Lock()  # guards the attributes down to _flush_is_due
         self._lines: list[Line] = []
         self._size = 0  # characters of them
         self._dropped = 0  # lines
         self._next_live = live
-        self._live = live  # as it is drawn: it changes together with the lines above it
+        self._live = live  # on the screen: it changes together with the lines above it
         self._flush_is_due = False
         self._next_redraw = 0.0  # on the loop's clock
 
     async def run(self) -> None:
-        """Take lines until `close`, Ctrl-D or Ctrl-C."""
+        """Read typed lines until `close`, Ctrl-D or Ctrl-C."""
         output = self._session.app.output
         try:
             await self._session.prompt_async(pre_run=self._exit_if_closed)
@@ -122,15 +130,15 @@ class Screen:
             output.flush()
 
     def close(self) -> None:
-        """End `run`, even if it has not begun; for the loop's thread."""
+        """End `run`, even if it has not started. Call it in the thread of the loop."""
         self._closed.set()
         self._exit_if_closed()
 
     def show(self, lines: Iterable[Line], live: Live | None = None) -> None:
-        """Have lines shown, and from then on ``live`` if it is given. All texts are safe for a terminal."""
+        """Show lines, and from then on ``live`` unless it is None. All texts must be safe for a terminal."""
         with self._lock:
             for line in lines:
-                if self._size > _MAX_WAITING:
+                if self._size > self._max_queued:
                     self._dropped += 1
                     continue
                 self._lines.append(line)
@@ -139,22 +147,22 @@ class Screen:
             if self._flush_is_due:
                 return
             self._flush_is_due = True
-        self._loop.call_soon_threadsafe(self._flush_in_time)
+        self._loop.call_soon_threadsafe(self._schedule_flush)
 
     def flush(self) -> None:
-        """Print what is waiting, now; for the loop's thread."""
+        """Print the queued lines now. Call it in the thread of the loop."""
         with self._lock:
             lines, self._lines, self._size = self._lines, [], 0
             self._live = self._next_live
             self._flush_is_due = False
             if self._dropped:
                 lines.append(
-                    plain(f"({self._dropped} lines are not shown, because the terminal was held up)")
+                    plain(f"({self._dropped} lines are not shown, because the terminal was blocked)")
                 )
                 self._dropped = 0
         app = self._session.app
         if app.is_running:
-            # Else erase() would turn it off, and a paste that begins just now would be many lines.
+            # Otherwise erase() turns it off, and a paste at this moment becomes many lines.
             app.renderer._bracketed_paste_enabled = False
             app.renderer.erase()
         if lines:
@@ -170,29 +178,32 @@ class Screen:
         if self._closed.is_set() and app.future is not None and not app.future.done():
             app.exit(exception=EOFError)
 
-    def _flush_in_time(self) -> None:
+    def _schedule_flush(self) -> None:
         self._loop.call_at(self._next_redraw, self.flush)
 
     def _redraw(self) -> None:
-        """Draw the prompt, and again as long as time alone changes how it looks."""
+        """Draw the prompt, and again while the passing of time changes its look."""
         app, live = self._session.app, self._live
         if not app.is_running:
             return
         app.invalidate()
         now = time.monotonic()
-        if live.waiting and (now < live.waiting[-1].since + _NEW_SECONDS or now < live.since + _LATE_SECONDS):
+        if live.pending and (
+            now < live.pending[-1].since + _NEW_SECONDS or now < live.since + self._late_seconds
+        ):
             self._loop.call_later(_AGEING_SECONDS, self._redraw)
 
-    def _drawn(self) -> StyleAndTextTuples:
-        """Return what waits, one row each, and below it the prompt."""
+    def _render(self) -> StyleAndTextTuples:
+        """Return the pending messages, one row each, and the prompt below them."""
         live, now = self._live, time.monotonic()
         size = self._session.app.output.get_size()
-        note = live.note or (WAITING if live.waiting and now >= live.since + _LATE_SECONDS else "")
-        most = max(1, min(_MAX_ROWS, size.rows // 3 - 1))
+        is_late = live.pending and now >= live.since + self._late_seconds
+        note = live.note or (WAITING if is_late else "")
+        max_rows = max(1, min(_MAX_ROWS, size.rows // 3 - 1))
         rows: StyleAndTextTuples = []
-        for waiting in live.waiting[-most:]:
-            is_new = now < waiting.since + _NEW_SECONDS
-            rows.append((PLAIN, waiting.new) if is_new else (DIM, waiting.old))
+        for message in live.pending[-max_rows:]:
+            is_new = now < message.since + _NEW_SECONDS
+            rows.append((PLAIN, message.new) if is_new else (DIM, message.old))
         hidden = live.total - len(rows)
         if hidden > 0:
             rows.insert(0, (DIM, f"… {hidden} more before these"))
@@ -203,7 +214,7 @@ class Screen:
 
 
 def _style(environment: Mapping[str, str]) -> BaseStyle:
-    """Return dim and bold, or neither where that is not wanted, and a menu without colours."""
+    """Return a menu without colours, and dim and bold unless NO_COLOR or a dumb terminal forbids them."""
     plain_menu = {
         "completion-menu": "fg:default bg:default",
         "completion-menu.completion.current": "fg:default bg:default reverse",
@@ -219,7 +230,7 @@ def _key_bindings() -> KeyBindings:
     bindings = KeyBindings()
 
     @bindings.add("c-c")
-    def _clear_or_leave(event: KeyPressEvent) -> None:
+    def _clear_or_exit(event: KeyPressEvent) -> None:
         if event.current_buffer.text:
             event.current_buffer.reset()
         else:

@@ -1,8 +1,8 @@
-"""How things look on a terminal: events to lines in which some words are dim or bold.
+"""Styled lines for the terminal: format events, with some words dim or bold.
 
-Pure functions. They know no screen: a line is made of pairs of a style and a text that is safe for a
-terminal, and the screen decides what a style is, or that there is none. Nothing here is colour, because
-nobody knows what colour is behind it.
+Pure functions that know no screen. A line is a sequence of pairs: a style, and a text that is safe for a
+terminal. The screen maps the styles to attributes, or ignores them. There are no colours, because the
+background colour is unknown.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PLAIN = ""
 DIM = "class:dim"
 BOLD = "class:bold"
 
-_GAP = 2  # columns between two names
+_GAP = 2  # columns between names
 
 
 def plain(text: str) -> Line:
@@ -37,14 +37,14 @@ def dim(text: str) -> Line:
 
 
 def prompt(room: str) -> str:
-    """Return what is before the text that someone types in that room."""
+    """Return the prompt for typing in that room."""
     return "You >> " if room in {"", LOBBY} else f"You in #{lines.safe(room)} >> "
 
 
-def when(at: float | None, now: float) -> str:
-    """Return the local time and a space, with the day if it is not that of ``now``; empty if there is none.
+def time(at: float | None, now: float) -> str:
+    """Return the local time and a space, with the date unless it is today's; empty for None.
 
-    ``at`` and ``now`` in seconds of Unix time.
+    ``at`` and ``now`` are in seconds of Unix time.
     """
     if at is None:
         return ""
@@ -52,29 +52,29 @@ def when(at: float | None, now: float) -> str:
         then, today = datetime.fromtimestamp(at), datetime.fromtimestamp(now).date()
         return then.strftime("%H:%M " if then.date() == today else "%Y-%m-%d %H:%M ")
     except (OverflowError, OSError, ValueError):
-        return "??:?? "  # a server that says so has its reasons
+        return "??:?? "  # outside the range of datetime
 
 
 def message(event: Message | Whispered, me: str, *, room: str = "", time: str = "") -> Line:
-    """Return the line for what someone has said; where that has ``me`` in it, this is bold.
+    """Return the line for a message, with each mention of ``me`` in bold.
 
-    ``room``: it begins with that one's name; ``time``: and before it with that time.
+    The line begins with ``time`` and the name of ``room``, unless they are empty.
     """
-    shown = lines.shown(event, room)
+    shown = lines.format_message(event, room)
     author, body = lines.safe(event.author), lines.safe(event.body)
-    # What somebody does has the name of who does it in it.
+    # The body of an action begins with its author's name, which is no mention.
     skipped = len(f"* {author} ") if body.startswith(f"* {author} ") else 0
     start = len(shown) - len(body) + skipped
     return ((PLAIN, time + shown[:start]), *_with_mentions(shown[start:], me))
 
 
-def own(event: Message, *, here: bool, time: str = "") -> Line:
-    """Return the line for what the user has said; ``here``: in the room that is being talked in."""
-    return plain(f"{time}{said(event.room, '', lines.body(event), event.author, here=here)}")
+def own_message(event: Message, *, here: bool, time: str = "") -> Line:
+    """Return the line for a message of the user. ``here``: the message is in the current room."""
+    return plain(f"{time}{sent(event.room, '', lines.format_body(event), event.author, here=here)}")
 
 
-def said(room: str, to: str, body: str, me: str, *, here: bool) -> str:
-    """Return what the user, called ``me``, has said in a room, or to someone, as it stays on the screen."""
+def sent(room: str, to: str, body: str, me: str, *, here: bool) -> str:
+    """Return the final text for a message that the user, named ``me``, sent to a room or to one user."""
     if to:
         return f"You to {lines.safe(to)} > {lines.safe(body)}"
     where = "" if here else f"[{lines.safe(room)}] "
@@ -83,8 +83,8 @@ def said(room: str, to: str, body: str, me: str, *, here: bool) -> str:
     return f"{where or prompt(room)}{'You >> ' if where else ''}{lines.safe(body)}"
 
 
-def waiting(room: str, to: str, body: str, *, here: bool) -> str:
-    """Return the same while the server has not confirmed it."""
+def pending(room: str, to: str, body: str, *, here: bool) -> str:
+    """Return the text for a message that the server has not acknowledged."""
     where = f"to {lines.safe(to)}: " if to else "" if here else f"[{lines.safe(room)}] "
     return f"… {where}{lines.safe(body)}"
 
@@ -94,34 +94,34 @@ def text(line: Line) -> str:
 
 
 def dimmed(line: Line) -> Line:
-    """Return the same line, all of it dim."""
+    """Return the line with every word dim."""
     return dim(text(line))
 
 
 def entered(event: Users, width: int) -> list[Line]:
-    """Return the lines for having come into a room: who is there, in two rows at most, and the topic."""
-    where = f"You are in {lines.safe(event.room)} ({event.total} here): "
-    shown = [dim(where + fold(event.names, event.total, 2 * width - get_cwidth(where)))]
+    """Return the lines for entering a room: its users, in two rows at most, and its topic."""
+    start = f"You are in {lines.safe(event.room)} ({event.total} here): "
+    shown = [dim(start + fold(event.names, event.total, 2 * width - get_cwidth(start)))]
     if event.topic:
         shown.append(dim(f"Topic: {lines.safe(event.topic)}"))
     return shown
 
 
 def users(event: Users, width: int) -> list[Line]:
-    """Return the answer to ``/users``."""
-    where = "online" if event.room == LOBBY else f"in {lines.safe(event.room)}"
-    listed = [f"Users {where} ({event.total}):", *columns(event.names, width)]
+    """Return the lines that answer ``/users``."""
+    place = "online" if event.room == LOBBY else f"in {lines.safe(event.room)}"
+    listed = [f"Users {place} ({event.total}):", *columns(event.names, width)]
     missing = event.total - len(event.names)
     return [plain(line) for line in (*listed, *([f"  and {missing} more"] if missing > 0 else []))]
 
 
 def rooms(event: Rooms, mine: Sequence[str], width: int) -> list[Line]:
-    """Return the answer to ``/rooms``; those that are ``mine`` have a mark."""
+    """Return the lines that answer ``/rooms``, with a ``*`` before the rooms in ``mine``."""
     keys = set(map(name_key, mine))
     names = [lines.safe(room.room) for room in event.rooms]
     members = [f"{room.members} here" for room in event.rooms]
     widths = [max(map(get_cwidth, column), default=0) for column in (names, members)]
-    shown = [plain(f"Rooms ({event.total}); you are in those with a *:")]
+    shown = [plain(f"Rooms ({event.total}); * marks the rooms that you are in:")]
     for room, name, count in zip(event.rooms, names, members, strict=True):
         mark = "*" if name_key(room.room) in keys else " "
         line = f"{mark} {_padded(name, widths[0])}  {count:>{widths[1]}}  {lines.safe(room.topic)}"
@@ -131,7 +131,7 @@ def rooms(event: Rooms, mine: Sequence[str], width: int) -> list[Line]:
 
 
 def columns(names: Sequence[str], width: int) -> list[str]:
-    """Return rows of at most ``width`` columns that list the names, one column after the other."""
+    """Return the names as rows of at most ``width`` screen columns, in column-major order."""
     safe = list(map(lines.safe, names))
     widest = max(map(get_cwidth, safe), default=0)
     across = max(1, width // (widest + _GAP))
@@ -140,7 +140,7 @@ def columns(names: Sequence[str], width: int) -> list[str]:
 
 
 def fold(names: Sequence[str], total: int, width: int) -> str:
-    """Return as many of the names as fit, one at least, and how many more of the ``total`` there are."""
+    """Return as many names as fit into ``width``, at least one, and the number of the others in ``total``."""
     shown = ""
     for number, name in enumerate(map(lines.safe, names)):
         longer = f"{shown}, {name}" if shown else name
@@ -153,8 +153,8 @@ def fold(names: Sequence[str], total: int, width: int) -> str:
 
 
 def fit(text: str, width: int) -> str:
-    """Return the text, or as much of its beginning as has room, and then an ellipsis."""
-    start = text[: 8 * width]  # more than fits, unless most of it takes no room; the rest is not looked at
+    """Return the text, cut to ``width`` screen columns with an ellipsis."""
+    start = text[: 8 * width]  # bounds the work; enough unless most characters have no width
     if start == text and get_cwidth(text) <= width:
         return text
     used = 0
@@ -166,6 +166,7 @@ def fit(text: str, width: int) -> str:
 
 
 def sentence(text: str) -> str:
+    """Return the text with its first letter in upper case."""
     return f"{text[:1].upper()}{text[1:]}"
 
 

@@ -1,7 +1,7 @@
-"""What a chat looks like as it goes on: events to lines, in their order, and what is drawn with the prompt.
+"""The transcript of a chat: events become lines, in order, and the live rows above the prompt.
 
-It lives in the link's thread. It must not know when or where anything is drawn: lines go to a function, and
-`Transcript.live` says what the prompt is and what waits above it.
+Runs in the thread of the link. It does not know when or where anything is drawn: it passes lines to a
+function, and `Transcript.live` returns the prompt and the pending messages above it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from selchat.client import lines
-from selchat.client.commands import CommandRunner, NotInRoomsError
+from selchat.client.commands import Command, CommandKind, CommandRunner, NotInRoomsError, parse
 from selchat.client.connection.link import LinkState
 from selchat.client.events import (
     Acked,
@@ -30,302 +30,352 @@ from selchat.client.events import (
     Welcomed,
     Whispered,
 )
-from selchat.client.lines import Command, Typed
-from selchat.client.terminal import style as look
-from selchat.client.terminal.history import Entering, Past
-from selchat.client.terminal.holding import Holding
-from selchat.client.terminal.knowledge import RoomNames
-from selchat.client.terminal.pending import Pending, TalkingLink, Unconfirmed
-from selchat.client.terminal.screen import WAITING, Live, Waiting
+from selchat.client.terminal import style
+from selchat.client.terminal.completion import RoomNames
+from selchat.client.terminal.history import HistoryView, Trigger
+from selchat.client.terminal.pending import PendingMessage, PendingMessages, ReportingLink
+from selchat.client.terminal.screen import WAITING, Live, PendingRow
 from selchat.client.terminal.style import Line
+from selchat.config.settings import MIB
 from selchat.errors import SelchatError
+from selchat.events import Joined, Left, Topic
 from selchat.text import name_key
 
-_MAX_WHISPERS = 1000  # that wait until everything is shown on entering
-_MAX_WAITING_SHOWN = 10  # messages
-_ROSTER_ROWS = 2  # of the screen, at most, for a roster that nobody has asked for
-_HASH = re.compile(r"(/(?:join|part|users)\s+)#", re.IGNORECASE)  # as the prompt writes a room, and people
-_SPOKEN = frozenset({Typed.TEXT, Typed.ME, Typed.MSG, Typed.OPERATOR})
+MAX_HELD = 1000  # events of one room; with more, a server that delays the history is not waited for
+_MAX_HELD_SIZE = 4 * MIB  # characters of them
+MAX_HELD_WHISPERS = 1000
+_MAX_PENDING_SHOWN = 10  # messages
+_ROSTER_ROWS = 2  # of the screen, at most, for a list of users that the user has not requested
+_HASH = re.compile(r"(/(?:join|part|users)\s+)#", re.IGNORECASE)  # the prompt writes #room, and so do users
+_SENDING = frozenset({CommandKind.TEXT, CommandKind.ME, CommandKind.MSG, CommandKind.OPERATOR})
+_HINTS = {"no-such-name": " Type /users to see who is here."}  # by code of a refusal
+
+
+class _HeldRoom:
+    def __init__(self) -> None:
+        self.events: list[ClientEvent] = []
+        self.size = 0  # characters
+
+
+class HeldEvents:
+    """Events in rooms whose history is on its way, held so that they appear below it.
+
+    ``max_events`` and ``max_size`` (characters) limit each room.
+    """
+
+    def __init__(self, max_events: int = MAX_HELD, max_size: int = _MAX_HELD_SIZE) -> None:
+        self._max_events = max_events
+        self._max_size = max_size
+        self._rooms: dict[str, _HeldRoom] = {}  # by key
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def hold(self, room: str) -> None:
+        """Hold the events of that room from now on."""
+        self._rooms.setdefault(name_key(room), _HeldRoom())
+
+    def add(self, event: ClientEvent) -> list[ClientEvent]:
+        """Return the events to show now: this one, none, or all of its room if too many are held."""
+        held = None
+        if isinstance(event, (Message, Joined, Left, Topic, Gap)):
+            held = self._rooms.get(name_key(event.room))
+        if held is None:
+            return [event]
+        held.events.append(event)
+        held.size += len(event.body) if isinstance(event, Message) else 0
+        if len(held.events) < self._max_events and held.size < self._max_size:
+            return []
+        return self.release(getattr(event, "room", ""))
+
+    def release(self, room: str) -> list[ClientEvent]:
+        """Stop holding that room, and return its events."""
+        held = self._rooms.pop(name_key(room), None)
+        return [] if held is None else held.events
+
+    def release_all(self) -> list[ClientEvent]:
+        """Stop holding all rooms, and return their events."""
+        return [event for room in tuple(self._rooms) for event in self.release(room)]
 
 
 class Transcript:
-    """One chat as it is shown. ``show`` is called for each line.
+    """The transcript of one chat. Calls ``show`` for each line.
 
-    ``name`` is the one that was asked for, ``room`` the one to talk in. ``knowledge`` is for completion.
+    ``name`` is the requested name and ``room`` the first current room. ``room_names`` is for completion.
     """
 
-    def __init__(self, link: TalkingLink, name: str, room: str, show: Callable[[Line], object]) -> None:
+    def __init__(self, link: ReportingLink, name: str, room: str, show: Callable[[Line], object]) -> None:
         self._link = link
-        self._asked_name = name
+        self._requested_name = name
         self._show = show
-        self._typist = CommandRunner(link, room, lambda line: show(look.plain(line)))
-        self._past = Past(link, show, self._past_line)
-        self._holding = Holding()
-        self._pending = Pending()
-        self.knowledge = RoomNames(link)
-        self._storing_problem = ""  # why the server stores nothing now
-        self._entered: set[str] = set()  # keys of the rooms that were entered
-        self._shown: dict[str, int] = {}  # by key of the room, the ``seq`` up to which all is shown
-        self._whispers: list[Whispered] = []  # that wait until everything is shown on entering
-        self._arrivals: list[str] = []  # keys of the rooms in which ``users`` was asked for on entering
-        self._kept_whispers = 0  # that are still to come
-        self._has_several = False  # whether there are several rooms, so that lines have to say which
+        self._commands = CommandRunner(link, room, lambda line: show(style.plain(line)))
+        self._history = HistoryView(link, show, self._format_old)
+        self._held = HeldEvents()
+        self._pending = PendingMessages()
+        self.room_names = RoomNames(link)
+        self._storage_problem = ""  # the reason why the server stores nothing now
+        self._entered: set[str] = set()  # keys of the rooms that the user has entered
+        self._shown: dict[str, int] = {}  # by key of the room, the last ``seq`` on the screen
+        self._whispers: list[Whispered] = []  # held until the rooms are on the screen
+        self._awaiting_users: list[str] = []  # keys of the rooms whose users were requested after login
+        self._missed_whispers = 0  # still to arrive
+        self._is_in_several = False  # several rooms, so that lines need the room's name
 
-    # -- what is drawn with the prompt -----------------------------------------------------------------
+    # -- the live part of the screen ---------------------------------------------------------------------
 
     def live(self) -> Live:
-        waiting = list(self._pending)
+        """Return the prompt and the rows of pending messages."""
+        pending = list(self._pending)
         note = ""
-        if self._storing_problem:
-            note = f"{WAITING}: {lines.safe(self._storing_problem)}"
-        elif waiting and self._link.state is not LinkState.ONLINE:
+        if self._storage_problem:
+            note = f"{WAITING}: {lines.safe(self._storage_problem)}"
+        elif pending and self._link.state is not LinkState.ONLINE:
             note = WAITING
         return Live(
-            look.prompt(self._typist.room),
-            tuple(map(self._waiting, waiting[-_MAX_WAITING_SHOWN:])),
-            len(waiting),
-            waiting[0].since if waiting else 0.0,
-            note if waiting else "",
+            style.prompt(self._commands.room),
+            tuple(map(self._pending_row, pending[-_MAX_PENDING_SHOWN:])),
+            len(pending),
+            pending[0].since if pending else 0.0,
+            note if pending else "",
         )
 
-    # -- what is typed ---------------------------------------------------------------------------------
+    # -- input -------------------------------------------------------------------------------------------
 
-    def typed(self, line: str) -> Typed:
-        """Do what the line asks for and return what that is; `Typed.QUIT` is left to the caller."""
-        asked = Typed.NOTHING
+    def run(self, line: str) -> CommandKind:
+        """Run a typed line and return its kind; the caller carries out `CommandKind.QUIT`."""
+        kind = CommandKind.NOTHING
         try:
-            command = lines.parse(line)
-            asked = command.asked
-            if asked is not Typed.TEXT or command.text.strip():
-                if asked not in _SPOKEN | {Typed.NOTHING, Typed.QUIT}:
+            command = parse(line)
+            kind = command.kind
+            if kind is not CommandKind.TEXT or command.text.strip():
+                if kind not in _SENDING | {CommandKind.NOTHING, CommandKind.QUIT}:
                     self._echo(line)
-                self._do(command, line)
+                self._run(command, line)
         except SelchatError as error:
-            if asked in _SPOKEN:
-                self._tell(f"This was {lines.refusal(error)}.")
+            if kind in _SENDING:
+                self._show_text(f"{style.sentence(lines.not_sent(error))}.")
             else:
-                if asked is Typed.NOTHING:
+                if kind is CommandKind.NOTHING:
                     self._echo(line)
-                self._tell(look.sentence(lines.safe(str(error))))
-        return asked
+                self._show_text(style.sentence(lines.safe(str(error))))
+        return kind
 
-    def said(self, id: str, room: str, to: str, body: str) -> None:
-        """Note that the user has said this."""
+    def message_sent(self, id: str, room: str, to: str, body: str) -> None:
+        """Record a message of the user. An empty ``id``: on the classic protocol, which has no receipts."""
         if id:
-            self._pending.add(Unconfirmed(id, room, to, body, time.monotonic()))
+            self._pending.add(PendingMessage(id, room, to, body, time.monotonic()))
             return
-        self._tell(self._said(room, to, body))
+        self._show_text(self._format_sent(room, to, body))
         if self._link.state is not LinkState.ONLINE:
-            self._tell("Not connected now: this is kept, and sent when the server is back.")
+            self._show_text("Not connected. The client sends this when the server is back.")
 
-    # -- what happens ----------------------------------------------------------------------------------
+    # -- events ------------------------------------------------------------------------------------------
 
-    def take(self, events: list[ClientEvent]) -> None:
-        """Show what has happened."""
-        self._has_several = len(self._link.rooms) > 1
+    def receive(self, events: list[ClientEvent]) -> None:
+        """Show these events."""
+        self._is_in_several = len(self._link.rooms) > 1
         for event in events:
-            for one in self._holding.take(event):
-                self._take(one)
-        self._take_whispers()
-        for message in self._pending.placed(self._is_past):
-            self._tell(self._said(message.room, "", message.body))
+            for ready in self._held.add(event):
+                self._receive(ready)
+        self._show_whispers()
+        for message in self._pending.pop_passed(self._is_passed):
+            self._show_text(self._format_sent(message.room, "", message.body))
 
-    def lost(self) -> None:
-        """Forget what was asked on a connection that is gone."""
-        self._typist.lost()
-        self._past.clear()
-        self._arrivals.clear()
-        self._storing_problem = ""
-        for event in self._holding.release_all():
-            self._take(event)
-        self._take_whispers()
-        self.knowledge.lost()
+    def connection_lost(self) -> None:
+        """Forget the requests of a closed connection, and show the held events."""
+        self._commands.connection_lost()
+        self._history.clear()
+        self._awaiting_users.clear()
+        self._storage_problem = ""
+        for event in self._held.release_all():
+            self._receive(event)
+        self._show_whispers()
+        self.room_names.connection_lost()
 
-    # -- one thing that happens ------------------------------------------------------------------------
+    # -- one event ---------------------------------------------------------------------------------------
 
-    def _take(self, event: ClientEvent) -> None:
+    def _receive(self, event: ClientEvent) -> None:
         match event:
             case Message():
-                self._take_message(event)
+                self._on_message(event)
             case Whispered():
                 self._whispers.append(event)
-                self._take_whispers()
+                self._show_whispers()
             case Acked():
-                self._take_ack(event)
+                self._on_ack(event)
             case Refused():
-                self._take_refusal(event)
+                self._on_refusal(event)
             case Trusted():
-                self._show_all([look.dim(line) for line in lines.trusted(event)])
+                self._show_all([style.dim(line) for line in lines.trusted(event)])
             case Welcomed():
-                self._take_welcome(event)
+                self._on_welcome(event)
             case Users():
-                self._take_users(event)
+                self._on_users(event)
             case Rooms():
-                if self.knowledge.take(event):
-                    self._show_all(look.rooms(event, self._link.rooms, _width()))
+                if self.room_names.receive(event):
+                    self._show_all(style.rooms(event, self._link.rooms, _screen_width()))
             case History():
-                if isinstance(self._past.take(event), Entering):
+                if self._history.receive(event) is Trigger.JOIN:
                     self._release(event.room)
             case SeenAuthors():
-                self._typist.answer(event)
+                self._commands.handle(event)
             case NotStored(text=text):
-                self._storing_problem = text
+                self._storage_problem = text
             case Parted(room=room):
                 self._entered.discard(name_key(room))
-                self._past.forget(room)
+                self._history.forget(room)
                 self._release(room)
-                self._tell_news(event)
+                self._show_event(event)
             case Gap(room=room, before=before):
                 self._shown[name_key(room)] = before - 1
-                self._tell_news(event)
+                self._show_event(event)
             case _:
-                self._tell_news(event)
+                self._show_event(event)
 
-    def _take_message(self, message: Message) -> None:
+    def _on_message(self, message: Message) -> None:
         time = self._time(message.at) if message.missed else ""
         self._shown[name_key(message.room)] = message.seq
         if message.own:
             self._pending.pop(message.id)
-            self._show(look.own(message, here=self._is_here(message.room), time=time))
+            self._show(style.own_message(message, here=self._is_current(message.room), time=time))
             return
-        line = look.message(message, self._link.name, room=self._prefix(message.room), time=time)
+        line = style.message(message, self._link.name, room=self._prefix(message.room), time=time)
         if lines.is_roster(message):
-            text = look.text(line)
-            line = look.plain(look.fit(text, _ROSTER_ROWS * _width()))
+            line = style.plain(style.fit(style.text(line), _ROSTER_ROWS * _screen_width()))
         self._show(line)
 
-    def _take_whispers(self) -> None:
-        if (self._holding or self._arrivals) and len(self._whispers) < _MAX_WHISPERS:
-            return  # what scrolls by now must not hide them
+    def _show_whispers(self) -> None:
+        if (self._held or self._awaiting_users) and len(self._whispers) < MAX_HELD_WHISPERS:
+            return  # the lines about the rooms would scroll them away
         whispers, self._whispers = self._whispers, []
         for whisper in whispers:
-            kept = self._kept_whispers > 0 and whisper.seq > 0
-            self._kept_whispers -= kept
-            time = self._time(whisper.at) if kept else ""
-            self._show(look.message(whisper, self._link.name, time=time))
+            is_missed = self._missed_whispers > 0 and whisper.seq > 0
+            self._missed_whispers -= is_missed
+            time = self._time(whisper.at) if is_missed else ""
+            self._show(style.message(whisper, self._link.name, time=time))
 
-    def _take_ack(self, ack: Acked) -> None:
-        self._storing_problem = ""
+    def _on_ack(self, ack: Acked) -> None:
+        self._storage_problem = ""
         if ack.room:
-            self._pending.stored(ack.id, ack.seq)
+            self._pending.acknowledge(ack.id, ack.seq)
             return
         message = self._pending.pop(ack.id)
         if message is not None:
-            self._tell(self._said("", message.to, message.body))
+            self._show_text(self._format_sent("", message.to, message.body))
 
-    def _take_refusal(self, refused: Refused) -> None:
+    def _on_refusal(self, refused: Refused) -> None:
         if refused.id:
             self._pending.pop(refused.id)
         elif refused.room:
-            self._past.forget(refused.room)
+            self._history.forget(refused.room)
             self._release(refused.room)
-            if name_key(refused.room) in self._arrivals:
-                self._arrivals.remove(name_key(refused.room))
-        shown = lines.refused(refused)
-        self._tell(f"This was {shown}" if refused.body else look.sentence(shown))
-        self._typist.answer(refused)  # one may be somewhere else now
+            if name_key(refused.room) in self._awaiting_users:
+                self._awaiting_users.remove(name_key(refused.room))
+        text = style.sentence(lines.refused(refused))
+        self._show_text(f"{text}.{_HINTS.get(refused.code, '')}" if refused.body else text)
+        self._commands.handle(refused)  # may change the current room
 
-    def _take_welcome(self, welcome: Welcomed) -> None:
-        for message in self._pending.placed(lambda _room, _seq: True):
-            self._tell(self._said(message.room, "", message.body))
+    def _on_welcome(self, welcome: Welcomed) -> None:
+        for message in self._pending.pop_passed(lambda _room, _seq: True):
+            self._show_text(self._format_sent(message.room, "", message.body))
         self._shown.clear()
-        self._kept_whispers = welcome.whispers
-        if lines.safe(welcome.name) != lines.safe(self._asked_name) and not welcome.again:
-            self._tell(f"You are called {lines.safe(welcome.name)} here.")
-        self._tell_news(welcome)
+        self._missed_whispers = welcome.whispers
+        if lines.safe(welcome.name) != lines.safe(self._requested_name) and not welcome.again:
+            self._show_text(f"{lines.new_name(welcome.name)}.")
+        self._show_event(welcome)
         for room in welcome.rooms:
             if name_key(room.room) not in self._entered and not welcome.again:
-                self._arrivals.append(name_key(room.room))
+                self._awaiting_users.append(name_key(room.room))
                 self._link.get_users(room.room)
                 self._enter(room.room, room.seq)
 
-    def _take_users(self, users: Users) -> None:
+    def _on_users(self, users: Users) -> None:
         key = name_key(users.room)
         if users.joined:
-            self._typist.answer(users)  # the server may write the room's name in another way
-            self._show_all(look.entered(users, _width()))
+            self._commands.handle(users)  # the server may spell the name of the room differently
+            self._show_all(style.entered(users, _screen_width()))
             if key not in self._entered:
                 self._shown[key] = users.seq
                 self._enter(users.room, users.seq)
-        elif key in self._arrivals:
-            self._arrivals.remove(key)
-            self._show_all(look.entered(users, _width()))
+        elif key in self._awaiting_users:
+            self._awaiting_users.remove(key)
+            self._show_all(style.entered(users, _screen_width()))
         else:
-            self._show_all(look.users(users, _width()))
+            self._show_all(style.users(users, _screen_width()))
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _do(self, command: Command, line: str) -> None:
-        if command.asked is Typed.HISTORY:
-            self._past.ask(self._here(), command.number)
-        elif command.asked is Typed.SEARCH:
-            self._past.search(self._here(), command.text)
+    def _run(self, command: Command, line: str) -> None:
+        if command.kind is CommandKind.HISTORY:
+            self._history.show_last(self._current_room(), command.number)
+        elif command.kind is CommandKind.SEARCH:
+            self._history.search(self._current_room(), command.text)
         else:
-            self._typist.take(_HASH.sub(r"\1", line))
-            if command.asked is Typed.ROOMS:
-                self.knowledge.asked()
+            self._commands.run(_HASH.sub(r"\1", line))
+            if command.kind is CommandKind.ROOMS:
+                self.room_names.user_asked()
 
     def _enter(self, room: str, seq: int) -> None:
-        """Have what was said last in a room shown, before what is said from now on."""
+        """Request the last messages of a room, and hold new ones until those are on the screen."""
         self._entered.add(name_key(room))
         if seq:
-            self._past.enter(room, seq)
-            self._holding.begin(room)
+            self._history.join(room, seq)
+            self._held.hold(room)
 
     def _release(self, room: str) -> None:
-        for event in self._holding.release(room):
-            self._take(event)
+        for event in self._held.release(room):
+            self._receive(event)
 
-    def _is_past(self, room: str, seq: int) -> bool:
-        """Whether a message of that room and number cannot come any more."""
+    def _is_passed(self, room: str, seq: int) -> bool:
+        """Whether the message with this room and ``seq`` cannot arrive any more."""
         key = name_key(room)
         return self._shown.get(key, 0) >= seq or key not in map(name_key, self._link.rooms)
 
-    def _here(self) -> str:
-        if not self._typist.room:
+    def _current_room(self) -> str:
+        if not self._commands.room:
             raise NotInRoomsError
-        return self._typist.room
+        return self._commands.room
 
-    def _is_here(self, room: str) -> bool:
-        return name_key(room) == name_key(self._typist.room)
+    def _is_current(self, room: str) -> bool:
+        return name_key(room) == name_key(self._commands.room)
 
     def _prefix(self, room: str) -> str:
-        """Return the room's name where it has to be said, because one talks in another."""
-        return room if self._has_several and not self._is_here(room) else ""
+        """Return the name of a room that is not the current one, or an empty string."""
+        return room if self._is_in_several and not self._is_current(room) else ""
 
-    def _past_line(self, message: Message) -> Line:
-        when = self._time(message.at)
+    def _format_old(self, message: Message) -> Line:
+        time = self._time(message.at)
         if message.own:
-            return look.own(message, here=self._is_here(message.room), time=when)
-        return look.message(message, "", room=self._prefix(message.room), time=when)
+            return style.own_message(message, here=self._is_current(message.room), time=time)
+        return style.message(message, "", room=self._prefix(message.room), time=time)
 
-    def _said(self, room: str, to: str, body: str) -> str:
-        return look.said(room, to, body, self._link.name, here=self._is_here(room))
+    def _format_sent(self, room: str, to: str, body: str) -> str:
+        return style.sent(room, to, body, self._link.name, here=self._is_current(room))
 
-    def _waiting(self, message: Unconfirmed) -> Waiting:
-        here = self._is_here(message.room)
-        old = look.waiting(message.room, message.to, message.body, here=here)
-        return Waiting(self._said(message.room, message.to, message.body), old, message.since)
+    def _pending_row(self, message: PendingMessage) -> PendingRow:
+        here = self._is_current(message.room)
+        old = style.pending(message.room, message.to, message.body, here=here)
+        return PendingRow(self._format_sent(message.room, message.to, message.body), old, message.since)
 
     def _time(self, at: float | None) -> str:
-        return look.when(at, time.time())
+        return style.time(at, time.time())
 
     def _echo(self, line: str) -> None:
-        self._show(look.dim(f"{look.prompt(self._typist.room)}{lines.safe(line)}"))
+        self._show(style.dim(f"{style.prompt(self._commands.room)}{lines.safe(line)}"))
 
-    def _tell_news(self, event: ClientEvent) -> None:
-        line = lines.news(event, self._prefix(getattr(event, "room", "")))
+    def _show_event(self, event: ClientEvent) -> None:
+        line = lines.format_event(event, self._prefix(getattr(event, "room", "")))
         if line is not None:
-            self._show(look.dim(line))
-        self._typist.answer(event)
+            self._show(style.dim(line))
+        self._commands.handle(event)
 
-    def _tell(self, text: str) -> None:
-        self._show(look.plain(text))
+    def _show_text(self, text: str) -> None:
+        self._show(style.plain(text))
 
     def _show_all(self, shown: list[Line]) -> None:
         for line in shown:
             self._show(line)
 
 
-def _width() -> int:
+def _screen_width() -> int:
     return shutil.get_terminal_size().columns

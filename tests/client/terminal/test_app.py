@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,8 +20,7 @@ from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
 
-from selchat.client.terminal import app as terminal
-from selchat.client.terminal.app import TerminalChat, Visit, ask
+from selchat.client.terminal.app import TerminalChat, TerminalSession, Waits, ask
 from selchat.wire.frames import FrameTooLongError
 from tests.client.selchat_support import Fields, ack, encoded, error, said, users, welcome
 from tests.client.support import (
@@ -70,7 +71,11 @@ def keyboard() -> Iterator[Keyboard]:
 
 @contextmanager
 def talking(
-    keyboard: Keyboard, script: Callable[[RawServer], object], status: int = 0, **more: object
+    keyboard: Keyboard,
+    script: Callable[[RawServer], object],
+    status: int = 0,
+    waits: Waits | None = None,
+    **more: object,
 ) -> Iterator[None]:
     def watched(server: RawServer) -> None:
         try:
@@ -80,7 +85,7 @@ def talking(
             raise
 
     with serving(watched) as server:
-        got = TerminalChat(settings(server.port, **more), jitter=lambda *_: 0.0).run()
+        got = TerminalChat(settings(server.port, **more), jitter=lambda *_: 0.0, waits=waits or Waits()).run()
     assert got == status
     yield
 
@@ -148,7 +153,7 @@ def test_what_is_too_long_is_refused_and_stays_in_the_history(keyboard: Keyboard
         peer = server.accept()
         keyboard.shows("You >>")
         keyboard.type("x" * 21 + "\r")
-        keyboard.shows("This was not sent: 21 bytes, and the limit is 20.")
+        keyboard.shows("Not sent: 21 bytes, and the limit is 20.")
         keyboard.type("\x1b[A\x7f\r")
         eventually(lambda: peer.frames()[1:] == ["x" * 20])
         leave(keyboard, "\x04", peer)
@@ -164,10 +169,10 @@ def test_an_outage(keyboard: Keyboard) -> None:
         eventually(lambda: peer.received == LOGIN)  # unread, it would make the kernel send a reset
         server.listener.close()
         peer.close()
-        keyboard.shows("Connection lost: closed by the server; trying again in 0.0 s")
-        keyboard.shows("No connection yet: connection refused; trying again in 0.0 s")
+        keyboard.shows("Connection lost: closed by the server; retrying in 0.0 s")
+        keyboard.shows("No connection yet: connection refused; retrying in 0.0 s")
         keyboard.type("kept\r")
-        keyboard.shows("Not connected now: this is kept, and sent when the server is back.")
+        keyboard.shows("Not connected. The client sends this when the server is back.")
         with RawServer(server.port) as again:
             peer = again.accept()
             eventually(lambda: peer.frames() == ["Michael", "kept"])
@@ -187,9 +192,7 @@ def test_nobody_there(keyboard: Keyboard) -> None:
     assert "You >>" not in keyboard.text
 
 
-def test_leaving_says_what_it_waits_for(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "_PATIENCE", 0.05)
-
+def test_leaving_says_what_it_waits_for(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         keyboard.shows("You >>")
@@ -199,9 +202,9 @@ def test_leaving_says_what_it_waits_for(keyboard: Keyboard, monkeypatch: pytest.
         keyboard.type("never sent\r")
         keyboard.shows("Not connected")
         keyboard.type("\x04")
-        keyboard.shows("Connecting; 1 message to go... Ctrl-C leaves at once.")
+        keyboard.shows("Connecting; 1 message to go... Press Ctrl-C to quit now.")
 
-    with talking(keyboard, script, status=1, finish_seconds=1.0):
+    with talking(keyboard, script, status=1, waits=Waits(progress_seconds=0.05), finish_seconds=1.0):
         assert "selchat: out of time; 1 message was not sent" in keyboard.text
 
 
@@ -220,7 +223,7 @@ def test_a_bug_is_shown_and_ends_it(keyboard: Keyboard, monkeypatch: pytest.Monk
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(Visit, "received", broken)
+    monkeypatch.setattr(TerminalSession, "received", broken)
 
     def script(server: RawServer) -> None:
         peer = server.accept()
@@ -232,12 +235,15 @@ def test_a_bug_is_shown_and_ends_it(keyboard: Keyboard, monkeypatch: pytest.Monk
         assert "RuntimeError: a bug" in keyboard.text
 
 
-def test_interrupted_while_connecting(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def interrupted(visit: Visit) -> None:
-        raise KeyboardInterrupt
+def test_interrupted_while_connecting(keyboard: Keyboard) -> None:
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(peer.frames, "hello")  # and no welcome follows
+        os.kill(os.getpid(), signal.SIGINT)
+        eventually(lambda: peer.received and peer.ended)
 
-    monkeypatch.setattr(Visit, "_chat", interrupted)
-    assert TerminalChat(settings(1)).run() == 130
+    with talking(keyboard, script, status=130, wire="selchat"):
+        assert "You >>" not in keyboard.text
 
 
 def test_asking(keyboard: Keyboard) -> None:
@@ -287,8 +293,14 @@ def say_goodbye(keyboard: Keyboard, peer: RawConnection) -> None:
     peer.close()
 
 
-def rich(keyboard: Keyboard, script: Callable[[RawServer], object], status: int = 0, **more: object) -> None:
-    with talking(keyboard, script, status, wire="selchat", **more):
+def rich(
+    keyboard: Keyboard,
+    script: Callable[[RawServer], object],
+    status: int = 0,
+    waits: Waits | None = None,
+    **more: object,
+) -> None:
+    with talking(keyboard, script, status, waits, wire="selchat", **more):
         pass
 
 
@@ -333,7 +345,7 @@ def test_a_name_that_is_not_to_be_had(keyboard: Keyboard, code: str) -> None:
         peer = greet(server, {**welcome(), "name": "Micha"})
         assert json.loads(peer.frames()[0])["name"] == "Micha"
         keyboard.shows("You >>")
-        assert "You are called" not in keyboard.text
+        assert "Your name here" not in keyboard.text
         say_goodbye(keyboard, peer)
 
     rich(keyboard, script)
@@ -399,11 +411,7 @@ def test_rooms_are_completed_with_what_the_server_says(keyboard: Keyboard) -> No
     rich(keyboard, script)
 
 
-def test_a_server_that_does_not_say_which_rooms_there_are(
-    keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(terminal, "_ROOMS_SECONDS", 0.05)
-
+def test_a_server_that_does_not_say_which_rooms_there_are(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
         peer = greet(server)
         answer_users(peer)
@@ -416,4 +424,4 @@ def test_a_server_that_does_not_say_which_rooms_there_are(
         peer.send(encoded({"type": "rooms", "rooms": [], "total": 0}))  # too late
         say_goodbye(keyboard, peer)
 
-    rich(keyboard, script)
+    rich(keyboard, script, waits=Waits(rooms_seconds=0.05))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import Future
 
 import pytest
 from hypothesis import given
@@ -8,10 +9,13 @@ from hypothesis import strategies as st
 from prompt_toolkit.completion import CompleteEvent
 from prompt_toolkit.document import Document
 
-from selchat.client import lines
-from selchat.client.terminal.completion import Completions, Known, complete, wants_rooms
+from selchat.client.commands import COMMANDS
+from selchat.client.connection.link import LinkState
+from selchat.client.events import Rooms, RoomSummary
+from selchat.client.protocol.interface import UnsupportedError
+from selchat.client.terminal.completion import Candidates, ChatCompleter, RoomNames, complete, expects_room
 
-KNOWN = Known(
+KNOWN = Candidates(
     ("Michael", "Mia", "\u00c9va", "esc\x1b", "Zo\u00eb \u65e5\u672c", "Rao"), ("lobby", "Engine-Room")
 )
 
@@ -33,7 +37,7 @@ def completed(before: str) -> list[str]:
         ("esc", [r"esc\x1b"]),
         ("hey zo\u00eb", ["hey Zo\u00eb \u65e5\u672c"]),
         ("hey zo\u00eb \u65e5", ["hey Zo\u00eb \u65e5\u672c"]),
-        ("/", list(lines.COMMANDS)),
+        ("/", list(COMMANDS)),
         ("/US", ["/users"]),
         ("a /u", []),
         ("/me greets mia", ["/me greets Mia"]),
@@ -67,18 +71,18 @@ def test_only_the_end_is_replaced(before: str) -> None:
 
 @pytest.mark.parametrize("before", ["/join ", "/part x", "/users x", "/JOIN x"])
 def test_rooms_are_wanted(before: str) -> None:
-    assert wants_rooms(before)
+    assert expects_room(before)
 
 
 @pytest.mark.parametrize("before", ["", "/join", "/join x y", "join x", "/msg x"])
 def test_rooms_are_not_wanted(before: str) -> None:
-    assert not wants_rooms(before)
+    assert not expects_room(before)
 
 
 def test_what_is_known_is_looked_up_when_it_is_wanted() -> None:
     asked: list[bool] = []
 
-    async def look_up(rooms: bool) -> Known:
+    async def look_up(rooms: bool) -> Candidates:
         asked.append(rooms)
         return KNOWN
 
@@ -90,7 +94,81 @@ def test_what_is_known_is_looked_up_when_it_is_wanted() -> None:
             async for completion in completer.get_completions_async(document, event)
         ]
 
-    completer = Completions(look_up)
+    completer = ChatCompleter(look_up)
     assert asyncio.run(all_of("/join eng")) == [("Engine-Room", -3)]
     assert asyncio.run(all_of("hey mia")) == [("Mia", -3)]
     assert asked == [True, False]
+
+
+# -- the names of rooms ------------------------------------------------------------------------------------
+
+
+ROOMS = Rooms((RoomSummary("engine", 1, "", 1), RoomSummary("lobby", 1, "", 1)), 2)
+
+
+class FakeLink:
+    state = LinkState.ONLINE
+    rooms = ("lobby",)
+    names = ("Michael", "Venkat")
+    asked = 0
+    is_classic = False
+
+    def get_rooms(self) -> None:
+        if self.is_classic:
+            raise UnsupportedError("rooms")
+        self.asked += 1
+
+
+class RoomNamesBench:
+    def __init__(self) -> None:
+        self.link = FakeLink()
+        self.room_names = RoomNames(self.link)  # type: ignore[arg-type]
+
+    def look_up(self, *, rooms: bool = True) -> Future[Candidates]:
+        answer: Future[Candidates] = Future()
+        self.room_names.look_up(rooms, answer)
+        return answer
+
+
+def test_names_are_known_at_once() -> None:
+    bench = RoomNamesBench()
+    assert bench.look_up(rooms=False).result(0) == Candidates(("Michael", "Venkat"), ("lobby",))
+    assert bench.link.asked == 0
+
+
+def test_the_server_is_asked_for_rooms() -> None:
+    bench = RoomNamesBench()
+    bench.room_names.user_asked()
+    answer = bench.look_up()
+    assert bench.link.asked == 1
+    assert bench.room_names.receive(ROOMS)  # for the user, who has asked first
+    assert not answer.done()
+    assert not bench.room_names.receive(ROOMS)
+    assert answer.result(0).rooms == ("lobby", "engine")
+    assert bench.room_names.receive(ROOMS)
+    assert bench.look_up(rooms=False).result(0).rooms == ("lobby", "engine")
+
+
+def test_without_a_connection_what_is_known_has_to_do() -> None:
+    bench = RoomNamesBench()
+    answer = bench.look_up()
+    bench.room_names.user_asked()
+    bench.room_names.connection_lost()
+    assert answer.result(0).rooms == ("lobby",)
+    bench.link.state = LinkState.WAITING
+    assert bench.look_up().result(0).rooms == ("lobby",)
+    assert bench.link.asked == 1
+
+
+def test_the_papers_wire_has_no_rooms() -> None:
+    bench = RoomNamesBench()
+    bench.link.is_classic = True
+    assert bench.look_up().result(0).rooms == ("lobby",)
+
+
+def test_nobody_waits_any_more() -> None:
+    bench = RoomNamesBench()
+    answer = bench.look_up()
+    answer.cancel()
+    assert not bench.room_names.receive(ROOMS)
+    assert answer.cancelled()

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+from selchat.client.commands import Search
 from selchat.client.events import History, Message
-from selchat.client.terminal import style as look
-from selchat.client.terminal.history import Asked, Entering, Past, Search
+from selchat.client.terminal import style
+from selchat.client.terminal.history import HistoryView, Trigger
 
 
 class FakeLink:
@@ -16,60 +17,60 @@ class FakeLink:
 class Bench:
     def __init__(self) -> None:
         self.link = FakeLink()
-        self.shown: list[look.Line] = []
-        self.past = Past(self.link, self.shown.append, lambda one: look.plain(f"{one.seq} {one.body}"))  # type: ignore[arg-type]
+        self.shown: list[style.Line] = []
+        self.view = HistoryView(self.link, self.shown.append, lambda one: style.plain(f"{one.seq} {one.body}"))  # type: ignore[arg-type]
 
     def answer(self, first: int, *bodies: str, room: str = "lobby", more: bool = False) -> object:
         messages = tuple(Message("Venkat", body, room, first + number) for number, body in enumerate(bodies))
-        return self.past.take(History(room, messages, more))
+        return self.view.receive(History(room, messages, more))
 
     def lines(self) -> list[str]:
-        shown = list(map(look.text, self.shown))
+        shown = list(map(style.text, self.shown))
         self.shown.clear()
         return shown
 
 
 def test_on_entering_the_last_messages_are_dim() -> None:
     bench = Bench()
-    bench.past.enter("lobby", 41)
+    bench.view.join("lobby", 41)
     assert bench.link.asked == [("lobby", 20, 42)]
-    assert bench.answer(40, "a", "b") == Entering()
-    assert bench.shown == [look.dim("40 a"), look.dim("41 b")]
+    assert bench.answer(40, "a", "b") is Trigger.JOIN
+    assert bench.shown == [style.dim("40 a"), style.dim("41 b")]
 
 
 def test_nothing_is_said_of_a_room_with_no_past_on_entering() -> None:
     bench = Bench()
-    bench.past.enter("lobby", 41)
+    bench.view.join("lobby", 41)
     bench.answer(40)
     assert bench.lines() == []
-    bench.past.ask("lobby", 5)
-    assert bench.answer(40) == Asked()
-    assert bench.lines() == ["Nothing has been said in lobby"]
+    bench.view.show_last("lobby", 5)
+    assert bench.answer(40) is Trigger.COMMAND
+    assert bench.lines() == ["There are no messages in lobby"]
 
 
 def test_no_more_than_a_page_is_asked_for() -> None:
     bench = Bench()
-    bench.past.ask("lobby", 5)
-    bench.past.ask("lobby", 50_000)
+    bench.view.show_last("lobby", 5)
+    bench.view.show_last("lobby", 50_000)
     assert bench.link.asked == [("lobby", 5, None), ("lobby", 1000, None)]
 
 
 def test_answers_go_to_their_questions_in_order_room_by_room() -> None:
     bench = Bench()
-    bench.past.enter("lobby", 9)
-    bench.past.search("lobby", "oil")
-    bench.past.ask("Engine", 3)
-    assert bench.answer(1, "x", room="engine") == Asked()
-    assert bench.answer(1, "y") == Entering()
+    bench.view.join("lobby", 9)
+    bench.view.search("lobby", "oil")
+    bench.view.show_last("Engine", 3)
+    assert bench.answer(1, "x", room="engine") is Trigger.COMMAND
+    assert bench.answer(1, "y") is Trigger.JOIN
     assert isinstance(bench.answer(1, "oil"), Search)
     assert bench.lines() == ["1 x", "1 y", "1 oil", "1 message with oil among the last 1 message of lobby"]
-    assert bench.answer(1, "z") == Asked()  # nobody has asked: it is shown all the same
+    assert bench.answer(1, "z") is Trigger.COMMAND  # nobody has asked: it is shown all the same
     assert bench.lines() == ["1 z"]
 
 
 def test_a_search_goes_on_until_the_beginning() -> None:
     bench = Bench()
-    bench.past.search("lobby", "OIL pressure")
+    bench.view.search("lobby", "OIL pressure")
     bench.answer(21, "the pressure of the oil", "oil", "Pressure, oil", more=True)
     assert bench.lines() == []
     assert bench.link.asked == [("lobby", 1000, None), ("lobby", 1000, 21)]
@@ -84,7 +85,7 @@ def test_a_search_goes_on_until_the_beginning() -> None:
 
 def test_a_search_ends_in_a_log_without_end() -> None:
     bench = Bench()
-    bench.past.search("lobby", "oil")
+    bench.view.search("lobby", "oil")
     first = 1_000_000
     for _ in range(5):
         first -= 1000
@@ -95,7 +96,7 @@ def test_a_search_ends_in_a_log_without_end() -> None:
 
 def test_a_search_shows_the_newest_of_too_many() -> None:
     bench = Bench()
-    bench.past.search("lobby", "oil")
+    bench.view.search("lobby", "oil")
     bench.answer(1001, *["oil"] * 300, more=True)
     shown = bench.lines()
     assert len(bench.link.asked) == 1
@@ -104,19 +105,19 @@ def test_a_search_shows_the_newest_of_too_many() -> None:
 
 def test_a_server_that_has_more_and_sends_nothing_is_not_asked_again() -> None:
     bench = Bench()
-    bench.past.search("lobby", "oil")
+    bench.view.search("lobby", "oil")
     bench.answer(1, more=True)
     assert bench.lines() == ["0 messages with oil among the last 0 messages of lobby"]
 
 
 def test_forgotten_questions() -> None:
     bench = Bench()
-    bench.past.enter("lobby", 9)
-    bench.past.enter("engine", 9)
-    bench.past.forget("Lobby")
-    bench.past.forget("unknown")
-    assert bench.answer(1, "x") == Asked()
-    assert bench.answer(1, "x", room="engine") == Entering()
-    bench.past.enter("engine", 9)
-    bench.past.clear()
-    assert bench.answer(1, "x", room="engine") == Asked()
+    bench.view.join("lobby", 9)
+    bench.view.join("engine", 9)
+    bench.view.forget("Lobby")
+    bench.view.forget("unknown")
+    assert bench.answer(1, "x") is Trigger.COMMAND
+    assert bench.answer(1, "x", room="engine") is Trigger.JOIN
+    bench.view.join("engine", 9)
+    bench.view.clear()
+    assert bench.answer(1, "x", room="engine") is Trigger.COMMAND

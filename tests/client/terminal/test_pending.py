@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from selchat.client.terminal.pending import Pending, TalkingLink, Unconfirmed
+from selchat.client.terminal.pending import PendingMessage, PendingMessages, ReportingLink
 from selchat.net.reactor import Reactor
 from tests.client.support import RawServer, Recorder, fail, settings
 
 
-def message(id: str, room: str = "lobby") -> Unconfirmed:
-    return Unconfirmed(id, room, "", f"body of {id}", 0.0)
+def message(id: str, room: str = "lobby") -> PendingMessage:
+    return PendingMessage(id, room, "", f"body of {id}", 0.0)
 
 
 def ids(messages: object) -> list[str]:
@@ -14,7 +14,7 @@ def ids(messages: object) -> list[str]:
 
 
 def test_messages_are_kept_in_order_until_they_have_their_place() -> None:
-    pending = Pending()
+    pending = PendingMessages()
     for id in "abc":
         pending.add(message(id))
     assert ids(pending) == ["a", "b", "c"]
@@ -26,14 +26,14 @@ def test_messages_are_kept_in_order_until_they_have_their_place() -> None:
 
 
 def test_what_is_stored_and_gets_no_place_is_found() -> None:
-    pending = Pending()
+    pending = PendingMessages()
     for id in "abcd":
         pending.add(message(id, "engine" if id == "d" else "lobby"))
     for id, seq in (("a", 5), ("b", 9), ("d", 3), ("unknown", 1)):
-        pending.stored(id, seq)
-    assert ids(pending.placed(lambda room, seq: room == "lobby" and seq <= 7)) == ["a"]
+        pending.acknowledge(id, seq)
+    assert ids(pending.pop_passed(lambda room, seq: room == "lobby" and seq <= 7)) == ["a"]
     assert ids(pending) == ["b", "c", "d"]
-    assert ids(pending.placed(lambda room, seq: True)) == ["b", "d"]
+    assert ids(pending.pop_passed(lambda room, seq: True)) == ["b", "d"]
     assert ids(pending) == ["c"]  # of which nobody knows whether it is stored
 
 
@@ -42,7 +42,7 @@ def test_a_link_tells_what_is_said_on_it() -> None:
     with RawServer() as server:
         reactor = Reactor(fail)
         given = settings(server.port, wire="selchat")
-        link = TalkingLink(reactor, given, Recorder(), lambda *said: told.append(said))
+        link = ReportingLink(reactor, given, Recorder(), lambda *said: told.append(said))
         said, whispered = link.say("hey", "engine"), link.whisper("Venkat", "tea?")
         assert told == [(said, "engine", "", "hey"), (whispered, "", "Venkat", "tea?")]
         assert said != whispered

@@ -15,9 +15,8 @@ from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
 
-from selchat.client.terminal import screen
-from selchat.client.terminal import style as look
-from selchat.client.terminal.screen import WAITING, Live, Screen, Waiting, is_capable
+from selchat.client.terminal import style
+from selchat.client.terminal.screen import WAITING, Live, PendingRow, Screen, is_capable
 from tests.client.support import DEADLINE
 
 COLUMNS, ROWS = 40, 18
@@ -57,11 +56,13 @@ def keys(output: Output) -> Iterator[PipeInput]:
 Script = Callable[[Screen], Coroutine[object, object, object]]
 
 
-def play(script: Script, live: Live = PROMPT, on_line: Callable[[str], object] = lambda _: None) -> None:
+def play(
+    script: Script, live: Live = PROMPT, on_line: Callable[[str], object] = lambda _: None, **more: float
+) -> None:
     """Run a screen while the script runs, and close it then."""
 
     async def run() -> None:
-        shown = Screen(asyncio.get_running_loop(), live, on_line)
+        shown = Screen(asyncio.get_running_loop(), live, on_line, **more)  # type: ignore[arg-type]
         running = asyncio.ensure_future(shown.run())
         try:
             await script(shown)
@@ -79,15 +80,15 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.01)
 
 
-def waiting(text: str, age: float) -> Waiting:
-    return Waiting(f"You >> {text}", f"… {text}", time.monotonic() - age)
+def pending(text: str, age: float) -> PendingRow:
+    return PendingRow(f"You >> {text}", f"… {text}", time.monotonic() - age)
 
 
 def test_lines_go_above_the_prompt(keys: PipeInput, output: Output) -> None:
     async def script(shown: Screen) -> None:
         keys.send_text("half")
         await until(lambda: output.lines() == ["You >> half"])
-        shown.show([look.plain("one"), ((look.PLAIN, "two "), (look.BOLD, "three")), look.dim("four")])
+        shown.show([style.plain("one"), ((style.PLAIN, "two "), (style.BOLD, "three")), style.dim("four")])
         await until(lambda: output.lines() == ["one", "two three", "four", "You >> half"])
         assert output.screen.buffer[1][4].bold
         assert not output.screen.buffer[1][2].bold
@@ -101,7 +102,7 @@ def test_lines_go_above_the_prompt(keys: PipeInput, output: Output) -> None:
 def test_lines_from_many_threads_come_whole_and_in_the_order_of_each(keys: PipeInput, output: Output) -> None:
     def show(shown: Screen, name: str) -> None:
         for number in range(100):
-            shown.show([look.plain(f"{name} {number}")])
+            shown.show([style.plain(f"{name} {number}")])
 
     async def script(shown: Screen) -> None:
         threads = [threading.Thread(target=show, args=(shown, name)) for name in "abc"]
@@ -120,9 +121,9 @@ def test_lines_from_many_threads_come_whole_and_in_the_order_of_each(keys: PipeI
 def test_what_waits_is_between_the_lines_and_the_prompt(keys: PipeInput, output: Output) -> None:
     async def script(shown: Screen) -> None:
         keys.send_text("half")
-        shown.show([look.plain("said")], Live("You >> ", (waiting("x", 1.0),), 1, time.monotonic()))
+        shown.show([style.plain("said")], Live("You >> ", (pending("x", 1.0),), 1, time.monotonic()))
         await until(lambda: output.lines() == ["said", "… x", "You >> half"])
-        shown.show([look.plain("You >> x")], PROMPT)
+        shown.show([style.plain("You >> x")], PROMPT)
         await until(lambda: output.lines() == ["said", "You >> x", "You >> half"])
         shown.show([], Live("You in #engine >> "))
         await until(lambda: output.lines()[-1] == "You in #engine >> half")
@@ -136,9 +137,9 @@ def test_a_line_and_what_it_takes_the_place_of_are_never_there_together(
     seen: list[list[str]] = []
 
     async def script(shown: Screen) -> None:
-        shown.show([], Live("You >> ", (waiting("x", 1.0),), 1, time.monotonic()))
+        shown.show([], Live("You >> ", (pending("x", 1.0),), 1, time.monotonic()))
         await until(lambda: output.lines() == ["… x", "You >>"])
-        shown.show([look.plain("You >> x")], PROMPT)
+        shown.show([style.plain("You >> x")], PROMPT)
         while output.lines() != ["You >> x", "You >>"]:
             seen.append(output.lines())
             await asyncio.sleep(0)
@@ -147,25 +148,21 @@ def test_a_line_and_what_it_takes_the_place_of_are_never_there_together(
     play(script)
 
 
-def test_what_waits_looks_as_it_will_stay_and_then_different(
-    keys: PipeInput, output: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(screen, "_LATE_SECONDS", 0.6)
-
+def test_what_waits_looks_as_it_will_stay_and_then_different(keys: PipeInput, output: Output) -> None:
     async def script(shown: Screen) -> None:
         since = time.monotonic()
-        shown.show([], Live("You >> ", (waiting("x", 0.0),), 1, since))
+        shown.show([], Live("You >> ", (pending("x", 0.0),), 1, since))
         await until(lambda: output.lines() == ["You >> x", "You >>"])
         await until(lambda: output.lines() == ["… x", "You >>"])
         await until(lambda: output.lines() == ["… x", f"({WAITING})", "You >>"])
         assert time.monotonic() - since >= 0.6
 
-    play(script)
+    play(script, late_seconds=0.6)
 
 
 def test_a_note_is_shown_at_once(keys: PipeInput, output: Output) -> None:
     async def script(shown: Screen) -> None:
-        shown.show([], Live("You >> ", (waiting("x", 1.0),), 1, time.monotonic(), "the disk is full"))
+        shown.show([], Live("You >> ", (pending("x", 1.0),), 1, time.monotonic(), "the disk is full"))
         await until(lambda: output.lines() == ["… x", "(the disk is full)", "You >>"])
 
     play(script)
@@ -173,7 +170,7 @@ def test_a_note_is_shown_at_once(keys: PipeInput, output: Output) -> None:
 
 def test_many_that_wait_have_a_few_rows_of_one_row_each(keys: PipeInput, output: Output) -> None:
     async def script(shown: Screen) -> None:
-        some = tuple(waiting(f"{number} {'long ' * 20}", 1.0) for number in range(10))
+        some = tuple(pending(f"{number} {'long ' * 20}", 1.0) for number in range(10))
         shown.show([], Live("You >> ", some, 100, time.monotonic(), "note " * 20))
         await until(lambda: output.lines()[-1] == "You >>" and len(output.lines()) > 1)
         assert len(output.lines()) == 8
@@ -225,28 +222,24 @@ def test_a_paste_is_one_even_while_lines_come(keys: PipeInput, output: Output) -
     async def script(shown: Screen) -> None:
         await until(lambda: output.lines() == ["You >>"])
         for number in range(5):
-            shown.show([look.plain(str(number))])
+            shown.show([style.plain(str(number))])
             await until(lambda: str(number) in output.lines() and output.lines()[-1] == "You >>")  # noqa: B023
         assert "\x1b[?2004l" not in output.getvalue()
 
     play(script)
 
 
-def test_a_terminal_that_takes_nothing_has_a_bounded_backlog(
-    keys: PipeInput, output: Output, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(screen, "_MAX_WAITING", 10)
-
+def test_a_terminal_that_takes_nothing_has_a_bounded_backlog(keys: PipeInput, output: Output) -> None:
     async def show() -> None:
-        shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
+        shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None, max_queued=10)
         for number in range(20):
-            shown.show([look.plain(f"line {number}")])
+            shown.show([style.plain(f"line {number}")])
         shown.flush()
         shown.flush()
 
     asyncio.run(show())
     assert output.lines()[:2] == ["line 0", "line 1"]
-    assert "".join(output.lines()[2:]) == "(18 lines are not shown, because the terminal was held up)"
+    assert "".join(output.lines()[2:]) == "(18 lines are not shown, because the terminal was blocked)"
 
 
 @pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
@@ -257,7 +250,7 @@ def test_no_dim_and_no_bold_where_that_is_not_wanted(
 
     async def show() -> None:
         shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
-        shown.show([((look.BOLD, "bold "), (look.DIM, "dim"))])
+        shown.show([((style.BOLD, "bold "), (style.DIM, "dim"))])
         shown.flush()
 
     asyncio.run(show())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 
 from selchat.client.events import Message, Rooms, RoomSummary, Seal, Users, Whispered
-from selchat.client.terminal import style as look
+from selchat.client.terminal import style
 from selchat.client.terminal.style import BOLD, DIM, PLAIN
 
 NOON = datetime(2026, 11, 23, 12, 0).timestamp()
@@ -17,9 +17,9 @@ names = st.lists(st.text(max_size=12), max_size=30)
 
 
 def test_the_prompt() -> None:
-    assert look.prompt("") == look.prompt("lobby") == "You >> "
-    assert look.prompt("engine") == "You in #engine >> "
-    assert look.prompt("a\x1bb") == "You in #a\\x1bb >> "
+    assert style.prompt("") == style.prompt("lobby") == "You >> "
+    assert style.prompt("engine") == "You in #engine >> "
+    assert style.prompt("a\x1bb") == "You in #a\\x1bb >> "
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_the_prompt() -> None:
     ],
 )
 def test_when(at: float | None, shown: str) -> None:
-    assert look.when(at, NOON) == shown
+    assert style.time(at, NOON) == shown
 
 
 @pytest.mark.parametrize(
@@ -48,29 +48,29 @@ def test_when(at: float | None, shown: str) -> None:
         ("", ((PLAIN, "Venkat > "),)),
     ],
 )
-def test_a_message(body: str, line: look.Line) -> None:
-    assert look.message(Message("Venkat", body), "Michael") == line
+def test_a_message(body: str, line: style.Line) -> None:
+    assert style.message(Message("Venkat", body), "Michael") == line
 
 
 def test_a_message_of_another_room_and_time() -> None:
-    line = look.message(Message("Venkat", "hey"), "", room="engine", time="09:05 ")
-    assert look.text(line) == "09:05 [engine] Venkat > hey"
+    line = style.message(Message("Venkat", "hey"), "", room="engine", time="09:05 ")
+    assert style.text(line) == "09:05 [engine] Venkat > hey"
 
 
 def test_ones_own_name_is_no_mention_where_it_is_the_authors() -> None:
-    line = look.message(Message("Michael", "it is me"), "Michael")
+    line = style.message(Message("Michael", "it is me"), "Michael")
     assert BOLD not in dict(line)
 
 
 def test_a_name_that_looks_like_a_pattern() -> None:
-    line = look.message(Message("Venkat", "hi .*("), ".*(")
+    line = style.message(Message("Venkat", "hi .*("), ".*(")
     assert (BOLD, ".*(") in line
 
 
 def test_a_whisper() -> None:
-    line = look.message(Whispered("Venkat", "tea?", "Michael", 1, NOON), "Michael", time="09:05 ")
-    assert look.text(line) == "09:05 Venkat whispers > tea?"
-    assert look.text(look.message(Whispered("Server", "ok", "Michael", 0, NOON), "Michael")) == "Server > ok"
+    line = style.message(Whispered("Venkat", "tea?", "Michael", 1, NOON), "Michael", time="09:05 ")
+    assert style.text(line) == "09:05 Venkat whispers > tea?"
+    assert style.text(style.message(Whispered("Server", "ok", "Michael", 0, NOON), "Michael")) == "Server > ok"
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,13 @@ def test_a_whisper() -> None:
     ],
 )
 def test_what_the_user_has_said(room: str, body: str, here: bool, shown: str) -> None:
-    assert look.said(room, "", body, "Michael", here=here) == shown
+    assert style.sent(room, "", body, "Michael", here=here) == shown
     own = Message("Michael", body, room, 1, NOON, own=True)
-    assert look.own(own, here=here, time="09:05 ") == look.plain(f"09:05 {shown}")
+    assert style.own_message(own, here=here, time="09:05 ") == style.plain(f"09:05 {shown}")
 
 
 def test_what_the_user_has_whispered() -> None:
-    assert look.said("", "Venkat", "tea?", "Michael", here=False) == "You to Venkat > tea?"
+    assert style.sent("", "Venkat", "tea?", "Michael", here=False) == "You to Venkat > tea?"
 
 
 @pytest.mark.parametrize(
@@ -103,41 +103,41 @@ def test_what_the_user_has_whispered() -> None:
     ],
 )
 def test_what_waits(room: str, to: str, here: bool, shown: str) -> None:
-    assert look.waiting(room, to, "hey", here=here) == shown
+    assert style.pending(room, to, "hey", here=here) == shown
 
 
 def test_dimmed() -> None:
-    assert look.dimmed(((PLAIN, "a"), (BOLD, "b"))) == ((DIM, "ab"),)
+    assert style.dimmed(((PLAIN, "a"), (BOLD, "b"))) == ((DIM, "ab"),)
 
 
 def test_having_entered() -> None:
-    shown = look.entered(Users("engine", ("Narayan", "Venkat"), 2, "oil", 3, joined=True), 80)
-    assert shown == [look.dim("You are in engine (2 here): Narayan, Venkat"), look.dim("Topic: oil")]
+    shown = style.entered(Users("engine", ("Narayan", "Venkat"), 2, "oil", 3, joined=True), 80)
+    assert shown == [style.dim("You are in engine (2 here): Narayan, Venkat"), style.dim("Topic: oil")]
     many = tuple(f"name{number}" for number in range(500))
-    [line] = look.entered(Users("engine", many, 1500, "", 3, joined=True), 40)
-    assert look.text(line).startswith("You are in engine (1500 here): name0, name1")
-    assert look.text(line).endswith(" more")
-    assert len(look.text(line)) <= 80
+    [line] = style.entered(Users("engine", many, 1500, "", 3, joined=True), 40)
+    assert style.text(line).startswith("You are in engine (1500 here): name0, name1")
+    assert style.text(line).endswith(" more")
+    assert len(style.text(line)) <= 80
 
 
 def test_the_answer_to_users() -> None:
-    found = look.users(Users("lobby", ("Bo", "Michael", "Venkat"), 7, "", 3, joined=False), 20)
-    assert list(map(look.text, found)) == [
+    found = style.users(Users("lobby", ("Bo", "Michael", "Venkat"), 7, "", 3, joined=False), 20)
+    assert list(map(style.text, found)) == [
         "Users online (7):",
         "  Bo       Venkat",
         "  Michael",
         "  and 4 more",
     ]
     assert (
-        look.text(look.users(Users("engine", (), 0, "", 3, joined=False), 20)[0]) == "Users in engine (0):"
+        style.text(style.users(Users("engine", (), 0, "", 3, joined=False), 20)[0]) == "Users in engine (0):"
     )
 
 
 def test_the_answer_to_rooms() -> None:
     summaries = (RoomSummary("lobby", 12, "", 3), RoomSummary("\u65e5\u672c", 3, "tea and " * 20, 3))
-    found = look.rooms(Rooms(summaries, 5), ["Lobby"], 40)
-    assert list(map(look.text, found)) == [
-        "Rooms (5); you are in those with a *:",
+    found = style.rooms(Rooms(summaries, 5), ["Lobby"], 40)
+    assert list(map(style.text, found)) == [
+        "Rooms (5); * marks the rooms that you are in:",
         "* lobby  12 here",
         "  \u65e5\u672c    3 here  tea and tea and tea a…",
         "  and 3 more",
@@ -146,18 +146,18 @@ def test_the_answer_to_rooms() -> None:
 
 @given(names, st.integers(1, 200))
 def test_columns_hold_every_name_once(listed: list[str], width: int) -> None:
-    rows = look.columns(listed, width)
-    widest = max((get_cwidth(look.lines.safe(name)) for name in listed), default=0)
+    rows = style.columns(listed, width)
+    widest = max((get_cwidth(style.lines.safe(name)) for name in listed), default=0)
     assert all(get_cwidth(row) <= max(width, widest + 2) for row in rows)
     text = "".join(rows)
     for name in listed:
-        assert look.lines.safe(name).strip() in text
+        assert style.lines.safe(name).strip() in text
 
 
 @given(names, st.integers(0, 50), st.integers(1, 100))
 def test_folding_names_says_how_many_there_are(listed: list[str], more: int, width: int) -> None:
     clean = [f"n{number}" for number, _ in enumerate(listed)]
-    folded = look.fold(clean, len(clean) + more, width)
+    folded = style.fold(clean, len(clean) + more, width)
     shown, _, rest = folded.partition(" and ")
     count = len(shown.split(", ")) if shown else 0
     assert count + int(rest.split()[0] if rest else 0) == (len(clean) + more if clean else 0)
@@ -166,46 +166,46 @@ def test_folding_names_says_how_many_there_are(listed: list[str], more: int, wid
 
 @given(st.text(), st.integers(1, 40))
 def test_what_is_cut_fits(text: str, width: int) -> None:
-    safe = look.lines.safe(text)
-    cut = look.fit(safe, width)
+    safe = style.lines.safe(text)
+    cut = style.fit(safe, width)
     assert get_cwidth(cut) <= width
     assert cut == safe or (cut.endswith("…") and safe.startswith(cut[:-1]))
 
 
 def test_marks_that_take_no_room_do_not_count() -> None:
-    assert look.fit("e\u0301" * 5, 5) == "e\u0301" * 5
-    assert look.fit("e\u0301" * 6, 5) == "e\u0301" * 4 + "…"
-    assert look.fit("\u0301" * 100, 5).endswith("…")  # but there is an end
+    assert style.fit("e\u0301" * 5, 5) == "e\u0301" * 5
+    assert style.fit("e\u0301" * 6, 5) == "e\u0301" * 4 + "…"
+    assert style.fit("\u0301" * 100, 5).endswith("…")  # but there is an end
 
 
 @given(st.text(), st.text(), st.text(max_size=8))
 def test_nothing_that_is_shown_can_act_on_the_terminal(author: str, body: str, me: str) -> None:
     author, body = author + HOSTILE, body + HOSTILE
     shown = [
-        look.message(Message(author, body), me, room=body),
-        look.plain(look.said(author, "", body, me, here=True) + look.said("", author, body, me, here=False)),
-        look.plain(look.waiting(author, "", body, here=False) + look.waiting("", author, body, here=False)),
-        *look.entered(Users(author, (body,), 9, body, 1, joined=True), 40),
-        *look.users(Users(author, (body,), 9, body, 1, joined=False), 40),
-        *look.rooms(Rooms((RoomSummary(author, 1, body, 1),), 1), [], 40),
+        style.message(Message(author, body), me, room=body),
+        style.plain(style.sent(author, "", body, me, here=True) + style.sent("", author, body, me, here=False)),
+        style.plain(style.pending(author, "", body, here=False) + style.pending("", author, body, here=False)),
+        *style.entered(Users(author, (body,), 9, body, 1, joined=True), 40),
+        *style.users(Users(author, (body,), 9, body, 1, joined=False), 40),
+        *style.rooms(Rooms((RoomSummary(author, 1, body, 1),), 1), [], 40),
     ]
     for line in shown:
-        assert not set(look.text(line)) & set(HOSTILE.replace("[2J", ""))
+        assert not set(style.text(line)) & set(HOSTILE.replace("[2J", ""))
 
 
 def test_a_message_that_cannot_be_read_has_no_mentions_and_no_body() -> None:
     event = Message("Michael", "", seal=Seal.DAMAGED)
-    assert look.message(event, "Michael") == ((PLAIN, "Michael > (cannot be read: changed on the way)"),)
-    assert look.text(look.own(event, here=True)) == "You >> (cannot be read: changed on the way)"
+    assert style.message(event, "Michael") == ((PLAIN, "Michael > (cannot be read: changed on the way)"),)
+    assert style.text(style.own_message(event, here=True)) == "You >> (cannot be read: changed on the way)"
 
 
 def test_a_message_in_clear_text_among_encrypted_ones() -> None:
     event = Message("Venkat", "hey Michael", seal=Seal.CLEAR)
-    assert look.message(event, "Michael") == (
+    assert style.message(event, "Michael") == (
         (PLAIN, "Venkat > (not encrypted) "),
         (PLAIN, "hey "),
         (BOLD, "Michael"),
     )
     event = Message("Venkat", "* Venkat waves", seal=Seal.CLEAR)
-    assert look.text(look.message(event, "Michael")) == "Venkat > (not encrypted) * Venkat waves"
-    assert look.text(look.own(event, here=True)) == "You >> (not encrypted) * Venkat waves"
+    assert style.text(style.message(event, "Michael")) == "Venkat > (not encrypted) * Venkat waves"
+    assert style.text(style.own_message(event, here=True)) == "You >> (not encrypted) * Venkat waves"

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 import pytest
 
 from selchat.client import lines
+from selchat.client.commands import CommandKind
 from selchat.client.connection.link import LinkState, QueueFullError
 from selchat.client.events import (
     Acked,
@@ -24,18 +25,16 @@ from selchat.client.events import (
     Welcomed,
     Whispered,
 )
-from selchat.client.lines import Typed
 from selchat.client.protocol.interface import UnsupportedError
-from selchat.client.terminal import holding, transcript
-from selchat.client.terminal import style as look
-from selchat.client.terminal.completion import Known
-from selchat.client.terminal.transcript import Transcript
+from selchat.client.terminal import style
+from selchat.client.terminal.completion import Candidates
+from selchat.client.terminal.transcript import MAX_HELD, MAX_HELD_WHISPERS, HeldEvents, Transcript
 from selchat.errors import SelchatError
 from selchat.events import Joined, Left, Topic
 from selchat.wire.frames import FrameTooLongError
 
 AT = 1.0e9
-LISTED = "/help lists the commands, //text says /text"
+LISTED = "/help lists the commands, //text sends /text"
 
 
 class FakeLink:
@@ -62,7 +61,7 @@ class FakeLink:
         self._check()
         self._count += 1
         assert self.chat is not None
-        self.chat.said(str(self._count) if self.has_ids else "", room, to, text)
+        self.chat.message_sent(str(self._count) if self.has_ids else "", room, to, text)
 
     def join(self, room: str) -> None:
         self._check()
@@ -91,23 +90,23 @@ class Chat:
     def __init__(self, *rooms: str, name: str = "Michael", room: str = "lobby") -> None:
         self.link = FakeLink()
         self.link.rooms = rooms or ("lobby",)
-        self.lines: list[look.Line] = []
+        self.lines: list[style.Line] = []
         self.transcript = Transcript(self.link, name, room, self.lines.append)  # type: ignore[arg-type]
         self.link.chat = self.transcript
 
     def comes(self, *events: ClientEvent) -> list[str]:
         """Take these, and return what is shown of them."""
-        self.transcript.take(list(events))
+        self.transcript.receive(list(events))
         return self.shown()
 
     def type(self, line: str) -> list[str]:
-        self.transcript.typed(line)
+        self.transcript.run(line)
         return self.shown()
 
     def shown(self) -> list[str]:
         """What is new, with dim lines in braces."""
         shown = [
-            f"{{{look.text(line)}}}" if dict(line).keys() == {look.DIM} else look.text(line)
+            f"{{{style.text(line)}}}" if dict(line).keys() == {style.DIM} else style.text(line)
             for line in self.lines
         ]
         self.lines.clear()
@@ -118,7 +117,7 @@ class Chat:
         return asked
 
     def waiting(self) -> list[str]:
-        return [message.old for message in self.transcript.live().waiting]
+        return [message.old for message in self.transcript.live().pending]
 
     def enter(self, room: str, seq: int, *names: str) -> list[str]:
         self.link.rooms = tuple(dict.fromkeys((*self.link.rooms, room)))
@@ -148,7 +147,7 @@ def welcomed(*rooms: tuple[str, int], name: str = "Michael", whispers: int = 0, 
     return Welcomed(name, "selchat", summaries, whispers, **{"again": False, "renumbered": False, **more})
 
 
-WHEN = look.when(AT, AT + 1e8)
+WHEN = style.time(AT, AT + 1e8)
 
 
 # -- coming in -------------------------------------------------------------------------------------------
@@ -174,7 +173,7 @@ def test_the_past_comes_before_what_is_said_meanwhile(chat: Chat) -> None:
         "Venkat > new",
         "{Narayan joined (3 here)}",
         "{Bo set the topic: t}",
-        f"{{{lines.news(Gap('lobby', 42, 44))}}}",
+        f"{{{lines.format_event(Gap('lobby', 42, 44))}}}",
     ]
     assert chat.comes(said(44, "newer")) == ["Venkat > newer"]
 
@@ -184,7 +183,7 @@ def test_a_past_that_does_not_come_holds_up_nothing(chat: Chat, end: str) -> Non
     chat.comes(welcomed(("lobby", 41)))
     assert chat.comes(said(42, "new")) == []
     if end == "lost":
-        chat.transcript.lost()
+        chat.transcript.connection_lost()
     elif end == "refused":
         chat.comes(Refused("not-in-room", "no", room="Lobby"))
     else:
@@ -193,18 +192,18 @@ def test_a_past_that_does_not_come_holds_up_nothing(chat: Chat, end: str) -> Non
     assert chat.comes(said(43, "newer"))[-1] == "Venkat > newer"
 
 
-def test_what_waits_for_the_past_is_bounded(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(holding, "_MAX_HELD", 2)
+def test_held_events_are_bounded(chat: Chat) -> None:
     chat.comes(welcomed(("lobby", 41)))
-    assert chat.comes(said(42, "a")) == []
-    assert chat.comes(said(43, "b")) == ["Venkat > a", "Venkat > b"]
+    events = [said(42 + number, str(number)) for number in range(MAX_HELD)]
+    assert chat.comes(*events[:-1]) == []
+    assert chat.comes(events[-1]) == [f"Venkat > {number}" for number in range(MAX_HELD)]
     assert chat.comes(History("lobby", (said(41, "late"),), more=False)) == [f"{{{WHEN}Venkat > late}}"]
 
 
 def test_another_name_than_was_asked_for() -> None:
     chat = Chat(name="Mi\tchael ")
     chat.link.name = "Michael"
-    assert chat.comes(welcomed()) == ["You are called Michael here."]
+    assert chat.comes(welcomed()) == ["Your name here is Michael."]
     assert Chat().comes(welcomed()) == []
 
 
@@ -217,28 +216,29 @@ def test_whispers_that_were_kept_come_after_the_past_with_their_times(chat: Chat
 
 
 @pytest.mark.parametrize("end", ["lost", "refused", "many"])
-def test_whispers_do_not_wait_for_ever(chat: Chat, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whispers_do_not_wait_for_ever(chat: Chat, end: str) -> None:
     assert chat.comes(welcomed(), Whispered("Bo", "tea?", "Michael", 1, AT)) == []
     if end == "lost":
-        chat.transcript.lost()
+        chat.transcript.connection_lost()
         assert chat.shown() == ["Bo whispers > tea?"]
     elif end == "refused":
         assert chat.comes(Refused("not-in-room", "no", room="lobby"))[-1] == "Bo whispers > tea?"
     else:
-        monkeypatch.setattr(transcript, "_MAX_WHISPERS", 2)
-        assert len(chat.comes(Whispered("Bo", "tea!", "Michael", 2, AT))) == 2
+        more = [Whispered("Bo", "tea!", "Michael", seq, AT) for seq in range(2, MAX_HELD_WHISPERS + 1)]
+        assert chat.comes(*more[:-1]) == []
+        assert len(chat.comes(more[-1])) == MAX_HELD_WHISPERS
 
 
 def test_coming_back(chat: Chat) -> None:
     chat.comes(welcomed(("lobby", 1)), History("lobby", (said(1),), more=False))
     chat.asked()
-    chat.transcript.lost()
+    chat.transcript.connection_lost()
     shown = chat.comes(
         welcomed(("lobby", 9), again=True), said(2, missed=True), Gap("lobby", 2, 9), said(9, "now")
     )
     assert shown == [
         f"{WHEN}Venkat > hey",
-        f"{{{lines.news(Gap('lobby', 2, 9))}}}",
+        f"{{{lines.format_event(Gap('lobby', 2, 9))}}}",
         "Venkat > now",
     ]
     assert chat.asked() == []
@@ -247,7 +247,7 @@ def test_coming_back(chat: Chat) -> None:
 def test_coming_back_to_another_log(chat: Chat) -> None:
     chat.comes(welcomed())
     shown = chat.comes(welcomed(("lobby", 1), again=True, renumbered=True), said(1, missed=True))
-    assert shown == ["{The server has begun a new history}", f"{WHEN}Venkat > hey"]
+    assert shown == ["{The server has started a new history}", f"{WHEN}Venkat > hey"]
 
 
 # -- rooms -----------------------------------------------------------------------------------------------
@@ -300,7 +300,7 @@ def test_leaving_the_room_that_one_talks_in(chat: Chat) -> None:
     chat.link.rooms = ("lobby",)
     assert chat.comes(Parted("engine")) == [
         "{You are no longer in engine}",
-        "What you type is said in lobby now",
+        "Your messages now go to lobby",
     ]
     assert chat.transcript.live().prompt == "You >> "
     chat.type("/join engine")
@@ -312,7 +312,7 @@ def test_a_room_that_one_cannot_have(chat: Chat) -> None:
     chat.type("/join engine")
     assert chat.comes(Refused("too-many-rooms", "the limit of 100 rooms is reached", room="engine")) == [
         "The limit of 100 rooms is reached",
-        "What you type is said in lobby now",
+        "Your messages now go to lobby",
     ]
     assert chat.transcript.live().prompt == "You >> "
 
@@ -320,8 +320,8 @@ def test_a_room_that_one_cannot_have(chat: Chat) -> None:
 def test_nowhere(chat: Chat) -> None:
     chat.link.rooms = ()
     chat.comes(Parted("lobby"))
-    assert chat.type("hello") == ["This was not sent: you are in no room; /join ROOM."]
-    assert chat.type("/history") == ["{You >> /history}", "You are in no room; /join ROOM"]
+    assert chat.type("hello") == ["Not sent: you are in no room; type /join ROOM to enter one."]
+    assert chat.type("/history") == ["{You >> /history}", "You are in no room; type /join ROOM to enter one"]
 
 
 def test_many_who_come_and_go_are_one_line(chat: Chat) -> None:
@@ -338,12 +338,12 @@ def test_many_who_come_and_go_are_one_line(chat: Chat) -> None:
 def test_a_message_waits_until_it_has_its_place(chat: Chat) -> None:
     assert chat.type("mine") == []
     live = chat.transcript.live()
-    assert [(message.new, message.old) for message in live.waiting] == [("You >> mine", "… mine")]
+    assert [(message.new, message.old) for message in live.pending] == [("You >> mine", "… mine")]
     assert (live.total, live.note) == (1, "")
     assert chat.comes(Acked("1", "lobby", "", 3, AT)) == []  # 2 is still to come
     assert chat.waiting() == ["… mine"]
     assert chat.comes(said(2, "before"), own(3, "1", "mine")) == ["Venkat > before", "You >> mine"]
-    assert chat.transcript.live() == chat.transcript.live()._replace(waiting=(), total=0, note="")
+    assert chat.transcript.live() == chat.transcript.live()._replace(pending=(), total=0, note="")
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ def test_an_action(chat: Chat) -> None:
 def test_what_is_refused_is_shown_with_the_reason(chat: Chat) -> None:
     chat.type("mine")
     refused = Refused("muted", "the operator has muted you", "1", "lobby", "", "mine")
-    assert chat.comes(refused) == ["This was not said: mine: the operator has muted you"]
+    assert chat.comes(refused) == ["Not sent (mine): the operator has muted you."]
     assert chat.waiting() == []
     assert chat.comes(Refused("no-such-room", "there is no room x", room="x")) == ["There is no room x"]
 
@@ -406,7 +406,7 @@ def test_why_it_waits(chat: Chat) -> None:
     chat.link.state = LinkState.WAITING
     assert chat.transcript.live().note == "waiting for the server"
     chat.comes(NotStored("disk full"))
-    chat.transcript.lost()
+    chat.transcript.connection_lost()
     assert chat.transcript.live().note == "waiting for the server"
 
 
@@ -415,16 +415,16 @@ def test_only_the_last_of_many_are_drawn(chat: Chat) -> None:
         chat.type(str(number))
     live = chat.transcript.live()
     assert live.total == 100
-    assert live.waiting[-1].old == "… 99"
-    assert len(live.waiting) < 20
-    assert live.since <= live.waiting[0].since
+    assert live.pending[-1].old == "… 99"
+    assert len(live.pending) < 20
+    assert live.since <= live.pending[0].since
 
 
 @pytest.mark.parametrize(
     ("error", "shown"),
     [
-        (FrameTooLongError(70, 60), "This was not sent: 70 bytes, and the limit is 60."),
-        (QueueFullError(9), "This was not sent: more than 9 bytes are waiting to be sent already."),
+        (FrameTooLongError(70, 60), "Not sent: 70 bytes, and the limit is 60."),
+        (QueueFullError(9), "Not sent: more than 9 bytes are waiting to be sent already."),
     ],
 )
 def test_what_cannot_be_sent(chat: Chat, error: SelchatError, shown: str) -> None:
@@ -442,7 +442,7 @@ def test_on_the_papers_wire_what_is_said_is_shown_at_once(chat: Chat) -> None:
     chat.link.state = LinkState.WAITING
     assert chat.type("kept") == [
         "You >> kept",
-        "Not connected now: this is kept, and sent when the server is back.",
+        "Not connected. The client sends this when the server is back.",
     ]
     assert chat.waiting() == []
 
@@ -458,7 +458,7 @@ def test_a_roster_has_two_rows_at_most(chat: Chat, monkeypatch: pytest.MonkeyPat
 
 
 def test_who_was_heard(chat: Chat) -> None:
-    assert chat.comes(SeenAuthors(("Bo",))) == ["SeenAuthors so far, as this server sends no list: Bo"]
+    assert chat.comes(SeenAuthors(("Bo",))) == ["This server sends no list of users. Seen so far: Bo"]
 
 
 def test_what_that_wire_has_not(chat: Chat) -> None:
@@ -477,16 +477,16 @@ def test_what_that_wire_has_not(chat: Chat) -> None:
 @pytest.mark.parametrize(
     ("line", "asked", "shown"),
     [
-        ("/quit", Typed.QUIT, []),
-        ("", Typed.NOTHING, []),
-        ("  \t", Typed.TEXT, []),
-        ("/nope x", Typed.NOTHING, ["{You >> /nope x}", f"Unknown command /nope; {LISTED}"]),
-        ("/join", Typed.NOTHING, ["{You >> /join}", "It is typed so: /join ROOM"]),
-        ("/n\x1b[2J", Typed.NOTHING, [r"{You >> /n\x1b[2J}", rf"Unknown command /n\x1b[2J; {LISTED}"]),
+        ("/quit", CommandKind.QUIT, []),
+        ("", CommandKind.NOTHING, []),
+        ("  \t", CommandKind.TEXT, []),
+        ("/nope x", CommandKind.NOTHING, ["{You >> /nope x}", f"Unknown command /nope; {LISTED}"]),
+        ("/join", CommandKind.NOTHING, ["{You >> /join}", "Usage: /join ROOM"]),
+        ("/n\x1b[2J", CommandKind.NOTHING, [r"{You >> /n\x1b[2J}", rf"Unknown command /n\x1b[2J; {LISTED}"]),
     ],
 )
-def test_what_says_nothing(chat: Chat, line: str, asked: Typed, shown: list[str]) -> None:
-    assert chat.transcript.typed(line) is asked
+def test_what_says_nothing(chat: Chat, line: str, asked: CommandKind, shown: list[str]) -> None:
+    assert chat.transcript.run(line) is asked
     assert chat.shown() == shown
     assert chat.waiting() == []
 
@@ -508,14 +508,64 @@ def test_asking_for_people_and_rooms(chat: Chat) -> None:
     assert chat.asked() == [("users", "lobby"), ("rooms",)]
     assert chat.comes(Users("lobby", ("Bo",), 1, "", 1, joined=False)) == ["Users online (1):", "  Bo"]
     assert chat.comes(Rooms((RoomSummary("lobby", 1, "", 1),), 1)) == [
-        "Rooms (1); you are in those with a *:",
+        "Rooms (1); * marks the rooms that you are in:",
         "* lobby  1 here",
     ]
-    answer: Future[Known] = Future()
-    chat.transcript.knowledge.look_up(True, answer)
+    answer: Future[Candidates] = Future()
+    chat.transcript.room_names.look_up(True, answer)
     assert chat.comes(Rooms((RoomSummary("engine", 1, "", 1),), 1)) == []
     assert answer.result(0).rooms == ("lobby", "engine")
 
 
 def test_help(chat: Chat) -> None:
-    assert "/quit           leave" in chat.type("/help")
+    assert "/quit           leave the chat" in chat.type("/help")
+
+
+# -- held events -------------------------------------------------------------------------------------------
+
+
+def test_what_happens_in_a_room_is_held_in_order() -> None:
+    held = HeldEvents()
+    events: list[ClientEvent] = [
+        said(1),
+        Joined("lobby", ("Bo",), 2),
+        Left("Lobby", ("Bo",), 1),
+        Topic("lobby", "t", "Bo", 1.0),
+        Gap("lobby", 1, 3),
+        said(3),
+    ]
+    assert held.add(events[0]) == events[:1]  # nothing is awaited
+    held.hold("LOBBY")
+    assert len(held) == 1
+    assert [held.add(event) for event in events] == [[]] * len(events)
+    held.hold("lobby")  # once more loses nothing
+    assert held.release("lobby") == events
+    assert held.release("lobby") == []
+    assert held.add(said(4)) == [said(4)]
+    assert not held
+
+
+def test_other_rooms_and_other_things_go_on() -> None:
+    held = HeldEvents()
+    held.hold("lobby")
+    whisper = Whispered("Venkat", "tea?", "Michael", 1, 1.0)
+    for event in (said(1, room="engine"), whisper):
+        assert held.add(event) == [event]
+
+
+def test_everything_at_once() -> None:
+    held = HeldEvents()
+    held.hold("lobby")
+    held.hold("engine")
+    for event in (said(1), said(1, room="engine"), said(2)):
+        held.add(event)
+    assert held.release_all() == [said(1), said(2), said(1, room="engine")]
+    assert not held
+
+
+@pytest.mark.parametrize("held", [HeldEvents(max_events=3), HeldEvents(max_size=3)], ids=["events", "size"])
+def test_too_many_events_are_released(held: HeldEvents) -> None:
+    held.hold("lobby")
+    assert held.add(said(1, body="x")) == held.add(said(2, body="y")) == []
+    assert held.add(said(3, body="z")) == [said(1, body="x"), said(2, body="y"), said(3, body="z")]
+    assert held.add(said(4)) == [said(4)]

@@ -1,0 +1,459 @@
+"""The client's settings: prompts, the server's password, and the passphrase."""
+
+from __future__ import annotations
+
+import getpass
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from selchat.client.events import Refused
+from selchat.client.setup import (
+    PASSPHRASE_VARIABLE,
+    ClientOptions,
+    HostRequiredError,
+    PasswordFileError,
+    ask_for_missing,
+    find_passphrase,
+    find_password,
+    is_terminal,
+    make_settings,
+    read_passphrase,
+    run_with_password,
+    split_host,
+    stream_prompt,
+)
+from selchat.config.settings import ClientSettings
+from selchat.errors import SettingError
+from selchat.wire.frames import FrameTooLongError
+from tests.client.support import settings
+
+
+class Person:
+    """Answers questions in turn, and remembers what was on the screen."""
+
+    def __init__(self, *answers: str) -> None:
+        self.answers = list(answers)
+        self.screen: list[str] = []
+
+    def ask(self, question: str) -> str:
+        self.screen.append(question)
+        if not self.answers:
+            raise EOFError
+        return self.answers.pop(0)
+
+
+def test_the_papers_dialogue() -> None:
+    person = Person("Michael", "192.168.43.158", "1024")
+    settings = ask_for_missing(ClientOptions(), person.ask, person.screen.append)
+    assert person.screen == [
+        "Welcome To the Chat Room !",
+        "Username: ",
+        "Enter Server IP: ",
+        "Encryption Key: ",
+    ]
+    assert (settings.name, settings.host, settings.port, settings.key) == (
+        "Michael",
+        "192.168.43.158",
+        33000,
+        "1024",
+    )
+
+
+def test_what_is_given_is_not_asked() -> None:
+    person = Person("lab:1", "12")
+    settings = ask_for_missing(ClientOptions(name="A", port=1), person.ask, person.screen.append)
+    assert person.screen == ["Welcome To the Chat Room !", "Enter Server IP: ", "Encryption Key: "]
+    assert (settings.name, settings.host, settings.port, settings.key) == ("A", "lab", 1, "12")
+    settings = ask_for_missing(ClientOptions(name="", host="lab", key=""), person.ask, person.screen.append)
+    assert len(person.screen) == 3
+    assert (settings.name, settings.port, settings.key) == ("", 33000, None)
+
+
+def test_whoever_gives_the_host_is_not_asked_for_the_paper_s_key() -> None:
+    person = Person("A")
+    settings = ask_for_missing(ClientOptions(host="lab"), person.ask, person.screen.append)
+    assert person.screen == ["Welcome To the Chat Room !", "Username: "]
+    assert (settings.name, settings.host, settings.key) == ("A", "lab", None)
+
+
+def test_what_is_typed_wrong_is_asked_again() -> None:
+    person = Person("", "", "lab:0", "lab:x", " lab:7 ", "12a", "\u0663", "")
+    settings = ask_for_missing(ClientOptions(), person.ask, person.screen.append)
+    assert person.screen[2:] == [
+        "Enter Server IP: ",
+        "'' is not a host, HOST:PORT or [IPv6]:PORT.",
+        "Enter Server IP: ",
+        "'lab:0' is not a host with a port from 1 to 65535.",
+        "Enter Server IP: ",
+        "'lab:x' is not a host, HOST:PORT or [IPv6]:PORT.",
+        "Enter Server IP: ",
+        "Encryption Key: ",
+        "'12a' is not a run of decimal digits.",
+        "Encryption Key: ",
+        "'\u0663' is not a run of decimal digits.",
+        "Encryption Key: ",
+    ]
+    assert (settings.name, settings.host, settings.port, settings.key) == ("", "lab", 7, None)
+
+
+def test_what_is_given_wrong_is_an_error_before_anything_is_asked() -> None:
+    person = Person()
+    with pytest.raises(SettingError):
+        ask_for_missing(ClientOptions(key="x"), person.ask, person.screen.append)
+    assert person.screen == []
+
+
+def test_the_end_of_the_input() -> None:
+    with pytest.raises(EOFError):
+        ask_for_missing(ClientOptions(), Person("A").ask, lambda line: None)
+
+
+def test_defaults_where_nothing_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: "rishabh")
+    settings = make_settings(ClientOptions(host="lab"))
+    assert (settings.name, settings.port, settings.key) == ("rishabh", 33000, None)
+
+    def nobody() -> str:
+        raise KeyError
+
+    monkeypatch.setattr(getpass, "getuser", nobody)
+    assert make_settings(ClientOptions(host="lab")).name == ""
+    for host in (None, ""):
+        with pytest.raises(HostRequiredError, match="HOST is required when standard input is not a terminal"):
+            make_settings(ClientOptions(host=host))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ClientOptions(host="lab", key="x"),
+        ClientOptions(host="lab", port=0),
+        ClientOptions(host="lab", port=65536),
+        ClientOptions(host="lab:0"),
+        ClientOptions(host="lab:1", port=2),
+        ClientOptions(host="lab", header_length=0),
+    ],
+)
+def test_settings_out_of_range(given: ClientOptions) -> None:
+    with pytest.raises(SettingError):
+        make_settings(given)
+
+
+def test_the_wire_and_the_room_are_passed_on() -> None:
+    person = Person("12")
+    settings = ask_for_missing(
+        ClientOptions(name="A", host="lab", wire="classic", room="engine-room"), person.ask, person.screen.append
+    )
+    assert (settings.wire, settings.room) == ("classic", "engine-room")
+    assert make_settings(ClientOptions(name="A", host="lab")).wire == "auto"
+    with pytest.raises(SettingError, match="wire: 'x' is not auto, selchat or classic"):
+        make_settings(ClientOptions(name="A", host="lab", wire="x"))
+
+
+def test_a_name_that_is_too_long() -> None:
+    with pytest.raises(FrameTooLongError):
+        make_settings(ClientOptions(host="lab", name="x" * 10, header_length=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("lab", "lab", None),
+        ("lab:1", "lab", 1),
+        ("192.168.43.158:33000", "192.168.43.158", 33000),
+        ("::1", "::1", None),
+        ("fe80::1%eth0", "fe80::1%eth0", None),
+        ("[::1]", "::1", None),
+        ("[::1]:33000", "::1", 33000),
+    ],
+)
+def test_split_host(text: str, host: str, port: int | None) -> None:
+    assert split_host(text) == (host, port)
+
+
+@pytest.mark.parametrize(
+    "text", [":1", "lab:", "lab:x", "lab:\u0661", "lab:123456", "[::1", "[]:1", "[::1]x", "[::1]:", "[::1]:x"]
+)
+def test_what_is_no_host(text: str) -> None:
+    with pytest.raises(SettingError):
+        split_host(text)
+
+
+def test_asking_on_streams() -> None:
+    screen = io.StringIO()
+    ask = stream_prompt(io.StringIO("Michael\r\nlast"), screen)
+    assert [ask("Username: "), ask("? ")] == ["Michael", "last"]
+    with pytest.raises(EOFError):
+        ask("more? ")
+    assert screen.getvalue() == "Username: ? more? \n"
+
+
+def test_ctrl_c_while_asked_leaves_the_line() -> None:
+    class Interrupted(io.StringIO):
+        def readline(self, *_: object) -> str:
+            raise KeyboardInterrupt
+
+    screen = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        stream_prompt(Interrupted(), screen)("Username: ")
+    assert screen.getvalue() == "Username: \n"
+
+
+def test_is_terminal() -> None:
+    closed = io.StringIO()
+    closed.close()
+    assert not is_terminal(None)
+    assert not is_terminal(closed)
+    assert not is_terminal(io.StringIO())
+
+
+def test_with_a_passphrase_there_is_no_key_to_ask_for() -> None:
+    person = Person("Michael", "lab")
+    settings = ask_for_missing(ClientOptions(passphrase="words"), person.ask, person.screen.append)
+    assert person.screen == ["Welcome To the Chat Room !", "Username: ", "Enter Server IP: "]
+    assert (settings.wire, settings.passphrase, settings.key) == ("selchat", "words", None)
+    person = Person()
+    ask_for_missing(ClientOptions(passphrase="words", name="A", host="lab"), person.ask, person.screen.append)
+    assert person.screen == []
+    for more in ({"wire": "classic"}, {"key": "12"}, {"header_length": 4}):
+        with pytest.raises(SettingError):
+            make_settings(ClientOptions(passphrase="words", name="A", host="lab", **more))  # type: ignore[arg-type]
+    assert "words" not in repr(ClientOptions(passphrase="words"))
+
+
+# -- the server's password ---------------------------------------------------------------------------------
+
+
+NEEDED = Refused("password-needed", "this server requires a password")
+WRONG = Refused("wrong-password", "that is not \x1b[31mthe password of this server")
+
+
+class Program:
+    """One that a server lets in with the right password."""
+
+    def __init__(self, settings: ClientSettings) -> None:
+        self.password = settings.password
+        self.password_refusal: Refused | None = None
+
+    def run(self) -> int:
+        if self.password == "tea at four":
+            return 42
+        self.password_refusal = WRONG if self.password else NEEDED
+        return 0
+
+
+def test_it_is_asked_for_until_it_fits() -> None:
+    person = Person("", "x" * 257, "tea", "tea at four")
+    assert run_with_password(Program, settings(), person.ask, person.screen.append) == 42
+    assert person.screen == [
+        "Password: ",
+        "That is not a line of 1 to 256 characters.",
+        "Password: ",
+        "That is not a line of 1 to 256 characters.",
+        "Password: ",
+        "The server said: that is not \\x1b[31mthe password of this server.",
+        "Password: ",
+    ]
+
+
+def test_what_is_given_and_right_is_not_asked_for() -> None:
+    person = Person()
+    given = settings(password="tea at four")
+    assert run_with_password(Program, given, person.ask, person.screen.append) == 42
+    assert person.screen == []
+
+
+def test_who_does_not_answer_leaves() -> None:
+    person = Person()
+    assert run_with_password(Program, settings(), person.ask, person.screen.append) == 1
+    assert person.screen == ["Password: "]
+
+
+@pytest.mark.parametrize(
+    ("password", "said"),
+    [("", "this server requires a password"), ("tea", "that is not \\x1b[31mthe password of this server")],
+)
+def test_without_a_terminal_it_is_one_line(password: str, said: str) -> None:
+    lines: list[str] = []
+    assert run_with_password(Program, settings(password=password), None, lines.append) == 1
+    assert lines == [f"selchat: the server said: {said}; give the password with --password-file=FILE or in SELCHAT_PASSWORD"]
+
+
+def test_a_file_goes_before_the_environment(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_bytes("Thé à 4 \r\nand more\n".encode())
+    environment = {"SELCHAT_PASSWORD": "tea"}
+    assert find_password(str(file), environment) == "Thé à 4 "
+    assert find_password(None, environment) == "tea"
+    assert find_password(None, {"SELCHAT_PASSWORD": ""}) == ""
+    assert find_password(None, {}) == ""
+
+
+def test_what_is_wrong_with_a_file_or_the_environment(tmp_path: Path) -> None:
+    with pytest.raises(PasswordFileError) as caught:
+        find_password(str(tmp_path / "none"), {})
+    assert str(caught.value).endswith("none: no such file or directory")
+    for data in (b"", b"\nsecond line", b"\xff", b"x" * 5000):
+        file = tmp_path / "password"
+        file.write_bytes(data)
+        with pytest.raises(SettingError):
+            find_password(str(file), {"SELCHAT_PASSWORD": "tea"})
+    with pytest.raises(SettingError) as refused:
+        find_password(None, {"SELCHAT_PASSWORD": "hunter2" * 50})
+    assert "hunter2" not in str(refused.value)
+
+
+# -- the passphrase ----------------------------------------------------------------------------------------
+
+
+def never(question: str) -> str:
+    raise AssertionError(question)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    def write(data: bytes, mode: int = 0o600) -> str:
+        path = tmp_path / "passphrase"
+        path.write_bytes(data)
+        path.chmod(mode)
+        return str(path)
+
+    return write
+
+
+def test_the_file_goes_before_the_environment_and_so_does_the_question(write: Callable[..., str]) -> None:
+    environment = {PASSPHRASE_VARIABLE: "from the environment"}
+    assert PASSPHRASE_VARIABLE == "SELCHAT_PASSPHRASE"
+    assert find_passphrase(write(b"from the file\n"), False, environment, never) == "from the file"
+    assert find_passphrase(None, True, environment, lambda question: f"to {question}") == "to Passphrase: "
+    assert find_passphrase(None, False, environment, never) == "from the environment"
+    assert find_passphrase(None, False, {}, never) == ""
+
+
+def test_a_file_and_a_question_are_too_much(write: Callable[..., str]) -> None:
+    with pytest.raises(
+        SettingError, match=r"^--ask-passphrase: True is not possible together with --passphrase-file$"
+    ):
+        find_passphrase(write(b"x"), True, {}, never)
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        (b"a b\n", "a b"),
+        (b"a b", "a b"),
+        (b" a b \r\n", " a b "),
+        ("\u00e9\n".encode(), "\u00e9"),
+        (b"x" * 4096, "x" * 4096),
+        (b"x\r", "x"),
+    ],
+)
+def test_the_one_line_of_a_file(write: Callable[..., str], data: bytes, found: str) -> None:
+    assert read_passphrase(write(data)) == found
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted"),
+    [(b"a\nb\n", "a file of one line"), (b"a\n\n", "a file of one line"), (b"\xff", "in UTF-8")],
+)
+def test_what_is_wrong_with_a_file(write: Callable[..., str], data: bytes, wanted: str) -> None:
+    with pytest.raises(SettingError, match=f"^--passphrase-file: '.*' is not {wanted}$"):
+        read_passphrase(write(data))
+
+
+def test_a_file_that_is_too_long(write: Callable[..., str]) -> None:
+    with pytest.raises(SettingError, match=r"^--passphrase-file: '.*' is not a file of at most 4096 bytes$"):
+        read_passphrase(write(b"x" * 4097))
+
+
+def test_no_more_is_read_than_may_be_there() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"x" * 4097)
+    try:
+        with pytest.raises(SettingError, match="at most 4096 bytes"):
+            read_passphrase(f"/dev/fd/{reader}")  # whose end does not come
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601, 0o777])
+def test_a_file_that_others_may_use_is_refused(write: Callable[..., str], mode: int) -> None:
+    wanted = rf"private: other users can access it \(mode {mode:04o}\); run chmod 600 on it"
+    with pytest.raises(SettingError, match=f"^--passphrase-file: '.*' is not {wanted}$"):
+        read_passphrase(write(b"x", mode))
+
+
+def test_files_that_only_the_owner_may_use(write: Callable[..., str]) -> None:
+    assert [read_passphrase(write(b"x", mode)) for mode in (0o600, 0o400, 0o700)] == ["x"] * 3
+
+
+def test_a_file_of_someone_else_is_their_business(
+    write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for ssh: root has given it to a service by its group, for example."""
+    path = write(b"x", 0o640)
+    monkeypatch.setattr(os, "getuid", lambda: Path(path).stat().st_uid + 1)
+    assert read_passphrase(path) == "x"
+
+
+def test_a_pipe_has_no_mode_to_speak_of() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"from a pipe\n")
+    os.close(writer)
+    try:
+        os.fchmod(reader, 0o666)
+        assert read_passphrase(f"/dev/fd/{reader}") == "from a pipe"
+    finally:
+        os.close(reader)
+
+
+def test_no_file(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "nowhere")
+    with pytest.raises(SettingError, match="is not readable: no such file or directory") as caught:
+        read_passphrase(nowhere)
+    assert (caught.value.name, caught.value.value) == ("--passphrase-file", nowhere)
+    with pytest.raises(SettingError, match="is not readable: is a directory"):
+        read_passphrase(str(tmp_path))
+    with pytest.raises(SettingError, match="is not readable: this is not a valid path"):
+        read_passphrase("a\0b")
+
+
+def test_an_empty_passphrase_is_a_mistake_wherever_it_comes_from(write: Callable[..., str]) -> None:
+    for name, given in (
+        ("--passphrase-file", (write(b"\n"), False, {}, never)),
+        ("--ask-passphrase", (None, True, {}, lambda _question: "")),
+        (PASSPHRASE_VARIABLE, (None, False, {PASSPHRASE_VARIABLE: ""}, never)),
+    ):
+        with pytest.raises(SettingError, match=f"^{name}: '' is not a passphrase: it is empty$"):
+            find_passphrase(*given)
+    with pytest.raises(SettingError, match=f"^{PASSPHRASE_VARIABLE}: '...' is not text in UTF-8$"):
+        find_passphrase(None, False, {PASSPHRASE_VARIABLE: "secret\udcff"})
+
+
+def test_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_terminal(_question: str, _stream: object) -> str:
+        warnings.warn("Can not control echo", getpass.GetPassWarning, stacklevel=2)
+        raise AssertionError("it was typed where everyone can see it")
+
+    def no_answer(_question: str, _stream: object) -> str:
+        raise EOFError
+
+    def typed(question: str, stream: object) -> str:
+        assert stream is sys.stderr, "standard output may be a file"
+        return f"typed after {question!r}"
+
+    monkeypatch.setattr(getpass, "getpass", typed)
+    assert find_passphrase(None, True, {}) == "typed after 'Passphrase: '"
+    monkeypatch.setattr(getpass, "getpass", no_answer)
+    with pytest.raises(SettingError, match="--ask-passphrase: '' is not a passphrase: it is empty"):
+        find_passphrase(None, True, {})
+    monkeypatch.setattr(getpass, "getpass", no_terminal)
+    with pytest.raises(SettingError, match="--ask-passphrase: True is not possible without a terminal"):
+        find_passphrase(None, True, {})
