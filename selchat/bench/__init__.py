@@ -6,6 +6,6 @@
 - ``report``: text, JSON, CSV, HTML and progress; ``system``: processes, Linux statistics, the floor
 - ``histogram``: latencies in bounded memory
 
-It knows the wire, and nothing of the server's code. It measures what a client sees, and what the system
-reports about the server's process.
+It knows the wire, and nothing of the server's code. It measures a client's view of the server, and
+reads the usage of the server's process from the system.
 """

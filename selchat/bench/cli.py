@@ -157,7 +157,7 @@ def _report(plan: Plan, result: Result, options: dict[str, Any], command: list[s
 
 
 def _usage_error(error: docopt.DocoptExit) -> str:
-    """Return what is wrong with the arguments, without docopt's usage text."""
+    """Return docopt's complaint as one line, without its usage text."""
     # docopt-ng names an argument that matches no pattern only within its text.
     if found := re.search(r"\[Option\(\S+ '(-[^']*)'", str(error)):
         return f"unknown or repeated option {found[1]}"

@@ -34,7 +34,7 @@ METRICS: dict[str, str] = {
     "lost": "deliveries that did not arrive",
     "duplicated": "deliveries that arrived again",
     "reordered": "deliveries that arrived after a later one of the same sender",
-    "diverged": "readers whose bytes differed from those of the others",
+    "diverged": "readers whose bytes differed from the other readers'",
     "misnumbered": "deliveries whose seq did not follow the last one of their room",
     "acks_lost": "messages without an ack",
     "acks_duplicated": "acks that arrived again",

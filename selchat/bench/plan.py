@@ -169,7 +169,7 @@ def _check_server_options(options: Mapping[str, Any], own_server: bool) -> None:
     if options["--history"]:
         raise PlanError("--history: cannot change the server of --connect")
     if options["SCENARIO"] == "durable":
-        raise PlanError("--connect: durable starts two servers of its own, with history and without")
+        raise PlanError("--connect: durable starts its own two servers, with history and without")
 
 
 def _wire(options: Mapping[str, Any]) -> Wire:

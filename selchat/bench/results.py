@@ -250,7 +250,7 @@ class Summary:
             comparison = "" if server is None else f", and the server only {server:.0f}%"
             self.warnings.append(
                 f"the load generator was the bottleneck: it used {generator:.0f}% of its core{comparison}; "
-                "speeds and latencies are those of the generator, CPU per delivery is the server's"
+                "speeds and latencies show the generator's limits, CPU per delivery is the server's"
             )
         late = metrics.get("late_p99_ms", 0.0)
         if late > 1 and late > metrics["p99_ms"] / 2:

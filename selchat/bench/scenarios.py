@@ -1,4 +1,4 @@
-"""The scenarios: which load runs when, and what is measured. They know commands and figures, and no socket.
+"""The scenarios: the order of loads and measurements. They know commands and figures, and no socket.
 
 ==========  ============================================================================================
 fanout      closed loop: each sender has ``window`` messages in flight. When every receiver has them all,

@@ -20,7 +20,7 @@ QUICK = ["--clients=6", "--duration=0.1", "--ramp=0.05"]
 
 @contextmanager
 def serving(handle: Callable[[socket.socket], None]) -> Iterator[tuple[str, int]]:
-    """Call ``handle`` for each connection, in a thread of its own; yield the server's address."""
+    """Call ``handle`` for each connection, in its own thread; yield the server's address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.05)
         over = threading.Event()
@@ -98,7 +98,7 @@ class SelchatRelay:
     """A server of the selchat protocol with one room.
 
     ``alter(kind, number)`` returns, for the "said" and for the "ack" of each message, how often the server sends
-    it, and what it adds to the seq. ``reject(fields)`` tells whether it rejects a message instead.
+    it, and a number to add to its seq. ``reject(fields)`` tells whether it rejects a message instead.
     """
 
     def __init__(

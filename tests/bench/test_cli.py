@@ -41,7 +41,7 @@ from selchat.bench.cli import main
         (["rooms", "--rooms=10000"], "--rooms: 10000 is over the server's limit of 9999 rooms"),
         (["fanout", "--wire=selchat", "--payload=65500"], "over the server's limit of 65024 bytes"),
         (["rooms", "--window=1025"], "1025 is over the server's limit of 1024 unacknowledged messages"),
-        (["durable", "--connect=127.0.0.1:1"], "--connect: durable starts two servers of its own"),
+        (["durable", "--connect=127.0.0.1:1"], "--connect: durable starts its own two servers"),
         (["paced", "--history", "--connect=127.0.0.1:1"], "--history: cannot change the server of --connect"),
         (["fanout", "--fail-if=ack_p99_ms>25"], "'ack_p99_ms' is not measured here"),
         (["fanout", "--server-pid=1"], "--server-pid: needs --connect"),

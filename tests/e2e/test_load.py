@@ -1,6 +1,6 @@
-"""A server under very many clients, well-behaved ones and others.
+"""A server with thousands of clients: well-behaved, stalled, slow and short-lived ones.
 
-Each test has a short form, which runs with all the others, and its full one, for which ``--full`` asks.
+Each test has a short form, which always runs, and a full one, which runs with ``--full``.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _ABUSERS = Path(__file__).parents[2] / "benchmarks" / "harness" / "abusers.py"
 _RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER: on, 0 s
 
 pytestmark = [
-    pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="it is /proc that tells"),
-    pytest.mark.timeout(0),  # every wait has its own deadline, and --full takes as long as it takes
+    pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="it needs /proc"),
+    pytest.mark.timeout(0),  # every wait has its own deadline, and --full takes minutes
 ]
 
 
@@ -48,41 +48,41 @@ def many_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
-class TestComingAndGoing:
-    """Nothing is leaked: no descriptor, and 5 MiB of memory at most; and there is no traceback."""
+class TestShortConnections:
+    """Short-lived connections leak no descriptor, at most 5 MiB of memory, and cause no traceback."""
 
-    def test_resets(self, full: bool) -> None:
-        self._come_and_go(10_000 if full else 500, reset=True)
+    def test_reset_connections_leak_nothing(self, full: bool) -> None:
+        self._check_leaks(10_000 if full else 500, reset=True)
 
-    def test_connections(self, full: bool) -> None:
-        self._come_and_go(100_000 if full else 2_000, reset=False)
+    def test_closed_connections_leak_nothing(self, full: bool) -> None:
+        self._check_leaks(100_000 if full else 2_000, reset=False)
 
-    def _come_and_go(self, count: int, *, reset: bool) -> None:
-        chance = random.Random(1)
+    def _check_leaks(self, count: int, *, reset: bool) -> None:
+        draw = random.Random(1)
         with Server("--quiet", *UNLIMITED) as server:
             descriptors = server.descriptors()
-            self._many(server, 500, chance, reset)  # what is allocated once is no leak
-            eventually(lambda: server.descriptors() == descriptors, "all descriptors given back")
+            self._connect(server, 500, draw, reset)  # a one-time allocation is no leak
+            eventually(lambda: server.descriptors() == descriptors, "all descriptors are closed")
             memory = server.resident_bytes()
-            self._many(server, count, chance, reset)
-            eventually(lambda: server.descriptors() == descriptors, "all descriptors given back")
-            grown = server.resident_bytes() - memory
-            print(f"{count} connections: memory {grown / _MIB:+.2f} MiB")
-            assert grown < 5 * _MIB
+            self._connect(server, count, draw, reset)
+            eventually(lambda: server.descriptors() == descriptors, "all descriptors are closed")
+            growth = server.resident_bytes() - memory
+            print(f"{count} connections: memory {growth / _MIB:+.2f} MiB")
+            assert growth < 5 * _MIB
             server.assert_serves()
             assert server.stop() == 0
             assert "Traceback" not in server.rest()
             assert server.errors() == ""
 
-    def _many(self, server: Server, count: int, chance: random.Random, reset: bool) -> None:
+    def _connect(self, server: Server, count: int, draw: random.Random, reset: bool) -> None:
         with RichPeer(server.port, "Witness") as witness:
             for number in range(count):
                 with socket.socket() as sock:
                     sock.bind((f"127.0.0.{2 + number // _PER_SOURCE}", 0))
                     sock.settimeout(DEADLINE)
                     sock.connect(("127.0.0.1", server.port))
-                    name = f"c{chance.randrange(100)}"
-                    kind = chance.randrange(5)
+                    name = f"c{draw.randrange(100)}"
+                    kind = draw.randrange(5)
                     if kind == 1:
                         sock.send(b"12  ")
                     elif kind == 2:
@@ -91,21 +91,21 @@ class TestComingAndGoing:
                         sock.send(frame(name) + frame("hello"))
                     elif kind == 4:
                         sock.send(encoded(greeting(name)))
-                        if chance.randrange(2):
+                        if draw.randrange(2):
                             sock.recv(10)  # the rest of the welcome is never read
                     if reset:
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                if number % 100 == 99:  # let the server keep up, and see that it does
+                if number % 100 == 99:  # wait until the server has caught up
                     witness.sends({"type": "ping", "token": f"{number}"})
-                    witness.reads_until(lambda one: one.get("token") == f"{number}")  # noqa: B023
+                    witness.reads_until(lambda message: message.get("token") == f"{number}")  # noqa: B023
 
 
 class TestStalledReaders:
-    """Very many who read nothing cost what the feeds keep, and not a copy for each: 300 MiB for 2,000."""
+    """Stalled readers share the data of the feeds, without a copy for each: 300 MiB for 2,000 readers."""
 
     @pytest.mark.parametrize("wire", ["selchat", "classic"])
-    def test_memory(self, wire: str, full: bool, tmp_path: Path) -> None:
-        count, seconds, most = (2000, 300.0, 300 * _MIB) if full else (200, 3.0, 40 * _MIB)
+    def test_memory_of_stalled_readers_is_bounded(self, wire: str, full: bool, tmp_path: Path) -> None:
+        count, seconds, limit = (2000, 300.0, 300 * _MIB) if full else (200, 3.0, 40 * _MIB)
         body = "x" * 4000
         with serving(tmp_path / "history.sqlite", *UNLIMITED) as server:
             with (
@@ -114,31 +114,31 @@ class TestStalledReaders:
                 RichPeer(server.port, "Bo") as bo,
             ):
                 crowd.until_in()
-                eventually(lambda: asa.asks("users", room="lobby")["total"] == count + 2, "all are in")
-                memory = highest = server.resident_bytes()
+                eventually(lambda: asa.asks("users", room="lobby")["total"] == count + 2, "all are members")
+                memory = peak = server.resident_bytes()
                 end, number = time.monotonic() + seconds, 0
                 while time.monotonic() < end:
                     for _ in range(10):
                         number += 1
                         asa.sends({"type": "say", "room": "lobby", "id": f"{number}", "body": body})
-                    bo.reads_until(lambda one: one.get("id") == f"{number}")  # noqa: B023
-                    bo.sends({"type": "pong"})  # as one who only listens is asked for a sign of life
-                    asa.reads_until(lambda one: one.get("id") == f"{number}")  # noqa: B023
-                    highest = max(highest, server.resident_bytes())
+                    bo.reads_until(lambda message: message.get("id") == f"{number}")  # noqa: B023
+                    bo.sends({"type": "pong"})  # a keepalive, because this reader sends nothing else
+                    asa.reads_until(lambda message: message.get("id") == f"{number}")  # noqa: B023
+                    peak = max(peak, server.resident_bytes())
                 print(
                     f"{count} stalled {wire} readers, {number} messages of 4 kB: "
-                    f"memory {(highest - memory) / _MIB:+.0f} MiB"
+                    f"memory {(peak - memory) / _MIB:+.0f} MiB"
                 )
                 assert number > 100
-                assert highest - memory < most
+                assert peak - memory < limit
             assert server.stop() == 0
             assert server.errors() == ""
 
 
 class TestDescriptors:
-    """256 descriptors, and 400 who want one."""
+    """A limit of 256 descriptors, and 400 clients that want to connect."""
 
-    def test_full_is_idle_and_ends_at_once(self, full: bool, tmp_path: Path) -> None:
+    def test_full_server_is_idle_and_serves_its_members(self, full: bool, tmp_path: Path) -> None:
         def limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
 
@@ -146,8 +146,8 @@ class TestDescriptors:
         with serving(path, *UNLIMITED, preexec_fn=limit) as server:
             asa = RichPeer(server.port, "Asa")
             clients = [Client(server.port, f"user{number}") for number in range(400)]
-            in_all = 256 - 32  # less what is kept back
-            eventually(lambda: asa.asks("users", room="lobby")["total"] == in_all, "it is full")
+            capacity = 256 - 32  # the server reserves 32
+            eventually(lambda: asa.asks("users", room="lobby")["total"] == capacity, "the server is full")
             seconds, cpu, end = 3.0, server.cpu_seconds(), time.monotonic() + 3.0
             eventually(lambda: time.monotonic() > end)
             used = server.cpu_seconds() - cpu
@@ -158,9 +158,9 @@ class TestDescriptors:
             for client in clients[:200]:
                 client.close()
             begin = time.monotonic()
-            eventually(lambda: asa.asks("users", room="lobby")["total"] == 201, "the others are in")
+            eventually(lambda: asa.asks("users", room="lobby")["total"] == 201, "the waiting clients are members")
             took = time.monotonic() - begin
-            print(f"the others were in {took:.2f} s after that")
+            print(f"the waiting clients were members {took:.2f} s after that")
             assert took < 1.0 or not full
             for peer in (asa, *clients[200:]):
                 peer.close()
@@ -169,10 +169,10 @@ class TestDescriptors:
             assert "Traceback" not in server.rest()
 
 
-class TestTheEnd:
-    """SIGTERM under load: exit status 0 within 10 s, and nothing is lost that was acknowledged."""
+class TestSigterm:
+    """SIGTERM under load: exit status 0 within 10 s, and no acknowledged message is lost."""
 
-    def test_sigterm(self, full: bool, tmp_path: Path) -> None:
+    def test_sigterm_loses_no_acknowledged_message(self, full: bool, tmp_path: Path) -> None:
         count = 5000 if full else 200
         path = tmp_path / "history.sqlite"
         load = Load(random.Random(1))
@@ -200,7 +200,7 @@ class TestTheEnd:
                 assert took < 10.0 or not full
                 assert server.errors() == ""
                 load.disconnect()
-                eventually(lambda: crowd.report()["in"] == 0, "all were told")
+                eventually(lambda: crowd.report()["in"] == 0, "all clients know the end")
                 assert crowd.report()["reasons"] == ["end"], "some were reset"
             checker = Checker(path, load)
             assert checker.check_all() == []
@@ -210,9 +210,9 @@ class TestTheEnd:
 
 
 class TestRestart:
-    """All are back within 60 s, not all at the same time, and stay."""
+    """After a restart all clients reconnect within 60 s, at different times, and stay connected."""
 
-    def test_everyone_comes_back(self, full: bool, tmp_path: Path) -> None:
+    def test_all_clients_reconnect_at_different_times(self, full: bool, tmp_path: Path) -> None:
         count, processes = (5000, 4) if full else (100, 1)
         path = tmp_path / "history.sqlite"
         with serving(path) as server, Crowd(server.port, count, processes=processes) as crowd:
@@ -221,32 +221,32 @@ class TestRestart:
             port = server.port
             assert server.stop() == 0
             begin = time.monotonic()
-            with serving(path, port=port) as again:
+            with serving(path, port=port) as restarted:
                 report = crowd.until_in(within=60.0)
                 took = time.monotonic() - begin
                 lost = report["lost"]
                 end = time.monotonic() + (30.0 if full else 1.0)
                 eventually(lambda: time.monotonic() > end, within=60.0)
                 later = crowd.report()
-                came = Counter(int((when - begin) * 10) for when in later["came"])
+                reconnects = Counter(int((when - begin) * 10) for when in later["came"])
                 print(
-                    f"{count} clients: all back after {took:.1f} s, {lost} tries lost, "
-                    f"at most {max(came.values())} in a tenth of a second"
+                    f"{count} clients: all reconnected after {took:.1f} s, {lost} attempts lost, "
+                    f"at most {max(reconnects.values())} in a tenth of a second"
                 )
                 assert later["finished"] == []
-                assert (later["in"], later["lost"]) == (count, lost), "they are lost again"
+                assert (later["in"], later["lost"]) == (count, lost), "connections were lost again"
                 assert later["gaps"] == 0
-                # Uniform between 1 and 1.5 s the first time: no two of so many are alike.
+                # The first delay is uniform between 1 and 1.5 s, so no two are equal.
                 assert len({round(delay, 6) for delay in later["delays"]}) > count * 0.9
                 assert max(later["delays"]) - min(later["delays"]) > 0.3
-                assert again.stop() == 0
-                assert again.errors() == ""
+                assert restarted.stop() == 0
+                assert restarted.errors() == ""
 
 
 class TestSlowLoris:
-    """1,000 who say a byte a second, and never who they are, are closed 10 to 11 s after connecting."""
+    """The server closes 1,000 clients that send a byte a second without login 10 to 11 s after connecting."""
 
-    def test_all_are_closed_in_time(self, full: bool) -> None:
+    def test_all_are_closed_at_the_login_timeout(self, full: bool) -> None:
         count, seconds = (1000, 10.0) if full else (100, 1.0)
         environment = {**os.environ, "SELCHAT_LOGIN_SECONDS": str(seconds)}
         with Server("--quiet", env=environment) as server, Client(server.port, "Ann") as ann:
@@ -261,8 +261,8 @@ class TestSlowLoris:
                 assert json.loads(process.stdout.readline())["ready"] == count
                 server.assert_serves()
                 eventually(lambda: server.descriptors() <= descriptors, "all closed", within=60)
-                said, _ = process.communicate(timeout=DEADLINE)
-            lives = json.loads(said)["lives"]
+                output, _ = process.communicate(timeout=DEADLINE)
+            lives = json.loads(output)["lives"]
             print(f"{count} slow-loris connections were closed after {min(lives):.2f} to {max(lives):.2f} s")
             assert len(lives) == count
             assert min(lives) >= seconds - 0.05

@@ -103,7 +103,7 @@ class _Lives:
             self.begun += 1
 
     def read(self) -> None:
-        """Read from all ready connections, and close those that are at their end."""
+        """Read from all ready connections, and close the ones that have ended."""
         view = self._connections.view
         for fd, _ in self._poll.poll(0):
             sock, slot = self.open[fd]

@@ -10,7 +10,7 @@ from selchat.bench.wires.messages import LOBBY
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The task of one worker. ``first``: the number of its first client among those of all workers."""
+    """The task of one worker. ``first``: the number of its first client, counted over all workers."""
 
     address: tuple[str, int]
     run: str  # prefix of all names

@@ -91,7 +91,7 @@ def raise_descriptor_limit() -> int:
 
 @dataclass(frozen=True, slots=True)
 class Pinning:
-    """The cores of the server and the floor, and those of the load generators; empty means any core."""
+    """The cores for the server and the floor, and for the load generators; empty means any core."""
 
     server: frozenset[int] = frozenset()
     generators: frozenset[int] = frozenset()

@@ -50,7 +50,7 @@ class SequenceChecker:
 class SeqChecker:
     """Checks that the ``seq`` numbers of each room increase by one.
 
-    ``gaps``: numbers may be missing, as those of a reader's own messages are.
+    ``gaps``: numbers may be missing, because a reader does not receive its own messages.
     """
 
     def __init__(self, gaps: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 To parse each message at each of a thousand readers would cost a microsecond a time, fifty times as much as
 the server spends on a delivery. But all readers of a room read the same stream. So the stream is parsed once,
-as a `Transcript`, and each reader is a position in it: its bytes are compared with those of the transcript.
+as a `Transcript`, and each reader is a position in it: its bytes are compared with the transcript's.
 The first reader to read new bytes extends the transcript.
 
 A reader that also sends does not receive its own messages, so it skips them. It cannot know their place
@@ -41,8 +41,8 @@ class Reader:
         self.position = 0
         self.burst = 0  # number of bursts that it has passed
         self.counted = 0  # messages in those bursts, its own too
-        self.own_count = 0  # of its own messages, how many it has passed
-        self.own_ranges: deque[tuple[int, int]] | None = None  # a sender's: the places of its own messages
+        self.own_count = 0  # own messages that it has passed
+        self.own_ranges: deque[tuple[int, int]] | None = None  # of a sender: the places of its messages
         self.unmatched = b""  # read but not compared: beyond the transcript, or the beginning of a ping
         self.diverged: StreamParser | None = None  # parses its stream once that differs
 

@@ -76,7 +76,7 @@ class Wire:
         return len(self.generator(b"x" * NAME_LENGTH, payload_size, True, room).generate(1, 0))
 
     def payload_size_for(self, delivery_size: int, room: str = LOBBY) -> int | None:
-        """Return the payload size of a delivery of exactly ``delivery_size`` bytes; None if there is none."""
+        """Return the payload size of a delivery of exactly ``delivery_size`` bytes; None if impossible."""
         size = MIN_PAYLOAD + delivery_size - self.delivery_size(MIN_PAYLOAD, room)
         # On some wires a longer payload has a longer header, by a few bytes.
         return next(

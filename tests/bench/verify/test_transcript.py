@@ -212,7 +212,7 @@ def test_seq_of_an_ack_must_equal_the_seq_of_the_readers(difference: int, wrong:
 
 
 def split_at_random(draw: random.Random, stream: bytes) -> list[bytes]:
-    """Return the stream in pieces, none of them empty."""
+    """Return the stream in non-empty pieces."""
     pieces = []
     while stream:
         size = draw.choice([1, 2, 7, 100, 1000])

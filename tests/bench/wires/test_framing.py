@@ -1,4 +1,4 @@
-"""Frames match those of the server's codec and of the library ``websockets``, however they are split."""
+"""Frames agree with the server's codec and the library ``websockets``, however they are split."""
 
 from __future__ import annotations
 
