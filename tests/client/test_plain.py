@@ -326,4 +326,4 @@ def test_send_shows_progress_on_a_slow_server(tmp_path: Path) -> None:
 
     with serving(script) as server:
         got = send(tmp_path, server.port, "hey", progress_seconds=0.05, drain_seconds=DEADLINE)
-    assert (got.status, got.err) == (0, "Waiting for the server to take all that was sent...\n")
+    assert (got.status, got.err) == (0, "Waiting for the server to receive everything...\n")

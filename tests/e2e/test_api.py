@@ -151,7 +151,7 @@ def test_someone_elses_name(server: Server) -> None:
 
 
 def test_the_same_name_from_somewhere_else(server: Server) -> None:
-    with pytest.raises(DisconnectedError, match="come in again from somewhere else"):
+    with pytest.raises(DisconnectedError, match="you signed in from somewhere else"):
         with client(server, "Venkat") as older, client(server, "Venkat") as newer:
             assert newer.connected
             list(older)

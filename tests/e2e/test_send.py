@@ -151,7 +151,7 @@ def test_on_a_terminal_it_says_what_it_waits_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with Terminal(*SEND, f"127.0.0.1:{port}", "hey", "--name=S") as terminal:
-            terminal.shows("Waiting for the server to take all that was sent...")
+            terminal.shows("Waiting for the server to receive everything...")
             assert terminal.wait() == 0
 
 

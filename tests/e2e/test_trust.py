@@ -79,7 +79,7 @@ def test_another_key_stops_everything_with_a_plain_explanation(command: tuple[st
         got = run(*words, input=b"secret words\n")
         assert got.returncode == 1
         text = got.stderr.decode()
-        assert text.startswith(f"selchat: {target} is not the server that it was: ")
+        assert text.startswith(f"selchat: WARNING: the key of {target} has changed. Expected ")
         assert grouped(other.fingerprint) in text
         assert grouped(fingerprint) in text
         assert f"delete line 1 of {data_folder() / 'known-servers'}" in text
@@ -96,8 +96,8 @@ def test_on_a_terminal_the_explanation_is_readable() -> None:
     with Server(port=port):
         (data_folder() / "known-servers").write_text(known)
         with Terminal(*CHAT, f"127.0.0.1:{port}", "--name=M", "--key=") as terminal:
-            terminal.shows("is not the server that it was")
-            terminal.until(lambda: "Nothing was sent" in "".join(terminal.lines), "the end of it")
+            terminal.shows("has changed.")
+            terminal.until(lambda: "connect again" in "".join(terminal.lines), "the end of it")
             assert terminal.wait() == 1
 
 
@@ -142,7 +142,7 @@ def test_what_is_said_is_not_on_the_wire() -> None:
     with Server("--tls=off") as server:
         got = run(*SEND, f"127.0.0.1:{server.port}", "hello", "--tls=require")
         assert got.returncode == 1
-        assert b"no encrypted connection" in got.stderr
+        assert b"no TLS (" in got.stderr
         got = run(*SEND, f"127.0.0.1:{server.port}", "hello", "--tls=off", "--name=N")
         assert (got.returncode, got.stderr) == (0, b"")
         with piped(server.port, "--name=M") as chat:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import selchat.client.connection.dialing
+import selchat.client.connection.connecting
 from selchat.client.connection.link import Link, LinkState
 from selchat.client.events import Message, Topic, Whispered
 from selchat.net.reactor import Reactor
@@ -84,7 +84,7 @@ def test_the_client(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         names = {name: getattr(socket, name) for name in dir(socket)}
         trickling = SimpleNamespace(**{**names, "socket": TricklingClientSocket})
-        patch.setattr(selchat.client.connection.dialing, "socket", trickling)
+        patch.setattr(selchat.client.connection.connecting, "socket", trickling)
         trickled = _client_hears(wire)
     assert whole == trickled
     assert len(whole) > 20

@@ -1,100 +1,78 @@
-"""The link to a server, on the reactor: connects, says what is queued, and comes back when lost.
+"""Link to a server: connects, sends, receives and reconnects, on the reactor.
 
-It must not know who types or what a screen looks like: an interface is told what happens. What is on the
-wire is the business of a `Conversation`. A link begins on the selchat protocol and, unless it is told not to, goes
-over to the paper's when the server shows that it knows only that; and likewise it begins with TLS, and goes
-over to plain bytes with a server that it has never met with TLS.
+Knows neither the user interface, which receives events, nor the bytes of a protocol, which are the business
+of a `ProtocolClient`. A link first tries TLS and the selchat protocol. With a server that never had TLS it
+falls back to plain TCP, and with one that does not know selchat to the classic protocol.
 """
 
 from __future__ import annotations
 
 import random
 import socket
-import struct
-from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
-from selchat.addresses import join_address
 from selchat.auth.login import PasswordNeededError, TooManyAttemptsError
-from selchat.client.connection.dialing import CannotConnectError, Dialer
-from selchat.client.connection.keys import Deriver
-from selchat.client.connection.known_servers import KnownServers, ServerChangedError
-from selchat.client.connection.secret import client_secret
-from selchat.client.connection.securing import Securing
-from selchat.client.connection.trust import may_tell_password
+from selchat.client.connection.backoff import Backoff, Jitter
+from selchat.client.connection.connecting import CannotConnectError, Connector, Tls
+from selchat.client.connection.drain import Drain
+from selchat.client.connection.keys import KeyDeriver
+from selchat.client.connection.negotiation import ProtocolChoice, Wire
+from selchat.client.connection.trust import may_send_password
 from selchat.client.events import Bye, ClientEvent, Refused, Trusted, Unencrypted, Welcomed
-from selchat.client.protocol.classic import ClassicClient
-from selchat.client.protocol.interface import ProtocolClient, UnsentMessage
 from selchat.client.protocol.outbox import QueueFullError
 from selchat.client.protocol.rooms import Room
-from selchat.client.protocol.selchat import SelchatClient
-from selchat.config.settings import SELCHAT_HEADER_LENGTH, ClientSettings
+from selchat.clock import Timer
+from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError, close_reason
 from selchat.events import LOBBY
 from selchat.heartbeat import Heartbeat
-from selchat.net.certificate import fingerprint, group_digits
-from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
+from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor
 from selchat.net.tls import TlsStream
-
-try:
-    import fcntl  # POSIX only
-    import termios
-
-    _TELLS_UNACKNOWLEDGED = True
-except ImportError:
-    _TELLS_UNACKNOWLEDGED = False
 
 __all__ = ["CannotConnectError", "Interface", "Jitter", "Link", "LinkState", "QueueFullError", "Tls", "Wire"]
 
 _READ_SIZE = 64 * 1024  # bytes
-_MAX_RETRY_AFTER = 3600.0  # seconds that a server can keep us away
-_ECHO_SECONDS = 60.0  # for which the kernel may still try to send what was said on a connection that is lost
-_DRAIN_POLL = 0.1  # seconds between two looks whether the last byte was acknowledged
+_MAX_RETRY_AFTER = 3600.0  # seconds for which a server can keep a client away
+_STALE_HELLO_SECONDS = 60.0  # for which the kernel may still send the hello of a lost connection
 
-# The reasons of ``bye`` in words; what is not here is shown as it is.
-_BYES = {
+# The reasons of ``bye`` in words; the client shows any other reason as it is.
+_BYE_REASONS = {
     "shutdown": "the server is shutting down",
     "kicked": "the operator has removed you",
     "banned": "the operator has banned you",
-    "replaced": "you have come in again from somewhere else",
-    "timeout": "the server has waited too long for this client",
+    "replaced": "you signed in from somewhere else",
+    "timeout": "the server got no answer from this client",
     "protocol": "the server does not understand this client",
     "full": "the server is full",
 }
 
-Jitter = Callable[[float, float], float]
-
 
 class LinkState(Enum):
-    """Where a link is in its life.
+    """The state of a link.
 
     ==========  =======================================  ====================================================
     state       means                                    next
     ==========  =======================================  ====================================================
-    NEW         nothing was tried yet                    CONNECTING by `Link.open`
-    CONNECTING  the host is looked up, or an address is  SECURING by TLS, else ONLINE, or GREETING on the
-                being tried                              selchat protocol; when none answers, CLOSED the first time
-                                                         and WAITING later
-    SECURING    a TLS handshake is under way             ONLINE, or GREETING on the selchat protocol; CONNECTING
-                                                         again in plain with a server never met; CLOSED, when
-                                                         its key is another one
-    GREETING    hello was said                           ONLINE when welcome; CONNECTING for the paper's wire;
-                                                         CLOSED when refused; WAITING when lost
-    ONLINE      logged in, what is queued is sent        WAITING when lost, CLOSED without reconnecting or
-                                                         when the server does not want us back, DRAINING
-                                                         after `Link.finish` when nothing waits
-    WAITING     for the time of the next try             CONNECTING; CLOSED after `Link.finish` if nothing is
+    NEW         not opened yet                           CONNECTING by `Link.open`
+    CONNECTING  resolving, connecting, or in a TLS       ONLINE, or GREETING on the selchat protocol; if it
+                handshake                                fails, CLOSED the first time and WAITING later; CLOSED
+                                                         if the server's key has changed
+    GREETING    the client sent hello                    ONLINE when welcome; CONNECTING for the classic
+                                                         protocol; CLOSED when refused; WAITING when lost
+    ONLINE      logged in; sends queued messages         WAITING when lost; CLOSED when lost without reconnect
+                                                         or rejected by the server; DRAINING after
+                                                         `Link.finish` when everything is sent
+    WAITING     waits before the next attempt            CONNECTING; CLOSED after `Link.finish` if nothing is
                                                          queued, or at its deadline
-    DRAINING    nothing more is said, what comes is      CLOSED when the server closes, objects, or has kept
-                read                                     the connection for long enough
-    CLOSED      the descriptor is given back             (final)
+    DRAINING    sends nothing more, still receives       CLOSED when the server closes, objects, or keeps the
+                                                         connection for long enough
+    CLOSED      the socket is closed                     (final)
     ==========  =======================================  ====================================================
     """
 
     NEW = auto()
     CONNECTING = auto()
-    SECURING = auto()
     GREETING = auto()
     ONLINE = auto()
     WAITING = auto()
@@ -102,52 +80,33 @@ class LinkState(Enum):
     CLOSED = auto()
 
 
-_CONNECTING = frozenset({LinkState.CONNECTING, LinkState.SECURING, LinkState.GREETING})
-
-
-class Wire(Enum):
-    """Which wire a link is on: ``GUESSED`` is the selchat one until the server shows what it speaks."""
-
-    GUESSED = auto()
-    SELCHAT = auto()
-    CLASSIC = auto()
-
-
-class Tls(Enum):
-    """Whether a link is encrypted: ``GUESSED`` becomes ``ON`` or ``OFF`` when it is known."""
-
-    GUESSED = auto()
-    ON = auto()
-    OFF = auto()
-
-
 class Interface(Protocol):
-    """Who is told what happens to a link, always from inside the reactor's tick."""
+    """The user interface of a link. The link calls it inside the reactor's tick."""
 
     def connected(self, address: str) -> None:
-        """The link is up, for the first time or again; ``address`` is the numeric one."""
+        """The link is online, for the first time or again; ``address`` is numeric."""
 
     def received(self, events: list[ClientEvent]) -> None:
-        """These have happened; never empty."""
+        """These events happened; the list is never empty."""
 
     def lost(self, reason: str, delay: float) -> None:
-        """The connection is gone, or could not be made again; the next try is in ``delay`` seconds."""
+        """The connection is lost, or a reconnect failed; the next attempt is in ``delay`` seconds."""
 
     def drained(self) -> None:
-        """All that was said is with the server: acknowledged on the selchat protocol, sent on the paper's."""
+        """The server has all messages: acknowledged on the selchat protocol, sent on the classic one."""
 
     def finished(self, problem: str | None) -> None:
-        """The link is closed, and this is the last call; None: all is with the server."""
+        """The link is closed, and this is the last call; None: the server has all messages."""
 
 
 class Link:
-    """One user's link to one server. Raises what the conversations do, `SecretError` and `KnownServersError`.
+    """One user's link to one server. Raises the errors of `ProtocolChoice`, and `KnownServersError`.
 
-    ``reconnect``: whether to come back when the connection is lost on the paper's wire; on the selchat one,
-    where nothing can come twice, it comes back if it was ever welcome. ``members``: whether to keep in mind
-    who is in each room. ``jitter(a, b)`` gives the seconds to wait before coming back, between the two.
+    ``reconnect``: whether to reconnect on the classic protocol. On the selchat protocol, where no message can
+    arrive twice, a link always reconnects once it was welcome. ``members``: whether to remember the members of
+    each room. ``jitter``: see `Backoff`.
 
-    ``refusal`` is what a server has said that has never let this user in, if that has ended the link.
+    ``refusal`` is the error with which the server ended the first login, if it did.
     """
 
     def __init__(
@@ -162,299 +121,240 @@ class Link:
     ) -> None:
         self.state = LinkState.NEW
         self.refusal: Refused | None = None
-        self.wire = Wire.CLASSIC if settings.wire == "classic" else Wire.GUESSED
-        self._deriver = Deriver(reactor, settings.passphrase, self._key_derived)
-        want = self._deriver.derive
-        self._rich = None if self.wire is Wire.CLASSIC else _selchat_client(settings, members, want)
-        if self._rich is None:
-            self.wire = Wire.CLASSIC
-        self._client: ProtocolClient = self._rich or ClassicClient(settings)
-        self._known = KnownServers()
-        self.tls = _tls_of(settings, self._known)
-        self._securing = Securing(
-            reactor, self._secured, self._not_secured, on_blocked=self._stuck, on_buffered=self._again
-        )
         self._reactor = reactor
         self._settings = settings
         self._interface = interface
         self._reconnect = reconnect
-        self._jitter = jitter
-        self._dialer = Dialer(reactor, settings, self._connected, self._cannot_connect)
+        self._deriver = KeyDeriver(reactor, settings.passphrase, self._on_key)
+        self._protocol = ProtocolChoice(settings, members=members, request_key=self._deriver.derive)
+        self._connector = Connector(reactor, settings, self)
+        self._backoff = Backoff(settings.retry_base_seconds, settings.retry_max_seconds, jitter)
         self._heartbeat = Heartbeat(reactor, settings.keepalive_seconds, settings.keepalive_seconds, self)
+        self._drain = Drain(reactor, self._on_drained)
         self._address = ""
-        self._plain_because = ""  # why there is no TLS, until that was told
         self._sock: socket.socket | TlsStream | None = None
-        self._events = 0  # what the selector watches the socket for
-        self._undrained = False  # whether something was said since the interface was told that all is there
-        self._timer: Timer | None = None  # of the state: to be welcome, to wait, to drain
-        self._storing: Timer | None = None  # to say again what could not be stored
-        self._deadline: Timer | None = None  # of `finish`; None: it was not called
-        self._ceiling = settings.retry_base_seconds
-        self._echo_until = (
-            0.0  # until when a hello that was given up may still arrive; on the reactor's clock
-        )
-        self._up_at: float | None = None  # since when the link is, or was last, up; None: never yet
+        self._watched = 0  # the selector's event mask for the socket
+        self._has_undrained = False  # whether the user sent messages after the last `Interface.drained`
+        self._timer: Timer | None = None  # of the state GREETING, WAITING or DRAINING
+        self._store_timer: Timer | None = None  # to send messages again that the server could not store
+        self._deadline: Timer | None = None  # of `finish`; None before it
+        self._stale_hello_until = 0.0  # reactor time until which the hello of a lost connection may arrive
+        self._online_since: float | None = None  # of this or the last connection; None before the first
 
-    # -- what is known ---------------------------------------------------------------------------------
+    # -- state -----------------------------------------------------------------------------------------
+
+    @property
+    def wire(self) -> Wire:
+        return self._protocol.wire
+
+    @property
+    def tls(self) -> Tls:
+        return self._connector.tls
 
     @property
     def queued(self) -> int:
-        """How many bytes of messages are not with the server yet."""
-        return self._client.queued
+        """The size in bytes of the messages that the server does not have yet."""
+        return self._protocol.client.queued
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names worth offering to someone who types."""
-        return self._client.names
+        """The names to offer for completion."""
+        return self._protocol.client.names
 
     @property
     def name(self) -> str:
-        """The user's name: what the server has made of it, as soon as that is known."""
-        return self._client.name
+        """The user's name, as the server writes it, after the welcome."""
+        return self._protocol.client.name
 
     @property
     def rooms(self) -> tuple[str, ...]:
-        """The rooms that the user is in, or has asked for."""
-        return self._client.room_names
+        """The rooms that the user is in or has asked to join."""
+        return self._protocol.client.room_names
 
     def room(self, name: str) -> Room | None:
-        """Return what is known of a room that the user is in, or has asked for; None on the paper's wire."""
-        return self._client.room(name)
+        """Return a room that the user is in or has asked to join; None on the classic protocol."""
+        return self._protocol.client.room(name)
 
     def topic(self, room: str) -> str:
-        """Return the topic of a room that the user is in, empty for none."""
+        """Return the topic of a room that the user is in; empty if it has none."""
         known = self.room(room)
         return "" if known is None else known.topic
 
     @property
     def progress(self) -> str | None:
-        """What is being waited for, in words; None: for nothing."""
+        """What the link is waiting for, in words; None for nothing."""
         if self.state is LinkState.DRAINING:
-            return "Waiting for the server to take all that was sent..."
-        waiting = self._client.unacknowledged
+            return "Waiting for the server to receive everything..."
+        waiting = self._protocol.client.unacknowledged
         if waiting:
-            doing = "Sending" if self.state is LinkState.ONLINE else "Connecting"
-            return f"{doing}; {_messages(waiting)} to go..."
-        return "Connecting..." if self.state in _CONNECTING else None
+            action = "Sending" if self.state is LinkState.ONLINE else "Connecting"
+            return f"{action}; {_count(waiting)} to go..."
+        return "Connecting..." if self.state in {LinkState.CONNECTING, LinkState.GREETING} else None
 
-    # -- what the interface does -----------------------------------------------------------------------
+    # -- requests of the interface ---------------------------------------------------------------------
 
     def open(self) -> None:
         """Connect for the first time."""
         self._connect()
 
     def say(self, text: str, room: str = LOBBY) -> str:
-        """Say it in a room, or keep it until there is a connection; return its id, empty on the paper's wire.
+        """Send a message to a room, or queue it until the link is online.
 
-        Raises `FrameTooLongError`, `QueueFullError` when too much waits already, and, as all of these do,
-        `UnsupportedError`.
+        Return its id, which is empty on the classic protocol. Raises `FrameTooLongError`, `QueueFullError` and,
+        as all requests do, `UnsupportedError`.
         """
-        id = self._client.say(text, room)
-        self._said()
+        id = self._protocol.client.say(text, room)
+        self._on_message_queued()
         return id
 
     def whisper(self, to: str, text: str) -> str:
-        """Say it to one person alone; as `say`."""
-        id = self._client.whisper(to, text)
-        self._said()
+        """Send a direct message; otherwise like `say`."""
+        id = self._protocol.client.whisper(to, text)
+        self._on_message_queued()
         return id
 
     def join(self, room: str) -> None:
-        """Enter a room, now and after each break; `SelchatClient` says what is answered to this and the next."""
-        self._client.join(room)
+        """Join a room, now and after each reconnect. `SelchatClient` names the reply to this and the others."""
+        self._protocol.client.join(room)
         self._wake()
 
     def part(self, room: str) -> None:
         """Leave a room."""
-        self._client.part(room)
+        self._protocol.client.part(room)
         self._wake()
 
     def set_topic(self, room: str, topic: str) -> None:
         """Set the topic of a room."""
-        self._client.set_topic(room, topic)
+        self._protocol.client.set_topic(room, topic)
         self._wake()
 
     def get_history(
         self, room: str = LOBBY, limit: int = 50, *, before: int | None = None, after: int | None = None
     ) -> None:
-        """Ask for messages that were said earlier."""
-        self._client.get_history(room, limit, before=before, after=after)
+        """Request earlier messages."""
+        self._protocol.client.get_history(room, limit, before=before, after=after)
         self._wake()
 
     def get_users(self, room: str = LOBBY) -> None:
-        """Ask who is in a room."""
-        self._client.get_users(room)
+        """Request the members of a room."""
+        self._protocol.client.get_users(room)
         self._wake()
 
     def get_rooms(self) -> None:
-        """Ask which rooms there are."""
-        self._client.get_rooms()
+        """Request the list of rooms."""
+        self._protocol.client.get_rooms()
         self._wake()
 
     def finish(self) -> None:
-        """Take no more; close when all is with the server, or ``finish_seconds`` brought nothing there."""
+        """Close when the server has all messages, or has got none of them for ``finish_seconds``."""
         if self._deadline is not None or self.state is LinkState.CLOSED:
             return
         self._set_deadline()
-        if self.state is LinkState.WAITING and not self._client.unacknowledged:
+        if self.state is LinkState.WAITING and not self._protocol.client.unacknowledged:
             self._end(None)
         else:
             self._wake()
 
     def close(self) -> None:
-        """Give everything back at once; the interface is told nothing."""
+        """Close at once; do not call the interface again."""
         self.state = LinkState.CLOSED
         self._deriver.close()
         self._drop()
         if self._deadline is not None:
             self._deadline.cancel()
 
-    # -- the vigil's side ------------------------------------------------------------------------------
+    # -- heartbeat -------------------------------------------------------------------------------------
 
     def on_idle(self) -> None:
-        self._client.ping()
+        self._protocol.client.ping()
         self._wake()
 
     def on_timeout(self) -> None:
-        self._lost(f"no answer within {self._settings.keepalive_seconds:g} s")
+        self._lose(f"no answer within {self._settings.keepalive_seconds:g} s")
 
     # -- connecting ------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
         self._timer = None
         self.state = LinkState.CONNECTING
-        self._dialer.dial()
+        self._connector.connect()
 
-    def _connected(self, sock: socket.socket, address: str) -> None:
+    def on_pinned(self, trusted: Trusted) -> None:
+        self._interface.received([trusted])
+
+    def on_connected(self, sock: socket.socket | TlsStream, address: str, data: bytes) -> None:
         self._address = address
-        if self.tls is Tls.OFF:
-            self._begin(sock)
-            return
-        self.state = LinkState.SECURING
-        guessed = self.tls is Tls.GUESSED
-        self._securing.begin(sock, self._settings.tls_seconds if guessed else self._settings.connect_seconds)
-
-    def _secured(self, stream: TlsStream, data: bytes) -> None:
-        """Look whether it is the server that was met here before."""
-        settings = self._settings
-        try:
-            shown = fingerprint(stream.certificate)
-            known = self._known.find(settings.host, settings.port)
-            if known is None:
-                self._known.add(settings.host, settings.port, shown)
-                address = join_address(settings.host, settings.port)
-                self._interface.received([Trusted(address, group_digits(shown))])
-            elif known[0] != shown:
-                raise self._changed(known, shown)
-        except (SelchatError, ValueError) as error:
-            stream.close()
-            self._end(f"{error}{self._unsent()}")
-            return
-        self.tls = Tls.ON
-        self._begin(stream)
-        if data and self._sock is stream:
-            self._received(stream, data)
-
-    def _changed(self, known: tuple[str, int], shown: str) -> ServerChangedError:
-        address = join_address(self._settings.host, self._settings.port)
-        before, line = known
-        return ServerChangedError(address, group_digits(before), group_digits(shown), self._known.path, line)
-
-    def _not_secured(self, why: str) -> None:
-        if self.tls is Tls.GUESSED:
-            self.tls = Tls.OFF
-            self._plain_because = why
-            self._connect()
-        else:
-            self._cannot_connect(f"no encrypted connection ({why}), and no other will do")
-
-    def _begin(self, sock: socket.socket | TlsStream) -> None:
-        """Talk on what is connected."""
         self._sock = sock
-        self._client.connection_made()
+        self._protocol.client.connection_made()
         self._watch(EVENT_READ | EVENT_WRITE)
         if self.wire is Wire.CLASSIC:
-            self._up()
-            return
-        self.state = LinkState.GREETING
-        # A server that is known to be rich may be busy: everyone comes back to it at the same time.
-        guessed = self.wire is Wire.GUESSED
-        self._await_welcome(self._settings.hello_seconds if guessed else self._settings.connect_seconds)
+            self._set_online()
+        else:
+            self.state = LinkState.GREETING
+            # A server that spoke selchat before may be busy: all its clients reconnect at once.
+            guessed = self.wire is Wire.GUESSED
+            self._await_welcome(self._settings.hello_seconds if guessed else self._settings.connect_seconds)
+        if data and self._sock is sock:
+            self._receive(sock, data)
 
-    def _await_welcome(self, patience: float) -> None:
-        self._cancel_timer()
-        self._timer = self._reactor.call_later(patience, self._not_welcome, patience)
+    def on_untrusted(self, error: Exception) -> None:
+        self._end(f"{error}{self._unsent()}")
 
-    def _not_welcome(self, patience: float) -> None:
-        self._timer = None
-        self._lost(f"no welcome within {patience:g} s")
-
-    def _up(self) -> None:
-        self._cancel_timer()
-        if self.tls is Tls.OFF and self._plain_because:
-            self._interface.received([Unencrypted(self._plain_because)])
-            self._plain_because = ""
-        self.state = LinkState.ONLINE
-        self._up_at = self._reactor.now
-        self._interface.connected(self._address)
-
-    def _cannot_connect(self, why: str) -> None:
-        if self._up_at is not None:
+    def on_connect_failed(self, why: str) -> None:
+        if self._online_since is not None:
             self._retry(why)
             return
         if why == "connection refused":
             why += "; is the server running there?"
         self._end(str(CannotConnectError(self._settings.host, self._settings.port, why)))
 
-    def _go_classic(self) -> None:
-        """Come again on the paper's wire, with what was said."""
-        assert self._rich is not None
-        said = self._rich.take_unsent()
+    def _await_welcome(self, timeout: float) -> None:
+        self._cancel_timer()
+        self._timer = self._reactor.call_later(timeout, self._on_no_welcome, timeout)
+
+    def _on_no_welcome(self, timeout: float) -> None:
+        self._timer = None
+        self._lose(f"no welcome within {timeout:g} s")
+
+    def _set_online(self) -> None:
+        self._cancel_timer()
+        if self.tls is Tls.OFF and self._connector.plain_reason:
+            self._interface.received([Unencrypted(self._connector.plain_reason)])
+            self._connector.plain_reason = ""
+        self.state = LinkState.ONLINE
+        self._online_since = self._reactor.now
+        self._interface.connected(self._address)
+
+    def _use_classic(self) -> None:
+        """Reconnect on the classic protocol, with the unsent messages."""
         self._drop()
-        self.wire = Wire.CLASSIC
-        self._change_to(ClassicClient(self._settings), said)
+        self._report(self._protocol.use_classic())
         self._connect()
 
-    def _go_back_to_guessing(self) -> None:
-        """Forget that the server is classic: it let nobody in, or it said nothing, and was taken for that."""
-        if self._rich is not None and self.wire is Wire.CLASSIC:
-            said = self._client.take_unsent()
-            self.wire = Wire.GUESSED
-            self.tls = _tls_of(self._settings, self._known)
-            self._change_to(self._rich, said)
+    def _guess_again(self) -> None:
+        """Try selchat again later: the server let no classic client in, or was silent and only seemed classic."""
+        refused = self._protocol.guess_again()
+        if refused is not None:
+            self._connector.guess_tls()
+            self._report(refused)
 
-    def _change_to(self, client: ProtocolClient, said: list[UnsentMessage]) -> None:
-        self._client = client
-        refused: list[ClientEvent] = []
-        for room, to, body in said:
-            try:
-                if to:
-                    client.whisper(to, body)
-                else:
-                    client.say(body, room)
-            except SelchatError as error:
-                refused.append(Refused("", str(error), "", room, to, body))
-        if refused:
-            self._interface.received(refused)
+    # -- online ----------------------------------------------------------------------------------------
 
-    # -- connected -------------------------------------------------------------------------------------
-
-    def _said(self) -> None:
-        self._undrained = True
+    def _on_message_queued(self) -> None:
+        self._has_undrained = True
         self._wake()
 
     def _wake(self) -> None:
-        """Have written what is to be sent, soon: what is said in one tick goes with one system call."""
-        self._tell_news()
+        """Send soon: all messages of one tick leave in one system call."""
+        self._report(self._protocol.client.events())
         if self._sock is not None and self.state is not LinkState.DRAINING:
             self._watch(EVENT_READ | EVENT_WRITE)
 
-    def _tell_news(self) -> None:
-        events = self._client.events()
+    def _report(self, events: list[ClientEvent]) -> None:
         if events and self.state is not LinkState.CLOSED:
             self._interface.received(events)
 
-    def _ready(self, mask: int) -> None:
+    def _on_ready(self, mask: int) -> None:
         # A batch of ready keys can hold one of a socket that an earlier callback has closed.
         sock = self._sock
         if sock is None:
@@ -467,248 +367,245 @@ class Link:
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:
-            self._lost(close_reason(error))
+            self._lose(close_reason(error))
 
-    def _stuck(self) -> None:
-        """Have TLS say what it could not, when the socket takes it."""
+    def on_blocked(self) -> None:
+        """Let TLS send its own records when the socket is writable."""
         if self._sock is not None:
             self._watch(EVENT_READ | EVENT_WRITE)
 
-    def _again(self) -> None:
-        """Read in the next tick, whether the socket is readable or not."""
-        self._reactor.call_soon(self._ready, EVENT_READ)
+    def on_buffered(self) -> None:
+        """Read in the next tick, whether the socket is readable or not: TLS has data in its buffer."""
+        self._reactor.call_soon(self._on_ready, EVENT_READ)
 
     def _read(self, sock: socket.socket | TlsStream) -> None:
         data = sock.recv(_READ_SIZE)
         if data:
-            self._received(sock, data)
+            self._receive(sock, data)
+            return
+        client = self._protocol.client
+        client.receive_eof()
+        error = client.error
+        if self.state is LinkState.DRAINING and error is None:
+            self._end(_objection(client.last_words))
         else:
-            conversation = self._client
-            conversation.receive_eof()
-            error = conversation.error
-            if self.state is LinkState.DRAINING and error is None:
-                self._end(_objection(conversation.last_words))
-            else:
-                self._lost("closed by the server" if error is None else f"closed by the server: {error}")
+            self._lose("closed by the server" if error is None else f"closed by the server: {error}")
 
-    def _received(self, sock: socket.socket | TlsStream, data: bytes) -> None:
-        conversation = self._client
+    def _receive(self, sock: socket.socket | TlsStream, data: bytes) -> None:
+        client = self._protocol.client
         self._heartbeat.touch()
-        self._take(conversation.receive_data(data))
+        self._handle(client.receive_data(data))
         if self._sock is not sock:
             return
-        if conversation.error is not None:
-            self._broken(conversation.error)
+        if client.error is not None:
+            self._on_protocol_error(client.error)
         elif self.wire is Wire.SELCHAT:
-            self._store_later()
-            self._write(sock)  # there may be an answer to give, or room in the window
+            self._schedule_store_retry()
+            self._write(sock)  # the client may have a reply, or space in its window
 
-    def _broken(self, error: SelchatError) -> None:
-        wire = "classic" if self.wire is Wire.CLASSIC else "selchat"
-        self._lost(f"not the {wire} protocol: {error}")
+    def _on_protocol_error(self, error: SelchatError) -> None:
+        protocol = "classic" if self.wire is Wire.CLASSIC else "selchat"
+        self._lose(f"not the {protocol} protocol: {error}")
 
-    def _key_derived(self, salt: bytes, key: bytes) -> None:
-        """Go on with what has waited for a key, to be read or to be said."""
-        self._client.add_key(salt, key)
+    def _on_key(self, salt: bytes, key: bytes) -> None:
+        """Receive and send the messages that waited for a key."""
+        client = self._protocol.client
+        client.add_key(salt, key)
         self._wake()
         if self._sock is None:
             return
-        if self._client.error is not None:
-            self._broken(self._client.error)
+        if client.error is not None:
+            self._on_protocol_error(client.error)
         else:
-            self._store_later()
+            self._schedule_store_retry()
 
-    def _take(self, events: list[ClientEvent]) -> None:
-        """Tell the interface, and see to what is the link's."""
+    def _handle(self, events: list[ClientEvent]) -> None:
+        """Handle the events that concern the link, and report all to the interface."""
         if self.state is LinkState.GREETING:
             for place, event in enumerate(events):
                 if isinstance(event, Refused):
-                    self._not_let_in(event)
-                    if self.state is LinkState.GREETING:  # the password is said now
-                        self._take(events[place + 1 :])
+                    self._on_login_refused(event)
+                    if self.state is LinkState.GREETING:  # the client sent the password
+                        self._handle(events[place + 1 :])
                     return
                 if isinstance(event, Welcomed):
-                    self.wire = Wire.SELCHAT
-                    self._up()
+                    self._protocol.confirm_selchat()
+                    self._set_online()
                     self._heartbeat.start()
-        if events and self.state is not LinkState.CLOSED:
-            self._interface.received(events)
+        self._report(events)
         for event in events:
             if isinstance(event, Bye) and self.state is not LinkState.CLOSED:
-                self._bye(event)
+                self._on_bye(event)
 
     def _write(self, sock: socket.socket | TlsStream) -> None:
         self._watch(EVENT_READ | EVENT_WRITE)
         if isinstance(sock, TlsStream):
             sock.send(b"")
-        while data := self._client.data_to_send():
-            taken = sock.send(data)
-            self._client.data_sent(taken)
-            if taken < len(data):
+        client = self._protocol.client
+        while data := client.data_to_send():
+            size = sock.send(data)
+            client.data_sent(size)
+            if size < len(data):
                 break
-        self._tell_news()
+        self._report(client.events())
         if data or self._sock is not sock:
             return
         self._watch(EVENT_READ)
-        if self.state is LinkState.ONLINE and not self._client.unacknowledged:
+        if self.state is LinkState.ONLINE and not client.unacknowledged:
             if self._deadline is not None:
                 self._leave(sock)
-            elif self._undrained:
-                self._undrained = False
+            elif self._has_undrained:
+                self._has_undrained = False
                 self._interface.drained()
 
-    def _store_later(self) -> None:
-        """Say again, after a while, what the server could not store."""
-        if self._client.wants_retry and self._storing is None:
-            self._storing = self._reactor.call_later(self._settings.store_seconds, self._store_again)
+    def _schedule_store_retry(self) -> None:
+        """Send messages again, after a while, that the server could not store."""
+        if self._protocol.client.wants_retry and self._store_timer is None:
+            self._store_timer = self._reactor.call_later(self._settings.store_seconds, self._retry_store)
 
-    def _store_again(self) -> None:
-        self._storing = None
-        self._client.retry()
+    def _retry_store(self) -> None:
+        self._store_timer = None
+        self._protocol.client.retry()
         self._wake()
 
-    # -- the end ---------------------------------------------------------------------------------------
+    # -- the end of a connection -----------------------------------------------------------------------
 
-    def _not_let_in(self, refusal: Refused) -> None:
-        self.wire = Wire.SELCHAT
+    def _on_login_refused(self, refusal: Refused) -> None:
+        self._protocol.confirm_selchat()
+        was_online = self._online_since is not None
         if refusal.code == PasswordNeededError.code:
-            self._tell_password(refusal)
-        elif refusal.code == "not-stored":  # for now
-            self._lost(refusal.text)
-        elif (
-            refusal.code == TooManyAttemptsError.code and self._up_at is not None
-        ):  # too many have come back at once
-            self._lost(refusal.text, min(refusal.retry_after, _MAX_RETRY_AFTER))
+            self._send_password(refusal)
+        elif refusal.code == "not-stored":  # the server cannot store now
+            self._lose(refusal.text)
+        elif refusal.code == TooManyAttemptsError.code and was_online:  # too many reconnect at once
+            self._lose(refusal.text, min(refusal.retry_after, _MAX_RETRY_AFTER))
         else:
-            self._turned_away(refusal)
+            self._reject(refusal)
 
-    def _tell_password(self, refusal: Refused) -> None:
-        """Say it, if there is one and nobody can listen."""
-        if not may_tell_password(self._address, encrypted=self.tls is Tls.ON):
-            why = "it is not said over a connection that others can read"
+    def _send_password(self, refusal: Refused) -> None:
+        """Send the password, if the user gave one and nobody can eavesdrop."""
+        if not may_send_password(self._address, encrypted=self.tls is Tls.ON):
+            why = "the password was not sent, because others can read this connection"
             self._end(f"the server said: {refusal.text}; {why}{self._unsent()}")
-        elif self._client.send_password():
-            self._await_welcome(self._settings.connect_seconds)  # others may have to be checked before
+        elif self._protocol.client.send_password():
+            self._await_welcome(self._settings.connect_seconds)  # the server may check other passwords first
         else:
-            self._turned_away(refusal)
+            self._reject(refusal)
 
-    def _turned_away(self, refusal: Refused) -> None:
-        self.refusal = refusal if self._up_at is None else None
+    def _reject(self, refusal: Refused) -> None:
+        self.refusal = refusal if self._online_since is None else None
         self._end(f"the server said: {refusal.text}{self._unsent()}")
 
-    def _bye(self, bye: Bye) -> None:
-        reason = _BYES.get(bye.reason, bye.reason)
+    def _on_bye(self, bye: Bye) -> None:
+        reason = _BYE_REASONS.get(bye.reason, bye.reason)
         if self.state is LinkState.DRAINING:
             self._end(None)
             return
-        self.wire = Wire.SELCHAT
-        if bye.reason == "replaced" and self._reactor.now < self._echo_until:
-            # By ourselves: the hello of a connection that was given up has arrived after that of this one.
-            self._lost(reason)
-            self._echo_until = 0.0  # but once: two programs under one name must not take turns for ever
+        self._protocol.confirm_selchat()
+        if bye.reason == "replaced" and self._reactor.now < self._stale_hello_until:
+            # Replaced by ourselves: the hello of a lost connection arrived after that of this one.
+            self._lose(reason)
+            self._stale_hello_until = (
+                0.0  # only once: two programs with one name must not take turns for ever
+            )
         elif bye.retry_after is None:
             self._end(f"{reason}{self._unsent()}")
         else:
-            self._lost(reason, min(bye.retry_after, _MAX_RETRY_AFTER))
+            self._lose(reason, min(bye.retry_after, _MAX_RETRY_AFTER))
 
-    def _lost(self, reason: str, retry_after: float = 0.0) -> None:
+    def _lose(self, reason: str, retry_after: float = 0.0) -> None:
+        """Drop the connection, and reconnect if that makes sense."""
         if self.state is LinkState.GREETING and self.wire is Wire.GUESSED:
             if self._settings.wire == "selchat":
-                self._cannot_connect(reason)
+                self.on_connect_failed(reason)
             else:
-                self._go_classic()
+                self._use_classic()
             return
-        state, conversation = self.state, self._client
-        if self._up_at is not None and self._reactor.now - self._up_at >= self._settings.stable_seconds:
-            self._ceiling = self._settings.retry_base_seconds
+        state, client, since = self.state, self._protocol.client, self._online_since
+        if since is not None and self._reactor.now - since >= self._settings.stable_seconds:
+            self._backoff.reset()
         self._drop()
-        wanted = self._deadline is None or bool(conversation.unacknowledged)
+        is_needed = self._deadline is None or bool(client.unacknowledged)
         if self.wire is Wire.SELCHAT:
-            self._echo_until = self._reactor.now + _ECHO_SECONDS
-            if self._up_at is None and not self._reconnect:
+            self._stale_hello_until = self._reactor.now + _STALE_HELLO_SECONDS
+            if self._online_since is None and not self._reconnect:
                 self._end(f"{reason}{self._unsent()}")
-            elif wanted:
+            elif is_needed:
                 self._retry(reason, retry_after)
             else:
-                self._end(None)  # nothing is lost that was said
+                self._end(None)  # the server has every message
             return
-        problem = (_objection(conversation.last_words) or f"connection lost: {reason}") + self._unsent()
-        if conversation.last_words is not None or not conversation.names:
-            self._go_back_to_guessing()
-        if self._reconnect and wanted and state is LinkState.ONLINE:
+        problem = (_objection(client.last_words) or f"connection lost: {reason}") + self._unsent()
+        if client.last_words is not None or not client.names:
+            self._guess_again()
+        if self._reconnect and is_needed and state is LinkState.ONLINE:
             self._retry(reason)
         else:
             self._end(problem)
 
-    def _retry(self, reason: str, after: float = 0.0) -> None:
-        """Wait for a while: full jitter, so that not all clients of a server come back at the same time."""
-        if self._deadline is not None and not self._client.unacknowledged:
-            self._end(None)  # there is nothing to come back for
+    def _retry(self, reason: str, retry_after: float = 0.0) -> None:
+        """Reconnect after a delay."""
+        if self._deadline is not None and not self._protocol.client.unacknowledged:
+            self._end(None)  # the user is leaving, and the server has every message
             return
         self.state = LinkState.WAITING
         if self.wire is Wire.SELCHAT and self.tls is Tls.OFF:
-            self.tls = _tls_of(self._settings, self._known)  # what kept it from TLS may be over
-        delay = after + self._jitter(0, self._ceiling)
-        self._ceiling = min(2 * self._ceiling, self._settings.retry_max_seconds)
+            self._connector.guess_tls()
+        delay = retry_after + self._backoff.next_delay()
         self._timer = self._reactor.call_later(delay, self._connect)
         self._interface.lost(reason, delay)
 
     def _leave(self, sock: socket.socket | TlsStream) -> None:
         self.state = LinkState.DRAINING
-        if self._client.bye():
+        seconds = self._settings.drain_seconds
+        if self._protocol.client.bye():
             self._watch(EVENT_READ | EVENT_WRITE)
-            self._timer = self._reactor.call_later(self._settings.drain_seconds, self._end, None)
+            self._timer = self._reactor.call_later(seconds, self._end, None)
         else:
             sock.shutdown(socket.SHUT_WR)
-            self._drain(self._settings.drain_seconds)
+            self._drain.start(sock, seconds)
 
-    def _drain(self, left: float) -> None:
-        """Wait for what is on its way to be acknowledged, and then ``left`` seconds for an objection."""
-        assert self._sock is not None
-        if left <= 0:
-            self._end(_objection(self._client.last_words))
-            return
-        if _unacknowledged(self._sock) == 0:
-            left -= _DRAIN_POLL
-        self._timer = self._reactor.call_later(_DRAIN_POLL, self._drain, left)
+    def _on_drained(self) -> None:
+        self._end(_objection(self._protocol.client.last_words))
 
     def _set_deadline(self) -> None:
-        waiting = self._client.unacknowledged
-        self._deadline = self._reactor.call_later(self._settings.finish_seconds, self._out_of_time, waiting)
+        waiting = self._protocol.client.unacknowledged
+        self._deadline = self._reactor.call_later(self._settings.finish_seconds, self._on_deadline, waiting)
 
-    def _out_of_time(self, waiting: int) -> None:
-        if 0 < self._client.unacknowledged < waiting:
-            self._set_deadline()  # a server takes no more in a second than it wants to
+    def _on_deadline(self, waiting: int) -> None:
+        if 0 < self._protocol.client.unacknowledged < waiting:
+            self._set_deadline()  # the server is slow, but it still makes progress
         elif self.state is LinkState.DRAINING:
-            rich = self.wire is Wire.SELCHAT  # where all is acknowledged before this
-            self._end(None if rich else "the server has not taken all that was sent")
+            is_selchat = self.wire is Wire.SELCHAT  # the server acknowledged every message before this state
+            self._end(None if is_selchat else "the server did not receive everything")
         else:
             self._end(f"out of time{self._unsent()}")
 
     def _unsent(self) -> str:
-        count = self._client.unacknowledged
+        client = self._protocol.client
+        count = client.unacknowledged
         if not count:
             return ""
-        return f"; {_messages(count)} {'was' if count == 1 else 'were'} {self._client.unsent_word}"
+        return f"; {_count(count)} {'was' if count == 1 else 'were'} {client.unsent_word}"
 
     def _end(self, problem: str | None) -> None:
         self.close()
         self._interface.finished(problem)
 
     def _drop(self) -> None:
-        """Give the socket and the timers of the connection back."""
-        self._dialer.close()
-        self._securing.close()
+        """Close the socket and cancel the timers of the connection."""
+        self._connector.close()
         self._cancel_timer()
+        self._drain.stop()
         self._heartbeat.stop()
-        if self._storing is not None:
-            self._storing.cancel()
-            self._storing = None
+        if self._store_timer is not None:
+            self._store_timer.cancel()
+            self._store_timer = None
         if self._sock is not None:
             self._watch(0)
             self._sock.close()
             self._sock = None
-            self._client.connection_lost()
+            self._protocol.client.connection_lost()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -716,54 +613,21 @@ class Link:
             self._timer = None
 
     def _watch(self, events: int) -> None:
-        if events == self._events:
+        if events == self._watched:
             return
         if not events:
             self._reactor.unwatch(self._sock)
-        elif not self._events:
-            self._reactor.watch(self._sock, events, self._ready)
+        elif not self._watched:
+            self._reactor.watch(self._sock, events, self._on_ready)
         else:
-            self._reactor.rewatch(self._sock, events, self._ready)
-        self._events = events
+            self._reactor.rewatch(self._sock, events, self._on_ready)
+        self._watched = events
 
 
-def _tls_of(settings: ClientSettings, known: KnownServers) -> Tls:
-    """Return how to begin. With a server that was met with TLS there is no way back."""
-    if settings.tls == "off" or (settings.tls == "auto" and settings.wire == "classic"):
-        return Tls.OFF
-    if settings.tls == "require" or known.find(settings.host, settings.port) is not None:
-        return Tls.ON
-    return Tls.GUESSED
-
-
-def _selchat_client(
-    settings: ClientSettings, members: bool, want: Callable[[bytes], object]
-) -> SelchatClient | None:
-    """Return the conversation; None: headers are too short for it, so that the wire is the paper's."""
-    if settings.header_length < SELCHAT_HEADER_LENGTH:
-        return None
-    secret = settings.secret or client_secret()
-    client = SelchatClient(settings, secret, members=members, request_key=want)
-    if settings.room != LOBBY:
-        client.join(settings.room)
-    return client
-
-
-def _messages(count: int) -> str:
-    return "1 message" if count == 1 else f"{count} messages"
+def _count(messages: int) -> str:
+    return "1 message" if messages == 1 else f"{messages} messages"
 
 
 def _objection(last_words: str | None) -> str | None:
-    """A server that says why it closes has thrown away what it had not read."""
+    """Return the problem, if the server said why it closed: it may not have read the last messages."""
     return None if last_words is None else f"the server said: {last_words}"
-
-
-def _unacknowledged(sock: socket.socket | TlsStream) -> int:
-    """Return how many bytes the peer's kernel has not acknowledged, 0 where the system does not tell."""
-    if not _TELLS_UNACKNOWLEDGED:
-        return 0
-    try:
-        answer = fcntl.ioctl(sock, termios.TIOCOUTQ, b"\0\0\0\0")  # Linux: SIOCOUTQ, the same number
-    except OSError:
-        return 0
-    return int(struct.unpack("i", answer)[0])

@@ -1,6 +1,7 @@
-"""The secret by which servers know this user again, whatever the name: made once, and kept in one file.
+"""The client's secret, which makes the user's names theirs.
 
-It is 22 characters that nobody can guess (128 bits), in a file that only its owner can read.
+A file that only the user can read holds 22 characters that nobody can guess (128 bits). Servers recognise the
+user by it, under any name.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from selchat.errors import UsageError, close_reason
 from selchat.paths import data_folder, make_private_file, make_private_folder
 
 _FILE = "client-secret"
-_BYTES = 16  # of randomness; in base64 they are 22 characters
-_GOOD = re.compile(r"[\x21-\x7e]{16,128}")  # what docs/protocol.rst allows, as far as it can be typed
-_MAX = 1024  # bytes of the file that are worth a look
+_BYTES = 16  # of randomness: 22 characters in base64
+_VALID = re.compile(r"[\x21-\x7e]{16,128}")  # the limits of docs/protocol.rst, and only characters to type
+_MAX_SIZE = 1024  # bytes of the file to read
 
 
 class SecretError(UsageError):
-    """``path`` of the file, and why it does not do."""
+    """``path`` of the file, and why selchat cannot use it."""
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(path, why)
@@ -27,11 +28,11 @@ class SecretError(UsageError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"{self.path}, which makes your name yours: {self.why}"
+        return f"cannot use the secret that makes your name yours, {self.path}: {self.why}"
 
 
 def client_secret(folder: Path | None = None) -> str:
-    """Return the secret in that folder, making both if need be. Raises `SecretError`.
+    """Return the secret in that folder; create both if need be. Raises `SecretError`.
 
     Two programs that do this at the same time get the same secret.
     """
@@ -48,9 +49,9 @@ def client_secret(folder: Path | None = None) -> str:
 
 def _read(path: Path) -> str:
     with path.open("rb") as file:
-        data = file.read(_MAX)
+        data = file.read(_MAX_SIZE)
     secret = data.decode("ascii", "replace").strip()
-    if _GOOD.fullmatch(secret) is None:
+    if _VALID.fullmatch(secret) is None:
         raise SecretError(
             path, "it does not hold 16 to 128 characters; restore it, or delete it to get a new one"
         )

@@ -111,7 +111,7 @@ class Limits(NamedTuple):
 class SelchatClient:
     """One user, on any number of connections, one after the other.
 
-    ``secret`` makes the name the user's own (`selchat.client.connection.trust`). ``members``: whether to
+    ``secret`` makes the name the user's own (`selchat.client.connection.secret`). ``members``: whether to
     request the members of each room, to know them before they join or leave. With a passphrase, the client
     calls ``request_key(salt)`` for each key that it needs, and `add_key` answers; messages that need the key
     wait for it. Raises `SettingError` for a bad key, and `FrameTooLongError` for a name that is too long.

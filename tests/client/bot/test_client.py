@@ -273,7 +273,7 @@ def test_connect_works_after_a_first_attempt_that_was_refused() -> None:
         (
             {"type": "bye", "reason": "replaced", "retry_after": None},
             CannotConnectError,
-            "come in again from somewhere else$",
+            "you signed in from somewhere else$",
         ),
         ({"type": "said"}, CannotConnectError, "no answer within 0.5 s$"),
         (welcome(), CannotConnectError, "no answer within 0.5 s$"),  # the list of members never comes

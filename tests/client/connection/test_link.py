@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections import deque
 from collections.abc import Iterator
 
 import pytest
 
-from selchat.client.connection import dialing
 from selchat.client.connection.link import Link, LinkState, QueueFullError
 from selchat.errors import SettingError
 from selchat.net.reactor import Reactor
@@ -23,12 +21,13 @@ class Bench:
     def __init__(self) -> None:
         self.reactor = Reactor(fail)
         self.links: list[Link] = []
-        self.ceilings: list[float] = []
+        self.delay = 0.0  # seconds between two attempts
+        self.max_delays: list[float] = []
 
-    def jitter(self, least: float, most: float) -> float:
-        assert least == 0
-        self.ceilings.append(most)
-        return 0.0
+    def jitter(self, minimum: float, maximum: float) -> float:
+        assert minimum == 0
+        self.max_delays.append(maximum)
+        return self.delay
 
     def link(self, port: int, *, reconnect: bool = True, **more: object) -> tuple[Link, Recorder]:
         recorder = Recorder()
@@ -177,12 +176,26 @@ def test_a_name_is_looked_up_without_holding_up_the_reactor(
 def test_closing_while_a_name_is_looked_up(
     bench: Bench, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    asked, answer, real = threading.Event(), threading.Event(), socket.getaddrinfo
+
+    def resolve(host: str, port: int, **more: int) -> object:
+        if more["flags"]:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        asked.set()
+        answer.wait(20)
+        return real("127.0.0.1", port, type=more["type"])
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     link, told = bench.link(server.port, host="lab.local")
-    monkeypatch.setattr(threading.Thread, "start", lambda thread: None)
     link.open()
+    bench.spin(asked.is_set)
     link.close()
-    link._dialer._resolved(1, deque(), "no such host")
+    [resolver] = [thread for thread in threading.enumerate() if thread.name == "resolver"]
+    answer.set()
+    resolver.join(20)
+    bench.reactor.tick(0)
     assert told.log == []
+    assert not server.waiting()
 
 
 def test_each_address_is_tried_in_turn(
@@ -193,7 +206,8 @@ def test_each_address_is_tried_in_turn(
         (socket.AF_INET, ("127.0.0.1", free_port())),
         (socket.AF_INET, ("127.0.0.1", server.port)),
     ]
-    monkeypatch.setattr(dialing, "_look_up", lambda *_: deque(addresses))
+    found = [(family, socket.SOCK_STREAM, 6, "", address) for family, address in addresses]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     link, told = bench.link(server.port)
     link.open()
     bench.spin(lambda: told.log)
@@ -288,8 +302,8 @@ def test_the_ceiling_of_the_jitter_doubles_up_to_the_last(bench: Bench, server: 
     bench.spin(lambda: peer.received == LOGIN)
     server.listener.close()
     peer.close()
-    bench.spin(lambda: len(bench.ceilings) >= 9)
-    assert bench.ceilings[:9] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    bench.spin(lambda: len(bench.max_delays) >= 9)
+    assert bench.max_delays[:9] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
 
 @pytest.mark.parametrize(("settled", "expected"), [(1000.0, [0.5, 1, 2, 4]), (0.0, [0.5, 0.5, 0.5, 0.5])])
@@ -301,8 +315,8 @@ def test_only_a_connection_that_lived_makes_the_next_try_quick(
     for count in range(1, 5):
         bench.spin(lambda: server.waiting() and link.state is LinkState.ONLINE)
         server.accept().close()
-        bench.spin(lambda count=count: len(bench.ceilings) == count)
-    assert bench.ceilings == expected
+        bench.spin(lambda count=count: len(bench.max_delays) == count)
+    assert bench.max_delays == expected
 
 
 HUGE = 32 * 1024 * 1024  # bytes: more than the kernel buffers of both ends together
@@ -338,7 +352,7 @@ def test_finish_sends_all_and_waits_for_the_server(bench: Bench, server: RawServ
     bench.spin(lambda: peer.received and peer.ended)
     assert peer.received == LOGIN + frame("one")
     assert link.state is LinkState.DRAINING
-    assert link.progress == "Waiting for the server to take all that was sent..."
+    assert link.progress == "Waiting for the server to receive everything..."
     peer.send(pair("Venkat", "bye"))
     peer.close()
     bench.spin(lambda: link.state is LinkState.CLOSED)
@@ -376,7 +390,7 @@ def test_a_server_that_takes_nothing(bench: Bench) -> None:
         link.say("x" * 60000)
         link.finish()
         bench.spin(lambda: told.log[-1][0] == "finished")
-        assert told.log[-1] == ("finished", "the server has not taken all that was sent")
+        assert told.log[-1] == ("finished", "the server did not receive everything")
 
 
 def test_out_of_time(bench: Bench, server: RawServer) -> None:
@@ -416,7 +430,7 @@ def test_nobody_comes_back_only_to_leave(
     server.listener.close()
     peer.close()
     if state is LinkState.WAITING:
-        monkeypatch.setattr(link, "_jitter", lambda *_: 1000.0)
+        bench.delay = 1000.0
         bench.spin(lambda: link.state is LinkState.WAITING)
     else:
         bench.spin(lambda: link.state is LinkState.CONNECTING)

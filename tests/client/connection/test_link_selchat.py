@@ -423,9 +423,9 @@ def test_it_comes_back_and_goes_on(bench: Bench, ending: object, reason: str, re
     [
         ("kicked", "the operator has removed you"),
         ("banned", "the operator has banned you"),
-        ("replaced", "you have come in again from somewhere else"),
+        ("replaced", "you signed in from somewhere else"),
         ("protocol", "the server does not understand this client"),
-        ("timeout", "the server has waited too long for this client"),
+        ("timeout", "the server got no answer from this client"),
         ("new", "new"),
     ],
 )
@@ -506,7 +506,7 @@ def test_finish_waits_for_the_acks_and_says_bye(bench: Bench) -> None:
     peer.send(encoded(ack(id, 1)))
     bench.takes(peer, "say", "rooms", "bye")
     assert link.state is LinkState.DRAINING
-    assert link.progress == "Waiting for the server to take all that was sent..."
+    assert link.progress == "Waiting for the server to receive everything..."
     peer.send(encoded({"type": "rooms", "rooms": [], "total": 0}, GOODBYE))
     bench.spin(lambda: told.log[-1] == ("finished", None))
     assert len(told.events) == 5
@@ -740,7 +740,7 @@ def test_a_password_is_not_said_where_others_can_listen(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "selchat.client.connection.link.may_tell_password", lambda address, *, encrypted: False
+        "selchat.client.connection.link.may_send_password", lambda address, *, encrypted: False
     )
     link, told = bench.link(password="tea at four")
     link.open()
@@ -750,7 +750,8 @@ def test_a_password_is_not_said_where_others_can_listen(
     assert link.refusal is None  # so that nobody is asked for one
     [finished] = [one for one in told.log if one[0] == "finished"]
     assert finished[1] == (
-        "the server said: this server requires a password; it is not said over a connection that others can read"
+        "the server said: this server requires a password; "
+        "the password was not sent, because others can read this connection"
     )
 
 
@@ -785,4 +786,4 @@ def test_ones_own_late_hello_is_not_somewhere_else(bench: Bench) -> None:
     assert ("finished",) not in [line[:1] for line in told.log]
     again.send(encoded(replaced))  # and this is somebody else
     bench.spin(lambda: link.state is LinkState.CLOSED)
-    assert told.log[-1] == ("finished", "you have come in again from somewhere else")
+    assert told.log[-1] == ("finished", "you signed in from somewhere else")

@@ -1,3 +1,5 @@
+"""The client's secret: created once, kept private, and rejected when damaged."""
+
 from __future__ import annotations
 
 import os
@@ -12,7 +14,7 @@ from selchat import paths
 from selchat.client.connection.secret import SecretError, client_secret
 
 
-def test_it_is_made_once_and_kept(tmp_path: Path) -> None:
+def test_secret_is_created_once_and_kept(tmp_path: Path) -> None:
     folder = tmp_path / "share" / "selchat"
     secret = client_secret(folder)
     assert client_secret(folder) == secret
@@ -21,7 +23,7 @@ def test_it_is_made_once_and_kept(tmp_path: Path) -> None:
     assert client_secret(tmp_path / "other") != secret
 
 
-def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
+def test_only_the_owner_can_read_the_secret(tmp_path: Path) -> None:
     folder = tmp_path / "selchat"
     old = os.umask(0)
     try:
@@ -33,12 +35,12 @@ def test_only_its_owner_can_read_it(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["client-secret"]
 
 
-def test_it_is_where_the_user_keeps_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_is_in_the_users_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     assert client_secret() == (tmp_path / "selchat" / "client-secret").read_text().strip()
 
 
-def test_programs_that_begin_together_get_the_same(tmp_path: Path) -> None:
+def test_programs_that_start_at_once_get_the_same_secret(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from selchat.client.connection.secret import client_secret;"
         "sys.stdin.read(); print(client_secret(Path(sys.argv[1])))"
@@ -58,7 +60,7 @@ def test_programs_that_begin_together_get_the_same(tmp_path: Path) -> None:
     assert len({program.communicate(timeout=20)[0] for program in programs}) == 1
 
 
-def test_the_one_that_comes_second_takes_what_is_there(
+def test_second_program_uses_the_secret_of_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = client_secret(tmp_path)
@@ -70,18 +72,18 @@ def test_the_one_that_comes_second_takes_what_is_there(
 @pytest.mark.parametrize(
     "content", [b"", b"\n", b"short\n", b"x" * 200, b"\xff" * 30, b"two words of text\n"]
 )
-def test_a_file_that_holds_something_else_is_one_error_that_names_it(tmp_path: Path, content: bytes) -> None:
+def test_error_names_a_file_with_other_content(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "client-secret").write_bytes(content)
-    with pytest.raises(SecretError, match="client-secret, which makes your name yours: it does not hold 16"):
+    with pytest.raises(SecretError, match=r"your name yours, .*client-secret: it does not hold 16"):
         client_secret(tmp_path)
     assert (tmp_path / "client-secret").read_bytes() == content
 
 
-def test_a_place_that_cannot_be_used_is_one_error_that_names_it(
+def test_error_names_an_unusable_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SecretError, match=r"file/selchat/client-secret, which .*: file exists"):
+    with pytest.raises(SecretError, match=r"file/selchat/client-secret: file exists"):
         client_secret(tmp_path / "file" / "selchat")
     (tmp_path / "client-secret").mkdir()
     with pytest.raises(SecretError, match="is a directory"):
