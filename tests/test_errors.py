@@ -86,7 +86,7 @@ TEXTS = [
     (NotInRoomError("engine"), "you are not in the room engine; join it first"),
     (TooManyRoomsError(100), "the limit of 100 rooms is reached"),
     (BodyTooLongError(10, 5), "a body of 10 bytes is over the limit of 5"),
-    (NotStoredError("disk full"), "the server cannot store messages now (disk full)"),
+    (NotStoredError("disk full"), "the server cannot store messages at the moment (disk full)"),
     (SettingError("port", -1, "a port number"), "port: -1 is not a port number"),
     (SettingError("port", "x" * 299, "a port"), "port: '" + "x" * 199 + "... is not a port"),
     (UnknownSettingError("x:3", "prot", "port"), "x:3: unknown key 'prot'; did you mean 'port'?"),

@@ -1,4 +1,4 @@
-"""What can be wrong with the file of a history. The text is the one line that the operator sees."""
+"""Errors of a history file. Their text is the one line that the operator sees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from selchat.errors import UsageError, close_reason
 
-_CAUSES = {  # by SQLite's primary result code: its own words are meant for those who wrote the statement
+_CAUSES = {  # by SQLite's primary result code; its own messages address the author of the statement
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_IOERR: "the disk fails",
     sqlite3.SQLITE_READONLY: "the file is read-only",
@@ -21,7 +21,7 @@ _CAUSES = {  # by SQLite's primary result code: its own words are meant for thos
 
 
 class HistoryError(UsageError):
-    """A history that cannot be had; ``path`` is its file."""
+    """A history file that selchat cannot use; ``path`` is the file."""
 
     template = "cannot use the history {path}"
 
@@ -34,7 +34,7 @@ class HistoryError(UsageError):
 
 
 class UnusableHistoryError(HistoryError):
-    """``why``: what the system says."""
+    """``why``: the cause, as the system reports it."""
 
     template = "cannot use the history {path}: {why}"
 
@@ -45,11 +45,11 @@ class UnusableHistoryError(HistoryError):
 
 
 class NotAHistoryError(HistoryError):
-    template = "{path} is not a history of selchat, or is damaged"
+    template = "{path} is not a selchat history, or it is damaged"
 
 
 class HistoryVersionError(HistoryError):
-    """``version`` of the file, and ``known``, the newest one that this program knows."""
+    """``version`` of the file; ``known``: the latest version that this program supports."""
 
     def __init__(self, path: Path, version: int, known: int) -> None:
         super().__init__(path)
@@ -59,17 +59,21 @@ class HistoryVersionError(HistoryError):
 
 
 class NewerHistoryError(HistoryVersionError):
-    template = "the history {path} is of version {version}, and this selchat knows only up to {known}"
+    template = (
+        "the history {path} has version {version}, but this selchat supports versions up to {known}; "
+        "use a newer selchat"
+    )
 
 
 class OlderHistoryError(HistoryVersionError):
     template = (
-        "the history {path} is of version {version}; a server that is started on it brings it to {known}"
+        "the history {path} has version {version}, but this command needs version {known}; "
+        "start a server with it once to upgrade it"
     )
 
 
 class HistoryInUseError(HistoryError):
-    """``user``: the process that uses it, as a text; empty: unknown."""
+    """``user``: the id of the process that uses the file, as text; empty: unknown."""
 
     template = "the history {path} is in use by another server (process {user})"
 
@@ -80,10 +84,10 @@ class HistoryInUseError(HistoryError):
 
 
 def cause(error: Exception) -> str:
-    """Return why something could not be read or stored, in a few words."""
+    """Return the cause of a failed read or write in a few words."""
     if isinstance(error, sqlite3.Error):
-        # Errors of the sqlite3 module itself have no code. The low byte is the primary result code.
+        # Errors of Python's sqlite3 module itself have no code. The low byte is the primary result code.
         return _CAUSES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, str(error))
     if isinstance(error, UnicodeError):
-        return "a text is not Unicode"
+        return "a text is not valid Unicode"
     return close_reason(error)

@@ -1,7 +1,8 @@
-"""One server for one history. Readers are not concerned by it: that is SQLite's own business.
+"""Lock that keeps a second server from using the same history.
 
-SQLite's ``locking_mode=EXCLUSIVE`` would keep export and backup out as well. ``flock`` ends with the process,
-however it ends, so that nothing stale is ever left to be removed by hand.
+It does not affect readers, which SQLite coordinates itself. SQLite's ``locking_mode=EXCLUSIVE`` would keep out
+export and backup as well. The system releases a ``flock`` when the process ends, however it ends, so that there
+is never a stale lock to remove by hand.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _PRIVATE = 0o600
 
 
 class ServerLock:
-    """A lock on ``<path>.lock``, held until `close`. Raises `HistoryInUseError` or OSError."""
+    """Holds a lock on ``<path>.lock`` until `close`. Raises `HistoryInUseError` or OSError."""
 
     def __init__(self, path: Path) -> None:
         name = path.with_name(path.name + ".lock")
@@ -35,5 +36,5 @@ class ServerLock:
         self._file.write(f"{os.getpid()}\n".encode())
 
     def close(self) -> None:
-        """Let others have it. The file stays: were it removed, two servers could lock two of one name."""
+        """Release the lock. The file stays: if it were removed, two servers could lock two files of this name."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""A log that lasts as long as the process and is bounded in size. It never fails."""
+"""In-memory log of bounded size. It ends with the process, and never fails."""
 
 from __future__ import annotations
 
@@ -12,35 +12,44 @@ from selchat.histogram import COMMIT_BUCKETS, Histogram
 from selchat.log.port import Sent
 from selchat.log.retention import Retention
 
-_MAX_KEPT = 64 * MIB  # characters of all rooms, counted as in `MemoryLog`; about five bytes each
-_MAX_SENT = 4096  # messages of one client that are remembered by their ids: what docs/protocol.rst promises
-_MAX_SENT_IN_ALL = 250_000  # of all clients, at about 200 bytes each
-_OVERHEAD = 256  # what a message takes besides its body, in bytes
+_MAX_TOTAL = 64 * MIB  # characters of all rooms, counted as in `MemoryLog`; about five bytes each
+_MAX_IDS = 4096  # of one client, for duplicate detection: the promise of docs/protocol.rst
+_MAX_TOTAL_IDS = 250_000  # of all clients, at about 200 bytes each
+_OVERHEAD = 256  # bytes that a message takes besides its body
 
 
 class MemoryLog:
-    """``limit``: characters that are kept for each room, or its share of `_MAX_KEPT` where there are many;
-    what the newest commit brought always is.
+    """Keeps about ``limit`` characters for each room, and at least its last commit.
 
-    A message counts as its body and 256 characters, so that empty ones are not kept without limit.
+    If there are many rooms, each gets its share of ``max_total`` instead. A message counts as its body and 256
+    characters, so that even empty messages reach the limit. ``max_ids`` and ``max_total_ids`` limit the ids of
+    one client and of all clients that `sent` knows.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(
+        self,
+        limit: int,
+        *,
+        max_total: int = _MAX_TOTAL,
+        max_ids: int = _MAX_IDS,
+        max_total_ids: int = _MAX_TOTAL_IDS,
+    ) -> None:
         self._id = secrets.token_hex(8)
         self.commit_seconds = Histogram(COMMIT_BUCKETS)
         self._limit = limit
+        self._max_total = max_total
         self._rooms: dict[str, _RoomLog] = {}
         self._records: dict[str, dict[str, str]] = {}
-        self._sent = _SentMessages()
-        # What is not committed: rooms with messages, messages by client, and how many records were put. These
-        # can be read at once and need not be taken back.
+        self._sent = _SentMessages(max_ids, max_total_ids)
+        # Uncommitted: rooms with messages, messages by client, and the number of changed records. Records need
+        # no staging, because this log never has to take one back.
         self._staged: list[_RoomLog] = []
         self._staged_sent: list[tuple[bytes, list[Said]]] = []
         self._staged_records = 0
 
     @property
     def id(self) -> str:
-        """Names this log: another one at each start."""
+        """A unique id of this log, new at each start."""
         return self._id
 
     # -- writing ---------------------------------------------------------------------------------------
@@ -53,16 +62,16 @@ class MemoryLog:
         at: float,
         ids: Sequence[str] = (),
         ciphers: Sequence[str | None] = (),
-        client: bytes | None = None,
+        client_id: bytes | None = None,
     ) -> list[Said]:
-        """Stage messages and return them, each with its ``seq``; see `Log.append`."""
+        """Stage messages; see `Log.append`."""
         messages: list[Said] = []
         if not bodies:
             return messages
         log = self._rooms.get(room)
         if log is None:
             log = self._rooms[room] = _RoomLog()
-        new = tuple.__new__  # Said's own constructor calls just this, in twice the time
+        new = tuple.__new__  # Said's own constructor does the same in twice the time
         seq = log.staged_seq
         if ids or ciphers:
             for body, id, cipher in zip(
@@ -78,12 +87,12 @@ class MemoryLog:
             self._staged.append(log)
         log.staged_seq = seq
         log.staged += messages
-        if client is not None:
-            self._staged_sent.append((client, messages))
+        if client_id is not None:
+            self._staged_sent.append((client_id, messages))
         return messages
 
     def put(self, kind: str, key: str, value: str | None) -> None:
-        """Keep a record, in the place of the one that was there; None: forget it."""
+        """Store a record, replacing the old one; None deletes it."""
         records = self._records.setdefault(kind, {})
         if value is None:
             records.pop(key, None)
@@ -93,44 +102,44 @@ class MemoryLog:
 
     @property
     def staged(self) -> bool:
-        """Whether there is something to commit."""
+        """Whether anything is staged."""
         return bool(self._staged or self._staged_records)
 
     def commit(self) -> None:
-        """Store all that is staged, and forget what is over the limit."""
-        limit = min(self._limit, _MAX_KEPT // max(1, len(self._rooms)))
+        """Store everything that is staged; delete messages over the limit."""
+        limit = min(self._limit, self._max_total // max(1, len(self._rooms)))
         for log in self._staged:
             log.commit(limit)
         self._staged.clear()
-        for client, messages in self._staged_sent:
-            self._sent.add(client, messages)
+        for client_id, messages in self._staged_sent:
+            self._sent.add(client_id, messages)
         self._staged_sent.clear()
         self._staged_records = 0
 
     @property
     def size(self) -> int:
-        """Bytes that the messages take, or about so: characters, and what there is beside them."""
+        """Approximate size of the messages in bytes: characters and overhead."""
         return sum(log.size for log in self._rooms.values())
 
     def set_retention(self, retention: Retention) -> None:
-        """It has a limit of its own."""
+        """Do nothing: this log has a limit of its own."""
 
     def expire(self, now: float) -> bool:
-        """Forget nothing: the limit is kept by `commit`."""
+        """Do nothing: `commit` enforces the limit."""
         return False
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Do nothing: this log has no resources."""
 
     # -- reading ---------------------------------------------------------------------------------------
 
     def last_seq(self, room: str) -> int:
-        """Return the ``seq`` of the newest message of that room; 0: there was none."""
+        """Return the ``seq`` of the newest message of the room; 0: there was none."""
         log = self._rooms.get(room)
         return 0 if log is None else log.seq
 
     def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
-        """Return the oldest kept messages above ``seq``, oldest first; see `Log.after`."""
+        """Return the oldest messages above ``seq``, oldest first; see `Log.after`."""
         log = self._rooms.get(room)
         found: list[Said] = []
         for block in log.blocks if log is not None else ():
@@ -138,7 +147,7 @@ class MemoryLog:
                 found += block[max(0, seq + 1 - block[0].seq) :]
                 if len(found) >= limit:
                     break
-        return _fitting(found, limit, size)
+        return _limited(found, limit, size)
 
     def before(self, room: str, seq: int | None, limit: int, size: int) -> list[Said]:
         """Return the newest messages below ``seq``, oldest first; see `Log.before`."""
@@ -148,31 +157,32 @@ class MemoryLog:
             found += reversed(block if seq is None else block[: max(0, seq - block[0].seq)])
             if len(found) >= limit:
                 break
-        return _fitting(found, limit, size)[::-1]
+        return _limited(found, limit, size)[::-1]
 
     def rooms(self) -> Sequence[str]:
-        """Return the rooms that have a message."""
+        """Return the rooms that have messages."""
         return [room for room, log in self._rooms.items() if log.blocks]
 
-    def sent(self, client: bytes, limit: int) -> list[Sent]:
-        """Return the newest messages of that client, ``limit`` at most, oldest first."""
-        return self._sent.of(client, limit)
+    def sent(self, client_id: bytes, limit: int) -> list[Sent]:
+        """Return the newest messages of the client, at most ``limit``, oldest first."""
+        return self._sent.last(client_id, limit)
 
     def records(self, kind: str) -> Mapping[str, str]:
-        """Return all records of that kind, by key, staged ones included."""
+        """Return all records of a kind, by key, including staged ones."""
         return dict(self._records.get(kind, {}))
 
 
 class _RoomLog:
-    """The messages of one room, in blocks of one commit each: forgetting them one by one would cost as much
-    as storing them.
+    """The messages of one room, in one block for each commit.
+
+    Deleting single messages would cost as much as storing them.
     """
 
     __slots__ = ("blocks", "seq", "size", "staged", "staged_seq")
 
     def __init__(self) -> None:
-        self.seq = 0  # of the newest message that is committed
-        self.staged_seq = 0  # of the newest one
+        self.seq = 0  # of the newest committed message
+        self.staged_seq = 0  # of the newest message, staged or committed
         self.staged: list[Said] = []
         self.blocks: deque[list[Said]] = deque()
         self.size = 0
@@ -187,33 +197,35 @@ class _RoomLog:
 
 
 class _SentMessages:
-    """What clients have sent, longer than the messages are kept: those who have been away send them again.
+    """The ids of sent messages. They outlive the messages, because a client may resend after a long absence.
 
-    When there are too many, the clients that have been silent for the longest time are forgotten first.
+    Over ``max_total``, the client that has been silent for longest is forgotten first.
     """
 
-    def __init__(self) -> None:
-        self._clients: dict[bytes, deque[Sent]] = {}  # those who spoke last at the end
+    def __init__(self, max_ids: int, max_total: int) -> None:
+        self._max_ids = max_ids
+        self._max_total = max_total
+        self._clients: dict[bytes, deque[Sent]] = {}  # the latest sender last
         self._total = 0
 
-    def add(self, client: bytes, messages: Iterable[Said]) -> None:
-        sent = self._clients.pop(client, None)
+    def add(self, client_id: bytes, messages: Iterable[Said]) -> None:
+        sent = self._clients.pop(client_id, None)
         if sent is None:
-            sent = deque(maxlen=_MAX_SENT)
-        self._clients[client] = sent
+            sent = deque(maxlen=self._max_ids)
+        self._clients[client_id] = sent
         self._total -= len(sent)
         sent.extend([Sent(id, room, seq, at) for room, seq, _, _, at, id, _ in messages])
         self._total += len(sent)
-        while self._total > _MAX_SENT_IN_ALL:
+        while self._total > self._max_total:
             self._total -= len(self._clients.pop(next(iter(self._clients))))
 
-    def of(self, client: bytes, limit: int) -> list[Sent]:
-        sent = self._clients.get(client, ())
+    def last(self, client_id: bytes, limit: int) -> list[Sent]:
+        sent = self._clients.get(client_id, ())
         return list(sent)[max(0, len(sent) - max(0, limit)) :]
 
 
-def _fitting(messages: list[Said], limit: int, size: int) -> list[Said]:
-    """Return the first ``limit`` of them, as far as ``size`` characters of bodies go, but one at least."""
+def _limited(messages: list[Said], limit: int, size: int) -> list[Said]:
+    """Return the first ``limit`` messages with at most ``size`` characters of bodies, but at least one message."""
     del messages[max(0, limit) :]
     for place, message in enumerate(messages):
         size -= len(message.body)

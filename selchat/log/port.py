@@ -1,7 +1,7 @@
-"""What the rest asks of a log. A message exists from the moment `Log.commit` has returned.
+"""Log: the interface of the message store. A message exists from the moment `Log.commit` returns.
 
-A log keeps two things in one transaction: messages, and *records*, which are small texts by kind and key
-(who owns a name, who is banned, a room's topic). It gives them no meaning.
+A log stores messages and *records* in one transaction. A record is a small text with a kind and a key, such as
+the owner of a name, a ban or the topic of a room. The log does not interpret it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from selchat.log.retention import Retention
 
 
 class NotStoredError(RefusalError):
-    """``why``: what the log says."""
+    """``why``: the cause, as the log reports it."""
 
     code = "not-stored"
 
@@ -25,11 +25,11 @@ class NotStoredError(RefusalError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"the server cannot store messages now ({self.why})"
+        return f"the server cannot store messages at the moment ({self.why})"
 
 
 class NotReadableError(RefusalError):
-    """``why``: what the log says."""
+    """``why``: the cause, as the log reports it."""
 
     code = "not-readable"
 
@@ -38,11 +38,11 @@ class NotReadableError(RefusalError):
         self.why = why
 
     def __str__(self) -> str:
-        return f"the server cannot read its messages now ({self.why})"
+        return f"the server cannot read its history at the moment ({self.why})"
 
 
 class Sent(NamedTuple):
-    """What is remembered of a message that a client has sent, to know it when it comes again."""
+    """What the log remembers of a sent message, to detect duplicates."""
 
     id: str
     room: str
@@ -51,15 +51,15 @@ class Sent(NamedTuple):
 
 
 class Log(Protocol):
-    """The messages of every room, each with its ``seq``: from 1, without holes, never reused.
+    """The messages of all rooms, each with its ``seq``: from 1, without gaps, never reused.
 
-    Rooms are whatever strings they are called by. Only what is committed can be read; where it is read from a
-    disk that fails, the methods that read raise `NotReadableError`.
+    A room is any string. Only committed messages can be read. Methods that read raise `NotReadableError` if the
+    disk fails.
     """
 
     @property
     def id(self) -> str:
-        """Names this log, so that the numbers of another one are not taken for its own."""
+        """A unique id of this log, so that a client does not apply its ``seq`` numbers to another one."""
 
     def append(
         self,
@@ -69,62 +69,62 @@ class Log(Protocol):
         at: float,
         ids: Sequence[str] = (),
         ciphers: Sequence[str | None] = (),
-        client: bytes | None = None,
+        client_id: bytes | None = None,
     ) -> list[Said]:
         """Stage messages and return them, each with its ``seq``.
 
-        ``ids`` and ``ciphers`` are empty or as many as the bodies. ``client``: who has made the ids; None:
-        there are none.
+        ``ids`` and ``ciphers`` are empty or as many as the bodies. ``client_id``: the client that chose the ids;
+        None: there are no ids.
         """
 
     def put(self, kind: str, key: str, value: str | None) -> None:
-        """Stage a record, in the place of the one that was there; None: of none."""
+        """Stage a record, replacing the old one; None deletes it."""
 
     @property
     def staged(self) -> bool:
-        """Whether there is something to commit."""
+        """Whether anything is staged."""
 
     def commit(self) -> None:
-        """Store all that is staged.
+        """Store everything that is staged.
 
-        Raises `NotStoredError`: then no message that was staged exists, and their numbers are given out
-        again; staged records are kept for the next commit.
+        If it raises `NotStoredError`, none of the staged messages exists, and the log assigns their ``seq``
+        numbers again. Staged records stay staged for the next commit.
         """
 
     def last_seq(self, room: str) -> int:
-        """Return the ``seq`` of the newest message of that room, forgotten or not; 0: there was none."""
+        """Return the ``seq`` of the newest message of the room, expired or not; 0: there was none."""
 
     def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
-        """Return the oldest kept messages above ``seq``, oldest first.
+        """Return the oldest messages above ``seq``, oldest first.
 
-        At most ``limit`` of them, and about ``size`` characters of bodies, but one message at least.
+        They are at most ``limit``, with at most ``size`` characters of bodies in all, but at least one.
         """
 
     def before(self, room: str, seq: int | None, limit: int, size: int) -> list[Said]:
-        """Return the newest messages below ``seq`` (None: of all), oldest first; as many as `after` would."""
+        """Return the newest messages below ``seq`` (None: of all), oldest first, with the limits of `after`."""
 
     def rooms(self) -> Sequence[str]:
-        """Return the rooms that have a message."""
+        """Return the rooms that have messages."""
 
-    def sent(self, client: bytes, limit: int) -> list[Sent]:
-        """Return the newest messages of that client, ``limit`` at most, oldest first."""
+    def sent(self, client_id: bytes, limit: int) -> list[Sent]:
+        """Return the newest messages of the client, at most ``limit``, oldest first."""
 
     def records(self, kind: str) -> Mapping[str, str]:
-        """Return all records of that kind, by key, staged ones included."""
+        """Return all records of a kind, by key, including staged ones."""
 
     @property
     def commit_seconds(self) -> Histogram:
-        """How long each commit has taken; nothing, of a log that has no disk to wait for."""
+        """Durations of the commits; empty for a log without a disk."""
 
     @property
     def size(self) -> int:
-        """Bytes that it takes, about."""
+        """Approximate size in bytes."""
 
     def set_retention(self, retention: Retention) -> None:
-        """Let `expire` go by that from now on."""
+        """Set the retention that `expire` applies."""
 
     def expire(self, now: float) -> bool:
-        """Forget some of what is past the retention at that Unix time; return whether there is more of it."""
+        """Delete some messages that are past the retention at Unix time ``now``; return whether more are left."""
 
     def close(self) -> None:
-        """Give everything back."""
+        """Release all resources."""

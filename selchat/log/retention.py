@@ -1,4 +1,4 @@
-"""How long messages are kept, as an operator says it: ``30d``, ``2GiB``, ``90 days, 500M``."""
+"""Retention: the age and size limits of a history, such as ``30d``, ``2GiB`` or ``90 days, 500M``."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _DAY = 86_400.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """``days`` that messages are kept, and ``size`` in bytes that their file may take; None: no limit."""
+    """``days``: maximum age of a message; ``size``: maximum size of the file in bytes; None: no limit."""
 
     days: float | None = None
     size: int | None = None
 
     @classmethod
     def parse(cls, text: str, name: str = "--retention") -> Retention:
-        """Return what the text says; an empty one says forever. Raises `SettingError` for ``name``."""
+        """Parse the setting ``name``; an empty text means forever. Raises `SettingError`."""
         if text.strip().lower() in {"", FOREVER}:
             return cls()
         days: float | None = None

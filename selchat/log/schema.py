@@ -1,7 +1,6 @@
-"""The tables of a history file, and the way from each version of them to the next.
+"""Schema of a history file, and the migrations between its versions.
 
-A released migration is never changed: files that were made by it are out there. What is new goes into
-another one behind it.
+Never change a released migration, because files that it made exist. Add a new one after it.
 """
 
 from __future__ import annotations
@@ -12,28 +11,26 @@ from pathlib import Path
 from selchat.log.errors import NewerHistoryError, NotAHistoryError, OlderHistoryError
 from selchat.log.transaction import transaction
 
-APPLICATION_ID = (
-    0x53454C43  # "SELC": tells our files from other programs' (https://sqlite.org/fileformat.html)
-)
+APPLICATION_ID = 0x53454C43  # "SELC" marks the file as ours (https://sqlite.org/fileformat.html)
 
 # Measured with SQLite 3.40, 64-byte bodies, ids of 16 characters, commits of 256, fsync not counted:
 #
 #                                                1 room,     1 room,       50 rooms,
 #     thousand messages a second                 1 client    1,000 clients 1,000 clients
-#     as below                                   210         215           150
+#     this schema                                210         215           150
 #     an index on (client) alone                 210         90            80
-#     WITHOUT ROWID, by (room, seq), and that    225         50            60
-#     the rowid made of room and seq, as below   250         255           70
-#     no index by client at all                  280         255           200
+#     the same, WITHOUT ROWID, by (room, seq)    225         50            60
+#     this schema, rowid made of room and seq    250         255           70
+#     no index by client                         280         255           200
 #
-# A plain index by client has a page for every few clients, and each of these is written in every commit. So
-# messages are kept in the order in which they came, which costs an index by room and makes forgetting the
-# oldest a matter of one range; and the index by client begins anew every 4,096 messages: a commit meets some
-# 20 pages of it, however many clients there are. Looking for the messages of one client is one step for each
-# 4,096 that are stored, which is well under a millisecond for a million.
+# A plain index by client has a page for every few clients, and every commit writes many of these pages. So the
+# rowid is the order of arrival. That costs an index by room, but the oldest messages become one range to delete.
+# The index by client starts a new generation every 4,096 messages: a commit touches some 20 of its pages, no
+# matter how many clients there are. To find the messages of one client takes one step for each 4,096 stored
+# messages, which is well under a millisecond for a million.
 #
-# ``client`` is a hash of 64 bits (``selchat.log.sqlite``): numbers from a table of clients would save 15
-# bytes of 164 a message, were no faster, and would need a table that somebody has to clean.
+# ``client`` is a hash of 64 bits (``selchat.log.sqlite``). Numbers from a table of clients would save 15 of 164
+# bytes a message, would be no faster, and would need a table that must be cleaned up.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (  # version 1
         "CREATE TABLE log (id TEXT NOT NULL)",
@@ -52,7 +49,7 @@ VERSION = len(MIGRATIONS)
 
 
 def version(db: sqlite3.Connection, path: Path) -> int:
-    """Return the version of that open file; 0: it is empty.
+    """Return the version of an open file; 0: it is empty.
 
     Raises `NotAHistoryError`, `NewerHistoryError` or sqlite3.Error.
     """
@@ -74,7 +71,7 @@ def version(db: sqlite3.Connection, path: Path) -> int:
 
 
 def check(db: sqlite3.Connection, path: Path) -> None:
-    """Raise what `version` does, and `OlderHistoryError` if a migration is missing."""
+    """Raise the errors of `version`, and `OlderHistoryError` if the file needs a migration."""
     found = version(db, path)
     if found == 0:
         raise NotAHistoryError(path)
@@ -83,7 +80,7 @@ def check(db: sqlite3.Connection, path: Path) -> None:
 
 
 def migrate(db: sqlite3.Connection, path: Path) -> None:
-    """Bring an open file, perhaps an empty one, to the newest version. Raises what `version` does."""
+    """Migrate an open file, possibly an empty one, to the latest version. Raises the errors of `version`."""
     for number in range(version(db, path), VERSION):
         with transaction(db):
             for statement in MIGRATIONS[number]:

@@ -1,9 +1,8 @@
-"""A log in one SQLite file: what `SqliteLog.commit` has returned from survives ``kill -9`` and a power loss.
+"""Durable log in one SQLite file: after `SqliteLog.commit`, messages survive ``kill -9`` and a power loss.
 
-It must not know who asks: rooms are strings and records are texts. There is one connection and no thread;
-what a tick brings is one transaction, and its ``fsync`` is the price of the promise. Programs that only read
-(export, backup) do so while the server writes, which is what the write-ahead log is for
-(https://sqlite.org/wal.html).
+It does not interpret rooms, which are strings, or records, which are texts. It has one connection and no
+threads. A tick is one transaction with one ``fsync``, which is the price of durability. Programs that only read
+(export, backup) can do so while the server writes, thanks to the write-ahead log (https://sqlite.org/wal.html).
 """
 
 from __future__ import annotations
@@ -33,23 +32,23 @@ from selchat.paths import make_private_folder
 __all__ = ["Retention", "SqliteLog"]
 
 _PRIVATE = 0o600
-_BUSY_SECONDS = 0.05  # to wait for another program that writes; the whole server waits with us
+_BUSY_SECONDS = 0.05  # to wait for another program that writes; the whole server waits
 
-# Pages in the write-ahead log after which a commit moves them into the file. Measured with commits of 256 at
-# 140,000 messages a second: with 1,000 pages the slowest of 100 commits takes 6 ms and the slowest of all 8;
-# with 4,000 and 16,000 pages that one takes 20 and 52 ms, and the mean is no better. Moving is `PASSIVE`: it
-# waits for no reader, and the log is written from its start again when a commit finds all of it moved.
+# Pages in the write-ahead log after which a commit checkpoints them into the file. Measured with commits of 256
+# at 140,000 messages a second: with 1,000 pages, the slowest of 100 commits takes 6 ms and the slowest of all 8.
+# With 4,000 and 16,000 pages, the slowest takes 20 and 52 ms, and the mean is no better. Checkpoints are
+# `PASSIVE`: they wait for no reader, and SQLite restarts the log when a commit finds all pages checkpointed.
 _CHECKPOINT_PAGES = 1000
-_WAL_LIMIT = 16 * MIB  # bytes to which it is cut when a reader, who stops the moving, has made it longer
+_WAL_LIMIT = 16 * MIB  # bytes; SQLite truncates the log to it after a reader has held up checkpoints
 _CACHE = 8 * MIB  # bytes of pages in memory
 
-# A step of forgetting takes so many messages at most, and about so many characters of theirs. That is 1.5 ms,
-# with messages of 64 bytes as with those of 64 KiB.
-_FORGOTTEN = 500
-_FORGOTTEN_SIZE = 256 * KIB
+# Limits of one step of `expire`: messages, and approximate characters of their bodies. Such a step takes 1.5 ms,
+# both with messages of 64 bytes and with messages of 64 KiB.
+_EXPIRE_MESSAGES = 500
+_EXPIRE_CHARACTERS = 256 * KIB
 
-# The first parameter is the name of the room, which comes first in `Said` and is not stored: a message and
-# the two numbers behind it are joined in half the time that it takes to build a tuple of eight.
+# Parameter 1 is the name of the room, the first field of `Said`, which is not stored. Adding two numbers to the
+# tuple of a message takes half the time of building a tuple of eight.
 _INSERT = (
     "INSERT INTO message (seq, author, body, at, id, cipher, room, client)"
     " VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
@@ -69,8 +68,8 @@ _BEFORE = f"{_COLUMNS} WHERE room = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 _OLDEST = "SELECT n, at, length(body) FROM message ORDER BY n LIMIT ?"
 _ROOMS = "SELECT name FROM room WHERE EXISTS (SELECT 1 FROM message WHERE message.room = room.id)"
 _RANGE = "SELECT (SELECT min(n) FROM message), (SELECT max(n) FROM message)"
-# The generation's bits are written as they are in the index, which is not used otherwise. The query for the
-# generations with a message of that client takes 0.9 microseconds for each one that there is.
+# The expression ``n >> 12`` must be spelled as in the index; otherwise SQLite does not use the index. The query
+# for the generations with messages of one client takes 0.9 microseconds for each existing generation.
 _GENERATIONS = (
     "WITH RECURSIVE generation (g) AS (SELECT max(n) >> 12 FROM message"
     " UNION ALL SELECT g - 1 FROM generation WHERE g > (SELECT min(n) >> 12 FROM message))"
@@ -83,19 +82,29 @@ _SENT = (
 
 
 class SqliteLog:
-    """The log in the file ``path``, which is made if there is none, and its folder too.
+    """The log in the file ``path``; missing files and folders are created.
 
-    Raises `HistoryError` if the file cannot be used, or another server uses it. Nothing but `commit` and
-    `expire` writes. The methods that read raise `NotReadableError` when the disk fails.
+    ``busy_seconds`` is how long it waits for another program that writes to the file, and ``wal_limit`` the
+    bytes to which SQLite truncates a write-ahead log that has grown longer.
+
+    Raises `HistoryError` if the file cannot be used, or another server uses it. Only `commit` and `expire`
+    write to it. Methods that read raise `NotReadableError` if the disk fails.
     """
 
-    def __init__(self, path: str | os.PathLike[str], retention: Retention) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        retention: Retention,
+        *,
+        busy_seconds: float = _BUSY_SECONDS,
+        wal_limit: int = _WAL_LIMIT,
+    ) -> None:
         self._path = Path(path).absolute()
         self._retention = retention
         self.commit_seconds = Histogram(COMMIT_BUCKETS)
-        self._lock, self._db = _open(self._path)
+        self._lock, self._db = _open(self._path, busy_seconds, wal_limit)
         try:
-            with _opening(self._path):
+            with _open_errors(self._path):
                 [(self._id,)] = self._db.execute("SELECT id FROM log")
                 self._rooms = {
                     name: _Room(number, name, last_seq)
@@ -106,14 +115,14 @@ class SqliteLog:
             self.close()
             raise
         self._last_room = max((room.number for room in self._rooms.values()), default=0)
-        self._dirty: list[_Room] = []  # rooms with messages that are not committed
-        # Staged messages with the numbers of their room and client; staged records by kind and key.
+        self._dirty: list[_Room] = []  # rooms with uncommitted messages
+        # Staged batches with the numbers of their room and client; staged records by kind and key.
         self._staged: list[tuple[list[Said], tuple[int, int | None]]] = []
         self._records: dict[tuple[str, str], str | None] = {}
 
     @property
     def id(self) -> str:
-        """Names this log; it was made with the file."""
+        """A unique id of this log, as old as the file."""
         return str(self._id)
 
     # -- writing ---------------------------------------------------------------------------------------
@@ -126,9 +135,9 @@ class SqliteLog:
         at: float,
         ids: Sequence[str] = (),
         ciphers: Sequence[str | None] = (),
-        client: bytes | None = None,
+        client_id: bytes | None = None,
     ) -> list[Said]:
-        """Stage messages and return them, each with its ``seq``; see `Log.append`."""
+        """Stage messages; see `Log.append`."""
         if not bodies:
             return []
         found = self._rooms.get(room)
@@ -137,7 +146,7 @@ class SqliteLog:
             found = self._rooms[room] = _Room(self._last_room, room, 0)
         seq = found.staged_seq
         messages: list[Said] = []
-        new = tuple.__new__  # Said's own constructor calls just this, in twice the time
+        new = tuple.__new__  # Said's own constructor does the same in twice the time
         for body, id, cipher in zip(
             bodies, ids or [""] * len(bodies), ciphers or [None] * len(bodies), strict=True
         ):
@@ -146,27 +155,28 @@ class SqliteLog:
         if found.staged_seq == found.last_seq:
             self._dirty.append(found)
         found.staged_seq = seq
-        self._staged.append((messages, (found.number, None if client is None else _client_number(client))))
+        client = None if client_id is None else _client_number(client_id)
+        self._staged.append((messages, (found.number, client)))
         return messages
 
     def put(self, kind: str, key: str, value: str | None) -> None:
-        """Stage a record, in the place of the one that was there; None: of none.
+        """Stage a record, replacing the old one; None deletes it.
 
-        Raises UnicodeEncodeError: in `commit` it would come again each time.
+        Raises UnicodeEncodeError here, because in `commit` it would make every later commit fail as well.
         """
         f"{kind}{key}{value}".encode()
         self._records[kind, key] = value
 
     @property
     def staged(self) -> bool:
-        """Whether there is something to commit."""
+        """Whether anything is staged."""
         return bool(self._staged or self._records)
 
     def commit(self) -> None:
-        """Store all that is staged, for good. Raises `NotStoredError`; see `Log.commit`."""
+        """Store everything that is staged durably. Raises `NotStoredError`; see `Log.commit`."""
         if not self.staged:
             return
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             self._check_file()
             with transaction(self._db):
@@ -182,10 +192,10 @@ class SqliteLog:
                 room.staged_seq = room.last_seq
             self._dirty.clear()
             self._staged.clear()
-            self.commit_seconds.observe(time.perf_counter() - begun)
+            self.commit_seconds.observe(time.perf_counter() - started)
 
     def _check_file(self) -> None:
-        """Raise OSError if others no longer see the file that we write. It costs three microseconds."""
+        """Raise OSError if the file was removed or replaced while it is open. It takes three microseconds."""
         try:
             found = _identity(self._path)
         except FileNotFoundError:
@@ -204,44 +214,45 @@ class SqliteLog:
                 db.execute(_SET_RECORD, (kind, key, value))
 
     def set_retention(self, retention: Retention) -> None:
-        """Let `expire` go by that from now on."""
+        """Set the retention that `expire` applies."""
         self._retention = retention
 
     def expire(self, now: float) -> bool:
-        """Forget the oldest of what is past the retention at that Unix time; return whether there is more.
+        """Delete the oldest messages that are past the retention at Unix time ``now``; return whether more are
+        left.
 
-        A step is one short transaction. Messages are forgotten in the order in which they came, in all rooms:
-        one that is too old waits for those before it, if the clock was wrong when they were said. Records
-        and the numbers of rooms stay. A step that cannot be stored is left for the next time.
+        Each call is one short transaction. It deletes messages in order of arrival, in all rooms: if the clock
+        was wrong, a message that is too old waits until the ones before it expire. Records and ``seq`` numbers
+        stay. A call that cannot write leaves its messages to the next one.
         """
         try:
-            last = self._last_to_forget(now)
+            last = self._last_expired(now)
             if last is None:
                 return False
             with transaction(self._db):
                 self._db.execute("DELETE FROM message WHERE n <= ?", (last,))
-            return self._last_to_forget(now) is not None
+            return self._last_expired(now) is not None
         except (sqlite3.Error, NotReadableError):
-            return False  # that the disk fails is for `commit` to say
+            return False  # `commit` reports a failing disk
 
-    def _last_to_forget(self, now: float) -> int | None:
-        """Return the ``n`` of the last message that the next step should forget."""
+    def _last_expired(self, now: float) -> int | None:
+        """Return the ``n`` of the last message that the next call deletes; None: there is nothing to delete."""
         retention = self._retention
         if retention.days is None and retention.size is None:
             return None
         oldest = float("-inf") if retention.days is None else now - retention.days * 86_400
-        most, last = self._most_to_forget(), None
-        size = _FORGOTTEN_SIZE
-        with _reading(), closing(self._db.execute(_OLDEST, (_FORGOTTEN,))) as rows:
+        excess, last = self._excess_messages(), None
+        size = _EXPIRE_CHARACTERS
+        with _read_errors(), closing(self._db.execute(_OLDEST, (_EXPIRE_MESSAGES,))) as rows:
             for place, (n, at, length) in enumerate(rows):
-                if (at >= oldest and place >= most) or size <= 0:
+                if (at >= oldest and place >= excess) or size <= 0:
                     break
                 last = n
                 size -= length
         return last
 
-    def _most_to_forget(self) -> int:
-        """Return about how many messages there are beyond the size."""
+    def _excess_messages(self) -> int:
+        """Estimate the number of messages above the size limit."""
         size = self.size
         if self._retention.size is None or size <= self._retention.size:
             return 0
@@ -250,28 +261,28 @@ class SqliteLog:
 
     @property
     def size(self) -> int:
-        """Bytes of the file that are in use. What is forgotten makes room for new messages in it."""
+        """Used bytes of the file. Deleted messages leave free space for new ones."""
         [(page,)] = self._rows("PRAGMA page_size")
         [(pages,)] = self._rows("PRAGMA page_count")
         [(free,)] = self._rows("PRAGMA freelist_count")
         return int(page * (pages - free))
 
     def close(self) -> None:
-        """Close the file. What is staged is not stored."""
+        """Close the file and discard what is staged."""
         self._db.close()
         self._lock.close()
 
     # -- reading ---------------------------------------------------------------------------------------
 
     def last_seq(self, room: str) -> int:
-        """Return the ``seq`` of the newest message of that room, forgotten or not; 0: there was none."""
+        """Return the ``seq`` of the newest message of the room, expired or not; 0: there was none."""
         found = self._rooms.get(room)
         return 0 if found is None else found.last_seq
 
     def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
-        """Return the oldest kept messages above ``seq``, oldest first; see `Log.after`."""
+        """Return the oldest messages above ``seq``, oldest first; see `Log.after`."""
         found = self._rooms.get(room)
-        if found is None or seq >= found.last_seq:  # a number for which SQLite's 64 bits are too few, too
+        if found is None or seq >= found.last_seq:  # also if it exceeds SQLite's 64 bits
             return []
         return self._select(room, _AFTER, (found.number, max(seq, 0), limit), size)
 
@@ -286,13 +297,13 @@ class SqliteLog:
         return messages
 
     def rooms(self) -> Sequence[str]:
-        """Return the rooms that have a message: one look into the index for each room that there ever was."""
+        """Return the rooms that have messages; one index look-up for each room that ever existed."""
         return [name for (name,) in self._rows(_ROOMS)]
 
-    def sent(self, client: bytes, limit: int) -> list[Sent]:
-        """Return the newest messages of that client, ``limit`` at most, oldest first."""
+    def sent(self, client_id: bytes, limit: int) -> list[Sent]:
+        """Return the newest messages of the client, at most ``limit``, oldest first."""
         found: list[Sent] = []
-        number = _client_number(client)
+        number = _client_number(client_id)
         for (generation,) in self._rows(_GENERATIONS, (number,)):
             if len(found) >= limit:
                 break
@@ -301,10 +312,10 @@ class SqliteLog:
         return found
 
     def records(self, kind: str) -> Mapping[str, str]:
-        """Return all records of that kind, by key, staged ones included."""
+        """Return all records of a kind, by key, including staged ones."""
         records: dict[str, str] = dict(self._rows("SELECT key, value FROM record WHERE kind = ?", (kind,)))
-        for (of, key), value in self._records.items():
-            if of == kind:
+        for (other_kind, key), value in self._records.items():
+            if other_kind == kind:
                 if value is None:
                     records.pop(key, None)
                 else:
@@ -312,12 +323,12 @@ class SqliteLog:
         return records
 
     def _select(self, room: str, query: str, parameters: tuple[int, int, int], size: int) -> list[Said]:
-        """Return what the query finds, as far as ``size`` characters of bodies go, but one at least."""
+        """Return what the query finds, up to ``size`` characters of bodies, but at least one message."""
         messages: list[Said] = []
-        if parameters[-1] <= 0:  # SQLite takes a negative limit for none
+        if parameters[-1] <= 0:  # to SQLite, a negative LIMIT means no limit
             return messages
-        # Closed in any case: a query that is not read to its end would stop the checkpoints.
-        with _reading(), closing(self._db.execute(query, parameters)) as rows:
+        # Always close the cursor: a query that is not read to its end blocks checkpoints.
+        with _read_errors(), closing(self._db.execute(query, parameters)) as rows:
             for row in rows:
                 size -= len(row[2])
                 if size < 0 and messages:
@@ -326,7 +337,7 @@ class SqliteLog:
         return messages
 
     def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-        with _reading():
+        with _read_errors():
             return self._db.execute(query, parameters).fetchall()
 
 
@@ -342,11 +353,11 @@ class _Room:
         self.staged_seq = last_seq
 
 
-def _open(path: Path) -> tuple[ServerLock, sqlite3.Connection]:
-    """Return the lock on the file and a connection to it, with the newest schema. Raises `HistoryError`."""
+def _open(path: Path, busy_seconds: float, wal_limit: int) -> tuple[ServerLock, sqlite3.Connection]:
+    """Lock and open the file, and migrate it to the latest schema. Raises `HistoryError`."""
     try:
         make_private_folder(path.parent)
-        lock = ServerLock(path.resolve())  # of the file, by whatever name it is called
+        lock = ServerLock(path.resolve())  # the same lock for every link to the file
     except OSError as error:
         raise UnusableHistoryError(path, cause(error)) from error
     db: sqlite3.Connection | None = None
@@ -356,9 +367,9 @@ def _open(path: Path) -> tuple[ServerLock, sqlite3.Connection]:
         os.close(descriptor)
         if not regular:
             raise UnusableHistoryError(path, "it is not a file")
-        db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        db = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
         migrate(db, path)
-        _configure(db, path)
+        _configure(db, path, wal_limit)
     except BaseException as error:
         if db is not None:
             db.close()
@@ -369,21 +380,21 @@ def _open(path: Path) -> tuple[ServerLock, sqlite3.Connection]:
     return lock, db
 
 
-def _configure(db: sqlite3.Connection, path: Path) -> None:
+def _configure(db: sqlite3.Connection, path: Path, wal_limit: int) -> None:
     [(mode,)] = db.execute("PRAGMA journal_mode = WAL")
     if mode != "wal":
-        raise UnusableHistoryError(path, "there is no write-ahead log on this file system")
+        raise UnusableHistoryError(path, "this file system does not support a write-ahead log")
     db.execute("PRAGMA synchronous = FULL")
-    db.execute("PRAGMA fullfsync = ON")  # macOS: there fsync alone leaves it in the drive's cache
-    db.execute("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
+    db.execute("PRAGMA fullfsync = ON")  # on macOS, fsync alone leaves data in the drive's cache
+    db.execute("PRAGMA secure_delete = ON")  # overwrite deleted messages
     db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
-    db.execute(f"PRAGMA journal_size_limit = {_WAL_LIMIT}")
+    db.execute(f"PRAGMA journal_size_limit = {wal_limit}")
     db.execute(f"PRAGMA cache_size = {-_CACHE // 1024}")
 
 
 @contextmanager
-def _opening(path: Path) -> Iterator[None]:
-    """Have an error of SQLite say which file it is about."""
+def _open_errors(path: Path) -> Iterator[None]:
+    """Turn SQLite errors into `UnusableHistoryError`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -391,8 +402,8 @@ def _opening(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _reading() -> Iterator[None]:
-    """Have an error of SQLite say what someone who asks for messages may know."""
+def _read_errors() -> Iterator[None]:
+    """Turn SQLite errors into `NotReadableError`."""
     try:
         yield
     except sqlite3.Error as error:
@@ -400,16 +411,16 @@ def _reading() -> Iterator[None]:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """Return what tells this file from others. Raises OSError."""
+    """Return the device and inode of the file. Raises OSError."""
     found = path.stat()
     return found.st_dev, found.st_ino
 
 
 @lru_cache(maxsize=10_000)
-def _client_number(client: bytes) -> int:
-    """Return a client as an integer of 64 bits.
+def _client_number(client_id: bytes) -> int:
+    """Return a 64-bit integer that stands for the client.
 
-    Two clients have the same one with a probability of 2^-64, and it would do no harm before they made the
-    same id as well.
+    Two clients get the same one with a probability of 2^-64; that does no harm unless they also choose the same
+    message id.
     """
-    return int.from_bytes(hashlib.blake2b(client, digest_size=8).digest(), "big", signed=True)
+    return int.from_bytes(hashlib.blake2b(client_id, digest_size=8).digest(), "big", signed=True)

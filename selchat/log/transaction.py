@@ -1,4 +1,4 @@
-"""All or nothing, on a connection of SQLite that is left to us (``isolation_level=None``)."""
+"""SQLite transactions on a connection with ``isolation_level=None``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Store what is done in it as a whole, or nothing of it. Raises sqlite3.Error."""
-    if db.in_transaction:  # the disk has failed the last one so that it could not even be undone
+    """Commit what the block does, or roll back all of it. Raises sqlite3.Error."""
+    if db.in_transaction:  # the disk failed so badly that the last rollback failed too
         db.execute("ROLLBACK")
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
         db.execute("COMMIT")
     except BaseException:
-        if db.in_transaction:  # some errors have ended it already
+        if db.in_transaction:  # some errors end the transaction themselves
             db.execute("ROLLBACK")
         raise

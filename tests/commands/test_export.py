@@ -88,7 +88,7 @@ def test_as_text(log: SqliteLog, path: Path) -> None:
 
 
 def test_as_json(log: SqliteLog, path: Path) -> None:
-    say(log, "lobby", "Venkat", "hello", ids=["5f2c-1"], client=b"x")
+    say(log, "lobby", "Venkat", "hello", ids=["5f2c-1"], client_id=b"x")
     say(log, "engine-room", "नारायण", "नमस्ते", AT + 0.0009)
     say(log, "lobby", "Venkat", "0xbeef", 0.0, ciphers=["aes-gcm"])
     first, second, third = exported(path, "jsonl")

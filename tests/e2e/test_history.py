@@ -234,7 +234,7 @@ class Sitting:
         old.send("lost too")
         user, notice = old.read_pair()
         assert user == "Server"
-        assert notice.startswith(f"Not sent: the server cannot store messages now ({why}")
+        assert notice.startswith(f"Not sent: the server cannot store messages at the moment ({why}")
         assert asa.whispers("Bo", "lost", f"a-whisper-{self.outages}")["code"] == "not-stored"
 
         # What needs no storing: people who come and go, questions, whispers that nobody keeps.
@@ -604,7 +604,7 @@ def test_a_read_only_file_system() -> None:
 def test_a_file_that_is_something_else(history: Path, content: bytes) -> None:
     history.write_bytes(content)
     assert cannot_serve(f"--history={history}") == (
-        f"selchat: {history} is not a history of selchat, or is damaged\n"
+        f"selchat: {history} is not a selchat history, or it is damaged\n"
     )
     assert history.read_bytes() == content, "and it is left as it was"
 
@@ -614,7 +614,7 @@ def test_a_database_of_another_program(history: Path) -> None:
     db.execute("CREATE TABLE bookmark (url)")
     db.commit()
     db.close()
-    assert "is not a history of selchat" in cannot_serve(f"--history={history}")
+    assert "is not a selchat history" in cannot_serve(f"--history={history}")
 
 
 def test_a_damaged_file(history: Path) -> None:

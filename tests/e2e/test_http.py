@@ -195,7 +195,7 @@ def test_it_is_not_ready_while_nothing_can_be_stored(tmp_path: Path) -> None:
         assert (status, answer["error"]) == (503, "not-stored")
         status, text = script.get("/readyz")
         assert (status, text.count(b"\n")) == (503, 1)
-        assert b"cannot store messages now" in text
+        assert b"cannot store messages at the moment" in text
         hidden.rename(history)
         eventually(lambda: script.get("/readyz")[0] == 200, "ready again, although nobody has said anything")
         assert script.post("a", "7")[0] == 201

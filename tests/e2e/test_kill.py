@@ -141,7 +141,7 @@ class TestTheChecker:
             ["body 1", "body 2", "body 3"],
             1.0,
             ["Asa-1", "Asa-2", "Asa-3"],
-            client=b"Asa",
+            client_id=b"Asa",
         )
         log.commit()
         log.close()

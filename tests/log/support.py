@@ -1,4 +1,4 @@
-"""Reading logs, and running scripts that write one and meet a sudden end."""
+"""Helpers: read a log, lock its file, and run scripts that write to it until they are killed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from selchat.events import Said
 from selchat.log.port import Log
@@ -19,8 +20,8 @@ FOREVER = Retention()
 
 
 @contextmanager
-def opened(path: Path, retention: Retention = FOREVER) -> Iterator[SqliteLog]:
-    log = SqliteLog(path, retention)
+def opened(path: Path, retention: Retention = FOREVER, **options: Any) -> Iterator[SqliteLog]:
+    log = SqliteLog(path, retention, **options)
     try:
         yield log
     finally:
@@ -28,7 +29,7 @@ def opened(path: Path, retention: Retention = FOREVER) -> Iterator[SqliteLog]:
 
 
 def everything(log: Log, room: str) -> list[Said]:
-    """Return all that the log has of a room, and check that both ways of reading it agree."""
+    """Return all messages of a room; check that `after` and `before` agree."""
     found = log.after(room, 0, ALL, ALL)
     assert found == log.before(room, None, ALL, ALL)
     return found
@@ -40,7 +41,7 @@ def bodies(messages: list[Said]) -> list[str]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Be another program that writes into the file, and takes its time."""
+    """Lock the file as another program that writes to it does."""
     other = sqlite3.connect(path, isolation_level=None)
     try:
         other.execute("BEGIN IMMEDIATE")
@@ -60,7 +61,7 @@ def check_integrity(path: Path) -> None:
 
 @contextmanager
 def script(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
-    """Run a Python script as a process, which is killed at the end if it still runs."""
+    """Run a Python script as a process; kill it at the end if it still runs."""
     process = subprocess.Popen(
         [sys.executable, "-c", code, *map(str, arguments)],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""The commands of docs/history.rst do what it says, on the file of a server that writes into it."""
+"""The backup commands of docs/history.rst work while a server writes to the file."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ while True:
 
 
 def words(command: str, path: Path) -> list[str]:
-    """Return a command of the page, for files in that folder."""
+    """Split a command of the page, with file names in the folder ``path``."""
     found = [re.sub(r"\b(\w+\.sqlite)", rf"{path}/\1", word) for word in shlex.split(command)]
     return [sys.executable if word == "python3" else word for word in found]
 
 
-def test_the_page_has_the_commands() -> None:
+def test_page_has_the_expected_commands() -> None:
     backups = [command for command in COMMANDS if "backup" in command]
     assert [command.split()[0] for command in backups] == ["sqlite3", "python3"]
     assert len(COMMANDS) == 3
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "backup" in command])
-def test_a_backup_of_a_history_that_is_written_to(command: str, tmp_path: Path) -> None:
+def test_backup_during_writes_is_complete(command: str, tmp_path: Path) -> None:
     if shutil.which(words(command, tmp_path)[0]) is None:
         pytest.skip("there is no sqlite3 tool")
     copy = tmp_path / "copy.sqlite"
@@ -50,7 +50,7 @@ def test_a_backup_of_a_history_that_is_written_to(command: str, tmp_path: Path) 
         done = subprocess.run(words(command, tmp_path), capture_output=True, timeout=60)
         assert (done.returncode, done.stderr) == (0, b"")
         assert writer.poll() is None
-        writer.stdout.readline()  # it goes on
+        writer.stdout.readline()  # the writer still runs
     check_integrity(copy)
     with opened(copy) as log:
         seqs = [said.seq for said in everything(log, "lobby")]
@@ -58,7 +58,7 @@ def test_a_backup_of_a_history_that_is_written_to(command: str, tmp_path: Path) 
         assert log.last_seq("lobby") >= newest
 
 
-def test_a_restored_history_has_a_new_name(tmp_path: Path) -> None:
+def test_restored_history_gets_a_new_id(tmp_path: Path) -> None:
     [command] = [command for command in COMMANDS if "UPDATE log" in command]
     with opened(tmp_path / "history.sqlite") as log:
         log.append("lobby", "me", ["x"], 0)

@@ -23,21 +23,22 @@ PATH = Path("/srv/h")
 TEXTS = [
     (HistoryError(PATH), "cannot use the history /srv/h"),
     (UnusableHistoryError(PATH, "no space"), "cannot use the history /srv/h: no space"),
-    (NotAHistoryError(PATH), "/srv/h is not a history of selchat, or is damaged"),
+    (NotAHistoryError(PATH), "/srv/h is not a selchat history, or it is damaged"),
     (
         NewerHistoryError(PATH, 3, 1),
-        "the history /srv/h is of version 3, and this selchat knows only up to 1",
+        "the history /srv/h has version 3, but this selchat supports versions up to 1; use a newer selchat",
     ),
     (
         OlderHistoryError(PATH, 1, 3),
-        "the history /srv/h is of version 1; a server that is started on it brings it to 3",
+        "the history /srv/h has version 1, but this command needs version 3; "
+        "start a server with it once to upgrade it",
     ),
     (HistoryInUseError(PATH, "42"), "the history /srv/h is in use by another server (process 42)"),
 ]
 
 
 @pytest.mark.parametrize(("error", "text"), TEXTS, ids=lambda value: type(value).__name__)
-def test_each_error_says_in_one_line_what_happened(error: HistoryError, text: str) -> None:
+def test_error_text_is_one_line(error: HistoryError, text: str) -> None:
     assert str(error) == text
     assert error.path == PATH
     assert isinstance(error, UsageError)
@@ -45,7 +46,7 @@ def test_each_error_says_in_one_line_what_happened(error: HistoryError, text: st
     assert (type(copied), str(copied)) == (type(error), text)
 
 
-def failure(code: int, text: str = "the words of SQLite") -> sqlite3.Error:
+def failure(code: int, text: str = "SQLite's own message") -> sqlite3.Error:
     error = sqlite3.OperationalError(text)
     error.sqlite_errorcode = code
     return error
@@ -60,12 +61,12 @@ def failure(code: int, text: str = "the words of SQLite") -> sqlite3.Error:
         (failure(sqlite3.SQLITE_BUSY_SNAPSHOT), "another program has locked the file"),
         (failure(sqlite3.SQLITE_CORRUPT_VTAB), "the file is damaged"),
         (failure(sqlite3.SQLITE_CANTOPEN_ISDIR), "the file cannot be opened"),
-        (failure(sqlite3.SQLITE_SCHEMA), "the words of SQLite"),
+        (failure(sqlite3.SQLITE_SCHEMA), "SQLite's own message"),
         (sqlite3.ProgrammingError("no code"), "no code"),
         (OSError(errno.ENOSPC, "No space left on device"), "no space left on device"),
-        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "no"), "a text is not Unicode"),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "no"), "a text is not valid Unicode"),
         (ZeroDivisionError("detail"), "internal error (ZeroDivisionError)"),
     ],
 )
-def test_a_cause_is_a_few_words(error: Exception, text: str) -> None:
+def test_cause_is_a_short_phrase(error: Exception, text: str) -> None:
     assert cause(error) == text

@@ -21,7 +21,7 @@ sys.stdin.read()
 """
 
 
-def test_it_says_who_has_it_and_ends_with_the_process(tmp_path: Path) -> None:
+def test_lock_names_its_process_and_ends_with_it(tmp_path: Path) -> None:
     path = tmp_path / "history"
     with script(HOLDER, path) as process:
         assert process.stdout is not None
@@ -37,14 +37,14 @@ def test_it_says_who_has_it_and_ends_with_the_process(tmp_path: Path) -> None:
     lock.close()
 
 
-def test_a_shorter_number_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
+def test_shorter_process_id_replaces_a_longer_one(tmp_path: Path) -> None:
     (tmp_path / "history.lock").write_text("123456789012345678901234567890\n")
     lock = ServerLock(tmp_path / "history")
     assert (tmp_path / "history.lock").read_text() == f"{os.getpid()}\n"
     lock.close()
 
 
-def test_a_user_who_has_not_said_who_it_is(tmp_path: Path) -> None:
+def test_lock_without_a_process_id_has_an_unknown_user(tmp_path: Path) -> None:
     path = tmp_path / "history"
     lock = ServerLock(path)
     (tmp_path / "history.lock").write_bytes(b"")
@@ -53,7 +53,7 @@ def test_a_user_who_has_not_said_who_it_is(tmp_path: Path) -> None:
     lock.close()
 
 
-def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_system_without_locks_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -62,7 +62,7 @@ def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ServerLock(tmp_path / "history")
 
 
-def test_a_lock_that_cannot_be_made(tmp_path: Path) -> None:
+def test_lock_file_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "history.lock").mkdir()
     with pytest.raises(IsADirectoryError):
         ServerLock(tmp_path / "history")

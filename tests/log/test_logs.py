@@ -1,4 +1,4 @@
-"""What every log has to do, asked of each of them."""
+"""Tests for every log."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     log.close()
 
 
-def test_a_message_exists_once_it_is_committed(log: Log) -> None:
+def test_message_exists_once_it_is_committed(log: Log) -> None:
     assert not log.staged
     [said] = log.append("lobby", "Venkat", ["Hey!"], 12.5)
     assert said == Said("lobby", 1, "Venkat", "Hey!", 12.5)
@@ -32,7 +32,7 @@ def test_a_message_exists_once_it_is_committed(log: Log) -> None:
     assert (everything(log, "lobby"), log.last_seq("lobby"), log.rooms()) == ([said], 1, ["lobby"])
 
 
-def test_what_is_read_is_what_was_appended(log: Log) -> None:
+def test_any_text_is_read_as_it_was_appended(log: Log) -> None:
     texts = [
         "",
         "x",
@@ -55,7 +55,7 @@ def test_what_is_read_is_what_was_appended(log: Log) -> None:
     assert read[0].cipher == "x"
 
 
-def test_a_commit_of_nothing_changes_nothing(log: Log) -> None:
+def test_empty_commit_changes_nothing(log: Log) -> None:
     log.commit()
     assert log.append("lobby", "Venkat", [], 0) == []
     assert not log.staged
@@ -67,7 +67,7 @@ def test_a_commit_of_nothing_changes_nothing(log: Log) -> None:
     assert bodies(everything(log, "lobby")) == ["once"]
 
 
-def test_each_room_counts_from_one_without_holes(log: Log) -> None:
+def test_each_room_counts_from_one_without_gaps(log: Log) -> None:
     seqs = [[said.seq for said in log.append(room, "a", ["", ""], 0)] for room in ("x", "y", "x")]
     assert seqs == [[1, 2], [1, 2], [3, 4]]
     log.commit()
@@ -80,7 +80,7 @@ def test_each_room_counts_from_one_without_holes(log: Log) -> None:
     assert sorted(log.rooms()) == ["x", "y"]
 
 
-def test_rooms_are_whatever_they_are_called_by(log: Log) -> None:
+def test_any_string_is_a_room(log: Log) -> None:
     names = ["a", "A", "@a", "", " ", "\u00e9", "e\u0301"]
     for name in names:
         log.append(name, "me", [name], 0)
@@ -102,7 +102,7 @@ def ten(log: Log) -> Log:
 
 @pytest.mark.parametrize("seq", [-(10**30), -1, 0, 1, 2, 3, 4, 5, 9, 10, 11, 10**30])
 @pytest.mark.parametrize("limit", [-1, 0, 1, 2, 4, 100])
-def test_after_and_before(ten: Log, seq: int, limit: int) -> None:
+def test_after_and_before_apply_their_limits(ten: Log, seq: int, limit: int) -> None:
     after = [number for number in range(1, 11) if number > seq][: max(0, limit)]
     assert [said.seq for said in ten.after("lobby", seq, limit, ALL)] == after
     before = [number for number in range(10, 0, -1) if number < seq][: max(0, limit)][::-1]
@@ -110,18 +110,18 @@ def test_after_and_before(ten: Log, seq: int, limit: int) -> None:
 
 
 @pytest.mark.parametrize("limit", [0, 1, 3, 10, 11])
-def test_the_newest_of_all(ten: Log, limit: int) -> None:
+def test_before_none_returns_the_newest_messages(ten: Log, limit: int) -> None:
     newest = list(range(1, 11))[10 - min(limit, 10) :]
     assert [said.seq for said in ten.before("lobby", None, limit, ALL)] == newest
 
 
 @pytest.mark.parametrize(("size", "count"), [(-1, 1), (0, 1), (1, 1), (3, 1), (5, 1), (6, 2), (30, 10)])
-def test_no_more_is_read_than_the_size_but_one_at_least(ten: Log, size: int, count: int) -> None:
+def test_reads_stop_at_the_size_limit_but_return_at_least_one(ten: Log, size: int, count: int) -> None:
     assert [said.seq for said in ten.after("lobby", 0, ALL, size)] == list(range(1, 11))[:count]
     assert [said.seq for said in ten.before("lobby", None, ALL, size)] == list(range(1, 11))[10 - count :]
 
 
-def test_what_a_client_has_sent_is_remembered(log: Log) -> None:
+def test_messages_of_a_client_are_known_by_their_ids(log: Log) -> None:
     log.append("x", "Venkat", ["a", "b"], 1, ["1", "2"], [None, "toy"], b"venkat")
     log.append("y", "Michael", ["c"], 2, ["1"], [None], b"michael")
     assert log.sent(b"venkat", 10) == []
@@ -137,7 +137,7 @@ def test_what_a_client_has_sent_is_remembered(log: Log) -> None:
     assert log.sent(b"narayan", 10) == log.sent(b"", 10) == []
 
 
-def test_records(log: Log) -> None:
+def test_records_are_replaced_and_deleted_by_kind_and_key(log: Log) -> None:
     assert log.records("topic") == {}
     log.put("topic", "lobby", "tea")
     assert log.staged
@@ -157,7 +157,7 @@ def test_records(log: Log) -> None:
     assert (log.records("topic"), log.records("ban")) == ({"attic": ""}, {"lobby": "another kind"})
 
 
-def test_ids_and_ciphers_are_as_many_as_the_bodies(log: Log) -> None:
+def test_number_of_ids_and_ciphers_must_match_the_bodies(log: Log) -> None:
     for ids, ciphers in ((["1"], ()), ((), [None]), (["1", "2", "3"], ()), (["1", "2"], ["toy"])):
         with pytest.raises(ValueError, match="zip"):
             log.append("lobby", "n", ["a", "b"], 0, ids, ciphers)
@@ -165,7 +165,7 @@ def test_ids_and_ciphers_are_as_many_as_the_bodies(log: Log) -> None:
     assert [said.seq for said in log.append("lobby", "n", ["a"], 0)] == [1]
 
 
-def test_each_log_has_an_id_of_its_own(log: Log, tmp_path: Path) -> None:
+def test_each_log_has_its_own_id(log: Log, tmp_path: Path) -> None:
     other: Log = MemoryLog(1) if isinstance(log, MemoryLog) else SqliteLog(tmp_path / "other", FOREVER)
     try:
         assert len(log.id) == len(other.id) == 16
@@ -174,7 +174,7 @@ def test_each_log_has_an_id_of_its_own(log: Log, tmp_path: Path) -> None:
         other.close()
 
 
-def test_without_a_retention_nothing_is_forgotten(log: Log) -> None:
+def test_nothing_expires_without_a_retention(log: Log) -> None:
     log.append("lobby", "n", ["old"], 0)
     log.commit()
     assert not log.expire(1e12)

@@ -1,17 +1,15 @@
-"""What only the log in memory does; the rest is in ``test_logs``."""
+"""Tests of `MemoryLog` alone: its limits. ``test_logs`` has the tests for every log."""
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.log import memory
 from selchat.log.memory import MemoryLog
 from tests.log.support import ALL, bodies, everything
 
 
-def test_what_the_newest_commit_brought_is_kept_however_large() -> None:
+def test_last_commit_is_kept_whatever_its_size() -> None:
     log = MemoryLog(10)
     log.append("lobby", "n", ["x"], 0)
     log.commit()
@@ -25,7 +23,7 @@ def test_what_the_newest_commit_brought_is_kept_however_large() -> None:
     assert log.last_seq("lobby") == 4
 
 
-def test_empty_messages_are_not_kept_without_limit() -> None:
+def test_empty_messages_are_limited_too() -> None:
     log = MemoryLog(10_000)
     for _ in range(1000):
         log.append("lobby", "n", [""], 0)
@@ -36,7 +34,7 @@ def test_empty_messages_are_not_kept_without_limit() -> None:
     assert log.after("lobby", 5, 1, ALL) == kept[:1]
 
 
-def test_what_was_sent_is_remembered_longer_than_what_was_said() -> None:
+def test_ids_outlive_their_messages() -> None:
     log = MemoryLog(1)
     for number in range(5):
         log.append("lobby", "n", ["x"], number, [str(number)], (), b"client")
@@ -45,34 +43,32 @@ def test_what_was_sent_is_remembered_longer_than_what_was_said() -> None:
     assert [sent.id for sent in log.sent(b"client", 10)] == ["0", "1", "2", "3", "4"]
 
 
-def test_it_is_not_remembered_without_limit(monkeypatch) -> None:
-    monkeypatch.setattr(memory, "_MAX_SENT", 3)
-    monkeypatch.setattr(memory, "_MAX_SENT_IN_ALL", 5)
-    log = MemoryLog(1)
+def test_ids_of_sent_messages_are_limited() -> None:
+    log = MemoryLog(1, max_ids=3, max_total_ids=5)
 
     def say(client: bytes, *ids: str) -> None:
         log.append("lobby", "n", ["x"] * len(ids), 0, ids, (), client)
         log.commit()
 
-    def remembered() -> dict[bytes, str]:
+    def known() -> dict[bytes, str]:
         return {who: "".join(sent.id for sent in log.sent(who, 10)) for who in (b"a", b"b", b"c")}
 
     say(b"a", "1", "2")
     say(b"a", "3", "4")
     say(b"b", "1", "2")
-    assert remembered() == {b"a": "234", b"b": "12", b"c": ""}
+    assert known() == {b"a": "234", b"b": "12", b"c": ""}
     say(b"a", "5")
-    say(b"c", "1")  # one too many: it is b who has been silent for the longest time
-    assert remembered() == {b"a": "345", b"b": "", b"c": "1"}
+    say(b"c", "1")  # one too many: b has been silent for longest
+    assert known() == {b"a": "345", b"b": "", b"c": "1"}
     say(b"b", "3")
-    assert remembered() == {b"a": "345", b"b": "3", b"c": "1"}
+    assert known() == {b"a": "345", b"b": "3", b"c": "1"}
 
 
 COMMITS = st.lists(st.lists(st.tuples(st.sampled_from("xy"), st.text(max_size=400)), max_size=5), max_size=20)
 
 
 @given(COMMITS, st.integers(0, 20))
-def test_it_keeps_the_newest_commits_that_fit_in_each_room(
+def test_each_room_keeps_the_newest_commits_that_fit(
     commits: list[list[tuple[str, str]]], count: int
 ) -> None:
     log = MemoryLog(1000)
@@ -92,9 +88,8 @@ def test_it_keeps_the_newest_commits_that_fit_in_each_room(
         assert bodies(log.before(room, None, count, ALL)) == kept[max(0, len(kept) - count) :]
 
 
-def test_many_rooms_share_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_MAX_KEPT", 100_000)
-    log = MemoryLog(50_000)
+def test_many_rooms_share_the_total_limit() -> None:
+    log = MemoryLog(50_000, max_total=100_000)
     for turn in range(20):
         for room in range(100):
             log.append(str(room), "Venkat", ["x" * 744], float(turn))

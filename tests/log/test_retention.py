@@ -34,7 +34,7 @@ from selchat.log.retention import Retention
         ("", None, None),
     ],
 )
-def test_what_an_operator_says(text: str, days: float | None, size: int | None) -> None:
+def test_retention_is_parsed(text: str, days: float | None, size: int | None) -> None:
     assert Retention.parse(text) == Retention(days, size)
 
 
@@ -46,14 +46,14 @@ def test_what_an_operator_says(text: str, days: float | None, size: int | None) 
         *("inf d", "nan d", "9999999999999d", "30dd", "half a day", "kib", "2 s"),
     ],
 )
-def test_what_is_no_retention_is_refused(text: str) -> None:
+def test_invalid_retention_is_refused(text: str) -> None:
     with pytest.raises(SettingError) as caught:
         Retention.parse(text, "--keep")
     assert (caught.value.name, caught.value.value) == ("--keep", text)
 
 
 @given(st.text())
-def test_every_text_is_a_retention_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         retention = Retention.parse(text)
     except SettingError:

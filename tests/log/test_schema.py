@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from selchat.log.port import Sent
 from selchat.log.schema import APPLICATION_ID, MIGRATIONS, VERSION
 from tests.log.support import FOREVER, bodies, check_integrity, everything, opened
 
+CLIENT = b"the id of a client"
 ADDED = (*MIGRATIONS, ("CREATE TABLE added (x)", "ALTER TABLE room ADD COLUMN added TEXT"))
 
 
@@ -20,7 +22,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def build(path: Path, version: int) -> None:
-    """Make the file that a program of that version has left behind, with two messages in it."""
+    """Write a file as a program of that version did, with two messages."""
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     for statements in MIGRATIONS[:version]:
@@ -30,7 +32,8 @@ def build(path: Path, version: int) -> None:
     db.execute(f"PRAGMA user_version = {version}")
     db.execute("UPDATE log SET id = 'b1946ac92492d234'")
     db.execute("INSERT INTO room (id, name, newest) VALUES (1, 'lobby', 9)")
-    for seq, client in ((8, None), (9, 0x4142434445464748)):
+    client_number = int.from_bytes(hashlib.blake2b(CLIENT, digest_size=8).digest(), "big", signed=True)
+    for seq, client in ((8, None), (9, client_number)):
         db.execute(
             "INSERT INTO message (room, seq, at, author, client, id, cipher, body)"
             " VALUES (1, ?, 2.5, 'Venkat', ?, 'a7', 'toy', 'Hey!')",
@@ -41,7 +44,7 @@ def build(path: Path, version: int) -> None:
 
 
 def shape(path: Path) -> set[tuple[str, ...]]:
-    """Return what a file is made of."""
+    """Return the schema of a file."""
     db = sqlite3.connect(path)
     try:
         return set(db.execute("SELECT type, name, sql FROM sqlite_master"))
@@ -58,16 +61,13 @@ def version_of(path: Path) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("version", range(1, VERSION + 1))
-def test_a_file_of_every_version_can_be_used(
-    path: Path, version: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("selchat.log.sqlite._client_number", lambda client: int.from_bytes(client, "big"))
+def test_file_of_every_version_works(path: Path, version: int) -> None:
     build(path, version)
     with opened(path) as log:
         assert log.id == "b1946ac92492d234"
         assert bodies(everything(log, "lobby")) == ["Hey!", "Hey!"]
         assert log.last_seq("lobby") == 9
-        assert log.sent(b"ABCDEFGH", 9) == [Sent("a7", "lobby", 9, 2.5)]
+        assert log.sent(CLIENT, 9) == [Sent("a7", "lobby", 9, 2.5)]
         assert log.records("topic") == {"lobby": "tea"}
         log.append("lobby", "Michael", ["hi"], 3.5)
         log.commit()
@@ -80,7 +80,7 @@ def test_a_file_of_every_version_can_be_used(
     check_integrity(path)
 
 
-def test_a_file_of_the_version_before_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_older_file_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(path, VERSION)
     before = shape(path)
     monkeypatch.setattr(schema, "MIGRATIONS", ADDED)
@@ -92,11 +92,11 @@ def test_a_file_of_the_version_before_is_migrated(path: Path, monkeypatch: pytes
     monkeypatch.undo()
     with pytest.raises(NewerHistoryError) as caught, opened(path):
         pass
-    expected = f"the history {path} is of version {VERSION + 1}, and this selchat knows only up to {VERSION}"
-    assert str(caught.value) == expected
+    assert (caught.value.version, caught.value.known) == (VERSION + 1, VERSION)
+    assert f"has version {VERSION + 1}, but this selchat supports versions up to {VERSION};" in str(caught.value)
 
 
-def test_a_migration_is_done_as_a_whole_or_not_at_all(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(path, VERSION)
     before = shape(path)
     monkeypatch.setattr(schema, "MIGRATIONS", (*MIGRATIONS, ("CREATE TABLE added (x)", "DROP TABLE missing")))
@@ -110,14 +110,14 @@ def test_a_migration_is_done_as_a_whole_or_not_at_all(path: Path, monkeypatch: p
         assert bodies(everything(log, "lobby")) == ["Hey!", "Hey!"]
 
 
-def test_an_empty_file_becomes_a_history(path: Path) -> None:
+def test_empty_file_becomes_a_history(path: Path) -> None:
     path.touch()
     with opened(path) as log:
         assert log.rooms() == []
     assert version_of(path) == (APPLICATION_ID, VERSION)
 
 
-def test_those_that_only_read_migrate_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reader_does_not_migrate(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     build(path, VERSION)
     before = shape(path)
     db = sqlite3.connect(path)
@@ -129,11 +129,11 @@ def test_those_that_only_read_migrate_nothing(path: Path, monkeypatch: pytest.Mo
             schema.check(db, path)
     finally:
         db.close()
-    assert f"a server that is started on it brings it to {VERSION + 1}" in str(caught.value)
+    assert f"this command needs version {VERSION + 1};" in str(caught.value)
     assert shape(path) == before
 
 
-def test_an_empty_file_has_nothing_to_read(path: Path) -> None:
+def test_reader_rejects_an_empty_file(path: Path) -> None:
     db = sqlite3.connect(path)
     try:
         with pytest.raises(NotAHistoryError):
@@ -143,7 +143,7 @@ def test_an_empty_file_has_nothing_to_read(path: Path) -> None:
 
 
 @pytest.mark.parametrize("pragma", ["user_version = 0", "user_version = -1", "application_id = 1"])
-def test_what_is_almost_a_history_is_none(path: Path, pragma: str) -> None:
+def test_file_with_a_wrong_pragma_is_no_history(path: Path, pragma: str) -> None:
     build(path, VERSION)
     db = sqlite3.connect(path)
     db.execute(f"PRAGMA {pragma}")

@@ -1,4 +1,4 @@
-"""What only a log in a file does: it lasts, fails and recovers, and forgets. The rest is in ``test_logs``."""
+"""Tests of `SqliteLog` alone: durability, failures and expiry. ``test_logs`` has the tests for every log."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import stat
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from selchat.log import sqlite
 from selchat.log.errors import HistoryError, HistoryInUseError, NotAHistoryError, UnusableHistoryError
 from selchat.log.port import NotReadableError, NotStoredError, Sent
 from selchat.log.retention import Retention
@@ -35,14 +35,23 @@ def log(path: Path) -> Iterator[SqliteLog]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite, "_BUSY_SECONDS", 0.0)
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[sqlite3.Connection]:
+    """The connections that are opened from now on."""
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def connect_and_record(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        opened.append(connect(*arguments, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", connect_and_record)
+    return opened
 
 
-# -- it lasts ----------------------------------------------------------------------------------------------
+# -- durability ----------------------------------------------------------------------------------------------
 
 
-def test_everything_is_there_when_it_is_opened_again(path: Path) -> None:
+def test_reopened_log_has_every_commit_and_nothing_else(path: Path) -> None:
     with opened(path) as log:
         said = log.append("lobby", "Venkat", ["a", "b"], 1.25, ["1", "2"], ["toy", None], b"venkat")
         log.append("attic", "Michael", ["c"], 2.5)
@@ -66,19 +75,21 @@ def test_everything_is_there_when_it_is_opened_again(path: Path) -> None:
     check_integrity(path)
 
 
-def test_what_is_committed_is_in_the_file_before_it_is_closed(log: SqliteLog, path: Path) -> None:
+def test_commit_is_in_the_file_before_close(log: SqliteLog, path: Path) -> None:
     log.append("lobby", "Venkat", ["Hey!"], 1)
     log.commit()
     copy = path.parent / "copy"
-    for suffix in ("", "-wal"):  # what a machine that stops now finds
+    for suffix in ("", "-wal"):  # the state after a crash at this moment
         shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
     with opened(copy) as found:
         assert bodies(everything(found, "lobby")) == ["Hey!"]
 
 
-def test_a_commit_is_on_the_disk_and_not_only_on_its_way(log: SqliteLog) -> None:
-    assert log._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-    assert log._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+def test_commit_syncs_to_the_disk(connections: list[sqlite3.Connection], path: Path) -> None:
+    with opened(path):
+        [db] = connections
+        assert db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 WRITER = """
@@ -98,7 +109,7 @@ for number in range(start, start + 1_000_000):
 """
 
 
-def test_what_is_committed_survives_being_killed(path: Path) -> None:
+def test_commit_survives_kill_9(path: Path) -> None:
     last = 0
     for commits in (1, 40, 25, 400):
         with script(WRITER, path, last) as process:
@@ -110,12 +121,12 @@ def test_what_is_committed_survives_being_killed(path: Path) -> None:
         with opened(path) as log:
             for room in ("lobby", "attic"):
                 seqs = [said.seq for said in everything(log, room)]
-                assert seqs == list(range(seqs[0], seqs[-1] + 1)), "no holes, and each of them once"
+                assert seqs == list(range(seqs[0], seqs[-1] + 1)), "no gaps, no duplicates"
                 assert log.last_seq(room) == seqs[-1]
                 assert seqs[-1] in {last, last + 3}, (
-                    "all that was said to be stored; one commit may be so unsaid"
+                    "every reported commit, and at most one that was not reported yet"
                 )
-                assert seqs[-1] % 3 == 0, "a batch is there as a whole"
+                assert seqs[-1] % 3 == 0, "no partial batch"
             assert log.last_seq("attic") == log.last_seq("lobby")
             assert log.records("newest") == {"lobby": str(log.last_seq("lobby"))}
             assert len({(sent.room, sent.seq) for sent in log.sent(b"client", ALL)}) == 2 * len(seqs)
@@ -123,7 +134,7 @@ def test_what_is_committed_survives_being_killed(path: Path) -> None:
         check_integrity(path)
 
 
-# -- who may use it ------------------------------------------------------------------------------------------
+# -- access ------------------------------------------------------------------------------------------
 
 
 def test_files_and_folders_are_private(log: SqliteLog, path: Path) -> None:
@@ -136,7 +147,7 @@ def test_files_and_folders_are_private(log: SqliteLog, path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
 
 
-def test_what_is_there_keeps_its_mode(path: Path) -> None:
+def test_existing_files_keep_their_mode(path: Path) -> None:
     path.parent.mkdir(mode=0o750)
     path.touch(mode=0o640)
     with opened(path):
@@ -145,7 +156,7 @@ def test_what_is_there_keeps_its_mode(path: Path) -> None:
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o750
 
 
-def test_one_server_at_a_time(log: SqliteLog, path: Path) -> None:
+def test_second_server_is_refused(log: SqliteLog, path: Path) -> None:
     alias = path.parent.parent / "alias"
     alias.symlink_to(path)
     for name in (path, str(path), alias, path.parent / ".." / "data" / "history.sqlite"):
@@ -158,7 +169,7 @@ def test_one_server_at_a_time(log: SqliteLog, path: Path) -> None:
         assert again.rooms() == []
 
 
-def test_others_may_read_meanwhile(log: SqliteLog, path: Path) -> None:
+def test_another_process_can_read_during_writes(log: SqliteLog, path: Path) -> None:
     log.append("lobby", "Venkat", ["a"], 1)
     log.commit()
     with sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None) as reader:
@@ -172,7 +183,7 @@ def test_others_may_read_meanwhile(log: SqliteLog, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a b", "ü", ":memory:", "file:x?mode=memory", "a%20b", "x?y#z"])
-def test_a_file_may_have_any_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_may_have_any_name(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for number in (1, 2):
         with opened(Path(name)) as log:
@@ -184,16 +195,16 @@ def test_a_file_may_have_any_name(tmp_path: Path, name: str, monkeypatch: pytest
 @pytest.mark.parametrize(
     "content", [b"xy", b"not a database, but long enough to have been one" * 99, b"SQLite format 3"]
 )
-def test_another_kind_of_file_is_refused_and_left_alone(path: Path, content: bytes) -> None:
+def test_other_kind_of_file_is_refused_and_unchanged(path: Path, content: bytes) -> None:
     path.parent.mkdir()
     path.write_bytes(content)
     with pytest.raises(NotAHistoryError) as caught:
         SqliteLog(path, FOREVER)
-    assert str(caught.value) == f"{path} is not a history of selchat, or is damaged"
+    assert str(caught.value) == f"{path} is not a selchat history, or it is damaged"
     assert path.read_bytes() == content
 
 
-def test_another_program_s_database_is_refused_and_left_alone(path: Path) -> None:
+def test_database_of_another_program_is_refused_and_unchanged(path: Path) -> None:
     path.parent.mkdir()
     with sqlite3.connect(path) as other:
         other.execute("CREATE TABLE message (n)")
@@ -204,7 +215,7 @@ def test_another_program_s_database_is_refused_and_left_alone(path: Path) -> Non
     assert path.read_bytes() == content
 
 
-def test_a_folder_a_pipe_or_a_path_through_a_file_is_refused(tmp_path: Path) -> None:
+def test_folder_pipe_and_path_through_a_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UnusableHistoryError, match="is a directory"):
         SqliteLog(tmp_path, FOREVER)
     os.mkfifo(tmp_path / "pipe")
@@ -215,13 +226,13 @@ def test_a_folder_a_pipe_or_a_path_through_a_file_is_refused(tmp_path: Path) -> 
         SqliteLog(tmp_path / "file" / "history", FOREVER)
 
 
-def test_a_folder_that_cannot_be_made_is_refused() -> None:
+def test_folder_that_cannot_be_created_is_refused() -> None:
     with pytest.raises(UnusableHistoryError):
         SqliteLog("/proc/selchat/history", FOREVER)
 
 
 @pytest.mark.parametrize("page", [0, 1, 2, 5, 9])
-def test_a_damaged_file_is_an_error(path: Path, page: int) -> None:
+def test_damaged_file_is_an_error(path: Path, page: int) -> None:
     with opened(path) as log:
         for number in range(50):
             log.append(f"room {number}", "n", ["x" * 1000], 0, ["1"], (), b"client")
@@ -235,36 +246,34 @@ def test_a_damaged_file_is_an_error(path: Path, page: int) -> None:
         log.sent(b"client", 100)
         log.records("topic")
         log.rooms()
-    # The operator is told of the file, and someone who asks for messages is not.
+    # The operator's error names the file; the error for a member does not.
     assert (str(path) in str(caught.value)) is isinstance(caught.value, HistoryError)
     assert "damaged" in str(caught.value)
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_file_that_another_program_has_locked_is_refused(path: Path) -> None:
+def test_locked_file_is_refused(path: Path) -> None:
     path.parent.mkdir()
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     with pytest.raises(UnusableHistoryError, match="another program has locked the file"):
-        SqliteLog(path, FOREVER)
+        SqliteLog(path, FOREVER, busy_seconds=0.0)
     other.close()
     with opened(path) as log:
         assert log.rooms() == []
 
 
-def test_it_needs_a_write_ahead_log(path: Path) -> None:
-    db = sqlite3.connect(":memory:")
-    with pytest.raises(UnusableHistoryError, match="there is no write-ahead log on this file system"):
-        sqlite._configure(db, path)
-    db.close()
+def test_file_system_must_support_a_write_ahead_log(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda _path, **options: connect(":memory:", **options))
+    with pytest.raises(UnusableHistoryError, match="this file system does not support a write-ahead log"):
+        SqliteLog(path, FOREVER)
 
 
-# -- it fails and recovers -----------------------------------------------------------------------------------
+# -- failure and recovery -----------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_commit_that_fails_leaves_nothing_and_takes_the_numbers_back(path: Path) -> None:
-    with opened(path) as log:
+def test_failed_commit_stores_nothing_and_reuses_its_numbers(path: Path) -> None:
+    with opened(path, busy_seconds=0.0) as log:
         kept = log.append("lobby", "n", ["a"], 0)
         log.commit()
         log.append("lobby", "n", ["lost", "lost"], 0, ["1", "2"], (), b"client")
@@ -276,7 +285,7 @@ def test_a_commit_that_fails_leaves_nothing_and_takes_the_numbers_back(path: Pat
         assert everything(log, "lobby") == kept
         assert (log.last_seq("lobby"), log.last_seq("new"), log.rooms()) == (1, 0, ["lobby"])
         assert log.sent(b"client", 9) == []
-        assert log.staged, "records are kept"
+        assert log.staged, "records stay staged"
         assert log.records("topic") == {"lobby": "tea"}
         again = log.append("lobby", "n", ["b"], 0) + log.append("new", "n", ["c"], 0)
         assert [(said.room, said.seq) for said in again] == [("lobby", 2), ("new", 1)]
@@ -288,9 +297,9 @@ def test_a_commit_that_fails_leaves_nothing_and_takes_the_numbers_back(path: Pat
         assert log.records("topic") == {"lobby": "tea"}
 
 
-def test_a_commit_that_fails_in_the_middle_leaves_nothing(log: SqliteLog) -> None:
+def test_commit_that_fails_halfway_stores_nothing(log: SqliteLog) -> None:
     log.append("lobby", "n", ["good", "bad \ud800", "good"], 0)
-    with pytest.raises(NotStoredError, match="a text is not Unicode"):
+    with pytest.raises(NotStoredError, match="a text is not valid Unicode"):
         log.commit()
     assert (everything(log, "lobby"), log.last_seq("lobby")) == ([], 0)
     assert not log.staged
@@ -299,14 +308,14 @@ def test_a_commit_that_fails_in_the_middle_leaves_nothing(log: SqliteLog) -> Non
     assert [said.seq for said in everything(log, "lobby")] == [1]
 
 
-def test_a_record_that_could_never_be_stored_is_refused_at_once(log: SqliteLog) -> None:
+def test_record_that_can_never_be_stored_is_refused_at_once(log: SqliteLog) -> None:
     for arguments in (("\ud800", "", ""), ("", "\ud800", ""), ("", "", "\ud800"), ("", "\ud800", None)):
         with pytest.raises(UnicodeEncodeError):
             log.put(*arguments)
     assert not log.staged
 
 
-def test_a_file_that_is_gone_takes_no_messages(log: SqliteLog, path: Path) -> None:
+def test_removed_or_replaced_file_gets_no_messages(log: SqliteLog, path: Path) -> None:
     aside = path.with_name("aside")
     path.rename(aside)
     for replaced in (False, True):
@@ -330,7 +339,7 @@ log = SqliteLog(sys.argv[1], Retention())
 log.append("lobby", "me", ["x"], 0)
 log.commit()
 hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
-for size in (1 << 18, 6 << 20):  # the write-ahead log is full, and then the file itself
+for size in (1 << 18, 6 << 20):  # first the write-ahead log hits the limit, then the file itself
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     failed = 0
     while failed < 3:
@@ -355,7 +364,7 @@ for size in (1 << 18, 6 << 20):  # the write-ahead log is full, and then the fil
 """
 
 
-def test_a_full_disk_loses_nothing_and_can_be_made_room_on(path: Path) -> None:
+def test_full_disk_loses_nothing_and_recovers(path: Path) -> None:
     with script(FULL_DISK, path) as process:
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
@@ -375,12 +384,9 @@ def write_megabytes(log: SqliteLog, count: int) -> None:
         log.commit()
 
 
-def test_a_long_reader_does_not_make_the_write_ahead_log_stay_large(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sqlite, "_WAL_LIMIT", 1 << 20)
+def test_write_ahead_log_shrinks_after_a_long_reader(path: Path) -> None:
     wal = Path(f"{path}-wal")
-    with opened(path) as log:
+    with opened(path, wal_limit=1 << 20) as log:
         write_megabytes(log, 1)
         with sqlite3.connect(path, isolation_level=None) as reader:
             reader.execute("BEGIN")
@@ -392,7 +398,7 @@ def test_a_long_reader_does_not_make_the_write_ahead_log_stay_large(
         assert wal.stat().st_size < 6 << 20
 
 
-def test_the_write_ahead_log_has_an_end(log: SqliteLog, path: Path) -> None:
+def test_write_ahead_log_is_bounded(log: SqliteLog, path: Path) -> None:
     sizes = []
     for number in range(120):
         log.append("lobby", "n", ["x" * 1000] * 200, number)
@@ -403,18 +409,18 @@ def test_the_write_ahead_log_has_an_end(log: SqliteLog, path: Path) -> None:
     assert max(sizes) < 8 << 20 < path.stat().st_size
 
 
-# -- it forgets ----------------------------------------------------------------------------------------------
+# -- expiry ----------------------------------------------------------------------------------------------
 
 
-def forget(log: SqliteLog, now: float) -> int:
-    """Forget all there is to forget; return in how many steps."""
+def expire_all(log: SqliteLog, now: float) -> int:
+    """Delete every expired message; return the number of steps."""
     steps = 1
     while log.expire(now):
         steps += 1
     return steps
 
 
-def test_what_is_older_than_the_days_is_forgotten(path: Path) -> None:
+def test_messages_older_than_the_retention_expire(path: Path) -> None:
     with opened(path, Retention(days=2)) as log:
         for day in range(5):
             log.append("lobby", "n", [str(day)], day * DAY, [str(day)], (), b"client")
@@ -422,8 +428,8 @@ def test_what_is_older_than_the_days_is_forgotten(path: Path) -> None:
             log.put("topic", str(day), "stays")
         log.commit()
         assert not log.expire(2 * DAY)
-        assert bodies(everything(log, "lobby")) == ["0", "1", "2", "3", "4"], "not older yet"
-        forget(log, 4.5 * DAY)
+        assert bodies(everything(log, "lobby")) == ["0", "1", "2", "3", "4"], "not expired yet"
+        expire_all(log, 4.5 * DAY)
         for room in ("lobby", "attic"):
             assert bodies(everything(log, room)) == ["3", "4"]
             assert log.after(room, 0, 1, ALL)[0].seq == 4
@@ -432,26 +438,26 @@ def test_what_is_older_than_the_days_is_forgotten(path: Path) -> None:
         assert len(log.records("topic")) == 5
 
 
-def test_the_retention_can_change(path: Path) -> None:
+def test_retention_can_change(path: Path) -> None:
     with opened(path) as log:
         for day in range(3):
             log.append("lobby", "n", [str(day)], day * DAY)
         log.commit()
-        forget(log, 3 * DAY)
+        expire_all(log, 3 * DAY)
         assert bodies(everything(log, "lobby")) == ["0", "1", "2"]
         log.set_retention(Retention(days=1.5))
-        forget(log, 3 * DAY)
+        expire_all(log, 3 * DAY)
         assert bodies(everything(log, "lobby")) == ["2"]
         log.set_retention(FOREVER)
-        forget(log, 99 * DAY)
+        expire_all(log, 99 * DAY)
         assert bodies(everything(log, "lobby")) == ["2"]
 
 
-def test_numbers_are_not_given_out_again_when_all_is_forgotten(path: Path) -> None:
+def test_numbers_are_not_reused_after_everything_expired(path: Path) -> None:
     with opened(path, Retention(days=1)) as log:
         log.append("lobby", "n", ["a", "b", "c"], 0)
         log.commit()
-        forget(log, 9 * DAY)
+        expire_all(log, 9 * DAY)
         assert (everything(log, "lobby"), log.last_seq("lobby"), log.rooms()) == ([], 3, [])
     with opened(path, Retention(days=1)) as log:
         assert (log.last_seq("lobby"), log.rooms()) == (3, [])
@@ -460,7 +466,7 @@ def test_numbers_are_not_given_out_again_when_all_is_forgotten(path: Path) -> No
         assert [said.seq for said in everything(log, "lobby")] == [4]
 
 
-def test_it_forgets_in_small_steps(path: Path) -> None:
+def test_messages_expire_in_small_steps(path: Path) -> None:
     with opened(path, Retention(days=1)) as log:
         for number in range(0, 2600, 100):
             log.append("lobby", "n", ["x"] * 100, number)
@@ -472,7 +478,7 @@ def test_it_forgets_in_small_steps(path: Path) -> None:
         assert everything(log, "lobby") == []
 
 
-def test_the_steps_are_small_for_large_messages_too(path: Path) -> None:
+def test_large_messages_expire_in_small_steps_too(path: Path) -> None:
     with opened(path, Retention(days=1)) as log:
         log.append("lobby", "n", ["x" * 65_536] * 20, 0)
         log.commit()
@@ -483,84 +489,83 @@ def test_the_steps_are_small_for_large_messages_too(path: Path) -> None:
         assert everything(log, "lobby") == []
 
 
-def test_what_is_too_old_and_too_large_is_forgotten(path: Path) -> None:
+def test_age_and_size_limits_apply_together(path: Path) -> None:
     with opened(path, Retention(days=1, size=300_000)) as log:
         log.append("lobby", "n", ["x" * 1000] * 100, 0)
         log.append("lobby", "n", ["x" * 1000] * 1000, 9 * DAY)
         log.commit()
-        forget(log, 9 * DAY)
+        expire_all(log, 9 * DAY)
         assert log.size <= 300_000
         kept = everything(log, "lobby")
         assert 100 < len(kept) < 300
         assert kept[-1].seq == 1100
 
 
-def test_the_file_does_not_grow_beyond_its_size(path: Path) -> None:
+def test_file_stays_within_its_size_limit(path: Path) -> None:
     size = 2 << 20
     with opened(path, Retention(size=size)) as log:
         for number in range(60):
             log.append(f"room {number % 3}", "n", ["x" * 1000] * 100, number)
             log.commit()
             before = log.size
-            forget(log, number)
+            expire_all(log, number)
             assert log.size <= size
             if before <= size:
-                assert log.size == before, "nothing is forgotten before it has to be"
-        assert log.size > size * 9 // 10, "and no more than that"
+                assert log.size == before, "nothing expires too early"
+        assert log.size > size * 9 // 10, "and not more than necessary"
         kept = [said for number in range(3) for said in everything(log, f"room {number}")]
         oldest = min(said.at for said in kept)
         assert len(kept) in range(100 * (59 - int(oldest)), 100 * (60 - int(oldest)) + 1), (
-            "the newest are there"
+            "the newest messages"
         )
     with opened(path) as log:
         assert path.stat().st_size < 2 * size
 
 
-def test_a_size_that_nothing_fits_in_ends(path: Path) -> None:
+def test_size_limit_too_small_for_anything_terminates(path: Path) -> None:
     with opened(path, Retention(size=1)) as log:
         log.append("lobby", "n", ["x"] * 1000, 0)
         log.put("topic", "lobby", "stays")
         log.commit()
-        forget(log, 0)
+        expire_all(log, 0)
         assert (everything(log, "lobby"), log.last_seq("lobby")) == ([], 1000)
         assert log.records("topic") == {"lobby": "stays"}
         assert not log.expire(0)
 
 
-def test_what_is_forgotten_is_no_longer_in_the_file(path: Path) -> None:
+def test_expired_messages_are_overwritten_in_the_file(path: Path) -> None:
     with opened(path, Retention(days=1)) as log:
         log.append("lobby", "n", ["a secret"] * 100, 0)
         log.commit()
-        forget(log, 9 * DAY)
+        expire_all(log, 9 * DAY)
     assert b"a secret" not in path.read_bytes()
 
 
-@pytest.mark.usefixtures("impatient")
-def test_forgetting_waits_for_better_times(path: Path) -> None:
-    with opened(path, Retention(days=1)) as log:
+def test_expiry_waits_until_the_file_can_be_written(path: Path) -> None:
+    with opened(path, Retention(days=1), busy_seconds=0.0) as log:
         log.append("lobby", "n", ["x"], 0)
         log.commit()
         with locked(path):
             assert not log.expire(9 * DAY)
         assert len(everything(log, "lobby")) == 1
-        forget(log, 9 * DAY)
+        expire_all(log, 9 * DAY)
         assert everything(log, "lobby") == []
 
 
-def test_what_is_staged_stays_staged_while_something_is_forgotten(path: Path) -> None:
+def test_staged_messages_survive_expiry(path: Path) -> None:
     with opened(path, Retention(days=1)) as log:
         log.append("lobby", "n", ["old"], 0)
         log.commit()
         log.append("lobby", "n", ["new"], 9 * DAY)
-        forget(log, 9 * DAY)
+        expire_all(log, 9 * DAY)
         log.commit()
         assert [(said.seq, said.body) for said in everything(log, "lobby")] == [(2, "new")]
 
 
-# -- it knows what was sent ----------------------------------------------------------------------------------
+# -- sent messages ----------------------------------------------------------------------------------
 
 
-def test_what_was_sent_is_found_wherever_it_is(path: Path) -> None:
+def test_sent_messages_are_found_across_generations(path: Path) -> None:
     with opened(path) as log:
         for number in range(5):
             log.append("lobby", "n", ["x"], number, [str(number)], (), b"rare")
@@ -573,14 +578,23 @@ def test_what_was_sent_is_found_wherever_it_is(path: Path) -> None:
         assert common == [(f"{n % 5000}", n + n // 5000 + 2) for n in range(18_000, 25_000)]
 
 
-def test_it_is_looked_for_in_the_index(log: SqliteLog) -> None:
-    for query in (sqlite._GENERATIONS, sqlite._SENT):
-        plan = log._db.execute(f"EXPLAIN QUERY PLAN {query}", (1,) * query.count("?")).fetchall()
+def test_sent_messages_are_found_by_index(connections: list[sqlite3.Connection], path: Path) -> None:
+    queries: list[str] = []
+    with opened(path) as log:
+        log.append("lobby", "n", ["x"], 0, ["1"], (), b"client")
+        log.commit()
+        [db] = connections
+        db.set_trace_callback(queries.append)
+        assert len(log.sent(b"client", 9)) == 1
+        db.set_trace_callback(None)
+        plans = [db.execute(f"EXPLAIN QUERY PLAN {query}").fetchall() for query in queries]
+    assert len(plans) == 2
+    for plan in plans:
         assert any("message_by_client (<expr>=? AND client=?)" in row[3] for row in plan)
         assert not any("SCAN message" in row[3] or "TEMP" in row[3] for row in plan)
 
 
-def test_it_belongs_to_one_thread(log: SqliteLog) -> None:
+def test_log_works_in_one_thread_only(log: SqliteLog) -> None:
     errors: list[BaseException] = []
 
     def use() -> None:

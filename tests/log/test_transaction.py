@@ -21,14 +21,14 @@ def rows(db: sqlite3.Connection) -> list[int]:
     return [x for (x,) in db.execute("SELECT x FROM t")]
 
 
-def test_all_of_it(db: sqlite3.Connection) -> None:
+def test_transaction_commits_all_of_it(db: sqlite3.Connection) -> None:
     with transaction(db):
         db.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
     assert rows(db) == [1, 2]
 
 
 @pytest.mark.parametrize("error", [sqlite3.IntegrityError, KeyboardInterrupt])
-def test_nothing_of_it(db: sqlite3.Connection, error: type[BaseException]) -> None:
+def test_failed_transaction_commits_nothing(db: sqlite3.Connection, error: type[BaseException]) -> None:
     with pytest.raises(error), transaction(db):
         db.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
         if error is KeyboardInterrupt:
@@ -37,14 +37,14 @@ def test_nothing_of_it(db: sqlite3.Connection, error: type[BaseException]) -> No
     assert rows(db) == []
 
 
-def test_an_error_that_has_undone_everything_already(db: sqlite3.Connection) -> None:
+def test_error_that_already_rolled_back_is_passed_on(db: sqlite3.Connection) -> None:
     db.execute("CREATE TRIGGER no BEFORE INSERT ON t WHEN new.x = 2 BEGIN SELECT RAISE(ROLLBACK, 'no'); END")
     with pytest.raises(sqlite3.IntegrityError, match="no"), transaction(db):
         db.executemany("INSERT INTO t VALUES (?)", [(1,), (2,)])
     assert rows(db) == []
 
 
-def test_what_could_not_be_undone_is_undone_by_the_next(db: sqlite3.Connection) -> None:
+def test_next_transaction_rolls_back_a_stuck_one(db: sqlite3.Connection) -> None:
     db.execute("BEGIN")
     db.execute("INSERT INTO t VALUES (1)")
     with transaction(db):

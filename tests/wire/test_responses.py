@@ -356,7 +356,7 @@ def test_an_error_says_what_was_refused_and_what_it_is_about() -> None:
         {
             "type": "error",
             "code": "not-stored",
-            "message": "the server cannot store messages now (disk full)",
+            "message": "the server cannot store messages at the moment (disk full)",
             "id": "1",
             "to": "Zoë",
         }
