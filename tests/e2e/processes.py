@@ -227,11 +227,20 @@ class ForkedProcess:
 
 
 _FORKABLE = frozenset({"stdin", "stdout", "stderr", "env", "cwd", "text"})
+_READ_AT_START = ("LD_", "PYTHON")  # how variables begin that only a new interpreter obeys
+
+
+def _can_fork(command: Sequence[str], environment: Mapping[str, str] | None) -> bool:
+    """Whether a fork shows the same as an execution."""
+    if not _running or tuple(command[: len(SELCHAT)]) != SELCHAT:
+        return False
+    changed = {} if environment is None else dict(set(environment.items()) ^ set(os.environ.items()))
+    return not any(name.startswith(_READ_AT_START) for name in changed)
 
 
 def Popen(command: Sequence[str], **options: Any) -> Any:
     """Return a `ForkedProcess` where one serves, else a `subprocess.Popen`."""
-    if _running and tuple(command[: len(SELCHAT)]) == SELCHAT and _FORKABLE.issuperset(options):
+    if _FORKABLE.issuperset(options) and _can_fork(command, options.get("env")):
         return ForkedProcess(command, **options)
     return subprocess.Popen(command, **options)
 
@@ -269,7 +278,7 @@ def start_on_terminal(
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     try:
-        if _running and tuple(command[: len(SELCHAT)]) == SELCHAT:
+        if _can_fork(command, environment):
             return ForkedProcess(command, env=environment, terminal=slave), master
         process = subprocess.Popen(
             [sys.executable, "-c", _TAKE_TERMINAL, *command],
