@@ -1,1 +1,1 @@
-"""Bytes to values and back, without I/O: nothing in here knows a socket, a room or a client."""
+"""Wire formats: bytes to values and back, without I/O. No module here knows a socket, a room or a client."""

@@ -1,12 +1,10 @@
-"""The Caesar cipher of the paper: a toy, here so that the paper's clients can be talked to.
+"""Caesar cipher of the paper, for interoperability with clients that use it.
 
-It protects nothing. Whoever sees one message can read them all by trying a few dozen shifts, and it is
-not meant for more. Its place is interoperability with clients that use it.
+It is a toy and protects nothing: anyone who sees one message can read all of them after trying a few dozen shifts.
 
-The paper's figures fix it: the shift is the sum of the key's decimal digits (1024 gives 7, 1010 gives 2)
-and is added to each character's code point, with no wrap at 26 letters or at code point 127. Here it is
-a bijection on all Unicode scalar values, so that nothing is lost: the surrogates are stepped over and the
-end wraps to the beginning.
+The paper's figures define it: the shift is the sum of the key's decimal digits (1024 gives 7, 1010 gives 2). It is
+added to each character's code point, without a wrap at 26 letters or at code point 127. Here it is a bijection on
+all Unicode scalar values, so that no text is lost: it skips the surrogates, and the end wraps to the beginning.
 """
 
 from __future__ import annotations
@@ -19,22 +17,22 @@ _SCALAR_VALUES = 0x110000 - _SURROGATES
 
 
 class CaesarCipher:
-    """``encrypt`` and ``decrypt`` text with one key; equal digit sums are equal keys.
+    """Encrypt and decrypt text with one key. Keys with the same digit sum are equal.
 
-    A key that is not a run of ASCII decimal digits raises `SettingError`.
+    Raises `SettingError` for a key that is not ASCII decimal digits.
     """
 
     def __init__(self, key: str) -> None:
         if not (key.isascii() and key.isdigit()):
-            raise SettingError("key", key, "a run of decimal digits")
+            raise SettingError("key", key, "a number in digits 0 to 9")
         self._shift = sum(map(int, key))
 
     def encrypt(self, text: str) -> str:
-        """Return ``text``, which must hold no surrogates, shifted by the key."""
+        """Return ``text`` shifted by the key. It must contain no surrogates."""
         return _shifted(text, self._shift)
 
     def decrypt(self, text: str) -> str:
-        """Return the text that ``encrypt`` turns into ``text``."""
+        """Return the text that `encrypt` turns into ``text``."""
         return _shifted(text, -self._shift)
 
 
@@ -44,7 +42,7 @@ def _shifted(text: str, shift: int) -> str:
         point = ord(character)
         if point >= _FIRST_SURROGATE:
             if point < _FIRST_SURROGATE + _SURROGATES:
-                raise ValueError(f"surrogate U+{point:04X} is no Unicode scalar value")
+                raise ValueError(f"surrogate U+{point:04X} is not a Unicode scalar value")
             point -= _SURROGATES
         point = (point + shift) % _SCALAR_VALUES
         characters.append(chr(point if point < _FIRST_SURROGATE else point + _SURROGATES))

@@ -1,7 +1,7 @@
-"""The wire of the paper: after its username a client sends messages, and reads pairs of user and message.
+"""Encoder for the classic protocol: pairs of user and message.
 
-A pair is ``user header + user + message header + message``, and whatever the server says is such a pair
-too, because clients in the wild can read nothing else.
+A pair is ``user header + user + message header + message``. Notices of the server are pairs too, because clients
+in the wild can read nothing else.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from selchat.events import CIPHER_PREFIX, SERVER, Event, Notice, Roster, Said, T
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.frames import HEADER_LENGTH, encode_frame
 
-_SEALED = "(encrypted; to read it, one needs selchat and the passphrase)"
-_SHORT = 1024  # bytes: payloads below have their headers ready
-_MAX_CACHED = 4096  # names' frames; encoding one again costs 0.5 microseconds
+_ENCRYPTED = "(encrypted: readable only in selchat with the passphrase)"
+_SHORT = 1024  # bytes; headers of shorter payloads are precomputed
+_MAX_CACHED = 4096  # frames of names; encoding one again takes 0.5 microseconds
 
 
 class ClassicFormat:
-    """Events to pairs. ``cipher`` encrypts what the server itself says.
+    """Encode events as pairs. ``cipher`` encrypts the server's own messages.
 
-    ``roster_limit``: bytes of a roster's text; names that do not fit are counted at its end.
+    ``roster_limit``: bytes of a roster's text; its end counts the names that do not fit.
     """
 
     def __init__(
@@ -35,13 +35,13 @@ class ClassicFormat:
         self._cipher = cipher
         self._roster_limit = min(roster_limit, payload_limit)
         self._user_frames: dict[str, bytes] = {}
-        # The headers of the short payloads that are allowed, by length.
+        # Headers of short payloads, by length.
         lengths = range(min(payload_limit + 1, _SHORT))
         self._headers = [b"%-*d" % (header_length, length) for length in lengths]
 
     def encode(self, events: Sequence[Event]) -> bytes:
-        """Return the events as one pair each; nothing for those that this wire has no words for."""
-        # The hot path: 0.2 microseconds a message; with a call or a formatting for each it took 1 to 2.
+        """Return the events as one pair each; skip those that the classic protocol cannot express."""
+        # The hot path: 0.2 microseconds a message. With a call or a formatting for each it took 1 to 2.
         parts: list[bytes] = []
         headers = self._headers
         user_frames = self._user_frames
@@ -61,21 +61,21 @@ class ClassicFormat:
     def _encode_slowly(self, event: Event) -> bytes:
         if isinstance(event, Said):
             if event.cipher is not None and event.cipher.startswith(CIPHER_PREFIX):
-                return self._pair(event.author, _SEALED)  # which nobody on this wire can open
+                return self._pair(event.author, _ENCRYPTED)
             body = event.body if event.author != SERVER else self._encrypt(event.body)
             return self._pair(event.author, body)
         if isinstance(event, Notice):
             return self._pair(SERVER, self._encrypt(event.text))
         if isinstance(event, Topic):
-            what = f"set the topic: {event.topic}" if event.topic else "removed the topic"
-            return self._pair(SERVER, self._encrypt(f"{event.author} has {what}"))
+            action = f"set the topic: {event.topic}" if event.topic else "removed the topic"
+            return self._pair(SERVER, self._encrypt(f"{event.author} has {action}"))
         if isinstance(event, Roster):
             return self._pair(SERVER, self._roster(event))
-        return b""  # who has come and gone is in the roster
+        return b""  # the roster tells who joined and left
 
     def _pair(self, user: str, body: str) -> bytes:
         user_frame = self._frame(user)
-        if user != SERVER:  # whose words may have to be encrypted first
+        if user != SERVER:  # the fast path would skip the cipher for the server's messages
             if len(self._user_frames) >= _MAX_CACHED:
                 self._user_frames.clear()
             self._user_frames[user] = user_frame
@@ -84,7 +84,7 @@ class ClassicFormat:
     def _frame(self, text: str) -> bytes:
         payload = text.encode()
         if len(payload) > self._payload_limit:
-            # A short header, or a body that grew where its broken UTF-8 was replaced.
+            # The header is short, or the body grew when its invalid UTF-8 was replaced.
             payload = payload[: self._payload_limit].decode(errors="ignore").encode()
         return encode_frame(payload, self._header_length)
 
@@ -102,4 +102,4 @@ class ClassicFormat:
             over = len(text.encode()) - self._roster_limit
             if over <= 0 or not shown:
                 return text
-            shown -= min(shown, max(1, over // 136))  # the most that 32 characters and a comma take in UTF-8
+            shown -= min(shown, max(1, over // 136))  # bytes of 32 characters and a comma, at most

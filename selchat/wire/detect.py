@@ -1,11 +1,10 @@
-"""Which protocol a connection speaks: TLS, HTTP or frames, told from its first bytes; and which one the
-frames are of, told from the first payload.
+"""Protocol detection from the first bytes of a connection (TLS, HTTP or frames) and from its first payload.
 
-All are told once and for all: what comes later cannot change it.
+Later bytes never change a result.
 
-The first payload of the paper's clients is a username, and that may be anything: ``{`` and ``[x]`` are
-names. The first of a selchat client is a ``hello``. One with a mistake in it is a ``hello`` still: whoever
-writes such a client wants to be told of the mistake, and not to be someone with a very long name.
+The first payload of a classic client is a username, and that may be anything: ``{`` and ``[x]`` are names. The
+first payload of a selchat client is a ``hello``. A malformed ``hello`` still counts as a hello: the author of such
+a client needs an error, not a user with a very long name.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _REQUESTS = tuple(f"{method} ".encode() for method in _METHODS)
 
 
 class DetectedProtocol(Enum):
-    """What a connection begins with."""
+    """The protocol of the first bytes."""
 
     TLS = auto()
     HTTP = auto()
@@ -32,10 +31,10 @@ class DetectedProtocol(Enum):
 
 
 def detect_protocol(data: bytes) -> DetectedProtocol | None:
-    """Return what a connection begins with that has sent ``data``, of which there is a byte at least.
+    """Return the protocol of a connection that begins with ``data``, at least one byte.
 
-    None: it may be a method of HTTP, and is not whole. No header of a frame begins with a letter, and none
-    with that of TLS, which is a control character.
+    None: ``data`` may be an incomplete HTTP method. Frame headers begin neither with a letter nor with the control
+    character that begins TLS.
     """
     if data[0] == _HANDSHAKE:
         return DetectedProtocol.TLS
@@ -48,8 +47,8 @@ def detect_protocol(data: bytes) -> DetectedProtocol | None:
 
 _BOM = b"\xef\xbb\xbf"
 _HELLO = re.compile(r'"type"[ \t\r\n]*:[ \t\r\n]*"hello"')
-# Objects become lists of pairs, so that a key that is there twice is seen twice; numbers are not looked at,
-# because long ones are slow.
+# Objects become lists of pairs, so that a duplicate key is found twice. Numbers are not parsed, because long ones
+# are slow.
 _scan: Callable[[str, int], tuple[Any, int]] = cast(Any, make_scanner)(
     json.JSONDecoder(
         strict=False, object_pairs_hook=list, parse_int=bool, parse_float=bool, parse_constant=bool
@@ -58,10 +57,10 @@ _scan: Callable[[str, int], tuple[Any, int]] = cast(Any, make_scanner)(
 
 
 def is_hello(payload: bytes) -> bool:
-    """Whether the payload is a JSON object with the ``type`` ``hello``, or was meant to be one."""
+    """Whether the payload is a JSON object with the ``type`` ``hello``, possibly malformed."""
     payload = payload.removeprefix(_BOM).lstrip(b" \t\r\n")
     if not payload.startswith(b"{"):
-        return False  # as nearly every name; nothing is parsed for those
+        return False  # nearly every name ends here, without any parsing
     text = payload.decode("utf-8", "replace")
     try:
         pairs, _ = _scan(text, 0)

@@ -1,11 +1,11 @@
-"""End-to-end encryption of what is said (docs/encryption.rst): bodies to ciphertext and back, no I/O.
+"""End-to-end encryption of message bodies, without I/O. docs/encryption.rst is the specification.
 
-A passphrase and a room's salt make the room's key. Every start of a sender makes a session in each room,
-which has a key of its own, and counts in it. Whoever opens a message remembers which counters have come under
-which numbers of the server's, so that a message that comes twice, or in another order, is met.
+A room's key is derived from the passphrase and the room's salt. Each start of a sender creates one session in each
+room, with its own key and message counter. The receiver remembers which counters arrived under which of the
+server's ``seq`` numbers, and so detects replayed and reordered messages.
 
-Nothing here knows who is in a room or what has been typed. What is opened is a stranger's: whatever it is,
-the answer is the text or an `UnreadableError`, soon. Only `room_key` takes its time.
+This module knows neither the members of a room nor the user's input. Received messages are untrusted: each one gives
+its text or an `UnreadableError`, in linear time. Only `room_key` is slow.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ class DecryptionError(UnreadableError):
 
 
 class ReplayedError(UnreadableError):
-    text = "said before, and come again as something new"
+    text = "an old message that was delivered again"
 
 
 class ReorderedError(UnreadableError):
-    text = "come in another order than it was said in"
+    text = "delivered in the wrong order"
 
 
 SALT_LENGTH = 16  # bytes
 SESSION_LENGTH = 16  # bytes, random
-KEY_LENGTH = 32  # bytes, of a room's key and of a session's
-CHECK_LENGTH = 16  # bytes that tell one key from another
+KEY_LENGTH = 32  # bytes, of room keys and of session keys
+CHECK_LENGTH = 16  # bytes of a key's check value
 TAG_LENGTH = 16  # bytes
-LARGEST_COUNTER = (1 << 53) - 1  # what every JSON library has exactly (RFC 7493, 2.2); no nonce comes twice
-WINDOW = 1000  # messages of a session that are remembered
-MAX_SESSIONS = 4096  # that are remembered; each takes up to 16 kB
+MAX_COUNTER = (1 << 53) - 1  # the largest integer that every JSON library holds exactly (RFC 7493, 2.2)
+WINDOW = 1000  # messages of a session that the receiver remembers
+MAX_SESSIONS = 4096  # sessions that the receiver remembers; each takes up to 16 kB
 
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 1 << 15, 8, 1  # 32 MiB and about 0.1 s
-_SCRYPT_MEMORY = 64 << 20  # bytes that it may take
+_SCRYPT_MEMORY = 64 << 20  # bytes; the limit for OpenSSL
 _SESSION_INFO = b"selchat1 session"
 _MESSAGE = b"selchat1 message"
 _BASE64 = re.compile("[A-Za-z0-9_-]*")
@@ -63,7 +63,7 @@ _CIPHER = re.compile(rf"{CIPHER_PREFIX}([A-Za-z0-9_-]{{22}}) ([1-9][0-9]{{0,15}}
 
 
 class EncryptedMessage(NamedTuple):
-    """A message as it goes over the wire: its fields ``cipher`` and ``body``."""
+    """An encrypted message on the wire: its fields ``cipher`` and ``body``."""
 
     cipher: str
     body: str
@@ -73,9 +73,9 @@ class EncryptedMessage(NamedTuple):
 
 
 def passphrase_bytes(passphrase: str) -> bytes:
-    """Return what is hashed of a passphrase, however it was typed: its NFC form in UTF-8.
+    """Return the bytes of a passphrase for hashing: NFC in UTF-8, so that all keyboards give the same bytes.
 
-    Raises `SettingError` for an empty one, and for what is no text.
+    Raises `SettingError` for an empty passphrase and for one with surrogates.
     """
     if not passphrase:
         raise SettingError("passphrase", "", "a passphrase: it is empty")
@@ -86,7 +86,7 @@ def passphrase_bytes(passphrase: str) -> bytes:
 
 
 def room_key(passphrase: str, salt: bytes) -> bytes:
-    """Return the key of the room with that salt. It takes about 0.1 s, in which other threads run.
+    """Derive the key of the room with that salt. This takes about 0.1 s, without the GIL.
 
     Raises `SettingError` as `passphrase_bytes` does.
     """
@@ -102,54 +102,54 @@ def room_key(passphrase: str, salt: bytes) -> bytes:
 
 
 def parse_salt(text: str) -> bytes | None:
-    """Return the salt that the server has written so; None: it is none."""
+    """Return the salt that the server encoded as ``text``, or None if it is invalid."""
     return _decoded(text, SALT_LENGTH)
 
 
 class _SessionKey:
-    """What a room's key and a session make: the cipher, and the check that tells this key from others."""
+    """The key of one session: the AEAD cipher, and the check value that identifies the key."""
 
     __slots__ = ("_aead", "check", "session")
 
     def __init__(self, room_key: bytes, session: bytes) -> None:
-        # Here, as few need it and it takes a while to import.
+        # Imported here, because few users need it and the import is slow.
         from cryptography.hazmat.primitives import hashes
         from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
         from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
         length = KEY_LENGTH + CHECK_LENGTH
-        made = HKDF(hashes.SHA256(), length, salt=session, info=_SESSION_INFO).derive(room_key)
+        derived = HKDF(hashes.SHA256(), length, salt=session, info=_SESSION_INFO).derive(room_key)
         self.session = session
-        self.check = made[KEY_LENGTH:]
-        self._aead: ChaCha20Poly1305 = ChaCha20Poly1305(made[:KEY_LENGTH])
+        self.check = derived[KEY_LENGTH:]
+        self._aead: ChaCha20Poly1305 = ChaCha20Poly1305(derived[:KEY_LENGTH])
 
     def encrypt(self, room: str, sender: str, counter: int, data: bytes) -> bytes:
-        return self._aead.encrypt(_nonce(counter), data, self._bound(room, sender, counter))
+        return self._aead.encrypt(_nonce(counter), data, self._associated_data(room, sender, counter))
 
     def decrypt(self, room: str, sender: str, counter: int, data: bytes) -> bytes:
-        """Raises `DecryptionError`."""
+        """Return the decrypted bytes. Raises `DecryptionError`."""
         from cryptography.exceptions import InvalidTag
 
         try:
-            return self._aead.decrypt(_nonce(counter), data, self._bound(room, sender, counter))
+            return self._aead.decrypt(_nonce(counter), data, self._associated_data(room, sender, counter))
         except InvalidTag:
             raise DecryptionError from None
 
-    def _bound(self, room: str, sender: str, counter: int) -> bytes:
-        """Return the additional data: a message is worth nothing in another place than its own."""
+    def _associated_data(self, room: str, sender: str, counter: int) -> bytes:
+        """Return the AEAD's associated data, so that a message is invalid in any other room or position."""
         parts = (_text(room), _text(sender), self.session)
         return b"".join(
             [_MESSAGE, *(len(part).to_bytes(4, "big") + part for part in parts), counter.to_bytes(8, "big")]
         )
 
 
-# -- saying ----------------------------------------------------------------------------------------------
+# -- encryption ------------------------------------------------------------------------------------------
 
 
 class Encryptor:
-    """One session: what one start of a program says in one room. ``session`` is random if not given.
+    """Encrypt the messages of one session: one start of a program, in one room.
 
-    A key is never used with a counter twice, and no session with another key.
+    ``session``: random by default. No key is used twice with the same counter, and no session with two keys.
     """
 
     def __init__(self, room_key: bytes, session: bytes | None = None) -> None:
@@ -157,7 +157,7 @@ class Encryptor:
         self._counter = 0
 
     def encrypt(self, room: str, sender: str, text: str) -> EncryptedMessage:
-        """Return a message of that text. ``room`` and ``sender`` are as the server writes them."""
+        """Return the encrypted message. ``room`` and ``sender`` must be as the server writes them."""
         self._counter += 1
         counter, key = self._counter, self._key
         data = key.encrypt(room, sender, counter, _text(text))
@@ -165,34 +165,34 @@ class Encryptor:
 
 
 def longest_encryption(text: str) -> EncryptedMessage:
-    """Return something as long as the text can become when it is sealed."""
+    """Return a message as long as the encryption of this text can be, without a key."""
     size = len(_text(text)) + TAG_LENGTH
     name = "A" * _encoded_length(SESSION_LENGTH)
-    cipher = f"{CIPHER_PREFIX}{name} {LARGEST_COUNTER} {'A' * _encoded_length(CHECK_LENGTH)}"
+    cipher = f"{CIPHER_PREFIX}{name} {MAX_COUNTER} {'A' * _encoded_length(CHECK_LENGTH)}"
     return EncryptedMessage(cipher, "A" * _encoded_length(size))
 
 
-# -- reading ---------------------------------------------------------------------------------------------
+# -- decryption ------------------------------------------------------------------------------------------
 
 
 class Decryptor:
-    """What one reader has of all sessions, in all rooms."""
+    """Decrypt the messages of all sessions in all rooms, for one receiver."""
 
     def __init__(self) -> None:
-        self._sessions: dict[tuple[bytes, str, str, bytes], _Session] = {}  # the one read last is the last
+        self._sessions: dict[tuple[bytes, str, str, bytes], _ReceivedSession] = {}  # least recently used first
         self._age = 0
 
     def reset_order(self) -> None:
-        """The server numbers anew: what comes now is in no order with what came before.
+        """Accept new numbers: the server has a new log, so later messages have no order with earlier ones.
 
-        What has come already is still known, so that it cannot come again as something new.
+        Messages that arrived before are still known, so that no one can send them again as new ones.
         """
         self._age += 1
 
     def decrypt(self, room_key: bytes, room: str, sender: str, cipher: str, body: str, seq: int) -> str:
-        """Return the text of a message, which has that number in its room; 0: it has none and was just said.
+        """Return the text of the message with number ``seq`` in its room; 0: a new message that no log keeps.
 
-        The same message may be opened any number of times, under the same number, and older ones at any time.
+        Decrypting the same message again under the same number works, and so do older messages at any time.
         Raises `WrongPassphraseError`, `DecryptionError`, `ReplayedError` and `ReorderedError`.
         """
         match = _CIPHER.fullmatch(cipher)
@@ -201,33 +201,33 @@ class Decryptor:
         session, check = _decoded(match[1]), _decoded(match[3])  # 22 characters are 16 bytes
         counter = int(match[2])
         data = _decoded(body)
-        if session is None or check is None or data is None or counter > LARGEST_COUNTER:
+        if session is None or check is None or data is None or counter > MAX_COUNTER:
             raise DecryptionError
         place = (room_key, room, sender, session)
-        known = self._sessions.get(place) or _Session(_SessionKey(room_key, session))
-        if not hmac.compare_digest(known.key.check, check):
+        received = self._sessions.get(place) or _ReceivedSession(_SessionKey(room_key, session))
+        if not hmac.compare_digest(received.key.check, check):
             raise WrongPassphraseError
-        plain = known.key.decrypt(room, sender, counter, data)
+        plaintext = received.key.decrypt(room, sender, counter, data)
         try:
-            text = plain.decode()
+            text = plaintext.decode()
         except UnicodeDecodeError:
             raise DecryptionError from None
-        self._remember(place, known)
-        known.take(counter, seq, self._age)
+        self._save(place, received)
+        received.record(counter, seq, self._age)
         return text
 
-    def _remember(self, place: tuple[bytes, str, str, bytes], session: _Session) -> None:
+    def _save(self, place: tuple[bytes, str, str, bytes], session: _ReceivedSession) -> None:
         self._sessions.pop(place, None)
         self._sessions[place] = session
         if len(self._sessions) > MAX_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
 
 
-class _Session:
-    """One sender's session as a reader has it: which counters have come, and under which numbers.
+class _ReceivedSession:
+    """One sender's session, as a receiver knows it: the counters that arrived, and their numbers.
 
-    Of the counters that have come since the numbers began, the `WINDOW` largest are kept with their numbers,
-    and both grow together. ``_former`` are those of the numbers before.
+    It keeps the `WINDOW` largest counters of the current log, in two arrays that increase together.
+    ``_former`` has those of earlier logs.
     """
 
     __slots__ = ("_age", "_counters", "_former", "_seqs", "key")
@@ -239,15 +239,15 @@ class _Session:
         self._seqs = array("Q")
         self._former: dict[int, int] = {}
 
-    def take(self, counter: int, seq: int, age: int) -> None:
-        """Note that this counter has come under that number. Raises `ReplayedError` and `ReorderedError`."""
+    def record(self, counter: int, seq: int, age: int) -> None:
+        """Record the arrival of a counter under a number. Raises `ReplayedError` and `ReorderedError`."""
         if age != self._age:
-            self._begin(age)
+            self._start_log(age)
         counters, seqs = self._counters, self._seqs
         place = bisect_left(counters, counter)
         is_known = place < len(counters) and counters[place] == counter
         if not seq:
-            # What is not kept comes while it is said, after all that came before.
+            # A message that no log keeps arrives at once, so after all earlier ones.
             if is_known or counter in self._former:
                 raise ReplayedError
             if place < len(counters):
@@ -265,7 +265,7 @@ class _Session:
         if len(counters) > WINDOW:
             del counters[0], seqs[0]
 
-    def _begin(self, age: int) -> None:
+    def _start_log(self, age: int) -> None:
         self._age = age
         self._former.update(zip(self._counters, self._seqs, strict=True))
         for counter in sorted(self._former)[:-WINDOW]:
@@ -281,7 +281,7 @@ def _nonce(counter: int) -> bytes:
 
 
 def _text(text: str) -> bytes:
-    return text.encode("utf-8", "surrogatepass")  # which no text has that came over a wire
+    return text.encode("utf-8", "surrogatepass")  # received text has no surrogates; typed text may
 
 
 def _encoded(data: bytes) -> str:
@@ -293,7 +293,7 @@ def _encoded_length(size: int) -> int:
 
 
 def _decoded(text: str, size: int | None = None) -> bytes | None:
-    """Return the bytes, of that size, that are written so, in the one way in which they can be; or None."""
+    """Return the bytes (``size`` of them) with this canonical base64url encoding, or None."""
     if _BASE64.fullmatch(text) is None or len(text) % 4 == 1:
         return None
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))

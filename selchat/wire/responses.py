@@ -1,7 +1,7 @@
-"""What is said to selchat clients: events and answers to JSON, each with a header before it.
+"""Encoder for the events and responses that the server sends to selchat clients.
 
-docs/protocol.rst is the contract, and protocol.schema.json the same for machines. What a client sends is read
-in envelope.py. This file knows how things are written, and neither who reads them nor why they are sent.
+docs/protocol.rst is the specification, and protocol.schema.json its machine-readable form. requests.py parses the
+other direction. This module knows neither the recipients nor the reasons for sending.
 """
 
 from __future__ import annotations
@@ -19,38 +19,37 @@ from selchat.wire.frames import DecimalHeaders, FrameTooLongError
 from selchat.wire.requests import BadMessageError
 
 PAYLOAD_LIMIT = 1024 * 1024  # bytes of what the server sends
-HISTORY_BYTES = 64 * 1024  # bytes of a history, about; other readers are served between two of them
+HISTORY_BYTES = 64 * 1024  # bytes of one history page, about; the server serves other clients between two pages
 MAX_LISTED = 1000  # names or rooms in one list
 
-_PAYLOAD = b'{"type":"'  # how every payload begins
-_SAID = b'{"type":"said",'  # and that of a `said`
-_SHORT = 1024  # bytes: payloads below have their headers ready
+_PAYLOAD = b'{"type":"'  # the beginning of every payload
+_SAID = b'{"type":"said",'  # the beginning of a `said` payload
+_SHORT = 1024  # bytes; headers of shorter payloads are precomputed
 _MAX_CACHED = 4096  # names, and rooms
 
 
 class Headers(Protocol):
-    """What a wire puts before a payload, and after the last one."""
+    """The payload headers of a wire, and its closing bytes."""
 
     wire_name: str  # how metrics name a session with these headers
-    limit: int  # bytes of the largest payload that can be announced
+    limit: int  # bytes of the largest payload that a header can describe
     longest: int  # bytes of the longest header
-    ping: bytes  # asks for a sign of life; empty: the wire has nothing for that
+    ping: bytes  # the wire's own ping; empty: it has none
 
     def header(self, length: int) -> bytes:
-        """Return what announces a payload of that many bytes."""
+        """Return the header of a payload of that many bytes."""
 
     def lengths_before(self, data: bytes, start: int) -> tuple[int, int]:
-        """Return how long the header is before the payload that begins at ``start``, and that payload."""
+        """Return the lengths of the header and of the payload, for the payload that begins at ``start``."""
 
     def end(self, reason: str, error: Exception | None = None) -> bytes:
-        """Return what comes after a `bye` of that ``reason``, which perhaps an ``error`` has led to."""
+        """Return the bytes after a `bye` with that ``reason``. ``error``: the error that caused it, if any."""
 
 
 class SelchatFormat:
-    """Events and answers to whole frames: each is a header of that kind and a payload.
+    """Encode events and responses as whole frames: a header and a JSON payload each.
 
-    Lists that do not fit into one are cut, and so are bodies, which only those of the paper's clients can
-    need.
+    Lists that do not fit into one frame are cut. So are bodies; only those of classic clients can be too long.
     """
 
     def __init__(self, headers: Headers | None = None) -> None:
@@ -59,16 +58,16 @@ class SelchatFormat:
         self.limit = limit = min(wire.limit, PAYLOAD_LIMIT)  # bytes of a payload
         self._header = wire.header
         self._headers = [wire.header(length) for length in range(min(limit + 1, _SHORT))]
-        self._rooms: dict[str, str] = {}  # how a `said` in that room begins
-        self._acks: dict[str, str] = {}  # how an `ack` for that room begins
-        self._names: dict[str, str] = {}  # quoted
+        self._rooms: dict[str, str] = {}  # the beginning of a `said` by room
+        self._acks: dict[str, str] = {}  # the beginning of an `ack` by room
+        self._names: dict[str, str] = {}  # quoted, by name
 
-    # -- what happens in a room --------------------------------------------------------------------------
+    # -- events of a room --------------------------------------------------------------------------------
 
     def encode(self, events: Sequence[Event]) -> bytes:
         """Return the events as one frame each.
 
-        Nothing for those that selchat clients have no use for, and those that a short header cannot announce.
+        Skip events that selchat clients do not use, and events too long for a short header.
         """
         # The hot path: 0.9 microseconds a message of 64 characters, 5.8 with `json.dumps`.
         parts: list[bytes] = []
@@ -81,7 +80,7 @@ class SelchatFormat:
             room, seq, author, body, at, id, cipher = event
             start = rooms.get(room) or self._room(room)
             name = names.get(author) or self._name(author)
-            if at != moment:  # what one read has brought has one time
+            if at != moment:  # messages of one read have the same time
                 moment, when = at, f"{at:.3f}"
             if cipher is not None:
                 text = f"{start}{name},{_rest(event)}"
@@ -100,7 +99,7 @@ class SelchatFormat:
         return b"".join(parts)
 
     def acks(self, messages: Sequence[Said]) -> bytes:
-        """Return for each message that was said in a room the ``ack`` for its author."""
+        """Return the ``ack`` of each message for its author. The messages went to rooms."""
         parts: list[bytes] = []
         headers, starts = self._headers, self._acks
         moment, when = -1.0, ""
@@ -116,93 +115,90 @@ class SelchatFormat:
                 parts += (self._header(length), payload)
         return b"".join(parts)
 
-    # -- answers -----------------------------------------------------------------------------------------
+    # -- responses ---------------------------------------------------------------------------------------
 
     def ack(self, id: str, room: str, to: str | None, seq: int, at: float) -> bytes:
-        """Return the ``ack`` of one message: said in ``room``, or whispered if there is a name in ``to``."""
+        """Return the ``ack`` of one message to ``room``, or of a direct message to the user ``to``."""
         where = f'"room":{_quote(room)}' if to is None else f'"to":{_quote(to)}'
         return self._frame(f'{{"type":"ack",{where},"id":{_quote(id)},"seq":{seq},"at":{at:.3f}}}'.encode())
 
     def whispered(self, said: Said, to: str) -> bytes:
-        """Return what was said to ``to`` alone, as a frame for them."""
+        """Return a direct message as a frame for its recipient ``to``."""
         return self._said(f'{{"type":"whispered","from":{_quote(said.author)},"to":{_quote(to)},', said)
 
     def history(self, room: str, messages: Sequence[Said], more: bool) -> bytes:
-        """Return messages of that room, oldest first, as one frame.
+        """Return a page of the room's messages, oldest first, as one frame.
 
-        Raises `FrameTooLongError` for more of them than `fit_history` gives.
+        Raises `FrameTooLongError` for more messages than `fit_history` returns.
         """
         start = f'{{"type":"history","room":{_quote(room)},"more":{"true" if more else "false"},"messages":['
-        whole = f"{start}{','.join(map(_old, messages))}]}}".encode()
-        if len(whole) > self.limit and len(messages) == 1:
-            message = _cut_body(messages[0], self.limit - len(start.encode()) - 2, _old)
-            whole = f"{start}{_old(message)}]}}".encode()
-        return self._frame(whole)
+        payload = f"{start}{','.join(map(_history_item, messages))}]}}".encode()
+        if len(payload) > self.limit and len(messages) == 1:
+            message = _cut_body(messages[0], self.limit - len(start.encode()) - 2, _history_item)
+            payload = f"{start}{_history_item(message)}]}}".encode()
+        return self._frame(payload)
 
     def fit_history(self, messages: Sequence[Said], newest: bool = False) -> Sequence[Said]:
-        """Return as many of the messages as should go into one `history`, but one at least.
+        """Return the messages for one `history` frame, at least one, in the same order.
 
-        They are the first ones, or the last ones if the ``newest`` are wanted, in the same order.
+        These are the first messages, or the last ones if ``newest``.
         """
-        left = min(HISTORY_BYTES, self.limit - 512)  # what stands around them: the room's name mostly
+        remaining = min(HISTORY_BYTES, self.limit - 512)  # 512: the other fields, mostly the room's name
         count = 0
         for message in reversed(messages) if newest else messages:
-            left -= len(_old(message).encode()) + 1
-            if left < 0 and count:
+            remaining -= len(_history_item(message).encode()) + 1
+            if remaining < 0 and count:
                 break
             count += 1
         return messages[len(messages) - count :] if newest else messages[:count]
 
     def listed(self, kind: str, field: str, items: Sequence[Any], /, **fields: Any) -> bytes:
-        """Return a frame of that type with the first of ``items`` as ``field``: `MAX_LISTED`, or what fits."""
-        whole = _json({"type": kind, **fields}).encode()[:-1] + b',"%b":[' % field.encode()
-        left = self.limit - len(whole) - 2
+        """Return a frame of type ``kind`` whose ``field`` has the first items: `MAX_LISTED`, or as many as fit."""
+        start = _json({"type": kind, **fields}).encode()[:-1] + b',"%b":[' % field.encode()
+        remaining = self.limit - len(start) - 2
         parts: list[bytes] = []
         for item in items[:MAX_LISTED]:
             part = _json(item).encode()
-            left -= len(part) + 1
-            if left < 0:
+            remaining -= len(part) + 1
+            if remaining < 0:
                 break
             parts.append(part)
-        return self._frame(whole + b",".join(parts) + b"]}")
+        return self._frame(start + b",".join(parts) + b"]}")
 
     def frame(self, kind: str, /, **fields: Any) -> bytes:
-        """Return a frame of that type with these fields, None as null.
-
-        Raises `FrameTooLongError` for what does not fit.
-        """
+        """Return a frame of type ``kind`` with these fields, None as null. Raises `FrameTooLongError`."""
         return self._frame(_json({"type": kind, **fields}).encode())
 
     def error(self, error: RefusalError, /, **fields: Any) -> bytes:
-        """Return the frame that tells what was refused; ``fields`` say what it is about."""
+        """Return the ``error`` frame of a refusal. ``fields``: the subject of the refused request."""
         if isinstance(error, BadMessageError) and error.id:
             fields.setdefault("id", error.id)
         if isinstance(error, TooManyAttemptsError):
             fields["retry_after"] = math.ceil(error.seconds)
         return self.frame("error", code=error.code, message=str(error), **fields)
 
-    # -- the connection itself ---------------------------------------------------------------------------
+    # -- connection --------------------------------------------------------------------------------------
 
     def ping(self) -> bytes:
-        """Return what asks for a sign of life."""
+        """Return a ping, the wire's own if it has one."""
         return self._wire.ping or self.frame("ping")
 
     def bye(self, reason: str, retry_after: float | None = None, error: SelchatError | None = None) -> bytes:
-        """Return the last words; ``error``: what is wrong, if it is something of the wire's."""
+        """Return a ``bye`` and the wire's closing bytes. ``error``: the error of the wire, if any."""
         return self.frame("bye", reason=reason, retry_after=retry_after) + self._wire.end(reason, error)
 
     def delivered_before(self, chunk: bytes | memoryview, offset: int) -> tuple[int, bytes]:
-        """Return what a reader has had who was sent the first ``offset`` bytes of a chunk of whole frames.
+        """Return the progress of a reader that got the first ``offset`` bytes of a chunk from `encode`.
 
-        These are how many ``said`` have begun before ``offset``, and the bytes from there to the end of the
-        frame that ``offset`` is in the middle of; none if a frame begins there.
+        The result is the number of ``said`` frames that begin before ``offset``, and the rest of the frame that
+        contains ``offset``, empty at a frame boundary.
 
-        ``chunk`` is what `encode` has written. How its payloads begin is found nowhere else in them, because
-        within a string each quote has a backslash before it; so they are counted as they lie there, which
-        takes a tenth of the time that it takes to go from header to header.
+        Payload beginnings are found by search, which takes a tenth of the time of a walk from header to header.
+        The search is safe: within a JSON string, each quote has a backslash before it, so the pattern occurs only
+        where a payload begins.
         """
         data = bytes(chunk)
-        # The payload of a frame that begins before offset begins before this.
+        # A frame that begins before ``offset`` has its payload before ``last``.
         last = offset + self._wire.longest
         while True:
             last = data.rfind(_PAYLOAD, 0, last + len(_PAYLOAD) - 1)
@@ -231,11 +227,11 @@ class SelchatFormat:
                 author, at = event.author, round(event.at, 3)
                 return self.frame("topic", room=event.room, topic=event.topic, at=at, **{"from": author})
         except FrameTooLongError:
-            pass  # a header of two or three bytes: nobody can be welcomed with it who could read this
+            pass  # headers of two or three bytes: no selchat client can log in with these
         return b""
 
     def _said(self, start: str, said: Said) -> bytes:
-        """Return the frame that begins with ``start``, its body cut if it would be too long."""
+        """Return the frame of a message that begins with ``start``; cut the body if it is too long."""
         payload = f"{start}{_rest(said)}".encode()
         if len(payload) > self.limit:
             said = _cut_body(said, self.limit - len(start.encode()), _rest)
@@ -265,26 +261,26 @@ _json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", "
 
 
 def _rest(said: Said) -> str:
-    """Return what follows ``from`` in everything that was said."""
+    """Return the fields of a message after ``from``."""
     id = f'"id":{_quote(said.id)},' if said.id else ""
     cipher = f',"cipher":{_quote(said.cipher)}' if said.cipher is not None else ""
     return f'"seq":{said.seq},"at":{said.at:.3f},{id}"body":{_quote(said.body)}{cipher}}}'
 
 
-def _old(said: Said) -> str:
+def _history_item(said: Said) -> str:
     """Return a message of a `history`."""
     return f'{{"from":{_quote(said.author)},{_rest(said)}'
 
 
 def _cut_body(said: Said, size: int, write: Callable[[Said], str]) -> Said:
-    """Return the message with as much of its body as makes what ``write`` returns ``size`` bytes at most."""
+    """Return the message with its body cut so that ``write`` returns at most ``size`` bytes."""
     body = said.body
     size -= len(write(said._replace(body="")).encode())
-    least, most = 0, len(body)
-    while least < most:  # there is no telling from a character how long it is when quoted
-        middle = (least + most + 1) // 2
+    low, high = 0, len(body)
+    while low < high:  # a binary search, because the quoted length of each character differs
+        middle = (low + high + 1) // 2
         if len(_quote(body[:middle]).encode()) - 2 <= size:
-            least = middle
+            low = middle
         else:
-            most = middle - 1
-    return said._replace(body=body[:least])
+            high = middle - 1
+    return said._replace(body=body[:low])

@@ -1,7 +1,6 @@
-"""The protocol for machines: protocol.schema.json, which lies beside this file.
+"""JSON Schema of the selchat protocol, for tests and for authors of clients.
 
-Nothing here checks messages against it: that would cost fifty times what `parse_request` costs. It is for the
-tests, and for whoever writes a client.
+The server does not validate messages against it: that would take fifty times as long as `parse_request`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of the protocol.
 
-    ``#/$defs/client`` is what a client sends and ``#/$defs/server`` what the server sends.
+    ``#/$defs/client`` describes the client's messages and ``#/$defs/server`` the server's.
     """
     schema: dict[str, Any] = json.loads(files("selchat.wire").joinpath("protocol.schema.json").read_bytes())
     return schema

@@ -43,7 +43,7 @@ def test_plain_http_leads_to_https(far_guests: Guests, network: Network) -> None
     with Server("--no-history", "--quiet", host=SERVER, wrapper=network.server_wrapper) as server:
         visitor = far_guests.visitor(server.port, url=f"http://{SERVER}:{server.port}/")
         page = visitor.page
-        expect(page).to_have_title("selchat: one step more")
+        expect(page).to_have_title("selchat: check the certificate")
         expect(visitor("body")).to_contain_text("your connection is not private")
         expect(visitor("dt:has-text('public key') + dd")).to_have_text(
             " ".join(re.findall("....", server.fingerprint))

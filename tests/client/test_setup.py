@@ -94,9 +94,9 @@ def test_what_is_typed_wrong_is_asked_again() -> None:
         "'lab:x' is not a host, HOST:PORT or [IPv6]:PORT.",
         "Enter Server IP: ",
         "Encryption Key: ",
-        "'12a' is not a run of decimal digits.",
+        "'12a' is not a number in digits 0 to 9.",
         "Encryption Key: ",
-        "'\u0663' is not a run of decimal digits.",
+        "'\u0663' is not a number in digits 0 to 9.",
         "Encryption Key: ",
     ]
     assert (settings.name, settings.host, settings.port, settings.key) == ("", "lab", 7, None)

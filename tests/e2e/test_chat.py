@@ -234,7 +234,7 @@ def test_the_papers_server() -> None:
             1,
             "cannot connect to 127.0.0.1:1: connection refused; is the server running there?",
         ),
-        (["127.0.0.1", "--key=1O"], 2, "key: '1O' is not a run of decimal digits"),
+        (["127.0.0.1", "--key=1O"], 2, "key: '1O' is not a number in digits 0 to 9"),
         (["127.0.0.1", "--nope"], 2, "unknown option --nope"),
         (["a", "b"], 2, "unexpected argument 'b'"),
     ],
@@ -268,7 +268,7 @@ def test_the_plain_dialogue() -> None:
         ):
             terminal.shows(question.rstrip())
             terminal.type(f"{answer}\r")
-        terminal.shows("'12a' is not a run of decimal digits.")
+        terminal.shows("'12a' is not a number in digits 0 to 9.")
         terminal.type("\r")
         terminal.shows("Connected to the Server: 127.0.0.1")
         assert terminal.lines[:6] == [
@@ -276,7 +276,7 @@ def test_the_plain_dialogue() -> None:
             "Username: Michael",
             f"Enter Server IP: 127.0.0.1:{server.port}",
             "Encryption Key: 12a",
-            "'12a' is not a run of decimal digits.",
+            "'12a' is not a number in digits 0 to 9.",
             "Encryption Key:",
         ]
         terminal.type("Hello\r")

@@ -104,7 +104,7 @@ def test_every_mistake_gets_a_line_and_nothing_starts(check: list[str], file: Pa
             "selchat: SELCHAT_QUIET: 'perhaps' is not true or false",
             f"selchat: {file}:2: unknown key 'prot'; did you mean 'port'?",
             f"selchat: {file}:4: retention: '30\\n' is not a text without control characters",
-            f"selchat: {file}:7: key: 'x' is not a run of decimal digits",
+            f"selchat: {file}:7: key: 'x' is not a number in digits 0 to 9",
             f"selchat: {file}:8: max_clients: 0 is not more than zero",
         ]
     )
@@ -162,7 +162,7 @@ def test_a_bad_file_changes_nothing_and_the_console_says_why(file: Path) -> None
             f"Warning: settings not reloaded: {file}:3: unknown key 'prot'; did you mean 'port'?"
         )
         server.expect_line(
-            f"Warning: settings not reloaded: {file}:4: key: 'x' is not a run of decimal digits"
+            f"Warning: settings not reloaded: {file}:4: key: 'x' is not a number in digits 0 to 9"
         )
         file.write_text("max_clients = \n")
         hang_up(server)

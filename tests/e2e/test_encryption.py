@@ -144,7 +144,7 @@ def test_the_server_and_the_network_have_ciphertext_only(history: Path) -> None:
             assert re.fullmatch(r"selchat1 \S{22} 1 \S{22}", said["cipher"])
             assert paper.read_pair() == (
                 "Venkat",
-                "(encrypted; to read it, one needs selchat and the passphrase)",
+                "(encrypted: readable only in selchat with the passphrase)",
             )
             mallory.say("in clear text", wait=True)
             assert receive(michael).seal is Seal.CLEAR

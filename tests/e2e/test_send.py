@@ -68,7 +68,7 @@ def test_much_input_arrives_whole() -> None:
             1,
             "cannot connect to 127.0.0.1:1: connection refused; is the server running",
         ),
-        (["127.0.0.1", "hey", "--key=x"], 2, "key: 'x' is not a run of decimal digits"),
+        (["127.0.0.1", "hey", "--key=x"], 2, "key: 'x' is not a number in digits 0 to 9"),
         (["127.0.0.1", "hey", "--port=0"], 2, "port: 0 is not a port number from 1 to 65535"),
         (["127.0.0.1", "hey", "--port=x"], 2, "--port: 'x' is not a whole number"),
         (["127.0.0.1", "hey", "--header-length=99"], 2, "header_length: 99 is not"),

@@ -565,7 +565,7 @@ class TestUsage:
         [
             (["serve", "--port=70000"], 2, "--port: 70000 is not a port number from 0 to 65535"),
             (["serve", "--port=x"], 2, "--port: 'x' is not a whole number"),
-            (["serve", "--key=secret"], 2, "--key: 'secret' is not a run of decimal digits"),
+            (["serve", "--key=secret"], 2, "--key: 'secret' is not a number in digits 0 to 9"),
             (["serve", "--log-format=xml"], 2, "--log-format: 'xml' is not text or json"),
             (["serve", "--header-length=0"], 2, "--header-length: 0 is not"),
             (["serve", "--bogus"], 2, "unknown option --bogus"),

@@ -228,7 +228,7 @@ def test_nothing_is_longer_sealed_than_was_said(text: str) -> None:
     assert len(form.body) == len(message.body)
     assert len(message.cipher) < len(form.cipher) <= CIPHER_LENGTH
     encryptor = Encryptor(KEY, SESSION)
-    encryptor._counter = sealing.LARGEST_COUNTER - 1
+    encryptor._counter = sealing.MAX_COUNTER - 1
     assert len(encryptor.encrypt("lobby", "Venkat", text).cipher) == len(form.cipher)
 
 
@@ -541,7 +541,7 @@ def test_the_sessions_read_last_are_known(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_limits() -> None:
-    assert (sealing.WINDOW, sealing.MAX_SESSIONS, sealing.LARGEST_COUNTER) == (1000, 4096, 2**53 - 1)
+    assert (sealing.WINDOW, sealing.MAX_SESSIONS, sealing.MAX_COUNTER) == (1000, 4096, 2**53 - 1)
 
 
 def expected(pairs: list[tuple[int, int]]) -> list[str]:
