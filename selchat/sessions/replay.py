@@ -77,7 +77,7 @@ class ReplayQueue:
         self._replays.clear()
 
     def _schedule(self) -> None:
-        # Each page has a tick of its own: a long replay must not delay other clients. Also, outside of a flush
+        # Each page has a separate tick: a long replay must not delay other clients. Also, outside of a flush
         # the log and the feeds hold the same messages.
         self._context.clock.call_later(0.0, self._continue)
 

@@ -1,6 +1,6 @@
 """Caesar cipher of the paper, for interoperability with clients that use it.
 
-It is a toy and protects nothing: anyone who sees one message can read all of them after trying a few dozen shifts.
+It is a toy and protects nothing: an eavesdropper can read every message after trying a few dozen shifts.
 
 The paper's figures define it: the shift is the sum of the key's decimal digits (1024 gives 7, 1010 gives 2). It is
 added to each character's code point, without a wrap at 26 letters or at code point 127. Here it is a bijection on

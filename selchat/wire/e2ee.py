@@ -227,7 +227,7 @@ class _ReceivedSession:
     """One sender's session, as a receiver knows it: the counters that arrived, and their numbers.
 
     It keeps the `WINDOW` largest counters of the current log, in two arrays that increase together.
-    ``_former`` has those of earlier logs.
+    ``_former`` has the counters of earlier logs.
     """
 
     __slots__ = ("_age", "_counters", "_former", "_seqs", "key")

@@ -202,7 +202,7 @@ class DecimalHeaders:
     """Frame headers for payloads of up to ``limit`` bytes, or fewer if the header is too short for that."""
 
     wire_name = "selchat"
-    ping = b""  # frames have no ping of their own
+    ping = b""  # frames have no ping
 
     def __init__(self, length: int = HEADER_LENGTH, limit: int = 1 << 62) -> None:
         self.longest = length

@@ -18,7 +18,7 @@ from selchat.errors import ProtocolError
 
 
 class HttpError(ProtocolError):
-    """A failed request. ``status`` and ``headers``: those of the response; ``why``: the reason in words."""
+    """A failed request. ``status`` and ``headers`` go into the response; ``why``: the reason in words."""
 
     def __init__(self, status: int, why: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(status, why)
@@ -63,7 +63,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One response. ``headers``: in addition to those that every response has."""
+    """One response. ``headers``: in addition to the ones that every response has."""
 
     status: int
     body: bytes = b""

@@ -18,7 +18,7 @@ from selchat.events import Event, Joined, Left, Said, Topic
 from selchat.wire.frames import DecimalHeaders, FrameTooLongError
 from selchat.wire.requests import BadMessageError
 
-PAYLOAD_LIMIT = 1024 * 1024  # bytes of what the server sends
+PAYLOAD_LIMIT = 1024 * 1024  # bytes of a payload from the server
 HISTORY_BYTES = 64 * 1024  # bytes of one history page, about; the server serves other clients between two pages
 MAX_LISTED = 1000  # names or rooms in one list
 
@@ -49,7 +49,7 @@ class Headers(Protocol):
 class SelchatFormat:
     """Encode events and responses as whole frames: a header and a JSON payload each.
 
-    Lists that do not fit into one frame are cut. So are bodies; only those of classic clients can be too long.
+    Lists that do not fit into one frame are cut. So are bodies; only bodies from classic clients can be too long.
     """
 
     def __init__(self, headers: Headers | None = None) -> None:

@@ -1,6 +1,6 @@
 """JSON Schema of the selchat protocol, for tests and for authors of clients.
 
-The server does not validate messages against it: that would take fifty times as long as `parse_request`.
+The server does not validate messages against it: that would take fifty times the time of `parse_request`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """WebSocket codec (RFC 6455): handshake, decoder, and headers of outgoing messages.
 
-One text message is one payload of the selchat protocol; this module does not know what the payload means. The
+One text message is one payload of the selchat protocol; this module does not know the meaning of a payload. The
 `websockets` library's sans-IO protocol reads the incoming frames, except unfragmented text messages. These are
 nearly all of the traffic, and this module reads them in a seventh of the library's time. Outgoing messages are
 not masked: each is a header and its payload, so every reader gets the same bytes. No extensions are accepted:
@@ -108,7 +108,7 @@ class TextHeaders:
         return 2, data[start - 1]
 
     def end(self, reason: str, error: Exception | None = None) -> bytes:
-        """Return the close frame for a ``reason`` of `bye`, or for the ``error`` if it has a code of its own."""
+        """Return the close frame for a ``reason`` of `bye`, or for the ``error`` if that has a code."""
         if isinstance(error, ClosedError):
             return error.frame
         if isinstance(error, WebSocketError):

@@ -284,7 +284,7 @@ class HttpSession:
 
     def _response_sent(self) -> None:
         self._timer.cancel()
-        # In a tick of its own, because this call comes from inside a flush.
+        # In a separate tick, because this call comes from inside a flush.
         self._timer = self._context.clock.call_later(self._throttle(), self._read_next)
 
     def _throttle(self) -> float:
