@@ -74,7 +74,7 @@ class FakeConnection:
     def schedule_flush(self) -> None:
         pass
 
-    def watch_writable(self, wanted: bool) -> None:
+    def watch_writable(self, enabled: bool) -> None:
         raise AssertionError("a fake socket is never full")
 
     def on_drained(self) -> None:

@@ -1,21 +1,21 @@
-"""A feed: the append-only byte log of one room in one wire format, and the cursors that read it.
+"""Append-only byte log of one room in one wire format, and the cursors of its readers.
 
-Every frame is encoded once and appended once. At the end of a tick the feed is *sealed*: what came since
-the last seal becomes one chunk, and that chunk is handed to everyone. A reader has no buffer of its own;
-it has a position.
+The room encodes and appends each frame once. At the end of a tick the feed is *sealed*: the frames since the
+last seal become one chunk, and every reader gets that chunk. A reader has no buffer of its own, only a
+position.
 
-- *live* readers stand exactly at the sealed edge, so they need no position: the loop that serves them is
+- *Live* readers are exactly at the sealed edge, so they need no position. The loop that serves them is
   ``for send in live: send(chunk)``.
-- *writing* readers stand there too, and are the authors of something in this tick, which is not echoed to
-  them: they get the chunk less the ranges that are their own.
-- *behind* readers have a position of their own: their socket was full, they joined in mid-tick, or they are
+- *Writing* readers are at that edge too, and have written part of this tick's chunk. The feed does not echo a
+  reader's own frames: it gets the chunk without its own ranges.
+- *Behind* readers have a position of their own: their socket was full, they joined during a tick, or they are
   leaving. They skip their own ranges as well.
 
-Memory is bounded by ``limit`` (and one chunk), never by the slowest reader: one that falls off the tail
-is *lapped*. Whoever appends can set a `Feed.mark`, a number that tells a lapped reader how far it has come.
+``limit`` (and one chunk) bounds the memory, whatever the slowest reader does. A reader that falls off the
+tail is *lapped*. The room can set `Feed.mark`, a number that tells how far a lapped reader has come.
 
-Positions count bytes from the feed's beginning. This file imports nothing of the project; what a reader
-is, it does not know.
+Positions count bytes from the start of the feed. This module imports nothing of the project, and knows
+nothing about its readers.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from typing import Any, Generic, NamedTuple, TypeVar
 R = TypeVar("R")
 
 Send = Callable[[bytes], int]
-"""How a live reader takes a chunk: returns how many bytes it took, as ``socket.send`` does."""
+"""Sends a chunk to a live reader; returns the number of bytes sent, as ``socket.send`` does."""
 
-_FEW = 8  # readers behind, whose positions are looked at each time; each costs 0.3 microseconds
+_FEW = 8  # readers behind: up to this many, `trim` checks every position (0.3 microseconds each)
 
 
 class SubscriptionState(Enum):
-    """``LIVE``, ``WRITING`` and ``BEHIND`` change into each other; ``ENDED`` is final."""
+    """A reader moves between ``LIVE``, ``WRITING`` and ``BEHIND``; ``ENDED`` is final."""
 
     LIVE = auto()
     WRITING = auto()
@@ -44,7 +44,7 @@ class SubscriptionState(Enum):
 
 
 class Subscription(Generic[R]):
-    """One reader's cursor. Made by `Feed.subscribe`; changed by its feed alone."""
+    """One reader's cursor. `Feed.subscribe` makes it, and only its feed changes it."""
 
     __slots__ = ("_position", "_send", "_skips", "_stop", "feed", "reader", "state")
 
@@ -53,15 +53,15 @@ class Subscription(Generic[R]):
         self.reader = reader
         self.state = SubscriptionState.LIVE
         self._send = send
-        self._position = 0  # of the next byte; stale while not behind
-        self._stop: int | None = None  # where a leaving reader ends
-        self._skips: list[tuple[int, int]] | None = None  # its own ranges still ahead; None: it only reads
+        self._position = 0  # of the next byte; valid only while behind
+        self._stop: int | None = None  # the end position of a leaving reader
+        self._skips: list[tuple[int, int]] | None = None  # its own ranges ahead; None: it has written nothing
 
 
 class Lapped(NamedTuple):
-    """A reader that fell off the tail, and where it was: ``offset`` bytes into that ``chunk``.
+    """A reader that fell off the tail, and its position: ``offset`` bytes into ``chunk``.
 
-    ``mark`` is the feed's, of when the chunk before that one was sealed.
+    ``mark``: the feed's mark when the chunk before this one was sealed.
     """
 
     subscription: Subscription[Any]
@@ -71,7 +71,7 @@ class Lapped(NamedTuple):
 
 
 class Feed(Generic[R]):
-    """The byte log. ``limit``: how many sealed bytes are kept for those behind."""
+    """The byte log. ``limit``: sealed bytes retained for readers that are behind."""
 
     __slots__ = (
         "_chunks",
@@ -92,36 +92,36 @@ class Feed(Generic[R]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._pending: list[bytes] = []  # appended and not sealed
-        self._end = 0  # of what was appended
-        self._sealed = 0  # end of what was sealed
-        self._chunks: deque[bytes] = deque()  # sealed and kept, with their starts
-        self._starts: deque[int] = deque()
-        self._marks: deque[int] = deque()
-        self.mark = 0  # of what was appended
-        self._sealed_mark = 0  # of what was sealed
+        self._pending: list[bytes] = []  # appended, not yet sealed
+        self._end = 0  # position after the last appended byte
+        self._sealed = 0  # position after the last sealed byte
+        self._chunks: deque[bytes] = deque()  # sealed and retained
+        self._starts: deque[int] = deque()  # the position of each chunk
+        self._marks: deque[int] = deque()  # the mark before each chunk
+        self.mark = 0  # of the appended frames
+        self._sealed_mark = 0  # of the sealed frames
         self.live: dict[Subscription[R], Send] = {}
         self._writing: list[Subscription[R]] = []
         self.behind: set[Subscription[R]] = set()
-        self._due: list[Subscription[R]] = []  # behind, and not because their socket is full
-        self._lapping_point = 0  # no one behind has a position below this
+        self._due: list[Subscription[R]] = []  # behind, although their socket is not full
+        self._lapping_point = 0  # no reader behind has a position below this
 
     @property
     def sealed(self) -> int:
-        """The position up to which everything is sealed."""
+        """The position after the last sealed byte."""
         return self._sealed
 
     @property
     def retained(self) -> int:
-        """How many sealed bytes are kept, for those behind."""
+        """Sealed bytes retained for readers that are behind."""
         return self._sealed - self._starts[0] if self._starts else 0
 
     # -- writing ---------------------------------------------------------------------------------------
 
     def append(self, data: bytes, author: Subscription[R] | None = None) -> None:
-        """Add whole frames. ``author``, a subscription of this feed, will not be sent them."""
+        """Append whole frames. ``author``: the subscription of this feed that does not get them back."""
         if not data:
-            return  # a wire without words for it; nobody is the author of nothing
+            return  # this wire format has no frame for the event
         start = self._end
         self._end = end = start + len(data)
         self._pending.append(data)
@@ -139,7 +139,7 @@ class Feed(Generic[R]):
                 skips.append((start, end))
 
     def seal(self) -> bytes:
-        """Join what was appended since the last seal into one chunk, keep it, and return it."""
+        """Join the frames since the last seal into one chunk, retain it, and return it."""
         pending = self._pending
         chunk = pending[0] if len(pending) == 1 else b"".join(pending)
         pending.clear()
@@ -152,10 +152,10 @@ class Feed(Generic[R]):
         return chunk
 
     def shares(self, max_buffers: int) -> list[tuple[Subscription[R], list[memoryview], int]]:
-        """Return for everyone who was writing what they get of the chunk just sealed, and its size in bytes.
+        """Return each writing reader's share of the chunk just sealed, and the share's size in bytes.
 
-        Say `rejoin` or `mark_short_write` for each of them. One whose share is in more than ``max_buffers`` pieces is
-        not among them but behind, and due.
+        The caller must call `rejoin` or `mark_short_write` for each. A reader whose share has more than
+        ``max_buffers`` pieces is not included: it is behind, and due.
         """
         shares: list[tuple[Subscription[R], list[memoryview], int]] = []
         if not self._writing:
@@ -165,7 +165,7 @@ class Feed(Generic[R]):
         base = self._starts[-1]
         for subscription in writing:
             if subscription.state is not SubscriptionState.WRITING:
-                continue  # it left, or its wire got busy, in the same tick
+                continue  # it has left, or a reply blocks its socket, in this same tick
             buffers: list[memoryview] = []
             size = len(chunk)
             position = 0
@@ -186,12 +186,12 @@ class Feed(Generic[R]):
         return shares
 
     def trim(self, limit: int | None = None) -> list[Lapped]:
-        """Forget the chunks over the limit, or all if nobody is behind; return who was lapped by that.
+        """Drop the chunks over the limit, or all if no reader is behind; return the readers lapped by that.
 
-        ``limit``: for this once, instead of the usual one.
+        ``limit``: overrides the feed's limit for this call.
 
-        A chunk is forgotten once the limit fits into what came after it, so that whoever is lapped had
-        more than the limit to read, and a large chunk laps nobody who has read it nearly to its end.
+        A chunk is dropped when the chunks after it reach the limit. A lapped reader therefore was more than
+        the limit behind, and a large chunk never laps a reader that has nearly finished it.
         """
         chunks, starts, marks = self._chunks, self._starts, self._marks
         limit = self._limit if limit is None else limit
@@ -200,30 +200,30 @@ class Feed(Generic[R]):
             starts.clear()
             marks.clear()
             return []
-        forgotten = 0
+        dropped = 0
         if len(self.behind) <= _FEW:
-            # An author is behind for as long as its receipt waits, and would keep the chunks of every tick.
+            # An author with a queued receipt is behind, and would otherwise retain the chunks of every tick.
             lowest = min(map(self._next, self.behind))
-            while forgotten < len(chunks) and starts[forgotten] + len(chunks[forgotten]) <= lowest:
-                forgotten += 1
-        while len(chunks) - forgotten > 1 and self._sealed - starts[forgotten + 1] >= limit:
-            forgotten += 1
-        tail = starts[forgotten] if forgotten < len(starts) else self._sealed
+            while dropped < len(chunks) and starts[dropped] + len(chunks[dropped]) <= lowest:
+                dropped += 1
+        while len(chunks) - dropped > 1 and self._sealed - starts[dropped + 1] >= limit:
+            dropped += 1
+        tail = starts[dropped] if dropped < len(starts) else self._sealed
         lapped: list[Lapped] = []
         if tail > self._lapping_point:
-            # The scan costs one step for each one behind; it is not made again before the tail has passed the
-            # lowest position found now.
+            # This scan takes one step per reader behind. The next scan is due when the tail passes the lowest
+            # position that this one finds.
             lapped = [
                 self._lapped(subscription)
                 for subscription in self.behind
                 if self._next(subscription)
-                < min(tail, self._stop_of(subscription))  # a leaver may have it all
+                < min(tail, self._stop_of(subscription))  # a leaving reader may have everything
             ]
             self._lapping_point = min(
                 (subscription._position for subscription in self.behind if subscription._position >= tail),
                 default=self._sealed,
             )
-        for _ in range(forgotten):
+        for _ in range(dropped):
             chunks.popleft()
             starts.popleft()
             marks.popleft()
@@ -232,7 +232,7 @@ class Feed(Generic[R]):
     # -- reading ---------------------------------------------------------------------------------------
 
     def subscribe(self, reader: R, send: Send) -> Subscription[R]:
-        """Return a new cursor at the end: it reads what is appended from now on."""
+        """Return a new cursor at the end. It reads the frames appended from now on."""
         subscription = Subscription(self, reader, send)
         if self._end == self._sealed:
             self.live[subscription] = send
@@ -242,7 +242,7 @@ class Feed(Generic[R]):
         return subscription
 
     def leave(self, subscription: Subscription[R]) -> None:
-        """Let it read what has been appended so far and no further; it ends when it has that."""
+        """Stop the cursor at the current end. The subscription ends when the cursor gets there."""
         if subscription._stop is not None or subscription.state is SubscriptionState.ENDED:
             return
         subscription._stop = self._end
@@ -251,41 +251,41 @@ class Feed(Generic[R]):
             self._due.append(subscription)
 
     def end(self, subscription: Subscription[R]) -> None:
-        """Take the cursor away at once."""
+        """End the subscription at once."""
         self.live.pop(subscription, None)
         self.behind.discard(subscription)
         subscription.state = SubscriptionState.ENDED
         subscription._skips = None
 
     def rejoin(self, subscription: Subscription[R]) -> None:
-        """Make one live that has all that is sealed, when nothing is pending."""
+        """Make a reader live. It must have read everything sealed, and nothing may be pending."""
         subscription._skips = None
         subscription.state = SubscriptionState.LIVE
         self.live[subscription] = subscription._send
 
     def mark_short_write(self, subscription: Subscription[R], sent: int) -> None:
-        """Note that a live or writing reader took only ``sent`` bytes of its share of the newest chunk."""
+        """Record that only ``sent`` bytes of a reader's share of the newest chunk were sent."""
         self._fall_behind(subscription, self._starts[-1])
         self.advance(subscription, sent)
 
     def detach(self, subscription: Subscription[R]) -> None:
-        """Give a live reader a position, for the time in which its wire is busy with other bytes."""
+        """Give a live reader a position while its socket sends other bytes."""
         if subscription.state is SubscriptionState.LIVE or subscription.state is SubscriptionState.WRITING:
             self._fall_behind(subscription, self._sealed)
 
     def due(self) -> list[Subscription[R]]:
-        """Return those who can be served now, other than the live ones, and forget the list."""
+        """Return the readers that are behind and can be served now, and clear that list."""
         due, self._due = self._due, []
         return due
 
     def view(
         self, subscription: Subscription[R], max_bytes: int, max_buffers: int
     ) -> tuple[list[memoryview], int]:
-        """Return what it has not had, less its own, and the position at which the last chunk touched ends.
+        """Return the reader's next bytes without its own frames, and the end position of the last chunk in
+        them.
 
-        The buffers are slices of the chunks, never copies; about ``max_bytes`` and at most
-        ``max_buffers`` of them. The position bounds the bytes that belong together on the wire: up to
-        there nothing else may come in between once a part of them was sent.
+        The buffers are slices of the chunks, never copies: about ``max_bytes``, in at most ``max_buffers``
+        pieces. Once a part of a chunk is sent, no other bytes may go on the wire before that end position.
         """
         position = self._next(subscription)
         stop = self._stop_of(subscription)
@@ -300,7 +300,7 @@ class Feed(Generic[R]):
             chunk = memoryview(self._chunks[index])
             until = min(start + len(chunk), stop)
             while position < until and len(buffers) < max_buffers:
-                # There is something before the next range to skip: none starts here, nor where one has ended.
+                # The piece is never empty: no range to skip starts here, nor where another one ends.
                 end = min(skip_start, until)
                 buffers.append(chunk[position - start : end - start])
                 size += end - position
@@ -311,7 +311,7 @@ class Feed(Generic[R]):
         return buffers, until
 
     def advance(self, subscription: Subscription[R], sent: int) -> int:
-        """Move the cursor over ``sent`` bytes of its view, and over its own; return its new position."""
+        """Move the cursor over ``sent`` bytes of its view and its own ranges; return the new position."""
         position = subscription._position
         skips = subscription._skips
         while skips and skips[0][0] <= position + sent:
@@ -322,9 +322,9 @@ class Feed(Generic[R]):
         return position
 
     def ready(self, subscription: Subscription[R]) -> bool:
-        """Whether one that is behind has something to be sent now.
+        """Return whether a reader that is behind has bytes to send now.
 
-        If it has not, it is live again, or due when the feed is next sealed, or has ended.
+        If not, it is live again, due at the next seal, or ended.
         """
         position = self._next(subscription)
         if position < self._stop_of(subscription):
@@ -344,7 +344,7 @@ class Feed(Generic[R]):
         return Lapped(subscription, self._chunks[index], position - self._starts[index], self._marks[index])
 
     def _next(self, subscription: Subscription[R]) -> int:
-        """Return its position, moved over its own ranges that start right there."""
+        """Return the position, moved over the reader's own ranges that start there."""
         return self.advance(subscription, 0)
 
     def _stop_of(self, subscription: Subscription[R]) -> int:

@@ -11,7 +11,7 @@ from selchat.clock import Clock, Timer
 
 
 class HeartbeatPeer(Protocol):
-    """The owner of a heartbeat. A server has one per client, so it is one reference instead of two callbacks."""
+    """The owner of a heartbeat. One reference instead of two callbacks: a server has one per client."""
 
     def on_idle(self) -> None:
         """Send a ping: the peer has been silent for ``idle_seconds``."""
@@ -27,7 +27,9 @@ class Heartbeat:
 
     __slots__ = ("_clock", "_idle_seconds", "_peer", "_timeout_seconds", "_timer", "_touched_at")
 
-    def __init__(self, clock: Clock, idle_seconds: float, timeout_seconds: float, peer: HeartbeatPeer) -> None:
+    def __init__(
+        self, clock: Clock, idle_seconds: float, timeout_seconds: float, peer: HeartbeatPeer
+    ) -> None:
         self._clock = clock
         self._idle_seconds = idle_seconds
         self._timeout_seconds = timeout_seconds

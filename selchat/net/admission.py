@@ -22,7 +22,7 @@ class AddressRateError(LimitError):
     template = "more than {limit} new connections a minute from one address"
 
 
-_MAX_REMEMBERED = 10_000  # addresses whose new connections are counted, before those at rest are forgotten
+MAX_BUCKETS = 10_000  # addresses in the table of token buckets; one takes about 250 bytes
 _MINUTE = 60.0
 
 
@@ -75,23 +75,25 @@ class Admission:
                 del self._by_address[address]
 
     def _take_token(self, address: str) -> bool:
-        """Count a new connection of the address; return whether there were not too many of them."""
+        """Return whether the address may open a new connection now, and count it if so."""
         now = self._now()
-        if len(self._buckets) > _MAX_REMEMBERED:
-            self._forget(now)
+        if len(self._buckets) > MAX_BUCKETS:
+            self._drop_buckets(now)
         bucket = self._buckets.get(address)
         if bucket is None:
             bucket = self._buckets[address] = TokenBucket(self._rate / _MINUTE, self._rate, now)
         return bucket.take(now)
 
-    def _forget(self, now: float) -> None:
-        """Forget those that may do what they could do if they had never come; then, the longest silent."""
+    def _drop_buckets(self, now: float) -> None:
+        """Drop the full buckets, which carry no information; if needed, the least recently used ones too."""
         buckets = {
-            address: bucket for address, bucket in self._buckets.items() if bucket.wait(bucket.burst) > now - bucket.refilled_at
+            address: bucket
+            for address, bucket in self._buckets.items()
+            if bucket.wait(bucket.burst) > now - bucket.refilled_at
         }
-        if len(buckets) > _MAX_REMEMBERED // 2:
-            newest = sorted(buckets.items(), key=lambda item: item[1].refilled_at)
-            buckets = dict(newest[-_MAX_REMEMBERED // 2 :])
+        if len(buckets) > MAX_BUCKETS // 2:
+            by_age = sorted(buckets.items(), key=lambda item: item[1].refilled_at)
+            buckets = dict(by_age[-MAX_BUCKETS // 2 :])
         self._buckets = buckets
 
 

@@ -1,7 +1,8 @@
 """Self-signed certificate of the server, and certificate fingerprints.
 
-The first start makes a key and a certificate. Clients pin the *key* (trust on first use). The server signs a new
-certificate with the same key when the machine has a new name or address, or when the old one is about to expire.
+The first start makes a key and a certificate. Clients pin the *key* (trust on first use). The server signs a
+new certificate with the same key when the machine has a new name or address, or when the old one is about to
+expire.
 
 Knows nothing about connections, nor about what a client does with a fingerprint.
 """
@@ -66,8 +67,8 @@ def own_certificate(folder: Path) -> tuple[Path, Path]:
 def fingerprint(certificate: bytes) -> str:
     """Return the SHA-256 of the public key in a DER certificate, in hexadecimal.
 
-    It hashes the SubjectPublicKeyInfo, as HTTP public key pinning does (RFC 7469, 2.4). A new certificate with the
-    same key therefore has the same fingerprint. Raises ValueError.
+    It hashes the SubjectPublicKeyInfo, as HTTP public key pinning does (RFC 7469, 2.4). A new certificate
+    with the same key therefore has the same fingerprint. Raises ValueError.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -138,9 +139,11 @@ def _read_key(path: Path) -> EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (ValueError, TypeError) as error:
-        raise CertificateError(path, f"this file contains no key ({_why(error)}); restore it, or delete it to make a new key") from error
+        why = f"this file contains no key ({_why(error)}); restore it, or delete it to make a new key"
+        raise CertificateError(path, why) from error
     if not isinstance(key, EllipticCurvePrivateKey):
-        raise CertificateError(path, "this file contains a key that selchat did not make; to use your own key, give --cert")
+        why = "this file contains a key that selchat did not make; to use your own key, give --cert"
+        raise CertificateError(path, why)
     return key
 
 

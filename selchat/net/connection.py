@@ -1,8 +1,8 @@
-"""One accepted connection: reads for its handler, sends from its outbox, and ends in good order.
+"""One accepted connection: reads for its handler, sends from its outbox, and closes in order.
 
-Ending takes three steps, so that the last words arrive: what is queued is flushed, the sending side is
-shut down, and what still comes in is read and thrown away until the peer closes too. Closing at once
-with unread input would make the kernel send a reset, and a reset destroys what the peer has not read yet.
+A close takes three steps, so that the final frames arrive: flush the queue, shut down the sending side, and
+discard input until the peer closes too. To close a socket with unread input would make the kernel send a
+reset, and a reset destroys data that the peer has not read yet.
 """
 
 from __future__ import annotations
@@ -19,23 +19,22 @@ from selchat.net.outbox import Outbox
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
 from selchat.net.tls import TlsStream
 
-# Bytes asked for at first. Python allocates all that is asked for: to ask for 64 KiB when a message of 64
-# bytes is there costs 1 microsecond more, of 3 in all; a second call where there is more costs as much, but
-# then for many messages.
+# Bytes of the first read. Python allocates the whole buffer: a read of 64 KiB for a message of 64 bytes costs
+# 1 microsecond more, of 3 in all. A second read costs as much, but only when there are many messages.
 _FIRST_READ = 4096
 
 
 class ConnectionState(Enum):
-    """Where a connection is in its life.
+    """The life cycle of a connection.
 
-    =========  ========================================  =====================================
-    state      means                                     next
-    =========  ========================================  =====================================
-    OPEN       reading for the handler, sending          DRAINING by `close`, CLOSED by `abort`
-    DRAINING   input is thrown away, output is flushed   LINGERING when all is sent, CLOSED
-    LINGERING  the sending side is shut down             CLOSED when the peer closes, or soon
-    CLOSED     the descriptor is given back              (final)
-    =========  ========================================  =====================================
+    =========  ===================================  =============================================
+    state      meaning                              next state
+    =========  ===================================  =============================================
+    OPEN       reads for the handler, sends         DRAINING after `close`, CLOSED after `abort`
+    DRAINING   discards input, flushes output       LINGERING when all is sent, CLOSED on timeout
+    LINGERING  the sending side is shut down        CLOSED when the peer closes, or on timeout
+    CLOSED     the descriptor is closed             (final)
+    =========  ===================================  =============================================
     """
 
     OPEN = auto()
@@ -45,26 +44,28 @@ class ConnectionState(Enum):
 
 
 class Handler(Protocol):
-    """Who gets what a connection reads."""
+    """Receives the data of a connection."""
 
     @property
     def wire_name(self) -> str:
         """The protocol of the peer, as the metrics name it."""
 
     def data_received(self, data: bytes) -> None:
-        """``data`` is never empty."""
+        """Process received data; never empty."""
 
     def eof_received(self) -> None:
-        """The peer has closed its sending side; the connection closes after this call."""
+        """The peer has closed its sending side. The connection closes after this call."""
 
     def connection_lost(self, reason: str | None) -> None:
-        """No more calls come after this one, and nothing more can be sent. None: the peer just left."""
+        """The connection is closing: the last call, and nothing can be sent. ``reason`` is None if the peer
+        left.
+        """
 
 
 class Connection:
-    """Owns a non-blocking socket. ``on_closed`` is called once, when the descriptor has been given back.
+    """Owns a non-blocking socket. Calls ``on_closed`` once, when the descriptor is closed.
 
-    ``tls``: what it needs to be `secure`.
+    ``tls``: the context for `start_tls`.
     """
 
     __slots__ = (
@@ -105,35 +106,35 @@ class Connection:
         self._reactor = reactor
         self._fanout = fanout
         self._sock = sock
-        self._stream: socket.socket | TlsStream = sock  # what is read from and sent to
+        self._stream: socket.socket | TlsStream = sock  # the socket, or TLS over it
         self._tls = tls
         self._read_size = read_size
         self._flush_seconds = flush_seconds
         self._linger_seconds = linger_seconds
         self._on_closed = on_closed
         self._handler: Handler | None = None
-        self._events = 0  # what the selector watches the socket for
+        self._events = 0  # the events that the selector watches for
         self._deadline: Timer | None = None
 
     @property
     def handler(self) -> Handler | None:
-        """Who gets what is read; None: nobody any more."""
+        """The current handler; None once the connection is closing."""
         return self._handler
 
     def open(self, handler: Handler) -> None:
-        """Begin to read for that handler."""
+        """Start reading for ``handler``."""
         self._handler = handler
         self._watch(EVENT_READ)
 
     def set_handler(self, handler: Handler) -> None:
-        """Read for another handler from now on."""
+        """Replace the handler."""
         self._handler = handler
 
     def start_tls(self, first: bytes) -> None:
-        """Go over to TLS; ``first`` is how the peer's handshake begins. Only before anything was sent."""
+        """Start TLS; ``first``: the bytes of its handshake read so far. Only before anything is sent."""
         assert self._tls is not None
         self._stream = stream = TlsStream(
-            self._sock, self._tls, server_side=True, on_blocked=self.outbox.wake, on_buffered=self._again
+            self._sock, self._tls, server_side=True, on_blocked=self.outbox.wake, on_buffered=self._read_again
         )
         self.outbox.change_stream(stream)
         try:
@@ -142,38 +143,38 @@ class Connection:
             self.abort(error)
 
     def pause(self) -> None:
-        """Read nothing until `resume`; what comes waits in the kernel, and then at the peer."""
+        """Stop reading until `resume`. Input waits in the kernel, and then at the peer."""
         self._watch(self._events & ~EVENT_READ)
 
     def resume(self) -> None:
-        """Go on reading."""
+        """Continue reading."""
         if self.state is ConnectionState.OPEN:
             self._watch(self._events | EVENT_READ)
-            self._again()
+            self._read_again()
 
     def close(self, reason: str | None = None, final_data: bytes = b"") -> None:
-        """Close it when all that is queued has been sent, ``final_data`` last, or after ``flush_seconds``."""
+        """Close when everything is sent, ``final_data`` last, or after ``flush_seconds``."""
         if self.state is not ConnectionState.OPEN:
             return
         self.state = ConnectionState.DRAINING
-        self._deadline = self._reactor.call_later(self._flush_seconds, self._end)
-        self._watch(self._events | EVENT_READ)  # it may be paused, and unread input makes the end a reset
-        self._lost(reason)
+        self._deadline = self._reactor.call_later(self._flush_seconds, self._close_socket)
+        self._watch(self._events | EVENT_READ)  # even if paused: unread input would cause a reset
+        self._detach_handler(reason)
         self.outbox.finish(final_data)
 
     def abort(self, error: Exception) -> None:
-        """Close it now; what was not sent is lost."""
+        """Close now and discard unsent data."""
         if self.state is ConnectionState.CLOSED:
             return
         if self.state is ConnectionState.OPEN:
             self.state = ConnectionState.DRAINING
-            self._lost(close_reason(error))
-        self._end()
+            self._detach_handler(close_reason(error))
+        self._close_socket()
 
-    # -- the reactor's side ----------------------------------------------------------------------------
+    # -- the reactor calls -----------------------------------------------------------------------------
 
     def _ready(self, mask: int) -> None:
-        # A batch of ready keys can hold one of a connection that an earlier callback has closed.
+        # A batch of ready keys can contain a connection that an earlier callback has closed.
         if self.state is ConnectionState.CLOSED:
             return
         try:
@@ -182,7 +183,7 @@ class Connection:
             if mask & EVENT_READ and self._events & EVENT_READ:
                 self._read()
         except Exception as error:
-            self._failed(error)
+            self._on_error(error)
 
     def _read(self) -> None:
         try:
@@ -202,12 +203,12 @@ class Connection:
             else:
                 handler.eof_received()
                 self.close()
-                # The end of the stream stays readable for ever: to go on watching would spin.
+                # The end of the stream stays readable forever, so watching it would spin.
                 self._watch(self._events & ~EVENT_READ)
         elif not data:
             self._watch(self._events & ~EVENT_READ)
             if self.state is ConnectionState.LINGERING:
-                self._end()
+                self._close_socket()
 
     def _read_more(self) -> bytes:
         try:
@@ -215,8 +216,8 @@ class Connection:
         except (BlockingIOError, InterruptedError):
             return b""
 
-    def _again(self) -> None:
-        """Read in the next tick, whether the socket is readable or not."""
+    def _read_again(self) -> None:
+        """Read in the next tick even if the socket is not readable: TLS may have buffered data."""
         if self._stream is not self._sock:
             self._reactor.call_soon(self._ready, EVENT_READ)
 
@@ -228,26 +229,26 @@ class Connection:
         elif not self._events:
             try:
                 self._reactor.watch(self._sock, events, self._ready)
-            except OSError as error:  # the system has no memory left, or watches as much as it may
+            except OSError as error:  # the system is out of memory or of epoll watches
                 self._fanout.close_later(self.abort, error)
                 return
         else:
             self._reactor.rewatch(self._sock, events, self._ready)
         self._events = events
 
-    def _failed(self, error: Exception) -> None:
+    def _on_error(self, error: Exception) -> None:
         self._reactor.on_error(f"connection from {self.address}", error)
         self.abort(error)
 
-    def _lost(self, reason: str | None) -> None:
+    def _detach_handler(self, reason: str | None) -> None:
         handler, self._handler = self._handler, None
         if handler is not None:
             try:
                 handler.connection_lost(reason)
             except Exception as error:
-                self._reactor.on_error(f"end of the connection from {self.address}", error)
+                self._reactor.on_error(f"closing the connection from {self.address}", error)
 
-    def _end(self) -> None:
+    def _close_socket(self) -> None:
         if self.state is ConnectionState.CLOSED:
             return
         self.state = ConnectionState.CLOSED
@@ -260,17 +261,17 @@ class Connection:
         self._sock.close()
         self._on_closed(self)
 
-    # -- the outbox's side -----------------------------------------------------------------------------
+    # -- the outbox calls ------------------------------------------------------------------------------
 
     def schedule_flush(self) -> None:
         self._fanout.schedule_flush(self.outbox)
 
-    def watch_writable(self, wanted: bool) -> None:
-        if wanted:
+    def watch_writable(self, enabled: bool) -> None:
+        if enabled:
             self._fanout.blocked.add(self.outbox)
         else:
             self._fanout.blocked.discard(self.outbox)
-        self._watch(self._events | EVENT_WRITE if wanted else self._events & ~EVENT_WRITE)
+        self._watch(self._events | EVENT_WRITE if enabled else self._events & ~EVENT_WRITE)
 
     def on_send_error(self, error: Exception) -> None:
         self._fanout.close_later(self.abort, error)
@@ -284,9 +285,9 @@ class Connection:
         try:
             self._stream.shutdown(socket.SHUT_WR)
         except OSError:
-            self._end()
+            self._close_socket()
             return
         if self._events & EVENT_READ:
-            self._deadline = self._reactor.call_later(self._linger_seconds, self._end)
+            self._deadline = self._reactor.call_later(self._linger_seconds, self._close_socket)
         else:
-            self._end()  # the peer has closed already
+            self._close_socket()  # the peer has already closed

@@ -1,8 +1,8 @@
-"""The fan-out: one sealed chunk to everyone who is live, with one ``send`` each.
+"""Fan-out: sends one sealed chunk to every live reader, with one ``send`` each.
 
-This is the loop that the whole design is for. Per receiver it does one system call and one comparison;
-whatever is unusual about a receiver (a full socket, a dead peer) is noted and dealt with after the loop,
-and no connection is closed inside it.
+The whole design exists for this loop. Each receiver costs one system call and one comparison. The loop only
+records an unusual receiver (a full socket, a dead peer); the code after it handles those. No connection
+closes inside it.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ class LappedError(LimitError):
 
 
 class Fanout:
-    """Serves feeds and outboxes at the end of a tick, then disposes of the peers that were lost meanwhile."""
+    """Serves feeds and outboxes at the end of a tick, then closes the connections that were lost."""
 
     def __init__(self, feed_limit: int) -> None:
-        self._feed_limit = feed_limit  # bytes, for the reason that a lapped reader is given
-        self.blocked: set[Outbox] = set()  # those whose sockets are full
-        self.lapped = 0  # readers that the feed has overtaken, in all
+        self._feed_limit = feed_limit  # bytes, for the close reason of a lapped reader
+        self.blocked: set[Outbox] = set()  # outboxes whose sockets are full
+        self.lapped = 0  # readers lapped since the start
         self._queued: list[Outbox] = []
         self._lost: list[tuple[Callable[[Exception], object], Exception]] = []
 
     def deliver(self, feed: Feed[Outbox]) -> None:
-        """Seal the feed and send what that gives to its subscribers."""
+        """Seal the feed and send the new chunk to its subscribers."""
         chunk = feed.seal()
         size = len(chunk)
         unusual: list[tuple[Subscription[Outbox], int, OSError | None]] = []
@@ -68,15 +68,15 @@ class Fanout:
             lapped.subscription.reader.lapped(lapped, LappedError(self._feed_limit))
 
     def schedule_flush(self, outbox: Outbox) -> None:
-        """Flush that outbox at the end of this tick."""
+        """Flush the outbox at the end of this tick."""
         self._queued.append(outbox)
 
     def close_later(self, close: Callable[[Exception], object], error: Exception) -> None:
-        """Call ``close(error)`` when no fan-out is under way."""
+        """Call ``close(error)`` when no fan-out is running."""
         self._lost.append((close, error))
 
     def finish(self) -> None:
-        """Flush what was queued, then close the connections that were lost."""
+        """Flush the scheduled outboxes, then close the lost connections."""
         while self._queued or self._lost:
             queued, self._queued = self._queued, []
             for outbox in queued:

@@ -13,8 +13,8 @@ _REFRESH_SECONDS = 5.0  # at least, between two reads of the machine's addresses
 
 
 class HostAllowlist:
-    """A set of host names. ``names`` are fixed; ``addresses()`` returns the machine's current addresses, and is
-    called at most every 5 seconds. ``now()``: monotonic seconds.
+    """A set of host names. ``names`` are fixed; ``addresses()`` returns the machine's current addresses, and
+    is called at most every 5 seconds. ``now()``: monotonic seconds.
     """
 
     def __init__(
@@ -28,7 +28,7 @@ class HostAllowlist:
         self._refreshed_at = float("-inf")
 
     def __contains__(self, host: str) -> bool:
-        """Return whether ``host`` is this machine: a lower-case name, or an address (IPv6 without brackets)."""
+        """Return whether ``host``, a lower-case name or an address without brackets, is this machine."""
         address = _parse_address(host)
         host = address or host
         if host in self._names or host in self._addresses:

@@ -66,8 +66,8 @@ def own_addresses() -> set[str]:
 def reachable_addresses(host: str) -> list[str]:
     """Return the addresses at which other machines reach a server that listens on ``host``, the best first.
 
-    ``0.0.0.0`` stands for all IPv4 addresses of this machine, ``::`` for all addresses. IPv4 comes first, because
-    people type it. Link-local and virtual addresses come last.
+    ``0.0.0.0`` stands for all IPv4 addresses of this machine, ``::`` for all addresses. IPv4 comes first,
+    because people type it. Link-local and virtual addresses come last.
     """
     listens = ipaddress.ip_address(host.partition("%")[0])
     if not listens.is_unspecified:

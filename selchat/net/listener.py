@@ -60,7 +60,9 @@ def listening_socket(host: str, port: int, backlog: int, dead_seconds: float) ->
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # On Linux, macOS and Windows, accepted sockets inherit it. That saves a system call per connection.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        enable_keepalive(sock, idle=dead_seconds / 2, interval=dead_seconds / 6, count=3, timeout=dead_seconds)
+        enable_keepalive(
+            sock, idle=dead_seconds / 2, interval=dead_seconds / 6, count=3, timeout=dead_seconds
+        )
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         sock.bind(address)
@@ -90,8 +92,9 @@ def raise_descriptor_limit(target: int) -> int:
 class Listener:
     """Calls ``on_connection(sock, host, port)`` for each connection, at most ``batch`` times a tick.
 
-    ``capacity()`` returns how many more connections the process has descriptors for. When it returns 0, or accept
-    fails for lack of a resource, the listener pauses for ``pause`` seconds. New connections wait in the backlog.
+    ``capacity()`` returns how many more connections the process has descriptors for. When it returns 0, or
+    accept fails for lack of a resource, the listener pauses for ``pause`` seconds. New connections wait in
+    the backlog.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
-"""How many bytes may wait for all readers together; when it is too much, the largest goes first.
+"""Memory limit: bounds the bytes queued for all readers together; the largest holder goes first.
 
-Only what a full socket holds up can grow, so only the connections that are blocked are looked at.
+Only a full socket makes a queue grow, so only blocked connections count.
 """
 
 from __future__ import annotations
@@ -20,28 +20,28 @@ Holder = Outbox | Feed[Outbox]
 
 
 class MemoryLimit:
-    """``limit``: bytes that may wait, as replies of connections and as chunks of feeds."""
+    """Limits queued bytes: replies in outboxes, and retained chunks in feeds. ``limit``: bytes."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.lapped = 0  # readers, in all
+        self.lapped = 0  # readers lapped since the start
 
     def queued(self, blocked: Iterable[Outbox]) -> int:
-        """Return the bytes that wait for these."""
+        """Return the bytes queued for these outboxes."""
         return sum(_holders(blocked).values())
 
     def enforce(self, blocked: Iterable[Outbox]) -> None:
-        """Take from the largest until the rest is within the limit. Not while a fan-out is under way.
+        """Free the largest holders until the rest is within the limit. Not during a fan-out.
 
-        A connection is lost then, with all that waited for it; a feed keeps its newest chunk alone, and laps
-        those who have not read it yet.
+        A connection closes, and loses its queued bytes. A feed drops all chunks but the newest, and laps the
+        readers that have not reached it.
         """
         holders = _holders(blocked)
         total = sum(holders.values())
         if total <= self.limit:
             return
-        for holder, size in sorted(holders.items(), key=lambda one: one[1], reverse=True):
-            if total <= self.limit or not size:  # nothing is won by those for whom nothing waits
+        for holder, size in sorted(holders.items(), key=lambda item: item[1], reverse=True):
+            if total <= self.limit or not size:  # the rest hold nothing
                 return
             error = QueuedLimitError(self.limit)
             if isinstance(holder, Feed):
@@ -55,7 +55,7 @@ class MemoryLimit:
 
 
 def _holders(blocked: Iterable[Outbox]) -> dict[Holder, int]:
-    """Return what holds bytes that wait for these, and how many."""
+    """Return the outboxes and feeds that hold bytes for these outboxes, and how many bytes each holds."""
     holders: dict[Holder, int] = {}
     for outbox in blocked:
         holders[outbox] = outbox.queued

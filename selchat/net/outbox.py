@@ -1,11 +1,10 @@
-"""An outbox: what one connection still has to send, and whose bytes may go next.
+"""Send queue of one connection: direct replies and any number of feeds.
 
-It interleaves direct replies and any number of feeds. Exactly one of them owns the wire at a time: a
-partly sent chunk keeps it until its last byte. The outbox tries to send first, and has its socket watched
-for writability only after a short write.
+Exactly one source owns the wire at a time: a partly sent chunk keeps it until its last byte. The outbox sends
+first, and watches its socket for writability only after a short write.
 
-The invariant that keeps the fan-out loop free of questions: a subscription is live only while its outbox
-is idle, so whoever is live can be sent the sealed chunk at once.
+One invariant keeps the fan-out loop free of checks: a subscription is live only while its outbox is idle. So
+the loop can send the sealed chunk to every live subscription at once.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ class UnreadRepliesError(LimitError):
     template = "reader too slow, more than {limit} bytes of replies unread"
 
 
-_MAX_BYTES = 256 * 1024  # for one system call
-MAX_BUFFERS = 64  # for one system call; IOV_MAX is 1,024 on Linux and 16 at the least (POSIX)
+_MAX_BYTES = 256 * 1024  # per system call
+MAX_BUFFERS = 64  # per system call; IOV_MAX is 1,024 on Linux and at least 16 (POSIX)
 
-# POSIX only; elsewhere the buffers are joined first, at the cost of a copy.
+# POSIX only; elsewhere the outbox joins the buffers first, which costs a copy.
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
 
 OnLapped = Callable[[Lapped], bytes]
-"""Told of a reader that fell off a feed's tail, and is no longer subscribed; returns the bytes that finish
-the frame which it was in the middle of."""
+"""Called when a reader was lapped and its subscription has ended; returns the rest of the frame whose first
+part is sent."""
 
 
 class OutboxState(Enum):
-    """``IDLE``: nothing to send. ``QUEUED``: to be flushed in this tick. ``BLOCKED``: the socket is full.
+    """``IDLE``: nothing to send. ``QUEUED``: a flush is due in this tick. ``BLOCKED``: the socket is full.
 
-    ``CLOSED`` is final, the others change into each other.
+    ``CLOSED`` is final.
     """
 
     IDLE = auto()
@@ -48,30 +47,32 @@ class OutboxState(Enum):
 
 
 class Stream(Protocol):
-    """What an outbox sends to: a non-blocking socket, or what is like one."""
+    """The sending side of a non-blocking socket, or of a `TlsStream`."""
 
     def send(self, data: bytes | memoryview, /) -> int: ...
     def sendmsg(self, buffers: Sequence[memoryview], /) -> int: ...
 
 
 class OutboxOwner(Protocol):
-    """What an outbox asks of its connection."""
+    """The outbox's connection."""
 
     def schedule_flush(self) -> None:
-        """Call `Outbox.end_tick` when this tick ends."""
+        """Call `Outbox.end_tick` at the end of this tick."""
 
-    def watch_writable(self, wanted: bool) -> None:
-        """Call `Outbox.flush` when the socket is writable, or stop doing so."""
+    def watch_writable(self, enabled: bool) -> None:
+        """Start or stop calling `Outbox.flush` when the socket is writable."""
 
     def on_drained(self) -> None:
-        """All is sent, after `Outbox.finish`."""
+        """Shut down the connection: everything is sent after `Outbox.finish`."""
 
     def on_send_error(self, error: Exception) -> None:
-        """The connection is lost. It may not be closed from inside this call: a fan-out may be under way."""
+        """Close the lost connection, but not inside this call: a fan-out may be running."""
 
 
 class Outbox:
-    """``replies_limit``: bytes of replies that wait, from which on there may not be another one."""
+    """The send queue. ``replies_limit``: bytes of queued replies at which another reply closes the
+    connection.
+    """
 
     __slots__ = (
         "_final_data",
@@ -94,22 +95,23 @@ class Outbox:
         self._stream = stream
         self._owner = owner
         self._replies_limit = replies_limit
-        self._replies: deque[memoryview] | None = None  # None until the first: most idle peers get none
+        self._replies: deque[memoryview] | None = None  # None until the first: most idle peers get no replies
         self._replies_size = 0
         self._on_replies_sent: Callable[[], object] | None = None
         self._final_data = b""
         self._subscriptions: list[Subscription[Outbox]] = []
-        self._on_lapped: dict[Subscription[Outbox], OnLapped] | None = None  # of those that may be lapped
-        self._wire_owner: Subscription[Outbox] | None = None  # its chunk is partly sent
-        self._wire_until = 0  # the position at which it gives the wire back
+        # The subscriptions that survive lapping; None if there are none.
+        self._on_lapped: dict[Subscription[Outbox], OnLapped] | None = None
+        self._wire_owner: Subscription[Outbox] | None = None  # whose chunk is partly sent
+        self._wire_until = 0  # the position at which it releases the wire
         self._finishing = False
 
     def reply(self, data: bytes) -> None:
-        """Queue whole frames for this connection alone."""
+        """Queue whole frames for this peer only."""
         if self.state is OutboxState.CLOSED:
             return
         if self._replies_size >= self._replies_limit:
-            # Not for its own length: a page of history has to arrive, however long its messages are.
+            # A single reply may be longer than the limit: a page of history must arrive, however long.
             self.fail(UnreadRepliesError(self._replies_limit))
             return
         if self._replies is None:
@@ -119,38 +121,40 @@ class Outbox:
         self._queue()
 
     def wake(self) -> None:
-        """Have the stream send what it has of its own, now or when the socket is writable."""
+        """Make the stream send its own pending bytes, now or when the socket is writable."""
         self.reply(b"")
 
     def change_stream(self, stream: Stream) -> None:
-        """Send through that one from here on; nothing may have been queued or subscribed yet."""
+        """Replace the stream. Only before the first reply and subscription."""
         assert self.state is OutboxState.IDLE and not self._subscriptions
         self._stream = stream
 
     @property
     def queued(self) -> int:
-        """How many bytes wait for this peer alone: replies, and what its stream keeps of its own."""
+        """Bytes queued for this peer only: replies, and unsent bytes of its stream."""
         return self._replies_size + int(getattr(self._stream, "unsent", 0))
 
     @property
     def subscriptions(self) -> Sequence[Subscription[Outbox]]:
-        """The feeds that are read."""
+        """The feeds that this peer reads."""
         return self._subscriptions
 
     @property
     def blocked(self) -> bool:
-        """Whether something waits because the peer takes nothing now."""
+        """Return whether bytes are queued because the socket is full."""
         return self.state is OutboxState.BLOCKED
 
     def when_replies_sent(self, callback: Callable[[], object]) -> None:
-        """Call it once, when no reply waits any more; from inside a flush, so it must only note that."""
+        """Call it once, when all replies are sent. It runs inside a flush, so it may only set a flag or a
+        timer.
+        """
         if self._replies:
             self._on_replies_sent = callback
         else:
             callback()
 
     def subscribe(self, feed: Feed[Outbox], on_lapped: OnLapped | None = None) -> Subscription[Outbox]:
-        """Read that feed from its end on. Without ``on_lapped`` a lapped reader is given up."""
+        """Subscribe to a feed from its end on. Without ``on_lapped``, lapping closes the connection."""
         subscription = feed.subscribe(self, self._stream.send)
         self._subscriptions.append(subscription)
         if on_lapped is not None:
@@ -162,15 +166,15 @@ class Outbox:
         return subscription
 
     def leave(self, subscription: Subscription[Outbox]) -> None:
-        """Read that feed to its present end and no further."""
+        """Unsubscribe from a feed at its current end."""
         subscription.feed.leave(subscription)
         if self._on_lapped is not None:
             self._on_lapped.pop(subscription, None)
 
     def finish(self, final_data: bytes = b"") -> None:
-        """Take no more when this tick ends; `OutboxOwner.on_drained` is called when all has been sent.
+        """Accept nothing after this tick, and call `OutboxOwner.on_drained` when everything is sent.
 
-        ``final_data``: whole frames that go after everything else.
+        ``final_data``: whole frames that are sent last.
         """
         if self._finishing or self.state is OutboxState.CLOSED:
             return
@@ -182,7 +186,7 @@ class Outbox:
             self._owner.schedule_flush()
 
     def close(self) -> None:
-        """Forget everything that was not sent."""
+        """Discard everything that is not sent."""
         self.state = OutboxState.CLOSED
         for subscription in self._subscriptions:
             subscription.feed.end(subscription)
@@ -193,17 +197,17 @@ class Outbox:
         self._wire_owner = None
 
     def fail(self, error: Exception) -> None:
-        """Give the connection up: the peer is gone, or too slow.
+        """Close because the peer is gone or too slow.
 
-        Nothing more is sent: after a lapped reader's half frame that would be bytes of another one.
+        Sends nothing more: if a frame is partly sent, the peer would read the next bytes as its rest.
         """
         self.close()
         self._owner.on_send_error(error)
 
     def on_short_write(self, subscription: Subscription[Outbox], sent: int) -> None:
-        """Note that the socket took only ``sent`` bytes of its share of the chunk that was just sealed.
+        """Record that only ``sent`` bytes of the subscription's share of the newest chunk were sent.
 
-        For the fan-out loop alone, which sends to live subscriptions by itself.
+        Only for the fan-out loop, which sends to live subscriptions itself.
         """
         feed = subscription.feed
         feed.mark_short_write(subscription, sent)
@@ -213,7 +217,7 @@ class Outbox:
         self._block()
 
     def lapped(self, lapped: Lapped, error: Exception) -> None:
-        """Note that a subscription fell off its feed's tail; it ends, or the connection does."""
+        """End a lapped subscription, or the connection if it cannot survive that."""
         subscription = lapped.subscription
         on_lapped = None if self._on_lapped is None else self._on_lapped.pop(subscription, None)
         if on_lapped is None:
@@ -224,21 +228,21 @@ class Outbox:
         if self._wire_owner is subscription:
             self._wire_owner = None
         if rest:
-            # The peer has a part of this frame: nothing may come before the rest of it.
+            # The peer has the first part of this frame: its rest must come first.
             if self._replies is None:
                 self._replies = deque()
             self._replies.appendleft(memoryview(rest))
             self._replies_size += len(rest)
 
     def end_tick(self) -> None:
-        """Flush, as `OutboxOwner.schedule_flush` asked for, when the feeds have everything of this tick."""
+        """Flush, after the feeds have all frames of this tick."""
         if self._finishing:
             for subscription in self._subscriptions:
                 subscription.feed.leave(subscription)
         self.flush()
 
     def flush(self) -> None:
-        """Send until all is sent or the socket is full."""
+        """Send until everything is sent or the socket is full."""
         if self.state is OutboxState.CLOSED:
             return
         try:
@@ -259,12 +263,12 @@ class Outbox:
             self._owner.on_drained()
 
     def _send_all(self) -> bool:
-        """Return whether all is sent; BlockingIOError or False: the socket is full."""
+        """Return whether everything is sent. False or BlockingIOError: the socket is full."""
         while True:
             if self._wire_owner is not None:
-                went = self._send_feed(self._wire_owner, 1)  # no more than finishes its chunk
+                done = self._send_feed(self._wire_owner, 1)  # only the rest of its chunk
             elif self._replies:
-                went = self._send_replies(self._replies)
+                done = self._send_replies(self._replies)
             else:
                 subscription = self._first_behind()
                 if subscription is None:
@@ -274,12 +278,12 @@ class Outbox:
                     self._replies_size = len(self._final_data)
                     self._final_data = b""
                     continue
-                went = self._send_feed(subscription, _MAX_BYTES)
-            if not went:
+                done = self._send_feed(subscription, _MAX_BYTES)
+            if not done:
                 return False
 
     def _first_behind(self) -> Subscription[Outbox] | None:
-        """Return the first subscription with something to send now."""
+        """Return the first subscription with bytes to send now."""
         for subscription in tuple(self._subscriptions):
             if subscription.state is SubscriptionState.BEHIND and subscription.feed.ready(subscription):
                 return subscription
@@ -304,7 +308,7 @@ class Outbox:
         self._replies_size -= sent
         while replies and sent >= len(replies[0]):
             sent -= len(replies.popleft())
-        if sent:  # a part of one is left: it goes first, so it keeps the wire
+        if sent:  # one is partly sent: it stays first, so it keeps the wire
             replies[0] = replies[0][sent:]
             return False
         if not replies and self._on_replies_sent is not None:
@@ -313,7 +317,7 @@ class Outbox:
         return True
 
     def transmit(self, buffers: Sequence[memoryview]) -> int:
-        """Send these with one system call and return how many bytes went; raises what the socket raises."""
+        """Send the buffers with one system call; return the bytes sent. Raises the socket's errors."""
         if len(buffers) == 1:
             return self._stream.send(buffers[0])
         if _HAS_SENDMSG:

@@ -1,12 +1,12 @@
-"""The reactor: one thread, one selector, one heap of timers.
+"""Event loop: one thread, one selector, one heap of timers.
 
-A *tick* is: one ``select``, the callbacks of what is ready, the timers that are due, then the end-of-tick
-callbacks, in the order in which they were registered. Everything in this process happens inside a tick.
+A *tick* is one ``select``, the callbacks of ready files, the due timers, and the end-of-tick callbacks in the
+order of their registration. Everything in the process happens inside a tick.
 
-Callbacks are kept as the selector key's data and called directly. Known traps of ``selectors``, each met
-on CPython 3.13, are kept in this file: ``modify`` without data erases the data, so it is always given;
-an event mask of 0 is accepted by epoll and then spins on a hang-up, so there is none; a batch can hold
-keys of files that an earlier callback of the batch has closed, so callbacks check their own state.
+The selector key's data is the callback. This module contains the known traps of ``selectors``, all met on
+CPython 3.13. ``modify`` without data erases the data, so we always pass it. epoll accepts an event mask of 0
+and then spins on a hang-up, so we never pass 0. A batch can contain keys of files that an earlier callback
+has closed, so callbacks check their own state.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ EVENT_WRITE = selectors.EVENT_WRITE
 
 Callback = Callable[..., object]
 Watcher = Callable[[int], object]
-"""Called with the mask of events that are ready."""
+"""Called with the mask of ready events."""
 
-_MAX_CANCELLED = 1000  # timers cancelled and still in the heap before it is rebuilt
+_MAX_CANCELLED = 1000  # cancelled timers in the heap before it is rebuilt
 
 
 class Timer:
-    """A call that is due at ``when`` on the monotonic clock, in seconds."""
+    """A call scheduled for ``when``, in seconds of the monotonic clock."""
 
     __slots__ = ("_arguments", "_callback", "_reactor", "when")
 
@@ -46,9 +46,9 @@ class Timer:
         self._arguments = arguments
 
     def cancel(self) -> None:
-        """Make sure that it is not called; to cancel a timer that has fired does nothing."""
+        """Prevent the call. A timer that has fired already ignores this."""
         if self._reactor is not None:
-            self._reactor._forget(self)
+            self._reactor._on_cancel(self)
             self._clear()
 
     def _fire(self) -> None:
@@ -63,24 +63,24 @@ class Timer:
 
 
 class Reactor:
-    """The loop. ``on_error(where, error)`` is told of every exception that a callback lets through."""
+    """The loop. It calls ``on_error(where, error)`` with every exception that a callback raises."""
 
     def __init__(self, on_error: Callable[[str, Exception], object]) -> None:
-        self.now = time.monotonic()  # seconds; the time at which this tick began
+        self.now = time.monotonic()  # monotonic seconds at the start of this tick
         self.on_error = on_error
-        # How long each tick was at work. Whoever becomes ready meanwhile, and every timer, waits as long.
+        # The working time of each tick. Ready connections and due timers wait that long.
         self.lag = Histogram(TICK_BUCKETS)
         self._selector = selectors.DefaultSelector()
         self._timers: list[tuple[float, int, Timer]] = []
-        self._timer_order = count()  # of timers that are due at the same time
+        self._timer_order = count()  # orders timers with the same time
         self._cancelled = 0
-        self._tick_ends: list[Callback] = []
+        self._end_of_tick: list[Callback] = []
         self._soon: deque[tuple[Callback, tuple[Any, ...]]] = deque()
         self._running = False
         self._waker, self._wake_end = socket.socketpair()
         self._waker.setblocking(False)
         self._wake_end.setblocking(False)
-        self._selector.register(self._waker, EVENT_READ, self._woken)
+        self._selector.register(self._waker, EVENT_READ, self._on_wake)
         self._signals: dict[int, Callback] = {}
         self._caught: deque[int] = deque()
         self._restore: list[tuple[int, Any]] = []
@@ -89,45 +89,48 @@ class Reactor:
     # -- files -----------------------------------------------------------------------------------------
 
     def watch(self, file: Any, events: int, callback: Watcher) -> None:
-        """Call ``callback(mask)`` whenever ``file`` is ready. PermissionError: it cannot be polled."""
+        """Call ``callback(mask)`` whenever ``file`` is ready. PermissionError: the file cannot be polled."""
         self._selector.register(file, events, callback)
 
     def rewatch(self, file: Any, events: int, callback: Watcher) -> None:
-        """Change what ``file`` is watched for; ``events`` must not be 0: use `unwatch`."""
+        """Change the events to watch for. ``events`` must not be 0: use `unwatch`."""
         self._selector.modify(file, events, callback)
 
     def unwatch(self, file: Any) -> None:
-        """Stop watching ``file``; call it before closing."""
+        """Stop watching ``file``. Call this before you close the file."""
         self._selector.unregister(file)
 
     # -- time ------------------------------------------------------------------------------------------
 
     def call_later(self, delay: float, callback: Callback, *arguments: Any) -> Timer:
-        """Call it ``delay`` seconds from the beginning of this tick, or as soon after as possible."""
+        """Call ``callback(*arguments)`` ``delay`` seconds after the start of this tick."""
         timer = Timer(self, self.now + delay, callback, arguments)
         heapq.heappush(self._timers, (timer.when, next(self._timer_order), timer))
         return timer
 
     def call_soon(self, callback: Callback, *arguments: Any) -> None:
-        """Call it in the next tick, which comes at once. Safe from other threads."""
+        """Call ``callback(*arguments)`` in the next tick, which starts at once. Thread-safe."""
         self._soon.append((callback, arguments))
         self._wake()
 
     def at_tick_end(self, callback: Callback) -> None:
-        """Call it at the end of every tick."""
-        self._tick_ends.append(callback)
+        """Call ``callback()`` at the end of every tick."""
+        self._end_of_tick.append(callback)
 
     # -- signals ---------------------------------------------------------------------------------------
 
     def on_signal(self, number: int, callback: Callback) -> None:
-        """Call it in the tick after the signal. Main thread only; `close` restores what was there."""
+        """Call ``callback()`` in the tick after the signal. Main thread only. `close` restores the old
+        handler.
+        """
         if self._old_wakeup is None:
             self._old_wakeup = signal.set_wakeup_fd(self._wake_end.fileno(), warn_on_full_buffer=False)
         self._signals[number] = callback
         self._restore.append((number, signal.signal(number, self._catch)))
 
     def _catch(self, number: int, _frame: FrameType | None) -> None:
-        # The bytes in the wakeup pipe only end the select: they can be lost when it is full, this cannot.
+        # The byte in the wakeup socket only ends the select. It is lost when the socket is full; this record
+        # is not.
         self._caught.append(number)
 
     # -- the loop --------------------------------------------------------------------------------------
@@ -142,9 +145,9 @@ class Reactor:
         """End `run` after this tick. From another thread: ``call_soon(reactor.stop)``."""
         self._running = False
 
-    def tick(self, most: float | None = None) -> None:
-        """Run one tick, waiting for at most ``most`` seconds, or for as long as nothing is to be done."""
-        ready = self._selector.select(self._timeout(most))
+    def tick(self, timeout: float | None = None) -> None:
+        """Run one tick. It waits for work, for at most ``timeout`` seconds."""
+        ready = self._selector.select(self._select_timeout(timeout))
         self.now = time.monotonic()
         for key, mask in ready:
             try:
@@ -153,12 +156,12 @@ class Reactor:
                 self.on_error(f"callback {key.data!r}", error)
         if self._timers:
             self._run_timers()
-        for callback in self._tick_ends:
+        for callback in self._end_of_tick:
             self._run(callback)
         self.lag.observe(time.monotonic() - self.now)
 
     def close(self) -> None:
-        """Give back the signals and every descriptor of its own."""
+        """Restore the signal handlers and close the reactor's descriptors."""
         for number, handler in reversed(self._restore):
             signal.signal(number, handler)
         if self._old_wakeup is not None:
@@ -169,11 +172,11 @@ class Reactor:
         self._timers.clear()
         self._soon.clear()
 
-    def _timeout(self, most: float | None) -> float | None:
+    def _select_timeout(self, timeout: float | None) -> float | None:
         if not self._timers:
-            return most
+            return timeout
         due = max(0.0, self._timers[0][0] - time.monotonic())
-        return due if most is None else min(due, most)
+        return due if timeout is None else min(due, timeout)
 
     def _run(self, callback: Callback, *arguments: Any) -> None:
         try:
@@ -183,7 +186,7 @@ class Reactor:
 
     def _run_timers(self) -> None:
         timers = self._timers
-        first_new = next(self._timer_order)  # what these put down for at once is for the next tick
+        first_new = next(self._timer_order)  # a timer that these set runs in the next tick at the earliest
         while timers and timers[0][0] <= self.now and timers[0][1] < first_new:
             timer = heapq.heappop(timers)[2]
             if timer._reactor is None:
@@ -191,10 +194,10 @@ class Reactor:
             else:
                 self._run(timer._fire)
 
-    def _forget(self, timer: Timer) -> None:
+    def _on_cancel(self, timer: Timer) -> None:
         self._cancelled += 1
         if self._cancelled > _MAX_CANCELLED and self._cancelled * 2 > len(self._timers):
-            self._timers[:] = [  # in place: they may be running
+            self._timers[:] = [  # in place: _run_timers may be using the list
                 entry for entry in self._timers if entry[2]._reactor is not None and entry[2] is not timer
             ]
             heapq.heapify(self._timers)
@@ -204,11 +207,11 @@ class Reactor:
         try:
             self._wake_end.send(b"\0")
         except (BlockingIOError, InterruptedError):
-            pass  # enough bytes are there to wake it
+            pass  # full, so a byte is there to wake it
         except OSError:
-            pass  # closed: nobody is left to wake
+            pass  # closed
 
-    def _woken(self, _mask: int) -> None:
+    def _on_wake(self, _mask: int) -> None:
         try:
             while len(self._waker.recv(4096)) == 4096:
                 pass

@@ -1,8 +1,8 @@
-"""Lines from standard input and to standard output, on the reactor, so that neither can hold it up.
+"""Line input and output on standard descriptors, which never block the event loop.
 
-The descriptors are shared with whoever started this process (the shell, often), so they are never made
-non-blocking. Input is read only when it is ready. Output is written in pieces that a ready descriptor
-takes at once; a terminal is opened a second time, because that gives a file description of our own.
+Other processes, such as the shell, share these descriptors, so they stay in blocking mode. The reader reads
+only when input is ready. The writer writes pieces that a ready descriptor accepts at once. It opens a
+terminal a second time, because that gives a file description of our own.
 """
 
 from __future__ import annotations
@@ -15,31 +15,30 @@ from collections.abc import Callable
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
 
 _READ_SIZE = 64 * 1024  # bytes
-_PIPE_BUF = 512  # bytes that POSIX lets a ready pipe take without blocking; Linux: 4,096
-_BACKGROUND_POLL = 1.0  # seconds between two looks whether the terminal is ours again
+_PIPE_BUF = 512  # bytes that a ready pipe accepts without blocking (POSIX); Linux: 4,096
+_BACKGROUND_POLL = 1.0  # seconds between two checks whether we are in the foreground again
 
-# POSIX only: polling any descriptor and job control. Elsewhere there is no input from the operator, and
-# output blocks.
+# POSIX can poll any descriptor, and has job control. Elsewhere the operator has no input, and output blocks.
 POSIX = os.name == "posix" and hasattr(select, "poll")
 
 
 def ensure_standard_descriptors() -> None:
-    """Open the null device as whichever of standard input, output and error was closed by the caller.
+    """Open the null device in place of a closed standard input, output or error.
 
-    Otherwise the first sockets that this process opens would get their numbers.
+    Otherwise the first sockets of this process would get those descriptor numbers.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
 
 
 class LineReader:
-    """Calls ``on_line`` with each line, without its end, and ``on_end`` once when there are no more.
+    """Calls ``on_line`` with each line, without its newline, and ``on_end`` once at the end of input.
 
-    A last line without an end counts. Bytes that are not UTF-8 are replaced. A line of more than
-    ``limit`` bytes is thrown away and ``on_too_long`` is called with its size so far.
+    The last line needs no newline. Invalid UTF-8 is replaced. A line of more than ``limit`` bytes is
+    discarded, and the reader calls ``on_too_long`` with its size so far.
     """
 
     def __init__(
@@ -58,10 +57,10 @@ class LineReader:
         self._on_line = on_line
         self._on_end = on_end
         self._on_too_long = on_too_long
-        self._rest = bytearray()  # of a line without its end
-        self._skipping = False  # the rest of a line that was too long
+        self._rest = bytearray()  # an incomplete line
+        self._skipping = False  # the rest of a line that is too long
         self._watched = False
-        self._polled = True  # False for a file, which no selector takes and which never blocks
+        self._polled = True  # False for a file: selectors refuse it, and it never blocks
         self._timer: Timer | None = None
         self._ended = False
         try:
@@ -75,11 +74,11 @@ class LineReader:
 
     @property
     def hung_up(self) -> bool:
-        """Whether it read from a terminal that is gone."""
+        """Return whether the input was a terminal that is gone now."""
         return self._is_terminal and not os.isatty(self._descriptor)
 
     def pause(self) -> None:
-        """Read nothing until `resume`."""
+        """Stop reading until `resume`."""
         if self._watched:
             self._watched = False
             self._reactor.unwatch(self._descriptor)
@@ -88,7 +87,7 @@ class LineReader:
             self._timer = None
 
     def resume(self) -> None:
-        """Go on reading."""
+        """Continue reading."""
         if self._ended or self._watched or self._timer is not None:
             return
         if self._polled:
@@ -104,20 +103,20 @@ class LineReader:
         self._timer = self._reactor.call_later(0, self._read_file)
 
     def close(self) -> None:
-        """Read no more; ``on_end`` is not called."""
+        """Stop reading, without a call of ``on_end``."""
         self.pause()
         self._ended = True
 
     def _read_file(self) -> None:
-        # The next read is put down first, so that a `pause` or the end, met in this one, cancels it.
+        # Schedule the next read first, so that a `pause` or the end of input in this read cancels it.
         self._timer = self._reactor.call_later(0, self._read_file)
         self._ready(EVENT_READ)
 
     def _ready(self, _mask: int) -> None:
         if self._is_terminal and not self._in_foreground():
-            # Reading now would stop the process (SIGTTIN).
+            # A read in the background would stop the process (SIGTTIN).
             self.pause()
-            self._timer = self._reactor.call_later(_BACKGROUND_POLL, self._look_again)
+            self._timer = self._reactor.call_later(_BACKGROUND_POLL, self._try_resume)
             return
         try:
             data = os.read(self._descriptor, _READ_SIZE)
@@ -130,13 +129,13 @@ class LineReader:
             return
         *lines, rest = data.split(b"\n")
         for line in lines:
-            self._take(line)
-            self._give()
+            self._append(line)
+            self._emit()
             if self._ended:
                 return
-        self._take(rest)
+        self._append(rest)
 
-    def _take(self, part: bytes) -> None:
+    def _append(self, part: bytes) -> None:
         if self._skipping:
             return
         self._rest += part
@@ -145,7 +144,7 @@ class LineReader:
             self._on_too_long(len(self._rest))
             self._rest.clear()
 
-    def _give(self) -> None:
+    def _emit(self) -> None:
         if not self._skipping:
             line = self._rest.decode(errors="replace").removesuffix("\r")
             self._rest.clear()
@@ -157,10 +156,10 @@ class LineReader:
             return
         self.close()
         if self._rest:
-            self._give()
+            self._emit()
         self._on_end()
 
-    def _look_again(self) -> None:
+    def _try_resume(self) -> None:
         self._timer = None
         self.resume()
 
@@ -168,14 +167,14 @@ class LineReader:
         try:
             return os.tcgetpgrp(self._descriptor) == os.getpgrp()
         except OSError:
-            return True  # then the read will say what is the matter
+            return True  # the read will raise the error
 
 
 class LineWriter:
-    """Writes lines when the descriptor takes them, and never waits for it.
+    """Writes lines when the descriptor is ready, and never blocks.
 
-    At most ``limit`` bytes wait; further lines are counted, and ``on_dropped(count)`` gives the line that
-    says so when there is room again. When the reader of a pipe is gone, lines are thrown away.
+    At most ``limit`` bytes wait. The writer drops and counts further lines; when there is room again, it
+    writes the line that ``on_dropped(count)`` returns. It discards lines once the reader of a pipe is gone.
     """
 
     def __init__(
@@ -184,7 +183,7 @@ class LineWriter:
         self._reactor = reactor
         self._limit = limit
         self._on_dropped = on_dropped
-        self._waiting = bytearray()
+        self._queue = bytearray()
         self._dropped = 0
         self._flush_due = False
         self._watched = False
@@ -205,25 +204,25 @@ class LineWriter:
             self._poll.register(self._descriptor, select.POLLOUT)
 
     def write(self, line: str) -> None:
-        """Have the line written, with its end, soon after this callback."""
+        """Write the line and a newline soon after this callback."""
         if not self.open:
             return
-        if len(self._waiting) > self._limit:
+        if len(self._queue) > self._limit:
             self._dropped += 1
             return
         if self._dropped:
             line, self._dropped = f"{self._on_dropped(self._dropped)}\n{line}", 0
-        self._waiting += line.encode(errors="replace") + b"\n"
+        self._queue += line.encode(errors="replace") + b"\n"
         if not self._flush_due and not self._watched:
             self._flush_due = True
             self._reactor.call_later(0, self._flush)
 
     def close(self, within: float) -> None:
-        """Write what is waiting, for at most ``within`` seconds."""
-        while self._waiting and self._poll is not None and self._poll.poll(within * 1000):
+        """Write the queued lines, for at most ``within`` seconds."""
+        while self._queue and self._poll is not None and self._poll.poll(within * 1000):
             self._write_ready()
             within /= 2
-        self._waiting.clear()  # a flush may be due, and the descriptor can soon be somebody else's
+        self._queue.clear()  # a flush may be due, and another file may soon get this descriptor
         self._unwatch()
         self.open = False
         if self._own is not None:
@@ -233,7 +232,7 @@ class LineWriter:
     def _flush(self) -> None:
         self._flush_due = False
         self._write_ready()
-        if not self._waiting:
+        if not self._queue:
             self._unwatch()
             if self._dropped:
                 count, self._dropped = self._dropped, 0
@@ -243,16 +242,16 @@ class LineWriter:
             self._reactor.watch(self._descriptor, EVENT_WRITE, lambda _mask: self._flush())
 
     def _write_ready(self) -> None:
-        while self._waiting and (self._poll is None or self._poll.poll(0)):
+        while self._queue and (self._poll is None or self._poll.poll(0)):
             try:
-                written = os.write(self._descriptor, self._waiting[: self._piece])
+                written = os.write(self._descriptor, self._queue[: self._piece])
             except (BlockingIOError, InterruptedError):
                 return
             except OSError:
-                self._waiting.clear()
+                self._queue.clear()
                 self.open = False
                 return
-            del self._waiting[:written]
+            del self._queue[:written]
 
     def _unwatch(self) -> None:
         if self._watched:
@@ -261,7 +260,7 @@ class LineWriter:
 
 
 def _own_terminal(descriptor: int) -> int | None:
-    """Open the terminal of that descriptor anew, non-blocking; None where it is none, or cannot be."""
+    """Open the descriptor's terminal again, non-blocking; None if it is no terminal or cannot be opened."""
     if not POSIX:
         return None
     try:

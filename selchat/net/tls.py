@@ -1,8 +1,8 @@
 """TLS stream over a non-blocking socket.
 
-`TlsStream` has the methods of a socket (``recv``, ``send``, ``sendmsg``, ``shutdown``), so its callers use it like
-one. OpenSSL reads and writes memory buffers only. Callers therefore never meet a want-read during a write, and
-never repeat a write.
+`TlsStream` has the methods of a socket (``recv``, ``send``, ``sendmsg``, ``shutdown``), so its callers use it
+like one. OpenSSL reads and writes memory buffers only. Callers therefore never meet a want-read during a
+write, and never repeat a write.
 
 A connection is TLS from its first byte or never, so plaintext from before the handshake cannot be injected.
 
@@ -19,8 +19,8 @@ from typing import Protocol
 
 from selchat.errors import NOT_TRUSTED
 
-# Bytes encrypted at a time: two records. A full socket leaves at most this much with us. To encrypt a whole chunk
-# would leave each slow reader with a copy of it; a single record would cost a system call per 16 KiB.
+# Bytes encrypted at a time: two records. A full socket leaves at most this much with us. To encrypt a whole
+# chunk would leave each slow reader with a copy of it; a single record would cost a system call per 16 KiB.
 PIECE = 32 * 1024
 # Bytes of unsent TLS messages before we close: a peer that makes TLS answer this much never reads.
 MAX_UNSENT = 4 * PIECE
@@ -32,7 +32,7 @@ _READ = 64 * 1024  # bytes requested from OpenSSL, which returns one record (16 
 
 
 class TlsState(Enum):
-    """``HANDSHAKE`` becomes ``OPEN`` when the handshake is done, and ``CLOSED`` with the peer's close_notify."""
+    """``HANDSHAKE`` becomes ``OPEN`` after the handshake, and ``CLOSED`` with the peer's close_notify."""
 
     HANDSHAKE = auto()
     OPEN = auto()
@@ -59,9 +59,9 @@ class Socket(Protocol):
 class TlsStream:
     """A socket that encrypts.
 
-    ``on_blocked()``: a TLS message does not fit into the socket's buffer. Call `send` when the socket is writable,
-    with no bytes if you have none. ``on_buffered()``: the stream has read data that `recv` has not returned yet.
-    Call `recv` again without waiting for the socket.
+    ``on_blocked()``: a TLS message does not fit into the socket's buffer. Call `send` when the socket is
+    writable, with no bytes if you have none. ``on_buffered()``: the stream has read data that `recv` has not
+    returned yet. Call `recv` again without waiting for the socket.
 
     Every method raises `TlsError` and the socket's own exceptions.
     """
@@ -97,8 +97,9 @@ class TlsStream:
         self._on_buffered = on_buffered
         self._handshake_size = 0  # bytes received during the handshake
         self._unsent: bytes | memoryview = b""  # encrypted bytes that the socket has not accepted
-        # How many bytes of the next `send` are encrypted already: 1 while the end of the previous `send` is unsent,
-        # else 0. The previous `send` reported its last byte as not sent, so the caller offers that byte again.
+        # How many bytes of the next `send` are encrypted already: 1 while the end of the previous `send` is
+        # unsent, else 0. The previous `send` reported its last byte as not sent, so the caller offers that
+        # byte again.
         self._ahead = 0
 
     def fileno(self) -> int:
@@ -194,9 +195,9 @@ class TlsStream:
     def send(self, data: bytes | memoryview) -> int:
         """Encrypt and send; return how many bytes were sent and must not be offered again.
 
-        While encrypted bytes are unsent, the last byte does not count as sent: the caller must offer it first the
-        next time. (A single byte can therefore not be sent alone, but no frame is that short.) With no bytes, send
-        the rest of the previous call. BlockingIOError: the socket is still full.
+        While encrypted bytes are unsent, the last byte does not count as sent: the caller must offer it first
+        the next time. (A single byte can therefore not be sent alone, but no frame is that short.) With no
+        bytes, send the rest of the previous call. BlockingIOError: the socket is still full.
         """
         if self._unsent:
             self._flush()
@@ -283,7 +284,7 @@ def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
 
 
 def client_context() -> ssl.SSLContext:
-    """Return a client's context. It verifies no certificate: the caller must compare the key's fingerprint."""
+    """Return a client's context. It verifies no certificate: the caller must check the fingerprint."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False

@@ -1,6 +1,7 @@
 """The server's TLS certificate and fingerprints.
 
-The certificate is the operator's, or self-signed by `selchat.net.certificate`. Knows nothing about connections.
+The certificate is the operator's, or self-signed by `selchat.net.certificate`. Knows nothing about
+connections.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from selchat.paths import data_folder
 
 
 class Fingerprints(NamedTuple):
-    """SHA-256 of the public key and of the certificate, in hexadecimal groups of four for people to compare."""
+    """SHA-256 of the public key and of the certificate, in groups of four hexadecimal digits."""
 
     key: str
     certificate: str

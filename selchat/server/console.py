@@ -28,7 +28,7 @@ class Style(Protocol):
         """Format the SHA-256 of the TLS key (clients pin it) and of the certificate (browsers show it)."""
 
     def urls(self, urls: Sequence[str], qr_code: Sequence[str]) -> list[str]:
-        """Format the URLs of the web page, the best first; ``qr_code``: the lines of a QR code of the first."""
+        """Format the URLs of the web page, the best first; ``qr_code``: lines of the first one's QR code."""
 
     def page_disabled(self, why: str) -> str:
         """Format why there is no web page."""

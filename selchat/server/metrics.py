@@ -1,8 +1,8 @@
-"""What Prometheus reads: the server's figures in its text format, and nothing of who is there or talks.
+"""Metrics in the text format of Prometheus. They name no user and contain no message.
 
-`Readings` are taken by `selchat.server.server` when somebody asks. The names and units are as in
-https://prometheus.io/docs/practices/naming/; docs/http.rst says what each is good for. There is no registry
-but the one that is made here for each answer, so that two servers in one process have nothing in common.
+`selchat.server.status` takes the `Readings` for each request. Names and units follow
+https://prometheus.io/docs/practices/naming/; docs/http.rst explains each metric. Each answer has a registry
+of its own, so that two servers in one process share nothing.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Readings(NamedTuple):
-    """The figures of one moment, each the value of the metric of that name; see `_collect`.
+    """The figures at one moment, named like their metrics (see `_collect`).
 
-    ``log_bytes`` is None where it cannot be read now.
+    ``log_bytes`` is None if the log cannot be read now.
     """
 
     version: str
@@ -71,43 +71,42 @@ def _collect(now: Readings) -> Iterator[Metric]:
             metric.add_metric([key], value)  # type: ignore[attr-defined]
         return metric
 
-    build = GaugeMetricFamily("selchat_build_info", "Which server this is.", labels=["version", "python"])
+    text = "Version of the server and of Python."
+    build = GaugeMetricFamily("selchat_build_info", text, labels=["version", "python"])
     build.add_metric([now.version, platform.python_version()], 1)
     yield build
-    yield GaugeMetricFamily(
-        "selchat_start_time_seconds", "When it was started, in Unix time.", now.start_time
-    )
-    yield by(GaugeMetricFamily, "selchat_connections", "Connections now.", "wire", now.connections)
-    text = "Connections that were accepted."
+    yield GaugeMetricFamily("selchat_start_time_seconds", "Start time in Unix time.", now.start_time)
+    yield by(GaugeMetricFamily, "selchat_connections", "Open connections.", "wire", now.connections)
+    text = "Accepted connections."
     yield CounterMetricFamily("selchat_connections_accepted", text, now.accepted)
-    text = "Those of them that were refused."
+    text = "Accepted connections that were refused."
     yield by(CounterMetricFamily, "selchat_connections_refused", text, "reason", now.refused)
-    yield GaugeMetricFamily("selchat_members", "People and programs that are in the chat now.", now.members)
+    yield GaugeMetricFamily("selchat_members", "Signed-in people and programs.", now.members)
     yield GaugeMetricFamily("selchat_rooms", "Rooms with members or history.", now.rooms)
-    text = "Messages and whispers that were stored."
+    text = "Stored messages and direct messages."
     yield CounterMetricFamily("selchat_messages", text, now.messages)
-    text = "Messages in rooms, times their readers; nobody gets their own."
+    text = "Messages in rooms times their readers, without their authors."
     yield CounterMetricFamily("selchat_deliveries", text, now.deliveries)
-    text = "Connections that take no more now, so that something waits for them."
+    text = "Connections whose socket is full, so that bytes are queued for them."
     yield GaugeMetricFamily("selchat_lagging_readers", text, now.lagging_readers)
-    text = "Readers that were so far behind that they were cut off and had to go on from the log."
+    text = "Readers that fell so far behind that they were cut off and had to catch up from the log."
     yield CounterMetricFamily("selchat_lapped_readers", text, now.lapped_readers)
-    text = "Bytes that wait for the lagging readers."
+    text = "Bytes queued for the lagging readers."
     yield GaugeMetricFamily("selchat_queued_bytes", text, now.queued_bytes)
-    text = "How long the loop was at work in a tick, for which everything else waits."
+    text = "Working time of a tick of the event loop; everything else waits that long."
     yield HistogramMetricFamily(
         "selchat_loop_lag_seconds", text, list(_buckets(now.loop_lag)), now.loop_lag.sum
     )
-    text = "How long it took to store what a tick has brought; none, without a history."
+    text = "Time to store the messages of a tick; no observations without a history."
     yield HistogramMetricFamily("selchat_commit_seconds", text, list(_buckets(now.commits)), now.commits.sum)
-    text = "Commits after which nothing of them was stored."
+    text = "Failed commits, which stored nothing."
     yield CounterMetricFamily("selchat_commits_failed", text, now.commits_failed)
     if now.log_bytes is not None:
-        yield GaugeMetricFamily("selchat_log_bytes", "Bytes that the log takes.", now.log_bytes)
+        yield GaugeMetricFamily("selchat_log_bytes", "Size of the log in bytes.", now.log_bytes)
 
 
 def _buckets(histogram: Histogram) -> Iterable[tuple[str, float]]:
-    """Return each bound with how often it was not exceeded, as Prometheus counts."""
+    """Return each bound with the cumulative count that Prometheus expects."""
     total = 0
     for bound, count in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts, strict=True):
         total += count

@@ -96,11 +96,12 @@ class ServerState(Enum):
 class Server:
     """A server on one address.
 
-    ``load()`` returns the current settings for a reload, or raises `ConfigurationError`. ``stdin``, ``stdout``:
-    descriptors of the operator's terminal. The other public attributes let a program drive the server tick by tick.
+    ``load()`` returns the current settings for a reload, or raises `ConfigurationError`. ``stdin``,
+    ``stdout``: descriptors of the operator's terminal. The other public attributes let a program drive the
+    server tick by tick.
 
-    Raises `CannotListenError` if the address is not available, `CannotStartError` if the system lacks a resource,
-    `SettingError` for a bad key, `CertificateError`, `UnusableHistoryError`.
+    Raises `CannotListenError` if the address is not available, `CannotStartError` if the system lacks a
+    resource, `SettingError` for a bad key, `CertificateError`, `UnusableHistoryError`.
     """
 
     def __init__(
@@ -364,8 +365,8 @@ class Server:
         if refusal is not None:
             self._refused[_REASONS[type(refusal)]] += 1
         if isinstance(refusal, AddressRateError):
-            # Close without an error message: a session would have to wait for the peer's first bytes to learn its
-            # protocol, and so many waiting sessions would take the room of others.
+            # Close without an error message: a session would have to wait for the peer's first bytes to learn
+            # its protocol, and so many waiting sessions would take the room of others.
             sock.close()
             self._console.closed_before_login(join_address(host, port), str(refusal))
             return

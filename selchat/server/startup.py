@@ -101,8 +101,9 @@ def show_banner(
 ) -> None:
     """Show the server's address, its fingerprints, and the URLs of its web page.
 
-    ``address``: host and port that the server listens on. ``hosts``: the addresses at which other machines reach
-    it, the best first. ``terminal``: the size of the terminal that has room for a QR code; None for no QR code.
+    ``address``: host and port that the server listens on. ``hosts``: the addresses at which other machines
+    reach it, the best first. ``terminal``: the size of the terminal that has room for a QR code; None for no
+    QR code.
     """
     console.show_listening(join_address(*address))
     if tls is not None:

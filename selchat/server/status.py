@@ -21,17 +21,17 @@ from selchat.net.reactor import Reactor
 from selchat.server.metrics import Readings, render
 from selchat.sessions.http.security_txt import security_txt
 
-# The wire formats by their names in the metrics. "opening": the client has sent nothing yet. "closing": the session
-# has ended, and the connection still flushes.
+# The wire formats by their names in the metrics. "opening": the client has sent nothing yet. "closing": the
+# session has ended, and the connection still flushes.
 _WIRES = ("opening", "classic", "selchat", "web", "http", "closing")
 
 
 class Status:
     """Answers the operator's programs.
 
-    ``connections``: the open connections. ``capacity()``: how many more connections the process has descriptors for.
-    ``refused``: refused connections by reason. ``is_serving()``: False during the shutdown. ``security_contact``: the
-    setting of that name.
+    ``connections``: the open connections. ``capacity()``: how many more connections the process has
+    descriptors for. ``refused``: refused connections by reason. ``is_serving()``: False during the shutdown.
+    ``security_contact``: the setting of that name.
     """
 
     def __init__(
@@ -65,8 +65,8 @@ class Status:
     def ready(self) -> tuple[int, str]:
         """Return the HTTP status 200 if a new user can chat now, else 503; and the reason in one line.
 
-        While the log fails, a call makes the hub write a test record at the end of the tick. Without that, a load
-        balancer that sends no users would never learn that the log works again.
+        While the log fails, a call makes the hub write a test record at the end of the tick. Without that, a
+        load balancer that sends no users would never learn that the log works again.
         """
         if not self._is_serving():
             return 503, "the server is shutting down"

@@ -227,7 +227,7 @@ class FakePeer:
     def schedule_flush(self) -> None:
         self.fanout.schedule_flush(self.outbox)
 
-    def watch_writable(self, wanted: bool) -> None:
+    def watch_writable(self, enabled: bool) -> None:
         raise AssertionError("the socket takes everything")
 
     def on_drained(self) -> None:

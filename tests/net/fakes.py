@@ -53,8 +53,8 @@ class FakeOwner:
     def schedule_flush(self) -> None:
         self.asked.append("flush")
 
-    def watch_writable(self, wanted: bool) -> None:
-        self.asked.append("writable" if wanted else "not writable")
+    def watch_writable(self, enabled: bool) -> None:
+        self.asked.append("writable" if enabled else "not writable")
 
     def on_drained(self) -> None:
         self.asked.append("sent all")

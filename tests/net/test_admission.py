@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from selchat.net.admission import (
-    _MAX_REMEMBERED,
+    MAX_BUCKETS,
     AddressFullError,
     AddressRateError,
     Admission,
@@ -25,67 +27,78 @@ def admission(max_total: int = 100, max_per_address: int = 3, rate: int = 1000) 
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "fe80::1%eth0"])
-def test_one_address_may_hold_so_many_connections(host: str) -> None:
-    door = admission()
-    assert [door.admit(host) for _ in range(3)] == [None] * 3
-    assert isinstance(door.admit(host), AddressFullError)
-    assert door.admit("192.0.2.2") is None
-    door.release(host)
-    assert door.admit(host) is None
-    assert door.open == 4
+def test_open_connections_per_address_are_limited(host: str) -> None:
+    limits = admission()
+    assert [limits.admit(host) for _ in range(3)] == [None] * 3
+    assert isinstance(limits.admit(host), AddressFullError)
+    assert limits.admit("192.0.2.2") is None
+    limits.release(host)
+    assert limits.admit(host) is None
+    assert limits.open == 4
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.5.6.7", "::1"])
-def test_loopback_is_exempt(host: str) -> None:
-    door = admission(rate=5)
-    assert [door.admit(host) for _ in range(50)] == [None] * 50
+def test_loopback_is_exempt_from_the_limits_per_address(host: str) -> None:
+    limits = admission(rate=5)
+    assert [limits.admit(host) for _ in range(50)] == [None] * 50
     for _ in range(50):
-        door.release(host)
-    assert door.open == 0
+        limits.release(host)
+    assert limits.open == 0
 
 
-def test_everyone_together_may_hold_so_many_connections() -> None:
-    door = admission(2, 100)
-    assert door.admit("127.0.0.1") is None
-    assert door.admit("192.0.2.1") is None
+def test_open_connections_in_total_are_limited() -> None:
+    limits = admission(2, 100)
+    assert limits.admit("127.0.0.1") is None
+    assert limits.admit("192.0.2.1") is None
     for host in ("127.0.0.1", "192.0.2.1"):
-        refusal = door.admit(host)
+        refusal = limits.admit(host)
         assert isinstance(refusal, ServerFullError)
         assert str(refusal) == "server is full (2 connections)"
-    assert door.open == 2
-    door.release("127.0.0.1")
-    assert door.admit("192.0.2.1") is None
+    assert limits.open == 2
+    limits.release("127.0.0.1")
+    assert limits.admit("192.0.2.1") is None
 
 
-def test_the_limits_can_change_and_who_is_in_stays() -> None:
-    door = admission(3, 3)
-    assert [door.admit("192.0.2.1") for _ in range(3)] == [None] * 3
-    door.set_limits(2, 1, 1000)
-    assert isinstance(door.admit("192.0.2.2"), ServerFullError)
-    assert door.open == 3
-    door.release("192.0.2.1")
-    door.release("192.0.2.1")
-    assert isinstance(door.admit("192.0.2.1"), AddressFullError)
-    assert door.admit("192.0.2.2") is None
-    door.set_limits(100, 100, 1)
-    assert door.admit("192.0.2.3") is None
-    assert isinstance(door.admit("192.0.2.3"), AddressRateError)
+def test_new_limits_keep_open_connections() -> None:
+    limits = admission(3, 3)
+    assert [limits.admit("192.0.2.1") for _ in range(3)] == [None] * 3
+    limits.set_limits(2, 1, 1000)
+    assert isinstance(limits.admit("192.0.2.2"), ServerFullError)
+    assert limits.open == 3
+    limits.release("192.0.2.1")
+    limits.release("192.0.2.1")
+    assert isinstance(limits.admit("192.0.2.1"), AddressFullError)
+    assert limits.admit("192.0.2.2") is None
+    limits.set_limits(100, 100, 1)
+    assert limits.admit("192.0.2.3") is None
+    assert isinstance(limits.admit("192.0.2.3"), AddressRateError)
 
 
-def test_addresses_that_have_gone_are_forgotten() -> None:
-    door = admission()
-    for number in range(200):
-        door.admit(f"192.0.2.{number}")
-        door.release(f"192.0.2.{number}")
-    assert door.open == 0
-    assert not door._by_address
+def test_addresses_without_connections_take_no_memory() -> None:
+    limits = admission()
+
+    def visit(addresses: range) -> int:
+        """Open and close a connection from each address; return the bytes that are allocated then."""
+        for number in addresses:
+            host = f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+            assert limits.admit(host) is None
+            limits.release(host)
+        return tracemalloc.get_traced_memory()[0]
+
+    tracemalloc.start()
+    try:
+        before = visit(range(2 * MAX_BUCKETS))  # fills the table of buckets
+        assert visit(range(2 * MAX_BUCKETS, 6 * MAX_BUCKETS)) < before + 50 * MAX_BUCKETS
+    finally:
+        tracemalloc.stop()
+    assert limits.open == 0
 
 
-def test_a_network_of_ipv6_counts_as_one_address() -> None:
-    door = admission()
-    assert [door.admit(f"2001:db8:1:2::{number}") for number in range(3)] == [None] * 3
-    assert isinstance(door.admit("2001:db8:1:2:ffff:ffff:ffff:ffff"), AddressFullError)
-    assert door.admit("2001:db8:1:3::1") is None
+def test_ipv6_network_counts_as_one_address() -> None:
+    limits = admission()
+    assert [limits.admit(f"2001:db8:1:2::{number}") for number in range(3)] == [None] * 3
+    assert isinstance(limits.admit("2001:db8:1:2:ffff:ffff:ffff:ffff"), AddressFullError)
+    assert limits.admit("2001:db8:1:3::1") is None
 
 
 @pytest.mark.parametrize(
@@ -100,57 +113,61 @@ def test_a_network_of_ipv6_counts_as_one_address() -> None:
         ("::2", "::/64"),
     ],
 )
-def test_what_counts_as_one_address(host: str, address: str) -> None:
+def test_address_of_groups_ipv6_networks_and_exempts_loopback(host: str, address: str) -> None:
     assert address_of(host) == address
 
 
-def test_one_address_may_make_so_many_new_connections_in_a_minute() -> None:
+def test_new_connections_per_address_and_minute_are_limited() -> None:
     clock = Clock()
-    door = Admission(1000, 1000, 128, clock)
-    assert [door.admit("192.0.2.1") for _ in range(128)] == [None] * 128
-    refusal = door.admit("192.0.2.1")
+    limits = Admission(1000, 1000, 128, clock)
+    assert [limits.admit("192.0.2.1") for _ in range(128)] == [None] * 128
+    refusal = limits.admit("192.0.2.1")
     assert isinstance(refusal, AddressRateError)
     assert refusal.limit == 128
-    assert door.open == 128
-    assert door.admit("192.0.2.2") is None
+    assert limits.open == 128
+    assert limits.admit("192.0.2.2") is None
     clock.now += 30
-    assert [door.admit("192.0.2.1") for _ in range(64)] == [None] * 64
-    assert isinstance(door.admit("192.0.2.1"), AddressRateError)
+    assert [limits.admit("192.0.2.1") for _ in range(64)] == [None] * 64
+    assert isinstance(limits.admit("192.0.2.1"), AddressRateError)
     clock.now += 3600
-    assert [door.admit("192.0.2.1") for _ in range(128)] == [None] * 128
-    assert isinstance(door.admit("192.0.2.1"), AddressRateError)
+    assert [limits.admit("192.0.2.1") for _ in range(128)] == [None] * 128
+    assert isinstance(limits.admit("192.0.2.1"), AddressRateError)
 
 
-def test_connections_that_are_refused_do_not_count_for_longer_than_they_last() -> None:
+def test_refused_connections_do_not_count_as_open() -> None:
     clock = Clock()
-    door = Admission(1000, 1, 60, clock)
+    limits = Admission(1000, 1, 60, clock)
     for _ in range(10):
-        door.admit("192.0.2.1")
-    assert door.open == 1
-    door.release("192.0.2.1")
+        limits.admit("192.0.2.1")
+    assert limits.open == 1
+    limits.release("192.0.2.1")
     clock.now += 1
-    assert door.admit("192.0.2.1") is None
+    assert limits.admit("192.0.2.1") is None
 
 
-def test_no_number_of_addresses_fills_the_memory() -> None:
+def test_the_table_of_addresses_is_bounded_and_keeps_the_newest() -> None:
     clock = Clock()
-    door = Admission(1 << 30, 1000, 2, clock)
-    for number in range(3 * _MAX_REMEMBERED):
-        clock.now += 0.001
+    limits = Admission(1 << 30, 1000, 2, clock)
+    hosts = [f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}" for number in range(3 * MAX_BUCKETS)]
+    for host in hosts:
+        clock.now += 0.0001
         for _ in range(2):
-            door.admit(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
-    assert len(door._buckets) <= _MAX_REMEMBERED + 1
-    newest = 3 * _MAX_REMEMBERED - 1
-    assert isinstance(door.admit(f"10.0.{newest >> 8 & 255}.{newest & 255}"), AddressRateError)
+            assert limits.admit(host) is None
+    refused = [isinstance(limits.admit(host), AddressRateError) for host in reversed(hosts)]
+    assert refused[0], "the newest address is remembered"
+    assert MAX_BUCKETS // 2 <= sum(refused) <= MAX_BUCKETS + 1
+    assert all(refused[: sum(refused)]), "those that are remembered are the newest"
 
 
-def test_those_who_have_rested_are_forgotten_first() -> None:
+def test_full_buckets_are_dropped_before_older_ones_with_fewer_tokens() -> None:
     clock = Clock()
-    door = Admission(1 << 30, 1000, 2, clock)
-    for number in range(_MAX_REMEMBERED):
-        door.admit(f"10.0.{number >> 8}.{number & 255}")
-    clock.now += 120
+    limits = Admission(1 << 30, 1000, 2, clock)
     for _ in range(2):
-        door.admit("192.0.2.1")
-    door.admit("192.0.2.2")
-    assert set(door._buckets) == {"192.0.2.1", "192.0.2.2"}
+        limits.admit("192.0.2.1")
+    clock.now += 1
+    for number in range(MAX_BUCKETS):
+        limits.admit(f"10.0.{number >> 8}.{number & 255}")
+    clock.now += 31  # one token more for everyone: the others have two again
+    limits.admit("192.0.2.2")  # one address too many
+    assert limits.admit("192.0.2.1") is None
+    assert isinstance(limits.admit("192.0.2.1"), AddressRateError)

@@ -153,7 +153,10 @@ def test_without_room_accepting_rests_until_there_is_some(reactor: Reactor) -> N
     guests = Guests()
     room = 2
     listener = listen(
-        reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests, capacity=lambda: room - len(guests.sockets)
+        reactor,
+        listening_socket("127.0.0.1", 0, 100, 30.0),
+        guests,
+        capacity=lambda: room - len(guests.sockets),
     )
     clients = connect(listener, 3)
     run_until(reactor, lambda: listener.pauses >= 2)

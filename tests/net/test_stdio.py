@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-import fcntl
 import os
 import pty
+import select
 import subprocess
 import sys
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ import pytest
 from selchat.net import stdio as module
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
-from tests.net.helpers import run_until, settle
+from tests.net.helpers import ManualTime, run_until, settle
 
 
 class Descriptors:
@@ -58,24 +58,32 @@ def files() -> Iterator[Descriptors]:
 
 
 class Reading:
-    """A reader and all that it has said; a number is the size of a line that was too long."""
+    """A reader and its calls: a text is a line, a number the size of a line that was too long, None the end.
+
+    A test may replace ``then``, which runs after each line and each line that was too long.
+    """
 
     def __init__(self, reactor: Reactor, descriptor: int, limit: int = 100) -> None:
         self.heard: list[str | int | None] = []
+        self.then: Callable[[], object] = lambda: None
         self.reader = LineReader(
             reactor,
             descriptor,
             limit,
-            on_line=self.heard.append,
+            on_line=self._record,
             on_end=lambda: self.heard.append(None),
-            on_too_long=self.heard.append,
+            on_too_long=self._record,
         )
+
+    def _record(self, line: str | int) -> None:
+        self.heard.append(line)
+        self.then()
 
 
 # -- reading -------------------------------------------------------------------------------------------
 
 
-def test_lines_come_from_a_pipe_as_they_are_finished(reactor: Reactor, files: Descriptors) -> None:
+def test_pipe_gives_each_line_when_it_is_complete(reactor: Reactor, files: Descriptors) -> None:
     end, theirs = files.pipe()
     reading = Reading(reactor, end)
     os.write(theirs, b"one\ntw")
@@ -88,7 +96,7 @@ def test_lines_come_from_a_pipe_as_they_are_finished(reactor: Reactor, files: De
     assert settle(reactor) == 0, "the end of a pipe does not spin"
 
 
-def test_bytes_that_are_not_utf_8_are_replaced(reactor: Reactor, files: Descriptors) -> None:
+def test_invalid_utf8_is_replaced(reactor: Reactor, files: Descriptors) -> None:
     end, theirs = files.pipe()
     reading = Reading(reactor, end)
     os.write(theirs, b"caf\xc3\n" + "é\n".encode())
@@ -97,7 +105,7 @@ def test_bytes_that_are_not_utf_8_are_replaced(reactor: Reactor, files: Descript
     assert reading.heard == ["caf\ufffd", "é"]
 
 
-def test_a_character_that_comes_in_two_pieces_is_whole(reactor: Reactor, files: Descriptors) -> None:
+def test_character_split_between_two_reads_stays_whole(reactor: Reactor, files: Descriptors) -> None:
     end, theirs = files.pipe()
     reading = Reading(reactor, end)
     os.write(theirs, "é".encode()[:1])
@@ -108,7 +116,7 @@ def test_a_character_that_comes_in_two_pieces_is_whole(reactor: Reactor, files: 
     assert reading.heard == ["é"]
 
 
-def test_a_line_that_is_too_long_is_thrown_away_and_reported_once(
+def test_too_long_line_is_discarded_and_reported_once(
     reactor: Reactor, files: Descriptors
 ) -> None:
     end, theirs = files.pipe()
@@ -123,7 +131,7 @@ def test_a_line_that_is_too_long_is_thrown_away_and_reported_once(
     assert reading.heard == ["x" * 10, 11, "short", 11, None]
 
 
-def test_a_file_is_read_to_its_end_without_holding_up_a_tick(
+def test_file_is_read_in_pieces_over_several_ticks(
     reactor: Reactor, files: Descriptors, tmp_path: Path
 ) -> None:
     path = tmp_path / "lines"
@@ -137,14 +145,14 @@ def test_a_file_is_read_to_its_end_without_holding_up_a_tick(
     assert settle(reactor) == 0
 
 
-def test_the_null_device_is_an_end_and_does_not_spin(reactor: Reactor, files: Descriptors) -> None:
+def test_null_device_is_an_end_and_does_not_spin(reactor: Reactor, files: Descriptors) -> None:
     reading = Reading(reactor, files.open(os.devnull, os.O_RDWR))
     run_until(reactor, lambda: reading.heard)
     assert reading.heard == [None]
     assert settle(reactor) == 0
 
 
-def test_an_endless_device_holds_up_no_tick(reactor: Reactor, files: Descriptors) -> None:
+def test_endless_device_does_not_block_a_tick(reactor: Reactor, files: Descriptors) -> None:
     reading = Reading(reactor, files.open("/dev/zero", os.O_RDONLY))
     for _ in range(5):
         reactor.tick(0)
@@ -153,7 +161,7 @@ def test_an_endless_device_holds_up_no_tick(reactor: Reactor, files: Descriptors
     assert settle(reactor) == 0
 
 
-def test_a_closed_descriptor_is_an_end(reactor: Reactor, files: Descriptors) -> None:
+def test_closed_descriptor_is_an_end(reactor: Reactor, files: Descriptors) -> None:
     end, _theirs = files.pipe()
     files.close(end)
     reading = Reading(reactor, end)
@@ -164,7 +172,7 @@ def test_a_closed_descriptor_is_an_end(reactor: Reactor, files: Descriptors) -> 
     assert settle(reactor) == 0
 
 
-def test_a_closed_descriptor_that_was_paused_is_an_end_when_it_goes_on(
+def test_closed_descriptor_is_an_end_after_a_pause(
     reactor: Reactor, files: Descriptors
 ) -> None:
     end, _theirs = files.pipe()
@@ -178,13 +186,13 @@ def test_a_closed_descriptor_that_was_paused_is_an_end_when_it_goes_on(
     assert reading.heard == [None]
 
 
-def test_a_directory_is_an_end(reactor: Reactor, files: Descriptors, tmp_path: Path) -> None:
+def test_directory_is_an_end(reactor: Reactor, files: Descriptors, tmp_path: Path) -> None:
     reading = Reading(reactor, files.open(tmp_path, os.O_RDONLY))
     run_until(reactor, lambda: reading.heard)
     assert reading.heard == [None]
 
 
-def test_lines_come_from_a_terminal(reactor: Reactor, files: Descriptors) -> None:
+def test_terminal_gives_lines_until_ctrl_d(reactor: Reactor, files: Descriptors) -> None:
     main, side = files.terminal()
     reading = Reading(reactor, side)
     os.write(main, b"one\n")
@@ -194,7 +202,7 @@ def test_lines_come_from_a_terminal(reactor: Reactor, files: Descriptors) -> Non
     assert reading.heard == ["one", None]
 
 
-def test_a_terminal_that_is_gone_is_an_end(reactor: Reactor, files: Descriptors) -> None:
+def test_closed_terminal_is_an_end_and_a_hangup(reactor: Reactor, files: Descriptors) -> None:
     main, side = files.terminal()
     reading = Reading(reactor, side)
     assert not reading.reader.hung_up
@@ -206,7 +214,7 @@ def test_a_terminal_that_is_gone_is_an_end(reactor: Reactor, files: Descriptors)
     assert reading.reader.hung_up
 
 
-def test_what_is_no_terminal_never_hangs_up(reactor: Reactor, files: Descriptors) -> None:
+def test_pipe_never_hangs_up(reactor: Reactor, files: Descriptors) -> None:
     end, other = files.pipe()
     reading = Reading(reactor, end)
     files.close(other)
@@ -214,26 +222,26 @@ def test_what_is_no_terminal_never_hangs_up(reactor: Reactor, files: Descriptors
     assert not reading.reader.hung_up
 
 
-def test_in_the_background_the_terminal_is_not_read(
-    reactor: Reactor, files: Descriptors, monkeypatch: pytest.MonkeyPatch
+def test_terminal_is_not_read_in_the_background(
+    reactor: Reactor, clock: ManualTime, files: Descriptors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     main, side = files.terminal()
-    monkeypatch.setattr(module, "_BACKGROUND_POLL", 0.01)
     monkeypatch.setattr(os, "tcgetpgrp", lambda _descriptor: os.getpgrp() + 1)
     reading = Reading(reactor, side)
     os.write(main, b"one\n")
-    looks: list[int] = []
-    reactor.at_tick_end(lambda: looks.append(1))
-    run_until(reactor, lambda: len(looks) > 5)
+    for _ in range(5):
+        clock.advance(1)  # the time between two checks
+        settle(reactor)
     assert reading.heard == []
     monkeypatch.setattr(os, "tcgetpgrp", lambda _descriptor: os.getpgrp())
+    clock.advance(1)
     run_until(reactor, lambda: reading.heard)
     assert reading.heard == ["one"]
     reading.reader.close()
 
 
 @pytest.mark.parametrize("kind", ["pipe", "file"])
-def test_a_paused_reader_reads_nothing_until_it_goes_on(
+def test_paused_reader_reads_nothing_until_resume(
     reactor: Reactor, files: Descriptors, tmp_path: Path, kind: str
 ) -> None:
     end, theirs = files.pipe()
@@ -253,21 +261,25 @@ def test_a_paused_reader_reads_nothing_until_it_goes_on(
     assert reading.heard == ["one"]
 
 
-def test_a_reader_of_a_file_can_pause_itself(reactor: Reactor, files: Descriptors, tmp_path: Path) -> None:
+def test_reader_of_a_file_may_be_paused_in_a_callback(reactor: Reactor, files: Descriptors, tmp_path: Path) -> None:
     (tmp_path / "lines").write_bytes(b"x" * 70_000 + b"\nlast\n")
     reading = Reading(reactor, files.open(tmp_path / "lines", os.O_RDONLY), limit=100)
-    reading.reader._on_too_long = lambda _size: reading.reader.pause()
+    reading.then = reading.reader.pause
     reactor.tick(0)
     assert settle(reactor) == 0
+    [size] = reading.heard
+    assert isinstance(size, int)
+    reading.reader.resume()
+    run_until(reactor, lambda: "last" in reading.heard)
     reading.reader.resume()
     run_until(reactor, lambda: None in reading.heard)
-    assert reading.heard == ["last", None]
+    assert reading.heard == [size, "last", None]
 
 
-def test_a_reader_can_be_closed_by_its_own_line(reactor: Reactor, files: Descriptors) -> None:
+def test_reader_may_be_closed_in_a_callback(reactor: Reactor, files: Descriptors) -> None:
     end, theirs = files.pipe()
     reading = Reading(reactor, end)
-    reading.reader._on_line = lambda line: (reading.heard.append(line), reading.reader.close())
+    reading.then = reading.reader.close
     os.write(theirs, b"/quit\nmore\nand more")
     run_until(reactor, lambda: reading.heard)
     files.close(theirs)
@@ -319,7 +331,7 @@ def test_lines_are_written_to_a_pipe_after_the_callback(reactor: Reactor, files:
     output.close(1)
 
 
-def test_a_blocked_pipe_holds_nothing_up_and_what_is_lost_is_said(
+def test_blocked_pipe_blocks_nothing_and_dropped_lines_are_counted(
     reactor: Reactor, files: Descriptors
 ) -> None:
     theirs, end = files.pipe()
@@ -329,28 +341,35 @@ def test_a_blocked_pipe_holds_nothing_up_and_what_is_lost_is_said(
         output.write(f"line {number}")
     assert settle(reactor) <= 2, "it neither blocks nor spins"
     before = drain(theirs)
-    run_until(reactor, lambda: not output._waiting and not output._dropped)
+    got = bytearray()
+    run_until(reactor, lambda: got.extend(drain(theirs)) or got.endswith(b"lost\n"))
     output.write("afterwards")
     settle(reactor)
     assert set(before) == set(b".")
-    assert drain(theirs) == b"line 0\nline 1\nline 2\n7 lines lost\nafterwards\n"
+    assert got + drain(theirs) == b"line 0\nline 1\nline 2\n7 lines lost\nafterwards\n"
     assert settle(reactor) == 0
     output.close(1)
 
 
-def test_what_was_lost_is_said_before_the_next_line(reactor: Reactor, files: Descriptors) -> None:
+def test_dropped_lines_are_reported_before_the_next_line(reactor: Reactor, files: Descriptors) -> None:
     theirs, end = files.pipe()
+    fill(end)
     output = writer(reactor, end, limit=5)
-    for number in range(3):
-        output.write(f"line {number}")
-    output._waiting.clear()  # as if there were room again before the flush
-    output.write("next")
+    page = select.PIPE_BUF
+    output.write("x" * page)
+    output.write("lost")
+    output.write("lost")
     settle(reactor)
-    assert drain(theirs) == b"2 lines lost\nnext\n"
+    assert os.read(theirs, page) == b"." * page  # room for a page: the newline stays queued
+    settle(reactor)
+    output.write("next")
+    assert drain(theirs).endswith(b"x")
+    settle(reactor)
+    assert drain(theirs) == b"\n2 lines lost\nnext\n"
     output.close(1)
 
 
-def test_everything_arrives_through_a_reader_that_is_slow(reactor: Reactor, files: Descriptors) -> None:
+def test_slow_reader_gets_every_line(reactor: Reactor, files: Descriptors) -> None:
     theirs, end = files.pipe()
     output = writer(reactor, end, limit=1 << 20)
     lines = [f"{number:050d}" for number in range(10_000)]
@@ -360,16 +379,15 @@ def test_everything_arrives_through_a_reader_that_is_slow(reactor: Reactor, file
 
     def read() -> bool:
         got.extend(drain(theirs))
-        return not output._waiting
+        return got.count(b"\n") == len(lines)
 
     run_until(reactor, read)
-    got += drain(theirs)
     assert got.decode().splitlines() == lines
     assert settle(reactor) == 0
     output.close(1)
 
 
-def test_a_pipe_without_a_reader_takes_nothing_more(reactor: Reactor, files: Descriptors) -> None:
+def test_pipe_without_a_reader_closes_the_writer(reactor: Reactor, files: Descriptors) -> None:
     theirs, end = files.pipe()
     output = writer(reactor, end)
     files.close(theirs)
@@ -381,7 +399,7 @@ def test_a_pipe_without_a_reader_takes_nothing_more(reactor: Reactor, files: Des
     output.close(1)
 
 
-def test_a_blocked_pipe_that_loses_its_reader_takes_nothing_more(
+def test_blocked_pipe_that_loses_its_reader_closes_the_writer(
     reactor: Reactor, files: Descriptors
 ) -> None:
     theirs, end = files.pipe()
@@ -395,7 +413,7 @@ def test_a_blocked_pipe_that_loses_its_reader_takes_nothing_more(
     output.close(1)
 
 
-def test_a_file_is_written(reactor: Reactor, files: Descriptors, tmp_path: Path) -> None:
+def test_file_gets_every_line(reactor: Reactor, files: Descriptors, tmp_path: Path) -> None:
     output = writer(reactor, files.open(tmp_path / "out", os.O_WRONLY | os.O_CREAT), limit=1 << 20)
     for number in range(20_000):
         output.write(f"{number}")
@@ -404,16 +422,19 @@ def test_a_file_is_written(reactor: Reactor, files: Descriptors, tmp_path: Path)
     output.close(1)
 
 
-def test_the_null_device_takes_everything(reactor: Reactor, files: Descriptors) -> None:
-    output = writer(reactor, files.open(os.devnull, os.O_RDWR))
-    output.write("one")
-    settle(reactor)
+def test_null_device_accepts_everything(reactor: Reactor, files: Descriptors) -> None:
+    lost: list[int] = []
+    null = files.open(os.devnull, os.O_RDWR)
+    output = LineWriter(reactor, null, 1000, lambda count: f"{lost.append(count)}")
+    for _ in range(3):
+        output.write("x" * 1000)
+        settle(reactor)
     assert output.open
-    assert not output._waiting
+    assert lost == []
     output.close(1)
 
 
-def test_a_closed_descriptor_takes_nothing(reactor: Reactor, files: Descriptors) -> None:
+def test_closed_descriptor_closes_the_writer(reactor: Reactor, files: Descriptors) -> None:
     _theirs, end = files.pipe()
     files.close(end)
     output = writer(reactor, end)
@@ -423,20 +444,23 @@ def test_a_closed_descriptor_takes_nothing(reactor: Reactor, files: Descriptors)
     output.close(1)
 
 
-def test_a_terminal_is_written_by_a_description_of_its_own(reactor: Reactor, files: Descriptors) -> None:
+def test_terminal_is_written_through_a_nonblocking_description_of_our_own(reactor: Reactor, files: Descriptors) -> None:
     main, side = files.terminal()
     tty.setraw(side)
+    free = os.dup(side)
+    os.close(free)  # the lowest free number: the next open gets it
     output = writer(reactor, side)
     output.write("one")
     settle(reactor)
     assert drain(main) == b"one\n"
     assert os.get_blocking(side)
-    assert fcntl.fcntl(output._descriptor, fcntl.F_GETFL) & os.O_NONBLOCK
+    assert os.ttyname(free) == os.ttyname(side)
+    assert not os.get_blocking(free)
     output.close(1)
     output.close(1)
 
 
-def test_a_terminal_that_takes_nothing_holds_nothing_up(reactor: Reactor, files: Descriptors) -> None:
+def test_full_terminal_blocks_nothing_and_gets_every_line_later(reactor: Reactor, files: Descriptors) -> None:
     main, side = files.terminal()
     tty.setraw(side)
     output = writer(reactor, side, limit=1 << 20)
@@ -444,20 +468,19 @@ def test_a_terminal_that_takes_nothing_holds_nothing_up(reactor: Reactor, files:
     for line in lines:
         output.write(line)
     settle(reactor)
-    assert output._waiting
-    got = bytearray()
+    got = bytearray(drain(main))
+    assert got.count(b"\n") < len(lines), "the terminal is full"
 
     def read() -> bool:
         got.extend(drain(main))
-        return not output._waiting
+        return got.count(b"\n") == len(lines)
 
     run_until(reactor, read)
-    run_until(reactor, lambda: read() and len(got.splitlines()) == len(lines))
     assert got.decode().splitlines() == lines
     output.close(1)
 
 
-def test_closing_writes_what_is_waiting(reactor: Reactor, files: Descriptors) -> None:
+def test_close_writes_the_queued_lines(reactor: Reactor, files: Descriptors) -> None:
     theirs, end = files.pipe()
     output = writer(reactor, end)
     output.write("last words")
@@ -468,7 +491,7 @@ def test_closing_writes_what_is_waiting(reactor: Reactor, files: Descriptors) ->
     assert drain(theirs) == b""
 
 
-def test_closing_does_not_wait_for_ever_and_writes_nothing_afterwards(
+def test_close_gives_up_in_time_and_writes_nothing_afterwards(
     reactor: Reactor, files: Descriptors
 ) -> None:
     theirs, end = files.pipe()
@@ -481,7 +504,7 @@ def test_closing_does_not_wait_for_ever_and_writes_nothing_afterwards(
     assert drain(theirs) == b""
 
 
-def test_without_polling_output_just_blocks(
+def test_output_blocks_on_systems_without_poll(
     reactor: Reactor, files: Descriptors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "POSIX", False)
@@ -497,7 +520,7 @@ def test_without_polling_output_just_blocks(
 
 
 @pytest.mark.parametrize("closed", [[], [0], [1], [2], [0, 1], [0, 1, 2]])
-def test_standard_descriptors_that_the_caller_has_closed_are_the_null_device(
+def test_closed_standard_descriptors_become_the_null_device(
     closed: list[int], tmp_path: Path
 ) -> None:
     program = (

@@ -48,9 +48,9 @@ class Reader:
     def schedule_flush(self) -> None:
         self.fanout.schedule_flush(self.outbox)
 
-    def watch_writable(self, wanted: bool) -> None:
-        assert wanted != self.watching, "the selector is touched only on a change"
-        self.watching = wanted
+    def watch_writable(self, enabled: bool) -> None:
+        assert enabled != self.watching, "the selector is touched only on a change"
+        self.watching = enabled
 
     def on_drained(self) -> None:
         assert self.finishing

@@ -113,7 +113,7 @@ class Line:
     def schedule_flush(self) -> None:
         self.fanout.schedule_flush(self.outbox)
 
-    def watch_writable(self, wanted: bool) -> None:
+    def watch_writable(self, enabled: bool) -> None:
         pass
 
     def on_drained(self) -> None:

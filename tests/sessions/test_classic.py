@@ -97,7 +97,7 @@ class Client:
     def schedule_flush(self) -> None:
         self.house.fanout.schedule_flush(self.outbox)
 
-    def watch_writable(self, wanted: bool) -> None:
+    def watch_writable(self, enabled: bool) -> None:
         raise AssertionError
 
     def on_drained(self) -> None:

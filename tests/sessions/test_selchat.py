@@ -153,8 +153,8 @@ class Client:
     def schedule_flush(self) -> None:
         self.house.fanout.schedule_flush(self.outbox)
 
-    def watch_writable(self, wanted: bool) -> None:
-        self.watched = wanted
+    def watch_writable(self, enabled: bool) -> None:
+        self.watched = enabled
 
     def on_drained(self) -> None:
         self.outbox.close()
