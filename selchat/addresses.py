@@ -1,4 +1,4 @@
-"""Which addresses are one and the same to whoever counts what comes from them."""
+"""IP addresses: grouping by source, and text forms."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import ipaddress
 
 
 def source_of(host: str) -> str:
-    """Return what counts as one source: an IPv4 address, or the /64 of an IPv6 one.
+    """Return the source to count for a host: its IPv4 address, or the /64 network of its IPv6 address.
 
-    Who has one address of such a network has all of them. Link-local ones are different: there, the whole LAN
-    is one /64. What is no address at all (a local socket's) is a source of its own.
+    A host in a /64 network can use all of its addresses. Link-local addresses are exceptions: there, the
+    whole LAN is one /64. A text that is no address, as a local socket has, is returned unchanged.
     """
     if ":" not in host:
-        return host  # as nearly everyone's; it is asked for each connection
+        return host  # the usual case, tested first because every connection comes here
     try:
         ip = ipaddress.IPv6Address(host.partition("%")[0])
     except ValueError:

@@ -22,7 +22,7 @@ the one line that logs and peers see.
 
 from __future__ import annotations
 
-_MAX_SHOWN = 200  # characters of a value that is wrong; a path should be there whole
+_MAX_SHOWN = 200  # characters of a wrong value; enough for most paths
 
 
 class SelchatError(Exception):
@@ -47,7 +47,7 @@ class LimitError(SelchatError):
 
 
 class RefusalError(SelchatError):
-    """Something that a peer cannot have. ``code`` is the word for it on the wire (docs/protocol.rst)."""
+    """The server refuses a request. ``code`` is the error's code on the wire (docs/protocol.rst)."""
 
     code = ""
     text = ""
@@ -57,7 +57,7 @@ class RefusalError(SelchatError):
 
 
 class NamedRefusalError(RefusalError):
-    """A refusal that is about a ``name``, of someone or of a room."""
+    """A refusal that is about the ``name`` of a person or a room."""
 
     template = "{name}"
 
@@ -71,11 +71,11 @@ class NamedRefusalError(RefusalError):
 
 class NameTakenError(NamedRefusalError):
     code = "name-taken"
-    template = "the name {name} is someone else's"
+    template = "the name {name} is taken"
 
 
 class BannedError(RefusalError):
-    """``until``: when the ban ends, in words; empty: when the operator ends it."""
+    """``until``: the end of the ban, in words; empty: the ban has no end."""
 
     code = "banned"
 
@@ -98,7 +98,7 @@ class NotInRoomError(NamedRefusalError):
 
 
 class UnreadableError(SelchatError):
-    """A message that was encrypted end to end, and cannot be read, or must not be believed."""
+    """An end-to-end encrypted message that cannot be decrypted or must not be trusted."""
 
     text = ""
 
@@ -107,7 +107,7 @@ class UnreadableError(SelchatError):
 
 
 class UsageError(SelchatError):
-    """The caller did something that cannot work."""
+    """The caller asked for something that cannot work."""
 
 
 class SettingError(UsageError):
@@ -124,7 +124,7 @@ class SettingError(UsageError):
 
 
 class MissingExtraError(UsageError):
-    """``package`` that is not there, and the ``extra`` of ours that brings it."""
+    """The optional ``package`` is not installed; our ``extra`` installs it."""
 
     def __init__(self, package: str, extra: str) -> None:
         super().__init__(package, extra)
@@ -136,11 +136,11 @@ class MissingExtraError(UsageError):
 
 
 NOT_TRUSTED = "tls: the peer does not trust our certificate"
-"""The `close_reason` of browsers whose users have not been asked yet, or are being asked."""
+"""The `close_reason` of a browser whose user has not accepted the certificate yet."""
 
 
 def close_reason(error: BaseException) -> str:
-    """Return the one line that says why a connection was closed, or why something cannot be had."""
+    """Return one line that says why a connection was closed or an operation failed."""
     if isinstance(error, SelchatError):
         return str(error)
     if isinstance(error, OSError):
@@ -149,9 +149,9 @@ def close_reason(error: BaseException) -> str:
 
 
 def brief(value: object) -> str:
-    """Return a value as one would write it, or the beginning of that."""
+    """Return the ``repr`` of a value, shortened to 200 characters."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes no number of more than 4,300 digits
+    except ValueError:  # Python converts no number of more than 4,300 digits
         return "such a number"
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

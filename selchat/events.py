@@ -1,23 +1,23 @@
-"""What can happen in a chat, as small immutable values.
+"""Events of a chat, as immutable values.
 
-Named tuples and not frozen dataclasses: one is made for each message, and a frozen dataclass of five
-fields takes about four times as long to make (0.9 against 0.25 microseconds on CPython 3.11).
+They are named tuples because each message makes one: a frozen dataclass of five fields takes about four times
+as long to make (0.9 against 0.25 microseconds on CPython 3.11).
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-SERVER = "Server"  # the name under which the server itself speaks; no client can have it
-LOBBY = "lobby"  # the room that everyone is in
-CIPHER_PREFIX = "selchat1 "  # how the ``cipher`` begins of what is encrypted end to end (docs/encryption.rst)
+SERVER = "Server"  # the server's own name; no user can take it
+LOBBY = "lobby"  # the room that every user joins first
+CIPHER_PREFIX = "selchat1 "  # starts the ``cipher`` of end-to-end encrypted messages (docs/encryption.rst)
 
 
 class Said(NamedTuple):
-    """Something said in a room; it exists from the moment the log has given it its ``seq``.
+    """A message in a room. It exists from the moment the log gives it its ``seq``.
 
-    ``seq`` counts from 1 in each room, without holes. ``at`` is in seconds of Unix time. ``id`` is the
-    author's own, empty where the author's wire has none. ``cipher`` says how the body is encrypted, if it is.
+    ``seq`` counts from 1 in each room, without gaps. ``at`` is Unix time in seconds. The author chose ``id``;
+    the classic protocol has none. ``cipher`` says how the body is encrypted; None: it is not.
     """
 
     room: str
@@ -30,14 +30,14 @@ class Said(NamedTuple):
 
 
 class Roster(NamedTuple):
-    """Who is online: the first ``names`` in order, and how many there are in all."""
+    """The users who are online: the first ``names`` in alphabetical order, and the ``total`` number."""
 
     names: tuple[str, ...]
     total: int
 
 
 class Joined(NamedTuple):
-    """These have come to a room, in which ``total`` are now."""
+    """Users have joined a room, which now has ``total`` members."""
 
     room: str
     names: tuple[str, ...]
@@ -45,7 +45,7 @@ class Joined(NamedTuple):
 
 
 class Left(NamedTuple):
-    """These have gone from a room, in which ``total`` are now."""
+    """Users have left a room, which now has ``total`` members."""
 
     room: str
     names: tuple[str, ...]
@@ -53,7 +53,7 @@ class Left(NamedTuple):
 
 
 class Topic(NamedTuple):
-    """A room has a new topic, perhaps an empty one. ``at`` is in seconds of Unix time."""
+    """A room has a new topic, perhaps an empty one. ``at`` is Unix time in seconds."""
 
     room: str
     topic: str
@@ -62,7 +62,7 @@ class Topic(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """What the server tells one member, or everyone, and no log keeps."""
+    """A text from the server to one member or to everyone. The log does not keep it."""
 
     text: str
 

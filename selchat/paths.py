@@ -1,7 +1,7 @@
-"""Where the program keeps its files, as the XDG Base Directory Specification says it.
+"""Paths of the program's files by the XDG Base Directory Specification, and private files.
 
-Asking for a place makes nothing there. macOS and Windows get the same folders below the home folder: one
-answer that fits in a sentence of the documentation is worth more than three native ones.
+A function that returns a path creates nothing. macOS and Windows use the same folders below the home folder:
+one rule that fits into a sentence of the documentation is worth more than three native ones.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from pathlib import Path
 from selchat.errors import SettingError
 
 _PRIVATE = 0o700
-_PORT = 33000  # the one that needs not be said
+_PORT = 33000  # the default port
 
 
 def data_folder() -> Path:
     """Return ``$XDG_DATA_HOME/selchat``, or ``~/.local/share/selchat``.
 
-    A relative ``XDG_DATA_HOME`` is ignored, as the specification wants it. Raises `SettingError` if there is
-    no home folder either, which is so for some services.
+    Ignore a relative ``XDG_DATA_HOME``, as the specification requires. Raises `SettingError` if there is no
+    home folder either, as for some services.
     """
     given = os.environ.get("XDG_DATA_HOME", "")
     if Path(given).is_absolute():
@@ -34,48 +34,48 @@ def data_folder() -> Path:
 
 
 def history_path(port: int = _PORT) -> Path:
-    """Return where the history of the server on that port is if nobody says otherwise."""
+    """Return the default path of the history of the server on that port."""
     return data_folder() / ("history.sqlite" if port == _PORT else f"history-{port}.sqlite")
 
 
 def make_private_file(path: Path, data: bytes) -> None:
-    """Have a file appear, for this user alone, with all of ``data`` in it; one that is there stays.
+    """Create a file with ``data`` that only this user can read; keep a file that exists.
 
     Two programs that do this at the same time find the same file afterwards. Raises OSError.
     """
-    draft = _draft(path, data)
+    temporary = _write_temporary(path, data)
     try:
         with contextlib.suppress(FileExistsError):
-            os.link(draft, path)
+            os.link(temporary, path)
     finally:
-        draft.unlink()
+        temporary.unlink()
 
 
 def replace_private_file(path: Path, data: bytes) -> None:
-    """Have a file, for this user alone, that holds ``data``; it is never half written. Raises OSError."""
-    _draft(path, data).replace(path)
+    """Create or replace a file atomically; only this user can read it. Raises OSError."""
+    _write_temporary(path, data).replace(path)
 
 
-def _draft(path: Path, data: bytes) -> Path:
-    """Write a file beside that one, which is on the disk when this returns."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _write_temporary(path: Path, data: bytes) -> Path:
+    """Write and sync a temporary file in the folder of ``path``, and return its path."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
-        draft.unlink()
+        temporary.unlink()
         raise
-    return draft
+    return temporary
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make ``folder`` and what is missing above it, for this user alone. Raises OSError.
+    """Create ``folder`` and its missing parents, which only this user can access. Raises OSError.
 
-    What exists is left as it is. A new folder is on the disk when this returns: files in it would not survive
-    a power loss without it, however well they are written themselves.
+    Leave existing folders as they are. Sync each new folder's parent: otherwise a power loss could take the
+    folder, and with it even files that were synced.
     """
     if folder.is_dir():
         return

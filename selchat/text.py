@@ -1,7 +1,7 @@
-"""Text from strangers: names that are safe to keep, and text that is safe to show.
+"""Untrusted text: clean names, compare names, and escape control characters.
 
-Names are cleaned once, where they enter. Bodies are opaque to the server and are made safe where they
-are shown: in the operator's log, on a terminal, on a page.
+The server cleans a name once, when it arrives. Bodies are opaque to the server; each place that shows a body
+escapes it: the operator's log, a terminal, the page.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ _INVISIBLE = re.compile(
 )
 _SPACES = re.compile(r"\s+")
 
-# Joiners have no effect but on the letters or emoji beside them, and words of Persian and of several
-# Indian scripts are misspelt without them. The tags make flags such as Scotland's.
+# Joiners change only the letters or emoji next to them, and words in Persian and in several Indian scripts
+# are misspelt without them. The tags make flags such as Scotland's.
 _HARMLESS_FORMAT = frozenset("\u200c\u200d") | frozenset(map(chr, range(0xE0020, 0xE0080)))
 
 
 def clean_name(name: str, length: int = NAME_LENGTH) -> str:
-    """Return ``name`` as it may be shown to everyone, perhaps empty.
+    """Return a form of ``name`` that is safe to show; it may be empty.
 
-    Control, invisible and direction-changing characters go, runs of white space become one space, marks
-    with no letter before them go; the rest is NFC-normalised and cut to ``length`` characters.
-    Cleaning a clean name changes nothing.
+    Remove control, invisible and direction-changing characters, and marks without a letter before them;
+    replace runs of white space by one space; normalise to NFC, and cut to ``length`` characters. The
+    function is idempotent.
     """
     name = _SPACES.sub(" ", unicodedata.normalize("NFC", name))
     name = "".join(
@@ -45,18 +45,18 @@ def clean_name(name: str, length: int = NAME_LENGTH) -> str:
 
 
 def name_key(name: str) -> str:
-    """Return what two names have in common exactly when they count as the same name.
+    """Return a key that is equal for two names if they count as the same name.
 
-    This is Unicode's NFKC_Casefold for text without ignorable characters (The Unicode Standard, D146).
+    It is Unicode's NFKC_Casefold for text without ignorable characters (The Unicode Standard, D146).
     """
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def escape_controls(text: str) -> str:
-    r"""Return ``text`` with everything that could act on a terminal or forge a line made visible.
+    r"""Return ``text`` with escapes for all characters that could control a terminal or forge a line.
 
     Control, direction-changing and line-separating characters become escapes such as ``\x1b``, ``\n`` or
-    ``\u202e``. All else is left as it is, the backslash too.
+    ``\u202e``. Other characters stay as they are, even the backslash.
     """
     if text.isprintable():
         return text

@@ -75,8 +75,11 @@ TEXTS = [
     (BadMessageError("say", "room", "a string", "1"), "say: room is not a string"),
     (UnknownTypeError("x" * 100), "unknown message type: " + "x" * 64),
     (VersionError(2, 1), "version 2 of the protocol is not supported, only version 1"),
-    (NameTakenError("Venkat"), "the name Venkat is someone else's"),
-    (ConfusableNameError("rnike", "mike"), "the name rnike looks too much like mike, which belongs to someone else"),
+    (NameTakenError("Venkat"), "the name Venkat is taken"),
+    (
+        ConfusableNameError("rnike", "mike"),
+        "the name rnike looks too much like mike, which belongs to someone else",
+    ),
     (
         MixedScriptsError("p\u0430y", ("Cyrillic", "Latin")),
         "the name p\u0430y mixes Cyrillic and Latin letters and could be mistaken for another name",
@@ -121,23 +124,23 @@ def test_every_error_is_in_exactly_one_family() -> None:
         assert sum(issubclass(each, family) for family in families) == 1, each
 
 
-def test_the_drawn_tree_is_the_tree_of_this_module() -> None:
+def test_the_documented_tree_is_complete() -> None:
     drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
     here = [value.__name__ for value in vars(errors).values() if inspect.isclass(value)]
     assert sorted(["SelchatError", *drawn]) == sorted(here)
 
 
-def test_all_mistakes_of_a_configuration_are_in_one() -> None:
+def test_a_configuration_error_lists_all_mistakes() -> None:
     error = ConfigurationError((ConfigFileError("x", 0, "a"), SettingError("b", 1, "c")))
     assert str(error) == "x: a; b: 1 is not c"
     assert list(map(str, pickle.loads(pickle.dumps(error)).mistakes)) == ["x: a", "b: 1 is not c"]
 
 
-def test_a_number_that_python_does_not_write_is_no_reason_to_fail() -> None:
+def test_a_number_too_long_for_python_has_a_short_text() -> None:
     assert str(SettingError("port", 10**5000, "a port")) == "port: such a number is not a port"
 
 
-def test_the_fields_are_on_the_exception() -> None:
+def test_exceptions_have_fields() -> None:
     error = SettingError("port", 70000, "a port")
     assert (error.name, error.value, error.expected) == ("port", 70000, "a port")
     assert BadHeaderError(b"x").header == b"x"

@@ -17,25 +17,25 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_data_is_where_xdg_wants_it(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_folder_follows_xdg(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert data_folder() == home / ".local/share/selchat"
     monkeypatch.setenv("XDG_DATA_HOME", "/srv/data")
     assert data_folder() == Path("/srv/data/selchat")
 
 
 @pytest.mark.parametrize("given", ["", "relative", "./relative", "~/data"])
-def test_what_is_not_absolute_is_ignored(home: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
+def test_a_relative_xdg_data_home_is_ignored(home: Path, monkeypatch: pytest.MonkeyPatch, given: str) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", given)
     assert data_folder() == home / ".local/share/selchat"
 
 
-def test_each_port_has_a_history_of_its_own(home: Path) -> None:
+def test_each_port_has_its_own_history(home: Path) -> None:
     assert history_path() == history_path(33000) == data_folder() / "history.sqlite"
     assert history_path(4242) == data_folder() / "history-4242.sqlite"
-    assert list(home.iterdir()) == [], "nothing is made by asking"
+    assert list(home.iterdir()) == [], "returning a path creates nothing"
 
 
-def test_without_a_home_it_has_to_be_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_home_folder_xdg_data_home_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_home() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
@@ -46,7 +46,7 @@ def test_without_a_home_it_has_to_be_said(monkeypatch: pytest.MonkeyPatch) -> No
     assert caught.value.name == "XDG_DATA_HOME"
 
 
-def test_a_private_folder_is_made_with_what_is_missing_above(tmp_path: Path) -> None:
+def test_a_private_folder_is_created_with_its_parents(tmp_path: Path) -> None:
     old = os.umask(0)
     try:
         make_private_folder(tmp_path / "a" / "b")
@@ -57,10 +57,10 @@ def test_a_private_folder_is_made_with_what_is_missing_above(tmp_path: Path) -> 
     (tmp_path / "a").chmod(0o755)
     make_private_folder(tmp_path / "a")
     make_private_folder(tmp_path / "a" / "b")
-    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o755, "what is there is left as it is"
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o755, "an existing folder keeps its mode"
 
 
-def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_folder_below_a_file_raises(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OSError):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from selchat.text import NAME_LENGTH, clean_name, escape_controls, name_key
 
-# Everything that can be in a str, surrogates too, with a good share of what makes trouble.
+# All characters, including surrogates, with many that cause trouble.
 TROUBLE = st.sampled_from(
     [
         *"\0\t\n\v\f\r\x1b\x7f\x80\x85\x9b\xa0\xad",
@@ -33,7 +33,7 @@ def test_a_clean_name_is_safe_to_show(text: str) -> None:
     assert len(name) <= NAME_LENGTH
     assert name == name.strip()
     assert "  " not in name
-    assert not name or not category(name[0]).startswith("M"), "a mark would sit on what is shown before it"
+    assert not name or not category(name[0]).startswith("M"), "would change the character before the name"
     assert len(name.splitlines()) <= 1
     name.encode()
 
@@ -45,14 +45,14 @@ def test_cleaning_a_clean_name_changes_nothing(text: str) -> None:
 
 
 @given(TEXTS, st.integers(1, 40))
-def test_a_name_is_cut_to_the_length_that_is_asked_for(text: str, length: int) -> None:
+def test_a_name_is_cut_to_the_given_length(text: str, length: int) -> None:
     name = clean_name(text, length)
     assert len(name) <= length
     assert clean_name(text, 100).startswith(name)
 
 
 @given(st.text("abc äé漢", max_size=20))
-def test_an_ordinary_name_is_left_alone(text: str) -> None:
+def test_an_ordinary_name_only_loses_extra_spaces(text: str) -> None:
     assert clean_name(text) == " ".join(text.split())
 
 
@@ -75,7 +75,7 @@ def test_an_ordinary_name_is_left_alone(text: str) -> None:
         ("\U000e0041\U000e0042", ""),
     ],
 )
-def test_names_are_cleaned(dirty: str, clean: str) -> None:
+def test_unsafe_characters_are_removed_from_names(dirty: str, clean: str) -> None:
     assert clean_name(dirty) == clean
 
 
@@ -104,7 +104,7 @@ def test_the_key_of_a_key_is_itself(text: str) -> None:
 
 
 @given(TEXTS)
-def test_escaped_text_acts_on_no_terminal_and_forges_no_line(text: str) -> None:
+def test_escaped_text_cannot_control_a_terminal_or_forge_a_line(text: str) -> None:
     shown = escape_controls(text)
     assert not {category(character) for character in shown} & {"Cc", "Cs", "Zl", "Zp"}
     assert not set(shown) & set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
@@ -113,7 +113,7 @@ def test_escaped_text_acts_on_no_terminal_and_forges_no_line(text: str) -> None:
 
 
 @given(TEXTS)
-def test_printable_text_and_what_is_beside_it_are_left_alone(text: str) -> None:
+def test_printable_text_stays_as_it_is(text: str) -> None:
     printable = "".join(filter(str.isprintable, text))
     assert escape_controls(printable) == printable
     assert escape_controls(text) == "".join(map(escape_controls, text))
@@ -136,5 +136,5 @@ def test_printable_text_and_what_is_beside_it_are_left_alone(text: str) -> None:
         ("\ue000", "\ue000"),
     ],
 )
-def test_controls_become_visible(text: str, shown: str) -> None:
+def test_control_characters_become_escapes(text: str, shown: str) -> None:
     assert escape_controls(text) == shown

@@ -1,9 +1,8 @@
-"""``selchat export``: what was said, oldest first, as lines for people or for programs.
+"""``selchat export``: print the message history, oldest first, as text or JSON lines.
 
-It reads the file of the history, while a server writes it or not, and never changes it. It takes a thousand
-messages at a time: a reader that held on to one state of the file would keep the server from moving its
-write-ahead log into it, and the log would grow for as long as the export takes. Whispers are nobody else's
-business and are not exported.
+It reads the history file and never changes it; a server may write to the file at the same time. It reads a
+thousand messages at a time: one long read transaction would keep SQLite from checkpointing the write-ahead
+log, which would then grow during the whole export. Direct messages are private and not exported.
 """
 
 from __future__ import annotations
@@ -29,25 +28,24 @@ from selchat.log.errors import HistoryError, UnusableHistoryError, cause
 from selchat.paths import history_path
 from selchat.text import escape_controls, name_key
 
-WHISPERS = "@"  # what the names of the log's rooms for whispers begin with
-_STEP = 1000  # messages read at a time
-_BUSY_SECONDS = 5.0  # to wait for a server that has just been started, or killed
-_PATIENCE = 2.0  # seconds before there is a word about the progress
+WHISPERS = "@"  # first character of the log's rooms for direct messages
+_BATCH = 1000  # messages per query
+_BUSY_SECONDS = 5.0  # SQLite's busy timeout, for a server that is starting or was killed
+_PROGRESS_DELAY = 2.0  # seconds before the first progress line
 _ROOMS_SHOWN = 50
-_BROKEN_PIPE = 141  # as shells report a process that SIGPIPE has ended
+_BROKEN_PIPE = 141  # the exit status that shells show after SIGPIPE
 
 _COLUMNS = "SELECT n, room, seq, at, author, id, cipher, body FROM message"
-_ALL = f"{_COLUMNS} WHERE n > ? AND n <= ? AND at >= ? ORDER BY n LIMIT {_STEP}"
-_ROOM = f"{_COLUMNS} WHERE room = ? AND seq > ? AND n <= ? AND at >= ? ORDER BY seq LIMIT {_STEP}"
-
+_ALL = f"{_COLUMNS} WHERE n > ? AND n <= ? AND at >= ? ORDER BY n LIMIT {_BATCH}"
+_ROOM = f"{_COLUMNS} WHERE room = ? AND seq > ? AND n <= ? AND at >= ? ORDER BY seq LIMIT {_BATCH}"
 
 
 class NoHistoryError(HistoryError):
-    template = "there is no history {path}; --history=PATH says where it is"
+    template = "there is no history file {path}; give its path with --history=PATH"
 
 
 class UnknownRoomError(UsageError):
-    """``room`` that was asked for, and the ``rooms`` that there are."""
+    """The history has no such ``room``; ``rooms`` are its rooms."""
 
     def __init__(self, room: str, rooms: Sequence[str]) -> None:
         super().__init__(room, rooms)
@@ -56,25 +54,26 @@ class UnknownRoomError(UsageError):
 
     def __str__(self) -> str:
         if self.room.startswith(WHISPERS):
-            return "whispers are not exported"
+            return "direct messages are not exported"
         known = ", ".join(self.rooms[:_ROOMS_SHOWN]) or "none"
         more = len(self.rooms) - _ROOMS_SHOWN
-        return f"there is no room {self.room}; there are: {known}" + (f" and {more} more" if more > 0 else "")
+        others = f" and {more} more" if more > 0 else ""
+        return f"there is no room {self.room}; the rooms are: {known}{others}"
 
 
 class OutputError(UsageError):
-    """``why`` the output cannot be written."""
+    """Standard output cannot be written; ``why``, in words."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
 
     def __str__(self) -> str:
-        return f"cannot write what is exported: {self.why}"
+        return f"cannot write the output: {self.why}"
 
 
 class Line(NamedTuple):
-    """A message of the history; ``at`` in seconds of Unix time."""
+    """A message of the history. ``at`` is Unix time in seconds."""
 
     room: str
     seq: int
@@ -93,20 +92,20 @@ def main(options: Mapping[str, Any]) -> int:
     since = None if options["--since"] is None else parse_since(options["--since"], time.time())
     path = history_path() if options["--history"] is None else Path(options["--history"])
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # Programs read jsonl, in UTF-8 always; people read text, in what their terminal takes.
+        # JSON lines are for programs and always UTF-8; text is for people, in the encoding of their terminal.
         sys.stdout.reconfigure(encoding="utf-8" if name == "jsonl" else None, errors="backslashreplace")
     progress = Progress(sys.stderr) if sys.stderr.isatty() and not sys.stdout.isatty() else None
     try:
         export(path, options["--room"], since, name, sys.stdout, progress=progress)
         sys.stdout.flush()
     except BrokenPipeError:
-        _give_up(sys.stdout)
+        _discard(sys.stdout)
         return _BROKEN_PIPE
     except KeyboardInterrupt:
-        _give_up(sys.stdout)
-        return 130  # as shells report a process that SIGINT has ended
+        _discard(sys.stdout)
+        return 130  # the exit status that shells show after SIGINT
     except OSError as error:
-        _give_up(sys.stdout)
+        _discard(sys.stdout)
         raise OutputError(close_reason(error)) from error
     finally:
         if progress is not None:
@@ -123,13 +122,13 @@ def export(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> None:
-    """Write the messages of a room (None: of all rooms, in the order in which they were said) to ``out``.
+    """Write the messages of a room to ``out``; None: of all rooms, in the order of their arrival.
 
-    ``since``: seconds of Unix time. ``format``: ``text`` or ``jsonl``. ``progress`` is told now and then how
-    many were written. What is said after the start is not exported. Raises `HistoryError`,
-    `UnknownRoomError` and what ``out`` does.
+    ``since`` is Unix time in seconds. ``format`` is ``text`` or ``jsonl``. ``progress`` gets the number of
+    written messages now and then. Messages that arrive after the start are not exported. Raises
+    `HistoryError`, `UnknownRoomError` and the errors of ``out``.
     """
-    as_text = _FORMATS[format]
+    format_line = _FORMATS[format]
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -140,7 +139,7 @@ def export(
     try:
         with closing(_open(path)) as db:
             for lines in _read(db, room, since):
-                out.writelines(map(as_text, lines))
+                out.writelines(map(format_line, lines))
                 written += len(lines)
                 if progress is not None:
                     progress(written)
@@ -149,9 +148,9 @@ def export(
 
 
 def parse_since(text: str, now: float) -> float:
-    """Return the Unix time that ``2h``, ``7d``, ``2026-11-23`` or ``2026-11-23T14:03`` stands for.
+    """Return the Unix time for ``2h``, ``7d``, ``2026-11-23`` or ``2026-11-23T14:03``.
 
-    Dates and times are local ones, if they do not say otherwise. Raises `SettingError`.
+    Dates and times are local unless they have a UTC offset. Raises `SettingError`.
     """
     seconds = parse_duration(text)
     if seconds is not None:
@@ -159,23 +158,23 @@ def parse_since(text: str, now: float) -> float:
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError):
-        wanted = "a date or time such as 2026-11-23T14:03, or how long ago, such as 2h or 7d"
-        raise SettingError("--since", text, wanted) from None
+        expected = "a date or time such as 2026-11-23T14:03, or a time span such as 2h or 7d"
+        raise SettingError("--since", text, expected) from None
 
 
 class Progress:
-    """Says on a terminal how many messages were written, when it takes a while."""
+    """Shows on a terminal how many messages were written, if the export takes a while."""
 
     def __init__(self, terminal: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
         self._clock = clock
-        self._next = clock() + _PATIENCE
+        self._next = clock() + _PROGRESS_DELAY
         self._shown = 0
 
     def __call__(self, written: int) -> None:
         now = self._clock()
         if now >= self._next:
-            self._next = now + _PATIENCE / 10
+            self._next = now + _PROGRESS_DELAY / 10
             self._shown = written
             self._terminal.write(f"\r{written:,} messages")
             self._terminal.flush()
@@ -202,7 +201,7 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _read(db: sqlite3.Connection, room: str | None, since: float | None) -> Iterator[list[Line]]:
-    """Yield the messages in lists. No query is open while the caller has one of them."""
+    """Yield the messages in batches. No query is open between two batches."""
     names = {
         number: name
         for number, name in db.execute("SELECT id, name FROM room").fetchall()
@@ -210,20 +209,20 @@ def _read(db: sqlite3.Connection, room: str | None, since: float | None) -> Iter
     }
     number = None if room is None else _find(room, names)
     [(last,)] = db.execute("SELECT max(n) FROM message").fetchall()
-    place, oldest = 0, float("-inf") if since is None else since
+    last_read, oldest = 0, float("-inf") if since is None else since
     while last is not None:
         if number is None:
-            rows = db.execute(_ALL, (place, last, oldest)).fetchall()
+            rows = db.execute(_ALL, (last_read, last, oldest)).fetchall()
         else:
-            rows = db.execute(_ROOM, (number, place, last, oldest)).fetchall()
+            rows = db.execute(_ROOM, (number, last_read, last, oldest)).fetchall()
         if not rows:
             return
-        place = rows[-1][0 if number is None else 2]
+        last_read = rows[-1][0 if number is None else 2]
         yield [Line(names[row[1]], *row[2:]) for row in rows if row[1] in names]
 
 
 def _find(room: str, names: Mapping[int, str]) -> int:
-    """Return the number of the room, however the name is written."""
+    """Return the id of a room, in any spelling of its name."""
     key = name_key(room.removeprefix("#"))
     for number, name in names.items():
         if name == room or name_key(name) == key:
@@ -234,11 +233,10 @@ def _find(room: str, names: Mapping[int, str]) -> int:
 # -- writing ---------------------------------------------------------------------------------------------
 
 
-def _as_text(line: Line) -> str:
-    """Return a message for people.
+def format_text(line: Line) -> str:
+    """Return a message as text for people.
 
-    Only the first line of a message begins in the first column: nothing that is said looks like a message of
-    someone else's.
+    Only the first line of a message starts in the first column, so that no body can forge another message.
     """
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line.at))
     head = escape_controls(f"{when} [{line.room}] {line.author} > ")
@@ -249,8 +247,8 @@ def _as_text(line: Line) -> str:
     return head + "\n    ".join(map(escape_controls, line.body.split("\n"))) + "\n"
 
 
-def _as_json(line: Line) -> str:
-    """Return a message as a line of JSON, in which everything that a terminal could act on is an escape."""
+def format_json(line: Line) -> str:
+    """Return a message as a line of JSON, with escapes for all characters that could control a terminal."""
     at = datetime.fromtimestamp(round(line.at, 3), UTC).isoformat(timespec="milliseconds")
     message: dict[str, object] = {
         "room": line.room,
@@ -269,15 +267,15 @@ def _as_json(line: Line) -> str:
     return text + "\n"
 
 
-_FORMATS: Mapping[str, Callable[[Line], str]] = {"text": _as_text, "jsonl": _as_json}
+_FORMATS: Mapping[str, Callable[[Line], str]] = {"text": format_text, "jsonl": format_json}
 
 
-def _give_up(out: TextIO) -> None:
-    """Have what is left for ``out`` go nowhere, so that Python does not try again when it ends."""
+def _discard(out: TextIO) -> None:
+    """Redirect ``out`` to /dev/null, so that Python does not write the rest at exit and fail again."""
     try:
         descriptor = out.fileno()
     except (OSError, ValueError):
         return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+    devnull = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(devnull, descriptor)
+    os.close(devnull)

@@ -1,6 +1,6 @@
-"""``selchat hash-password``: asks for a password, and prints what ``selchat serve --password`` takes.
+"""``selchat hash-password``: ask for a password, and print its hash for ``selchat serve --password``.
 
-It must not keep or show the password: it is never an argument, which every user of the machine could read.
+The password is never an argument, because every user of the machine can read the arguments of a process.
 """
 
 from __future__ import annotations
@@ -12,27 +12,29 @@ from collections.abc import Callable
 from selchat.auth.password import PasswordHash, checked_password, read_password
 from selchat.errors import UsageError
 
-_MAX = 4096  # bytes of a line that are worth reading
+_MAX_LINE = 4096  # bytes
 
 
-class NotTheSameError(UsageError):
+class PasswordsDifferError(UsageError):
     def __str__(self) -> str:
-        return "these were two different passwords"
+        return "the two passwords differ; try again"
 
 
 def main(is_terminal: bool, ask: Callable[[str], str] = getpass.getpass) -> int:
-    """Print the hash of what is typed twice, or of the first line of standard input; return the exit status.
+    """Print the hash of a password, and return the exit status.
 
-    Raises `SettingError` and `NotTheSameError`.
+    On a terminal, ask twice; otherwise read the first line of standard input.
+
+    Raises `SettingError` and `PasswordsDifferError`.
     """
     if is_terminal:
         try:
             password = checked_password(ask("Password: "))
             if ask("Again: ") != password:
-                raise NotTheSameError
+                raise PasswordsDifferError
         except EOFError:
             return 1
     else:
-        password = read_password(sys.stdin.buffer.readline(_MAX))
+        password = read_password(sys.stdin.buffer.readline(_MAX_LINE))
     sys.stdout.write(f"{PasswordHash.of(password)}\n")
     return 0

@@ -1,6 +1,6 @@
-"""``selchat token``: makes the tokens with which scripts say something over HTTP, lists them, revokes them.
+"""``selchat token``: make, list and revoke API tokens for scripts.
 
-It needs no server, and tells none: a running one sees for itself that the file has changed.
+The command only changes the file of tokens. A running server notices the change itself.
 """
 
 from __future__ import annotations
@@ -18,18 +18,21 @@ from selchat.text import clean_name, escape_controls, name_key
 
 
 class NoTokenError(UsageError):
-    """``name``: whose tokens there are none of."""
+    """There is no token with this ``name``."""
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
 
     def __str__(self) -> str:
-        return f"there is no token for {self.name}; selchat token --list shows those that there are"
+        return f"there is no token for {self.name}; selchat token --list shows all tokens"
 
 
 def main(options: Mapping[str, Any]) -> int:
-    """Do what the options say, and return the exit status. Raises `SettingError`, `TokenFileError`."""
+    """Run ``selchat token`` with docopt's options, and return the exit status.
+
+    Raises `SettingError`, `TokenFileError` and `NoTokenError`.
+    """
     file = TokenFile()
     if options["--list"]:
         return _list(file)
@@ -45,22 +48,23 @@ def _make(file: TokenFile, name: str, room: str | None) -> int:
     try:
         check_scripts(name)
     except MixedScriptsError as error:
-        raise SettingError("NAME", name, f"possible: {error}") from error
+        raise SettingError("NAME", name, f"allowed: {error}") from error
     secret, token = new_token(name, ANY_ROOM if room is None else _room(room))
     file.add(token)
-    sys.stdout.write(f"{secret}\n")  # and nothing else, for TOKEN=$(selchat token NAME)
+    sys.stdout.write(f"{secret}\n")  # only the token, so that TOKEN=$(selchat token NAME) works
     where = "any room" if token.room == ANY_ROOM else f"the room {token.room}"
     _explain(
-        f"This token lets whoever has it speak in {where} as {name}. It is kept nowhere: put it away now."
+        f"Anyone who has this token can send messages to {where} as {name}. "
+        "Save it now: selchat does not store it."
     )
-    _explain(f"A server that runs already takes it from now on, until selchat token --revoke={_quoted(name)}")
+    _explain(f"It works at once, even on a running server. To revoke: selchat token --revoke={_quoted(name)}")
     return 0
 
 
 def _list(file: TokenFile) -> int:
     tokens = file.tokens()
     if not tokens:
-        _explain("There are no tokens; selchat token NAME makes one.")
+        _explain("There are no tokens. To make one, run: selchat token NAME")
     for token in tokens:
         room = "any room" if token.room == ANY_ROOM else f"#{token.room}"
         sys.stdout.write(escape_controls(f"{token.made}  {token.name}  ({room})") + "\n")
@@ -68,10 +72,10 @@ def _list(file: TokenFile) -> int:
 
 
 def _revoke(file: TokenFile, name: str) -> int:
-    gone = file.revoke(name)
-    if not gone:
+    revoked = file.revoke(name)
+    if not revoked:
         raise NoTokenError(name)
-    _explain(f"Revoked: {len(gone)} {'token' if len(gone) == 1 else 'tokens'} of {gone[0].name}.")
+    _explain(f"Revoked: {len(revoked)} {'token' if len(revoked) == 1 else 'tokens'} of {revoked[0].name}.")
     return 0
 
 

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.commands import export as module
 from selchat.commands.export import (
     Line,
     NoHistoryError,
@@ -26,6 +25,8 @@ from selchat.commands.export import (
     Progress,
     UnknownRoomError,
     export,
+    format_json,
+    format_text,
     main,
     parse_since,
 )
@@ -39,7 +40,7 @@ AT = datetime(2026, 11, 23, 14, 3, 5, 125_000, UTC).timestamp()
 
 @pytest.fixture(autouse=True)
 def local_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Be two hours east of Greenwich."""
+    """Set the local time zone to two hours east of Greenwich."""
     monkeypatch.setenv("TZ", "XYZ-2")
     time.tzset()
     yield
@@ -76,7 +77,7 @@ def bodies(lines: list[str]) -> list[str]:
     return [json.loads(line)["body"] for line in lines]
 
 
-def test_as_text(log: SqliteLog, path: Path) -> None:
+def test_messages_as_text(log: SqliteLog, path: Path) -> None:
     say(log, "lobby", "Venkat", "hello")
     say(log, "engine-room", "नारायण", "नमस्ते 👋", AT + 3600)
     say(log, "lobby", "Venkat", "0xbeef", AT + 86_400, ciphers=["aes-gcm"])
@@ -87,7 +88,7 @@ def test_as_text(log: SqliteLog, path: Path) -> None:
     ]
 
 
-def test_as_json(log: SqliteLog, path: Path) -> None:
+def test_messages_as_json(log: SqliteLog, path: Path) -> None:
     say(log, "lobby", "Venkat", "hello", ids=["5f2c-1"], client_id=b"x")
     say(log, "engine-room", "नारायण", "नमस्ते", AT + 0.0009)
     say(log, "lobby", "Venkat", "0xbeef", 0.0, ciphers=["aes-gcm"])
@@ -105,7 +106,7 @@ def test_as_json(log: SqliteLog, path: Path) -> None:
     }
 
 
-def test_line_feeds_are_kept_and_forge_nothing(log: SqliteLog, path: Path) -> None:
+def test_a_body_with_line_feeds_cannot_forge_a_message(log: SqliteLog, path: Path) -> None:
     say(log, "lobby", "Venkat", "one\n2026-11-23 16:03:05 [lobby] Michael > two\n\n\r\nlast\n")
     assert exported(path) == [
         "2026-11-23 16:03:05 [lobby] Venkat > one",
@@ -117,7 +118,7 @@ def test_line_feeds_are_kept_and_forge_nothing(log: SqliteLog, path: Path) -> No
     ]
 
 
-def test_nothing_acts_on_a_terminal(log: SqliteLog, path: Path) -> None:
+def test_control_characters_are_escaped(log: SqliteLog, path: Path) -> None:
     nasty = "\x1b[2J\x07\x00\x7f\x9b\x85\u2028\u2029\u202e\v\f\r\t\U000e0001"
     say(log, "lo\nbby", "Ven\x1bkat\n", nasty, ids=[nasty], ciphers=[nasty])
     [text] = exported(path)
@@ -135,8 +136,8 @@ def test_nothing_acts_on_a_terminal(log: SqliteLog, path: Path) -> None:
         Line, st.text(), st.integers(1), st.just(AT), st.text(), st.text(), st.none() | st.text(), st.text()
     )
 )
-def test_every_message_is_one_line_of_json(line: Line) -> None:
-    text = module._as_json(line)
+def test_every_message_is_one_printable_line_of_json(line: Line) -> None:
+    text = format_json(line)
     assert text[:-1].isprintable()
     assert text.count("\n") == 1
     found = json.loads(text.encode())
@@ -150,15 +151,15 @@ def test_every_message_is_one_line_of_json(line: Line) -> None:
 
 
 @given(st.text(), st.text(), st.text())
-def test_only_the_first_line_of_a_text_begins_in_the_first_column(room: str, author: str, body: str) -> None:
-    first, *rest = module._as_text(Line(room, 1, AT, author, "", None, body))[:-1].split("\n")
+def test_only_the_first_line_of_a_text_starts_in_the_first_column(room: str, author: str, body: str) -> None:
+    first, *rest = format_text(Line(room, 1, AT, author, "", None, body))[:-1].split("\n")
     assert first.startswith("2026-11-23 16:03:05 [")
     assert len(rest) == body.count("\n")
     assert all(line.startswith("    ") for line in rest)
     assert not any(character in line for line in [first, *rest] for character in "\x1b\r\x85\u2028\x00\x7f")
 
 
-def test_rooms_are_in_the_order_of_time_or_one_alone(log: SqliteLog, path: Path) -> None:
+def test_all_rooms_in_order_of_arrival_or_one_room(log: SqliteLog, path: Path) -> None:
     for number in range(9):
         say(log, ("Lobby", "attic", "@venkat")[number % 3], "n", str(number), AT + number)
     assert bodies(exported(path, "jsonl")) == ["0", "1", "3", "4", "6", "7"]
@@ -166,23 +167,23 @@ def test_rooms_are_in_the_order_of_time_or_one_alone(log: SqliteLog, path: Path)
     assert bodies(exported(path, "jsonl", "#LOBBY")) == ["0", "3", "6"]
 
 
-def test_whispers_are_not_exported(log: SqliteLog, path: Path) -> None:
+def test_direct_messages_are_not_exported(log: SqliteLog, path: Path) -> None:
     say(log, "@venkat", "Michael", "a secret")
     assert exported(path) == []
     for room in ("@venkat", "@VENKAT", "#@venkat", "venkat"):
         with pytest.raises(UnknownRoomError) as caught:
             exported(path, "text", room)
         assert "secret" not in str(caught.value)
-    with pytest.raises(UnknownRoomError, match="whispers are not exported"):
+    with pytest.raises(UnknownRoomError, match="direct messages are not exported"):
         exported(path, "text", "@venkat")
 
 
-def test_an_unknown_room_is_answered_with_those_that_there_are(log: SqliteLog, path: Path) -> None:
-    with pytest.raises(UnknownRoomError, match="there is no room lobby; there are: none"):
+def test_an_unknown_room_raises_an_error_that_lists_the_rooms(log: SqliteLog, path: Path) -> None:
+    with pytest.raises(UnknownRoomError, match="there is no room lobby; the rooms are: none"):
         exported(path, "text", "lobby")
     for number in range(3):
         say(log, f"room{2 - number}", "n", "x")
-    with pytest.raises(UnknownRoomError, match=r"there is no room lobby; there are: room0, room1, room2$"):
+    with pytest.raises(UnknownRoomError, match=r"no room lobby; the rooms are: room0, room1, room2$"):
         exported(path, "text", "lobby")
     for number in range(100):
         say(log, f"{number}", "n", "x")
@@ -190,7 +191,7 @@ def test_an_unknown_room_is_answered_with_those_that_there_are(log: SqliteLog, p
         exported(path, "text", "lobby")
 
 
-def test_since(log: SqliteLog, path: Path) -> None:
+def test_since_skips_older_messages(log: SqliteLog, path: Path) -> None:
     for number in range(5):
         say(log, "lobby", "n", str(number), AT + number)
     assert bodies(exported(path, "jsonl", None, AT + 2)) == ["2", "3", "4"]
@@ -199,7 +200,7 @@ def test_since(log: SqliteLog, path: Path) -> None:
 
 
 @pytest.mark.parametrize("room", [None, "lobby"])
-def test_it_reads_in_steps_and_ends(
+def test_messages_that_arrive_during_the_export_are_left_out(
     log: SqliteLog, path: Path, monkeypatch: pytest.MonkeyPatch, room: str | None
 ) -> None:
     log.append("lobby", "n", [str(number) for number in range(3500)], AT)
@@ -209,7 +210,7 @@ def test_it_reads_in_steps_and_ends(
     seen = []
 
     class Busy(io.StringIO):
-        """Whoever reads this says more than they read."""
+        """Sends another message for each batch that it gets."""
 
         def writelines(self, lines: Any) -> None:
             super().writelines(lines)
@@ -222,7 +223,7 @@ def test_it_reads_in_steps_and_ends(
     assert seen[-1] == 4000
 
 
-def test_a_slow_reader_does_not_hold_up_the_write_ahead_log(log: SqliteLog, path: Path) -> None:
+def test_a_slow_reader_does_not_block_checkpoints(log: SqliteLog, path: Path) -> None:
     log.append("lobby", "n", ["x" * 1000] * 1500, AT)
     log.commit()
     sizes = []
@@ -238,18 +239,18 @@ def test_a_slow_reader_does_not_hold_up_the_write_ahead_log(log: SqliteLog, path
     assert max(sizes) < 10 << 20 < path.stat().st_size
 
 
-# -- what may be wrong with the file -------------------------------------------------------------------------
+# -- errors in the file ------------------------------------------------------------------------------------
 
 
-def test_a_file_that_is_not_there_is_not_made(path: Path) -> None:
-    with pytest.raises(NoHistoryError, match=r"there is no history .*; --history=PATH says where it is"):
+def test_a_missing_file_is_not_created(path: Path) -> None:
+    with pytest.raises(NoHistoryError, match=r"there is no history file .*; give its path with --history="):
         exported(path)
     with pytest.raises(NoHistoryError):
         exported(path / "below")
     assert not path.exists()
 
 
-def test_files_that_are_none(path: Path) -> None:
+def test_other_files_are_rejected_and_unchanged(path: Path) -> None:
     for content in (b"", b"no database " * 999):
         path.write_bytes(content)
         with pytest.raises(NotAHistoryError):
@@ -259,7 +260,7 @@ def test_files_that_are_none(path: Path) -> None:
         exported(path.parent)
 
 
-def test_a_newer_one(path: Path) -> None:
+def test_a_history_of_a_newer_version_is_rejected(path: Path) -> None:
     with opened(path):
         pass
     db = sqlite3.connect(path)
@@ -269,7 +270,7 @@ def test_a_newer_one(path: Path) -> None:
         exported(path)
 
 
-def test_a_damaged_one(path: Path) -> None:
+def test_a_damaged_history_raises_an_error(path: Path) -> None:
     with opened(path) as log:
         for number in range(50):
             log.append(f"room {number}", "n", ["x" * 1000], AT)
@@ -291,13 +292,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_one_whose_server_was_killed(path: Path) -> None:
+def test_the_history_of_a_killed_server_is_complete(path: Path) -> None:
     with script(KILLED, path) as process:
         assert process.wait() == -signal.SIGKILL
     assert Path(f"{path}-wal").stat().st_size > 0
     assert len(exported(path)) == 100
     aside = path.with_name("aside")
-    for suffix in ("", "-wal"):  # and the machine was switched off
+    for suffix in ("", "-wal"):  # as after a power loss: without the shared-memory file
         shutil.copyfile(f"{path}{suffix}", f"{aside}{suffix}")
     assert len(exported(aside)) == 100
     with opened(path) as log:
@@ -324,7 +325,9 @@ def command(path: Path, **more: str) -> list[str]:
     return [sys.executable, "-c", RUN, repr(options(path, **more))]
 
 
-def test_the_command(path: Path, log: SqliteLog, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_filters_and_prints(
+    path: Path, log: SqliteLog, capsys: pytest.CaptureFixture[str]
+) -> None:
     now = time.time()
     say(log, "lobby", "Venkat", "old", now - 7300)
     say(log, "lobby", "Venkat", "new", now)
@@ -335,7 +338,7 @@ def test_the_command(path: Path, log: SqliteLog, capsys: pytest.CaptureFixture[s
     assert captured.err == ""
 
 
-def test_the_history_is_where_it_always_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_default_history_is_in_the_data_folder(capsys: pytest.CaptureFixture[str]) -> None:
     from selchat.paths import history_path
 
     with pytest.raises(NoHistoryError):
@@ -347,7 +350,7 @@ def test_the_history_is_where_it_always_is(capsys: pytest.CaptureFixture[str]) -
 
 
 @pytest.mark.parametrize("wrong", [{"format": "xml"}, {"format": ""}, {"since": "yesterday"}, {"since": ""}])
-def test_wrong_options(path: Path, wrong: dict[str, str]) -> None:
+def test_invalid_options_raise(path: Path, wrong: dict[str, str]) -> None:
     with pytest.raises(SettingError) as caught:
         main(options(path, **wrong))
     assert [caught.value.name] == [f"--{name}" for name in wrong]
@@ -375,22 +378,24 @@ def test_ctrl_c_is_silent(long: Path) -> None:
     with subprocess.Popen(command(long), stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdout.readline()  # and it is held up by the rest
+        process.stdout.readline()  # the full pipe blocks it now
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         assert process.stderr.read() == b""
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has it")  # noqa: PTH110
-def test_an_output_that_takes_nothing(long: Path, log: SqliteLog, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_for_the_output_raises_an_error(
+    long: Path, log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
-        with pytest.raises(OutputError, match="cannot write what is exported: no space left on device"):
+        with pytest.raises(OutputError, match="cannot write the output: no space left on device"):
             main(options(long))
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
-def test_an_output_in_any_encoding(path: Path, encoding: str) -> None:
+def test_text_uses_the_encoding_of_the_output_and_json_utf_8(path: Path, encoding: str) -> None:
     with opened(path) as log:
         say(log, "lobby", "Zoë", "नमस्ते")
     environment = os.environ | {"PYTHONIOENCODING": encoding}
@@ -405,7 +410,7 @@ def test_an_output_in_any_encoding(path: Path, encoding: str) -> None:
     assert json.loads(lines[1].decode())["from"] == "Zoë"
 
 
-def test_progress_is_told_when_it_takes_a_while() -> None:
+def test_progress_appears_after_two_seconds() -> None:
     now = [0.0]
     terminal = io.StringIO()
     progress = Progress(terminal, lambda: now[0])
@@ -416,7 +421,7 @@ def test_progress_is_told_when_it_takes_a_while() -> None:
     assert terminal.getvalue() == "\r3,000 messages\r1,234,567 messages\n"
 
 
-def test_what_is_quick_needs_no_progress() -> None:
+def test_a_quick_export_shows_no_progress() -> None:
     terminal = io.StringIO()
     progress = Progress(terminal)
     progress(1)
@@ -428,7 +433,7 @@ def test_what_is_quick_needs_no_progress() -> None:
     ("text", "ago"),
     [("2h", 7200), ("7d", 604_800), ("30 m", 1800), ("1.5H", 5400), ("10s", 10), ("1w", 604_800), ("0d", 0)],
 )
-def test_how_long_ago(text: str, ago: float) -> None:
+def test_since_takes_a_time_span(text: str, ago: float) -> None:
     assert parse_since(text, AT) == AT - ago
 
 
@@ -442,7 +447,7 @@ def test_how_long_ago(text: str, ago: float) -> None:
         ("2026-11-23T14:03:05.125+05:30", "2026-11-23T08:33:05.125+00:00"),
     ],
 )
-def test_a_date_or_a_time(text: str, moment: str) -> None:
+def test_since_takes_a_date_or_a_time(text: str, moment: str) -> None:
     assert parse_since(text, AT) == datetime.fromisoformat(moment).timestamp()
 
 
@@ -450,7 +455,7 @@ def test_a_date_or_a_time(text: str, moment: str) -> None:
     "text",
     ["", "2", "h", "-2h", "2026", "23.11.2026", "2026-13-01", "14:03", "2 months", "99999-01-01", "\0"],
 )
-def test_what_is_no_time(text: str) -> None:
+def test_since_rejects_other_texts(text: str) -> None:
     with pytest.raises(SettingError) as caught:
         parse_since(text, AT)
     assert (caught.value.name, caught.value.value) == ("--since", text)
@@ -459,18 +464,18 @@ def test_what_is_no_time(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["0001-01-01", "9999-12-31T23:59:59", "0001-01-01T00:00+23:59", "999999999w"]
 )
-def test_the_ends_of_time(log: SqliteLog, path: Path, text: str) -> None:
+def test_since_takes_extreme_times(log: SqliteLog, path: Path, text: str) -> None:
     try:
         since = parse_since(text, AT)
     except SettingError:
-        return  # some systems cannot say when that was in local time
+        return  # some systems cannot convert this local time
     say(log, "lobby", "n", "x")
     assert len(exported(path, "text", None, since)) == (since < AT)
 
 
-def test_ciphertext_is_for_programs_only() -> None:
+def test_text_hides_ciphertext_and_json_contains_it() -> None:
     line = Line("lobby", 1, 0.0, "Venkat", "v-1", "selchat1 AAAA 1 BBBB", "Zm9v" * 1000)
-    assert module._as_text(line).endswith("[lobby] Venkat > (encrypted)\n")
-    found = json.loads(module._as_json(line))
-    assert (found["cipher"], found["body"]) == (line.cipher, line.body), "someone may have the passphrase"
-    assert module._as_text(line._replace(cipher="selchat1")).count("Zm9v") == 1000
+    assert format_text(line).endswith("[lobby] Venkat > (encrypted)\n")
+    found = json.loads(format_json(line))
+    assert (found["cipher"], found["body"]) == (line.cipher, line.body), "a program may have the passphrase"
+    assert format_text(line._replace(cipher="selchat1")).count("Zm9v") == 1000

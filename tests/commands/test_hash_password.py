@@ -1,4 +1,4 @@
-"""``selchat hash-password``: asks, prints one line, and shows the password nowhere."""
+"""``selchat hash-password``: it prints one line, and never shows the password."""
 
 from __future__ import annotations
 
@@ -9,38 +9,40 @@ import pytest
 
 from selchat import cli
 from selchat.auth.password import PasswordHash
-from selchat.commands import hash_password as hashing
-from selchat.commands.hash_password import NotTheSameError
+from selchat.commands import hash_password
+from selchat.commands.hash_password import PasswordsDifferError
 from selchat.errors import SettingError
 
 
-class CommandRunner:
+class Typist:
+    """Types one answer after the other, and then closes the input."""
+
     def __init__(self, *answers: str) -> None:
         self.answers = list(answers)
-        self.asked: list[str] = []
+        self.questions: list[str] = []
 
     def __call__(self, question: str) -> str:
-        self.asked.append(question)
+        self.questions.append(question)
         if not self.answers:
             raise EOFError
         return self.answers.pop(0)
 
 
-def test_it_asks_twice_on_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    typist = CommandRunner("tea at four", "tea at four")
-    assert hashing.main(True, typist) == 0
-    assert typist.asked == ["Password: ", "Again: "]
+def test_a_terminal_is_asked_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    typist = Typist("tea at four", "tea at four")
+    assert hash_password.main(True, typist) == 0
+    assert typist.questions == ["Password: ", "Again: "]
     out, err = capsys.readouterr()
     assert PasswordHash.parse(out.rstrip("\n")).matches("tea at four")
     assert err == ""
 
 
-def test_what_is_typed_differently_or_not_at_all_makes_no_hash(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(NotTheSameError):
-        hashing.main(True, CommandRunner("tea at four", "tea at five"))
+def test_different_or_missing_passwords_make_no_hash(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(PasswordsDifferError):
+        hash_password.main(True, Typist("tea at four", "tea at five"))
     with pytest.raises(SettingError):
-        hashing.main(True, CommandRunner(""))
-    assert hashing.main(True, CommandRunner("tea at four")) == 1
+        hash_password.main(True, Typist(""))
+    assert hash_password.main(True, Typist("tea at four")) == 1
     assert capsys.readouterr().out == ""
 
 
@@ -48,7 +50,7 @@ def test_what_is_typed_differently_or_not_at_all_makes_no_hash(capsys: pytest.Ca
     ("data", "password"),
     [(b"tea at four\nand the rest", "tea at four"), (b"tea\r\n", "tea"), ("Thé".encode(), "The\u0301")],
 )
-def test_elsewhere_it_reads_one_line(
+def test_other_input_is_read_to_the_end_of_the_first_line(
     data: bytes, password: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
@@ -57,7 +59,7 @@ def test_elsewhere_it_reads_one_line(
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b"\xff\n", b"x" * 257, b"x" * 10_000])
-def test_what_cannot_be_a_password_is_one_line_that_does_not_tell_it(
+def test_an_invalid_password_is_a_one_line_error_without_it(
     data: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
@@ -67,7 +69,7 @@ def test_what_cannot_be_a_password_is_one_line_that_does_not_tell_it(
     assert "xx" not in err
 
 
-def test_it_is_in_the_help_and_takes_no_password_as_an_argument(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_mentions_the_command_which_takes_no_password(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     assert "selchat hash-password" in capsys.readouterr().out
     assert cli.main(["hash-password", "--help"]) == 0

@@ -1,4 +1,4 @@
-"""``selchat token``: standard output has the token and nothing else."""
+"""``selchat token``: what it prints where, and its errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from selchat import cli
 from selchat.auth.tokens import ANY_ROOM, TokenFile
 
 
-def test_it_prints_the_token_alone_and_explains_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_standard_output_has_the_token_and_standard_error_the_explanation(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert cli.main(["token", "ci"]) == 0
     out, err = capsys.readouterr()
     found = TokenFile().find(out.rstrip("\n"))
@@ -21,10 +23,10 @@ def test_it_prints_the_token_alone_and_explains_beside_it(capsys: pytest.Capture
     assert out.strip() not in TokenFile().path.read_text()
 
 
-def test_it_lists_and_revokes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_and_revoke(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["token", "--list"]) == 0
     out, err = capsys.readouterr()
-    assert (out, err) == ("", "There are no tokens; selchat token NAME makes one.\n")
+    assert (out, err) == ("", "There are no tokens. To make one, run: selchat token NAME\n")
     cli.main(["token", "ci"])
     cli.main(["token", "--room=#builds", "Build bot"])
     cli.main(["token", "CI"])
@@ -51,14 +53,14 @@ def test_it_lists_and_revokes(capsys: pytest.CaptureFixture[str]) -> None:
         *(["token", "ci", "--room="], ["token", "--list", "ci"], ["token", "--list", "--revoke=ci"]),
     ],
 )
-def test_what_cannot_be_makes_nothing(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_make_no_file(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(words) == 2
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert not TokenFile().path.exists()
 
 
-def test_a_file_that_is_broken_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_broken_file_is_a_one_line_error(capsys: pytest.CaptureFixture[str]) -> None:
     path: Path = TokenFile().path
     path.parent.mkdir(parents=True)
     path.write_text("ci\n")
@@ -70,7 +72,7 @@ def test_a_file_that_is_broken_is_one_line(capsys: pytest.CaptureFixture[str]) -
         )
 
 
-def test_it_is_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_mentions_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     assert "selchat token NAME" in capsys.readouterr().out
     assert cli.main(["token", "--help"]) == 0

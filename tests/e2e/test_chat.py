@@ -166,7 +166,7 @@ def test_a_name_belongs_to_the_first_who_had_it(tmp_path: Path) -> None:
         got = subprocess.run(command, input=b"mine\n", env=other, capture_output=True, check=False)
         new, _key, refused = got.stderr.decode().splitlines()
         assert new.startswith(f"First connection to 127.0.0.1:{server.port}. ")
-        assert (got.returncode, refused) == (1, "selchat: the server said: the name A is someone else's")
+        assert (got.returncode, refused) == (1, "selchat: the server said: the name A is taken")
 
 
 def test_a_wrong_key_gives_the_papers_figure_5() -> None:

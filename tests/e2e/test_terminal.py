@@ -514,7 +514,7 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
     with Server() as server, chat(server.port) as michael:
         michael.shows("You >>")
         with chat(server.port, environment=own_folder(tmp_path)) as other:
-            other.ends_with("The name Michael is someone else's.", "Username:")
+            other.ends_with("The name Michael is taken.", "Username:")
             other.type("Micha\r")
             says(other, "You are in lobby (2 here): Micha, Michael", "You >>")
             other.type("hello\r")

@@ -416,4 +416,4 @@ def test_nobody_is_called_like_the_server(name: str) -> None:
     [(told_by, text)] = other.reads()
     assert told_by == "Server"
     assert text.startswith("You are called guest1 here: the name ")
-    assert text.endswith(" is someone else's.")
+    assert text.endswith(" is taken.")

@@ -45,13 +45,15 @@ class Bot:
 @pytest.mark.parametrize(
     ("event", "kind"),
     [
-        (Refused("name-taken", "the name Michael is someone else's"), NameTakenError),
+        (Refused("name-taken", "the name Michael is taken"), NameTakenError),
         (Refused("banned", str(BannedError("Friday"))), BannedError),
         (Refused("version", "only version 2 is spoken here"), RefusedError),
         (Bye("banned", None), BannedError),
     ],
 )
-def test_a_rejected_login_closes_the_connection_with_its_error(event: ClientEvent, kind: type[Exception]) -> None:
+def test_a_rejected_login_closes_the_connection_with_its_error(
+    event: ClientEvent, kind: type[Exception]
+) -> None:
     bot = Bot()
     bot.interface.received([event])
     bot.interface.finished("the server said something")

@@ -262,7 +262,7 @@ def test_connect_works_after_a_first_attempt_that_was_refused() -> None:
 @pytest.mark.parametrize(
     ("answer", "kind", "text"),
     [
-        (error("name-taken"), NameTakenError, "someone else's"),
+        (error("name-taken"), NameTakenError, "is taken$"),
         (error("version"), RefusedError, "about version"),
         (
             {"type": "bye", "reason": "full", "retry_after": 10},

@@ -118,7 +118,7 @@ def test_each_refusal_code_has_its_exception() -> None:
     ]
     assert [type(error) for error in errors] == [NameTakenError, BannedError, BannedError, RefusedError]
     assert [error.code for error in errors] == ["name-taken", "banned", "banned", "muted"]
-    assert str(errors[0]) == "the name echo is someone else's"
+    assert str(errors[0]) == "the name echo is taken"
     assert str(errors[1]) == "the operator has banned you until Friday"
     assert str(errors[3]) == "be quiet"
     assert all(isinstance(error, SelchatError) for error in errors)
