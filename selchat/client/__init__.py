@@ -10,7 +10,7 @@ from selchat.client.bot.inbox import BotEvent, Connected, Lost
 from selchat.client.bot.requests import RefusedError
 from selchat.client.connection.link import CannotConnectError
 from selchat.client.connection.secret import SecretError
-from selchat.client.events import Gap, Message, NotStored, Parted, Refused, RoomSummary, Seal, Whispered
+from selchat.client.events import Encryption, Gap, Message, NotStored, Parted, Refused, RoomSummary, Whispered
 from selchat.client.protocol.interface import UnsupportedError
 from selchat.client.protocol.outbox import QueueFullError
 from selchat.errors import BannedError, NameTakenError, RefusalError, SelchatError, SettingError
@@ -24,6 +24,7 @@ __all__ = [
     "Client",
     "Connected",
     "DisconnectedError",
+    "Encryption",
     "FrameTooLongError",
     "Gap",
     "Joined",
@@ -41,7 +42,6 @@ __all__ = [
     "Refused",
     "RefusedError",
     "RoomSummary",
-    "Seal",
     "SecretError",
     "SelchatError",
     "SettingError",

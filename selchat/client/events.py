@@ -13,38 +13,38 @@ from typing import NamedTuple
 from selchat.events import LOBBY, Joined, Left, Topic
 
 
-class Seal(Enum):
+class Encryption(Enum):
     """The result of end-to-end decryption (docs/encryption.rst). The value is the text for users.
 
     ================  ====================================================================================
-    seal              means
+    result            means
     ================  ====================================================================================
     NONE              not encrypted, and the client has no passphrase; or from the server itself
-    OPENED            encrypted by someone who has the passphrase
-    CLEAR             not encrypted, although the client has a passphrase: anyone can have sent it
-    LOCKED            encrypted, and the client has no passphrase
+    DECRYPTED         encrypted by someone who has the passphrase
+    UNENCRYPTED       not encrypted, although the client has a passphrase: anyone can have sent it
+    NO_PASSPHRASE     encrypted, and the client has no passphrase
     OTHER_PASSPHRASE  encrypted with another passphrase
-    DAMAGED           changed, moved to another room, or attributed to another name on the way
+    TAMPERED          changed, moved to another room, or attributed to another name on the way
     REPLAYED          sent once before, and now delivered again as a new message
     REORDERED         delivered in another order than its sender sent it
     ================  ====================================================================================
 
-    From LOCKED on, the client cannot read the message or must not trust it, and its body is empty.
+    From NO_PASSPHRASE on, the client cannot read the message or must not trust it, and its body is empty.
     """
 
     NONE = ""
-    OPENED = "encrypted"
-    CLEAR = "not encrypted"
-    LOCKED = "encrypted; read it with --passphrase-file"
+    DECRYPTED = "encrypted"
+    UNENCRYPTED = "not encrypted"
+    NO_PASSPHRASE = "encrypted; read it with --passphrase-file"  # noqa: S105
     OTHER_PASSPHRASE = "cannot be read: encrypted with another passphrase"  # noqa: S105
-    DAMAGED = "cannot be read: changed on the way"
+    TAMPERED = "cannot be read: changed on the way"
     REPLAYED = "not shown: an old message that was delivered again"
     REORDERED = "not shown: delivered in the wrong order"
 
     @property
     def is_readable(self) -> bool:
         """Whether the message has a body."""
-        return self in {Seal.NONE, Seal.OPENED, Seal.CLEAR}
+        return self in {Encryption.NONE, Encryption.DECRYPTED, Encryption.UNENCRYPTED}
 
 
 class RoomSummary(NamedTuple):
@@ -90,7 +90,7 @@ class Message(NamedTuple):
 
     ``seq`` is 0 and ``at`` (seconds of Unix time) is None on the classic protocol. ``own``: this process sent
     the message; ``id`` is then the one that sending it returned. ``missed``: someone sent it while the client
-    was disconnected. ``cipher`` names the encryption of the body if the client has no key for it; ``seal`` is
+    was disconnected. ``cipher`` names the encryption of the body if the client has no key for it; ``encryption`` is
     the result of end-to-end decryption.
     """
 
@@ -103,13 +103,13 @@ class Message(NamedTuple):
     own: bool = False
     missed: bool = False
     cipher: str | None = None
-    seal: Seal = Seal.NONE
+    encryption: Encryption = Encryption.NONE
 
 
 class Whispered(NamedTuple):
     """A direct message. ``seq`` counts them; it is 0 for messages that the server does not store.
 
-    ``cipher`` and ``seal`` are those of `Message`.
+    ``cipher`` and ``encryption`` are those of `Message`.
     """
 
     author: str
@@ -119,7 +119,7 @@ class Whispered(NamedTuple):
     at: float
     id: str = ""
     cipher: str | None = None
-    seal: Seal = Seal.NONE
+    encryption: Encryption = Encryption.NONE
 
 
 class Acked(NamedTuple):

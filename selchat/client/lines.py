@@ -10,6 +10,7 @@ from datetime import datetime
 
 from selchat.client.events import (
     ClientEvent,
+    Encryption,
     Gap,
     History,
     Message,
@@ -17,7 +18,6 @@ from selchat.client.events import (
     Parted,
     Refused,
     Rooms,
-    Seal,
     SeenAuthors,
     Trusted,
     Unencrypted,
@@ -50,11 +50,11 @@ def safe(text: str) -> str:
 
 def format_body(message: Message | Whispered) -> str:
     """Return the body with a note on its encryption, or the reason why the client cannot read it."""
-    if not message.seal.is_readable:
-        return f"({message.seal.value})"
+    if not message.encryption.is_readable:
+        return f"({message.encryption.value})"
     text, cipher = safe(message.body), message.cipher
-    if message.seal is Seal.CLEAR:
-        note = message.seal.value if cipher is None else f"encrypted otherwise: {safe(cipher)}"
+    if message.encryption is Encryption.UNENCRYPTED:
+        note = message.encryption.value if cipher is None else f"encrypted otherwise: {safe(cipher)}"
         return f"({note}) {text}"
     return text if cipher is None else f"(encrypted: {safe(cipher)}) {text}"
 

@@ -6,6 +6,7 @@ from selchat.client import lines
 from selchat.client.connection.link import QueueFullError
 from selchat.client.events import (
     Bye,
+    Encryption,
     Gap,
     History,
     Message,
@@ -14,7 +15,6 @@ from selchat.client.events import (
     Refused,
     Rooms,
     RoomSummary,
-    Seal,
     SeenAuthors,
     Users,
     Welcomed,
@@ -155,31 +155,31 @@ def test_an_outage_is_not_told_again_and_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seal", "cipher", "line"),
+    ("encryption", "cipher", "line"),
     [
-        (Seal.NONE, None, "Venkat > hey\\x1b"),
-        (Seal.OPENED, None, "Venkat > hey\\x1b"),
-        (Seal.CLEAR, None, "Venkat > (not encrypted) hey\\x1b"),
-        (Seal.CLEAR, "cae\nsar", "Venkat > (encrypted otherwise: cae\\nsar) hey\\x1b"),
-        (Seal.LOCKED, "selchat1 x", "Venkat > (encrypted; read it with --passphrase-file)"),
-        (Seal.OTHER_PASSPHRASE, "x", "Venkat > (cannot be read: encrypted with another passphrase)"),
-        (Seal.DAMAGED, "x", "Venkat > (cannot be read: changed on the way)"),
-        (Seal.REPLAYED, "x", "Venkat > (not shown: an old message that was delivered again)"),
-        (Seal.REORDERED, "x", "Venkat > (not shown: delivered in the wrong order)"),
+        (Encryption.NONE, None, "Venkat > hey\\x1b"),
+        (Encryption.DECRYPTED, None, "Venkat > hey\\x1b"),
+        (Encryption.UNENCRYPTED, None, "Venkat > (not encrypted) hey\\x1b"),
+        (Encryption.UNENCRYPTED, "cae\nsar", "Venkat > (encrypted otherwise: cae\\nsar) hey\\x1b"),
+        (Encryption.NO_PASSPHRASE, "selchat1 x", "Venkat > (encrypted; read it with --passphrase-file)"),
+        (Encryption.OTHER_PASSPHRASE, "x", "Venkat > (cannot be read: encrypted with another passphrase)"),
+        (Encryption.TAMPERED, "x", "Venkat > (cannot be read: changed on the way)"),
+        (Encryption.REPLAYED, "x", "Venkat > (not shown: an old message that was delivered again)"),
+        (Encryption.REORDERED, "x", "Venkat > (not shown: delivered in the wrong order)"),
     ],
 )
-def test_how_a_message_came_is_said_where_it_matters(seal: Seal, cipher: str | None, line: str) -> None:
-    body = "hey\x1b" if seal.is_readable else ""
-    assert lines.format_message(Message("Venkat", body, seal=seal, cipher=cipher)) == line
-    whisper = Whispered("Venkat", body, "Michael", 1, 1.0, "", cipher, seal)
+def test_how_a_message_came_is_said_where_it_matters(encryption: Encryption, cipher: str | None, line: str) -> None:
+    body = "hey\x1b" if encryption.is_readable else ""
+    assert lines.format_message(Message("Venkat", body, encryption=encryption, cipher=cipher)) == line
+    whisper = Whispered("Venkat", body, "Michael", 1, 1.0, "", cipher, encryption)
     assert lines.format_message(whisper) == line.replace("Venkat >", "Venkat whispers >")
 
 
 def test_nobody_acts_who_is_not_known_to_have_the_passphrase() -> None:
     message = Message("Venkat", "* Venkat waves")
-    assert lines.format_message(message._replace(seal=Seal.OPENED)) == "* Venkat waves"
-    assert lines.format_message(message._replace(seal=Seal.CLEAR)) == "Venkat > (not encrypted) * Venkat waves"
+    assert lines.format_message(message._replace(encryption=Encryption.DECRYPTED)) == "* Venkat waves"
+    assert lines.format_message(message._replace(encryption=Encryption.UNENCRYPTED)) == "Venkat > (not encrypted) * Venkat waves"
 
 
 def test_every_seal_says_whether_there_is_a_body() -> None:
-    assert [seal for seal in Seal if seal.is_readable] == [Seal.NONE, Seal.OPENED, Seal.CLEAR]
+    assert [encryption for encryption in Encryption if encryption.is_readable] == [Encryption.NONE, Encryption.DECRYPTED, Encryption.UNENCRYPTED]

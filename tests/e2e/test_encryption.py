@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from selchat.client import CannotConnectError, Client, Message, Seal, Whispered
+from selchat.client import CannotConnectError, Client, Encryption, Message, Whispered
 from tests.client.support import PaperServer, eventually, paper_server
 from tests.e2e.selchat_support import RichPeer, serving
 from tests.e2e.support import DEADLINE, Server
@@ -133,11 +133,11 @@ def test_the_server_and_the_network_have_ciphertext_only(history: Path) -> None:
             venkat.say("* Venkat waves", "deck", wait=True)
             venkat.whisper("Michael", "psst", wait=True)
             found = receive(michael)
-            assert (found.body, found.seal, found.cipher) == (SECRET, Seal.OPENED, None)
+            assert (found.body, found.encryption, found.cipher) == (SECRET, Encryption.DECRYPTED, None)
             assert receive(michael).body == "* Venkat waves"
             whisper = receive(michael, Whispered)
-            assert (whisper.body, whisper.seal) == ("psst", Seal.OPENED)
-            assert (receive(eve).seal, receive(mallory).seal) == (Seal.OTHER_PASSPHRASE, Seal.LOCKED)
+            assert (whisper.body, whisper.encryption) == ("psst", Encryption.DECRYPTED)
+            assert (receive(eve).encryption, receive(mallory).encryption) == (Encryption.OTHER_PASSPHRASE, Encryption.NO_PASSPHRASE)
             said = raw.reads()
             while said["type"] != "said":
                 said = raw.reads()
@@ -147,7 +147,7 @@ def test_the_server_and_the_network_have_ciphertext_only(history: Path) -> None:
                 "(encrypted: readable only in selchat with the passphrase)",
             )
             mallory.say("in clear text", wait=True)
-            assert receive(michael).seal is Seal.CLEAR
+            assert receive(michael).encryption is Encryption.UNENCRYPTED
         server.expect_line("Received message from Venkat: (encrypted)")
         server.expect_line("Received message in deck from Venkat: (encrypted)")
         server.expect_line("Received message from Mallory: in clear text")
@@ -190,10 +190,10 @@ def test_over_restarts_of_both_sides(history: Path) -> None:
                 with serving(history, port=port):
                     venkat.flush(DEADLINE)
                     while (found := receive(zoe)).body != "while it was down":
-                        assert found.seal is Seal.OPENED
+                        assert found.encryption is Encryption.DECRYPTED
                     assert found.missed
-                    assert [(one.body, one.seal) for one in zoe.history()] == [
-                        (body, Seal.OPENED) for body in ("first", "second", "while it was down")
+                    assert [(one.body, one.encryption) for one in zoe.history()] == [
+                        (body, Encryption.DECRYPTED) for body in ("first", "second", "while it was down")
                     ]
                     with client(port, "Michael", passphrase=WORDS, history=10) as michael:
                         assert [receive(michael).body for _ in range(3)] == [
@@ -203,7 +203,7 @@ def test_over_restarts_of_both_sides(history: Path) -> None:
                         ]
                         assert receive(michael, Whispered).body == "kept"
                     with client(port, "Eve", passphrase=OTHER, history=10) as eve:
-                        assert {receive(eve).seal for _ in range(3)} == {Seal.OTHER_PASSPHRASE}
+                        assert {receive(eve).encryption for _ in range(3)} == {Encryption.OTHER_PASSPHRASE}
 
 
 def test_nothing_is_said_to_a_server_of_the_paper(words: str) -> None:
@@ -304,7 +304,7 @@ def test_the_terminal_asks_without_echo_and_shows_how_each_message_came(history:
                 terminal.type("to you\r")
                 while (found := receive(venkat)).author != "Michael":
                     pass
-                assert (found.body, found.seal) == ("to you", Seal.OPENED)
+                assert (found.body, found.encryption) == ("to you", Encryption.DECRYPTED)
                 terminal.shows("You >> to you")
                 terminal.type("/quit\r")
                 assert terminal.wait() == 0
@@ -322,4 +322,4 @@ def test_many_rooms(history: Path) -> None:
         with client(server.port, "Michael", passphrase=WORDS, rooms=rooms, history=1, timeout=40) as michael:
             found = [receive(michael) for _ in rooms]
             assert {(one.room, one.body) for one in found} == {(room, f"in {room}") for room in rooms}
-            assert {one.seal for one in found} == {Seal.OPENED}
+            assert {one.encryption for one in found} == {Encryption.DECRYPTED}

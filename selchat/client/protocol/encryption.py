@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeVar
 
-from selchat.client.events import Seal
+from selchat.client.events import Encryption
 from selchat.client.protocol.fields import Fields
 from selchat.client.protocol.outbox import OutgoingMessage
 from selchat.client.protocol.rooms import RoomMap, RoomState
@@ -34,11 +34,11 @@ CAESAR = "caesar"  # the classic cipher in the field ``cipher``
 MAX_KEYS = 4096  # rooms and keys that a client remembers: a server could invent new rooms for ever
 _DIRECT = "@"  # the first character of the key names of direct messages; no room's name starts with it
 
-_SEALS: dict[type[UnreadableError], Seal] = {
-    WrongPassphraseError: Seal.OTHER_PASSPHRASE,
-    DecryptionError: Seal.DAMAGED,
-    ReplayedError: Seal.REPLAYED,
-    ReorderedError: Seal.REORDERED,
+_RESULTS: dict[type[UnreadableError], Encryption] = {
+    WrongPassphraseError: Encryption.OTHER_PASSPHRASE,
+    DecryptionError: Encryption.TAMPERED,
+    ReplayedError: Encryption.REPLAYED,
+    ReorderedError: Encryption.REORDERED,
 }
 
 K = TypeVar("K")
@@ -151,14 +151,14 @@ class DecodedBody(NamedTuple):
 
     body: str
     cipher: str | None
-    seal: Seal
+    encryption: Encryption
 
 
 class BodyCodec(Protocol):
-    """Encodes and decodes bodies. ``own_seal`` is the seal of the client's own messages."""
+    """Encodes and decodes bodies. ``own_encryption`` is the encryption of the client's own messages."""
 
     @property
-    def own_seal(self) -> Seal: ...
+    def own_encryption(self) -> Encryption: ...
 
     def template(self, body: str, to: str) -> Fields:
         """Return fields of the same size as the encoded ``body``. ``to`` is that of `OutgoingMessage`."""
@@ -182,7 +182,7 @@ class BodyCodec(Protocol):
 class PlainCodec:
     """Bodies in plain text or, with a key, in the classic Caesar cipher. Raises `SettingError` for a bad key."""
 
-    own_seal = Seal.NONE
+    own_encryption = Encryption.NONE
 
     def __init__(self, settings: ClientSettings) -> None:
         self._cipher = CaesarCipher(settings.key) if settings.key else None
@@ -208,12 +208,12 @@ class PlainCodec:
     def decode(self, room: str, author: str, fields: Fields, seq: int) -> DecodedBody:
         body, cipher = fields["body"], fields.get("cipher") or None
         if cipher is not None and cipher.startswith(CIPHER_PREFIX):
-            return DecodedBody("", cipher, Seal.LOCKED)
+            return DecodedBody("", cipher, Encryption.NO_PASSPHRASE)
         # Classic clients send no ids, and cannot say that they encrypt.
         is_classic = cipher is None and not fields.get("id") and author != SERVER
         if self._cipher is not None and (cipher == CAESAR or is_classic):
-            return DecodedBody(self._cipher.decrypt(body), None, Seal.NONE)
-        return DecodedBody(body, cipher, Seal.NONE)
+            return DecodedBody(self._cipher.decrypt(body), None, Encryption.NONE)
+        return DecodedBody(body, cipher, Encryption.NONE)
 
 
 class EncryptedCodec:
@@ -222,7 +222,7 @@ class EncryptedCodec:
     ``rooms`` are the rooms that the client is in or has asked to join. It encrypts for no others.
     """
 
-    own_seal = Seal.OPENED
+    own_encryption = Encryption.DECRYPTED
 
     def __init__(self, keys: RoomKeys, rooms: RoomMap) -> None:
         self._keys = keys
@@ -261,11 +261,13 @@ class EncryptedCodec:
     def decode(self, room: str, author: str, fields: Fields, seq: int) -> DecodedBody:
         body, cipher = fields["body"], fields.get("cipher") or None
         if cipher is None or not cipher.startswith(CIPHER_PREFIX):
-            return DecodedBody(body, cipher, Seal.NONE if author == SERVER else Seal.CLEAR)
+            return DecodedBody(body, cipher, Encryption.NONE if author == SERVER else Encryption.UNENCRYPTED)
         try:
-            return DecodedBody(self._keys.decrypt(room, author, cipher, body, seq), None, Seal.OPENED)
+            return DecodedBody(
+                self._keys.decrypt(room, author, cipher, body, seq), None, Encryption.DECRYPTED
+            )
         except UnreadableError as error:
-            return DecodedBody("", cipher, _SEALS[type(error)])
+            return DecodedBody("", cipher, _RESULTS[type(error)])
 
 
 def _is_server(name: str) -> bool:

@@ -8,7 +8,16 @@ from __future__ import annotations
 import secrets
 from enum import Enum, auto
 
-from selchat.client.events import Acked, ClientEvent, History, Message, NotStored, Refused, Seal, Whispered
+from selchat.client.events import (
+    Acked,
+    ClientEvent,
+    Encryption,
+    History,
+    Message,
+    NotStored,
+    Refused,
+    Whispered,
+)
 from selchat.client.protocol.encryption import BodyCodec, direct_key_name, is_room_name
 from selchat.client.protocol.fields import (
     Fields,
@@ -192,8 +201,8 @@ class IncomingMessages:
         events: list[ClientEvent] = [Acked(id, message.room, message.to, seq, at)]
         room = self._rooms.get(name or message.room)
         if room is not None and room.state is not RoomState.JOINING:
-            seal = self._codec.own_seal
-            own = Message(self.name, message.body, room.name, seq, at, id, own=True, seal=seal)
+            encryption = self._codec.own_encryption
+            own = Message(self.name, message.body, room.name, seq, at, id, own=True, encryption=encryption)
             room.buffer.add(own, acked=True)
             events += self._release(room)
         return events
@@ -226,10 +235,10 @@ class IncomingMessages:
         if 0 < seq <= self.last_direct:
             return []
         self.last_direct = max(seq, self.last_direct)
-        body, cipher, seal = self._codec.decode(direct_key_name(to), author, fields, seq)
-        if seal is Seal.OPENED and name_key(to) != name_key(self.name):
-            body, seal = "", Seal.DAMAGED  # encrypted for someone else
-        return [Whispered(author, body, to, seq, at, id, cipher, seal)]
+        body, cipher, encryption = self._codec.decode(direct_key_name(to), author, fields, seq)
+        if encryption is Encryption.DECRYPTED and name_key(to) != name_key(self.name):
+            body, encryption = "", Encryption.TAMPERED  # encrypted for someone else
+        return [Whispered(author, body, to, seq, at, id, cipher, encryption)]
 
     def awaits_key(self, fields: Fields) -> bool:
         """Whether a message from the server can be read only with a key that the client has requested."""
@@ -247,8 +256,8 @@ class IncomingMessages:
     def _decode(self, message: Message, fields: Fields) -> Message:
         own = self._outgoing.is_own_id(message.id) and name_key(message.author) == name_key(self.name)
         room = message.room if is_room_name(message.room) else ""
-        body, cipher, seal = self._codec.decode(room, message.author, fields, message.seq)
-        return message._replace(body=body, cipher=cipher, seal=seal, own=own)
+        body, cipher, encryption = self._codec.decode(room, message.author, fields, message.seq)
+        return message._replace(body=body, cipher=cipher, encryption=encryption, own=own)
 
     def _release(self, room: Room) -> list[ClientEvent]:
         return [*room.buffer.release(expect_ack=self._outgoing.outbox.has_sent_to(name_key(room.name)))]

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from selchat.client.events import (
     Acked,
     ClientEvent,
+    Encryption,
     History,
     Message,
     NotStored,
     Parted,
     Refused,
-    Seal,
     Users,
     Welcomed,
     Whispered,
@@ -128,8 +128,8 @@ def opened(message: Fields, sender: str = "Michael", room: str = "lobby", salt: 
     return Decryptor().decrypt(key, room, sender, message["cipher"], message["body"], 1)
 
 
-def bodies(events: list[ClientEvent]) -> list[tuple[str, Seal]]:
-    return [(event.body, event.seal) for event in events if isinstance(event, Message | Whispered)]
+def bodies(events: list[ClientEvent]) -> list[tuple[str, Encryption]]:
+    return [(event.body, event.encryption) for event in events if isinstance(event, Message | Whispered)]
 
 
 # -- saying --------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def test_what_is_sent_again_has_another_counter_and_the_same_id() -> None:
     assert talk.comes(error("not-stored", id=id)) == [NotStored("about not-stored")]
     talk.client.retry()
     assert [one["cipher"].split()[2] for one in talk.sent()] == ["3"]
-    assert bodies(talk.comes(ack(id, 1))) == [("hello", Seal.OPENED)]
+    assert bodies(talk.comes(ack(id, 1))) == [("hello", Encryption.DECRYPTED)]
 
 
 def test_another_salt_makes_another_session_with_its_key() -> None:
@@ -324,15 +324,15 @@ def test_what_others_say() -> None:
         venkat.says(9, "four", cipher="selchat1 nonsense"),
     )
     assert bodies(got) == [
-        ("one", Seal.OPENED),
-        ("in clear text", Seal.CLEAR),
-        ("tea", Seal.NONE),
-        ("", Seal.OTHER_PASSPHRASE),
-        ("", Seal.DAMAGED),
-        ("", Seal.REPLAYED),
-        ("olsp", Seal.CLEAR),
-        ("three", Seal.OPENED),
-        ("", Seal.DAMAGED),
+        ("one", Encryption.DECRYPTED),
+        ("in clear text", Encryption.UNENCRYPTED),
+        ("tea", Encryption.NONE),
+        ("", Encryption.OTHER_PASSPHRASE),
+        ("", Encryption.TAMPERED),
+        ("", Encryption.REPLAYED),
+        ("olsp", Encryption.UNENCRYPTED),
+        ("three", Encryption.DECRYPTED),
+        ("", Encryption.TAMPERED),
     ]
     assert [event.cipher for event in got[:3] if isinstance(event, Message)] == [None] * 3
     assert got[3].cipher.startswith("selchat1 ")  # type: ignore[union-attr]
@@ -343,7 +343,7 @@ def test_an_order_that_the_server_has_changed() -> None:
     talk, venkat = Talk(), Author()
     talk.connect()
     one, two = venkat.says(2, "one"), venkat.says(1, "two")
-    assert bodies(talk.comes(two, one)) == [("two", Seal.OPENED), ("", Seal.REORDERED)]
+    assert bodies(talk.comes(two, one)) == [("two", Encryption.DECRYPTED), ("", Encryption.REORDERED)]
 
 
 def test_without_a_passphrase_it_is_said_that_it_is_encrypted() -> None:
@@ -351,7 +351,11 @@ def test_without_a_passphrase_it_is_said_that_it_is_encrypted() -> None:
     talk.connect()
     one, psst = Author().says(1, "one"), Author().whispers(1, "psst")
     got = talk.comes(one, psst, selchat_support.said(2))
-    assert bodies(got) == [("", Seal.LOCKED), ("", Seal.LOCKED), ("body 2", Seal.NONE)]
+    assert bodies(got) == [
+        ("", Encryption.NO_PASSPHRASE),
+        ("", Encryption.NO_PASSPHRASE),
+        ("body 2", Encryption.NONE),
+    ]
     assert [event.cipher for event in got if isinstance(event, Message | Whispered)] == [
         one["cipher"],
         psst["cipher"],
@@ -373,12 +377,12 @@ def test_whispers() -> None:
         {**selchat_support.said(5), "type": "whispered", "to": "Michael", "id": "x"},
     )
     assert bodies(got) == [
-        ("one", Seal.OPENED),
-        ("two", Seal.OPENED),
-        ("body 9", Seal.NONE),
-        ("", Seal.REPLAYED),
-        ("", Seal.OTHER_PASSPHRASE),
-        ("body 5", Seal.CLEAR),
+        ("one", Encryption.DECRYPTED),
+        ("two", Encryption.DECRYPTED),
+        ("body 9", Encryption.NONE),
+        ("", Encryption.REPLAYED),
+        ("", Encryption.OTHER_PASSPHRASE),
+        ("body 5", Encryption.UNENCRYPTED),
     ]
 
 
@@ -387,10 +391,10 @@ def test_whispers_that_are_not_kept() -> None:
     talk.connect()
     first, second, third = (venkat.whispers(0, body) for body in ("one", "two", "three"))
     assert bodies(talk.comes(first, third, second, third)) == [
-        ("one", Seal.OPENED),
-        ("three", Seal.OPENED),
-        ("", Seal.REORDERED),
-        ("", Seal.REPLAYED),
+        ("one", Encryption.DECRYPTED),
+        ("three", Encryption.DECRYPTED),
+        ("", Encryption.REORDERED),
+        ("", Encryption.REPLAYED),
     ]
 
 
@@ -398,7 +402,7 @@ def test_a_whisper_for_someone_else_does_not_become_ones_own() -> None:
     talk = Talk()
     talk.connect()
     stolen = {**Author().whispers(1, "for Eve", to="Eve"), "to": "Michael"}
-    assert bodies(talk.comes(stolen)) == [("", Seal.DAMAGED)]
+    assert bodies(talk.comes(stolen)) == [("", Encryption.TAMPERED)]
 
 
 def history(*messages: Fields, room: str = "lobby") -> Fields:
@@ -412,17 +416,21 @@ def test_a_history_has_the_same_messages_again_and_older_ones() -> None:
     talk.connect(welcome(("lobby", 3)))
     new = venkat.says(4, "new")
     forged = eve.says(2, "moved")
-    assert bodies(talk.comes(new)) == [("new", Seal.OPENED)]
+    assert bodies(talk.comes(new)) == [("new", Encryption.DECRYPTED)]
     for _ in range(2):
         [answer] = talk.comes(history(*old, new))
         assert isinstance(answer, History)
         assert bodies(list(answer.messages)) == [
-            *((f"old {seq}", Seal.OPENED) for seq in range(1, 4)),
-            ("new", Seal.OPENED),
+            *((f"old {seq}", Encryption.DECRYPTED) for seq in range(1, 4)),
+            ("new", Encryption.DECRYPTED),
         ]
     [answer] = talk.comes(history(old[0], {**old[2], "seq": 2}, forged))
     assert isinstance(answer, History)
-    assert [seal for _, seal in bodies(list(answer.messages))] == [Seal.OPENED, Seal.REPLAYED, Seal.OPENED]
+    assert [seal for _, seal in bodies(list(answer.messages))] == [
+        Encryption.DECRYPTED,
+        Encryption.REPLAYED,
+        Encryption.DECRYPTED,
+    ]
 
 
 def test_ones_own_messages_come_back() -> None:
@@ -436,13 +444,15 @@ def test_ones_own_messages_come_back() -> None:
     talk.client.connection_made()
     [acked, message] = talk.comes(welcome(("lobby", 1)), own)[1:]
     assert isinstance(acked, Acked)
-    assert message == Message("Michael", "mine", "lobby", 1, 1.5, id, own=True, missed=True, seal=Seal.OPENED)
+    assert message == Message(
+        "Michael", "mine", "lobby", 1, 1.5, id, own=True, missed=True, encryption=Encryption.DECRYPTED
+    )
     later = Talk()
     later.connect(welcome(("lobby", 1)))
     [answer] = later.comes(history(own))
     assert isinstance(answer, History)
     [found] = answer.messages
-    assert (found.body, found.own, found.seal) == ("mine", False, Seal.OPENED)
+    assert (found.body, found.own, found.encryption) == ("mine", False, Encryption.DECRYPTED)
 
 
 def test_when_the_log_is_another_one_the_order_begins_anew_and_replays_do_not_count() -> None:
@@ -452,7 +462,10 @@ def test_when_the_log_is_another_one_the_order_begins_anew_and_replays_do_not_co
     talk.comes(*old)
     new = venkat.says(1, "new")
     talk.reconnect(welcome(("lobby", 0), log="log 2"))
-    assert bodies(talk.comes(new, {**old[2], "seq": 2})) == [("new", Seal.OPENED), ("", Seal.REPLAYED)]
+    assert bodies(talk.comes(new, {**old[2], "seq": 2})) == [
+        ("new", Encryption.DECRYPTED),
+        ("", Encryption.REPLAYED),
+    ]
 
 
 def test_when_the_log_was_put_back_to_a_backup_the_order_begins_anew() -> None:
@@ -460,7 +473,7 @@ def test_when_the_log_was_put_back_to_a_backup_the_order_begins_anew() -> None:
     talk.connect()
     talk.comes(*(venkat.says(seq, f"old {seq}") for seq in (1, 2, 3)))
     talk.reconnect(welcome(("lobby", 1)))
-    assert bodies(talk.comes(venkat.says(2, "new"))) == [("new", Seal.OPENED)]
+    assert bodies(talk.comes(venkat.says(2, "new"))) == [("new", Encryption.DECRYPTED)]
     talk.reconnect(welcome(("lobby", 2)))
     assert bodies(talk.comes(venkat.says(1, "out of order", id="x"))) == []
 
@@ -471,7 +484,7 @@ def test_when_the_log_was_put_back_to_a_backup_the_order_begins_anew() -> None:
 def test_all_that_comes_waits_for_a_key_and_comes_in_order() -> None:
     talk, venkat = Talk(late=True), Author()
     talk.connect(welcome(("lobby", 0), ("a", 0)))
-    assert bodies(talk.comes(selchat_support.said(1, "Server", "tea"))) == [("tea", Seal.NONE)]
+    assert bodies(talk.comes(selchat_support.said(1, "Server", "tea"))) == [("tea", Encryption.NONE)]
     assert talk.wanted == []
     assert (
         talk.comes(venkat.says(2, "two"), selchat_support.said(3, "Server"), venkat.says(1, "in a", "a"))
@@ -480,12 +493,12 @@ def test_all_that_comes_waits_for_a_key_and_comes_in_order() -> None:
     assert talk.comes(users("a")) == []
     assert len(talk.wanted) == 1
     got = talk.derive(1)
-    assert bodies(got) == [("two", Seal.OPENED), ("body 3", Seal.NONE)]
+    assert bodies(got) == [("two", Encryption.DECRYPTED), ("body 3", Encryption.NONE)]
     assert len(talk.wanted) == 1, "and now for the other room"
     got = talk.derive(1)
-    assert bodies(got) == [("in a", Seal.OPENED)]
+    assert bodies(got) == [("in a", Encryption.DECRYPTED)]
     assert isinstance(got[-1], Users)
-    assert bodies(talk.comes(venkat.says(4, "at once"))) == [("at once", Seal.OPENED)]
+    assert bodies(talk.comes(venkat.says(4, "at once"))) == [("at once", Encryption.DECRYPTED)]
 
 
 def test_a_ping_and_a_goodbye_do_not_wait() -> None:
@@ -503,7 +516,7 @@ def test_whispers_are_confirmed_when_they_were_read() -> None:
     talk.connect()
     talk.comes(Author().whispers(1, "one"))
     assert talk.sent() == []
-    assert bodies(talk.derive()) == [("one", Seal.OPENED)]
+    assert bodies(talk.derive()) == [("one", Encryption.DECRYPTED)]
     assert talk.sent() == [{"type": "ack", "whisper": 1}]
 
 
@@ -515,7 +528,7 @@ def test_what_waits_is_forgotten_with_the_connection() -> None:
     talk.client.connection_lost()
     assert talk.derive() == []
     talk.client.connection_made()
-    assert bodies(talk.comes(welcome(("lobby", 1)), one)) == [("one", Seal.OPENED)]
+    assert bodies(talk.comes(welcome(("lobby", 1)), one)) == [("one", Encryption.DECRYPTED)]
 
 
 def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -538,7 +551,7 @@ def test_what_has_waited_may_be_wrong_too() -> None:
     assert (
         talk.comes(Author().says(1, "one"), {"type": "said", "room": "lobby"}, Author().says(2, "two")) == []
     )
-    assert bodies(talk.derive()) == [("one", Seal.OPENED)]
+    assert bodies(talk.derive()) == [("one", Encryption.DECRYPTED)]
     assert str(talk.client.error) == "said: from is not a string of at most 256 characters"
     assert talk.client.state is ClientState.BROKEN
 
@@ -564,7 +577,7 @@ def test_what_is_for_a_room_that_is_not_known_is_dropped_without_a_key() -> None
     assert talk.wanted == []
     [answer] = talk.comes(history(Author().says(1, "one", "elsewhere"), room="elsewhere"))
     assert isinstance(answer, History)
-    assert bodies(list(answer.messages)) == [("", Seal.OTHER_PASSPHRASE)]
+    assert bodies(list(answer.messages)) == [("", Encryption.OTHER_PASSPHRASE)]
 
 
 # -- servers without salts -----------------------------------------------------------------------------
@@ -617,7 +630,9 @@ def test_without_a_passphrase_salts_are_not_looked_at() -> None:
 
 def test_a_passphrase_goes_with_the_rich_wire_only_and_without_a_key() -> None:
     for wire in ("auto", "classic"):
-        with pytest.raises(SettingError, match=f"^wire: '{wire}' is not selchat, which a passphrase requires"):
+        with pytest.raises(
+            SettingError, match=f"^wire: '{wire}' is not selchat, which a passphrase requires"
+        ):
             settings(wire=wire, passphrase="x")
     with pytest.raises(SettingError, match="allowed together with a passphrase: it protects nothing"):
         settings(wire="selchat", passphrase="x", key="12")
@@ -726,7 +741,7 @@ def test_any_objects_give_events_or_one_error_and_nothing_is_said_in_clear_text(
 def test_a_whisper_to_someone_else_cannot_be_given_to_one_as_it_is() -> None:
     talk = Talk()
     talk.connect()
-    assert bodies(talk.comes(Author().whispers(1, "for Eve", to="Eve"))) == [("", Seal.DAMAGED)]
+    assert bodies(talk.comes(Author().whispers(1, "for Eve", to="Eve"))) == [("", Encryption.TAMPERED)]
 
 
 def test_a_whisper_cannot_be_shown_in_a_room_of_such_a_name() -> None:
@@ -737,7 +752,7 @@ def test_a_whisper_cannot_be_shown_in_a_room_of_such_a_name() -> None:
     assert all(body == "" for body, _ in bodies(talk.comes(said)))
     [answer] = talk.comes(history(said, room="@michael"))
     assert isinstance(answer, History)
-    assert [(one.body, one.seal) for one in answer.messages] == [("", Seal.OTHER_PASSPHRASE)]
+    assert [(one.body, one.encryption) for one in answer.messages] == [("", Encryption.OTHER_PASSPHRASE)]
 
 
 def test_what_one_has_said_cannot_come_again_as_something_new() -> None:
@@ -748,7 +763,7 @@ def test_what_one_has_said_cannot_come_again_as_something_new() -> None:
     talk.comes(ack(id, 1))
     again = {"type": "said", "room": "lobby", "seq": 2, "from": "Michael", "at": 2.5, "id": "another"}
     again |= {"body": sent["body"], "cipher": sent["cipher"]}
-    assert bodies(talk.comes(again)) == [("", Seal.REPLAYED)]
+    assert bodies(talk.comes(again)) == [("", Encryption.REPLAYED)]
 
 
 def test_what_was_said_twice_may_be_stored_as_either() -> None:
@@ -765,7 +780,7 @@ def test_what_was_said_twice_may_be_stored_as_either() -> None:
     own = {"from": "Michael", "seq": 1, "at": 1.5, "id": id, "body": first["body"], "cipher": first["cipher"]}
     [answer] = talk.comes(history(own))
     assert isinstance(answer, History)
-    assert [(one.body, one.seal) for one in answer.messages] == [("mine", Seal.OPENED)]
+    assert [(one.body, one.encryption) for one in answer.messages] == [("mine", Encryption.DECRYPTED)]
 
 
 def test_a_server_that_names_rooms_without_end_ends_nothing_but_its_own_use() -> None:

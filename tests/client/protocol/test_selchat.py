@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from selchat.client.events import (
     Acked,
     Bye,
+    Encryption,
     Gap,
     History,
     Message,
@@ -19,7 +20,6 @@ from selchat.client.events import (
     Refused,
     Rooms,
     RoomSummary,
-    Seal,
     Users,
     Welcomed,
     Whispered,
@@ -694,7 +694,7 @@ def test_a_key() -> None:
         "heli",
     ]
     assert [event.cipher for event in got if isinstance(event, Message)] == [None, None, None, None, "rot13"]
-    assert {event.seal for event in got if isinstance(event, Message | Whispered)} == {Seal.NONE}
+    assert {event.encryption for event in got if isinstance(event, Message | Whispered)} == {Encryption.NONE}
 
 
 def test_without_the_key_it_is_said_how_a_body_is_encrypted() -> None:

@@ -19,12 +19,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from selchat.client.events import (
     Acked,
     ClientEvent,
+    Encryption,
     Gap,
     Message,
     NotStored,
     Parted,
     Refused,
-    Seal,
     Users,
     Welcomed,
     Whispered,
@@ -220,7 +220,7 @@ class Model(RuleBasedStateMachine):
     @initialize(members=st.booleans(), sealed=st.booleans(), room=st.sampled_from([0, 8, 16, 1000]))
     def begin(self, members: bool, sealed: bool, room: int) -> None:
         """``room``: bytes for the rooms that are resumed in a hello; each takes 5 of them or more."""
-        self.seal = Seal.OPENED if sealed else Seal.NONE
+        self.encryption = Encryption.DECRYPTED if sealed else Encryption.NONE
         self.wanted: list[bytes] = []
         given = settings(wire="selchat", passphrase="three random words" if sealed else "")
         self.client = SelchatClient(given, SECRET, members=members, request_key=self.wanted.append)
@@ -278,7 +278,7 @@ class Model(RuleBasedStateMachine):
         self.client.part(room)
 
     def fields_of(self, room: str, author: str, text: str) -> Fields:
-        return {"body": text} if self.seal is Seal.NONE else self.log.seal(room, author, text)
+        return {"body": text} if self.encryption is Encryption.NONE else self.log.seal(room, author, text)
 
     @precondition(lambda self: self.wanted)
     @rule()
@@ -315,7 +315,7 @@ class Model(RuleBasedStateMachine):
         assert self.session is not None
         while data := take_data(self.client):
             self.to_server += decoded(data)
-        sealed = self.seal is Seal.OPENED
+        sealed = self.encryption is Encryption.DECRYPTED
         assert all(("cipher" in message) is sealed for message in self.to_server if message["type"] == "say")
         assert sum(message["type"] == "say" for message in self.to_server) <= 3
         for message in self.to_server[:count]:
@@ -391,7 +391,11 @@ class Model(RuleBasedStateMachine):
                 self.position.pop(event.room, None)
             elif isinstance(event, Message):
                 stored = self.seen_log.rooms[event.room][event.seq - 1]
-                assert (event.author, event.body, event.seal) == (stored.author, stored.text, self.seal)
+                assert (event.author, event.body, event.encryption) == (
+                    stored.author,
+                    stored.text,
+                    self.encryption,
+                )
                 assert event.seq == self.position[event.room] + 1
                 assert event.own == (stored.author == NAME)
                 self.position[event.room] = event.seq
@@ -417,7 +421,7 @@ class Model(RuleBasedStateMachine):
             elif isinstance(event, Whispered):
                 assert event.seq == self.whispers_seen + 1
                 stored = self.seen_log.whispers[event.seq - 1]
-                assert (event.body, event.seal) == (stored.text, self.seal)
+                assert (event.body, event.encryption) == (stored.text, self.encryption)
                 self.whispers_seen = event.seq
 
     def see_welcome(self, welcome: Welcomed) -> None:

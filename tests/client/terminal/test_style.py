@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prompt_toolkit.utils import get_cwidth
 
-from selchat.client.events import Message, Rooms, RoomSummary, Seal, Users, Whispered
+from selchat.client.events import Encryption, Message, Rooms, RoomSummary, Users, Whispered
 from selchat.client.terminal import style
 from selchat.client.terminal.style import BOLD, DIM, PLAIN
 
@@ -194,18 +194,18 @@ def test_nothing_that_is_shown_can_act_on_the_terminal(author: str, body: str, m
 
 
 def test_a_message_that_cannot_be_read_has_no_mentions_and_no_body() -> None:
-    event = Message("Michael", "", seal=Seal.DAMAGED)
+    event = Message("Michael", "", encryption=Encryption.TAMPERED)
     assert style.message(event, "Michael") == ((PLAIN, "Michael > (cannot be read: changed on the way)"),)
     assert style.text(style.own_message(event, here=True)) == "You >> (cannot be read: changed on the way)"
 
 
 def test_a_message_in_clear_text_among_encrypted_ones() -> None:
-    event = Message("Venkat", "hey Michael", seal=Seal.CLEAR)
+    event = Message("Venkat", "hey Michael", encryption=Encryption.UNENCRYPTED)
     assert style.message(event, "Michael") == (
         (PLAIN, "Venkat > (not encrypted) "),
         (PLAIN, "hey "),
         (BOLD, "Michael"),
     )
-    event = Message("Venkat", "* Venkat waves", seal=Seal.CLEAR)
+    event = Message("Venkat", "* Venkat waves", encryption=Encryption.UNENCRYPTED)
     assert style.text(style.message(event, "Michael")) == "Venkat > (not encrypted) * Venkat waves"
     assert style.text(style.own_message(event, here=True)) == "You >> (not encrypted) * Venkat waves"
