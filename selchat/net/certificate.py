@@ -193,7 +193,7 @@ def _sign(key: EllipticCurvePrivateKey, names: set[str], addresses: set[str]) ->
 
 def own_names() -> set[str]:
     """Return this machine's names that a certificate can contain."""
-    name = socket.gethostname()  # only the local name: a DNS lookup could block for as long as it likes
+    name = socket.gethostname()  # only the local name: a DNS lookup has no time limit
     return {name.lower()} if name and name.isascii() and " " not in name and len(name) < 254 else set()
 
 

@@ -100,7 +100,7 @@ class Outbox:
         self._on_replies_sent: Callable[[], object] | None = None
         self._final_data = b""
         self._subscriptions: list[Subscription[Outbox]] = []
-        # The subscriptions that survive lapping; None if there are none.
+        # The subscriptions that survive lapping; None until the first.
         self._on_lapped: dict[Subscription[Outbox], OnLapped] | None = None
         self._wire_owner: Subscription[Outbox] | None = None  # whose chunk is partly sent
         self._wire_until = 0  # the position at which it releases the wire

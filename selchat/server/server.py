@@ -269,7 +269,7 @@ class Server:
     # -- settings --------------------------------------------------------------------------------------
 
     def reload(self) -> None:
-        """Load the settings again and apply those that a running server can change; the console shows which.
+        """Load the settings again and apply the changes that need no restart; show them.
 
         If one setting is invalid, all stay as they are.
         """

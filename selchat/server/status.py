@@ -1,6 +1,6 @@
 """Server status: readiness, and the figures for Prometheus.
 
-Reads the parts of a server and changes none of them. Knows nothing about HTTP.
+Only reads the parts of a server. Knows nothing about HTTP.
 """
 
 from __future__ import annotations
