@@ -1,4 +1,4 @@
-"""What every test gets: a hypothesis profile, and a check that it leaves nothing open behind it."""
+"""Every test gets a hypothesis profile, a data folder of its own, and a check for leaked resources."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# For tests/mutation.py, which asks for each of a thousand mutants: the same few examples, nothing shrunk.
+# For tests/mutation.py, which runs for each of a thousand mutants: the same few examples, no shrinking.
 settings.register_profile(
     "mutation",
     max_examples=40,
@@ -34,20 +34,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell starts its background jobs so, and the processes under test would inherit it.
+    # A shell ignores SIGINT for its background jobs, and the processes under test would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow too")
     parser.addoption(
-        "--full", action="store_true", help="the tests of faults and of load with their full figures"
+        "--full", action="store_true", help="run the tests of faults and load with their full figures"
     )
 
 
 @pytest.fixture
 def full(pytestconfig: pytest.Config) -> bool:
-    """Whether to take as long as the full figures take, or seconds."""
+    """Whether to run with full figures, or in seconds."""
     return bool(pytestconfig.getoption("full"))
 
 
@@ -55,6 +55,11 @@ def full(pytestconfig: pytest.Config) -> bool:
 def run_slow(pytestconfig: pytest.Config) -> bool:
     """Whether slow tests run, for a test that takes a larger sample then."""
     return bool(pytestconfig.getoption("run_slow"))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many workers ``-n auto`` starts: more than cores, because many tests wait for a time-out."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -70,14 +75,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 _DESCRIPTORS = Path("/proc/self/fd")  # Linux only
-_GRACE = 5.0  # seconds for threads and descriptors that are already on their way out
+_GRACE = 5.0  # seconds for threads and descriptors that are about to close
 
 
 @pytest.fixture(autouse=True)
 def own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the secrets and histories of the processes under test apart from each other and the user's, and
-    the user's settings away from them.
-    """
+    """Give each test a data folder of its own and no settings of the user's."""
     for name in [name for name in os.environ if name.startswith("SELCHAT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
@@ -105,7 +108,7 @@ def nothing_leaks() -> Iterator[None]:
 
 
 def _open_descriptors() -> dict[int, str]:
-    """Return what each open descriptor refers to, less the standard ones, which pytest's capture changes."""
+    """Return the target of each open descriptor, except 0 to 2, which pytest's capture changes."""
     if not _DESCRIPTORS.is_dir():
         return {}
     found = {}

@@ -101,7 +101,7 @@ class ForkedProcess:
         text: bool = False,
         terminal: int | None = None,
     ) -> None:
-        """``terminal``: the descriptor of a terminal that becomes the controlling one and all three streams."""
+        """``terminal``: a terminal to become the controlling one, and all three streams."""
         self.args = command
         self.returncode: int | None = None
         self._text = text
