@@ -52,7 +52,7 @@ class MixedScriptsError(NamedRefusalError):
 _MARK = "\u200e"  # confusables.txt puts it around right-to-left text
 
 
-def _prototypes(lines: dict[str, list[dict[str, str]]]) -> dict[int, str]:
+def parse_prototypes(lines: dict[str, list[dict[str, str]]]) -> dict[int, str]:
     """Return the prototype, one or more characters, of each character that ``confusables.txt`` maps.
 
     ``lines`` has each line of that file twice, in the order of the file: the prototype under the character,
@@ -69,7 +69,7 @@ def _prototypes(lines: dict[str, list[dict[str, str]]]) -> dict[int, str]:
     return prototypes
 
 
-_PROTOTYPES = _prototypes(confusables_data)
+_PROTOTYPES = parse_prototypes(confusables_data)
 
 # Names may combine Latin with one other script that is Recommended (Unicode Standard Annex 31, table 5), except
 # Cyrillic and Greek, which share too many letters with it. Chinese, Japanese and Korean text uses more than one

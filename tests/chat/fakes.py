@@ -1,4 +1,4 @@
-"""Stand-ins for everything around the hub: a clock, an observer, a log that keeps a diary, and peers."""
+"""Fakes for everything around the hub: clock, observer, log, wire format and sessions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class FakeTimer:
 
 
 class FakeClock:
-    """Time that goes on when it is told to."""
+    """Time that a test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -48,11 +48,11 @@ class FakeClock:
 
     @property
     def due(self) -> bool:
-        """Whether something waits only for the next tick."""
+        """Whether a timer is due in the next tick."""
         return any(timer.callback is not None and when <= self.now for when, _, timer in self._timers)
 
     def advance(self, seconds: float) -> None:
-        """Begin a tick that many seconds later: what is due by then is called, all at the same ``now``."""
+        """Start a tick ``seconds`` later: run every due timer, all with the same ``now``."""
         self.now += seconds
         due = []
         while self._timers and self._timers[0][0] <= self.now:
@@ -64,7 +64,7 @@ class FakeClock:
 
 
 class DiaryLog(MemoryLog):
-    """A memory log that knows what was committed."""
+    """A memory log that records commits and can fail."""
 
     def __init__(self) -> None:
         super().__init__(1 << 30)
@@ -80,11 +80,11 @@ class DiaryLog(MemoryLog):
         return messages
 
     def fail(self, why: str | None) -> None:
-        """Let commits fail from now on, or (None) work again."""
+        """Make commits fail from now on, or (None) succeed again."""
         self.failure = why
 
     def forget_before(self, room: str, seq: int) -> None:
-        """Forget the messages of that room below ``seq``."""
+        """Make the messages of the room below ``seq`` expire."""
         self.oldest[room] = seq
 
     def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
@@ -106,7 +106,7 @@ class DiaryLog(MemoryLog):
 
 
 class FakeObserver:
-    """Notes what it sees; what is said must be in the log by then."""
+    """Records the events that it gets; the log must have each message by then."""
 
     def __init__(self, log: DiaryLog | None = None) -> None:
         self.log = log
@@ -130,11 +130,11 @@ class FakeObserver:
         self._fail()
         for message in messages:
             assert isinstance(message, Said)
-            self.seen.append(("unsaid", message.author, message.body))
+            self.seen.append(("announcement lost", message.author, message.body))
 
     def on_log_state(self, error: NotStoredError | None) -> None:
         self._fail()
-        self.seen.append(("storing", "", None if error is None else error.why))
+        self.seen.append(("log state", "", None if error is None else error.why))
 
     def closed_before_login(self, address: str, reason: str | None) -> None:
         self.seen.append(("stranger left", address, reason))
@@ -145,7 +145,7 @@ class FakeObserver:
 
 
 class LineFormat:
-    """One line for each event but who has come and gone, and a note of everything that it has encoded."""
+    """Encodes each event as a line, except `Joined` and `Left`; records the events that it encoded."""
 
     def __init__(self, log: DiaryLog | None = None) -> None:
         self.log = log
@@ -164,7 +164,7 @@ def line(event: Event) -> bytes:
 
 
 class FakePeer:
-    """A session on a real outbox, whose socket takes everything."""
+    """A session with a real outbox; its socket accepts all data."""
 
     def __init__(self, hub: Hub, fanout: Fanout, format: LineFormat) -> None:
         self.hub = hub
@@ -228,7 +228,7 @@ class FakePeer:
         self.fanout.schedule_flush(self.outbox)
 
     def watch_writable(self, enabled: bool) -> None:
-        raise AssertionError("the socket takes everything")
+        raise AssertionError("the socket accepts all data")
 
     def on_drained(self) -> None:
         self.gone = True
@@ -239,7 +239,7 @@ class FakePeer:
 
 
 def end_tick(hub: Hub, fanout: Fanout) -> None:
-    """Do what the server does at the end of a tick."""
+    """Publish and deliver, as the server does at the end of a tick."""
     for feed in hub.publish():
         fanout.deliver(feed)
     fanout.finish()

@@ -18,30 +18,30 @@ class Operator:
         self.quits += 1
 
 
-def test_a_line_is_said_to_everyone() -> None:
+def test_plain_line_goes_to_everyone() -> None:
     operator = Operator()
     [michael] = operator.chat.sign_in("Michael")
     assert operator.run("Lunch is ready  ") == []
     operator.chat.tick()
     assert bodies(michael) == [b"Lunch is ready"]
-    assert operator.chat.said() == [("Server", "Lunch is ready")]
+    assert operator.chat.sent() == [("Server", "Lunch is ready")]
 
 
 @pytest.mark.parametrize("line", ["", "   ", "\t", "\r"])
-def test_an_empty_line_says_nothing(line: str) -> None:
+def test_empty_line_sends_nothing(line: str) -> None:
     operator = Operator()
     operator.chat.sign_in("Michael")
     assert operator.run(line) == []
     operator.chat.tick()
-    assert operator.chat.said() == []
+    assert operator.chat.sent() == []
 
 
-def test_two_slashes_say_one() -> None:
+def test_double_slash_sends_a_line_with_one_slash() -> None:
     operator = Operator()
     operator.chat.sign_in("Michael")
     assert operator.run("//help is for the operator") == []
     operator.chat.tick()
-    assert operator.chat.said() == [("Server", "/help is for the operator")]
+    assert operator.chat.sent() == [("Server", "/help is for the operator")]
 
 
 def test_users_are_listed_with_their_addresses() -> None:
@@ -55,7 +55,7 @@ def test_users_are_listed_with_their_addresses() -> None:
     ]
 
 
-def test_kick_removes_who_is_named() -> None:
+def test_kick_disconnects_the_named_member() -> None:
     operator = Operator()
     michael, narayan = operator.chat.sign_in("Michael Jackson", "Narayan")
     assert operator.run("/kick   michael jackson ") == []
@@ -94,12 +94,12 @@ def test_help_lists_every_command() -> None:
 
 
 @pytest.mark.parametrize("line", ["/", "/nonsense", "/usersx", "/quit!"])
-def test_an_unknown_command_is_not_said_to_everyone(line: str) -> None:
+def test_unknown_command_is_not_sent_to_everyone(line: str) -> None:
     operator = Operator()
     operator.chat.sign_in("Michael")
     assert operator.run(line) == [
         f"Unknown command {line}. Type /help to list the commands, or //text to send /text to everyone."
     ]
     operator.chat.tick()
-    assert operator.chat.said() == []
+    assert operator.chat.sent() == []
     assert operator.quits == 0

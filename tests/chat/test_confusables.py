@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from selchat.chat.confusables import (
     ConfusableIndex,
     MixedScriptsError,
-    _prototypes,
     check_scripts,
+    parse_prototypes,
     skeleton,
     skeletons,
 )
 from selchat.text import clean_name, name_key
+from tests.chat.support import reachable_objects
 
 
-def are_alike(one: str, other: str) -> bool:
+def are_confusable(one: str, other: str) -> bool:
     return not frozenset(skeletons(one)).isdisjoint(skeletons(other))
 
 
@@ -46,19 +47,19 @@ def are_alike(one: str, other: str) -> bool:
         ("\u01c9eto", "\u01c9eto".replace("\u01c9", "lj")),
         ("\U0001d429\U0001d41a\U0001d432", "pay"),
         ("\u00f8", "o\u0338"),
-        ("\u05d5", "l"),  # Hebrew, which confusables.txt has marks around
+        ("\u05d5", "l"),  # Hebrew; confusables.txt puts direction marks around it
         ("\u00e9", "e\u0301"),
         ("Venkat", "Venkat"),
         ("\u6f22\u5b57", "\u6f22\u5b57"),
     ],
 )
-def test_skeletons_are_those_of_uts_39(text: str, expected: str) -> None:
+def test_skeletons_follow_uts_39(text: str, expected: str) -> None:
     assert skeleton(text) == expected
 
 
-def test_a_line_of_the_table_is_read_the_right_way_round() -> None:
+def test_prototypes_are_parsed_in_the_right_direction() -> None:
     lines = {
-        "x": [{"c": "y"}],  # the only one with that prototype
+        "x": [{"c": "y"}],  # the only character with that prototype
         "y": [{"c": "x"}],
         "I": [{"c": "l"}],
         "l": [{"c": "I"}, {"c": "\u200e\u05d5\u200e"}],
@@ -66,21 +67,21 @@ def test_a_line_of_the_table_is_read_the_right_way_round() -> None:
         "m": [{"c": "rn"}],
         "rn": [{"c": "m"}],
     }
-    assert _prototypes(lines) == {ord("x"): "y", ord("I"): "l", 0x5D5: "l", ord("m"): "rn"}
+    assert parse_prototypes(lines) == {ord("x"): "y", ord("I"): "l", 0x5D5: "l", ord("m"): "rn"}
 
 
 @given(st.text(max_size=40))
-def test_the_skeleton_of_a_skeleton_is_itself(text: str) -> None:
+def test_skeleton_is_idempotent(text: str) -> None:
     assert skeleton(skeleton(text)) == skeleton(text)
 
 
 @given(st.text(max_size=20).map(clean_name))
-def test_a_name_looks_like_itself_however_it_is_composed(name: str) -> None:
+def test_composition_does_not_change_skeletons(name: str) -> None:
     assert skeleton(unicodedata.normalize("NFD", name)) == skeleton(name)
     assert skeletons(unicodedata.normalize("NFKC", name)) == skeletons(name)
 
 
-# -- looks ---------------------------------------------------------------------------------------------
+# -- confusable names ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -103,27 +104,27 @@ def test_a_name_looks_like_itself_however_it_is_composed(name: str) -> None:
         ("Ian", "lan"),
     ],
 )
-def test_names_that_could_be_taken_for_each_other(one: str, other: str) -> None:
+def test_names_are_confusable(one: str, other: str) -> None:
     assert name_key(one) != name_key(other)
-    assert are_alike(one, other)
-    assert are_alike(other, one)
+    assert are_confusable(one, other)
+    assert are_confusable(other, one)
 
 
-def test_names_that_differ_to_the_eye_do_not_look_alike() -> None:
+def test_visibly_different_names_are_not_confusable() -> None:
     names = [
         *("Michael", "Micha\u00ebl", "Mic\u0127ael", "Michael_2", "Michael_3", "Michael_10", "Michael_11"),
         *("Elia", "Ella", "Delia", "Della", "Ali", "Ann", "Avv", "ian", "lana", "Venkat", "Ven kat"),
         *("\u041c\u0430\u0440\u0438\u044f", "Maria", "\u6f22\u5b57", "\u6f22\u5b50"),
     ]
-    pairs = [(one, other) for one in names for other in names if one < other and are_alike(one, other)]
+    pairs = [(one, other) for one in names for other in names if one < other and are_confusable(one, other)]
     assert not pairs
 
 
-def test_names_are_found_by_what_they_look_like_until_they_are_removed() -> None:
+def test_index_finds_confusable_names_until_they_are_removed() -> None:
     found = ConfusableIndex()
     for name in ("mike", "rnike", "Venkat", "venkat_2"):
         found.add(name)
-    assert {*found.find("Mike")} == {"rnike"}, "mike is the same name"
+    assert {*found.find("Mike")} == {"rnike"}, "mike counts as the same name"
     assert {*found.find("\uff4dike")} == {"rnike"}
     assert {*found.find("MlKE")} == {"mike"}
     assert not {*found.find("Venkat")}
@@ -132,7 +133,7 @@ def test_names_are_found_by_what_they_look_like_until_they_are_removed() -> None
     assert {*found.find("rnike")} == {"mike"}
     for name in ("mike", "Venkat", "venkat_2"):
         found.remove(name)
-    assert not found._names
+    assert reachable_objects(found) == reachable_objects(ConfusableIndex()), "it keeps nothing of removed names"
 
 
 # -- scripts -------------------------------------------------------------------------------------------
@@ -167,7 +168,7 @@ def test_names_are_found_by_what_they_look_like_until_they_are_removed() -> None
         *("\u16a0\u16a2\u16a6", "\u13e3\u13b3\u13a9"),  # Runic and Cherokee, alone
     ],
 )
-def test_one_script_or_latin_and_one_other_is_a_name(name: str) -> None:
+def test_one_script_or_latin_and_one_other_is_accepted(name: str) -> None:
     assert clean_name(name) == unicodedata.normalize("NFC", name)
     check_scripts(clean_name(name))
 
@@ -188,7 +189,7 @@ def test_one_script_or_latin_and_one_other_is_a_name(name: str) -> None:
         ("\u6f22\u0430", ("Cyrillic", "Han")),
     ],
 )
-def test_other_mixtures_are_refused_with_the_names_of_the_scripts(
+def test_other_mixtures_are_refused_by_the_names_of_the_scripts(
     name: str, scripts: tuple[str, ...]
 ) -> None:
     with pytest.raises(MixedScriptsError) as caught:
@@ -198,13 +199,13 @@ def test_other_mixtures_are_refused_with_the_names_of_the_scripts(
 
 
 def letters(*starts: str) -> st.SearchStrategy[str]:
-    """Letters by how Unicode calls them, which is another source than the property."""
+    """Letters by their Unicode names, a source independent of the property Script_Extensions."""
     names = tuple(f"{start} " for start in starts)
     return st.sampled_from(
         [
             character
             for character in map(chr, [*range(0x41, 0x3400), *range(0x4E00, 0x4F00), *range(0xAC00, 0xAD00)])
-            # As it is in a clean name: the Greek numeral sign is a mark of many scripts there.
+            # Look at the NFKC form as well: there, the Greek numeral sign is a mark of many scripts.
             if character.isalpha()
             and all(
                 unicodedata.name(one, "").startswith(names)
@@ -252,17 +253,17 @@ def names_of(*sets: tuple[str, ...]) -> st.SearchStrategy[str]:
 
 
 @given(names_of(_LATIN, *_SINGLE, *_HIGHLY))
-def test_what_uts_39_calls_highly_restrictive_is_accepted(name: str) -> None:
+def test_highly_restrictive_names_are_accepted(name: str) -> None:
     check_scripts(name)
 
 
 @given(names_of(*((*_LATIN, start) for start in _RECOMMENDED)))
-def test_what_it_calls_moderately_restrictive_is_accepted(name: str) -> None:
+def test_moderately_restrictive_names_are_accepted(name: str) -> None:
     check_scripts(name)
 
 
 @given(st.data())
-def test_two_scripts_that_are_not_latin_are_refused(data: st.DataObject) -> None:
+def test_two_scripts_other_than_latin_are_refused(data: st.DataObject) -> None:
     one, other = data.draw(
         st.lists(st.sampled_from((*_RECOMMENDED, *_ALONE[:-1])), min_size=2, max_size=2, unique=True)
     )
@@ -272,8 +273,8 @@ def test_two_scripts_that_are_not_latin_are_refused(data: st.DataObject) -> None
 
 
 @given(st.text(max_size=40).map(clean_name))
-def test_a_part_of_a_good_name_is_good(name: str) -> None:
-    """So that a name which is cut to make room for a number is still of one script."""
+def test_prefix_of_a_valid_name_is_valid(name: str) -> None:
+    """A name that is cut to make room for a number must not mix scripts."""
     try:
         check_scripts(name)
     except MixedScriptsError as error:

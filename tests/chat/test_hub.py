@@ -3,29 +3,36 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import pytest
+
 from selchat.chat.hub import Hub
 from selchat.chat.peer import Farewell
 from selchat.chat.people import hash_client_secret
 from selchat.config.settings import Settings
+from selchat.errors import NameTakenError
 from selchat.events import LOBBY, Event, Notice, Roster, Said
 from selchat.net.fanout import Fanout
 from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, FakePeer, LineFormat, end_tick, line
 
+DAY = 86_400.0
+
 
 class Chat:
-    """A hub with everything around it faked. ``strict``: errors in `Hub.publish` are raised, not collected."""
+    """A hub with fakes around it. ``strict``: errors in `Hub.publish` are raised, not collected."""
 
     def __init__(self, settings: Settings | None = None, *, strict: bool = True) -> None:
         self.clock = FakeClock()
         self.log = DiaryLog()
         self.observer = FakeObserver(self.log)
         self.fanout = Fanout(1 << 20)
+        self.time: float | None = None  # Unix time; None: the real one
         self.errors: list[tuple[str, Exception]] = []
         self.hub = Hub(
             settings or Settings(roster=False),
             self.log,
             self.clock,
             self.observer,
+            lambda: time.time() if self.time is None else self.time,
             **({} if strict else {"on_error": lambda where, error: self.errors.append((where, error))}),
         )
         self.format = LineFormat(self.log)
@@ -51,7 +58,7 @@ class Chat:
         self.clock.advance(seconds)
         end_tick(self.hub, self.fanout)
 
-    def said(self) -> list[tuple[str, str]]:
+    def sent(self) -> list[tuple[str, str]]:
         return [(event.author, event.body) for event in self.format.encoded if isinstance(event, Said)]
 
 
@@ -59,7 +66,7 @@ def bodies(peer: FakePeer) -> list[bytes]:
     return [line.split(b"body='")[1].split(b"'")[0] for line in peer.lines]
 
 
-def test_everyone_but_the_author_gets_what_is_said() -> None:
+def test_everyone_but_the_author_gets_a_message() -> None:
     chat = Chat()
     michael, narayan, venkat = chat.sign_in("Michael", "Narayan", "Venkat")
     chat.hub.send(michael.member, chat.hub.lobby, ["one"])
@@ -68,7 +75,7 @@ def test_everyone_but_the_author_gets_what_is_said() -> None:
     assert (bodies(michael), bodies(narayan), bodies(venkat)) == ([b"two"], [b"one", b"two"], [b"one"])
 
 
-def test_nothing_is_shown_before_the_log_has_it() -> None:
+def test_nothing_is_published_before_the_log_has_it() -> None:
     chat = Chat()
     [michael, narayan] = chat.sign_in("Michael", "Narayan")
     chat.hub.send(michael.member, chat.hub.lobby, ["one"])
@@ -80,7 +87,7 @@ def test_nothing_is_shown_before_the_log_has_it() -> None:
     assert chat.observer.seen[-1] == ("said", "Michael", "one")
 
 
-def test_what_is_said_has_the_time_at_which_it_was_said() -> None:
+def test_message_has_the_time_at_which_it_was_sent() -> None:
     chat = Chat()
     [michael] = chat.sign_in("Michael")
     before = time.time()
@@ -88,16 +95,16 @@ def test_what_is_said_has_the_time_at_which_it_was_said() -> None:
     assert before <= chat.log.diary[0].at <= time.time()
 
 
-def test_the_server_is_heard_by_all() -> None:
+def test_announcement_reaches_everyone() -> None:
     chat = Chat()
     michael, narayan = chat.sign_in("Michael", "Narayan")
     chat.hub.announce("lunch")
     chat.tick()
-    assert chat.said() == [("Server", "lunch")]
+    assert chat.sent() == [("Server", "lunch")]
     assert bodies(michael) == bodies(narayan) == [b"lunch"]
 
 
-def test_a_notice_to_all_is_in_no_log() -> None:
+def test_notice_to_everyone_is_not_logged() -> None:
     chat = Chat()
     [michael] = chat.sign_in("Michael")
     chat.hub.broadcast_notice("bye")
@@ -106,7 +113,7 @@ def test_a_notice_to_all_is_in_no_log() -> None:
     assert chat.log.committed == []
 
 
-def test_what_came_in_one_read_is_one_step_and_stays_in_order() -> None:
+def test_messages_of_one_read_stay_together_and_in_order() -> None:
     chat = Chat()
     michael, narayan = chat.sign_in("Michael", "Narayan")
     chat.hub.send(michael.member, chat.hub.lobby, ["one", "two"])
@@ -192,16 +199,16 @@ def test_failing_format_silences_no_other_room() -> None:
     assert [event[2] for event in chat.observer.seen if event[0] == "said"] == ["one", "two"]
 
 
-def test_nothing_is_published_where_nothing_was_said() -> None:
+def test_tick_without_events_publishes_and_commits_nothing() -> None:
     chat = Chat()
     chat.sign_in("Michael")
     assert list(chat.hub.publish()) == []
-    assert chat.log.commits == 1, "the salt for whispers"
+    assert chat.log.commits == 1, "the salt for direct messages"
     assert list(chat.hub.publish()) == []
     assert chat.log.commits == 1
 
 
-def test_whoever_has_left_reads_what_was_said_before_and_nothing_after() -> None:
+def test_member_who_leaves_gets_earlier_messages_and_no_later_ones() -> None:
     chat = Chat()
     michael, narayan = chat.sign_in("Michael", "Narayan")
     chat.hub.send(narayan.member, chat.hub.lobby, ["one"])
@@ -214,7 +221,7 @@ def test_whoever_has_left_reads_what_was_said_before_and_nothing_after() -> None
     assert [member.name for member in chat.hub.members()] == ["Narayan"]
 
 
-def test_last_words_are_heard() -> None:
+def test_message_sent_before_leaving_is_published() -> None:
     chat = Chat()
     michael, narayan = chat.sign_in("Michael", "Narayan")
     chat.hub.send(michael.member, chat.hub.lobby, ["goodbye"])
@@ -224,7 +231,7 @@ def test_last_words_are_heard() -> None:
     assert not michael.lines
 
 
-def test_a_kick_tells_the_member_why_and_everyone_who_is_left() -> None:
+def test_disconnected_member_gets_the_reason_and_others_a_new_roster() -> None:
     chat = Chat(Settings())
     michael, narayan = chat.sign_in("Michael", "Narayan")
     member = chat.hub.find_member("MICHAEL")
@@ -238,7 +245,7 @@ def test_a_kick_tells_the_member_why_and_everyone_who_is_left() -> None:
     assert chat.hub.find_member("Michael") is None
 
 
-def test_rosters_come_after_joins_and_leaves_once_a_second_at_most() -> None:
+def test_rosters_follow_changes_at_most_once_a_second() -> None:
     chat = Chat(Settings())
     [michael] = chat.sign_in("Michael")
     chat.tick()
@@ -255,7 +262,7 @@ def test_rosters_come_after_joins_and_leaves_once_a_second_at_most() -> None:
     assert len(michael.lines) == 2
 
 
-def test_the_first_change_after_a_quiet_time_is_told_at_once() -> None:
+def test_first_change_after_a_quiet_time_is_sent_at_once() -> None:
     chat = Chat(Settings())
     [michael] = chat.sign_in("Michael")
     chat.tick()
@@ -265,7 +272,7 @@ def test_the_first_change_after_a_quiet_time_is_told_at_once() -> None:
     assert michael.lines[1:] == [line(Roster(("Michael", "Narayan"), 2))]
 
 
-def test_no_roster_is_sent_to_nobody() -> None:
+def test_no_roster_is_sent_to_an_empty_room() -> None:
     chat = Chat(Settings())
     [michael] = chat.sign_in("Michael")
     chat.tick()
@@ -275,14 +282,14 @@ def test_no_roster_is_sent_to_nobody() -> None:
     assert [one for one in chat.format.encoded if isinstance(one, Roster)] == [Roster(("Michael",), 1)]
 
 
-def test_a_roster_sorts_no_more_names_than_could_fit() -> None:
+def test_roster_has_no_more_names_than_fit() -> None:
     chat = Chat(Settings(roster_limit=6))
     [michael, *_] = chat.sign_in("Michael", "Venkat", "Narayan")
     chat.tick()
     assert michael.lines == [line(Roster(("Michael", "Narayan"), 3))]
 
 
-def test_without_rosters_none_is_sent() -> None:
+def test_roster_can_be_disabled() -> None:
     chat = Chat(Settings(roster=False))
     [michael, *_] = chat.sign_in("Michael", "Narayan")
     chat.tick(10)
@@ -290,7 +297,7 @@ def test_without_rosters_none_is_sent() -> None:
     assert chat.clock.pending == 0
 
 
-def test_the_operator_is_told_that_nobody_has_heard_what_could_not_be_stored() -> None:
+def test_observer_is_told_of_announcements_that_were_not_stored() -> None:
     log = DiaryLog()
     observer = FakeObserver(log)
     hub = Hub(Settings(roster=False), log, FakeClock(), observer)
@@ -302,8 +309,84 @@ def test_the_operator_is_told_that_nobody_has_heard_what_could_not_be_stored() -
     hub.announce("tea is getting cold")
     end_tick(hub, fanout)
     assert observer.seen == [
-        ("storing", "", "disk full"),
-        ("unsaid", "Server", "tea is ready"),
-        ("storing", "", None),
+        ("log state", "", "disk full"),
+        ("announcement lost", "Server", "tea is ready"),
+        ("log state", "", None),
         ("said", "Server", "tea is getting cold"),
     ]
+
+
+# -- owners of names ----------------------------------------------------------------------------------
+
+
+def owners_chat() -> tuple[Chat, bytes, bytes]:
+    """Return a chat in which Venkat and Narayan own their names, are away, and have a direct message each."""
+    chat = Chat()
+    chat.time = 1e9
+    venkat, narayan, michael = chat.sign_in_owners("Venkat", "Narayan", "Michael")
+    venkat.sign_out(None)
+    narayan.sign_out(None)
+    for number, name in enumerate(("Venkat", "Narayan")):
+        chat.hub.send_direct(michael.member, name, "for you alone", f"direct {number}", None)
+    chat.tick()
+    michael.sign_out(None)
+    return chat, hash_client_secret("Venkat"), hash_client_secret("someone else")
+
+
+def sign_in(chat: Chat, name: str, client_id: bytes) -> FakePeer:
+    peer = FakePeer(chat.hub, chat.fanout, chat.format)
+    peer.member = chat.hub.sign_in(name, "192.0.2.1:5", peer, client_id)
+    return peer
+
+
+def test_owner_who_returns_has_the_name_and_the_direct_messages() -> None:
+    chat, owner, stranger = owners_chat()
+    chat.time += 89 * DAY
+    chat.hub.collect_garbage()
+    with pytest.raises(NameTakenError):
+        sign_in(chat, "venkat", stranger)
+    assert chat.hub.name_owner("Venkat") == owner
+    assert chat.hub.inbox(sign_in(chat, "venkat", owner).member) == ("@venkat", 0, 1)
+
+
+def test_new_owner_of_an_expired_name_gets_no_direct_messages_to_the_old_one() -> None:
+    chat, owner, stranger = owners_chat()
+    chat.time += 89 * DAY
+    sign_in(chat, "Narayan", hash_client_secret("Narayan")).sign_out(None)
+    chat.time += 2 * DAY
+    chat.hub.collect_garbage()
+    assert chat.hub.name_owner("Venkat") is None
+    venkat = sign_in(chat, "Venkat", stranger)
+    assert chat.hub.name_owner("Venkat") == stranger
+    assert chat.hub.inbox(venkat.member) == ("@venkat", 1, 0)
+    venkat.sign_out(None)
+    assert chat.hub.name_owner("Venkat") == stranger, "signing out keeps the owner"
+    with pytest.raises(NameTakenError):
+        sign_in(chat, "Venkat", owner)
+    narayan = sign_in(chat, "Narayan", hash_client_secret("Narayan"))
+    assert chat.hub.inbox(narayan.member) == ("@narayan", 0, 1), "the messages to others still wait"
+    chat.hub.send_direct(narayan.member, "Venkat", "for the new one", "1", None)
+    chat.tick()
+    assert chat.hub.inbox(sign_in(chat, "Venkat", stranger).member) == ("@venkat", 1, 1)
+
+
+def test_new_owner_who_only_sends_gets_no_direct_messages_to_the_old_one_later() -> None:
+    chat, _, stranger = owners_chat()
+    chat.time += 91 * DAY
+    chat.hub.collect_garbage()
+    peer = FakePeer(chat.hub, chat.fanout, chat.format)
+    member = chat.hub.sign_in_send_only("Venkat", "192.0.2.1:5", peer, stranger)
+    chat.hub.sign_out_send_only(member)
+    assert chat.hub.name_owner("Venkat") == stranger
+    assert chat.hub.inbox(sign_in(chat, "Venkat", stranger).member) == ("@venkat", 1, 0)
+
+
+def test_numbered_name_of_a_second_session_belongs_to_nobody_afterwards() -> None:
+    chat, owner, _ = owners_chat()
+    sign_in(chat, "Venkat", owner)
+    second = FakePeer(chat.hub, chat.fanout, chat.format)
+    second.member = chat.hub.sign_in("Venkat", "192.0.2.1:5", second, owner, alongside=True)
+    assert second.member.name == "Venkat_2"
+    second.sign_out(None)
+    assert chat.hub.name_owner("Venkat_2") is None
+    assert chat.hub.name_owner("Venkat") == owner

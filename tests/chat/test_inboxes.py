@@ -4,7 +4,7 @@ from selchat.chat.inboxes import Inboxes
 from selchat.log.memory import MemoryLog
 
 
-def test_whispers_wait_until_they_are_confirmed_and_belong_to_one_owner() -> None:
+def test_messages_wait_until_they_are_confirmed() -> None:
     log = MemoryLog(1000)
     inboxes = Inboxes(log)
     room = inboxes.log_room("venkat")
@@ -15,15 +15,26 @@ def test_whispers_wait_until_they_are_confirmed_and_belong_to_one_owner() -> Non
     inboxes.confirm("venkat", 0)
     assert Inboxes(log).unconfirmed("venkat") == (1, 1)
     inboxes.confirm("venkat", 1000)
-    assert inboxes.unconfirmed("venkat") == (2, 0), "no more than there are"
-    log.append(room, "Michael", ["three"], 0.0)
-    log.commit()
-    inboxes.change_owner("venkat")
-    assert inboxes.unconfirmed("venkat") == (3, 0)
+    assert inboxes.unconfirmed("venkat") == (2, 0), "no seq above the last one"
     assert (inboxes.owner_key(room), inboxes.owner_key("lobby")) == ("venkat", None)
 
 
-def test_the_salt_is_made_once() -> None:
+def test_new_owner_gets_no_messages_to_the_previous_one() -> None:
+    log = MemoryLog(1000)
+    inboxes = Inboxes(log)
+    for key in ("venkat", "narayan"):
+        log.append(inboxes.log_room(key), "Michael", ["one", "two", "three"], 0.0)
+    log.commit()
+    inboxes.confirm("venkat", 1)
+    inboxes.change_owner("venkat")
+    log.append(inboxes.log_room("venkat"), "Michael", ["four"], 0.0)
+    log.commit()
+    for restarted in (inboxes, Inboxes(log)):
+        assert restarted.unconfirmed("venkat") == (3, 1), "only the message to the new owner"
+        assert restarted.unconfirmed("narayan") == (0, 3), "another inbox does not change"
+
+
+def test_salt_is_created_once() -> None:
     log = MemoryLog(1000)
     salt = Inboxes(log).salt
     assert log.staged

@@ -10,7 +10,7 @@ CLIENT, OTHER = b"c" * 16, b"o" * 16
 
 
 class Court:
-    """A moderation with a clock that can be set."""
+    """A `Moderation` with an adjustable clock."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
@@ -33,17 +33,17 @@ class Court:
         ("7D", 604800),
     ],
 )
-def test_a_duration_is_read(text: str, seconds: float) -> None:
+def test_duration_is_parsed(text: str, seconds: float) -> None:
     assert parse_sanction_duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "1", "h", "1x", "-1h", "1h and more", "0s", "1h10", "\u0661h", "999999999d"])
-def test_what_is_no_duration_is_refused(text: str) -> None:
+def test_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="a time such as 1h10m"):
         parse_sanction_duration(text)
 
 
-def test_a_banned_name_is_kept_out_however_it_is_written_and_its_client_under_any_name() -> None:
+def test_ban_covers_every_spelling_of_a_name_and_its_client_under_any_name() -> None:
     court = Court()
     court.moderation.ban("Venkat", None, CLIENT)
     for moderation in (court.moderation, court.restart()):
@@ -66,7 +66,7 @@ def test_a_banned_name_is_kept_out_however_it_is_written_and_its_client_under_an
         ("fd00::/64", "fd00::1%eth0", "fd01::1"),
     ],
 )
-def test_a_banned_address_is_kept_out(word: str, inside: str, outside: str) -> None:
+def test_ban_covers_an_address_or_network(word: str, inside: str, outside: str) -> None:
     court = Court()
     court.moderation.ban(word, None)
     with pytest.raises(BannedError):
@@ -77,7 +77,7 @@ def test_a_banned_address_is_kept_out(word: str, inside: str, outside: str) -> N
     court.moderation.check_address(inside)
 
 
-def test_a_measure_ends_by_itself() -> None:
+def test_sanctions_expire() -> None:
     court = Court()
     court.moderation.mute("Venkat", court.now + 10, CLIENT)
     court.moderation.ban("10.0.0.1", court.now + 10)
@@ -94,7 +94,7 @@ def test_a_measure_ends_by_itself() -> None:
     assert court.log.records("mute") == court.log.records("ban") == {}
 
 
-def test_the_last_word_counts() -> None:
+def test_last_sanction_replaces_the_one_before() -> None:
     court = Court()
     court.moderation.mute("Venkat", court.now + 10)
     court.moderation.mute("venkat", None)

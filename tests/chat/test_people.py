@@ -7,12 +7,12 @@ CLIENT, OTHER = hash_client_secret("a secret of a client"), hash_client_secret("
 DAY = 86_400.0
 
 
-def test_a_secret_is_not_kept() -> None:
+def test_client_id_does_not_reveal_the_secret() -> None:
     assert hash_client_secret("a secret of a client") == CLIENT != OTHER
     assert len(CLIENT) == 16
 
 
-def test_a_name_is_its_owner_s_for_90_days_after_it_was_used() -> None:
+def test_owner_keeps_a_name_for_90_days_after_its_last_use() -> None:
     log = MemoryLog(1000)
     now = 0.0
     names = Names(log, lambda: now)
@@ -28,19 +28,19 @@ def test_a_name_is_its_owner_s_for_90_days_after_it_was_used() -> None:
     assert names.name("venkat") == "VENKAT"
     now = 171 * DAY
     names.expire(lambda key: key == "venkat")
-    assert "venkat" in names, "whoever is here keeps the name"
+    assert "venkat" in names, "an owner who is present keeps the name"
     assert "venkat" not in Names(log, lambda: now)
     assert log.records("name") == {}
 
 
-def say(log: MemoryLog, sent: SentMessages, *ids: str) -> None:
+def send(log: MemoryLog, sent: SentMessages, *ids: str) -> None:
     new, _ = sent.register(CLIENT, ids)
     messages = log.append("lobby", "Venkat", ["x"] * len(new), 0.0, [ids[i] for i in new], (), CLIENT)
     log.commit()
     sent.mark_stored(CLIENT, messages)
 
 
-def test_a_message_is_new_once() -> None:
+def test_message_is_new_once() -> None:
     log = MemoryLog(1000)
     sent = SentMessages(log)
     sent.open_session(CLIENT)
@@ -54,11 +54,11 @@ def test_a_message_is_new_once() -> None:
     assert [(one.id, one.room, one.seq, one.at) for one in repeated] == [("1", "lobby", 1, 7.0)]
 
 
-def test_what_a_client_has_sent_is_known_from_the_log_when_it_comes_back() -> None:
+def test_returning_client_s_messages_are_known_from_the_log() -> None:
     log = MemoryLog(1000)
     sent = SentMessages(log)
     sent.open_session(CLIENT)
-    say(log, sent, "1", "2")
+    send(log, sent, "1", "2")
     sent.close_session(CLIENT)
     for again in (sent, SentMessages(log)):
         again.open_session(CLIENT)
@@ -66,7 +66,7 @@ def test_what_a_client_has_sent_is_known_from_the_log_when_it_comes_back() -> No
         assert (new, [one.id for one in repeated]) == ([1], ["2"])
 
 
-def test_what_is_staged_by_someone_who_has_left_is_known_to_who_comes_in_the_same_tick() -> None:
+def test_message_staged_before_sign_out_is_known_to_a_session_in_the_same_tick() -> None:
     sent = SentMessages(MemoryLog(1000))
     sent.open_session(CLIENT)
     sent.register(CLIENT, ["1"])
@@ -80,7 +80,7 @@ def test_the_newest_messages_are_known_and_old_ones_are_trimmed() -> None:
     sent = SentMessages(log, max_ids=10)
     sent.open_session(CLIENT)
     for number in range(100):
-        say(log, sent, str(number))
+        send(log, sent, str(number))
     recent = [str(number) for number in range(90, 100)]
     assert sent.register(CLIENT, recent)[0] == []
     assert sent.register(CLIENT, ["5"])[0] == [0]
@@ -91,7 +91,7 @@ def test_index_keeps_fewer_ids_above_its_total_and_reloads_them_for_the_next_ses
     sent = SentMessages(log, min_ids=2, max_total=20)
     sent.open_session(CLIENT)
     for number in range(100):
-        say(log, sent, str(number))
+        send(log, sent, str(number))
     assert sent.total <= 24
     assert sent.register(CLIENT, ["98", "99"])[0] == []
     sent.open_session(CLIENT)
@@ -101,7 +101,7 @@ def test_index_keeps_fewer_ids_above_its_total_and_reloads_them_for_the_next_ses
     assert sent.total == 0
 
 
-def test_whoever_only_reads_costs_nothing() -> None:
+def test_client_that_sends_nothing_causes_no_query() -> None:
     log = MemoryLog(1000)
     sent = SentMessages(log)
     log.sent = None  # type: ignore[assignment]

@@ -9,7 +9,7 @@ from selchat.events import LOBBY
 from selchat.log.memory import MemoryLog
 
 
-def test_rooms_are_found_again_after_a_restart_as_they_were_first_written() -> None:
+def test_restart_restores_rooms_in_their_first_spelling() -> None:
     log = MemoryLog(100_000)
     rooms = Rooms(log, 1000, 10)
     engine = rooms.get_or_create("#Engine")
@@ -36,13 +36,13 @@ def test_rooms_are_found_again_after_a_restart_as_they_were_first_written() -> N
     assert rooms.find("deck") is not None
 
 
-def test_a_salt_is_16_random_bytes() -> None:
+def test_salt_is_16_random_bytes() -> None:
     salts = {new_salt() for _ in range(100)}
     assert len(salts) == 100
     assert all(re.fullmatch("[A-Za-z0-9_-]{21}[AQgw]", salt) for salt in salts)
 
 
-def test_a_room_that_was_talked_in_keeps_its_salt() -> None:
+def test_saved_room_keeps_its_salt() -> None:
     log = MemoryLog(100_000)
     rooms = Rooms(log, 1000, 10)
     engine, deck = rooms.get_or_create("engine"), rooms.get_or_create("deck")
@@ -52,16 +52,16 @@ def test_a_room_that_was_talked_in_keeps_its_salt() -> None:
     again = Rooms(log, 1000, 10)
     assert again.get_or_create("ENGINE").salt == engine.salt
     assert again.lobby.salt == rooms.lobby.salt
-    assert again.get_or_create("deck").salt != deck.salt, "of which nothing was stored"
+    assert again.get_or_create("deck").salt != deck.salt, "a room that was never saved"
     again.remove(again.get_or_create("engine"))
     assert again.get_or_create("engine").salt == engine.salt
 
 
-def test_records_without_a_salt_get_one_that_stays() -> None:
+def test_record_without_a_salt_gets_a_permanent_one() -> None:
     log = MemoryLog(100_000)
     log.put("room", "engine", json.dumps({"name": "Engine", "topic": "oil"}))
     log.put("room", "lobby", json.dumps({"name": "lobby", "topic": ""}))
-    log.append("deck", "Venkat", ["x"], 0.0)  # of which there is no record at all
+    log.append("deck", "Venkat", ["x"], 0.0)  # a room without a record
     log.append("@venkat", "Michael", ["psst"], 0.0)
     log.commit()
     rooms = Rooms(log, 1000, 10)

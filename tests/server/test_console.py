@@ -212,7 +212,7 @@ def test_operators_lines_run_as_commands_and_show_their_output() -> None:
     ]
     chat.sign_in("Michael")
     chat.tick()
-    assert chat.said() == [("Server", "hello all")]
+    assert chat.sent() == [("Server", "hello all")]
 
 
 def test_command_output_is_json_in_json_format() -> None:

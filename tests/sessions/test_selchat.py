@@ -406,12 +406,12 @@ def test_what_cannot_be_stored_is_refused_and_works_later() -> None:
     house.hub.broadcast_notice("goes on")
     assert [(one["code"], one["id"]) for one in venkat.reads()] == [("not-stored", "1"), ("not-stored", "2")]
     assert narayan.reads() == []
-    assert ("storing", "", "disk full") in house.observer.seen
+    assert ("log state", "", "disk full") in house.observer.seen
     house.log.fail(None)
     venkat.sends(say("one", "1"))
     assert [(one["type"], one["id"], one["seq"]) for one in venkat.reads()] == [("ack", "1", 1)]
     assert bodies(narayan.reads()) == ["one"]
-    assert ("storing", "", None) in house.observer.seen
+    assert ("log state", "", None) in house.observer.seen
 
 
 # -- rooms ---------------------------------------------------------------------------------------------
