@@ -1,22 +1,24 @@
-"""What those who talk feel of those who mean no good: flooders, and connections that never say who they are.
+"""Measure the latency of normal senders next to flooders and slow-loris connections.
 
 Usage:
   abuse.py [options]
 
 Options:
-  --talkers=N     How many talk, each a message a second, and hear each other. [default: 100]
-  --flooders=N    How many say as much as the server reads. [default: 10]
-  --loris=N       How many connections say a byte a second of a name that never comes. [default: 1000]
-  --duration=S    Seconds of each turn. [default: 12]
-  --rounds=N      Rounds in which each kind has its turn; the medians are reported. [default: 3]
-  --no-limits     Start the server with its rates off, to see what they are good for.
-  --output=DIR    Where abuse.md and abuse.json go; benchmarks/results if not given, and nowhere with --quick
+  --talkers=N     Normal senders; each sends a message a second and receives the others'. [default: 100]
+  --flooders=N    Clients that send as much as the server reads. [default: 10]
+  --loris=N       Connections that send a byte of their name each second. [default: 1000]
+  --duration=S    Seconds of each measurement. [default: 12]
+  --rounds=N      Rounds, in each of which every kind is measured; the result is the median.
+                  [default: 3]
+  --no-limits     Start the server without rate limits, to see their effect.
+  --output=DIR    Folder for abuse.md and abuse.json; by default benchmarks/results, and none with --quick
                   or --no-limits.
-  --quick         One short round with few, to see that it works; measures nothing.
+  --quick         One short round with few clients, to check that it works; the figures mean nothing.
   -h --help       Show this text.
 
-Quiet turns and others take turns, on one server; the latency of a delivery counts from when its message was
-due. Every delivery is checked: nothing of the talkers' may be lost, come twice or out of order.
+The script alternates between quiet measurements and measurements with abusive clients, on one server. The
+latency of a delivery counts from the intended send time of its message. The script checks that no delivery to
+the senders is lost, duplicated or out of order.
 """
 
 from __future__ import annotations
@@ -36,34 +38,34 @@ from types import TracebackType
 from typing import Any
 
 import docopt
-from harness.machine import machine, machine_line
-from harness.processes import Server, cores, end_on_sigterm, pinned, raise_descriptor_limit
-from harness.results import count_of, markdown_table, percentile, significant
+from harness.machine import describe_machine, format_machine
+from harness.processes import Server, cores, interrupt_on_sigterm, pinned, raise_descriptor_limit
+from harness.results import describe_rounds, format_significant, markdown_table, percentile
 
 from selchat.bench.wires.messages import RUN_LENGTH
 from selchat.bench.wires.wire import SELCHAT
 from selchat.wire.frames import FrameDecoder
 
 _RESULTS = Path(__file__).parent / "results"
-_ABUSERS = Path(__file__).parent / "harness" / "abusers.py"
+_ABUSIVE_CLIENTS = Path(__file__).parent / "harness" / "abusive_clients.py"
 _RUN = b"abu"
 _SIZE = 64  # bytes of a body
 _BUFFER = 1 << 18  # bytes of a read
-_DRAIN = 5.0  # seconds for the last deliveries of a turn
+_DRAIN = 5.0  # seconds for the last deliveries of a measurement
 _QUICK = {"--talkers": "10", "--flooders": "2", "--loris": "20", "--duration": "1", "--rounds": "1"}
-_KINDS = {"quiet": "nobody else", "flood": "flooders", "loris": "slow-loris connections"}
+_KINDS = {"quiet": "none", "flood": "flooders", "loris": "slow-loris connections"}
 assert len(_RUN) == RUN_LENGTH
 
 
-class Talkers:
-    """Those who talk, on one loop. Each has heard a part of what each other has said, always in order."""
+class Senders:
+    """Normal senders, on one event loop. They check the order of each other's messages."""
 
     def __init__(self, port: int, count: int) -> None:
-        self.latencies: list[float] = []  # seconds, of each delivery in this turn
-        self.faults = 0  # deliveries out of order, twice, or after a hole
+        self.latencies: list[float] = []  # seconds, of each delivery of this measurement
+        self.faults = 0  # deliveries out of order, duplicated, or after a gap
         self._selector = selectors.DefaultSelector()
         self._socks: list[socket.socket] = []
-        self._scripts = []
+        self._generators = []
         self._expected: list[dict[bytes, int]] = [defaultdict(int) for _ in range(count)]
         self._missing = 0  # deliveries
         for number in range(count):
@@ -76,21 +78,21 @@ class Talkers:
             sock.setblocking(False)
             self._selector.register(sock, selectors.EVENT_READ, (number, decoder))
             self._socks.append(sock)
-            self._scripts.append(SELCHAT.generator(name, _SIZE))
+            self._generators.append(SELCHAT.generator(name, _SIZE))
 
-    def turn(self, seconds: float) -> None:
-        """Talk for so long, and wait for what is under way."""
+    def run(self, seconds: float) -> None:
+        """Send for ``seconds``, and wait for the last deliveries."""
         self.latencies = []
         count = len(self._socks)
         interval = 1.0 / count
-        begin = time.monotonic()
-        said = 0
-        while (now := time.monotonic()) < begin + seconds:
-            while (due := begin + said * interval) <= now:
-                number = said % count
-                self._socks[number].send(self._scripts[number].generate(1, round(due * 1e9)))
+        start = time.monotonic()
+        sent = 0
+        while (now := time.monotonic()) < start + seconds:
+            while (due := start + sent * interval) <= now:
+                number = sent % count
+                self._socks[number].send(self._generators[number].generate(1, round(due * 1e9)))
                 self._missing += count - 1
-                said += 1
+                sent += 1
             self._read(max(0.0, due - now))
         end = time.monotonic() + _DRAIN
         while self._missing and time.monotonic() < end:
@@ -98,11 +100,11 @@ class Talkers:
 
     @property
     def lost(self) -> int:
-        """Deliveries that have not come."""
+        """Deliveries that did not arrive."""
         return self._missing
 
     def close(self) -> None:
-        """Leave."""
+        """Close all connections."""
         for sock in self._socks:
             sock.close()
         self._selector.close()
@@ -127,21 +129,21 @@ class Talkers:
                 self.latencies.append((now - message.stamp) / 1e9)
 
 
-class Abusers:
-    """A process of them. ``lives``: after how many seconds each loris was closed."""
+class AbusiveClients:
+    """A process of abusive clients. ``lives``: seconds until the server closed each slow-loris connection."""
 
     def __init__(self, kind: str, port: int, count: int) -> None:
         self.lives: list[float] = []
         self.open = 0
         self._process = subprocess.Popen(
-            [sys.executable, str(_ABUSERS), kind, str(port), str(count)],
+            [sys.executable, str(_ABUSIVE_CLIENTS), kind, str(port), str(count)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         assert self._process.stdout is not None
         assert json.loads(self._process.stdout.readline())["ready"] == count
 
-    def __enter__(self) -> Abusers:
+    def __enter__(self) -> AbusiveClients:
         return self
 
     def __exit__(
@@ -149,12 +151,12 @@ class Abusers:
     ) -> None:
         rest, _ = self._process.communicate(timeout=20)
         if rest:
-            said = json.loads(rest)
-            self.lives, self.open = said["lives"], said["open"]
+            report = json.loads(rest)
+            self.lives, self.open = report["lives"], report["open"]
 
 
 class Results:
-    """The percentiles of each kind of turn, in milliseconds, by round."""
+    """The percentiles of each kind of measurement, in milliseconds, by round."""
 
     def __init__(self, settings: str, description: dict[str, str]) -> None:
         self.settings = settings
@@ -165,33 +167,34 @@ class Results:
         self.lives: list[float] = []
         self.left_open = 0
 
-    def took(self, kind: str, latencies: list[float]) -> None:
-        """Note what was measured in one turn; without limits, that may be nothing."""
+    def record(self, kind: str, latencies: list[float]) -> None:
+        """Record the latencies of one measurement. Without limits, there may be none."""
         latencies = latencies or [float("inf")]
         self.rounds[kind].append((percentile(latencies, 50) * 1e3, percentile(latencies, 99) * 1e3))
 
     def markdown(self) -> str:
-        """Return the table."""
+        """Return the table and its notes."""
         rows = []
         for kind, name in _KINDS.items():
-            p50, p99 = (median(one[place] for one in self.rounds[kind]) for place in (0, 1))
-            # Of neighbouring turns: what the machine gives a process changes within seconds.
+            p50, p99 = (median(figures[index] for figures in self.rounds[kind]) for index in (0, 1))
+            # Compare adjacent measurements only: the speed of the machine changes within seconds.
             ratios = [
                 abused / calm
                 for (_, abused), (_, calm) in zip(self.rounds[kind], self.rounds["quiet"], strict=False)
             ]
-            rows.append([name, significant(p50), significant(p99), f"{median(ratios):.2f}"])
+            rows.append([name, format_significant(p50), format_significant(p99), f"{median(ratios):.2f}"])
         lives = (
-            f"Slow-loris connections were closed {min(self.lives):.1f} to {max(self.lives):.1f} s after "
-            f"connecting; {self.left_open} were still open."
+            f"The server closed slow-loris connections {min(self.lives):.1f} to {max(self.lives):.1f} s "
+            f"after they connected; {self.left_open} were still open at the end."
             if self.lives
-            else "No slow-loris connection was closed in that time."
+            else "The server closed no slow-loris connection in that time."
         )
         checks = (
-            f"Of the talkers' deliveries {self.lost} were lost, {self.faults} were out of order or doubled."
+            f"Of the deliveries to normal senders, {self.lost} were lost, {self.faults} out of order or "
+            "duplicated."
         )
-        header = ["beside the talkers", "p50, ms", "p99, ms", "p99 / quiet"]
-        notes = (lives, checks, self.settings, f"{machine_line(self.description)}.")
+        header = ["abusive clients", "p50, ms", "p99, ms", "p99 / quiet"]
+        notes = (lives, checks, self.settings, f"{format_machine(self.description)}.")
         return f"{markdown_table(header, rows)}\n{chr(10).join(notes)}\n"
 
     def as_json(self) -> dict[str, Any]:
@@ -211,7 +214,7 @@ def main() -> int:
     """Run the script and return its exit status."""
     assert __doc__ is not None
     options: dict[str, Any] = dict(docopt.docopt(__doc__))
-    end_on_sigterm()
+    interrupt_on_sigterm()
     if options["--quick"]:
         options = options | _QUICK
     talkers, flooders, loris = (int(options[f"--{name}"]) for name in ("talkers", "flooders", "loris"))
@@ -219,10 +222,10 @@ def main() -> int:
     raise_descriptor_limit(4096)
     command = " ".join(["python", "benchmarks/abuse.py", *sys.argv[1:]])
     settings = (
-        f"{count_of(rounds)} of {seconds:g} s: {talkers} talkers with a message a second each, {flooders} "
-        f"flooders or {loris} slow-loris connections; to repeat: `{command}`."
+        f"{describe_rounds(rounds)} of {seconds:g} s: {talkers} senders with a message a second each, "
+        f"{flooders} flooders or {loris} slow-loris connections; to repeat: `{command}`."
     )
-    results = Results(settings, machine())
+    results = Results(settings, describe_machine())
     limits = ["--message-rate=0", "--byte-rate=0"] if options["--no-limits"] else []
     server_core, load_core = cores()
     with tempfile.TemporaryDirectory(prefix="selchat-bench-") as folder:
@@ -231,21 +234,21 @@ def main() -> int:
             Server([sys.executable, "-m", "selchat", *serve], Path(folder), server_core) as server,
             pinned(load_core),
         ):
-            crowd = Talkers(server.port, talkers)
-            crowd.turn(min(2.0, seconds))  # to warm up
+            senders = Senders(server.port, talkers)
+            senders.run(min(2.0, seconds))  # warm-up
             for _ in range(rounds):
                 for kind, count in (("quiet", 0), ("flood", flooders), ("loris", loris)):
                     if kind == "quiet":
-                        crowd.turn(seconds)
+                        senders.run(seconds)
                     else:
-                        with Abusers(kind, server.port, count) as abusers:
-                            select.select([], [], [], min(1.0, seconds))  # a burst is over by then
-                            crowd.turn(seconds)
+                        with AbusiveClients(kind, server.port, count) as abusers:
+                            select.select([], [], [], min(1.0, seconds))  # until the initial burst is over
+                            senders.run(seconds)
                         results.lives += abusers.lives
                         results.left_open += abusers.open
-                    results.took(kind, crowd.latencies)
-            results.lost, results.faults = crowd.lost, crowd.faults
-            crowd.close()
+                    results.record(kind, senders.latencies)
+            results.lost, results.faults = senders.lost, senders.faults
+            senders.close()
     text = results.markdown()
     print(text)
     output = options["--output"] or (None if options["--quick"] or options["--no-limits"] else str(_RESULTS))

@@ -1,24 +1,24 @@
-"""What it costs to keep what is said, and how soon a server with a long history is back.
+"""Measure the cost of history, and how soon a server with a long history is ready.
 
 Usage:
   durable.py [options]
 
 Options:
-  --duration=S    Seconds of the fan-out, half of them without history. [default: 10]
-  --rounds=N      How often that is done; the round that other work on this machine disturbed least counts.
+  --duration=S    Seconds of fan-out, half of them without history. [default: 10]
+  --rounds=N      Rounds of fan-out; the one that other work on this machine disturbed least counts.
                   [default: 3]
-  --messages=N    How many the file holds for the start. [default: 1000000]
-  --rooms=N       How many rooms these are in. [default: 100]
-  --starts=N      How often the server is started; the slowest start counts, and of each room's histories
-                  the median. [default: 5]
-  --output=DIR    Where durable.md and durable.json go; benchmarks/results if not given, and nowhere with
+  --messages=N    Messages in the history file before the start. [default: 1000000]
+  --rooms=N       Rooms that they are in. [default: 100]
+  --starts=N      Starts of the server. The slowest start counts, and the median answer of each room.
+                  [default: 5]
+  --output=DIR    Folder for durable.md and durable.json; by default benchmarks/results, and none with
                   --quick.
-  --patience=S    Seconds in all to wait for other work on this machine to end. [default: 120]
-  --quick         A moment of each with few messages, to see that it works; measures nothing.
+  --patience=S    Seconds, in all, to wait until this machine is idle. [default: 120]
+  --quick         A short run with few messages, to check that it works; the figures mean nothing.
   -h --help       Show this text.
 
-Everything that is written goes through SQLite with synchronous=FULL: on TMPDIR, which must be on a disk. The
-file's pages are dropped from the system's memory before each start, as after a reboot.
+SQLite writes everything with synchronous=FULL to TMPDIR, which must be on a disk. Before each start the
+script drops the file's pages from the page cache, as a reboot does.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from statistics import median
 from typing import Any
 
 import docopt
-from harness.machine import machine, machine_line
-from harness.processes import Patience, Server, cores, end_on_sigterm
-from harness.results import DISTURBED, markdown_table, significant
+from harness.machine import describe_machine, format_machine
+from harness.processes import IdleWait, Server, cores, interrupt_on_sigterm
+from harness.results import DISTURBED, format_significant, markdown_table
 
 from selchat.log.retention import Retention
 from selchat.log.sqlite import SqliteLog
@@ -48,33 +48,33 @@ from selchat.wire.frames import FrameDecoder, encode_frame
 
 _RESULTS = Path(__file__).parent / "results"
 _BATCH = 256  # messages of one commit
-_ASKED = 50  # messages of a history
-_CLIENTS = 100  # who have said it all
-_PATIENCE = 60.0  # seconds for an answer
+_HISTORY_LIMIT = 50  # messages of one history request
+_AUTHORS = 100  # of the messages in the file
+_ANSWER_SECONDS = 60.0
 
-_READY_SECONDS, _HISTORY_MS = 2.0, 5.0  # what we want
+_READY_SECONDS, _HISTORY_MS = 2.0, 5.0  # the goals
 _STORED_PER_S, _ACK_MS, _RATIO = 20_000, 25.0, 0.7
 
-Row = tuple[str, float, str, bool]  # what, how much, what is wanted, whether it is met
+Row = tuple[str, float, str, bool]  # name, value, goal, whether it is met
 
 
-class HeartbeatPeer:
-    """One selchat client that asks and waits for the answer."""
+class Client:
+    """A selchat client that sends a request and waits for its answer."""
 
     def __init__(self, port: int) -> None:
-        self._sock = socket.create_connection(("127.0.0.1", port), _PATIENCE)
+        self._sock = socket.create_connection(("127.0.0.1", port), _ANSWER_SECONDS)
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._decoder = FrameDecoder(limit=1 << 24)
 
-    def ask(self, answer: str, **words: Any) -> tuple[dict[str, Any], float]:
+    def request(self, answer: str, **fields: Any) -> tuple[dict[str, Any], float]:
         """Return the first answer of that type, and the seconds until its last byte was read."""
-        begun = time.perf_counter()
-        self._sock.sendall(encode_frame(json.dumps(words).encode()))
+        start = time.perf_counter()
+        self._sock.sendall(encode_frame(json.dumps(fields).encode()))
         while True:
             data = self._sock.recv(1 << 18)
-            assert data, "the server has closed the connection"
+            assert data, "the server closed the connection"
             payloads = self._decoder.receive_data(data)
-            seconds = time.perf_counter() - begun
+            seconds = time.perf_counter() - start
             for payload in payloads:
                 found = json.loads(payload)
                 if found["type"] == answer:
@@ -82,64 +82,68 @@ class HeartbeatPeer:
                 assert found["type"] != "error", found
 
     def close(self) -> None:
-        """End it."""
+        """Close the connection."""
         self._sock.close()
 
 
 @dataclass
 class Results:
-    """What was measured. Times in seconds; of the histories a list for each start."""
+    """The measurements. Times are in seconds; histories have a list for each start."""
 
     description: dict[str, str]
     command: str
     seconds: float  # of one round of the fan-out
     messages: int
     rooms: int
-    fan_outs: list[dict[str, float]] = field(default_factory=list)  # the figures of each round
+    fan_outs: list[dict[str, float]] = field(default_factory=list)  # the metrics of each round
     filled_per_s: float = 0.0
     mib: float = 0.0
     ready: list[float] = field(default_factory=list)
-    first: list[list[float]] = field(default_factory=list)  # of each room
-    again: list[list[float]] = field(default_factory=list)
+    from_disk: list[list[float]] = field(default_factory=list)  # of each room
+    from_memory: list[list[float]] = field(default_factory=list)
 
     @property
     def fan_out(self) -> dict[str, float]:
-        """The round that was disturbed least."""
+        """The round that other processes disturbed least."""
         return min(self.fan_outs, key=lambda one: one["waited_percent"])
 
     def rows(self) -> list[Row]:
-        """Return the figures that we want to be good."""
-        figures, last = self.fan_out, f"history of the last {_ASKED}, slowest room, ms"
+        """Return the figures that have goals."""
+        figures, last = self.fan_out, f"history of the last {_HISTORY_LIMIT}, slowest room, ms"
         start = f"start with {self.messages:,} messages to the first welcome, s"
         return [
-            _row("messages stored a second", figures["acked_per_s"], _STORED_PER_S, least=True),
+            _row("messages stored a second", figures["acked_per_s"], _STORED_PER_S, minimum=True),
             _row("ack, p99 ms", figures["ack_p99_ms"], _ACK_MS),
-            _row("deliveries/s with history / without", figures["durable_ratio"], _RATIO, least=True),
+            _row("deliveries/s with history / without", figures["durable_ratio"], _RATIO, minimum=True),
             _row(start, max(self.ready), _READY_SECONDS),
-            _row(last, 1000 * _slowest_room(self.again), _HISTORY_MS),
+            _row(last, 1000 * _slowest_room(self.from_memory), _HISTORY_MS),
             _row(
-                "the same, the first time after the start, ms", 1000 * _slowest_room(self.first), _HISTORY_MS
+                "the same, first request after the start, ms",
+                1000 * _slowest_room(self.from_disk),
+                _HISTORY_MS,
             ),
         ]
 
     def markdown(self) -> str:
-        """Return the table with what must be known beside it."""
+        """Return the table and its notes."""
         rows = self.rows()
-        cells = [[what, significant(value), wanted] for what, value, wanted, _ in rows]
+        cells = [[what, format_significant(value), goal] for what, value, goal, _ in rows]
         notes = [f"- missed: {what}\n" for what, _, _, met in rows if not met]
         if self.fan_out["waited_percent"] >= 100 * DISTURBED:
-            notes.append(f"- other work took over {DISTURBED:.0%} of the core in every round; repeat it\n")
+            notes.append(
+                f"- other work took over {DISTURBED:.0%} of the core in every round; measure again\n"
+            )
         lines = "\n" + "".join(notes) if notes else ""
         return (
-            "# What a history costs\n\n"
-            f"{machine_line(self.description)}; to repeat: `{self.command}`.\n\n"
-            "The first three: one sender with 256 messages of 64 bytes in flight, 100 receivers, the rich\n"
-            f"wire, {self.seconds:g} s in which a server with history and one without take turns; of\n"
-            f"{len(self.fan_outs)} such rounds the one that other work on this machine disturbed least.\n\n"
+            "# The cost of history\n\n"
+            f"{format_machine(self.description)}; to repeat: `{self.command}`.\n\n"
+            "The first three: one sender with 256 messages of 64 bytes in flight, 100 receivers, the\n"
+            f"selchat protocol, {self.seconds:g} s in which a server with history and one without alternate.\n"
+            f"Of {len(self.fan_outs)} such rounds, the one that other work on this machine disturbed least.\n\n"
             f"The others: a file of {self.messages:,} messages in {self.rooms} rooms, {self.mib:,.0f} MiB,\n"
             f"written at {self.filled_per_s:,.0f} a second; the slowest of {len(self.ready)} starts, and\n"
-            "for each room the median of its answers after these.\n\n"
-            f"{markdown_table(['', 'measured', 'wanted'], cells)}{lines}"
+            "the median answer of each room.\n\n"
+            f"{markdown_table(['', 'measured', 'goal'], cells)}{lines}"
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -154,8 +158,8 @@ class Results:
             "mib": round(self.mib, 1),
             "filled_per_s": round(self.filled_per_s),
             "ready_seconds": self.ready,
-            "first_history_seconds": self.first,
-            "history_seconds": self.again,
+            "first_history_seconds": self.from_disk,
+            "history_seconds": self.from_memory,
             "missed": [what for what, _, _, met in self.rows() if not met],
         }
 
@@ -164,22 +168,22 @@ def main() -> int:
     """Run the script and return its exit status."""
     assert __doc__ is not None
     options = docopt.docopt(__doc__)
-    end_on_sigterm()
+    interrupt_on_sigterm()
     quick = options["--quick"]
     results = Results(
-        machine(),
+        describe_machine(),
         " ".join(["python", "benchmarks/durable.py", *sys.argv[1:]]),
         seconds=1.0 if quick else float(options["--duration"]),
         messages=2_000 if quick else int(options["--messages"]),
         rooms=5 if quick else int(options["--rooms"]),
     )
     rounds, starts = (1 if quick else int(options[name]) for name in ("--rounds", "--starts"))
-    patience = Patience(0 if quick else float(options["--patience"]))
+    idle_wait = IdleWait(0 if quick else float(options["--patience"]))
     try:
         with tempfile.TemporaryDirectory(prefix="selchat-bench-") as name:
             folder = Path(name)
             for number in range(1, rounds + 1):
-                patience.wait_for_calm()
+                idle_wait.wait()
                 print(f"round {number}/{rounds} of the fan-out", file=sys.stderr)
                 results.fan_outs.append(_fan_out(folder, results.seconds, quick))
             print(f"writing {results.messages:,} messages", file=sys.stderr)
@@ -187,10 +191,10 @@ def main() -> int:
             results.filled_per_s = _fill(path, results.messages, results.rooms)
             results.mib = path.stat().st_size / 2**20
             for _ in range(starts):
-                patience.wait_for_calm()
-                _come_back(results, folder, path)
+                idle_wait.wait()
+                _measure_start(results, folder, path)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+        print("Interrupted.", file=sys.stderr)
         return 130
     text = results.markdown()
     print(text, end="")
@@ -203,16 +207,16 @@ def main() -> int:
     return 0
 
 
-def _row(what: str, value: float, bound: float, least: bool = False) -> Row:
-    wanted = f"{'at least' if least else 'at most'} {bound:,g}"
-    return what, value, wanted, value >= bound if least else value <= bound
+def _row(what: str, value: float, bound: float, minimum: bool = False) -> Row:
+    goal = f"{'at least' if minimum else 'at most'} {bound:,g}"
+    return what, value, goal, value >= bound if minimum else value <= bound
 
 
 def _fan_out(folder: Path, seconds: float, quick: bool) -> dict[str, float]:
     path = folder / "figures.json"
-    words = ["--senders=1", "--clients=5" if quick else "--clients=100", "--window=256"]
-    words += [f"--duration={seconds}", "--no-roster", f"--json={path}"]
-    command = [sys.executable, "-m", "selchat.bench.cli", "durable", *words]
+    options = ["--senders=1", "--clients=5" if quick else "--clients=100", "--window=256"]
+    options += [f"--duration={seconds}", "--no-roster", f"--json={path}"]
+    command = [sys.executable, "-m", "selchat.bench.cli", "durable", *options]
     done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr.strip() or f"selchat-bench ended with status {done.returncode}")
@@ -223,63 +227,63 @@ def _fan_out(folder: Path, seconds: float, quick: bool) -> dict[str, float]:
 def _fill(path: Path, messages: int, rooms: int) -> float:
     """Write the file; return the messages a second.
 
-    Some rooms are busy and most are not, as people are: the second has half the messages of the first, the
-    third a third and so on. What is said in a quiet one is scattered over all of the file.
+    A few rooms are busy and most are quiet, as in life: the second has half the messages of the first, the
+    third a third and so on. The messages of a quiet room are scattered over the whole file.
     """
     draw = random.Random(1)
     weights = [1 / number for number in range(1, rooms + 1)]
     log = SqliteLog(path, Retention())
-    begun = time.perf_counter()
+    start = time.perf_counter()
     try:
         for first in range(0, messages, _BATCH):
             numbers = range(first, min(first + _BATCH, messages))
             for number, room in zip(
                 numbers, draw.choices(range(rooms), weights, k=len(numbers)), strict=True
             ):
-                author = draw.randrange(_CLIENTS)
+                author = draw.randrange(_AUTHORS)
                 body = f"message {number} ".ljust(64, ".")
                 ids, client = [f"{author:x}-{number:010}"], author.to_bytes(16, "big")
                 log.append(f"room-{room}", f"author-{author}", [body], 1.7e9 + number, ids, [None], client)
             log.commit()
     finally:
         log.close()
-    return messages / (time.perf_counter() - begun)
+    return messages / (time.perf_counter() - start)
 
 
 def _slowest_room(starts: Sequence[Sequence[float]]) -> float:
-    """Return the seconds of the slowest room, each room's being the median over the starts."""
+    """Return the seconds of the slowest room, after the median of each room over the starts."""
     rooms: Iterable[tuple[float, ...]] = zip(*starts, strict=True)
     return max(float(median(times)) for times in rooms)
 
 
-def _come_back(results: Results, folder: Path, path: Path) -> None:
-    """Start a server, wait until it has welcomed someone, and ask for the history of each room twice.
+def _measure_start(results: Results, folder: Path, path: Path) -> None:
+    """Start a server, wait for the first welcome, and request the history of each room twice.
 
-    The first time it is read from the disk, the second time from memory.
+    The server reads it from the disk the first time, and from memory the second time.
     """
-    _drop_from_memory(path)
+    _drop_page_cache(path)
     core, _ = cores()
-    words = ["--quiet", "--host=127.0.0.1", "--port=0", f"--history={path}", "--message-rate=0"]
-    begun = time.perf_counter()
-    with Server([sys.executable, "-m", "selchat", "serve", *words], folder, core) as server:
-        asker = HeartbeatPeer(server.port)
-        asker.ask("welcome", type="hello", version=1, name="asker", client="0123456789abcdef")
-        results.ready.append(time.perf_counter() - begun)
-        asked: tuple[list[float], list[float]] = ([], [])
+    options = ["--quiet", "--host=127.0.0.1", "--port=0", f"--history={path}", "--message-rate=0"]
+    start = time.perf_counter()
+    with Server([sys.executable, "-m", "selchat", "serve", *options], folder, core) as server:
+        client = Client(server.port)
+        client.request("welcome", type="hello", version=1, name="reader", client="0123456789abcdef")
+        results.ready.append(time.perf_counter() - start)
+        times_of: tuple[list[float], list[float]] = ([], [])
         for number in range(results.rooms):
             room = f"room-{number}"
-            asker.ask("users", type="join", room=room)
-            for times in asked:
-                found, seconds = asker.ask("history", type="history", room=room, limit=_ASKED)
-                assert 0 < len(found["messages"]) <= _ASKED, found
+            client.request("users", type="join", room=room)
+            for times in times_of:
+                found, seconds = client.request("history", type="history", room=room, limit=_HISTORY_LIMIT)
+                assert 0 < len(found["messages"]) <= _HISTORY_LIMIT, found
                 times.append(seconds)
-            asker.ask("left", type="part", room=room)  # a client may be in 100 rooms
-        asker.close()
-    results.first.append(asked[0])
-    results.again.append(asked[1])
+            client.request("left", type="part", room=room)  # a client may join 100 rooms
+        client.close()
+    results.from_disk.append(times_of[0])
+    results.from_memory.append(times_of[1])
 
 
-def _drop_from_memory(path: Path) -> None:
+def _drop_page_cache(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

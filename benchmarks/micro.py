@@ -1,12 +1,11 @@
-"""Micro-benchmarks of what a message passes through, so that a slower server can be traced to a part.
+"""Micro-benchmarks of each step of a message, to trace a slower server to its cause.
 
 Usage: micro.py [--quick] [-o FILE] [options of pyperf]
 
-The parts, in the order in which a message meets them: framing, session and hub (of both wires), the log,
-feed, fan-out, outbox. No socket is involved: sends are calls that return at once. The command line is
-pyperf's own, because it starts this script again for its workers: ``--fast`` for less time, ``-o FILE`` for
-a JSON file that ``python -m pyperf compare_to OLD NEW`` can compare, ``--help`` for the rest. ``--quick``
-runs everything once, to see that it works.
+The steps of a message, in order: framing, session and hub (of both protocols), log, feed, fan-out, outbox.
+There are no sockets: sends return at once. pyperf parses the command line, because it runs this script again
+for its workers: ``--fast`` takes less time, ``-o FILE`` writes a JSON file for ``python -m pyperf compare_to
+OLD NEW``, and ``--help`` lists the rest. ``--quick`` runs everything once, to check that it works.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.audience import payload
+from harness.load import payload
 from harness.wires import SENDER, Classic
 
 from selchat.bench.wires.framing import WEBSOCKET_FRAMES
@@ -50,7 +49,7 @@ _DELIVERY = _WIRE.delivery(payload(0))
 
 
 class FakeSocket:
-    """A socket that takes everything at once."""
+    """A socket that accepts all bytes at once."""
 
     def send(self, data: bytes) -> int:
         return len(data)
@@ -60,7 +59,7 @@ class FakeSocket:
 
 
 class FakeConnection:
-    """What an outbox and a session ask of their connection."""
+    """The interface of a connection that an outbox and a session use."""
 
     def __init__(self) -> None:
         self.address = "127.0.0.1:1"
@@ -87,7 +86,7 @@ class FakeConnection:
         raise AssertionError(first)
 
     def pause(self) -> None:
-        raise AssertionError("there is no limit here")
+        raise AssertionError("this benchmark has no limits")
 
     resume = pause
 
@@ -96,7 +95,7 @@ class FakeConnection:
 
 
 class FakeClock:
-    """A clock on which no timer fires, and an observer who looks away."""
+    """A clock whose timers never fire, and an observer that ignores every event."""
 
     now = 0.0
 
@@ -109,16 +108,18 @@ class FakeClock:
     def _nothing(self, *_arguments: object) -> None:
         pass
 
-    on_sign_in = on_published = on_sign_out = on_announcement_lost = on_log_state = closed_before_login = _nothing
+    on_sign_in = on_published = on_sign_out = on_announcement_lost = on_log_state = closed_before_login = (
+        _nothing
+    )
 
 
 def decode_whole() -> None:
-    """Decode what one read brings under load."""
+    """Decode the data of one read under load."""
     FrameDecoder().receive_data(_FRAMES)
 
 
 def decode_bytewise() -> None:
-    """Decode 16 messages that come byte by byte."""
+    """Decode 16 messages byte by byte."""
     decoder = FrameDecoder()
     for index in range(16 * len(_WIRE.publish(payload(0)))):
         decoder.receive_data(_FRAMES[index : index + 1])
@@ -130,7 +131,7 @@ def encode() -> None:
 
 
 def feed_with(readers: int) -> Callable[[], None]:
-    """Return: append a batch, seal it, hand the chunk to so many readers that do nothing with it."""
+    """Benchmark: append a batch, seal it, and call that number of readers with the chunk."""
     feed: Feed[None] = Feed(1 << 20)
     for _ in range(readers):
         feed.subscribe(None, len)
@@ -147,7 +148,7 @@ def feed_with(readers: int) -> Callable[[], None]:
 
 
 def fanout_with(readers: int, batch: int) -> Callable[[], None]:
-    """Return: append a batch and deliver it to so many connections with fake sockets."""
+    """Benchmark: append a batch and deliver it to that number of fake connections."""
     fanout = Fanout(1 << 20)
     feed: Feed[Outbox] = Feed(1 << 20)
     connections = [FakeConnection() for _ in range(readers)]
@@ -163,7 +164,7 @@ def fanout_with(readers: int, batch: int) -> Callable[[], None]:
 
 
 def outbox_reply() -> Callable[[], None]:
-    """Return: queue one reply and flush it."""
+    """Benchmark: queue one reply and flush it."""
     outbox = FakeConnection().outbox
 
     def run() -> None:
@@ -174,7 +175,7 @@ def outbox_reply() -> Callable[[], None]:
 
 
 def outbox_author() -> Callable[[], None]:
-    """Return: what an author costs, who skips its own message and is live again in the same tick."""
+    """Benchmark: an author skips its own message, and is a live reader again in the same tick."""
     fanout = Fanout(1 << 20)
     feed: Feed[Outbox] = Feed(1 << 20)
     subscription: Subscription[Outbox] = FakeConnection().outbox.subscribe(feed)
@@ -187,7 +188,7 @@ def outbox_author() -> Callable[[], None]:
 
 
 class Chat:
-    """A server without sockets, with one connection, whose first bytes are ``hello``."""
+    """A server without sockets, and one connection that signs in with ``hello``."""
 
     def __init__(self, hello: bytes) -> None:
         settings = Settings(roster=False, quiet=True, message_rate=0, byte_rate=0)
@@ -200,7 +201,7 @@ class Chat:
         self.receive(hello)
 
     def receive(self, data: bytes) -> None:
-        """Take one read's bytes, and end the tick."""
+        """Process the bytes of one read, and end the tick."""
         self.connection.handler.data_received(data)
         for feed in self.hub.publish():
             self.fanout.deliver(feed)
@@ -208,13 +209,13 @@ class Chat:
 
 
 def session_to_publish(data: bytes) -> Callable[[], None]:
-    """Return: one read's bytes through session and hub into the feed, which has no other reader."""
+    """Benchmark: the bytes of one read, through session and hub to a feed without other readers."""
     chat = Chat(encode_frame(SENDER.encode()))
     return lambda: chat.receive(data)
 
 
-def selchat_says(numbers: range) -> bytes:
-    """Return what a selchat client says, under these numbers."""
+def say_requests(numbers: range) -> bytes:
+    """Return messages of a selchat client with these numbers."""
     return b"".join(
         encode_frame(
             b'{"type":"say","room":"lobby","id":"5f2c-%010d","body":"%b"}' % (number, _DELIVERY[-64:])
@@ -224,35 +225,35 @@ def selchat_says(numbers: range) -> bytes:
 
 
 def selchat_to_publish(count: int) -> Callable[[int], float]:
-    """Return: the same on the selchat protocol: parsed, kept, encoded for others and acknowledged.
+    """Benchmark: the same in the selchat protocol: parse, log, encode for others, acknowledge.
 
-    Every message has an id of its own, because what comes again is not said again; so what is said is made
-    before the time is taken.
+    Each message needs a new id, because the server ignores a repeated one. So the messages are made before
+    the clock starts.
     """
     hello = {"type": "hello", "version": 1, "name": SENDER, "client": "0123456789abcdef"}
     chat = Chat(encode_frame(json.dumps(hello).encode()))
     numbers = itertools.count(0, count)
 
     def run(loops: int) -> float:
-        reads = [selchat_says(range(first, first + count)) for first in itertools.islice(numbers, loops)]
-        begun = time.perf_counter()
+        reads = [say_requests(range(first, first + count)) for first in itertools.islice(numbers, loops)]
+        start = time.perf_counter()
         for data in reads:
             chat.receive(data)
-        return time.perf_counter() - begun
+        return time.perf_counter() - start
 
     return run
 
 
 def selchat_parse() -> None:
-    """Read one `say`."""
+    """Parse one `say`."""
     parse_request(_SAY)
 
 
-_SAY = selchat_says(range(1))[10:]
+_SAY = say_requests(range(1))[10:]
 
 
 def selchat_encode(messages: list[Said]) -> Callable[[], None]:
-    """Return: encode a batch for the readers, and the acks for its author."""
+    """Benchmark: encode a batch for the readers, and the acks for its author."""
     format = SelchatFormat()
 
     def run() -> None:
@@ -263,8 +264,8 @@ def selchat_encode(messages: list[Said]) -> Callable[[], None]:
 
 
 def websocket_decode() -> Callable[[], None]:
-    """Return: decode what a browser says in one read."""
-    # Any: the libraries below them are optional.
+    """Benchmark: decode the messages of one read from a browser."""
+    # Any: the libraries that they need are optional.
     http: Any = importlib.import_module("selchat.wire.http")
     websocket: Any = importlib.import_module("selchat.wire.websocket")
     head = WEBSOCKET_FRAMES.handshake_request(("127.0.0.1", 33000))
@@ -279,7 +280,7 @@ def websocket_decode() -> Callable[[], None]:
 
 
 def log_commit(log: Log) -> Callable[[], None]:
-    """Return: append a batch and commit it."""
+    """Benchmark: append a batch and commit it."""
     bodies = [_DELIVERY[-64:].decode()] * _BATCH
     numbers = itertools.count()
 
@@ -294,9 +295,9 @@ def log_commit(log: Log) -> Callable[[], None]:
 def main() -> int:
     """Run the script and return its exit status."""
     try:
-        pyperf: Any = importlib.import_module("pyperf")  # Any: it is optional, and its types with it
+        pyperf: Any = importlib.import_module("pyperf")  # Any: pyperf is optional, and so are its types
     except ImportError:
-        print("micro.py needs pyperf: pip install pyperf", file=sys.stderr)
+        print("micro.py needs pyperf. Run: pip install pyperf", file=sys.stderr)
         return 1
     if "--quick" in sys.argv:
         sys.argv.remove("--quick")
@@ -315,10 +316,10 @@ def main() -> int:
         Said("lobby", seq, SENDER, _DELIVERY[-64:].decode(), 1.7e9, f"5f2c-{seq:010}", None)
         for seq in range(1, _BATCH + 1)
     ]
-    runner.bench_func("rich: read one say", selchat_parse)
-    runner.bench_func(f"rich: encode {_BATCH} messages and their acks", selchat_encode(said))
-    runner.bench_time_func("rich: one message to the feed, with its ack", selchat_to_publish(1))
-    name = f"rich: {_BATCH} messages in one read to the feed, with acks"
+    runner.bench_func("selchat: read one say", selchat_parse)
+    runner.bench_func(f"selchat: encode {_BATCH} messages and their acks", selchat_encode(said))
+    runner.bench_time_func("selchat: one message to the feed, with its ack", selchat_to_publish(1))
+    name = f"selchat: {_BATCH} messages in one read to the feed, with acks"
     runner.bench_time_func(name, selchat_to_publish(_BATCH))
     runner.bench_func(f"log: {_BATCH} messages in memory", log_commit(MemoryLog(1 << 20)))
     with tempfile.TemporaryDirectory(prefix="selchat-micro-") as folder:

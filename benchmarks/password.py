@@ -1,17 +1,17 @@
-"""How long the loop stands still while passwords are checked beside it.
+"""Measure how long password checks in threads block the event loop.
 
 Usage:
   password.py [options]
 
 Options:
-  --rounds=N   How often to measure, each time with passwords and without, in turns. [default: 5]
-  --tries=N    Passwords that are checked at once: two by the workers, the others wait. [default: 34]
+  --rounds=N   Rounds, each with password checks and without. [default: 5]
+  --tries=N    Passwords to check at once: two threads check them, the others wait. [default: 34]
   -h --help    Show this text.
 
-The loop is a busy one: each tick has half a millisecond of work to do. What is shown is the time between the
-beginnings of two ticks, and of p100 what is left without the time in which the loop's thread had no core
-(Linux only): that is how long it has waited for the interpreter. The floor is the same loop for as long with
-nothing beside it: what the machine does to any program.
+The event loop is busy: each tick has half a millisecond of work. The figures are the time between the starts
+of two ticks. ``with_core_ms`` is the longest such time without the time in which the loop's thread waited for
+a core (Linux only): the rest is mostly the wait for the interpreter lock. The floor is the same loop for the
+same time without password checks: it shows the effect of the machine alone.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ _WORK = 0.0005  # seconds of each tick
 
 
 def measure(hash: PasswordHash, tries: int, seconds: float) -> tuple[list[float], float, float]:
-    """Return the seconds between ticks, in order, the longest with a core, and how long it took.
+    """Return the sorted seconds between ticks, the longest of these with a core, and the total seconds.
 
-    Without tries, it takes so many seconds.
+    Without ``tries``, run for ``seconds``.
     """
     reactor = Reactor(_raise)
     workers = ThreadPool(reactor, 2, tries)
@@ -54,7 +54,7 @@ def measure(hash: PasswordHash, tries: int, seconds: float) -> tuple[list[float]
             pass
         reactor.call_later(0, tick)
 
-    def answered(is_right: bool) -> None:
+    def on_result(is_right: bool) -> None:
         nonlocal left
         assert not is_right
         left -= 1
@@ -62,21 +62,21 @@ def measure(hash: PasswordHash, tries: int, seconds: float) -> tuple[list[float]
             reactor.stop()
 
     reactor.call_later(0, tick)
-    began = time.perf_counter()
+    start = time.perf_counter()
     for number in range(tries):
-        job = workers.submit(partial(partial, hash.matches, f"guess {number}"), answered)
+        job = workers.submit(partial(partial, hash.matches, f"guess {number}"), on_result)
         assert job is not None
     if not tries:
         reactor.call_later(seconds, reactor.stop)
     reactor.run()
-    took = time.perf_counter() - began
+    total = time.perf_counter() - start
     workers.close(10.0)
     reactor.close()
-    return sorted(gaps), with_core, took
+    return sorted(gaps), with_core, total
 
 
 def waited_for_core() -> float:
-    """Return for how many seconds this thread was ready to run and has not run; 0 where nobody knows."""
+    """Return the seconds for which this thread has waited for a core; 0 if the system cannot tell."""
     try:
         text = Path(f"/proc/self/task/{threading.get_native_id()}/schedstat").read_text()
     except OSError:
@@ -93,12 +93,12 @@ def main() -> None:
     hash = PasswordHash.of("tea at four")
     print("what         seconds  p50_ms  p99_ms  p100_ms  with_core_ms")
     for _ in range(int(options["--rounds"])):
-        took = 0.0
-        for what, tries in (("passwords", int(options["--tries"])), ("floor", 0)):
-            gaps, with_core, took = measure(hash, tries, took)
+        total = 0.0
+        for name, tries in (("passwords", int(options["--tries"])), ("floor", 0)):
+            gaps, with_core, total = measure(hash, tries, total)
             shown = [gaps[min(len(gaps) - 1, int(len(gaps) * part))] * 1e3 for part in (0.5, 0.99, 1.0)]
             print(
-                f"{what:<12} {took:7.2f} " + " ".join(f"{one:7.1f}" for one in (*shown, with_core * 1e3)),
+                f"{name:<12} {total:7.2f} " + " ".join(f"{one:7.1f}" for one in (*shown, with_core * 1e3)),
                 flush=True,
             )
 

@@ -1,4 +1,4 @@
-"""Fan-out against the peers: the same work for every chat server and broker that is installed.
+"""Compare the fan-out of all installed chat servers and brokers, with the same work for each.
 
 Usage:
   peers.py [options]
@@ -6,21 +6,22 @@ Usage:
 Options:
   --only=NAMES     Measure only these, separated by commas: floor, selchat, nats, redis, ngircd, mosquitto,
                    paper, asyncio, uvloop, uvloop-batched, websockets.
-  --rounds=N       Rounds in which they take turns; the medians are reported. [default: 5]
+  --rounds=N       Rounds, in each of which every server is measured; the result is the median. [default: 5]
   --duration=S     Seconds of each measurement. [default: 2]
-  --output=DIR     Where peers.md, peers.svg and peers.json go; benchmarks/results if not given, and
-                   nowhere with --quick or --only.
-  --patience=S     Seconds in all to wait for other work on this machine to end. [default: 120]
-  --quick          One short round with few receivers, to see that it works; measures nothing.
+  --output=DIR     Folder for peers.md, peers.svg and peers.json; by default benchmarks/results, and
+                   none with --quick or --only.
+  --patience=S     Seconds, in all, to wait until this machine is idle. [default: 120]
+  --quick          One short round with few receivers, to check that it works; the figures mean nothing.
   -h --help        Show this text.
 
-One sender keeps a window of messages of 64 bytes in flight to N receivers: the next one is sent when the
-slowest receiver has got the oldest. The server has one core, sender and receivers have another. Every byte
-count is checked, and one receiver's stream is compared with what was sent. The floor is a bare loop of
-send calls with the same chunks to the same number of sockets: no server on sockets can do with less. It
-takes turns with every server, half a second each, and the ratios to it are medians over these pairs.
+One sender keeps a window of messages of 64 bytes in flight to N receivers: it sends the next one when the
+slowest receiver has the oldest. The server has one core, sender and receivers share another. The script
+checks every byte count, and compares one receiver's stream with the sent one. The floor is a bare loop of
+send calls, with the same chunks to the same number of sockets: the minimum cost for any server. It alternates
+with every server, half a second each, and the ratios are medians over these pairs.
 
-What is not installed is skipped with a line that says how to get it. Ctrl-C shows what was measured so far.
+The script skips servers that are not installed, and prints how to install them. Ctrl-C shows the figures so
+far.
 """
 
 from __future__ import annotations
@@ -34,16 +35,23 @@ from pathlib import Path
 from typing import Any
 
 import docopt
-from harness.audience import PAYLOAD_SIZE, Run
 from harness.charts import Bars, bar_chart
-from harness.contenders import CONTENDERS, FLOOR, Contender
-from harness.machine import machine, machine_line
-from harness.measure import MeasureError, measure
-from harness.processes import Patience, end_on_sigterm, raise_descriptor_limit
-from harness.results import DISTURBED, Summary, count_of, markdown_table, short, significant
+from harness.load import PAYLOAD_SIZE, Run
+from harness.machine import describe_machine, format_machine
+from harness.measurement import MeasureError, measure
+from harness.processes import IdleWait, interrupt_on_sigterm, raise_descriptor_limit
+from harness.results import (
+    DISTURBED,
+    Summary,
+    describe_rounds,
+    format_short,
+    format_significant,
+    markdown_table,
+)
+from harness.servers import FLOOR, SERVERS, ServerSpec
 
 _RESULTS = Path(__file__).parent / "results"
-_BUSY = 0.9  # of its core: from which on the load may have been what was measured
+_BUSY = 0.9  # share of its core; above it the load may be the bottleneck
 _KEY = {
     "selchat": "selchat",
     "broker": "brokers and chat servers in C and Go",
@@ -72,7 +80,7 @@ _QUICK_SECONDS = 0.15
 
 @dataclass
 class Results:
-    """What was measured so far."""
+    """The measurements so far."""
 
     work: Sequence[Work]
     description: dict[str, str]
@@ -82,32 +90,35 @@ class Results:
     failures: dict[str, str] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
 
-    def summaries(self, work: Work) -> dict[Contender, Summary]:
-        """Return who has done that work, in the order of the list."""
+    def summaries(self, work: Work) -> dict[ServerSpec, Summary]:
+        """Return the summaries of all servers that have done that work."""
         return {
-            contender: Summary(self.runs[contender.key, work], self.floors[contender.key, work])
-            for contender in CONTENDERS
-            if self.runs.get((contender.key, work))
+            server: Summary(self.runs[server.key, work], self.floors[server.key, work])
+            for server in SERVERS
+            if self.runs.get((server.key, work))
         }
 
     def markdown(self) -> str:
-        """Return the tables with what must be known beside them."""
-        parts = ["# Fan-out against the peers\n", f"{machine_line(self.description)}. {self.settings}\n"]
+        """Return the tables and their notes."""
+        parts = [
+            "# Fan-out compared with other servers\n",
+            f"{format_machine(self.description)}. {self.settings}\n",
+        ]
         parts += [f"**{line.lstrip('* ')}**\n" for line in self._warning()]
         for work in self.work:
             parts.append(f"## {str(work).capitalize()}\n")
             parts.append(self._table(work))
-        parts.append("## What was measured\n")
+        parts.append("## Versions\n")
         versions = "".join(f"- {one.name}: {one.version()}\n" for one in self._measured())
         parts.append(versions)
         for name, why in {**self.skipped, **self.failures}.items():
             parts.append(f"- {name}: {why}\n")
         parts.append(
             f"""Payload: {PAYLOAD_SIZE} bytes. *Server busy* and *load busy* are shares of a core each. The
-server's CPU per delivery is what a faster load could not change; it is the figure to compare where the
-load was busy for over {_BUSY:.0%} of the time. Latency runs from before the send to the last receiver's
-receipt. Unless a note says otherwise, every receiver got every message, and one receiver's stream,
-compared byte by byte, had them in order.
+server's CPU per delivery does not depend on the speed of the load. Compare that figure where the load was
+busy for over {_BUSY:.0%} of the time. Latency counts from before the send until the last receiver has the
+message. Unless a note says otherwise, every receiver got every message, and a byte-by-byte comparison of one
+receiver's stream found them in order.
 """
         )
         return "\n".join(parts)
@@ -122,11 +133,13 @@ compared byte by byte, had them in order.
             if summary is None:
                 return "–"
             value = getattr(summary, figure)
-            return (significant(value) if unit else short(value)) + unit + "*" * summary.disturbed
+            return (
+                (format_significant(value) if unit else format_short(value)) + unit + "*" * summary.disturbed
+            )
 
-        def speeds(head: str, note: str, found: dict[Contender, Summary]) -> Bars:
+        def speeds(heading: str, note: str, found: dict[ServerSpec, Summary]) -> Bars:
             values = [found[one].deliveries if one in found else None for one in measured]
-            return Bars(head, note, values, [label(found.get(one), "deliveries", "") for one in measured])
+            return Bars(heading, note, values, [label(found.get(one), "deliveries", "") for one in measured])
 
         latencies = [single[one].p50_ms if one in single else None for one in measured]
         many, fewer, _ = self.work
@@ -146,11 +159,11 @@ compared byte by byte, had them in order.
             ),
         ]
         return bar_chart(
-            f"One sender, {many.receivers} receivers: how fast a server tells everyone",
+            f"One sender, {many.receivers} receivers: how fast a server delivers to all",
             [
                 f"Messages of {PAYLOAD_SIZE} bytes; the server on one core, the load on another; no limits "
                 "on queues and rates. The speeds are on logarithmic scales.",
-                f"{machine_line(self.description)}.",
+                f"{format_machine(self.description)}.",
                 self.settings.replace("`", ""),
                 *self._warning(),
             ],
@@ -183,9 +196,9 @@ compared byte by byte, had them in order.
             return ["* NOT COMPARABLE: other work on this machine disturbed every round; measure again."]
         return []
 
-    def _measured(self) -> list[Contender]:
+    def _measured(self) -> list[ServerSpec]:
         keys = {key for key, _ in self.runs}
-        return [one for one in CONTENDERS if one.key in keys]
+        return [one for one in SERVERS if one.key in keys]
 
     def _table(self, work: Work) -> str:
         found = self.summaries(work)
@@ -197,10 +210,14 @@ compared byte by byte, had them in order.
             name = f"**{one.name}**" if one.kind == "selchat" else one.name
             row = [name + " \\*" * summary.disturbed]
             if single:
-                row += [significant(summary.p50_ms), significant(summary.p99_ms), _times(summary.p50_x_floor)]
+                row += [
+                    format_significant(summary.p50_ms),
+                    format_significant(summary.p99_ms),
+                    _times(summary.p50_x_floor),
+                ]
             else:
-                row += [short(summary.deliveries)]
-            row += [significant(summary.cpu_us), _times(summary.cpu_x_floor)]
+                row += [format_short(summary.deliveries)]
+            row += [format_significant(summary.cpu_us), _times(summary.cpu_x_floor)]
             rows.append([*row, f"{summary.server_share:.0%}", f"{summary.load_share:.0%}"])
             if summary.flaws:
                 notes.append(f"- {one.name}: {summary.flaws}\n")
@@ -211,7 +228,7 @@ compared byte by byte, had them in order.
         if disturbed:
             notes.append(
                 f"- \\* Other work on this machine took over {DISTURBED:.0%} of a core in every round. "
-                "Measure again: speeds and latencies are not comparable, and the CPU per delivery hardly.\n"
+                "Measure again: speeds and latencies are not comparable, the CPU per delivery hardly is.\n"
             )
         speed = ["p50 ms", "p99 ms", "x floor"] if single else ["deliveries/s"]
         header = ["server", *speed, "server CPU µs per delivery", "x floor", "server busy", "load busy"]
@@ -222,40 +239,43 @@ def main() -> int:
     """Run the script and return its exit status."""
     assert __doc__ is not None
     options = docopt.docopt(__doc__)
-    end_on_sigterm()
+    interrupt_on_sigterm()
     raise_descriptor_limit(4096)
     quick = options["--quick"]
     rounds = 1 if quick else int(options["--rounds"])
     seconds = _QUICK_SECONDS if quick else float(options["--duration"])
-    wanted = options["--only"].split(",") if options["--only"] else [one.key for one in CONTENDERS]
-    unknown = set(wanted) - {one.key for one in CONTENDERS}
+    names = options["--only"].split(",") if options["--only"] else [one.key for one in SERVERS]
+    unknown = set(names) - {one.key for one in SERVERS}
     if unknown:
-        print(f"peers.py: nobody is called {', '.join(sorted(unknown))}; see --help", file=sys.stderr)
+        print(
+            f"peers.py: unknown server {', '.join(sorted(unknown))}; see --help for the names",
+            file=sys.stderr,
+        )
         return 2
     command = " ".join(["python", "benchmarks/peers.py", *sys.argv[1:]])
-    settings = f"{count_of(rounds)} of {seconds:g} s; to repeat: `{command}`."
-    results = Results(_QUICK_WORK if quick else _WORK, machine(), settings)
-    contenders = []
-    for one in CONTENDERS:
-        if one.key in wanted:
+    settings = f"{describe_rounds(rounds)} of {seconds:g} s; to repeat: `{command}`."
+    results = Results(_QUICK_WORK if quick else _WORK, describe_machine(), settings)
+    specs = []
+    for one in SERVERS:
+        if one.key in names:
             hint = one.missing()
             if hint is None:
-                contenders.append(one)
+                specs.append(one)
             else:
-                results.skipped[one.name] = f"skipped, not installed: {hint}"
+                results.skipped[one.name] = f"skipped, because it is not installed. Run: {hint}"
                 print(f"{one.name}: {results.skipped[one.name]}", file=sys.stderr)
-    patience = Patience(0 if quick else float(options["--patience"]))
+    idle_wait = IdleWait(0 if quick else float(options["--patience"]))
     status = 0
-    beside_floor = FLOOR in contenders and contenders != [FLOOR]
-    if beside_floor:
-        contenders.remove(FLOOR)  # it is measured beside each of the others
+    with_floor = FLOOR in specs and specs != [FLOOR]
+    if with_floor:
+        specs.remove(FLOOR)  # it alternates with each of the others
     try:
         for number in range(1, rounds + 1):
-            for one in contenders:
-                patience.wait_for_calm()
-                _take_turn(results, one, beside_floor, seconds, f"round {number}/{rounds}")
+            for one in specs:
+                idle_wait.wait()
+                _measure_server(results, one, with_floor, seconds, f"round {number}/{rounds}")
     except KeyboardInterrupt:
-        print("interrupted; what was measured so far:", file=sys.stderr)
+        print("Interrupted. The figures so far:", file=sys.stderr)
         status = 130
     text = results.markdown()
     print(text)
@@ -269,14 +289,14 @@ def main() -> int:
     return status
 
 
-def _take_turn(results: Results, one: Contender, beside_floor: bool, seconds: float, where: str) -> None:
+def _measure_server(results: Results, one: ServerSpec, with_floor: bool, seconds: float, label: str) -> None:
     for receivers in dict.fromkeys(work.receivers for work in results.work):
         windows = [work.window for work in results.work if work.receivers == receivers]
-        if receivers > one.most_receivers:
-            results.failures[one.name] = f"takes {one.most_receivers:,} receivers at most"
+        if receivers > one.max_receivers:
+            results.failures[one.name] = f"supports at most {one.max_receivers:,} receivers"
             continue
 
-        def took(window: int, runs: Sequence[Run], receivers: int = receivers) -> None:
+        def record(window: int, runs: Sequence[Run], receivers: int = receivers) -> None:
             work = Work(receivers, window)
             run = runs[-1]
             results.runs[one.key, work].append(run)
@@ -284,21 +304,21 @@ def _take_turn(results: Results, one: Contender, beside_floor: bool, seconds: fl
                 results.floors[one.key, work].append(runs[0])
                 results.runs[FLOOR.key, work].append(runs[0])
                 results.floors[FLOOR.key, work].append(runs[0])
-            speed = f"{short(run.delivered / run.seconds)}/s"
-            troubles = f", {run.flaws}" if run.flaws else ""
+            speed = f"{format_short(run.delivered / run.seconds)}/s"
+            notes = f", {run.flaws}" if run.flaws else ""
             if run.others_cpu >= DISTURBED:
-                troubles += f", other work took {run.others_cpu:.0%} of a core"
-            print(f"{where}  {one.name}  {receivers} x {window}: {speed}{troubles}", file=sys.stderr)
+                notes += f", other work took {run.others_cpu:.0%} of a core"
+            print(f"{label}  {one.name}  {receivers} x {window}: {speed}{notes}", file=sys.stderr)
 
         try:
-            measure([FLOOR, one] if beside_floor else [one], receivers, windows, seconds, took)
+            measure([FLOOR, one] if with_floor else [one], receivers, windows, seconds, record)
         except MeasureError as error:
             results.failures[one.name] = f"failed with {receivers} receivers: {error}"
-            print(f"{where}  {one.name}: {results.failures[one.name]}", file=sys.stderr)
+            print(f"{label}  {one.name}: {results.failures[one.name]}", file=sys.stderr)
 
 
 def _times(ratio: float) -> str:
-    return significant(ratio) if ratio else "–"
+    return format_significant(ratio) if ratio else "–"
 
 
 if __name__ == "__main__":

@@ -1,22 +1,22 @@
-"""How selchat's cost grows from one room to a thousand, beside the floor's.
+"""Measure how the cost of selchat and of the floor grows from one room to a thousand.
 
 Usage:
   rooms.py [options]
 
 Options:
   --rooms=LIST    Numbers of rooms, separated by commas. [default: 1,10,100,1000]
-  --rounds=N      Rounds in which each number has its turn; the medians are reported. [default: 3]
+  --rounds=N      Rounds, in each of which every number is measured; the result is the median. [default: 3]
   --duration=S    Seconds of each measurement; the floor takes as long again. [default: 3]
   --history       Have the server keep its history in a file.
-  --output=DIR    Where rooms.md, rooms.svg and rooms.json go; benchmarks/results if not given, and nowhere
+  --output=DIR    Folder for rooms.md, rooms.svg and rooms.json; by default benchmarks/results, and none
                   with --quick.
-  --patience=S    Seconds in all to wait for other work on this machine to end. [default: 120]
-  --quick         One short round with few rooms, to see that it works; measures nothing.
+  --patience=S    Seconds, in all, to wait until this machine is idle. [default: 120]
+  --quick         One short round with few rooms, to check that it works; the figures mean nothing.
   -h --help       Show this text.
 
-Each room has four readers and one who talks, with 16 messages in flight: what grows is the number of rooms,
-with all that are in them, and the work for one message is the same. It is measured by selchat-bench, which
-checks every delivery and every ack. Ctrl-C shows what was measured so far.
+Each room has four readers and one sender with 16 messages in flight. Only the number of rooms grows; the work
+for one message stays the same. selchat-bench measures it, and checks every delivery and every ack. Ctrl-C
+shows the figures so far.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from typing import Any
 
 import docopt
 from harness.charts import Lines, line_chart
-from harness.machine import machine, machine_line
-from harness.processes import Patience, end_on_sigterm
-from harness.results import DISTURBED, count_of, markdown_table, short, significant
+from harness.machine import describe_machine, format_machine
+from harness.processes import IdleWait, interrupt_on_sigterm
+from harness.results import DISTURBED, describe_rounds, format_short, format_significant, markdown_table
 
 from selchat.bench.metrics import DEFECTS
 
@@ -47,11 +47,11 @@ _QUICK_SECONDS = 0.3
 
 
 class RunFailedError(Exception):
-    """A run of selchat-bench came to nothing; the text says why."""
+    """A run of selchat-bench failed. The text is the reason."""
 
 
 class Results:
-    """What was measured so far: for each number of rooms, the figures of each round."""
+    """The measurements so far: the figures of each round, for each number of rooms."""
 
     def __init__(self, counts: Sequence[int], description: dict[str, str], settings: str) -> None:
         self.counts = counts
@@ -61,33 +61,33 @@ class Results:
         self.failures: dict[int, str] = {}
 
     def calm(self, count: int) -> list[dict[str, float]]:
-        """Return the rounds in which the server had its core to itself, or all if there is none."""
+        """Return the rounds in which the server had its core almost to itself, or all if none qualifies."""
         rounds = self.rounds[count]
         return [one for one in rounds if one["waited_percent"] < 100 * DISTURBED] or rounds
 
     def figure(self, count: int, name: str) -> float:
-        """Return the median of that figure."""
+        """Return the median of that metric."""
         return median(one[name] for one in self.calm(count))
 
     def per_message(self, count: int) -> tuple[float, float]:
-        """Return the microseconds of CPU for one message with its deliveries: the server's, the floor's."""
+        """Return the CPU microseconds for one message with its deliveries, of the server and the floor."""
         names = ("cpu_us_per_delivery", "floor_cpu_us_per_delivery")
         own, floor = (_READERS * self.figure(count, name) for name in names)
         return own, floor
 
     def measured(self) -> list[int]:
-        """Return the numbers of rooms of which there is something to report."""
+        """Return the numbers of rooms that have been measured."""
         return [count for count in self.counts if self.rounds[count]]
 
     def flaws(self, count: int) -> list[str]:
-        """Return what has to be known beside the figures."""
+        """Return the defects, and a warning if other processes disturbed every round."""
         found = [f"{one[name]:,.0f} {name}" for one in self.rounds[count] for name in DEFECTS if one[name]]
         if all(one["waited_percent"] >= 100 * DISTURBED for one in self.rounds[count]):
             found.append(f"other work on this machine took over {DISTURBED:.0%} of the core in every round")
         return found
 
     def markdown(self) -> str:
-        """Return the table with what must be known beside it."""
+        """Return the table and its notes."""
         header = [
             "rooms",
             "connections",
@@ -108,29 +108,29 @@ class Results:
                 [
                     f"{count:,}",
                     f"{count * (_READERS + 1):,}",
-                    short(self.figure(count, "messages_per_s")),
-                    short(self.figure(count, "deliveries_per_s")),
-                    significant(own),
-                    significant(floor),
-                    significant(self.figure(count, "cpu_ratio")),
-                    significant(self.figure(count, "ack_p50_ms")),
-                    significant(self.figure(count, "ack_p99_ms")),
-                    significant(self.figure(count, "rss_mib")),
+                    format_short(self.figure(count, "messages_per_s")),
+                    format_short(self.figure(count, "deliveries_per_s")),
+                    format_significant(own),
+                    format_significant(floor),
+                    format_significant(self.figure(count, "cpu_ratio")),
+                    format_significant(self.figure(count, "ack_p50_ms")),
+                    format_significant(self.figure(count, "ack_p99_ms")),
+                    format_significant(self.figure(count, "rss_mib")),
                 ]
             )
             notes += [f"- {count:,} rooms: {flaw}\n" for flaw in self.flaws(count)]
         return (
             "# How the cost grows with the rooms\n\n"
-            f"{machine_line(self.description)}. {self.settings}\n\n"
-            f"Each room has {_READERS} readers and one who talks, with {_WINDOW} messages of 64 bytes in\n"
-            "flight, on the selchat protocol. All rooms are busy all of the time: with more of them more is in\n"
-            "flight, and an ack waits for what others have said. A message is delivered to 4 readers and\n"
-            "acknowledged; the floor is what 4 bare sends of the same chunks cost, to as many sockets.\n\n"
+            f"{format_machine(self.description)}. {self.settings}\n\n"
+            f"Each room has {_READERS} readers and one sender, with {_WINDOW} messages of 64 bytes in\n"
+            "flight, in the selchat protocol. All rooms are always busy, so more rooms have more messages\n"
+            "in flight, and an ack waits for the messages of others. The server delivers a message to 4\n"
+            "readers and acknowledges it. The floor is the cost of 4 bare sends of the same chunks.\n\n"
             f"{markdown_table(header, rows)}\n{''.join(notes)}"
         )
 
     def svg(self) -> str:
-        """Return the chart: the cost of a message, and how many there are."""
+        """Return the chart: the cost of a message, and the messages a second."""
         counts = self.measured()
         costs = [self.per_message(count) for count in counts]
         warning = []
@@ -138,7 +138,7 @@ class Results:
             warning = ["NOT COMPARABLE: see the notes below the table."]
         return line_chart(
             "How selchat's cost grows with the number of rooms",
-            [f"{machine_line(self.description)}.", self.settings.replace("`", ""), *warning],
+            [f"{format_machine(self.description)}.", self.settings.replace("`", ""), *warning],
             [
                 Lines(
                     "Server CPU per message, µs",
@@ -182,34 +182,34 @@ def main() -> int:
     """Run the script and return its exit status."""
     assert __doc__ is not None
     options = docopt.docopt(__doc__)
-    end_on_sigterm()
+    interrupt_on_sigterm()
     quick = options["--quick"]
     rounds = 1 if quick else int(options["--rounds"])
     seconds = _QUICK_SECONDS if quick else float(options["--duration"])
     counts = _QUICK if quick else tuple(int(count) for count in options["--rooms"].split(","))
     command = " ".join(["python", "benchmarks/rooms.py", *sys.argv[1:]])
     kept = "with a history in a file" if options["--history"] else "without a history"
-    settings = f"{count_of(rounds)} of {seconds:g} s, {kept}; to repeat: `{command}`."
-    results = Results(counts, machine(), settings)
-    patience = Patience(0 if quick else float(options["--patience"]))
+    settings = f"{describe_rounds(rounds)} of {seconds:g} s, {kept}; to repeat: `{command}`."
+    results = Results(counts, describe_machine(), settings)
+    idle_wait = IdleWait(0 if quick else float(options["--patience"]))
     status = 0
     try:
         for number in range(1, rounds + 1):
             for count in counts:
-                patience.wait_for_calm()
+                idle_wait.wait()
                 try:
                     figures = _measure(count, seconds, options["--history"])
                 except RunFailedError as error:
                     results.failures[count] = str(error)
                     continue
                 results.rounds[count].append(figures)
-                speed = short(figures["messages_per_s"])
+                speed = format_short(figures["messages_per_s"])
                 print(f"round {number}/{rounds}  {count} rooms: {speed} messages/s", file=sys.stderr)
     except KeyboardInterrupt:
-        print("interrupted; what was measured so far:", file=sys.stderr)
+        print("Interrupted. The figures so far:", file=sys.stderr)
         status = 130
     if not results.measured():
-        print(f"nothing was measured: {results.failures or 'interrupted'}", file=sys.stderr)
+        print(f"No measurements: {results.failures or 'interrupted'}", file=sys.stderr)
         return status or 1
     text = results.markdown()
     print(text)

@@ -1,20 +1,21 @@
-"""How selchat's cost grows with the number of receivers, beside the floor's.
+"""Measure how the cost of selchat and of the floor grows with the number of receivers.
 
 Usage:
   scaling.py [options]
 
 Options:
   --receivers=LIST  Numbers of receivers, separated by commas. [default: 10,100,1000,10000]
-  --rounds=N        Rounds in which selchat and the floor take turns; the medians are reported. [default: 5]
+  --rounds=N        Rounds, in each of which selchat and the floor alternate; the result is the median.
+                    [default: 5]
   --duration=S      Seconds of each measurement. [default: 2]
-  --output=DIR      Where scaling.md, scaling.svg and scaling.json go; benchmarks/results if not given,
-                    and nowhere with --quick.
-  --patience=S      Seconds in all to wait for other work on this machine to end. [default: 120]
-  --quick           One short round with few receivers, to see that it works; measures nothing.
+  --output=DIR      Folder for scaling.md, scaling.svg and scaling.json; by default benchmarks/results,
+                    and none with --quick.
+  --patience=S      Seconds, in all, to wait until this machine is idle. [default: 120]
+  --quick           One short round with few receivers, to check that it works; the figures mean nothing.
   -h --help         Show this text.
 
-The load is that of peers.py: 256 messages in flight, and then one at a time. Ctrl-C shows what was
-measured so far.
+The load is that of peers.py: 256 messages in flight, and then one at a time. Ctrl-C shows the figures
+so far.
 """
 
 from __future__ import annotations
@@ -27,24 +28,31 @@ from pathlib import Path
 from typing import Any
 
 import docopt
-from harness.audience import PAYLOAD_SIZE, Run
 from harness.charts import Lines, line_chart
-from harness.contenders import CONTENDERS, FLOOR, Contender
-from harness.machine import machine, machine_line
-from harness.measure import MeasureError, measure
-from harness.processes import Patience, end_on_sigterm, raise_descriptor_limit
-from harness.results import DISTURBED, Summary, count_of, markdown_table, short, significant
+from harness.load import PAYLOAD_SIZE, Run
+from harness.machine import describe_machine, format_machine
+from harness.measurement import MeasureError, measure
+from harness.processes import IdleWait, interrupt_on_sigterm, raise_descriptor_limit
+from harness.results import (
+    DISTURBED,
+    Summary,
+    describe_rounds,
+    format_short,
+    format_significant,
+    markdown_table,
+)
+from harness.servers import FLOOR, SERVERS, ServerSpec
 
 _RESULTS = Path(__file__).parent / "results"
 _WINDOW = 256  # messages in flight
 _QUICK = (5, 50)  # receivers
 _QUICK_SECONDS = 0.15
-_SELCHAT = next(one for one in CONTENDERS if one.kind == "selchat")
-_TOGETHER = 5_000  # receivers: up to here the load has descriptors for both at once, and they take turns
+_SELCHAT = next(one for one in SERVERS if one.kind == "selchat")
+_MAX_ALTERNATING = 5_000  # receivers for which the load has enough descriptors to alternate with the floor
 
 
 class Results:
-    """What was measured so far."""
+    """The measurements so far."""
 
     def __init__(self, counts: Sequence[int], description: dict[str, str], settings: str) -> None:
         self.counts = counts
@@ -54,13 +62,13 @@ class Results:
         self.failures: dict[str, str] = {}
 
     def summary(self, key: str, receivers: int, window: int) -> Summary | None:
-        """Return the medians of that server with so many receivers and that window."""
+        """Return the medians of that server with that number of receivers and that window."""
         runs = self.runs.get((key, receivers, window), [])
-        beside = self.runs.get((FLOOR.key, receivers, window), [])
-        return Summary(runs, beside) if runs and len(beside) == len(runs) else None
+        floors = self.runs.get((FLOOR.key, receivers, window), [])
+        return Summary(runs, floors) if runs and len(floors) == len(runs) else None
 
     def measured(self) -> list[tuple[int, Summary, Summary, Summary, Summary]]:
-        """Return the counts that are complete: selchat's many and single messages, then the floor's."""
+        """Return the complete counts: selchat's summaries for many and single messages, then the floor's."""
         rows = []
         for count in self.counts:
             found = [self.summary(key, count, w) for key in ("selchat", "floor") for w in (_WINDOW, 1)]
@@ -70,7 +78,7 @@ class Results:
         return rows
 
     def markdown(self) -> str:
-        """Return the table with what must be known beside it."""
+        """Return the table and its notes."""
         header = [
             "receivers",
             "deliveries/s",
@@ -89,28 +97,28 @@ class Results:
             rows.append(
                 [
                     f"{count:,}",
-                    short(many.deliveries),
-                    short(floor_many.deliveries),
-                    significant(many.cpu_us),
-                    significant(floor_many.cpu_us),
-                    significant(many.cpu_x_floor),
-                    significant(single.p50_ms),
-                    significant(single.p99_ms),
-                    significant(floor_single.p50_ms),
-                    significant(single.p50_x_floor),
+                    format_short(many.deliveries),
+                    format_short(floor_many.deliveries),
+                    format_significant(many.cpu_us),
+                    format_significant(floor_many.cpu_us),
+                    format_significant(many.cpu_x_floor),
+                    format_significant(single.p50_ms),
+                    format_significant(single.p99_ms),
+                    format_significant(floor_single.p50_ms),
+                    format_significant(single.p50_x_floor),
                 ]
             )
             notes += [f"- {count:,} receivers: {one.flaws}\n" for one in (many, single) if one.flaws]
             if any(summary.disturbed for summary in (many, single, floor_many, floor_single)):
                 notes.append(
                     f"- {count:,} receivers: other work on this machine took over {DISTURBED:.0%} of a core "
-                    "in every round; repeat it\n"
+                    "in every round; measure again\n"
                 )
         return (
             "# How the cost grows with the receivers\n\n"
-            f"{machine_line(self.description)}. {self.settings}\n\n"
+            f"{format_machine(self.description)}. {self.settings}\n\n"
             f"{_WINDOW} messages of {PAYLOAD_SIZE} bytes in flight for the columns up to the first ratio,\n"
-            "one at a time for the others. The ratios are to the floor: a bare loop of send calls.\n\n"
+            "one at a time for the others. The floor of the ratios is a bare loop of send calls.\n\n"
             f"{markdown_table(header, rows)}\n{''.join(notes)}"
         )
 
@@ -122,7 +130,7 @@ class Results:
             warning = ["NOT COMPARABLE: other work on this machine disturbed every round; measure again."]
         return line_chart(
             "How selchat's cost grows with the number of receivers",
-            [f"{machine_line(self.description)}.", self.settings.replace("`", ""), *warning],
+            [f"{format_machine(self.description)}.", self.settings.replace("`", ""), *warning],
             [
                 Lines(
                     "Server CPU per delivery, µs",
@@ -158,28 +166,28 @@ def main() -> int:
     """Run the script and return its exit status."""
     assert __doc__ is not None
     options = docopt.docopt(__doc__)
-    end_on_sigterm()
+    interrupt_on_sigterm()
     quick = options["--quick"]
     rounds = 1 if quick else int(options["--rounds"])
     seconds = _QUICK_SECONDS if quick else float(options["--duration"])
     counts = _QUICK if quick else tuple(int(count) for count in options["--receivers"].split(","))
-    raise_descriptor_limit(max(counts) + min(max(counts), _TOGETHER) + 100)
+    raise_descriptor_limit(max(counts) + min(max(counts), _MAX_ALTERNATING) + 100)
     command = " ".join(["python", "benchmarks/scaling.py", *sys.argv[1:]])
-    settings = f"{count_of(rounds)} of {seconds:g} s; to repeat: `{command}`."
-    results = Results(counts, machine(), settings)
-    patience = Patience(0 if quick else float(options["--patience"]))
+    settings = f"{describe_rounds(rounds)} of {seconds:g} s; to repeat: `{command}`."
+    results = Results(counts, describe_machine(), settings)
+    idle_wait = IdleWait(0 if quick else float(options["--patience"]))
     status = 0
     try:
         for number in range(1, rounds + 1):
             for count in counts:
-                for servers in [(FLOOR, _SELCHAT)] if count <= _TOGETHER else [(FLOOR,), (_SELCHAT,)]:
-                    patience.wait_for_calm()
-                    _take_turn(results, servers, count, seconds, f"round {number}/{rounds}")
+                for servers in [(FLOOR, _SELCHAT)] if count <= _MAX_ALTERNATING else [(FLOOR,), (_SELCHAT,)]:
+                    idle_wait.wait()
+                    _measure_servers(results, servers, count, seconds, f"round {number}/{rounds}")
     except KeyboardInterrupt:
-        print("interrupted; what was measured so far:", file=sys.stderr)
+        print("Interrupted. The figures so far:", file=sys.stderr)
         status = 130
     if not any(key == "selchat" for key, _, _ in results.runs):
-        print("nothing was measured: selchat did not start", file=sys.stderr)
+        print("No measurements: selchat did not start.", file=sys.stderr)
         return status or 1
     text = results.markdown()
     print(text)
@@ -193,18 +201,18 @@ def main() -> int:
     return status
 
 
-def _take_turn(
-    results: Results, servers: Sequence[Contender], count: int, seconds: float, where: str
+def _measure_servers(
+    results: Results, servers: Sequence[ServerSpec], count: int, seconds: float, label: str
 ) -> None:
-    def took(window: int, runs: Sequence[Run]) -> None:
+    def record(window: int, runs: Sequence[Run]) -> None:
         for one, run in zip(servers, runs, strict=True):
             results.runs[one.key, count, window].append(run)
-            trouble = f", {run.flaws}" if run.flaws else ""
-            speed = short(run.delivered / run.seconds)
-            print(f"{where}  {one.name}  {count} x {window}: {speed}/s{trouble}", file=sys.stderr)
+            note = f", {run.flaws}" if run.flaws else ""
+            speed = format_short(run.delivered / run.seconds)
+            print(f"{label}  {one.name}  {count} x {window}: {speed}/s{note}", file=sys.stderr)
 
     try:
-        measure(servers, count, (_WINDOW, 1), seconds, took)
+        measure(servers, count, (_WINDOW, 1), seconds, record)
     except MeasureError as error:
         names = " and ".join(one.name for one in servers)
         results.failures[f"{names}, {count:,} receivers"] = str(error)

@@ -1,1 +1,1 @@
-"""What the benchmark scripts share: pinned processes, wires, the load, the machine, and charts."""
+"""Shared code of the benchmark scripts: pinned processes, wires, the load, the machine, and charts."""

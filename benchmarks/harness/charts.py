@@ -1,7 +1,7 @@
 """Charts as SVG text: self-contained, no script, readable on light and dark pages.
 
-The page may be light while the reader's system is dark or the other way round (an ``<img>`` sees only the
-latter), so a chart brings its own background.
+An ``<img>`` follows the colour scheme of the reader's system, which may differ from that of the page. So a
+chart has its own background.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-from harness.results import significant
+from harness.results import format_significant
 
 _STYLE = """
 text { font-family: system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
@@ -35,12 +35,12 @@ _MARGIN = 24
 _ROW = 25
 _BAR = 15
 _WIDTH = 960
-_CHARACTER = 7.0  # pixels; about what one takes in the font size of values
+_CHARACTER = 7.0  # pixels; about the width of a character in the font size of values
 
 
 @dataclass(frozen=True)
 class Bars:
-    """One column of bars: a value for each row, None where there is none; ``log``: the kind of scale."""
+    """One column of bars, with a value or None for each row. ``log``: the scale is logarithmic."""
 
     head: str
     note: str
@@ -68,7 +68,7 @@ def bar_chart(
 ) -> str:
     """Return a chart in which every row, ``(name, class)``, has a bar in each column.
 
-    ``key`` says what the classes' colours mean.
+    ``key`` maps each class to its entry in the legend.
     """
     names_width = 190
     gap = 22
@@ -91,15 +91,17 @@ def bar_chart(
         shown = [value for value in column.values if value]
         if not shown:
             continue
-        most = max(shown)
+        maximum = max(shown)
         room = width - max(map(len, column.labels)) * _CHARACTER - 6
         if column.log:
-            # The shortest bar is still a bar: the scale starts a bit below the smallest value.
-            low = math.log10(min(shown)) - 0.12 * (math.log10(most / min(shown)) + 0.3)
-            ticks = [10.0**exponent for exponent in range(math.ceil(low), math.floor(math.log10(most)) + 1)]
+            # The scale starts a bit below the smallest value, so that the shortest bar is visible.
+            low = math.log10(min(shown)) - 0.12 * (math.log10(maximum / min(shown)) + 0.3)
+            ticks = [
+                10.0**exponent for exponent in range(math.ceil(low), math.floor(math.log10(maximum)) + 1)
+            ]
         else:
             low = 0.0
-            ticks = _round_steps(most)
+            ticks = _round_steps(maximum)
 
         def reach(value: float, column: Bars = column, low: float = low, room: float = room) -> float:
             if column.log:
@@ -130,7 +132,7 @@ def line_chart(
     key: dict[str, str],
     axis: str = "receivers",
 ) -> str:
-    """Return panels of lines side by side, over ``axis``; ``key`` says what the classes' colours mean."""
+    """Return panels of lines over ``axis``, side by side; ``key`` maps each class to its legend."""
     gap = 64
     width = (_WIDTH - 2 * _MARGIN - gap * len(panels)) / len(panels)
     top, height = 116, 240
@@ -169,7 +171,9 @@ def line_chart(
             parts.append(f'<polyline points="{path}" class="line {kind}"/>')
             for (x, y), value in zip(points, values, strict=True):
                 parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" class="{kind}"/>')
-                parts.append(_text(x, y + (18 if order else -9), significant(value), "small", "middle"))
+                parts.append(
+                    _text(x, y + (18 if order else -9), format_significant(value), "small", "middle")
+                )
     return _card(title, parts, top + height + 44, caption)
 
 

@@ -1,4 +1,4 @@
-"""What the numbers were measured on, in words that go beside them."""
+"""Description of the machine for the reports."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 
-def machine() -> dict[str, str]:
-    """Return the machine's description: CPU, cores, memory, kernel, Python, date."""
+def describe_machine() -> dict[str, str]:
+    """Return a description of this machine: CPU, cores, memory, kernel, Python, date."""
     return {
         "cpu": _from_file("/proc/cpuinfo", "model name") or platform.processor() or platform.machine(),
         "cores": str(os.cpu_count()),
@@ -21,8 +21,8 @@ def machine() -> dict[str, str]:
     }
 
 
-def machine_line(description: dict[str, str]) -> str:
-    """Return it as one sentence."""
+def format_machine(description: dict[str, str]) -> str:
+    """Return the description as one sentence."""
     return (
         f"{description['cpu']}, {description['cores']} cores, {description['memory']}, "
         f"{description['kernel']}, {description['python']}, {description['date']}"

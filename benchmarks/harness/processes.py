@@ -1,4 +1,4 @@
-"""Server processes: pinned to a core, measured by the kernel, and ended whatever happens."""
+"""Server processes: pinned to a core, measured by the kernel, and always ended."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOCALHOST = "127.0.0.1"
 
 
 class ServerFailedError(Exception):
-    """A server did not start, or is gone; the text says what it wrote last."""
+    """A server did not start, or is gone. The text quotes its last output."""
 
 
 class Server:
@@ -40,7 +40,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if announced else errors,
                 stderr=errors,
-                start_new_session=True,  # a Ctrl-C is for this script, which then ends the servers in order
+                start_new_session=True,  # only this script gets Ctrl-C, and then ends the servers
             )
         try:
             self.port = self._announced_port() if announced else self._wait_for(port)
@@ -50,7 +50,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        """The process's number."""
+        """The process ID."""
         return self._process.pid
 
     def __enter__(self) -> Server:
@@ -64,8 +64,8 @@ class Server:
     def cpu_seconds(self) -> float:
         """Return the CPU time of all its threads, user and system, in seconds.
 
-        From the scheduler's nanoseconds, or from the ticks of ``stat`` where the kernel keeps none. It is
-        exact while the server sleeps, which is when it is asked for.
+        The scheduler counts it in nanoseconds; kernels without that have the ticks of ``stat``. It is exact
+        while the server sleeps, so read it then.
         """
         try:
             total = 0
@@ -77,10 +77,10 @@ class Server:
             after_name = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
             return (int(after_name[11]) + int(after_name[12])) / self._ticks
         except FileNotFoundError:
-            raise ServerFailedError(self._last_words("is gone")) from None
+            raise ServerFailedError(self._failure_text("is gone")) from None
 
     def wait_idle(self, seconds: float = 15.0) -> None:
-        """Wait until it has had nothing to do for a tenth of a second: everyone has joined."""
+        """Wait until the server has been idle for a tenth of a second, so that all clients have joined."""
         deadline = time.monotonic() + seconds
         quiet = 0
         before = self.cpu_seconds()
@@ -91,7 +91,7 @@ class Server:
             before = after
 
     def stop(self) -> None:
-        """End it, by force if it does not."""
+        """End the server with SIGTERM, and if that fails with SIGKILL."""
         if self._process.poll() is None:
             self._process.terminate()
             try:
@@ -108,7 +108,7 @@ class Server:
         line = self._process.stdout.readline() if ready else b""
         found = _PORT_ANNOUNCED.search(line)
         if found is None:
-            raise ServerFailedError(self._last_words("did not say its port"))
+            raise ServerFailedError(self._failure_text("did not print its port"))
         return int(found[1])
 
     def _wait_for(self, port: int) -> int:
@@ -120,53 +120,53 @@ class Server:
                 time.sleep(0.02)
             else:
                 return port
-        raise ServerFailedError(self._last_words("did not start"))
+        raise ServerFailedError(self._failure_text("did not start"))
 
-    def _last_words(self, what: str) -> str:
+    def _failure_text(self, what: str) -> str:
         words = self._errors.read_text(errors="replace").strip()[-400:]
         return f"{what}{f': {words}' if words else ''}"
 
 
 def machine_cpu_seconds() -> float:
-    """Return the time for which all cores together have been busy since the start of the machine."""
+    """Return the CPU time that all cores together have used since the machine started."""
     with open("/proc/stat") as file:
         user, nice, system, _idle, _wait, irq, softirq = map(int, file.readline().split()[1:8])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
-class Patience:
-    """Waits for other work on this machine to end before something is measured; for ``seconds`` in all."""
+class IdleWait:
+    """Waits for other work on this machine to end before a measurement, for ``seconds`` in all."""
 
     def __init__(self, seconds: float) -> None:
         self._left = seconds
 
-    def wait_for_calm(self) -> None:
-        """Return when hardly anything has run for a moment, or when the patience is at an end."""
-        look = 0.3
+    def wait(self) -> None:
+        """Return when the machine is almost idle, or when the time is used up."""
+        sample = 0.3
         while self._left > 0:
             busy = machine_cpu_seconds()
-            time.sleep(look)
-            if machine_cpu_seconds() - busy < 0.1 * look:
+            time.sleep(sample)
+            if machine_cpu_seconds() - busy < 0.1 * sample:
                 return
-            self._left -= look
+            self._left -= sample
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now; for servers that cannot pick one themselves."""
+    """Return a free port, for servers that cannot pick one themselves."""
     with socket.socket() as sock:
         sock.bind((_LOCALHOST, 0))
         return int(sock.getsockname()[1])
 
 
 def cores() -> tuple[int, int]:
-    """Return the core for the servers and the one for the load; the same one where there is no second."""
+    """Return the core for the servers and the core for the load; they are equal on a single core."""
     available = sorted(os.sched_getaffinity(0))
     return available[0], available[1 % len(available)]
 
 
 @contextlib.contextmanager
 def pinned(core: int) -> Iterator[None]:
-    """Keep this process, and the children that it starts meanwhile, on one core."""
+    """Pin this process, and the children that it starts within the context, to one core."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -175,8 +175,8 @@ def pinned(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def end_on_sigterm() -> None:
-    """Have SIGTERM end the script as Ctrl-C does, so that no server outlives it."""
+def interrupt_on_sigterm() -> None:
+    """Make SIGTERM end the script like Ctrl-C, so that no server outlives it."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> Any:
         raise KeyboardInterrupt
@@ -184,8 +184,8 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, interrupt)
 
 
-def raise_descriptor_limit(wanted: int) -> None:
-    """Allow this process, and the servers that it starts, so many open files, or as many as it may."""
+def raise_descriptor_limit(minimum: int) -> None:
+    """Raise the limit of open files of this process and its children to ``minimum``, if possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(wanted, hard), hard))
+    if soft < minimum:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(minimum, hard), hard))

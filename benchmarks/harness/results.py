@@ -1,4 +1,4 @@
-"""Rounds to medians, and numbers to text."""
+"""Medians of the rounds, and number formats."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import Any
 
-from harness.audience import Run
+from harness.load import Run
 
-DISTURBED = 0.15  # cores that other work took, from which on a round does not count if a better one does
+DISTURBED = 0.15  # cores used by other processes; such a round counts only if there is no better one
 
 
 class Summary:
-    """The medians over the turns of one server and one kind of work.
+    """Medians over the runs of one server with one kind of work.
 
-    ``beside``: the turn of the floor before each of its own, for the two ratios; empty: they are 0.
+    ``floor_runs``: the run of the floor before each of them, for the two ratios. If empty, these are 0.
     """
 
-    def __init__(self, runs: Sequence[Run], beside: Sequence[Run] = ()) -> None:
-        floors: Sequence[Run | None] = beside or [None] * len(runs)
-        turns = list(zip(runs, floors, strict=True))
-        calm = [turn for turn in turns if all(run.others_cpu < DISTURBED for run in turn if run)]
+    def __init__(self, runs: Sequence[Run], floor_runs: Sequence[Run] = ()) -> None:
+        floors: Sequence[Run | None] = floor_runs or [None] * len(runs)
+        pairs_of_runs = list(zip(runs, floors, strict=True))
+        calm = [pair for pair in pairs_of_runs if all(run.others_cpu < DISTURBED for run in pair if run)]
         self.runs = runs
-        self._used = used = [run for run, _ in calm or turns]
+        self._used = used = [run for run, _ in calm or pairs_of_runs]
         self.disturbed = not calm
-        pairs = [(run, floor) for run, floor in calm or turns if floor]
+        pairs = [(run, floor) for run, floor in calm or pairs_of_runs if floor]
         self.cpu_x_floor = _median_ratio((run.cpu_us, floor.cpu_us) for run, floor in pairs)
         self.p50_x_floor = _median_ratio((_p50(run), _p50(floor)) for run, floor in pairs)
         self.deliveries = self._median(lambda run: run.delivered / run.seconds)  # a second
@@ -38,7 +38,7 @@ class Summary:
         self.flaws = "; ".join(sorted({run.flaws for run in runs if run.flaws}))
 
     def as_json(self) -> dict[str, Any]:
-        """Return the medians and every turn's own figures."""
+        """Return the medians, and the figures of every run."""
         return {
             "deliveries_per_s": round(self.deliveries),
             "server_cpu_us_per_delivery": round(self.cpu_us, 5),
@@ -80,28 +80,28 @@ def _median_ratio(pairs: Iterable[tuple[float, float]]) -> float:
     return median(ratios) if ratios else 0.0
 
 
-def count_of(rounds: int) -> str:
-    """Return ``Medians of 5 rounds``, or what is true of one."""
+def describe_rounds(rounds: int) -> str:
+    """Return ``Medians of 5 rounds``, or ``One round``."""
     return "One round" if rounds == 1 else f"Medians of {rounds} rounds"
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the smallest value that so many percent of the values do not exceed (the nearest rank)."""
+    """Return the smallest value that ``percent`` of all values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, -(-len(ordered) * int(percent * 10) // 1000) - 1)]
 
 
-def short(number: float) -> str:
-    """Return it with three significant digits and M or k: ``18.5 M``."""
+def format_short(number: float) -> str:
+    """Return the number with three significant digits and M or k: ``18.5 M``."""
     if number >= 1e6:
-        return f"{significant(number / 1e6)} M"
+        return f"{format_significant(number / 1e6)} M"
     if number >= 1e4:
-        return f"{significant(number / 1e3)} k"
-    return significant(number)
+        return f"{format_significant(number / 1e3)} k"
+    return format_significant(number)
 
 
-def significant(number: float) -> str:
-    """Return it with three significant digits and no exponent."""
+def format_significant(number: float) -> str:
+    """Return the number with three significant digits and no exponent."""
     if number == 0:
         return "0"
     if abs(number) >= 100:
@@ -110,7 +110,7 @@ def significant(number: float) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a table; all columns but the first are numbers and stand on the right."""
+    """Return a table. All columns except the first contain numbers and are right-aligned."""
     lines = [" | ".join(header), " | ".join([":--", *["--:"] * (len(header) - 1)])]
     lines += [" | ".join(row) for row in rows]
     return "".join(f"| {line} |\n" for line in lines)

@@ -1,7 +1,7 @@
-"""The wires: as much of each protocol as a fan-out needs, with no library in the way of the load.
+"""Minimal implementations of each protocol: the parts that a fan-out needs, without any library.
 
-Every delivery of one wire has the same size, so that whether a receiver got everything is one comparison
-of byte counts. `Wire.delivery` gives the exact bytes, against which one receiver's whole stream is checked.
+All deliveries of a wire have the same size, so the number of bytes tells whether a receiver has everything.
+`Wire.delivery` returns the exact bytes, and the load compares one receiver's whole stream with them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ CHANNEL = b"bench"
 
 @dataclass(frozen=True)
 class Step:
-    """Bytes to send while joining, and what must be in the answer before the next step."""
+    """Bytes to send while joining, and bytes that the answer must contain before the next step."""
 
     send: bytes
     expect: bytes = b""
@@ -25,31 +25,31 @@ class Wire(ABC):
     """One protocol, as a sender and as a receiver."""
 
     settle_seconds = 0.0
-    """How long after joining the server may still say something by itself, such as a first ping."""
+    """Time after joining in which the server may still send unsolicited data, such as a first ping."""
 
     @abstractmethod
     def join_receiver(self, index: int) -> list[Step]:
-        """Return what makes a new connection a receiver."""
+        """Return the steps that make a new connection a receiver."""
 
     @abstractmethod
     def join_sender(self) -> list[Step]:
-        """Return what makes a new connection the sender."""
+        """Return the steps that make a new connection the sender."""
 
     @abstractmethod
     def publish(self, payload: bytes) -> bytes:
-        """Return the bytes with which the sender says it."""
+        """Return the bytes with which the sender publishes that payload."""
 
     @abstractmethod
     def delivery(self, payload: bytes) -> bytes:
-        """Return the bytes in which every receiver gets it."""
+        """Return the bytes that every receiver gets for that payload."""
 
     def answer(self, data: bytes) -> bytes:
-        """Return what the server wants to hear when it has said ``data`` outside of a delivery."""
+        """Return the reply to ``data`` that is no delivery, such as a ping; empty if none is due."""
         return b""
 
 
 class Classic(Wire):
-    """The paper's: a header of 10 bytes and the payload; delivered as a pair of user and message."""
+    """The classic protocol: 10 bytes of length, then the payload. A delivery is a pair of frames."""
 
     def join_receiver(self, index: int) -> list[Step]:
         return [Step(_frame(b"r%05d" % index))]
@@ -70,7 +70,7 @@ class Nats(Wire):
     https://docs.nats.io/reference/reference-protocols/nats-protocol
     """
 
-    settle_seconds = 2.7  # the first PING to a client comes after 2 s and up to a fifth more
+    settle_seconds = 2.7  # the server sends the first PING after 2 to 2.4 s
     _connect = b'CONNECT {"verbose":false,"pedantic":false}\r\n'
 
     def join_receiver(self, index: int) -> list[Step]:
@@ -132,7 +132,7 @@ class Mqtt(Wire):
 
 
 class Irc(Wire):
-    """RFC 2812: everyone is in one channel. The server has neither DNS nor ident."""
+    """RFC 2812, with all clients in one channel. The server uses neither DNS nor ident."""
 
     def join_receiver(self, index: int) -> list[Step]:
         return self._join(b"r%05d" % index)
@@ -173,7 +173,9 @@ class WebSocket(Wire):
 
     def publish(self, payload: bytes) -> bytes:
         assert len(payload) < 126, "longer payloads have another header"
-        mask = bytes(4)  # a client must mask; this mask changes nothing, and the server cannot know that
+        mask = bytes(
+            4
+        )  # a client must mask; a mask of zeros changes nothing, and the server cannot expect it
         return bytes([0x81, 0x80 | len(payload)]) + mask + payload
 
     def delivery(self, payload: bytes) -> bytes:

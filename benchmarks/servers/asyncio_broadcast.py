@@ -1,10 +1,10 @@
-"""A plain, well-written broadcast server on asyncio, on the paper's wire.
+"""A plain, well-written broadcast server on asyncio, for the classic protocol.
 
 Usage: asyncio_broadcast.py [--uvloop] [--batch]
 
-A protocol (not streams, which cost a task for each client) that encodes a message once and gives every
-client's transport one ``write`` for it. ``--batch`` joins what one read has brought into one write, which
-is the half of selchat's idea that a dozen lines can have.
+It is a protocol, because streams cost a task for each client. It encodes a message once and calls ``write``
+once for every client. ``--batch`` joins the messages of one read into one write: the half of selchat's idea
+that fits into a dozen lines.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Chat(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._buffer = b""
-        self._name = b""  # its whole frame
+        self._name = b""  # the whole frame of its name
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # A cast, because uvloop's transports are no subclass of this. Both loops set TCP_NODELAY themselves.
@@ -56,14 +56,14 @@ class Chat(asyncio.Protocol):
 
 
 async def main() -> None:
-    """Serve for ever."""
+    """Serve forever."""
     server = await asyncio.get_running_loop().create_server(Chat, "127.0.0.1", 0, backlog=4096)
     print(f"Listening on 127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 
 if "--uvloop" in sys.argv:
-    # Any: uvloop is optional, and its types would be missing where it is.
+    # Any: uvloop is optional, and so are its types.
     importlib.import_module("uvloop").run(main())
 else:
     asyncio.run(main())

@@ -1,8 +1,8 @@
-"""The floor: a bare loop of ``send`` calls, which any server on sockets must pay.
+"""The floor: a bare loop of ``send`` calls, the minimum cost for any server.
 
-It knows no protocol. It counts the bytes that come from the sender, and for every message in them it owes
-each receiver one delivery; all that it owes after a read goes out as one chunk, with one ``send`` for each
-receiver: the same chunks to the same number of loopback sockets as selchat, and nothing else.
+It knows no protocol. It counts the bytes from the sender, and for every message in them each receiver is due
+one delivery. After each read it sends all due deliveries as one chunk, with one ``send`` for each receiver:
+the same chunks to the same number of loopback sockets as selchat, and nothing else.
 
 Usage: floor.py PUBLISH_SIZE DELIVERY
 """
@@ -13,7 +13,7 @@ import socket
 import sys
 
 publish_size = int(sys.argv[1])  # bytes that the sender sends for a message
-delivery = sys.argv[2].encode()  # what a receiver gets for it
+delivery = sys.argv[2].encode()  # bytes that a receiver gets for a message
 
 listener = socket.socket()
 listener.bind(("127.0.0.1", 0))

@@ -1,8 +1,8 @@
 """The paper's server: ``select.select`` on every socket, and one ``send`` per message and client.
 
-Kept as the paper and the tutorial behind it have it: a header by one ``recv(10)``, a message by one
-``recv(n)``, blocking sends, the four parts joined anew for each client, no TCP_NODELAY. It prints nothing
-about messages, because the other servers are quiet too. ``select`` takes descriptors below 1024 only.
+It follows the paper and the tutorial behind it: one ``recv(10)`` for a header, one ``recv(n)`` for a message,
+blocking sends, the four parts joined again for each client, no TCP_NODELAY. It prints nothing for a message,
+like the other servers here. ``select`` supports only descriptors below 1024.
 """
 
 from __future__ import annotations

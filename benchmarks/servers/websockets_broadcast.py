@@ -1,7 +1,6 @@
-"""A broadcast server on the ``websockets`` library, as its documentation says: ``broadcast(...)``.
+"""A broadcast server on the ``websockets`` library, with its ``broadcast()``, as documented.
 
-Compression happens only with clients that offer it, and the load does not. Keep-alive pings are off, as
-with every other server here.
+The load does not offer compression. Keepalive pings are off, as in every other server here.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import asyncio
 import importlib
 from typing import Any
 
-# Any: the library is optional, and its types would be missing where it is.
+# Any: the library is optional, and so are its types.
 server_module: Any = importlib.import_module("websockets.asyncio.server")
 connections: set[Any] = set()
 
@@ -26,7 +25,7 @@ async def chat(connection: Any) -> None:
 
 
 async def main() -> None:
-    """Serve for ever."""
+    """Serve forever."""
     async with server_module.serve(
         chat, "127.0.0.1", 0, backlog=4096, ping_interval=None, max_queue=4096
     ) as server:

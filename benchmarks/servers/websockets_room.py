@@ -1,8 +1,8 @@
-"""A chat of one room on the ``websockets`` library, that tells everyone with its ``broadcast(...)``.
+"""A chat server with one room on the ``websockets`` library and its ``broadcast()``.
 
-As much of selchat's selchat protocol as a load needs: a welcome for a hello, and for what is said a number, a
-``said`` for everyone else and an ``ack`` for who has said it. It keeps nothing, limits nothing and checks
-nothing. No compression, no pings.
+It implements the part of the selchat protocol that a load needs: it answers a hello with a welcome, numbers
+each message, sends a ``said`` to all other clients, and an ``ack`` to the author. It has no history, no
+limits and no checks, no compression and no pings.
 """
 
 from __future__ import annotations
@@ -14,40 +14,40 @@ import json
 import time
 from typing import Any
 
-# Any: the library is optional, and its types would be missing where it is.
+# Any: the library is optional, and so are its types.
 server_module: Any = importlib.import_module("websockets.asyncio.server")
 members: set[Any] = set()
-numbers = itertools.count(1)  # of what is said
+numbers = itertools.count(1)  # seq of the messages
 
 
-def written(**words: object) -> str:
+def to_json(**fields: object) -> str:
     """Return the message with these fields."""
-    return json.dumps(words, separators=(",", ":"), ensure_ascii=False)
+    return json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
 
 
 async def chat(connection: Any) -> None:
     """Serve one client."""
     name = json.loads(await connection.recv())["name"]
-    await connection.send(written(type="welcome", version=1, name=name))
+    await connection.send(to_json(type="welcome", version=1, name=name))
     members.add(connection)
     try:
         async for message in connection:
-            words = json.loads(message)
-            if words["type"] != "say":
+            fields = json.loads(message)
+            if fields["type"] != "say":
                 continue
-            room, id, seq, at = words["room"], words["id"], next(numbers), round(time.time(), 3)
-            text = written(
+            room, id, seq, at = fields["room"], fields["id"], next(numbers), round(time.time(), 3)
+            text = to_json(
                 **{"type": "said", "room": room, "from": name, "seq": seq, "at": at},
-                **{"id": id, "body": words["body"]},
+                **{"id": id, "body": fields["body"]},
             )
             server_module.broadcast(members - {connection}, text)
-            await connection.send(written(type="ack", room=room, id=id, seq=seq, at=at))
+            await connection.send(to_json(type="ack", room=room, id=id, seq=seq, at=at))
     finally:
         members.discard(connection)
 
 
 async def main() -> None:
-    """Serve for ever."""
+    """Serve forever."""
     async with server_module.serve(
         chat, "127.0.0.1", 0, backlog=4096, compression=None, ping_interval=None, max_queue=4096
     ) as server:

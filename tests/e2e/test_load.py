@@ -31,7 +31,7 @@ UNLIMITED = ("--message-rate=0", "--byte-rate=0")
 
 _MIB = 1 << 20
 _PER_SOURCE = 20_000  # connections from one address; Linux has 28,232 ephemeral ports
-_ABUSERS = Path(__file__).parents[2] / "benchmarks" / "harness" / "abusers.py"
+_ABUSIVE_CLIENTS = Path(__file__).parents[2] / "benchmarks" / "harness" / "abusive_clients.py"
 _RESET = b"\1\0\0\0\0\0\0\0"  # SO_LINGER: on, 0 s
 
 pytestmark = [
@@ -253,7 +253,7 @@ class TestSlowLoris:
             ann.read_until("Server", "Users online (1): Ann")
             descriptors = server.descriptors()
             with subprocess.Popen(
-                [sys.executable, str(_ABUSERS), "loris", str(server.port), str(count)],
+                [sys.executable, str(_ABUSIVE_CLIENTS), "loris", str(server.port), str(count)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
             ) as process:

@@ -1,9 +1,8 @@
-"""Who is measured, and how each is configured. Beside each setting: why it is there.
+"""The servers that are compared, and their configuration. Each setting has its reason next to it.
 
-Three rules for all: listen on 127.0.0.1 only, keep nothing on disk, and have no limit on queues or rates,
-so that every server does all of the work and none is punished for a load that it was not meant to trust.
-What a server does to be fast (batches, threads, buffers) stays as its authors ship it. All of a server's
-threads share its one core.
+Three rules apply to all: listen on 127.0.0.1 only, write nothing to disk, and have no limit on queues or
+rates. So every server does all of the work, and no limit against abuse counts against it. Settings for speed
+(batches, threads, buffers) stay as the authors ship them. All threads of a server share one core.
 """
 
 from __future__ import annotations
@@ -21,19 +20,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.audience import payload
+from harness.load import payload
 from harness.processes import Server, free_port
 from harness.wires import SENDER, Classic, Irc, Mqtt, Nats, Redis, WebSocket, Wire
 
 _SERVERS = Path(__file__).parent.parent / "servers"
-_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"])
 
 Start = Callable[[Path, int, int], Server]
-"""``start(folder, core, receivers)``: the folder is a fresh one for the server alone."""
+"""``start(folder, core, receivers)``: the folder is empty and belongs to that server."""
 
 
 @dataclass(frozen=True)
-class Contender:
+class ServerSpec:
     """One server. ``kind`` is its group in tables and charts: selchat, floor, broker or python."""
 
     key: str
@@ -43,8 +42,8 @@ class Contender:
     start: Start
     version: Callable[[], str]
     missing: Callable[[], str | None]
-    most_receivers: int = 1 << 30
-    parses: bool = True  # whether what it delivers is what was sent, and not only as much
+    max_receivers: int = 1 << 30
+    relays_payload: bool = True  # False: its deliveries have only the right size
 
 
 # -- Python ------------------------------------------------------------------------------------------
@@ -59,9 +58,9 @@ def _script(name: str, *arguments: str) -> Start:
 
 def _start_selchat(folder: Path, core: int, receivers: int) -> Server:
     command = [sys.executable, "-m", "selchat", "serve"]
-    # As an operator would run it under load: no line on the terminal per message, and no list of who is
-    # online sent to everyone as each of the receivers joins (the brokers have no such list).
-    # Nor is anyone held back who says more than a person can, which no other contender does either.
+    # As an operator would run it under load: no terminal line for each message, and no list of online users
+    # sent to all clients at each join (the brokers have no such list). No rate limits, as the other servers
+    # have none.
     command += ["--quiet", "--no-roster", "--host=127.0.0.1", "--port=0", "--message-rate=0", "--byte-rate=0"]
     command += [f"--max-clients={max(10_000, receivers + 1)}"]
     return Server(command, folder, core)
@@ -81,7 +80,7 @@ def _library_version(name: str) -> Callable[[], str]:
     return lambda: f"{name} {importlib.metadata.version(name)}, {_python_version()}"
 
 
-def _no_library(name: str) -> Callable[[], str | None]:
+def _missing_library(name: str) -> Callable[[], str | None]:
     return lambda: None if importlib.util.find_spec(name) else f"pip install {name}"
 
 
@@ -93,13 +92,13 @@ def _never_missing() -> None:
 
 
 def _program(name: str) -> str:
-    found = shutil.which(name, path=_PATH)
+    found = shutil.which(name, path=SEARCH_PATH)
     assert found is not None, name
     return found
 
 
-def _no_program(program: str, package: str) -> Callable[[], str | None]:
-    return lambda: None if shutil.which(program, path=_PATH) else f"apt install {package}"
+def _missing_program(program: str, package: str) -> Callable[[], str | None]:
+    return lambda: None if shutil.which(program, path=SEARCH_PATH) else f"apt install {package}"
 
 
 def _program_version(program: str, *arguments: str) -> Callable[[], str]:
@@ -116,14 +115,14 @@ def _start_nats(folder: Path, core: int, _receivers: int) -> Server:
     port = free_port()
     config = f"""
         listen: "127.0.0.1:{port}"
-        # No client is cut off for being slow: both limits are far above what a window can fill.
+        # Never drop a slow client: both limits are far above the size of a window.
         max_pending: 1073741824
         write_deadline: "60s"
-        # No ping falls into a run. (The first comes 2 s after connecting, whatever is set; the load waits
-        # for it.)
+        # No pings during a run. (NATS always sends the first one 2 s after connecting; the load waits for
+        # it.)
         ping_interval: "60m"
         max_connections: 65536
-        # No logging but of errors is the default, and so is the pending size of 64 MiB that is raised above.
+        # By default it logs only errors. The default of max_pending is 64 MiB.
     """
     return _with_config(folder, core, port, config, "nats-server", "-c")
 
@@ -133,14 +132,14 @@ def _start_redis(folder: Path, core: int, receivers: int) -> Server:
     config = f"""
 bind 127.0.0.1
 port {port}
-# Nothing on disk.
+# Write nothing to disk.
 save ""
 appendonly no
 dir {folder}
-# No subscriber is cut off for being slow; the default is 32 MiB, or 8 MiB for 60 s.
+# Never drop a slow subscriber. The default is 32 MiB, or 8 MiB for 60 s.
 client-output-buffer-limit pubsub 0 0 0
 maxclients {max(10_000, receivers + 64)}
-# io-threads stays at its default of 1: there is one core for the server.
+# io-threads stays at its default of 1, because the server has one core.
 """
     return _with_config(folder, core, port, config, "redis-server")
 
@@ -150,17 +149,17 @@ def _start_mosquitto(folder: Path, core: int, _receivers: int) -> Server:
     config = f"""
 listener {port} 127.0.0.1
 allow_anonymous true
-# As root it would become the user mosquitto, who cannot read this folder.
+# Started by root, it would switch to the user mosquitto, which cannot read this folder.
 user root
 persistence false
 log_dest none
-# Nothing is dropped from a queue and nothing waits for an acknowledgement; clients use QoS 0.
+# Drop nothing from a queue. The clients use QoS 0, so nothing waits for an acknowledgement.
 max_queued_messages 0
 max_queued_bytes 0
 max_inflight_messages 0
-# No Nagle delays, which every other server avoids too.
+# No Nagle delays, as in every other server.
 set_tcp_nodelay true
-# No statistics published every 10 s.
+# Do not publish statistics every 10 s.
 sys_interval 0
 """
     return _with_config(folder, core, port, config, "mosquitto", "-c")
@@ -176,18 +175,18 @@ AdminEMail = admin@bench.example
 Listen = 127.0.0.1
 Ports = {port}
 MotdPhrase = hello
-# As root it would become the user nobody.
+# Started by root, it would switch to the user nobody.
 ServerUID = {os.getuid()}
 ServerGID = {os.getgid()}
 [Limits]
-# No limit on clients, no penalty for many commands, no ping within a run.
+# No limit on clients, no penalty for many commands, no ping during a run.
 MaxConnections = 0
 MaxConnectionsIP = 0
 MaxJoins = 0
 MaxPenaltyTime = 0
 PingTimeout = 3600
 [Options]
-# No look-ups while the receivers connect.
+# No lookups while the receivers connect.
 DNS = no
 Ident = no
 PAM = no
@@ -201,8 +200,8 @@ def _with_config(folder: Path, core: int, port: int, config: str, program: str, 
     return Server([_program(program), *options, str(path)], folder, core, port)
 
 
-CONTENDERS = (
-    Contender(
+SERVERS = (
+    ServerSpec(
         "floor",
         "floor (bare sends)",
         "floor",
@@ -210,9 +209,9 @@ CONTENDERS = (
         _start_floor,
         _python_version,
         _never_missing,
-        parses=False,
+        relays_payload=False,
     ),
-    Contender(
+    ServerSpec(
         "selchat",
         "selchat",
         "selchat",
@@ -221,43 +220,43 @@ CONTENDERS = (
         lambda: f"{importlib.metadata.version('selchat')}, {_python_version()}",
         _never_missing,
     ),
-    Contender(
+    ServerSpec(
         "nats",
         "NATS",
         "broker",
         Nats,
         _start_nats,
         _program_version("nats-server", "--version"),
-        _no_program("nats-server", "nats-server"),
+        _missing_program("nats-server", "nats-server"),
     ),
-    Contender(
+    ServerSpec(
         "redis",
         "Redis pub/sub",
         "broker",
         Redis,
         _start_redis,
         _program_version("redis-server", "--version"),
-        _no_program("redis-server", "redis-server"),
+        _missing_program("redis-server", "redis-server"),
     ),
-    Contender(
+    ServerSpec(
         "ngircd",
         "ngIRCd",
         "broker",
         Irc,
         _start_ngircd,
         _program_version("ngircd", "--version"),
-        _no_program("ngircd", "ngircd"),
+        _missing_program("ngircd", "ngircd"),
     ),
-    Contender(
+    ServerSpec(
         "mosquitto",
         "Mosquitto",
         "broker",
         Mqtt,
         _start_mosquitto,
         _program_version("mosquitto", "-h"),
-        _no_program("mosquitto", "mosquitto"),
+        _missing_program("mosquitto", "mosquitto"),
     ),
-    Contender(
+    ServerSpec(
         "paper",
         "the paper's select server",
         "python",
@@ -265,9 +264,9 @@ CONTENDERS = (
         _script("paper_select.py"),
         _python_version,
         _never_missing,
-        most_receivers=1000,  # FD_SETSIZE is 1024
+        max_receivers=1000,  # FD_SETSIZE is 1024
     ),
-    Contender(
+    ServerSpec(
         "asyncio",
         "asyncio",
         "python",
@@ -276,35 +275,35 @@ CONTENDERS = (
         _python_version,
         _never_missing,
     ),
-    Contender(
+    ServerSpec(
         "uvloop",
         "asyncio on uvloop",
         "python",
         Classic,
         _script("asyncio_broadcast.py", "--uvloop"),
         _library_version("uvloop"),
-        _no_library("uvloop"),
+        _missing_library("uvloop"),
     ),
-    Contender(
+    ServerSpec(
         "uvloop-batched",
         "uvloop, one write a read",
         "python",
         Classic,
         _script("asyncio_broadcast.py", "--uvloop", "--batch"),
         _library_version("uvloop"),
-        _no_library("uvloop"),
+        _missing_library("uvloop"),
     ),
-    Contender(
+    ServerSpec(
         "websockets",
         "websockets.broadcast",
         "python",
         WebSocket,
         _script("websockets_broadcast.py"),
         _library_version("websockets"),
-        _no_library("websockets"),
+        _missing_library("websockets"),
     ),
 )
 
-FLOOR = next(one for one in CONTENDERS if one.kind == "floor")
+FLOOR = next(server for server in SERVERS if server.kind == "floor")
 
-assert SENDER == "sender", "floor.py looks for it"
+assert SENDER == "sender", "floor.py recognizes the sender by it"

@@ -1,8 +1,8 @@
-"""Clients that mean no good, in a process of their own, until the end of its input.
+"""Abusive clients: flooders and slow-loris connections, in one process, until the end of its input.
 
-Run as ``abusers.py flood PORT COUNT`` or ``abusers.py loris PORT COUNT``. A flooder says as much as the
-server reads. A loris says a byte of its first header each second and never more; at the end, one line of JSON
-says after how many seconds the server has closed each.
+Usage: ``abusive_clients.py flood PORT COUNT`` or ``abusive_clients.py loris PORT COUNT``. A flooder sends as
+much as the server reads. A slow-loris connection sends one byte of its first header each second. At the end,
+one line of JSON tells after how many seconds the server closed each of them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from typing import Any
 from selchat.wire.frames import encode_frame
 
 _HOST = "127.0.0.1"
-_FLOOD = encode_frame(b"x" * 64) * 64  # what a flooder offers at a time
-_LORIS = b"5" + b" " * 8  # a header without its last byte, and never a payload
-_BEAT = 1.0  # seconds between two bytes of a loris
-_CONNECTS = 50  # connections that are made between two looks at the others
+_FLOOD = encode_frame(b"x" * 64) * 64  # bytes of one send of a flooder
+_LORIS = b"5" + b" " * 8  # a header without its last byte
+_BYTE_SECONDS = 1.0  # between two bytes of a slow-loris connection
+_CONNECTS = 50  # connections to open between two polls of the others
 
 
 def flood(port: int, count: int) -> None:
-    """Flooders on the paper's wire: they have no window that they would keep to."""
+    """Flood the server with classic clients, which have no window."""
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
     for number in range(count):
@@ -44,7 +44,7 @@ def flood(port: int, count: int) -> None:
                 if mask & selectors.EVENT_READ and not sock.recv_into(buffer):
                     selector.unregister(sock)
                 elif mask & selectors.EVENT_WRITE:
-                    # What was taken in part goes on where it was: a flooder breaks no framing.
+                    # Continue a partly sent frame where it stopped: a flooder breaks no framing.
                     sent = sock.send(key.data[0])
                     key.data[0] = key.data[0][sent:] or _FLOOD
             except BlockingIOError:
@@ -54,38 +54,38 @@ def flood(port: int, count: int) -> None:
 
 
 def loris(port: int, count: int) -> None:
-    """Slow ones."""
+    """Hold slow-loris connections open."""
     selector = selectors.DefaultSelector()
     selector.register(0, selectors.EVENT_READ)
-    born: dict[socket.socket, float] = {}
+    opened: dict[socket.socket, float] = {}
     lives: list[float] = []
-    next_beat = 0.0
+    next_byte = 0.0
     while True:
-        for _ in range(min(_CONNECTS, count - len(born) - len(lives))):
+        for _ in range(min(_CONNECTS, count - len(opened) - len(lives))):
             sock = socket.create_connection((_HOST, port))
             sock.setblocking(False)
             selector.register(sock, selectors.EVENT_READ, iter(_LORIS))
-            born[sock] = time.monotonic()
-            if len(born) + len(lives) == count:
+            opened[sock] = time.monotonic()
+            if len(opened) + len(lives) == count:
                 print(json.dumps({"ready": count}), flush=True)
         ready: list[Any] = selector.select(0.01)
         for key, _ in ready:
             if key.fileobj == 0:
-                print(json.dumps({"lives": lives, "open": len(born)}), flush=True)
+                print(json.dumps({"lives": lives, "open": len(opened)}), flush=True)
                 return
             sock = key.fileobj
             try:
-                gone = not sock.recv(4096)
+                closed = not sock.recv(4096)
             except OSError:
-                gone = True
-            if gone:
-                lives.append(time.monotonic() - born.pop(sock))
+                closed = True
+            if closed:
+                lives.append(time.monotonic() - opened.pop(sock))
                 selector.unregister(sock)
                 sock.close()
-        if time.monotonic() >= next_beat:
-            next_beat = time.monotonic() + _BEAT
+        if time.monotonic() >= next_byte:
+            next_byte = time.monotonic() + _BYTE_SECONDS
             for key in tuple(selector.get_map().values()):
-                if key.fileobj in born:
+                if key.fileobj in opened:
                     try:
                         key.fileobj.send(bytes([next(key.data)]))
                     except (OSError, StopIteration):
@@ -93,11 +93,11 @@ def loris(port: int, count: int) -> None:
 
 
 def main() -> int:
-    """Do as the arguments say."""
-    what, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    """Run the kind of client that the arguments name."""
+    kind, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    {"flood": flood, "loris": loris}[what](port, count)
+    {"flood": flood, "loris": loris}[kind](port, count)
     return 0
 
 

@@ -1,16 +1,16 @@
-"""The load: one sender, N receivers, and a window of messages in flight.
+"""Fan-out load: one sender, N receivers, and a window of messages in flight.
 
-It is a *closed loop*: message ``k + window`` is sent when every receiver has message ``k``, so no server
-can look fast by leaving its slowest reader behind, and none is measured by how much it can queue.
+It is a *closed loop*: the sender sends message ``k + window`` when every receiver has message ``k``. So no
+server can look fast by leaving its slowest reader behind, and the size of its queues does not count.
 
-The load must not be what is measured. So it lives on a core of its own, and per ready receiver it does
-one ``recv_into`` into a buffer that all of them share, and two comparisons: bytes are counted, not parsed.
-As all deliveries of a wire have one size, the counts say exactly who has got how many messages. What is
-parsed is the whole stream of one receiver, afterwards: every byte of it must be what was sent, in order.
+The load must not be the bottleneck. So it has its own core, and for each ready receiver it does one
+``recv_into`` into a shared buffer and two comparisons: it counts bytes and parses nothing. All deliveries of
+a wire have the same size, so the counts tell exactly how many messages each receiver has. Afterwards the load
+checks the whole stream of one receiver: every byte must equal the sent bytes, in order.
 
-It never sleeps while it waits: it asks again and again what is ready. A reader that sleeps has to be woken by
-the server's ``send`` when both are on one machine, which on a real network no server does, and the price of
-that (nothing, or as much as the rest of the ``send``) depends on how deeply the processor has gone to sleep.
+The load polls without sleeping. On one machine the server's ``send`` has to wake a sleeping reader, which on
+a real network no server does. The cost of that (nothing, or as much as the rest of the ``send``) depends on
+how deeply the processor sleeps.
 """
 
 from __future__ import annotations
@@ -28,39 +28,37 @@ from harness.processes import machine_cpu_seconds
 from harness.wires import Step, Wire
 
 PAYLOAD_SIZE = 64  # bytes
-_CYCLE = 4096  # sequence numbers before they start again; more than any window, so no mix-up is overlooked
+_CYCLE = 4096  # sequence numbers before they repeat; more than any window, so that no mix-up goes unnoticed
 _BUFFER_SIZE = 1 << 20
-_ANSWER_SECONDS = 20.0  # for a step of joining
-_STALL_SECONDS = 6.0  # without a byte for anyone, and the rest counts as lost
-_SURPLUS_SECONDS = 0.05  # in which something may come that should not
-_CONNECT_BATCH = 50  # connections made before the server gets time to accept them: its backlog may be 100
+_ANSWER_SECONDS = 20.0  # for an answer while joining
+_STALL_SECONDS = 6.0  # without a byte for any receiver; then the rest counts as lost
+_SURPLUS_SECONDS = 0.05  # to wait for bytes that should not arrive
+_CONNECT_BATCH = 50  # connections before a pause in which the server accepts them: its backlog may be 100
 _NEVER = 1 << 62
 
 
 @dataclass
 class Run:
-    """What one run has measured. Times in seconds."""
+    """The measurements of one run. Times in seconds."""
 
     receivers: int
     window: int
     sent: int = 0  # messages
     seconds: float = 0.0  # from the first byte sent to the last byte received
     server_cpu: float = 0.0
-    load_idle: float = 0.0  # in which the load has found nothing to read
+    load_idle: float = 0.0  # time without anything to read
     lost: int = 0  # deliveries
-    surplus: int = 0  # bytes that came and should not have
-    dropped: int = 0  # receivers whose connection the server has closed
-    in_order: bool | None = (
-        None  # the sampled receiver's stream is exactly what was sent; None: not looked at
-    )
-    others_cpu: float = 0.0  # cores that other work on this machine has kept busy meanwhile
+    surplus: int = 0  # bytes that should not have arrived
+    dropped: int = 0  # receivers whose connection the server closed
+    in_order: bool | None = None  # the sampled receiver's stream equals the sent one; None: not checked
+    others_cpu: float = 0.0  # cores that other processes used during the run
     latencies: list[float] = field(
         default_factory=list
     )  # of each message to its last receiver; window 1 only
 
     @property
     def delivered(self) -> int:
-        """Deliveries: messages times receivers, less what was lost."""
+        """Deliveries: messages times receivers, without lost ones."""
         return self.sent * self.receivers - self.lost
 
     @property
@@ -70,7 +68,7 @@ class Run:
 
     @property
     def flaws(self) -> str:
-        """What went wrong, in words; empty if nothing did."""
+        """The defects of the run in words; empty if there were none."""
         found = []
         if self.dropped:
             found.append(f"dropped {self.dropped:,} of {self.receivers:,} receivers")
@@ -79,23 +77,23 @@ class Run:
         if self.surplus:
             found.append(f"sent {self.surplus:,} bytes too many")
         if self.in_order is False:
-            found.append("the sampled stream is not what was sent")
+            found.append("the sampled stream differs from the sent one")
         return ", ".join(found)
 
 
 class LoadError(Exception):
-    """The server did not treat a client as it should."""
+    """The server closed a connection or did not let a client join."""
 
 
-class Audience:
-    """The sender and its receivers. ``sampled``: compare one receiver's whole stream with what was sent."""
+class FanoutLoad:
+    """The sender and its receivers. ``sampled``: compare one receiver's whole stream with the sent one."""
 
     def __init__(self, wire: Wire, port: int, receivers: int, *, sampled: bool = True) -> None:
         self._wire = wire
         self._buffer = bytearray(_BUFFER_SIZE)
         self._epoll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
-        self._tape: list[bytes] = []
+        self._sampled_data: list[bytes] = []
         self._sampled = sampled
         self._size = len(wire.delivery(payload(0)))
         self._cycle = b"".join(wire.publish(payload(i)) for i in range(_CYCLE)) * 2
@@ -113,20 +111,20 @@ class Audience:
         except BaseException:
             self.close()
             raise
-        # Everything that the loop looks up by descriptor is a list: the counts of descriptors that are no
-        # receiver's are beyond every target.
-        most = max([*self._sockets, self._sender.fileno()]) + 1
-        self._counts = [_NEVER] * most
-        self._receive: list[Callable[[bytearray], int]] = [_receive_nothing] * most
+        # The loop looks up everything by descriptor in lists. Descriptors of other files have a count beyond
+        # every target.
+        size = max([*self._sockets, self._sender.fileno()]) + 1
+        self._counts = [_NEVER] * size
+        self._receive: list[Callable[[bytearray], int]] = [_fail_on_receive] * size
         for number, sock in self._sockets.items():
             self._counts[number] = 0
             self._receive[number] = sock.recv_into
             self._epoll.register(number, select.EPOLLIN)
-        self._receive[self._sender.fileno()] = self._heard_by_sender
+        self._receive[self._sender.fileno()] = self._receive_as_sender
         self._epoll.register(self._sender.fileno(), select.EPOLLIN)
         self._sample = list(self._sockets)[len(self._sockets) // 2]
 
-    def __enter__(self) -> Audience:
+    def __enter__(self) -> FanoutLoad:
         return self
 
     def __exit__(
@@ -143,46 +141,46 @@ class Audience:
         self._epoll.close()
 
     def settle(self, wait_idle: Callable[[], None]) -> None:
-        """Forget what joining has brought (who else is here, first pings), until the server is idle."""
-        until = time.monotonic() + self._wire.settle_seconds
+        """Discard the messages about joins and the first pings, until the server is idle."""
+        end = time.monotonic() + self._wire.settle_seconds
         while True:
             wait_idle()
-            self._discard(max(0.0, until - time.monotonic()))
-            if time.monotonic() >= until and not self._epoll.poll(0.05):
+            self._discard(max(0.0, end - time.monotonic()))
+            if time.monotonic() >= end and not self._epoll.poll(0.05):
                 break
         if self._sampled:
-            self._receive[self._sample] = self._recorded(self._sockets[self._sample])
+            self._receive[self._sample] = self._recording_receive(self._sockets[self._sample])
 
     def run(self, window: int, seconds: float, server_cpu: Callable[[], float]) -> Run:
-        """Send for so many seconds, then wait until all has arrived."""
+        """Send for ``seconds``, then wait until everything has arrived."""
         run = Run(len(self._sockets), window)
         counts, receive, buffer, poll = self._counts, self._receive, self._buffer, self._epoll.poll
-        clock, size, most = time.perf_counter, self._size, len(self._sockets) + 1
+        clock, size, max_events = time.perf_counter, self._size, len(self._sockets) + 1
         latencies = run.latencies
         first = completed = sent = self._sent
-        self._tape.clear()
+        self._sampled_data.clear()
         gc.collect()
-        gc.freeze()  # so that collections within the loop have next to nothing to look at
+        gc.freeze()  # so that collections within the loop have almost nothing to visit
         cpu, load_cpu, all_cpu, began = server_cpu(), time.process_time(), machine_cpu_seconds(), clock()
         deadline = began + seconds
-        last_byte = said = began
+        last_byte = sent_at = began
         idle = 0.0
         while run.receivers > run.dropped:
-            said = clock()
-            if said < deadline and completed + window > sent:
-                self._say(sent, completed + window)
+            sent_at = clock()
+            if sent_at < deadline and completed + window > sent:
+                self._send(sent, completed + window)
                 sent = completed + window
             elif completed == sent:
                 break
             target = (completed + 1) * size
-            # Nobody had anything of the next message yet in the usual case of a window of 1.
+            # With a window of 1, usually no receiver has a part of the next message yet.
             pending = run.receivers - run.dropped if window == 1 else sum(1 for n in counts if n < target)
             while pending > 0:
-                ready = poll(0, most)
+                ready = poll(0, max_events)
                 if not ready:
                     idle_since = clock()
                     while not ready and clock() < idle_since + _STALL_SECONDS:
-                        ready = poll(0, most)
+                        ready = poll(0, max_events)
                     idle += clock() - idle_since
                     if not ready:
                         break
@@ -200,9 +198,9 @@ class Audience:
                     pending -= self._drop(run, number, sent, target)
             last_byte = clock()
             if pending > 0:
-                break  # it has stalled
+                break  # the server has stalled
             if window == 1:
-                latencies.append(last_byte - said)
+                latencies.append(last_byte - sent_at)
             completed = min(min(counts) // size, sent)
         run.seconds = last_byte - began
         run.load_idle = idle
@@ -211,7 +209,7 @@ class Audience:
         run.sent = sent - first
         self._sent = sent
         self._discard(_SURPLUS_SECONDS, into_counts=True)
-        run.server_cpu = server_cpu() - cpu  # only now, because it is exact when the server sleeps
+        run.server_cpu = server_cpu() - cpu  # only now, because it is exact while the server sleeps
         run.others_cpu = max(0.0, all_cpu - load_cpu - run.server_cpu) / max(run.seconds, 1e-9)
         self._check(run, first)
         return run
@@ -221,7 +219,8 @@ class Audience:
     def _connect(self, port: int, index: int, steps: list[Step]) -> socket.socket:
         sock = socket.socket()
         try:
-            # Several sources, so that one machine's ports last for many connections, each taken on connect.
+            # Several source addresses, because each has a limited number of ports. The port is chosen on
+            # connect.
             sock.setsockopt(socket.IPPROTO_IP, getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24), 1)
             if index >= 5000:
                 sock.bind((f"127.0.0.{2 + index // 5000}", 0))
@@ -230,12 +229,12 @@ class Audience:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for step in steps:
                 sock.sendall(step.send)
-                heard = b""
-                while step.expect not in heard:
+                answer = b""
+                while step.expect not in answer:
                     data = sock.recv(65536)
                     if not data:
-                        raise LoadError(f"closed client {index} after {heard[-200:]!r}")
-                    heard += data
+                        raise LoadError(f"closed client {index} after {answer[-200:]!r}")
+                    answer += data
             sock.settimeout(None)
         except BaseException as error:
             sock.close()
@@ -244,7 +243,7 @@ class Audience:
             raise
         return sock
 
-    def _say(self, start: int, end: int) -> None:
+    def _send(self, start: int, end: int) -> None:
         size = self._publish_size
         while start < end:
             place = start % _CYCLE
@@ -252,7 +251,7 @@ class Audience:
             self._sender.sendall(memoryview(self._cycle)[place * size : (place + count) * size])
             start += count
 
-    def _heard_by_sender(self, _buffer: bytearray) -> int:
+    def _receive_as_sender(self, _buffer: bytearray) -> int:
         self._read_and_answer(self._sender)
         return 0
 
@@ -263,22 +262,22 @@ class Audience:
             if answer:
                 sock.sendall(answer)
         except OSError as error:
-            raise LoadError(f"the server has closed a connection: {error}") from error
+            raise LoadError(f"the server closed a connection: {error}") from error
         if not data:
-            raise LoadError("the server has closed a connection")
+            raise LoadError("the server closed a connection")
 
-    def _recorded(self, sock: socket.socket) -> Callable[[bytearray], int]:
-        tape = self._tape
+    def _recording_receive(self, sock: socket.socket) -> Callable[[bytearray], int]:
+        sampled_data = self._sampled_data
 
         def receive(_buffer: bytearray) -> int:
             data = sock.recv(_BUFFER_SIZE)
-            tape.append(data)
+            sampled_data.append(data)
             return len(data)
 
         return receive
 
     def _drop(self, run: Run, number: int, sent: int, target: int) -> int:
-        """Count a receiver out; return 1 if it was waited for."""
+        """Record that the server dropped a receiver; return 1 if the loop waits for it."""
         self._epoll.unregister(number)
         run.dropped += 1
         count = self._counts[number]
@@ -287,10 +286,10 @@ class Audience:
         return int(count < target)
 
     def _discard(self, seconds: float, *, into_counts: bool = False) -> None:
-        """Read for so long, or once if that is 0; answer pings."""
-        until = time.monotonic() + seconds
+        """Read for ``seconds``, or once if that is 0; answer pings."""
+        end = time.monotonic() + seconds
         while True:
-            for number, _ in self._epoll.poll(max(0.0, until - time.monotonic())):
+            for number, _ in self._epoll.poll(max(0.0, end - time.monotonic())):
                 if number == self._sender.fileno():
                     self._read_and_answer(self._sender)
                     continue
@@ -299,7 +298,7 @@ class Audience:
                         self._counts[number] += self._receive[number](self._buffer)
                     continue
                 self._read_and_answer(self._sockets[number])
-            if time.monotonic() >= until:
+            if time.monotonic() >= end:
                 return
 
     def _check(self, run: Run, first: int) -> None:
@@ -307,22 +306,22 @@ class Audience:
         for number in self._sockets:
             missing = expected - self._counts[number]
             if self._counts[number] >= _NEVER:
-                continue  # dropped, and counted then
+                continue  # dropped; `_drop` has counted it
             run.lost += -(-missing // self._size) if missing > 0 else 0
             run.surplus += max(0, -missing)
-            self._counts[number] = expected  # so that the next run is not blamed
+            self._counts[number] = expected  # so that the next run does not count it again
         if self._sampled and not run.dropped:
-            place, tape = first % _CYCLE, b"".join(self._tape)
+            place, received = first % _CYCLE, b"".join(self._sampled_data)
             once = b"".join(self._wire.delivery(payload(i)) for i in range(_CYCLE))
             cycles = (place + run.sent) // _CYCLE + 1
-            run.in_order = tape == (once * cycles)[place * self._size : (place + run.sent) * self._size]
+            run.in_order = received == (once * cycles)[place * self._size : (place + run.sent) * self._size]
 
 
 def payload(number: int) -> bytes:
-    """Return message ``number``: its sequence number, and filling that any text protocol carries."""
-    text = b"%08d is what the sender said; the rest is here to fill it" % (number % _CYCLE)
+    """Return message ``number``: its sequence number, and padding that is valid in any text protocol."""
+    text = b"%08d is the number of this message; the rest is padding" % (number % _CYCLE)
     return text.ljust(PAYLOAD_SIZE, b".")[:PAYLOAD_SIZE]
 
 
-def _receive_nothing(_buffer: bytearray) -> int:
+def _fail_on_receive(_buffer: bytearray) -> int:
     raise AssertionError("no receiver has this descriptor")
