@@ -1,4 +1,4 @@
-"""Rich conversations as transcripts: what the server says as Python objects, and what the client has sent."""
+"""Transcripts of the selchat protocol: the server's messages as Python objects, and the client's as well."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Fields = dict[str, Any]
 
 
 def encoded(*messages: Fields) -> bytes:
-    """Frames, one for each of these."""
+    """Return one frame for each message."""
     return b"".join(frame(json.dumps(message)) for message in messages)
 
 
 def decoded(data: bytes) -> list[Fields]:
-    """What is in the frames; they must be whole."""
+    """Return the messages in the frames, which must be complete."""
     found = []
     while data:
         size = int(data[:10])
@@ -49,7 +49,7 @@ def take_data(client: ProtocolClient) -> bytes:
 
 
 def welcome(*rooms: tuple[str, int], log: str = "log 1", **more: object) -> Fields:
-    """A welcome to these rooms, each with its newest seq; the lobby, if none is given."""
+    """Return a welcome to rooms with their newest seq; to the lobby by default."""
     summaries = [
         {"room": room, "seq": seq, "topic": f"about {room}", "members": 3}
         for room, seq in rooms or [("lobby", 0)]
@@ -99,26 +99,26 @@ def users(room: str, seq: int = 0, *names: str) -> Fields:
 
 
 class Talk:
-    """A client, and the two directions of its connection."""
+    """A client, and both directions of its connection."""
 
     def __init__(self, *, members: bool = False, **more: object) -> None:
         self.client = SelchatClient(settings(wire="selchat", **more), SECRET, members=members)
 
     def sent(self) -> list[Fields]:
-        """What the client has to send now."""
+        """Return the messages that the client sends now."""
         data = b""
         while part := take_data(self.client):
             data += part
         return decoded(data)
 
     def comes(self, *messages: Fields) -> list[ClientEvent]:
-        """The events of what the server sends."""
+        """Return the events of messages from the server."""
         events = self.client.receive_data(encoded(*messages))
         assert self.client.error is None
         return events
 
     def connect(self, *messages: Fields) -> Fields:
-        """Connect, be welcome, and return the hello."""
+        """Connect, send a welcome, and return the hello."""
         self.client.connection_made()
         [hello] = self.sent()
         self.comes(*(messages or [welcome()]))

@@ -1,4 +1,4 @@
-"""What the client is tested against: raw servers on loopback, and a reactor run until something holds."""
+"""Raw servers on loopback for tests of the client, and a reactor that runs until a condition holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEADLINE = 20.0  # seconds: far more than anything here takes
 
 
 def frame(payload: bytes | str) -> bytes:
-    """The paper's frame, written out here so that no test checks the package against itself."""
+    """Return a classic frame. Written out here, so that no test checks the package against itself."""
     if isinstance(payload, str):
         payload = payload.encode()
     return str(len(payload)).encode().ljust(10) + payload
@@ -31,13 +31,13 @@ SECRET = "9yAq3eTzqv0l1cZr6mW8nA"
 
 
 def settings(port: int = 33000, **more: object) -> ClientSettings:
-    """Settings for the paper's wire, unless they say otherwise; no file of the user's is read for them."""
+    """Return settings for the classic protocol by default. With their secret, no test reads the user's file."""
     given = {"host": "127.0.0.1", "port": port, "name": "Michael", "wire": "classic", "secret": SECRET}
     return ClientSettings(**given | more)  # type: ignore[arg-type]
 
 
 class RawServer:
-    """A listening socket, and the connections that the test accepts from it."""
+    """A listening socket, and the connections that the test accepted from it."""
 
     def __init__(self, port: int = 0, receive_buffer: int | None = None) -> None:
         self.listener = socket.socket()
@@ -56,7 +56,7 @@ class RawServer:
         return connection
 
     def waiting(self) -> bool:
-        """Whether somebody is there to be accepted."""
+        """Whether a connection waits for `accept`."""
         return bool(select.select([self.listener], [], [], 0)[0])
 
     def close(self) -> None:
@@ -72,27 +72,33 @@ class RawServer:
 
 
 class RawConnection:
-    """The server's end; ``received`` is what has come so far, taken without waiting."""
+    """The server's end of a connection. ``received`` is all data so far, read without blocking."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._received = b""
-        self.ended = False
+        self._ended = False
         sock.setblocking(False)
 
     @property
     def received(self) -> bytes:
-        while not self.ended:
+        while not self._ended:
             try:
                 data = self.sock.recv(1 << 20)
             except BlockingIOError:
                 break
             self._received += data
-            self.ended = not data
+            self._ended = not data
         return self._received
 
+    @property
+    def ended(self) -> bool:
+        """Whether the client has closed its side."""
+        _ = self.received
+        return self._ended
+
     def frames(self) -> list[str]:
-        """The whole frames that have come."""
+        """Return the complete frames so far."""
         found, data = [], self.received
         while len(data) >= 10 and len(data) >= 10 + int(data[:10]):
             size = int(data[:10])
@@ -112,7 +118,7 @@ class RawConnection:
 
 
 class Recorder:
-    """An `Interface` that writes down what it is told."""
+    """An `Interface` that records its calls."""
 
     def __init__(self) -> None:
         self.log: list[tuple[object, ...]] = []
@@ -144,7 +150,7 @@ def fail(where: str, error: Exception) -> None:
 
 
 def spin(reactor: Reactor, condition: Callable[[], object], what: str = "condition") -> None:
-    """Run ticks until it holds."""
+    """Run ticks until the condition holds."""
     end = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < end, f"not in time: {what}"
@@ -152,7 +158,7 @@ def spin(reactor: Reactor, condition: Callable[[], object], what: str = "conditi
 
 
 def eventually(condition: Callable[[], object], what: str = "condition") -> None:
-    """Poll until it holds."""
+    """Poll until the condition holds."""
     end = time.monotonic() + DEADLINE
     while not condition():
         assert time.monotonic() < end, f"not in time: {what}"
@@ -161,7 +167,7 @@ def eventually(condition: Callable[[], object], what: str = "condition") -> None
 
 @contextmanager
 def serving(script: Callable[[RawServer], object]) -> Iterator[RawServer]:
-    """Run the server's part of a test in a thread; what fails there fails the test."""
+    """Run the server's part of a test in a thread; a failure there fails the test."""
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -169,7 +175,7 @@ def serving(script: Callable[[RawServer], object]) -> Iterator[RawServer]:
             script(server)
         except BaseException as error:
             errors.append(error)
-            server.close()  # so that the other side ends too
+            server.close()  # so that the client ends too
 
     with RawServer() as server:
         thread = threading.Thread(target=run, name="server")
@@ -177,13 +183,14 @@ def serving(script: Callable[[RawServer], object]) -> Iterator[RawServer]:
         try:
             yield server
         finally:
-            thread.join(DEADLINE)
+            thread.join(2 * DEADLINE)  # it may wait for the deadline itself
+    assert not thread.is_alive(), "the server's part does not end"
     if errors:
         raise errors[0]
 
 
 class PaperServer(threading.Thread):
-    """The server of the paper, as its text and figures describe it: ``select``, one recv for each part.
+    """The paper's server, as its text and figures describe it: ``select``, one recv for each part.
 
     It relays to the others, sends no rosters, and keeps a socket whose other end is half-closed.
     """
