@@ -1,3 +1,5 @@
+"""The link on the classic protocol: connecting, sending, reconnecting and finishing."""
+
 from __future__ import annotations
 
 import socket
@@ -16,7 +18,7 @@ LOGIN = frame("Michael")
 
 
 class Bench:
-    """A reactor, and links on it that are closed in the end."""
+    """A reactor, and links that close with the test."""
 
     def __init__(self) -> None:
         self.reactor = Reactor(fail)
@@ -62,10 +64,10 @@ def free_port() -> int:
 # -- talking -------------------------------------------------------------------------------------------
 
 
-def test_it_logs_in_and_talks(bench: Bench, server: RawServer) -> None:
+def test_link_logs_in_and_exchanges_messages(bench: Bench, server: RawServer) -> None:
     link, told = bench.link(server.port)
     assert link.state is LinkState.NEW
-    link.say("said before")
+    link.say("sent before")
     link.open()
     assert link.progress == "Connecting; 1 message to go..."
     peer = server.accept()
@@ -74,7 +76,7 @@ def test_it_logs_in_and_talks(bench: Bench, server: RawServer) -> None:
     link.say("Hello World!")
     link.say("")
     assert link.progress == "Sending; 2 messages to go..."
-    expected = LOGIN + frame("said before") + frame("Hello World!") + frame("")
+    expected = LOGIN + frame("sent before") + frame("Hello World!") + frame("")
     bench.spin(lambda: peer.received == expected)
     assert told.log[:2] == [("connected", "127.0.0.1"), ("drained",)]
     assert (link.queued, link.progress) == (0, None)
@@ -84,7 +86,7 @@ def test_it_logs_in_and_talks(bench: Bench, server: RawServer) -> None:
     assert told.messages == [("Venkat", "Hey!")]
 
 
-def test_what_cannot_be_said(bench: Bench) -> None:
+def test_messages_over_the_limits_are_rejected(bench: Bench) -> None:
     link, _ = bench.link(1, queue_limit=100, frame_limit=50)
     with pytest.raises(FrameTooLongError):
         link.say("x" * 51)
@@ -94,14 +96,14 @@ def test_what_cannot_be_said(bench: Bench) -> None:
     assert link.queued == 60
 
 
-def test_bad_settings_are_met_before_connecting(bench: Bench) -> None:
+def test_bad_settings_are_rejected_before_connecting(bench: Bench) -> None:
     with pytest.raises(SettingError):
         bench.link(1, key="x")
     with pytest.raises(FrameTooLongError):
         bench.link(1, name="x" * 100, frame_limit=50)
 
 
-def test_much_is_sent_whole_and_in_order(bench: Bench, server: RawServer) -> None:
+def test_many_messages_are_sent_whole_and_in_order(bench: Bench, server: RawServer) -> None:
     link, told = bench.link(server.port)
     texts = [f"{number:05}" * 3000 for number in range(200)]
     for text in texts:
@@ -116,7 +118,7 @@ def test_much_is_sent_whole_and_in_order(bench: Bench, server: RawServer) -> Non
 # -- the first connection ------------------------------------------------------------------------------
 
 
-def test_nobody_listens_there(bench: Bench) -> None:
+def test_refused_connection_closes_the_link(bench: Bench) -> None:
     port = free_port()
     link, told = bench.link(port)
     link.open()
@@ -130,11 +132,11 @@ def test_nobody_listens_there(bench: Bench) -> None:
     assert link.state is LinkState.CLOSED
 
 
-def test_a_host_that_does_not_exist(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def look_up(*_: object, **__: object) -> None:
+def test_unknown_host_closes_the_link(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resolve(*_: object, **__: object) -> None:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     link, told = bench.link(33000, host="lab.local")
     link.open()
     bench.spin(lambda: told.log)
@@ -143,19 +145,19 @@ def test_a_host_that_does_not_exist(bench: Bench, monkeypatch: pytest.MonkeyPatc
     ]
 
 
-def test_a_host_that_is_no_name(bench: Bench) -> None:
+def test_invalid_host_name_closes_the_link(bench: Bench) -> None:
     link, told = bench.link(33000, host="x" * 300)
     link.open()
     bench.spin(lambda: told.log)
     assert "no such host" in str(told.log)
 
 
-def test_a_name_is_looked_up_without_holding_up_the_reactor(
+def test_host_is_resolved_without_blocking_the_reactor(
     bench: Bench, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, answer, real = threading.Event(), threading.Event(), socket.getaddrinfo
 
-    def look_up(host: str, port: int, **more: int) -> object:
+    def resolve(host: str, port: int, **more: int) -> object:
         if more["flags"]:
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         assert host == "lab.local"
@@ -163,7 +165,7 @@ def test_a_name_is_looked_up_without_holding_up_the_reactor(
         answer.wait(20)
         return real("127.0.0.1", port, type=more["type"])
 
-    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     link, told = bench.link(server.port, host="lab.local")
     link.open()
     bench.spin(asked.is_set)
@@ -173,7 +175,7 @@ def test_a_name_is_looked_up_without_holding_up_the_reactor(
     assert told.log == [("connected", "127.0.0.1")]
 
 
-def test_closing_while_a_name_is_looked_up(
+def test_resolver_answer_after_close_is_ignored(
     bench: Bench, server: RawServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, answer, real = threading.Event(), threading.Event(), socket.getaddrinfo
@@ -214,7 +216,7 @@ def test_each_address_is_tried_in_turn(
     assert told.log == [("connected", "127.0.0.1")]
 
 
-def test_no_answer(bench: Bench) -> None:
+def test_connect_timeout_closes_the_link(bench: Bench) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen(0)
@@ -233,7 +235,7 @@ def test_no_answer(bench: Bench) -> None:
                 sock.close()
 
 
-def test_a_socket_connected_to_itself_is_no_server(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_socket_connected_to_itself_counts_as_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     class Selfish(socket.socket):
         def connect(self, address: object) -> None:
             self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -248,12 +250,10 @@ def test_a_socket_connected_to_itself_is_no_server(bench: Bench, monkeypatch: py
     assert "connection refused" in str(told.log)
 
 
-# -- losing it and coming back -------------------------------------------------------------------------
+# -- reconnecting -------------------------------------------------------------------------
 
 
-def test_a_lost_connection_comes_back_and_what_was_said_meanwhile_is_sent(
-    bench: Bench, server: RawServer
-) -> None:
+def test_messages_of_a_disconnect_are_sent_after_it(bench: Bench, server: RawServer) -> None:
     link, told = bench.link(server.port)
     link.open()
     peer = server.accept()
@@ -284,7 +284,7 @@ def test_a_lost_connection_comes_back_and_what_was_said_meanwhile_is_sent(
         (lambda peer: (peer.send(b"5         V"), peer.close()), "closed by the server: stream ended inside"),
     ],
 )
-def test_the_reason_is_told(bench: Bench, server: RawServer, ending: object, reason: str) -> None:
+def test_lost_names_the_reason(bench: Bench, server: RawServer, ending: object, reason: str) -> None:
     link, told = bench.link(server.port)
     link.open()
     peer = server.accept()
@@ -295,7 +295,7 @@ def test_the_reason_is_told(bench: Bench, server: RawServer, ending: object, rea
     bench.spin(server.waiting)  # it comes back
 
 
-def test_the_ceiling_of_the_jitter_doubles_up_to_the_last(bench: Bench, server: RawServer) -> None:
+def test_maximum_delay_doubles_up_to_the_limit(bench: Bench, server: RawServer) -> None:
     link, _ = bench.link(server.port)
     link.open()
     peer = server.accept()
@@ -307,7 +307,7 @@ def test_the_ceiling_of_the_jitter_doubles_up_to_the_last(bench: Bench, server: 
 
 
 @pytest.mark.parametrize(("settled", "expected"), [(1000.0, [0.5, 1, 2, 4]), (0.0, [0.5, 0.5, 0.5, 0.5])])
-def test_only_a_connection_that_lived_makes_the_next_try_quick(
+def test_only_a_stable_connection_resets_the_delay(
     bench: Bench, server: RawServer, settled: float, expected: list[float]
 ) -> None:
     link, _ = bench.link(server.port, stable_seconds=settled)
@@ -322,7 +322,7 @@ def test_only_a_connection_that_lived_makes_the_next_try_quick(
 HUGE = 32 * 1024 * 1024  # bytes: more than the kernel buffers of both ends together
 
 
-def test_a_message_written_in_part_is_sent_again_whole(bench: Bench, server: RawServer) -> None:
+def test_message_sent_in_part_is_sent_again_whole(bench: Bench, server: RawServer) -> None:
     link, _ = bench.link(server.port, frame_limit=HUGE, queue_limit=2 * HUGE)
     link.open()
     peer = server.accept()
@@ -342,7 +342,7 @@ def test_a_message_written_in_part_is_sent_again_whole(bench: Bench, server: Raw
 # -- the end -------------------------------------------------------------------------------------------
 
 
-def test_finish_sends_all_and_waits_for_the_server(bench: Bench, server: RawServer) -> None:
+def test_finish_sends_everything_and_waits_for_the_server(bench: Bench, server: RawServer) -> None:
     link, told = bench.link(server.port)
     link.say("one")
     link.finish()
@@ -360,7 +360,7 @@ def test_finish_sends_all_and_waits_for_the_server(bench: Bench, server: RawServ
     assert told.log[-1] == ("finished", None)
 
 
-def test_finish_while_nothing_is_queued(bench: Bench, server: RawServer) -> None:
+def test_finish_with_an_empty_queue_closes(bench: Bench, server: RawServer) -> None:
     link, told = bench.link(server.port)
     link.open()
     peer = server.accept()
@@ -371,7 +371,7 @@ def test_finish_while_nothing_is_queued(bench: Bench, server: RawServer) -> None
     bench.spin(lambda: told.log[-1] == ("finished", None))
 
 
-def test_a_server_that_keeps_the_connection_is_not_waited_for_long(bench: Bench, server: RawServer) -> None:
+def test_finish_does_not_wait_for_the_server_for_ever(bench: Bench, server: RawServer) -> None:
     link, told = bench.link(server.port, drain_seconds=0.2)
     link.say("one")
     link.finish()
@@ -381,7 +381,7 @@ def test_a_server_that_keeps_the_connection_is_not_waited_for_long(bench: Bench,
     assert told.log[-1] == ("finished", None)
 
 
-def test_a_server_that_takes_nothing(bench: Bench) -> None:
+def test_finish_reports_a_server_that_reads_nothing(bench: Bench) -> None:
     with RawServer(receive_buffer=4096) as server:
         link, told = bench.link(server.port, drain_seconds=0.1, finish_seconds=1.0)
         link.open()
@@ -393,7 +393,7 @@ def test_a_server_that_takes_nothing(bench: Bench) -> None:
         assert told.log[-1] == ("finished", "the server did not receive everything")
 
 
-def test_out_of_time(bench: Bench, server: RawServer) -> None:
+def test_deadline_of_finish_reports_unsent_messages(bench: Bench, server: RawServer) -> None:
     link, told = bench.link(server.port, finish_seconds=0.5, frame_limit=HUGE, queue_limit=2 * HUGE)
     link.open()
     server.accept()
@@ -405,7 +405,7 @@ def test_out_of_time(bench: Bench, server: RawServer) -> None:
     assert told.log[-1] == ("finished", "out of time; 2 messages were not sent")
 
 
-def test_out_of_time_while_the_server_is_away(bench: Bench, server: RawServer) -> None:
+def test_deadline_of_finish_holds_during_a_disconnect(bench: Bench, server: RawServer) -> None:
     link, told = bench.link(server.port, finish_seconds=0.3)
     link.open()
     peer = server.accept()
@@ -420,7 +420,7 @@ def test_out_of_time_while_the_server_is_away(bench: Bench, server: RawServer) -
 
 
 @pytest.mark.parametrize("state", [LinkState.WAITING, LinkState.CONNECTING])
-def test_nobody_comes_back_only_to_leave(
+def test_after_finish_link_does_not_reconnect_with_an_empty_queue(
     bench: Bench, server: RawServer, state: LinkState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     link, told = bench.link(server.port)
@@ -479,7 +479,7 @@ def test_last_words_count_even_if_the_connection_is_kept(bench: Bench, server: R
     assert told.log[-1] == ("finished", "the server said: The server is shutting down.")
 
 
-def test_without_reconnecting_a_lost_connection_is_the_end(bench: Bench, server: RawServer) -> None:
+def test_lost_connection_without_reconnect_closes_the_link(bench: Bench, server: RawServer) -> None:
     link, told = bench.link(server.port, reconnect=False)
     link.open()
     peer = server.accept()
@@ -489,7 +489,7 @@ def test_without_reconnecting_a_lost_connection_is_the_end(bench: Bench, server:
     assert told.log[1] == ("finished", "connection lost: closed by the server")
 
 
-def test_an_interface_may_close_the_link_from_inside(bench: Bench, server: RawServer) -> None:
+def test_interface_may_close_the_link_in_a_callback(bench: Bench, server: RawServer) -> None:
     link, told = bench.link(server.port)
     told.received = lambda messages: link.close()  # type: ignore[method-assign, assignment]
     link.open()

@@ -1,4 +1,4 @@
-"""The link on the selchat protocol, and how it finds out which wire a server speaks."""
+"""The link on the selchat protocol, and its choice between the two protocols."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ GOODBYE: Fields = {"type": "bye", "reason": "goodbye", "retry_after": None}
 
 
 class Bench:
-    """A server, a reactor, and a link on it that is closed in the end."""
+    """A server, a reactor, and links that close with the test."""
 
     def __init__(self, server: RawServer) -> None:
         self.reactor = Reactor(fail)
         self.server = server
         self.links: list[Link] = []
-        self.ceilings: list[float] = []
 
-    def jitter(self, _least: float, most: float) -> float:
-        self.ceilings.append(most)
+    @staticmethod
+    def jitter(_minimum: float, _maximum: float) -> float:
         return 0.0
 
     def link(
@@ -67,22 +66,22 @@ class Bench:
         return self.server.accept()
 
     def greet(self, *messages: Fields) -> RawConnection:
-        """Accept, take the hello, and answer."""
+        """Accept a connection, read the hello, and reply."""
         peer = self.accept()
-        self.spin(lambda: said_to(peer), "hello")
-        assert said_to(peer)[0]["type"] == "hello"
+        self.spin(lambda: messages_to(peer), "hello")
+        assert messages_to(peer)[0]["type"] == "hello"
         peer.send(encoded(*(messages or [welcome()])))
         return peer
 
-    def takes(self, peer: RawConnection, *kinds: str) -> list[Fields]:
-        """Wait until the client has sent these after its hello, and return them."""
-        self.spin(lambda: len(said_to(peer)) > len(kinds), f"{kinds} after {said_to(peer)}")
-        got = said_to(peer)[1:]
+    def expect(self, peer: RawConnection, *kinds: str) -> list[Fields]:
+        """Wait until the client has sent messages of these types after its hello, and return them."""
+        self.spin(lambda: len(messages_to(peer)) > len(kinds), f"{kinds} after {messages_to(peer)}")
+        got = messages_to(peer)[1:]
         assert [message["type"] for message in got] == list(kinds)
         return got
 
 
-def said_to(peer: RawConnection) -> list[Fields]:
+def messages_to(peer: RawConnection) -> list[Fields]:
     return [json.loads(payload) for payload in peer.frames()]
 
 
@@ -99,18 +98,18 @@ def bench() -> Iterator[Bench]:
 # -- talking -------------------------------------------------------------------------------------------
 
 
-def test_it_says_hello_and_talks(bench: Bench) -> None:
+def test_link_logs_in_and_exchanges_messages(bench: Bench) -> None:
     link, told = bench.link()
-    link.say("said before")
+    link.say("sent before")
     link.open()
     peer = bench.accept()
-    bench.spin(lambda: said_to(peer))
-    assert said_to(peer) == [HELLO]
+    bench.spin(lambda: messages_to(peer))
+    assert messages_to(peer) == [HELLO]
     assert link.state is LinkState.GREETING
     assert link.progress == "Connecting; 1 message to go..."
     assert told.log == []
     peer.send(encoded(welcome(("lobby", 41), name="Michael 2")))
-    [say] = bench.takes(peer, "say")
+    [say] = bench.expect(peer, "say")
     assert told.log == [("connected", "127.0.0.1")]
     assert isinstance(told.events[0], Welcomed)
     assert (link.state, link.wire, link.name) == (LinkState.ONLINE, Wire.SELCHAT, "Michael 2")
@@ -119,18 +118,18 @@ def test_it_says_hello_and_talks(bench: Bench) -> None:
     bench.spin(lambda: ("drained",) in told.log)
     assert told.events[1:] == [
         Acked(say["id"], "lobby", "", 42, 2.5),
-        Message("Michael 2", "said before", "lobby", 42, 2.5, say["id"], own=True),
+        Message("Michael 2", "sent before", "lobby", 42, 2.5, say["id"], own=True),
         Message("Venkat", "body 43", "lobby", 43, 1.5),
     ]
-    assert bench.takes(peer, "say", "pong")[1] == {"type": "pong", "token": "x"}
+    assert bench.expect(peer, "say", "pong")[1] == {"type": "pong", "token": "x"}
     assert (link.progress, link.queued) == (None, 0)
 
 
-def test_everything_that_can_be_asked(bench: Bench) -> None:
+def test_every_request_is_sent(bench: Bench) -> None:
     link, _ = bench.link(members=True)
     link.open()
     peer = bench.greet()
-    bench.takes(peer, "users")
+    bench.expect(peer, "users")
     peer.send(encoded(users("lobby", 0, "Michael", "Zoe")))
     bench.spin(lambda: link.names == ("Michael", "Zoe"))
     assert link.whisper("Zoe", "psst") != link.say("hey", "a")
@@ -140,22 +139,22 @@ def test_everything_that_can_be_asked(bench: Bench) -> None:
     link.get_users("a")
     link.get_rooms()
     link.part("a")
-    bench.takes(peer, "users", "whisper", "say", "join", "topic", "history", "users", "rooms", "part")
+    bench.expect(peer, "users", "whisper", "say", "join", "topic", "history", "users", "rooms", "part")
     assert link.rooms == ("lobby",)
     assert (link.topic("lobby"), link.topic("nowhere")) == ("about lobby", "")
     with pytest.raises(BadRoomError):
         link.join("")
 
 
-def test_it_begins_in_the_room_of_its_settings(bench: Bench) -> None:
+def test_link_joins_the_room_of_its_settings(bench: Bench) -> None:
     link, _ = bench.link(room="a")
     link.open()
     peer = bench.greet()
-    assert bench.takes(peer, "join") == [{"type": "join", "room": "a"}]
+    assert bench.expect(peer, "join") == [{"type": "join", "room": "a"}]
     assert link.rooms == ("a", "lobby")
 
 
-def test_what_the_server_would_not_take_is_told(bench: Bench) -> None:
+def test_message_over_the_servers_limit_is_refused(bench: Bench) -> None:
     link, told = bench.link()
     with pytest.raises(FrameTooLongError):
         link.say("x" * 70_000)
@@ -168,18 +167,16 @@ def test_what_the_server_would_not_take_is_told(bench: Bench) -> None:
     assert (refused.code, refused.id) == ("too-long", id)
 
 
-def test_without_a_secret_it_uses_that_of_the_user(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_default_secret_is_the_users(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
     link, _ = bench.link(secret="")
     link.open()
     peer = bench.accept()
-    bench.spin(lambda: said_to(peer))
-    assert said_to(peer)[0]["client"] == (tmp_path / "selchat" / "client-secret").read_text().strip()
+    bench.spin(lambda: messages_to(peer))
+    assert messages_to(peer)[0]["client"] == (tmp_path / "selchat" / "client-secret").read_text().strip()
 
 
-def test_the_papers_wire_needs_no_secret(
+def test_classic_protocol_needs_no_secret(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
@@ -187,7 +184,7 @@ def test_the_papers_wire_needs_no_secret(
     assert list(tmp_path.iterdir()) == []
 
 
-# -- which wire ----------------------------------------------------------------------------------------
+# -- protocol ------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -200,9 +197,7 @@ def test_the_papers_wire_needs_no_secret(
         lambda peer: None,
     ],
 )
-def test_a_classic_server_is_talked_to_in_its_own_way(
-    bench: Bench, sign: Callable[[RawConnection], None]
-) -> None:
+def test_link_falls_back_to_the_classic_protocol(bench: Bench, sign: Callable[[RawConnection], None]) -> None:
     link, told = bench.link(hello_seconds=0.3)
     link.say("one")
     link.whisper("Zoe", "two")
@@ -227,7 +222,7 @@ def test_a_classic_server_is_talked_to_in_its_own_way(
         ),
         Refused("", "this server speaks only the classic protocol, which has no rooms", "", "a", "", "three"),
     ]
-    # It is remembered, once the server has shown it.
+    # The link remembers it once the server has sent a classic message.
     peer.send(pair("Zoe", "hi"))
     bench.spin(lambda: "Zoe" in link.names)
     peer.close()
@@ -236,7 +231,7 @@ def test_a_classic_server_is_talked_to_in_its_own_way(
     assert link.wire is Wire.CLASSIC
 
 
-def test_a_server_that_said_nothing_may_be_a_rich_one_the_next_time(bench: Bench) -> None:
+def test_silent_server_is_guessed_again_after_a_disconnect(bench: Bench) -> None:
     link, _ = bench.link(hello_seconds=0.3)
     link.open()
     peer = bench.accept()
@@ -245,12 +240,12 @@ def test_a_server_that_said_nothing_may_be_a_rich_one_the_next_time(bench: Bench
     bench.spin(lambda: peer.frames() == ["Michael"])
     peer.close()
     peer = bench.accept()
-    bench.spin(lambda: said_to(peer))
-    assert said_to(peer)[0]["type"] == "hello"
+    bench.spin(lambda: messages_to(peer))
+    assert messages_to(peer)[0]["type"] == "hello"
     assert link.wire is Wire.GUESSED
 
 
-def test_what_the_papers_wire_cannot_do(bench: Bench) -> None:
+def test_requests_that_the_classic_protocol_lacks_are_rejected(bench: Bench) -> None:
     link, told = bench.link(wire="classic")
     for ask in (
         lambda: link.whisper("Zoe", "x"),
@@ -275,7 +270,7 @@ def test_what_the_papers_wire_cannot_do(bench: Bench) -> None:
     assert (link.rooms, link.names, link.topic("lobby"), link.name) == (("lobby",), ("A",), "", "Michael")
 
 
-def test_where_no_hello_fits_into_a_frame_the_wire_is_the_papers(bench: Bench) -> None:
+def test_short_headers_force_the_classic_protocol(bench: Bench) -> None:
     link, _ = bench.link(header_length=4)
     assert link.wire is Wire.CLASSIC
     with pytest.raises(FrameTooLongError):
@@ -284,7 +279,7 @@ def test_where_no_hello_fits_into_a_frame_the_wire_is_the_papers(bench: Bench) -
         bench.link(header_length=4, wire="selchat")
 
 
-def test_it_can_be_told_to_speak_only_the_rich_wire(bench: Bench) -> None:
+def test_selchat_setting_prevents_the_fallback(bench: Bench) -> None:
     link, told = bench.link(wire="selchat")
     link.open()
     bench.accept().close()
@@ -294,24 +289,24 @@ def test_it_can_be_told_to_speak_only_the_rich_wire(bench: Bench) -> None:
     ]
 
 
-def test_a_server_that_was_rich_stays_so(bench: Bench) -> None:
+def test_server_that_spoke_selchat_once_is_never_taken_for_classic(bench: Bench) -> None:
     link, told = bench.link(connect_seconds=0.3)
     link.open()
     bench.greet().close()
     peer = bench.accept()
-    bench.spin(lambda: said_to(peer))
+    bench.spin(lambda: messages_to(peer))
     peer.close()
-    peer = bench.accept()  # and says nothing
+    peer = bench.accept()  # silent
     bench.spin(lambda: ("lost", "no welcome within 0.3 s") in told.log)
     peer = bench.accept()
-    bench.spin(lambda: said_to(peer))
+    bench.spin(lambda: messages_to(peer))
     peer.send(pair("Server", "Users online (1): A"))
     bench.spin(lambda: "not the selchat protocol: invalid JSON object" in str(told.log[-1]))
     bench.greet()
     bench.spin(lambda: told.log[-1] == ("connected", "127.0.0.1"))
 
 
-def test_a_full_server_says_so_on_the_papers_wire_whatever_it_speaks(bench: Bench) -> None:
+def test_full_server_is_guessed_again(bench: Bench) -> None:
     link, told = bench.link()
     link.open()
     full = pair("Server", "Closing this connection: server is full (1 connections).")
@@ -323,13 +318,13 @@ def test_a_full_server_says_so_on_the_papers_wire_whatever_it_speaks(bench: Benc
     bench.spin(lambda: told.log[-1][0] == "lost")
     link.say("kept")
     peer = bench.greet()
-    assert bench.takes(peer, "say")[0]["body"] == "kept"
+    assert bench.expect(peer, "say")[0]["body"] == "kept"
 
 
-# -- not let in ----------------------------------------------------------------------------------------
+# -- refused login ----------------------------------------------------------------------------------------
 
 
-def test_a_refused_hello_is_the_end(bench: Bench) -> None:
+def test_refused_login_closes_the_link(bench: Bench) -> None:
     link, told = bench.link()
     link.say("hey")
     link.open()
@@ -340,17 +335,17 @@ def test_a_refused_hello_is_the_end(bench: Bench) -> None:
     assert told.events == []
 
 
-def test_a_name_that_is_taken_while_one_was_away_is_the_end_too(bench: Bench) -> None:
+def test_name_taken_during_a_disconnect_closes_the_link(bench: Bench) -> None:
     link, told = bench.link()
     link.open()
     bench.greet().close()
     bench.greet(error("name-taken"))
     bench.spin(lambda: told.log[-1][0] == "finished")
     assert told.log[-1] == ("finished", "the server said: about name-taken")
-    assert link.refusal is None  # another name would not be the same person to the others
+    assert link.refusal is None  # with another name, others would see another person
 
 
-def test_a_server_that_cannot_store_a_name_is_tried_again(bench: Bench) -> None:
+def test_link_retries_when_the_server_cannot_store_the_name(bench: Bench) -> None:
     link, told = bench.link()
     link.open()
     bench.greet(error("not-stored"))
@@ -360,7 +355,7 @@ def test_a_server_that_cannot_store_a_name_is_tried_again(bench: Bench) -> None:
     bench.spin(lambda: told.log[-1] == ("connected", "127.0.0.1"))
 
 
-def test_a_full_server_is_tried_again_by_those_who_come_back(bench: Bench) -> None:
+def test_link_retries_a_full_server_only_if_it_reconnects(bench: Bench) -> None:
     full: Fields = {"type": "bye", "reason": "full", "retry_after": 0.01}
     link, told = bench.link()
     link.open()
@@ -375,7 +370,7 @@ def test_a_full_server_is_tried_again_by_those_who_come_back(bench: Bench) -> No
     bench.spin(lambda: told.log == [("finished", "the server is full")])
 
 
-# -- losing it and coming back -------------------------------------------------------------------------
+# -- reconnecting -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -387,7 +382,10 @@ def test_a_full_server_is_tried_again_by_those_who_come_back(bench: Bench) -> No
             lambda peer: peer.send(b"SSH-2.0-OpenSSH_9.2\r\n"),
             "not the selchat protocol: frame header b'SSH-2.0-Op'",
         ),
-        (lambda peer: peer.send(frame("[]")), "not the selchat protocol: invalid JSON object: the value is not an object"),
+        (
+            lambda peer: peer.send(frame("[]")),
+            "not the selchat protocol: invalid JSON object: the value is not an object",
+        ),
         (lambda peer: (peer.send(b"5         V"), peer.close()), "closed by the server: stream ended inside"),
         (
             lambda peer: peer.send(encoded({"type": "bye", "reason": "shutdown", "retry_after": 0.01})),
@@ -400,12 +398,12 @@ def test_a_full_server_is_tried_again_by_those_who_come_back(bench: Bench) -> No
     ],
 )
 @pytest.mark.parametrize("reconnect", [False, True])
-def test_it_comes_back_and_goes_on(bench: Bench, ending: object, reason: str, reconnect: bool) -> None:
+def test_link_reconnects_and_resumes(bench: Bench, ending: object, reason: str, reconnect: bool) -> None:
     link, told = bench.link(reconnect=reconnect)
     link.open()
     peer = bench.greet()
     ids = [link.say("one"), link.say("two")]
-    bench.takes(peer, "say", "say")
+    bench.expect(peer, "say", "say")
     peer.send(encoded(ack(ids[0], 1)))
     bench.spin(lambda: len(told.events) == 3)
     ending(peer)  # type: ignore[operator]
@@ -413,8 +411,8 @@ def test_it_comes_back_and_goes_on(bench: Bench, ending: object, reason: str, re
     assert told.log[1][0] == "lost"
     assert str(told.log[1][1]).startswith(reason)
     peer = bench.greet(welcome(("lobby", 1)))
-    assert said_to(peer)[0]["resume"] == {"log": "log 1", "rooms": {"lobby": 1}}
-    [again] = bench.takes(peer, "say")
+    assert messages_to(peer)[0]["resume"] == {"log": "log 1", "rooms": {"lobby": 1}}
+    [again] = bench.expect(peer, "say")
     assert (again["id"], again["body"]) == (ids[1], "two")
 
 
@@ -429,19 +427,19 @@ def test_it_comes_back_and_goes_on(bench: Bench, ending: object, reason: str, re
         ("new", "new"),
     ],
 )
-def test_a_server_that_does_not_want_us_back(bench: Bench, reason: str, words: str) -> None:
+def test_bye_without_retry_after_closes_the_link(bench: Bench, reason: str, words: str) -> None:
     link, told = bench.link()
     link.open()
     peer = bench.greet()
     link.say("hey")
-    bench.takes(peer, "say")
+    bench.expect(peer, "say")
     peer.send(encoded({"type": "bye", "reason": reason, "retry_after": None}))
     bench.spin(lambda: told.log[-1][0] == "finished")
     assert told.log[-1] == ("finished", f"{words}; 1 message was not acknowledged")
     assert link.state is LinkState.CLOSED
 
 
-def test_a_server_cannot_keep_us_away_for_ever(bench: Bench) -> None:
+def test_retry_after_is_bounded(bench: Bench) -> None:
     link, told = bench.link()
     delays: list[float] = []
     told.lost = lambda reason, delay: delays.append(delay)  # type: ignore[method-assign]
@@ -451,49 +449,49 @@ def test_a_server_cannot_keep_us_away_for_ever(bench: Bench) -> None:
     assert delays == [3600.0]
 
 
-def test_a_silent_server_is_asked_and_then_given_up(bench: Bench) -> None:
+def test_silent_server_is_pinged_and_then_dropped(bench: Bench) -> None:
     link, told = bench.link(keepalive_seconds=0.2)
     link.open()
     peer = bench.greet()
-    bench.takes(peer, "ping")
+    bench.expect(peer, "ping")
     peer.send(encoded({"type": "pong"}))
-    bench.takes(peer, "ping", "ping")
+    bench.expect(peer, "ping", "ping")
     bench.spin(lambda: ("lost", "no answer within 0.2 s") in told.log)
     bench.greet()
 
 
-def test_what_cannot_be_stored_is_said_again_after_a_while(bench: Bench) -> None:
+def test_message_that_was_not_stored_is_sent_again_later(bench: Bench) -> None:
     link, told = bench.link(store_seconds=0.05)
     link.open()
     peer = bench.greet()
     id = link.say("hey")
-    bench.takes(peer, "say")
+    bench.expect(peer, "say")
     peer.send(encoded(error("not-stored", id=id)))
-    bench.takes(peer, "say", "say")
+    bench.expect(peer, "say", "say")
     peer.send(encoded(error("not-stored", id=id)))
-    assert {message["id"] for message in bench.takes(peer, "say", "say", "say")} == {id}
+    assert {message["id"] for message in bench.expect(peer, "say", "say", "say")} == {id}
     peer.send(encoded(ack(id, 1)))
     bench.spin(lambda: ("drained",) in told.log)
     assert [type(event) for event in told.events] == [Welcomed, NotStored, Acked, Message]
 
 
-def test_a_connection_that_is_lost_meanwhile_makes_that_while_shorter(bench: Bench) -> None:
+def test_reconnect_retries_a_message_that_was_not_stored(bench: Bench) -> None:
     link, told = bench.link(store_seconds=1000.0)
     link.open()
     peer = bench.greet()
     id = link.say("hey")
-    bench.takes(peer, "say")
+    bench.expect(peer, "say")
     peer.send(encoded(error("not-stored", id=id)))
     bench.spin(lambda: any(isinstance(event, NotStored) for event in told.events))
     peer.close()
-    [say] = bench.takes(bench.greet(), "say")
+    [say] = bench.expect(bench.greet(), "say")
     assert say["id"] == id
 
 
 # -- the end -------------------------------------------------------------------------------------------
 
 
-def test_finish_waits_for_the_acks_and_says_bye(bench: Bench) -> None:
+def test_finish_waits_for_acks_and_sends_bye(bench: Bench) -> None:
     link, told = bench.link()
     link.open()
     peer = bench.greet()
@@ -501,10 +499,10 @@ def test_finish_waits_for_the_acks_and_says_bye(bench: Bench) -> None:
     id = link.say("hey")
     link.get_rooms()
     link.finish()
-    bench.takes(peer, "say", "rooms")
+    bench.expect(peer, "say", "rooms")
     assert link.state is LinkState.ONLINE
     peer.send(encoded(ack(id, 1)))
-    bench.takes(peer, "say", "rooms", "bye")
+    bench.expect(peer, "say", "rooms", "bye")
     assert link.state is LinkState.DRAINING
     assert link.progress == "Waiting for the server to receive everything..."
     peer.send(encoded({"type": "rooms", "rooms": [], "total": 0}, GOODBYE))
@@ -513,56 +511,56 @@ def test_finish_waits_for_the_acks_and_says_bye(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("ending", [lambda peer: peer.close(), lambda peer: peer.reset(), lambda peer: None])
-def test_when_all_is_acknowledged_the_end_is_good(
+def test_finish_succeeds_when_everything_is_acknowledged(
     bench: Bench, ending: Callable[[RawConnection], None]
 ) -> None:
     link, told = bench.link(drain_seconds=0.2)
     link.open()
     peer = bench.greet()
     link.finish()
-    bench.takes(peer, "bye")
+    bench.expect(peer, "bye")
     ending(peer)
     bench.spin(lambda: told.log[-1] == ("finished", None))
 
 
-def test_a_server_that_does_not_say_bye_in_time(bench: Bench) -> None:
+def test_finish_does_not_wait_for_bye_for_ever(bench: Bench) -> None:
     link, told = bench.link(drain_seconds=20.0, finish_seconds=0.3)
     link.open()
     peer = bench.greet()
     link.finish()
-    bench.takes(peer, "bye")
+    bench.expect(peer, "bye")
     bench.spin(lambda: told.log[-1] == ("finished", None))
 
 
-def test_finish_before_the_welcome(bench: Bench) -> None:
+def test_finish_before_the_welcome_still_logs_in_and_out(bench: Bench) -> None:
     link, told = bench.link()
     link.open()
     peer = bench.accept()
-    bench.spin(lambda: said_to(peer))
+    bench.spin(lambda: messages_to(peer))
     link.finish()
     peer.send(encoded(welcome()))
-    bench.takes(peer, "bye")
+    bench.expect(peer, "bye")
     peer.send(encoded(GOODBYE))
     bench.spin(lambda: told.log[-1] == ("finished", None))
 
 
-def test_after_finish_it_comes_back_only_for_what_is_not_acknowledged(bench: Bench) -> None:
+def test_after_finish_link_reconnects_only_for_unacknowledged_messages(bench: Bench) -> None:
     link, told = bench.link()
     link.open()
     peer = bench.greet()
     link.say("hey")
-    bench.takes(peer, "say")
+    bench.expect(peer, "say")
     link.finish()
     peer.close()
     peer = bench.greet()
-    [say] = bench.takes(peer, "say")
+    [say] = bench.expect(peer, "say")
     peer.send(encoded(ack(say["id"], 1)))
     peer.close()
     bench.spin(lambda: told.log[-1][0] == "finished")
     assert told.log[-1] == ("finished", None)
 
 
-def test_out_of_time(bench: Bench) -> None:
+def test_deadline_of_finish_reports_unacknowledged_messages(bench: Bench) -> None:
     link, told = bench.link(finish_seconds=0.3)
     link.open()
     peer = bench.greet()
@@ -575,7 +573,7 @@ def test_out_of_time(bench: Bench) -> None:
     peer.close()
 
 
-def test_an_interface_may_close_the_link_from_inside(bench: Bench) -> None:
+def test_interface_may_close_the_link_in_a_callback(bench: Bench) -> None:
     class Leaver(Recorder):
         def received(self, events: list[ClientEvent]) -> None:
             link.close()
@@ -587,8 +585,8 @@ def test_an_interface_may_close_the_link_from_inside(bench: Bench) -> None:
     assert told.log == [("connected", "127.0.0.1")]
 
 
-def test_a_server_that_takes_its_time_gets_all_of_it(bench: Bench) -> None:
-    """The deadline is for getting nothing across: a server takes no more in a second than it wants to."""
+def test_slow_acks_extend_the_deadline_of_finish(bench: Bench) -> None:
+    """The deadline counts from the last progress: a server may rate-limit what it reads."""
     link, told = bench.link(drain_seconds=20.0, finish_seconds=0.4)
     link.open()
     peer = bench.greet()
@@ -598,7 +596,7 @@ def test_a_server_that_takes_its_time_gets_all_of_it(bench: Bench) -> None:
         due = bench.reactor.now + 0.25
         bench.spin(lambda due=due: bench.reactor.now >= due)
         peer.send(encoded(ack(id, number + 1)))
-    bench.spin(lambda: said_to(peer)[-1]["type"] == "bye")
+    bench.spin(lambda: messages_to(peer)[-1]["type"] == "bye")
     peer.send(encoded({"type": "bye", "reason": "goodbye", "retry_after": None}))
     peer.close()
     bench.spin(lambda: told.log[-1] == ("finished", None))
@@ -607,12 +605,12 @@ def test_a_server_that_takes_its_time_gets_all_of_it(bench: Bench) -> None:
 # -- with a passphrase ---------------------------------------------------------------------------------
 
 
-def test_with_a_passphrase_the_papers_wire_is_never_spoken(bench: Bench) -> None:
+def test_passphrase_prevents_the_fallback(bench: Bench) -> None:
     link, told = bench.link(wire="selchat", passphrase="words")
     link.say("secret")
     link.open()
     peer = bench.accept()
-    bench.spin(lambda: said_to(peer), "hello")
+    bench.spin(lambda: messages_to(peer), "hello")
     peer.send(pair("Server", "Users online (1): Venkat"))
     bench.spin(lambda: told.log, "the end")
     [(what, problem)] = told.log
@@ -622,7 +620,7 @@ def test_with_a_passphrase_the_papers_wire_is_never_spoken(bench: Bench) -> None
     assert "secret" not in str(peer.received)
 
 
-def test_with_a_passphrase_a_server_without_salts_is_told_nothing(bench: Bench) -> None:
+def test_nothing_is_sent_to_a_server_without_salts(bench: Bench) -> None:
     link, told = bench.link(wire="selchat", passphrase="words")
     link.say("secret")
     link.open()
@@ -634,15 +632,15 @@ def test_with_a_passphrase_a_server_without_salts_is_told_nothing(bench: Bench) 
     assert "secret" not in str(peer.received)
 
 
-def test_what_is_said_and_read_waits_for_its_key(bench: Bench) -> None:
+def test_messages_wait_for_their_key(bench: Bench) -> None:
     link, told = bench.link(wire="selchat", passphrase="words")
     link.say("secret")
     link.open()
     salt = "AAECAwQFBgcICQoLDA0ODw"
     lobby = {**welcome()["rooms"][0], "salt": salt}
     peer = bench.greet(welcome(rooms=[lobby], salt=salt))
-    bench.spin(lambda: len(said_to(peer)) == 2, "what was said")
-    found = said_to(peer)[1]
+    bench.spin(lambda: len(messages_to(peer)) == 2, "the message")
+    found = messages_to(peer)[1]
     key = room_key("words", bytes(range(16)))
     assert Decryptor().decrypt(key, "lobby", "Michael", found["cipher"], found["body"], 1) == "secret"
     sealed = Encryptor(key).encrypt("lobby", "Venkat", "hey")
@@ -650,12 +648,12 @@ def test_what_is_said_and_read_waits_for_its_key(bench: Bench) -> None:
     bench.spin(lambda: len(told.messages) == 2, "both")
     assert told.messages == [("Michael", "secret"), ("Venkat", "hey")]
     link.finish()
-    bench.spin(lambda: len(said_to(peer)) == 3, "bye")
+    bench.spin(lambda: len(messages_to(peer)) == 3, "bye")
     peer.send(encoded(GOODBYE))
     bench.spin(lambda: told.log[-1] == ("finished", None), "the end")
 
 
-def test_what_has_waited_for_a_key_may_end_the_connection(bench: Bench) -> None:
+def test_bad_message_that_waited_for_a_key_drops_the_connection(bench: Bench) -> None:
     link, told = bench.link(wire="selchat", passphrase="words")
     link.open()
     salt = "AAECAwQFBgcICQoLDA0ODw"
@@ -669,7 +667,7 @@ def test_what_has_waited_for_a_key_may_end_the_connection(bench: Bench) -> None:
     assert "not the selchat protocol: said: from is not" in str(told.log)
 
 
-def test_a_link_that_is_closed_while_a_key_is_derived(bench: Bench) -> None:
+def test_link_may_close_while_a_key_is_derived(bench: Bench) -> None:
     link, _ = bench.link(wire="selchat", passphrase="words")
     link.say("secret")
     link.open()
@@ -679,7 +677,7 @@ def test_a_link_that_is_closed_while_a_key_is_derived(bench: Bench) -> None:
     link.close()
     bench.spin(lambda: all(thread.name != "key" for thread in threading.enumerate()), "it was")
     bench.reactor.tick(0)
-    assert len(said_to(peer)) == 1
+    assert len(messages_to(peer)) == 1
 
 
 # -- a password ----------------------------------------------------------------------------------------
@@ -687,14 +685,14 @@ def test_a_link_that_is_closed_while_a_key_is_derived(bench: Bench) -> None:
 NEEDED = {**error("password-needed"), "message": "this server requires a password"}
 
 
-def test_a_password_is_said_when_it_is_asked_for_and_after_each_break(bench: Bench) -> None:
+def test_password_is_sent_on_request_at_every_login(bench: Bench) -> None:
     link, told = bench.link(password="tea at four")
-    link.say("said before")
+    link.say("sent before")
     link.open()
     for turn in range(2):
         peer = bench.greet(NEEDED)
-        bench.spin(lambda peer=peer: len(said_to(peer)) > 1)
-        first, second = said_to(peer)
+        bench.spin(lambda peer=peer: len(messages_to(peer)) > 1)
+        first, second = messages_to(peer)
         assert "password" not in first
         assert second == {**first, "password": "tea at four"}
         assert (link.state, link.wire) == (LinkState.GREETING, Wire.SELCHAT)
@@ -705,21 +703,21 @@ def test_a_password_is_said_when_it_is_asked_for_and_after_each_break(bench: Ben
     assert not any(isinstance(event, Refused) for event in told.events)
 
 
-def test_a_server_that_does_not_ask_is_not_told(bench: Bench) -> None:
+def test_password_is_not_sent_without_a_request(bench: Bench) -> None:
     link, _ = bench.link(password="tea at four")
     link.open()
     peer = bench.greet()
     bench.spin(lambda: link.state is LinkState.ONLINE)
-    assert said_to(peer) == [HELLO]
+    assert messages_to(peer) == [HELLO]
 
 
 @pytest.mark.parametrize("password", ["", "tea"])
-def test_without_the_right_password_it_ends(bench: Bench, password: str) -> None:
+def test_missing_or_wrong_password_closes_the_link(bench: Bench, password: str) -> None:
     link, told = bench.link(password=password)
     link.open()
     peer = bench.greet(NEEDED)
     if password:
-        bench.spin(lambda: len(said_to(peer)) > 1)
+        bench.spin(lambda: len(messages_to(peer)) > 1)
         peer.send(encoded(error("wrong-password")))
     bench.spin(lambda: link.state is LinkState.CLOSED)
     assert link.refusal is not None
@@ -728,17 +726,15 @@ def test_without_the_right_password_it_ends(bench: Bench, password: str) -> None
     assert finished[1] == f"the server said: {link.refusal.text}"
 
 
-def test_a_server_that_asks_again_and_again_gets_it_once(bench: Bench) -> None:
+def test_password_is_sent_once_per_connection(bench: Bench) -> None:
     link, _ = bench.link(password="tea")
     link.open()
     peer = bench.greet(NEEDED, NEEDED, NEEDED)
     bench.spin(lambda: link.state is LinkState.CLOSED)
-    assert len(said_to(peer)) <= 2
+    assert len(messages_to(peer)) <= 2
 
 
-def test_a_password_is_not_said_where_others_can_listen(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_password_is_not_sent_if_others_can_eavesdrop(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "selchat.client.connection.link.may_send_password", lambda address, *, encrypted: False
     )
@@ -746,8 +742,8 @@ def test_a_password_is_not_said_where_others_can_listen(
     link.open()
     peer = bench.greet(NEEDED)
     bench.spin(lambda: link.state is LinkState.CLOSED)
-    assert said_to(peer) == [HELLO]
-    assert link.refusal is None  # so that nobody is asked for one
+    assert messages_to(peer) == [HELLO]
+    assert link.refusal is None  # so that the program does not ask the user for one
     [finished] = [one for one in told.log if one[0] == "finished"]
     assert finished[1] == (
         "the server said: this server requires a password; "
@@ -755,7 +751,7 @@ def test_a_password_is_not_said_where_others_can_listen(
     )
 
 
-def test_too_many_tries_end_the_first_and_delay_the_next(bench: Bench) -> None:
+def test_too_many_attempts_end_the_first_login_and_delay_a_reconnect(bench: Bench) -> None:
     busy = error("too-many-tries", retry_after=0.01)
     link, told = bench.link(password="tea at four")
     link.open()
@@ -767,15 +763,15 @@ def test_too_many_tries_end_the_first_and_delay_the_next(bench: Bench) -> None:
     bench.spin(lambda: link.state is LinkState.ONLINE)
     peer.close()
     peer = bench.greet(NEEDED)
-    bench.spin(lambda: len(said_to(peer)) > 1)
+    bench.spin(lambda: len(messages_to(peer)) > 1)
     peer.send(encoded(busy))
     bench.greet()
     bench.spin(lambda: link.state is LinkState.ONLINE)
     assert ("lost", "about too-many-tries") in told.log
 
 
-def test_ones_own_late_hello_is_not_somewhere_else(bench: Bench) -> None:
-    """What was said on a connection that is lost may arrive after what was said on the next one."""
+def test_late_hello_of_a_lost_connection_counts_as_our_own(bench: Bench) -> None:
+    """The hello of a lost connection may arrive after the hello of the next one."""
     replaced = {"type": "bye", "reason": "replaced", "retry_after": None}
     link, told = bench.link()
     link.open()
@@ -784,6 +780,6 @@ def test_ones_own_late_hello_is_not_somewhere_else(bench: Bench) -> None:
     again = bench.greet()
     bench.spin(lambda: link.state is LinkState.ONLINE)
     assert ("finished",) not in [line[:1] for line in told.log]
-    again.send(encoded(replaced))  # and this is somebody else
+    again.send(encoded(replaced))  # a second time, it is another program
     bench.spin(lambda: link.state is LinkState.CLOSED)
     assert told.log[-1] == ("finished", "you signed in from somewhere else")

@@ -1,4 +1,4 @@
-"""A link by TLS: to servers that have it, and not, and have it no more, and are others than they were."""
+"""Links over TLS: to servers with TLS, without it, no longer with it, and with a changed key."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def other_files(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     return own_certificate(tmp_path_factory.mktemp("other"))
 
 
-class TlsEnd:
-    """The server's end of a raw connection, by TLS."""
+class TlsServerEnd:
+    """The server's end of a TLS connection."""
 
     def __init__(self, connection: RawConnection, files: tuple[Path, Path]) -> None:
         self.connection = connection
@@ -52,7 +52,7 @@ class TlsEnd:
         self.ended = False
 
     def pump(self) -> bytes:
-        """Take what has come, and return all that came so far."""
+        """Read, and return all plain text so far."""
         try:
             while not self.ended:
                 data = self.stream.recv(1 << 16)
@@ -66,8 +66,8 @@ class TlsEnd:
         assert self.stream.send(data) == len(data)
 
 
-class Setting:
-    """A link with a recorder, and what it is to."""
+class LinkToServer:
+    """An open link to a server, with a recorder."""
 
     def __init__(self, reactor: Reactor, server: RawServer, **more: Any) -> None:
         self.reactor = reactor
@@ -79,15 +79,15 @@ class Setting:
     def spin(self, condition: Any, what: str = "condition") -> None:
         spin(self.reactor, condition, what)
 
-    def accept_tls(self, server: RawServer, files: tuple[Path, Path]) -> TlsEnd:
+    def accept_tls(self, server: RawServer, files: tuple[Path, Path]) -> TlsServerEnd:
         self.spin(server.waiting, "a connection")
-        end = TlsEnd(server.accept(), files)
+        end = TlsServerEnd(server.accept(), files)
 
         def done() -> bool:
             end.pump()
             return end.stream.state is not TlsState.HANDSHAKE and bool(end.plain)
 
-        self.spin(done, "hands are shaken, and a hello has come")
+        self.spin(done, "the handshake and a hello")
         return end
 
 
@@ -97,10 +97,10 @@ def server() -> Iterator[RawServer]:
         yield server
 
 
-def test_the_first_time_the_key_is_shown_and_remembered(
+def test_key_of_a_new_server_is_pinned_and_reported(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
-    one = Setting(reactor, server)
+    one = LinkToServer(reactor, server)
     assert one.link.tls is Tls.GUESSED
     end = one.accept_tls(server, files)
     assert b'"type":"hello"' in end.plain
@@ -115,11 +115,11 @@ def test_the_first_time_the_key_is_shown_and_remembered(
     one.link.close()
 
 
-def test_the_next_time_nothing_is_said_of_it(
+def test_pinned_key_is_not_reported_again(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
     KnownServers().add("127.0.0.1", server.port, read_fingerprint(files[0]))
-    one = Setting(reactor, server)
+    one = LinkToServer(reactor, server)
     assert one.link.tls is Tls.ON
     end = one.accept_tls(server, files)
     end.send(encoded(welcome()))
@@ -129,14 +129,14 @@ def test_the_next_time_nothing_is_said_of_it(
 
 
 @pytest.mark.parametrize("tls", ["auto", "require"])
-def test_another_key_stops_it_and_nothing_is_sent(
+def test_changed_key_closes_the_link_before_anything_is_sent(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path], other_files: tuple[Path, Path], tls: str
 ) -> None:
     KnownServers().add("127.0.0.1", server.port, read_fingerprint(other_files[0]))
-    one = Setting(reactor, server, tls=tls)
+    one = LinkToServer(reactor, server, tls=tls)
     one.link.say("secret")
     one.spin(server.waiting)
-    end = TlsEnd(server.accept(), files)
+    end = TlsServerEnd(server.accept(), files)
     one.spin(lambda: end.pump() or one.link.state is LinkState.CLOSED)
     [(_, problem)] = one.recorder.log
     assert "has changed. Expected" in str(problem)
@@ -147,25 +147,25 @@ def test_another_key_stops_it_and_nothing_is_sent(
     assert not server.waiting(), "nor is it tried in plain"
 
 
-def test_another_key_stops_it_after_a_break_too(
+def test_changed_key_at_a_reconnect_closes_the_link(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path], other_files: tuple[Path, Path]
 ) -> None:
-    one = Setting(reactor, server)
+    one = LinkToServer(reactor, server)
     end = one.accept_tls(server, files)
     end.send(encoded(welcome()))
     one.spin(lambda: one.link.state is LinkState.ONLINE)
     end.connection.reset()
     one.spin(server.waiting)
-    again = TlsEnd(server.accept(), other_files)
+    again = TlsServerEnd(server.accept(), other_files)
     one.spin(lambda: again.pump() or one.link.state is LinkState.CLOSED)
     assert "has changed. Expected" in str(one.recorder.log[-1])
 
 
 @pytest.mark.parametrize("how", ["closes", "resets", "answers", "is silent"])
-def test_a_server_without_tls_is_talked_to_in_plain_and_that_is_said(
+def test_server_without_tls_is_used_in_plain_and_reported(
     reactor: Reactor, server: RawServer, how: str
 ) -> None:
-    one = Setting(reactor, server)
+    one = LinkToServer(reactor, server)
     one.spin(server.waiting)
     first = server.accept()
     one.spin(lambda: first.received[:1] == b"\x16")
@@ -186,8 +186,8 @@ def test_a_server_without_tls_is_talked_to_in_plain_and_that_is_said(
     one.link.close()
 
 
-def test_it_finds_the_papers_wire_behind_that(reactor: Reactor, server: RawServer) -> None:
-    one = Setting(reactor, server, wire="auto")
+def test_fallback_from_tls_and_selchat_to_classic(reactor: Reactor, server: RawServer) -> None:
+    one = LinkToServer(reactor, server, wire="auto")
     for _ in range(2):  # TLS, and then the selchat protocol
         one.spin(server.waiting)
         server.accept().close()
@@ -199,9 +199,9 @@ def test_it_finds_the_papers_wire_behind_that(reactor: Reactor, server: RawServe
     one.link.close()
 
 
-def test_a_server_that_had_tls_is_not_talked_to_in_plain(reactor: Reactor, server: RawServer) -> None:
+def test_server_that_had_tls_is_never_used_in_plain(reactor: Reactor, server: RawServer) -> None:
     KnownServers().add("127.0.0.1", server.port, "1" * 64)
-    one = Setting(reactor, server)
+    one = LinkToServer(reactor, server)
     one.spin(server.waiting)
     server.accept().close()
     one.spin(lambda: one.link.state is LinkState.CLOSED)
@@ -209,18 +209,18 @@ def test_a_server_that_had_tls_is_not_talked_to_in_plain(reactor: Reactor, serve
     assert not server.waiting()
 
 
-def test_required_means_no_other(reactor: Reactor, server: RawServer) -> None:
-    one = Setting(reactor, server, tls="require")
+def test_required_tls_prevents_plain(reactor: Reactor, server: RawServer) -> None:
+    one = LinkToServer(reactor, server, tls="require")
     one.spin(server.waiting)
     server.accept().send(b"what is that?")
     one.spin(lambda: one.link.state is LinkState.CLOSED)
     assert "no TLS (wrong version number), but this client requires it" in str(one.recorder.log)
 
 
-def test_a_break_in_the_handshake_is_no_end_once_it_was_up(
+def test_failed_handshake_at_a_reconnect_is_retried(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
-    one = Setting(reactor, server)
+    one = LinkToServer(reactor, server)
     end = one.accept_tls(server, files)
     end.send(encoded(welcome()))
     one.spin(lambda: one.link.state is LinkState.ONLINE)
@@ -235,18 +235,20 @@ def test_a_break_in_the_handshake_is_no_end_once_it_was_up(
 
 
 @pytest.mark.parametrize("given", [{"tls": "off"}, {"wire": "classic", "tls": "auto"}])
-def test_without_tls_nothing_of_it_is_tried(
+def test_no_handshake_is_tried_without_tls(
     reactor: Reactor, server: RawServer, given: dict[str, str]
 ) -> None:
-    one = Setting(reactor, server, **given)
+    one = LinkToServer(reactor, server, **given)
     one.spin(server.waiting)
     connection = server.accept()
     one.spin(connection.frames)
     one.link.close()
 
 
-def test_the_papers_wire_by_tls(reactor: Reactor, server: RawServer, files: tuple[Path, Path]) -> None:
-    one = Setting(reactor, server, wire="classic", tls="require")
+def test_classic_protocol_works_over_tls(
+    reactor: Reactor, server: RawServer, files: tuple[Path, Path]
+) -> None:
+    one = LinkToServer(reactor, server, wire="classic", tls="require")
     end = one.accept_tls(server, files)
     assert end.plain == frame("Michael")
     end.send(frame("Venkat") + frame("hello"))
@@ -259,13 +261,13 @@ def test_the_papers_wire_by_tls(reactor: Reactor, server: RawServer, files: tupl
     one.spin(lambda: one.recorder.log[-1] == ("finished", None))
 
 
-def test_what_comes_with_the_end_of_the_handshake_is_read(
+def test_data_with_the_end_of_the_handshake_is_read(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
-    one = Setting(reactor, server, wire="classic", tls="require")
+    one = LinkToServer(reactor, server, wire="classic", tls="require")
     one.spin(server.waiting)
     connection = server.accept()
-    end = TlsEnd(connection, files)
+    end = TlsServerEnd(connection, files)
     one.spin(lambda: end.pump() or end.stream.state is TlsState.OPEN or one.link.state is LinkState.ONLINE)
     end.pump()
     end.send(frame("Server") + frame("early"))
@@ -273,10 +275,8 @@ def test_what_comes_with_the_end_of_the_handshake_is_read(
     one.link.close()
 
 
-def test_a_server_that_reads_nothing_for_a_while_gets_it_all(
-    reactor: Reactor, server: RawServer, files: tuple[Path, Path]
-) -> None:
-    one = Setting(reactor, server, wire="classic", tls="require")
+def test_slow_reader_gets_everything(reactor: Reactor, server: RawServer, files: tuple[Path, Path]) -> None:
+    one = LinkToServer(reactor, server, wire="classic", tls="require")
     end = one.accept_tls(server, files)
     said = [f"{number:05}" * 2000 for number in range(300)]
     for body in said[:100]:
@@ -298,7 +298,7 @@ def test_password_is_sent_over_tls(
     monkeypatch.setattr(
         "selchat.client.connection.link.may_send_password", lambda address, *, encrypted: encrypted
     )
-    one = Setting(reactor, server, password="tea at four")
+    one = LinkToServer(reactor, server, password="tea at four")
     end = one.accept_tls(server, files)
     assert b"tea at four" not in end.plain
     end.send(encoded(error("password-needed")))
@@ -308,19 +308,19 @@ def test_password_is_sent_over_tls(
     one.link.close()
 
 
-def test_a_damaged_file_of_known_servers_stops_it_at_once(reactor: Reactor, server: RawServer) -> None:
+def test_damaged_known_servers_file_is_an_error(reactor: Reactor, server: RawServer) -> None:
     known = KnownServers()
     known.path.parent.mkdir(parents=True)
     known.path.write_text("nonsense\n")
     with pytest.raises(KnownServersError):
-        Setting(reactor, server)
+        LinkToServer(reactor, server)
 
 
-def test_a_certificate_of_a_common_client_library_is_taken_too(
+def test_server_with_a_blocking_tls_library_works(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
     """Python's own blocking TLS, which reads record by record, at the other end."""
-    one = Setting(reactor, server)
+    one = LinkToServer(reactor, server)
     one.spin(server.waiting)
     raw = server.accept().sock
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

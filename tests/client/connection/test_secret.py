@@ -60,9 +60,7 @@ def test_programs_that_start_at_once_get_the_same_secret(tmp_path: Path) -> None
     assert len({program.communicate(timeout=20)[0] for program in programs}) == 1
 
 
-def test_second_program_uses_the_secret_of_the_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_second_program_uses_the_secret_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = client_secret(tmp_path)
     monkeypatch.setattr(Path, "exists", lambda _: False)
     assert client_secret(tmp_path) == first
@@ -79,9 +77,7 @@ def test_error_names_a_file_with_other_content(tmp_path: Path, content: bytes) -
     assert (tmp_path / "client-secret").read_bytes() == content
 
 
-def test_error_names_an_unusable_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_error_names_an_unusable_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SecretError, match=r"file/selchat/client-secret: file exists"):
         client_secret(tmp_path / "file" / "selchat")
