@@ -97,8 +97,8 @@ class ClassicRelay:
 class SelchatRelay:
     """A server of the selchat protocol with one room.
 
-    ``alter(kind, number)`` returns, for the "said" and for the "ack" of each message, how often the server sends
-    it, and a number to add to its seq. ``reject(fields)`` tells whether it rejects a message instead.
+    ``alter(kind, number)`` returns, for the "said" and for the "ack" of each message, how often the server
+    sends it, and a number to add to its seq. ``reject(fields)`` tells whether it rejects a message instead.
     """
 
     def __init__(

@@ -81,7 +81,7 @@ def parse_ack(payload: bytes) -> tuple[int, int] | None:
 
 
 def find_error_code(stream: bytes) -> str:
-    """Return the code of the first error in a stream of the selchat protocol; empty if it contains no error."""
+    """Return the code of the first error in a stream of the selchat protocol; empty if none."""
     start = stream.find(ERROR_PREFIX)
     found = _CODE.search(stream, start) if start >= 0 else None
     return found[1].decode(errors="replace") if found else ""
