@@ -1,4 +1,4 @@
-"""The Python API on a real server, and all programs of docs/bots.rst as processes of their own."""
+"""The Python API on a real server, and each program of docs/bots.rst in its own process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.e2e.support import Client as ClassicClient
 ROOT = Path(__file__).parents[2]
 GUIDE = (ROOT / "docs" / "bots.rst").read_text()
 _BLOCK = r"^\.\. code-block:: python\n   :name: (\S+)\n\n((?:   .*\n|\n)+)"
-WORDS = "correct horse battery staple"  # the passphrase of a program that wants one
+WORDS = "correct horse battery staple"  # the passphrase of keeper.py
 PROGRAMS = dict(re.findall(_BLOCK, GUIDE, re.MULTILINE))
 
 
@@ -49,14 +49,14 @@ def client(server: Server, name: str, **more: object) -> Client:
 
 
 def receive(chat: Client, kind: type[object]) -> object:
-    """The next event of that kind."""
+    """Return the next event of that type, and skip others."""
     while not isinstance(event := chat.receive(DEADLINE), kind):
         assert event is not None, f"no {kind.__name__}"
     return event
 
 
-def hear(chat: Client, author: str, start: str = "") -> str:
-    """What that one says next, if it begins so."""
+def next_body(chat: Client, author: str, start: str = "") -> str:
+    """Return the author's next message that starts like this."""
     while True:
         message = receive(chat, Message)
         assert isinstance(message, Message)
@@ -64,10 +64,10 @@ def hear(chat: Client, author: str, start: str = "") -> str:
             return message.body
 
 
-# -- talking -------------------------------------------------------------------------------------------
+# -- messages ------------------------------------------------------------------------------------------
 
 
-def test_two_of_them(server: Server) -> None:
+def test_two_bots_use_messages_rooms_and_topics(server: Server) -> None:
     with client(server, "Venkat") as venkat, client(server, "Narayan") as narayan:
         assert venkat.users() == ("Narayan", "Venkat")
         assert receive(venkat, Joined) == Joined("lobby", ("Narayan",), 2)
@@ -103,7 +103,7 @@ def test_two_of_them(server: Server) -> None:
         assert [message.body for message in narayan.history()] == ["hello\nthere"]
 
 
-def test_history_and_own_messages(server: Server) -> None:
+def test_history_pages_and_history_at_the_start(server: Server) -> None:
     with client(server, "Venkat") as venkat:
         for number in range(1200):
             venkat.say(str(number))
@@ -112,9 +112,9 @@ def test_history_and_own_messages(server: Server) -> None:
     with client(server, "Narayan", history=3) as narayan, client(server, "Venkat", history=3) as venkat:
         narayan.say("now", wait=True)
         venkat.say("now", wait=True)
-        bodies = [hear(narayan, "Venkat") for _ in range(4)]
+        bodies = [next_body(narayan, "Venkat") for _ in range(4)]
         assert bodies == ["1197", "1198", "1199", "now"]
-        message = receive(venkat, Message)  # its own of an earlier run do not come
+        message = receive(venkat, Message)  # not its own messages from the earlier run
         assert isinstance(message, Message)
         assert message.author == "Narayan"
 
@@ -125,43 +125,43 @@ def test_a_million_characters_in_each_direction(server: Server) -> None:
         for body in bodies:
             venkat.say(body)
             narayan.say(body)
-        assert [hear(narayan, "Venkat") for _ in bodies] == bodies
-        assert [hear(venkat, "Narayan") for _ in bodies] == bodies
+        assert [next_body(narayan, "Venkat") for _ in bodies] == bodies
+        assert [next_body(venkat, "Narayan") for _ in bodies] == bodies
 
 
-def test_with_those_who_speak_the_papers_wire(server: Server) -> None:
+def test_bots_and_classic_clients_talk_to_each_other(server: Server) -> None:
     with ClassicClient(server.port, "Rishabh") as rishabh, client(server, "Venkat") as venkat:
         venkat.say("hello", wait=True)
         rishabh.read_until("Venkat", "hello")
         rishabh.send("hi")
-        assert hear(venkat, "Rishabh") == "hi"
+        assert next_body(venkat, "Rishabh") == "hi"
     with client(server, "Narayan", wire="classic") as narayan, client(server, "Venkat") as venkat:
         venkat.say("hello", wait=True)
-        assert hear(narayan, "Venkat") == "hello"
+        assert next_body(narayan, "Venkat") == "hello"
         eventually(lambda: (narayan.receive(0), narayan.users())[1] == ("Narayan", "Venkat"), "a roster")
 
 
-# -- the end -------------------------------------------------------------------------------------------
+# -- errors -------------------------------------------------------------------------------------------
 
 
-def test_someone_elses_name(server: Server) -> None:
+def test_a_name_of_another_owner_raises(server: Server) -> None:
     with client(server, "Venkat"):
         with pytest.raises(NameTakenError, match="is taken"):
-            client(server, "venkat", secret="the secret of another one").connect()
+            client(server, "venkat", secret="the secret of another user").connect()
 
 
-def test_the_same_name_from_somewhere_else(server: Server) -> None:
+def test_a_newer_client_replaces_an_older_one(server: Server) -> None:
     with pytest.raises(DisconnectedError, match="you signed in from somewhere else"):
         with client(server, "Venkat") as older, client(server, "Venkat") as newer:
             assert newer.connected
             list(older)
 
 
-def test_a_server_that_comes_back(server: Server) -> None:
+def test_a_server_restart_loses_no_message(server: Server) -> None:
     with client(server, "Venkat") as venkat, client(server, "Narayan") as narayan:
         assert server.stop() == 0
         assert receive(venkat, Lost)
-        ids = [venkat.say(f"said while it was away {number}") for number in range(3)]
+        ids = [venkat.say(f"sent while offline {number}") for number in range(3)]
         assert not venkat.connected
         with Server("--quiet", "--no-history", port=server.port):
             assert venkat.users()[-1] == "Venkat"
@@ -174,9 +174,10 @@ def test_a_server_that_comes_back(server: Server) -> None:
 
 
 class Program:
-    """A program as a process, with a data folder of its own, on the test's server."""
+    """A program of the guide as a process, with its own data folder, on the test's server."""
 
     def __init__(self, code: str, server: Server, folder: Path) -> None:
+        self.port = server.port
         path = folder / "bot.py"
         path.write_text(
             textwrap.dedent(code).replace("192.168.43.158", f"127.0.0.1:{server.port}").replace("3600", "1")
@@ -190,7 +191,7 @@ class Program:
         )
 
     def end(self, number: int = signal.SIGINT) -> tuple[int, str]:
-        """Send it that signal, and return its status and what it has written."""
+        """Send a signal, and return the exit status and the output."""
         self.process.send_signal(number)
         return self.wait()
 
@@ -199,13 +200,13 @@ class Program:
         return self.process.returncode, (output + errors).decode()
 
     def wait_until(self, condition: Callable[[], object]) -> None:
-        """Wait until it holds; the program must not end before."""
+        """Wait for the condition; the program must not exit before."""
 
-        def holds() -> bool:
+        def is_met() -> bool:
             assert self.process.poll() is None, self.wait()
             return bool(condition())
 
-        eventually(holds)
+        eventually(is_met)
 
 
 @contextmanager
@@ -218,123 +219,123 @@ def program(code: str, server: Server, folder: Path) -> Iterator[Program]:
         running.process.communicate()
 
 
-def interrupted(program: Program) -> None:
-    """End it by Ctrl-C, as which it ends by itself."""
+def interrupt(program: Program) -> None:
+    """Press Ctrl-C, and check that the program exits because of it."""
     status, output = program.end()
     assert status == -signal.SIGINT, output
     assert output.rstrip().endswith("KeyboardInterrupt")
 
 
-def try_echo(venkat: Client, program: Program) -> None:
+def check_echo(venkat: Client, program: Program) -> None:
     venkat.say("not for you")
     venkat.say("!echo hello")
-    assert hear(venkat, "echo") == "hello"
-    interrupted(program)
+    assert next_body(venkat, "echo") == "hello"
+    interrupt(program)
 
 
-def try_porter(venkat: Client, program: Program) -> None:
+def check_porter(venkat: Client, program: Program) -> None:
     venkat.join("games")
-    assert hear(venkat, "porter", "Welcome to games") == "Welcome to games, Venkat!"
+    assert next_body(venkat, "porter", "Welcome to games") == "Welcome to games, Venkat!"
     venkat.say("!dice", "games")
-    assert re.fullmatch("Venkat rolls [1-6]", hear(venkat, "porter", "Venkat"))
+    assert re.fullmatch("Venkat rolls [1-6]", next_body(venkat, "porter", "Venkat"))
     venkat.whisper("porter", "what do you know?")
     whisper = receive(venkat, Whispered)
     assert isinstance(whisper, Whispered)
     assert whisper.body == "I know these rooms: games, lobby"
-    interrupted(program)
+    interrupt(program)
 
 
-def try_clock(venkat: Client, program: Program) -> None:
+def check_clock(venkat: Client, program: Program) -> None:
     for _ in range(2):
-        assert re.fullmatch(r"It is \d\d:\d\d\.", hear(venkat, "clock"))
-    interrupted(program)
+        assert re.fullmatch(r"It is \d\d:\d\d\.", next_body(venkat, "clock"))
+    interrupt(program)
 
 
-def try_report(venkat: Client, program: Program) -> None:
-    assert re.fullmatch(r"Backup done, \d+ GiB free\.", hear(venkat, "backup"))
+def check_report(venkat: Client, program: Program) -> None:
+    assert re.fullmatch(r"Backup done, \d+ GiB free\.", next_body(venkat, "backup"))
     assert program.wait() == (0, "")
 
 
-def try_census(venkat: Client, program: Program) -> None:
+def check_census(venkat: Client, program: Program) -> None:
     venkat.say("!census")
-    assert hear(venkat, "census") == "Venkat 3"
-    interrupted(program)
+    assert next_body(venkat, "census") == "Venkat 3"
+    interrupt(program)
 
 
-def try_careful(venkat: Client, program: Program) -> None:
-    assert hear(venkat, "careful") == "That did not work: there is no one named Nobody"
+def check_careful(venkat: Client, program: Program) -> None:
+    assert next_body(venkat, "careful") == "That did not work: there is no one named Nobody"
     assert program.wait() == (0, "")
 
 
-def try_keeper(venkat: Client, program: Program) -> None:
+def check_keeper(venkat: Client, program: Program) -> None:
     venkat.say("!open", wait=True)
     given = {"name": "Michael", "secret": "the secret of Michael alone", "passphrase": WORDS}
-    with Client("127.0.0.1", venkat._settings.port, **given, timeout=DEADLINE) as michael:  # type: ignore[arg-type]
+    with Client("127.0.0.1", program.port, **given, timeout=DEADLINE) as michael:  # type: ignore[arg-type]
         michael.say("!open", wait=True)
-        assert hear(michael, "keeper") == "The door is open, Michael."
-    interrupted(program)
+        assert next_body(michael, "keeper") == "The door is open, Michael."
+    interrupt(program)
 
 
-def try_service(venkat: Client, program: Program) -> None:
+def check_service(venkat: Client, program: Program) -> None:
     venkat.join("workshop")
     program.wait_until(lambda: "lights" in venkat.users("workshop"))
     venkat.say("!on", "workshop")
-    assert hear(venkat, "lights") == "The light is on."
+    assert next_body(venkat, "lights") == "The light is on."
     assert program.end(signal.SIGTERM) == (0, "")
 
 
-TRIALS: dict[str, tuple[str, Callable[[Client, Program], object]]] = {
-    "echo.py": ("echo", try_echo),
-    "porter.py": ("porter", try_porter),
-    "clock.py": ("clock", try_clock),
-    "report.py": ("", try_report),
-    "census.py": ("census", try_census),
-    "careful.py": ("", try_careful),
-    "keeper.py": ("keeper", try_keeper),
-    "service.py": ("lights", try_service),
+CHECKS: dict[str, tuple[str, Callable[[Client, Program], object]]] = {
+    "echo.py": ("echo", check_echo),
+    "porter.py": ("porter", check_porter),
+    "clock.py": ("clock", check_clock),
+    "report.py": ("", check_report),
+    "census.py": ("census", check_census),
+    "careful.py": ("", check_careful),
+    "keeper.py": ("keeper", check_keeper),
+    "service.py": ("lights", check_service),
 }
 
 
-def test_every_program_of_the_guide_is_tried() -> None:
-    assert TRIALS.keys() == PROGRAMS.keys()
+def test_every_program_of_the_guide_has_a_check() -> None:
+    assert CHECKS.keys() == PROGRAMS.keys()
     assert len(PROGRAMS) == GUIDE.count(".. code-block:: python")
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_a_program_of_the_guide(name: str, server: Server, tmp_path: Path) -> None:
-    bot, trial = TRIALS[name]
+def test_a_program_of_the_guide_works(name: str, server: Server, tmp_path: Path) -> None:
+    bot, check = CHECKS[name]
     with client(server, "Venkat") as venkat:
         venkat.say("one")
         venkat.say("two")
         venkat.flush()
         with program(PROGRAMS[name], server, tmp_path) as process:
-            process.wait_until(lambda: not bot or bot in everyone(venkat))
-            trial(venkat, process)
+            process.wait_until(lambda: not bot or bot in online(venkat))
+            check(venkat, process)
 
 
-def everyone(chat: Client) -> set[str]:
-    """Who is in any room."""
+def online(chat: Client) -> set[str]:
+    """Return the members of all rooms."""
     return {name for room in chat.rooms() for name in chat.users(room.room)}
 
 
 @pytest.mark.parametrize(
     "text", [inspect.getdoc(Client), (ROOT / "README.rst").read_text()], ids=["class", "README"]
 )
-def test_the_bot_that_is_shown_elsewhere(text: str, server: Server, tmp_path: Path) -> None:
+def test_the_bot_in_the_readme_and_the_docstring_works(text: str, server: Server, tmp_path: Path) -> None:
     [code] = re.findall(r"^    from selchat\.client import .*\n(?:    .*\n|\n)+", text, re.MULTILINE)
     with client(server, "Venkat") as venkat, program(code, server, tmp_path) as bot:
         bot.wait_until(lambda: "echo" in venkat.users())
         venkat.say("!echo hello")
-        assert "hello" in hear(venkat, "echo")
-        interrupted(bot)
+        assert "hello" in next_body(venkat, "echo")
+        interrupt(bot)
 
 
-def test_ctrl_c_while_there_is_no_server(server: Server, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_bot_without_a_server(server: Server, tmp_path: Path) -> None:
     with client(server, "Venkat") as venkat, program(PROGRAMS["echo.py"], server, tmp_path) as bot:
         bot.wait_until(lambda: "echo" in venkat.users())
         venkat.say("!echo hello")
-        assert hear(venkat, "echo") == "hello"  # now it is in, and not only seen to be
+        assert next_body(venkat, "echo") == "hello"  # the bot is now in its loop
         server.stop(signal.SIGKILL)
         assert bot.process.stderr is not None
         assert b"connection lost" in bot.process.stderr.readline()
-        interrupted(bot)
+        interrupt(bot)
