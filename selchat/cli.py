@@ -114,7 +114,7 @@ Options:
                        for no cipher. This is a toy: it protects NOTHING.
   --header-length=N    Bytes in the header of a frame; the server needs the same number. [default: 10]
   --passphrase-file=FILE  Encrypt your messages end to end with the passphrase in FILE, and decrypt those of
-                       others who use the same one. FILE has one line; no other user of this machine may
+                       others with the same passphrase. FILE has one line; no other user of this machine may
                        have access to it (chmod 600).
   --ask-passphrase     Ask for that passphrase instead. Without these two options, the client uses the
                        environment variable SELCHAT_PASSPHRASE if it is set.

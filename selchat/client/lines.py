@@ -204,7 +204,7 @@ def not_sent(error: SelchatError) -> str:
 
 
 def refused(event: Refused) -> str:
-    """Return what the server refused, and why."""
+    """Return the line for a refusal: the message, if it is about one, and the reason."""
     text = safe(event.text or event.code)
     if not event.body:
         return text

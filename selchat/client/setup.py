@@ -303,7 +303,7 @@ def _ask_password(ask: Ask, show: Show) -> str:
 def find_passphrase(
     file: str | None, ask: bool, environment: Mapping[str, str] = os.environ, prompt: Ask | None = None
 ) -> str:
-    """Return the passphrase from the file, the prompt, or else the environment; empty: none of them has one.
+    """Return the passphrase from the file, the prompt, or else the environment; empty: no source has one.
 
     An invalid passphrase is an error, never a reason to continue without encryption. Raises `SettingError`.
     """

@@ -66,9 +66,9 @@ def test_parse(line: str, command: Command) -> None:
 
 
 @pytest.mark.parametrize("line", ["/", "/nope", "/ help", "/helpme", "/kick and so on x", "/\n"])
-def test_unknown_commands(line: str) -> None:
+def test_unknown_commands_are_errors(line: str) -> None:
     if line.startswith("/kick"):
-        assert parse(line).text == line  # the server will say what it thinks of it
+        assert parse(line).text == line  # the server judges its arguments
         return
     with pytest.raises(UnknownCommandError, match="unknown command /"):
         parse(line)
@@ -92,12 +92,12 @@ def test_unknown_commands(line: str) -> None:
         "/history ²",
     ],
 )
-def test_commands_that_are_typed_wrong(line: str) -> None:
+def test_a_malformed_command_shows_its_usage(line: str) -> None:
     with pytest.raises(CommandUsageError, match="usage: /"):
         parse(line)
 
 
-def test_every_command_is_completed_and_helped_with() -> None:
+def test_the_help_lists_every_command() -> None:
     text = "\n".join(HELP)
     for command in COMMANDS:
         assert command in text
@@ -107,10 +107,10 @@ def test_every_command_is_completed_and_helped_with() -> None:
 
 
 class FakeLink:
-    """Writes down what is asked of it."""
+    """Records its calls."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[object, ...]] = []
+        self.calls_made: list[tuple[object, ...]] = []
         self.rooms: tuple[str, ...] = ("lobby",)
         self.name = "Michael"
         self.topics = {"lobby": "tea\x07"}
@@ -119,20 +119,20 @@ class FakeLink:
         return self.topics.get(room, "")
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *values, **more: self.asked.append((name, *values, *more.values()))
+        return lambda *values, **more: self.calls_made.append((name, *values, *more.values()))
 
 
-class Desk:
+class Setup:
     def __init__(self) -> None:
         self.link = FakeLink()
         self.shown: list[str] = []
         self.runner = CommandRunner(self.link, "lobby", self.shown.append)  # type: ignore[arg-type]
 
-    def asks(self, line: str) -> list[tuple[object, ...]]:
-        """What typing the line asks of the link."""
-        self.link.asked.clear()
+    def calls(self, line: str) -> list[tuple[object, ...]]:
+        """Run the line and return the calls of the link that the line makes."""
+        self.link.calls_made.clear()
         self.runner.run(line)
-        return self.link.asked
+        return self.link.calls_made
 
     def shows(self, event: ClientEvent) -> list[str]:
         self.shown.clear()
@@ -145,7 +145,7 @@ def entered(room: str) -> Users:
 
 
 @pytest.mark.parametrize(
-    ("line", "asked"),
+    ("line", "calls"),
     [
         ("", []),
         ("hey", [("say", "hey", "lobby")]),
@@ -166,82 +166,82 @@ def entered(room: str) -> Users:
         ("/quit", []),
     ],
 )
-def test_what_is_typed_is_asked_of_the_link(line: str, asked: list[tuple[object, ...]]) -> None:
-    assert Desk().asks(line) == asked
+def test_each_command_calls_the_link(line: str, calls: list[tuple[object, ...]]) -> None:
+    assert Setup().calls(line) == calls
 
 
-def test_what_is_left_to_the_caller_is_returned() -> None:
-    runner = Desk().runner
+def test_run_returns_the_kind_of_the_line() -> None:
+    runner = Setup().runner
     assert runner.run("/quit") is CommandKind.QUIT
     assert runner.run("hey") is CommandKind.TEXT
     with pytest.raises(CommandUsageError):
         runner.run("/join")
 
 
-def test_help_and_the_topic_are_shown_at_once() -> None:
-    desk = Desk()
-    desk.runner.run("/help")
-    assert desk.shown == list(HELP)
-    desk.shown.clear()
-    desk.runner.run("/topic")
-    desk.link.topics.clear()
-    desk.runner.run("/topic")
-    assert desk.shown == [r"The topic of lobby: tea\x07", "There is no topic"]
+def test_help_and_topic_need_no_request() -> None:
+    setup = Setup()
+    setup.runner.run("/help")
+    assert setup.shown == list(HELP)
+    setup.shown.clear()
+    setup.runner.run("/topic")
+    setup.link.topics.clear()
+    setup.runner.run("/topic")
+    assert setup.shown == [r"The topic of lobby: tea\x07", "There is no topic"]
 
 
-def test_what_is_typed_goes_to_the_room_that_was_joined_last() -> None:
-    desk = Desk()
-    desk.runner.run("/join a")
-    assert desk.asks("hey") == [("say", "hey", "a")]
-    desk.link.rooms = ("lobby", "A")
-    assert not desk.runner.handle(entered("A"))
-    assert desk.runner.room == "A"  # as the server writes it
-    assert not desk.runner.handle(entered("b"))
-    assert desk.runner.room == "A"
+def test_text_goes_to_the_room_joined_last() -> None:
+    setup = Setup()
+    setup.runner.run("/join a")
+    assert setup.calls("hey") == [("say", "hey", "a")]
+    setup.link.rooms = ("lobby", "A")
+    assert not setup.runner.handle(entered("A"))
+    assert setup.runner.room == "A"  # in the spelling of the server
+    assert not setup.runner.handle(entered("b"))
+    assert setup.runner.room == "A"
 
 
-def test_who_parts_talks_in_another_room() -> None:
-    desk = Desk()
-    desk.link.rooms = ("lobby",)
-    desk.runner.run("/join a")
-    desk.runner.run("/part")
-    assert desk.runner.room == "lobby"
-    assert desk.shown == ["Your messages now go to lobby"]
-    desk.link.rooms = ()
-    assert not desk.runner.handle(Parted("lobby"))
+def test_parting_switches_to_another_room() -> None:
+    setup = Setup()
+    setup.link.rooms = ("lobby",)
+    setup.runner.run("/join a")
+    setup.runner.run("/part")
+    assert setup.runner.room == "lobby"
+    assert setup.shown == ["Your messages now go to lobby"]
+    setup.link.rooms = ()
+    assert not setup.runner.handle(Parted("lobby"))
     for line in ("hey", "/me waves", "/part", "/topic", "/history", "/search x"):
         with pytest.raises(NotInRoomsError, match="in no room"):
-            desk.runner.run(line)
-    assert desk.asks("/users") == [("get_users", "lobby")]
+            setup.runner.run(line)
+    assert setup.calls("/users") == [("get_users", "lobby")]
 
 
 @pytest.mark.parametrize("code", ["bad-room", "too-many-rooms"])
-def test_a_room_that_cannot_be_joined_is_not_talked_to(code: str) -> None:
-    desk = Desk()
-    desk.runner.run("/join a")
-    assert not desk.runner.handle(Refused(code, "no", room="a"))
-    assert desk.runner.room == "lobby"
+def test_a_refused_room_is_not_the_current_room(code: str) -> None:
+    setup = Setup()
+    setup.runner.run("/join a")
+    assert not setup.runner.handle(Refused(code, "no", room="a"))
+    assert setup.runner.room == "lobby"
 
 
-def test_what_is_no_answer_is_left_to_the_caller() -> None:
-    desk = Desk()
+def test_other_events_are_left_to_the_caller() -> None:
+    setup = Setup()
     for event in (
         Message("A", "hey"),
         Parted("elsewhere"),
         Refused("muted", "no", id="1", room="lobby"),
         Welcomed("A", "", (), 0, again=False, renumbered=False),
     ):
-        assert not desk.runner.handle(event)
-    assert desk.shown == []
+        assert not setup.runner.handle(event)
+    assert setup.shown == []
 
 
 def test_answers_are_shown() -> None:
-    desk = Desk()
-    assert desk.shows(Users("lobby", ("A",), 1, "", 0, joined=False)) == ["Users online (1): A"]
-    assert desk.shows(SeenAuthors(("A",))) == ["This server sends no list of users. Seen so far: A"]
-    assert desk.shows(Rooms((), 0)) == []
-    desk.runner.run("/history")
-    assert desk.shows(History("lobby", (Message("A", "hey"),), more=True)) == ["[lobby] A > hey"]
+    setup = Setup()
+    assert setup.shows(Users("lobby", ("A",), 1, "", 0, joined=False)) == ["Users online (1): A"]
+    assert setup.shows(SeenAuthors(("A",))) == ["This server sends no list of users. Seen so far: A"]
+    assert setup.shows(Rooms((), 0)) == []
+    setup.runner.run("/history")
+    assert setup.shows(History("lobby", (Message("A", "hey"),), more=True)) == ["[lobby] A > hey"]
 
 
 def page(first: int, last: int, *, more: bool) -> History:
@@ -251,17 +251,17 @@ def page(first: int, last: int, *, more: bool) -> History:
     return History("lobby", tuple(messages), more)
 
 
-def test_a_search_looks_page_by_page() -> None:
-    desk = Desk()
-    assert desk.asks("/search tea") == [("get_history", "lobby", 1000)]
-    assert desk.asks("/history 1") == [("get_history", "lobby", 1)]
-    desk.link.asked.clear()
-    assert desk.shows(page(5, 8, more=True)) == []
-    assert desk.link.asked == [("get_history", "lobby", 1000, 5)]
-    assert desk.shows(History("lobby", (Message("A", "the history"),), more=True)) == [
+def test_a_search_reads_page_by_page() -> None:
+    setup = Setup()
+    assert setup.calls("/search tea") == [("get_history", "lobby", 1000)]
+    assert setup.calls("/history 1") == [("get_history", "lobby", 1)]
+    setup.link.calls_made.clear()
+    assert setup.shows(page(5, 8, more=True)) == []
+    assert setup.link.calls_made == [("get_history", "lobby", 1000, 5)]
+    assert setup.shows(History("lobby", (Message("A", "the history"),), more=True)) == [
         "[lobby] A > the history"
     ]
-    assert desk.shows(page(1, 4, more=False)) == [
+    assert setup.shows(page(1, 4, more=False)) == [
         "[lobby] A > Tea 1",
         "[lobby] A > Tea 3",
         "[lobby] A > Tea 5",
@@ -270,22 +270,22 @@ def test_a_search_looks_page_by_page() -> None:
     ]
 
 
-def test_a_search_has_an_end() -> None:
-    desk = Desk()
-    desk.runner.run("/search tea")
-    shown = desk.shows(page(1001, 2000, more=True))
+def test_a_search_is_bounded() -> None:
+    setup = Setup()
+    setup.runner.run("/search tea")
+    shown = setup.shows(page(1001, 2000, more=True))
     assert shown[0] == "[lobby] A > Tea 1601"
     assert shown[-1] == "200 messages with tea among the last 1000 messages of lobby"
-    desk.runner.run("/search nothing of that")
+    setup.runner.run("/search nothing of that")
     for number in range(4):
-        assert desk.shows(page(5001 - 1000 * number, 6000 - 1000 * number, more=True)) == []
-    assert desk.shows(page(1001, 2000, more=True)) == [
+        assert setup.shows(page(5001 - 1000 * number, 6000 - 1000 * number, more=True)) == []
+    assert setup.shows(page(1001, 2000, more=True)) == [
         "0 messages with nothing of that among the last 5000 messages of lobby"
     ]
 
 
-def test_what_was_asked_on_a_connection_that_is_gone_is_forgotten() -> None:
-    desk = Desk()
-    desk.runner.run("/search tea")
-    desk.runner.connection_lost()
-    assert desk.shows(page(1, 1, more=False)) == ["[lobby] A > Tea 1"]
+def test_a_lost_connection_forgets_its_requests() -> None:
+    setup = Setup()
+    setup.runner.run("/search tea")
+    setup.runner.connection_lost()
+    assert setup.shows(page(1, 1, more=False)) == ["[lobby] A > Tea 1"]

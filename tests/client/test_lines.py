@@ -25,7 +25,7 @@ from selchat.events import Joined, Left, Topic
 from selchat.wire.frames import FrameTooLongError
 
 
-def test_nothing_that_is_shown_can_act_on_a_terminal() -> None:
+def test_no_line_has_control_characters() -> None:
     message = Message("V\x1b[2J", "a\tb\x1b[31m\r\nYou >> \u202e\x07")
     assert lines.format_message(message) == r"V\x1b[2J > a    b\x1b[31m\r\nYou >> \u202e\x07"
     evil = "\x1b[2J\n"
@@ -60,20 +60,22 @@ def test_nothing_that_is_shown_can_act_on_a_terminal() -> None:
         assert line.isprintable()
 
 
-def test_messages() -> None:
+def test_the_lines_of_messages() -> None:
     assert lines.format_message(Message("Venkat", "hey"), "engine-room") == "[engine-room] Venkat > hey"
     assert lines.format_message(Whispered("Venkat", "hey", "Michael", 1, 1.0)) == "Venkat whispers > hey"
     assert lines.format_message(Whispered("Server", "done", "Michael", 0, 1.0)) == "Server > done"
-    assert lines.format_message(Message("Venkat", "olsp", cipher="caesar")) == "Venkat > (encrypted: caesar) olsp"
+    encrypted = Message("Venkat", "olsp", cipher="caesar")
+    assert lines.format_message(encrypted) == "Venkat > (encrypted: caesar) olsp"
 
 
-def test_actions_are_shown_as_such_and_nobody_acts_as_another() -> None:
-    assert lines.format_message(Message("Venkat Rao", lines.action("Venkat Rao", "waves"))) == "* Venkat Rao waves"
-    assert lines.format_message(Message("Eve", lines.action("Venkat Rao", "waves"))) == "Eve > * Venkat Rao waves"
+def test_an_action_needs_the_name_of_its_author() -> None:
+    action = lines.action("Venkat Rao", "waves")
+    assert lines.format_message(Message("Venkat Rao", action)) == "* Venkat Rao waves"
+    assert lines.format_message(Message("Eve", action)) == "Eve > * Venkat Rao waves"
     assert lines.format_message(Message("V\x1b", "* V\x1b waves"), "x") == r"[x] * V\x1b waves"
 
 
-def test_news() -> None:
+def test_the_lines_of_events() -> None:
     assert lines.format_event(Joined("lobby", ("A", "B"), 5)) == "A, B joined (5 here)"
     many = tuple(f"n{number}" for number in range(12))
     assert lines.format_event(Left("x", many, 5), "x") == (
@@ -83,16 +85,14 @@ def test_news() -> None:
     assert lines.format_event(Topic("lobby", "", "A", 1.0)) == "A removed the topic"
     assert lines.format_event(Users("x", ("A",), 1, "tea", 0, joined=True)) == "You are in x (1 here): tea"
     assert lines.format_event(Parted("x")) == "You are no longer in x"
-    assert (
-        lines.format_event(Gap("x", 4, 6)) == "1 message is missing here: the server no longer has it"
-    )
+    assert lines.format_event(Gap("x", 4, 6)) == "1 message is missing here: the server no longer has it"
     welcomed = Welcomed("A", "selchat", (), 0, again=True, renumbered=False)
     assert lines.format_event(welcomed) is None
     assert lines.format_event(welcomed._replace(renumbered=True)) == "The server has started a new history"
     assert lines.format_event(Bye("kicked", None), "x") is None
 
 
-def test_answers() -> None:
+def test_the_lines_of_answers() -> None:
     assert lines.answer(Users("lobby", ("A", "B"), 2, "", 0, joined=False)) == ["Users online (2): A, B"]
     assert lines.answer(Users("x", ("A",), 901, "", 0, joined=False)) == ["Users in x (901): A and 900 more"]
     assert lines.answer(SeenAuthors(("Zo\x1b", "Adam"))) == [
@@ -115,7 +115,7 @@ def test_answers() -> None:
     assert lines.answer(Bye("kicked", None)) == []
 
 
-def test_searching() -> None:
+def test_search_words_match_author_and_body() -> None:
     message = Message("Venkat", "The KETTLE is on")
     assert lines.has_words(message, "kettle venkat")
     assert not lines.has_words(message, "kettle off")
@@ -125,13 +125,13 @@ def test_searching() -> None:
     ]
 
 
-def test_only_the_servers_rosters_are_rosters() -> None:
+def test_only_the_server_sends_rosters() -> None:
     assert lines.is_roster(Message("Server", "Users online (1): A"))
     assert not lines.is_roster(Message("Venkat", "Users online (1): A"))
     assert not lines.is_roster(Message("Server", "hey"))
 
 
-def test_refusals() -> None:
+def test_the_lines_of_refusals() -> None:
     assert lines.not_sent(FrameTooLongError(70000, 65536)) == "not sent: 70000 bytes, and the limit is 65536"
     assert lines.not_sent(QueueFullError(10)) == "not sent: more than 10 bytes are waiting to be sent already"
     assert lines.refused(Refused("muted", "be quiet", "1", "lobby", "", "x" * 50)) == (
@@ -140,7 +140,7 @@ def test_refusals() -> None:
     assert lines.refused(Refused("bad-room", "", room="#")) == "bad-room"
 
 
-def test_an_outage_is_not_told_again_and_again() -> None:
+def test_an_outage_has_one_line_for_each_new_reason() -> None:
     outage = Outage()
     assert outage.line("full", 1) == "No connection yet: full; retrying in 1.0 s"
     outage.end()
@@ -151,7 +151,7 @@ def test_an_outage_is_not_told_again_and_again() -> None:
     assert outage.line("refused", 3) == "Connection lost: refused; retrying in 3.0 s"
 
 
-# -- what was encrypted --------------------------------------------------------------------------------
+# -- encryption ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -168,18 +168,25 @@ def test_an_outage_is_not_told_again_and_again() -> None:
         (Encryption.REORDERED, "x", "Venkat > (not shown: delivered in the wrong order)"),
     ],
 )
-def test_how_a_message_came_is_said_where_it_matters(encryption: Encryption, cipher: str | None, line: str) -> None:
+def test_a_message_shows_its_encryption_if_it_matters(
+    encryption: Encryption, cipher: str | None, line: str
+) -> None:
     body = "hey\x1b" if encryption.is_readable else ""
     assert lines.format_message(Message("Venkat", body, encryption=encryption, cipher=cipher)) == line
     whisper = Whispered("Venkat", body, "Michael", 1, 1.0, "", cipher, encryption)
     assert lines.format_message(whisper) == line.replace("Venkat >", "Venkat whispers >")
 
 
-def test_nobody_acts_who_is_not_known_to_have_the_passphrase() -> None:
+def test_an_unencrypted_action_is_shown_as_a_message() -> None:
     message = Message("Venkat", "* Venkat waves")
     assert lines.format_message(message._replace(encryption=Encryption.DECRYPTED)) == "* Venkat waves"
-    assert lines.format_message(message._replace(encryption=Encryption.UNENCRYPTED)) == "Venkat > (not encrypted) * Venkat waves"
+    unencrypted = message._replace(encryption=Encryption.UNENCRYPTED)
+    assert lines.format_message(unencrypted) == "Venkat > (not encrypted) * Venkat waves"
 
 
-def test_every_seal_says_whether_there_is_a_body() -> None:
-    assert [encryption for encryption in Encryption if encryption.is_readable] == [Encryption.NONE, Encryption.DECRYPTED, Encryption.UNENCRYPTED]
+def test_only_three_results_are_readable() -> None:
+    assert [encryption for encryption in Encryption if encryption.is_readable] == [
+        Encryption.NONE,
+        Encryption.DECRYPTED,
+        Encryption.UNENCRYPTED,
+    ]

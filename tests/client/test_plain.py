@@ -1,4 +1,4 @@
-"""The plain chat and ``send``, in this process, on files and pipes; the server's part runs in a thread."""
+"""The plain chat and ``send`` in this process, on files and pipes, with a fake server in a thread."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def opened(*paths: Path) -> Iterator[list[int]]:
 
 @pytest.fixture
 def piped() -> Iterator[tuple[int, int]]:
-    """A pipe for input: the end to read from, and the end to write to, which the test may close."""
+    """A pipe for the input: its read end, and its write end, which the test may close."""
     read_end, write_end = os.pipe()
     yield read_end, write_end
     os.close(read_end)
@@ -78,7 +78,7 @@ def send(
 
 
 def expect(data: bytes, answer: bytes = b"") -> object:
-    """Return a server that wants exactly these bytes and the end, answers, and closes."""
+    """Return a server script that expects exactly these bytes and the end, answers, and closes."""
 
     def script(server: RawServer) -> None:
         peer = server.accept()
@@ -93,7 +93,7 @@ def expect(data: bytes, answer: bytes = b"") -> object:
 # -- plain ---------------------------------------------------------------------------------------------
 
 
-def test_lines_in_are_messages_and_lines_out_are_messages(tmp_path: Path) -> None:
+def test_input_and_output_lines_are_messages(tmp_path: Path) -> None:
     answer = pair("Venkat", "Hey!") + pair("\x1b[2JX", "a\tb\nc\x07") + pair("Server", "Users online (1): A")
     with serving(expect(LOGIN + frame("one") + frame(" two") + frame("last"), answer)) as server:  # type: ignore[arg-type]
         got = chat(tmp_path, server.port, b"one\n\n two\r\nlast")
@@ -102,13 +102,13 @@ def test_lines_in_are_messages_and_lines_out_are_messages(tmp_path: Path) -> Non
     assert got.err == "Connected to the Server: 127.0.0.1\n"
 
 
-def test_a_key(tmp_path: Path) -> None:
+def test_the_key_encrypts_and_decrypts(tmp_path: Path) -> None:
     with serving(expect(LOGIN + frame("olsp"), pair("V", "ol\x80"))) as server:  # type: ignore[arg-type]
         got = chat(tmp_path, server.port, b"heli\n", key="1024")
     assert (got.status, got.out) == (0, "V > hey\n")
 
 
-def test_commands(tmp_path: Path) -> None:
+def test_commands_in_plain_mode(tmp_path: Path) -> None:
     with serving(expect(LOGIN + frame("/x") + frame("y"))) as server:  # type: ignore[arg-type]
         got = chat(tmp_path, server.port, b"//x\n/users\n/help\n/nope\ny\n/quit\nnever said\n")
     assert (got.status, got.out) == (1, "")
@@ -117,7 +117,7 @@ def test_commands(tmp_path: Path) -> None:
     assert "selchat: line 4: not sent: unknown command /nope; /help" in got.err
 
 
-def test_lines_that_are_too_long(tmp_path: Path) -> None:
+def test_too_long_lines_are_not_sent(tmp_path: Path) -> None:
     lines = b"ok\n" + b"x" * 200_000 + b"\n" + b"\xff" * 400 + b"\nok\n"
     with serving(expect(LOGIN + frame("ok") * 2)) as server:  # type: ignore[arg-type]
         got = chat(tmp_path, server.port, lines, frame_limit=1000)
@@ -126,7 +126,7 @@ def test_lines_that_are_too_long(tmp_path: Path) -> None:
     assert "selchat: line 3: not sent: 1200 bytes, and the limit is 1000\n" in got.err
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_a_refused_connection_is_reported(tmp_path: Path) -> None:
     with RawServer() as server:
         port = server.port
     got = chat(tmp_path, port, b"hey\n")
@@ -140,7 +140,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 def test_a_huge_input_is_streamed(tmp_path: Path, as_file: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [f"{number:08}" for number in range(100_000)]
     data = "".join(f"{line}\n" for line in lines).encode()
-    most = 0
+    max_queued = 0
 
     def script(server: RawServer) -> None:
         peer = server.accept()
@@ -153,9 +153,9 @@ def test_a_huge_input_is_streamed(tmp_path: Path, as_file: bool, monkeypatch: py
     said = Link.say
 
     def say(link: Link, text: str, room: str) -> str:
-        nonlocal most
+        nonlocal max_queued
         id = said(link, text, room)
-        most = max(most, link.queued)
+        max_queued = max(max_queued, link.queued)
         return id
 
     monkeypatch.setattr(Link, "say", say)
@@ -167,10 +167,10 @@ def test_a_huge_input_is_streamed(tmp_path: Path, as_file: bool, monkeypatch: py
             with os.popen(f"cat {tmp_path / 'source'}") as source:
                 got = chat(tmp_path, server.port, source.fileno(), queue_limit=400_000)
     assert (got.status, got.err) == (0, "Connected to the Server: 127.0.0.1\n")
-    assert most < 400_000
+    assert max_queued < 400_000
 
 
-def test_it_comes_back(tmp_path: Path, piped: tuple[int, int]) -> None:
+def test_the_chat_reconnects(tmp_path: Path, piped: tuple[int, int]) -> None:
     source, typed = piped
 
     def script(server: RawServer) -> None:
@@ -195,7 +195,7 @@ def test_it_comes_back(tmp_path: Path, piped: tuple[int, int]) -> None:
     )
 
 
-def test_what_could_not_be_sent_in_time_is_counted(tmp_path: Path, piped: tuple[int, int]) -> None:
+def test_unsent_messages_are_counted(tmp_path: Path, piped: tuple[int, int]) -> None:
     source, typed = piped
     errors = tmp_path / "err"
 
@@ -214,7 +214,7 @@ def test_what_could_not_be_sent_in_time_is_counted(tmp_path: Path, piped: tuple[
     assert got.err.endswith("selchat: out of time; 2 messages were not sent\n")
 
 
-def test_interrupted(tmp_path: Path, piped: tuple[int, int]) -> None:
+def test_sigint_exits_with_130(tmp_path: Path, piped: tuple[int, int]) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         eventually(lambda: peer.received == LOGIN)
@@ -226,7 +226,7 @@ def test_interrupted(tmp_path: Path, piped: tuple[int, int]) -> None:
     assert (got.status, got.err) == (130, "Connected to the Server: 127.0.0.1\n")
 
 
-def test_an_output_that_nobody_reads_any_more(piped: tuple[int, int], tmp_path: Path) -> None:
+def test_a_closed_output_ends_the_chat(piped: tuple[int, int], tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
 
@@ -244,7 +244,7 @@ def test_an_output_that_nobody_reads_any_more(piped: tuple[int, int], tmp_path: 
     assert (tmp_path / "err").read_text() == "Connected to the Server: 127.0.0.1\n"
 
 
-def test_a_bug_is_shown_and_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_ends_the_chat(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
@@ -264,13 +264,13 @@ def test_send_one_message(tmp_path: Path) -> None:
     assert (got.status, got.err) == (0, "")
 
 
-def test_send_lines(tmp_path: Path) -> None:
+def test_send_each_line(tmp_path: Path) -> None:
     with serving(expect(LOGIN + frame("/one") + frame("two"))) as server:  # type: ignore[arg-type]
         got = send(tmp_path, server.port, None, b"/one\n\ntwo\n")
     assert (got.status, got.err) == (0, "")
 
 
-def test_send_much(tmp_path: Path) -> None:
+def test_send_many_lines(tmp_path: Path) -> None:
     lines = b"".join(frame(f"{number}") for number in range(20_000))
     with serving(expect(LOGIN + lines)) as server:  # type: ignore[arg-type]
         got = send(
@@ -283,7 +283,7 @@ def test_send_much(tmp_path: Path) -> None:
     assert (got.status, got.err) == (0, "")
 
 
-def test_send_what_is_too_long(tmp_path: Path) -> None:
+def test_send_rejects_too_long_messages(tmp_path: Path) -> None:
     got = send(tmp_path, 1, "x" * 11, frame_limit=10)
     assert (got.status, got.err) == (1, "selchat: not sent: 11 bytes, and the limit is 10\n")
     with serving(expect(LOGIN + frame("ok"))) as server:  # type: ignore[arg-type]
@@ -294,14 +294,14 @@ def test_send_what_is_too_long(tmp_path: Path) -> None:
     )
 
 
-def test_send_to_a_server_that_objects(tmp_path: Path) -> None:
+def test_send_reports_the_notice_of_a_classic_server(tmp_path: Path) -> None:
     words = "Closing this connection: server is full (5 connections)."
     with serving(expect(LOGIN + frame("hey"), pair("Server", words))) as server:  # type: ignore[arg-type]
         got = send(tmp_path, server.port, "hey")
     assert (got.status, got.err) == (1, f"selchat: the server said: {words}\n")
 
 
-def test_send_to_a_server_that_closes_before_the_end(tmp_path: Path, piped: tuple[int, int]) -> None:
+def test_send_reports_a_connection_closed_early(tmp_path: Path, piped: tuple[int, int]) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         eventually(lambda: peer.received == LOGIN)

@@ -35,7 +35,7 @@ from tests.client.support import settings
 
 
 class Person:
-    """Answers questions in turn, and remembers what was on the screen."""
+    """Answers questions in turn, and records the screen."""
 
     def __init__(self, *answers: str) -> None:
         self.answers = list(answers)
@@ -65,7 +65,7 @@ def test_the_papers_dialogue() -> None:
     )
 
 
-def test_what_is_given_is_not_asked() -> None:
+def test_given_options_are_not_asked_for() -> None:
     person = Person("lab:1", "12")
     settings = ask_for_missing(ClientOptions(name="A", port=1), person.ask, person.screen.append)
     assert person.screen == ["Welcome To the Chat Room !", "Enter Server IP: ", "Encryption Key: "]
@@ -75,14 +75,14 @@ def test_what_is_given_is_not_asked() -> None:
     assert (settings.name, settings.port, settings.key) == ("", 33000, None)
 
 
-def test_whoever_gives_the_host_is_not_asked_for_the_paper_s_key() -> None:
+def test_with_a_host_the_key_is_not_asked_for() -> None:
     person = Person("A")
     settings = ask_for_missing(ClientOptions(host="lab"), person.ask, person.screen.append)
     assert person.screen == ["Welcome To the Chat Room !", "Username: "]
     assert (settings.name, settings.host, settings.key) == ("A", "lab", None)
 
 
-def test_what_is_typed_wrong_is_asked_again() -> None:
+def test_invalid_answers_are_asked_for_again() -> None:
     person = Person("", "", "lab:0", "lab:x", " lab:7 ", "12a", "\u0663", "")
     settings = ask_for_missing(ClientOptions(), person.ask, person.screen.append)
     assert person.screen[2:] == [
@@ -102,19 +102,19 @@ def test_what_is_typed_wrong_is_asked_again() -> None:
     assert (settings.name, settings.host, settings.port, settings.key) == ("", "lab", 7, None)
 
 
-def test_what_is_given_wrong_is_an_error_before_anything_is_asked() -> None:
+def test_an_invalid_option_is_an_error_before_the_first_question() -> None:
     person = Person()
     with pytest.raises(SettingError):
         ask_for_missing(ClientOptions(key="x"), person.ask, person.screen.append)
     assert person.screen == []
 
 
-def test_the_end_of_the_input() -> None:
+def test_the_end_of_the_input_raises_eof() -> None:
     with pytest.raises(EOFError):
         ask_for_missing(ClientOptions(), Person("A").ask, lambda line: None)
 
 
-def test_defaults_where_nothing_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_without_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getuser", lambda: "rishabh")
     settings = make_settings(ClientOptions(host="lab"))
     assert (settings.name, settings.port, settings.key) == ("rishabh", 33000, None)
@@ -140,15 +140,17 @@ def test_defaults_where_nothing_can_be_asked(monkeypatch: pytest.MonkeyPatch) ->
         ClientOptions(host="lab", header_length=0),
     ],
 )
-def test_settings_out_of_range(given: ClientOptions) -> None:
+def test_settings_out_of_range_are_errors(given: ClientOptions) -> None:
     with pytest.raises(SettingError):
         make_settings(given)
 
 
-def test_the_wire_and_the_room_are_passed_on() -> None:
+def test_wire_and_room_reach_the_settings() -> None:
     person = Person("12")
     settings = ask_for_missing(
-        ClientOptions(name="A", host="lab", wire="classic", room="engine-room"), person.ask, person.screen.append
+        ClientOptions(name="A", host="lab", wire="classic", room="engine-room"),
+        person.ask,
+        person.screen.append,
     )
     assert (settings.wire, settings.room) == ("classic", "engine-room")
     assert make_settings(ClientOptions(name="A", host="lab")).wire == "auto"
@@ -156,7 +158,7 @@ def test_the_wire_and_the_room_are_passed_on() -> None:
         make_settings(ClientOptions(name="A", host="lab", wire="x"))
 
 
-def test_a_name_that_is_too_long() -> None:
+def test_a_too_long_name_is_an_error() -> None:
     with pytest.raises(FrameTooLongError):
         make_settings(ClientOptions(host="lab", name="x" * 10, header_length=1))
 
@@ -180,12 +182,12 @@ def test_split_host(text: str, host: str, port: int | None) -> None:
 @pytest.mark.parametrize(
     "text", [":1", "lab:", "lab:x", "lab:\u0661", "lab:123456", "[::1", "[]:1", "[::1]x", "[::1]:", "[::1]:x"]
 )
-def test_what_is_no_host(text: str) -> None:
+def test_split_host_rejects_invalid_hosts(text: str) -> None:
     with pytest.raises(SettingError):
         split_host(text)
 
 
-def test_asking_on_streams() -> None:
+def test_the_stream_prompt_returns_lines() -> None:
     screen = io.StringIO()
     ask = stream_prompt(io.StringIO("Michael\r\nlast"), screen)
     assert [ask("Username: "), ask("? ")] == ["Michael", "last"]
@@ -194,7 +196,7 @@ def test_asking_on_streams() -> None:
     assert screen.getvalue() == "Username: ? more? \n"
 
 
-def test_ctrl_c_while_asked_leaves_the_line() -> None:
+def test_ctrl_c_at_the_stream_prompt_ends_its_line() -> None:
     class Interrupted(io.StringIO):
         def readline(self, *_: object) -> str:
             raise KeyboardInterrupt
@@ -205,7 +207,7 @@ def test_ctrl_c_while_asked_leaves_the_line() -> None:
     assert screen.getvalue() == "Username: \n"
 
 
-def test_is_terminal() -> None:
+def test_closed_and_missing_streams_are_no_terminals() -> None:
     closed = io.StringIO()
     closed.close()
     assert not is_terminal(None)
@@ -213,7 +215,7 @@ def test_is_terminal() -> None:
     assert not is_terminal(io.StringIO())
 
 
-def test_with_a_passphrase_there_is_no_key_to_ask_for() -> None:
+def test_with_a_passphrase_the_key_is_not_asked_for() -> None:
     person = Person("Michael", "lab")
     settings = ask_for_missing(ClientOptions(passphrase="words"), person.ask, person.screen.append)
     assert person.screen == ["Welcome To the Chat Room !", "Username: ", "Enter Server IP: "]
@@ -235,7 +237,7 @@ WRONG = Refused("wrong-password", "that is not \x1b[31mthe password of this serv
 
 
 class Program:
-    """One that a server lets in with the right password."""
+    """A program that needs the right password."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self.password = settings.password
@@ -248,7 +250,7 @@ class Program:
         return 0
 
 
-def test_it_is_asked_for_until_it_fits() -> None:
+def test_the_password_is_asked_for_until_it_is_right() -> None:
     person = Person("", "x" * 257, "tea", "tea at four")
     assert run_with_password(Program, settings(), person.ask, person.screen.append) == 42
     assert person.screen == [
@@ -262,14 +264,14 @@ def test_it_is_asked_for_until_it_fits() -> None:
     ]
 
 
-def test_what_is_given_and_right_is_not_asked_for() -> None:
+def test_a_right_password_is_not_asked_for() -> None:
     person = Person()
     given = settings(password="tea at four")
     assert run_with_password(Program, given, person.ask, person.screen.append) == 42
     assert person.screen == []
 
 
-def test_who_does_not_answer_leaves() -> None:
+def test_no_answer_ends_the_program() -> None:
     person = Person()
     assert run_with_password(Program, settings(), person.ask, person.screen.append) == 1
     assert person.screen == ["Password: "]
@@ -279,13 +281,14 @@ def test_who_does_not_answer_leaves() -> None:
     ("password", "said"),
     [("", "this server requires a password"), ("tea", "that is not \\x1b[31mthe password of this server")],
 )
-def test_without_a_terminal_it_is_one_line(password: str, said: str) -> None:
+def test_without_a_terminal_the_refusal_is_one_line(password: str, said: str) -> None:
     lines: list[str] = []
     assert run_with_password(Program, settings(password=password), None, lines.append) == 1
-    assert lines == [f"selchat: the server said: {said}; give the password with --password-file=FILE or in SELCHAT_PASSWORD"]
+    advice = "give the password with --password-file=FILE or in SELCHAT_PASSWORD"
+    assert lines == [f"selchat: the server said: {said}; {advice}"]
 
 
-def test_a_file_goes_before_the_environment(tmp_path: Path) -> None:
+def test_the_password_file_overrides_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_bytes("Thé à 4 \r\nand more\n".encode())
     environment = {"SELCHAT_PASSWORD": "tea"}
@@ -295,7 +298,7 @@ def test_a_file_goes_before_the_environment(tmp_path: Path) -> None:
     assert find_password(None, {}) == ""
 
 
-def test_what_is_wrong_with_a_file_or_the_environment(tmp_path: Path) -> None:
+def test_invalid_passwords_are_errors(tmp_path: Path) -> None:
     with pytest.raises(PasswordFileError) as caught:
         find_password(str(tmp_path / "none"), {})
     assert str(caught.value).endswith("none: no such file or directory")
@@ -327,7 +330,7 @@ def write(tmp_path: Path) -> Callable[..., str]:
     return write
 
 
-def test_the_file_goes_before_the_environment_and_so_does_the_question(write: Callable[..., str]) -> None:
+def test_the_passphrase_file_and_the_prompt_override_the_environment(write: Callable[..., str]) -> None:
     environment = {PASSPHRASE_VARIABLE: "from the environment"}
     assert PASSPHRASE_VARIABLE == "SELCHAT_PASSPHRASE"
     assert find_passphrase(write(b"from the file\n"), False, environment, never) == "from the file"
@@ -336,7 +339,7 @@ def test_the_file_goes_before_the_environment_and_so_does_the_question(write: Ca
     assert find_passphrase(None, False, {}, never) == ""
 
 
-def test_a_file_and_a_question_are_too_much(write: Callable[..., str]) -> None:
+def test_passphrase_file_and_prompt_exclude_each_other(write: Callable[..., str]) -> None:
     with pytest.raises(
         SettingError, match=r"^--ask-passphrase: True is not possible together with --passphrase-file$"
     ):
@@ -354,56 +357,58 @@ def test_a_file_and_a_question_are_too_much(write: Callable[..., str]) -> None:
         (b"x\r", "x"),
     ],
 )
-def test_the_one_line_of_a_file(write: Callable[..., str], data: bytes, found: str) -> None:
+def test_read_passphrase_returns_the_only_line(write: Callable[..., str], data: bytes, found: str) -> None:
     assert read_passphrase(write(data)) == found
 
 
 @pytest.mark.parametrize(
-    ("data", "wanted"),
+    ("data", "expected"),
     [(b"a\nb\n", "a file of one line"), (b"a\n\n", "a file of one line"), (b"\xff", "in UTF-8")],
 )
-def test_what_is_wrong_with_a_file(write: Callable[..., str], data: bytes, wanted: str) -> None:
-    with pytest.raises(SettingError, match=f"^--passphrase-file: '.*' is not {wanted}$"):
+def test_a_passphrase_file_has_one_line_of_utf8(
+    write: Callable[..., str], data: bytes, expected: str
+) -> None:
+    with pytest.raises(SettingError, match=f"^--passphrase-file: '.*' is not {expected}$"):
         read_passphrase(write(data))
 
 
-def test_a_file_that_is_too_long(write: Callable[..., str]) -> None:
+def test_a_too_long_passphrase_file_is_an_error(write: Callable[..., str]) -> None:
     with pytest.raises(SettingError, match=r"^--passphrase-file: '.*' is not a file of at most 4096 bytes$"):
         read_passphrase(write(b"x" * 4097))
 
 
-def test_no_more_is_read_than_may_be_there() -> None:
+def test_read_passphrase_reads_a_bounded_size() -> None:
     reader, writer = os.pipe()
     os.write(writer, b"x" * 4097)
     try:
         with pytest.raises(SettingError, match="at most 4096 bytes"):
-            read_passphrase(f"/dev/fd/{reader}")  # whose end does not come
+            read_passphrase(f"/dev/fd/{reader}")  # a pipe without an end
     finally:
         os.close(reader)
         os.close(writer)
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o620, 0o610, 0o604, 0o602, 0o601, 0o777])
-def test_a_file_that_others_may_use_is_refused(write: Callable[..., str], mode: int) -> None:
-    wanted = rf"private: other users can access it \(mode {mode:04o}\); run chmod 600 on it"
-    with pytest.raises(SettingError, match=f"^--passphrase-file: '.*' is not {wanted}$"):
+def test_a_passphrase_file_that_others_can_access_is_an_error(write: Callable[..., str], mode: int) -> None:
+    expected = rf"private: other users can access it \(mode {mode:04o}\); run chmod 600 on it"
+    with pytest.raises(SettingError, match=f"^--passphrase-file: '.*' is not {expected}$"):
         read_passphrase(write(b"x", mode))
 
 
-def test_files_that_only_the_owner_may_use(write: Callable[..., str]) -> None:
+def test_private_passphrase_files_are_accepted(write: Callable[..., str]) -> None:
     assert [read_passphrase(write(b"x", mode)) for mode in (0o600, 0o400, 0o700)] == ["x"] * 3
 
 
-def test_a_file_of_someone_else_is_their_business(
+def test_the_mode_of_another_users_file_does_not_matter(
     write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for ssh: root has given it to a service by its group, for example."""
+    """As for ssh: root may have given it to the group of a service, for example."""
     path = write(b"x", 0o640)
     monkeypatch.setattr(os, "getuid", lambda: Path(path).stat().st_uid + 1)
     assert read_passphrase(path) == "x"
 
 
-def test_a_pipe_has_no_mode_to_speak_of() -> None:
+def test_the_mode_of_a_pipe_does_not_matter() -> None:
     reader, writer = os.pipe()
     os.write(writer, b"from a pipe\n")
     os.close(writer)
@@ -414,7 +419,7 @@ def test_a_pipe_has_no_mode_to_speak_of() -> None:
         os.close(reader)
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_unreadable_passphrase_files_are_errors(tmp_path: Path) -> None:
     nowhere = str(tmp_path / "nowhere")
     with pytest.raises(SettingError, match="is not readable: no such file or directory") as caught:
         read_passphrase(nowhere)
@@ -425,7 +430,7 @@ def test_no_file(tmp_path: Path) -> None:
         read_passphrase("a\0b")
 
 
-def test_an_empty_passphrase_is_a_mistake_wherever_it_comes_from(write: Callable[..., str]) -> None:
+def test_an_empty_passphrase_is_an_error_from_every_source(write: Callable[..., str]) -> None:
     for name, given in (
         ("--passphrase-file", (write(b"\n"), False, {}, never)),
         ("--ask-passphrase", (None, True, {}, lambda _question: "")),
@@ -437,7 +442,7 @@ def test_an_empty_passphrase_is_a_mistake_wherever_it_comes_from(write: Callable
         find_passphrase(None, False, {PASSPHRASE_VARIABLE: "secret\udcff"})
 
 
-def test_asking(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_passphrase_prompt_needs_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_terminal(_question: str, _stream: object) -> str:
         warnings.warn("Can not control echo", getpass.GetPassWarning, stacklevel=2)
         raise AssertionError("it was typed where everyone can see it")

@@ -1,4 +1,4 @@
-"""A process on a terminal of its own, and what its screen looks like."""
+"""A process on a pty, and its screen."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ SEND = (*SELCHAT, "send")
 
 
 class Terminal:
-    """Runs a command on a pty, with its output on a pyte screen. Every wait reads what has come."""
+    """Run a command on a pty, with its output on a pyte screen. Every wait reads the output."""
 
     def __init__(
         self, *command: str, columns: int = 80, rows: int = 24, environment: dict[str, str] | None = None
     ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
-        self.written = b""  # everything that has come: pyte knows no dim
+        self.written = b""  # the complete output: pyte does not know dim
         own = {"TERM": "xterm", "LINES": str(rows), "COLUMNS": str(columns), "LC_ALL": "C.UTF-8"}
         variables = {**os.environ, **own, **(environment or {})}
         self.process, self.master = start_on_terminal(command, variables, rows, columns)
 
     @property
     def lines(self) -> list[str]:
-        """What is on the screen, without trailing spaces and empty rows at the end."""
+        """The rows of the screen, without trailing spaces and empty rows at the end."""
         lines = [line.rstrip() for line in self.screen.display]
         while lines and not lines[-1]:
             lines.pop()
@@ -63,7 +63,7 @@ class Terminal:
         self.until(lambda: tuple(self.lines[-len(lines) :]) == lines, repr(lines))
 
     def is_dim(self, text: str) -> bool:
-        """Whether this was written dim, the last time that it was."""
+        """Whether the last output of this text was dim."""
         before, found, _ = self.written.rpartition(text.encode())
         return bool(found) and re.findall(rb"\x1b\[[0-9;]*m", before)[-1:] == [b"\x1b[0;2m"]
 
@@ -81,7 +81,7 @@ class Terminal:
         return self.process.poll() is not None
 
     def wait(self) -> int:
-        """Return the exit status, once it has ended."""
+        """Wait for the end of the process and return its exit status."""
         self.until(lambda: self.ended, "the end")
         while self._read(0):
             pass
@@ -104,7 +104,7 @@ class Terminal:
             return False
         try:
             data = os.read(self.master, 1 << 16)
-        except OSError:  # the other side is closed
+        except OSError:  # the process has closed the pty
             return False
         self.written += data
         self._stream.feed(data)
@@ -112,7 +112,7 @@ class Terminal:
 
 
 class RestartedServer:
-    """``selchat serve`` on a port that another one had."""
+    """``selchat serve`` on the port of an earlier server."""
 
     def __init__(self, port: int) -> None:
         self.process = Popen(

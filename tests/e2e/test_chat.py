@@ -1,4 +1,4 @@
-"""The chat where there is no terminal, and the dialogue of ``--plain`` on one, as real processes."""
+"""Plain chat as a real process, on pipes and on a terminal."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Piped:
         return self.stdout.readline().decode()
 
     def message(self) -> str:
-        """The next line that is no roster."""
+        """Return the next line that is not a list of users."""
         while (line := self.line()).startswith("Server > Users online"):
             pass
         return line
@@ -66,20 +66,20 @@ def piped(port: int, *options: str) -> Iterator[Piped]:
         chat.close()
 
 
-def joined(server: Server, count: int) -> None:
-    """Wait until that many more have joined."""
+def wait_for_users(server: Server, count: int) -> None:
+    """Wait until ``count`` more users have joined."""
     for _ in range(count):
         server.expect(r"Accepted new connection from \S+, username: ")
 
 
-def test_three_people_and_the_operator() -> None:
+def test_three_users_and_the_operator() -> None:
     with (
         Server("--no-roster") as server,
         piped(server.port, "--name=Michael") as michael,
         piped(server.port, "--name=Venkat") as venkat,
         Client(server.port, "Narayan") as narayan,
     ):
-        joined(server, 3)
+        wait_for_users(server, 3)
         venkat.type("Hey! Please Introduce yourself...\n")
         assert michael.line() == "Venkat > Hey! Please Introduce yourself...\n"
         assert narayan.read_pair() == ("Venkat", "Hey! Please Introduce yourself...")
@@ -92,7 +92,7 @@ def test_three_people_and_the_operator() -> None:
         assert michael.stderr.read() == b"Connected to the Server: 127.0.0.1\n"
 
 
-def test_input_to_the_end_is_sent_and_gives_0() -> None:
+def test_the_end_of_the_input_exits_with_0() -> None:
     with Server() as server:
         got = run(*CHAT, f"127.0.0.1:{server.port}", "--name=M", input=b"one\ntwo")
         assert got.returncode == 0
@@ -101,7 +101,7 @@ def test_input_to_the_end_is_sent_and_gives_0() -> None:
         server.expect_line("Received message from M: two")
 
 
-def test_keys_of_members_and_of_the_server() -> None:
+def test_keys_of_clients_and_of_the_server() -> None:
     for options in ((), ("--key=1024",)):
         with (
             Server("--no-roster", *options) as server,
@@ -109,7 +109,7 @@ def test_keys_of_members_and_of_the_server() -> None:
             piped(server.port, "--name=B", "--key=1024") as b,
             Client(server.port, "C") as classic,
         ):
-            joined(server, 3)
+            wait_for_users(server, 3)
             b.type("Hello\n")
             assert a.line() == "B > Hello\n"
             assert classic.read_pair() == ("B", "Olssv")
@@ -120,20 +120,20 @@ def test_keys_of_members_and_of_the_server() -> None:
             server.expect("Received message from B: Olssv")
 
 
-def test_rooms_and_whispers() -> None:
+def test_rooms_and_direct_messages() -> None:
     with (
         Server() as server,
         piped(server.port, "--name=A") as a,
         piped(server.port, "--name=B") as b,
     ):
-        joined(server, 2)
+        wait_for_users(server, 2)
         for chat in (a, b):
             assert chat.status().startswith("Connected")
             chat.type("/join engine-room\n")
             while not chat.status().startswith("You are in engine-room"):
                 pass
         a.type("in here\n/join lobby\nout there\n/msg B psst\n/me waves\n")
-        lines = [b.line() for _ in range(4)]  # in order in each room, and rooms in any order
+        lines = [b.line() for _ in range(4)]  # each room in order, but the rooms in any order
         assert [line for line in lines if "[lobby]" in line] == [
             "[lobby] A > out there\n",
             "[lobby] * A waves\n",
@@ -148,7 +148,7 @@ def test_rooms_and_whispers() -> None:
         assert (a.end(), b.end()) == (0, 0)
 
 
-def test_a_whisper_waits_for_its_receiver() -> None:
+def test_a_direct_message_waits_for_an_absent_user() -> None:
     with Server() as server:
         address = f"127.0.0.1:{server.port}"
         assert run(*CHAT, address, "--name=B").returncode == 0
@@ -158,7 +158,7 @@ def test_a_whisper_waits_for_its_receiver() -> None:
         assert run(*CHAT, address, "--name=C", input=b"/msg Nobody psst\n").returncode == 1
 
 
-def test_a_name_belongs_to_the_first_who_had_it(tmp_path: Path) -> None:
+def test_a_name_belongs_to_its_first_user(tmp_path: Path) -> None:
     with Server() as server:
         command = [*CHAT, f"127.0.0.1:{server.port}", "--name=A"]
         assert run(*command, input=b"mine\n").returncode == 0
@@ -169,18 +169,18 @@ def test_a_name_belongs_to_the_first_who_had_it(tmp_path: Path) -> None:
         assert (got.returncode, refused) == (1, "selchat: the server said: the name A is taken")
 
 
-def test_a_wrong_key_gives_the_papers_figure_5() -> None:
+def test_a_wrong_key_shows_figure_5_of_the_paper() -> None:
     with (
         Server("--no-roster") as server,
         piped(server.port, "--name=NARAYAN", "--key=1010") as narayan,
         piped(server.port, "--name=MICHAEL", "--key=1024") as michael,
     ):
-        joined(server, 2)
+        wait_for_users(server, 2)
         michael.type("Hey Guys! How are you feeling today?\n")
         assert narayan.line() == "MICHAEL > Mj~%Lz~x&%Mt|%fwj%~tz%kjjqnsl%ytif~D\n"
 
 
-def test_a_server_that_is_killed_and_comes_back() -> None:
+def test_the_chat_survives_a_killed_server() -> None:
     with Server("--no-roster") as server, piped(server.port, "--name=M") as chat:
         assert chat.status() == "Connected to the Server: 127.0.0.1\n"
         server.expect("username: M")
@@ -197,7 +197,7 @@ def test_a_server_that_is_killed_and_comes_back() -> None:
         assert "Connected to the Server: 127.0.0.1\n" in chat.stderr.read().decode()
 
 
-def test_interrupted() -> None:
+def test_sigint_exits_with_130() -> None:
     with Server() as server, piped(server.port, "--name=M") as chat:
         assert chat.status().startswith("Connected")
         chat.process.send_signal(signal.SIGINT)
@@ -205,7 +205,7 @@ def test_interrupted() -> None:
         assert chat.stderr.read() == b""
 
 
-def test_the_papers_server() -> None:
+def test_a_chat_on_a_classic_server() -> None:
     with (
         paper_server() as server,
         piped(server.port, "--name=Michael", "--key=1024") as michael,
@@ -214,7 +214,7 @@ def test_the_papers_server() -> None:
         for chat in (michael, narayan):
             assert chat.status().startswith("NOT ENCRYPTED")
             assert chat.status().startswith("Connected")
-        eventually(lambda: len(server.lines) == 6)  # each has tried the selchat protocol first
+        eventually(lambda: len(server.lines) == 6)  # each client first tries the selchat protocol
         narayan.type("Hello Venkat! My Name is Narayan.\n/users\n")
         assert michael.line() == "Narayan > Hello Venkat! My Name is Narayan.\n"
         assert narayan.status().startswith("No users are known yet")
@@ -246,7 +246,7 @@ def test_errors_are_one_line(arguments: list[str], status: int, error: str) -> N
     assert got.stderr.count(b"\n") == 1
 
 
-def test_help() -> None:
+def test_help_is_printed() -> None:
     got = run(*CHAT, "--help")
     assert got.returncode == 0
     assert b"Exit status" in got.stdout
@@ -255,7 +255,7 @@ def test_help() -> None:
 # -- plain on a terminal -------------------------------------------------------------------------------
 
 
-def test_the_plain_dialogue() -> None:
+def test_the_dialogue_in_plain_mode() -> None:
     with (
         Server() as server,
         Client(server.port, "Venkat") as venkat,
@@ -289,7 +289,7 @@ def test_the_plain_dialogue() -> None:
 
 @pytest.mark.parametrize("plain", [True, False])
 @pytest.mark.parametrize(("keys", "status"), [("\x04", 1), ("\x03", 130)])
-def test_leaving_while_asked(plain: bool, keys: str, status: int) -> None:
+def test_leaving_at_a_question(plain: bool, keys: str, status: int) -> None:
     with Terminal(*CHAT, *(["--plain"] if plain else [])) as terminal:
         terminal.shows("Username:")
         terminal.type(keys)
@@ -297,7 +297,7 @@ def test_leaving_while_asked(plain: bool, keys: str, status: int) -> None:
         assert "Traceback" not in terminal.text
 
 
-def test_questions_go_to_stderr_where_stdout_is_no_terminal(tmp_path: Path) -> None:
+def test_questions_go_to_stderr_if_stdout_is_no_terminal(tmp_path: Path) -> None:
     out = tmp_path / "out"
     with Server() as server:
         command = f"{' '.join(CHAT)} 127.0.0.1:{server.port} --key= > {out}"
@@ -313,7 +313,7 @@ def test_questions_go_to_stderr_where_stdout_is_no_terminal(tmp_path: Path) -> N
         assert "Username" not in out.read_text()
 
 
-def test_closed_standard_descriptors() -> None:
+def test_closed_standard_descriptors_are_accepted() -> None:
     with Server() as server:
         command = f"exec {' '.join(CHAT)} 127.0.0.1:{server.port} --name=M <&- >&- 2>&-"
         assert subprocess.run(["/bin/sh", "-c", command], timeout=DEADLINE * 2, check=False).returncode == 0

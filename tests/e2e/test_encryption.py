@@ -1,4 +1,4 @@
-"""End-to-end encryption with real servers and clients: who can read what, and where no plain text is."""
+"""End-to-end encryption with real servers and clients."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def receive(chat: Client, kind: type[Any] = Message) -> Any:
 
 
 class Recorder(threading.Thread):
-    """A proxy that keeps every byte of both directions."""
+    """A proxy that records both directions."""
 
     def __init__(self, port: int) -> None:
         super().__init__(name="recorder")
@@ -105,20 +105,20 @@ class Recorder(threading.Thread):
 
 
 def plain_text_in(data: bytes) -> list[str]:
-    """Which of the words that were said can be found, in any way in which text is written here."""
+    """Return the secret words that the data contains, as UTF-8 or as UTF-16."""
     text = data.decode("utf-8", "replace") + data.decode("utf-16-le", "replace")
     return [word for word in (SECRET, "lighthouse", "psst", "waves", WORDS) if word in text]
 
 
 @contextmanager
 def recorded(history: Path) -> Iterator[tuple[Server, Recorder]]:
-    # Without TLS, so that what is recorded is what this encryption alone leaves.
+    # Without TLS: the recording shows the effect of end-to-end encryption alone.
     options = ("--no-roster", "--tls=off", f"--history={history}")
     with Server(*options) as server, Recorder(server.port) as recorder:
         yield server, recorder
 
 
-def test_the_server_and_the_network_have_ciphertext_only(history: Path) -> None:
+def test_server_disk_and_network_have_only_ciphertext(history: Path) -> None:
     with recorded(history) as (server, recorder):
         with (
             client(recorder.port, "Venkat", passphrase=WORDS, rooms=["lobby", "deck"]) as venkat,
@@ -166,7 +166,7 @@ def test_the_server_and_the_network_have_ciphertext_only(history: Path) -> None:
     ]
 
 
-def test_over_restarts_of_both_sides(history: Path) -> None:
+def test_encryption_survives_restarts_of_both_sides(history: Path) -> None:
     with serving(history) as server:
         port = server.port
         with client(port, "Venkat", passphrase=WORDS) as venkat:
@@ -206,7 +206,7 @@ def test_over_restarts_of_both_sides(history: Path) -> None:
                         assert {receive(eve).encryption for _ in range(3)} == {Encryption.OTHER_PASSPHRASE}
 
 
-def test_nothing_is_said_to_a_server_of_the_paper(words: str) -> None:
+def test_nothing_is_sent_to_a_classic_server(words: str) -> None:
     server: PaperServer
     with paper_server() as server:
         with pytest.raises(CannotConnectError):
@@ -217,7 +217,7 @@ def test_nothing_is_said_to_a_server_of_the_paper(words: str) -> None:
         assert plain_text_in("\n".join(server.lines).encode()) == []
 
 
-def test_send_and_plain_chat(history: Path, words: str, tmp_path: Path) -> None:
+def test_encryption_in_send_and_plain_chat(history: Path, words: str, tmp_path: Path) -> None:
     other = passphrase_file(tmp_path / "other", OTHER)
     with serving(history) as server:
         where = f"127.0.0.1:{server.port}"
@@ -268,7 +268,7 @@ def test_send_and_plain_chat(history: Path, words: str, tmp_path: Path) -> None:
                 assert "selchat1" not in out + err + "".join(found)
 
 
-def test_wrong_uses(words: str, tmp_path: Path) -> None:
+def test_invalid_passphrase_options(words: str, tmp_path: Path) -> None:
     loose = tmp_path / "loose"
     loose.write_text("x")
     loose.chmod(0o644)
@@ -285,7 +285,7 @@ def test_wrong_uses(words: str, tmp_path: Path) -> None:
         assert text in done.stderr.decode(), options
 
 
-def test_the_terminal_asks_without_echo_and_shows_how_each_message_came(history: Path) -> None:
+def test_the_terminal_asks_without_echo_and_marks_messages(history: Path) -> None:
     with serving(history) as server:
         command = (*CHAT, f"127.0.0.1:{server.port}", "--name=Michael", "--ask-passphrase")
         with Terminal(*command) as terminal:
@@ -311,8 +311,8 @@ def test_the_terminal_asks_without_echo_and_shows_how_each_message_came(history:
             assert WORDS.encode() not in terminal.written
 
 
-def test_many_rooms(history: Path) -> None:
-    """Each needs a key of its own, which takes a tenth of a second and more."""
+def test_many_encrypted_rooms(history: Path) -> None:
+    """Each room needs its own key, which takes at least a tenth of a second to derive."""
     rooms = ["lobby", *(f"room-{number}" for number in range(12))]
     with serving(history) as server:
         with client(server.port, "Venkat", passphrase=WORDS, rooms=rooms) as venkat:

@@ -1,3 +1,5 @@
+"""``selchat send`` as a real process."""
+
 from __future__ import annotations
 
 import os
@@ -13,14 +15,14 @@ from tests.e2e.support import DEADLINE, Client, Server
 from tests.e2e.terminal_support import SEND, RestartedServer, Terminal, run
 
 
-def test_one_message() -> None:
+def test_send_one_message() -> None:
     with Server() as server:
         got = run(*SEND, f"127.0.0.1:{server.port}", "Hello World!", "--name=Michael")
         assert (got.returncode, got.stdout, got.stderr) == (0, b"", b"")
         server.expect_line("Received message from Michael: Hello World!")
 
 
-def test_lines_with_a_key() -> None:
+def test_send_lines_with_a_key() -> None:
     with Server() as server, Client(server.port, "Venkat") as venkat:
         server.expect("username: Venkat")
         got = run(
@@ -36,14 +38,14 @@ def test_lines_with_a_key() -> None:
         venkat.read_until("Narayan", "6|zlyz")
 
 
-def test_the_login_name_is_the_default() -> None:
+def test_the_default_name_is_the_login_name() -> None:
     with Server() as server:
         environment = {**os.environ, "LOGNAME": "rishabh"}
         subprocess.run([*SEND, f"127.0.0.1:{server.port}", "hey"], env=environment, check=True)
         server.expect_line("Received message from rishabh: hey")
 
 
-def test_much_input_arrives_whole() -> None:
+def test_a_large_input_arrives_whole() -> None:
     lines = b"".join(b"%d\n" % number for number in range(5_000))
     with Server("--quiet") as server, Client(server.port, "Reader") as reader:
         process = subprocess.Popen([*SEND, f"127.0.0.1:{server.port}", "--name=S"], stdin=subprocess.PIPE)
@@ -86,7 +88,7 @@ def test_errors_are_one_line(arguments: list[str], status: int, error: str) -> N
     assert got.stderr.count(b"\n") == 1
 
 
-def test_a_server_that_is_full() -> None:
+def test_a_full_server_is_reported() -> None:
     with Server("--max-clients=1") as server, Client(server.port, "Only"):
         server.expect("username: Only")
         got = run(*SEND, f"127.0.0.1:{server.port}", "hey")
@@ -94,7 +96,7 @@ def test_a_server_that_is_full() -> None:
         assert got.stderr == b"selchat: the server is full; 1 message was not acknowledged\n"
 
 
-def test_a_server_that_is_killed_and_comes_back() -> None:
+def test_send_survives_a_killed_server() -> None:
     with Server() as server:
         process = subprocess.Popen(
             [*SEND, f"127.0.0.1:{server.port}", "--name=S"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
@@ -117,7 +119,7 @@ def test_a_server_that_is_killed_and_comes_back() -> None:
         process.stderr.close()
 
 
-def test_interrupted() -> None:
+def test_sigint_exits_with_130() -> None:
     with Server() as server:
         process = subprocess.Popen(
             [*SEND, f"127.0.0.1:{server.port}", "--name=S"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
@@ -130,13 +132,13 @@ def test_interrupted() -> None:
         process.stderr.close()  # type: ignore[union-attr]
 
 
-def test_the_papers_server() -> None:
+def test_send_to_a_classic_server() -> None:
     with paper_server() as server:
         got = run(*SEND, f"127.0.0.1:{server.port}", "--name=Michael", input=b"one\ntwo\n")
         assert got.returncode == 0
         assert got.stderr.startswith(b"selchat: NOT ENCRYPTED: the server has no TLS")
         eventually(lambda: len(server.lines) == 6)
-        # It takes the hello for a name, as it has to.
+        # A classic server takes the hello for a name.
         assert server.lines[0].startswith('Accepted new connection, username: {"type":"hello","version":1,')
         assert [line for line in server.lines if "hello" not in line] == [
             "Accepted new connection, username: Michael",
@@ -146,8 +148,8 @@ def test_the_papers_server() -> None:
         ]
 
 
-def test_on_a_terminal_it_says_what_it_waits_for() -> None:
-    # A listener that never accepts: all is written, and nobody closes.
+def test_progress_is_shown_on_a_terminal() -> None:
+    # A listener that never accepts: the client can write everything, and no one closes.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with Terminal(*SEND, f"127.0.0.1:{port}", "hey", "--name=S") as terminal:
@@ -155,13 +157,13 @@ def test_on_a_terminal_it_says_what_it_waits_for() -> None:
             assert terminal.wait() == 0
 
 
-def test_without_a_subcommand_module_imports_nothing_heavy() -> None:
+def test_the_command_line_does_not_import_prompt_toolkit() -> None:
     code = "import sys, selchat.cli; sys.exit('prompt_toolkit' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
-def test_a_message_that_begins_with_a_dash(place: str) -> None:
+def test_a_message_may_begin_with_a_dash(place: str) -> None:
     with Server() as server:
         target = f"127.0.0.1:{server.port}"
         words = ["--", target, "-x"] if place == "before" else [target, "--", "-x"]

@@ -1,4 +1,4 @@
-"""The chat on a real terminal: a pty, and a screen that shows what a person would see."""
+"""The chat as a process on a pty, with a pyte screen that shows its output."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def chat(port: int, *options: str, name: str = "Michael", key: str = "", **more:
     return Terminal(*CHAT, f"127.0.0.1:{port}", f"--name={name}", f"--key={key}", *options, **more)
 
 
-def own_folder(path: Path) -> dict[str, str]:
-    """The environment of somebody else's account."""
+def other_account(path: Path) -> dict[str, str]:
+    """Return the environment of another user's account."""
     return {"XDG_DATA_HOME": str(path)}
 
 
-def said(terminal: Terminal) -> list[str]:
-    """The lines on the screen without the times that they may begin with, and without who came and went."""
+def chat_lines(terminal: Terminal) -> list[str]:
+    """Return the lines on the screen without times, and without joins and leaves."""
     lines = [re.sub(r"^(\d{4}-\d\d-\d\d )?\d\d:\d\d ", "", line) for line in terminal.lines]
     return [line for line in lines if not re.search(r" (joined|left) \(\d here\)$", line)]
 
 
-def says(terminal: Terminal, *lines: str) -> None:
-    """Wait until these are the last of what is said on the screen."""
-    terminal.until(lambda: said(terminal)[-len(lines) :] == list(lines), repr(lines))
+def ends_with(terminal: Terminal, *lines: str) -> None:
+    """Wait until these are the last lines on the screen, as `chat_lines` returns them."""
+    terminal.until(lambda: chat_lines(terminal)[-len(lines) :] == list(lines), repr(lines))
 
 
-def test_the_papers_dialogue() -> None:
-    """Figure 2, and what follows it."""
+def test_the_dialogue_of_the_paper() -> None:
+    """Figure 2 of the paper."""
     with (
         Server("--no-roster") as server,
         Terminal(*CHAT) as michael,
@@ -73,7 +73,9 @@ def test_the_papers_dialogue() -> None:
             "You >>",
         ]
         michael.until(
-            lambda: [line for line in said(michael) if not line.startswith("You are in lobby (")] == figure,
+            lambda: (
+                [line for line in chat_lines(michael) if not line.startswith("You are in lobby (")] == figure
+            ),
             "the figure",
         )
         michael.type("/quit\r")
@@ -102,7 +104,7 @@ def test_a_half_typed_line_survives_incoming_messages(columns: int) -> None:
         assert shown == [f"Venkat > message {number}" for number in range(50 - last, 50)]
 
 
-def test_typing_in_the_middle_of_a_flood() -> None:
+def test_typing_during_a_flood() -> None:
     with (
         Server("--no-roster") as server,
         Client(server.port, "Venkat") as venkat,
@@ -122,7 +124,7 @@ def test_typing_in_the_middle_of_a_flood() -> None:
         venkat.read_until("Michael", text)
 
 
-def test_a_wrong_key_gives_the_papers_figure_5() -> None:
+def test_a_wrong_key_shows_figure_5_of_the_paper() -> None:
     with (
         Server("--no-roster") as server,
         Client(server.port, "MICHAEL") as michael,
@@ -134,7 +136,7 @@ def test_a_wrong_key_gives_the_papers_figure_5() -> None:
         narayan.ends_with("MICHAEL > Mj~%Lz~x&%Mt|%fwj%~tz%kjjqnsl%ytif~D", "You >>")
 
 
-def test_escape_sequences_do_nothing() -> None:
+def test_escape_sequences_have_no_effect() -> None:
     hostile = "\x1b[2J\x1b[H\x1b]0;title\x07\x9b31m\rYou >> \x1b[?1049h\n\u202eevil\x08\x08"
     with (
         Server("--no-roster") as server,
@@ -144,7 +146,7 @@ def test_escape_sequences_do_nothing() -> None:
         michael.shows("You >>")
         server.expect("username: Michael")
         michael.type("half")
-        # Encrypted, so that it only becomes what it is when it is decrypted; and in the clear.
+        # Encrypted: the client finds the sequences only after decryption.
         venkat.send("".join(chr(ord(character) + 7) for character in hostile))
         michael.shows("Venkat > \\x1b[2J\\x1b[H\\x1b]0;title\\x07\\x9b31m\\rYou >> \\x1b[?1049h\\n\\u202ee")
         michael.shows("You >> half")
@@ -153,7 +155,7 @@ def test_escape_sequences_do_nothing() -> None:
         assert "evil\\x08\\x08" in "".join(michael.lines)
 
 
-def test_someone_who_is_kicked_is_told() -> None:
+def test_a_kicked_user_sees_the_reason() -> None:
     with Server() as server, chat(server.port) as michael:
         michael.shows("You >>")
         server.expect("username: Michael")
@@ -163,7 +165,7 @@ def test_someone_who_is_kicked_is_told() -> None:
 
 
 @pytest.mark.parametrize(("keys", "status"), [("\x03", 0), ("half\x03\x03", 0), ("\x04", 0), ("/quit\r", 0)])
-def test_leaving_leaves_the_terminal_as_it_was(keys: str, status: int) -> None:
+def test_leaving_restores_the_terminal(keys: str, status: int) -> None:
     with Server() as server:
         command = f"{' '.join(CHAT)} 127.0.0.1:{server.port} --name=M --key= ; echo status $? ; stty -a"
         with Terminal("/bin/sh", "-c", command) as terminal:
@@ -175,7 +177,7 @@ def test_leaving_leaves_the_terminal_as_it_was(keys: str, status: int) -> None:
             assert "icanon" in words and "echo" in words and "isig" in words
 
 
-def test_a_polite_kill_leaves_the_terminal_as_it_was() -> None:
+def test_sigterm_restores_the_terminal() -> None:
     with Server() as server:
         command = f"{' '.join(CHAT)} 127.0.0.1:{server.port} --name=M --key= ; echo status $? ; stty -a"
         with Terminal("/bin/sh", "-c", command) as terminal:
@@ -188,11 +190,11 @@ def test_a_polite_kill_leaves_the_terminal_as_it_was() -> None:
             assert "icanon" in words and "echo" in words
 
 
-def test_interrupted_while_nobody_answers() -> None:
+def test_ctrl_c_while_connecting() -> None:
     with socket.socket() as silent, contextlib.ExitStack() as fill:
         silent.bind(("127.0.0.1", 0))
         silent.listen(0)
-        for _ in range(3):  # the backlog is full: further SYNs are dropped
+        for _ in range(3):  # with a full backlog, the kernel drops further SYNs
             sock = fill.enter_context(socket.socket())
             sock.setblocking(False)
             sock.connect_ex(silent.getsockname())
@@ -202,11 +204,11 @@ def test_interrupted_while_nobody_answers() -> None:
             terminal.ends_with("Encryption Key:")
             terminal.type("\r")
             terminal.until(lambda: terminal.screen.cursor.y == 3, "the line after it")
-            # One that comes while the question still has the terminal is a key, and not a signal; one that
-            # comes when Python is nearly gone ends it as any signal does.
+            # During the question, Ctrl-C is a key and not a signal. At the very end of Python, it ends the
+            # process like any signal.
             while not terminal.ended:
                 terminal.type("\x03")
-                soon = time.monotonic() + 0.05  # as fast as a key repeats that is held down
+                soon = time.monotonic() + 0.05  # the repeat rate of a key that is held down
                 terminal.until(lambda: terminal.ended or time.monotonic() > soon, "the next key")  # noqa: B023
             assert terminal.wait() in {130, -signal.SIGINT}
             assert "Traceback" not in terminal.text
@@ -226,7 +228,7 @@ def test_a_paste_of_several_lines_is_one_message() -> None:
         assert venkat.read_pair() == ("Michael", "see: one\ntwo")
 
 
-def test_names_are_completed() -> None:
+def test_tab_completes_names_and_commands() -> None:
     with Server() as server, Client(server.port, "Venkat"), chat(server.port) as michael:
         michael.shows("You are in lobby (2 here): Michael, Venkat")
         michael.type("hello Ve\t")
@@ -241,10 +243,10 @@ def test_names_are_completed() -> None:
         michael.ends_with("You >> /users")
 
 
-def test_rooms_and_names_with_spaces_are_completed(tmp_path: Path) -> None:
+def test_tab_completes_rooms_and_names_with_spaces(tmp_path: Path) -> None:
     with (
         Server() as server,
-        chat(server.port, name="Zo\u00eb \u65e5\u672c", environment=own_folder(tmp_path)) as zoe,
+        chat(server.port, name="Zo\u00eb \u65e5\u672c", environment=other_account(tmp_path)) as zoe,
         chat(server.port) as michael,
     ):
         zoe.shows("You >>")
@@ -262,7 +264,7 @@ def test_rooms_and_names_with_spaces_are_completed(tmp_path: Path) -> None:
         michael.shows("You to Zo\u00eb \u65e5\u672c > tea?")
 
 
-def test_between_two_people_with_wide_names() -> None:
+def test_wide_characters_in_names_and_lines() -> None:
     with (
         Server() as server,
         chat(server.port, name="Zo\u00eb \u65e5\u672c", columns=30) as zoe,
@@ -278,7 +280,7 @@ def test_between_two_people_with_wide_names() -> None:
         narayan.shows("half whole")
 
 
-def test_the_papers_server() -> None:
+def test_a_chat_on_a_classic_server() -> None:
     with paper_server() as server, chat(server.port, key="1024") as michael:
         michael.shows("You >>")
         with Terminal(*CHAT, f"127.0.0.1:{server.port}", "--name=Narayan", "--key=1024") as narayan:
@@ -292,8 +294,8 @@ def test_the_papers_server() -> None:
             assert narayan.wait() == 0
 
 
-def test_nothing_asks_for_the_cursors_position() -> None:
-    """A terminal that does not answer must not be waited for; the answer would show up as typed text."""
+def test_the_client_never_queries_the_cursor_position() -> None:
+    """A terminal need not answer, and a late answer would appear as typed text."""
     with Server() as server, chat(server.port) as michael:
         asked = []
         michael.screen.report_device_status = lambda *a, **_: asked.append(a)  # type: ignore[method-assign]
@@ -304,10 +306,10 @@ def test_nothing_asks_for_the_cursors_position() -> None:
         assert asked == []
 
 
-# -- the selchat protocol ---------------------------------------------------------------------------------------
+# -- the selchat protocol --------------------------------------------------------------------------------
 
 
-def test_four_people_one_of_them_with_a_socket() -> None:
+def test_four_users_one_of_them_on_a_classic_client() -> None:
     with (
         Server() as server,
         Client(server.port, "Venkat") as venkat,
@@ -332,19 +334,19 @@ def test_four_people_one_of_them_with_a_socket() -> None:
         with chat(server.port, name="Zoe") as zoe:
             zoe.ends_with("You >>")
             before = ("Venkat > one for Michael", "Michael > two", "* Narayan counts to three")
-            says(zoe, *before, "You >>")
+            ends_with(zoe, *before, "You >>")
             assert all(map(zoe.is_dim, (*before, "You are in lobby (4 here)")))
             assert all(
                 re.search(rf"^\d\d:\d\d {re.escape(line)}$", zoe.text, re.MULTILINE) for line in before
             )
             michael.type("four\r")
-            says(zoe, *before, "Michael > four", "You >>")
+            ends_with(zoe, *before, "Michael > four", "You >>")
             assert not zoe.is_dim("Michael > four")
             michael.shows("Zoe joined (4 here)")
             assert michael.is_dim("Zoe joined (4 here)")
 
 
-def test_what_is_said_while_the_server_stands_still() -> None:
+def test_messages_are_pending_while_the_server_is_stopped() -> None:
     with (
         Server() as server,
         Client(server.port, "Venkat") as venkat,
@@ -360,12 +362,12 @@ def test_what_is_said_while_the_server_stands_still() -> None:
             michael.ends_with("… one", "… two", "(waiting for the server)", "You >> half")
         finally:
             server.process.send_signal(signal.SIGCONT)
-        says(michael, "Venkat > said before them", "You >> one", "You >> two", "You >> half")
+        ends_with(michael, "Venkat > said before them", "You >> one", "You >> two", "You >> half")
         assert not michael.is_dim("You >> two")
         assert "…" not in michael.text and "waiting" not in michael.text
 
 
-def test_leaving_while_the_server_stands_still() -> None:
+def test_leaving_while_the_server_is_stopped() -> None:
     with Server() as server, chat(server.port) as michael:
         michael.shows("You are in lobby (1 here)")
         server.process.send_signal(signal.SIGSTOP)
@@ -380,7 +382,7 @@ def test_leaving_while_the_server_stands_still() -> None:
             server.process.send_signal(signal.SIGCONT)
 
 
-def test_a_server_that_is_killed_and_comes_back_with_its_history(tmp_path: Path) -> None:
+def test_the_chat_survives_a_killed_server_with_its_history(tmp_path: Path) -> None:
     history = f"--history={tmp_path / 'history.sqlite'}"
     with (
         Server(history) as server,
@@ -409,23 +411,23 @@ def test_a_server_that_is_killed_and_comes_back_with_its_history(tmp_path: Path)
             for terminal in (michael, narayan):
                 terminal.until(
                     lambda: all(map(terminal.text.__contains__, bodies)) and "…" not in terminal.text,  # noqa: B023
-                    "all that was said",
+                    "all messages",
                 )
             michael.ends_with("You >> half")
             michael.type(" is whole now\r")
             for terminal in (michael, narayan):
                 terminal.shows("half is whole now")
-                shown = [line for line in said(terminal) if line.endswith((*bodies, "whole now"))]
+                shown = [line for line in chat_lines(terminal) if line.endswith((*bodies, "whole now"))]
                 assert len(shown) == 6, terminal.text
             orders = [
-                [line.rpartition("> ")[2] for line in said(terminal) if line.endswith(bodies)]
+                [line.rpartition("> ")[2] for line in chat_lines(terminal) if line.endswith(bodies)]
                 for terminal in (michael, narayan)
             ]
             assert orders[0] == orders[1]
             assert orders[0].index("half a line") + 1 == orders[0].index("and another")
 
 
-def test_what_was_said_while_one_was_away_comes_with_its_time(tmp_path: Path) -> None:
+def test_missed_messages_show_their_time(tmp_path: Path) -> None:
     history = f"--history={tmp_path / 'history.sqlite'}"
     with Server(history) as server, chat(server.port) as michael:
         michael.shows("You >>")
@@ -440,11 +442,11 @@ def test_what_was_said_while_one_was_away_comes_with_its_time(tmp_path: Path) ->
             michael.until(lambda: re.search(r"^\d\d:\d\d Venkat > missed$", michael.text, re.M), "it")
             assert not michael.is_dim("Venkat > missed")
             venkat.send("live")
-            says(michael, "Venkat > missed", "Venkat > live", "You >>")
+            ends_with(michael, "Venkat > missed", "Venkat > live", "You >>")
             assert "\nVenkat > live" in michael.text
 
 
-def test_rooms() -> None:
+def test_rooms_in_the_terminal() -> None:
     with (
         Server() as server,
         Client(server.port, "Venkat") as venkat,
@@ -454,9 +456,9 @@ def test_rooms() -> None:
         for terminal in (michael, narayan):
             terminal.shows("(3 here)")
         narayan.type("/join engine\roil pressure is fine\r")
-        says(narayan, "You in #engine >> oil pressure is fine", "You in #engine >>")
+        ends_with(narayan, "You in #engine >> oil pressure is fine", "You in #engine >>")
         michael.type("/join engine\r")
-        says(
+        ends_with(
             michael,
             "You are in engine (2 here): Michael, Narayan",
             "Narayan > oil pressure is fine",
@@ -464,25 +466,25 @@ def test_rooms() -> None:
         )
         assert michael.is_dim("Narayan > oil pressure is fine")
         venkat.send("anyone here?")
-        says(michael, "[lobby] Venkat > anyone here?", "You in #engine >>")
+        ends_with(michael, "[lobby] Venkat > anyone here?", "You in #engine >>")
         michael.type("yes\r")
-        says(narayan, "[lobby] Venkat > anyone here?", "Michael > yes", "You in #engine >>")
+        ends_with(narayan, "[lobby] Venkat > anyone here?", "Michael > yes", "You in #engine >>")
         michael.type("/topic oil\r")
-        says(narayan, "Michael set the topic: oil", "You in #engine >>")
+        ends_with(narayan, "Michael set the topic: oil", "You in #engine >>")
         michael.type("/rooms\r")
-        says(michael, "* lobby   3 here", "* engine  2 here  oil", "You in #engine >>")
+        ends_with(michael, "* lobby   3 here", "* engine  2 here  oil", "You in #engine >>")
         michael.type("/join lobby\r")
-        says(michael, "You are in lobby (3 here): Michael, Narayan, Venkat", "You >>")
+        ends_with(michael, "You are in lobby (3 here): Michael, Narayan, Venkat", "You >>")
         michael.type("here\r")
         assert venkat.read_until("Michael", "here") is not None
         narayan.type("still in the engine room\r")
-        says(michael, "You >> here", "[engine] Narayan > still in the engine room", "You >>")
+        ends_with(michael, "You >> here", "[engine] Narayan > still in the engine room", "You >>")
         michael.type("/part engine\r")
-        says(michael, "You are no longer in engine", "You >>")
+        ends_with(michael, "You are no longer in engine", "You >>")
         michael.type("/users engine\r")
-        says(michael, "Users in engine (1):", "  Narayan", "You >>")
+        ends_with(michael, "Users in engine (1):", "  Narayan", "You >>")
         michael.type("/search HERE\r")
-        says(
+        ends_with(
             michael,
             "Venkat > anyone here?",
             "You >> here",
@@ -491,38 +493,39 @@ def test_rooms() -> None:
         )
 
 
-def test_a_whisper_waits_for_its_receiver(tmp_path: Path) -> None:
+def test_a_direct_message_waits_for_an_absent_user(tmp_path: Path) -> None:
     with Server() as server, chat(server.port) as michael:
         michael.shows("You >>")
-        with chat(server.port, name="Narayan", environment=own_folder(tmp_path)) as narayan:
+        with chat(server.port, name="Narayan", environment=other_account(tmp_path)) as narayan:
             narayan.shows("You >>")
             michael.type("/msg narayan tea?\r")
-            says(michael, "You to narayan > tea?", "You >>")
-            says(narayan, "Michael whispers > tea?", "You >>")
+            ends_with(michael, "You to narayan > tea?", "You >>")
+            ends_with(narayan, "Michael whispers > tea?", "You >>")
             narayan.type("/quit\r")
             assert narayan.wait() == 0
         michael.type("/msg narayan it is ready\r")
-        says(michael, "You to narayan > it is ready", "You >>")
+        ends_with(michael, "You to narayan > it is ready", "You >>")
         michael.type("/msg nobody tea?\r")
-        says(michael, "Not sent (tea?): there is no one named nobody. Type /users to see who is here.", "You >>")
-        with chat(server.port, name="Narayan", environment=own_folder(tmp_path)) as narayan:
-            says(narayan, "Michael whispers > it is ready", "You >>")
+        refusal = "Not sent (tea?): there is no one named nobody. Type /users to see who is here."
+        ends_with(michael, refusal, "You >>")
+        with chat(server.port, name="Narayan", environment=other_account(tmp_path)) as narayan:
+            ends_with(narayan, "Michael whispers > it is ready", "You >>")
             assert "Michael whispers > tea?" not in narayan.text
 
 
-def test_a_name_that_is_taken(tmp_path: Path) -> None:
+def test_a_taken_name_is_asked_for_again(tmp_path: Path) -> None:
     with Server() as server, chat(server.port) as michael:
         michael.shows("You >>")
-        with chat(server.port, environment=own_folder(tmp_path)) as other:
+        with chat(server.port, environment=other_account(tmp_path)) as other:
             other.ends_with("The name Michael is taken.", "Username:")
             other.type("Micha\r")
-            says(other, "You are in lobby (2 here): Micha, Michael", "You >>")
+            ends_with(other, "You are in lobby (2 here): Micha, Michael", "You >>")
             other.type("hello\r")
             michael.shows("Micha > hello")
 
 
 @pytest.mark.parametrize("variable", ["NO_COLOR", "PLAIN"])
-def test_nothing_is_dim_or_bold_where_that_is_not_wanted(variable: str) -> None:
+def test_no_color_disables_dim_and_bold(variable: str) -> None:
     with Server() as server, Client(server.port, "Venkat") as venkat:
         venkat.send("before")
         server.expect("before")
@@ -530,6 +533,6 @@ def test_nothing_is_dim_or_bold_where_that_is_not_wanted(variable: str) -> None:
             michael.shows("You are in lobby (2 here): Michael, Venkat")
             venkat.send("hello Michael")
             michael.shows("Venkat > hello Michael")
-            wanted = variable != "NO_COLOR"
-            assert (re.search(rb"\x1b\[[0-9;]*\b[12]m", michael.written) is not None) is wanted
+            expected = variable != "NO_COLOR"
+            assert (re.search(rb"\x1b\[[0-9;]*\b[12]m", michael.written) is not None) is expected
             assert not re.search(rb"\x1b\[[0-9;]*\b([34]\d|9\d|10\d)(;[0-9;]*)?m", michael.written)  # colours

@@ -1,4 +1,4 @@
-"""Trust on first use, as people meet it: by ``selchat chat`` and ``send``, and servers whose key changes."""
+"""Trust on first use in ``selchat chat`` and ``send``, and servers with a changed key."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def grouped(fingerprint: str) -> str:
     return " ".join(fingerprint[start : start + 4] for start in range(0, 64, 4))
 
 
-def new_key() -> None:
+def delete_key() -> None:
     for name in ("server-key.pem", "server-certificate.pem"):
         (data_folder() / name).unlink()
 
 
-def test_the_key_is_shown_once_and_is_the_one_that_the_server_shows() -> None:
+def test_the_first_connection_shows_the_fingerprint_of_the_server() -> None:
     with Server() as server:
         forget_servers()
         for first in (True, False):
@@ -46,7 +46,7 @@ def test_the_key_is_shown_once_and_is_the_one_that_the_server_shows() -> None:
         assert f"127.0.0.1:{server.port} sha256:{server.fingerprint}\n" in known
 
 
-def test_send_says_it_too_and_then_no_more() -> None:
+def test_send_shows_the_fingerprint_once() -> None:
     with Server() as server:
         forget_servers()
         target = f"127.0.0.1:{server.port}"
@@ -55,7 +55,7 @@ def test_send_says_it_too_and_then_no_more() -> None:
         assert (got.returncode, got.stderr) == (0, b"")
 
 
-def test_a_restart_changes_no_key() -> None:
+def test_a_restart_keeps_the_key() -> None:
     with Server() as server:
         port, fingerprint = server.port, server.fingerprint
         server.stop()
@@ -65,12 +65,12 @@ def test_a_restart_changes_no_key() -> None:
 
 
 @pytest.mark.parametrize("command", [(*SEND, "HOST", "hello"), (*CHAT, "HOST", "--name=M")])
-def test_another_key_stops_everything_with_a_plain_explanation(command: tuple[str, ...]) -> None:
+def test_a_changed_key_stops_the_client_with_an_explanation(command: tuple[str, ...]) -> None:
     with Server() as server:
         port, fingerprint = server.port, server.fingerprint
         server.stop()
     known = (data_folder() / "known-servers").read_text()
-    new_key()
+    delete_key()
     with Server(port=port) as other:
         assert other.fingerprint != fingerprint
         (data_folder() / "known-servers").write_text(known)
@@ -87,12 +87,12 @@ def test_another_key_stops_everything_with_a_plain_explanation(command: tuple[st
         assert "secret" not in other.rest()
 
 
-def test_on_a_terminal_the_explanation_is_readable() -> None:
+def test_the_explanation_is_readable_on_a_terminal() -> None:
     with Server() as server:
         port = server.port
         server.stop()
     known = (data_folder() / "known-servers").read_text()
-    new_key()
+    delete_key()
     with Server(port=port):
         (data_folder() / "known-servers").write_text(known)
         with Terminal(*CHAT, f"127.0.0.1:{port}", "--name=M", "--key=") as terminal:
@@ -101,7 +101,7 @@ def test_on_a_terminal_the_explanation_is_readable() -> None:
             assert terminal.wait() == 1
 
 
-def test_a_new_certificate_on_sighup_with_the_same_key_disturbs_nobody() -> None:
+def test_a_renewed_certificate_with_the_same_key_keeps_connections() -> None:
     with Server() as server, piped(server.port, "--name=M") as chat:
         assert chat.status().startswith("Connected")
         (data_folder() / "server-certificate.pem").unlink()
@@ -113,7 +113,7 @@ def test_a_new_certificate_on_sighup_with_the_same_key_disturbs_nobody() -> None
         assert run(*SEND, f"127.0.0.1:{server.port}", "me too", "--name=N").returncode == 0
 
 
-def test_a_certificate_that_cannot_be_read_on_sighup_keeps_the_old_one() -> None:
+def test_an_unreadable_certificate_on_sighup_keeps_the_old_one() -> None:
     with Server() as server:
         shutil.copy(data_folder() / "server-key.pem", data_folder() / "kept")
         (data_folder() / "server-key.pem").write_text("nonsense")
@@ -122,7 +122,7 @@ def test_a_certificate_that_cannot_be_read_on_sighup_keeps_the_old_one() -> None
         assert run(*SEND, f"127.0.0.1:{server.port}", "hello", "--name=N").returncode == 0
 
 
-def test_a_certificate_of_ones_own(tmp_path: Path) -> None:
+def test_the_users_own_certificate(tmp_path: Path) -> None:
     with Server() as server:
         first = server.fingerprint
     paths = [data_folder() / "server-certificate.pem", data_folder() / "server-key.pem"]
@@ -137,8 +137,8 @@ def test_a_certificate_of_ones_own(tmp_path: Path) -> None:
         assert server.fingerprint == first
 
 
-def test_what_is_said_is_not_on_the_wire() -> None:
-    """Through a server of the paper's kind in between, which would see it."""
+def test_a_server_without_tls() -> None:
+    """A server without TLS looks like a proxy that wants to read the messages."""
     with Server("--tls=off") as server:
         got = run(*SEND, f"127.0.0.1:{server.port}", "hello", "--tls=require")
         assert got.returncode == 1
@@ -150,7 +150,7 @@ def test_what_is_said_is_not_on_the_wire() -> None:
             assert chat.status().startswith("Connected")
 
 
-def test_classic_is_plain_unless_it_is_told_otherwise() -> None:
+def test_classic_is_unencrypted_unless_tls_is_required() -> None:
     with Server("--no-roster") as server, Client(server.port, "Old") as old:
         target = f"127.0.0.1:{server.port}"
         server.expect("username: Old")

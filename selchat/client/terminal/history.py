@@ -44,7 +44,7 @@ class HistoryView:
         self._requests: dict[str, deque[HistoryRequest]] = {}  # by key of the room
 
     def join(self, room: str, seq: int) -> None:
-        """Request the last messages up to ``seq``; the server sends newer ones by itself."""
+        """Request the last messages up to ``seq``; newer ones arrive as ordinary messages."""
         self._request(room, Trigger.JOIN, SHOWN_ON_JOIN, before=seq + 1)
 
     def show_last(self, room: str, count: int) -> None:

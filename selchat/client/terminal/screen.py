@@ -1,6 +1,6 @@
 """The terminal screen: final lines scroll up above the prompt, and pending messages stay directly above it.
 
-It does not know what the lines say. Any thread can pass lines to `Screen.show`; the thread of the event loop
+It does not know the meaning of the lines. Any thread can pass lines to `Screen.show`; the thread of the event loop
 draws them. A line above the prompt belongs to the terminal's scrollback and cannot change any more, so the
 screen redraws everything that may still change together with the prompt.
 
@@ -80,8 +80,8 @@ class Screen:
     draws.
 
     Calls ``on_line`` in that thread with each typed line. ``late_seconds``: the age of a pending message at
-    which the screen says that it waits for the server. ``max_queued``: the characters of lines that may wait for
-    a blocked terminal. ``arguments`` are for `PromptSession`.
+    which the screen says that it waits for the server. ``max_queued``: the number of characters that may wait
+    for a blocked terminal. ``arguments`` are for `PromptSession`.
     """
 
     def __init__(

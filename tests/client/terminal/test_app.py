@@ -1,7 +1,6 @@
-"""The terminal chat in this process, on prompt_toolkit's pipe input and an output that is kept as text.
+"""The terminal chat in this process, on prompt_toolkit's pipe input and with its output in memory.
 
-What is shown of which event is tested in test_transcript.py, and what a screen then looks like in
-tests/e2e/test_terminal.py.
+test_transcript.py tests the lines for each event, and tests/e2e/test_terminal.py the look of a real screen.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ GOODBYE: Fields = {"type": "bye", "reason": "goodbye", "retry_after": None}
 
 
 class Keyboard:
-    """A terminal of 80 columns: what is typed into it, and everything that was ever written to it."""
+    """A terminal of 80 columns: types keys, and records the complete output."""
 
     def __init__(self, source: PipeInput) -> None:
         self._source = source
@@ -56,7 +55,7 @@ class Keyboard:
 
     @property
     def text(self) -> str:
-        """What was written, without attributes and in lines that end as Python's do."""
+        """The output without attributes, and with ``\n`` as the end of a line."""
         return re.sub(r"\x1b\[[0-9;]*m", "", self.written.getvalue()).replace("\r\n", "\n")
 
 
@@ -70,7 +69,7 @@ def keyboard() -> Iterator[Keyboard]:
 
 
 @contextmanager
-def talking(
+def run_chat(
     keyboard: Keyboard,
     script: Callable[[RawServer], object],
     status: int = 0,
@@ -81,7 +80,7 @@ def talking(
         try:
             script(server)
         except BaseException:
-            keyboard.type("\x03\x03")  # so that the chat ends too
+            keyboard.type("\x03\x03")  # ends the chat too
             raise
 
     with serving(watched) as server:
@@ -97,18 +96,18 @@ def leave(keyboard: Keyboard, keys: str, peer: object) -> None:
 
 
 @pytest.mark.parametrize("keys", ["/quit\r", "\x04", "\x03", "half a line\x03\x03"])
-def test_ways_to_leave(keyboard: Keyboard, keys: str) -> None:
+def test_each_way_to_leave_ends_the_chat(keyboard: Keyboard, keys: str) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         keyboard.shows("You >>")
         leave(keyboard, keys, peer)
         assert peer.received == LOGIN
 
-    with talking(keyboard, script):
+    with run_chat(keyboard, script):
         assert "Connected to the Server: 127.0.0.1\n" in keyboard.text
 
 
-def test_talking(keyboard: Keyboard) -> None:
+def test_typed_and_received_messages(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         keyboard.shows("You >>")
@@ -122,11 +121,11 @@ def test_talking(keyboard: Keyboard) -> None:
         eventually(lambda: len(peer.frames()) == 5)
         leave(keyboard, "\x04", peer)
 
-    with talking(keyboard, script):
+    with run_chat(keyboard, script):
         pass
 
 
-def test_commands(keyboard: Keyboard) -> None:
+def test_commands_answer_on_the_screen(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         keyboard.shows("You >>")
@@ -144,11 +143,11 @@ def test_commands(keyboard: Keyboard) -> None:
         leave(keyboard, "/quit\r", peer)
         assert peer.received == LOGIN
 
-    with talking(keyboard, script):
+    with run_chat(keyboard, script):
         pass
 
 
-def test_what_is_too_long_is_refused_and_stays_in_the_history(keyboard: Keyboard) -> None:
+def test_a_too_long_line_is_not_sent_and_stays_in_the_input_history(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         keyboard.shows("You >>")
@@ -158,15 +157,15 @@ def test_what_is_too_long_is_refused_and_stays_in_the_history(keyboard: Keyboard
         eventually(lambda: peer.frames()[1:] == ["x" * 20])
         leave(keyboard, "\x04", peer)
 
-    with talking(keyboard, script, frame_limit=20):
+    with run_chat(keyboard, script, frame_limit=20):
         pass
 
 
-def test_an_outage(keyboard: Keyboard) -> None:
+def test_the_client_reconnects_and_sends_what_was_typed_during_an_outage(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         keyboard.shows("You >>")
-        eventually(lambda: peer.received == LOGIN)  # unread, it would make the kernel send a reset
+        eventually(lambda: peer.received == LOGIN)  # with unread data the kernel sends a reset
         server.listener.close()
         peer.close()
         keyboard.shows("Connection lost: closed by the server; retrying in 0.0 s")
@@ -178,11 +177,11 @@ def test_an_outage(keyboard: Keyboard) -> None:
             eventually(lambda: peer.frames() == ["Michael", "kept"])
             leave(keyboard, "\x04", peer)
 
-    with talking(keyboard, script):
+    with run_chat(keyboard, script):
         assert keyboard.text.count("Connected to the Server: 127.0.0.1") == 2
 
 
-def test_nobody_there(keyboard: Keyboard) -> None:
+def test_a_refused_connection_is_reported_before_any_prompt(keyboard: Keyboard) -> None:
     with RawServer() as server:
         port = server.port
     assert TerminalChat(settings(port)).run() == 1
@@ -192,7 +191,7 @@ def test_nobody_there(keyboard: Keyboard) -> None:
     assert "You >>" not in keyboard.text
 
 
-def test_leaving_says_what_it_waits_for(keyboard: Keyboard) -> None:
+def test_a_slow_exit_shows_its_progress(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         keyboard.shows("You >>")
@@ -204,22 +203,22 @@ def test_leaving_says_what_it_waits_for(keyboard: Keyboard) -> None:
         keyboard.type("\x04")
         keyboard.shows("Connecting; 1 message to go... Press Ctrl-C to quit now.")
 
-    with talking(keyboard, script, status=1, waits=Waits(progress_seconds=0.05), finish_seconds=1.0):
+    with run_chat(keyboard, script, status=1, waits=Waits(progress_seconds=0.05), finish_seconds=1.0):
         assert "selchat: out of time; 1 message was not sent" in keyboard.text
 
 
-def test_a_server_that_does_not_close_is_not_waited_for(keyboard: Keyboard) -> None:
+def test_leaving_does_not_wait_for_the_server_to_close(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         keyboard.shows("You >>")
         keyboard.type("\x04")
         eventually(lambda: peer.received and peer.ended)
 
-    with talking(keyboard, script, drain_seconds=DEADLINE):
+    with run_chat(keyboard, script, drain_seconds=DEADLINE):
         pass
 
 
-def test_a_bug_is_shown_and_ends_it(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_ends_the_chat(keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
@@ -231,22 +230,22 @@ def test_a_bug_is_shown_and_ends_it(keyboard: Keyboard, monkeypatch: pytest.Monk
         peer.send(pair("Venkat", "Hey!"))
         eventually(lambda: peer.received and peer.ended)
 
-    with talking(keyboard, script, status=1):
+    with run_chat(keyboard, script, status=1):
         assert "RuntimeError: a bug" in keyboard.text
 
 
-def test_interrupted_while_connecting(keyboard: Keyboard) -> None:
+def test_ctrl_c_before_the_welcome_exits_with_130(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
-        eventually(peer.frames, "hello")  # and no welcome follows
+        eventually(peer.frames, "hello")  # without a welcome
         os.kill(os.getpid(), signal.SIGINT)
         eventually(lambda: peer.received and peer.ended)
 
-    with talking(keyboard, script, status=130, wire="selchat"):
+    with run_chat(keyboard, script, status=130, wire="selchat"):
         assert "You >>" not in keyboard.text
 
 
-def test_asking(keyboard: Keyboard) -> None:
+def test_ask_has_line_editing(keyboard: Keyboard) -> None:
     keyboard.type("Micheal\x7f\x7f\x7fael\r")
     assert ask("Username: ") == "Michael"
     keyboard.type("\x04")
@@ -255,23 +254,23 @@ def test_asking(keyboard: Keyboard) -> None:
     keyboard.type("\x03")
     with pytest.raises(KeyboardInterrupt):
         ask("Username: ")
-    assert "\x1b[6n" not in keyboard.written.getvalue()  # nothing waits for the terminal's answers
+    assert "\x1b[6n" not in keyboard.written.getvalue()  # no cursor position request
 
 
-# -- the selchat protocol ---------------------------------------------------------------------------------------
+# -- the selchat protocol --------------------------------------------------------------------------------
 
 
-def said_to(peer: RawConnection) -> list[Fields]:
-    """What the client has sent after its hello."""
+def sent_by(peer: RawConnection) -> list[Fields]:
+    """Return the messages of the client after its hello."""
     return [json.loads(payload) for payload in peer.frames()][1:]
 
 
 def kinds(peer: RawConnection) -> list[str]:
-    return [message["type"] for message in said_to(peer)]
+    return [message["type"] for message in sent_by(peer)]
 
 
-def greet(server: RawServer, *messages: Fields) -> RawConnection:
-    """Accept, and answer the hello."""
+def welcome_client(server: RawServer, *messages: Fields) -> RawConnection:
+    """Accept a connection and answer the hello."""
     peer = server.accept()
     eventually(peer.frames, "hello")
     peer.send(encoded(*(messages or [welcome()])))
@@ -279,13 +278,13 @@ def greet(server: RawServer, *messages: Fields) -> RawConnection:
 
 
 def answer_users(peer: RawConnection) -> None:
-    """Answer what a client asks on coming in: who is there, for the user and for completion."""
+    """Answer the two requests after login: the users for the screen and for completion."""
     eventually(lambda: kinds(peer).count("users") == 2)
     peer.send(encoded(users("lobby", 0, "Michael"), users("lobby", 0, "Michael")))
 
 
 def say_goodbye(keyboard: Keyboard, peer: RawConnection) -> None:
-    """Leave as one does on this wire: by a word, and not by the end of the stream."""
+    """Leave with a ``bye`` message, as this protocol requires."""
     keyboard.type("\x04")
     eventually(lambda: "bye" in kinds(peer), "bye")
     peer.send(encoded(GOODBYE))
@@ -293,24 +292,24 @@ def say_goodbye(keyboard: Keyboard, peer: RawConnection) -> None:
     peer.close()
 
 
-def rich(
+def run_selchat(
     keyboard: Keyboard,
     script: Callable[[RawServer], object],
     status: int = 0,
     waits: Waits | None = None,
     **more: object,
 ) -> None:
-    with talking(keyboard, script, status, waits, wire="selchat", **more):
+    with run_chat(keyboard, script, status, waits, wire="selchat", **more):
         pass
 
 
-def test_what_is_said_is_printed_in_its_place(keyboard: Keyboard) -> None:
+def test_own_messages_appear_in_the_order_of_the_room(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
-        peer = greet(server)
+        peer = welcome_client(server)
         keyboard.shows("You >>")
         keyboard.type("mine\r")
         eventually(lambda: "say" in kinds(peer))
-        [message] = [message for message in said_to(peer) if message["type"] == "say"]
+        [message] = [message for message in sent_by(peer) if message["type"] == "say"]
         peer.send(encoded(ack(message["id"], 2)))
         keyboard.shows("… mine")  # 1 is missing
         assert "You >> mine\n" not in keyboard.text.partition("… mine")[2]
@@ -318,83 +317,83 @@ def test_what_is_said_is_printed_in_its_place(keyboard: Keyboard) -> None:
         keyboard.shows("Venkat > before\nYou >> mine\n")
         say_goodbye(keyboard, peer)
 
-    rich(keyboard, script)
+    run_selchat(keyboard, script)
 
 
 def test_history_is_dim(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
-        peer = greet(server, welcome(("lobby", 7)))
+        peer = welcome_client(server, welcome(("lobby", 7)))
         eventually(lambda: "history" in kinds(peer))
-        [question] = [message for message in said_to(peer) if message["type"] == "history"]
+        [question] = [message for message in sent_by(peer) if message["type"] == "history"]
         assert (question["limit"], question["before"]) == (20, 8)
         old = {key: value for key, value in said(7, body="old").items() if key not in {"type", "room"}}
         peer.send(encoded({"type": "history", "room": "lobby", "messages": [old], "more": True}))
         eventually(lambda: re.search(r"\x1b\[0;2m\S+ \S+ Venkat > old\x1b", keyboard.written.getvalue()))
         say_goodbye(keyboard, peer)
 
-    rich(keyboard, script)
+    run_selchat(keyboard, script)
 
 
 @pytest.mark.parametrize("code", ["name-taken", "bad-name"])
-def test_a_name_that_is_not_to_be_had(keyboard: Keyboard, code: str) -> None:
+def test_a_refused_name_is_asked_for_again(keyboard: Keyboard, code: str) -> None:
     def script(server: RawServer) -> None:
-        greet(server, error(code))
+        welcome_client(server, error(code))
         keyboard.shows(f"About {code}.\n")
         keyboard.shows("Username:")
         keyboard.type("Micha\r")
-        peer = greet(server, {**welcome(), "name": "Micha"})
+        peer = welcome_client(server, {**welcome(), "name": "Micha"})
         assert json.loads(peer.frames()[0])["name"] == "Micha"
         keyboard.shows("You >>")
         assert "Your name here" not in keyboard.text
         say_goodbye(keyboard, peer)
 
-    rich(keyboard, script)
+    run_selchat(keyboard, script)
 
 
-def test_a_name_that_is_too_long_is_asked_for_again(
+def test_a_too_long_name_is_asked_for_again(
     keyboard: Keyboard, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def script(server: RawServer) -> None:
-        greet(server, error("name-taken"))
+        welcome_client(server, error("name-taken"))
         keyboard.shows("Username:")
         keyboard.type("x" * 200 + "\r")
         eventually(lambda: keyboard.text.count("Username:") > 1)
         keyboard.type("\x04")
 
-    rich(keyboard, script, status=1, frame_limit=200)
+    run_selchat(keyboard, script, status=1, frame_limit=200)
     assert str(FrameTooLongError(1, 200)).partition("over")[2] in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("keys", "status"), [("\x04", 1), ("\x03", 130)])
-def test_no_other_name(keyboard: Keyboard, keys: str, status: int) -> None:
+def test_leaving_the_question_for_another_name(keyboard: Keyboard, keys: str, status: int) -> None:
     def script(server: RawServer) -> None:
-        greet(server, error("name-taken"))
+        welcome_client(server, error("name-taken"))
         keyboard.shows("Username:")
         keyboard.type(keys)
 
-    rich(keyboard, script, status=status)
+    run_selchat(keyboard, script, status=status)
 
 
-def test_another_refusal_ends_it(keyboard: Keyboard) -> None:
-    rich(keyboard, lambda server: greet(server, error("banned")), status=1)
+def test_any_other_refusal_ends_the_chat(keyboard: Keyboard) -> None:
+    run_selchat(keyboard, lambda server: welcome_client(server, error("banned")), status=1)
     assert keyboard.text.endswith("selchat: the server said: about banned\n")
     assert "You >>" not in keyboard.text
 
 
-def test_a_name_that_is_taken_while_one_was_away_ends_it(keyboard: Keyboard) -> None:
+def test_a_name_taken_during_an_outage_ends_the_chat(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
-        peer = greet(server)
+        peer = welcome_client(server)
         keyboard.shows("You >>")
         peer.close()
-        greet(server, error("name-taken"))
+        welcome_client(server, error("name-taken"))
 
-    rich(keyboard, script, status=1)
+    run_selchat(keyboard, script, status=1)
     assert "selchat: the server said: about name-taken" in keyboard.text
 
 
-def test_rooms_are_completed_with_what_the_server_says(keyboard: Keyboard) -> None:
+def test_tab_completes_the_rooms_of_the_server(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
-        peer = greet(server)
+        peer = welcome_client(server)
         answer_users(peer)
         keyboard.shows("You are in lobby (1 here): Michael")
         keyboard.type("/join eng\t")
@@ -403,25 +402,25 @@ def test_rooms_are_completed_with_what_the_server_says(keyboard: Keyboard) -> No
         peer.send(encoded({"type": "rooms", "rooms": [room], "total": 1}))
         keyboard.shows("/join engine-room")
         keyboard.type("\r")
-        eventually(lambda: {"type": "join", "room": "engine-room"} in said_to(peer))
+        eventually(lambda: {"type": "join", "room": "engine-room"} in sent_by(peer))
         peer.send(encoded(users("engine-room", 0, "Michael")))
         keyboard.shows("You are in engine-room (1 here): Michael")
         say_goodbye(keyboard, peer)
 
-    rich(keyboard, script)
+    run_selchat(keyboard, script)
 
 
-def test_a_server_that_does_not_say_which_rooms_there_are(keyboard: Keyboard) -> None:
+def test_tab_does_not_wait_for_a_server_that_lists_no_rooms(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
-        peer = greet(server)
+        peer = welcome_client(server)
         answer_users(peer)
         keyboard.shows("You are in lobby (1 here): Michael")
         keyboard.type("/join eng\t")
-        # It is asked again, and so it was not waited for.
+        # The second request shows that the client did not wait for the first answer.
         eventually(lambda: keyboard.type("\t") or kinds(peer).count("rooms") > 1)
         keyboard.type("ine\r")
-        eventually(lambda: {"type": "join", "room": "engine"} in said_to(peer))
+        eventually(lambda: {"type": "join", "room": "engine"} in sent_by(peer))
         peer.send(encoded({"type": "rooms", "rooms": [], "total": 0}))  # too late
         say_goodbye(keyboard, peer)
 
-    rich(keyboard, script, waits=Waits(rooms_seconds=0.05))
+    run_selchat(keyboard, script, waits=Waits(rooms_seconds=0.05))

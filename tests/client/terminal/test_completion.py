@@ -70,20 +70,20 @@ def test_only_the_end_is_replaced(before: str) -> None:
 
 
 @pytest.mark.parametrize("before", ["/join ", "/part x", "/users x", "/JOIN x"])
-def test_rooms_are_wanted(before: str) -> None:
+def test_room_commands_expect_a_room(before: str) -> None:
     assert expects_room(before)
 
 
 @pytest.mark.parametrize("before", ["", "/join", "/join x y", "join x", "/msg x"])
-def test_rooms_are_not_wanted(before: str) -> None:
+def test_other_text_expects_no_room(before: str) -> None:
     assert not expects_room(before)
 
 
-def test_what_is_known_is_looked_up_when_it_is_wanted() -> None:
-    asked: list[bool] = []
+def test_the_completer_looks_up_names_and_rooms() -> None:
+    requests: list[bool] = []
 
     async def look_up(rooms: bool) -> Candidates:
-        asked.append(rooms)
+        requests.append(rooms)
         return KNOWN
 
     async def all_of(text: str) -> list[tuple[str, int]]:
@@ -97,7 +97,7 @@ def test_what_is_known_is_looked_up_when_it_is_wanted() -> None:
     completer = ChatCompleter(look_up)
     assert asyncio.run(all_of("/join eng")) == [("Engine-Room", -3)]
     assert asyncio.run(all_of("hey mia")) == [("Mia", -3)]
-    assert asked == [True, False]
+    assert requests == [True, False]
 
 
 # -- the names of rooms ------------------------------------------------------------------------------------
@@ -110,16 +110,16 @@ class FakeLink:
     state = LinkState.ONLINE
     rooms = ("lobby",)
     names = ("Michael", "Venkat")
-    asked = 0
+    requests = 0
     is_classic = False
 
     def get_rooms(self) -> None:
         if self.is_classic:
             raise UnsupportedError("rooms")
-        self.asked += 1
+        self.requests += 1
 
 
-class RoomNamesBench:
+class RoomNamesSetup:
     def __init__(self) -> None:
         self.link = FakeLink()
         self.room_names = RoomNames(self.link)  # type: ignore[arg-type]
@@ -130,45 +130,45 @@ class RoomNamesBench:
         return answer
 
 
-def test_names_are_known_at_once() -> None:
-    bench = RoomNamesBench()
-    assert bench.look_up(rooms=False).result(0) == Candidates(("Michael", "Venkat"), ("lobby",))
-    assert bench.link.asked == 0
+def test_user_names_need_no_request() -> None:
+    setup = RoomNamesSetup()
+    assert setup.look_up(rooms=False).result(0) == Candidates(("Michael", "Venkat"), ("lobby",))
+    assert setup.link.requests == 0
 
 
-def test_the_server_is_asked_for_rooms() -> None:
-    bench = RoomNamesBench()
-    bench.room_names.user_asked()
-    answer = bench.look_up()
-    assert bench.link.asked == 1
-    assert bench.room_names.receive(ROOMS)  # for the user, who has asked first
+def test_room_names_come_from_the_server() -> None:
+    setup = RoomNamesSetup()
+    setup.room_names.user_asked()
+    answer = setup.look_up()
+    assert setup.link.requests == 1
+    assert setup.room_names.receive(ROOMS)  # for the user, who requests first
     assert not answer.done()
-    assert not bench.room_names.receive(ROOMS)
+    assert not setup.room_names.receive(ROOMS)
     assert answer.result(0).rooms == ("lobby", "engine")
-    assert bench.room_names.receive(ROOMS)
-    assert bench.look_up(rooms=False).result(0).rooms == ("lobby", "engine")
+    assert setup.room_names.receive(ROOMS)
+    assert setup.look_up(rooms=False).result(0).rooms == ("lobby", "engine")
 
 
-def test_without_a_connection_what_is_known_has_to_do() -> None:
-    bench = RoomNamesBench()
-    answer = bench.look_up()
-    bench.room_names.user_asked()
-    bench.room_names.connection_lost()
+def test_without_a_connection_the_known_names_are_used() -> None:
+    setup = RoomNamesSetup()
+    answer = setup.look_up()
+    setup.room_names.user_asked()
+    setup.room_names.connection_lost()
     assert answer.result(0).rooms == ("lobby",)
-    bench.link.state = LinkState.WAITING
-    assert bench.look_up().result(0).rooms == ("lobby",)
-    assert bench.link.asked == 1
+    setup.link.state = LinkState.WAITING
+    assert setup.look_up().result(0).rooms == ("lobby",)
+    assert setup.link.requests == 1
 
 
-def test_the_papers_wire_has_no_rooms() -> None:
-    bench = RoomNamesBench()
-    bench.link.is_classic = True
-    assert bench.look_up().result(0).rooms == ("lobby",)
+def test_the_classic_protocol_has_no_rooms() -> None:
+    setup = RoomNamesSetup()
+    setup.link.is_classic = True
+    assert setup.look_up().result(0).rooms == ("lobby",)
 
 
-def test_nobody_waits_any_more() -> None:
-    bench = RoomNamesBench()
-    answer = bench.look_up()
+def test_a_cancelled_lookup_is_ignored() -> None:
+    setup = RoomNamesSetup()
+    answer = setup.look_up()
     answer.cancel()
-    assert not bench.room_names.receive(ROOMS)
+    assert not setup.room_names.receive(ROOMS)
     assert answer.cancelled()

@@ -13,7 +13,7 @@ def ids(messages: object) -> list[str]:
     return [message.id for message in messages]  # type: ignore[attr-defined]
 
 
-def test_messages_are_kept_in_order_until_they_have_their_place() -> None:
+def test_pending_messages_keep_the_order_of_sending() -> None:
     pending = PendingMessages()
     for id in "abc":
         pending.add(message(id))
@@ -25,7 +25,7 @@ def test_messages_are_kept_in_order_until_they_have_their_place() -> None:
     assert ids(pending) == ["a", "c"]
 
 
-def test_what_is_stored_and_gets_no_place_is_found() -> None:
+def test_acknowledged_messages_that_the_room_has_passed_are_popped() -> None:
     pending = PendingMessages()
     for id in "abcd":
         pending.add(message(id, "engine" if id == "d" else "lobby"))
@@ -34,17 +34,17 @@ def test_what_is_stored_and_gets_no_place_is_found() -> None:
     assert ids(pending.pop_passed(lambda room, seq: room == "lobby" and seq <= 7)) == ["a"]
     assert ids(pending) == ["b", "c", "d"]
     assert ids(pending.pop_passed(lambda room, seq: True)) == ["b", "d"]
-    assert ids(pending) == ["c"]  # of which nobody knows whether it is stored
+    assert ids(pending) == ["c"]  # not acknowledged
 
 
-def test_a_link_tells_what_is_said_on_it() -> None:
-    told = []
+def test_the_link_reports_each_sent_message() -> None:
+    reported = []
     with RawServer() as server:
         reactor = Reactor(fail)
         given = settings(server.port, wire="selchat")
-        link = ReportingLink(reactor, given, Recorder(), lambda *said: told.append(said))
+        link = ReportingLink(reactor, given, Recorder(), lambda *message: reported.append(message))
         said, whispered = link.say("hey", "engine"), link.whisper("Venkat", "tea?")
-        assert told == [(said, "engine", "", "hey"), (whispered, "", "Venkat", "tea?")]
+        assert reported == [(said, "engine", "", "hey"), (whispered, "", "Venkat", "tea?")]
         assert said != whispered
         link.close()
         reactor.close()

@@ -1,4 +1,4 @@
-"""The screen on prompt_toolkit's pipe input, and what it writes on a pyte screen."""
+"""The screen, with prompt_toolkit's pipe input and its output on a pyte screen."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROMPT = Live("You >> ")
 
 
 class Output(io.StringIO):
-    """Everything that was written, and the screen that it makes."""
+    """The complete output, and the pyte screen that shows it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ Script = Callable[[Screen], Coroutine[object, object, object]]
 def play(
     script: Script, live: Live = PROMPT, on_line: Callable[[str], object] = lambda _: None, **more: float
 ) -> None:
-    """Run a screen while the script runs, and close it then."""
+    """Run a screen while the script runs, then close it."""
 
     async def run() -> None:
         shown = Screen(asyncio.get_running_loop(), live, on_line, **more)  # type: ignore[arg-type]
@@ -95,11 +95,11 @@ def test_lines_go_above_the_prompt(keys: PipeInput, output: Output) -> None:
         assert "\x1b[0;2mfour\x1b[0m" in output.getvalue()
 
     play(script)
-    assert output.lines() == ["one", "two three", "four"]  # the prompt is gone in the end
+    assert output.lines() == ["one", "two three", "four"]  # close() erases the prompt
     assert output.getvalue().endswith("\x1b[?2004l")
 
 
-def test_lines_from_many_threads_come_whole_and_in_the_order_of_each(keys: PipeInput, output: Output) -> None:
+def test_lines_of_each_thread_stay_whole_and_in_order(keys: PipeInput, output: Output) -> None:
     def show(shown: Screen, name: str) -> None:
         for number in range(100):
             shown.show([style.plain(f"{name} {number}")])
@@ -118,7 +118,7 @@ def test_lines_from_many_threads_come_whole_and_in_the_order_of_each(keys: PipeI
         assert [int(row.split()[-1]) for row in found] == list(range(100))
 
 
-def test_what_waits_is_between_the_lines_and_the_prompt(keys: PipeInput, output: Output) -> None:
+def test_pending_messages_are_between_the_lines_and_the_prompt(keys: PipeInput, output: Output) -> None:
     async def script(shown: Screen) -> None:
         keys.send_text("half")
         shown.show([style.plain("said")], Live("You >> ", (pending("x", 1.0),), 1, time.monotonic()))
@@ -131,9 +131,7 @@ def test_what_waits_is_between_the_lines_and_the_prompt(keys: PipeInput, output:
     play(script)
 
 
-def test_a_line_and_what_it_takes_the_place_of_are_never_there_together(
-    keys: PipeInput, output: Output
-) -> None:
+def test_a_final_line_and_its_pending_row_never_appear_together(keys: PipeInput, output: Output) -> None:
     seen: list[list[str]] = []
 
     async def script(shown: Screen) -> None:
@@ -148,7 +146,7 @@ def test_a_line_and_what_it_takes_the_place_of_are_never_there_together(
     play(script)
 
 
-def test_what_waits_looks_as_it_will_stay_and_then_different(keys: PipeInput, output: Output) -> None:
+def test_a_pending_message_changes_its_look_with_its_age(keys: PipeInput, output: Output) -> None:
     async def script(shown: Screen) -> None:
         since = time.monotonic()
         shown.show([], Live("You >> ", (pending("x", 0.0),), 1, since))
@@ -168,7 +166,7 @@ def test_a_note_is_shown_at_once(keys: PipeInput, output: Output) -> None:
     play(script)
 
 
-def test_many_that_wait_have_a_few_rows_of_one_row_each(keys: PipeInput, output: Output) -> None:
+def test_many_pending_messages_share_a_few_rows(keys: PipeInput, output: Output) -> None:
     async def script(shown: Screen) -> None:
         some = tuple(pending(f"{number} {'long ' * 20}", 1.0) for number in range(10))
         shown.show([], Live("You >> ", some, 100, time.monotonic(), "note " * 20))
@@ -188,13 +186,13 @@ def test_typed_lines_leave_nothing_behind(keys: PipeInput, output: Output) -> No
         keys.send_text("one\r\x1b[200~two\rlines\x1b[201~\r")
         await until(lambda: typed == ["one", "two\nlines"])
         await until(lambda: output.lines() == ["You >>"])
-        keys.send_text("\x1b[A\x1b[A\x1b[A\r")  # up: through the lines of the last one, to the one before
+        keys.send_text("\x1b[A\x1b[A\x1b[A\r")  # up: through the lines of the last input, to the one before
         await until(lambda: typed[2:] == ["one"])
 
     play(script, on_line=typed.append)
 
 
-def test_closing_it_before_it_runs(keys: PipeInput, output: Output) -> None:
+def test_close_before_run(keys: PipeInput, output: Output) -> None:
     async def run() -> None:
         shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
         shown.close()
@@ -205,19 +203,19 @@ def test_closing_it_before_it_runs(keys: PipeInput, output: Output) -> None:
 
 
 @pytest.mark.parametrize("leave", ["\x04", "\x03", "half\x03\x03"])
-def test_ways_to_leave(keys: PipeInput, output: Output, leave: str) -> None:
+def test_keys_that_end_run(keys: PipeInput, output: Output, leave: str) -> None:
     async def run() -> None:
         shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
         keys.send_text(leave)
         await shown.run()
-        shown.close()  # once more changes nothing
+        shown.close()  # a second call has no effect
 
     asyncio.run(asyncio.wait_for(run(), DEADLINE))
     assert output.lines() == [""]
 
 
-def test_a_paste_is_one_even_while_lines_come(keys: PipeInput, output: Output) -> None:
-    """Turning bracketed paste off and on for each redraw would tear a paste that comes in between."""
+def test_incoming_lines_do_not_split_a_paste(keys: PipeInput, output: Output) -> None:
+    """A redraw that turns bracketed paste off and on would split a paste at that moment."""
 
     async def script(shown: Screen) -> None:
         await until(lambda: output.lines() == ["You >>"])
@@ -229,7 +227,7 @@ def test_a_paste_is_one_even_while_lines_come(keys: PipeInput, output: Output) -
     play(script)
 
 
-def test_a_terminal_that_takes_nothing_has_a_bounded_backlog(keys: PipeInput, output: Output) -> None:
+def test_a_blocked_terminal_has_a_bounded_queue(keys: PipeInput, output: Output) -> None:
     async def show() -> None:
         shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None, max_queued=10)
         for number in range(20):
@@ -243,7 +241,7 @@ def test_a_terminal_that_takes_nothing_has_a_bounded_backlog(keys: PipeInput, ou
 
 
 @pytest.mark.parametrize("variable", ["NO_COLOR", "TERM"])
-def test_no_dim_and_no_bold_where_that_is_not_wanted(
+def test_no_color_and_dumb_terminals_have_no_attributes(
     keys: PipeInput, output: Output, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, "dumb")
@@ -259,6 +257,6 @@ def test_no_dim_and_no_bold_where_that_is_not_wanted(
 
 
 @pytest.mark.parametrize(("term", "capable"), [("xterm", True), ("", True), ("dumb", False), ("DUMB", False)])
-def test_what_a_terminal_has_to_be(term: str, capable: bool) -> None:
+def test_a_dumb_terminal_is_not_capable(term: str, capable: bool) -> None:
     assert is_capable({"TERM": term}) is capable
     assert is_capable({})

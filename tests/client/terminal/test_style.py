@@ -16,7 +16,7 @@ HOSTILE = "\x1b[2J\u202e\n\x9b"
 names = st.lists(st.text(max_size=12), max_size=30)
 
 
-def test_the_prompt() -> None:
+def test_the_prompt_names_the_room() -> None:
     assert style.prompt("") == style.prompt("lobby") == "You >> "
     assert style.prompt("engine") == "You in #engine >> "
     assert style.prompt("a\x1bb") == "You in #a\\x1bb >> "
@@ -31,7 +31,7 @@ def test_the_prompt() -> None:
         (2.0**53, "??:?? "),
     ],
 )
-def test_when(at: float | None, shown: str) -> None:
+def test_time_has_the_date_unless_it_is_today(at: float | None, shown: str) -> None:
     assert style.time(at, NOON) == shown
 
 
@@ -48,29 +48,30 @@ def test_when(at: float | None, shown: str) -> None:
         ("", ((PLAIN, "Venkat > "),)),
     ],
 )
-def test_a_message(body: str, line: style.Line) -> None:
+def test_mentions_are_bold(body: str, line: style.Line) -> None:
     assert style.message(Message("Venkat", body), "Michael") == line
 
 
-def test_a_message_of_another_room_and_time() -> None:
+def test_a_message_of_another_room_shows_room_and_time() -> None:
     line = style.message(Message("Venkat", "hey"), "", room="engine", time="09:05 ")
     assert style.text(line) == "09:05 [engine] Venkat > hey"
 
 
-def test_ones_own_name_is_no_mention_where_it_is_the_authors() -> None:
+def test_the_author_of_an_action_is_no_mention() -> None:
     line = style.message(Message("Michael", "it is me"), "Michael")
     assert BOLD not in dict(line)
 
 
-def test_a_name_that_looks_like_a_pattern() -> None:
+def test_a_name_with_regex_characters_is_literal() -> None:
     line = style.message(Message("Venkat", "hi .*("), ".*(")
     assert (BOLD, ".*(") in line
 
 
-def test_a_whisper() -> None:
+def test_direct_messages() -> None:
     line = style.message(Whispered("Venkat", "tea?", "Michael", 1, NOON), "Michael", time="09:05 ")
     assert style.text(line) == "09:05 Venkat whispers > tea?"
-    assert style.text(style.message(Whispered("Server", "ok", "Michael", 0, NOON), "Michael")) == "Server > ok"
+    line = style.message(Whispered("Server", "ok", "Michael", 0, NOON), "Michael")
+    assert style.text(line) == "Server > ok"
 
 
 @pytest.mark.parametrize(
@@ -84,13 +85,13 @@ def test_a_whisper() -> None:
         ("engine", "* Michael waves", False, "[engine] * Michael waves"),
     ],
 )
-def test_what_the_user_has_said(room: str, body: str, here: bool, shown: str) -> None:
+def test_own_messages(room: str, body: str, here: bool, shown: str) -> None:
     assert style.sent(room, "", body, "Michael", here=here) == shown
     own = Message("Michael", body, room, 1, NOON, own=True)
     assert style.own_message(own, here=here, time="09:05 ") == style.plain(f"09:05 {shown}")
 
 
-def test_what_the_user_has_whispered() -> None:
+def test_own_direct_messages() -> None:
     assert style.sent("", "Venkat", "tea?", "Michael", here=False) == "You to Venkat > tea?"
 
 
@@ -102,15 +103,15 @@ def test_what_the_user_has_whispered() -> None:
         ("", "Venkat", False, "… to Venkat: hey"),
     ],
 )
-def test_what_waits(room: str, to: str, here: bool, shown: str) -> None:
+def test_pending_messages(room: str, to: str, here: bool, shown: str) -> None:
     assert style.pending(room, to, "hey", here=here) == shown
 
 
-def test_dimmed() -> None:
+def test_dimmed_keeps_the_text() -> None:
     assert style.dimmed(((PLAIN, "a"), (BOLD, "b"))) == ((DIM, "ab"),)
 
 
-def test_having_entered() -> None:
+def test_entering_a_room_lists_its_users_in_two_rows() -> None:
     shown = style.entered(Users("engine", ("Narayan", "Venkat"), 2, "oil", 3, joined=True), 80)
     assert shown == [style.dim("You are in engine (2 here): Narayan, Venkat"), style.dim("Topic: oil")]
     many = tuple(f"name{number}" for number in range(500))
@@ -120,7 +121,7 @@ def test_having_entered() -> None:
     assert len(style.text(line)) <= 80
 
 
-def test_the_answer_to_users() -> None:
+def test_the_answer_to_users_has_columns() -> None:
     found = style.users(Users("lobby", ("Bo", "Michael", "Venkat"), 7, "", 3, joined=False), 20)
     assert list(map(style.text, found)) == [
         "Users online (7):",
@@ -133,7 +134,7 @@ def test_the_answer_to_users() -> None:
     )
 
 
-def test_the_answer_to_rooms() -> None:
+def test_the_answer_to_rooms_marks_the_users_own() -> None:
     summaries = (RoomSummary("lobby", 12, "", 3), RoomSummary("\u65e5\u672c", 3, "tea and " * 20, 3))
     found = style.rooms(Rooms(summaries, 5), ["Lobby"], 40)
     assert list(map(style.text, found)) == [
@@ -155,7 +156,7 @@ def test_columns_hold_every_name_once(listed: list[str], width: int) -> None:
 
 
 @given(names, st.integers(0, 50), st.integers(1, 100))
-def test_folding_names_says_how_many_there_are(listed: list[str], more: int, width: int) -> None:
+def test_fold_counts_the_names_that_do_not_fit(listed: list[str], more: int, width: int) -> None:
     clean = [f"n{number}" for number, _ in enumerate(listed)]
     folded = style.fold(clean, len(clean) + more, width)
     shown, _, rest = folded.partition(" and ")
@@ -165,26 +166,28 @@ def test_folding_names_says_how_many_there_are(listed: list[str], more: int, wid
 
 
 @given(st.text(), st.integers(1, 40))
-def test_what_is_cut_fits(text: str, width: int) -> None:
+def test_fit_cuts_to_the_width(text: str, width: int) -> None:
     safe = style.lines.safe(text)
     cut = style.fit(safe, width)
     assert get_cwidth(cut) <= width
     assert cut == safe or (cut.endswith("…") and safe.startswith(cut[:-1]))
 
 
-def test_marks_that_take_no_room_do_not_count() -> None:
+def test_combining_marks_have_no_width() -> None:
     assert style.fit("e\u0301" * 5, 5) == "e\u0301" * 5
     assert style.fit("e\u0301" * 6, 5) == "e\u0301" * 4 + "…"
-    assert style.fit("\u0301" * 100, 5).endswith("…")  # but there is an end
+    assert style.fit("\u0301" * 100, 5).endswith("…")  # but the work is bounded
 
 
 @given(st.text(), st.text(), st.text(max_size=8))
-def test_nothing_that_is_shown_can_act_on_the_terminal(author: str, body: str, me: str) -> None:
+def test_no_line_has_control_characters(author: str, body: str, me: str) -> None:
     author, body = author + HOSTILE, body + HOSTILE
     shown = [
         style.message(Message(author, body), me, room=body),
-        style.plain(style.sent(author, "", body, me, here=True) + style.sent("", author, body, me, here=False)),
-        style.plain(style.pending(author, "", body, here=False) + style.pending("", author, body, here=False)),
+        style.plain(style.sent(author, "", body, me, here=True)),
+        style.plain(style.sent("", author, body, me, here=False)),
+        style.plain(style.pending(author, "", body, here=False)),
+        style.plain(style.pending("", author, body, here=False)),
         *style.entered(Users(author, (body,), 9, body, 1, joined=True), 40),
         *style.users(Users(author, (body,), 9, body, 1, joined=False), 40),
         *style.rooms(Rooms((RoomSummary(author, 1, body, 1),), 1), [], 40),
@@ -193,13 +196,13 @@ def test_nothing_that_is_shown_can_act_on_the_terminal(author: str, body: str, m
         assert not set(style.text(line)) & set(HOSTILE.replace("[2J", ""))
 
 
-def test_a_message_that_cannot_be_read_has_no_mentions_and_no_body() -> None:
+def test_an_unreadable_message_has_no_body_and_no_mentions() -> None:
     event = Message("Michael", "", encryption=Encryption.TAMPERED)
     assert style.message(event, "Michael") == ((PLAIN, "Michael > (cannot be read: changed on the way)"),)
     assert style.text(style.own_message(event, here=True)) == "You >> (cannot be read: changed on the way)"
 
 
-def test_a_message_in_clear_text_among_encrypted_ones() -> None:
+def test_an_unencrypted_message_is_marked() -> None:
     event = Message("Venkat", "hey Michael", encryption=Encryption.UNENCRYPTED)
     assert style.message(event, "Michael") == (
         (PLAIN, "Venkat > (not encrypted) "),

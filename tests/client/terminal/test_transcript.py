@@ -1,4 +1,4 @@
-"""What is shown of a chat, for events as a link tells them; a link is as much of one as that needs."""
+"""The transcript: its lines for the events of a fake link."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ LISTED = "/help lists the commands, //text sends /text"
 
 
 class FakeLink:
-    """Writes down what is asked of it; what is said on it gets the ids 1, 2, 3."""
+    """Records the requests, and gives sent messages the ids 1, 2, 3."""
 
     def __init__(self) -> None:
         self.state = LinkState.ONLINE
         self.name = "Michael"
         self.rooms: tuple[str, ...] = ("lobby",)
         self.names = ("Michael", "Venkat")
-        self.asked: list[tuple[object, ...]] = []
+        self.requests: list[tuple[object, ...]] = []
         self.error: SelchatError | None = None
         self.has_ids = True
         self.chat: Transcript | None = None
@@ -65,21 +65,21 @@ class FakeLink:
 
     def join(self, room: str) -> None:
         self._check()
-        self.asked.append(("join", room))
+        self.requests.append(("join", room))
 
     def part(self, room: str) -> None:
-        self.asked.append(("part", room))
+        self.requests.append(("part", room))
 
     def get_history(self, room: str, limit: int, *, before: int | None = None) -> None:
         self._check()
-        self.asked.append(("history", room, limit, before))
+        self.requests.append(("history", room, limit, before))
 
     def get_users(self, room: str) -> None:
-        self.asked.append(("users", room))
+        self.requests.append(("users", room))
 
     def get_rooms(self) -> None:
         self._check()
-        self.asked.append(("rooms",))
+        self.requests.append(("rooms",))
 
     def _check(self) -> None:
         if self.error is not None:
@@ -94,8 +94,8 @@ class Chat:
         self.transcript = Transcript(self.link, name, room, self.lines.append)  # type: ignore[arg-type]
         self.link.chat = self.transcript
 
-    def comes(self, *events: ClientEvent) -> list[str]:
-        """Take these, and return what is shown of them."""
+    def receive(self, *events: ClientEvent) -> list[str]:
+        """Receive these events, and return the new lines."""
         self.transcript.receive(list(events))
         return self.shown()
 
@@ -104,7 +104,7 @@ class Chat:
         return self.shown()
 
     def shown(self) -> list[str]:
-        """What is new, with dim lines in braces."""
+        """Return the new lines, with dim ones in braces."""
         shown = [
             f"{{{style.text(line)}}}" if dict(line).keys() == {style.DIM} else style.text(line)
             for line in self.lines
@@ -112,16 +112,16 @@ class Chat:
         self.lines.clear()
         return shown
 
-    def asked(self) -> list[tuple[object, ...]]:
-        asked, self.link.asked = self.link.asked, []
-        return asked
+    def requests(self) -> list[tuple[object, ...]]:
+        requests, self.link.requests = self.link.requests, []
+        return requests
 
-    def waiting(self) -> list[str]:
+    def pending(self) -> list[str]:
         return [message.old for message in self.transcript.live().pending]
 
     def enter(self, room: str, seq: int, *names: str) -> list[str]:
         self.link.rooms = tuple(dict.fromkeys((*self.link.rooms, room)))
-        return self.comes(Users(room, names, len(names), "", seq, joined=True))
+        return self.receive(Users(room, names, len(names), "", seq, joined=True))
 
 
 @pytest.fixture(autouse=True)
@@ -150,23 +150,25 @@ def welcomed(*rooms: tuple[str, int], name: str = "Michael", whispers: int = 0, 
 WHEN = style.time(AT, AT + 1e8)
 
 
-# -- coming in -------------------------------------------------------------------------------------------
+# -- login -----------------------------------------------------------------------------------------------
 
 
-def test_coming_in_to_a_new_server(chat: Chat) -> None:
-    assert chat.comes(welcomed()) == []
-    assert chat.asked() == [("users", "lobby")]
+def test_login_shows_the_users_and_the_topic(chat: Chat) -> None:
+    assert chat.receive(welcomed()) == []
+    assert chat.requests() == [("users", "lobby")]
     users = Users("lobby", ("Michael", "Venkat"), 2, "tea", 0, joined=False)
-    assert chat.comes(users) == ["{You are in lobby (2 here): Michael, Venkat}", "{Topic: tea}"]
-    assert chat.comes(users)[0] == "Users online (2):"  # what was asked for
+    assert chat.receive(users) == ["{You are in lobby (2 here): Michael, Venkat}", "{Topic: tea}"]
+    assert chat.receive(users)[0] == "Users online (2):"  # the answer to /users
 
 
-def test_the_past_comes_before_what_is_said_meanwhile(chat: Chat) -> None:
-    chat.comes(welcomed(("lobby", 41)))
-    assert chat.asked() == [("users", "lobby"), ("history", "lobby", 20, 42)]
-    assert chat.comes(said(42, "new"), Joined("lobby", ("Narayan",), 3), Topic("lobby", "t", "Bo", AT)) == []
-    assert chat.comes(Gap("lobby", 42, 44)) == []
-    shown = chat.comes(History("lobby", (said(40, "old"), own(41, "old id", "mine")), more=True))
+def test_new_messages_appear_below_the_history(chat: Chat) -> None:
+    chat.receive(welcomed(("lobby", 41)))
+    assert chat.requests() == [("users", "lobby"), ("history", "lobby", 20, 42)]
+    assert (
+        chat.receive(said(42, "new"), Joined("lobby", ("Narayan",), 3), Topic("lobby", "t", "Bo", AT)) == []
+    )
+    assert chat.receive(Gap("lobby", 42, 44)) == []
+    shown = chat.receive(History("lobby", (said(40, "old"), own(41, "old id", "mine")), more=True))
     assert shown == [
         f"{{{WHEN}Venkat > old}}",
         f"{{{WHEN}You >> mine}}",
@@ -175,65 +177,67 @@ def test_the_past_comes_before_what_is_said_meanwhile(chat: Chat) -> None:
         "{Bo set the topic: t}",
         f"{{{lines.format_event(Gap('lobby', 42, 44))}}}",
     ]
-    assert chat.comes(said(44, "newer")) == ["Venkat > newer"]
+    assert chat.receive(said(44, "newer")) == ["Venkat > newer"]
 
 
 @pytest.mark.parametrize("end", ["lost", "refused", "parted"])
-def test_a_past_that_does_not_come_holds_up_nothing(chat: Chat, end: str) -> None:
-    chat.comes(welcomed(("lobby", 41)))
-    assert chat.comes(said(42, "new")) == []
+def test_a_missing_history_does_not_hold_events(chat: Chat, end: str) -> None:
+    chat.receive(welcomed(("lobby", 41)))
+    assert chat.receive(said(42, "new")) == []
     if end == "lost":
         chat.transcript.connection_lost()
     elif end == "refused":
-        chat.comes(Refused("not-in-room", "no", room="Lobby"))
+        chat.receive(Refused("not-in-room", "no", room="Lobby"))
     else:
-        chat.comes(Parted("lobby"))
+        chat.receive(Parted("lobby"))
     assert "Venkat > new" in chat.shown() or end != "lost"
-    assert chat.comes(said(43, "newer"))[-1] == "Venkat > newer"
+    assert chat.receive(said(43, "newer"))[-1] == "Venkat > newer"
 
 
 def test_held_events_are_bounded(chat: Chat) -> None:
-    chat.comes(welcomed(("lobby", 41)))
+    chat.receive(welcomed(("lobby", 41)))
     events = [said(42 + number, str(number)) for number in range(MAX_HELD)]
-    assert chat.comes(*events[:-1]) == []
-    assert chat.comes(events[-1]) == [f"Venkat > {number}" for number in range(MAX_HELD)]
-    assert chat.comes(History("lobby", (said(41, "late"),), more=False)) == [f"{{{WHEN}Venkat > late}}"]
+    assert chat.receive(*events[:-1]) == []
+    assert chat.receive(events[-1]) == [f"Venkat > {number}" for number in range(MAX_HELD)]
+    assert chat.receive(History("lobby", (said(41, "late"),), more=False)) == [f"{{{WHEN}Venkat > late}}"]
 
 
-def test_another_name_than_was_asked_for() -> None:
+def test_a_changed_name_is_shown() -> None:
     chat = Chat(name="Mi\tchael ")
     chat.link.name = "Michael"
-    assert chat.comes(welcomed()) == ["Your name here is Michael."]
-    assert Chat().comes(welcomed()) == []
+    assert chat.receive(welcomed()) == ["Your name here is Michael."]
+    assert Chat().receive(welcomed()) == []
 
 
-def test_whispers_that_were_kept_come_after_the_past_with_their_times(chat: Chat) -> None:
-    assert chat.comes(welcomed(("lobby", 1), whispers=1), Whispered("Bo", "kept", "Michael", 1, AT)) == []
-    assert chat.comes(Users("lobby", ("Bo",), 1, "", 1, joined=False)) == ["{You are in lobby (1 here): Bo}"]
-    assert chat.comes(History("lobby", (said(1),), more=False))[1:] == [f"{WHEN}Bo whispers > kept"]
-    assert chat.comes(Whispered("Bo", "new", "Michael", 2, AT)) == ["Bo whispers > new"]
-    assert chat.comes(Whispered("Server", "answer", "Michael", 0, AT)) == ["Server > answer"]
+def test_missed_direct_messages_appear_below_the_history_with_their_times(chat: Chat) -> None:
+    assert chat.receive(welcomed(("lobby", 1), whispers=1), Whispered("Bo", "kept", "Michael", 1, AT)) == []
+    assert chat.receive(Users("lobby", ("Bo",), 1, "", 1, joined=False)) == [
+        "{You are in lobby (1 here): Bo}"
+    ]
+    assert chat.receive(History("lobby", (said(1),), more=False))[1:] == [f"{WHEN}Bo whispers > kept"]
+    assert chat.receive(Whispered("Bo", "new", "Michael", 2, AT)) == ["Bo whispers > new"]
+    assert chat.receive(Whispered("Server", "answer", "Michael", 0, AT)) == ["Server > answer"]
 
 
 @pytest.mark.parametrize("end", ["lost", "refused", "many"])
-def test_whispers_do_not_wait_for_ever(chat: Chat, end: str) -> None:
-    assert chat.comes(welcomed(), Whispered("Bo", "tea?", "Michael", 1, AT)) == []
+def test_held_direct_messages_are_released(chat: Chat, end: str) -> None:
+    assert chat.receive(welcomed(), Whispered("Bo", "tea?", "Michael", 1, AT)) == []
     if end == "lost":
         chat.transcript.connection_lost()
         assert chat.shown() == ["Bo whispers > tea?"]
     elif end == "refused":
-        assert chat.comes(Refused("not-in-room", "no", room="lobby"))[-1] == "Bo whispers > tea?"
+        assert chat.receive(Refused("not-in-room", "no", room="lobby"))[-1] == "Bo whispers > tea?"
     else:
         more = [Whispered("Bo", "tea!", "Michael", seq, AT) for seq in range(2, MAX_HELD_WHISPERS + 1)]
-        assert chat.comes(*more[:-1]) == []
-        assert len(chat.comes(more[-1])) == MAX_HELD_WHISPERS
+        assert chat.receive(*more[:-1]) == []
+        assert len(chat.receive(more[-1])) == MAX_HELD_WHISPERS
 
 
-def test_coming_back(chat: Chat) -> None:
-    chat.comes(welcomed(("lobby", 1)), History("lobby", (said(1),), more=False))
-    chat.asked()
+def test_a_reconnection_shows_missed_messages_with_their_times(chat: Chat) -> None:
+    chat.receive(welcomed(("lobby", 1)), History("lobby", (said(1),), more=False))
+    chat.requests()
     chat.transcript.connection_lost()
-    shown = chat.comes(
+    shown = chat.receive(
         welcomed(("lobby", 9), again=True), said(2, missed=True), Gap("lobby", 2, 9), said(9, "now")
     )
     assert shown == [
@@ -241,108 +245,110 @@ def test_coming_back(chat: Chat) -> None:
         f"{{{lines.format_event(Gap('lobby', 2, 9))}}}",
         "Venkat > now",
     ]
-    assert chat.asked() == []
+    assert chat.requests() == []
 
 
-def test_coming_back_to_another_log(chat: Chat) -> None:
-    chat.comes(welcomed())
-    shown = chat.comes(welcomed(("lobby", 1), again=True, renumbered=True), said(1, missed=True))
+def test_a_reconnection_to_a_new_history(chat: Chat) -> None:
+    chat.receive(welcomed())
+    shown = chat.receive(welcomed(("lobby", 1), again=True, renumbered=True), said(1, missed=True))
     assert shown == ["{The server has started a new history}", f"{WHEN}Venkat > hey"]
 
 
 # -- rooms -----------------------------------------------------------------------------------------------
 
 
-def test_joining_a_room(chat: Chat) -> None:
-    chat.comes(welcomed())
-    chat.asked()
+def test_joining_a_room_changes_the_prompt_and_shows_its_history(chat: Chat) -> None:
+    chat.receive(welcomed())
+    chat.requests()
     assert chat.type("/join engine") == ["{You >> /join engine}"]
-    assert chat.transcript.live().prompt == "You in #engine >> "  # at once: what is typed now is for it
-    assert chat.asked() == [("join", "engine")]
+    assert chat.transcript.live().prompt == "You in #engine >> "  # without waiting for the server
+    assert chat.requests() == [("join", "engine")]
     assert chat.enter("Engine", 7, "Michael", "Bo") == ["{You are in Engine (2 here): Michael, Bo}"]
-    assert chat.asked() == [("history", "Engine", 20, 8)]
+    assert chat.requests() == [("history", "Engine", 20, 8)]
     assert chat.transcript.live().prompt == "You in #Engine >> "
-    chat.comes(History("Engine", (), more=False))
-    assert chat.enter("Engine", 9, "Michael") == ["{You are in Engine (1 here): Michael}"]  # only back to it
-    assert chat.asked() == []
+    chat.receive(History("Engine", (), more=False))
+    assert chat.enter("Engine", 9, "Michael") == [
+        "{You are in Engine (1 here): Michael}"
+    ]  # no history: already in it
+    assert chat.requests() == []
 
 
-def test_a_room_as_the_prompt_writes_it(chat: Chat) -> None:
+def test_room_commands_accept_a_hash_sign(chat: Chat) -> None:
     assert chat.type("/Join #engine") == ["{You >> /Join #engine}"]
     chat.type("/users  #engine")
     chat.type("/part #engine")
-    assert chat.asked() == [("join", "engine"), ("users", "engine"), ("part", "engine")]
+    assert chat.requests() == [("join", "engine"), ("users", "engine"), ("part", "engine")]
 
 
-def test_lines_of_several_rooms() -> None:
+def test_lines_of_other_rooms_have_their_name() -> None:
     chat = Chat("lobby", "engine", room="engine")
-    assert chat.comes(said(1, room="Engine"), said(1), Joined("lobby", ("Bo",), 2)) == [
+    assert chat.receive(said(1, room="Engine"), said(1), Joined("lobby", ("Bo",), 2)) == [
         "Venkat > hey",
         "[lobby] Venkat > hey",
         "{[lobby] Bo joined (2 here)}",
     ]
-    assert chat.comes(own(2, "x", room="engine"), own(2, "y")) == [
+    assert chat.receive(own(2, "x", room="engine"), own(2, "y")) == [
         "You in #engine >> hey",
         "[lobby] You >> hey",
     ]
     chat.link.rooms = ("engine",)
-    assert chat.comes(Parted("lobby"), said(3, room="engine")) == [
+    assert chat.receive(Parted("lobby"), said(3, room="engine")) == [
         "{You are no longer in lobby}",
         "Venkat > hey",
     ]
 
 
-def test_leaving_the_room_that_one_talks_in(chat: Chat) -> None:
+def test_leaving_the_current_room_switches_to_another(chat: Chat) -> None:
     chat.type("/join engine")
     chat.enter("engine", 0)
     chat.type("/part")
-    assert chat.asked() == [("join", "engine"), ("part", "engine")]
+    assert chat.requests() == [("join", "engine"), ("part", "engine")]
     chat.link.rooms = ("lobby",)
-    assert chat.comes(Parted("engine")) == [
+    assert chat.receive(Parted("engine")) == [
         "{You are no longer in engine}",
         "Your messages now go to lobby",
     ]
     assert chat.transcript.live().prompt == "You >> "
     chat.type("/join engine")
     chat.enter("engine", 4)
-    assert ("history", "engine", 20, 5) in chat.asked()  # it is new again
+    assert ("history", "engine", 20, 5) in chat.requests()  # it counts as new
 
 
-def test_a_room_that_one_cannot_have(chat: Chat) -> None:
+def test_a_refused_room_switches_back(chat: Chat) -> None:
     chat.type("/join engine")
-    assert chat.comes(Refused("too-many-rooms", "the limit of 100 rooms is reached", room="engine")) == [
+    assert chat.receive(Refused("too-many-rooms", "the limit of 100 rooms is reached", room="engine")) == [
         "The limit of 100 rooms is reached",
         "Your messages now go to lobby",
     ]
     assert chat.transcript.live().prompt == "You >> "
 
 
-def test_nowhere(chat: Chat) -> None:
+def test_without_a_room_nothing_is_sent(chat: Chat) -> None:
     chat.link.rooms = ()
-    chat.comes(Parted("lobby"))
+    chat.receive(Parted("lobby"))
     assert chat.type("hello") == ["Not sent: you are in no room; type /join ROOM to enter one."]
     assert chat.type("/history") == ["{You >> /history}", "You are in no room; type /join ROOM to enter one"]
 
 
-def test_many_who_come_and_go_are_one_line(chat: Chat) -> None:
+def test_many_joins_and_leaves_share_a_line(chat: Chat) -> None:
     names = tuple(f"n{number}" for number in range(1000))
-    [joined] = chat.comes(Joined("lobby", names, 1001))
-    [left] = chat.comes(Left("lobby", names, 1))
+    [joined] = chat.receive(Joined("lobby", names, 1001))
+    [left] = chat.receive(Left("lobby", names, 1))
     assert joined.endswith("n9 and 990 more joined (1001 here)}")
     assert left.endswith("n9 and 990 more left (1 here)}")
 
 
-# -- what one says ---------------------------------------------------------------------------------------
+# -- own messages ----------------------------------------------------------------------------------------
 
 
-def test_a_message_waits_until_it_has_its_place(chat: Chat) -> None:
+def test_a_message_is_pending_until_the_room_shows_it(chat: Chat) -> None:
     assert chat.type("mine") == []
     live = chat.transcript.live()
     assert [(message.new, message.old) for message in live.pending] == [("You >> mine", "… mine")]
     assert (live.total, live.note) == (1, "")
-    assert chat.comes(Acked("1", "lobby", "", 3, AT)) == []  # 2 is still to come
-    assert chat.waiting() == ["… mine"]
-    assert chat.comes(said(2, "before"), own(3, "1", "mine")) == ["Venkat > before", "You >> mine"]
+    assert chat.receive(Acked("1", "lobby", "", 3, AT)) == []  # 2 has not arrived
+    assert chat.pending() == ["… mine"]
+    assert chat.receive(said(2, "before"), own(3, "1", "mine")) == ["Venkat > before", "You >> mine"]
     assert chat.transcript.live() == chat.transcript.live()._replace(pending=(), total=0, note="")
 
 
@@ -356,61 +362,61 @@ def test_a_message_waits_until_it_has_its_place(chat: Chat) -> None:
         Parted("lobby"),
     ],
 )
-def test_what_is_stored_and_gets_no_place_is_shown_all_the_same(chat: Chat, then: ClientEvent) -> None:
+def test_an_acknowledged_message_that_the_room_has_passed_is_shown(chat: Chat, then: ClientEvent) -> None:
     chat.type("mine")
-    assert chat.comes(Acked("1", "lobby", "", 3, AT)) == []
+    assert chat.receive(Acked("1", "lobby", "", 3, AT)) == []
     if isinstance(then, Parted):
         chat.link.rooms = ()
-    assert any(line.endswith("You >> mine") for line in chat.comes(then))
-    assert chat.waiting() == []
+    assert any(line.endswith("You >> mine") for line in chat.receive(then))
+    assert chat.pending() == []
 
 
-def test_an_ack_that_comes_when_the_room_is_beyond_it(chat: Chat) -> None:
+def test_a_late_ack_shows_the_message(chat: Chat) -> None:
     chat.type("mine")
-    chat.comes(Gap("lobby", 1, 9))
-    assert chat.comes(Acked("1", "lobby", "", 3, AT)) == ["You >> mine"]
+    chat.receive(Gap("lobby", 1, 9))
+    assert chat.receive(Acked("1", "lobby", "", 3, AT)) == ["You >> mine"]
 
 
-def test_one_that_is_known_to_no_one_here_is_shown(chat: Chat) -> None:
-    assert chat.comes(own(1, "from elsewhere"), Acked("unknown", "", "Bo", 1, AT)) == ["You >> hey"]
+def test_an_own_message_from_elsewhere_is_shown(chat: Chat) -> None:
+    assert chat.receive(own(1, "from elsewhere"), Acked("unknown", "", "Bo", 1, AT)) == ["You >> hey"]
 
 
-def test_a_whisper_stays_when_it_is_acknowledged(chat: Chat) -> None:
+def test_an_acknowledged_direct_message_becomes_final(chat: Chat) -> None:
     assert chat.type("/msg Bo tea?") == []
-    assert chat.waiting() == ["… to Bo: tea?"]
-    assert chat.comes(Acked("1", "", "Bo", 1, AT)) == ["You to Bo > tea?"]
-    assert chat.waiting() == []
+    assert chat.pending() == ["… to Bo: tea?"]
+    assert chat.receive(Acked("1", "", "Bo", 1, AT)) == ["You to Bo > tea?"]
+    assert chat.pending() == []
 
 
-def test_an_action(chat: Chat) -> None:
+def test_an_action_is_pending_too(chat: Chat) -> None:
     assert chat.type("/me waves") == []
-    assert chat.waiting() == ["… * Michael waves"]
-    assert chat.comes(own(1, "1", "* Michael waves")) == ["* Michael waves"]
+    assert chat.pending() == ["… * Michael waves"]
+    assert chat.receive(own(1, "1", "* Michael waves")) == ["* Michael waves"]
 
 
-def test_what_is_refused_is_shown_with_the_reason(chat: Chat) -> None:
+def test_a_refused_message_is_shown_with_the_reason(chat: Chat) -> None:
     chat.type("mine")
     refused = Refused("muted", "the operator has muted you", "1", "lobby", "", "mine")
-    assert chat.comes(refused) == ["Not sent (mine): the operator has muted you."]
-    assert chat.waiting() == []
-    assert chat.comes(Refused("no-such-room", "there is no room x", room="x")) == ["There is no room x"]
+    assert chat.receive(refused) == ["Not sent (mine): the operator has muted you."]
+    assert chat.pending() == []
+    assert chat.receive(Refused("no-such-room", "there is no room x", room="x")) == ["There is no room x"]
 
 
-def test_why_it_waits(chat: Chat) -> None:
-    chat.comes(NotStored("disk full\x1b"))
-    assert chat.transcript.live().note == ""  # nothing waits
+def test_the_note_says_why_messages_are_pending(chat: Chat) -> None:
+    chat.receive(NotStored("disk full\x1b"))
+    assert chat.transcript.live().note == ""  # no message is pending
     chat.type("mine")
     assert chat.transcript.live().note == "waiting for the server: disk full\\x1b"
-    chat.comes(Acked("0", "lobby", "", 1, AT))  # it stores again
+    chat.receive(Acked("0", "lobby", "", 1, AT))  # the server stores again
     assert chat.transcript.live().note == ""
     chat.link.state = LinkState.WAITING
     assert chat.transcript.live().note == "waiting for the server"
-    chat.comes(NotStored("disk full"))
+    chat.receive(NotStored("disk full"))
     chat.transcript.connection_lost()
     assert chat.transcript.live().note == "waiting for the server"
 
 
-def test_only_the_last_of_many_are_drawn(chat: Chat) -> None:
+def test_only_the_newest_pending_messages_are_drawn(chat: Chat) -> None:
     for number in range(100):
         chat.type(str(number))
     live = chat.transcript.live()
@@ -427,16 +433,16 @@ def test_only_the_last_of_many_are_drawn(chat: Chat) -> None:
         (QueueFullError(9), "Not sent: more than 9 bytes are waiting to be sent already."),
     ],
 )
-def test_what_cannot_be_sent(chat: Chat, error: SelchatError, shown: str) -> None:
+def test_a_message_that_the_link_rejects_is_reported(chat: Chat, error: SelchatError, shown: str) -> None:
     chat.link.error = error
     assert chat.type("mine") == [shown]
-    assert chat.waiting() == []
+    assert chat.pending() == []
 
 
-# -- the paper's wire ------------------------------------------------------------------------------------
+# -- the classic protocol --------------------------------------------------------------------------------
 
 
-def test_on_the_papers_wire_what_is_said_is_shown_at_once(chat: Chat) -> None:
+def test_on_the_classic_protocol_own_messages_appear_at_once(chat: Chat) -> None:
     chat.link.has_ids = False
     assert chat.type("mine") == ["You >> mine"]
     chat.link.state = LinkState.WAITING
@@ -444,24 +450,24 @@ def test_on_the_papers_wire_what_is_said_is_shown_at_once(chat: Chat) -> None:
         "You >> kept",
         "Not connected. The client sends this when the server is back.",
     ]
-    assert chat.waiting() == []
+    assert chat.pending() == []
 
 
-def test_a_roster_has_two_rows_at_most(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_roster_has_at_most_two_rows(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     names = ", ".join(f"name{number}" for number in range(40))
-    [line] = chat.comes(Message("Server", f"Users online (40): {names}"))
+    [line] = chat.receive(Message("Server", f"Users online (40): {names}"))
     assert line.startswith("Server > Users online (40): name0") and line.endswith("…")
     assert len(line) <= 80
-    [line] = chat.comes(Message("Venkat", f"Users online (40): {names}"))
+    [line] = chat.receive(Message("Venkat", f"Users online (40): {names}"))
     assert line.endswith("name39")
 
 
-def test_who_was_heard(chat: Chat) -> None:
-    assert chat.comes(SeenAuthors(("Bo",))) == ["This server sends no list of users. Seen so far: Bo"]
+def test_the_classic_protocol_lists_the_seen_authors(chat: Chat) -> None:
+    assert chat.receive(SeenAuthors(("Bo",))) == ["This server sends no list of users. Seen so far: Bo"]
 
 
-def test_what_that_wire_has_not(chat: Chat) -> None:
+def test_the_classic_protocol_has_no_rooms_or_history(chat: Chat) -> None:
     chat.link.error = UnsupportedError("rooms")
     assert chat.type("/join engine") == [
         "{You >> /join engine}",
@@ -485,46 +491,46 @@ def test_what_that_wire_has_not(chat: Chat) -> None:
         ("/n\x1b[2J", CommandKind.NOTHING, [r"{You >> /n\x1b[2J}", rf"Unknown command /n\x1b[2J; {LISTED}"]),
     ],
 )
-def test_what_says_nothing(chat: Chat, line: str, asked: CommandKind, shown: list[str]) -> None:
+def test_lines_that_send_nothing(chat: Chat, line: str, asked: CommandKind, shown: list[str]) -> None:
     assert chat.transcript.run(line) is asked
     assert chat.shown() == shown
-    assert chat.waiting() == []
+    assert chat.pending() == []
 
 
-def test_asking_for_the_past(chat: Chat) -> None:
+def test_history_and_search(chat: Chat) -> None:
     assert chat.type("/history 2") == ["{You >> /history 2}"]
-    assert chat.asked() == [("history", "lobby", 2, None)]
-    assert chat.comes(History("lobby", (said(1),), more=False)) == [f"{{{WHEN}Venkat > hey}}"]
+    assert chat.requests() == [("history", "lobby", 2, None)]
+    assert chat.receive(History("lobby", (said(1),), more=False)) == [f"{{{WHEN}Venkat > hey}}"]
     chat.type("/search hey")
-    assert chat.comes(History("lobby", (said(1),), more=False)) == [
+    assert chat.receive(History("lobby", (said(1),), more=False)) == [
         f"{WHEN}Venkat > hey",
         "1 message with hey among the last 1 message of lobby",
     ]
 
 
-def test_asking_for_people_and_rooms(chat: Chat) -> None:
+def test_users_and_rooms(chat: Chat) -> None:
     assert chat.type("/users") == ["{You >> /users}"]
     assert chat.type("/rooms") == ["{You >> /rooms}"]
-    assert chat.asked() == [("users", "lobby"), ("rooms",)]
-    assert chat.comes(Users("lobby", ("Bo",), 1, "", 1, joined=False)) == ["Users online (1):", "  Bo"]
-    assert chat.comes(Rooms((RoomSummary("lobby", 1, "", 1),), 1)) == [
+    assert chat.requests() == [("users", "lobby"), ("rooms",)]
+    assert chat.receive(Users("lobby", ("Bo",), 1, "", 1, joined=False)) == ["Users online (1):", "  Bo"]
+    assert chat.receive(Rooms((RoomSummary("lobby", 1, "", 1),), 1)) == [
         "Rooms (1); * marks the rooms that you are in:",
         "* lobby  1 here",
     ]
     answer: Future[Candidates] = Future()
     chat.transcript.room_names.look_up(True, answer)
-    assert chat.comes(Rooms((RoomSummary("engine", 1, "", 1),), 1)) == []
+    assert chat.receive(Rooms((RoomSummary("engine", 1, "", 1),), 1)) == []
     assert answer.result(0).rooms == ("lobby", "engine")
 
 
-def test_help(chat: Chat) -> None:
+def test_help_is_shown(chat: Chat) -> None:
     assert "/quit           leave the chat" in chat.type("/help")
 
 
 # -- held events -------------------------------------------------------------------------------------------
 
 
-def test_what_happens_in_a_room_is_held_in_order() -> None:
+def test_held_events_keep_their_order() -> None:
     held = HeldEvents()
     events: list[ClientEvent] = [
         said(1),
@@ -534,18 +540,18 @@ def test_what_happens_in_a_room_is_held_in_order() -> None:
         Gap("lobby", 1, 3),
         said(3),
     ]
-    assert held.add(events[0]) == events[:1]  # nothing is awaited
+    assert held.add(events[0]) == events[:1]  # no room is held
     held.hold("LOBBY")
     assert len(held) == 1
     assert [held.add(event) for event in events] == [[]] * len(events)
-    held.hold("lobby")  # once more loses nothing
+    held.hold("lobby")  # a second call loses nothing
     assert held.release("lobby") == events
     assert held.release("lobby") == []
     assert held.add(said(4)) == [said(4)]
     assert not held
 
 
-def test_other_rooms_and_other_things_go_on() -> None:
+def test_only_events_of_the_room_are_held() -> None:
     held = HeldEvents()
     held.hold("lobby")
     whisper = Whispered("Venkat", "tea?", "Michael", 1, 1.0)
@@ -553,7 +559,7 @@ def test_other_rooms_and_other_things_go_on() -> None:
         assert held.add(event) == [event]
 
 
-def test_everything_at_once() -> None:
+def test_release_all_returns_the_events_of_every_room() -> None:
     held = HeldEvents()
     held.hold("lobby")
     held.hold("engine")
