@@ -161,9 +161,9 @@ class FanoutLoad:
         self._sampled_data.clear()
         gc.collect()
         gc.freeze()  # so that collections within the loop have almost nothing to visit
-        cpu, load_cpu, all_cpu, began = server_cpu(), time.process_time(), machine_cpu_seconds(), clock()
-        deadline = began + seconds
-        last_byte = sent_at = began
+        cpu, load_cpu, all_cpu, start = server_cpu(), time.process_time(), machine_cpu_seconds(), clock()
+        deadline = start + seconds
+        last_byte = sent_at = start
         idle = 0.0
         while run.receivers > run.dropped:
             sent_at = clock()
@@ -202,7 +202,7 @@ class FanoutLoad:
             if window == 1:
                 latencies.append(last_byte - sent_at)
             completed = min(min(counts) // size, sent)
-        run.seconds = last_byte - began
+        run.seconds = last_byte - start
         run.load_idle = idle
         load_cpu = time.process_time() - load_cpu
         all_cpu = machine_cpu_seconds() - all_cpu

@@ -158,7 +158,7 @@ class TestDescriptors:
             for client in clients[:200]:
                 client.close()
             begin = time.monotonic()
-            eventually(lambda: asa.asks("users", room="lobby")["total"] == 201, "the waiting clients are members")
+            eventually(lambda: asa.asks("users", room="lobby")["total"] == 201, "the others are members")
             took = time.monotonic() - begin
             print(f"the waiting clients were members {took:.2f} s after that")
             assert took < 1.0 or not full

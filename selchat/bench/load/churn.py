@@ -38,12 +38,12 @@ class Churn:
             if generator.ended or now > end or recorder.failure is not None:
                 break
             if now < deadline and not generator.stopping:
-                lives.begin(int((now - start) * rate) + 1 - lives.begun if rate else slots)
+                lives.begin(int((now - start) * rate) + 1 - lives.started if rate else slots)
             lives.read()
             generator.connections.poll(0.0 if lives.free and not rate else 0.005)
             generator.transcript.trim()
             generator.tick()
-        recorder.lives = lives.begun - len(lives.open)
+        recorder.lives = lives.started - len(lives.open)
         recorder.refused = lives.refused
         generator.connections.unwatch(lives.fileno())
         lives.close()
@@ -60,7 +60,7 @@ class _Lives:
     def __init__(self, generator: LoadGenerator, slots: int, messages: int) -> None:
         self.free = deque(range(slots))
         self.open: dict[int, tuple[socket.socket, int]] = {}  # by descriptor: the socket, and its slot
-        self.begun = 0
+        self.started = 0
         self.refused = 0
         self._generator = generator
         self._connections = generator.connections
@@ -100,7 +100,7 @@ class _Lives:
             sock.setblocking(False)
             self._poll.register(sock.fileno(), select.EPOLLIN)
             self.open[sock.fileno()] = (sock, slot)
-            self.begun += 1
+            self.started += 1
 
     def read(self) -> None:
         """Read from all ready connections, and close the ones that have ended."""

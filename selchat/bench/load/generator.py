@@ -124,11 +124,14 @@ class LoadGenerator:
                 return False
         return True
 
-    def next_batch(self, wanted: bool) -> bool:
-        """Agree with the other workers that this batch is complete; return whether there is another one."""
+    def next_batch(self, more: bool) -> bool:
+        """Agree with the other workers that this batch is complete; return whether all send another one.
+
+        ``more``: this worker wants to.
+        """
         lockstep = self.lockstep
         if not lockstep.links:
-            return wanted and not self.stopping
+            return more and not self.stopping
         if not lockstep.leader:
             batches = lockstep.batches + 1
             lockstep.announce_batch()
@@ -138,7 +141,7 @@ class LoadGenerator:
             return lockstep.take_final_count() is None and agreed
         lockstep.awaited += len(lockstep.links)
         agreed = self.wait(lambda: lockstep.batches >= lockstep.awaited, STALL_SECONDS)
-        another = agreed and wanted and not self.stopping
+        another = agreed and more and not self.stopping
         announce = lockstep.announce_batch if another else lockstep.announce_end
         announce(self.recorder.expected)
         return another
