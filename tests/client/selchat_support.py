@@ -111,7 +111,7 @@ class Talk:
             data += part
         return decoded(data)
 
-    def comes(self, *messages: Fields) -> list[ClientEvent]:
+    def receive(self, *messages: Fields) -> list[ClientEvent]:
         """Return the events of messages from the server."""
         events = self.client.receive_data(encoded(*messages))
         assert self.client.error is None
@@ -121,7 +121,7 @@ class Talk:
         """Connect, send a welcome, and return the hello."""
         self.client.connection_made()
         [hello] = self.sent()
-        self.comes(*(messages or [welcome()]))
+        self.receive(*(messages or [welcome()]))
         return hello
 
     def reconnect(self, *messages: Fields) -> Fields:

@@ -31,7 +31,7 @@ SECRET = "9yAq3eTzqv0l1cZr6mW8nA"
 
 
 def settings(port: int = 33000, **more: object) -> ClientSettings:
-    """Return settings for the classic protocol by default. With their secret, no test reads the user's file."""
+    """Return settings, by default for the classic protocol. The secret keeps tests off the user's file."""
     given = {"host": "127.0.0.1", "port": port, "name": "Michael", "wire": "classic", "secret": SECRET}
     return ClientSettings(**given | more)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""The selchat client with a passphrase, as transcripts: what is sealed, how it is read, and what waits."""
+"""Transcripts of a client with a passphrase: encryption, decryption, and messages that wait for keys."""
 
 from __future__ import annotations
 
@@ -22,8 +22,7 @@ from selchat.client.events import (
     Welcomed,
     Whispered,
 )
-from selchat.client.protocol import encryption
-from selchat.client.protocol import selchat as rich
+from selchat.client.protocol import encryption, selchat
 from selchat.client.protocol.encryption import RoomKeys, direct_key_name
 from selchat.client.protocol.selchat import ClientState, SelchatClient
 from selchat.errors import SettingError
@@ -37,7 +36,7 @@ SECRETS = ("three random words", "other words")
 
 
 def salt_of(room: str, salt: str = "") -> str:
-    """A salt for each room, without a server that makes them."""
+    """Return the salt of a room, as a server would."""
     import base64
 
     found = hashlib.sha256(f"{room} {salt}".encode()).digest()[:16]
@@ -45,7 +44,7 @@ def salt_of(room: str, salt: str = "") -> str:
 
 
 def key_of(salt: bytes, passphrase: str = SECRETS[0]) -> bytes:
-    """In the place of scrypt, which takes its time."""
+    """Return a key without scrypt, which is slow."""
     return hashlib.sha256(salt + passphrase.encode()).digest()
 
 
@@ -65,56 +64,56 @@ def users(room: str, seq: int = 0, *names: str, salt: str = "") -> Fields:
 
 
 class Author:
-    """Someone else, with a session in each room."""
+    """Another user, with a session in each room."""
 
     def __init__(self, name: str = "Venkat", passphrase: str = SECRETS[0]) -> None:
         self.name = name
         self._passphrase = passphrase
         self._encryptors: dict[str, Encryptor] = {}
 
-    def seals(self, body: str, room: str = "lobby", salt: str = "") -> dict[str, str]:
+    def encrypt(self, body: str, room: str = "lobby", salt: str = "") -> dict[str, str]:
         place = "@" if room.startswith("@") else room
         encryptor = self._encryptors.setdefault(room, Encryptor(key_for(place, salt, self._passphrase)))
         return encryptor.encrypt(room, self.name, body)._asdict()
 
     def says(self, seq: int, body: str, room: str = "lobby", **more: Any) -> Fields:
         fields = {"type": "said", "room": room, "seq": seq, "from": self.name, "at": 1.5, "id": f"v{seq}"}
-        return {**fields, **self.seals(body, room), **more}
+        return {**fields, **self.encrypt(body, room), **more}
 
     def whispers(self, seq: int, body: str, to: str = "Michael", **more: Any) -> Fields:
         fields = {"type": "whispered", "seq": seq, "from": self.name, "to": to, "at": 1.5, "id": f"w{seq}"}
-        return {**fields, **self.seals(body, direct_key_name(to)), **more}
+        return {**fields, **self.encrypt(body, direct_key_name(to)), **more}
 
 
 class Talk(selchat_support.Talk):
-    """A client with a passphrase. Keys come at once, unless they are to be ``late``."""
+    """A client with a passphrase. Keys arrive at once, unless ``late``."""
 
     def __init__(self, *, late: bool = False, members: bool = False, **more: object) -> None:
         self.late = late
-        self.wanted: list[bytes] = []
+        self.requested: list[bytes] = []
         given = settings(**{"wire": "selchat", "passphrase": SECRETS[0], **more})
-        self.client = SelchatClient(given, SECRET, members=members, request_key=self.wanted.append)
+        self.client = SelchatClient(given, SECRET, members=members, request_key=self.requested.append)
 
     def derive(self, count: int = 1000) -> list[ClientEvent]:
         events: list[ClientEvent] = []
-        while self.wanted and count:
+        while self.requested and count:
             count -= 1
-            salt = self.wanted.pop(0)
+            salt = self.requested.pop(0)
             self.client.add_key(salt, key_of(salt))
             events += self.client.events()
         return events
 
     def sent(self) -> list[Fields]:
         found = super().sent()
-        while self.wanted and not self.late:
-            salt = self.wanted.pop(0)
+        while self.requested and not self.late:
+            salt = self.requested.pop(0)
             self.client.add_key(salt, key_of(salt))
             found += super().sent()
         return found
 
-    def comes(self, *messages: Fields) -> list[ClientEvent]:
-        events = super().comes(*messages)
-        while self.wanted and not self.late:
+    def receive(self, *messages: Fields) -> list[ClientEvent]:
+        events = super().receive(*messages)
+        while self.requested and not self.late:
             events += self.derive()
         return events
 
@@ -123,7 +122,7 @@ class Talk(selchat_support.Talk):
 
 
 def opened(message: Fields, sender: str = "Michael", room: str = "lobby", salt: str = "") -> str:
-    """What another client reads in what this one has sent."""
+    """Return what another client decrypts."""
     key = key_for("@" if room.startswith("@") else room, salt)
     return Decryptor().decrypt(key, room, sender, message["cipher"], message["body"], 1)
 
@@ -132,10 +131,10 @@ def bodies(events: list[ClientEvent]) -> list[tuple[str, Encryption]]:
     return [(event.body, event.encryption) for event in events if isinstance(event, Message | Whispered)]
 
 
-# -- saying --------------------------------------------------------------------------------------------
+# -- sending ------------------------------------------------------------------------------------------
 
 
-def test_everything_that_is_said_is_sealed() -> None:
+def test_all_messages_are_encrypted() -> None:
     talk = Talk()
     talk.connect(welcome(("lobby", 0), ("Engine-Room", 0)))
     talk.client.say("hello")
@@ -150,7 +149,7 @@ def test_everything_that_is_said_is_sealed() -> None:
     assert "hello" not in str([one, two, three]) and "psst" not in str([one, two, three])
 
 
-def test_the_name_is_the_one_of_the_welcome_and_the_room_as_the_server_writes_it() -> None:
+def test_messages_are_bound_to_the_servers_spelling_of_name_and_room() -> None:
     talk = Talk()
     talk.client.say("typed ahead", "LOBBY")
     talk.connect(welcome(("Lobby", 0), name="Michael_2"))
@@ -159,7 +158,7 @@ def test_the_name_is_the_one_of_the_welcome_and_the_room_as_the_server_writes_it
     assert opened(message, sender="Michael_2", room="Lobby") == "typed ahead"
 
 
-def test_a_session_in_each_room_and_a_counter_that_grows() -> None:
+def test_each_room_has_a_session_with_a_growing_counter() -> None:
     talk = Talk()
     talk.connect(welcome(("lobby", 0), ("a", 0)))
     for room in ("lobby", "a", "lobby", "a"):
@@ -173,7 +172,7 @@ def test_a_session_in_each_room_and_a_counter_that_grows() -> None:
     assert another.sent()[0]["cipher"].split()[1] not in {part[1] for part in sent}
 
 
-def test_what_is_sent_again_has_another_counter_and_the_same_id() -> None:
+def test_repeated_message_has_another_counter_and_the_same_id() -> None:
     talk = Talk()
     talk.connect()
     id = talk.client.say("hello")
@@ -183,13 +182,13 @@ def test_what_is_sent_again_has_another_counter_and_the_same_id() -> None:
     assert first["id"] == second["id"] == id
     assert [one["cipher"].split()[2] for one in (first, second)] == ["1", "2"]
     assert first["body"] != second["body"]
-    assert talk.comes(error("not-stored", id=id)) == [NotStored("about not-stored")]
+    assert talk.receive(error("not-stored", id=id)) == [NotStored("about not-stored")]
     talk.client.retry()
     assert [one["cipher"].split()[2] for one in talk.sent()] == ["3"]
-    assert bodies(talk.comes(ack(id, 1))) == [("hello", Encryption.DECRYPTED)]
+    assert bodies(talk.receive(ack(id, 1))) == [("hello", Encryption.DECRYPTED)]
 
 
-def test_another_salt_makes_another_session_with_its_key() -> None:
+def test_another_salt_starts_another_session() -> None:
     talk = Talk()
     talk.connect()
     talk.client.say("one")
@@ -201,21 +200,21 @@ def test_another_salt_makes_another_session_with_its_key() -> None:
     assert again["cipher"].split()[2] == "1"
 
 
-def test_what_is_said_waits_for_the_key_and_for_the_room() -> None:
+def test_messages_wait_for_the_key_and_the_join() -> None:
     talk = Talk(late=True)
     talk.client.join("a")
     talk.client.say("first", "a")
     talk.client.say("second")
     talk.connect()
     assert [message["type"] for message in talk.sent()] == ["join"]
-    assert talk.wanted == []
+    assert talk.requested == []
     talk.client.say("third", "a")
     assert talk.sent() == []
-    talk.comes(users("A", 4, "Michael"))
-    assert talk.sent() == [] and len(talk.wanted) == 1
-    assert talk.sent() == [] and len(talk.wanted) == 1, "it is asked for once"
+    talk.receive(users("A", 4, "Michael"))
+    assert talk.sent() == [] and len(talk.requested) == 1
+    assert talk.sent() == [] and len(talk.requested) == 1, "it is asked for once"
     talk.derive()
-    [first] = talk.sent()  # nothing overtakes what waits
+    [first] = talk.sent()  # no message overtakes a waiting one
     assert (first["room"], opened(first, room="A")) == ("a", "first")
     talk.derive()
     second, third = talk.sent()
@@ -223,7 +222,7 @@ def test_what_is_said_waits_for_the_key_and_for_the_room() -> None:
     assert talk.client.unacknowledged == 3
 
 
-def test_what_is_for_a_room_that_one_is_not_in_is_refused_here() -> None:
+def test_message_to_another_room_is_refused_locally() -> None:
     talk = Talk()
     talk.connect()
     id = talk.client.say("hello", "nowhere")
@@ -237,20 +236,20 @@ def test_what_is_for_a_room_that_one_is_not_in_is_refused_here() -> None:
     assert talk.client.unacknowledged == 1
 
 
-def test_what_waits_for_a_room_that_lets_nobody_in_is_refused() -> None:
+def test_messages_to_a_room_that_refuses_the_join_are_refused() -> None:
     talk = Talk()
     talk.connect()
     talk.client.join("a")
     id = talk.client.say("hello", "a")
     assert [message["type"] for message in talk.sent()] == ["join"]
-    talk.comes(error("too-many-rooms", room="a"))
+    talk.receive(error("too-many-rooms", room="a"))
     assert talk.sent() == []
     assert [(event.code, event.id) for event in talk.client.events() if isinstance(event, Refused)] == [
         ("not-in-room", id)
     ]
 
 
-def test_what_is_said_between_leaving_and_coming_back() -> None:
+def test_messages_between_part_and_join() -> None:
     talk = Talk()
     talk.connect(welcome(("lobby", 0), ("a", 0)))
     talk.client.part("a")
@@ -260,14 +259,14 @@ def test_what_is_said_between_leaving_and_coming_back() -> None:
     talk.client.join("a")
     kept = talk.client.say("back", "a")
     assert [message["type"] for message in talk.sent()] == ["join"]
-    assert talk.comes({"type": "left", "room": "a", "names": ["Michael"], "total": 0}) == [Parted("a")]
+    assert talk.receive({"type": "left", "room": "a", "names": ["Michael"], "total": 0}) == [Parted("a")]
     assert talk.sent() == []
-    talk.comes(users("a", 0, "Michael", salt="new"))
+    talk.receive(users("a", 0, "Michael", salt="new"))
     [message] = talk.sent()
     assert (message["id"], opened(message, room="a", salt="new")) == (kept, "back")
 
 
-def test_the_limit_is_for_what_goes_over_the_wire() -> None:
+def test_frame_limit_counts_encrypted_bytes() -> None:
     talk = Talk(frame_limit=1000)
     with pytest.raises(FrameTooLongError):
         talk.client.say("x" * 640)
@@ -286,16 +285,16 @@ def test_the_limit_is_for_what_goes_over_the_wire() -> None:
     assert talk.client.queued >= sum(len(message["body"]) for message in sent)
 
 
-def test_a_command_is_sent_as_it_is_and_may_be_as_long() -> None:
+def test_command_is_sent_plain_and_may_use_the_whole_limit() -> None:
     talk = Talk(frame_limit=1000)
     talk.connect()
-    command = "/topic " + "x" * 800  # which would be too long when it is sealed
+    command = "/topic " + "x" * 800  # too long if it were encrypted
     talk.client.whisper("Server", command)
     [message] = talk.sent()
     assert (message["body"], "cipher" in message) == (command, False)
 
 
-def test_the_servers_limit_is_met_as_well() -> None:
+def test_servers_frame_limit_counts_encrypted_bytes() -> None:
     talk = Talk()
     talk.connect(welcome(limits={**selchat_support.LIMITS, "frame": 300}))
     talk.client.say("x" * 300)
@@ -305,14 +304,14 @@ def test_the_servers_limit_is_met_as_well() -> None:
     assert isinstance(refused, Refused) and refused.code == "too-long"
 
 
-# -- reading -------------------------------------------------------------------------------------------
+# -- receiving ----------------------------------------------------------------------------------------
 
 
-def test_what_others_say() -> None:
+def test_each_result_of_decryption_is_reported() -> None:
     talk, venkat, eve = Talk(), Author(), Author("Eve", SECRETS[1])
     talk.connect()
     first = venkat.says(1, "one")
-    got = talk.comes(
+    got = talk.receive(
         first,
         {**selchat_support.said(2, body="in clear text"), "id": "c-1"},
         selchat_support.said(3, "Server", "tea"),
@@ -339,18 +338,18 @@ def test_what_others_say() -> None:
     assert got[6].cipher == "caesar"  # type: ignore[union-attr]
 
 
-def test_an_order_that_the_server_has_changed() -> None:
+def test_reordered_messages_are_not_shown() -> None:
     talk, venkat = Talk(), Author()
     talk.connect()
     one, two = venkat.says(2, "one"), venkat.says(1, "two")
-    assert bodies(talk.comes(two, one)) == [("two", Encryption.DECRYPTED), ("", Encryption.REORDERED)]
+    assert bodies(talk.receive(two, one)) == [("two", Encryption.DECRYPTED), ("", Encryption.REORDERED)]
 
 
-def test_without_a_passphrase_it_is_said_that_it_is_encrypted() -> None:
+def test_without_a_passphrase_encrypted_messages_are_reported() -> None:
     talk = selchat_support.Talk()
     talk.connect()
     one, psst = Author().says(1, "one"), Author().whispers(1, "psst")
-    got = talk.comes(one, psst, selchat_support.said(2))
+    got = talk.receive(one, psst, selchat_support.said(2))
     assert bodies(got) == [
         ("", Encryption.NO_PASSPHRASE),
         ("", Encryption.NO_PASSPHRASE),
@@ -363,11 +362,11 @@ def test_without_a_passphrase_it_is_said_that_it_is_encrypted() -> None:
     ]
 
 
-def test_whispers() -> None:
+def test_direct_messages_are_encrypted() -> None:
     talk, venkat = Talk(), Author()
     talk.connect()
     kept = venkat.whispers(1, "one")
-    got = talk.comes(
+    got = talk.receive(
         kept,
         kept,
         venkat.whispers(2, "two", to="MICHAEL"),
@@ -386,11 +385,11 @@ def test_whispers() -> None:
     ]
 
 
-def test_whispers_that_are_not_kept() -> None:
+def test_direct_messages_that_are_not_stored() -> None:
     talk, venkat = Talk(), Author()
     talk.connect()
     first, second, third = (venkat.whispers(0, body) for body in ("one", "two", "three"))
-    assert bodies(talk.comes(first, third, second, third)) == [
+    assert bodies(talk.receive(first, third, second, third)) == [
         ("one", Encryption.DECRYPTED),
         ("three", Encryption.DECRYPTED),
         ("", Encryption.REORDERED),
@@ -398,11 +397,11 @@ def test_whispers_that_are_not_kept() -> None:
     ]
 
 
-def test_a_whisper_for_someone_else_does_not_become_ones_own() -> None:
+def test_direct_message_cannot_be_redirected() -> None:
     talk = Talk()
     talk.connect()
     stolen = {**Author().whispers(1, "for Eve", to="Eve"), "to": "Michael"}
-    assert bodies(talk.comes(stolen)) == [("", Encryption.TAMPERED)]
+    assert bodies(talk.receive(stolen)) == [("", Encryption.TAMPERED)]
 
 
 def history(*messages: Fields, room: str = "lobby") -> Fields:
@@ -410,21 +409,21 @@ def history(*messages: Fields, room: str = "lobby") -> Fields:
     return {"type": "history", "room": room, "messages": fields, "more": False}
 
 
-def test_a_history_has_the_same_messages_again_and_older_ones() -> None:
+def test_history_may_repeat_messages() -> None:
     talk, venkat, eve = Talk(), Author(), Author("Eve")
     old = [venkat.says(seq, f"old {seq}") for seq in range(1, 4)]
     talk.connect(welcome(("lobby", 3)))
     new = venkat.says(4, "new")
     forged = eve.says(2, "moved")
-    assert bodies(talk.comes(new)) == [("new", Encryption.DECRYPTED)]
+    assert bodies(talk.receive(new)) == [("new", Encryption.DECRYPTED)]
     for _ in range(2):
-        [answer] = talk.comes(history(*old, new))
+        [answer] = talk.receive(history(*old, new))
         assert isinstance(answer, History)
         assert bodies(list(answer.messages)) == [
             *((f"old {seq}", Encryption.DECRYPTED) for seq in range(1, 4)),
             ("new", Encryption.DECRYPTED),
         ]
-    [answer] = talk.comes(history(old[0], {**old[2], "seq": 2}, forged))
+    [answer] = talk.receive(history(old[0], {**old[2], "seq": 2}, forged))
     assert isinstance(answer, History)
     assert [seal for _, seal in bodies(list(answer.messages))] == [
         Encryption.DECRYPTED,
@@ -433,7 +432,7 @@ def test_a_history_has_the_same_messages_again_and_older_ones() -> None:
     ]
 
 
-def test_ones_own_messages_come_back() -> None:
+def test_own_messages_are_decrypted() -> None:
     talk = Talk()
     talk.connect()
     id = talk.client.say("mine")
@@ -442,97 +441,97 @@ def test_ones_own_messages_come_back() -> None:
     own |= {"body": sent["body"], "cipher": sent["cipher"]}
     talk.client.connection_lost()
     talk.client.connection_made()
-    [acked, message] = talk.comes(welcome(("lobby", 1)), own)[1:]
+    [acked, message] = talk.receive(welcome(("lobby", 1)), own)[1:]
     assert isinstance(acked, Acked)
     assert message == Message(
         "Michael", "mine", "lobby", 1, 1.5, id, own=True, missed=True, encryption=Encryption.DECRYPTED
     )
     later = Talk()
     later.connect(welcome(("lobby", 1)))
-    [answer] = later.comes(history(own))
+    [answer] = later.receive(history(own))
     assert isinstance(answer, History)
     [found] = answer.messages
     assert (found.body, found.own, found.encryption) == ("mine", False, Encryption.DECRYPTED)
 
 
-def test_when_the_log_is_another_one_the_order_begins_anew_and_replays_do_not_count() -> None:
+def test_another_log_resets_the_order_and_still_detects_replays() -> None:
     talk, venkat = Talk(), Author()
     talk.connect()
     old = [venkat.says(seq, f"old {seq}") for seq in (1, 2, 3)]
-    talk.comes(*old)
+    talk.receive(*old)
     new = venkat.says(1, "new")
     talk.reconnect(welcome(("lobby", 0), log="log 2"))
-    assert bodies(talk.comes(new, {**old[2], "seq": 2})) == [
+    assert bodies(talk.receive(new, {**old[2], "seq": 2})) == [
         ("new", Encryption.DECRYPTED),
         ("", Encryption.REPLAYED),
     ]
 
 
-def test_when_the_log_was_put_back_to_a_backup_the_order_begins_anew() -> None:
+def test_restored_log_resets_the_order() -> None:
     talk, venkat = Talk(), Author()
     talk.connect()
-    talk.comes(*(venkat.says(seq, f"old {seq}") for seq in (1, 2, 3)))
+    talk.receive(*(venkat.says(seq, f"old {seq}") for seq in (1, 2, 3)))
     talk.reconnect(welcome(("lobby", 1)))
-    assert bodies(talk.comes(venkat.says(2, "new"))) == [("new", Encryption.DECRYPTED)]
+    assert bodies(talk.receive(venkat.says(2, "new"))) == [("new", Encryption.DECRYPTED)]
     talk.reconnect(welcome(("lobby", 2)))
-    assert bodies(talk.comes(venkat.says(1, "out of order", id="x"))) == []
+    assert bodies(talk.receive(venkat.says(1, "out of order", id="x"))) == []
 
 
 # -- waiting for a key ---------------------------------------------------------------------------------
 
 
-def test_all_that_comes_waits_for_a_key_and_comes_in_order() -> None:
+def test_received_messages_wait_for_a_key_in_order() -> None:
     talk, venkat = Talk(late=True), Author()
     talk.connect(welcome(("lobby", 0), ("a", 0)))
-    assert bodies(talk.comes(selchat_support.said(1, "Server", "tea"))) == [("tea", Encryption.NONE)]
-    assert talk.wanted == []
+    assert bodies(talk.receive(selchat_support.said(1, "Server", "tea"))) == [("tea", Encryption.NONE)]
+    assert talk.requested == []
     assert (
-        talk.comes(venkat.says(2, "two"), selchat_support.said(3, "Server"), venkat.says(1, "in a", "a"))
+        talk.receive(venkat.says(2, "two"), selchat_support.said(3, "Server"), venkat.says(1, "in a", "a"))
         == []
     )
-    assert talk.comes(users("a")) == []
-    assert len(talk.wanted) == 1
+    assert talk.receive(users("a")) == []
+    assert len(talk.requested) == 1
     got = talk.derive(1)
     assert bodies(got) == [("two", Encryption.DECRYPTED), ("body 3", Encryption.NONE)]
-    assert len(talk.wanted) == 1, "and now for the other room"
+    assert len(talk.requested) == 1, "and now for the other room"
     got = talk.derive(1)
     assert bodies(got) == [("in a", Encryption.DECRYPTED)]
     assert isinstance(got[-1], Users)
-    assert bodies(talk.comes(venkat.says(4, "at once"))) == [("at once", Encryption.DECRYPTED)]
+    assert bodies(talk.receive(venkat.says(4, "at once"))) == [("at once", Encryption.DECRYPTED)]
 
 
-def test_a_ping_and_a_goodbye_do_not_wait() -> None:
+def test_ping_and_bye_do_not_wait_for_a_key() -> None:
     talk = Talk(late=True)
     talk.connect()
-    talk.comes(Author().says(1, "one"))
-    assert talk.comes({"type": "ping", "token": "x"}) == []
+    talk.receive(Author().says(1, "one"))
+    assert talk.receive({"type": "ping", "token": "x"}) == []
     assert talk.sent() == [{"type": "pong", "token": "x"}]
-    [bye] = talk.comes({"type": "bye", "reason": "kicked", "retry_after": None})
+    [bye] = talk.receive({"type": "bye", "reason": "kicked", "retry_after": None})
     assert type(bye).__name__ == "Bye"
 
 
-def test_whispers_are_confirmed_when_they_were_read() -> None:
+def test_direct_messages_are_confirmed_after_decryption() -> None:
     talk = Talk(late=True)
     talk.connect()
-    talk.comes(Author().whispers(1, "one"))
+    talk.receive(Author().whispers(1, "one"))
     assert talk.sent() == []
     assert bodies(talk.derive()) == [("one", Encryption.DECRYPTED)]
     assert talk.sent() == [{"type": "ack", "whisper": 1}]
 
 
-def test_what_waits_is_forgotten_with_the_connection() -> None:
+def test_waiting_messages_are_dropped_with_the_connection() -> None:
     talk, venkat = Talk(late=True), Author()
     talk.connect()
     one = venkat.says(1, "one")
-    talk.comes(one)
+    talk.receive(one)
     talk.client.connection_lost()
     assert talk.derive() == []
     talk.client.connection_made()
-    assert bodies(talk.comes(welcome(("lobby", 1)), one)) == [("one", Encryption.DECRYPTED)]
+    assert bodies(talk.receive(welcome(("lobby", 1)), one)) == [("one", Encryption.DECRYPTED)]
 
 
-def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rich, "MAX_HELD_SIZE", 2000)
+def test_size_of_waiting_messages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selchat, "MAX_HELD_SIZE", 2000)
     talk, venkat = Talk(late=True), Author()
     talk.connect()
     talk.client.receive_data(encoded(*(venkat.says(seq, "x" * 100) for seq in range(1, 20))))
@@ -545,18 +544,19 @@ def test_what_waits_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert talk.client.error is None
 
 
-def test_what_has_waited_may_be_wrong_too() -> None:
+def test_waiting_message_may_be_a_protocol_error() -> None:
     talk = Talk(late=True)
     talk.connect()
     assert (
-        talk.comes(Author().says(1, "one"), {"type": "said", "room": "lobby"}, Author().says(2, "two")) == []
+        talk.receive(Author().says(1, "one"), {"type": "said", "room": "lobby"}, Author().says(2, "two"))
+        == []
     )
     assert bodies(talk.derive()) == [("one", Encryption.DECRYPTED)]
     assert str(talk.client.error) == "said: from is not a string of at most 256 characters"
     assert talk.client.state is ClientState.BROKEN
 
 
-def test_nonsense_does_not_wait() -> None:
+def test_malformed_messages_do_not_wait_for_a_key() -> None:
     for nonsense in (
         {"type": "said", "room": 7, "cipher": "selchat1 x"},
         {"type": "history", "room": "lobby", "messages": 7},
@@ -567,15 +567,15 @@ def test_nonsense_does_not_wait() -> None:
         talk = Talk(late=True)
         talk.connect()
         talk.client.receive_data(encoded(nonsense))
-        assert talk.client.error is not None and talk.wanted == []
+        assert talk.client.error is not None and talk.requested == []
 
 
-def test_what_is_for_a_room_that_is_not_known_is_dropped_without_a_key() -> None:
+def test_unknown_rooms_request_no_key() -> None:
     talk = Talk(late=True)
     talk.connect()
-    assert talk.comes(Author().says(1, "one", "elsewhere")) == []
-    assert talk.wanted == []
-    [answer] = talk.comes(history(Author().says(1, "one", "elsewhere"), room="elsewhere"))
+    assert talk.receive(Author().says(1, "one", "elsewhere")) == []
+    assert talk.requested == []
+    [answer] = talk.receive(history(Author().says(1, "one", "elsewhere"), room="elsewhere"))
     assert isinstance(answer, History)
     assert bodies(list(answer.messages)) == [("", Encryption.OTHER_PASSPHRASE)]
 
@@ -593,7 +593,7 @@ def test_what_is_for_a_room_that_is_not_known_is_dropped_without_a_key() -> None
         {**welcome(), "salt": 7},
     ],
 )
-def test_a_server_that_gives_no_salt_is_told_nothing(without: Fields) -> None:
+def test_nothing_is_sent_to_a_server_without_salts(without: Fields) -> None:
     talk = Talk()
     talk.client.say("secret")
     talk.client.whisper("Venkat", "secret")
@@ -605,7 +605,7 @@ def test_a_server_that_gives_no_salt_is_told_nothing(without: Fields) -> None:
     assert talk.sent() == []
 
 
-def test_nor_is_one_that_gives_none_for_a_room() -> None:
+def test_nothing_is_sent_to_a_room_without_a_salt() -> None:
     talk = Talk()
     talk.connect()
     talk.client.join("a")
@@ -616,19 +616,19 @@ def test_nor_is_one_that_gives_none_for_a_room() -> None:
     assert talk.sent() == []
 
 
-def test_without_a_passphrase_salts_are_not_looked_at() -> None:
+def test_without_a_passphrase_salts_are_not_required() -> None:
     talk = selchat_support.Talk()
     talk.connect(selchat_support.welcome())
-    assert isinstance(talk.comes(selchat_support.users("lobby"))[0], Users)
+    assert isinstance(talk.receive(selchat_support.users("lobby"))[0], Users)
     assert isinstance(talk.reconnect(), dict)
     talk.client.add_key(b"", b"")
     assert talk.client.events() == []
 
 
-# -- the settings --------------------------------------------------------------------------------------
+# -- settings -----------------------------------------------------------------------------------------
 
 
-def test_a_passphrase_goes_with_the_rich_wire_only_and_without_a_key() -> None:
+def test_passphrase_requires_selchat_and_excludes_a_key() -> None:
     for wire in ("auto", "classic"):
         with pytest.raises(
             SettingError, match=f"^wire: '{wire}' is not selchat, which a passphrase requires"
@@ -641,17 +641,17 @@ def test_a_passphrase_goes_with_the_rich_wire_only_and_without_a_key() -> None:
     assert "words" not in repr(settings(wire="selchat", passphrase=SECRETS[0]))
 
 
-# -- the vault -----------------------------------------------------------------------------------------
+# -- keys ---------------------------------------------------------------------------------------------
 
 
-def test_the_vault_remembers_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_number_of_rooms_and_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encryption, "MAX_KEYS", 3)
-    wanted: list[bytes] = []
-    found = RoomKeys(wanted.append)
+    requested: list[bytes] = []
+    found = RoomKeys(requested.append)
     for number in range(5):
         found.set_room_salt(f"room {number}", bytes([number]) * 16)
     assert [found.awaits_key(f"room {number}") for number in range(5)] == [False] * 2 + [True] * 3
-    assert [salt[0] for salt in wanted] == [2, 3, 4]
+    assert [salt[0] for salt in requested] == [2, 3, 4]
     for number in range(2, 5):
         found.add_key(bytes([number]) * 16, bytes(32))
         found.encrypt(f"ROOM {number}", "Michael", "x")
@@ -659,10 +659,10 @@ def test_the_vault_remembers_no_more_than_it_may(monkeypatch: pytest.MonkeyPatch
     assert found.awaits_key("@venkat") is False, "there is no salt yet"
     found.set_direct_salt(b"w" * 16)
     assert found.awaits_key("@venkat") and found.awaits_key("@eve")
-    assert wanted[3:] == [b"w" * 16]
+    assert requested[3:] == [b"w" * 16]
 
 
-def test_the_vault_opens_nothing_before_the_key_is_there() -> None:
+def test_nothing_is_decrypted_before_the_key_arrives() -> None:
     found = RoomKeys(lambda _salt: None)
     message = Encryptor(bytes(32)).encrypt("lobby", "Venkat", "x")
     with pytest.raises(WrongPassphraseError):
@@ -674,22 +674,22 @@ def test_the_vault_opens_nothing_before_the_key_is_there() -> None:
     assert found.decrypt("lobby", "Venkat", *message, seq=1) == "x"
 
 
-def test_whom_whispers_are_sealed_for() -> None:
+def test_direct_key_name_ignores_spelling() -> None:
     assert direct_key_name(" Stra\u00dfe\u200b ") == direct_key_name("STRASSE") == "@strasse"
     assert direct_key_name("\uff2dichael") == "@michael"
     assert direct_key_name("x" * 100) == "@" + "x" * 100, "how long a name may be is the server's business"
 
 
-def test_a_welcome_is_a_welcome() -> None:
+def test_helper_makes_a_valid_welcome() -> None:
     talk = Talk()
     talk.client.connection_made()
-    [event] = talk.comes(welcome(("lobby", 4)))
+    [event] = talk.receive(welcome(("lobby", 4)))
     assert isinstance(event, Welcomed)
 
 
-# -- whatever a server sends -----------------------------------------------------------------------------
+# -- arbitrary input ----------------------------------------------------------------------------------
 
-GOOD = Author().seals("hey")
+GOOD = Author().encrypt("hey")
 CIPHER_PREFIX = st.fixed_dictionaries(
     {},
     optional={
@@ -718,9 +718,7 @@ MESSAGES = st.builds(
 
 
 @given(st.lists(MESSAGES, max_size=12), st.booleans())
-def test_any_objects_give_events_or_one_error_and_nothing_is_said_in_clear_text(
-    messages: list[Fields], late: bool
-) -> None:
+def test_any_objects_give_events_or_one_error_and_no_plain_text(messages: list[Fields], late: bool) -> None:
     talk = Talk(late=late)
     talk.client.say("hello")
     talk.client.whisper("Venkat", "hello")
@@ -735,58 +733,58 @@ def test_any_objects_give_events_or_one_error_and_nothing_is_said_in_clear_text(
     assert talk.client.state is ClientState.WELCOMED
 
 
-# -- what a server might try -----------------------------------------------------------------------------
+# -- attacks by a server ------------------------------------------------------------------------------
 
 
-def test_a_whisper_to_someone_else_cannot_be_given_to_one_as_it_is() -> None:
+def test_direct_message_to_another_user_counts_as_tampered() -> None:
     talk = Talk()
     talk.connect()
-    assert bodies(talk.comes(Author().whispers(1, "for Eve", to="Eve"))) == [("", Encryption.TAMPERED)]
+    assert bodies(talk.receive(Author().whispers(1, "for Eve", to="Eve"))) == [("", Encryption.TAMPERED)]
 
 
-def test_a_whisper_cannot_be_shown_in_a_room_of_such_a_name() -> None:
+def test_direct_message_cannot_be_shown_as_a_room_message() -> None:
     talk, venkat = Talk(), Author()
     talk.connect(welcome(("lobby", 0), ("@michael", 0)))
     sealed = {"cipher": (whisper := venkat.whispers(1, "between us"))["cipher"], "body": whisper["body"]}
     said = {"type": "said", "room": "@michael", "seq": 1, "from": "Venkat", "at": 1.5, "id": "x", **sealed}
-    assert all(body == "" for body, _ in bodies(talk.comes(said)))
-    [answer] = talk.comes(history(said, room="@michael"))
+    assert all(body == "" for body, _ in bodies(talk.receive(said)))
+    [answer] = talk.receive(history(said, room="@michael"))
     assert isinstance(answer, History)
     assert [(one.body, one.encryption) for one in answer.messages] == [("", Encryption.OTHER_PASSPHRASE)]
 
 
-def test_what_one_has_said_cannot_come_again_as_something_new() -> None:
+def test_replay_of_an_own_message_is_detected() -> None:
     talk = Talk()
     talk.connect()
     id = talk.client.say("attack at nine")
     [sent] = talk.sent()
-    talk.comes(ack(id, 1))
+    talk.receive(ack(id, 1))
     again = {"type": "said", "room": "lobby", "seq": 2, "from": "Michael", "at": 2.5, "id": "another"}
     again |= {"body": sent["body"], "cipher": sent["cipher"]}
-    assert bodies(talk.comes(again)) == [("", Encryption.REPLAYED)]
+    assert bodies(talk.receive(again)) == [("", Encryption.REPLAYED)]
 
 
-def test_what_was_said_twice_may_be_stored_as_either() -> None:
-    """It has another counter each time, and an ack does not tell which of them the server has."""
+def test_message_sent_twice_may_be_stored_as_either() -> None:
+    """Each transmission has another counter, and an ack does not tell which one the server stored."""
     talk = Talk()
     talk.connect()
     id = talk.client.say("mine")
     [first] = talk.sent()
     talk.client.connection_lost()
     talk.client.connection_made()
-    talk.comes(welcome())
+    talk.receive(welcome())
     [_hello, _again] = talk.sent()
-    talk.comes(ack(id, 1))
+    talk.receive(ack(id, 1))
     own = {"from": "Michael", "seq": 1, "at": 1.5, "id": id, "body": first["body"], "cipher": first["cipher"]}
-    [answer] = talk.comes(history(own))
+    [answer] = talk.receive(history(own))
     assert isinstance(answer, History)
     assert [(one.body, one.encryption) for one in answer.messages] == [("mine", Encryption.DECRYPTED)]
 
 
-def test_a_server_that_names_rooms_without_end_ends_nothing_but_its_own_use() -> None:
+def test_inventing_rooms_only_makes_messages_refused() -> None:
     talk = Talk()
     talk.connect()
-    talk.comes(*(users(f"room-{number}") for number in range(4200)))
+    talk.receive(*(users(f"room-{number}") for number in range(4200)))
     talk.client.say("mine")
     talk.sent()
     assert [type(event) for event in talk.client.events()] == [Refused]

@@ -1,9 +1,9 @@
-"""The selchat client against a model of a server, whatever happens between the two.
+"""Model-based test: the selchat client against a model of a server, under any events.
 
-The model has a log for each room that connections cannot harm, and does everything that docs/protocol.rst
-allows a server to do: it answers late, in any order that is allowed, drops connections, is started again with
-its log or with another, forgets what is old, laps slow readers, and cannot store for a while. What the client
-hands on has to be the log. With a passphrase, the log has ciphertext only, and keys come late.
+The model keeps a log for each room and does everything that docs/protocol.rst allows a server to do. It
+replies late and in any permitted order, drops connections, restarts with its log or with another, expires
+messages, laps slow readers, and cannot store for a while. The client must report exactly the log. With a
+passphrase, the log has only ciphertext, and keys arrive late.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from selchat.client.events import (
     Welcomed,
     Whispered,
 )
-from selchat.client.protocol import selchat as rich
+from selchat.client.protocol import selchat
 from selchat.client.protocol.encryption import direct_key_name
 from selchat.client.protocol.selchat import ClientState, SelchatClient
 from selchat.wire.e2ee import Encryptor
@@ -45,22 +45,22 @@ class Stored(NamedTuple):
     author: str
     id: str
     text: str
-    fields: Fields  # that say it
-    session: Session | None  # on which it was said
+    fields: Fields  # of the body
+    session: Session | None  # that received it
 
 
 class Log:
-    """What a restart keeps: unless it comes up with another one."""
+    """The state that survives a restart, unless the server restarts with another log."""
 
     def __init__(self, number: int) -> None:
         self.name = f"log {number}"
         self.rooms: dict[str, list[Stored]] = {room: [] for room in ROOMS}
-        self.forgotten = dict.fromkeys(ROOMS, 0)  # up to which seq
-        self.announced: set[tuple[str, int]] = set()  # what was in a gap that was sent
-        self.acks: dict[str, Fields] = {}  # by id of the client's
+        self.expired = dict.fromkeys(ROOMS, 0)  # the last expired seq of each room
+        self.announced: set[tuple[str, int]] = set()  # room and seq of messages in a gap that was sent
+        self.acks: dict[str, Fields] = {}  # by the client's id
         self.whispers: list[Stored] = []
         self.confirmed = 0
-        self.encryptors: dict[str, Encryptor] = {}  # of the others
+        self.encryptors: dict[str, Encryptor] = {}  # of the other users
 
     def append(
         self, room: str, author: str, id: str, text: str, fields: Fields, session: Session | None
@@ -80,11 +80,11 @@ class Session:
     def __init__(self, model: Model) -> None:
         self.log = model.log
         self.model = model
-        self.rooms: dict[str, int] = {}  # how far each was sent
-        self.refill: dict[str, int] = {}  # up to where own messages are sent too
-        # And the room that one is in once this is sent, and after which seq one reads (None: the newest).
+        self.rooms: dict[str, int] = {}  # the last seq that was sent of each
+        self.refill: dict[str, int] = {}  # the seq up to which the user's own messages are sent too
+        # Replies, each with the room that it joins and the seq to start after (None: the newest).
         self.replies: list[tuple[Fields, str, int | None]] = []
-        self.whispers = self.log.confirmed  # how far these were sent
+        self.whispers = self.log.confirmed  # the last seq that was sent of these
         self.ready = False
 
     def take(self, message: Fields) -> None:
@@ -145,7 +145,7 @@ class Session:
     def take_part(self, message: Fields) -> None:
         room = message["room"]
         while any(joined == room for _, joined, _ in self.replies):
-            self.send_reply()  # answers are in order
+            self.send_reply()  # replies are in order
         if self.rooms.pop(room, None) is None:
             self.reply({"type": "error", "code": "not-in-room", "message": "", "room": room})
         else:
@@ -178,17 +178,17 @@ class Session:
         return self.ready and not any(message["type"] == "welcome" for message, _, _ in self.replies)
 
     def send_said(self, room: str) -> bool:
-        """Send the next message of the room, or the gap that is in its place."""
+        """Send the next message of the room, or the gap in its place."""
         after = self.rooms[room]
-        if self.log.forgotten[room] > after:
-            self.send_gap(room, after, self.log.forgotten[room] + 1)
+        if self.log.expired[room] > after:
+            self.send_gap(room, after, self.log.expired[room] + 1)
             return True
         while self.rooms[room] < len(self.log.rooms[room]):
             self.rooms[room] += 1
             seq = self.rooms[room]
             stored = self.log.rooms[room][seq - 1]
             if stored.session is self and seq > self.refill.get(room, 0):
-                continue  # it is not echoed
+                continue  # the server sends an ack instead
             fields = {
                 "type": "said",
                 "room": room,
@@ -219,13 +219,13 @@ class Session:
 class Model(RuleBasedStateMachine):
     @initialize(members=st.booleans(), sealed=st.booleans(), room=st.sampled_from([0, 8, 16, 1000]))
     def begin(self, members: bool, sealed: bool, room: int) -> None:
-        """``room``: bytes for the rooms that are resumed in a hello; each takes 5 of them or more."""
+        """``room``: bytes in a hello for rooms to resume; each takes 5 or more."""
         self.encryption = Encryption.DECRYPTED if sealed else Encryption.NONE
-        self.wanted: list[bytes] = []
+        self.requested: list[bytes] = []
         given = settings(wire="selchat", passphrase="three random words" if sealed else "")
-        self.client = SelchatClient(given, SECRET, members=members, request_key=self.wanted.append)
+        self.client = SelchatClient(given, SECRET, members=members, request_key=self.requested.append)
         self.room = room
-        self.texts: dict[str, str] = {}  # of one's own messages, by id
+        self.texts: dict[str, str] = {}  # of the client's own messages, by id
         self.logs = [Log(1)]
         self.known_log: str | None = None  # from the last welcome
         self.session: Session | None = None
@@ -233,10 +233,10 @@ class Model(RuleBasedStateMachine):
         self.to_server: list[Fields] = []
         self.failing = False
         self.count = 0
-        # What the client has handed on.
-        self.seen_log = self.log  # whose numbers its events have
+        # The state that the client's events show.
+        self.seen_log = self.log  # the log whose numbers the events have
         self.position: dict[str, int] = {}
-        self.ends: dict[str, str] = {}  # how each id has ended
+        self.ends: dict[str, str] = {}  # the final event of each id
         self.whispers_seen = 0
         self.outage_told = False
 
@@ -244,7 +244,7 @@ class Model(RuleBasedStateMachine):
     def log(self) -> Log:
         return self.logs[-1]
 
-    # -- what people do --------------------------------------------------------------------------------
+    # -- users ----------------------------------------------------------------------------------------
 
     @rule(room=st.sampled_from(ROOMS))
     def say(self, room: str) -> None:
@@ -280,15 +280,15 @@ class Model(RuleBasedStateMachine):
     def fields_of(self, room: str, author: str, text: str) -> Fields:
         return {"body": text} if self.encryption is Encryption.NONE else self.log.seal(room, author, text)
 
-    @precondition(lambda self: self.wanted)
+    @precondition(lambda self: self.requested)
     @rule()
     def derive(self) -> None:
-        salt = self.wanted.pop(0)
+        salt = self.requested.pop(0)
         self.client.add_key(salt, key_of(salt))
         self.see(self.client.events())
         assert self.client.error is None
 
-    # -- what the connection does ----------------------------------------------------------------------
+    # -- connections ----------------------------------------------------------------------------------
 
     @precondition(lambda self: self.session is None)
     @rule()
@@ -298,7 +298,7 @@ class Model(RuleBasedStateMachine):
         hello["resume"] = {"log": self.known_log, "rooms": {}}
         size = len(json.dumps(hello, separators=(",", ":")))
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(rich, "HELLO_LIMIT", size + self.room)
+            patch.setattr(selchat, "HELLO_LIMIT", size + self.room)
             self.client.connection_made()
 
     @precondition(lambda self: self.session is not None)
@@ -330,7 +330,7 @@ class Model(RuleBasedStateMachine):
         self.see(self.client.receive_data(data))
         assert self.client.error is None
 
-    # -- what the server does --------------------------------------------------------------------------
+    # -- the server -----------------------------------------------------------------------------------
 
     @precondition(lambda self: self.session is not None and self.session.replies)
     @rule()
@@ -354,16 +354,16 @@ class Model(RuleBasedStateMachine):
     @precondition(lambda self: self.session is not None and self.session.is_welcome)
     @rule(room=st.sampled_from(ROOMS))
     def lap(self, room: str) -> None:
-        """Go on from the log, which has the reader's own messages too."""
+        """Replay from the log, which has the reader's own messages too."""
         assert self.session is not None
         if room in self.session.rooms:
             after = self.session.rooms[room]
-            self.session.send_gap(room, after, max(after, self.log.forgotten[room]) + 1)
+            self.session.send_gap(room, after, max(after, self.log.expired[room]) + 1)
             self.session.refill[room] = len(self.log.rooms[room])
 
     @rule(room=st.sampled_from(ROOMS), share=st.floats(0, 1))
-    def forget(self, room: str, share: float) -> None:
-        self.log.forgotten[room] = max(self.log.forgotten[room], round(share * len(self.log.rooms[room])))
+    def expire(self, room: str, share: float) -> None:
+        self.log.expired[room] = max(self.log.expired[room], round(share * len(self.log.rooms[room])))
 
     @rule()
     def fail_or_recover(self) -> None:
@@ -379,7 +379,7 @@ class Model(RuleBasedStateMachine):
             self.drop()
         self.logs.append(Log(len(self.logs) + 1))
 
-    # -- what the client hands on ----------------------------------------------------------------------
+    # -- events of the client -------------------------------------------------------------------------
 
     def see(self, events: list[ClientEvent]) -> None:
         for number, event in enumerate(events):
@@ -436,7 +436,7 @@ class Model(RuleBasedStateMachine):
         self.known_log = self.log.name
 
     def teardown(self) -> None:
-        """Let everything come to rest; then nothing is missing."""
+        """Finish everything; then no message may be missing."""
         if not hasattr(self, "client"):
             return
         self.failing = False
@@ -449,8 +449,8 @@ class Model(RuleBasedStateMachine):
             before = len(self.to_server)
             self.to_the_server(100)
             moved = bool(before or self.to_client or self.session.replies or self.client.wants_retry)
-            moved = moved or bool(self.wanted)
-            while self.wanted:
+            moved = moved or bool(self.requested)
+            while self.requested:
                 self.derive()
             while self.session.replies:
                 self.session.send_reply()
@@ -476,14 +476,14 @@ class Model(RuleBasedStateMachine):
         assert self.log.confirmed == len(self.log.whispers)
 
 
-class ComingBack(Model):
-    """The same with many breaks, which single steps seldom lead to, in rooms that nobody leaves."""
+class Reconnecting(Model):
+    """The same with many reconnects, which single steps seldom reach, and without parts."""
 
     part = None  # type: ignore[assignment]
 
     @rule()
-    def come_back(self) -> None:
-        """Break what there is, and be welcome again."""
+    def reconnect(self) -> None:
+        """Drop the connection, if any, and log in again."""
         if self.session is not None:
             self.drop()
         self.connect()
@@ -493,7 +493,7 @@ class ComingBack(Model):
         assert self.client.state is ClientState.WELCOMED
 
 
-TestRichClient = Model.TestCase
-TestRichClient.settings = hypothesis_settings(stateful_step_count=60, deadline=None)
-TestComingBack = ComingBack.TestCase
-TestComingBack.settings = TestRichClient.settings
+TestSelchatClient = Model.TestCase
+TestSelchatClient.settings = hypothesis_settings(stateful_step_count=60, deadline=None)
+TestReconnecting = Reconnecting.TestCase
+TestReconnecting.settings = TestSelchatClient.settings
