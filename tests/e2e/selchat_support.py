@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.e2e import processes
+from tests.e2e.processes import SELCHAT
 from tests.e2e.support import DEADLINE, Server, eventually, frame
 
 Fields = dict[str, Any]
@@ -156,8 +157,8 @@ def serving(history: Path, *options: str, port: int = 0, **more: Any) -> Server:
 
 def cannot_serve(*options: str, **more: Any) -> str:
     """Return what is printed by a server that cannot run: one line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "selchat", "serve", "--port=0", "--host=127.0.0.1", *options],
+    done = processes.run(
+        [*SELCHAT, "serve", "--port=0", "--host=127.0.0.1", *options],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.e2e import processes
+from tests.e2e.processes import SELCHAT
 from tests.e2e.selchat_support import RichPeer, said, serving
 from tests.e2e.support import DEADLINE, Client, Server, eventually, pair
 
@@ -25,8 +27,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def selchat(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "selchat", *arguments],
+    return processes.run(
+        [*SELCHAT, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from selchat.log.sqlite import Retention, SqliteLog
+from tests.e2e import processes
 from tests.e2e.durability import reading
+from tests.e2e.processes import SELCHAT
 from tests.e2e.selchat_support import RichPeer, cannot_serve, greeting, said, secret, serving, without
 from tests.e2e.support import DEADLINE, Client, Server, eventually
 
@@ -526,8 +528,8 @@ def size_in_use(path: Path) -> int:
 
 
 def export(history: Path, *options: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "selchat", "export", f"--history={history}", *options],
+    done = processes.run(
+        [*SELCHAT, "export", f"--history={history}", *options],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

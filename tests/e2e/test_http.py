@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.processes import SELCHAT
 from tests.e2e.support import DEADLINE, Client, Server, eventually
 from tests.server.test_metrics import samples
 
@@ -30,7 +31,7 @@ _UPGRADE = (
 
 
 def run(*words: str) -> str:
-    command = [sys.executable, "-m", "selchat", "token", *words]
+    command = [*SELCHAT, "token", *words]
     return subprocess.check_output(command, text=True, timeout=DEADLINE, stderr=subprocess.DEVNULL).strip()
 
 
@@ -147,7 +148,9 @@ def test_tokens_that_cannot_be_read_are_told_to_the_operator(server: Server) -> 
         file.write("nonsense\n")
     with Script(server, token) as script:
         assert script.post("a")[0] == 503
-        server.expect(f"Warning: all API tokens are rejected because the token file cannot be read: {re.escape(str(path))}:4: not a token")
+        server.expect(
+            f"Warning: all API tokens are rejected because the token file cannot be read: {re.escape(str(path))}:4: not a token"
+        )
 
 
 def test_the_server_is_trusted_by_its_certificate() -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import select
 import subprocess
-import sys
 import time
 from base64 import urlsafe_b64encode
 from collections import Counter
@@ -17,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import processes
+from tests.e2e.processes import SELCHAT
 from tests.e2e.selchat_support import Fields, Frames, RichPeer, encoded, greeting
 from tests.e2e.support import DEADLINE, Client, Server, eventually
 from tests.e2e.terminal_support import CHAT, SEND, Terminal
 
-SELCHAT = (sys.executable, "-m", "selchat")
 RIGHT = "tea at four"
 
 
@@ -55,7 +55,7 @@ def tries(server: Server, password: str | None, name: str = "Venkat") -> str:
 
 
 def send(server: Server, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return processes.run(
         [*SEND, f"127.0.0.1:{server.port}", "hello", *options],
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -67,7 +67,7 @@ def send(server: Server, *options: str, **environment: str) -> subprocess.Comple
 
 
 def test_a_hash_that_selchat_has_made_lets_in_who_knows_the_password(tmp_path: Path) -> None:
-    made = subprocess.run(
+    made = processes.run(
         [*SELCHAT, "hash-password"],
         input=f"{RIGHT}\n",
         capture_output=True,
@@ -98,7 +98,7 @@ def test_a_hash_is_typed_on_a_terminal_and_not_shown() -> None:
 
 
 def test_what_is_no_hash_is_one_line_without_it() -> None:
-    done = subprocess.run(
+    done = processes.run(
         [*SELCHAT, "serve", "--port=0", "--password=hunter2"],
         stdin=subprocess.DEVNULL,
         capture_output=True,

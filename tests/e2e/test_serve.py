@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e import processes
+from tests.e2e.processes import SELCHAT
 from tests.e2e.support import DEADLINE, Client, Server, eventually, frame, pair
 
 
@@ -49,8 +51,8 @@ def test_the_first_line_is_the_papers() -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "selchat", "serve", f"--port={port}"],
+    process = processes.Popen(
+        [*SELCHAT, "serve", f"--port={port}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
@@ -230,8 +232,8 @@ class TestConsole:
                 server.expect('"event": "reply"')
             server.expect('"event": "closed"')
             server.stop()
-        process = subprocess.run(
-            [sys.executable, "-m", "selchat", "serve", "--port=0", "--log-format=json"],
+        process = processes.run(
+            [*SELCHAT, "serve", "--port=0", "--log-format=json"],
             input=b"/help\n/quit\n",
             capture_output=True,
             timeout=DEADLINE,
@@ -617,8 +619,8 @@ def test_ipv6_takes_both_families() -> None:
 
 
 def selchat(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "selchat", *arguments],
+    return processes.run(
+        [*SELCHAT, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

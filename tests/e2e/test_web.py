@@ -8,8 +8,6 @@ import re
 import signal
 import socket
 import ssl
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +15,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI
 from websockets.sync.client import ClientConnection, connect
 
+from tests.e2e import processes
 from tests.e2e.namespaces import SERVER, Network
 from tests.e2e.namespaces import network as network  # a fixture
+from tests.e2e.processes import SELCHAT
 from tests.e2e.selchat_support import Fields, RichPeer, greeting, serving
 from tests.e2e.support import DEADLINE, Client, Server, eventually
 
@@ -179,8 +179,8 @@ def test_browsers_and_all_the_others_are_in_one_room(scheme: str) -> None:
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_password(scheme: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "selchat", "hash-password"],
+    done = processes.run(
+        [*SELCHAT, "hash-password"],
         input="tea at four\n",
         capture_output=True,
         text=True,
