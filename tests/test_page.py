@@ -1,4 +1,4 @@
-"""The page that is in the wheel is the one that web/ gives: no Node is needed to see that."""
+"""The committed page matches its source in web/. These tests need no Node."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from selchat.sessions.http.static import Files
 
 _ROOT = Path(__file__).parent.parent
 _WEB, _PAGE = _ROOT / "web", _ROOT / "selchat" / "page"
-_LIMIT = 100 * 1024  # bytes of the whole page, compressed
+_LIMIT = 100 * 1024  # bytes of the whole page, gzipped
 
 
-def test_it_is_made_of_this_source() -> None:
+def test_page_is_built_from_this_source() -> None:
     paths = [_WEB / "build.mjs", _WEB / "index.html", _WEB / "package-lock.json"]
     paths += [path for path in (_WEB / "src").rglob("*") if path.is_file()]
     names = {path.relative_to(_WEB).as_posix(): path for path in paths}
@@ -22,18 +22,18 @@ def test_it_is_made_of_this_source() -> None:
     for name in sorted(names):
         data = names[name].read_bytes()
         digest.update(f"{name} {len(data)}\n".encode() + data)
-    made_of = (_PAGE / "SOURCE").read_text().strip()
-    assert made_of == digest.hexdigest(), "web/ has changed: npm run build, in web/"
+    built_from = (_PAGE / "SOURCE").read_text().strip()
+    assert built_from == digest.hexdigest(), "web/ has changed: run `npm run build` in web/"
 
 
-def test_names_say_what_is_in_the_files() -> None:
+def test_file_names_contain_the_hash_of_the_content() -> None:
     for path in _PAGE.iterdir():
         if path.name not in {"index.html", "SOURCE"}:
             _, digest, _ = path.name.split(".")
             assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(digest)
 
 
-def test_it_is_small_and_all_that_it_refers_to_is_there() -> None:
+def test_page_is_small_and_every_referenced_file_exists() -> None:
     files = Files()
     index = files.find("/")
     assert index is not None
@@ -41,7 +41,7 @@ def test_it_is_small_and_all_that_it_refers_to_is_there() -> None:
     for path in _PAGE.iterdir():
         found = files.find(f"/{path.name}")
         if path.name == "SOURCE":
-            assert found is None, "it is for us"
+            assert found is None, "SOURCE is not served"
             continue
         assert found is not None
         assert found.immutable is (path.name != "index.html")

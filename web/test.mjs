@@ -1,5 +1,5 @@
-// Runs the tests: bundles each test/*.test.ts for node (which reads no TypeScript) and gives them to its own runner.
-// Arguments are for that one: `npm test -- --test-name-pattern=resume`.
+// Runs the tests: bundles each test/*.test.ts, because Node does not read TypeScript, and runs them with Node's test
+// runner. Arguments go to the runner: `npm test -- --test-name-pattern=resume`.
 import { spawnSync } from "node:child_process";
 import { readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -22,7 +22,7 @@ await build({
   sourcemap: "inline",
   logLevel: "warning",
 });
-const ran = spawnSync(
+const result = spawnSync(
   process.execPath,
   [
     "--enable-source-maps",
@@ -34,4 +34,4 @@ const ran = spawnSync(
   ],
   { cwd: here, stdio: "inherit" },
 );
-process.exit(ran.status ?? 1);
+process.exit(result.status ?? 1);

@@ -156,7 +156,7 @@ def test_axe_finds_nothing_where_a_password_is_asked_for(guests: Guests, axe: st
         examine(page, axe)
         page("#password").fill("wrong")
         page("#join").click()
-        expect(page("#password-problem")).to_contain_text("not the password")
+        expect(page("#password-problem")).to_contain_text("Wrong password")
         examine(page, axe)
 
 

@@ -102,7 +102,7 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         keys.press("Control+a", "Delete")
 
         # People: a whisper begins.
-        keys.tab_to("button MWhisper to Michael")
+        keys.tab_to("button MDirect message to Michael")
         keys.press("Enter")
         keys.is_at("input")
         expect(page("#input")).to_have_value("/msg Michael ")
@@ -172,7 +172,7 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         expect(page("#help-dialog")).to_be_visible()
         of_operators = page("#help-text h3").filter(has_text="For operators").locator("+ dl > div")
         expect(of_operators).to_have_count(6)
-        expect(of_operators.first).to_have_text("/kick NAMEremove someone from the chat")
+        expect(of_operators.first).to_have_text("/kick NAMEremove a user from the chat")
         keys.press("Escape")
         expect(page("#help-dialog")).to_be_hidden()
         keys.is_at("input")
@@ -183,7 +183,7 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         expect(page("#menu")).to_be_hidden()
         keys.is_at("menu-button")
         keys.press("Space")
-        keys.tab_to("button Leave the chat")
+        keys.tab_to("button Sign out")
         keys.press("Enter")
         expect(page("#sign-in")).to_be_visible()
         keys.is_at("name")
@@ -201,7 +201,7 @@ def test_tab_goes_round_and_leaves_nothing_out(guests: Guests, server: Server) -
             assert sorted(way) == sorted(around)
             assert len(set(way)) == len(way)
         wanted = {"skip", "button #lobby", "button +", "menu-button", "lock", "log", "a https://example.org/"}
-        wanted |= {"input", "send", "button MWhisper to Michael"}
+        wanted |= {"input", "send", "button MDirect message to Michael"}
         assert wanted <= set(around), wanted - set(around)
         keys.tab_to("skip")
         keys.press("Enter")

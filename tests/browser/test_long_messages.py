@@ -20,7 +20,7 @@ def test_only_the_beginning_is_in_the_page_at_first(guests: Guests, server: Serv
         acts = page("#log .row.action").last
         body = acts.locator(".body")
         assert "the end" not in str(body.text_content())
-        acts.get_by_role("button", name="Show all of it").click()
+        acts.get_by_role("button", name="Show the whole message").click()
         expect(body).to_be_focused()
         shown = str(body.text_content())
         assert shown == f"* Mallory {WORDS}"

@@ -78,7 +78,7 @@ def test_mentions_and_whispers_while_nobody_looks(guests: Guests, server: Server
         assert shown(page) == [("Michael mentions you in lobby", "venkat: the <b>tea</b> is ready")]
         michael.whispers("Venkat", "psst", "w")
         eventually(lambda: len(shown(page)) == 2, "a notification")
-        assert shown(page)[1] == ("Michael whispers to you", "psst")
+        assert shown(page)[1] == ("Direct message from Michael", "psst")
         # A click leads there.
         hide(page, False)
         page.page.evaluate("shownOfTest[1].onclick()")
@@ -94,7 +94,7 @@ def test_mentions_and_whispers_while_nobody_looks(guests: Guests, server: Server
         eventually(lambda: len(shown(page)) == 3, "a notification")
         other.types("/msg Venkat psst, the lighthouse")
         eventually(lambda: len(shown(page)) == 4, "a notification")
-        assert shown(page)[2:] == [("Rishabh mentions you in lobby", ""), ("Rishabh whispers to you", "")]
+        assert shown(page)[2:] == [("Rishabh mentions you in lobby", ""), ("Direct message from Rishabh", "")]
         said("Venkat, which lighthouse?")  # in the clear, but it is about what was not
         eventually(lambda: len(shown(page)) == 5, "a notification")
         assert shown(page)[4] == ("Michael mentions you in lobby", "")
@@ -116,5 +116,5 @@ def test_what_a_browser_forbids_is_said(guests: Guests, server: Server) -> None:
     profile.add_init_script(_STUB + "Notification.permission = 'denied';")
     page = guests.enters(server.port, "Venkat", profile=profile)
     page("#menu-button").click()
-    expect(page("#menu")).to_contain_text("Notifications are forbidden for this page")
+    expect(page("#menu")).to_contain_text("forbid them for this page")
     expect(page("#menu").get_by_role("button", name="Notify me")).to_have_count(0)

@@ -95,7 +95,7 @@ def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> Non
         # And out.
         page("#rooms-button").tap()
         page("#menu-button").tap()
-        page("#menu").get_by_role("button", name="Leave the chat").tap()
+        page("#menu").get_by_role("button", name="Sign out").tap()
         expect(page("#sign-in")).to_be_visible()
 
 

@@ -56,7 +56,7 @@ def test_a_server_is_started_again_under_two_pages(
             expect(page("#status")).to_have_attribute("data-state", "waiting")
             expect(page("#status .text")).to_have_text(re.compile("Trying again$"))
             # What it says first; soon after that it has tried again, and nobody answers.
-            why = "The server is shutting down." if how == signal.SIGTERM else "The connection is lost."
+            why = "The server is shutting down." if how == signal.SIGTERM else "The connection was lost."
             assert page.page.evaluate("statusOfTest[0]") == f"{why} Trying again"
             expect(page("#status button")).to_have_text("Try now")
             expect(page("#log")).to_be_visible()

@@ -49,7 +49,7 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             # Rishabh has no passphrase, then another one, then the right one.
             unreadable = rishabh("#log [data-encryption=unreadable]")
             expect(unreadable).to_have_count(2)
-            expect(unreadable.first).to_contain_text("Encrypted; give the passphrase to read it.")
+            expect(unreadable.first).to_contain_text("Encrypted; enter the passphrase to read it.")
             expect(rishabh("#lock")).to_have_attribute("data-locked", "locked")
             expect(rishabh("#lock")).to_have_text("Passphrase needed")
             expect(rishabh("#input")).to_have_attribute("placeholder", "Write to lobby, not encrypted")
@@ -111,7 +111,7 @@ def test_the_cipher_of_the_paper_is_marked_as_in_the_terminal(guests: Guests, se
         michael.shows("You are in lobby")
         michael.type("hello\r")
         row = page("#log .row[data-key][data-kind=said]")
-        expect(row.locator(".badge.other-cipher")).to_have_text("encrypted otherwise: caesar")
+        expect(row.locator(".badge.other-cipher")).to_have_text("encrypted with another cipher: caesar")
         expect(row.locator(".body")).not_to_contain_text("hello")
         page.says("in the clear")
         expect(page.row("in the clear").locator(".badge")).to_have_count(0)
@@ -170,7 +170,7 @@ def test_the_dialog_says_what_is_missing_and_keeps_nothing(guests: Guests, serve
     page = guests.enters(server.port, "Venkat")
     page("#lock").click()
     page("#lock-use").click()
-    expect(page("#lock-problem")).to_contain_text("Write the passphrase")
+    expect(page("#lock-problem")).to_contain_text("Enter a passphrase")
     page("#passphrase").fill(WORDS)
     expect(page("#lock-problem")).to_have_text("")
     expect(page("#passphrase")).to_have_attribute("type", "password")
@@ -190,11 +190,11 @@ def test_a_server_with_a_password_asks_for_it(guests: Guests) -> None:
         page("#name").press("Enter")
         expect(page("#password")).to_be_visible()
         expect(page("#password")).to_be_focused()
-        expect(page("#password-problem")).to_have_text("This chat has a password: ask whoever runs it.")
+        expect(page("#password-problem")).to_have_text("This chat has a password. Ask the person who runs it.")
         page("#password").fill("tea at five")
         page("#password").press("Enter")
         expect(page("#password-problem")).to_have_text(
-            "That is not the password. Try it again; capitals count."
+            "Wrong password. Try again, and check capital letters."
         )
         expect(page("#password")).to_have_attribute("aria-invalid", "true")
         expect(page("#chat")).to_be_hidden()
@@ -215,10 +215,10 @@ def test_a_name_that_is_owned_is_refused_at_the_door(guests: Guests, server: Ser
     with RichPeer(server.port, "Michael"):
         page = guests.visitor(server.port)
         page("#join").click()
-        expect(page("#name-problem")).to_have_text("Write the name that the others are to see.")
+        expect(page("#name-problem")).to_have_text("Enter the name that others will see.")
         expect(page("#name")).to_be_focused()
         page("#name").fill("Michael")
         page("#join").click()
-        expect(page("#name-problem")).to_contain_text("Take another one.")
+        expect(page("#name-problem")).to_contain_text("Choose another.")
         expect(page("#name")).to_be_focused()
         page.enters("Rishabh")

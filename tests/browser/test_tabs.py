@@ -21,7 +21,7 @@ def test_a_second_tab_comes_in_beside_and_each_keeps_its_name(guests: Guests, se
         expect(first("#people .own")).to_contain_text("Venkat (you)")
         expect(second("#people .own")).to_contain_text("Venkat_2 (you)")
         expect(second("#log [data-kind=notice] .body")).to_have_text(
-            "You are Venkat_2 in this tab: Venkat is in use in another one."
+            "You are Venkat_2 in this tab, because Venkat is in use in another tab."
         )
         expect(first("#log [data-kind=notice]")).to_have_count(0)
         for _ in range(2):
@@ -42,7 +42,7 @@ def test_a_second_tab_comes_in_beside_and_each_keeps_its_name(guests: Guests, se
         stranger = guests.visitor(server.port)
         stranger("#name").fill("Venkat")
         stranger("#join").click()
-        expect(stranger("#name-problem")).to_contain_text("Take another one.")
+        expect(stranger("#name-problem")).to_contain_text("Choose another.")
 
 
 def test_what_is_unread_is_marked_until_it_is_seen(guests: Guests, server: Server) -> None:
@@ -130,7 +130,7 @@ def test_a_whisper_that_was_not_read_is_there_when_the_page_is_loaded_again(
         page.opens("@michael")
         page.sees("psst")
         expect(page("#people-title")).to_have_text("People 2")
-        expect(page("#people .nav-item .label")).to_have_text(["Whisper to Michael", "Venkat (you)"])
+        expect(page("#people .nav-item .label")).to_have_text(["Direct message to Michael", "Venkat (you)"])
         expect(page.place("@michael").locator(".unread-count")).to_have_count(0)
         page.says("thanks")  # what is answered after it says that it was read has arrived there, too
         page.page.reload()

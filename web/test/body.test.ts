@@ -9,7 +9,7 @@ const short = (found: Piece[]): string[] =>
 const hrefs = (text: string): string[] =>
   parseMarkup(text).flatMap((piece) => (piece.kind === "link" ? [piece.href] : []));
 
-test("a link ends where the sentence goes on", () => {
+test("a link ends before the punctuation of the sentence", () => {
   for (const [text, url] of [
     ["see https://a.example/b.", "https://a.example/b"],
     ["(https://a.example/b)", "https://a.example/b"],
@@ -28,7 +28,7 @@ test("a link ends where the sentence goes on", () => {
     assert.deepEqual(hrefs(text), [url], text);
 });
 
-test("what is no link stays text, whole", () => {
+test("text that is not a link stays whole", () => {
   for (const text of [
     "javascript:alert(1)",
     "data:text/html,<b>",
@@ -46,7 +46,7 @@ test("what is no link stays text, whole", () => {
   }
 });
 
-test("two links, and the text around and between", () => {
+test("a body with two links keeps the text around and between them", () => {
   assert.deepEqual(short(parseMarkup("a https://b.example, https://c.example/d e")), [
     "a ",
     "link:https://b.example",
@@ -56,7 +56,7 @@ test("two links, and the text around and between", () => {
   ]);
 });
 
-test("a link that is not what it seems says where it leads", () => {
+test("a deceptive link shows its real host", () => {
   const host = (text: string): string => {
     const [piece] = parseMarkup(text);
     return piece?.kind === "link" ? piece.host : "none";
@@ -69,28 +69,28 @@ test("a link that is not what it seems says where it leads", () => {
   assert.equal(host("https://A.Example"), "");
 });
 
-test("code in backticks, on a line and in blocks", () => {
+test("backticks make inline code and code blocks", () => {
   assert.deepEqual(short(parseMarkup("try `a b` and `c`.")), ["try ", "code:a b", " and ", "code:c", "."]);
   assert.deepEqual(short(parseMarkup("x\n```python\na = 1\n\nb\n```\ny")), ["x\n", "block:a = 1\n\nb", "y"]);
   assert.deepEqual(short(parseMarkup("```a```")), ["block:a"]);
   assert.deepEqual(short(parseMarkup("```\n<b>`c`</b>\n```")), ["block:<b>`c`</b>"]);
 });
 
-test("in code there are no links", () => {
+test("code contains no links", () => {
   assert.deepEqual(hrefs("`https://a.example` ```https://b.example```"), []);
 });
 
-test("backticks that close nothing are text", () => {
+test("unmatched backticks are text", () => {
   for (const text of ["a ` b", "``", "`` a ``", "` `", "`a\nb`", "```a", "`".repeat(7), "it's `"])
     assert.deepEqual(short(parseMarkup(text)), [text]);
 });
 
-test("nothing else of markdown means anything, and nothing is lost", () => {
+test("other Markdown stays text", () => {
   const text = "# a **b** _c_ [d](e) ![f](g) <h> > i\n- j";
   assert.deepEqual(short(parseMarkup(text)), [text]);
 });
 
-test("hostile text comes out as it was", () => {
+test("hostile text is unchanged", () => {
   for (const text of HOSTILE) {
     const all = parseMarkup(text)
       .map((piece) => piece.text)
@@ -99,9 +99,10 @@ test("hostile text comes out as it was", () => {
   }
 });
 
-test("64 KiB of anything cost one pass", () => {
-  // 200 times as much must not cost 40,000 times as much. No time is asked for, only their ratio, with much room, and
-  // once in a few tries, so that a busy machine does not matter: what is quadratic fails every one of them.
+test("parsing 64 KiB takes linear time", () => {
+  // Input 200 times as long must not take 40,000 times as long. The test compares only the ratio, with a wide
+  // margin, in the best of a few tries, so that a busy machine does not matter: a quadratic parser fails
+  // every try.
   const cost = (text: string, times: number): number => {
     const begun = process.hrtime.bigint();
     for (let i = 0; i < times; i++) parseMarkup(text);
@@ -127,7 +128,7 @@ test("64 KiB of anything cost one pass", () => {
   }
 });
 
-test("64 KiB make no more elements than a page bears, and nothing is lost", () => {
+test("64 KiB make a limited number of elements and lose no text", () => {
   for (const unit of [
     "`a`",
     "` a",
@@ -140,26 +141,26 @@ test("64 KiB make no more elements than a page bears, and nothing is lost", () =
     const found = parseMarkup(text);
     assert.ok(found.length <= 402, `${found.length} of ${JSON.stringify(unit)}`);
     assert.ok(found.at(-1)?.kind === "text" && (found.at(-1)?.text.length ?? 0) > 20_000, unit);
-    const few = parseMarkup(unit.repeat(20)); // what is usual is as it was
+    const few = parseMarkup(unit.repeat(20)); // ordinary input is unchanged
     assert.equal(few.filter(({ kind }) => kind === "text").length < few.length, true);
   }
 });
 
-test("marks on one character have an end", () => {
+test("combining marks on one character are limited", () => {
   const text = (body: string): string => short(parseMarkup(body)).join("");
   assert.equal(text(`a${"\u0300".repeat(16)}b`), `a${"\u0300".repeat(16)}b`);
   assert.equal(text(`a${"\u0300".repeat(30_000)}b`), `a${"\u0300".repeat(16)}…b`);
   assert.equal(text(`\`a${"\u0336".repeat(30_000)}\``), `code:a${"\u0336".repeat(16)}…`);
 });
 
-test("long is what would fill the page", () => {
+test("a body is long if it would fill the page", () => {
   assert.equal(isLong("a".repeat(2500)), false);
   assert.equal(isLong("a".repeat(2501)), true);
   assert.equal(isLong("a\n".repeat(25)), false);
   assert.equal(isLong("a\n".repeat(26)), true);
 });
 
-test("of what is long, only the beginning is in the page at first", () => {
+test("the page shows only the beginning of a long body at first", () => {
   assert.equal(preview("short\ntext"), "short\ntext");
   assert.equal(preview("\n".repeat(29_000)), "\n".repeat(24), "25 empty lines");
   assert.equal(preview("ab\n".repeat(26)), "ab\n".repeat(24).concat("ab"));

@@ -1,4 +1,4 @@
-// A page that stays open for weeks: what it keeps has an end, and what it has dropped can be had again.
+// A page that stays open for weeks: its memory is bounded, and it can load removed entries again.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -20,8 +20,8 @@ async function page(server: Server) {
   return { world, ...made, lobby };
 }
 
-/** Bob says so many things; `each`: after every thousand. */
-async function talks(server: Server, world: World, times: number, each = () => {}): Promise<void> {
+/** Bob sends that many messages; `each` is called after every thousand. */
+async function sendMany(server: Server, world: World, times: number, each = () => {}): Promise<void> {
   for (let left = times; left > 0; left -= 1000) {
     for (let more = Math.min(left, 1000); more > 0; more -= 1)
       server.say("lobby", "Bob", `${server.room("lobby").seq + 1}`);
@@ -30,14 +30,14 @@ async function talks(server: Server, world: World, times: number, each = () => {
   }
 }
 
-async function older(chat: Core, world: World): Promise<void> {
+async function loadOlder(chat: Core, world: World): Promise<void> {
   const fetched = chat.loadOlder("#lobby");
   await world.pass(10);
   await fetched;
 }
 
-/** The numbers are in order, without a hole, and end with that one; returns the first. */
-function inOrder({ entries }: Conversation, last: number): number {
+/** Assert that the numbers ascend without a hole up to `last`; return the first. */
+function assertConsecutive({ entries }: Conversation, last: number): number {
   const first = last - entries.length + 1;
   entries.forEach(({ seq, body }, at) => {
     if (seq !== first + at || body !== `${seq}`)
@@ -47,70 +47,70 @@ function inOrder({ entries }: Conversation, last: number): number {
   return first;
 }
 
-test("of 50,000 messages the newest are kept, and the others come again when they are asked for", async () => {
+test("of 50,000 messages the page keeps the newest, and loads the others again on request", async () => {
   const server = new Server();
   const { world, chat, changes, lobby } = await page(server);
-  await talks(server, world, 50_000, () => assert.ok(lobby.entries.length <= MOST + STEP));
-  const first = inOrder(lobby, 50_000);
+  await sendMany(server, world, 50_000, () => assert.ok(lobby.entries.length <= MOST + STEP));
+  const first = assertConsecutive(lobby, 50_000);
   assert.ok(lobby.entries.length >= MOST);
   assert.equal(lobby.more, true);
   const resets = changes.filter(({ type: what }) => what === "reset").length;
   assert.ok(resets >= 10 && resets <= 50_000 / STEP, `in steps, and not one by one: ${resets}`);
-  await older(chat, world);
-  assert.equal(inOrder(lobby, 50_000), first - 50);
-  // Further up nothing vanishes, whatever comes.
+  await loadOlder(chat, world);
+  assert.equal(assertConsecutive(lobby, 50_000), first - 50);
+  // While the user reads further up, nothing vanishes.
   chat.setWatching(false);
-  for (let pages = 0; pages < 100; pages += 1) await older(chat, world);
-  await talks(server, world, 5_000);
-  assert.equal(inOrder(lobby, 55_000), first - 50 - 100 * 50);
-  // Unless one does not come back.
-  await talks(server, world, 50_000, () => assert.ok(lobby.entries.length <= 2 * MOST + 101 * 50));
-  inOrder(lobby, 105_000);
+  for (let pages = 0; pages < 100; pages += 1) await loadOlder(chat, world);
+  await sendMany(server, world, 5_000);
+  assert.equal(assertConsecutive(lobby, 55_000), first - 50 - 100 * 50);
+  // Except if the user never comes back.
+  await sendMany(server, world, 50_000, () => assert.ok(lobby.entries.length <= 2 * MOST + 101 * 50));
+  assertConsecutive(lobby, 105_000);
   chat.setWatching(true);
-  await talks(server, world, 1);
+  await sendMany(server, world, 1);
   assert.ok(lobby.entries.length <= MOST + STEP);
-  await older(chat, world);
-  inOrder(lobby, 105_001);
+  await loadOlder(chat, world);
+  assertConsecutive(lobby, 105_001);
 });
 
-test("nothing is dropped while older ones are on their way, which would leave a hole", async () => {
+test("no entry is removed while history is loading, so that no hole appears", async () => {
   const server = new Server();
   for (let seq = 1; seq <= 100; seq += 1) server.say("lobby", "Bob", `${seq}`);
   const { world, chat, lobby } = await page(server);
-  await talks(server, world, MOST + STEP - 60);
+  await sendMany(server, world, MOST + STEP - 60);
   assert.equal(lobby.entries.length, MOST + STEP - 10);
   const fetched = chat.loadOlder("#lobby");
   for (let number = 0; number < 20; number += 1)
     server.say("lobby", "Bob", `${server.room("lobby").seq + 1}`);
   await world.pass(10);
   await fetched;
-  inOrder(lobby, 100 + MOST + STEP - 60 + 20);
-  await talks(server, world, 1);
+  assertConsecutive(lobby, 100 + MOST + STEP - 60 + 20);
+  await sendMany(server, world, 1);
   assert.equal(lobby.entries.length, MOST);
-  await older(chat, world);
-  inOrder(lobby, 100 + MOST + STEP - 60 + 21);
+  await loadOlder(chat, world);
+  assertConsecutive(lobby, 100 + MOST + STEP - 60 + 21);
 });
 
-test("what was said before the server began a new history is not looked for in that", async () => {
+test("messages from before a new history are not requested from it", async () => {
   const server = new Server();
   const { world, chat, lobby } = await page(server);
-  await talks(server, world, 15_000);
+  await sendMany(server, world, 15_000);
   world.cut();
-  server.renew();
+  server.loseData();
   await world.pass(1000);
   assert.equal(lobby.entries.at(-1)?.kind, "notice");
-  await talks(server, world, 8_000);
+  await sendMany(server, world, 8_000);
   assert.ok(lobby.entries.length <= MOST + STEP);
   assert.equal(lobby.entries[0]?.body.length, 4, "the oldest are gone");
   assert.equal(lobby.more, false);
-  await talks(server, world, 20_000);
+  await sendMany(server, world, 20_000);
   assert.equal(lobby.more, true);
-  const first = inOrder(lobby, 28_000);
-  await older(chat, world);
-  assert.equal(inOrder(lobby, 28_000), first - 50);
+  const first = assertConsecutive(lobby, 28_000);
+  await loadOlder(chat, world);
+  assert.equal(assertConsecutive(lobby, 28_000), first - 50);
 });
 
-test("whispers, which have no history, go; what is known beside what is gone goes too", () => {
+test("old direct messages are removed with everything that belongs to them", () => {
   const changes: Change[] = [];
   const talk = new ConversationState("@bob", "person", "Bob", (change) => changes.push(change));
   const sealed = { room: "", to: "Ann", from: "Bob", at: 1, id: "", cipher: "selchat1 x", isOwn: false };
@@ -135,7 +135,7 @@ test("whispers, which have no history, go; what is known beside what is gone goe
   assert.deepEqual(changes.filter(({ type: what }) => what === "reset").length, 1);
 });
 
-test("people who come and go, and nobody speaks, make no endless line", () => {
+test("joins and leaves without messages make no endless row", () => {
   const talk = new ConversationState("#lobby", "room", "lobby", () => {});
   for (let guest = 0; guest < 1000; guest += 1) talk.joinedOrLeft("joined", [`guest ${guest}`], 1);
   assert.equal(talk.entries.length, 10);

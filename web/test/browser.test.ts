@@ -1,4 +1,4 @@
-// The core's browser, with one that is not there: what of it is asked for, and what is made of its answers.
+// Browser, with stubs for the globals of a browser: the calls that it makes, and its use of the answers.
 
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
@@ -6,7 +6,7 @@ import { Browser } from "../src/core/browser.ts";
 
 const before = new Map<string, PropertyDescriptor | undefined>();
 
-/** Have a global as the browser would have it, until the test ends. */
+/** Replace a global until the test ends. */
 function stub(name: string, value: unknown): void {
   if (!before.has(name)) before.set(name, Object.getOwnPropertyDescriptor(globalThis, name));
   Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
@@ -25,7 +25,7 @@ function browser(): Browser {
   return new Browser();
 }
 
-/** Locks as the browser's are: one holder each, the others wait until they give up. */
+/** Web Locks: one holder each; others wait until they give up. */
 class Locks {
   readonly held = new Set<string>();
 
@@ -34,7 +34,7 @@ class Locks {
       this.held.add(name);
       return call().finally(() => this.held.delete(name));
     }
-    const alive = setInterval(() => {}, 1000); // the signal's own timer keeps no node awake
+    const alive = setInterval(() => {}, 1000); // the timer of the signal does not keep Node running
     return new Promise((_, reject) =>
       signal.addEventListener("abort", () => {
         clearInterval(alive);
@@ -44,7 +44,7 @@ class Locks {
   }
 }
 
-test("a name is for one tab, until that gives it back", async () => {
+test("a name belongs to one tab until the tab releases it", async () => {
   stub("navigator", { locks: new Locks() });
   const [one, two] = [browser(), browser()];
   assert.equal(await one.claim("ann"), true);
@@ -55,7 +55,7 @@ test("a name is for one tab, until that gives it back", async () => {
   assert.equal(await two.claim("ann"), true);
 });
 
-test("where locks are refused, or there are none, nobody knows, and the name is free", async () => {
+test("without Web Locks every name is free", async () => {
   for (const name of ["SecurityError", "InvalidStateError", "AbortError"]) {
     const refused = () => Promise.reject(new DOMException("not here", name));
     stub("navigator", { locks: { request: refused } });
@@ -65,7 +65,7 @@ test("where locks are refused, or there are none, nobody knows, and the name is 
   assert.equal(await browser().claim("ann"), true);
 });
 
-test("whether the server is ready is asked of it, and what is no text of its own is not shown", async () => {
+test("readiness comes from the server, and other texts than its own are not shown", async () => {
   const asked: string[] = [];
   let answers: Response | Error = new Response("the server is full\n", { status: 503 });
   stub("fetch", async (url: URL) => {
@@ -81,7 +81,7 @@ test("whether the server is ready is asked of it, and what is no text of its own
   assert.equal(await browser().readiness(), null);
 });
 
-/** A worker whose file is there, or not. */
+/** A worker whose file may be missing. */
 class Made {
   static readonly all: Made[] = [];
   onmessage: (event: { data: unknown }) => void = () => {};
@@ -101,7 +101,7 @@ class Made {
   }
 }
 
-test("the worker is there before it is needed, and once", async () => {
+test("the worker starts early, and once", async () => {
   stub("Worker", Made);
   stub("WORKER", "worker.1234.js");
   Made.all.length = 0;
@@ -116,7 +116,7 @@ test("the worker is there before it is needed, and once", async () => {
   );
 });
 
-test("a worker that cannot be had says what helps, and is tried again", async () => {
+test("a worker that fails to load reports the solution and is started again", async () => {
   stub("Worker", Made);
   stub("WORKER", "worker.1234.js");
   Made.all.length = 0;
@@ -126,7 +126,7 @@ test("a worker that cannot be had says what helps, and is tried again", async ()
   const asked = [made.callWorker({ type: "startEpoch" }), made.callWorker({ type: "startEpoch" })];
   assert.equal(Made.all.length, 2);
   Made.all[1]?.onerror();
-  const failed = { type: "error", reason: "the encryption does not run in this page: load the page again" };
+  const failed = { type: "error", reason: "encryption is not running in this page; reload the page" };
   assert.deepEqual(await Promise.all(asked), [failed, failed]);
   assert.ok(Made.all.every(({ ended }) => ended));
   assert.deepEqual(await made.callWorker({ type: "startEpoch" }), { type: "startEpoch" });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
-test("the same source gives the same files, and index.html names them", () => {
+test("the build is reproducible, and index.html names its files", () => {
   const folder = mkdtempSync(join(tmpdir(), "selchat-page-"));
   try {
     execFileSync(process.execPath, ["build.mjs", folder]);

@@ -4,7 +4,7 @@ import type { Core } from "../src/core/chat.ts";
 import { Server } from "./server.ts";
 import { chatIn, lines, Shared, World } from "./world.ts";
 
-/** One page of a server, that is let in. */
+/** A page that is signed in. */
 async function page(server: Server, name = "Ann", shared = new Shared()) {
   const world = new World(server.accept, shared);
   const made = chatIn(world);
@@ -13,7 +13,7 @@ async function page(server: Server, name = "Ann", shared = new Shared()) {
   return { world, ...made };
 }
 
-function said(server: Server, type: string) {
+function received(server: Server, type: string) {
   return server.received.filter((fields) => fields.type === type);
 }
 
@@ -25,7 +25,7 @@ function codeOf(chat: Core): string {
   return chat.link.state === "stopped" ? chat.link.code : "";
 }
 
-test("the conversation of the documentation", async () => {
+test("the example of the documentation", async () => {
   const server = new Server();
   server.say("lobby", "Michael", "before");
   const { world, chat } = await page(server, "Venkat");
@@ -60,10 +60,10 @@ test("the conversation of the documentation", async () => {
   server.whisper("Venkat", "Narayan", "at 4");
   await world.pass(10);
   assert.deepEqual(lines(chat, "@narayan"), ["whisper Venkat: tea?", "whisper Narayan: at 4"]);
-  assert.deepEqual(said(server, "ack"), [{ type: "ack", whisper: 1 }]);
+  assert.deepEqual(received(server, "ack"), [{ type: "ack", whisper: 1 }]);
   chat.submit("/quit");
   await world.pass(10);
-  assert.equal(said(server, "bye").length, 1);
+  assert.equal(received(server, "bye").length, 1);
   assert.equal(stateOf(chat), "stopped");
   assert.deepEqual(
     chat.conversations.map(({ id }) => id),
@@ -71,11 +71,11 @@ test("the conversation of the documentation", async () => {
   );
 });
 
-test("whispers are confirmed when they are read, as far as all before them were", async () => {
+test("direct messages are acknowledged when read, up to the first unread one", async () => {
   const server = new Server();
   const shared = new Shared();
   const before = await page(server, "Ann", shared);
-  const confirmed = () => said(server, "ack").map(({ whisper }) => whisper);
+  const confirmed = () => received(server, "ack").map(({ whisper }) => whisper);
   server.whisper("Ann", "Bob", "one");
   server.whisper("Ann", "Cleo", "two");
   server.whisper("Ann", "Ann", "three, from another of my programs");
@@ -83,7 +83,7 @@ test("whispers are confirmed when they are read, as far as all before them were"
   before.chat.open("@cleo");
   await before.world.pass(10);
   assert.deepEqual(confirmed(), [], "the first was not read");
-  // The page is loaded again before anybody has looked.
+  // The page reloads before the user has looked.
   before.chat.stop();
   await before.world.pass(10);
   const { world, chat, changes } = await page(server, "Ann", shared);
@@ -93,7 +93,7 @@ test("whispers are confirmed when they are read, as far as all before them were"
   assert.equal(chat.conversation("@cleo")?.unread, 1);
   assert.equal(chat.conversation("@ann")?.unread, 0);
   assert.equal(alerts(), 2);
-  // After a break in the same page, nothing is shown or told twice, and what is new is.
+  // After a reconnect of the same page, old messages do not appear or alert again, and new ones do.
   world.cut();
   server.whisper("Ann", "Bob", "four");
   await world.pass(1000);
@@ -106,7 +106,7 @@ test("whispers are confirmed when they are read, as far as all before them were"
   assert.deepEqual(lines(chat, "@cleo"), ["whisper Cleo: two"]);
   assert.equal(chat.conversation("@bob")?.unread, 4);
   assert.equal(alerts(), 5, "each of those that came while it was connected");
-  // What is open is not read while nobody sees it.
+  // The open conversation is not read while the page is hidden.
   chat.setWatching(false);
   chat.open("@bob");
   await world.pass(10);
@@ -114,14 +114,14 @@ test("whispers are confirmed when they are read, as far as all before them were"
   chat.setWatching(true);
   await world.pass(10);
   assert.deepEqual(confirmed(), [1]);
-  // Read while there is no connection: it is said on the next one.
+  // Read while disconnected: acknowledged on the next connection.
   world.cut();
   await world.pass(1);
   chat.open("@cleo");
   await world.pass(2000);
   assert.deepEqual(confirmed().at(-1), 6);
   assert.deepEqual(lines(chat, "@bob"), ofBob);
-  // It is seen as it comes.
+  // Visible on arrival.
   server.whisper("Ann", "Cleo", "seven");
   await world.pass(10);
   assert.deepEqual(confirmed().at(-1), 7);
@@ -131,10 +131,10 @@ test("whispers are confirmed when they are read, as far as all before them were"
   assert.equal(after.chat.conversation("@bob"), undefined);
 });
 
-test("whispers are counted for each name, and anew by a server that begins anew", async () => {
+test("direct messages are numbered for each name, and renumbered by a new log", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
-  const confirmed = () => said(server, "ack").map(({ whisper }) => whisper);
+  const confirmed = () => received(server, "ack").map(({ whisper }) => whisper);
   server.whisper("Ann", "Bob", "to Ann");
   await world.pass(10);
   chat.start({ name: "Anna" });
@@ -144,7 +144,7 @@ test("whispers are counted for each name, and anew by a server that begins anew"
   chat.start({ name: "Ann" });
   await world.pass(20);
   assert.deepEqual(lines(chat, "@bob"), ["whisper Bob: to Ann", "whisper Bob: to Anna"]);
-  server.renew();
+  server.loseData();
   world.cut();
   server.whisper("Ann", "Cleo", "the first again");
   await world.pass(1000);
@@ -157,11 +157,11 @@ test("whispers are counted for each name, and anew by a server that begins anew"
   assert.deepEqual(confirmed(), [1]);
 });
 
-test("a break in the middle: nothing is lost, nothing comes twice", async () => {
+test("a lost connection loses and doubles nothing", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   chat.submit("one");
-  await world.pass(1); // it is stored, and the ack is on its way
+  await world.pass(1); // stored, and the ack is on its way
   assert.equal(server.room("lobby").seq, 1);
   world.cut();
   server.say("lobby", "Bob", "two");
@@ -176,12 +176,12 @@ test("a break in the middle: nothing is lost, nothing comes twice", async () => 
     server.room("lobby").said.map(({ body }) => body),
     ["one", "two", "three"],
   );
-  const hello = said(server, "hello").at(-1);
+  const hello = received(server, "hello").at(-1);
   assert.deepEqual(hello?.resume, { log: "log-1", rooms: { lobby: 0 } });
   assert.equal(chat.conversation("#lobby")?.unread, 0);
 });
 
-test("what was missed is unread, and told once", async () => {
+test("missed messages are unread, and alert once", async () => {
   const server = new Server();
   const { world, chat, changes } = await page(server);
   chat.setWatching(false);
@@ -208,7 +208,7 @@ test("what was missed is unread, and told once", async () => {
   assert.equal(lobby?.entries.at(-1)?.mention, true);
 });
 
-test("history is neither new nor unread, and comes by the page", async () => {
+test("history is neither new nor unread, and loads in pages", async () => {
   const server = new Server();
   for (let number = 1; number <= 130; number += 1) server.say("lobby", "Bob", `Ann ${number}`);
   const { world, chat, changes } = await page(server);
@@ -232,7 +232,7 @@ test("history is neither new nor unread, and comes by the page", async () => {
   await chat.loadOlder("#lobby");
 });
 
-test("gaps, another log, and a log that was put back", async () => {
+test("gaps, a new log, and a log restored from a backup are shown", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   server.say("lobby", "Bob", "1");
@@ -241,16 +241,16 @@ test("gaps, another log, and a log that was put back", async () => {
   for (const body of ["2", "3", "4"]) server.say("lobby", "Bob", body);
   server.trim("lobby", 4);
   await world.pass(1000);
-  const gap = "2 messages missing here, because the server does not have them any more";
+  const gap = "2 messages are missing here: the server no longer has them";
   assert.deepEqual(lines(chat, "#lobby"), ["said Bob: 1", `gap : ${gap}`, "said Bob: 4"]);
-  assert.ok(said(server, "users").length >= 2, "asked who is there after the gap");
+  assert.ok(received(server, "users").length >= 2, "asked who is there after the gap");
   chat.submit("pending");
   world.cut();
-  server.renew();
+  server.loseData();
   server.say("lobby", "Bob", "new 1");
   await world.pass(1000);
   assert.deepEqual(lines(chat, "#lobby").slice(3), [
-    "notice : The server has begun a new history",
+    "notice : The server has started a new history",
     "said Bob: new 1",
     "said Ann: pending",
   ]);
@@ -258,14 +258,14 @@ test("gaps, another log, and a log that was put back", async () => {
   assert.equal(new Set(keys).size, keys.length);
   world.cut();
   server.trim("lobby", 3);
-  server.room("lobby").seq = 1; // from a backup
+  server.room("lobby").seq = 1; // restored from a backup
   await world.pass(5000);
   server.say("lobby", "Bob", "two again");
   await world.pass(10);
   assert.equal(lines(chat, "#lobby").at(-1), "said Bob: two again");
 });
 
-test("rooms that do not fit into the hello are taken up one by one", async () => {
+test("rooms that do not fit into the hello are resumed one by one", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   const rooms = Array.from({ length: 200 }, (_, at) => `a-room-with-a-long-name-${at}`);
@@ -278,17 +278,17 @@ test("rooms that do not fit into the hello are taken up one by one", async () =>
   for (const room of rooms) server.say(room, "Bob", "meanwhile");
   server.received.length = 0;
   await world.pass(1000);
-  const hello = said(server, "hello")[0];
+  const hello = received(server, "hello")[0];
   assert.ok(JSON.stringify(hello).length <= 4096);
   const resumed = Object.keys((hello as { resume: { rooms: object } }).resume.rooms).length;
-  assert.equal(said(server, "join").filter(({ after }) => after === 1).length, 201 - resumed);
+  assert.equal(received(server, "join").filter(({ after }) => after === 1).length, 201 - resumed);
   for (const room of rooms) {
     assert.deepEqual(lines(chat, `#${room}`), ["said Bob: before", "said Bob: meanwhile"]);
     assert.equal(chat.conversation(`#${room}`)?.unread, room === rooms.at(-1) ? 0 : 2);
   }
 });
 
-test("the window is kept to, and what was typed while offline is said once", async () => {
+test("the window is respected, and messages typed offline are sent once", async () => {
   const server = new Server();
   server.window = 3;
   const { world, chat } = await page(server);
@@ -300,10 +300,10 @@ test("the window is kept to, and what was typed while offline is said once", asy
   for (let step = 0; step < 400; step += 1) {
     await world.pass(2);
     const acked = server.stored.values().next().value?.size ?? 0;
-    most = Math.max(most, said(server, "say").length - acked);
+    most = Math.max(most, received(server, "say").length - acked);
   }
   assert.ok(most <= 3);
-  assert.equal(said(server, "say").length, 10);
+  assert.equal(received(server, "say").length, 10);
   assert.deepEqual(
     server.room("lobby").said.map(({ body }) => body),
     ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
@@ -311,7 +311,7 @@ test("the window is kept to, and what was typed while offline is said once", asy
   assert.ok(chat.conversation("#lobby")?.entries.every(({ state }) => state === "sent"));
 });
 
-test("what cannot be stored is said again later, with the same id", async () => {
+test("messages that the server cannot store are sent again with the same id", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   server.isFailing = true;
@@ -322,18 +322,18 @@ test("what cannot be stored is said again later, with the same id", async () => 
   assert.equal(notices(), 1);
   await world.pass(5000);
   assert.equal(notices(), 1);
-  assert.ok(said(server, "say").length >= 5);
+  assert.ok(received(server, "say").length >= 5);
   server.isFailing = false;
   await world.pass(2500);
   assert.deepEqual(
     server.room("lobby").said.map(({ body }) => body),
     ["one", "two"],
   );
-  assert.equal(new Set(said(server, "say").map(({ id }) => id)).size, 2);
+  assert.equal(new Set(received(server, "say").map(({ id }) => id)).size, 2);
   assert.deepEqual(lines(chat, "#lobby").slice(1), ["said Ann: one", "said Ann: two"]);
 });
 
-test("a refused message says why, and can be said again", async () => {
+test("a rejected message shows the reason and can be sent again", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   chat.submit("/msg nobody hello");
@@ -347,15 +347,18 @@ test("a refused message says why, and can be said again", async () => {
   await world.pass(10);
   assert.deepEqual(lines(chat, "@nobody"), ["whisper Ann: hello"]);
   assert.equal(chat.conversation("@nobody")?.entries[0]?.key, entry?.key);
-  assert.match(chat.submit("x".repeat(70_000)), /^not sent: \d+ bytes, and the limit is 65536$/);
+  assert.match(
+    chat.submit("x".repeat(70_000)),
+    /^Not sent: it takes \d+ bytes, and the limit is 65536\. Send it in parts\.$/,
+  );
 });
 
-test("whispers come once, over breaks", async () => {
+test("direct messages arrive once, across reconnects", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   server.whisper("Ann", "Bob", "one");
   await world.pass(2);
-  chat.open("@bob"); // the confirmation is on its way
+  chat.open("@bob"); // the acknowledgement is on its way
   world.cut();
   chat.open("#lobby");
   server.whisper("Ann", "Bob", "two");
@@ -368,7 +371,7 @@ test("whispers come once, over breaks", async () => {
   assert.equal(server.inboxes.get("ann")?.kept.length, 0);
 });
 
-test("who is there", async () => {
+test("the list of members follows joins and leaves", async () => {
   const server = new Server();
   const ann = await page(server);
   const bob = await page(server, "Bob");
@@ -384,7 +387,7 @@ test("who is there", async () => {
   assert.deepEqual(ann.chat.conversation("#lobby")?.people, ["Ann", "Cleo"]);
 });
 
-test("whispers are between two, and a note to oneself is of one", async () => {
+test("direct messages have two members, and a note to oneself has one", async () => {
   const server = new Server();
   const { world, chat } = await page(server, "Ann");
   const there = (id: string) => {
@@ -406,7 +409,7 @@ test("whispers are between two, and a note to oneself is of one", async () => {
   assert.equal(there("@bob"), "BOB,Zoe 2");
 });
 
-test("rooms are left and come back, with a reload too", async () => {
+test("rooms can be left and joined again, also after a reload", async () => {
   const server = new Server();
   const shared = new Shared();
   const { world, chat } = await page(server, "Ann", shared);
@@ -437,7 +440,7 @@ test("rooms are left and come back, with a reload too", async () => {
   chat.stop();
 });
 
-test("a second tab goes beside the first, and each gets its own name back", async () => {
+test("a second tab gets another name, and each tab gets its own name back", async () => {
   const server = new Server();
   const shared = new Shared();
   const one = await page(server, "Ann", shared);
@@ -445,9 +448,9 @@ test("a second tab goes beside the first, and each gets its own name back", asyn
   await one.world.pass(10);
   assert.equal(one.chat.name, "Ann");
   assert.equal(two.chat.name, "Ann_2");
-  const told = "notice : You are Ann_2 in this tab: Ann is in use in another one.";
+  const told = "notice : You are Ann_2 in this tab, because Ann is in use in another tab.";
   assert.equal(stateOf(one.chat), "online");
-  // The server does not learn of the break, and still has both.
+  // The server does not notice the break, and still has both.
   for (const { world, chat } of [two, one]) {
     world.isSilent = true;
     const name = chat.name;
@@ -467,13 +470,13 @@ test("a second tab goes beside the first, and each gets its own name back", asyn
   assert.equal(reloaded.chat.name, "Ann");
 });
 
-test("waiting grows with each try, with jitter, and again() does not wait", async () => {
+test("the delay grows with each attempt, with jitter, and reconnect() does not wait", async () => {
   let isUp = false;
   const server = new Server();
   const world = new World((send, close) => (isUp ? server.accept(send, close) : null));
   const { chat } = chatIn(world);
   const waits: number[] = [];
-  world.dice = () => 1;
+  world.randomValue = () => 1;
   chat.start({ name: "Ann" });
   for (let tries = 0; tries < 8; tries += 1) {
     await world.pass(5);
@@ -493,45 +496,45 @@ test("waiting grows with each try, with jitter, and again() does not wait", asyn
   assert.equal(stateOf(chat), "online");
 });
 
-test("bye is obeyed", async () => {
+test("a bye ends the connection with its reason", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
-  server.named("Ann")?.bye("shutdown", 5);
+  server.sessionOf("Ann")?.bye("shutdown", 5);
   await world.pass(10);
   assert.ok(chat.link.state === "waiting");
   assert.ok(chat.link.until - world.time > 4900);
   assert.equal(chat.link.reason, "the server is shutting down");
   await world.pass(10_000);
   assert.equal(stateOf(chat), "online");
-  server.named("Ann")?.bye("kicked", null);
+  server.sessionOf("Ann")?.bye("kicked", null);
   await world.pass(10_000);
   assert.deepEqual(chat.link, {
     state: "stopped",
-    reason: "the operator has removed you",
+    reason: "the operator removed you",
     code: "kicked",
     canRetry: true,
   });
   chat.reconnect();
   await world.pass(10);
   assert.equal(stateOf(chat), "online");
-  // Replaced soon after a break may be one's own echo: one comes back, but once.
+  // Soon after a break, "replaced" may be caused by this page itself: it reconnects, but once.
   await world.pass(61_000);
-  server.named("Ann")?.bye("replaced", null);
+  server.sessionOf("Ann")?.bye("replaced", null);
   await world.pass(10_000);
   assert.equal(stateOf(chat), "stopped");
   chat.reconnect();
   await world.pass(10);
   world.cut();
   await world.pass(1000);
-  server.named("Ann")?.bye("replaced", null);
+  server.sessionOf("Ann")?.bye("replaced", null);
   await world.pass(3000);
   assert.equal(stateOf(chat), "online");
-  server.named("Ann")?.bye("replaced", null);
+  server.sessionOf("Ann")?.bye("replaced", null);
   await world.pass(10_000);
   assert.equal(stateOf(chat), "stopped");
 });
 
-test("passwords and names", async () => {
+test("rejected passwords and names stop the link until the next start", async () => {
   const server = new Server();
   server.password = "sesame";
   const { world, chat } = await page(server);
@@ -548,7 +551,7 @@ test("passwords and names", async () => {
   chat.start({ name: "Ann", password: "sesame" });
   await world.pass(20);
   assert.equal(codeOf(chat), "password-needed");
-  assert.equal(said(server, "hello").filter(({ password }) => password === "sesame").length, 0);
+  assert.equal(received(server, "hello").filter(({ password }) => password === "sesame").length, 0);
   world.isSecure = true;
   chat.start({ name: "Ann", password: "sesame" });
   await world.pass(20);
@@ -566,20 +569,20 @@ test("passwords and names", async () => {
   assert.equal(chat.name, "Ann");
 });
 
-test("a server that says nothing any more is left", async () => {
+test("a silent server is pinged, then the connection is closed", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
-  const session = server.named("Ann");
+  const session = server.sessionOf("Ann");
   assert.ok(session);
-  session.take_ping = () => {};
+  session.handle_ping = () => {};
   await world.pass(44_000);
   assert.equal(stateOf(chat), "online");
-  assert.equal(said(server, "hello").length, 1);
+  assert.equal(received(server, "hello").length, 1);
   await world.pass(2000);
-  assert.equal(said(server, "hello").length, 2);
+  assert.equal(received(server, "hello").length, 2);
   assert.equal(stateOf(chat), "online");
-  await world.pass(600_000); // with pongs it stays
-  assert.equal(said(server, "hello").length, 2);
+  await world.pass(600_000); // the pongs keep the connection
+  assert.equal(received(server, "hello").length, 2);
 });
 
 for (const [how, shift] of [
@@ -591,19 +594,19 @@ for (const [how, shift] of [
     const { world, chat } = await page(server);
     await world.pass(100);
     world.shift = shift;
-    await world.pass(600_000); // with pongs it stays
-    assert.equal(said(server, "hello").length, 1);
-    const session = server.named("Ann");
+    await world.pass(600_000); // the pongs keep the connection
+    assert.equal(received(server, "hello").length, 1);
+    const session = server.sessionOf("Ann");
     assert.ok(session);
-    session.take_ping = () => {};
-    world.shift = 0; // and again, in the other direction
+    session.handle_ping = () => {};
+    world.shift = 0; // and in the other direction
     await world.pass(29_000);
     world.shift = shift;
-    await world.pass(15_000 + 30_000); // a sign is asked for within 30 s, and waited for 15
-    assert.equal(said(server, "hello").length, 2);
+    await world.pass(15_000 + 30_000); // a ping after at most 30 s, and 15 s for the answer
+    assert.equal(received(server, "hello").length, 2);
     assert.equal(stateOf(chat), "online");
-    // What is shown is by the clock as it stands.
-    server.named("Ann")?.bye("full", 60);
+    // The displayed time follows the clock.
+    server.sessionOf("Ann")?.bye("full", 60);
     await world.pass(10);
     const { link } = chat;
     assert.ok(link.state === "waiting");
@@ -614,7 +617,7 @@ for (const [how, shift] of [
     assert.equal(stateOf(chat), "waiting");
     await world.pass(1010);
     assert.equal(stateOf(chat), "online");
-    // A break long after the last one is short, whatever the clock says: it had settled.
+    // A break long after the last one has a short delay, whatever the clock says: the connection was stable.
     world.shift = -shift;
     await world.pass(20_000);
     world.shift = shift;
@@ -625,7 +628,7 @@ for (const [how, shift] of [
   });
 }
 
-test("a server that takes no connection says why", async () => {
+test("the reason of a server that refuses connections is shown", async () => {
   const world = new World(() => null);
   const { chat } = chatIn(world);
   chat.start({ name: "Ann" });
@@ -637,8 +640,8 @@ test("a server that takes no connection says why", async () => {
     [403, "your address is banned until 2026-01-01", "your address is banned until 2026-01-01"],
     [503, "\u202e<b>one\u0007\nand another", "\\u202e<b>one\\x07"],
     [503, "👍".repeat(70_000), "👍".repeat(200)],
-    [502, "", "the server answers with status 502"],
-    [502, " \n \n", "the server answers with status 502"],
+    [502, "", "the server answered with HTTP status 502"],
+    [502, " \n \n", "the server answered with HTTP status 502"],
     [200, "ready\n", "the server does not answer"],
   ] as const) {
     world.ready = { status, text };
@@ -652,7 +655,7 @@ test("a server that takes no connection says why", async () => {
   assert.equal(why(), "the server does not answer");
 });
 
-test("an answer that comes after one has left, or come in, says nothing", async () => {
+test("a late readiness answer after sign-out or sign-in is ignored", async () => {
   const server = new Server();
   let isOpen = false;
   const world = new World((send, close) => (isOpen ? server.accept(send, close) : null));
@@ -677,33 +680,33 @@ test("an answer that comes after one has left, or come in, says nothing", async 
   answer({ status: 503, text: "full" });
   await world.pass(5);
   assert.equal(stateOf(chat), "online");
-  // Where nobody answers at all, it is tried again all the same.
+  // Without any answer the page tries again all the same.
   isOpen = false;
   const reasons: string[] = [];
   chat.subscribe(() => chat.link.state === "waiting" && reasons.push(chat.link.reason));
   world.cut();
   await world.pass(20_000);
-  assert.deepEqual(reasons, ["the connection is lost", "no answer"]);
+  assert.deepEqual(reasons, ["the connection was lost", "the server does not answer"]);
 });
 
-test("a hint that something has changed is taken", async () => {
+test("retryNow() retries at once, or checks the connection", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
-  chat.retryNow(); // a question, which is answered
+  chat.retryNow(); // a ping, which the server answers
   await world.pass(10_000);
-  assert.equal(said(server, "ping").length, 1);
-  assert.equal(said(server, "hello").length, 1);
-  const session = server.named("Ann");
+  assert.equal(received(server, "ping").length, 1);
+  assert.equal(received(server, "hello").length, 1);
+  const session = server.sessionOf("Ann");
   assert.ok(session);
-  session.take_ping = () => {};
+  session.handle_ping = () => {};
   chat.retryNow();
   chat.retryNow();
   await world.pass(3900);
-  assert.equal(said(server, "hello").length, 1);
+  assert.equal(received(server, "hello").length, 1);
   await world.pass(600);
-  assert.equal(said(server, "ping").length, 2);
-  assert.equal(said(server, "hello").length, 2);
-  server.named("Ann")?.bye("full", 600);
+  assert.equal(received(server, "ping").length, 2);
+  assert.equal(received(server, "hello").length, 2);
+  server.sessionOf("Ann")?.bye("full", 600);
   await world.pass(10);
   assert.equal(stateOf(chat), "waiting");
   chat.retryNow();
@@ -716,7 +719,7 @@ test("a hint that something has changed is taken", async () => {
   assert.ok(await world.claim("ann"), "the name is free for other tabs");
 });
 
-test("a break before the past has come: it comes later", async () => {
+test("history that a lost connection interrupted loads after the reconnect", async () => {
   const server = new Server();
   for (let number = 0; number < 10; number += 1) server.say("lobby", "Bob", `${number}`);
   const world = new World(server.accept);
@@ -730,18 +733,21 @@ test("a break before the past has come: it comes later", async () => {
   assert.equal(chat.current, "#other");
 });
 
-test("commands", async () => {
+test("commands do what they say, and mistakes are explained", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   assert.equal(
     chat.submit("/nonsense 1"),
-    "unknown command /nonsense; /help lists the commands, //text says /text",
+    "Unknown command /nonsense. Type /help for a list, or //nonsense to send it as a message.",
   );
-  assert.equal(chat.submit("/msg"), 'it is typed so: /msg NAME TEXT, or /msg "A NAME" TEXT');
-  assert.equal(chat.submit("/me"), "it is typed so: /me TEXT");
-  assert.equal(chat.submit("/join a b"), "it is typed so: /join ROOM");
-  assert.equal(chat.submit("/join /a"), "/a cannot be a room's name");
-  assert.equal(chat.submit("/history x"), "it is typed so: /history NUMBER");
+  assert.equal(chat.submit("/msg"), 'Usage: /msg NAME TEXT, or /msg "A NAME" TEXT');
+  assert.equal(chat.submit("/me"), "Usage: /me TEXT");
+  assert.equal(chat.submit("/join a b"), "Usage: /join ROOM");
+  assert.equal(
+    chat.submit("/join /a"),
+    "/a is not a valid room name. Use at most 32 characters, and not @, # or / as the first.",
+  );
+  assert.equal(chat.submit("/history x"), "Usage: /history NUMBER");
   assert.equal(chat.submit("  "), "");
   for (const line of ["//slash", "/topic tea at four", "/rooms", "/USERS", "/help"])
     assert.equal(chat.submit(line), "");
@@ -754,7 +760,7 @@ test("commands", async () => {
   assert.ok(shown.includes("notice : lobby (1): tea at four"));
   assert.ok(shown.includes("notice : Users online (1): Ann"));
   const help = shown.find((line) => line.includes("/search WORDS")) ?? "";
-  assert.match(help, /\n\nFor operators:\n\/kick NAME +remove someone from the chat\n/);
+  assert.match(help, /\n\nFor operators:\n\/kick NAME +remove a user from the chat\n/);
   const ofOperators = chat.commands.filter(({ operatorsOnly: operators }) => operators);
   assert.deepEqual(
     ofOperators.map(({ name }) => name),
@@ -776,10 +782,10 @@ test("commands", async () => {
   assert.equal(found[3], "3 messages with FOUND bob among the last 1501 messages of lobby");
   world.cut();
   await world.pass(1);
-  assert.equal(chat.submit("/rooms"), "there is no connection now");
+  assert.equal(chat.submit("/rooms"), "You are not connected. Try again when the connection is back.");
 });
 
-test("completion", async () => {
+test("names, rooms and commands are completed", async () => {
   const server = new Server();
   const { world, chat } = await page(server);
   await page(server, "Mary Ann");

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Drafts } from "../src/view/drafts.ts";
 
-/** A tab's storage, of which `limit` characters can be used. */
+/** The storage of a tab, with room for `limit` characters. */
 class Tab {
   readonly kept = new Map<string, string>();
   limit = 1000;
@@ -20,7 +20,7 @@ class Tab {
 
 const open = () => false;
 
-test("drafts are there when the page is loaded again, each in its conversation", () => {
+test("drafts survive a reload, each in its conversation", () => {
   const tab = new Tab();
   const drafts = new Drafts(() => tab, open);
   drafts.set("#lobby", "half a li");
@@ -36,7 +36,7 @@ test("drafts are there when the page is loaded again, each in its conversation",
   assert.equal(tab.kept.size, 0);
 });
 
-test("nothing of an encrypted conversation is stored, also when it becomes one; /msg is for another", () => {
+test("drafts of encrypted conversations and of /msg are not stored", () => {
   const tab = new Tab();
   const secret = new Set(["@bob"]);
   const drafts = new Drafts(
@@ -54,7 +54,7 @@ test("nothing of an encrypted conversation is stored, also when it becomes one; 
   assert.equal(drafts.get("#deck"), "not yet secret");
 });
 
-test("storage that is refused, full, or of something else", () => {
+test("drafts work with refused, full or invalid storage", () => {
   const refused = new Drafts(() => {
     throw new DOMException("no", "SecurityError");
   }, open);

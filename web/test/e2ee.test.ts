@@ -40,7 +40,7 @@ function vectors(): Vector[] {
   });
 }
 
-function sealingWith(session?: Uint8Array): EncryptionSessions {
+function sessionsWith(session?: Uint8Array): EncryptionSessions {
   let made = 0;
   return new EncryptionSessions((size) => {
     made += 1;
@@ -48,7 +48,7 @@ function sealingWith(session?: Uint8Array): EncryptionSessions {
   });
 }
 
-function seal(
+function encrypt(
   sealing: EncryptionSessions,
   room: string,
   sender: string,
@@ -60,7 +60,7 @@ function seal(
   return { cipher: answer.cipher, body: answer.body };
 }
 
-function open(sealing: EncryptionSessions, opening: Partial<Ciphertext>): string {
+function decrypt(sealing: EncryptionSessions, opening: Partial<Ciphertext>): string {
   const whole = {
     passphrase: words,
     salt,
@@ -77,7 +77,7 @@ function open(sealing: EncryptionSessions, opening: Partial<Ciphertext>): string
   return "text" in opened ? opened.text : `(${opened.problem})`;
 }
 
-test("the vectors of the documentation", () => {
+test("the test vectors of the documentation", () => {
   const all = vectors();
   assert.equal(all.length, 3);
   for (const v of all) {
@@ -100,11 +100,11 @@ test("the vectors of the documentation", () => {
       cipher: v.cipher ?? "",
       body: v.body ?? "",
     };
-    assert.equal(open(sealingWith(), opening), Buffer.from(v.text ?? "", "hex").toString());
+    assert.equal(decrypt(sessionsWith(), opening), Buffer.from(v.text ?? "", "hex").toString());
   }
-  // The first one as it is made, with its session; and the second as it was typed.
+  // The first vector as encrypted here, with its session; the second with the passphrase as typed.
   const [first, second] = all as [Vector, Vector];
-  assert.deepEqual(seal(sealingWith(hex(first.session ?? "")), "lobby", "Venkat", "hello, everyone"), {
+  assert.deepEqual(encrypt(sessionsWith(hex(first.session ?? "")), "lobby", "Venkat", "hello, everyone"), {
     cipher: first.cipher,
     body: first.body,
   });
@@ -112,7 +112,7 @@ test("the vectors of the documentation", () => {
   assert.equal(toHex(typed), second["room key"]);
 });
 
-test("base64 in its one form only", () => {
+test("only canonical base64 is accepted", () => {
   for (let size = 0; size < 40; size += 1) {
     const bytes = Uint8Array.from({ length: size }, (_, at) => (at * 37 + size) & 255);
     assert.equal(toBase64(bytes), Buffer.from(bytes).toString("base64url"));
@@ -123,20 +123,20 @@ test("base64 in its one form only", () => {
   }
 });
 
-test("what was changed, moved or sealed with other words says so", () => {
-  const sealing = sealingWith();
-  const sealed = seal(sealing, "lobby", "Ann", "hello");
-  assert.equal(open(sealingWith(), sealed), "hello");
+test("altered, moved and differently encrypted messages are reported", () => {
+  const sealing = sessionsWith();
+  const sealed = encrypt(sealing, "lobby", "Ann", "hello");
+  assert.equal(decrypt(sessionsWith(), sealed), "hello");
   const damaged = "(cannot be read: changed on the way)";
   const wrong = "(cannot be read: encrypted with another passphrase)";
-  assert.equal(open(sealingWith(), { ...sealed, passphrase: "other" }), wrong);
-  assert.equal(open(sealingWith(), { ...sealed, salt: other }), wrong);
-  assert.equal(open(sealingWith(), { ...sealed, salt: "" }), wrong);
-  assert.equal(open(sealingWith(), { ...sealed, room: "other" }), damaged);
-  assert.equal(open(sealingWith(), { ...sealed, sender: "Bob" }), damaged);
-  assert.equal(open(sealingWith(), { ...sealed, body: `${sealed.body.slice(0, -2)}AA` }), damaged);
-  assert.equal(open(sealingWith(), { ...sealed, body: "" }), damaged);
-  assert.equal(open(sealingWith(), { ...sealed, body: "?" }), damaged);
+  assert.equal(decrypt(sessionsWith(), { ...sealed, passphrase: "other" }), wrong);
+  assert.equal(decrypt(sessionsWith(), { ...sealed, salt: other }), wrong);
+  assert.equal(decrypt(sessionsWith(), { ...sealed, salt: "" }), wrong);
+  assert.equal(decrypt(sessionsWith(), { ...sealed, room: "other" }), damaged);
+  assert.equal(decrypt(sessionsWith(), { ...sealed, sender: "Bob" }), damaged);
+  assert.equal(decrypt(sessionsWith(), { ...sealed, body: `${sealed.body.slice(0, -2)}AA` }), damaged);
+  assert.equal(decrypt(sessionsWith(), { ...sealed, body: "" }), damaged);
+  assert.equal(decrypt(sessionsWith(), { ...sealed, body: "?" }), damaged);
   for (const cipher of [
     "selchat1 ",
     sealed.cipher.replace(" 1 ", " 2 "),
@@ -147,16 +147,16 @@ test("what was changed, moved or sealed with other words says so", () => {
     `${sealed.cipher} `,
     `${sealed.cipher}\n`,
   ]) {
-    assert.equal(open(sealingWith(), { ...sealed, cipher }), damaged, cipher);
+    assert.equal(decrypt(sessionsWith(), { ...sealed, cipher }), damaged, cipher);
   }
 });
 
-test("replayed and reordered messages are met", () => {
-  const [sealer, reader] = [sealingWith(), sealingWith()];
-  const sealed = Array.from({ length: 8 }, (_, at) => seal(sealer, "lobby", "Ann", `${at + 1}`));
-  const at = (counter: number, seq: number) => open(reader, { ...sealed[counter - 1], seq });
-  const replayed = "(not shown: said before, and come again as something new)";
-  const reordered = "(not shown: come in another order than it was said in)";
+test("replayed and reordered messages are rejected", () => {
+  const [sealer, reader] = [sessionsWith(), sessionsWith()];
+  const sealed = Array.from({ length: 8 }, (_, at) => encrypt(sealer, "lobby", "Ann", `${at + 1}`));
+  const at = (counter: number, seq: number) => decrypt(reader, { ...sealed[counter - 1], seq });
+  const replayed = "(not shown: an old message that was delivered again)";
+  const reordered = "(not shown: delivered in the wrong order)";
   assert.equal(at(2, 20), "2");
   assert.equal(at(2, 20), "2");
   assert.equal(at(2, 21), replayed);
@@ -168,13 +168,13 @@ test("replayed and reordered messages are met", () => {
   assert.equal(at(6, 0), replayed);
   assert.equal(at(4, 0), reordered);
   reader.handle({ type: "startEpoch" });
-  assert.equal(at(7, 1), "7"); // numbers begin anew,
-  assert.equal(at(5, 3), replayed); // but what has come is known
+  assert.equal(at(7, 1), "7"); // a new epoch,
+  assert.equal(at(5, 3), replayed); // but known counters stay known
 });
 
-test("only the largest thousand counters are remembered", () => {
-  const [sealer, reader] = [sealingWith(), sealingWith()];
-  const sealed = Array.from({ length: 1002 }, () => seal(sealer, "lobby", "Ann", "x"));
+test("a session remembers the largest thousand counters", () => {
+  const [sealer, reader] = [sessionsWith(), sessionsWith()];
+  const sealed = Array.from({ length: 1002 }, () => encrypt(sealer, "lobby", "Ann", "x"));
   const openings = sealed.map((one, at) => ({
     ...one,
     passphrase: words,
@@ -185,13 +185,13 @@ test("only the largest thousand counters are remembered", () => {
   }));
   const answer = reader.handle({ type: "decrypt", ciphertexts: openings });
   assert.ok(answer.type === "decrypt" && answer.decrypted.every((one) => "text" in one));
-  assert.equal(open(reader, { ...sealed[0], seq: 1 }), "x"); // the history that it seems to be
-  assert.match(open(reader, { ...sealed[500], seq: 2000 }), /said before/);
+  assert.equal(decrypt(reader, { ...sealed[0], seq: 1 }), "x"); // looks like history
+  assert.match(decrypt(reader, { ...sealed[500], seq: 2000 }), /delivered again/);
 });
 
-test("each room has its session, and each message its counter", () => {
-  const sealing = sealingWith();
-  const ciphers = ["a", "a", "b", "a"].map((room) => seal(sealing, room, "Ann", "x").cipher.split(" "));
+test("each room has a session, and each message a counter", () => {
+  const sealing = sessionsWith();
+  const ciphers = ["a", "a", "b", "a"].map((room) => encrypt(sealing, room, "Ann", "x").cipher.split(" "));
   assert.deepEqual(
     ciphers.map(([, , counter]) => counter),
     ["1", "2", "1", "3"],
@@ -200,8 +200,8 @@ test("each room has its session, and each message its counter", () => {
   assert.notEqual(ciphers[0]?.[1], ciphers[2]?.[1]);
 });
 
-test("without a salt nothing is sealed", () => {
-  const answer = sealingWith().handle({
+test("nothing is encrypted without a salt", () => {
+  const answer = sessionsWith().handle({
     type: "encrypt",
     passphrase: words,
     salt: "",
@@ -211,23 +211,23 @@ test("without a salt nothing is sealed", () => {
   });
   assert.deepEqual(answer, {
     type: "error",
-    reason: "the server gives no salt, without which nothing can be encrypted",
+    reason: "the server sends no salt, so encryption is not possible",
   });
 });
 
-test("Python reads what is sealed here, and the other way round", { skip }, () => {
+test("Python decrypts messages of the page, and the page those of Python", { skip }, () => {
   const texts = ["hello", "", "gr\u00fc\u00dfe \u{1f511}\n", "x".repeat(20_000), "\ufeffbom"];
   const places: [string, string][] = [
     ["lobby", "Ann"],
     [whisperRoom("Stra\u00dfe\u202e"), "\u65e5\u672c"],
   ];
-  const sealing = sealingWith();
+  const sealing = sessionsWith();
   const here = places.flatMap(([room, sender]) =>
     texts.map((text) => ({
       room,
       sender,
       text,
-      ...seal(sealing, room, sender, text, { passphrase: "caf\u00e9", salt }),
+      ...encrypt(sealing, room, sender, text, { passphrase: "caf\u00e9", salt }),
     })),
   );
   const program = `
@@ -247,8 +247,8 @@ json.dump(out, sys.stdout)`;
   assert.equal(ran.stderr.toString(), "");
   const there: typeof here = JSON.parse(ran.stdout.toString());
   assert.equal(there.length, here.length);
-  const reader = sealingWith();
+  const reader = sessionsWith();
   there.forEach(({ text, ...sealed }, at) => {
-    assert.equal(open(reader, { ...sealed, passphrase: "cafe\u0301", seq: at + 1 }), text);
+    assert.equal(decrypt(reader, { ...sealed, passphrase: "cafe\u0301", seq: at + 1 }), text);
   });
 });

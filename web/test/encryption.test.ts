@@ -1,4 +1,4 @@
-// What is said with a passphrase, from what is typed to what another page shows.
+// Encrypted messages, from the typed line to the display on another page.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -15,7 +15,7 @@ async function page(server: Server, name: string) {
 
 const WORDS = "correct horse battery staple";
 
-test("nothing is said in the clear, and others with the words read it", async () => {
+test("messages are sent encrypted, and other users with the passphrase read them", async () => {
   const server = new Server();
   const [ann, bob, eve] = [await page(server, "Ann"), await page(server, "Bob"), await page(server, "Eve")];
   await ann.chat.setPassphrase("#lobby", WORDS);
@@ -40,7 +40,7 @@ test("nothing is said in the clear, and others with the words read it", async ()
   );
   const locked = bob.chat.conversation("#lobby");
   assert.equal(locked?.locked, "locked");
-  assert.equal(locked?.entries.at(-1)?.problem, "encrypted; give the passphrase to read it");
+  assert.equal(locked?.entries.at(-1)?.problem, "encrypted; enter the passphrase to read it");
   assert.equal(locked?.entries.at(-1)?.encryption, "unreadable");
   await bob.chat.setPassphrase("", "other words");
   await bob.world.pass(20);
@@ -56,7 +56,7 @@ test("nothing is said in the clear, and others with the words read it", async ()
       ["action", "waves", "yes", false, ""],
     ],
   );
-  // What is said in the clear is marked then.
+  // Unencrypted messages get a badge then.
   eve.chat.submit("why do I see only this?");
   await eve.world.pass(20);
   await bob.world.pass(20);
@@ -67,7 +67,7 @@ test("nothing is said in the clear, and others with the words read it", async ()
   assert.equal(locked?.locked, "locked");
 });
 
-test("what is encrypted by something else is told from what is said in the clear", async () => {
+test("a message with an unknown cipher differs from an unencrypted one", async () => {
   const server = new Server();
   server.say("lobby", "Old", "Khoor, Ann", { cipher: "caesar\u202e" });
   const ann = await page(server, "Ann");
@@ -88,7 +88,7 @@ test("what is encrypted by something else is told from what is said in the clear
   assert.equal(ann.chat.conversation("#lobby")?.locked, "no", "a passphrase would not help");
 });
 
-test("a mention is told when it is opened; whispers are encrypted for one", async () => {
+test("an encrypted mention alerts after decryption; direct messages are encrypted for one person", async () => {
   const server = new Server();
   const [ann, bob] = [await page(server, "Ann"), await page(server, "Bob")];
   for (const { chat } of [ann, bob]) await chat.setPassphrase("", WORDS);
@@ -105,29 +105,29 @@ test("a mention is told when it is opened; whispers are encrypted for one", asyn
   ann.chat.submit("/msg bob psst");
   await ann.world.pass(20);
   await bob.world.pass(20);
-  assert.equal(ann.world.asked.filter((one) => one.type === "encrypt").at(-1)?.room, "@bob");
+  assert.equal(ann.world.requests.filter((one) => one.type === "encrypt").at(-1)?.room, "@bob");
   assert.equal(lines(bob.chat, "@ann").at(-1), "whisper Ann: psst");
   assert.equal(bob.chat.conversation("@ann")?.entries.at(-1)?.encryption, "yes");
-  // The server shows it to another one, as if it were for them.
+  // The server shows it to another user, as if it were addressed to them.
   const [stolen] = server.received.filter(({ type }) => type === "whisper");
   server.whisper("Bob", "Ann", String(stolen?.body), { cipher: stolen?.cipher });
   await bob.world.pass(20);
-  assert.match(bob.chat.conversation("@ann")?.entries.at(-1)?.problem ?? "", /come again as something new/);
-  // A command for the server is in the clear.
+  assert.match(bob.chat.conversation("@ann")?.entries.at(-1)?.problem ?? "", /delivered again/);
+  // Commands to the server are unencrypted.
   ann.chat.submit("/kick Bob");
   await ann.world.pass(20);
   assert.equal(server.received.at(-1)?.body, "/kick Bob");
 });
 
-test("a break while something is sealed: it is sealed again, and said once", async () => {
+test("a message being encrypted during a reconnect is encrypted again and sent once", async () => {
   const server = new Server();
   const [ann, bob] = [await page(server, "Ann"), await page(server, "Bob")];
   for (const { chat } of [ann, bob]) await chat.setPassphrase("", WORDS);
   for (let number = 0; number < 5; number += 1) ann.chat.submit(`${number}`);
-  ann.world.cut(); // while the first one is being sealed
+  ann.world.cut(); // during the encryption of the first message
   await ann.world.pass(1000);
   ann.chat.submit("5");
-  await ann.world.pass(1); // it is stored, and nobody knows
+  await ann.world.pass(1); // stored, but the acknowledgement is lost
   ann.world.cut();
   ann.chat.submit("6");
   await ann.world.pass(3000);
@@ -149,7 +149,7 @@ test("a break while something is sealed: it is sealed again, and said once", asy
   );
 });
 
-test("what was said with a passphrase goes nowhere without one", async () => {
+test("a message typed with a passphrase is never sent without one", async () => {
   const server = new Server();
   const { world, chat } = await page(server, "Ann");
   await chat.setPassphrase("#lobby", WORDS);
@@ -164,7 +164,7 @@ test("what was said with a passphrase goes nowhere without one", async () => {
   );
   const [secret] = chat.conversation("#lobby")?.entries ?? [];
   assert.equal(secret?.state, "failed");
-  assert.equal(secret?.problem, "the passphrase was taken away before it was sent");
+  assert.equal(secret?.problem, "the passphrase was removed before it could be sent");
   await chat.setPassphrase("#lobby", WORDS);
   chat.retry("#lobby", secret?.key ?? "");
   await world.pass(20);
@@ -172,7 +172,7 @@ test("what was said with a passphrase goes nowhere without one", async () => {
   assert.ok(!JSON.stringify(server.received).includes("secret"));
 });
 
-test("a failed message that was said with a passphrase is never said again in the clear", async () => {
+test("a failed encrypted message is never sent again unencrypted", async () => {
   const server = new Server();
   const { world, chat } = await page(server, "Ann");
   await chat.setPassphrase("", WORDS);
@@ -187,7 +187,7 @@ test("a failed message that was said with a passphrase is never said again in th
   assert.ok(!JSON.stringify(server.received).includes("secret"));
 });
 
-test("the past is opened too, searched, and replays in it are met", async () => {
+test("history is decrypted and searched, and replays in it are rejected", async () => {
   const server = new Server();
   const ann = await page(server, "Ann");
   await ann.chat.setPassphrase("", WORDS);
@@ -203,22 +203,24 @@ test("the past is opened too, searched, and replays in it are met", async () => 
     entries.map(({ body }) => body),
     ["apples", "pears", "plums", ""],
   );
-  assert.match(entries[3]?.problem ?? "", /come again as something new/);
+  assert.match(entries[3]?.problem ?? "", /delivered again/);
   bob.chat.submit("/search pears");
   await bob.world.pass(50);
   assert.match(
     lines(bob.chat, "#lobby").at(-1) ?? "",
     /Ann > pears\n1 message with pears among the last 4 messages/,
   );
-  // Its own author meets the replay as well.
+  // The author's own page also rejects the replay.
   const seen = ann.chat.conversation("#lobby")?.entries.at(-2);
   assert.ok(seen);
   await ann.world.pass(50);
-  const replayed = ann.chat.conversation("#lobby")?.entries.find(({ problem }) => /come again/.test(problem));
+  const replayed = ann.chat
+    .conversation("#lobby")
+    ?.entries.find(({ problem }) => /delivered again/.test(problem));
   assert.ok(replayed);
 });
 
-test("after a reload nothing goes out in the clear where it was encrypted, until that is taken back", async () => {
+test("after a reload an encrypted conversation sends nothing unencrypted until the user forgets the passphrase", async () => {
   const server = new Server();
   const shared = new Shared();
   const before = new World(server.accept, shared);
@@ -236,7 +238,10 @@ test("after a reload nothing goes out in the clear where it was encrypted, until
   await world.pass(20);
   assert.equal(chat.conversation("#lobby")?.locked, "locked");
   assert.equal(chat.conversation("#lobby")?.requiresPassphrase, true);
-  assert.match(chat.submit("the usual place"), /encrypted.*give it again \(Passphrase needed, above\)/);
+  assert.match(
+    chat.submit("the usual place"),
+    /encrypted.*Enter it, or forget it, with the Passphrase needed button/,
+  );
   assert.equal(chat.submit("/join boiler"), "");
   await world.pass(20);
   chat.open("#boiler");
@@ -253,7 +258,7 @@ test("after a reload nothing goes out in the clear where it was encrypted, until
   assert.ok(JSON.stringify(server.received).includes("anybody"));
 });
 
-test("that nothing is promised any more is told, where something stays locked", async () => {
+test("forgetting the passphrase is reported for a locked conversation", async () => {
   const server = new Server();
   const shared = new Shared();
   shared.stored.set("selchat.encrypted", '["#lobby"]');
@@ -270,7 +275,7 @@ test("that nothing is promised any more is told, where something stays locked", 
   assert.ok(changes.some(({ type: what }) => what === "conversations"));
 });
 
-test("what was kept may be anything", async () => {
+test("invalid stored values are ignored", async () => {
   for (const kept of ["", "{", "7", "null", '["#lobby", 7, null]', '{"a": 1}']) {
     const shared = new Shared();
     shared.stored.set("selchat.encrypted", kept);
@@ -282,14 +287,14 @@ test("what was kept may be anything", async () => {
   }
 });
 
-test("a page without its worker says what helps, and says nothing in the clear", async () => {
+test("without its worker the page reports the solution and sends nothing unencrypted", async () => {
   const server = new Server();
   const world = new World(server.accept);
   const { chat } = chatIn(world);
-  assert.equal(world.prepared, 0);
+  assert.equal(world.workerStarts, 0);
   chat.start({ name: "Ann" });
   await world.pass(20);
-  assert.equal(world.prepared, 1, "asked for when one has joined, and not later");
+  assert.equal(world.workerStarts, 1, "asked for when one has joined, and not later");
   const why = "load the page again";
   world.callWorker = async () => ({ type: "error", reason: why });
   await assert.rejects(chat.setPassphrase("#lobby", WORDS), new Error(why));
@@ -302,5 +307,5 @@ test("a page without its worker says what helps, and says nothing in the clear",
     ["sent", why],
   ]);
   assert.ok(!JSON.stringify(server.received).includes("usual"));
-  await chat.setPassphrase("#lobby", ""); // which needs no worker
+  await chat.setPassphrase("#lobby", ""); // needs no worker
 });

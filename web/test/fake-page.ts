@@ -1,5 +1,5 @@
-// The page with a fake chat, to be looked at and driven: `chat` in the console is the fake. What the address says after
-// the question mark are its options: ?entries=10000&people=1000&live=1&password=tea
+// The page with a fake chat, for manual tests: `chat` in the console is the fake. The query string sets its
+// options: ?entries=10000&people=1000&live=1&password=tea
 
 import { App } from "../src/view/app.ts";
 import { Fake } from "./fake.ts";

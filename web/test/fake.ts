@@ -1,5 +1,5 @@
-// A chat without a server, for looking at the view and for its tests: the same contract, lively and hostile data, and
-// a clock that is the browser's. It answers as the core does; it keeps no promise about delivery.
+// Fake chat without a server, to look at the view and to test it: the same interface, with lively and hostile
+// data, and the browser's clock. It answers like the core, but guarantees no delivery.
 
 import type { Change, Chat, Conversation, Entry, LinkState, SignIn } from "../src/core/api.ts";
 import { escapeLines } from "../src/core/text.ts";
@@ -16,7 +16,7 @@ export const HOSTILE = [
   "a".repeat(400),
   "bell \u0007 escape \u001b[31mred\u001b[0m and \u0080",
   "`".repeat(2000),
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: that is the point
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: the text is meant literally
   "&lt;b&gt; &amp; {{constructor}} ${1+1} %s \\u0041",
 ];
 
@@ -54,8 +54,8 @@ type Room = Writable<Conversation> & { entries: Entry[]; people: string[] };
 export interface Options {
   entries?: number; // in the lobby
   people?: number;
-  live?: boolean; // somebody says something now and then
-  password?: string; // what start() must bring
+  live?: boolean; // users write now and then
+  password?: string; // the password that start() must have
   ackAfter?: number; // ms
 }
 
@@ -67,7 +67,7 @@ export class Fake implements Chat {
   current = "#lobby";
   conversations: Room[] = [];
   seen = false;
-  failing = false; // what is said now is refused
+  isRejecting = false; // reject messages from now on
   readonly commands = [
     { name: "/join", usage: "/join ROOM", help: "go into a room, or back to one" },
     { name: "/part", usage: "/part [ROOM]", help: "leave a room" },
@@ -76,16 +76,20 @@ export class Fake implements Chat {
     { name: "/msg", usage: "/msg NAME TEXT", help: "say it to one person alone" },
     { name: "/me", usage: "/me TEXT", help: "say what you do" },
     { name: "/topic", usage: "/topic [TEXT]", help: "show or set the topic of the room; /topic - for none" },
-    { name: "/history", usage: "/history [N]", help: "what was said last in the room" },
-    { name: "/search", usage: "/search WORDS", help: "what was said there with these words in it" },
+    { name: "/history", usage: "/history [N]", help: "load the last N messages of the room" },
+    {
+      name: "/search",
+      usage: "/search WORDS",
+      help: "show the messages of the room that contain all these words",
+    },
     { name: "/help", usage: "/help", help: "this list" },
     { name: "/quit", usage: "/quit", help: "leave" },
-    { name: "/kick", usage: "/kick NAME", help: "remove someone from the chat", operatorsOnly: true },
+    { name: "/kick", usage: "/kick NAME", help: "remove a user from the chat", operatorsOnly: true },
   ].map((command) => ({ operatorsOnly: false, ...command }));
   #listeners = new Set<(change: Change) => void>();
   #count = 0;
   #random = 42;
-  #past = 5; // pages of history that older() still has
+  #historyPages = 5; // pages of history left for loadOlder()
 
   constructor(readonly options: Options = {}) {
     const people = Array.from({ length: options.people ?? 40 }, (_, i) => NAMES[i] ?? `Guest ${i}`);
@@ -140,7 +144,7 @@ export class Fake implements Chat {
     return () => this.#listeners.delete(listener);
   }
 
-  tell(change: Change): void {
+  emit(change: Change): void {
     for (const listener of this.#listeners) listener(change);
   }
 
@@ -183,18 +187,18 @@ export class Fake implements Chat {
     this.#link({ state: "stopped", reason: "you left", code: "left", canRetry: true });
   }
 
-  /** The connection is lost, and tried again in so many seconds. */
-  lose(seconds = 5): void {
+  /** Lose the connection; the next attempt is in that many seconds. */
+  loseConnection(seconds = 5): void {
     this.#link({
       state: "waiting",
       attempt: 2,
       until: Date.now() + seconds * 1000,
-      reason: "The connection is lost",
+      reason: "The connection was lost",
     });
   }
 
-  end(code: string, why: string, again: boolean): void {
-    this.#link({ state: "stopped", code, reason: why, canRetry: again });
+  stopWith(code: string, why: string, canRetry: boolean): void {
+    this.#link({ state: "stopped", code, reason: why, canRetry: canRetry });
   }
 
   open(id: string): void {
@@ -206,18 +210,19 @@ export class Fake implements Chat {
         : "";
       if (this.seen) this.#read(one);
     }
-    this.tell({ type: "conversations" });
+    this.emit({ type: "conversations" });
   }
 
-  setWatching(seen: boolean): void {
-    this.seen = seen;
+  setWatching(isVisible: boolean): void {
+    this.seen = isVisible;
     const one = this.conversation(this.current);
-    if (seen && one?.unread) this.#read(one);
+    if (isVisible && one?.unread) this.#read(one);
   }
 
   submit(line: string): string {
     if (line.length > 8000) return `This is too long: ${line.length} characters, and 8,000 is the most.`;
-    if (/^\/nosuch/.test(line)) return "unknown command /nosuch; /help lists the commands, //text says /text";
+    if (/^\/nosuch/.test(line))
+      return "Unknown command /nosuch. Type /help for a list, or //nosuch to send it as a message.";
     if (line.startsWith("/join ")) {
       const name = line.slice(6).trim();
       if (!this.conversation(`#${name}`)) this.#room(`#${name}`, "room", name, [this.name]);
@@ -275,28 +280,28 @@ export class Fake implements Chat {
     const first = one.entries[0]?.at ?? Date.now() / 1000;
     const page = this.history(100, first - 60);
     one.entries.unshift(...page);
-    one.more = --this.#past > 0;
-    this.tell({ type: "added", id, entries: page, at: 0 });
+    one.more = --this.#historyPages > 0;
+    this.emit({ type: "added", id, entries: page, at: 0 });
   }
 
-  async setPassphrase(id: string, words: string): Promise<void> {
+  async setPassphrase(id: string, passphrase: string): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 800));
-    if (words === "wrong") throw new Error("This passphrase opens nothing here.");
+    if (passphrase === "wrong") throw new Error("This passphrase opens nothing here.");
     const one = this.conversation(id);
     if (!one) return;
-    one.locked = words ? "unlocked" : "locked";
+    one.locked = passphrase ? "unlocked" : "locked";
     one.entries.forEach((entry, at) => {
       if (entry.encryption === "no") return;
       const opened: Entry = {
         ...entry,
-        encryption: words ? "yes" : "unreadable",
-        body: words ? "It can be read now." : "",
+        encryption: passphrase ? "yes" : "unreadable",
+        body: passphrase ? "It can be read now." : "",
         problem: "",
       };
       one.entries[at] = opened;
-      this.tell({ type: "changed", id: one.id, entry: opened, at });
+      this.emit({ type: "changed", id: one.id, entry: opened, at });
     });
-    this.tell({ type: "conversations" });
+    this.emit({ type: "conversations" });
   }
 
   retry(id: string, key: string): void {
@@ -308,7 +313,7 @@ export class Fake implements Chat {
     this.#settle(id, pending);
   }
 
-  /** Somebody says these now. */
+  /** Add entries of other users. */
   add(id: string, entries: Entry[]): void {
     const one = this.conversation(id);
     if (!one) return;
@@ -321,11 +326,11 @@ export class Fake implements Chat {
       one.unread += said.length;
       if (said.some((entry) => entry.mention || entry.kind === "whisper")) one.mentioned = true;
     }
-    this.tell({ type: "added", id, entries, at });
-    this.tell({ type: "conversations" });
+    this.emit({ type: "added", id, entries, at });
+    this.emit({ type: "conversations" });
     for (const entry of entries)
       if (entry.mention || (entry.kind === "whisper" && !entry.isOwn))
-        this.tell({ type: "alert", id, entry });
+        this.emit({ type: "alert", id, entry });
   }
 
   entry(some: Partial<Entry>): Entry {
@@ -402,7 +407,7 @@ export class Fake implements Chat {
   }
 
   #settle(id: string, pending: Entry): void {
-    const failing = this.failing;
+    const failing = this.isRejecting;
     setTimeout(() => {
       this.#put(
         id,
@@ -418,18 +423,18 @@ export class Fake implements Chat {
     const at = one?.entries.findIndex((other) => other.key === entry.key) ?? -1;
     if (!one || at === -1) return;
     one.entries[at] = entry;
-    this.tell({ type: "changed", id, entry, at });
+    this.emit({ type: "changed", id, entry, at });
   }
 
   #read(one: Room): void {
     one.unread = 0;
     one.mentioned = false;
-    this.tell({ type: "conversations" });
+    this.emit({ type: "conversations" });
   }
 
   #link(link: LinkState): void {
     this.link = link;
-    this.tell({ type: "link" });
+    this.emit({ type: "link" });
   }
 
   #live(): void {

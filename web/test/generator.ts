@@ -1,4 +1,4 @@
-// Numbers that only look random: the same seed gives the same ones (mulberry32).
+// Pseudo-random numbers from a seed (mulberry32).
 
 export function generator(seed: number) {
   let state = seed >>> 0;

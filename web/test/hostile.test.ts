@@ -1,4 +1,4 @@
-// What a server may send, that is none or wants to do harm.
+// Invalid and malicious messages of a server.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -65,9 +65,9 @@ const BAD: unknown[] = [
   "__proto__",
 ];
 
-test("frames that are none are left out", async () => {
+test("invalid frames are ignored", async () => {
   const { server, world, chat } = await page();
-  const session = server.named("Ann");
+  const session = server.sessionOf("Ann");
   for (const frame of [
     "",
     "{",
@@ -88,13 +88,13 @@ test("frames that are none are left out", async () => {
   assert.deepEqual(lines(chat, "#lobby"), ["said Bob: still here"]);
 });
 
-test("every field of every message, missing and of every wrong kind", async () => {
+test("every field of every message may be missing or of a wrong type", async () => {
   for (const good of GOOD) {
     const { server, world, chat } = await page();
     await chat.setPassphrase("", "words");
     for (const field of Object.keys(good).filter((name) => name !== "type")) {
       for (const value of [undefined, ...BAD]) {
-        const session = server.named("Ann");
+        const session = server.sessionOf("Ann");
         session?.send({ ...good, [field]: value });
         for (const inner of ["rooms", "messages"]) {
           const [one] = (good[inner] as Record<string, unknown>[] | undefined) ?? [];
@@ -114,7 +114,7 @@ test("every field of every message, missing and of every wrong kind", async () =
   }
 });
 
-test("random messages in a random order", async () => {
+test("random messages in a random order break nothing", async () => {
   const { integer, pick } = generator(7);
   for (let round = 0; round < 20; round += 1) {
     const { server, world, chat } = await page();
@@ -123,7 +123,7 @@ test("random messages in a random order", async () => {
       const good = pick(GOOD);
       const changed = integer(3) ? {} : { [pick(Object.keys(good))]: pick(BAD) };
       server
-        .named("Ann")
+        .sessionOf("Ann")
         ?.send({ ...good, seq: integer(20), after: integer(20), before: integer(20), ...changed });
       if (!integer(10)) chat.submit(`line ${step}`);
       if (!integer(40)) world.cut();
@@ -134,19 +134,19 @@ test("random messages in a random order", async () => {
   }
 });
 
-test("a server that says a welcome again, or talks before it, changes nothing", async () => {
+test("a second welcome, or messages before the first, change nothing", async () => {
   const { server, world, chat } = await page();
-  server.named("Ann")?.send(GOOD[0]);
+  server.sessionOf("Ann")?.send(GOOD[0]);
   await world.pass(10);
   assert.equal(chat.conversations.length, 1);
   assert.equal(chat.server, "model");
 });
 
-test("names, topics and bodies are shown as they are, and act on nothing", async () => {
+test("names, topics and bodies are escaped", async () => {
   const { server, world, chat } = await page();
   const evil = "<img src=x onerror=alert(1)>\u202e\x1b[2J";
   server.say("lobby", evil, `${evil}\n\tsecond`);
-  const session = server.named("Ann");
+  const session = server.sessionOf("Ann");
   session?.send({ type: "topic", room: "lobby", topic: evil, from: evil, at: AT });
   session?.send({ type: "joined", room: "lobby", names: [evil], total: 2 });
   session?.send({ type: "error", code: "x", message: evil });
@@ -163,7 +163,7 @@ test("names, topics and bodies are shown as they are, and act on nothing", async
   ]);
 });
 
-test("nobody acts in another's name", async () => {
+test("nobody can fake an action of another user", async () => {
   const { server, world, chat } = await page();
   server.say("lobby", "Bob", "* Ann waves");
   server.say("lobby", "Bob", "* Bob waves");
@@ -171,14 +171,14 @@ test("nobody acts in another's name", async () => {
   assert.deepEqual(lines(chat, "#lobby"), ["said Bob: * Ann waves", "action Bob: waves"]);
 });
 
-test("ten thousand messages in a room", async () => {
+test("ten thousand messages in a room take linear time", async () => {
   const { server, world, chat } = await page();
   const before = process.cpuUsage().user;
   for (let number = 0; number < 10_000; number += 1)
-    server.named("Ann")?.send({ ...GOOD[1], cipher: undefined, seq: number + 1 });
+    server.sessionOf("Ann")?.send({ ...GOOD[1], cipher: undefined, seq: number + 1 });
   server.room("lobby").seq = 10_000;
   await world.pass(1).catch(() => {});
   const entries = chat.conversation("#lobby")?.entries ?? [];
   assert.equal(entries.length, 10_000);
-  assert.ok(process.cpuUsage().user - before < 20e6); // far off, but for what grows with the square
+  assert.ok(process.cpuUsage().user - before < 20e6); // a wide margin: only quadratic time exceeds it
 });

@@ -4,7 +4,7 @@ import { clockTime, dayName, fullTime, isoTime } from "../src/view/dates.ts";
 import { InputHistory } from "../src/view/input-history.ts";
 import { asSentence } from "../src/view/sentence.ts";
 
-test("Up goes back through the lines, Down forth to the empty field", () => {
+test("Up recalls earlier lines, Down later ones up to the empty field", () => {
   const past = new InputHistory();
   assert.equal(past.previous(), undefined);
   past.add("a");
@@ -20,7 +20,7 @@ test("Up goes back through the lines, Down forth to the empty field", () => {
   assert.equal(past.next(), undefined);
 });
 
-test("it keeps the last fifty", () => {
+test("the history keeps the last fifty lines", () => {
   const past = new InputHistory();
   for (let i = 0; i < 80; i++) past.add(String(i));
   let last = "";
@@ -28,7 +28,7 @@ test("it keeps the last fifty", () => {
   assert.equal(last, "30");
 });
 
-test("days are named as people name them", () => {
+test("days have their usual names", () => {
   const now = new Date(2024, 0, 1, 0, 30);
   const at = (...parts: [number, number, number, number?]): number => new Date(...parts).getTime() / 1000;
   assert.equal(dayName(at(2024, 0, 1), now), "Today");
@@ -37,7 +37,7 @@ test("days are named as people name them", () => {
   assert.match(dayName(at(2024, 0, 9), now), /^Tuesday,? 9 January$/);
 });
 
-test("an impossible time stops nothing", () => {
+test("an impossible time is formatted", () => {
   for (const at of [Number.NaN, 1e300, -1e300, Number.POSITIVE_INFINITY]) {
     assert.equal(clockTime(at), "??:??");
     assert.equal(clockTime(at, true), "??:??");
@@ -47,7 +47,7 @@ test("an impossible time stops nothing", () => {
   }
 });
 
-test("reasons are sentences, whoever wrote them", () => {
+test("every reason becomes a sentence", () => {
   assert.equal(asSentence("you were kicked", "x"), "You were kicked.");
   assert.equal(asSentence("Really?", "x"), "Really?");
   assert.equal(asSentence("  ", "The connection has ended"), "The connection has ended.");

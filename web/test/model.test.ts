@@ -1,4 +1,4 @@
-// Random chats with random breaks: whatever happens, everyone ends up with all that was said, once and in order.
+// Random chats with random reconnects: in the end every page has every message, once and in order.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -16,7 +16,7 @@ async function run(seed: number, sealed: boolean): Promise<void> {
   server.window = pick([1, 3, 1024]);
   const pages = NAMES.map((name) => {
     const world = new World(server.accept, new Shared());
-    world.dice = random;
+    world.randomValue = random;
     return { name, world, ...chatIn(world), typed: new Map<string, string[]>() };
   });
   const pass = async (ms: number) => {
@@ -72,7 +72,7 @@ async function run(seed: number, sealed: boolean): Promise<void> {
       );
       const own = entries.filter(({ from }) => from === name).map(({ body }) => body);
       const wanted = typed.get(room) ?? [];
-      // What is on its way while the server can store nothing, and then again, may overtake what is put off.
+      // A message that arrives between two storage failures may overtake deferred ones.
       if (mayFail) assert.deepEqual(own.sort(), wanted.sort(), `${seed}: ${name} in ${room}`);
       else assert.deepEqual(own, wanted, `${seed}: ${name} in ${room}`);
       const all = entries.map(({ body }) => body);
@@ -89,15 +89,15 @@ async function run(seed: number, sealed: boolean): Promise<void> {
   }
 }
 
-test("in the clear", async () => {
+test("random chats converge, unencrypted", async () => {
   for (let seed = 1; seed <= SEEDS; seed += 1) await run(seed, false);
 });
 
-test("encrypted", async () => {
+test("random chats converge, encrypted", async () => {
   for (let seed = 1; seed <= SEEDS / 10; seed += 1) await run(1000 + seed, true);
 });
 
-test("the view that follows the changes has what the core has", async () => {
+test("a view that follows the changes has the same entries as the core", async () => {
   const { integer, pick } = generator(5);
   const server = new Server();
   for (let number = 0; number < 120; number += 1) server.say("lobby", "Zoe", `${number}`);

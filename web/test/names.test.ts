@@ -5,7 +5,9 @@ import { hueOf, initialOf, NAME_COLOURS } from "../src/view/colour.ts";
 
 type Colour = readonly [number, number, number]; // linear light, 0 to 1
 
-/** https://www.w3.org/TR/css-color-4/#color-conversion-code; what sRGB does not have is cut, as browsers may. */
+/**
+ * https://www.w3.org/TR/css-color-4/#color-conversion-code; colours outside sRGB are clipped, as in browsers.
+ */
 function oklch(lightness: number, chroma: number, hue: number): Colour {
   const a = chroma * Math.cos((hue * Math.PI) / 180);
   const b = chroma * Math.sin((hue * Math.PI) / 180);
@@ -39,7 +41,7 @@ const style = readFileSync("src/style.css", "utf8");
 const [light, dark] = style.split("@media (prefers-color-scheme: dark)") as [string, string];
 const value = (css: string, name: string): string => new RegExp(`--${name}: ([^;]+);`).exec(css)?.[1] ?? "";
 
-test("every name is readable on everything that it stands on, in both schemes", () => {
+test("every name has enough contrast on every background, in both schemes", () => {
   for (const [ink, css] of [
     [NAME_COLOURS.light, light],
     [NAME_COLOURS.dark, dark],
@@ -58,7 +60,7 @@ test("every name is readable on everything that it stands on, in both schemes", 
   }
 });
 
-test("text of every kind has AA on what it stands on, in both schemes", () => {
+test("every text colour has AA contrast on its background, in both schemes", () => {
   for (const css of [light, dark])
     for (const [ink, ...grounds] of [
       ["text", "bg", "side", "hover", "here", "code", "mention"],
@@ -74,14 +76,14 @@ test("text of every kind has AA on what it stands on, in both schemes", () => {
       }
 });
 
-test("a name has the same colour everywhere, and names differ", () => {
+test("a name always has the same colour, and names differ", () => {
   assert.equal(hueOf("Venkat"), hueOf("venkat"));
   const hues = new Set(["Venkat", "Michael", "Priya", "Ada", "مريم", "李雷", "a", "b", "c", "d"].map(hueOf));
   assert.ok(hues.size >= 6, String(hues.size));
   for (let i = 0; i < 1000; i++) assert.ok(hueOf(`g${i}`) >= 0 && hueOf(`g${i}`) < 360);
 });
 
-test("the first letter is a whole one", () => {
+test("an avatar shows a whole character", () => {
   assert.equal(initialOf("venkat"), "V");
   assert.equal(initialOf("👩‍🔬 lab"), "👩‍🔬");
   assert.equal(initialOf("e\u0301"), "E\u0301");

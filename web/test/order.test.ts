@@ -18,45 +18,45 @@ function message(seq: number): Message {
   };
 }
 
-function given(all: Delivery[]): (number | string)[] {
+function summary(all: Delivery[]): (number | string)[] {
   return all.map((one) => ("message" in one ? one.message.seq : `${one.after}..${one.before}`));
 }
 
-test("an own message waits for its neighbours, and they for it", () => {
+test("an own message waits for its neighbours, and they wait for it", () => {
   const order = new ReorderBuffer(5);
   order.add(message(7), true);
-  assert.deepEqual(given(order.release(false)), []);
+  assert.deepEqual(summary(order.release(false)), []);
   order.add(message(6), false);
   order.add(message(7), false);
-  assert.deepEqual(given(order.release(false)), [6, 7]);
+  assert.deepEqual(summary(order.release(false)), [6, 7]);
   order.add(message(9), false);
-  assert.deepEqual(given(order.release(true)), []); // an ack for 8 may come
+  assert.deepEqual(summary(order.release(true)), []); // an ack for 8 may arrive
   order.add(message(8), true);
-  assert.deepEqual(given(order.release(false)), [8, 9]);
+  assert.deepEqual(summary(order.release(false)), [8, 9]);
   order.add(message(8), false);
-  assert.deepEqual(given(order.release(false)), []);
+  assert.deepEqual(summary(order.release(false)), []);
 });
 
-test("what nothing can bring any more is a gap", () => {
+test("messages that can no longer arrive are a gap", () => {
   const order = new ReorderBuffer(0);
   order.add(message(3), false);
-  assert.deepEqual(given(order.release(false)), ["0..3", 3]);
+  assert.deepEqual(summary(order.release(false)), ["0..3", 3]);
 });
 
-test("an announced gap, with an own message in it", () => {
+test("an announced gap may contain an own message", () => {
   const order = new ReorderBuffer(2);
   order.add(message(5), true);
   order.addGap(2, 9);
   order.add(message(9), false);
-  assert.deepEqual(given(order.release(false)), ["2..5", 5, "5..9", 9]);
-  order.addGap(9, 10); // nothing is missing
-  assert.deepEqual(given(order.release(false)), []);
+  assert.deepEqual(summary(order.release(false)), ["2..5", 5, "5..9", 9]);
+  order.addGap(9, 10); // an empty gap
+  assert.deepEqual(summary(order.release(false)), []);
 });
 
-test("numbers begin anew", () => {
+test("restart() returns the waiting messages and resets the numbers", () => {
   const order = new ReorderBuffer(10);
   order.add(message(12), true);
-  assert.deepEqual(given(order.restart(0)), ["10..12", 12]);
+  assert.deepEqual(summary(order.restart(0)), ["10..12", 12]);
   order.add(message(1), false);
-  assert.deepEqual(given(order.release(false)), [1]);
+  assert.deepEqual(summary(order.release(false)), [1]);
 });

@@ -1,4 +1,4 @@
-// The Python beside the page, for what both have to do alike.
+// The Python interpreter, to compare the page with the Python implementation.
 
 import { spawnSync } from "node:child_process";
 

@@ -1,4 +1,4 @@
-// Against the real server, on its plain wire: skipped where there is no Python to start it.
+// Pages with the real server, on its plain wire. Skipped without a Python that can start it.
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
@@ -51,7 +51,7 @@ async function start(): Promise<void> {
   throw new Error("no server");
 }
 
-/** A world whose sockets are real. */
+/** A world with real sockets. */
 class Real extends World {
   override connect(ears: SocketEvents): Socket {
     let data = Buffer.alloc(0);
@@ -104,7 +104,7 @@ after(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test("two pages talk", { skip }, async () => {
+test("two pages exchange messages", { skip }, async () => {
   const [a, b] = [
     chatIn(new Real(() => null, new Shared())).chat,
     chatIn(new Real(() => null, new Shared())).chat,
@@ -123,7 +123,7 @@ test("two pages talk", { skip }, async () => {
   b.stop();
 });
 
-test("a server is killed again and again: nothing is lost, nothing comes twice", { skip }, async () => {
+test("repeated kills of the server lose and double nothing", { skip }, async () => {
   const [a, b] = [
     chatIn(new Real(() => null, new Shared())).chat,
     chatIn(new Real(() => null, new Shared())).chat,
@@ -168,7 +168,7 @@ test("a server is killed again and again: nothing is lost, nothing comes twice",
   }
 });
 
-test("a page and a Python client with one passphrase", { skip }, async () => {
+test("a page and a Python client share a passphrase", { skip }, async () => {
   const { chat } = chatIn(new Real(() => null, new Shared()));
   chat.start({ name: "Fay" });
   await until("link", () => chat.link.state === "online");

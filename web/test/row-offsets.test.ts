@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RowOffsets } from "../src/view/row-offsets.ts";
 
-test("rows are found by their height, as by counting", () => {
+test("rowAt() finds the same row as counting", () => {
   const heights = Array.from({ length: 500 }, (_, i) => ((i * 7919) % 90) + 0.25);
   const tops = new RowOffsets(heights);
   let top = 0;
@@ -16,7 +16,7 @@ test("rows are found by their height, as by counting", () => {
   assert.equal(tops.rowAt(top + 1000), 499);
 });
 
-test("what is between two heights is everything that has a part there", () => {
+test("rowsBetween() returns every row with a part between the heights", () => {
   const tops = new RowOffsets([10, 20, 30, 40]);
   assert.deepEqual(tops.rowsBetween(0, 5), [0, 1]);
   assert.deepEqual(tops.rowsBetween(5, 35), [0, 3]);
@@ -24,7 +24,7 @@ test("what is between two heights is everything that has a part there", () => {
   assert.deepEqual(tops.rowsBetween(-100, 1000), [0, 4]);
 });
 
-test("few rows stand at the foot", () => {
+test("a few rows stand at the bottom", () => {
   const tops = new RowOffsets([10, 20], 100);
   assert.equal(tops.top(0), 70);
   assert.equal(tops.total, 100);
@@ -33,7 +33,7 @@ test("few rows stand at the foot", () => {
   assert.equal(new RowOffsets([60, 70], 100).top(0), 0);
 });
 
-test("no rows are no trouble", () => {
+test("an empty list works", () => {
   const tops = new RowOffsets([], 30);
   assert.equal(tops.total, 30);
   assert.deepEqual(tops.rowsBetween(0, 100), [0, 0]);

@@ -1,4 +1,4 @@
-// A server of the selchat protocol for one process, as far as docs/protocol.rst goes: what the pages under test talk to.
+// In-process server of the selchat protocol, as far as docs/protocol.rst requires, for the pages under test.
 
 import { nameKey } from "../src/core/text.ts";
 import type { Peer } from "./world.ts";
@@ -13,11 +13,11 @@ interface Said {
   cipher?: string;
 }
 
-interface Place {
+interface Room {
   name: string;
   topic: string;
   salt: string;
-  said: Said[]; // those that the log still has
+  said: Said[]; // the messages that the log still has
   seq: number;
   members: Set<Session>;
 }
@@ -27,22 +27,22 @@ const SALT = "AAECAwQFBgcICQoLDA0OD";
 export class Server {
   log = "log-1";
   at = 1_000_000_000;
-  isFailing = false; // it can store nothing
+  isFailing = false; // it cannot store anything
   password = "";
   window = 1024; // limits.unacknowledged
-  mostUnacknowledged = 0; // that a client had, ever
+  mostUnacknowledged = 0; // the maximum that a client reached
   readonly received: Fields[] = [];
-  readonly rooms = new Map<string, Place>();
+  readonly rooms = new Map<string, Room>();
   readonly sessions = new Set<Session>();
   readonly stored = new Map<string, Map<string, Fields>>(); // by client: acks by id
   readonly inboxes = new Map<string, { seq: number; kept: Fields[] }>(); // by key of the name
-  readonly owners = new Map<string, string>(); // of names, by key: clients
+  readonly owners = new Map<string, string>(); // owners (clients) of names, by key
   private salts = 0;
 
   readonly accept = (send: (message: unknown) => void, close: () => void): Peer =>
     new Session(this, send, close);
 
-  room(name: string): Place {
+  room(name: string): Room {
     let room = this.rooms.get(nameKey(name));
     if (!room) {
       const salt = `${SALT}${"AQgw"[this.salts % 4]}`;
@@ -53,12 +53,12 @@ export class Server {
     return room;
   }
 
-  /** Somebody without a page says something. */
+  /** Add a message of a user without a page. */
   say(room: string, from: string, body: string, more: Fields = {}): number {
     return this.store(this.room(room), { from, body, ...more }, null);
   }
 
-  store(room: Place, said: Omit<Said, "seq" | "at">, author: Session | null): number {
+  store(room: Room, said: Omit<Said, "seq" | "at">, author: Session | null): number {
     room.seq += 1;
     const message = { ...said, seq: room.seq, at: this.at };
     room.said.push(message);
@@ -74,23 +74,23 @@ export class Server {
     inbox.seq += 1;
     const whispered = { type: "whispered", from, to, seq: inbox.seq, at: this.at, body, ...more };
     inbox.kept.push(whispered);
-    this.named(to)?.send(whispered);
+    this.sessionOf(to)?.send(whispered);
     return inbox.seq;
   }
 
-  named(name: string): Session | undefined {
+  sessionOf(name: string): Session | undefined {
     return [...this.sessions].find((session) => nameKey(session.name) === nameKey(name));
   }
 
-  /** Forget everything, as with another disk. */
-  renew(): void {
+  /** Lose all data, as with a new disk. */
+  loseData(): void {
     this.log = `${this.log}+`;
     this.rooms.clear();
     this.inboxes.clear();
     this.stored.clear();
   }
 
-  /** The oldest messages are gone. */
+  /** Remove the oldest messages. */
   trim(room: string, from: number): void {
     const place = this.room(room);
     place.said = place.said.filter((said) => said.seq >= from);
@@ -128,13 +128,13 @@ export class Session implements Peer {
     const fields: Fields = JSON.parse(text);
     this.server.received.push(fields);
     if (this.isOver) return;
-    const take = this[`take_${fields.type}` as keyof this] as ((fields: Fields) => void) | undefined;
+    const handle = this[`handle_${fields.type}` as keyof this] as ((fields: Fields) => void) | undefined;
     if (!this.name && fields.type !== "hello")
       this.send({ type: "error", code: "not-hello", message: "say hello" });
-    else take?.call(this, fields);
+    else handle?.call(this, fields);
   }
 
-  take_hello({ name, client, resume, beside, password }: Fields): void {
+  handle_hello({ name, client, resume, beside, password }: Fields): void {
     const { server } = this;
     const refuse = (code: string) => this.send({ type: "error", code, message: `no: ${code}` });
     if (server.password && password !== server.password)
@@ -142,8 +142,8 @@ export class Session implements Peer {
     let wanted = String(name);
     const owner = server.owners.get(nameKey(wanted));
     if (owner && owner !== client) return refuse("name-taken");
-    const present = server.named(wanted);
-    if (present && beside) for (let n = 2; server.named(wanted); n += 1) wanted = `${name}_${n}`;
+    const present = server.sessionOf(wanted);
+    if (present && beside) for (let n = 2; server.sessionOf(wanted); n += 1) wanted = `${name}_${n}`;
     else present?.bye("replaced", null);
     if (wanted === name) server.owners.set(nameKey(wanted), String(client));
     [this.name, this.client] = [wanted, String(client)];
@@ -172,7 +172,7 @@ export class Session implements Peer {
     for (const whispered of inbox?.kept ?? []) this.send(whispered);
   }
 
-  take_say({ room, id, body, cipher }: Fields): void {
+  handle_say({ room, id, body, cipher }: Fields): void {
     const place = this.server.rooms.get(nameKey(String(room)));
     if (!place?.members.has(this)) {
       const message = `you are not in the room ${room}; join it first`;
@@ -192,17 +192,23 @@ export class Session implements Peer {
     );
   }
 
-  take_whisper({ to, id, body, cipher }: Fields): void {
+  handle_whisper({ to, id, body, cipher }: Fields): void {
     const name = String(to);
-    if (!this.server.named(name) && !this.server.owners.has(nameKey(name))) {
-      return this.send({ type: "error", code: "no-such-name", message: `there is no one named ${name}`, id, to });
+    if (!this.server.sessionOf(name) && !this.server.owners.has(nameKey(name))) {
+      return this.send({
+        type: "error",
+        code: "no-such-name",
+        message: `there is no one named ${name}`,
+        id,
+        to,
+      });
     }
     this.once(String(id), { to: name }, () =>
       this.server.whisper(name, this.name, String(body), { id, ...(cipher ? { cipher } : {}) }),
     );
   }
 
-  take_join({ room, after }: Fields): void {
+  handle_join({ room, after }: Fields): void {
     const place = this.server.room(String(room));
     const isNew = !place.members.has(this);
     this.enter(place);
@@ -210,7 +216,7 @@ export class Session implements Peer {
     if (isNew && typeof after === "number") this.catchUp(place, after);
   }
 
-  take_part({ room }: Fields): void {
+  handle_part({ room }: Fields): void {
     const place = this.server.room(String(room));
     if (!place.members.has(this)) {
       return this.send({ type: "error", code: "not-in-room", message: "you are not there", room });
@@ -219,7 +225,7 @@ export class Session implements Peer {
     this.send({ type: "left", room: place.name, names: [this.name], total: place.members.size });
   }
 
-  take_topic({ room, topic }: Fields): void {
+  handle_topic({ room, topic }: Fields): void {
     const place = this.server.room(String(room));
     place.topic = String(topic);
     for (const session of place.members) {
@@ -227,36 +233,36 @@ export class Session implements Peer {
     }
   }
 
-  take_history({ room, before, limit }: Fields): void {
+  handle_history({ room, before, limit }: Fields): void {
     const place = this.server.room(String(room));
     const below = place.said.filter((said) => before === undefined || said.seq < Number(before));
     const messages = below.slice(-Number(limit));
     this.send({ type: "history", room: place.name, messages, more: below.length > messages.length });
   }
 
-  take_users({ room }: Fields): void {
+  handle_users({ room }: Fields): void {
     const place = this.server.rooms.get(nameKey(String(room)));
     if (place) this.users(place);
     else this.send({ type: "error", code: "no-such-room", message: `there is no room ${room}`, room });
   }
 
-  take_rooms(): void {
+  handle_rooms(): void {
     const rooms = [...this.server.rooms.values()].map(({ name, members, topic, seq }) => {
       return { room: name, members: members.size, topic, seq };
     });
     this.send({ type: "rooms", rooms, total: rooms.length });
   }
 
-  take_ack({ whisper }: Fields): void {
+  handle_ack({ whisper }: Fields): void {
     const inbox = this.server.inboxes.get(nameKey(this.name));
     if (inbox) inbox.kept = inbox.kept.filter((kept) => Number(kept.seq) > Number(whisper));
   }
 
-  take_ping({ token }: Fields): void {
+  handle_ping({ token }: Fields): void {
     this.send({ type: "pong", ...(token ? { token } : {}) });
   }
 
-  take_bye(): void {
+  handle_bye(): void {
     this.bye("goodbye", null);
   }
 
@@ -272,7 +278,7 @@ export class Session implements Peer {
     this.send(acks.get(id));
   }
 
-  private enter(room: Place): void {
+  private enter(room: Room): void {
     if (room.members.has(this)) return;
     for (const session of room.members) {
       session.send({ type: "joined", room: room.name, names: [this.name], total: room.members.size + 1 });
@@ -280,20 +286,20 @@ export class Session implements Peer {
     room.members.add(this);
   }
 
-  private leave(room: Place): void {
+  private leave(room: Room): void {
     if (!room.members.delete(this)) return;
     for (const session of room.members) {
       session.send({ type: "left", room: room.name, names: [this.name], total: room.members.size });
     }
   }
 
-  private users(room: Place): void {
+  private users(room: Room): void {
     const names = [...room.members].map((session) => session.name).sort();
     const { name, topic, seq, salt } = room;
     this.send({ type: "users", room: name, names, total: names.length, topic, seq, salt });
   }
 
-  private catchUp(room: Place, after: number): void {
+  private catchUp(room: Room, after: number): void {
     const first = room.said[0]?.seq ?? room.seq + 1;
     if (first > after + 1) this.send({ type: "gap", room: room.name, after, before: first });
     for (const said of room.said) if (said.seq > after) this.send({ type: "said", room: room.name, ...said });

@@ -12,7 +12,7 @@ import {
 } from "../src/core/text.ts";
 import { isPythonThere, PYTHON, skip } from "./python.ts";
 
-test("controls become visible", () => {
+test("control characters are escaped", () => {
   const cases: [string, string][] = [
     ["\x1b[2J", "\\x1b[2J"],
     ["a\nAccepted new connection", "a\\nAccepted new connection"],
@@ -32,22 +32,22 @@ test("controls become visible", () => {
   for (const [text, shown] of cases) assert.equal(escapeControls(text), shown);
 });
 
-test("what was said keeps its lines", () => {
+test("bodies keep their line breaks", () => {
   assert.equal(escapeLines("a\r\nb\n\tc\rd\u202e"), "a\nb\n    c\\rd\\u202e");
 });
 
-test("names are one under compatibility and case folding", () => {
+test("name keys use compatibility and case folding", () => {
   assert.equal(nameKey("Stra\u00dfe"), "strasse");
   assert.equal(nameKey("\u03a3\u03a3"), nameKey("\u03c3\u03c2"));
   assert.equal(nameKey("\uff21nn"), "ann");
   assert.equal(nameKey("Zoe\u0308"), nameKey("ZO\u00cb"));
 });
 
-test("halves of pairs go nowhere", () => {
+test("lone surrogates are replaced", () => {
   assert.equal(scalarValues("a\ud800b\udc00\ud83d\ude00"), "a\ufffdb\ufffd\ud83d\ude00");
 });
 
-test("a name is found as a word, in any case", () => {
+test("a mention is the name as a word, in any case", () => {
   assert.ok(mentions("hi VENKAT!", "Venkat"));
   assert.ok(mentions("@venkat: see", "Venkat"));
   assert.ok(mentions("to a b, please", "A B"));
@@ -57,8 +57,9 @@ test("a name is found as a word, in any case", () => {
   assert.ok(!mentions("anything", ""));
 });
 
-// Names, keys and what is shown, as Python has them: for each character that both know, and some together.
-test("the rules are those of the server", { skip }, () => {
+// Cleaned names, keys and escaped text are the same as in Python, for each character that both know, and some
+// sequences.
+test("the rules are the same as in Python", { skip }, () => {
   assert.ok(isPythonThere);
   const program = `
 import json, sys, unicodedata

@@ -1,4 +1,4 @@
-// A world without a browser: a clock that the test moves, sockets that are calls, storage in a map.
+// Platform without a browser: a clock that the test moves, sockets that are function calls, storage in a map.
 
 import { randomFillSync } from "node:crypto";
 import type { Change } from "../src/core/api.ts";
@@ -8,66 +8,66 @@ import type { Platform, Readiness, Socket, SocketEvents } from "../src/core/plat
 
 const derived = new Map<string, Uint8Array>();
 
-/** The key of a room, which is made once for all the tests of a file. */
-function derivedOnce(words: string, salt: Uint8Array): Uint8Array {
-  const key = derived.get(`${words} ${salt}`) ?? roomKey(words, salt);
-  derived.set(`${words} ${salt}`, key);
+/** Derive a room's key, once for all tests of a file. */
+function deriveOnce(passphrase: string, salt: Uint8Array): Uint8Array {
+  const key = derived.get(`${passphrase} ${salt}`) ?? roomKey(passphrase, salt);
+  derived.set(`${passphrase} ${salt}`, key);
   return key;
 }
 
-/** One end of a connection, for who plays the server. */
+/** The server's end of a connection. */
 export interface Peer {
-  receive(text: string): void; // the client has sent this
-  closed(): void; // the client has gone
+  receive(text: string): void; // a frame from the client
+  closed(): void; // the client disconnected
 }
 
 export type Accept = (send: (message: unknown) => void, close: () => void) => Peer | null;
 
-interface Line {
+interface Connection {
   isCut: boolean;
   cut(): void;
 }
 
-/** What the tabs of one browser share. */
+/** The state that the tabs of one browser share. */
 export class Shared {
   readonly stored = new Map<string, string>();
   readonly claims = new Map<string, World>();
 }
 
-/** `accept` plays the server: null refuses the connection. */
+/** `accept` plays the server; null refuses the connection. */
 export class World implements Platform {
-  time = 1_000_000_000_000; // which only goes on
-  shift = 0; // ms by which somebody has set the clock
+  time = 1_000_000_000_000; // monotonic
+  shift = 0; // ms by which a user set the clock
   isSecure = true;
-  dice = () => 0.5;
-  readonly sealing = new EncryptionSessions((size) => randomFillSync(new Uint8Array(size)), derivedOnce);
-  readonly asked: Request[] = [];
-  ready: Readiness | null = null; // what the server answers to who asks
-  prepared = 0; // how often the worker was asked to be there
-  isSilent = false; // the server does not learn that a client has gone
-  private readonly lines = new Set<Line>();
-  private readonly timers = new Map<number, Set<() => void>>(); // by when
+  randomValue = () => 0.5;
+  readonly sessions = new EncryptionSessions((size) => randomFillSync(new Uint8Array(size)), deriveOnce);
+  readonly requests: Request[] = [];
+  ready: Readiness | null = null; // the server's answer about its readiness
+  workerStarts = 0; // number of calls of startWorker()
+  isSilent = false; // the server does not notice that a client disconnected
+  private readonly connections = new Set<Connection>();
+  private readonly timers = new Map<number, Set<() => void>>(); // by due time
 
   constructor(
     private readonly accept: Accept,
     private readonly shared = new Shared(),
   ) {}
 
-  /** What is sent takes a ms in each direction; what is on its way when the connection breaks is lost. */
-  connect(ears: SocketEvents): Socket {
-    let isOpen = true; // as the server sees it
-    let isHeard = true; // the client still listens
-    let line: Line | null = null;
+  /** A frame takes 1 ms in each direction. Frames in flight are lost with the connection. */
+  connect(events: SocketEvents): Socket {
+    let isOpen = true; // for the server
+    let isListening = true; // the client still listens
+    let line: Connection | null = null;
     const close = () => {
       if (!isOpen) return;
       isOpen = false;
-      if (line) this.lines.delete(line);
-      this.setTimer(1, () => isHeard && ears.closed(""));
+      if (line) this.connections.delete(line);
+      this.setTimer(1, () => isListening && events.closed(""));
     };
     const peer = this.accept((message) => {
       const data = typeof message === "string" ? message : JSON.stringify(message);
       const isThere = isOpen;
-      this.setTimer(1, () => isThere && isHeard && !line?.isCut && ears.received(data));
+      this.setTimer(1, () => isThere && isListening && !line?.isCut && events.received(data));
     }, close);
     line = {
       isCut: false,
@@ -76,16 +76,16 @@ export class World implements Platform {
         close();
       },
     };
-    const { lines } = this;
+    const { connections: lines } = this;
     lines.add(line);
     const isCut = () => line?.isCut ?? false;
-    if (peer) this.setTimer(1, () => isOpen && isHeard && ears.opened());
+    if (peer) this.setTimer(1, () => isOpen && isListening && events.opened());
     else close();
     return {
       send: (text) => this.setTimer(1, () => isOpen && !isCut() && peer?.receive(text)),
       close: () => {
-        if (!isHeard) return;
-        isHeard = false;
+        if (!isListening) return;
+        isListening = false;
         this.setTimer(1, () => {
           if (!isOpen) return;
           isOpen = false;
@@ -96,9 +96,9 @@ export class World implements Platform {
     };
   }
 
-  /** All connections break. */
+  /** Break all connections. */
   cut(): void {
-    for (const line of this.lines) {
+    for (const line of this.connections) {
       line.isCut = true;
       line.cut();
     }
@@ -119,13 +119,13 @@ export class World implements Platform {
   setTimer(ms: number, call: () => void): () => void {
     const at = Math.ceil(this.time + ms);
     const timers = this.timers.get(at) ?? new Set();
-    const timer = () => call(); // each is another one
+    const timer = () => call(); // distinct for each call
     this.timers.set(at, timers.add(timer));
     return () => timers.delete(timer);
   }
 
   random(): number {
-    return this.dice();
+    return this.randomValue();
   }
 
   token(): string {
@@ -150,24 +150,24 @@ export class World implements Platform {
     if (this.shared.claims.get(name) === this) this.shared.claims.delete(name);
   }
 
-  /** The tab is closed, as far as the others see it. */
+  /** Close the tab, as far as the other tabs see it. */
   releaseAll(): void {
     for (const [name, world] of this.shared.claims) if (world === this) this.shared.claims.delete(name);
   }
 
   startWorker(): void {
-    this.prepared += 1;
+    this.workerStarts += 1;
   }
 
   async callWorker(request: Request): Promise<Answer> {
-    this.asked.push(request);
-    return this.sealing.handle(request);
+    this.requests.push(request);
+    return this.sessions.handle(request);
   }
 
-  /** Let so many ms pass, and everything that happens in them. */
+  /** Let that many ms pass, with everything that happens in them. */
   async pass(ms = 0): Promise<void> {
     const end = this.time + ms;
-    await settled();
+    await settle();
     for (;;) {
       const at = Math.min(...this.timers.keys());
       if (at > end) break;
@@ -175,7 +175,7 @@ export class World implements Platform {
       for (const call of this.timers.get(at) ?? []) {
         this.timers.get(at)?.delete(call);
         call();
-        await settled();
+        await settle();
       }
       this.timers.delete(at);
     }
@@ -183,12 +183,12 @@ export class World implements Platform {
   }
 }
 
-/** Wait until all that was promised has come. */
-export async function settled(): Promise<void> {
+/** Wait for all pending promises. */
+export async function settle(): Promise<void> {
   for (let round = 0; round < 12; round += 1) await Promise.resolve();
 }
 
-/** A chat, and what it has told. */
+/** A chat, and the changes that it reported. */
 export function chatIn(world: World): { chat: Core; changes: Change[] } {
   const chat = new Core(world);
   const changes: Change[] = [];
@@ -196,7 +196,7 @@ export function chatIn(world: World): { chat: Core; changes: Change[] } {
   return { chat, changes };
 }
 
-/** The entries of a conversation as short lines. */
+/** Return the entries of a conversation as short lines. */
 export function lines(chat: Core, id: string): string[] {
   return (chat.conversation(id)?.entries ?? []).map((entry) => {
     const what = entry.body || entry.names.join(",") || `(${entry.problem || entry.encryption})`;

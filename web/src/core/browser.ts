@@ -6,14 +6,14 @@ import type { Answer, Request } from "./e2ee.ts";
 import { toBase64 } from "./e2ee.ts";
 import type { Platform, Readiness, Socket, SocketEvents } from "./platform.ts";
 
-declare const WORKER: string; // the worker's file, by the build
+declare const WORKER: string; // URL of the worker, filled in by the build
 
-const MAX_TIMER = 2 ** 31 - 1; // ms that a browser's timer can take
-const READINESS_TIMEOUT = 3000; // ms for the server to say whether it is ready
-const NO_WORKER = "the encryption does not run in this page: load the page again";
-const CLAIM_TIMEOUT = 400; // ms for a page that is being left to give its name back
+const MAX_TIMER = 2 ** 31 - 1; // ms: the longest timer that browsers support
+const READINESS_TIMEOUT = 3000; // ms to wait for the server's readiness
+const NO_WORKER = "encryption is not running in this page; reload the page";
+const CLAIM_TIMEOUT = 400; // ms for a page that is closing to release its name
 
-/** The chat with the server that this page has come from. */
+/** Make the chat with the server that served this page. */
 export function makeChat(): Chat {
   const chat = new Core(new Browser());
   addEventListener("online", () => chat.retryNow());
@@ -29,7 +29,7 @@ export function makeChat(): Chat {
 export class Browser implements Platform {
   readonly isSecure =
     location.protocol === "https:" || /^(localhost|127(\.\d+){3}|\[::1\])$/.test(location.hostname);
-  private readonly unsaved = new Map<string, string>(); // where the browser keeps nothing
+  private readonly unsaved = new Map<string, string>(); // values that the browser refuses to store
   private readonly claims = new Map<string, () => void>();
   private readonly worker = new CryptoWorker();
 
@@ -56,7 +56,7 @@ export class Browser implements Platform {
         credentials: "omit",
         signal: AbortSignal.timeout(READINESS_TIMEOUT),
       });
-      const isText = response.headers.get("content-type")?.startsWith("text/plain"); // else it is a page of a proxy's
+      const isText = response.headers.get("content-type")?.startsWith("text/plain"); // otherwise it is a proxy's error page
       return { status: response.status, text: isText ? await response.text() : "" };
     } catch {
       return null;
@@ -97,13 +97,13 @@ export class Browser implements Platform {
     try {
       localStorage.setItem(key, value);
     } catch {
-      // It is forbidden, or full: then it lasts as long as the page does.
+      // Storage is forbidden or full: keep the value until the page closes.
     }
   }
 
   /**
-   * By a lock, which the browser gives back when the page goes. Where there are no locks, or they are refused, nobody
-   * knows, and the name is free.
+   * Take a Web Lock, which the browser releases when the page closes. Without locks no tab can know about the
+   * others: treat the name as free.
    */
   async claim(name: string): Promise<boolean> {
     if (!("locks" in navigator)) return true;
@@ -132,7 +132,7 @@ export class Browser implements Platform {
   }
 }
 
-/** The worker, which is started once, early or when it is first needed. */
+/** The worker. It starts once, early or with the first request. */
 class CryptoWorker {
   private worker: Worker | null = null;
   private readonly waiting = new Map<number, (answer: Answer) => void>();
@@ -155,7 +155,7 @@ class CryptoWorker {
       this.waiting.delete(data.number);
     };
     worker.onerror = () => {
-      // It could not be loaded, or is broken: the next request starts another one.
+      // It failed to load, or crashed: the next request starts another one.
       worker.terminate();
       this.worker = null;
       for (const answer of this.waiting.values()) answer({ type: "error", reason: NO_WORKER });

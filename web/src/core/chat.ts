@@ -1,5 +1,5 @@
-// The chat as the view has it: what happens becomes conversations, and what is typed is done. It knows no socket and
-// no page.
+// The chat as the view sees it: turns events into conversations, and typed lines into requests. It knows
+// neither the socket nor the page.
 
 import type { Change, Chat, Conversation, Entry, LinkState, SignIn } from "./api.ts";
 import { Client } from "./client.ts";
@@ -16,25 +16,25 @@ import { counted, escapeControls, nameKey } from "./text.ts";
 
 const LOBBY = "lobby";
 const SERVER_NAME = "Server";
-const HISTORY_PAGE = 50; // messages of the past that are fetched at a time
-const DECRYPT_BATCH = 500; // messages that are opened at a time
-const SECRET_KEY = "selchat.secret"; // what is kept in the browser
+const HISTORY_PAGE = 50; // messages of history to load at a time
+const DECRYPT_BATCH = 500; // messages to decrypt at a time
+const SECRET_KEY = "selchat.secret"; // keys in the browser's storage
 const ROOMS_KEY = "selchat.rooms";
-const ENCRYPTED_KEY = "selchat.encrypted"; // JSON: ids of conversations with a passphrase, which itself is not kept
+const ENCRYPTED_KEY = "selchat.encrypted"; // JSON: ids of conversations with a passphrase, without the passphrase
 const PASSPHRASE_MISSING =
-  "what you said here was encrypted, and the passphrase is not kept: give it again (Passphrase needed, above), or forget it there";
-const IN_NO_ROOM = "you are in no room; /join ROOM";
-const NOT_CONNECTED = "there is no connection now";
+  "Not sent: your messages here are encrypted, and the page no longer has the passphrase. Enter it, or forget it, with the Passphrase needed button above.";
+const IN_NO_ROOM = "You are in no room. Type /join ROOM.";
+const NOT_CONNECTED = "You are not connected. Try again when the connection is back.";
 
 type EventOf<K extends Event["type"]> = Extract<Event, { type: K }>;
 
-/** One that was said here and has no place yet. */
+/** A message of this page that has no final place yet. */
 interface Pending {
   conversation: ConversationState;
   key: string;
   text: string;
-  mustEncrypt: boolean; // it was said with a passphrase
-  storedSeq: number; // the seq of a room's message that was acknowledged; 0: not yet
+  mustEncrypt: boolean; // the user typed it while a passphrase was set
+  storedSeq: number; // the seq of an acknowledged message in a room; 0: not acknowledged
 }
 
 export class Core implements Chat {
@@ -42,16 +42,18 @@ export class Core implements Chat {
   current = "";
   private readonly states = new Map<string, ConversationState>(); // by id
   private readonly listeners = new Set<(change: Change) => void>();
-  private readonly pending = new Map<string, Pending>(); // by id of the message
-  private readonly failed = new Map<string, Pending>(); // by id of the conversation, and key
-  private readonly fetching = new Map<string, Promise<void>>(); // pages of the past, by id
-  private readonly alertWhenDecrypted = new Set<string>(); // ids and keys of what is opened, and alerted about if it mentions one
-  private readonly alerted = new Set<string>(); // ids of the conversations whose missed messages were
-  private announcedName = ""; // the name that was told of, as it is not the one that was asked for
-  private openAfterJoin = ""; // id of the room that is to be opened when one is in
-  private roomsRequests: string[] = []; // ids of the conversations in which was asked; "": for completion
+  private readonly pending = new Map<string, Pending>(); // by message id
+  private readonly failed = new Map<string, Pending>(); // by conversation id and key
+  private readonly fetching = new Map<string, Promise<void>>(); // history requests, by conversation id
+  // Conversation ids and keys: alert if the decrypted message mentions the user.
+  private readonly alertWhenDecrypted = new Set<string>();
+  // Ids of conversations that already alerted about missed messages.
+  private readonly alerted = new Set<string>();
+  private announcedName = ""; // the last name that the user was told about, if it differs from the wanted one
+  private openAfterJoin = ""; // id of the room to open after joining it
+  private roomsRequests: string[] = []; // ids of the conversations that asked for the rooms; "": completion
   private knownRooms: string[] = [];
-  private toDecrypt = new Map<ConversationState, string[]>(); // keys
+  private toDecrypt = new Map<ConversationState, string[]>(); // keys of entries
   private isWatched = true;
   private readonly encryptedIds: Set<string>; // "": all conversations
   private readonly encryption: Encryption;
@@ -72,7 +74,7 @@ export class Core implements Chat {
     this.history = new HistoryRequests((room, limit, before) => this.client.getHistory(room, limit, before));
   }
 
-  // -- what there is -------------------------------------------------------------------------------------
+  // -- state ---------------------------------------------------------------------------------------------
 
   get name(): string {
     return escapeControls(this.client.name);
@@ -94,7 +96,7 @@ export class Core implements Chat {
     const all = [...this.states.values()];
     const rank = (conversation: ConversationState) =>
       conversation.id === `#${LOBBY}` ? 0 : conversation.kind === "room" ? 1 : 2;
-    return all.sort((a, b) => rank(a) - rank(b)); // which keeps the order in which they came
+    return all.sort((a, b) => rank(a) - rank(b)); // a stable sort: keeps the order of arrival
   }
 
   conversation(id: string): Conversation | undefined {
@@ -106,7 +108,7 @@ export class Core implements Chat {
     return () => this.listeners.delete(listener);
   }
 
-  // -- what the view does --------------------------------------------------------------------------------
+  // -- actions of the view -------------------------------------------------------------------------------
 
   start(how: SignIn): void {
     if (!this.states.size) {
@@ -126,7 +128,7 @@ export class Core implements Chat {
     this.serverLink.reconnect();
   }
 
-  /** Something has changed around the page: what waits for a connection tries at once. */
+  /** The page's environment changed: retry at once if waiting for a connection. */
   retryNow(): void {
     this.serverLink.retryNow();
   }
@@ -174,9 +176,9 @@ export class Core implements Chat {
         return "";
       case "join": {
         const wanted = roomName(command.room);
-        if (!wanted) return `${escapeControls(command.room)} cannot be a room's name`;
+        if (!wanted) return badRoomName(command.room);
         this.openAfterJoin = conversationId(wanted, "");
-        return this.client.join(wanted) ? "" : "you are in too many rooms";
+        return this.client.join(wanted) ? "" : "You are in too many rooms. Leave one with /part.";
       }
       case "part": {
         const left = command.room ? roomName(command.room) : room;
@@ -187,7 +189,11 @@ export class Core implements Chat {
         if (!room) return IN_NO_ROOM;
         if (!command.text) {
           const topic = here?.topic;
-          return this.showNotice(topic ? `The topic of ${here?.name}: ${topic}` : "There is no topic");
+          return this.showNotice(
+            topic
+              ? `The topic of ${here?.name}: ${topic}`
+              : "This room has no topic. Set one with /topic TEXT.",
+          );
         }
         if (!this.isOnline) return NOT_CONNECTED;
         this.client.setTopic(room, command.text === "-" ? "" : command.text);
@@ -204,7 +210,7 @@ export class Core implements Chat {
         return "";
       case "history":
         if (!here || !room) return IN_NO_ROOM;
-        if (!here.more) return this.showNotice(`Nothing else has been said in ${here.name}`);
+        if (!here.more) return this.showNotice(`There are no older messages in ${here.name}.`);
         void this.fetch(here, command.number);
         return "";
       case "search":
@@ -219,7 +225,7 @@ export class Core implements Chat {
   complete(line: string, caret: number): { start: number; end: number; candidates: readonly string[] } {
     const before = line.slice(0, caret);
     if (isRoomExpected(before) && this.isOnline && !this.roomsRequests.includes("")) {
-      this.roomsRequests.push(""); // for the next time
+      this.roomsRequests.push(""); // for the next completion
       this.client.getRooms();
     }
     const here = this.states.get(this.current);
@@ -271,7 +277,7 @@ export class Core implements Chat {
     this.client.flush();
   }
 
-  // -- what is said --------------------------------------------------------------------------------------
+  // -- sending -------------------------------------------------------------------------------------------
 
   private send(conversation: ConversationState, text: string): string {
     const mustEncrypt = this.encrypts(conversation);
@@ -323,7 +329,7 @@ export class Core implements Chat {
   }
 
   private updateLock(conversation: ConversationState): void {
-    if (conversation.id === conversationId("", SERVER_NAME)) return; // which has to understand what it is told
+    if (conversation.id === conversationId("", SERVER_NAME)) return; // the server must be able to read commands
     conversation.updateLock(
       this.encryption.passphraseFor(conversation.id) !== "",
       this.encryptedIds.has(conversation.id) || this.encryptedIds.has(""),
@@ -337,7 +343,7 @@ export class Core implements Chat {
     );
   }
 
-  // -- what happens --------------------------------------------------------------------------------------
+  // -- events --------------------------------------------------------------------------------------------
 
   private handleEvents(events: Event[]): void {
     for (const event of events) {
@@ -349,9 +355,9 @@ export class Core implements Chat {
     for (const conversation of this.states.values()) this.trim(conversation);
   }
 
-  /** Drop what is too much of a conversation, and what is known beside it. */
+  /** Remove the oldest entries of a long conversation, and everything that belongs to them. */
   private trim(conversation: ConversationState): void {
-    if (this.fetching.has(conversation.id)) return; // what comes belongs before what is the first now
+    if (this.fetching.has(conversation.id)) return; // the result must go before the present first entry
     for (const key of conversation.trim(this.isWatched || conversation.id !== this.current))
       this.forget(conversation, key);
   }
@@ -376,7 +382,7 @@ export class Core implements Chat {
       case "refused":
         return this.handleError(event);
       case "not-stored": {
-        const text = `The server cannot take messages now (${escapeControls(event.text)}). What you say is kept, and said again.`;
+        const text = `The server cannot store messages now (${escapeControls(event.text)}). Your messages wait here, and the page sends them again.`;
         this.showNotice(text);
         return;
       }
@@ -400,8 +406,9 @@ export class Core implements Chat {
       case "history":
         return this.history.handle(event);
       case "gap": {
-        const missing = counted(event.before - event.after - 1, "message");
-        const text = `${missing} missing here, because the server does not have them any more`;
+        const missing = event.before - event.after - 1;
+        const [verb, them] = missing === 1 ? ["is", "it"] : ["are", "them"];
+        const text = `${counted(missing, "message")} ${verb} missing here: the server no longer has ${them}`;
         this.room(event.room)?.notice(text, this.seconds, "gap");
         return;
       }
@@ -423,18 +430,19 @@ export class Core implements Chat {
     }
     for (const { room } of welcome.rooms) {
       const conversation = this.room(room);
-      if (conversation?.more && !conversation.hasHistory) void this.fetch(conversation, HISTORY_PAGE); // the answer was lost with the connection
+      // The answer was lost with the connection.
+      if (conversation?.more && !conversation.hasHistory) void this.fetch(conversation, HISTORY_PAGE);
     }
     this.emit({ type: "conversations" });
   }
 
-  /** Say it once, where one looks, which may be some moments after the welcome. */
+  /** Say it once, in the open conversation, which may be some moments after the welcome. */
   private announceName(): void {
     if (!this.current || this.client.name === this.announcedName) return;
     this.announcedName = this.client.name;
     const wanted = escapeControls(this.serverLink.name);
     if (!this.isMe(this.serverLink.name))
-      this.showNotice(`You are ${this.name} in this tab: ${wanted} is in use in another one.`);
+      this.showNotice(`You are ${this.name} in this tab, because ${wanted} is in use in another tab.`);
   }
 
   private handleEntered(name: string, seq: number): void {
@@ -482,7 +490,7 @@ export class Core implements Chat {
   }
 
   private handleWhisper(message: Message): void {
-    if (message.isOwn) return; // said to oneself: it is shown already
+    if (message.isOwn) return; // a message to oneself: it is already shown
     const from = this.isMe(message.from) ? message.to : message.from;
     const conversation = this.person(from);
     if (conversation.address !== from) {
@@ -517,14 +525,14 @@ export class Core implements Chat {
       this.alertWhenDecrypted.add(`${conversation.id} ${entry.key}`);
   }
 
-  /** What was missed is told once for a conversation, and not one by one. */
-  private alert(conversation: ConversationState, entry: Entry, missed: boolean): void {
-    if (this.isSeen(conversation) || (missed && this.alerted.has(conversation.id))) return;
-    if (missed) this.alerted.add(conversation.id);
+  /** Alert once for all missed messages of a conversation, not one by one. */
+  private alert(conversation: ConversationState, entry: Entry, isMissed: boolean): void {
+    if (this.isSeen(conversation) || (isMissed && this.alerted.has(conversation.id))) return;
+    if (isMissed) this.alerted.add(conversation.id);
     this.emit({ type: "alert", id: conversation.id, entry });
   }
 
-  /** What is looked at is read. `opened`: it was not looked at before. */
+  /** Mark a conversation as read. `justOpened`: another one was open before. */
   private markRead(conversation: ConversationState, justOpened: boolean): void {
     conversation.markRead(justOpened);
     if (!conversation.unreadWhispers.size) return;
@@ -549,7 +557,7 @@ export class Core implements Chat {
     }
   }
 
-  /** One's own is read as others' is, so that it cannot come again as something new. */
+  /** Decrypt the user's own message as readers do, so that nobody can replay it as a new one. */
   private recordOwnCiphertext(
     conversation: ConversationState,
     { id, seq, at, encoded }: EventOf<"acked">,
@@ -570,7 +578,9 @@ export class Core implements Chat {
     void this.encryption.decrypt(conversation.id, [message], this.saltOf(conversation), from);
   }
 
-  /** What is stored, and will get no place of its own, because the room is beyond it, has the next one. */
+  /**
+   * Confirm stored messages that get no place of their own, because the room has already passed their number.
+   */
   private confirmStored(): void {
     for (const [id, { conversation, key, storedSeq: stored }] of this.pending) {
       const room = stored ? this.client.rooms.get(conversation.address) : undefined;
@@ -589,7 +599,7 @@ export class Core implements Chat {
       pending.conversation.confirm(pending.key, { state: "failed", problem: text });
       return;
     }
-    if (this.serverLink.status.state !== "online") return; // the link says it
+    if (this.serverLink.status.state !== "online") return; // the link shows it
     const conversation = refused.room ? this.room(refused.room) : undefined;
     if (conversation && ["not-readable", "not-in-room", "bad-message"].includes(refused.code))
       this.history.cancel(refused.room);
@@ -647,7 +657,7 @@ export class Core implements Chat {
     this.emit({ type: "link" });
   }
 
-  // -- the past ------------------------------------------------------------------------------------------
+  // -- history -------------------------------------------------------------------------------------------
 
   private fetch(conversation: ConversationState, limit: number): Promise<void> {
     const under = this.fetching.get(conversation.id);
@@ -679,7 +689,7 @@ export class Core implements Chat {
     return fetched;
   }
 
-  /** What messages of a room say, as far as that can be read. */
+  /** Return the texts of a room's messages; "" for those that cannot be decrypted. */
   private async plaintexts(conversation: ConversationState, messages: Message[]): Promise<string[]> {
     const sealed = messages.filter(isEncrypted);
     const passphrase = this.encryption.passphraseFor(conversation.id);
@@ -695,9 +705,9 @@ export class Core implements Chat {
     });
   }
 
-  // -- what is encrypted ---------------------------------------------------------------------------------
+  // -- encryption ----------------------------------------------------------------------------------------
 
-  /** Have it opened, together with what else comes in this turn. */
+  /** Decrypt an entry, together with the others of this turn of the event loop. */
   private scheduleDecryption(conversation: ConversationState, key: string): void {
     const keys = this.toDecrypt.get(conversation);
     if (keys) {
@@ -725,7 +735,8 @@ export class Core implements Chat {
         this.saltOf(conversation),
         this.client.name,
       );
-      if (passphrase !== this.encryption.passphraseFor(conversation.id)) return; // it is tried again with the other ones
+      // The new passphrase decrypts all of them again.
+      if (passphrase !== this.encryption.passphraseFor(conversation.id)) return;
       some.forEach(([key, message], place) => {
         const one = opened[place];
         if (one)
@@ -738,11 +749,15 @@ export class Core implements Chat {
     }
   }
 
-  private alertIfDecrypted(conversation: ConversationState, entry: Entry | undefined, missed: boolean): void {
+  private alertIfDecrypted(
+    conversation: ConversationState,
+    entry: Entry | undefined,
+    isMissed: boolean,
+  ): void {
     if (!entry || !this.alertWhenDecrypted.delete(`${conversation.id} ${entry.key}`) || !entry.mention)
       return;
     if (!this.isSeen(conversation)) conversation.noteMention();
-    this.alert(conversation, entry, missed);
+    this.alert(conversation, entry, isMissed);
   }
 
   private saltOf(conversation: ConversationState): string {
@@ -794,7 +809,7 @@ export class Core implements Chat {
     this.platform.save(ROOMS_KEY, rooms.join(" "));
   }
 
-  /** Answer in the conversation that is looked at. */
+  /** Show a notice in the open conversation. */
   private showNotice(text: string): "" {
     this.states.get(this.current)?.notice(text, this.seconds);
     return "";
@@ -805,12 +820,12 @@ export class Core implements Chat {
   }
 }
 
-/** A text from the server as a sentence. */
+/** Return a text from the server as a sentence. */
 function sentence(text: string): string {
   return `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 }
 
-/** The ids in what was kept, which may be anything. */
+/** Return the ids in a stored value, which may be anything. */
 function parseIds(kept: string): string[] {
   try {
     const found: unknown = JSON.parse(kept || "[]");
@@ -818,4 +833,8 @@ function parseIds(kept: string): string[] {
   } catch {
     return [];
   }
+}
+
+function badRoomName(name: string): string {
+  return `${escapeControls(name)} is not a valid room name. Use at most 32 characters, and not @, # or / as the first.`;
 }

@@ -1,25 +1,25 @@
-// A client of the selchat protocol (docs/protocol.rst) without a socket: calls to messages, and messages to events.
-// One of these outlives any connection: it keeps what was said until the server has acknowledged it, says it again
-// after a break with the same id, and knows in each room how far it has heard. It must not know what time it is.
+// Client of the selchat protocol (docs/protocol.rst), without a socket: calls become messages, messages
+// become events. It outlives connections: it keeps each message until the server acknowledges it, sends it
+// again after a reconnect with the same id, and knows its position in each room. It must not know the time.
 
 import type { EncodedBody, Event, Message, RoomSummary } from "./events.ts";
 import * as wire from "./fields.ts";
 import { type Fields, InvalidMessageError } from "./fields.ts";
 import { Inbox } from "./inbox.ts";
 import type { Delivery } from "./order.ts";
-import { OutgoingMessage, OutgoingQueue } from "./outgoing.ts";
+import { Outbox, OutgoingMessage } from "./outbox.ts";
 import { type Room, Rooms, type UsersRequest } from "./rooms.ts";
 import { byteLength, nameKey, scalarValues } from "./text.ts";
 
 const VERSION = 1;
 const HELLO_LIMIT = 4096; // bytes
-const FRAME_LIMIT = 65_536; // bytes that are sent, whatever the server allows
-const SERVER = "server"; // the key of who takes commands
-const ENCRYPTED_OVERHEAD = 120; // bytes of a sealed message besides its body
+const FRAME_LIMIT = 65_536; // bytes to send at most, whatever limit the server announces
+const SERVER = "server"; // key of the name that receives commands
+const ENCRYPTED_OVERHEAD = 120; // bytes of an encrypted message without its body
 
-/** The end-to-end encryption, as far as what is said needs it; the vault has the rest. */
+/** What sending needs of the end-to-end encryption; encryption.ts implements it. */
 export interface Encryptor {
-  /** Whether what is said there is to be encrypted: a room's name, or else whom it is for. */
+  /** Whether to encrypt messages there: in a room, or to a person. */
   isEnabled(room: string, to: string): boolean;
   encrypt(room: string, salt: string, to: string, sender: string, text: string): Promise<EncodedBody>;
 }
@@ -39,36 +39,36 @@ export interface Limits {
 }
 
 /**
- * offline   no connection                               -> greeting by `connectionMade`
- * greeting  hello is said, and not yet answered         -> welcomed; proving by `tellPassword`
- * proving   hello is said again, with the password      -> welcomed
- * welcomed  everything goes                             -> leaving by `bye`
- * leaving   bye is said; what still comes is taken      (the server closes)
+ * offline         not connected                            -> greeting by `connectionMade`
+ * greeting        sent a hello, waits for the answer       -> welcomed; authenticating by `sendPassword`
+ * authenticating  sent the hello again, with the password  -> welcomed
+ * welcomed        signed in                                -> leaving by `bye`
+ * leaving         sent a bye, still receives messages      (the server closes the connection)
  *
- * From each of them `connectionLost` leads to offline.
+ * `connectionLost` leads from every state to offline.
  */
-type State = "offline" | "greeting" | "proving" | "welcomed" | "leaving";
+type State = "offline" | "greeting" | "authenticating" | "welcomed" | "leaving";
 
-/** `send` takes a message for the connection that there is; `tell` is called for what happens, in order. */
+/** `sendText` sends a frame on the present connection. `emit` receives the events, in order. */
 export class Client {
   state: State = "offline";
-  name = ""; // as the server has cleaned it
+  name = ""; // as the server cleaned it
   server = "";
   limits: Limits = { frame: FRAME_LIMIT, unacknowledged: 64, history: 1000, topic: 256 };
-  salt = ""; // of whispers
-  readonly outgoing = new OutgoingQueue();
+  salt = ""; // of direct messages
+  readonly outbox = new Outbox();
   readonly rooms = new Rooms((room, given) => this.eventsOf(room, given));
   private hello: Hello = { name: "", secret: "", password: "", beside: false };
   private log: string | null = null; // null: never welcomed
-  private inboxes = new Map<string, Inbox>(); // by key of the name: each has numbers of its own
-  private inbox = new Inbox(); // of this name
-  private missedWhispers = 0; // whispers that are still to come from before this connection
-  private acknowledgedWhisper = 0; // the seq up to which they were confirmed on this connection
+  private inboxes = new Map<string, Inbox>(); // by key of the name: each has its own numbers
+  private inbox = new Inbox(); // of the present name
+  private missedWhispers = 0; // direct messages still to come from the time before this connection
+  private acknowledgedWhisper = 0; // the highest seq that was acknowledged on this connection
   private lastId = 0;
-  private connectionNumber = 0; // how many there were
+  private connectionNumber = 0; // number of connections so far
   private isEncrypting = false;
 
-  /** `prefix` is what the ids made here begin with: unique, as the same secret may be used by others. */
+  /** `prefix` starts every message id. It must be unique, because other tabs may use the same secret. */
   constructor(
     private readonly prefix: string,
     private readonly encryptor: Encryptor,
@@ -85,10 +85,10 @@ export class Client {
     this.sendHello("");
   }
 
-  /** Say hello again, with the password; false: there is none, or it was said already. */
+  /** Send the hello again with the password; false: there is none, or it was sent already. */
   sendPassword(): boolean {
     if (this.state !== "greeting" || !this.hello.password) return false;
-    this.state = "proving";
+    this.state = "authenticating";
     this.sendHello(this.hello.password);
     return true;
   }
@@ -98,22 +98,22 @@ export class Client {
     this.state = "offline";
     this.acknowledgedWhisper = 0;
     this.isEncrypting = false;
-    this.outgoing.connectionLost();
+    this.outbox.connectionLost();
     this.emit(this.rooms.connectionLost());
   }
 
-  /** Take what has come; whatever it is, it gives events or nothing. */
+  /** Handle a frame; whatever it contains, the result is events or nothing. */
   receive(data: unknown): void {
     const fields = wire.parse(data);
     if (!fields || this.state === "offline") return;
     const kind = fields.type as string;
-    const isSigningIn = this.state === "greeting" || this.state === "proving";
+    const isSigningIn = this.state === "greeting" || this.state === "authenticating";
     if (isSigningIn && !["welcome", "error", "bye", "ping"].includes(kind)) return;
     let events: Event[];
     try {
       events = this.handle(kind, fields);
     } catch (error) {
-      if (error instanceof InvalidMessageError) return; // what is missing then is a gap
+      if (error instanceof InvalidMessageError) return; // a missing message will show up as a gap
       throw error;
     }
     this.emit(events);
@@ -121,9 +121,12 @@ export class Client {
     this.flush();
   }
 
-  // -- talking -----------------------------------------------------------------------------------------
+  // -- requests ----------------------------------------------------------------------------------------
 
-  /** Say it, now or when that can be; returns its id, or why not. `secret`: in the clear it goes nowhere. */
+  /**
+   * Send a message, now or when possible. Return its id, or the problem. `mustEncrypt`: never send it in the
+   * clear.
+   */
   send(room: string, to: string, text: string, mustEncrypt = false): { id: string } | { problem: string } {
     const body = scalarValues(text);
     const encrypts = mustEncrypt || this.mustEncrypt(room, to);
@@ -135,10 +138,12 @@ export class Client {
     const size =
       overhead + (encrypts ? Math.ceil(((byteLength(body) + 16) * 4) / 3) + ENCRYPTED_OVERHEAD : length);
     const limit = Math.min(FRAME_LIMIT, this.limits.frame);
-    if (size > limit) return { problem: `not sent: ${size} bytes, and the limit is ${limit}` };
-    if (this.outgoing.hasNoRoomFor(size)) return { problem: "not sent: too much waits to be sent already" };
+    if (size > limit)
+      return { problem: `Not sent: it takes ${size} bytes, and the limit is ${limit}. Send it in parts.` };
+    if (this.outbox.hasNoRoomFor(size))
+      return { problem: "Not sent: too many messages are waiting. Try again when the connection is back." };
     this.lastId += 1;
-    this.outgoing.add(new OutgoingMessage(id, room, scalarValues(to), body, encrypts, size));
+    this.outbox.add(new OutgoingMessage(id, room, scalarValues(to), body, encrypts, size));
     return { id };
   }
 
@@ -146,11 +151,11 @@ export class Client {
     return id.startsWith(`${this.prefix}-`);
   }
 
-  /** Enter a room, now and after each break; the answer is `entered` and `users`, or `refused`. */
+  /** Join a room, now and after each reconnect; the answer is `entered` and `users`, or `refused`. */
   join(room: string): boolean {
     if (!this.rooms.join(room)) return false;
     if (this.state === "welcomed") {
-      this.flush(); // as it was said before
+      this.flush(); // messages typed before come first
       this.requestUsers({ reason: "join", room, conversation: "" }, { type: "join", room });
     }
     return true;
@@ -169,7 +174,7 @@ export class Client {
     this.sendAfterMessages({ type: "topic", room, topic: scalarValues(topic) });
   }
 
-  /** The newest `limit` messages, or those below `before`; the answer is `history`, or `refused`. */
+  /** Request the newest `limit` messages, or those below `before`; the answer is `history`, or `refused`. */
   getHistory(room: string, limit: number, before?: number): void {
     const clamped = Math.max(1, Math.min(limit, this.limits.history));
     this.sendAfterMessages({
@@ -180,9 +185,9 @@ export class Client {
     });
   }
 
-  getUsers(room: string, asker: string): void {
+  getUsers(room: string, conversation: string): void {
     this.flush();
-    this.requestUsers({ reason: "users", room, conversation: asker }, { type: "users", room });
+    this.requestUsers({ reason: "users", room, conversation: conversation }, { type: "users", room });
   }
 
   getRooms(): void {
@@ -193,15 +198,15 @@ export class Client {
     if (this.state !== "offline") this.sendFields({ type: "ping" });
   }
 
-  /** These whispers were read. */
+  /** Mark direct messages as read. */
   markWhispersRead(messages: Iterable<Message>): void {
     for (const { to, seq } of messages) this.inboxes.get(nameKey(to))?.markRead(seq);
     this.acknowledgeWhispers();
   }
 
-  /** Say again what the server could not store. */
+  /** Send again the messages that the server could not store. */
   retry(): void {
-    this.outgoing.retry();
+    this.outbox.retry();
     this.flush();
   }
 
@@ -212,10 +217,10 @@ export class Client {
     this.state = "leaving";
   }
 
-  /** Send what was said, as far as the window allows. */
+  /** Send queued messages, as far as the window allows. */
   flush(): void {
     while (this.state === "welcomed" && !this.isEncrypting) {
-      const message = this.outgoing.next(this.limits.unacknowledged, (one) => this.isReady(one));
+      const message = this.outbox.next(this.limits.unacknowledged, (one) => this.isReady(one));
       if (!message) return;
       this.encodeAndSend(message);
     }
@@ -225,7 +230,8 @@ export class Client {
 
   private sendHello(password: string): void {
     const { name, secret, beside } = this.hello;
-    const rooms: Record<string, number> = Object.create(null); // a room may be called __proto__
+    // Null prototype: a room may be named __proto__.
+    const rooms: Record<string, number> = Object.create(null);
     const fields: Fields = { type: "hello", version: VERSION, name: scalarValues(name), client: secret };
     if (beside) fields.beside = true;
     if (password) fields.password = scalarValues(password);
@@ -234,7 +240,8 @@ export class Client {
       let left = HELLO_LIMIT - byteLength(JSON.stringify(fields));
       for (const room of this.rooms.all) {
         if (!room.isMember) continue;
-        left -= byteLength(JSON.stringify({ [room.name]: room.order.position })); // with a comma, not two braces
+        // Counts a comma for the two braces.
+        left -= byteLength(JSON.stringify({ [room.name]: room.order.position }));
         if (left < 0) break;
         rooms[room.name] = room.order.position;
       }
@@ -248,12 +255,12 @@ export class Client {
     this.sendFields(fields);
   }
 
-  private requestUsers(asked: UsersRequest, fields: Fields): void {
-    this.rooms.expectUsers(asked);
+  private requestUsers(request: UsersRequest, fields: Fields): void {
+    this.rooms.expectUsers(request);
     this.sendFields(fields);
   }
 
-  /** Ask who is in the room. */
+  /** Request the members of a room. */
   private requestMembers(room: Room): void {
     if (this.rooms.isExpecting("refresh", room.name)) return;
     this.requestUsers(
@@ -273,19 +280,19 @@ export class Client {
     this.sendText(JSON.stringify(fields));
   }
 
-  private fields(id: string, room: string, to: string, written: EncodedBody): Fields {
+  private fields(id: string, room: string, to: string, encoded: EncodedBody): Fields {
     const where = room ? { type: "say", room } : { type: "whisper", to };
-    return { ...where, id, body: written.body, ...(written.cipher ? { cipher: written.cipher } : {}) };
+    return { ...where, id, body: encoded.body, ...(encoded.cipher ? { cipher: encoded.cipher } : {}) };
   }
 
-  /** A command for the server has to be understood there. */
+  /** Commands to the server stay unencrypted, because it has to read them. */
   private mustEncrypt(room: string, to: string): boolean {
     return nameKey(to) !== SERVER && this.encryptor.isEnabled(room, to);
   }
 
   private isReady(message: OutgoingMessage): boolean {
     if (message.to || !this.mustEncrypt(message.room, "")) return true;
-    // The salt is the one of this connection.
+    // The salt must be the one of this connection.
     const room = this.rooms.get(message.room);
     return !room || room.presence === "parting" || room.presence === "joined";
   }
@@ -293,13 +300,17 @@ export class Client {
   private encodeAndSend(message: OutgoingMessage): void {
     if (!this.mustEncrypt(message.room, message.to)) {
       if (message.mustEncrypt)
-        this.rejectLocally(message, "locked", "the passphrase was taken away before it was sent");
+        this.rejectLocally(message, "locked", "the passphrase was removed before it could be sent");
       else this.sendEncoded(message, { body: message.body, cipher: "" });
       return;
     }
     const room = message.to ? undefined : this.rooms.get(message.room);
     if (!message.to && room?.presence !== "joined") {
-      this.rejectLocally(message, "not-in-room", `you are not in the room ${message.room}; join it first`);
+      this.rejectLocally(
+        message,
+        "not-in-room",
+        `you are not in the room ${message.room}. Type /join ${message.room}`,
+      );
       return;
     }
     const connection = this.connectionNumber;
@@ -314,24 +325,29 @@ export class Client {
     );
   }
 
-  /** Nothing was sent meanwhile, as nothing overtakes; but the connection may be another one. */
+  /** Finish an encryption. No message overtook it, but the connection may be a new one. */
   private finishEncryption(message: OutgoingMessage, connection: number, then: () => void): void {
     if (this.connectionNumber !== connection || this.state === "offline") return;
     this.isEncrypting = false;
-    if (this.outgoing.get(message.id) === message) then();
+    if (this.outbox.get(message.id) === message) then();
     this.flush();
   }
 
-  private sendEncoded(message: OutgoingMessage, written: EncodedBody): void {
-    const payload = JSON.stringify(this.fields(message.id, message.room, message.to, written));
+  private sendEncoded(message: OutgoingMessage, encoded: EncodedBody): void {
+    const payload = JSON.stringify(this.fields(message.id, message.room, message.to, encoded));
     const size = byteLength(payload);
-    message.recordSent(written);
+    message.recordSent(encoded);
     if (size <= this.limits.frame) this.sendText(payload);
-    else this.rejectLocally(message, "too-long", `${size} bytes, and the limit is ${this.limits.frame}`);
+    else
+      this.rejectLocally(
+        message,
+        "too-long",
+        `it takes ${size} bytes, and the limit is ${this.limits.frame}`,
+      );
   }
 
   private rejectLocally(message: OutgoingMessage, code: string, text: string): void {
-    this.outgoing.drop(message);
+    this.outbox.drop(message);
     const { id, room, to } = message;
     this.emit([{ type: "refused", code, text, id, room, to, retryAfter: 0 }]);
   }
@@ -398,7 +414,7 @@ export class Client {
   }
 
   private handleWelcome(fields: Fields): Event[] {
-    if (this.state !== "greeting" && this.state !== "proving") return [];
+    if (this.state !== "greeting" && this.state !== "authenticating") return [];
     const name = wire.text(fields, "name");
     const log = wire.text(fields, "log");
     const server = wire.text(fields, "server");
@@ -453,10 +469,10 @@ export class Client {
     message.isOwn = this.isOwn(message);
     message.isMissed = message.seq <= room.missedThrough;
     const events: Event[] = [];
-    const pending = message.isOwn ? this.outgoing.get(message.id) : undefined;
+    const pending = message.isOwn ? this.outbox.get(message.id) : undefined;
     if (pending && pending.key === nameKey(room.name)) {
-      // It was stored, and the connection broke before its ack.
-      this.outgoing.acknowledge(pending);
+      // The server stored it, and the connection broke before the ack arrived.
+      this.outbox.acknowledge(pending);
       events.push({
         type: "acked",
         id: pending.id,
@@ -478,7 +494,7 @@ export class Client {
     message.isOwn = this.isOwn(message);
     message.isMissed = this.missedWhispers > 0 && seq > 0;
     if (message.isMissed) this.missedWhispers -= 1;
-    const isToSelf = nameKey(message.from) === nameKey(this.name); // said to oneself
+    const isToSelf = nameKey(message.from) === nameKey(this.name); // a message to oneself
     if (seq > 0 && !this.inbox.add(seq, isToSelf)) return [];
     return [{ type: "whispered", message }];
   }
@@ -488,9 +504,9 @@ export class Client {
     const seq = wire.integer(fields, "seq");
     const at = wire.seconds(fields, "at");
     const name = wire.optionalText(fields, "room");
-    const message = this.outgoing.get(id);
-    if (!message) return []; // it is known already, from another ack or because it came as said
-    this.outgoing.acknowledge(message);
+    const message = this.outbox.get(id);
+    if (!message) return []; // already acknowledged, by another ack or by its `said`
+    this.outbox.acknowledge(message);
     const { body, to } = message;
     const room = message.room ? this.rooms.get(name || message.room) : undefined;
     const events: Event[] = [
@@ -526,14 +542,14 @@ export class Client {
     ];
     const retryAfter = wire.optionalSeconds(fields, "retry_after") ?? 0;
     const refused: Event = { type: "refused", code, text, id, room, to, retryAfter };
-    const message = id ? this.outgoing.get(id) : undefined;
+    const message = id ? this.outbox.get(id) : undefined;
     const events: Event[] = [];
     if (message && code === "not-stored") {
-      if (this.outgoing.defer(message)) events.push({ type: "not-stored", text });
+      if (this.outbox.defer(message)) events.push({ type: "not-stored", text });
       return events;
     }
     if (message) {
-      this.outgoing.drop(message);
+      this.outbox.drop(message);
       const affected = message.room ? this.rooms.get(message.room) : undefined;
       events.push(refused, ...(affected ? this.deliver(affected) : []));
     } else events.push(refused);
@@ -562,7 +578,7 @@ export class Client {
   }
 
   private deliver(room: Room): Event[] {
-    return this.eventsOf(room, room.order.release(this.outgoing.hasSentTo(nameKey(room.name))));
+    return this.eventsOf(room, room.order.release(this.outbox.hasSentTo(nameKey(room.name))));
   }
 
   private eventsOf(room: Room, deliveries: Delivery[]): Event[] {
@@ -574,7 +590,7 @@ export class Client {
   }
 }
 
-/** The limits of a welcome; what is missing there, or makes no sense, is as before. */
+/** Return the limits of a welcome; missing or invalid ones stay as before. */
 function limitsOf(value: unknown, before: Limits): Limits {
   const fields = typeof value === "object" && value !== null ? (value as Fields) : {};
   const found = { ...before };

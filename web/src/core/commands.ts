@@ -1,47 +1,47 @@
-// Lines as they are typed: what they ask for. The commands are those of the terminal (selchat/client/lines.py).
+// Parser for typed lines. The terminal has the same commands (selchat/client/commands.py).
 
 interface CommandHelp {
   readonly name: string;
   readonly usage: string;
   readonly help: string;
-  readonly operatorsOnly: boolean; // the server does it for those alone
+  readonly operatorsOnly: boolean; // the server rejects it from anyone else
 }
 
 const USER_COMMANDS: readonly CommandHelp[] = (
   [
-    ["/join", "ROOM", "go into a room, or back to one; what you type is said there"],
+    ["/join", "ROOM", "enter a room, or go back to one; your messages then go there"],
     ["/part", "[ROOM]", "leave a room"],
-    ["/rooms", "", "which rooms there are"],
-    ["/users", "[ROOM]", "who is there"],
-    ["/msg", "NAME TEXT", "say it to one person alone; a name with spaces goes in double quotes"],
-    ["/me", "TEXT", "say what you do"],
-    ["/topic", "[TEXT]", "show or set the topic of the room; /topic - for none"],
-    ["/history", "[N]", "what was said earlier in the room"],
-    ["/search", "WORDS", "what was said there with these words in it"],
-    ["/help", "", "this list"],
-    ["/quit", "", "leave"],
+    ["/rooms", "", "list the rooms"],
+    ["/users", "[ROOM]", "list the users in a room"],
+    ["/msg", "NAME TEXT", "send a direct message; put a name with spaces in double quotes"],
+    ["/me", "TEXT", "send an action: /me waves appears as * Venkat waves"],
+    ["/topic", "[TEXT]", "show or set the topic of the room; /topic - removes it"],
+    ["/history", "[N]", "load the last N messages of the room"],
+    ["/search", "WORDS", "show the messages of the room that contain all these words"],
+    ["/help", "", "show this list"],
+    ["/quit", "", "sign out"],
   ] as const
 ).map((one) => commandHelp(one, false));
 
-// As the operator's console has them (selchat/chat/commands.py).
+// The commands of the operator's console (selchat/chat/commands.py).
 const OPERATOR_HELP: readonly CommandHelp[] = (
   [
-    ["/kick", "NAME", "remove someone from the chat"],
-    ["/ban", "NAME|ADDRESS [for 1h10m]", "remove someone, and keep them out"],
-    ["/unban", "NAME|ADDRESS", "let them in again"],
-    ["/mute", "NAME [for 1h10m]", "let someone read only"],
-    ["/unmute", "NAME", "let them speak again"],
-    ["/bans", "", "who is banned and who is muted, and until when"],
+    ["/kick", "NAME", "remove a user from the chat"],
+    ["/ban", "NAME|ADDRESS [for 1h10m]", "remove a user, and keep them out"],
+    ["/unban", "NAME|ADDRESS", "lift a ban"],
+    ["/mute", "NAME [for 1h10m]", "let a user read, but not write"],
+    ["/unmute", "NAME", "let a user write again"],
+    ["/bans", "", "list the bans and mutes, and when they end"],
   ] as const
 ).map((one) => commandHelp(one, true));
 
 export const COMMANDS: readonly CommandHelp[] = [...USER_COMMANDS, ...OPERATOR_HELP];
 export const OPERATOR_COMMANDS: readonly string[] = OPERATOR_HELP.map(({ name }) => name);
-const DEFAULT_HISTORY = 100; // messages, if it is not said how many
+const DEFAULT_HISTORY = 100; // messages
 
 export const HELP = [
   ...table(USER_COMMANDS),
-  "Everything else is said to everyone in the room; //text says /text.",
+  "Any other line goes to everyone in the room. Type //text to send /text.",
   "",
   "For operators:",
   ...table(OPERATOR_HELP),
@@ -100,11 +100,11 @@ export function parse(line: string): Command {
     default:
       return {
         type: "invalid",
-        problem: `unknown command ${word}; /help lists the commands, //text says /text`,
+        problem: `Unknown command ${word}. Type /help for a list, or /${word} to send it as a message.`,
       };
   }
 }
 
 function usageError(usage: string): Command {
-  return { type: "invalid", problem: `it is typed so: ${usage}` };
+  return { type: "invalid", problem: `Usage: ${usage}` };
 }

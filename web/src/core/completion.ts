@@ -1,10 +1,10 @@
-// Completion of what is typed: commands, rooms where one is wanted, and people's names everywhere (as
+// Completion of typed text: commands, rooms after a command that takes one, and names everywhere (as in
 // selchat/client/terminal/completion.py).
 
 import { COMMANDS, OPERATOR_COMMANDS } from "./commands.ts";
 import { nameKey } from "./text.ts";
 
-const MAX_NAME_WORDS = 4; // of a name with spaces in it that are looked at
+const MAX_NAME_WORDS = 4; // words of a name to look back for
 const ROOM_COMMANDS = ["/join", "/part", "/users"];
 
 export interface Completion {
@@ -13,13 +13,13 @@ export interface Completion {
   candidates: readonly string[];
 }
 
-/** Whether a room is being typed at the end of the text. */
+/** Whether the text ends with the start of a room's name. */
 export function isRoomExpected(before: string): boolean {
   const match = /^(\S+) (\S*)$/.exec(before);
   return match !== null && ROOM_COMMANDS.includes((match[1] ?? "").toLowerCase());
 }
 
-/** What the end of `before` may become. All texts are safe to be shown. */
+/** Return the completions of the end of `before`. All texts must be safe to display. */
 export function complete(before: string, names: readonly string[], rooms: readonly string[]): Completion {
   const end = before.length;
   const completion = (length: number, candidates: readonly string[]) => ({
@@ -52,7 +52,7 @@ export function complete(before: string, names: readonly string[], rooms: readon
   return completeName(before, names);
 }
 
-/** Look for a name in the last word, and in as many words before it as a name may have. */
+/** Complete a name from the last word, or from as many words before it as a name may have. */
 function completeName(before: string, names: readonly string[]): Completion {
   const end = before.length;
   const words = before

@@ -1,9 +1,9 @@
-// One conversation as it is shown: its entries in order, what of it was read, who is there. It knows no wire, and says
-// what has changed.
+// One conversation as the view shows it: its entries in order, the unread mark, its people. It knows no
+// protocol, and reports each change.
 //
-// Entries come in two parts: the first `settled` have their place for good, and below them is what one has said oneself
-// and the server has not given its place yet. A page may stay open for weeks: the oldest go, many at a time (`trim`), and
-// of a room they can be fetched again.
+// The first `confirmedCount` entries have their final place; below them are the user's own messages that the
+// server has not ordered yet. A page may stay open for weeks: `trim` removes the oldest entries, many at a
+// time. The page can load old entries of a room again.
 
 import type { Change, Conversation, Entry } from "./api.ts";
 import type { Decrypted } from "./e2ee.ts";
@@ -11,38 +11,39 @@ import { isEncrypted } from "./encryption.ts";
 import type { Message } from "./events.ts";
 import { escapeControls, escapeLines, mentions, nameKey } from "./text.ts";
 
-const PASSPHRASE_NEEDED = "encrypted; give the passphrase to read it";
+const PASSPHRASE_NEEDED = "encrypted; enter the passphrase to read it";
 const NOT_ENCRYPTED = "not encrypted";
 const MAX_PEOPLE = 1000;
-const MAX_NAMES_PER_ENTRY = 100; // names in one entry of those who came or went
-const MAX_ENTRIES = 20_000; // entries that are kept
-const TRIM_STEP = 2_000; // more than that before any go: the view lays out all of them anew
-const READING_SLACK = 20_000; // more than that, of what comes while one reads further up, where nothing shall vanish
+const MAX_NAMES_PER_ENTRY = 100; // names in one entry of joins or leaves
+const MAX_ENTRIES = 20_000; // entries to keep
+const TRIM_STEP = 2_000; // entries above that before a trim, because the view lays out all of them again
+const READING_SLACK = 20_000; // entries above that while the user reads further up, where nothing may vanish
 
 export class ConversationState implements Conversation {
   readonly entries: Entry[] = [];
   topic = "";
   more = false;
-  hasHistory = false; // a page of the past has come
+  hasHistory = false; // a page of history arrived
   unread = 0;
   mentioned = false;
   firstUnread = "";
   people: readonly string[] = [];
   total = 0;
   locked: Conversation["locked"] = "no";
-  name: string; // safe to be shown; `address` is as the server writes it
-  first = 0; // the seq below which is the past that was not fetched
-  readonly undecrypted = new Map<string, Message>(); // by key of the entry: what could not be read yet
-  readonly unreadWhispers = new Map<string, Message>(); // by key: whispers that were not read
+  name: string; // safe to display; `address` is as the server spells it
+  first = 0; // the page has not loaded the history below this seq
+  readonly undecrypted = new Map<string, Message>(); // by key of the entry
+  readonly unreadWhispers = new Map<string, Message>(); // by key of the entry
   private confirmedCount = 0;
-  private unreadFrom = ""; // key of the first entry that was not read
-  private epoch = 0; // how often the server has begun to number anew
-  private keyCount = 0; // keys without a seq
-  private historyCount = 0; // entries of the past that came since the last were dropped
-  private historyStart = ""; // key of the entry before which the server has no history: it has begun a new one; "": none
+  private unreadFrom = ""; // key of the first unread entry
+  private epoch = 0; // number of times that the server renumbered its messages
+  private keyCount = 0; // number of keys made for entries without a seq
+  private historyCount = 0; // entries of history that arrived since the last trim
+  private historyStart = ""; // key of the first entry of the server's new history; "": none
   private hasEncrypted = false;
-  requiresPassphrase = false; // in this browser, it was encrypted: nothing goes out in the clear before that is taken back
-  private lastFound = 0; // where an entry was found last
+  // This browser encrypted messages here: send nothing unencrypted until the user forgets the passphrase.
+  requiresPassphrase = false;
+  private lastFound = 0; // index of the entry that was found last
 
   constructor(
     readonly id: string,
@@ -71,7 +72,7 @@ export class ConversationState implements Conversation {
     return message.seq && this.kind === "room" ? `${this.epoch}.${message.seq}` : this.newKey();
   }
 
-  /** Something new, in its place. */
+  /** Add a new entry at its final place. */
   add(entry: Entry): void {
     const at = this.confirmedCount;
     this.confirmedCount += 1;
@@ -79,13 +80,13 @@ export class ConversationState implements Conversation {
     this.emit({ type: "added", id: this.id, entries: [entry], at });
   }
 
-  /** Something that one has said, which has no place yet. */
+  /** Add a message of the user, which has no final place yet. */
   addPending(entry: Entry): void {
     this.entries.push(entry);
     this.emit({ type: "added", id: this.id, entries: [entry], at: this.entries.length - 1 });
   }
 
-  /** What was said before the first entry. */
+  /** Insert history before the first entry. */
   prependHistory(entries: readonly Entry[]): void {
     if (!entries.length) return;
     this.entries.unshift(...entries);
@@ -98,7 +99,7 @@ export class ConversationState implements Conversation {
     return this.entries[this.find(key)];
   }
 
-  /** The last entry that has its place. */
+  /** The last entry that has its final place. */
   get lastConfirmed(): Entry | undefined {
     return this.entries[this.confirmedCount - 1];
   }
@@ -112,7 +113,7 @@ export class ConversationState implements Conversation {
     this.emit({ type: "changed", id: this.id, entry, at });
   }
 
-  /** Give a pending one its place, which is below all that have theirs. */
+  /** Move a pending entry to its final place, below all that have theirs. */
   confirm(key: string, changed: Partial<Entry>): void {
     const at = this.find(key);
     if (at < this.confirmedCount) return this.replace(key, changed);
@@ -127,7 +128,7 @@ export class ConversationState implements Conversation {
     this.emit({ type: "reset", id: this.id });
   }
 
-  /** Take the place away from one: it is said again. */
+  /** Make an entry pending again: the user sends it again. */
   moveToPending(key: string, changed: Partial<Entry>): void {
     const at = this.find(key);
     const [entry] = this.entries.splice(at, 1);
@@ -149,20 +150,23 @@ export class ConversationState implements Conversation {
     this.add(newEntry(this.newKey(), kind, { body, at }));
   }
 
-  /** Numbers come again that there were: the server was put back to a backup, or has begun a new history. */
+  /** The same numbers will come again: the server was restored from a backup, or started a new history. */
   startEpoch(): void {
     this.epoch += 1;
   }
 
-  /** The server has begun a new history, and what is above this line is not in it. */
+  /** The server started a new history, which does not contain the entries above this line. */
   startNewHistory(at: number): void {
     this.more = false;
     this.first = 0;
-    this.notice("The server has begun a new history", at);
+    this.notice("The server has started a new history", at);
     this.historyStart = this.lastConfirmed?.key ?? "";
   }
 
-  /** Drop the oldest, if there are too many; returns their keys. `isRead`: nobody is reading further up. */
+  /**
+   * Remove the oldest entries if there are too many; return their keys. `isAtEnd`: the user is not reading
+   * above.
+   */
   trim(isAtEnd: boolean): string[] {
     const limit = isAtEnd ? MAX_ENTRIES + TRIM_STEP : MAX_ENTRIES + READING_SLACK + this.historyCount;
     if (this.entries.length <= limit) return [];
@@ -173,13 +177,13 @@ export class ConversationState implements Conversation {
     this.historyCount = this.lastFound = 0;
     for (const key of keys) {
       this.undecrypted.delete(key);
-      this.unreadWhispers.delete(key); // never seen, it is not read: it comes again to another page
+      this.unreadWhispers.delete(key); // unread and unacknowledged: another page will get it
     }
     if (keys.has(this.historyStart)) this.historyStart = "";
     if (keys.has(this.firstUnread)) this.firstUnread = "";
     if (keys.has(this.unreadFrom)) this.unreadFrom = this.entries[0]?.key ?? "";
     if (this.kind === "room" && !this.historyStart) {
-      // After a backup was put back, the lowest number need not be the first.
+      // After a restore from a backup, the lowest number need not be the first.
       const seqs = this.entries.flatMap(({ seq }) => seq || []);
       this.first = seqs.length
         ? seqs.reduce((least, seq) => Math.min(least, seq))
@@ -190,7 +194,7 @@ export class ConversationState implements Conversation {
     return [...keys];
   }
 
-  /** What a message looks like. `own`: one's name; `words`: whether there is a passphrase here. */
+  /** Return the entry for a message. */
   makeEntry(
     message: Message,
     ownName: string,
@@ -223,19 +227,19 @@ export class ConversationState implements Conversation {
     return { ...base, ...displayedBody(message, message.body), problem, cipher, mention };
   }
 
-  /** All that is `closed` can be tried now, or not any more. */
+  /** Try to decrypt the undecrypted entries (with a passphrase), or mark them as unreadable (without). */
   retryDecryption(hasPassphrase: boolean): void {
     if (!this.undecrypted.size) return;
     const changed = hasPassphrase
-      ? ({ sealed: "decrypting", problem: "" } as const)
-      : ({ sealed: "unreadable", problem: PASSPHRASE_NEEDED } as const);
+      ? ({ encryption: "decrypting", problem: "" } as const)
+      : ({ encryption: "unreadable", problem: PASSPHRASE_NEEDED } as const);
     this.entries.forEach((entry, at) => {
       if (this.undecrypted.has(entry.key)) this.entries[at] = { ...entry, ...changed };
     });
     this.emit({ type: "reset", id: this.id });
   }
 
-  /** Take what was opened of what was `closed`. */
+  /** Replace an undecrypted entry by its decrypted form. */
   applyDecrypted(key: string, decrypted: Decrypted, ownName: string): Entry | undefined {
     const message = this.undecrypted.get(key);
     const entry = this.get(key);
@@ -251,7 +255,7 @@ export class ConversationState implements Conversation {
     return this.get(key);
   }
 
-  /** Whether there is a passphrase now, and whether one was promised to be used. */
+  /** Update the lock. */
   updateLock(hasPassphrase: boolean, isPromised = this.requiresPassphrase): void {
     const locked = hasPassphrase ? "unlocked" : this.hasEncrypted || isPromised ? "locked" : "no";
     if (locked === this.locked && isPromised === this.requiresPassphrase) return;
@@ -262,7 +266,7 @@ export class ConversationState implements Conversation {
 
   // -- reading -------------------------------------------------------------------------------------------
 
-  /** Note that something is new, and not seen. */
+  /** Count a new entry that the user has not seen. */
   countUnread(entry: Entry, message: Message): void {
     if (message.to && message.seq) this.unreadWhispers.set(entry.key, message);
     if (!this.unread) this.unreadFrom = entry.key;
@@ -271,14 +275,14 @@ export class ConversationState implements Conversation {
     this.emit({ type: "conversations" });
   }
 
-  /** It is found to mention one, now that it is opened. */
+  /** Record that a decrypted message mentions the user. */
   noteMention(): void {
     if (!this.unread || this.mentioned) return;
     this.mentioned = true;
     this.emit({ type: "conversations" });
   }
 
-  /** It is looked at. `opened`: it was not the one that was looked at before. */
+  /** Mark as read. `justOpened`: another conversation was open before. */
   markRead(justOpened: boolean): void {
     if (!this.unread && !(justOpened && this.firstUnread)) return;
     this.firstUnread = this.unreadFrom;
@@ -290,7 +294,9 @@ export class ConversationState implements Conversation {
 
   // -- people --------------------------------------------------------------------------------------------
 
-  /** Whispers are between two. `own`: one's name, which may be the same, and is "" before there is one. */
+  /**
+   * Set the two people of direct messages. `ownName` may be the same name; it is "" before the first welcome.
+   */
   setPair(ownName: string): void {
     const names = new Map([this.address, ownName].map((name) => [nameKey(name), name]));
     names.delete("");
@@ -314,7 +320,7 @@ export class ConversationState implements Conversation {
     this.updateLock(hasPassphrase);
   }
 
-  /** Beside what was found last, or from the end, as it is the newest that change. */
+  /** Search near the last result, then from the end: mostly the newest entries change. */
   private find(key: string): number {
     let at = this.lastFound + 1;
     if (this.entries[at]?.key !== key) at = this.lastFound;
@@ -346,7 +352,9 @@ export function newEntry(key: string, kind: Entry["kind"], more: Partial<Entry>)
   };
 }
 
-/** What is shown of a body. Nobody can act in another's name: the one in the body has to be the author's. */
+/**
+ * Return the displayed form of a body. An action must carry its author's name, so that nobody can fake one.
+ */
 function displayedBody(message: Pick<Message, "from" | "to">, body: string): Pick<Entry, "kind" | "body"> {
   const prefix = `* ${message.from} `;
   if (!message.to && body.startsWith(prefix))

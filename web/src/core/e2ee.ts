@@ -1,6 +1,6 @@
-// End-to-end encryption of what is said (docs/encryption.rst): bodies to ciphertext and back, as
-// selchat/wire/e2ee.py. It lives in the worker, as a key takes a tenth of a second or more, and knows neither who is
-// in a room nor what was typed. What is opened is a stranger's: the answer is the text, or why there is none.
+// End-to-end encryption of bodies (docs/encryption.rst), as in selchat/wire/e2ee.py. It runs in the worker,
+// because deriving a key takes 0.1 s or more. It knows neither the members of a room nor the typed lines.
+// Ciphertext comes from strangers: the result is the text or a problem.
 
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { hkdf } from "@noble/hashes/hkdf.js";
@@ -8,25 +8,25 @@ import { scrypt } from "@noble/hashes/scrypt.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import type { EncodedBody } from "./events.ts";
 
-export const PREFIX = "selchat1 "; // what `cipher` begins with
+export const PREFIX = "selchat1 "; // start of the `cipher` field
 
 const SALT_SIZE = 16; // bytes of a salt, a session, a check and a tag
-const KEY_SIZE = 32; // bytes of a room's key and of a session's
-const WINDOW = 1000; // messages of a session that are remembered
-const MAX_SESSIONS = 4096; // that are remembered
+const KEY_SIZE = 32; // bytes of a room's key and of a session's key
+const WINDOW = 1000; // messages of a session to remember
+const MAX_SESSIONS = 4096; // sessions to remember
 const MAX_KEYS = 4096;
 const SCRYPT = { N: 1 << 15, r: 8, p: 1, dkLen: KEY_SIZE }; // 32 MiB
 
 const OTHER_PASSPHRASE = "cannot be read: encrypted with another passphrase";
 export const DAMAGED = "cannot be read: changed on the way";
-const REPLAYED = "not shown: said before, and come again as something new";
-const REORDERED = "not shown: come in another order than it was said in";
-const NO_SALT = "the server gives no salt, without which nothing can be encrypted";
+const REPLAYED = "not shown: an old message that was delivered again";
+const REORDERED = "not shown: delivered in the wrong order";
+const NO_SALT = "the server sends no salt, so encryption is not possible";
 
-/** What the key of a place is made of. */
+/** The input of the key derivation. */
 export interface KeySource {
   passphrase: string;
-  salt: string; // as the server writes it
+  salt: string; // as the server sends it
 }
 
 export interface Ciphertext extends KeySource {
@@ -34,17 +34,17 @@ export interface Ciphertext extends KeySource {
   sender: string;
   cipher: string;
   body: string;
-  seq: number; // 0: it has none and was just said
+  seq: number; // 0: the message has no number and was just sent
 }
 
-/** What was opened; or why not, and whether it may be with other words, or another time. */
+/** The text; or the problem, and whether to try again with another passphrase or later. */
 export type Decrypted = { text: string } | { problem: string; canRetry: boolean };
 
 export type Request =
-  | ({ type: "deriveKey" } & KeySource) // so that it is there when it is needed
+  | ({ type: "deriveKey" } & KeySource) // early, because it takes time
   | ({ type: "encrypt"; room: string; sender: string; text: string } & KeySource)
   | { type: "decrypt"; ciphertexts: Ciphertext[] }
-  | { type: "startEpoch" }; // the server numbers its messages anew
+  | { type: "startEpoch" }; // the server renumbers its messages
 
 export type Answer =
   | { type: "deriveKey" }
@@ -53,11 +53,11 @@ export type Answer =
   | { type: "startEpoch" }
   | { type: "error"; reason: string };
 
-/** All that one page has of keys and sessions; `random` makes the sessions, `derive` a key, which takes its time. */
+/** The keys and sessions of one page. `random` makes session ids, `derive` makes a key, which is slow. */
 export class EncryptionSessions {
   private readonly keys = new Map<string, Uint8Array>();
   private readonly senders = new Map<string, { key: SessionKey; counter: number }>();
-  private readonly sessions = new Map<string, Session>(); // the one that was read last is the last
+  private readonly sessions = new Map<string, Session>(); // least recently used first
   private epoch = 0;
 
   constructor(
@@ -87,7 +87,7 @@ export class EncryptionSessions {
     }
   }
 
-  /** Encrypt something for a room. `room` and `sender` are as the server writes them. */
+  /** Encrypt a text for a room. `room` and `sender` are as the server spells them. */
   private encrypt(source: KeySource, room: string, sender: string, text: string): EncodedBody {
     const roomKey = this.key(source);
     const place = JSON.stringify([source.passphrase, source.salt, room]);
@@ -115,7 +115,7 @@ export class EncryptionSessions {
     }
   }
 
-  /** The text. The same may be opened any number of times, under the same number, and older ones at any time. */
+  /** Return the text. A message may be decrypted again under the same number, and older ones at any time. */
   private decrypt(ciphertext: Ciphertext): string {
     const { room, sender, cipher, seq } = ciphertext;
     const match = /^selchat1 ([A-Za-z0-9_-]{22}) ([1-9][0-9]{0,15}) ([A-Za-z0-9_-]{22})$/.exec(cipher);
@@ -123,7 +123,7 @@ export class EncryptionSessions {
     const [session, check] = [fromBase64(match?.[1] ?? "-"), fromBase64(match?.[3] ?? "-")];
     const data = fromBase64(ciphertext.body);
     if (!session || !check || !data || !Number.isSafeInteger(counter)) throw new UnreadableError(DAMAGED);
-    // A room without a salt: nobody can have encrypted it for us.
+    // A room without a salt: nobody can have encrypted this for us.
     if (!fromBase64(ciphertext.salt, SALT_SIZE)) throw new UnreadableError(OTHER_PASSPHRASE);
     const place = JSON.stringify([ciphertext.passphrase, ciphertext.salt, room, sender, match?.[1]]);
     const known = this.sessions.get(place) ?? new Session(new SessionKey(this.key(ciphertext), session));
@@ -151,7 +151,7 @@ export function roomKey(passphrase: string, salt: Uint8Array): Uint8Array {
 
 class UnreadableError extends Error {}
 
-/** What a room's key and a session make: the cipher, and the check that tells this key from others. */
+/** The key of one session: the cipher, and the check value that distinguishes it from other keys. */
 export class SessionKey {
   readonly key: Uint8Array;
   readonly check: Uint8Array;
@@ -186,7 +186,7 @@ export class SessionKey {
     }
   }
 
-  /** The additional data: a message is worth nothing in another place than its own. */
+  /** Return the additional data, which binds a message to its room, sender and counter. */
   associatedData(room: string, sender: string, counter: number): Uint8Array {
     const parts = [encode(room), encode(sender), this.session].flatMap((part) => [
       bigEndian(part.length, 4),
@@ -197,8 +197,9 @@ export class SessionKey {
 }
 
 /**
- * One sender's session as a reader has it: which counters have come since the numbers began, and under which numbers.
- * The largest `WINDOW` of them are kept, in order, and both grow together; `former` are those of the numbers before.
+ * One sender's session at the receiver: the counters that arrived in this epoch, and the message number of
+ * each. It keeps the largest `WINDOW` counters; both lists ascend together. `previousEpochs` has the numbers
+ * of earlier epochs.
  */
 class Session {
   private age = 0;
@@ -216,7 +217,7 @@ class Session {
     const isKnown = counters[place] === counter;
     let number = seq;
     if (!seq) {
-      // What is not kept comes while it is said, after all that came before.
+      // A message that is not stored arrives when it is sent, after all earlier ones.
       if (isKnown || this.previousEpochs.has(counter)) throw new UnreadableError(REPLAYED);
       if (place < counters.length) throw new UnreadableError(REORDERED);
       number = seqs.at(-1) ?? 0;
@@ -301,7 +302,7 @@ export function toBase64(data: Uint8Array): string {
   return characters.join("");
 }
 
-/** The bytes, of that size, that are written so in the one way in which they can be; null: there are none. */
+/** Decode strict base64url of that many bytes; null: invalid. */
 export function fromBase64(text: string, size?: number): Uint8Array | null {
   if (text.length % 4 === 1) return null;
   const data = new Uint8Array(Math.floor((text.length * 3) / 4));
@@ -317,6 +318,6 @@ export function fromBase64(text: string, size?: number): Uint8Array | null {
       at += 1;
     }
   }
-  if (bits & ((1 << have) - 1)) return null; // bits that stand for nothing
+  if (bits & ((1 << have) - 1)) return null; // unused bits must be 0
   return size === undefined || size === data.length ? data : null;
 }

@@ -1,11 +1,11 @@
-// What a page knows for the end-to-end encryption: passphrases, of which it keeps none anywhere, and which
-// conversation each is for. The worker does the rest.
+// Passphrases of the conversations, for the end-to-end encryption. They are in memory only; the worker does
+// the encryption.
 
 import { type Answer, type Ciphertext, DAMAGED, type Decrypted, PREFIX, type Request } from "./e2ee.ts";
 import type { EncodedBody, Message } from "./events.ts";
 import { cleanName, nameKey } from "./text.ts";
 
-/** The id of the conversation in a room, or with a person. */
+/** Return the id of the conversation in a room, or with a person. */
 export function conversationId(room: string, person: string): string {
   return room ? `#${nameKey(room)}` : `@${nameKey(person)}`;
 }
@@ -14,15 +14,15 @@ export function isEncrypted(message: Message): boolean {
   return message.cipher.startsWith(PREFIX);
 }
 
-/** `ask` has the worker do it; it answers in the order of the requests. */
+/** `callWorker` sends a request to the worker, which answers in order. */
 export class Encryption {
   private defaultPassphrase = "";
-  private isWorkerUsed = false; // else there is nothing that the worker could know
-  private readonly passphrases = new Map<string, string>(); // by id of the conversation
+  private isWorkerUsed = false; // false: the worker has no state that could be stale
+  private readonly passphrases = new Map<string, string>(); // by conversation id
 
   constructor(private readonly callWorker: (request: Request) => Promise<Answer>) {}
 
-  /** The passphrase for that conversation, or (id "") for all; "" forgets it. */
+  /** Set the passphrase of one conversation, or (id "") of all; "" forgets it. */
   setPassphrase(id: string, passphrase: string): void {
     this.isWorkerUsed ||= passphrase !== "";
     if (!id) this.defaultPassphrase = passphrase;
@@ -30,12 +30,12 @@ export class Encryption {
     else this.passphrases.delete(id);
   }
 
-  /** The passphrase of a conversation; "": there is none. */
+  /** Return the passphrase of a conversation; "": none. */
   passphraseFor(id: string): string {
     return this.passphrases.get(id) ?? this.defaultPassphrase;
   }
 
-  /** Have the key made, so that it is there when it is needed; returns why that cannot be. */
+  /** Derive the key early. Return the problem if that fails, else "". */
   async deriveKey(id: string, salt: string): Promise<string> {
     const passphrase = this.passphraseFor(id);
     const answer = passphrase ? await this.callWorker({ type: "deriveKey", passphrase, salt }) : null;
@@ -57,36 +57,36 @@ export class Encryption {
       text,
     });
     if (answer.type !== "encrypt")
-      throw new Error(answer.type === "error" ? answer.reason : "it could not be encrypted");
+      throw new Error(answer.type === "error" ? answer.reason : "the message could not be encrypted");
     return { cipher: answer.cipher, body: answer.body };
   }
 
-  /** What these say; they are of one conversation, in order. `own`: one's name, for which whispers must be. */
+  /** Decrypt messages of one conversation, in order. `ownName`: direct messages must be addressed to it. */
   async decrypt(id: string, messages: Message[], salt: string, ownName: string): Promise<Decrypted[]> {
     const passphrase = this.passphraseFor(id);
     const ciphertexts = messages.map((message): Ciphertext => {
       const { from: sender, cipher, body, seq } = message;
-      // A room that is called like those that whispers are sealed for could be used to show these.
+      // A room named like the place of direct messages must not be able to show them.
       const room = message.room.startsWith("@") ? "" : message.room || whisperRoom(message.to);
       return { passphrase, salt: room ? salt : "", room, sender, cipher, body, seq };
     });
     const answer = await this.callWorker({ type: "decrypt", ciphertexts: ciphertexts });
-    const why = answer.type === "error" ? answer.reason : "it could not be decrypted";
+    const reason = answer.type === "error" ? answer.reason : "the message could not be decrypted";
     return messages.map((message, place) => {
       const decrypted = answer.type === "decrypt" ? answer.decrypted[place] : undefined;
-      if (!decrypted) return { problem: why, canRetry: true };
+      if (!decrypted) return { problem: reason, canRetry: true };
       const isMisdirected = message.to !== "" && !message.isOwn && nameKey(message.to) !== nameKey(ownName);
       return isMisdirected && "text" in decrypted ? { problem: DAMAGED, canRetry: false } : decrypted;
     });
   }
 
-  /** The server numbers its messages anew. */
+  /** Start an epoch: the server renumbers its messages. */
   startEpoch(): void {
     if (this.isWorkerUsed) void this.callWorker({ type: "startEpoch" });
   }
 }
 
-/** What whispers to someone are sealed for, in the place of a room. */
+/** Return the room name for which direct messages to that person are encrypted. */
 export function whisperRoom(name: string): string {
   return `@${nameKey(cleanName(name, [...name].length))}`;
 }

@@ -1,5 +1,5 @@
-// What can happen to a client, as small values: what the wire says becomes these. Texts are as they came; whoever
-// shows one makes it safe.
+// Events of a client, as small values made from protocol messages. Texts are as received: escape them before
+// display.
 
 export interface RoomSummary {
   room: string;
@@ -9,9 +9,9 @@ export interface RoomSummary {
   salt: string;
 }
 
-/** Something said in a room or whispered. `own`: it was said here, since the page was opened, with that `id`. */
+/** A message in a room or a direct message. `isOwn`: this page sent it, with that `id`. */
 export interface Message {
-  room: string; // "" for a whisper
+  room: string; // "" for a direct message
   to: string; // "" in a room
   from: string;
   seq: number;
@@ -20,10 +20,10 @@ export interface Message {
   body: string;
   cipher: string; // "": none
   isOwn: boolean;
-  isMissed: boolean; // it was said while there was no connection
+  isMissed: boolean; // sent while this client was disconnected
 }
 
-/** How something was sent, for it to be met should it come again. */
+/** The form in which a message was sent, so that this client recognizes it if it comes back. */
 export interface EncodedBody {
   body: string;
   cipher: string;
@@ -62,7 +62,7 @@ export type Event =
       entered: boolean;
       conversation: string;
     }
-  | { type: "entered"; room: string; seq: number } // in, by a welcome or by joining; what follows is after that seq
+  | { type: "entered"; room: string; seq: number } // joined, by a welcome or by a join; later messages have a higher seq
   | { type: "parted"; room: string }
   | { type: "joined"; room: string; names: string[]; total: number }
   | { type: "left"; room: string; names: string[]; total: number }

@@ -1,5 +1,6 @@
-// Fields of what a server sends: the right type, or an error that says which is wrong; the message is dropped then.
-// The limits are not those of docs/protocol.rst, but what is kept of a field that is larger than makes sense.
+// Typed access to the fields of a server's message. A wrong type raises an error that names the field, and
+// the client ignores the message. The limits protect the memory; they are larger than the limits in
+// docs/protocol.rst.
 
 import type { Message, RoomSummary } from "./events.ts";
 
@@ -7,15 +8,15 @@ export type Fields = Record<string, unknown>;
 
 export class InvalidMessageError extends Error {
   constructor(readonly field: string) {
-    super(`a server's message with a wrong ${field}`);
+    super(`the server sent a message with an invalid ${field}`);
   }
 }
 
-const MAX_NAME = 256; // characters of whatever names something
-export const MAX_TEXT = 4096; // characters of what is said about something
+const MAX_NAME = 256; // characters of a name
+export const MAX_TEXT = 4096; // characters of a description
 const MAX_ITEMS = 10_000; // names or rooms in one list
 
-/** The object in a frame; null: there is none. */
+/** Return the object in a frame; null: the frame has none. */
 export function parse(data: unknown): Fields | null {
   if (typeof data !== "string") return null;
   try {
@@ -36,7 +37,7 @@ export function text(fields: Fields, field: string, maxLength = MAX_NAME): strin
   return value;
 }
 
-/** A string that may be missing: empty then. */
+/** Return a string; "" if it is missing. */
 export function optionalText(fields: Fields, field: string, maxLength = MAX_NAME): string {
   return fields[field] === undefined || fields[field] === null ? "" : text(fields, field, maxLength);
 }
@@ -78,7 +79,7 @@ export function objects(fields: Fields, field: string): Fields[] {
   return values;
 }
 
-/** A room as `welcome` and `rooms` have it. */
+/** Return a room from a `welcome` or `rooms` message. */
 export function summary(fields: Fields): RoomSummary {
   return {
     room: text(fields, "room"),
@@ -89,7 +90,7 @@ export function summary(fields: Fields): RoomSummary {
   };
 }
 
-/** A message of that room, as `said` and `history` have it. */
+/** Return a message of that room from `said` or `history`. */
 export function message(fields: Fields, room: string): Message {
   return {
     room,

@@ -1,22 +1,22 @@
-// What is asked of rooms' pasts. The wire does not say which question a `history` answers: those about one room are
-// answered in the order of the questions, and that is what is remembered here.
+// Requests for the history of rooms. A `history` message does not name its request: the server answers those
+// about one room in order, so a queue for each room finds the request.
 
 import type { Event, Message } from "./events.ts";
 import { caseFolded, counted, escapeControls, nameKey } from "./text.ts";
 
-const MAX_PAGE = 1000; // messages asked for at a time; docs/protocol.rst allows no more
+const MAX_PAGE = 1000; // messages in one request; docs/protocol.rst allows no more
 const MAX_SEARCHED = 5000; // messages that a search looks at
-const MAX_FOUND = 200; // messages that are shown
+const MAX_FOUND = 200; // messages that a search shows
 
 export type History = Extract<Event, { type: "history" }>;
-type Callback = (history: History | null) => void; // null: there is no answer
+type Callback = (history: History | null) => void; // null: no answer will come
 
 export class HistoryRequests {
   private readonly callbacks = new Map<string, Callback[]>(); // by key of the room
 
   constructor(private readonly send: (room: string, limit: number, before?: number) => void) {}
 
-  /** The `limit` newest messages below `before`; null: there is no answer. */
+  /** Request the `limit` newest messages below `before`; null: no answer came. */
   get(room: string, limit: number, before?: number): Promise<History | null> {
     return new Promise((resolve) => {
       const key = nameKey(room);
@@ -29,7 +29,7 @@ export class HistoryRequests {
     this.callbacks.get(nameKey(history.room))?.shift()?.(history);
   }
 
-  /** Expect no more answers about that room, or (without one) about any. */
+  /** Cancel the requests about that room, or (without one) about all rooms. */
   cancel(room?: string): void {
     const keys = room === undefined ? [...this.callbacks.keys()] : [nameKey(room)];
     for (const key of keys) {
@@ -39,7 +39,10 @@ export class HistoryRequests {
     }
   }
 
-  /** The lines that answer `/search`; `read` says what messages say, as far as they can be read. */
+  /**
+   * Return the lines that answer `/search`. `decode` returns the texts of messages, as far as it can decrypt
+   * them.
+   */
   async search(
     room: string,
     words: string,
@@ -49,7 +52,7 @@ export class HistoryRequests {
     let [searched, before, more] = [0, undefined as number | undefined, true];
     while (more && searched < MAX_SEARCHED && found.length < MAX_FOUND) {
       const history = await this.get(room, MAX_PAGE, before);
-      if (!history) return "The search was broken off";
+      if (!history) return "The search failed because the connection was lost. Try again.";
       const texts = await decode(history.messages);
       const terms = caseFolded(words).split(/\s+/).filter(Boolean);
       for (let at = history.messages.length - 1; at >= 0; at -= 1) {

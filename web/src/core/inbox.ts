@@ -1,13 +1,14 @@
-// The whispers to one name: which have come, and which were read. It knows numbers only.
+// Which direct messages to one name arrived, and which were read. It knows numbers only.
 //
-// The server keeps them until they are confirmed, and what is confirmed never comes again: so that is done for what
-// was read, not for what has merely come into a page that may be closed the next moment.
+// The server keeps direct messages until this client acknowledges them, and never sends an acknowledged one
+// again. So the client acknowledges the messages that the user read, and not everything in a page that may
+// close the next moment.
 
 export class Inbox {
-  private highest = 0; // the largest seq
-  private readonly unread = new Set<number>(); // ascending, as they come
+  private highest = 0; // the largest seq that arrived
+  private readonly unread = new Set<number>(); // ascending, in order of arrival
 
-  /** Note that it has come; false: it is known. */
+  /** Record that a message arrived; false: it is a duplicate. */
   add(seq: number, isRead: boolean): boolean {
     if (seq <= this.highest) return false;
     this.highest = seq;
@@ -19,7 +20,7 @@ export class Inbox {
     this.unread.delete(seq);
   }
 
-  /** The largest seq up to which all were read. */
+  /** The largest seq up to which all messages were read. */
   get readPosition(): number {
     for (const first of this.unread) return first - 1;
     return this.highest;

@@ -1,5 +1,6 @@
-// The link to the server: connects, and comes back when it is lost (as selchat/client/connection/link.py). It knows of the
-// conversation only whether one was let in, and why not.
+// Link to the server: connects, and reconnects when the connection is lost (as in
+// selchat/client/connection/link.py). Of the chat it knows only whether the server accepted the user, and why
+// not.
 
 import type { LinkState } from "./api.ts";
 import type { Client, Hello } from "./client.ts";
@@ -7,32 +8,32 @@ import type { Event } from "./events.ts";
 import type { Platform, Socket } from "./platform.ts";
 import { escapeControls, nameKey } from "./text.ts";
 
-const MIN_RETRY = 500; // ms: the first ceiling of the full jitter before coming back
-const MAX_RETRY = 30_000; // ms: the last
-const MAX_RETRY_AFTER = 3600; // s that a server can keep one away
-const STABLE_AFTER = 10_000; // ms: a connection that lives as long makes the next retry quick again
-const WELCOME_TIMEOUT = 15_000; // ms to be let in
-const STALE_HELLO = 60_000; // ms for which a hello that was given up may still arrive
-const IDLE = 30_000; // ms without anything from the server, before it is asked for a sign
-const PING_TIMEOUT = 15_000; // ms for a sign to come
-const PROBE_TIMEOUT = 4_000; // ms for it when there is a reason to doubt
-const STORE_RETRY = 1000; // ms before saying again what the server could not store
-const MAX_REASON = 200; // characters of the server's text that are shown
-const SUSPENDED = 60_000; // ms that a timer of a hidden page may be late
+const MIN_RETRY = 500; // ms: first upper bound of the random delay before a reconnect
+const MAX_RETRY = 30_000; // ms: last upper bound
+const MAX_RETRY_AFTER = 3600; // s that a server can make the client wait
+const STABLE_AFTER = 10_000; // ms: after a connection that lasted this long, the next delay is short again
+const WELCOME_TIMEOUT = 15_000; // ms from connecting to the welcome
+const STALE_HELLO = 60_000; // ms for which an abandoned hello may still arrive
+const IDLE = 30_000; // ms without traffic before a ping
+const PING_TIMEOUT = 15_000; // ms to wait for an answer to a ping
+const PROBE_TIMEOUT = 4_000; // ms to wait for it when the connection is in doubt
+const STORE_RETRY = 1000; // ms before sending again after a storage failure of the server
+const MAX_REASON = 200; // characters of the server's text to show
+const SUSPENDED = 60_000; // ms by which a timer of a hidden page may be late
 
-// The reasons of `bye` in words; what is not here is shown as it is.
+// The reasons of `bye` in words. The page shows other reasons as received.
 const BYE_REASONS: Record<string, string> = {
-  goodbye: "you have left",
+  goodbye: "you signed out",
   shutdown: "the server is shutting down",
-  kicked: "the operator has removed you",
-  banned: "the operator has banned you",
-  replaced: "you have come in again from somewhere else",
-  timeout: "the server has waited too long for this client",
-  protocol: "the server does not understand this client",
+  kicked: "the operator removed you",
+  banned: "the operator banned you",
+  replaced: "you signed in from another window",
+  timeout: "the server waited too long for an answer from this page",
+  protocol: "the server does not understand this page. Reload it",
   full: "the server is full",
 };
 
-// What another try would not change: it takes another name or password.
+// The user must give another name or password: the same one would fail again.
 const NEEDS_CREDENTIALS = new Set([
   "password-needed",
   "wrong-password",
@@ -46,17 +47,17 @@ export class Link {
   private socket: Socket | null = null;
   private credentials = { name: "", password: "" };
   private secret = "";
-  isSecondTab = false; // another tab of this browser had the name, so that the server gave the next one
-  private claimedName = ""; // the name that this tab has for itself among those of the browser
+  isSecondTab = false; // another tab of this browser uses the name, so the server gave the next free one
+  private claimedName = ""; // the name that this tab claimed in this browser; "": none
   private attempt = 0;
   private ceiling = MIN_RETRY;
-  private onlineSince = 0; // in ticks, as all times here: when it was last up; 0: never
+  private onlineSince = 0; // monotonic ms, as all times here; 0: never online
   private staleHelloUntil = 0;
   private receivedAt = 0;
-  private pingedAt = 0; // for a sign; 0: not
+  private pingedAt = 0; // 0: no ping is out
   private pingTimeout = PING_TIMEOUT;
-  private generation = 0; // of what is under way; what belongs to an earlier one is void
-  private cancelTimer = () => {}; // of the state: to be welcome, to wait
+  private generation = 0; // number of the present attempt: callbacks of earlier ones are ignored
+  private cancelTimer = () => {}; // cancels the timer of the present state
   private cancelHeartbeat = () => {};
   private cancelStoreRetry = () => {};
   private isStoreRetryPlanned = false;
@@ -67,12 +68,12 @@ export class Link {
     private readonly onChange: () => void,
   ) {}
 
-  /** What one wants to be called. */
+  /** The name that the user wants. */
   get name(): string {
     return this.credentials.name;
   }
 
-  // -- what the chat does --------------------------------------------------------------------------------
+  // -- actions of the chat -------------------------------------------------------------------------------
 
   start(name: string, password: string, secret: string): void {
     if (nameKey(name) !== nameKey(this.credentials.name)) this.releaseName();
@@ -84,14 +85,14 @@ export class Link {
     this.connect();
   }
 
-  /** Connect now, if it waits or was stopped; where it is online, look whether it still is. */
+  /** Connect now if waiting or stopped. If online, check the connection. */
   reconnect(): void {
     const { status: shown } = this;
     if (shown.state === "waiting" || (shown.state === "stopped" && shown.canRetry)) this.connect();
     else this.probe();
   }
 
-  /** Something has changed around here (a network came, the page is seen again): do not wait for longer. */
+  /** The environment changed (a network appeared, the page is visible again): do not wait any longer. */
   retryNow(): void {
     if (this.status.state === "waiting") this.connect();
     else this.probe();
@@ -102,14 +103,14 @@ export class Link {
     this.client.bye();
     this.disconnect();
     this.releaseName();
-    this.stopWith("goodbye", "you have left", true);
+    this.stopWith("goodbye", "you signed out", true);
   }
 
   send(message: string): void {
     this.socket?.send(message);
   }
 
-  /** See to what is the link's. */
+  /** Handle the events that concern the connection. */
   handle(event: Event): void {
     if (event.type === "welcomed") this.handleWelcome(event.name);
     else if (event.type === "bye") this.handleBye(event.reason, event.retryAfter);
@@ -135,7 +136,7 @@ export class Link {
     const isCurrent = () => generation === this.generation;
     let opened = false;
     this.cancelTimer = this.platform.setTimer(WELCOME_TIMEOUT, () =>
-      this.scheduleRetry(opened ? "no welcome from the server" : "no answer"),
+      this.scheduleRetry(opened ? "the server sent no welcome" : "the server does not answer"),
     );
     try {
       this.socket = this.platform.connect({
@@ -150,29 +151,31 @@ export class Link {
           this.client.receive(data);
           this.scheduleStoreRetry();
         },
-        closed: (why) => {
+        closed: (reason) => {
           if (!isCurrent()) return;
-          if (opened) this.scheduleRetry(why || "the connection is lost");
+          if (opened) this.scheduleRetry(reason || "the connection was lost");
           else void this.refusalReason().then((reason) => isCurrent() && this.scheduleRetry(reason));
         },
       });
     } catch (error) {
-      this.scheduleRetry(error instanceof Error ? error.message : "no connection is possible");
+      this.scheduleRetry(error instanceof Error ? error.message : "the browser cannot connect");
     }
   }
 
-  /** Why the server has not taken the connection: it is full, has banned the address, or is not ready. */
+  /** Return why the server refused the connection: it is full, banned this address, or is not ready. */
   private async refusalReason(): Promise<string> {
     const readiness = await this.platform.readiness();
     if (!readiness || readiness.status === 200) return "the server does not answer";
     const line = escapeControls(readiness.text.trimStart().split("\n", 1)[0]?.trim() ?? "");
-    return [...line].slice(0, MAX_REASON).join("") || `the server answers with status ${readiness.status}`;
+    return (
+      [...line].slice(0, MAX_REASON).join("") || `the server answered with HTTP status ${readiness.status}`
+    );
   }
 
   /**
-   * One is online under a name once. A tab that has the name for itself among those of the browser takes the place of
-   * whatever the server still holds under it, as that can only be its own connection before the break; another tab
-   * comes in beside, under the next name, and has that one for itself from then on.
+   * A name has one connection at a time. A tab that claimed the name in this browser replaces the server's
+   * connection of that name, which can only be the tab's own from before a break. Any other tab signs in
+   * under the next free name, and claims that one.
    */
   private async makeHello(): Promise<Hello> {
     const { generation } = this;
@@ -214,14 +217,14 @@ export class Link {
         this.disconnect();
         this.stopWith(
           code,
-          `${escapeControls(text)}; it is not said over a connection that others can read`,
+          `${escapeControls(text)}; others can read this connection, so the page does not send it. Open the page with https`,
           false,
         );
       } else if (!this.client.sendPassword()) this.fail(code, text);
     } else if (code === "not-stored")
-      this.scheduleRetry(escapeControls(text)); // for now
+      this.scheduleRetry(escapeControls(text)); // temporary
     else if (code === "too-many-tries" && this.onlineSince)
-      this.scheduleRetry(escapeControls(text), retryAfter); // many have come back
+      this.scheduleRetry(escapeControls(text), retryAfter); // many clients are reconnecting at once
     else this.fail(code, text);
   }
 
@@ -231,15 +234,15 @@ export class Link {
     this.stopWith(code, escapeControls(text || code), !NEEDS_CREDENTIALS.has(code));
   }
 
-  // -- the end of a connection ---------------------------------------------------------------------------
+  // -- end of a connection -------------------------------------------------------------------------------
 
   private handleBye(reason: string, retryAfter: number | null): void {
     const text = BYE_REASONS[reason] ?? escapeControls(reason);
     if (reason === "replaced" && (this.platform.monotonic() < this.staleHelloUntil || !this.claimedName)) {
-      // By oneself: the hello of a connection that was given up has arrived after that of this one. Or a tab that had
-      // this name before is back; one goes beside it then.
+      // This tab replaced itself: the hello of an abandoned connection arrived after the one of this
+      // connection. Or a tab that had this name before is back: then take the next free name.
       this.scheduleRetry(text);
-      this.staleHelloUntil = 0; // but once: two programs under one name must not take turns for ever
+      this.staleHelloUntil = 0; // only once: two programs with one name must not replace each other for ever
     } else if (retryAfter === null) {
       if (this.status.state === "stopped") return;
       this.disconnect();
@@ -279,7 +282,7 @@ export class Link {
     this.client.connectionLost();
   }
 
-  /** Give the name that this tab has for itself back to the others. */
+  /** Release the name that this tab claimed. */
   private releaseName(): void {
     if (this.claimedName) this.platform.release(nameKey(this.claimedName));
     this.claimedName = "";
@@ -290,7 +293,7 @@ export class Link {
     this.onChange();
   }
 
-  // -- whether the server is still there -----------------------------------------------------------------
+  // -- heartbeat -----------------------------------------------------------------------------------------
 
   private probe(): void {
     if (this.status.state !== "online" || this.pingedAt) return;
@@ -315,20 +318,20 @@ export class Link {
         this.platform.monotonic() >= this.pingedAt + this.pingTimeout &&
         late < SUSPENDED
       ) {
-        this.scheduleRetry(`no answer within ${this.pingTimeout / 1000} s`);
+        this.scheduleRetry(`the server did not answer within ${this.pingTimeout / 1000} seconds`);
         return;
       }
-      // A timer that comes very late has slept with the machine, and nothing could be heard. Where the ticks sleep too, it
-      // is not late, and the question is asked within the same time after waking.
+      // A timer that fires very late was suspended with the machine, and received nothing. Where the clock is
+      // suspended too, the timer is not late, and the ping follows within the same time after the wake-up.
       if (this.pingedAt ? late >= SUSPENDED : this.platform.monotonic() >= this.receivedAt + IDLE)
         this.ping(PING_TIMEOUT);
       this.scheduleHeartbeat();
     });
   }
 
-  /** Say again, after a while, what the server could not store. */
+  /** Send again later what the server could not store. */
   private scheduleStoreRetry(): void {
-    if (this.isStoreRetryPlanned || !this.client.outgoing.needsRetry) return;
+    if (this.isStoreRetryPlanned || !this.client.outbox.needsRetry) return;
     this.isStoreRetryPlanned = true;
     const cancel = this.platform.setTimer(STORE_RETRY, () => {
       this.isStoreRetryPlanned = false;

@@ -1,45 +1,45 @@
-// One room's messages in the order of their numbers, each once (as selchat/client/protocol/order.py). A room has no holes:
-// what others say comes in order, but what one says oneself comes back as an `ack`, before or after its neighbours,
-// and after a break some comes again.
+// Reorder buffer: the messages of one room by number, each once (as in selchat/client/protocol/rooms.py). A
+// room has no holes, but numbers arrive out of order: the user's own messages come as an `ack`, before or
+// after their neighbours, and after a reconnect some messages arrive twice.
 
 import type { Message } from "./events.ts";
 
 const MAX_PENDING = 4096; // messages that wait for one with a lower number
-const MAX_GAPS = 64; // that wait likewise
+const MAX_GAPS = 64; // gaps that wait for a lower number
 
 export type Delivery = { message: Message } | { after: number; before: number };
 
-/** `through` is the number up to which all was given back, or is known not to come: where to go on after a break. */
+/** `position`: every number up to it was delivered or will never come. Resume after it. */
 export class ReorderBuffer {
   position: number;
-  private highestSeen: number; // the largest number that the server has come to: it shows a room in order
+  private highestSeen: number; // the largest number that the server sent: it shows a room in order
   private readonly pending = new Map<number, Message>();
-  private readonly gaps = new Map<number, number>(); // that were announced: the numbers before and after each
+  private readonly gaps = new Map<number, number>(); // announced gaps: the number before and after each
 
   constructor(through: number) {
     this.position = this.highestSeen = through;
   }
 
-  /** A new connection: what comes on it comes from `through` on. */
+  /** Start a connection, on which messages come from `position` on. */
   startConnection(): void {
     this.highestSeen = this.position;
   }
 
-  /** Take a message; one that was taken before is dropped. `acked`: it is known from its `ack`. */
+  /** Add a message; ignore a duplicate. `fromAck`: it is known from its `ack`. */
   add(message: Message, fromAck: boolean): void {
     const { seq } = message;
     if (!fromAck) this.highestSeen = Math.max(this.highestSeen, seq);
     if (seq > this.position && !this.pending.has(seq)) this.pending.set(seq, message);
   }
 
-  /** What is between the two will not come. */
+  /** Add a gap: the numbers between the two will never come. */
   addGap(after: number, before: number): void {
     if (before <= this.position + 1 || before <= after + 1) return;
     this.highestSeen = Math.max(this.highestSeen, before - 1);
     this.gaps.set(after, Math.max(before, this.gaps.get(after) ?? 0));
   }
 
-  /** What is in order now. `waiting`: an `ack` of this room may be on its way. */
+  /** Return everything that is in order now. `ackExpected`: an `ack` for this room may still arrive. */
   release(ackExpected: boolean): Delivery[] {
     const deliveries: Delivery[] = [];
     while (this.pending.size || this.gaps.size) {
@@ -60,7 +60,7 @@ export class ReorderBuffer {
     return deliveries;
   }
 
-  /** Go on after that number, as the numbers begin anew; returns what was held until now. */
+  /** Restart after that number, as the server renumbers; return all messages still waiting. */
   restart(through: number): Delivery[] {
     const given: Delivery[] = [];
     for (const message of [...this.pending.values()].sort((a, b) => a.seq - b.seq)) {
@@ -74,7 +74,7 @@ export class ReorderBuffer {
     return given;
   }
 
-  /** Pass the announced gap that is next, up to what is known in it. */
+  /** Skip the announced gap that is next, up to the first known number in it. */
   private skipGap(given: Delivery[]): boolean {
     for (const [after, before] of this.gaps) {
       if (after > this.position) continue;

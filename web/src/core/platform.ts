@@ -1,4 +1,4 @@
-// What the core needs of the world around it; browser.ts has it of a browser, the tests of none.
+// Interface of the core to its environment. browser.ts implements it for a browser, the tests without one.
 
 import type { Answer, Request } from "./e2ee.ts";
 
@@ -7,14 +7,14 @@ export interface Socket {
   close(): void;
 }
 
-/** What a socket calls. After `closed`, and after `Socket.close`, it calls nothing any more. */
+/** Callbacks of a socket. It makes no more calls after `closed` or `Socket.close`. */
 export interface SocketEvents {
   opened(): void;
   received(data: unknown): void;
   closed(reason: string): void;
 }
 
-/** What the server says of itself: a status of HTTP, and its text. */
+/** The server's answer about its readiness: an HTTP status and its text. */
 export interface Readiness {
   status: number;
   text: string;
@@ -22,20 +22,20 @@ export interface Readiness {
 
 export interface Platform {
   connect(events: SocketEvents): Socket;
-  /** Ask the server whether it is ready, as nobody tells why a socket was refused; null: it does not answer. */
+  /** Ask the server whether it is ready, because a failed WebSocket gives no reason; null: no answer. */
   readiness(): Promise<Readiness | null>;
-  now(): number; // ms of Unix time, which jumps when somebody sets the clock: for what is shown
-  monotonic(): number; // ms since some moment, which only go on: for everything that is a duration
-  setTimer(ms: number, call: () => void): () => void; // returns what takes it back
+  now(): number; // ms of Unix time, for display; it jumps when a user sets the clock
+  monotonic(): number; // ms that only increase, for every duration
+  setTimer(ms: number, call: () => void): () => void; // returns a function that cancels the timer
   random(): number; // from 0 to 1, as Math.random
-  token(): string; // 128 bits that nobody can guess, in 22 characters
-  load(key: string): string; // what was kept in this browser, or ""
+  token(): string; // 128 random bits in 22 characters
+  load(key: string): string; // the value stored in this browser, or ""
   save(key: string, value: string): void;
-  /** Take a name for this tab alone among those of this browser; false: another one has it. */
+  /** Claim a name for this tab; false: another tab of this browser has it. */
   claim(name: string): Promise<boolean>;
-  release(name: string): void; // a name that was claimed
-  /** Have the worker, as one may need it: once the server is another version, its file may be gone. */
+  release(name: string): void; // release a claimed name
+  /** Start the worker early: after an upgrade of the server its file may be gone. */
   startWorker(): void;
-  callWorker(request: Request): Promise<Answer>; // by the worker, which answers in the order of the requests
-  readonly isSecure: boolean; // nobody can listen on the way to the server
+  callWorker(request: Request): Promise<Answer>; // the worker answers requests in their order
+  readonly isSecure: boolean; // nobody can eavesdrop on the way to the server
 }

@@ -1,23 +1,23 @@
-// The rooms that one is in, or wants to be in, and the way back into them after a break (as selchat/client/protocol/rooms.py
-// and membership.py). It is told what has come, and says what to ask. It knows nothing of what is said there.
+// Rooms that the user is in or wants to be in, and how to rejoin them after a break (as in
+// selchat/client/protocol/rooms.py). It knows nothing of the messages in them.
 
 import type { Event, RoomSummary } from "./events.ts";
 import { type Delivery, ReorderBuffer } from "./order.ts";
 import { cleanName, nameKey } from "./text.ts";
 
-const MAX_MEMBERS = 10_000; // names remembered of one room
-const MAX_ROOMS = 1024; // rooms remembered; servers allow far less
+const MAX_MEMBERS = 10_000; // names to remember of one room
+const MAX_ROOMS = 1024; // rooms to remember; servers allow far fewer
 const ROOM_LENGTH = 32; // characters
 
 /**
- * joining    is asked to be let in, or will be            -> joined; parting by `part`
- * joined     is in, or will be with the welcome           -> resuming after a break; parting by `part`
- * resuming   was in before a break, has no place in the   -> joined; parting by `part`; forgotten when refused
- *            hello, and goes on when it is let in again
- * parting    has asked to be let out                      -> forgotten; rejoining by `join`
- * rejoining  the same, and then to be let in again        -> joining when it is out; parting by `part`
+ * joining    asks to join, or will ask                    -> joined; parting by `part`
+ * joined     a member, or will be by the welcome          -> resuming after a break; parting by `part`
+ * resuming   a member before the break, not in the hello  -> joined; parting by `part`; removed by an error
+ *            for lack of space: joins again after welcome
+ * parting    asks to leave                                -> removed; rejoining by `join`
+ * rejoining  asks to leave, and will then ask to join     -> joining after leaving; parting by `part`
  *
- * A room that one is out of is not remembered.
+ * Other rooms are not remembered.
  */
 export type Presence = "joining" | "joined" | "resuming" | "parting" | "rejoining";
 
@@ -26,7 +26,7 @@ export class Room {
   topic = "";
   total = 0;
   salt = "";
-  missedThrough = 0; // the largest seq of what was said while there was no connection
+  missedThrough = 0; // the largest seq of messages sent while this client was disconnected
   readonly order = new ReorderBuffer(0);
   private readonly members = new Map<string, string>(); // by key
   private sorted: string[] | null = null;
@@ -41,7 +41,7 @@ export class Room {
     return this.presence === "joined" || this.presence === "resuming";
   }
 
-  /** The names that are known, in order. */
+  /** The known names, sorted. */
   get people(): readonly string[] {
     this.sorted ??= [...this.members.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, name]) => name);
     return this.sorted;
@@ -52,7 +52,9 @@ export class Room {
     this.presence = "joined";
   }
 
-  /** Go back where the server has, if it has: one that was put back to a backup counts on from there. */
+  /**
+   * Go back to the server's position if it is lower: a server restored from a backup continues from there.
+   */
   rewind(seq: number): Delivery[] {
     return this.order.position > seq ? this.order.restart(seq) : [];
   }
@@ -75,7 +77,7 @@ export class Room {
   }
 }
 
-/** Why a `users` is on its way; `asker`: the conversation in which it was asked for. */
+/** A request for `users`. `conversation`: id of the conversation in which the user asked. */
 export interface UsersRequest {
   reason: "join" | "users" | "resume" | "refresh";
   room: string;
@@ -91,11 +93,11 @@ export interface UsersMessage {
   salt: string;
 }
 
-/** `place(room, given)` makes events of what has its place now. */
+/** `toEvents(room, deliveries)` makes events of the messages that are in order now. */
 export class Rooms {
-  private readonly rooms = new Map<string, Room>(); // by key, in the order in which they were entered
-  private usersRequests: UsersRequest[] = []; // which `users` are to come
-  private readonly leftOffline = new Set<string>(); // keys of rooms that were left while there was no welcome
+  private readonly rooms = new Map<string, Room>(); // by key, in the order of joining
+  private usersRequests: UsersRequest[] = []; // requests without an answer yet
+  private readonly leftOffline = new Set<string>(); // keys of rooms that the user left while disconnected
 
   constructor(private readonly toEvents: (room: Room, given: Delivery[]) => Event[]) {}
 
@@ -107,17 +109,17 @@ export class Rooms {
     return this.rooms.get(nameKey(name));
   }
 
-  expectUsers(asked: UsersRequest): void {
-    this.usersRequests.push(asked);
+  expectUsers(request: UsersRequest): void {
+    this.usersRequests.push(request);
   }
 
-  isExpecting(why: UsersRequest["reason"], room: string): boolean {
-    return this.usersRequests.some((asked) => asked.reason === why && asked.room === room);
+  isExpecting(reason: UsersRequest["reason"], room: string): boolean {
+    return this.usersRequests.some((asked) => asked.reason === reason && asked.room === room);
   }
 
-  // -- what this client does ---------------------------------------------------------------------------
+  // -- requests ----------------------------------------------------------------------------------------
 
-  /** Note that one wants to be in; false: too many. */
+  /** Record that the user wants to be in the room; false: too many rooms. */
   join(name: string): boolean {
     const room = this.get(name);
     if (!room && this.rooms.size >= MAX_ROOMS) return false;
@@ -132,7 +134,7 @@ export class Rooms {
     if (room) room.presence = "parting";
   }
 
-  /** Note that one wants to be out, while there is no welcome. */
+  /** Leave a room while disconnected. */
   leaveOffline(name: string): Event[] {
     this.leftOffline.add(nameKey(name));
     const room = this.get(name);
@@ -141,7 +143,7 @@ export class Rooms {
 
   // -- connections -------------------------------------------------------------------------------------
 
-  /** Expect what comes on a new connection, which takes up these rooms by itself. */
+  /** Start a connection, whose hello resumes these rooms. */
   connectionMade(resumed: ReadonlySet<string>): void {
     for (const room of this.rooms.values()) {
       room.order.startConnection();
@@ -162,7 +164,7 @@ export class Rooms {
     return events;
   }
 
-  /** Which rooms of a welcome are wanted, and which are to be left. */
+  /** Split the rooms of a welcome into those to stay in and those to leave. */
   partition(found: RoomSummary[]): { wanted: RoomSummary[]; unwanted: string[] } {
     const wanted = found.filter((room) => !this.leftOffline.has(nameKey(room.room))).slice(0, MAX_ROOMS);
     const unwanted = found
@@ -172,12 +174,12 @@ export class Rooms {
     return { wanted, unwanted };
   }
 
-  /** Begin all numbers anew, as the server has another log. */
+  /** Restart all numbers, because the server has another log. */
   renumber(): Event[] {
     return this.all.flatMap((room) => this.toEvents(room, room.order.restart(0)));
   }
 
-  /** Whether the server has less of a room than it had, because it was put back to a backup. */
+  /** Whether the server has fewer messages of a room than before, because it was restored from a backup. */
   isRolledBack(found: RoomSummary[]): boolean {
     return found.some((summary) => (this.get(summary.room)?.order.position ?? 0) > summary.seq);
   }
@@ -189,7 +191,7 @@ export class Rooms {
     });
   }
 
-  /** Note in which rooms the server lets one go on. */
+  /** Record the rooms in which the server lets the user continue. */
   applyWelcome(found: RoomSummary[]): Event[] {
     const events: Event[] = [];
     const present = new Set(found.map((summary) => nameKey(summary.room)));
@@ -212,17 +214,17 @@ export class Rooms {
     return events;
   }
 
-  // -- what the server says ----------------------------------------------------------------------------
+  // -- messages of the server --------------------------------------------------------------------------
 
-  /** Take who is in a room: perhaps the answer to having joined it. */
+  /** Handle a list of members: perhaps the answer to a join. */
   handleUsers(users: UsersMessage): Event[] {
-    const asked = this.usersRequests.shift() ?? { reason: "users", room: users.room, conversation: "" };
+    const request = this.usersRequests.shift() ?? { reason: "users", room: users.room, conversation: "" };
     const events: Event[] = [];
     let room = this.get(users.room);
-    if (!room && (asked.reason === "join" || asked.reason === "resume"))
-      room = this.rename(asked.room, users.room);
+    if (!room && (request.reason === "join" || request.reason === "resume"))
+      room = this.rename(request.room, users.room);
     let entered = false;
-    if (asked.reason === "join" && room) {
+    if (request.reason === "join" && room) {
       entered = room.isJoinWanted;
       if (room.presence === "joining") {
         events.push(...this.toEvents(room, room.order.restart(users.seq)));
@@ -230,7 +232,7 @@ export class Rooms {
         events.push({ type: "entered", room: room.name, seq: users.seq });
       }
     }
-    if (asked.reason === "resume" && room?.presence === "resuming") {
+    if (request.reason === "resume" && room?.presence === "resuming") {
       events.push(...this.toEvents(room, room.rewind(users.seq)));
       room.enter(users.room);
       room.missedThrough = users.seq;
@@ -241,7 +243,7 @@ export class Rooms {
       room.setMembers(users.names, users.total);
       events.push({ type: "people", room: room.name });
     }
-    if (asked.reason === "join" || asked.reason === "users") {
+    if (request.reason === "join" || request.reason === "users") {
       const { names, total, topic, seq } = users;
       events.push({
         type: "users",
@@ -251,28 +253,29 @@ export class Rooms {
         topic,
         seq,
         entered,
-        conversation: asked.conversation,
+        conversation: request.conversation,
       });
     }
     return events;
   }
 
-  joined(name: string, names: string[], total: number, own: string): Event[] {
+  joined(name: string, names: string[], total: number, ownName: string): Event[] {
     const room = this.get(name);
     if (!room) return [];
     room.addMembers(names, total);
-    const others = names.filter((one) => nameKey(one) !== nameKey(own)); // that one has come oneself is known
+    // The user knows about their own join.
+    const others = names.filter((one) => nameKey(one) !== nameKey(ownName));
     const events: Event[] = [{ type: "people", room: room.name }];
     if (others.length) events.push({ type: "joined", room: room.name, names: others, total });
     return events;
   }
 
-  /** Take who has gone: perhaps oneself, as one has asked for. */
-  left(name: string, names: string[], total: number, own: string): Event[] {
+  /** Handle members who left: perhaps the user, as requested. */
+  left(name: string, names: string[], total: number, ownName: string): Event[] {
     const room = this.get(name);
     if (!room) return [];
     const leaving = room.presence === "parting" || room.presence === "rejoining";
-    if (leaving && names.some((one) => nameKey(one) === nameKey(own))) {
+    if (leaving && names.some((one) => nameKey(one) === nameKey(ownName))) {
       const rejoins = room.presence === "rejoining";
       const events = this.remove(room);
       if (rejoins) this.add(room.name);
@@ -292,15 +295,15 @@ export class Rooms {
     return [{ type: "topic", room: room.name, topic, from, at }];
   }
 
-  /** Learn what a refusal says about being in a room; `name` is as this client has written it. */
+  /** Handle an error about membership of a room; `name` is spelled as in the request. */
   handleError(code: string, name: string, aboutMessage: boolean): Event[] {
     const room = this.get(name);
     if (!aboutMessage && ["bad-room", "too-many-rooms", "no-such-room"].includes(code)) {
-      // After a welcome, these may also be about a room that was to be resumed.
-      const asked = this.usersRequests[0];
-      if (asked?.room !== name) return [];
+      // After a welcome, these errors may also be about a room to resume.
+      const request = this.usersRequests[0];
+      if (request?.room !== name) return [];
       this.usersRequests.shift();
-      if (asked.reason === "resume" && room) {
+      if (request.reason === "resume" && room) {
         const events = this.remove(room);
         if (this.isExpecting("join", name)) this.add(name);
         return events;
@@ -322,7 +325,7 @@ export class Rooms {
     return room;
   }
 
-  /** The room of that name, from now on under a new one, which none has. */
+  /** Rename a room; no room has the new name. */
   private rename(name: string, renamed: string): Room | undefined {
     const room = this.get(name);
     if (!room) return undefined;
@@ -341,7 +344,7 @@ export class Rooms {
   }
 }
 
-/** A room's name as the server will clean it; "": it can be none. */
+/** Return a room's name as the server will clean it; "": it is not a valid name. */
 export function roomName(room: string): string {
   const cleaned = cleanName(room.replace(/^#/, ""), ROOM_LENGTH + 1);
   return [...cleaned].length <= ROOM_LENGTH && !/^[@#/]/.test(cleaned) ? cleaned : "";

@@ -1,19 +1,20 @@
-// Text from strangers: when two names are one, and what is safe to show. The same rules as selchat/text.py.
+// Untrusted text: compare names, and escape text for display. The same rules as selchat/text.py.
 
-// Default_Ignorable_Code_Point that are letters or marks by category, and the blank Braille pattern.
+// Default_Ignorable_Code_Point characters that are letters or marks by category, and the blank Braille
+// pattern.
 const INVISIBLE =
   /[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/gu;
-// What Python's \s matches, which is not what JavaScript's does.
+// The characters that Python's \s matches, which differ from JavaScript's.
 const SPACES = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/g;
 const NOT_IN_NAMES = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/gu;
 
-// What acts on what is around it: controls, halves of pairs, separators of lines, and the format characters,
-// but for the joiners, without which Persian and some Indian scripts are misspelt, and the tags, which make flags.
+// Characters that affect the text around them: controls, lone surrogates, line separators and format
+// characters. Not the joiners, which Persian and some Indian scripts need, nor the tags, which make flags.
 const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?![\u200c\u200d\u{e0020}-\u{e007f}])\p{Cf}/gu;
 
 export const NAME_LENGTH = 32; // characters
 
-/** A name as the server cleans it, perhaps empty. */
+/** Return a name as the server cleans it, perhaps empty. */
 export function cleanName(name: string, length = NAME_LENGTH): string {
   const normalized = name
     .normalize("NFC")
@@ -28,15 +29,18 @@ export function cleanName(name: string, length = NAME_LENGTH): string {
     .replace(/^ +| +$/g, "");
 }
 
-/** What two names have in common exactly when they count as the same: Unicode's NFKC_Casefold. */
+/**
+ * Return the key of a name: two names are the same exactly if their keys are equal (Unicode's NFKC_Casefold).
+ */
 export function nameKey(name: string): string {
   if (/^[\x20-\x7e]*$/.test(name)) return name.toLowerCase();
   return caseFolded(name.normalize("NFKC")).normalize("NFKC");
 }
 
 /**
- * Full case folding, which JavaScript has not: small letters of the capitals, one character at a time, so that no
- * rule for the end of a word counts. Cherokee folds to its capitals, and two letters are none of anybody's capitals.
+ * Full case folding, which JavaScript lacks: upper case, then lower case, one character at a time, so that no
+ * rule for the end of a word applies. Cherokee folds to upper case, and two letters have no upper case that
+ * folds to them.
  */
 export function caseFolded(text: string): string {
   let folded = "";
@@ -49,12 +53,12 @@ export function caseFolded(text: string): string {
   return folded;
 }
 
-/** One line of text, with everything that could act on its surroundings made visible: `\x1b`, `\n`, `\u202e`. */
+/** Escape a line for display: characters that affect the text around them become `\x1b`, `\n`, `\u202e`. */
 export function escapeControls(text: string): string {
   return text.replace(UNSAFE, escapeCharacter);
 }
 
-/** The same for what was said, where line feeds are lines, and a tab is four spaces. */
+/** Escape a body for display: line feeds stay, and a tab becomes four spaces. */
 export function escapeLines(text: string): string {
   return text.replace(/\t/g, "    ").split(/\r?\n/).map(escapeControls).join("\n");
 }
@@ -70,7 +74,7 @@ function escapeCharacter(character: string): string {
     : `\\U${code.toString(16).padStart(8, "0")}`;
 }
 
-/** The text with U+FFFD for halves of pairs, which no message can hold. */
+/** Replace lone surrogates by U+FFFD: no message can contain them. */
 export function scalarValues(text: string): string {
   return text.replace(/\p{Cs}/gu, "\ufffd");
 }
@@ -81,7 +85,7 @@ export function byteLength(text: string): number {
 
 const encoder = new TextEncoder();
 
-/** Whether the name is in the text as a word, in any case. */
+/** Whether the text contains the name as a word, in any case. */
 export function mentions(text: string, name: string): boolean {
   const key = nameKey(name);
   if (!key) return false;

@@ -1,5 +1,5 @@
-// The worker: does the encryption beside the page, one request after the other, so that a key that takes its time
-// freezes nothing. The passphrase comes here by a message, and goes nowhere else.
+// Worker: encrypts outside the page's thread, one request at a time, so that a slow key derivation does not
+// freeze the page. Passphrases arrive in requests and go nowhere else.
 
 import { EncryptionSessions, type Request } from "./e2ee.ts";
 

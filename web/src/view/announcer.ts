@@ -1,17 +1,18 @@
-// What is new in the conversation that is looked at, for those who listen: one sentence each in a live log that nobody
-// sees. In a busy room a few of them are said and the others counted: a voice cannot be skimmed.
+// Announcements for screen readers: one sentence for each new entry of the open conversation, in a live
+// region that is visually hidden. In a busy room it reads a few and counts the others, because nobody can
+// skim speech.
 
 import type { Entry } from "../core/api.ts";
 import { h } from "./dom.ts";
 import { screenReaderLine } from "./row-element.ts";
 
 const INTERVAL = 2000; // ms between two rounds
-const MAX_PER_ROUND = 4; // sentences in one
-const MAX_IN_PAGE = 30; // sentences in the page
+const MAX_PER_ROUND = 4; // sentences in a round
+const MAX_IN_PAGE = 30; // sentences to keep in the page
 
 export class Announcer {
   #queue: string[] = [];
-  #decrypting = new Set<string>(); // keys of what is being decrypted
+  #decrypting = new Set<string>(); // keys of entries
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly region: HTMLElement) {}
@@ -24,7 +25,7 @@ export class Announcer {
     }
   }
 
-  /** It is another now: what was new but still to be decrypted is said when it can be read. */
+  /** Announce a changed entry: a failed message, or a new one that has just been decrypted. */
   announceChange(entry: Entry): void {
     if (entry.state === "failed") this.announce(`Not sent: ${entry.problem}`);
     if (entry.encryption !== "decrypting" && this.#decrypting.delete(entry.key))
@@ -33,10 +34,10 @@ export class Announcer {
 
   announce(text: string): void {
     if (this.#queue.length < 1000) this.#queue.push(text);
-    this.#timer ??= setTimeout(() => this.#speakNext(), 100); // what comes together is said together
+    this.#timer ??= setTimeout(() => this.#speakNext(), 100); // collect what arrives together
   }
 
-  /** Another conversation is looked at: what was still to be said is not of this one. */
+  /** Forget the announcements of the previous conversation. */
   clear(): void {
     this.#queue = [];
     this.#decrypting.clear();

@@ -1,25 +1,26 @@
-// The view: everything that is seen of a chat. It reads the state of the core (core/api.ts) and calls its methods.
+// The view of a chat: it reads the state of the core (core/api.ts) and calls its methods.
 //
-// What tests and scripts may hold on to:
-//   #entrance   the way in: #name, #password (hidden until the server wants one), #join, #name-problem,
-//               #password-problem, #entry-status
-//   #chat       the chat; hidden while one is outside. A page that is loaded again in the same tab goes in by itself
-//               (sessionStorage "selchat.inside"); after "Leave the chat" it does not
-//   #rooms      rooms and people one whispers with: buttons with data-id ("#lobby", "@michael"), aria-current on the
-//               one that is looked at, .unread and .count
-//   #people     who is here: buttons; #people-title has the count
-//   #log        the messages near what is seen. Rows have data-kind (said, action, whisper, topic, gap, notice; "membership"
-//               for those who came and went, with data-kind "joined" and "left" inside), data-key, data-state (pending,
-//               sent, failed) and data-encryption (yes, opening, unreadable); h2.day and h2.new stand between them;
-//               .body, .name, time, .mark, .fate in them. #to-end goes to the newest, #loading says that older ones come
-//   #input      what one writes; #send, #input-problem, #candidates (role=option in it, aria-selected)
-//   #status     the connection in words; data-state is that of Link; its button acts. While all is well it is empty and
-//               has no height
-//   #where, #topic, #lock (data-locked: no, locked, open)      the head of the conversation
+// Elements that tests and scripts may use:
+//   #sign-in    the sign-in form: #name, #password (hidden until the server asks for one), #join, #name-problem,
+//               #password-problem, #sign-in-status
+//   #chat       the chat; hidden until the user is signed in. A page that is reloaded in the same tab signs in again
+//               (sessionStorage "selchat.inside"), except after "Sign out"
+//   #rooms      rooms and direct messages: buttons with data-id ("#lobby", "@michael"), aria-current on the open one,
+//               .unread and .unread-count
+//   #people     members of the room: buttons; #people-title has the count
+//   #log        the messages near the visible ones. Rows have data-kind (said, action, whisper, topic, gap, notice;
+//               "membership" for joins and leaves, with data-kind "joined" and "left" inside), data-key, data-state
+//               (pending, sent, failed) and data-encryption (yes, decrypting, unreadable), and contain .body, .name, time,
+//               .badge, .delivery; h2.day and h2.new stand between rows. #jump-to-end goes to the newest message,
+//               #loading says that older ones are loading
+//   #input      the input field; #send, #input-problem, #candidates (role=option in it, aria-selected)
+//   #status     the state of the connection; data-state is the state of LinkState; its button acts. It is empty and has
+//               no height while the connection works
+//   #conversation-name, #topic, #lock (data-locked: no, locked, unlocked)      header of the conversation
 //   #lock-dialog  #passphrase, #passphrase-show, #lock-all, #lock-use, #lock-forget, #lock-cancel, #lock-problem
-//   #menu-button, #menu; #help-dialog, #help-close (also by typing /help)
+//   #menu-button, #menu; #help-dialog, #help-close (also opened by typing /help)
 //   #rooms-button, #rooms-close (below 700 px), #people-button, #people-close (below 960 px)
-//   #spoken     what is read out: a p for each new entry
+//   #announcements  text for screen readers: a p for each new entry
 
 import type { Change, Chat, SignIn } from "../core/api.ts";
 import { Announcer } from "./announcer.ts";
@@ -42,11 +43,11 @@ import { Status } from "./status.ts";
 import { updateTitle } from "./title.ts";
 import { followKeyboard } from "./viewport.ts";
 
-/** What is drawn again on its own. */
-type Part = "link" | "places" | "people" | "log";
+/** The parts that are drawn separately. */
+type Part = "link" | "conversations" | "people" | "log";
 
-const PARTS: readonly Part[] = ["link", "places", "people", "log"];
-const HIDDEN_INTERVAL = 500; // ms between drawings while nobody sees the page, where there are no frames
+const PARTS: readonly Part[] = ["link", "conversations", "people", "log"];
+const HIDDEN_INTERVAL = 500; // ms between drawings of a hidden page, which gets no frames
 
 export class App {
   readonly #signInForm: SignInForm;
@@ -63,9 +64,9 @@ export class App {
   readonly #announcer = new Announcer(byId("announcements", HTMLElement));
   readonly #signInScreen = byId("sign-in", HTMLElement);
   readonly #chatScreen = byId("chat", HTMLElement);
-  #isSignedIn: boolean | undefined; // which of the two is shown
-  #isSignInWanted = false; // to be in the chat: a name was given, and one has not left since
-  #isWatching: boolean | undefined; // what the core was told last
+  #isSignedIn: boolean | undefined; // which of the two screens is shown
+  #isSignInWanted = false; // the user signed in, and has not signed out since
+  #isWatching: boolean | undefined; // the value that the core has
   #current = "";
   #dirtyParts = new Set<Part>();
   #isDrawPlanned = false;
@@ -105,7 +106,7 @@ export class App {
       byId(id, HTMLElement).append(icon(drawing));
     byId("skip", HTMLElement).addEventListener("click", (event) => {
       event.preventDefault();
-      this.#sidebars.close(false); // what is under one takes no focus
+      this.#sidebars.close(false); // an open sidebar keeps the focus out of the field below it
       this.#composer.focus();
     });
     document.addEventListener("keydown", (event) => this.#key(event));
@@ -127,14 +128,15 @@ export class App {
   }
 
   #changed(change: Change): void {
-    if (this.chat.current !== this.#current && this.#isSignedIn) this.#draw(); // at once: what is typed now belongs there
+    // At once: the user may already be typing there.
+    if (this.chat.current !== this.#current && this.#isSignedIn) this.#draw();
     const here = "id" in change && change.id === this.chat.current;
     switch (change.type) {
       case "link":
         this.#scheduleDraw(...PARTS);
         break;
       case "conversations":
-        this.#scheduleDraw("places", "log");
+        this.#scheduleDraw("conversations", "log");
         break;
       case "people":
         if (here) this.#scheduleDraw("people");
@@ -166,14 +168,14 @@ export class App {
       const from = isolate(entry.from);
       this.#announcer.announce(
         entry.kind === "whisper"
-          ? `${from} whispers to you`
+          ? `Direct message from ${from}`
           : `${from} mentions you in ${isolate(where.name)}`,
       );
     }
     this.#notifier.notify(entry, where, () => this.#open(id));
   }
 
-  /** Draw these at the next frame, once for everything that comes until then. */
+  /** Draw these parts in the next frame, once for all changes until then. */
   #scheduleDraw(...parts: Part[]): void {
     for (const one of parts) this.#dirtyParts.add(one);
     if (this.#isDrawPlanned) return;
@@ -184,7 +186,7 @@ export class App {
       this.#draw();
     };
     if (!document.hidden) requestAnimationFrame(draw);
-    setTimeout(draw, HIDDEN_INTERVAL); // also for a page that is hidden before its frame comes
+    setTimeout(draw, HIDDEN_INTERVAL); // the page may become hidden before its frame
   }
 
   #draw(): void {
@@ -202,20 +204,20 @@ export class App {
       this.#announcer.clear();
       for (const one of PARTS) dirty.add(one);
     }
-    if (dirty.has("places")) {
+    if (dirty.has("conversations")) {
       this.#conversationList.update();
       this.#updateHeader();
       this.#encryptionDialog.update();
       updateTitle(this.chat, this.#isSignedIn === true);
     }
-    if (dirty.has("people") || dirty.has("places")) this.#people.update();
+    if (dirty.has("people") || dirty.has("conversations")) this.#people.update();
     if (dirty.has("log") && this.#isSignedIn) {
       this.#composer.update();
       this.#log.update();
     }
   }
 
-  /** Go in or out, where the link says so. A link that is lost leaves one inside. */
+  /** Show the sign-in form or the chat. The chat stays while the link reconnects. */
   #showScreen(): void {
     const { link } = this.chat;
     const isSignedIn =
@@ -231,7 +233,7 @@ export class App {
     if (isSignedIn) {
       saveSignedIn(true);
       for (const one of PARTS) this.#dirtyParts.add(one);
-      if (matchMedia("(pointer: fine)").matches) this.#composer.focus(); // a phone's keyboard would hide the chat
+      if (matchMedia("(pointer: fine)").matches) this.#composer.focus(); // on a phone the keyboard would cover the chat
     } else {
       this.#sidebars.close(false);
       for (const open of document.querySelectorAll<HTMLDialogElement>("dialog[open]")) open.close();
@@ -243,12 +245,12 @@ export class App {
     const here = this.chat.conversation(this.chat.current);
     const where = byId("conversation-name", HTMLElement);
     const drawn = here ? `${here.id} ${here.name}` : "";
-    if (where.dataset.looks !== drawn) {
-      where.dataset.looks = drawn;
+    if (where.dataset.drawn !== drawn) {
+      where.dataset.drawn = drawn;
       const sign = h("span", { class: "symbol", "aria-hidden": "true" }, here?.kind === "person" ? "@" : "#");
       where.replaceChildren(...(here ? [sign, bdi(here.name)] : []));
     }
-    const topic = here?.kind === "person" ? "whispers" : preview(here?.topic ?? "");
+    const topic = here?.kind === "person" ? "direct messages" : preview(here?.topic ?? "");
     const element = byId("topic", HTMLElement);
     setText(element, topic);
     element.title = topic;
@@ -257,14 +259,14 @@ export class App {
   #open(id: string): void {
     this.#sidebars.close(false);
     if (id !== this.chat.current) {
-      this.#setWatching(false); // where its end is in sight it is read, and not because that of the other one was
+      this.#setWatching(false); // the new conversation is read only if its own end is visible
       this.chat.open(id);
     }
     if (matchMedia("(pointer: fine)").matches) this.#composer.focus();
     else this.#log.element.focus({ preventScroll: true });
   }
 
-  /** Open what one has whispered with somebody, or begin to. */
+  /** Open the direct messages with that person, or start the first one. */
   #openDirect(name: string): void {
     const there = this.chat.conversations.find((one) => one.kind === "person" && one.name === name);
     if (there) this.#open(there.id);
@@ -288,7 +290,7 @@ export class App {
     this.#scheduleDraw(...PARTS);
   }
 
-  /** Commands that are about the page. */
+  /** Run a command that concerns the page. Return whether it was one. */
   #command(line: string): boolean {
     const word = line.trim().toLowerCase();
     if (word === "/help") this.#help.open();
@@ -336,11 +338,11 @@ function saveSignedIn(inside: boolean): void {
     if (inside) sessionStorage.setItem(SIGNED_IN_KEY, "1");
     else sessionStorage.removeItem(SIGNED_IN_KEY);
   } catch {
-    // then one says one's name again
+    // The user signs in by hand then.
   }
 }
 
-/** Whether this tab was in the chat when the page was loaded again. */
+/** Whether this tab was signed in when the page was reloaded. */
 function wasSignedIn(): boolean {
   try {
     return sessionStorage.getItem(SIGNED_IN_KEY) !== null;

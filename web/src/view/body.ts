@@ -1,16 +1,16 @@
-// What somebody wrote, as elements: text, links and code, and a fold where it is very long.
+// The body of a message as elements: text, links and code. A very long one is collapsed.
 
 import { h } from "./dom.ts";
 import { parseMarkup } from "./markup.ts";
 
-const MAX_LENGTH = 2500; // characters; lines beyond LINES count as well
+const MAX_LENGTH = 2500; // characters; MAX_LINES limits as well
 const MAX_LINES = 25;
 
 export function isLong(body: string): boolean {
   return preview(body).length < body.length;
 }
 
-/** As much of it as is in the page before one asks for the rest: all of it, if it is not long. */
+/** Return the part that is shown while collapsed: everything, if the body is not long. */
 export function preview(body: string): string {
   let end = 0;
   for (let lines = 1; ; lines++) {
@@ -20,7 +20,8 @@ export function preview(body: string): string {
     end = feed + 1;
   }
   if (body.length <= MAX_LENGTH) return body;
-  const space = body.slice(0, MAX_LENGTH).search(/\s\S{0,250}$/); // half of a link leads elsewhere
+  // Never cut a link: half of it leads elsewhere.
+  const space = body.slice(0, MAX_LENGTH).search(/\s\S{0,250}$/);
   if (space !== -1) return body.slice(0, space);
   return body.slice(0, /[\ud800-\udbff]/.test(body.charAt(MAX_LENGTH - 1)) ? MAX_LENGTH - 1 : MAX_LENGTH);
 }

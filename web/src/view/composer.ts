@@ -1,4 +1,5 @@
-// The field that one writes in: it grows, has a draft for each conversation and the last lines, and completes.
+// Input field: grows with its text, keeps a draft for each conversation, recalls sent lines, and completes
+// words.
 
 import type { Chat, Conversation } from "../core/api.ts";
 import { byId, h, setText } from "./dom.ts";
@@ -6,9 +7,9 @@ import { Drafts } from "./drafts.ts";
 import { InputHistory } from "./input-history.ts";
 
 interface Completions {
-  line: string; // as it was before any candidate stood in it
+  line: string; // before any candidate was inserted
   caret: number;
-  start: number; // what the candidates stand instead of
+  start: number; // the candidates replace the text from here
   end: number;
   candidates: readonly string[];
   chosen: number; // -1: none yet
@@ -27,8 +28,8 @@ export class Composer {
   #label = "";
   #completions: Completions | undefined;
 
-  /** `taken`: called when a line was taken; `command`: takes those that are of the page and not of the chat, and
-   * returns whether it was one; `scroll`: takes the keys that scroll the log. */
+  /** `onSent` is called after a line was accepted. `runPageCommand` runs a command of the page and returns whether it
+   * was one. `scrollLog` handles the keys that scroll the log. */
   constructor(
     private readonly chat: Chat,
     private readonly onSent: () => void,
@@ -48,7 +49,7 @@ export class Composer {
     this.#field.addEventListener("keydown", (event) => this.#key(event));
     this.#field.addEventListener("input", () => this.#onInput());
     this.#field.addEventListener("blur", () => this.#closeCompletions());
-    // A tap on a candidate must not take the focus (and on a phone the keyboard) away.
+    // A tap on a candidate must not move the focus, which would close the keyboard of a phone.
     this.#listbox.addEventListener("pointerdown", (event) => event.preventDefault());
     this.#listbox.addEventListener("click", (event) => {
       const option = (event.target as Element).closest<HTMLElement>("[role=option]");
@@ -63,7 +64,7 @@ export class Composer {
     this.#field.focus();
   }
 
-  /** Begin a line. What stands there already is not lost: it can be had back with Up. */
+  /** Start a line. The present text is not lost: Up recalls it. */
   startLine(text: string): void {
     if (this.#field.value.trim() && !this.#field.value.startsWith("/"))
       this.#inputHistory.add(this.#field.value);
@@ -73,7 +74,7 @@ export class Composer {
 
   update(): void {
     const { current } = this.chat;
-    this.#drafts.save(); // something may be encrypted there now
+    this.#drafts.save(); // the conversation may have become encrypted
     const label = labelOf(this.chat.conversation(current));
     if (label !== this.#label) {
       this.#label = label;
@@ -90,7 +91,7 @@ export class Composer {
     this.#closeCompletions();
     const line = this.#field.value;
     if (!line.trim()) return;
-    // Empty before it is done: it may lead to another conversation, where another draft waits, and is none here.
+    // Clear the field first: the command may open another conversation, which has its own draft.
     this.#setText("", 0);
     const problem = this.runPageCommand(line) ? "" : this.chat.submit(line);
     if (problem) {
@@ -104,7 +105,7 @@ export class Composer {
   }
 
   #key(event: KeyboardEvent): void {
-    if (event.isComposing || event.keyCode === 229) return; // the keys belong to what composes the text
+    if (event.isComposing || event.keyCode === 229) return; // the input method handles this key
     if (this.#handleKey(event)) event.preventDefault();
   }
 
@@ -154,16 +155,16 @@ export class Composer {
     this.#saveDraft();
     this.#grow();
     this.#closeCompletions();
-    // Commands are offered while they are typed: a phone has no Tab.
+    // Offer commands while the user types: a phone has no Tab.
     if (/^\/\w*$/.test(this.#field.value)) this.#showCompletions();
   }
 
-  /** Nothing to complete: the key is the browser's, and leads out of the field. */
+  /** Complete. Without candidates the browser handles Tab and leaves the field. */
   #tab(back: boolean): boolean {
     if (!this.#completions) {
       if (back || !this.#field.value.trim()) return false;
       this.#showCompletions();
-      const completions = this.#completions as Completions | undefined; // #look may have made one
+      const completions = this.#completions as Completions | undefined; // #showCompletions may have set it
       if (!completions) return false;
       if (completions.candidates.length === 1) {
         this.#choose(0);
@@ -219,7 +220,7 @@ export class Composer {
     const rest = offer.line.slice(offer.end);
     const filled = candidate.endsWith(" ") || rest.startsWith(" ") ? candidate : `${candidate} `;
     this.#setText(offer.line.slice(0, offer.start) + filled + rest, offer.start + filled.length);
-    this.#completions = { ...offer, chosen: index }; // #put closed it
+    this.#completions = { ...offer, chosen: index }; // #setText closed it
     this.#listbox.hidden = false;
     for (const [number, option] of [...this.#listbox.children].entries()) {
       option.setAttribute("aria-selected", String(number === index));
@@ -260,9 +261,10 @@ export class Composer {
   }
 }
 
-/** What it is to write there, and who can read it. */
+/** Return the label of the field: where the message goes, and whether it is encrypted. */
 function labelOf(here: Conversation | undefined): string {
   if (here?.locked === "locked" && here.requiresPassphrase) return "Passphrase needed to write here";
-  const label = here?.kind === "person" ? `Whisper to ${here.name}` : `Write to ${here?.name ?? "the room"}`;
+  const label =
+    here?.kind === "person" ? `Direct message to ${here.name}` : `Write to ${here?.name ?? "the room"}`;
   return here?.locked === "locked" ? `${label}, not encrypted` : label;
 }

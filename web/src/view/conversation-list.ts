@@ -1,4 +1,4 @@
-// The rooms one is in and the people one whispers with: the list at the left.
+// Sidebar at the left: the rooms of the user, and the people with whom they have direct messages.
 
 import type { Chat, Conversation } from "../core/api.ts";
 import { bdi, byId, h, screenReaderText } from "./dom.ts";
@@ -12,12 +12,12 @@ export class ConversationList {
   constructor(
     private readonly chat: Chat,
     private readonly open: (id: string) => void,
-    private readonly startLine: (text: string) => void, // begin a line in the field
+    private readonly startLine: (text: string) => void, // put text into the input field
   ) {}
 
   update(): void {
     const { conversations, current } = this.chat;
-    // It is drawn again only if it looks different: this runs for every message of every room.
+    // Draw only if something changed: this runs for every message of every room.
     const state = JSON.stringify([
       current,
       conversations.map(({ id, name, unread, mentioned, locked }) => [id, name, unread, mentioned, locked]),
@@ -41,8 +41,8 @@ export class ConversationList {
       h("ul", { "aria-labelledby": "rooms-title" }, ...items("room"), h("li", {}, join)),
       ...(people.length
         ? [
-            h("h2", { class: "group", id: "whispers-title" }, "Whispers"),
-            h("ul", { "aria-labelledby": "whispers-title" }, ...people),
+            h("h2", { class: "group", id: "direct-title" }, "Direct messages"),
+            h("ul", { "aria-labelledby": "direct-title" }, ...people),
           ]
         : []),
     );

@@ -1,5 +1,5 @@
-// Times as people read them. Pure, but for the zone and the clock of the machine.
-// The words are English as the page is; whether it is 14:05 or 2:05 PM is as the reader's system has it.
+// Dates and times for people. Pure, except for the time zone and the locale.
+// Words are English, like the page. The system decides between 14:05 and 2:05 PM.
 
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
 const FULL = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "medium" });
@@ -11,13 +11,13 @@ const YEAR = new Intl.DateTimeFormat("en-GB", {
   year: "numeric",
 });
 
-/** A server that says an impossible time has its reasons; it must not stop the page. */
+/** A server may send an impossible time; that must not break the page. */
 function formatted(format: Intl.DateTimeFormat, at: number): string {
   const date = new Date(at * 1000);
   return Number.isNaN(date.getTime()) ? "??:??" : format.format(date);
 }
 
-/** `brief`: without AM or PM, where what is above has it. */
+/** Return the time of day. `brief`: without AM or PM, where the row above shows it. */
 export function clockTime(at: number, brief = false): string {
   const date = new Date(at * 1000);
   if (!brief || Number.isNaN(date.getTime())) return formatted(CLOCK, at);
@@ -32,7 +32,7 @@ export function fullTime(at: number): string {
   return formatted(FULL, at);
 }
 
-/** For <time datetime>. */
+/** Return the value of `<time datetime>`. */
 export function isoTime(at: number): string {
   const date = new Date(at * 1000);
   return Number.isNaN(date.getTime()) ? "" : date.toISOString();

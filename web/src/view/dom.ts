@@ -1,11 +1,11 @@
-// Elements from code. Whatever people wrote gets into the page here and only as text: nothing is ever parsed as
-// markup, and no attribute is set whose name came from outside.
+// Makes elements. All untrusted text enters the page here, as text only: nothing is parsed as markup, and no
+// attribute name comes from outside.
 
 export type Child = Node | string | null | undefined | false;
 type Value = string | number | boolean | undefined | ((event: never) => void);
 
-/** An element with attributes (true: an empty one; false or undefined: none), listeners (names that begin with "on")
- * and children. */
+/** Make an element with attributes (true: empty; false or undefined: none), listeners (names that start with "on") and
+ * children. */
 export function h<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Record<string, Value> = {},
@@ -28,24 +28,26 @@ export function append(parent: Node, children: readonly Child[]): void {
   }
 }
 
-/** What is there only for those who listen. */
+/** Make an element for screen readers only. */
 export function screenReaderText(text: string): HTMLElement {
   return h("span", { class: "visually-hidden" }, text);
 }
 
-/** A name or another word of someone's, whose direction of writing must not touch what is around it. */
+/** Make an element for untrusted text whose writing direction must not affect its surroundings. */
 export function bdi(text: string, className?: string): HTMLElement {
   return h("bdi", { class: className }, text);
 }
 
-/** The element of index.html with that id; a missing one is a mistake in the page. */
+/** Return the element of index.html with that id. A missing one is a bug. */
 export function byId<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
   if (!(found instanceof type)) throw new Error(`index.html has no ${type.name} #${id}`);
   return found;
 }
 
-/** Set the text of an element if it is another one: a live region that is written again is read out again. */
+/**
+ * Set the text of an element if it differs: setting the same text again would make a live region speak again.
+ */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }

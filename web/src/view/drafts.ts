@@ -1,9 +1,9 @@
-// What is half typed, for each conversation. It outlives the page in this tab (sessionStorage), unless something is
-// encrypted where it would be said: what goes out encrypted must not lie in the browser in the clear. Nor does the line
-// of a /msg, which is for another conversation than the one it is typed in. Storage may be missing, forbidden or full;
-// then drafts last as long as the page.
+// Unsent text of each conversation. It survives a reload in the same tab (sessionStorage), except in
+// encrypted conversations: text that will be sent encrypted must not be stored unencrypted. The line of a
+// /msg is not stored either, because it belongs to another conversation. Without storage, drafts last until
+// the page closes.
 
-const DRAFTS_KEY = "selchat.drafts"; // JSON: texts by id of the conversation
+const DRAFTS_KEY = "selchat.drafts"; // JSON: texts by conversation id
 
 type Store = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
@@ -11,7 +11,7 @@ export class Drafts {
   readonly #texts: Map<string, string>;
   #stored: string;
 
-  /** `store`: gives the storage, or throws; `isSecret`: whether something is encrypted in that conversation. */
+  /** `store` returns the storage, or throws. `isSecret`: whether that conversation is encrypted. */
   constructor(
     private readonly store: () => Store,
     private readonly isSecret: (id: string) => boolean,
@@ -30,7 +30,7 @@ export class Drafts {
     this.save();
   }
 
-  /** Have in the storage what may be there now. */
+  /** Store the drafts that may be stored. */
   save(): void {
     const drafts = [...this.#texts].filter(([id, text]) => !this.isSecret(id) && !/^\s*\/msg\b/i.test(text));
     const stored = drafts.length ? JSON.stringify(Object.fromEntries(drafts)) : "";
@@ -38,10 +38,10 @@ export class Drafts {
     this.#stored = stored;
     try {
       const store = this.store();
-      store.removeItem(DRAFTS_KEY); // should the new one not fit, the old one must not stay
+      store.removeItem(DRAFTS_KEY); // if the new value does not fit, the old one must not stay
       if (stored) store.setItem(DRAFTS_KEY, stored);
     } catch {
-      // then not
+      // The drafts last until the page closes.
     }
   }
 
@@ -54,7 +54,7 @@ export class Drafts {
   }
 }
 
-/** The texts in what was stored, which may be anything. */
+/** Return the texts in a stored value, which may be anything. */
 function parseDrafts(stored: string): [string, string][] {
   try {
     const found: unknown = JSON.parse(stored || "{}");

@@ -1,4 +1,5 @@
-// The lock of a conversation: its button says how things are, and its dialog takes the passphrase and forgets it.
+// Encryption of a conversation: a button that shows its state, and a dialog to enter or forget the
+// passphrase.
 
 import type { Chat, Conversation } from "../core/api.ts";
 import { byId, h, setText } from "./dom.ts";
@@ -22,9 +23,9 @@ export class EncryptionDialog {
   readonly #progress = byId("lock-progress", HTMLElement);
   readonly #forget = byId("lock-forget", HTMLButtonElement);
   readonly #use = byId("lock-use", HTMLButtonElement);
-  #id = ""; // of the conversation that the dialog is about
+  #id = ""; // of the conversation in the dialog
   #drawn = "";
-  #openCount = 0; // counts openings: an answer that comes after the dialog was closed is not of the next one
+  #openCount = 0; // number of openings: ignore an answer that arrives after the dialog was closed
 
   constructor(private readonly chat: Chat) {
     this.#button.addEventListener("click", () => this.open());
@@ -38,7 +39,7 @@ export class EncryptionDialog {
     this.#field.addEventListener("input", () => setText(this.#problem, ""));
     this.#dialog.addEventListener("close", () => {
       this.#openCount++;
-      this.#field.value = ""; // it need not stand in the page any longer
+      this.#field.value = ""; // do not keep it in the page
     });
   }
 
@@ -78,13 +79,16 @@ export class EncryptionDialog {
 
   #setBusy(busy: boolean): void {
     this.#use.disabled = this.#forget.disabled = busy;
-    setText(this.#progress, busy ? "Making the key from it: this takes a few seconds, on purpose…" : "");
+    setText(this.#progress, busy ? "Making the key. This takes a few seconds, on purpose…" : "");
   }
 
   async #apply(passphrase: string): Promise<void> {
     const forget = passphrase === "";
     if (forget && document.activeElement !== this.#forget) {
-      setText(this.#problem, "Write the passphrase that the others use, or agree on a new one with them.");
+      setText(
+        this.#problem,
+        "Enter a passphrase: the one that the others use, or a new one that you agree on with them.",
+      );
       this.#field.focus();
       return;
     }
@@ -106,10 +110,10 @@ export class EncryptionDialog {
 function description(conversation: Conversation): string {
   switch (conversation.locked) {
     case "no":
-      return "Nothing is encrypted here now. With a passphrase, what you write here can be read only by those who have it: not by the server, and not by the network.";
+      return "This conversation is not encrypted. Set a passphrase, and only people who have it can read your messages: not the server, and not the network.";
     case "locked":
-      return "Something here is encrypted. It can be read with the passphrase that the others use.";
+      return "This conversation has encrypted messages. Enter the passphrase that the others use to read them.";
     case "unlocked":
-      return "What you write here is encrypted: only those who have the passphrase can read it.";
+      return "Your messages here are encrypted: only people who have the passphrase can read them.";
   }
 }

@@ -1,16 +1,16 @@
-// What can be typed, and which keys do something.
+// Help dialog: commands and keys.
 
 import type { Chat } from "../core/api.ts";
 import { byId, h } from "./dom.ts";
 
 const KEYS: readonly (readonly [string, string])[] = [
-  ["Enter", "send what you wrote; Shift-Enter begins a new line"],
-  ["Tab", "completes names, rooms and commands; in an empty field it goes on to the next control"],
-  ["Up", "in an empty field: what you wrote before"],
-  ["PageUp, PageDown", "scroll the messages, also from the field"],
-  ["Home, End", "to the oldest and the newest message, also from the empty field"],
-  ["Alt-Up, Alt-Down", "the room before, the room after"],
-  ["Escape", "closes what is open"],
+  ["Enter", "send the message; Shift-Enter starts a new line"],
+  ["Tab", "complete a name, room or command; in an empty field, go to the next control"],
+  ["Up", "in an empty field: recall the line that you sent before"],
+  ["PageUp, PageDown", "scroll the messages, also from the input field"],
+  ["Home, End", "go to the oldest or newest message, also from an empty input field"],
+  ["Alt-Up, Alt-Down", "go to the previous or next room"],
+  ["Escape", "close a menu, list or dialog"],
 ];
 
 export class Help {
@@ -35,12 +35,12 @@ export class Help {
       h("h3", {}, "Keys"),
       list(KEYS),
       h("h3", {}, "Good to know"),
-      h("p", {}, "Words in `backticks` and blocks between ``` lines are shown as code. //text says /text."),
       h(
         "p",
         {},
-        "The page holds only what is near; what was said before, the browser's own search cannot find: /search does.",
+        "Text in `backticks` and blocks between ``` lines are shown as code. Type //text to send /text.",
       ),
+      h("p", {}, "Browser search covers only the messages on screen. Use /search for older ones."),
     );
     this.#dialog.showModal();
     this.#dialog.scrollTop = 0;

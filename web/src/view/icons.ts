@@ -1,4 +1,4 @@
-// The few drawings of the page, as paths of 24 by 24 in the colour of the text beside them.
+// Icons, as paths of 24 by 24 units in the colour of the text.
 
 const PATHS = {
   menu: "M4 6h16M4 12h16M4 18h16",
@@ -12,7 +12,7 @@ const PATHS = {
   down: "M12 5v14M6 13l6 6 6-6",
   plus: "M12 5v14M5 12h14",
   bell: "M6 16V10a6 6 0 0 1 12 0v6l2 2H4ZM10 21h4",
-  leave: "M14 4H6a1 1 0 0 0-1 1v14a1 1 0 0 0 1 1h8M10 12h11M17 8l4 4-4 4",
+  signOut: "M14 4H6a1 1 0 0 0-1 1v14a1 1 0 0 0 1 1h8M10 12h11M17 8l4 4-4 4",
   help: "M9.2 9a3 3 0 1 1 4.4 2.6c-1 .6-1.6 1.2-1.6 2.4M12 17.5v.1M12 22a10 10 0 1 0 0-20 10 10 0 0 0 0 20Z",
   more: "M12 6v.1M12 12v.1M12 18v.1",
 } as const;

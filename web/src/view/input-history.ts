@@ -1,10 +1,10 @@
-// The last lines that were typed, to be had back with Up. Pure.
+// The lines that the user sent last, recalled with Up and Down. Pure.
 
 const MAX_LINES = 50;
 
 export class InputHistory {
   #lines: string[] = [];
-  #at = 0; // which of them stands in the field; the length: none
+  #at = 0; // index of the line in the field; the length: none
 
   add(line: string): void {
     if (this.#lines.at(-1) !== line) this.#lines.push(line);
@@ -12,12 +12,12 @@ export class InputHistory {
     this.reset();
   }
 
-  /** Something else is in the field now. */
+  /** Leave the history: the user typed something else. */
   reset(): void {
     this.#at = this.#lines.length;
   }
 
-  /** Whether Up and Down go through the lines: the field is empty, or has one of them as it was. */
+  /** Whether Up and Down recall lines: the field is empty, or has a recalled line unchanged. */
   canRecall(field: string): boolean {
     return field === "" || field === this.#lines[this.#at];
   }

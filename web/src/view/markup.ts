@@ -1,25 +1,26 @@
-// What somebody wrote, in pieces: text, links, and code in backticks. Pure; nothing else of markdown means anything.
-// One pass each, so that 64 KiB of backticks or brackets cost no more than 64 KiB of words.
+// Parser for bodies: text, links, and code in backticks. Pure; other Markdown has no meaning.
+// It takes linear time, so 64 KiB of backticks or brackets cost no more than 64 KiB of words.
 
 export type Piece =
   | { kind: "text"; text: string }
-  | { kind: "code"; text: string } // on a line
-  | { kind: "block"; text: string } // on lines of its own
-  | { kind: "link"; text: string; href: string; host: string }; // host: where it leads, if that is not what is read
+  | { kind: "code"; text: string } // within a line
+  | { kind: "block"; text: string } // several lines
+  | { kind: "link"; text: string; href: string; host: string }; // host: shown if the text of the link hides it
 
-const MAX_PIECES = 400; // in one text; the rest is text. 20,000 elements in a row cost every reader seconds
-// Marks on one character; languages have up to eight. A browser takes a second to draw 25,000, whatever it shows of them.
+const MAX_PIECES = 400; // pieces of one body; the rest is text. 20,000 elements in a row take seconds to draw
+// Combining marks on one character; languages need up to eight. A browser takes a second to draw 25,000 of
+// them.
 const MARKS = /(\p{M}{16})\p{M}+/gu;
 
 export function parseMarkup(body: string): Piece[] {
   const text = body.replace(MARKS, "$1…");
   const found: Piece[] = [];
-  let plain = 0; // where the text begins that is nothing else yet
+  let plain = 0; // start of the text that is not in a piece yet
   let at = text.indexOf("`");
   const addTextUpTo = (end: number): void => {
     if (end > plain) addLinks(text.slice(plain, end), found);
   };
-  let hasNoBlock = false; // there is no ``` any more: it need not be looked for again
+  let hasNoBlock = false; // true: no ``` follows, so do not search again
   while (at !== -1 && found.length < MAX_PIECES) {
     let run = 1;
     while (text[at + run] === "`") run++;
@@ -30,7 +31,7 @@ export function parseMarkup(body: string): Piece[] {
         addTextUpTo(at);
         found.push({ kind: "block", text: stripLanguage(text.slice(at + 3, close)) });
         plain = close + 3;
-        if (text[plain] === "\n") plain++; // the block ends its line itself
+        if (text[plain] === "\n") plain++; // the block already ends the line
         at = text.indexOf("`", plain);
         continue;
       }
@@ -52,14 +53,14 @@ export function parseMarkup(body: string): Piece[] {
   return found;
 }
 
-/** A block may begin with the name of a language alone on the line of the backticks. */
+/** Remove the name of a language from the first line of a block. */
 function stripLanguage(code: string): string {
   return code.replace(/^[\w+#.-]{0,20}\n/, "").replace(/\n$/, "");
 }
 
-// A URL ends at white space, at what quotes it, and at the invisible marks that turn the direction of what follows.
+// A URL ends at white space, at quotes, and at invisible characters that change the text direction.
 const URLS = /https?:\/\/[^\s<>"`\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+/gi;
-const TRAILING = ".,;:!?'\"*_~…。、，؟"; // at its end it is of the sentence
+const TRAILING = ".,;:!?'\"*_~…。、，؟"; // part of the sentence, not of the URL
 const CLOSING: Record<string, string> = { ")": "(", "]": "[", "}": "{", "»": "«", "”": "“", "’": "‘" };
 
 function addLinks(text: string, found: Piece[]): void {
@@ -67,7 +68,7 @@ function addLinks(text: string, found: Piece[]): void {
   for (const match of text.matchAll(URLS)) {
     if (found.length >= MAX_PIECES) break;
     const before = text[match.index - 1] ?? "";
-    if (/[\p{L}\p{N}_]/u.test(before)) continue; // xhttp://: something else
+    if (/[\p{L}\p{N}_]/u.test(before)) continue; // xhttp:// is no URL
     const written = trimUrl(match[0]);
     const where = parseUrl(written);
     if (!where) continue;
@@ -78,9 +79,9 @@ function addLinks(text: string, found: Piece[]): void {
   if (plain < text.length) found.push({ kind: "text", text: text.slice(plain) });
 }
 
-/** Take off what belongs to the sentence: stops, and brackets that were not opened in the URL. */
+/** Remove the punctuation of the sentence from a URL, and closing brackets that it does not open. */
 function trimUrl(url: string): string {
-  const open = new Map<string, number>(); // how many more of each bracket were closed than opened
+  const open = new Map<string, number>(); // closed minus opened, of each bracket
   for (const character of url) {
     for (const [close, opening] of Object.entries(CLOSING)) {
       if (character === close) open.set(close, (open.get(close) ?? 0) + 1);
@@ -109,7 +110,7 @@ function parseUrl(url: string): URL | null {
   }
 }
 
-/** The host, where a reader could take it for another: letters of other alphabets, or a name before an @. */
+/** Return the host if the text hides it: letters of another alphabet, or a name before an @. */
 function hiddenHost(written: string, where: URL): string {
   const host = /^https?:\/\/([^/?#]*)/i.exec(written)?.[1] ?? "";
   const plain = host.toLowerCase().replace(/:\d*$/, "");

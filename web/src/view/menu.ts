@@ -1,4 +1,4 @@
-// One's own name, and what there is besides chatting: notifications, help, leaving.
+// User menu: notifications, help, sign out.
 
 import type { Chat } from "../core/api.ts";
 import { bdi, byId, h } from "./dom.ts";
@@ -21,7 +21,7 @@ export class Menu {
     this.#button.addEventListener("click", () => this.#toggle(this.#menu.hidden === true));
     this.#footer.addEventListener("keydown", (event) => {
       if (event.key !== "Escape" || this.#menu.hidden) return;
-      event.stopPropagation(); // it closes this, and not the drawer that it is in
+      event.stopPropagation(); // close only the menu, not the sidebar around it
       this.#toggle(false);
       this.#button.focus();
     });
@@ -67,14 +67,20 @@ export class Menu {
     const toggle = (): void => void this.notifier.toggle().then(() => this.#menu.hidden || this.#draw());
     switch (this.notifier.state) {
       case "off":
-        items.push(item("bell", "Notify me", "of mentions and whispers while this page is not seen", toggle));
+        items.push(
+          item("bell", "Notify me", "of mentions and direct messages while this page is hidden", toggle),
+        );
         break;
       case "on":
-        items.push(item("bell", "Do not notify me", "of mentions and whispers", toggle));
+        items.push(item("bell", "Do not notify me", "of mentions and direct messages", toggle));
         break;
       case "forbidden":
         items.push(
-          h("p", { class: "dim" }, "Notifications are forbidden for this page in the browser’s settings."),
+          h(
+            "p",
+            { class: "dim" },
+            "Notifications are off: the browser’s settings forbid them for this page.",
+          ),
         );
         break;
       case "impossible":
@@ -82,7 +88,7 @@ export class Menu {
     }
     items.push(
       item("help", "Help", "commands and keys", close(this.help)),
-      item("leave", "Leave the chat", "", close(this.signOut)),
+      item("signOut", "Sign out", "", close(this.signOut)),
     );
     const refocus = this.#menu.contains(document.activeElement);
     this.#menu.replaceChildren(...items);

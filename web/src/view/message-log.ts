@@ -1,9 +1,8 @@
-// The messages of the conversation that is looked at: rows, the way to the end, older ones at the top.
+// Message log of the open conversation: rows, a button to the end, older messages at the top.
 //
-// The element has role="log", so that those who listen find it by that name, but aria-live="off": it holds only the
-// rows near what is seen, so rows come into the page by scrolling, by loading history and by being drawn again, and a
-// live region would read all of these out as if they were said now. What is new is said by announcer.ts in a live log
-// of its own, one sentence each.
+// The element has role="log", so that screen readers find it, but aria-live="off". Rows enter the page by
+// scrolling, by loading history and by redrawing, and a live region would read all of them as new.
+// announcer.ts announces new entries in a live region of its own.
 
 import type { Change, Chat, Conversation, Entry } from "../core/api.ts";
 import { byId, h, setText } from "./dom.ts";
@@ -12,26 +11,26 @@ import { estimateHeight, type RowContext, rowElement } from "./row-element.ts";
 import { buildRows } from "./rows.ts";
 import { type Anchor, END, VirtualList } from "./virtual-list.ts";
 
-const NEAR_TOP = 600; // pixels; older ones are asked for before the reader is at the top
-const RETRY_AFTER = 3000; // ms until they are asked for again when that failed
+const NEAR_TOP = 600; // pixels: load older messages before the reader reaches the top
+const RETRY_AFTER = 3000; // ms before loading again after a failure
 
 export class MessageLog {
   readonly element = byId("log", HTMLElement);
   readonly #toEnd = byId("jump-to-end", HTMLButtonElement);
   readonly #loading = byId("loading", HTMLElement);
   readonly #list: VirtualList;
-  readonly #anchors = new Map<string, Anchor>(); // where one was reading, by conversation
+  readonly #anchors = new Map<string, Anchor>(); // scroll positions, by conversation
   readonly #expanded = new Map<string, Set<string>>();
-  #shown = ""; // id of the conversation that is in the page
-  #newBelow = 0; // came in while reading further up
+  #shown = ""; // id of the displayed conversation
+  #newBelow = 0; // messages that arrived while the user reads further up
   #firstNew = "";
-  #isLoading = false; // for older ones
-  #retryAt = 0; // ms of performance.now(); when older ones may be asked for again
+  #isLoading = false; // older messages
+  #retryAt = 0; // ms of performance.now()
 
   constructor(
     private readonly chat: Chat,
     unlock: () => void,
-    private readonly onScroll: () => void, // called when the end came into sight, or went
+    private readonly onScroll: () => void, // called when the end becomes visible or hidden
   ) {
     const context: RowContext = {
       conversation: () => this.#conversation() as Conversation,
@@ -46,7 +45,7 @@ export class MessageLog {
       estimateHeight,
       () => this.#onListScroll(),
     );
-    this.element.tabIndex = 0; // what scrolls must be reachable by keyboard
+    this.element.tabIndex = 0; // a scrollable element must be reachable by keyboard
     this.#toEnd.addEventListener("click", () => this.#list.toEnd());
     this.element.addEventListener("keydown", (event) => {
       if (event.target === this.element && this.handleScrollKey(event)) event.preventDefault();
@@ -57,7 +56,7 @@ export class MessageLog {
     return this.#list.atEnd;
   }
 
-  /** Scroll by a key, from the log or from the field below it; returns whether it is such a key. */
+  /** Scroll by a key, in the log or in the input field. Return whether it is such a key. */
   handleScrollKey(event: KeyboardEvent): boolean {
     if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return false;
     const page = this.element.clientHeight * 0.85;
@@ -69,19 +68,19 @@ export class MessageLog {
     return true;
   }
 
-  /** What changed in the conversation that is shown; `update` draws it. */
+  /** Count the new messages below the visible ones; `update` draws them. */
   countNew(change: Change): void {
     if (change.type !== "added" || change.id !== this.#shown || this.#list.atEnd) return;
     this.#newBelow += change.entries.filter((entry) => countsAsUnread(entry)).length;
   }
 
-  /** Something of one's own was said: go where it is. Whoever answers has read. */
+  /** Go to the end, as the user sent a message. A user who answers has read the others. */
   toEnd(): void {
     this.#firstNew = "";
     this.#list.toEnd();
   }
 
-  /** "Today" is not today for ever. */
+  /** Redraw the dates after midnight. */
   redrawDates(): void {
     this.#list.redraw();
   }
@@ -106,13 +105,14 @@ export class MessageLog {
     this.#retryAt = 0;
     this.#firstNew = conversation.unread ? firstUnreadKey(conversation) : conversation.firstUnread;
     this.#list.clear();
-    const name = conversation.kind === "room" ? conversation.name : `whispers with ${conversation.name}`;
+    const name =
+      conversation.kind === "room" ? conversation.name : `direct messages with ${conversation.name}`;
     this.element.setAttribute("aria-label", `Messages: ${name}`);
     const place = this.#anchors.get(conversation.id) ?? END;
     this.#showFrom(conversation, this.#firstNew && place.type === "end" ? this.#newLineAnchor() : place);
   }
 
-  /** The page is seen again: what came meanwhile begins with the line for new ones. */
+  /** The page is visible again: show the line above the messages that are new since. */
   pageShown(): void {
     const conversation = this.#conversation();
     if (!conversation?.unread || !this.#list.atEnd) return;
@@ -124,7 +124,7 @@ export class MessageLog {
     this.#list.show(buildRows(conversation.entries, !conversation.more, this.#firstNew), place);
   }
 
-  /** The line for new ones and as much after it as there is room for, below some of what was read already. */
+  /** The line above new messages, as high as leaves room for both them and some older ones. */
   #newLineAnchor(): Anchor {
     return { type: "row", key: "new", offset: Math.round(this.element.clientHeight / 4) };
   }
@@ -146,13 +146,14 @@ export class MessageLog {
     const { atEnd } = this.#list;
     if (atEnd) this.#newBelow = 0;
     if (atEnd !== this.#toEnd.hidden) {
-      if (document.activeElement === this.#toEnd) this.element.focus({ preventScroll: true }); // it goes
+      // It disappears.
+      if (document.activeElement === this.#toEnd) this.element.focus({ preventScroll: true });
       this.#toEnd.hidden = atEnd;
     }
     if (!atEnd) {
       const text = this.#newBelow
         ? `${this.#newBelow} new message${this.#newBelow > 1 ? "s" : ""}`
-        : "To the end";
+        : "Jump to the end";
       if (this.#toEnd.textContent !== text) this.#toEnd.replaceChildren(icon("down"), h("span", {}, text));
     }
     this.onScroll();
@@ -179,7 +180,7 @@ export class MessageLog {
   }
 }
 
-/** Key of the first of those that are unread still. */
+/** Return the key of the first unread entry. */
 function firstUnreadKey({ entries, unread }: Conversation): string {
   let at = entries.length;
   for (let left = unread; left > 0 && at > 0; ) {
@@ -189,7 +190,7 @@ function firstUnreadKey({ entries, unread }: Conversation): string {
   return entries[at]?.key ?? "";
 }
 
-/** Whether it is something that is missed if it is not seen. */
+/** Whether the entry counts as unread. */
 export function countsAsUnread(entry: Entry): boolean {
   return (
     !entry.isHistory &&

@@ -1,4 +1,4 @@
-// How a name looks: in its colour, and as a disc with its first letter, which is there for the eye alone.
+// Names in their colour, and avatars, which screen readers skip.
 
 import { hueOf, initialOf } from "./colour.ts";
 import { bdi, h } from "./dom.ts";

@@ -1,5 +1,6 @@
-// Notifications of the desktop, for mentions and whispers while the page is not seen. The permission is asked for only
-// after a click on a button that says what for. Where they do not exist (plain http; some phones) there is no button.
+// Desktop notifications for mentions and direct messages while the page is hidden. The page asks for
+// permission only after a click on a button that explains it. Without support (plain http; some phones) there
+// is no button.
 
 import type { Conversation, Entry } from "../core/api.ts";
 import { getPreference, setPreference } from "./preferences.ts";
@@ -7,7 +8,7 @@ import { getPreference, setPreference } from "./preferences.ts";
 export type NotifierState = "impossible" | "off" | "on" | "forbidden";
 
 export class Notifier {
-  #isUnusable = false; // there is the name, but it cannot be used (phones want a service worker)
+  #isUnusable = false; // the class exists, but phones need a service worker
 
   get state(): NotifierState {
     if (!("Notification" in globalThis) || !isSecureContext || this.#isUnusable) return "impossible";
@@ -15,14 +16,14 @@ export class Notifier {
     return Notification.permission === "granted" && getPreference("notify") === "on" ? "on" : "off";
   }
 
-  /** After a click: ask, or stop. */
+  /** Ask for permission and turn notifications on, or turn them off. */
   async toggle(): Promise<void> {
     if (this.state === "on") setPreference("notify", "off");
     else if (this.state === "off" && (await Notification.requestPermission()) === "granted")
       setPreference("notify", "on");
   }
 
-  /** `opened`: called when it is clicked. */
+  /** Notify if the page is hidden. `onClick` is called after a click on the notification. */
   notify(entry: Entry, conversation: NotificationSource, onClick: () => void): void {
     if (!document.hidden || this.state !== "on") return;
     const { title, body } = notificationText(entry, conversation);
@@ -42,15 +43,16 @@ export class Notifier {
 type NotificationSource = Pick<Conversation, "name" | "locked">;
 
 /**
- * What it says. Other programs, and whoever looks at a locked screen, read these: nothing that is said where something
- * is encrypted gets there, also not what is said in the clear, as who answers has read the rest.
+ * Return the text of a notification. Other programs, and people who see a locked screen, can read it: so it
+ * has no text of an encrypted conversation, not even of unencrypted messages there, which may quote encrypted
+ * ones.
  */
 export function notificationText(
   entry: Entry,
   { name, locked }: NotificationSource,
 ): { title: string; body: string } {
   const title =
-    entry.kind === "whisper" ? `${entry.from} whispers to you` : `${entry.from} mentions you in ${name}`;
+    entry.kind === "whisper" ? `Direct message from ${entry.from}` : `${entry.from} mentions you in ${name}`;
   return {
     title,
     body: locked === "no" && entry.encryption === "no" && !entry.cipher ? entry.body.slice(0, 200) : "",

@@ -1,4 +1,4 @@
-// Who is here: the list at the right. A click begins a whisper.
+// Sidebar at the right: the members of the room. A click starts a direct message.
 
 import type { Chat } from "../core/api.ts";
 import { bdi, byId, h, screenReaderText } from "./dom.ts";
@@ -39,7 +39,7 @@ export class People {
     this.#draw(names);
   }
 
-  /** Both lists are sorted: what is the same stays, so that the focus and the scroll position do. */
+  /** Both lists are sorted. Unchanged items stay in place, with the focus and the scroll position. */
   #draw(names: readonly string[]): void {
     const existing = new Map([...this.#list.children].map((item, index) => [this.#names[index], item]));
     let next = this.#list.firstElementChild;
@@ -74,7 +74,7 @@ export class People {
         "button",
         { type: "button", class: "nav-item", onclick: () => this.openDirect(name) },
         avatar(name),
-        h("span", { class: "label" }, screenReaderText("Whisper to "), bdi(name)),
+        h("span", { class: "label" }, screenReaderText("Direct message to "), bdi(name)),
       ),
     );
   }

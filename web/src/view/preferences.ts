@@ -1,5 +1,5 @@
-// The few things that the page remembers on this machine: the name, and whether notifications are wanted. Storage may
-// be missing or forbidden; then they are asked for again.
+// Preferences in this browser: the name, and whether to notify. Storage may be missing or forbidden; the page
+// asks again then.
 
 export function getPreference(key: string): string {
   try {
@@ -13,6 +13,6 @@ export function setPreference(key: string, value: string): void {
   try {
     localStorage.setItem(`selchat.${key}`, value);
   } catch {
-    // then not
+    // The preference lasts until the page closes.
   }
 }

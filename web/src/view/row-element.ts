@@ -1,5 +1,5 @@
-// The element for a row of the log. It shows what it is given and keeps nothing; what is folded out is asked of `Rows`,
-// because a row that leaves the page and comes back must be as it was.
+// The element of a row. It has no state: a row that leaves the page and comes back must look as before, so
+// the log remembers the expanded ones.
 
 import type { Conversation, Entry } from "../core/api.ts";
 import { bodyElements, isLong, preview } from "./body.ts";
@@ -10,13 +10,13 @@ import { avatar, nameElement } from "./names.ts";
 import { isolate, membershipSummary, type Row } from "./rows.ts";
 import { asSentence } from "./sentence.ts";
 
-/** What a row needs to know of the conversation it is in, and can ask of it. */
+/** What a row needs from its conversation. */
 export interface RowContext {
   conversation(): Conversation;
-  expanded: Set<string>; // keys of rows and entries that were folded out
-  keepInPlace(key: string): void; // before something in that row grows
+  expanded: Set<string>; // keys of rows and entries
+  keepInPlace(key: string): void; // call it before the row grows
   retry(entry: Entry): void;
-  askPassphrase(): void; // ask for the passphrase
+  askPassphrase(): void;
 }
 
 export function rowElement(row: Row, context: RowContext): HTMLElement {
@@ -37,28 +37,28 @@ export function rowElement(row: Row, context: RowContext): HTMLElement {
   return element;
 }
 
-/** Pixels that a row probably has: only to know about how long everything is before it was in the page. */
+/** Return an estimate of the height in pixels, for rows that were never in the page. */
 export function estimateHeight(row: Row, width: number): number {
   if (row.kind === "start") return 96;
   if (row.kind === "day") return 44;
   if (row.kind === "new") return 32;
   if (row.kind === "membership") return 28;
   const perLine = Math.max(20, (width - 80) / 7.4);
-  const lines = Math.min(20, Math.ceil((row.entry.body.length || 1) / perLine)); // more is folded
+  const lines = Math.min(20, Math.ceil((row.entry.body.length || 1) / perLine)); // the rest is collapsed
   if (row.entry.kind !== "said" && row.entry.kind !== "whisper") return 8 + lines * 22;
   return (row.head ? 38 : 6) + lines * 22;
 }
 
 function startRow(conversation: Conversation): HTMLElement {
   const name = bdi(conversation.name);
-  const text = conversation.kind === "room" ? "This is where " : "What you write here goes to ";
+  const text = conversation.kind === "room" ? "This is where " : "Your messages here go to ";
   const rest = conversation.kind === "room" ? " begins." : " alone.";
   return h("p", { class: "row start" }, text, name, rest);
 }
 
-/** `brief`: it stands where there is little room. */
+/** `brief`: for narrow places. */
 function time(at: number, brief = false): HTMLElement {
-  // It takes the focus by a tap, which has no hover; Tab would stop at each of them.
+  // Touch devices show the full time on focus, for lack of hover. Tab skips it.
   return h(
     "time",
     { datetime: isoTime(at), "data-whole": fullTime(at), title: fullTime(at), tabindex: -1 },
@@ -81,7 +81,7 @@ function messageRow(entry: Entry, head: boolean, context: RowContext): HTMLEleme
   );
 }
 
-/** Words beside the author: what colour or place alone would not say to everyone. */
+/** Return the badges beside the author: they say in words what colour and position show. */
 function badges(entry: Entry, context: RowContext): Child[] {
   const conversation = context.conversation();
   const found: Child[] = [];
@@ -89,13 +89,17 @@ function badges(entry: Entry, context: RowContext): Child[] {
     found.push(h("span", { class: `badge ${className}` }, first, text), " ");
   };
   if (entry.kind === "whisper" && conversation.kind === "room") {
-    if (entry.isOwn) found.push(h("span", { class: "badge direct" }, "to ", bdi(entry.to), " alone"), " ");
-    else add("to you alone", "direct");
+    if (entry.isOwn)
+      found.push(h("span", { class: "badge direct" }, "direct message to ", bdi(entry.to)), " ");
+    else add("direct message", "direct");
   }
   if (entry.mention && !entry.isOwn && entry.kind !== "whisper") add("mentions you", "mention-badge");
   if (entry.encryption !== "no") add("encrypted", "encrypted", icon("locked"));
   else if (entry.cipher) {
-    found.push(h("span", { class: "badge other-cipher" }, "encrypted otherwise: ", bdi(entry.cipher)), " ");
+    found.push(
+      h("span", { class: "badge other-cipher" }, "encrypted with another cipher: ", bdi(entry.cipher)),
+      " ",
+    );
   } else if (conversation.locked !== "no") add("not encrypted", "not-encrypted", icon("unlocked"));
   return found;
 }
@@ -104,7 +108,7 @@ function bodyOf(entry: Entry, context: RowContext): Child[] {
   if (entry.encryption === "decrypting") return [h("div", { class: "body dim" }, "Decrypting…")];
   if (entry.encryption === "unreadable") {
     return [
-      h("div", { class: "body dim" }, asSentence(entry.problem, "Encrypted, and cannot be read here")),
+      h("div", { class: "body dim" }, asSentence(entry.problem, "Encrypted, and not readable here")),
       h(
         "button",
         { type: "button", class: "small", onclick: () => context.askPassphrase() },
@@ -115,7 +119,7 @@ function bodyOf(entry: Entry, context: RowContext): Child[] {
   return collapsible(entry, context, h("div", { class: "body", dir: "auto" }), bodyElements);
 }
 
-/** `text` with what `fill` makes of the entry's body. Of a long one only the beginning is in the page, until one asks. */
+/** Fill `text` with the body of the entry. A long body is collapsed until the user expands it. */
 function collapsible(
   entry: Entry,
   context: RowContext,
@@ -140,21 +144,21 @@ function collapsible(
         text.classList.remove("collapsed");
         text.replaceChildren();
         append(text, fill(entry.body));
-        if (text.tabIndex < 0) text.tabIndex = -1; // it can have the focus, though Tab passes it
+        if (text.tabIndex < 0) text.tabIndex = -1; // focusable, but not by Tab
         text.focus({ preventScroll: true });
         more.remove();
       },
     },
-    "Show all of it",
+    "Show the whole message",
   );
   return [text, more];
 }
 
-/** What became of one's own message. */
+/** Return the delivery status of the user's own message. */
 function deliveryStatus(entry: Entry, context: RowContext): Child[] {
   if (entry.state === "pending") return [h("div", { class: "delivery" }, "Sending…")];
   if (entry.state !== "failed") return [];
-  const reason = entry.problem ? `Not sent: ${entry.problem}` : "Not sent";
+  const reason = entry.problem ? asSentence(`Not sent: ${entry.problem}`, "") : "Not sent.";
   return [
     h(
       "div",
@@ -166,7 +170,7 @@ function deliveryStatus(entry: Entry, context: RowContext): Child[] {
   ];
 }
 
-/** Everything that is not said in somebody's voice. */
+/** Return a row without a speaker: actions, topics, notices. */
 function eventRow(entry: Entry, context: RowContext): HTMLElement {
   const what = h("div", { class: "content" });
   const element = h("div", { class: `row event ${entry.kind}` }, time(entry.at, true), what);
@@ -188,12 +192,12 @@ function eventRow(entry: Entry, context: RowContext): HTMLElement {
       collapsible(entry, context, text, (body) =>
         body
           ? ["The topic is now: ", h("q", {}, ...bodyElements(body)), ...by]
-          : ["There is no topic any more", ...by],
+          : ["The topic was removed", ...by],
       ),
     );
   } else {
     if (entry.body.includes("\n")) {
-      text.classList.add("lines"); // an answer in columns: they stand under each other
+      text.classList.add("lines"); // an answer in columns, which must be aligned
       text.tabIndex = 0;
     }
     append(
@@ -245,20 +249,20 @@ function membershipChange(entry: Entry): HTMLElement {
   );
 }
 
-/** One sentence for those who listen. */
+/** Return an entry as one sentence for screen readers. */
 export function screenReaderLine(entry: Entry): string {
   const text = entry.body.length > 400 ? `${entry.body.slice(0, 400)}…` : entry.body;
   const from = isolate(entry.from);
   const isUnreadable = entry.encryption === "unreadable" || entry.cipher !== "";
   switch (entry.kind) {
     case "said":
-      return isUnreadable ? `${from} said something encrypted` : `${from}: ${text}`;
+      return isUnreadable ? `${from} sent an encrypted message` : `${from}: ${text}`;
     case "whisper":
-      return isUnreadable ? `${from} whispers something encrypted` : `${from} to you alone: ${text}`;
+      return isUnreadable ? `Encrypted direct message from ${from}` : `Direct message from ${from}: ${text}`;
     case "action":
       return `${from} ${text}`;
     case "topic":
-      return text ? `The topic is now: ${text}` : "There is no topic any more";
+      return text ? `The topic is now: ${text}` : "The topic was removed";
     case "joined":
     case "left":
       return membershipSummary([entry]);

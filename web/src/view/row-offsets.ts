@@ -1,10 +1,10 @@
-// Where the rows of a long list are, by their heights. Pure.
+// Offsets of the rows of a long list, from their heights. Pure.
 
 export class RowOffsets {
-  readonly #offsets: Float64Array; // of row i, under the lead; one more at the end, for the height of all
+  readonly #offsets: Float64Array; // of row i, without the padding; one more for the total height
   readonly #padding: number;
 
-  /** `least`: if all of them together are less high than that, they stand at its foot. */
+  /** `minHeight`: if all rows together are less high than that, padding moves them to the bottom. */
   constructor(heights: ArrayLike<number>, minHeight = 0) {
     const offsets = new Float64Array(heights.length + 1);
     let top = 0;
@@ -25,7 +25,7 @@ export class RowOffsets {
     return (this.#offsets[row] as number) + this.#padding;
   }
 
-  /** The row that is at this height: the last one whose top is not below it; 0 if there is none. */
+  /** Return the row at this height: the last one that starts at or above it; 0 if there are no rows. */
   rowAt(y: number): number {
     let low = 0;
     let high = this.#offsets.length - 2;
@@ -37,7 +37,7 @@ export class RowOffsets {
     return Math.max(0, low);
   }
 
-  /** First row and the one after the last that have something between these heights. */
+  /** Return the first row, and the one after the last, with a part between these heights. */
   rowsBetween(from: number, to: number): [number, number] {
     const rows = this.#offsets.length - 1;
     if (rows === 0) return [0, 0];

@@ -1,26 +1,26 @@
-// The rows of a conversation: its entries with days between them, messages grouped by author, people who came and went
-// folded into one line. Pure.
+// The rows of a conversation: days between its entries, messages grouped by author, joins and leaves folded
+// into one line. Pure.
 
 import type { Entry } from "../core/api";
 
 export type Row =
-  | { kind: "start"; key: string } // there is nothing before
+  | { kind: "start"; key: string } // the start of the history
   | { kind: "day"; key: string; at: number }
-  | { kind: "new"; key: string } // from here on it had not been read
-  | { kind: "entry"; key: string; entry: Entry; head: boolean } // head: it shows who said it, and when
-  | { kind: "membership"; key: string; entries: readonly Entry[] }; // joined and left, without anything between
+  | { kind: "new"; key: string } // the entries below are unread
+  | { kind: "entry"; key: string; entry: Entry; head: boolean } // head: it shows author and time
+  | { kind: "membership"; key: string; entries: readonly Entry[] }; // consecutive joins and leaves
 
 const GROUP_SECONDS = 5 * 60; // seconds between two messages of one group
-const MAX_CHANGES = 200; // in one row: unfolded, it is all in the page
+const MAX_CHANGES = 200; // joins and leaves in one row, which are all in the page when it is expanded
 
-/** `firstNew`: key of the entry before which the line for new ones stands; "": nowhere. */
+/** Return the rows. `firstNew`: key of the entry below the line for new ones; "": no line. */
 export function buildRows(entries: readonly Entry[], whole: boolean, firstNew: string): Row[] {
   const rows: Row[] = [];
   if (whole) rows.push({ kind: "start", key: "start" });
-  let dayBegins = Infinity; // of the day that the row above is in, in seconds
+  let dayBegins = Infinity; // seconds; the day of the row above
   let dayEnds = -Infinity;
-  let above: Entry | null = null; // what the next one may be grouped with
-  let changes: Entry[] | null = null; // that the next one may be folded into
+  let above: Entry | null = null; // the next entry may join its group
+  let changes: Entry[] | null = null; // the next entry may be folded into these
   for (const entry of entries) {
     if (!(entry.at >= dayBegins && entry.at < dayEnds)) {
       [dayBegins, dayEnds] = dayOf(entry.at);
@@ -59,16 +59,16 @@ function isSameGroup(entry: Entry, above: Entry): boolean {
   );
 }
 
-/** Where the local day begins and ends that this second is in. Not 86,400 seconds: the clocks change. */
+/** Return the start and the end of the local day. It need not have 86,400 seconds: the clocks change. */
 function dayOf(at: number): [number, number] {
   const day = new Date(at * 1000);
   const begins = new Date(day.getFullYear(), day.getMonth(), day.getDate());
   const ends = new Date(day.getFullYear(), day.getMonth(), day.getDate() + 1);
-  if (Number.isNaN(begins.getTime())) return [-Infinity, Infinity]; // a clock that is no clock has one day
+  if (Number.isNaN(begins.getTime())) return [-Infinity, Infinity]; // an invalid time: one endless day
   return [begins.getTime() / 1000, ends.getTime() / 1000];
 }
 
-/** Whether a row that is in the page already shows this. */
+/** Whether a row in the page already shows this one. */
 export function isSameRow(one: Row, other: Row): boolean {
   if (one.kind === "entry")
     return other.kind === "entry" && one.entry === other.entry && one.head === other.head;
@@ -82,7 +82,7 @@ export function isSameRow(one: Row, other: Row): boolean {
   return one.kind === other.kind && one.key === other.key;
 }
 
-/** Who came and who went, in one line: those who came back are not told of twice. */
+/** Summarize joins and leaves in one line; count a user once who came back. */
 export function membershipSummary(entries: readonly Entry[], maxNames = 3): string {
   const joined = new Set<string>();
   const left = new Set<string>();
@@ -91,22 +91,22 @@ export function membershipSummary(entries: readonly Entry[], maxNames = 3): stri
     for (const name of entry.names) {
       if (!before.has(name)) now.add(name);
       else if (entry.kind === "left") {
-        before.delete(name); // was here only for a while
+        before.delete(name); // joined and left again
         left.add(name);
       } else {
-        before.delete(name); // was away only for a while
+        before.delete(name); // left and came back
         joined.add(name);
       }
     }
   }
   const parts = [
-    joined.size ? `${nameList([...joined], maxNames)} came` : "",
+    joined.size ? `${nameList([...joined], maxNames)} joined` : "",
     left.size ? `${nameList([...left], maxNames)} left` : "",
   ];
   return parts.filter(Boolean).join(", ");
 }
 
-/** "Michael, Venkat and 3 others" */
+/** Return a list of names: "Michael, Venkat and 3 others". */
 export function nameList(names: readonly string[], maxNames = 3): string {
   const more = names.length - maxNames;
   if (more > 1) return `${names.slice(0, maxNames).map(isolate).join(", ")} and ${more} others`;
@@ -116,7 +116,7 @@ export function nameList(names: readonly string[], maxNames = 3): string {
     : `${names.slice(0, -1).map(isolate).join(", ")} and ${isolate(last)}`;
 }
 
-/** A name inside a sentence that is text only: the direction it is written in must not turn what follows. */
+/** Isolate a name in plain text, so that its writing direction does not affect the rest. */
 export function isolate(name: string): string {
   return /^[\u0000-\u024f]*$/.test(name) ? name : `\u2068${name}\u2069`;
 }

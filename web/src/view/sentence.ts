@@ -1,7 +1,7 @@
-// Reasons, as sentences. Pure.
+// Reasons as sentences. Pure.
 
-/** With a capital and a stop, whoever wrote it. */
-export function asSentence(why: string, fallback: string): string {
-  const text = why.trim() || fallback;
+/** Return the text with a capital and a full stop. */
+export function asSentence(reason: string, fallback: string): string {
+  const text = reason.trim() || fallback;
   return text.charAt(0).toLocaleUpperCase() + text.slice(1) + (/[.!?…]$/.test(text) ? "" : ".");
 }

@@ -1,5 +1,6 @@
-// On a narrow page the two lists are drawers behind buttons: one at a time, over the messages, which are inert
-// meanwhile. Opening moves the focus into it; Escape, its button, the shade and a choice close it and give the focus back.
+// Sidebars of a narrow page: they open over the messages by a button, one at a time, and make the messages
+// inert. Opening moves the focus into the sidebar. Escape, its button, the backdrop or a choice closes it and
+// restores the focus.
 
 import { byId } from "./dom.ts";
 
@@ -7,7 +8,7 @@ interface Sidebar {
   panel: HTMLElement;
   button: HTMLElement;
   close: HTMLElement;
-  isNarrow: MediaQueryList; // where it is a drawer, and not a column
+  isNarrow: MediaQueryList; // true: it opens over the messages; false: it is a column
 }
 
 export class Sidebars {
@@ -38,7 +39,7 @@ export class Sidebars {
     });
   }
 
-  /** `back`: the focus goes to the button that opened it. */
+  /** `restoreFocus`: move the focus to the button that opened it. */
   close(restoreFocus = true): void {
     const open = this.#open;
     if (!open) return;

@@ -1,5 +1,5 @@
-// The way in: who are you? The password is asked for only where the server wants one. What is wrong stands at the field
-// it is about, with what to do.
+// Sign-in form. It asks for a password only if the server requires one. A problem is shown at its field, with
+// the solution.
 
 import type { Chat, LinkState, SignIn } from "../core/api.ts";
 import { byId, setText } from "./dom.ts";
@@ -16,7 +16,7 @@ export class SignInForm {
   readonly #passwordProblem = byId("password-problem", HTMLElement);
   readonly #join = byId("join", HTMLButtonElement);
   readonly #status = byId("sign-in-status", HTMLElement);
-  #shownLink: LinkState | undefined; // whose problem is shown
+  #shownLink: LinkState | undefined; // the state whose problem is shown
 
   constructor(
     private readonly chat: Chat,
@@ -31,46 +31,43 @@ export class SignInForm {
       field.addEventListener("input", () => this.#setProblem(field, ""));
   }
 
-  /** Put the focus where there is something to do. */
+  /** Focus the field that the user must fill in. */
   focus(): void {
     const field = this.#name.value && !this.#passwordField.hidden ? this.#password : this.#name;
     field.focus();
     if (field === this.#name) field.select();
   }
 
-  /** `wanted`: one wants to be in; the end of a connection that one has ended is no problem. */
+  /** `isWanted`: the user wants to be signed in. Signing out is not a problem. */
   update(isWanted: boolean): void {
     const { link } = this.chat;
     const isBusy = isWanted && link.state === "connecting";
     this.#join.setAttribute("aria-disabled", String(isBusy));
-    this.#join.textContent = isBusy ? "Connecting…" : "Join the chat";
+    this.#join.textContent = isBusy ? "Connecting…" : "Sign in";
     setText(
       this.#status,
       isWanted && link.state === "waiting"
-        ? `${asSentence(link.reason, "The server does not answer")} It is tried again by itself.`
+        ? `${asSentence(link.reason, "The server does not answer")} The page will try again.`
         : "",
     );
     if (!isWanted || link.state !== "stopped" || link === this.#shownLink) return;
     this.#shownLink = link;
     switch (link.code) {
       case "password-needed":
-        this.#askPassword("This chat has a password: ask whoever runs it.", !!this.#password.value);
+        this.#askPassword("This chat has a password. Ask the person who runs it.", !!this.#password.value);
         break;
       case "wrong-password":
-        this.#askPassword("That is not the password. Try it again; capitals count.", true);
+        this.#askPassword("Wrong password. Try again, and check capital letters.", true);
         break;
       case "too-many-tries":
-        this.#askPassword("Too many wrong passwords: wait a minute, then try it again.", true);
+        this.#askPassword("Too many wrong passwords. Wait a minute, then try again.", true);
         break;
       case "name-taken":
-        this.#setProblem(this.#name, "Someone else has this name. Take another one.");
+        this.#setProblem(this.#name, "That name is taken. Choose another.");
         this.focus();
         break;
       case "bad-name":
-        this.#setProblem(
-          this.#name,
-          `This name cannot be used. ${asSentence(link.reason, "Take another one")}`,
-        );
+        this.#setProblem(this.#name, `This name is not valid. ${asSentence(link.reason, "Choose another")}`);
         this.focus();
         break;
       default:
@@ -82,7 +79,7 @@ export class SignInForm {
     if (this.#join.getAttribute("aria-disabled") === "true") return;
     const name = this.#name.value.trim();
     if (!name) {
-      this.#setProblem(this.#name, "Write the name that the others are to see.");
+      this.#setProblem(this.#name, "Enter the name that others will see.");
       this.#name.focus();
       return;
     }
@@ -108,7 +105,7 @@ export class SignInForm {
   }
 }
 
-/** Whether only the entrance helps on. */
+/** Whether the user must fill in the sign-in form. */
 export function isSignInNeeded(link: LinkState): boolean {
   return link.state === "idle" || (link.state === "stopped" && NEEDS_SIGN_IN.has(link.code));
 }

@@ -1,10 +1,10 @@
-// What the connection is doing, in words, with the button that fits. The chat stays readable above it.
+// Status line of the connection, with a button that fits the state. The chat stays readable above it.
 
 import type { Chat, LinkState } from "../core/api.ts";
 import { byId, h } from "./dom.ts";
 import { asSentence } from "./sentence.ts";
 
-/** Those that only another name or a password helps against. */
+/** Codes after which the user must give another name or password. */
 export const NEEDS_SIGN_IN = new Set([
   "password-needed",
   "wrong-password",
@@ -13,20 +13,23 @@ export const NEEDS_SIGN_IN = new Set([
   "bad-name",
 ]);
 
-/** Somebody wanted one out: one comes back on purpose, and not by a key or a click that was meant for something else. */
+/**
+ * The operator removed the user, who can come back on purpose, but not by a key press or click meant for
+ * another button.
+ */
 const REMOVED_BY_OPERATOR = new Set(["kicked", "banned"]);
 
 export class Status {
   readonly #element = byId("status", HTMLElement);
   readonly #text = h("span", { class: "text", dir: "auto" });
-  readonly #seconds = h("span", { class: "seconds", "aria-hidden": "true" }); // not read out each second
+  readonly #seconds = h("span", { class: "seconds", "aria-hidden": "true" }); // screen readers skip the countdown
   readonly #button = h("button", { type: "button", class: "small" });
   #action: () => void = () => {};
   #timer: ReturnType<typeof setInterval> | undefined;
 
   constructor(
     private readonly chat: Chat,
-    private readonly signOut: () => void, // back to the entrance
+    private readonly signOut: () => void, // back to the sign-in form
   ) {
     this.#button.addEventListener("click", () => this.#action());
     this.#element.append(this.#text, this.#seconds, this.#button);
@@ -48,7 +51,7 @@ export class Status {
     if (link.state === "waiting") {
       const count = (): void => {
         const left = Math.max(0, Math.ceil((link.until - Date.now()) / 1000));
-        this.#seconds.textContent = left ? `in ${left} s` : "now";
+        this.#seconds.textContent = left ? `in ${left} s.` : "now.";
       };
       count();
       this.#timer = setInterval(count, 1000);
@@ -62,19 +65,23 @@ export class Status {
       case "online":
         return ["", "", nothing];
       case "connecting":
-        return [link.attempt > 1 ? "Connecting again…" : "Connecting…", "", nothing];
+        return [link.attempt > 1 ? "Reconnecting…" : "Connecting…", "", nothing];
       case "waiting":
         return [
-          `${asSentence(link.reason, "The connection is lost")} Trying again`,
+          `${asSentence(link.reason, "The connection was lost")} Trying again`,
           "Try now",
           () => this.chat.reconnect(),
         ];
       case "stopped":
         if (link.canRetry) {
-          const button = REMOVED_BY_OPERATOR.has(link.code) ? "Try to come back" : "Connect again";
+          const button = REMOVED_BY_OPERATOR.has(link.code) ? "Try to come back" : "Reconnect";
           return [asSentence(link.reason, "The connection has ended"), button, () => this.chat.reconnect()];
         }
-        return [asSentence(link.reason, "The connection has ended"), "Back to the start", this.signOut];
+        return [
+          asSentence(link.reason, "The connection has ended"),
+          "Back to the sign-in form",
+          this.signOut,
+        ];
     }
   }
 }

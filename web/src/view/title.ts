@@ -1,4 +1,4 @@
-// The title and the icon of the page: what one sees of it from another tab.
+// Title and icon of the page, for its tab.
 
 import type { Chat } from "../core/api.ts";
 import { byId } from "./dom.ts";

@@ -1,40 +1,41 @@
-// A long list of rows of which only those near what is seen are in the page.
+// Virtual list: only the rows near the visible ones are in the page.
 //
-// Heights are estimated until a row has been in the page, then measured. What the reader looks at stays where it is,
-// whatever happens above: the place is kept as an anchor (this row, so far from the upper edge; or the end) and the
-// scroll position follows from it, not the other way round, but for scrolling by the reader, which gives a new anchor.
-// The browser's own anchoring is off (style.css): it does not know what is not in the page.
-// Rows have no margins: their heights are all there is between them.
+// Heights are estimated until a row has been in the page, then measured. The visible rows keep their place,
+// whatever happens above them: an anchor (a row at a distance from the upper edge; or the end) determines the
+// scroll position. Only scrolling by the reader sets a new anchor. style.css turns the browser's own
+// anchoring off, because it does not know the rows outside the page. Rows have no margins, so that their
+// heights add up.
 
 import { RowOffsets } from "./row-offsets.ts";
 import { isSameRow, type Row } from "./rows.ts";
 
-/** Where the reader is. `offset`: pixels from the upper edge of what is seen to that of the row. */
+/** The reader's position. `offset`: pixels from the upper edge of the list to the upper edge of the row. */
 export type Anchor = { type: "end" } | { type: "row"; key: string; offset: number };
 
 export const END: Anchor = { type: "end" };
 
-const END_TOLERANCE = 8; // pixels from the end that still are the end: positions are rounded
-const MAX_STALE_HEIGHTS = 1000; // heights of rows that are gone, beside as many as there are rows
-const MAX_SELECTED_ROWS = 400; // rows in the page at most while a selection reaches over them
+const END_TOLERANCE = 8; // pixels: positions are rounded
+const MAX_STALE_HEIGHTS = 1000; // cached heights of removed rows, above the number of present rows
+const MAX_SELECTED_ROWS = 400; // rows in the page while a selection spans them
 
 export class VirtualList {
   #rows: readonly Row[] = [];
-  #heights = new Float64Array(0); // of the rows: measured or guessed
-  #cachedHeights = new Map<string, { height: number; measured: boolean }>(); // by key: rows come in other places
+  #heights = new Float64Array(0); // measured or estimated
+  // By key, because rows change places.
+  #cachedHeights = new Map<string, { height: number; measured: boolean }>();
   #offsets = new RowOffsets(this.#heights);
   #rendered = new Map<string, { row: Row; element: HTMLElement }>();
   #first = 0; // of the rows in the page
-  #last = 0; // the one after them
+  #last = 0; // the row after the last one in the page
   #anchor: Anchor = END;
-  #anchorRow = -1; // the row that the anchor is at, if the rows are as they were
-  #lastScrollTop = -1; // the scroll position that was set from here last
-  #viewHeight = 0; // height of what is seen
-  #topSpacer = document.createElement("div"); // stand for what is not in the page
+  #anchorRow = -1; // index of the anchor's row, if the rows did not change
+  #lastScrollTop = -1; // the scroll position that this class set last
+  #viewHeight = 0; // height of the visible part
+  #topSpacer = document.createElement("div"); // stands for the rows above the page
   #bottomSpacer = document.createElement("div");
   #resizeObserver: ResizeObserver;
 
-  /** `moved`: called after each change of what is seen. */
+  /** `onScroll` is called after each change of the visible part. */
   constructor(
     readonly scroller: HTMLElement,
     private readonly createElement: (row: Row) => HTMLElement,
@@ -56,24 +57,24 @@ export class VirtualList {
     return this.#anchor.type === "end";
   }
 
-  /** Pixels above what is seen. */
+  /** Pixels above the visible part. */
   get scrollTop(): number {
     return this.scroller.scrollTop;
   }
 
-  /** How many rows are in the page. */
+  /** Number of rows in the page. */
   get size(): number {
     return this.#rendered.size;
   }
 
-  /** Show these rows, from here on from that place if one is given, and there still is. */
+  /** Show these rows, at that anchor if it is given and its row exists. */
   show(rows: readonly Row[], anchor?: Anchor): void {
     this.#setRows(rows);
     if (anchor) this.#anchor = anchor.type === "row" && this.#findRow(anchor.key) === -1 ? END : anchor;
     this.#render();
   }
 
-  /** Forget everything: other rows come. */
+  /** Remove all rows, to show another conversation. */
   clear(): void {
     for (const { element } of this.#rendered.values()) this.#removeElement(element);
     this.#rendered.clear();
@@ -84,7 +85,7 @@ export class VirtualList {
     this.#first = this.#last = 0;
   }
 
-  /** Make every row that is in the page again: what it says depends on the time. */
+  /** Make all elements again, because their content depends on the time. */
   redraw(): void {
     for (const { element } of this.#rendered.values()) this.#removeElement(element);
     this.#rendered.clear();
@@ -101,13 +102,13 @@ export class VirtualList {
     this.#onScrolled();
   }
 
-  /** Keep this row where it is now, though it grows: what is folded out below a click must not push it away. */
+  /** Keep the position of a row that is about to grow, so that it expands downwards. */
   keepInPlace(key: string): void {
     const element = this.#rendered.get(key)?.element;
     if (!element) return;
     const offset = element.getBoundingClientRect().top - this.scroller.getBoundingClientRect().top;
     this.#anchor = { type: "row", key, offset };
-    // When it has grown, or not: it may be at the end still, and follows what is new then.
+    // After it has grown, or not: the list may still be at the end, and then follows new rows.
     requestAnimationFrame(() => setTimeout(() => this.#render()));
   }
 
@@ -132,28 +133,28 @@ export class VirtualList {
     if (this.#cachedHeights.size > 2 * rows.length + MAX_STALE_HEIGHTS) this.#pruneHeights();
   }
 
-  /** Those that are gone are looked for in all of them: seldom. */
+  /** Remove the heights of rows that are gone. It searches all rows, so it runs seldom. */
   #pruneHeights(): void {
     const keys = new Set(this.#rows.map((row) => row.key));
     for (const key of this.#cachedHeights.keys()) if (!keys.has(key)) this.#cachedHeights.delete(key);
   }
 
   #layOut(): void {
-    this.#offsets = new RowOffsets(this.#heights, this.#viewHeight); // few of them stand at the foot
+    this.#offsets = new RowOffsets(this.#heights, this.#viewHeight); // few rows stand at the bottom
   }
 
-  /** The scroll position that the anchor asks for. */
+  /** The scroll position for the anchor. */
   #targetScrollTop(): number {
     const max = Math.max(0, this.#offsets.total - this.#viewHeight);
     const anchor = this.#anchor;
     if (anchor.type === "end") return max;
     if (this.#rows[this.#anchorRow]?.key !== anchor.key) this.#anchorRow = this.#findRow(anchor.key);
     const row = this.#anchorRow;
-    if (row === -1) return Math.min(max, this.scroller.scrollTop); // it is gone: what is there now is as good
+    if (row === -1) return Math.min(max, this.scroller.scrollTop); // the row is gone: stay here
     return Math.min(max, Math.max(0, this.#offsets.top(row) - anchor.offset));
   }
 
-  /** By its key, or that of an entry that has been folded into it since. */
+  /** Find a row by its key, or by the key of an entry that was folded into it since. */
   #findRow(key: string): number {
     const found = this.#rows.findIndex((row) => row.key === key);
     if (found !== -1 || !key.startsWith("membership:")) return found;
@@ -165,7 +166,7 @@ export class VirtualList {
 
   #render(): void {
     let target = this.#targetScrollTop();
-    // What comes into the page is measured, which moves what is below it, which may bring others into the page.
+    // Measuring a row that enters the page moves the rows below it, which may bring more rows into the page.
     for (let pass = 0; pass < 4; pass++) {
       const margin = Math.max(400, this.#viewHeight * 0.75);
       this.#renderRows(...this.#offsets.rowsBetween(target - margin, target + this.#viewHeight + margin));
@@ -177,14 +178,15 @@ export class VirtualList {
     this.#bottomSpacer.style.height = `${this.#offsets.total - this.#offsets.top(this.#last)}px`;
     if (Math.abs(this.scroller.scrollTop - target) >= 1) this.scroller.scrollTop = target;
     this.#lastScrollTop = this.scroller.scrollTop;
-    if (target + this.#viewHeight >= this.#offsets.total - END_TOLERANCE) this.#anchor = END; // that place is the end, too
+    // This place is the end, too.
+    if (target + this.#viewHeight >= this.#offsets.total - END_TOLERANCE) this.#anchor = END;
     this.onScroll();
   }
 
-  /** Have the rows from first to last in the page, and no others. */
+  /** Have exactly the rows from first to last in the page. */
   #renderRows(first: number, last: number): void {
     if (last > first && this.#hasSelection()) {
-      // A selection that loses its ends is a selection of something else.
+      // A selection must keep both of its ends.
       const [from, to] = [Math.min(first, this.#first), Math.max(last, this.#last)];
       if (to - from <= MAX_SELECTED_ROWS && to <= this.#rows.length) [first, last] = [from, to];
     }
@@ -222,7 +224,7 @@ export class VirtualList {
     this.#resizeObserver.unobserve(element);
     const focused = element.contains(document.activeElement);
     element.remove();
-    if (focused) this.scroller.focus({ preventScroll: true }); // and not nowhere
+    if (focused) this.scroller.focus({ preventScroll: true }); // do not lose the focus
   }
 
   #hasSelection(): boolean {
@@ -230,7 +232,7 @@ export class VirtualList {
     return !!selection && !selection.isCollapsed && this.scroller.contains(selection.anchorNode);
   }
 
-  /** Returns whether a height is another than it was taken for. */
+  /** Measure the new rows. Return whether a height changed. */
   #measure(): boolean {
     let changed = false;
     for (let i = this.#first; i < this.#last; i++) {
@@ -251,11 +253,12 @@ export class VirtualList {
 
   #onScrolled(): void {
     const top = this.scroller.scrollTop;
-    if (Math.abs(top - this.#lastScrollTop) < 1) return; // it was set from here
+    if (Math.abs(top - this.#lastScrollTop) < 1) return; // this class set it
     if (top + this.#viewHeight >= this.#offsets.total - END_TOLERANCE) this.#anchor = END;
     else {
       let row = this.#offsets.rowAt(top);
-      // Not a day or a line for new ones: when older ones come, those move up, and what is read does not.
+      // Not a day or the line for new messages: these move up when older messages arrive, and the text must
+      // not move.
       while (row < this.#rows.length - 1 && !isStableAnchor(this.#rows[row])) row++;
       const key = this.#rows[row]?.key;
       if (key !== undefined) this.#anchor = { type: "row", key, offset: this.#offsets.top(row) - top };

@@ -1,60 +1,60 @@
-// What was said and is not acknowledged yet, in order, over any number of connections (as
-// selchat/client/protocol/outgoing.py and saying.py). It knows ids, sizes and the window; not what is in a message.
+// Messages that the server has not acknowledged yet, in order, across any number of connections (as in
+// selchat/client/protocol/outbox.py). It knows ids, sizes and the window, but not the content of a message.
 
 import type { EncodedBody } from "./events.ts";
 import { nameKey } from "./text.ts";
 
-const QUEUE_LIMIT = 4 * 1024 * 1024; // bytes of what was typed and is not sent
+const QUEUE_LIMIT = 4 * 1024 * 1024; // bytes of unsent messages
 
 /**
- * queued   waits for a connection, or for the window     -> sent
- * sent     on its way on this connection                 -> queued when that is lost, put-off when it is not stored
- * put-off  the server could not store it                 -> queued when it is time to try again
+ * queued    waits for a connection, or for the window   -> sent
+ * sent      sent on this connection                     -> queued when it is lost; deferred when the server cannot store it
+ * deferred  the server could not store it               -> queued at the next retry
  */
 type Progress = "queued" | "sent" | "deferred";
 
-/** One message, which always has the same id; for a room, or for one person (`to`). */
+/** One message, for a room or for one person (`to`). Its id never changes. */
 export class OutgoingMessage {
   progress: Progress = "queued";
   private readonly encodings: EncodedBody[] = [];
-  readonly key: string; // the same for every way to write the room
+  readonly key: string; // the same for every spelling of the room's name
 
   constructor(
     readonly id: string,
     readonly room: string,
     readonly to: string,
     readonly body: string,
-    readonly mustEncrypt: boolean, // it was said with a passphrase: in the clear it goes nowhere
-    readonly size: number, // bytes of the payload that says it, at most
+    readonly mustEncrypt: boolean, // typed while a passphrase was set: never send it unencrypted
+    readonly size: number, // upper bound of the payload, in bytes
   ) {
     this.key = nameKey(room);
   }
 
-  recordSent(written: EncodedBody): void {
-    this.encodings.push(written);
+  recordSent(encoded: EncodedBody): void {
+    this.encodings.push(encoded);
   }
 
-  /** How it was sent; null: more than once, so that nobody knows which one was stored. */
+  /** The form in which it was sent; null: sent more than once, so the stored form is unknown. */
   get sentOnceAs(): EncodedBody | null {
     return this.encodings.length === 1 ? (this.encodings[0] ?? null) : null;
   }
 }
 
-export class OutgoingQueue {
-  private readonly messages = new Map<string, OutgoingMessage>(); // by id, in the order in which they were said
-  private queue: OutgoingMessage[] = []; // in that order too; some may be done meanwhile
+export class Outbox {
+  private readonly messages = new Map<string, OutgoingMessage>(); // by id, in the order of typing
+  private queue: OutgoingMessage[] = []; // in the same order; some may be acknowledged already
   private head = 0; // where the queue begins
   private readonly sentTo = new Map<string, number>();
   private size = 0; // bytes
-  private sent = 0; // messages on their way
-  // failing: until `retry`; retrying: until an ack, one message finds out whether the server stores again
+  private sent = 0; // sent and not acknowledged
+  // failing: until `retry`; retrying: one message at a time, until an ack shows that the server stores again
   private serverStorage: "working" | "failing" | "retrying" = "working";
 
   get count(): number {
     return this.messages.size;
   }
 
-  /** Whether the server could not store something, so that `retry` is to be called after a while. */
+  /** Whether the server failed to store a message, so that `retry` must be called after a while. */
   get needsRetry(): boolean {
     return this.serverStorage === "failing";
   }
@@ -63,7 +63,7 @@ export class OutgoingQueue {
     return this.messages.get(id);
   }
 
-  /** Whether something for the room of that key is on its way. */
+  /** Whether a message for the room with that key was sent and not acknowledged. */
   hasSentTo(key: string): boolean {
     return (this.sentTo.get(key) ?? 0) > 0;
   }
@@ -78,7 +78,7 @@ export class OutgoingQueue {
     this.size += message.size;
   }
 
-  /** The next message to be sent, which counts as sent; nothing overtakes one that is not ready. */
+  /** Return the next message to send and mark it as sent. No message overtakes one that is not ready. */
   next(limit: number, isReady: (message: OutgoingMessage) => boolean): OutgoingMessage | undefined {
     if (this.serverStorage === "failing") return undefined;
     const window = this.serverStorage === "retrying" ? 1 : limit;
@@ -96,23 +96,23 @@ export class OutgoingQueue {
     return undefined;
   }
 
-  /** It is stored. */
+  /** The server stored it. */
   acknowledge(message: OutgoingMessage): void {
     this.drop(message);
     if (this.serverStorage === "working") return;
-    // One that was on its way when the server recovered may be stored before those that were put off.
+    // The server may store a message that arrives just as it recovers before the deferred ones.
     this.serverStorage = "working";
     this.requeueDeferred();
   }
 
-  /** It is refused. */
+  /** The server rejected it. */
   drop(message: OutgoingMessage): void {
     if (!this.messages.delete(message.id)) return;
     this.setProgress(message, "queued");
     this.size -= message.size;
   }
 
-  /** It could not be stored; returns whether that is news. */
+  /** The server could not store it. Return whether this is the first failure. */
   defer(message: OutgoingMessage): boolean {
     this.setProgress(message, "deferred");
     const news = this.serverStorage === "working";
@@ -120,7 +120,7 @@ export class OutgoingQueue {
     return news;
   }
 
-  /** Say again what could not be stored. */
+  /** Send again the messages that the server could not store. */
   retry(): void {
     if (this.serverStorage !== "failing") return;
     this.serverStorage = "retrying";
