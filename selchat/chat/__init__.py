@@ -1,1 +1,1 @@
-"""The domain: who is here and what is said. Knows no socket and no wire format."""
+"""The chat itself: people, rooms and messages. Knows no socket and no wire format."""

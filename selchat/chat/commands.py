@@ -46,7 +46,7 @@ class Commands:
         return self._run_command(line)
 
     def run_remote(self, line: str) -> list[str]:
-        """Run a line from an operator who is a member; return the answer. No ``/quit`` and no announcements."""
+        """Run a line from an operator who is a member, without ``/quit`` and announcements."""
         line = line.strip()
         if line.lower().split(" ")[0] == "/quit":
             return ["Not stopped: /quit works only in the server's own terminal."]

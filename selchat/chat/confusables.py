@@ -71,9 +71,9 @@ def parse_prototypes(lines: dict[str, list[dict[str, str]]]) -> dict[int, str]:
 
 _PROTOTYPES = parse_prototypes(confusables_data)
 
-# Names may combine Latin with one other script that is Recommended (Unicode Standard Annex 31, table 5), except
-# Cyrillic and Greek, which share too many letters with it. Chinese, Japanese and Korean text uses more than one
-# script (UTS 39, 5.1 and 5.2: "Moderately Restrictive"). All other scripts stand alone.
+# Names may combine Latin with one other script that is Recommended (Unicode Standard Annex 31, table 5),
+# except Cyrillic and Greek, which share too many letters with it. Chinese, Japanese and Korean text uses more
+# than one script (UTS 39, 5.1 and 5.2: "Moderately Restrictive"). All other scripts stand alone.
 _WITH_LATIN = (
     *("Han Hiragana Katakana", "Han Bopomofo", "Han Hangul", "Arabic", "Armenian", "Bengali", "Devanagari"),
     *("Ethiopic", "Georgian", "Gujarati", "Gurmukhi", "Hebrew", "Kannada", "Khmer", "Lao", "Malayalam"),
@@ -94,7 +94,7 @@ def check_scripts(name: str) -> None:
     """Raise `MixedScriptsError` if a clean name combines scripts that should not be combined.
 
     The rule is the level "Moderately Restrictive" (UTS 39, 5.2), but for scripts only. Its restriction of
-    characters to those of identifiers does not apply: names contain spaces and emoji. A character that several
+    characters to identifiers does not apply: names contain spaces and emoji. A character that several
     scripts share may stand with each of them.
     """
     if not name.isascii() and not _ALLOWED.fullmatch(name):
@@ -123,13 +123,13 @@ def skeletons(name: str) -> Skeletons:
     """Return the skeletons of a clean name.
 
     The server shows names as written, but compares them without case. ``shown`` is the skeleton *before* case
-    folding: ``paypaI`` with a capital I looks like ``paypal``, and folding first (``paypai``) would hide that.
-    ``folded`` is the skeleton of the folded ``shown``: it finds ``PaypaI``, and needs a second skeleton because
-    folding makes new letters (``Mike`` is ``mike`` is ``rnike``). ``upper`` finds ``MlCHAEL``, which looks like
-    ``MICHAEL`` but not like ``Michael``.
+    folding: ``paypaI`` with a capital I looks like ``paypal``, and folding first (``paypai``) would hide
+    that. ``folded`` is the skeleton of the folded ``shown``: it finds ``PaypaI``, and needs a second skeleton
+    because folding makes new letters (``Mike`` is ``mike`` is ``rnike``). ``upper`` finds ``MlCHAEL``, which
+    looks like ``MICHAEL`` but not like ``Michael``.
 
-    One skeleton for all spellings is impossible. ``Elia`` and ``Ella`` would share it, since ``ELlA`` could be
-    either; so would ``v`` and ``n``, by way of a Greek letter whose capital looks like ``N``.
+    One skeleton for all spellings is impossible. ``Elia`` and ``Ella`` would share it, since ``ELlA`` could
+    be either; so would ``v`` and ``n``, by way of a Greek letter whose capital looks like ``N``.
     """
     name = unicodedata.normalize("NFKC", name)
     shown = skeleton(name)

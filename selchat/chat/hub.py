@@ -173,7 +173,8 @@ class Hub:
         return room
 
     def join_room(self, member: Member, name: str) -> Room:
-        """Add a member to a room, creating it if necessary; the session decides what it reads there.
+        """Add a member to a room, creating it if necessary. The session decides whether it replays or
+        subscribes.
 
         Raises `BadRoomError` and `TooManyRoomsError`.
         """
@@ -342,7 +343,7 @@ class Hub:
         self._names.expire(lambda key: key in self._members or key in self._send_only)
 
     def probe_log(self) -> None:
-        """If the last commit failed, stage a record, so that this tick's commit shows if the log works again."""
+        """If the last commit failed, stage a record; this tick's commit then shows if the log works again."""
         if self.publisher.log_error is not None:
             self.log.put(_PROBE, "", repr(self._now()))
 

@@ -1,6 +1,6 @@
 """Inboxes: the stored direct messages to each owned name.
 
-The log keeps an inbox as a room of its own, which only the owner of the name reads.
+The log keeps each inbox as a separate room, which only the owner of the name reads.
 """
 
 from __future__ import annotations

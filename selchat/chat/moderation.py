@@ -35,8 +35,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 class Sanction(NamedTuple):
     """A ban or a mute. ``target``: the name, address or network, as the operator typed it.
 
-    ``until``: Unix time; None: without end. ``client_id``: the owner of the name at that time, so that the owner
-    cannot evade it with another name.
+    ``until``: Unix time; None: without end. ``client_id``: the owner of the name at that time, so that the
+    owner cannot evade it with another name.
     """
 
     target: str

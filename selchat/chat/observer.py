@@ -1,4 +1,4 @@
-"""Observer: what the chat reports to someone outside it, such as the operator's console."""
+"""Observer: receives the events of the chat, for example for the operator's console."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Observer(Protocol):
         """These events were published in one room; the log has the messages among them."""
 
     def on_sign_out(self, member: Member, reason: str | None) -> None:
-        """A member has signed out, of their own accord if ``reason`` is None."""
+        """A member has signed out, voluntarily if ``reason`` is None."""
 
     def on_announcement_lost(self, messages: Sequence[Event], error: NotStoredError) -> None:
         """The log could not store messages from the server itself; nobody has received them."""

@@ -1,4 +1,4 @@
-"""What the hub asks of a session, and what sessions and rooms ask of each other."""
+"""Protocols between the hub, rooms and sessions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ class Farewell(NamedTuple):
     """Why the server ends a session: ``code`` is for the peer's program (docs/protocol.rst), ``notice`` for
     its user and ``reason`` for the operator.
 
-    ``retry_after``: seconds after which the client should reconnect; None: it should not do so by itself.
+    ``retry_after``: seconds after which the client should reconnect; None: it should not reconnect
+    automatically.
     """
 
     code: str

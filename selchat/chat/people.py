@@ -1,7 +1,7 @@
 """Name ownership and duplicate detection, per client.
 
-There is no registration. The first client to use a name owns it as long as it uses the name now and then. If a
-client resends a message because it got no acknowledgement, the server recognizes the message by its id.
+There is no registration. The first client to use a name owns it until it has not used the name for 90 days.
+If a client resends a message because it got no acknowledgement, the server recognizes the message by its id.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ class SentMessages:
     def register(self, client_id: bytes, ids: Sequence[str]) -> tuple[list[int], list[Sent]]:
         """Return the positions in ``ids`` of new messages, and the messages that the log already has.
 
-        New ids count as staged until `mark_stored` or `mark_failed`. An id that is staged already is in neither
-        list: its first copy gets the acknowledgement. Raises `NotReadableError`.
+        New ids count as staged until `mark_stored` or `mark_failed`. An id that is staged already is in
+        neither list: its first copy gets the acknowledgement. Raises `NotReadableError`.
         """
         client = self._clients[client_id]
         if client.sent is None:
@@ -165,7 +165,8 @@ class SentMessages:
             self.total += len(sent)
             limit = self._max_ids if self.total < self._max_total else self._min_ids
             if len(sent) > 2 * limit:
-                # Trim rarely and in bulk: after deletions at its front, a dict is slow to find its first item.
+                # Trim rarely and in bulk: after deletions at its front, a dict is slow to find its first
+                # item.
                 self._replace_ids(client, dict(islice(sent.items(), len(sent) - limit, None)))
         staged.difference_update([message.id for message in messages])
         self._remove_if_unused(client_id)

@@ -31,8 +31,8 @@ class Publisher:
     """Publishes to the rooms and acknowledges to the authors.
 
     ``save_room`` writes a room's record, ``deliver_direct`` hands a stored direct message to its recipient.
-    ``on_error(where, error)`` takes exceptions of sessions, formats and the observer, so that one of them
-    cannot stop what the others get.
+    ``on_error(where, error)`` takes exceptions of sessions, formats and the observer, so that a failure of
+    one does not affect the others.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Publisher:
         self._direct.append(direct)
 
     def publish(self) -> Iterable[Feed[Any]]:
-        """Commit what is staged and append it to the feeds; return the feeds that may have new data."""
+        """Commit everything staged and append it to the feeds; return the feeds that may have new data."""
         if not self._dirty and not self._log.staged:
             return ()
         try:

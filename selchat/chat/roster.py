@@ -61,7 +61,7 @@ class Roster(Generic[M]):
     def assign(self, requested: str, *, owned: bool = False) -> str:
         """Take the requested name, cleaned, or the next free one that is similar, and return it.
 
-        A name that is taken or confusable gets the lowest free number from 2 (``Michael_2``). An empty one
+        To a taken or confusable name, it appends the lowest free number from 2 (``Michael_2``). An empty one
         becomes ``guest1``, ``guest2`` and so on. ``owned``: the name is for its owner, so that it need not be
         free of confusable ones.
         """

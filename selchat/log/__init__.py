@@ -1,1 +1,1 @@
-"""What was said, in order: the log that a room is."""
+"""Message stores: the log interface, in memory and in SQLite."""

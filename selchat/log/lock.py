@@ -1,8 +1,8 @@
 """Lock that keeps a second server from using the same history.
 
-It does not affect readers, which SQLite coordinates itself. SQLite's ``locking_mode=EXCLUSIVE`` would keep out
-export and backup as well. The system releases a ``flock`` when the process ends, however it ends, so that there
-is never a stale lock to remove by hand.
+It does not affect readers, which SQLite coordinates itself. SQLite's ``locking_mode=EXCLUSIVE`` would keep
+out export and backup as well. The system releases a ``flock`` when the process ends, however it ends, so that
+there is never a stale lock to remove by hand.
 """
 
 from __future__ import annotations
@@ -36,5 +36,5 @@ class ServerLock:
         self._file.write(f"{os.getpid()}\n".encode())
 
     def close(self) -> None:
-        """Release the lock. The file stays: if it were removed, two servers could lock two files of this name."""
+        """Release the lock. The file stays; otherwise two servers could lock two files of the same name."""
         self._file.close()

@@ -15,15 +15,15 @@ from selchat.log.retention import Retention
 _MAX_TOTAL = 64 * MIB  # characters of all rooms, counted as in `MemoryLog`; about five bytes each
 _MAX_IDS = 4096  # of one client, for duplicate detection: the promise of docs/protocol.rst
 _MAX_TOTAL_IDS = 250_000  # of all clients, at about 200 bytes each
-_OVERHEAD = 256  # bytes that a message takes besides its body
+_OVERHEAD = 256  # bytes of a message in addition to its body
 
 
 class MemoryLog:
     """Keeps about ``limit`` characters for each room, and at least its last commit.
 
-    If there are many rooms, each gets its share of ``max_total`` instead. A message counts as its body and 256
-    characters, so that even empty messages reach the limit. ``max_ids`` and ``max_total_ids`` limit the ids of
-    one client and of all clients that `sent` knows.
+    If there are many rooms, each gets its share of ``max_total`` instead. A message counts as its body and
+    256 characters, so that even empty messages reach the limit. ``max_ids`` and ``max_total_ids`` limit the
+    ids of one client and of all clients that `sent` knows.
     """
 
     def __init__(
@@ -41,8 +41,8 @@ class MemoryLog:
         self._rooms: dict[str, _RoomLog] = {}
         self._records: dict[str, dict[str, str]] = {}
         self._sent = _SentMessages(max_ids, max_total_ids)
-        # Uncommitted: rooms with messages, messages by client, and the number of changed records. Records need
-        # no staging, because this log never has to take one back.
+        # Uncommitted: rooms with messages, messages by client, and the number of changed records. Records
+        # need no staging, because this log never has to take one back.
         self._staged: list[_RoomLog] = []
         self._staged_sent: list[tuple[bytes, list[Said]]] = []
         self._staged_records = 0
@@ -122,7 +122,7 @@ class MemoryLog:
         return sum(log.size for log in self._rooms.values())
 
     def set_retention(self, retention: Retention) -> None:
-        """Do nothing: this log has a limit of its own."""
+        """Do nothing: the limit of this log is fixed."""
 
     def expire(self, now: float) -> bool:
         """Do nothing: `commit` enforces the limit."""
@@ -134,7 +134,7 @@ class MemoryLog:
     # -- reading ---------------------------------------------------------------------------------------
 
     def last_seq(self, room: str) -> int:
-        """Return the ``seq`` of the newest message of the room; 0: there was none."""
+        """Return the ``seq`` of the newest message of the room; 0: the room never had one."""
         log = self._rooms.get(room)
         return 0 if log is None else log.seq
 
@@ -225,7 +225,7 @@ class _SentMessages:
 
 
 def _limited(messages: list[Said], limit: int, size: int) -> list[Said]:
-    """Return the first ``limit`` messages with at most ``size`` characters of bodies, but at least one message."""
+    """Return the first ``limit`` messages with at most ``size`` characters, but at least one message."""
     del messages[max(0, limit) :]
     for place, message in enumerate(messages):
         size -= len(message.body)

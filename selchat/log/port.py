@@ -1,7 +1,7 @@
 """Log: the interface of the message store. A message exists from the moment `Log.commit` returns.
 
-A log stores messages and *records* in one transaction. A record is a small text with a kind and a key, such as
-the owner of a name, a ban or the topic of a room. The log does not interpret it.
+A log stores messages and *records* in one transaction. A record is a small text with a kind and a key, such
+as the owner of a name, a ban or the topic of a room. The log does not interpret it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NotReadableError(RefusalError):
 
 
 class Sent(NamedTuple):
-    """What the log remembers of a sent message, to detect duplicates."""
+    """A sent message, as the log remembers it to detect duplicates."""
 
     id: str
     room: str
@@ -53,8 +53,8 @@ class Sent(NamedTuple):
 class Log(Protocol):
     """The messages of all rooms, each with its ``seq``: from 1, without gaps, never reused.
 
-    A room is any string. Only committed messages can be read. Methods that read raise `NotReadableError` if the
-    disk fails.
+    A room is any string. Only committed messages can be read. Methods that read raise `NotReadableError` if
+    the disk fails.
     """
 
     @property
@@ -73,8 +73,8 @@ class Log(Protocol):
     ) -> list[Said]:
         """Stage messages and return them, each with its ``seq``.
 
-        ``ids`` and ``ciphers`` are empty or as many as the bodies. ``client_id``: the client that chose the ids;
-        None: there are no ids.
+        ``ids`` and ``ciphers`` are empty or as many as the bodies. ``client_id``: the client that chose the
+        ids; None: there are no ids.
         """
 
     def put(self, kind: str, key: str, value: str | None) -> None:
@@ -92,7 +92,7 @@ class Log(Protocol):
         """
 
     def last_seq(self, room: str) -> int:
-        """Return the ``seq`` of the newest message of the room, expired or not; 0: there was none."""
+        """Return the ``seq`` of the newest message of the room, expired or not; 0: it never had one."""
 
     def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
         """Return the oldest messages above ``seq``, oldest first.
@@ -101,7 +101,7 @@ class Log(Protocol):
         """
 
     def before(self, room: str, seq: int | None, limit: int, size: int) -> list[Said]:
-        """Return the newest messages below ``seq`` (None: of all), oldest first, with the limits of `after`."""
+        """Return the newest messages below ``seq`` (None: of all), oldest first; limits as in `after`."""
 
     def rooms(self) -> Sequence[str]:
         """Return the rooms that have messages."""
@@ -124,7 +124,7 @@ class Log(Protocol):
         """Set the retention that `expire` applies."""
 
     def expire(self, now: float) -> bool:
-        """Delete some messages that are past the retention at Unix time ``now``; return whether more are left."""
+        """Delete some messages past the retention at Unix time ``now``; return whether more are left."""
 
     def close(self) -> None:
         """Release all resources."""

@@ -23,14 +23,14 @@ APPLICATION_ID = 0x53454C43  # "SELC" marks the file as ours (https://sqlite.org
 #     this schema, rowid made of room and seq    250         255           70
 #     no index by client                         280         255           200
 #
-# A plain index by client has a page for every few clients, and every commit writes many of these pages. So the
-# rowid is the order of arrival. That costs an index by room, but the oldest messages become one range to delete.
-# The index by client starts a new generation every 4,096 messages: a commit touches some 20 of its pages, no
-# matter how many clients there are. To find the messages of one client takes one step for each 4,096 stored
-# messages, which is well under a millisecond for a million.
+# A plain index by client has a page for every few clients, and every commit writes many of these pages. So
+# the rowid is the order of arrival. That costs an index by room, but the oldest messages become one range to
+# delete. The index by client starts a new generation every 4,096 messages: a commit touches some 20 of its
+# pages, no matter how many clients there are. To find the messages of one client takes one step for each
+# 4,096 stored messages, which is well under a millisecond for a million.
 #
-# ``client`` is a hash of 64 bits (``selchat.log.sqlite``). Numbers from a table of clients would save 15 of 164
-# bytes a message, would be no faster, and would need a table that must be cleaned up.
+# ``client`` is a hash of 64 bits (``selchat.log.sqlite``). Numbers from a table of clients would save 15 of
+# 164 bytes a message, would be no faster, and would need a table that must be cleaned up.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (  # version 1
         "CREATE TABLE log (id TEXT NOT NULL)",

@@ -1,8 +1,9 @@
 """Durable log in one SQLite file: after `SqliteLog.commit`, messages survive ``kill -9`` and a power loss.
 
 It does not interpret rooms, which are strings, or records, which are texts. It has one connection and no
-threads. A tick is one transaction with one ``fsync``, which is the price of durability. Programs that only read
-(export, backup) can do so while the server writes, thanks to the write-ahead log (https://sqlite.org/wal.html).
+threads. A tick is one transaction with one ``fsync``, which is the price of durability. Programs that only
+read (export, backup) can do so while the server writes, thanks to the write-ahead log
+(https://sqlite.org/wal.html).
 """
 
 from __future__ import annotations
@@ -34,21 +35,22 @@ __all__ = ["Retention", "SqliteLog"]
 _PRIVATE = 0o600
 _BUSY_SECONDS = 0.05  # to wait for another program that writes; the whole server waits
 
-# Pages in the write-ahead log after which a commit checkpoints them into the file. Measured with commits of 256
-# at 140,000 messages a second: with 1,000 pages, the slowest of 100 commits takes 6 ms and the slowest of all 8.
-# With 4,000 and 16,000 pages, the slowest takes 20 and 52 ms, and the mean is no better. Checkpoints are
-# `PASSIVE`: they wait for no reader, and SQLite restarts the log when a commit finds all pages checkpointed.
+# Pages in the write-ahead log after which a commit checkpoints them into the file. Measured with commits of
+# 256 at 140,000 messages a second: with 1,000 pages, the slowest of 100 commits takes 6 ms and the slowest of
+# all 8. With 4,000 and 16,000 pages, the slowest takes 20 and 52 ms, and the mean is no better. Checkpoints
+# are `PASSIVE`: they wait for no reader, and SQLite restarts the log when a commit finds all pages
+# checkpointed.
 _CHECKPOINT_PAGES = 1000
 _WAL_LIMIT = 16 * MIB  # bytes; SQLite truncates the log to it after a reader has held up checkpoints
 _CACHE = 8 * MIB  # bytes of pages in memory
 
-# Limits of one step of `expire`: messages, and approximate characters of their bodies. Such a step takes 1.5 ms,
-# both with messages of 64 bytes and with messages of 64 KiB.
+# Limits of one step of `expire`: messages, and approximate characters of their bodies. Such a step takes 1.5
+# ms, both with messages of 64 bytes and with messages of 64 KiB.
 _EXPIRE_MESSAGES = 500
 _EXPIRE_CHARACTERS = 256 * KIB
 
-# Parameter 1 is the name of the room, the first field of `Said`, which is not stored. Adding two numbers to the
-# tuple of a message takes half the time of building a tuple of eight.
+# Parameter 1 is the name of the room, the first field of `Said`, which is not stored. Adding two numbers to
+# the tuple of a message takes half the time of building a tuple of eight.
 _INSERT = (
     "INSERT INTO message (seq, author, body, at, id, cipher, room, client)"
     " VALUES (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
@@ -68,8 +70,8 @@ _BEFORE = f"{_COLUMNS} WHERE room = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 _OLDEST = "SELECT n, at, length(body) FROM message ORDER BY n LIMIT ?"
 _ROOMS = "SELECT name FROM room WHERE EXISTS (SELECT 1 FROM message WHERE message.room = room.id)"
 _RANGE = "SELECT (SELECT min(n) FROM message), (SELECT max(n) FROM message)"
-# The expression ``n >> 12`` must be spelled as in the index; otherwise SQLite does not use the index. The query
-# for the generations with messages of one client takes 0.9 microseconds for each existing generation.
+# The expression ``n >> 12`` must be spelled as in the index; otherwise SQLite does not use the index. The
+# query for the generations with messages of one client takes 0.9 microseconds for each existing generation.
 _GENERATIONS = (
     "WITH RECURSIVE generation (g) AS (SELECT max(n) >> 12 FROM message"
     " UNION ALL SELECT g - 1 FROM generation WHERE g > (SELECT min(n) >> 12 FROM message))"
@@ -218,12 +220,12 @@ class SqliteLog:
         self._retention = retention
 
     def expire(self, now: float) -> bool:
-        """Delete the oldest messages that are past the retention at Unix time ``now``; return whether more are
-        left.
+        """Delete the oldest messages that are past the retention at Unix time ``now``; return whether more
+        are left.
 
-        Each call is one short transaction. It deletes messages in order of arrival, in all rooms: if the clock
-        was wrong, a message that is too old waits until the ones before it expire. Records and ``seq`` numbers
-        stay. A call that cannot write leaves its messages to the next one.
+        Each call is one short transaction. It deletes messages in order of arrival, in all rooms: if the
+        clock was wrong, a message that is too old waits until the ones before it expire. Records and ``seq``
+        numbers stay. A call that cannot write leaves its messages to the next one.
         """
         try:
             last = self._last_expired(now)
@@ -236,7 +238,7 @@ class SqliteLog:
             return False  # `commit` reports a failing disk
 
     def _last_expired(self, now: float) -> int | None:
-        """Return the ``n`` of the last message that the next call deletes; None: there is nothing to delete."""
+        """Return the ``n`` of the last message that the next call deletes; None: nothing has expired."""
         retention = self._retention
         if retention.days is None and retention.size is None:
             return None
@@ -268,14 +270,14 @@ class SqliteLog:
         return int(page * (pages - free))
 
     def close(self) -> None:
-        """Close the file and discard what is staged."""
+        """Close the file and discard everything staged."""
         self._db.close()
         self._lock.close()
 
     # -- reading ---------------------------------------------------------------------------------------
 
     def last_seq(self, room: str) -> int:
-        """Return the ``seq`` of the newest message of the room, expired or not; 0: there was none."""
+        """Return the ``seq`` of the newest message of the room, expired or not; 0: it never had one."""
         found = self._rooms.get(room)
         return 0 if found is None else found.last_seq
 
@@ -323,7 +325,7 @@ class SqliteLog:
         return records
 
     def _select(self, room: str, query: str, parameters: tuple[int, int, int], size: int) -> list[Said]:
-        """Return what the query finds, up to ``size`` characters of bodies, but at least one message."""
+        """Return the messages that the query finds, up to ``size`` characters, but at least one message."""
         messages: list[Said] = []
         if parameters[-1] <= 0:  # to SQLite, a negative LIMIT means no limit
             return messages
@@ -420,7 +422,7 @@ def _identity(path: Path) -> tuple[int, int]:
 def _client_number(client_id: bytes) -> int:
     """Return a 64-bit integer that stands for the client.
 
-    Two clients get the same one with a probability of 2^-64; that does no harm unless they also choose the same
-    message id.
+    Two clients get the same one with a probability of 2^-64; that does no harm unless they also choose the
+    same message id.
     """
     return int.from_bytes(hashlib.blake2b(client_id, digest_size=8).digest(), "big", signed=True)

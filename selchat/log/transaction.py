@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """Commit what the block does, or roll back all of it. Raises sqlite3.Error."""
+    """Commit all changes of the block, or roll them back. Raises sqlite3.Error."""
     if db.in_transaction:  # the disk failed so badly that the last rollback failed too
         db.execute("ROLLBACK")
     db.execute("BEGIN IMMEDIATE")

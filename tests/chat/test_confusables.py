@@ -81,7 +81,8 @@ def test_composition_does_not_change_skeletons(name: str) -> None:
     assert skeletons(unicodedata.normalize("NFKC", name)) == skeletons(name)
 
 
-# -- confusable names ---------------------------------------------------------------------------------------------
+# -- confusable names
+# ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -133,7 +134,7 @@ def test_index_finds_confusable_names_until_they_are_removed() -> None:
     assert {*found.find("rnike")} == {"mike"}
     for name in ("mike", "Venkat", "venkat_2"):
         found.remove(name)
-    assert reachable_objects(found) == reachable_objects(ConfusableIndex()), "it keeps nothing of removed names"
+    assert reachable_objects(found) == reachable_objects(ConfusableIndex()), "nothing is left"
 
 
 # -- scripts -------------------------------------------------------------------------------------------

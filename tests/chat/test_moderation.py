@@ -37,7 +37,9 @@ def test_duration_is_parsed(text: str, seconds: float) -> None:
     assert parse_sanction_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "1", "h", "1x", "-1h", "1h and more", "0s", "1h10", "\u0661h", "999999999d"])
+@pytest.mark.parametrize(
+    "text", ["", "1", "h", "1x", "-1h", "1h and more", "0s", "1h10", "\u0661h", "999999999d"]
+)
 def test_invalid_duration_is_refused(text: str) -> None:
     with pytest.raises(SettingError, match="a time such as 1h10m"):
         parse_sanction_duration(text)

@@ -1,8 +1,8 @@
-"""The server is killed under load, again and again, and its file has to keep every word.
+"""Durability test: kill the server under load again and again, and check its file.
 
-`Load` is what the clients know: what they have said, what was acknowledged, and what they were shown.
-`Checker` holds the file against that, without any code of the server's: with ``sqlite3`` alone. `kill_often`
-is the two together, and the whole as a program is::
+`Load` is the clients' view: the messages that they sent, that were acknowledged, and that they received.
+`Checker` compares the file with it, using ``sqlite3`` and none of the server's code. `kill_often` combines
+the two. To run it as a program::
 
     python -m tests.e2e.durability --kills=1000
 """
@@ -29,21 +29,21 @@ from tests.e2e.selchat_support import Fields, Frames, encoded, greeting, serving
 from tests.e2e.support import DEADLINE, Server
 
 _AUTHORS = ("Asa", "Bo", "Cleo", "Dag")
-_WINDOW = 64  # messages of one author on their way
-_MAX_ACKS = 200  # before a kill
-_LONGEST_WAIT = 0.008  # seconds from the last words to the kill: they take the server about as long
-_WHOLE = 10  # kills between two looks at the whole file
+_WINDOW = 64  # unacknowledged messages of one author
+_MAX_ACKS = 200  # before each kill
+_MAX_WAIT = 0.008  # seconds from the last messages to the kill, about as long as the server takes for them
+_FULL_CHECK = 10  # kills between two checks of the whole file
 
 
 class Place(NamedTuple):
-    """Where something stands. Whispers are in the room ``@name``."""
+    """The position of a message. Direct messages are in the room ``@name``."""
 
     room: str
     seq: int
 
 
-class Words(NamedTuple):
-    """What stands there."""
+class Content(NamedTuple):
+    """The content of a message."""
 
     author: str
     id: str
@@ -51,85 +51,85 @@ class Words(NamedTuple):
 
 
 class Load:
-    """Authors who say things as fast as these are acknowledged, over any number of servers.
+    """Authors who send messages as fast as servers acknowledge them, across any number of server processes.
 
-    ``sent``: what was said where, by author and id. ``acked``: where it is, as the server says. ``shown``:
-    what others were shown. ``news``: of these two, what has come since the checker has last looked.
-    ``cut_short``: how often a server has ended before it had acknowledged everything.
+    ``sent`` has the room and body of each message by author and id, ``acked`` the acknowledged positions, and
+    ``received`` the contents that readers got. ``news`` has the entries of these two since the last check.
+    ``cut_short`` counts the servers that ended before they had acknowledged everything.
     """
 
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.sent: dict[tuple[str, str], tuple[str, str]] = {}
         self.acked: dict[tuple[str, str], Place] = {}
-        self.shown: dict[Place, Words] = {}
-        self.news: list[tuple[Place, Words]] = []
+        self.received: dict[Place, Content] = {}
+        self.news: list[tuple[Place, Content]] = []
         self.problems: list[str] = []
         self.cut_short = 0
         self._authors = [_Author(self, name) for name in _AUTHORS]
         self._selector = selectors.DefaultSelector()
 
     def connect(self, port: int) -> None:
-        """Say hello to a server, and what the one before has not acknowledged."""
+        """Sign in to a server, and resend what the previous one did not acknowledge."""
         for author in self._authors:
             author.connect(port)
             self._selector.register(author.sock, selectors.EVENT_READ, author)
 
     def run(self, enough: Callable[[], bool]) -> None:
-        """Talk until it is enough."""
+        """Send messages until ``enough`` is true."""
         end = time.monotonic() + DEADLINE
         while not enough():
-            assert time.monotonic() < end, f"no answers any more, {len(self.acked)} until now"
+            assert time.monotonic() < end, f"no more answers after {len(self.acked)}"
             for author in self._authors:
-                author.talk()
+                author.send()
             for key, _ in self._selector.select(0.001):
                 key.data.read()
 
     @property
-    def waits(self) -> bool:
-        """Whether something was said that was not acknowledged."""
-        return any(author.waits for author in self._authors)
+    def unacknowledged(self) -> bool:
+        """Whether any message is unacknowledged."""
+        return any(author.unacknowledged for author in self._authors)
 
-    def last_words(self, seconds: float) -> None:
-        """Say as much as may be on its way, read no answer, and let the server work on it for so long."""
+    def send_last(self, seconds: float) -> None:
+        """Fill the window, read no answer, and let the server work on it for ``seconds``."""
         for author in self._authors:
-            author.talk()
+            author.send()
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             select.select([], [], [], left)
 
     def disconnect(self) -> None:
-        """Read what has come before the end, and close."""
+        """Read everything up to the end of the connection, and close."""
         for author in self._authors:
             self._selector.unregister(author.sock)
             author.read_to_end()
-        self.cut_short += any(author.waits for author in self._authors)
+        self.cut_short += any(author.unacknowledged for author in self._authors)
 
     def close(self) -> None:
         for author in self._authors:
             author.sock.close()
         self._selector.close()
 
-    # -- what the authors tell ---------------------------------------------------------------------------
+    # -- reports of the authors ---------------------------------------------------------------------------
 
-    def was_acked(self, author: str, id: str, place: Place) -> None:
+    def on_acked(self, author: str, id: str, place: Place) -> None:
         known = self.acked.setdefault((author, id), place)
         if known != place:
             self.problems.append(f"{author} {id} was acknowledged at {known} and at {place}")
         where, body = self.sent[author, id]
         if where != place.room:
             self.problems.append(f"{author} {id} for {where} was acknowledged at {place}")
-        self.news.append((place, Words(author, id, body)))
+        self.news.append((place, Content(author, id, body)))
 
-    def was_shown(self, place: Place, words: Words) -> None:
-        known = self.shown.setdefault(place, words)
-        if known != words:
-            self.problems.append(f"{place} was shown as {known} and as {words}")
-        self.news.append((place, words))
+    def on_received(self, place: Place, content: Content) -> None:
+        known = self.received.setdefault(place, content)
+        if known != content:
+            self.problems.append(f"{place} was received as {known} and as {content}")
+        self.news.append((place, content))
 
 
 class _Author:
-    """One of them, on one connection after the other."""
+    """An author, with one connection at a time."""
 
     def __init__(self, load: Load, name: str) -> None:
         self.sock = socket.socket()
@@ -140,30 +140,30 @@ class _Author:
         self._unacknowledged: dict[str, Fields] = {}
         self._frames = Frames()
         self._out = b""
-        self._is_in = False
+        self._signed_in = False
 
     def connect(self, port: int) -> None:
         self._frames = Frames()
-        self._is_in = False
+        self._signed_in = False
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE)
         self.sock.setblocking(False)
         self._out = encoded(greeting(self._name))
 
     @property
-    def waits(self) -> bool:
-        """Whether something was not acknowledged."""
+    def unacknowledged(self) -> bool:
+        """Whether any message is unacknowledged."""
         return bool(self._unacknowledged)
 
-    def talk(self) -> None:
-        """Say more, if there is room for it."""
-        while self._is_in and not self._out and len(self._unacknowledged) < _WINDOW:
+    def send(self) -> None:
+        """Send more messages if the window allows."""
+        while self._signed_in and not self._out and len(self._unacknowledged) < _WINDOW:
             self._out += b"".join(encoded(self._message()) for _ in range(self._load.chance.randint(1, 16)))
             self._flush()
         if self._out:
             self._flush()
 
     def read(self) -> bool:
-        """Take what has come; return whether more can come."""
+        """Read available data; return whether the connection is still open."""
         try:
             data = self.sock.recv(1 << 18)
         except BlockingIOError:
@@ -171,7 +171,7 @@ class _Author:
         except ConnectionError:
             return False
         for payload in self._frames.feed(data):
-            self._take(json.loads(payload))
+            self._handle(json.loads(payload))
         return bool(data)
 
     def read_to_end(self) -> None:
@@ -206,57 +206,57 @@ class _Author:
         self._load.sent[self._name, id] = where, body
         return message
 
-    def _take(self, message: Fields) -> None:
+    def _handle(self, message: Fields) -> None:
         kind = message["type"]
         if kind == "ack":
             if self._unacknowledged.pop(message["id"], None) is None:
-                self._load.problems.append(f"{self._name} did not wait for {message}")
+                self._load.problems.append(f"{self._name} got an unexpected {message}")
             room = message["room"] if "room" in message else f"@{message['to'].lower()}"
-            self._load.was_acked(self._name, message["id"], Place(room, message["seq"]))
+            self._load.on_acked(self._name, message["id"], Place(room, message["seq"]))
         elif kind in {"said", "whispered"}:
             room = message["room"] if kind == "said" else f"@{message['to'].lower()}"
-            words = Words(message["from"], message["id"], message["body"])
-            self._load.was_shown(Place(room, message["seq"]), words)
+            content = Content(message["from"], message["id"], message["body"])
+            self._load.on_received(Place(room, message["seq"]), content)
             if kind == "whispered" and message["seq"] % 7 == 0:
                 self._out += encoded({"type": "ack", "whisper": message["seq"]})
         elif kind == "welcome":
             self._out += encoded({"type": "join", "room": "engine-room"}, *self._unacknowledged.values())
-            self._is_in = True
+            self._signed_in = True
         elif kind != "users" and message.get("reason") != "shutdown":
             self._load.problems.append(f"{self._name} got {message}")
 
 
 class Checker:
-    """Holds the file against what the clients know. Each check returns what is wrong, in lines."""
+    """Compares the file with the clients' view. Each check returns the problems, one a line."""
 
     def __init__(self, path: Path, load: Load) -> None:
         self._path = path
         self._load = load
-        self._rows: dict[Place, Words] = {}
+        self._rows: dict[Place, Content] = {}
         self._places: dict[tuple[str, str], Place] = {}
-        self._newest: dict[str, int] = {}
+        self._last_seq: dict[str, int] = {}
         self._last: dict[tuple[str, str], int] = {}  # by room and author: the number of the last message
 
     def check_news(self) -> list[str]:
-        """Check what is new in the file, and what the clients have heard since the last time."""
+        """Check the new messages in the file, and everything that clients got since the last check."""
         problems, self._load.problems = self._load.problems, []
         with reading(self._path) as db:
             for room, newest in db.execute("SELECT name, newest FROM room").fetchall():
                 problems += self._read(db, room)
-                if newest != self._newest[room]:
-                    problems.append(f"{room} has {self._newest[room]} messages, and should have {newest}")
+                if newest != self._last_seq[room]:
+                    problems.append(f"{room} has {self._last_seq[room]} messages instead of {newest}")
         news, self._load.news = self._load.news, []
         problems += self._compare(news)
         return problems
 
     def check_all(self) -> list[str]:
-        """Read the whole file again, and check everything that was ever heard."""
+        """Read the whole file again, and check everything that clients ever got."""
         fresh = Checker(self._path, self._load)
         problems = fresh.check_news()
         problems += fresh._compare(
-            (place, Words(*key, self._load.sent[key][1])) for key, place in self._load.acked.items()
+            (place, Content(*key, self._load.sent[key][1])) for key, place in self._load.acked.items()
         )
-        problems += fresh._compare(self._load.shown.items())
+        problems += fresh._compare(self._load.received.items())
         with reading(self._path) as db:
             found = [line for (line,) in db.execute("PRAGMA integrity_check")]
         if found != ["ok"]:
@@ -265,42 +265,42 @@ class Checker:
 
     def _read(self, db: sqlite3.Connection, room: str) -> list[str]:
         problems = []
-        expected = self._newest.get(room, 0)
+        expected = self._last_seq.get(room, 0)
         for seq, *rest in db.execute(
             "SELECT seq, author, message.id, body FROM message JOIN room ON room.id = message.room"
             " WHERE room.name = ? AND seq > ? ORDER BY seq",
             (room, expected),
         ):
-            place, words = Place(room, seq), Words(*rest)
-            key = words.author, words.id
+            place, content = Place(room, seq), Content(*rest)
+            key = content.author, content.id
             expected += 1
             if seq != expected:
-                problems.append(f"{room} has {seq} where {expected} should be")
+                problems.append(f"{room} has {seq} instead of {expected}")
                 expected = seq
             if key in self._places:
                 problems.append(f"{key} is in the file at {self._places[key]} and at {place}")
-            if self._load.sent.get(key) != (room, words.body):
-                problems.append(f"{place} has {words}, which nobody has said there")
-            number = int(words.id.rpartition("-")[2])
-            if number <= self._last.get((room, words.author), 0):
-                problems.append(f"{place} has {words.id}, after {self._last[room, words.author]}")
-            self._last[room, words.author] = number
-            self._rows[place] = words
+            if self._load.sent.get(key) != (room, content.body):
+                problems.append(f"{place} has {content}, which nobody sent there")
+            number = int(content.id.rpartition("-")[2])
+            if number <= self._last.get((room, content.author), 0):
+                problems.append(f"{place} has {content.id}, after {self._last[room, content.author]}")
+            self._last[room, content.author] = number
+            self._rows[place] = content
             self._places[key] = place
-        self._newest[room] = expected
+        self._last_seq[room] = expected
         return problems
 
-    def _compare(self, heard: Iterable[tuple[Place, Words]]) -> list[str]:
+    def _compare(self, observed: Iterable[tuple[Place, Content]]) -> list[str]:
         return [
-            f"{place} should have {words}, and has {self._rows.get(place)}"
-            for place, words in heard
-            if self._rows.get(place) != words
+            f"{place} should have {content}, and has {self._rows.get(place)}"
+            for place, content in observed
+            if self._rows.get(place) != content
         ]
 
 
 @contextmanager
 def reading(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that only reads, while a server writes."""
+    """Open a read-only connection, which works while a server writes."""
     db = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
     try:
         yield db
@@ -311,9 +311,9 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 def kill_often(
     path: Path, kills: int, chance: random.Random, start: Callable[..., Server] = serving
 ) -> tuple[Load, list[str]]:
-    """Kill servers on that file under load; return what the load knows, and the first problems met.
+    """Kill servers on the file ``path`` under load; return the load and the first problems.
 
-    ``start`` gets the path and, as ``port``, the port that the server should have.
+    ``start`` gets the path, and as ``port`` the port for the server.
     """
     load = Load(chance)
     checker = Checker(path, load)
@@ -323,14 +323,14 @@ def kill_often(
             with start(path, port=port) as server:
                 port = server.port
                 problems = checker.check_news()
-                if not problems and kill % _WHOLE == 0:
+                if not problems and kill % _FULL_CHECK == 0:
                     problems = checker.check_all()
                 if problems:
                     return load, problems
                 load.connect(port)
                 acks = len(load.acked) + chance.randrange(_MAX_ACKS)
                 load.run(lambda: len(load.acked) >= acks)  # noqa: B023
-                load.last_words(chance.uniform(0, _LONGEST_WAIT))
+                load.send_last(chance.uniform(0, _MAX_WAIT))
                 server.process.send_signal(signal.SIGKILL)
                 server.wait()
             load.disconnect()
@@ -356,9 +356,9 @@ def main() -> int:
     for problem in problems[:20]:
         print(problem)
     print(
-        f"{options.kills} kills, {load.cut_short} of them in mid-sentence, "
-        f"{len(load.acked)} messages acknowledged of {len(load.sent)} said, "
-        f"{len(load.shown)} shown, {len(problems)} problems, {time.monotonic() - begin:.0f} s"
+        f"{options.kills} kills, {load.cut_short} of them with unacknowledged messages, "
+        f"{len(load.acked)} messages acknowledged of {len(load.sent)} sent, "
+        f"{len(load.received)} received, {len(problems)} problems, {time.monotonic() - begin:.0f} s"
     )
     return 1 if problems else 0
 

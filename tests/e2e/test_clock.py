@@ -1,4 +1,4 @@
-"""The wall clock is moved by a year, either way, under a server: timers, order and rates do not care."""
+"""Change a running server's wall clock by a year: timers, message order and rate limits are not affected."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.e2e.selchat_support import RichPeer, serving
 from tests.e2e.support import Client, Server
 
 _YEAR = 365 * 86_400  # seconds
-_RATE, _BURST = 40, 20  # messages a second, and at once
+_RATE, _BURST = 40, 20  # messages a second; messages at once
 _LOGIN = 1.0  # seconds
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
 
-# A server whose time.time() is as many seconds wrong as a file says.
-_WRONG = """
+# A server whose time.time() is off by the number of seconds in a file.
+_WRONG_CLOCK = """
 import pathlib, sys, time
 
 right, file = time.time, pathlib.Path(sys.argv[1])
@@ -31,13 +31,13 @@ sys.exit(cli.main(sys.argv[4:]))
 
 
 class WrongClock:
-    """A file that says how wrong a server's clock is."""
+    """A file with the error of a server's clock in seconds."""
 
     def __init__(self, path: Path, library: str | None) -> None:
         self._path = path
         self._is_library = library is not None
-        self.move(0)
-        self.wrapper = (sys.executable,) if library else (sys.executable, "-c", _WRONG, str(path))
+        self.shift(0)
+        self.wrapper = (sys.executable,) if library else (sys.executable, "-c", _WRONG_CLOCK, str(path))
         self.environment = {
             **os.environ,
             "SELCHAT_LOGIN_SECONDS": str(_LOGIN),
@@ -51,8 +51,8 @@ class WrongClock:
                 "DONT_FAKE_MONOTONIC": "1",
             }
 
-    def move(self, seconds: int) -> None:
-        """Set it that wrong."""
+    def shift(self, seconds: int) -> None:
+        """Set the error of the clock."""
         new = self._path.with_suffix(".new")
         new.write_text(f"{seconds:+d}")
         new.replace(self._path)
@@ -70,25 +70,25 @@ def clock(request: pytest.FixtureRequest, tmp_path: Path) -> WrongClock:
 
 
 @contextmanager
-def wrong(clock: WrongClock, path: Path) -> Iterator[Server]:
+def serving_with(clock: WrongClock, path: Path) -> Iterator[Server]:
     options = ("--byte-rate=0", f"--message-rate={_RATE}")
     with serving(path, *options, wrapper=clock.wrapper, env=clock.environment) as server:
         yield server
 
 
 @pytest.mark.parametrize("moved", [_YEAR, -_YEAR], ids=["a year ahead", "a year back"])
-def test_timers_order_and_rates(clock: WrongClock, moved: int, tmp_path: Path) -> None:
+def test_timers_order_and_rates_ignore_the_wall_clock(clock: WrongClock, moved: int, tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
-    with wrong(clock, path) as server, RichPeer(server.port, "Asa") as asa:
+    with serving_with(clock, path) as server, RichPeer(server.port, "Asa") as asa:
         before = [asa.says(f"before {number}", f"b{number}") for number in range(3)]
         assert [ack["seq"] for ack in before] == [1, 2, 3]
         silent = Client(server.port)
         begin = time.monotonic()
-        clock.move(moved)
+        clock.shift(moved)
         moved_by = asa.says("after", "a")["at"] - before[-1]["at"]
-        assert abs(moved_by - moved) < 60, "the clock was not moved: the test is broken"
+        assert abs(moved_by - moved) < 60, "the clock did not change: the test is broken"
 
-        # A rate is one of real time: no year's worth of messages at once, and no year without any.
+        # The rate limit follows real time: no burst for a year's worth of messages, and no year of silence.
         flood = [{"type": "say", "room": "lobby", "id": f"f{n}", "body": f"f{n}"} for n in range(60)]
         start = time.monotonic()
         asa.sends(*flood)
@@ -96,38 +96,38 @@ def test_timers_order_and_rates(clock: WrongClock, moved: int, tmp_path: Path) -
         assert [ack["seq"] for ack in acks] == list(range(5, 65))
         assert time.monotonic() - start > 0.9 * (60 - _BURST) / _RATE
 
-        # So is the time for saying who one is.
+        # So does the login timeout.
         silent.sock.setblocking(True)
         assert "no username within" in silent.read_to_end().decode()
         assert time.monotonic() - begin > 0.9 * _LOGIN
         silent.close()
 
-        # What was said is in the order in which it was said, whatever the times beside it.
+        # Messages keep their order, whatever their times.
         log = asa.welcome["log"]
         with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 0}}) as bo:
             heard = [bo.reads() for _ in range(64)]
             assert [one["seq"] for one in heard] == list(range(1, 65))
             assert [one["body"] for one in heard[:4]] == ["before 0", "before 1", "before 2", "after"]
-        clock.move(0)
+        clock.shift(0)
         assert asa.says("right again", "r")["seq"] == 65
         assert server.stop() == 0
         assert server.errors() == ""
-    with wrong(clock, path) as server, RichPeer(server.port, "Asa") as asa:
+    with serving_with(clock, path) as server, RichPeer(server.port, "Asa") as asa:
         assert asa.welcome["rooms"][0]["seq"] == 65
         newest = asa.asks("history", room="lobby", limit=2)["messages"]
         assert [one["seq"] for one in newest] == [64, 65]
-        assert asa.says("f59", "f59")["seq"] == 64, "it was said before"
+        assert asa.says("f59", "f59")["seq"] == 64, "a repeated id gets the same ack"
 
 
-def test_a_roster_comes_whatever_the_clock_says(clock: WrongClock, tmp_path: Path) -> None:
+def test_rosters_ignore_the_wall_clock(clock: WrongClock, tmp_path: Path) -> None:
     environment = clock.environment
     with Server("--quiet", wrapper=clock.wrapper, env=environment) as server:
         with Client(server.port, "Ann") as ann:
             ann.read_until("Server", "Users online (1): Ann")
-            clock.move(-_YEAR)
+            clock.shift(-_YEAR)
             with Client(server.port, "Ben"):
                 ann.read_until("Server", "Users online (2): Ann, Ben")
-                clock.move(_YEAR)
+                clock.shift(_YEAR)
             ann.read_until("Server", "Users online (1): Ann")
             server.assert_idle()
         assert server.stop() == 0

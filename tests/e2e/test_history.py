@@ -1,4 +1,4 @@
-"""What the server keeps in a file: over restarts, on a full disk, past its retention, and without one."""
+"""The server's history: restarts, full disks, retention, export and unusable files."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def history(tmp_path: Path) -> Path:
 
 
 def stored(path: Path) -> list[tuple[str, int, str]]:
-    """What is in the file, read beside the server."""
+    """Return the messages in the file; the server may be running."""
     with reading(path) as db:
         return db.execute(
             "SELECT room.name, seq, body FROM message JOIN room ON room.id = message.room ORDER BY n"
         ).fetchall()
 
 
-# -- over a restart ----------------------------------------------------------------------------------------
+# -- restarts ----------------------------------------------------------------------------------------
 
 
-def test_a_room_goes_on_where_it_was(history: Path) -> None:
+def test_restart_keeps_rooms_topics_salts_and_ids(history: Path) -> None:
     with serving(history) as server:
         with RichPeer(server.port, "Venkat") as venkat:
             log = venkat.welcome["log"]
@@ -54,7 +54,7 @@ def test_a_room_goes_on_where_it_was(history: Path) -> None:
         assert venkat.welcome["log"] == log
         [lobby] = venkat.welcome["rooms"]
         assert without(lobby, "salt") == {"room": "lobby", "seq": 1, "topic": "", "members": 1}
-        assert venkat.says("one", "v1") == first, "said again: the same ack"
+        assert venkat.says("one", "v1") == first, "a repeated id gets the same ack"
         assert venkat.says("three", "v3")["seq"] == 2
         assert without(venkat.asks("rooms"), "type") == {
             "rooms": [
@@ -75,7 +75,7 @@ def test_a_room_goes_on_where_it_was(history: Path) -> None:
     "text",
     ["", "\0", "a\0b", "\r\n\t", "\x7f\x80\x85", "\u2028\ufeff\uffff", "🚢" * 1000, "'; DROP TABLE message"],
 )
-def test_any_text_is_the_same_over_a_restart(history: Path, text: str) -> None:
+def test_any_text_survives_a_restart_unchanged(history: Path, text: str) -> None:
     id, cipher = (text or "empty")[:64], text[:256]
     with serving(history) as server:
         with (
@@ -103,10 +103,10 @@ def test_any_text_is_the_same_over_a_restart(history: Path, text: str) -> None:
             assert [bo.reads(), bo.reads()] == [live, live_too]
 
 
-def test_whispers_wait_over_a_restart_until_they_are_confirmed(history: Path) -> None:
+def test_direct_messages_wait_across_restarts_until_confirmed(history: Path) -> None:
     with serving(history) as server:
         with RichPeer(server.port, "Narayan"):
-            pass  # the name is his from now on
+            pass  # now he owns the name
         with RichPeer(server.port, "Venkat") as venkat:
             for number in (1, 2, 3):
                 ack = venkat.whispers("narayan", f"whisper {number}", f"v{number}")
@@ -138,7 +138,7 @@ def test_whispers_wait_over_a_restart_until_they_are_confirmed(history: Path) ->
             narayan.hears_nothing()
 
 
-def test_a_name_is_its_owners_over_a_restart(history: Path) -> None:
+def test_restart_keeps_owners_of_names(history: Path) -> None:
     with serving(history) as server:
         with RichPeer(server.port, "Venkat"):
             pass
@@ -149,12 +149,12 @@ def test_a_name_is_its_owners_over_a_restart(history: Path) -> None:
         welcome = eve.asks(**greeting("Eve"))
         assert welcome["name"] == "Eve"
         with Client(server.port, "venkat"):
-            eve.sees("venkat_2")  # as a classic client cannot say whose it is
+            eve.sees("venkat_2")  # a classic client cannot prove that it owns the name
         with RichPeer(server.port, "venkat", client=secret("Venkat")) as venkat:
             assert venkat.welcome["name"] == "venkat"
 
 
-def test_bans_and_mutes_last(history: Path) -> None:
+def test_restart_keeps_bans_and_mutes(history: Path) -> None:
     with serving(history) as server:
         with RichPeer(server.port, "Eve") as eve, RichPeer(server.port, "Mallory") as mallory:
             server.type("/ban Eve")
@@ -174,7 +174,7 @@ def test_bans_and_mutes_last(history: Path) -> None:
                 eve.asks("hello", version=1, name="Another", client="the secret of Eve......."),
                 eve.reads(),
             ]
-            assert error["code"] == "banned", "another name is no way out"
+            assert error["code"] == "banned", "another name does not evade the ban"
             assert bye == {"type": "bye", "reason": "banned", "retry_after": None}
         with Client(server.port, "eve") as eve_too:
             assert eve_too.read_pair() == ("Server", "Closing this connection: the operator has banned you.")
@@ -186,7 +186,7 @@ def test_bans_and_mutes_last(history: Path) -> None:
             for line in ("/unmute mallory", "/unban EVE", "/unban 127.0.0.9"):
                 server.type(line)
             server.expect_line("127.0.0.9 is no longer banned.")
-            assert mallory.says("!", "m1")["type"] == "ack", "the same message, and it is stored now"
+            assert mallory.says("!", "m1")["type"] == "ack", "the same message is stored now"
         assert server.stop() == 0
     with (
         serving(history) as server,
@@ -197,11 +197,11 @@ def test_bans_and_mutes_last(history: Path) -> None:
         server.expect_line("Nobody is banned or muted.")
 
 
-# -- when the disk is full ---------------------------------------------------------------------------------
+# -- full disks ---------------------------------------------------------------------------------
 
 
 class Sitting:
-    """A server that cannot write, and the people on it: two selchat ones and a classic one."""
+    """A server that cannot write, with two selchat members and a classic one."""
 
     def __init__(self, server: Server, path: Path) -> None:
         self.server = server
@@ -216,7 +216,7 @@ class Sitting:
             self._stack = stack.pop_all()
 
     def says(self, body: str) -> None:
-        """Say something, which arrives."""
+        """Send a message and check that it arrives."""
         self.last_seq += 1
         ack = self.asa.says(body, f"a-{body}")
         assert (ack["type"], ack.get("seq")) == ("ack", self.last_seq), ack
@@ -224,7 +224,7 @@ class Sitting:
         assert self.old.read_pair() == ("Asa", body)
 
     def cannot_say(self, why: str) -> None:
-        """Nothing is stored, nothing is shown, and everything else goes on; ``why`` is what is said of it."""
+        """Check that no message is stored or shown because of ``why``, and everything else works."""
         asa, bo, old, server = self.asa, self.bo, self.old, self.server
         self.outages += 1
         before = stored(self.path)
@@ -239,7 +239,7 @@ class Sitting:
         assert notice.startswith(f"Not sent: the server cannot store messages at the moment ({why}")
         assert asa.whispers("Bo", "lost", f"a-whisper-{self.outages}")["code"] == "not-stored"
 
-        # What needs no storing: people who come and go, questions, whispers that nobody keeps.
+        # Unaffected: sign-in and sign-out, requests, and direct messages that the log does not keep.
         with RichPeer(server.port, "Cleo") as cleo, Client(server.port, "Guest") as guest:
             assert cleo.welcome["rooms"][0]["seq"] == self.last_seq
             messages = cleo.asks("history", room="lobby", limit=1000)["messages"]
@@ -251,20 +251,20 @@ class Sitting:
             assert cleo.asks("part", room="engine-room")["type"] == "left"
         bo.hears_nothing()
         assert stored(self.path) == before
-        assert "NO MESSAGE" not in server.seen, "it is said once"
+        assert "CANNOT BE STORED" not in server.seen, "one warning for each outage"
 
     def says_again(self) -> None:
-        """What was refused is taken now."""
+        """Check that the server accepts the rejected messages now."""
         server, outage = self.server, self.outages
         self.last_seq += 1
         assert self.asa.says("lost", f"a-lost-{outage}-0")["seq"] == self.last_seq
-        assert said(self.bo.reads()) == ("Asa", self.last_seq, "lost"), "nothing else was shown"
+        assert said(self.bo.reads()) == ("Asa", self.last_seq, "lost"), "no rejected message was shown"
         assert self.old.read_pair() == ("Asa", "lost")
         assert self.asa.whispers("Bo", "kept", f"a-whisper-{outage}")["seq"] == outage
         assert said(self.bo.reads()) == ("Asa", outage, "kept")
         self.asa.hears_nothing()
         server.expect_line("Warning: messages can be stored again")
-        assert "Warning" not in server.seen, "and it is said once"
+        assert "Warning" not in server.seen, "no second warning"
 
     def __enter__(self) -> Sitting:
         return self
@@ -274,7 +274,7 @@ class Sitting:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
-def test_a_file_that_may_not_grow(history: Path) -> None:
+def test_file_that_cannot_grow_stops_messages_and_recovers(history: Path) -> None:
     with serving(history) as server, Sitting(server, history) as sitting:
         for outage in (1, 2):
             sitting.says(f"before outage {outage}")
@@ -294,7 +294,7 @@ def test_a_file_that_may_not_grow(history: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
-def test_what_is_no_message_goes_on_and_is_stored_later(history: Path) -> None:
+def test_bans_topics_and_names_are_stored_after_an_outage(history: Path) -> None:
     with Server("--quiet", f"--history={history}") as server, RichPeer(server.port, "Asa") as asa:
         assert asa.reads()["type"] == "joined"
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
@@ -308,7 +308,7 @@ def test_what_is_no_message_goes_on_and_is_stored_later(history: Path) -> None:
         with RichPeer(server.port) as eve:
             assert eve.asks(**greeting("Eve"))["code"] == "banned"
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        asa.hears_nothing()  # whatever happens next, it is tried again
+        asa.hears_nothing()  # any next event retries the commit
         server.expect_line("Warning: messages can be stored again")
         server.process.kill()
         server.wait()
@@ -321,8 +321,8 @@ def test_what_is_no_message_goes_on_and_is_stored_later(history: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's")
-def test_a_full_disk(tmp_path: Path) -> None:
-    # A disk of its own, which goes with the last process that sees it.
+def test_full_disk_stops_messages_and_recovers(tmp_path: Path) -> None:
+    # A private disk, which disappears with the last process that sees it.
     mount = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=2m tmpfs "$0" && exec "$@"')
     try:
         probe = subprocess.run([*mount, str(tmp_path), "true"], capture_output=True)
@@ -344,7 +344,7 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 
 def fill(disk: Path) -> None:
-    """Have a server whose disk is full, twice. Runs where nobody else has that disk."""
+    """Fill the disk of a server twice. Runs in a mount namespace with a private disk."""
     history, ballast = disk / "history.sqlite", disk / "ballast"
     with serving(history) as server, Sitting(server, history) as sitting:
         for outage in (1, 2):
@@ -361,8 +361,8 @@ def fill(disk: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
-def test_a_full_disk_under_load_and_a_kill_on_top(history: Path) -> None:
-    """Of a thousand messages, some before and some behind the limit: the file has what was acknowledged."""
+def test_full_disk_under_load_and_kill_9_keep_acknowledged_messages(history: Path) -> None:
+    """Some messages fit and some do not: the file has exactly the acknowledged ones."""
     with serving(history) as server:
         with RichPeer(server.port, "Asa") as asa, RichPeer(server.port, "Bo") as bo:
             bo.sees("Asa")
@@ -385,11 +385,11 @@ def test_a_full_disk_under_load_and_a_kill_on_top(history: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SIGXFSZ is ignored and the limit obeyed as on Linux")
-def test_a_disk_that_is_full_from_the_start(history: Path) -> None:
+def test_server_does_not_start_on_a_full_disk(history: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
 
-    # What measures the coverage has a file of its own, which may not grow either.
+    # The coverage measurement writes a file too, which could not grow either.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     error = cannot_serve("--tls=off", f"--history={history}", preexec_fn=limit, env=environment)
     assert error.startswith(f"selchat: cannot use the history {history}: the disk ")
@@ -397,7 +397,7 @@ def test_a_disk_that_is_full_from_the_start(history: Path) -> None:
         assert asa.says("there is room now", "a-1")["seq"] == 1
 
 
-def test_a_file_that_is_gone_for_a_while(history: Path, tmp_path: Path) -> None:
+def test_removed_file_stops_messages_until_it_is_back(history: Path, tmp_path: Path) -> None:
     away = tmp_path / "away"
     away.mkdir()
     with serving(history) as server, Sitting(server, history) as sitting:
@@ -412,7 +412,7 @@ def test_a_file_that_is_gone_for_a_while(history: Path, tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_a_file_that_another_program_has_locked(history: Path) -> None:
+def test_locked_file_stops_messages_until_it_is_unlocked(history: Path) -> None:
     with serving(history) as server, Sitting(server, history) as sitting:
         sitting.says("before")
         with closing(sqlite3.connect(history, isolation_level=None)) as other:
@@ -423,11 +423,11 @@ def test_a_file_that_another_program_has_locked(history: Path) -> None:
         assert server.stop() == 0
 
 
-# -- what is kept ------------------------------------------------------------------------------------------
+# -- retention ------------------------------------------------------------------------------------------
 
 
 def filled(path: Path, *moments: float, size: int = 10) -> None:
-    """Make a history with one message of the lobby for each of these times."""
+    """Make a history with one message in the lobby for each time."""
     log = SqliteLog(path, Retention())
     for number, at in enumerate(moments, 1):
         log.append("lobby", "Venkat", [f"{number} ".ljust(size, "x")], at)
@@ -435,20 +435,20 @@ def filled(path: Path, *moments: float, size: int = 10) -> None:
     log.close()
 
 
-def test_what_is_too_old_is_gone_and_whoever_resumes_is_told(history: Path) -> None:
+def test_resuming_client_gets_a_gap_for_expired_messages(history: Path) -> None:
     now = time.time()
     filled(history, *[now - 40 * _DAY] * 1200, now - 20 * _DAY, now)
     with serving(history, "--retention=30d") as server, RichPeer(server.port, "Asa") as asa:
         log = asa.welcome["log"]
         assert asa.welcome["rooms"][0]["seq"] == 1202
-        # It goes in steps, between which the server serves.
-        eventually(lambda: len(stored(history)) == 2, "the old ones are gone")
+        # Messages expire in steps, and the server serves clients between them.
+        eventually(lambda: len(stored(history)) == 2, "the old messages expire")
         with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 600}}) as bo:
             assert bo.reads() == {"type": "gap", "room": "lobby", "after": 600, "before": 1201}
             assert [bo.reads()["seq"] for _ in range(2)] == [1201, 1202]
             bo.hears_nothing()
         with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 1200}}) as bo:
-            assert bo.reads()["seq"] == 1201, "nothing that it has not seen is missing"
+            assert bo.reads()["seq"] == 1201, "it has seen every expired message"
         with RichPeer(server.port, "Bo", resume={"log": "another", "rooms": {"lobby": 1202}}) as bo:
             assert bo.reads() == {"type": "gap", "room": "lobby", "after": 0, "before": 1201}
         page = asa.asks("history", room="lobby", limit=1000)
@@ -456,18 +456,18 @@ def test_what_is_too_old_is_gone_and_whoever_resumes_is_told(history: Path) -> N
         assert asa.says("next", "a-1")["seq"] == 1203
 
 
-def test_a_room_of_which_all_is_gone_counts_on(history: Path) -> None:
+def test_room_continues_its_numbers_after_everything_expired(history: Path) -> None:
     filled(history, *[time.time() - 40 * _DAY] * 7)
     with serving(history, "--retention=30d") as server:
         with RichPeer(server.port, "Asa") as asa:
-            eventually(lambda: stored(history) == [], "all is gone")
+            eventually(lambda: stored(history) == [], "everything expires")
             log = asa.welcome["log"]
         with RichPeer(server.port, "Asa", resume={"log": log, "rooms": {"lobby": 3}}) as asa:
             assert asa.reads() == {"type": "gap", "room": "lobby", "after": 3, "before": 8}
             assert asa.says("next", "a-1")["seq"] == 8
 
 
-def test_a_room_keeps_its_numbers_however_it_is_written_and_whatever_was_lost(history: Path) -> None:
+def test_room_keeps_its_numbers_under_every_spelling(history: Path) -> None:
     with serving(history) as server, RichPeer(server.port, "Asa") as asa:
         asa.asks("join", room="Engine-Room")
         assert asa.says("one", "a-1", "Engine-Room")["seq"] == 1
@@ -477,7 +477,7 @@ def test_a_room_keeps_its_numbers_however_it_is_written_and_whatever_was_lost(hi
         db.execute("UPDATE message SET at = at - ?", (40 * _DAY,))
         db.commit()
     with serving(history, "--retention=30d") as server:
-        eventually(lambda: stored(history) == [], "all is gone")
+        eventually(lambda: stored(history) == [], "everything expires")
         assert server.stop() == 0
     with serving(history) as server, RichPeer(server.port, "Asa") as asa:
         users = asa.asks("join", room="ENGINE-ROOM")
@@ -485,7 +485,7 @@ def test_a_room_keeps_its_numbers_however_it_is_written_and_whatever_was_lost(hi
         assert asa.says("two", "a-2", "ENGINE-ROOM")["seq"] == 2
 
 
-def test_whispers_that_are_too_old_are_not_announced(history: Path) -> None:
+def test_expired_direct_messages_are_not_announced(history: Path) -> None:
     with serving(history) as server:
         with RichPeer(server.port, "Narayan"), RichPeer(server.port, "Venkat") as venkat:
             pass
@@ -503,13 +503,13 @@ def test_whispers_that_are_too_old_are_not_announced(history: Path) -> None:
         narayan.hears_nothing()
 
 
-def test_what_is_too_much_is_gone_too(history: Path) -> None:
+def test_size_limit_expires_the_oldest_messages(history: Path) -> None:
     filled(history, *[time.time()] * 3000, size=1000)
     with serving(history, "--retention=1MiB") as server, RichPeer(server.port, "Asa") as asa:
         log = asa.welcome["log"]
-        eventually(lambda: size_in_use(history) <= 1 << 20, "it is small enough")
+        eventually(lambda: size_in_use(history) <= 1 << 20, "the file is small enough")
         oldest = stored(history)[0][1]
-        assert 1000 < oldest < 3000, "and no more is gone than needs to be"
+        assert 1000 < oldest < 3000, "not more than necessary expires"
         with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 5}}) as bo:
             assert bo.reads() == {"type": "gap", "room": "lobby", "after": 5, "before": oldest}
             rest = bo.reads_until(lambda message: message["seq"] == 3000)
@@ -524,7 +524,7 @@ def size_in_use(path: Path) -> int:
     return int(size * (pages - free))
 
 
-# -- printed -----------------------------------------------------------------------------------------------
+# -- export -----------------------------------------------------------------------------------------------
 
 
 def export(history: Path, *options: str) -> str:
@@ -539,7 +539,7 @@ def export(history: Path, *options: str) -> str:
     return done.stdout
 
 
-def test_what_was_said_can_be_printed_while_the_server_runs_and_after_it_was_killed(history: Path) -> None:
+def test_export_works_while_the_server_runs_and_after_kill_9(history: Path) -> None:
     with serving(history) as server:
         with RichPeer(server.port, "Asa") as asa, RichPeer(server.port, "Bo"):
             asa.asks("join", room="engine-room")
@@ -557,10 +557,10 @@ def test_what_was_said_can_be_printed_while_the_server_runs_and_after_it_was_kil
     assert "for you alone" not in while_it_runs + export(history)
 
 
-# -- when it cannot be had -----------------------------------------------------------------------------------
+# -- unusable files -----------------------------------------------------------------------------------
 
 
-def test_two_servers_on_one_file(history: Path) -> None:
+def test_second_server_on_the_same_file_does_not_start(history: Path) -> None:
     with serving(history) as server, RichPeer(server.port, "Asa") as asa:
         assert cannot_serve(f"--history={history}") == (
             f"selchat: the history {history} is in use by another server (process {server.pid})\n"
@@ -572,46 +572,46 @@ def test_two_servers_on_one_file(history: Path) -> None:
         server.process.kill()
         server.wait()
     with serving(history) as server, RichPeer(server.port, "Asa") as asa:
-        assert asa.says("still here", "a-1")["seq"] == 1, "nothing is left that would have to be removed"
+        assert asa.says("still here", "a-1")["seq"] == 1, "no stale lock is left"
 
 
-def test_a_folder_that_is_none(tmp_path: Path) -> None:
+def test_path_through_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     path = tmp_path / "file" / "history.sqlite"
     assert cannot_serve(f"--history={path}").startswith(f"selchat: cannot use the history {path}: ")
 
 
-def test_a_history_that_is_a_folder(tmp_path: Path) -> None:
+def test_folder_as_history_is_refused(tmp_path: Path) -> None:
     assert cannot_serve(f"--history={tmp_path}") == (
         f"selchat: cannot use the history {tmp_path}: is a directory\n"
     )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_in_which_one_may_not_write(tmp_path: Path) -> None:
+def test_folder_without_write_permission_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     folder.mkdir(0o500)
     path = folder / "history.sqlite"
     assert cannot_serve(f"--history={path}") == f"selchat: cannot use the history {path}: permission denied\n"
 
 
-def test_a_read_only_file_system() -> None:
-    path = Path("/proc/sys/history.sqlite")  # not even root can make a file there
+def test_read_only_file_system_is_refused() -> None:
+    path = Path("/proc/sys/history.sqlite")  # not even root can create a file there
     if not path.parent.is_dir():
         pytest.skip("there is no /proc here")
     assert cannot_serve(f"--history={path}").startswith(f"selchat: cannot use the history {path}: ")
 
 
 @pytest.mark.parametrize("content", [b"not a database" * 1000, b"SQLite format 3\0" + b"\xff" * 5000])
-def test_a_file_that_is_something_else(history: Path, content: bytes) -> None:
+def test_other_kind_of_file_is_refused_and_unchanged(history: Path, content: bytes) -> None:
     history.write_bytes(content)
     assert cannot_serve(f"--history={history}") == (
         f"selchat: {history} is not a selchat history, or it is damaged\n"
     )
-    assert history.read_bytes() == content, "and it is left as it was"
+    assert history.read_bytes() == content, "the file does not change"
 
 
-def test_a_database_of_another_program(history: Path) -> None:
+def test_database_of_another_program_is_refused(history: Path) -> None:
     db = sqlite3.connect(history)
     db.execute("CREATE TABLE bookmark (url)")
     db.commit()
@@ -619,7 +619,7 @@ def test_a_database_of_another_program(history: Path) -> None:
     assert "is not a selchat history" in cannot_serve(f"--history={history}")
 
 
-def test_a_damaged_file(history: Path) -> None:
+def test_damaged_file_is_refused(history: Path) -> None:
     filled(history, *[1.0] * 2000, size=100)
     size = history.stat().st_size
     with history.open("r+b") as file:

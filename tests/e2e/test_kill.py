@@ -26,7 +26,7 @@ from selchat.client.protocol.rooms import RoomState
 from selchat.client.protocol.selchat import SelchatClient
 from selchat.config.settings import ClientSettings
 from selchat.log.sqlite import Retention, SqliteLog
-from tests.e2e.durability import Checker, Load, Place, Words, kill_often, reading
+from tests.e2e.durability import Checker, Content, Load, Place, kill_often, reading
 from tests.e2e.processes import SELCHAT, Popen
 from tests.e2e.selchat_support import RichPeer, secret, serving
 from tests.e2e.support import DEADLINE, Server, eventually
@@ -123,10 +123,10 @@ class TestTheChecker:
         """What was said, acknowledged and shown: three messages in the lobby."""
         load = Load(random.Random(1))
         for seq in (1, 2, 3):
-            words = Words("Asa", f"Asa-{seq}", f"body {seq}")
-            load.sent["Asa", words.id] = "lobby", words.body
-            load.was_acked("Asa", words.id, Place("lobby", seq))
-            load.was_shown(Place("lobby", seq), words)
+            content = Content("Asa", f"Asa-{seq}", f"body {seq}")
+            load.sent["Asa", content.id] = "lobby", content.body
+            load.on_acked("Asa", content.id, Place("lobby", seq))
+            load.on_received(Place("lobby", seq), content)
         load.close()
         return load
 
@@ -155,12 +155,12 @@ class TestTheChecker:
     @pytest.mark.parametrize(
         ("change", "problem"),
         [
-            ("DELETE FROM message WHERE seq = 2", "lobby has 3 where 2 should be"),
-            ("DELETE FROM message WHERE seq = 3", "should have Words(author='Asa', id='Asa-3'"),
-            ("UPDATE room SET newest = 2", "lobby has 3 messages, and should have 2"),
-            ("UPDATE message SET seq = 5 WHERE seq = 3", "lobby has 5 where 3 should be"),
+            ("DELETE FROM message WHERE seq = 2", "lobby has 3 instead of 2"),
+            ("DELETE FROM message WHERE seq = 3", "should have Content(author='Asa', id='Asa-3'"),
+            ("UPDATE room SET newest = 2", "lobby has 3 messages instead of 2"),
+            ("UPDATE message SET seq = 5 WHERE seq = 3", "lobby has 5 instead of 3"),
             ("UPDATE message SET id = 'Asa-2' WHERE seq = 3", "('Asa', 'Asa-2') is in the file at"),
-            ("UPDATE message SET body = 'x' WHERE seq = 1", "which nobody has said there"),
+            ("UPDATE message SET body = 'x' WHERE seq = 1", "which nobody sent there"),
             (
                 "INSERT INTO message (room, seq, author, at, id, body)"
                 " VALUES (1, 4, 'Asa', 1, 'Asa-3', 'body 3')",
@@ -183,17 +183,17 @@ class TestTheChecker:
         assert any(problem in one for one in problems), problems
 
     def test_an_ack_that_changes_its_mind(self, path: Path, load: Load) -> None:
-        load.was_acked("Asa", "Asa-2", Place("lobby", 3))
+        load.on_acked("Asa", "Asa-2", Place("lobby", 3))
         assert any("was acknowledged at" in one for one in Checker(path, load).check_news())
 
     def test_an_ack_for_another_room(self, path: Path, load: Load) -> None:
         load.sent["Asa", "Asa-4"] = "lobby", "body 4"
-        load.was_acked("Asa", "Asa-4", Place("engine-room", 1))
+        load.on_acked("Asa", "Asa-4", Place("engine-room", 1))
         assert any("for lobby was acknowledged" in one for one in Checker(path, load).check_news())
 
     def test_two_who_were_shown_different_things(self, path: Path, load: Load) -> None:
-        load.was_shown(Place("lobby", 2), Words("Bo", "Bo-1", "?"))
-        assert any("was shown as" in one for one in Checker(path, load).check_news())
+        load.on_received(Place("lobby", 2), Content("Bo", "Bo-1", "?"))
+        assert any("was received as" in one for one in Checker(path, load).check_news())
 
     def test_a_file_that_is_damaged(self, path: Path, load: Load) -> None:
         db = sqlite3.connect(path)

@@ -192,7 +192,7 @@ class TestSigterm:
 
                 waiter = threading.Thread(target=wait)
                 waiter.start()
-                load.run(lambda: ended.is_set() or not load.waits)
+                load.run(lambda: ended.is_set() or not load.unacknowledged)
                 waiter.join()
                 took = time.monotonic() - begin
                 print(f"{count} clients under load: ended after {took:.1f} s, {len(load.acked)} acked")

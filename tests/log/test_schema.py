@@ -93,7 +93,8 @@ def test_older_file_is_migrated(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(NewerHistoryError) as caught, opened(path):
         pass
     assert (caught.value.version, caught.value.known) == (VERSION + 1, VERSION)
-    assert f"has version {VERSION + 1}, but this selchat supports versions up to {VERSION};" in str(caught.value)
+    text = f"has version {VERSION + 1}, but this selchat supports versions up to {VERSION};"
+    assert text in str(caught.value)
 
 
 def test_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The hub, its room and its log against a model: who is here, what each should have read, in which order."""
+"""Test hub, room and log against a model of the members and of the messages that each has received."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ ACTS = st.lists(
     st.one_of(
         st.tuples(st.just("join"), NAMES, st.booleans()),
         st.tuples(st.just("join"), NAMES, st.booleans()),
-        st.tuples(st.just("say"), _who, st.lists(BODIES, min_size=1, max_size=3)),
-        st.tuples(st.just("say"), _who, st.lists(BODIES, min_size=1, max_size=3)),
+        st.tuples(st.just("send"), _who, st.lists(BODIES, min_size=1, max_size=3)),
+        st.tuples(st.just("send"), _who, st.lists(BODIES, min_size=1, max_size=3)),
         st.tuples(st.just("announce"), BODIES),
-        st.tuples(st.just("notify"), BODIES),
+        st.tuples(st.just("broadcast_notice"), BODIES),
         st.tuples(st.just("leave"), _who),
-        st.tuples(st.just("lose"), _who),
+        st.tuples(st.just("lose_connection"), _who),
         st.tuples(st.just("kick"), _who, st.sampled_from([str, str.upper, "{}\u200b ".format])),
-        st.tuples(st.just("kick_nobody"), NAMES),
+        st.tuples(st.just("kick_absent_name"), NAMES),
     ),
     max_size=6,
 )
@@ -59,8 +59,8 @@ class HubMachine(RuleBasedStateMachine):
         self.fanout = Fanout(self.settings.feed_limit)
         self.hub = Hub(self.settings, self.log, self.clock, self.observer)
         self.formats = [LineFormat(self.log), LineFormat(self.log)]
-        self.peers: list[FakePeer] = []  # here
-        self.leaving: list[FakePeer] = []  # gone in this tick; they read what belongs to it
+        self.peers: list[FakePeer] = []  # signed in
+        self.leaving: list[FakePeer] = []  # signed out in this tick; they still get its messages
         self.expected: dict[FakePeer, list[bytes]] = {}
         self.staged: list[tuple[str, str, FakePeer | None]] = []
         self.seen: list[tuple[str, str, str | None]] = []
@@ -68,33 +68,33 @@ class HubMachine(RuleBasedStateMachine):
         self.rosters: list[tuple[float, Roster]] = []
         self.changed = False  # since the last roster
 
-    # -- what happens in a tick ------------------------------------------------------------------------
+    # -- events in a tick ------------------------------------------------------------------------
 
-    def join(self, wanted: str, second_format: bool) -> None:
+    def join(self, requested: str, second_format: bool) -> None:
         taken = {name_key(peer.member.name) for peer in self.peers} | {name_key(SERVER)}
         peer = FakePeer(self.hub, self.fanout, self.formats[second_format])
-        name = peer.sign_in(wanted, "192.0.2.1:5").name
-        cleaned = clean_name(wanted)
+        name = peer.sign_in(requested, "192.0.2.1:5").name
+        cleaned = clean_name(requested)
         self.expected[peer] = []
         try:
             check_scripts(cleaned)
             if cleaned and not {*skeletons(cleaned)}.isdisjoint(skeletons(SERVER)):
-                event("a name was the server's")
+                event("a name was confusable with the server's")
                 raise NameTakenError(cleaned)
         except RefusalError as error:
             cleaned = ""
             self.expected[peer].append(line(Notice(f"You are called {name} here: {error}.")))
-        looks_taken = {look for each in self.peers for look in skeletons(each.member.name)} | {*skeletons(SERVER)}
+        taken_skeletons = {*skeletons(SERVER)}.union(*(skeletons(each.member.name) for each in self.peers))
         assert name_key(name) not in taken
-        assert looks_taken.isdisjoint(skeletons(name))
+        assert taken_skeletons.isdisjoint(skeletons(name))
         assert name == clean_name(name)
         assert 1 <= len(name) <= 32
         if not cleaned:
             assert re.fullmatch(r"guest[1-9]\d*", name)
-        elif name_key(cleaned) not in taken and looks_taken.isdisjoint(skeletons(cleaned)):
+        elif name_key(cleaned) not in taken and taken_skeletons.isdisjoint(skeletons(cleaned)):
             assert name == cleaned
         else:
-            event("a name looked taken" if name_key(cleaned) not in taken else "a name was the same")
+            event("a name was confusable" if name_key(cleaned) not in taken else "a name was the same")
             event("a name was taken")
             start, _, number = name.rpartition("_")
             assert cleaned.startswith(start) and int(number) >= 2
@@ -102,7 +102,7 @@ class HubMachine(RuleBasedStateMachine):
         self.seen.append(("joined", name, "192.0.2.1:5"))
         self.changed = True
 
-    def say(self, who: int, bodies: list[str]) -> None:
+    def send(self, who: int, bodies: list[str]) -> None:
         if self.peers:
             author = self.peers[who % len(self.peers)]
             self.hub.send(author.member, self.hub.lobby, bodies)
@@ -115,7 +115,7 @@ class HubMachine(RuleBasedStateMachine):
         self.staged.append((SERVER, body, None))
         self.seen_at_tick_end.append(("said", SERVER, body))
 
-    def notify(self, text: str) -> None:
+    def broadcast_notice(self, text: str) -> None:
         self.hub.broadcast_notice(text)
         self.staged.append(("", text, None))
 
@@ -127,8 +127,8 @@ class HubMachine(RuleBasedStateMachine):
             self.seen.append(("left", peer.member.name, None))
             self.changed = True
 
-    def lose(self, who: int) -> None:
-        """Lose a peer whose connection is gone: it reads no more."""
+    def lose_connection(self, who: int) -> None:
+        """Lose a connection: the peer reads nothing more."""
         if self.peers:
             peer = self.peers.pop(who % len(self.peers))
             peer.hub.sign_out(peer.member, "connection reset by peer")
@@ -142,7 +142,7 @@ class HubMachine(RuleBasedStateMachine):
             peer = self.peers[who % len(self.peers)]
             spelling = written(peer.member.name)  # type: ignore[operator]
             if name_key(clean_name(spelling)) != name_key(peer.member.name):
-                return  # upper case can be longer than a name may be, and is then cut
+                return  # upper case can make a name longer than the limit, so that it is cut
             member = self.hub.find_member(spelling)
             assert member is peer.member
             self.hub.disconnect([member], KICKED)
@@ -154,7 +154,7 @@ class HubMachine(RuleBasedStateMachine):
             self.seen.append(("left", peer.member.name, "kicked by the operator"))
             self.changed = True
 
-    def kick_nobody(self, name: str) -> None:
+    def kick_absent_name(self, name: str) -> None:
         key = name_key(clean_name(name))
         if key not in {name_key(peer.member.name) for peer in self.peers}:
             assert self.hub.find_member(name) is None
@@ -172,14 +172,14 @@ class HubMachine(RuleBasedStateMachine):
         messages, commits = len(self.log.committed), self.log.commits
         self.clock.advance(seconds)
         end_tick(self.hub, self.fanout)
-        assert self.log.commits - commits <= 1, "the log is committed once for everything"
+        assert self.log.commits - commits <= 1, "one commit for the whole tick"
         assert not self.log.diary
-        self.observer_has_seen_it_all()
+        self.check_observer()
         published = max(
             (format.encoded[start:] for format, start in zip(self.formats, before, strict=True)), key=len
         )
         for format, start in zip(self.formats, before, strict=True):
-            assert format.encoded[start:] in ([], published), "each format has every event, once"
+            assert format.encoded[start:] in ([], published), "each format encodes every event once"
         self.check_published(published, self.log.committed[messages:])
 
     def check_published(self, published: list[Event], messages: list[Said]) -> None:
@@ -209,7 +209,7 @@ class HubMachine(RuleBasedStateMachine):
         self.staged.clear()
         self.leaving.clear()
         for peer, lines in self.expected.items():
-            # A reply may overtake what its tick has published; apart from that the order is fixed.
+            # A reply may overtake the events of its tick; everything else stays in order.
             assert sorted(peer.lines) == sorted(lines)
             without = [one for one in lines if b"has removed you" not in one]
             assert [one for one in peer.lines if b"has removed you" not in one] == without
@@ -224,13 +224,13 @@ class HubMachine(RuleBasedStateMachine):
         self.rosters.append((self.clock.now, roster))
         self.changed = False
 
-    def observer_has_seen_it_all(self) -> None:
+    def check_observer(self) -> None:
         self.seen += self.seen_at_tick_end
         self.seen_at_tick_end.clear()
         assert self.observer.seen == self.seen
 
     @invariant()
-    def everyone_is_listed_once(self) -> None:
+    def each_member_is_listed_once(self) -> None:
         if not hasattr(self, "hub"):
             return
         names = [peer.member.name for peer in self.peers]
@@ -238,7 +238,7 @@ class HubMachine(RuleBasedStateMachine):
         assert len(self.hub.members()) == len(names)
 
     def teardown(self) -> None:
-        """Nothing changes any more: within an interval everyone has the roster as it is."""
+        """Once nothing changes, everyone has the current roster within one interval."""
         if not hasattr(self, "hub"):
             return
         self.end_tick(self.settings.roster_interval)

@@ -1,7 +1,7 @@
-"""The logs against a model that is a list of messages in the order in which they were committed.
+"""Test the logs against a model: a list of messages in commit order.
 
-What may happen to a log in a file happens in any order: commits that fail before they begin and in the
-middle, another program that has locked the file, closing and opening again, and forgetting.
+For the log in a file, failures come in any order: commits that fail at their start or halfway, locks by other
+programs, reopening, and expiry.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DAY = 86_400.0
 
 
 class Model:
-    """What a log should have, in the plainest form."""
+    """The expected contents of a log."""
 
     def __init__(self) -> None:
         self.kept: list[tuple[Said, bytes | None]] = []
@@ -42,7 +42,7 @@ class Model:
         return [said for said, _ in self.kept if said.room == room]
 
 
-def fitting(messages: list[Said], limit: int, size: int) -> list[Said]:
+def limited(messages: list[Said], limit: int, size: int) -> list[Said]:
     found: list[Said] = []
     for message in messages[: max(0, limit)]:
         if found and sum(len(one.body) for one in [*found, message]) > size:
@@ -52,7 +52,7 @@ def fitting(messages: list[Said], limit: int, size: int) -> list[Said]:
 
 
 class MemoryLogMachine(RuleBasedStateMachine):
-    """What every log does."""
+    """Operations of every log."""
 
     @initialize()
     def build(self) -> None:
@@ -104,9 +104,9 @@ class MemoryLogMachine(RuleBasedStateMachine):
         for said, _ in self.staged:
             self.model.last_seq[said.room] = said.seq
         self.staged.clear()
-        self._records_are_stored()
+        self._store_records()
 
-    def _records_are_stored(self) -> None:
+    def _store_records(self) -> None:
         for place, value in self.staged_records.items():
             self.model.records.pop(place, None)
             if value is not None:
@@ -117,18 +117,18 @@ class MemoryLogMachine(RuleBasedStateMachine):
     def read(self, room: str, seq: int, limit: int, size: int) -> None:
         said = self.model.in_room(room)
         after = [one for one in said if one.seq > seq]
-        assert self.log.after(room, seq, limit, size) == fitting(after, limit, size)
+        assert self.log.after(room, seq, limit, size) == limited(after, limit, size)
         before = [one for one in said if one.seq < seq][::-1]
-        assert self.log.before(room, seq, limit, size) == fitting(before, limit, size)[::-1]
-        assert self.log.before(room, None, limit, size) == fitting(said[::-1], limit, size)[::-1]
+        assert self.log.before(room, seq, limit, size) == limited(before, limit, size)[::-1]
+        assert self.log.before(room, None, limit, size) == limited(said[::-1], limit, size)[::-1]
 
     @rule(client=CLIENTS, limit=st.integers(-1, 9))
-    def ask_what_was_sent(self, client: bytes, limit: int) -> None:
+    def read_sent(self, client: bytes, limit: int) -> None:
         sent = [Sent(said.id, said.room, said.seq, said.at) for said, by in self.model.kept if by == client]
         assert self.log.sent(client, limit) == sent[max(0, len(sent) - max(0, limit)) :]
 
     @invariant()
-    def it_has_what_the_model_has(self) -> None:
+    def log_equals_model(self) -> None:
         assert self.log.staged == bool(self.staged or self.staged_records)
         assert sorted(self.log.rooms()) == sorted({said.room for said, _ in self.model.kept})
         for room in ("lobby", "attic", "@venkat", "", "nowhere"):
@@ -139,9 +139,9 @@ class MemoryLogMachine(RuleBasedStateMachine):
                 range(self.log.last_seq(room) - len(said) + 1, self.log.last_seq(room) + 1)
             )
         for kind in ("a", "b", "\0"):
-            expected = {key: value for (of, key), value in self.model.records.items() if of == kind}
-            for (of, key), value in self.staged_records.items():
-                if of == kind:
+            expected = {key: value for (of_kind, key), value in self.model.records.items() if of_kind == kind}
+            for (of_kind, key), value in self.staged_records.items():
+                if of_kind == kind:
                     expected.pop(key, None)
                     if value is not None:
                         expected[key] = value
@@ -153,7 +153,7 @@ class MemoryLogMachine(RuleBasedStateMachine):
 
 
 class SqliteLogMachine(MemoryLogMachine):
-    """And what only one in a file does."""
+    """Operations and failures of a log in a file."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -169,45 +169,45 @@ class SqliteLogMachine(MemoryLogMachine):
         self.id = log.id
         return log
 
-    def _messages_are_gone(self) -> None:
+    def _discard_staged(self) -> None:
         self.staged.clear()
 
     @precondition(lambda self: self.staged or self.staged_records)
     @rule()
-    def fail_to_begin(self) -> None:
-        event("a commit could not begin")
+    def fail_at_start(self) -> None:
+        event("a commit failed at its start")
         with locked(self.path), pytest.raises(NotStoredError):
             self.log.commit()
-        self._messages_are_gone()
+        self._discard_staged()
 
     @rule(room=ROOMS, place=st.integers(0, 2))
-    def fail_in_the_middle(self, room: str, place: int) -> None:
-        event("a commit failed in the middle")
+    def fail_halfway(self, room: str, place: int) -> None:
+        event("a commit failed halfway")
         bodies = ["x", "x", "x"]
         bodies[place] = "\ud800"
         self.log.append(room, "me", bodies, self.now)
         with pytest.raises(NotStoredError):
             self.log.commit()
-        self._messages_are_gone()
+        self._discard_staged()
 
     @rule()
     def reopen(self) -> None:
         self.log.close()
-        self._messages_are_gone()
+        self._discard_staged()
         self.staged_records.clear()
         self.log = self.make()
 
     @rule()
-    def forget(self) -> None:
+    def expire(self) -> None:
         kept = self.model.kept
         while kept and kept[0][0].at < self.now - DAY:
-            event("something was forgotten")
+            event("a message expired")
             kept.pop(0)
         while self.log.expire(self.now):
             pass
 
     @rule()
-    def fail_to_forget(self) -> None:
+    def fail_to_expire(self) -> None:
         with locked(self.path):
             assert not self.log.expire(self.now)
 

@@ -1,7 +1,8 @@
-"""Who gets which name, on both wires, while people come and go: no two of different people look the same."""
+"""Test names of classic and selchat members: no two people have confusable names at the same time."""
 
 from __future__ import annotations
 
+import json
 from itertools import combinations
 
 from hypothesis import event, settings
@@ -11,14 +12,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from selchat.chat.confusables import MixedScriptsError, check_scripts, skeletons
 from selchat.chat.hub import Hub
 from selchat.chat.people import hash_client_secret
+from selchat.chat.roster import Roster
 from selchat.config.settings import Settings
 from selchat.errors import RefusalError
 from selchat.events import SERVER
 from selchat.net.fanout import Fanout
 from selchat.text import clean_name, name_key
 from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, FakePeer, LineFormat
+from tests.chat.support import reachable_objects
 
-# Letters of which many can be taken for each other, short, so that they often are; and a cut that is near.
+# Short names of confusable letters, so that many of them collide, and a length limit that cuts them.
 NAMES = st.text("mMrniIlL1|0oO\u043e\u0406\u0456\u03bf\u039f_2 \u200b", max_size=4) | st.sampled_from(
     [
         "Server",
@@ -55,94 +58,92 @@ class NamesMachine(RuleBasedStateMachine):
         return FakePeer(self.hub, self.fanout, LineFormat(self.log))
 
     def others(self, client: bytes | None) -> set[str]:
-        """Return the names that are someone else's, here or away."""
+        """Return the names of other people, signed in or not."""
         here = {member.name for member in self.hub.members() if client is None or member.client_id != client}
         records = self.log.records("name")
-        away = {self.hub._names.name(key) for key in records if self.hub._names.owner(key) != client}
+        names = [str(json.loads(record)["name"]) for record in records.values()]
+        away = {name for name in names if self.hub.name_owner(name) != client}
         return here | away | {SERVER}
 
-    @rule(wanted=NAMES)
-    def comes_classic(self, wanted: str) -> None:
+    @rule(requested=NAMES)
+    def sign_in_guest(self, requested: str) -> None:
         others, peer = self.others(None), self.peer()
-        name = peer.sign_in(wanted).name
+        name = peer.sign_in(requested).name
         self.peers.append(peer)
         self.check(name, others)
         check_scripts(name)
-        if good(clean_name(wanted, self.settings.name_length), others):
-            assert name == clean_name(wanted, self.settings.name_length)
+        if is_acceptable(clean_name(requested, self.settings.name_length), others):
+            assert name == clean_name(requested, self.settings.name_length)
         else:
             event("another name")
 
-    @rule(wanted=NAMES, client=st.sampled_from(CLIENTS), beside=st.booleans())
-    def comes_selchat(self, wanted: str, client: bytes, beside: bool) -> None:
+    @rule(requested=NAMES, client=st.sampled_from(CLIENTS), alongside=st.booleans())
+    def sign_in(self, requested: str, client: bytes, alongside: bool) -> None:
         others, peer = self.others(client), self.peer()
-        cleaned = clean_name(wanted, self.settings.name_length)
+        cleaned = clean_name(requested, self.settings.name_length)
         present = self.hub.find_member(cleaned)
         try:
-            peer.member = self.hub.sign_in(wanted, "192.0.2.1:5", peer, client, alongside=beside)
+            peer.member = self.hub.sign_in(requested, "192.0.2.1:5", peer, client, alongside=alongside)
         except RefusalError as error:
             event(type(error).__name__)
-            assert not good(cleaned, others)
+            assert not is_acceptable(cleaned, others)
             return
         self.peers = [each for each in self.peers if not each.closed_for]
         self.peers.append(peer)
         self.check(peer.member.name, others)
-        if not beside or present is None:
+        if not alongside or present is None:
             assert peer.member.name == cleaned
             assert self.hub.name_owner(cleaned) == client
 
     @precondition(lambda self: self.peers)
     @rule(who=st.integers(0, 20))
-    def goes(self, who: int) -> None:
+    def sign_out(self, who: int) -> None:
         self.peers.pop(who % len(self.peers)).sign_out(None)
 
     @rule(days=st.sampled_from([1, 89, 91]))
-    def time_goes_by(self, days: int) -> None:
+    def advance(self, days: int) -> None:
         self.time += days * _DAY
         self.hub.collect_garbage()
 
     @rule()
-    def is_started_again(self) -> None:
+    def restart(self) -> None:
         while self.peers:
-            self.goes(0)
+            self.sign_out(0)
         self.log.commit()
         self.start()
 
     def check(self, name: str, others: set[str]) -> None:
         assert clean_name(name, self.settings.name_length) == name
         assert name_key(name) not in map(name_key, others)
-        assert not any(are_alike(name, other) for other in others)
+        assert not any(are_confusable(name, other) for other in others)
 
     @invariant()
-    def no_two_people_look_the_same(self) -> None:
+    def no_two_people_have_confusable_names(self) -> None:
         if not hasattr(self, "hub"):
             return
         for one, other in combinations(self.hub.members(), 2):
             assert name_key(one.name) != name_key(other.name)
             if one.client_id is None or one.client_id != other.client_id:
-                assert not are_alike(one.name, other.name)
-        assert not any(are_alike(member.name, SERVER) for member in self.hub.members())
+                assert not are_confusable(one.name, other.name)
+        assert not any(are_confusable(member.name, SERVER) for member in self.hub.members())
 
     @invariant()
-    def nothing_is_remembered_of_who_has_gone(self) -> None:
+    def roster_keeps_nothing_of_members_who_left(self) -> None:
         if hasattr(self, "hub") and not self.peers:
-            roster = self.hub._members
-            assert not roster._pools and not roster._numbered
-            assert roster._taken == {name_key(SERVER)}
-            assert set(roster._confusables._names) == set(skeletons(SERVER))
+            assert reachable_objects(self.hub._members) == reachable_objects(Roster())
 
 
-def are_alike(one: str, other: str) -> bool:
+def are_confusable(one: str, other: str) -> bool:
     return not frozenset(skeletons(one)).isdisjoint(skeletons(other))
 
 
-def good(cleaned: str, others: set[str]) -> bool:
+def is_acceptable(cleaned: str, others: set[str]) -> bool:
     try:
         check_scripts(cleaned)
     except MixedScriptsError:
         return False
     free = name_key(cleaned) not in map(name_key, others)
-    return bool(cleaned) and free and not any(are_alike(cleaned, other) for other in others)
+    return bool(cleaned) and free and not any(are_confusable(cleaned, other) for other in others)
 
 
 TestNames = NamesMachine.TestCase
