@@ -45,10 +45,16 @@ from selchat.wire.strict_json import BadJsonError
 from tests.error_tree import every_error
 
 TEXTS = [
-    (BadTokenError(False), "a token is required: Authorization: Bearer TOKEN. The operator creates one with selchat token"),
+    (
+        BadTokenError(False),
+        "a token is required: Authorization: Bearer TOKEN. The operator creates one with selchat token",
+    ),
     (BadTokenError(True), "this token is unknown or revoked"),
     (WrongRoomError("builds"), "this token is valid only for the room builds"),
-    (MediaTypeError("image/png"), "Content-Type 'image/png' is not supported: use application/json or text/plain, in UTF-8"),
+    (
+        MediaTypeError("image/png"),
+        "Content-Type 'image/png' is not supported: use application/json or text/plain, in UTF-8",
+    ),
     (RateLimitError(0.25), "too many messages; try again in 0.2 s"),
     (BadHeaderError(b"GET / HTTP"), "frame header b'GET / HTTP' is not a number padded with spaces"),
     (FrameTooLongError(70000, 65536), "frame of 70000 bytes is over the limit of 65536"),

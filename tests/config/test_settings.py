@@ -1,3 +1,5 @@
+"""The ranges of the settings, and limits that follow from several of them."""
+
 from __future__ import annotations
 
 from dataclasses import FrozenInstanceError, fields
@@ -10,18 +12,7 @@ from selchat.errors import SettingError
 from selchat.wire.requests import HELLO_LIMIT
 
 
-def test_the_defaults_are_those_of_the_paper() -> None:
-    settings = Settings()
-    assert (settings.host, settings.port, settings.header_length) == ("0.0.0.0", 33000, 10)
-    assert settings.key is None
-    assert settings.roster
-    assert settings.frame_limit == 65536
-    assert (settings.login_seconds, settings.frame_seconds, settings.flush_seconds) == (10, 30, 5)
-    assert (settings.clients_per_address, settings.backlog, settings.accept_pause) == (64, 4096, 0.25)
-    assert settings.feed_limit == 1 << 20
-
-
-def test_settings_never_change() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(FrozenInstanceError):
         Settings().port = 1  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError):
@@ -46,7 +37,7 @@ def test_settings_never_change() -> None:
         {"security_contact": "https://example.org/\nContact: mailto:a@b"},
     ],
 )
-def test_a_value_out_of_its_range_is_refused_by_name(wrong: dict[str, Any]) -> None:
+def test_a_value_out_of_range_raises_with_its_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingError) as caught:
         Settings(**wrong)
     assert [(caught.value.name, caught.value.value)] == list(wrong.items())
@@ -55,7 +46,7 @@ def test_a_value_out_of_its_range_is_refused_by_name(wrong: dict[str, Any]) -> N
 @pytest.mark.parametrize(
     "host", ["https://chat.example.org", "chat.example.org:33000", "", "*", "chat\u0435.example", "a b"]
 )
-def test_a_host_that_no_browser_can_come_by_is_refused(host: str) -> None:
+def test_an_invalid_allowed_host_raises(host: str) -> None:
     with pytest.raises(SettingError) as caught:
         Settings(allowed_host=("ship", host))
     assert (caught.value.name, caught.value.value) == ("allowed_host", host)
@@ -69,19 +60,19 @@ NUMBERS = [
 ]
 
 
-def test_some_limits_can_be_lifted() -> None:
+def test_a_rate_of_zero_means_no_limit() -> None:
     settings = Settings(message_rate=0, byte_rate=0)
     assert (settings.message_rate, settings.byte_rate) == (0, 0)
 
 
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [0, -1, -0.5])
-def test_every_limit_is_more_than_zero(name: str, value: float) -> None:
+def test_every_other_limit_must_be_positive(name: str, value: float) -> None:
     with pytest.raises(SettingError, match=f"{name}: .* is not more than zero"):
         Settings(**{name: value})  # type: ignore[arg-type]
 
 
-def test_there_are_numbers_to_check() -> None:
+def test_the_list_of_limits_is_not_empty() -> None:
     assert {"max_clients", "feed_limit", "login_seconds", "linger_seconds"} <= set(NUMBERS)
 
 
@@ -93,12 +84,12 @@ def test_there_are_numbers_to_check() -> None:
         *({"security_contact": "mailto:a@b.example"}, {"security_contact": "https://example.org/?a=b#c"}),
     ],
 )
-def test_the_ends_of_the_ranges_are_in_them(good: dict[str, Any]) -> None:
+def test_the_ends_of_a_range_are_valid(good: dict[str, Any]) -> None:
     [(name, value)] = good.items()
     assert getattr(Settings(**good), name) == value
 
 
-def test_a_payload_is_no_longer_than_its_header_can_say() -> None:
+def test_the_header_bounds_the_payload() -> None:
     assert Settings().payload_limit == 65536
     assert Settings(header_length=4).payload_limit == 9999
     assert Settings(header_length=1).payload_limit == 9
@@ -106,16 +97,16 @@ def test_a_payload_is_no_longer_than_its_header_can_say() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"port": 0}, {"port": 65536}, {"header_length": 0}, {"header_length": 33}])
-def test_a_client_s_value_out_of_its_range_is_refused_by_name(wrong: dict[str, Any]) -> None:
+def test_a_client_value_out_of_range_raises_with_its_name(wrong: dict[str, Any]) -> None:
     with pytest.raises(SettingError) as caught:
         ClientSettings(host="192.168.43.158", **wrong)
     assert [(caught.value.name, caught.value.value)] == list(wrong.items())
 
 
-def test_a_client_s_payload_is_no_longer_than_its_header_can_say() -> None:
+def test_the_header_bounds_a_clients_payload() -> None:
     assert ClientSettings(host="x").payload_limit == 65536
     assert ClientSettings(host="x", header_length=2).payload_limit == 99
 
 
-def test_a_hello_is_let_in() -> None:
+def test_the_login_limit_fits_the_largest_hello() -> None:
     assert Settings().login_limit == HELLO_LIMIT

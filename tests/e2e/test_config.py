@@ -1,4 +1,4 @@
-"""A server that is told what to do in a file: where it says it, how it is checked, and what SIGHUP does."""
+"""A server with a configuration file: precedence, --check-config, reloads by SIGHUP."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def selchat(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
-def hang_up(server: Server) -> None:
+def send_sighup(server: Server) -> None:
     server.process.send_signal(signal.SIGHUP)
 
 
-# -- where it is said ----------------------------------------------------------------------------------------
+# -- precedence ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def hang_up(server: Server) -> None:
         ("header_length = 4", {"SELCHAT_HEADER_LENGTH": "5"}, ["--header-length=6"], 6),
     ],
 )
-def test_a_flag_wins_over_the_environment_and_that_over_the_file(
+def test_options_override_variables_and_variables_the_file(
     text: str, environment: dict[str, str], options: list[str], length: int, file: Path
 ) -> None:
     file.write_text(f"roster = false\n{text}\n")
@@ -66,17 +66,17 @@ def test_a_flag_wins_over_the_environment_and_that_over_the_file(
         assert other.read(2 * length + 3) == b"1".ljust(length) + b"a" + b"2".ljust(length) + b"hi"
 
 
-def test_the_history_of_a_file_is_beside_it(file: Path, tmp_path: Path) -> None:
+def test_a_relative_history_is_in_the_folder_of_the_file(file: Path, tmp_path: Path) -> None:
     file.write_text("history = 'kept.sqlite'\nroster = false")
     with Server(f"--config={file}", cwd="/") as server, RichPeer(server.port, "Venkat") as venkat:
         assert venkat.says("one", "1")["type"] == "ack"
         assert (tmp_path / "kept.sqlite").exists()
 
 
-# -- how it is checked ---------------------------------------------------------------------------------------
+# -- --check-config ------------------------------------------------------------------------------------------
 
 
-def test_a_good_configuration(file: Path, tmp_path: Path) -> None:
+def test_check_config_accepts_a_good_file_and_creates_nothing(file: Path, tmp_path: Path) -> None:
     file.write_text("port = 1\nhistory = 'history.sqlite'\nretention = '30d'\nkey = '1024'\n")
     done = selchat("serve", f"--config={file}", "--check-config", "--quiet", SELCHAT_TLS="off")
     assert (done.returncode, done.stderr) == (0, "")
@@ -90,7 +90,9 @@ def test_a_good_configuration(file: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("check", [["--check-config"], []])
-def test_every_mistake_gets_a_line_and_nothing_starts(check: list[str], file: Path, tmp_path: Path) -> None:
+def test_every_mistake_is_a_line_and_the_server_does_not_start(
+    check: list[str], file: Path, tmp_path: Path
+) -> None:
     file.write_text(
         '# a server\nprot = 1\nhistory = \'h\'\nretention = """\n30\n"""\nkey = \'x\'\nmax_clients = 0\n'
     )
@@ -113,14 +115,14 @@ def test_every_mistake_gets_a_line_and_nothing_starts(check: list[str], file: Pa
     assert list(tmp_path.iterdir()) == [file]
 
 
-def test_what_only_the_log_can_judge_has_its_line_too(file: Path) -> None:
+def test_a_mistake_in_the_retention_has_its_line(file: Path) -> None:
     file.write_text("port = 0\nretention = '30 minutes'")
     done = selchat("serve", f"--config={file}")
     assert done.returncode == 2
     assert done.stderr.startswith(f"selchat: {file}:2: retention: '30 minutes' is not a time such as")
 
 
-def test_no_such_file(file: Path) -> None:
+def test_a_missing_file_is_an_error(file: Path) -> None:
     done = selchat("serve", "--port=0", f"--config={file}")
     assert (done.returncode, done.stderr) == (2, f"selchat: {file}: no such file or directory\n")
 
@@ -128,12 +130,12 @@ def test_no_such_file(file: Path) -> None:
 # -- SIGHUP --------------------------------------------------------------------------------------------------
 
 
-def test_the_settings_are_read_again(file: Path) -> None:
+def test_sighup_reloads_the_file(file: Path) -> None:
     file.write_text("roster = false\nmax_clients = 2\n")
     with Server(f"--config={file}") as server, Client(server.port, "Venkat") as venkat:
         server.expect("username: Venkat")
         file.write_text("max_clients = 1\nlog_format = 'json'\noperators = ['Venkat']\nport = 5\nkey = '7'\n")
-        hang_up(server)
+        send_sighup(server)
         reloaded, warning = [json.loads(server.expect(r"(?m)^\{.*$")[0]) for _ in range(2)]
         assert reloaded["changes"] == [
             "roster false -> true",
@@ -141,11 +143,13 @@ def test_the_settings_are_read_again(file: Path) -> None:
             "operators none -> Venkat",
             "max_clients 2 -> 1",
         ]
-        assert warning["text"] == "restart the server to change key"  # --port is stronger than the file's
+        assert (
+            warning["text"] == "restart the server to change key"
+        )  # and not port, which the option overrides
         with Client(server.port, "Narayan") as narayan:
             assert b"server is full (1 connections)" in narayan.read_to_end()
         file.write_text("max_clients = 3\n")
-        hang_up(server)
+        send_sighup(server)
         server.expect(
             r"(?m)^Settings reloaded: log_format json -> text, operators Venkat -> none, max.* 1 -> 3$"
         )
@@ -155,11 +159,11 @@ def test_the_settings_are_read_again(file: Path) -> None:
         assert server.errors() == ""
 
 
-def test_a_bad_file_changes_nothing_and_the_console_says_why(file: Path) -> None:
+def test_a_bad_file_changes_nothing_and_the_console_shows_the_reason(file: Path) -> None:
     file.write_text("roster = false\nquiet = true\n")
     with Server(f"--config={file}") as server, Client(server.port, "Venkat") as venkat:
         file.write_text("quiet = false\nmax_clients = 1\nprot = 1\nkey = 'x'\n")
-        hang_up(server)
+        send_sighup(server)
         server.expect_line(
             f"Warning: settings not reloaded: {file}:3: unknown key 'prot'; did you mean 'port'?"
         )
@@ -167,37 +171,37 @@ def test_a_bad_file_changes_nothing_and_the_console_says_why(file: Path) -> None
             f"Warning: settings not reloaded: {file}:4: key: 'x' is not a number in digits 0 to 9"
         )
         file.write_text("max_clients = \n")
-        hang_up(server)
+        send_sighup(server)
         server.expect(rf"(?m)^Warning: settings not reloaded: {file}:1: ")
         file.unlink()
-        hang_up(server)
+        send_sighup(server)
         server.expect_line(f"Warning: settings not reloaded: {file}: no such file or directory")
         with Client(server.port, "Narayan") as narayan:
 
-            def heard() -> bool:
+            def is_relayed() -> bool:
                 narayan.send("?")
                 return venkat.read_pair() == ("Narayan", "?")
 
-            eventually(heard, "no roster, and more than one client")
+            eventually(is_relayed, "a message and no roster, with two clients")
         file.write_text("roster = false\nquiet = false\n")
-        hang_up(server)
+        send_sighup(server)
         server.expect_line("Settings reloaded: quiet true -> false")
         venkat.close()
         server.expect("Closed connection from .*, username: Venkat")
         assert server.stop() == 0
 
 
-def test_without_a_file_it_reloads_as_well(tmp_path: Path) -> None:
+def test_sighup_without_a_file_changes_nothing(tmp_path: Path) -> None:
     with serving(tmp_path / "history.sqlite") as server:
         for _ in range(3):
-            hang_up(server)
+            send_sighup(server)
             server.expect_line("Settings reloaded: nothing has changed")
         server.assert_serves()
         assert server.stop() == 0
 
 
-def test_nothing_is_lost_and_nobody_leaves_while_it_reloads(file: Path, tmp_path: Path) -> None:
-    wanted, texts = (
+def test_reloads_lose_no_message_and_no_connection(file: Path, tmp_path: Path) -> None:
+    reloads, texts = (
         0,
         ["message_rate = 0\n", "message_rate = 0\nprot = 1\n", "message_rate = 0\nlogin_seconds = 5\n"],
     )
@@ -205,13 +209,13 @@ def test_nothing_is_lost_and_nobody_leaves_while_it_reloads(file: Path, tmp_path
     done = threading.Event()
 
     def reload_often(server: Server) -> None:
-        nonlocal wanted
+        nonlocal reloads
         while not done.is_set():
-            wanted += 1
+            reloads += 1
             new = file.with_suffix(".new")
-            new.write_text(texts[wanted % len(texts)])
+            new.write_text(texts[reloads % len(texts)])
             new.rename(file)
-            hang_up(server)
+            send_sighup(server)
             server.expect("Settings reloaded|settings not reloaded")
 
     with ExitStack() as stack:
@@ -221,7 +225,7 @@ def test_nothing_is_lost_and_nobody_leaves_while_it_reloads(file: Path, tmp_path
         thread.start()
         try:
             count = 0
-            while count < 300 or wanted < 20:
+            while count < 300 or reloads < 20:
                 count += 1
                 ack = venkat.says(str(count), f"v{count}")
                 assert (ack["type"], ack["seq"]) == ("ack", count)
@@ -235,7 +239,7 @@ def test_nothing_is_lost_and_nobody_leaves_while_it_reloads(file: Path, tmp_path
         assert server.stop() == 0
 
 
-def test_operators_and_the_retention_change_at_once(file: Path, tmp_path: Path) -> None:
+def test_operators_and_retention_change_at_once(file: Path, tmp_path: Path) -> None:
     file.write_text("operators = ['Venkat']\nforget_interval = 0.02\n")
     with serving(tmp_path / "history.sqlite", f"--config={file}") as server:
         with RichPeer(server.port, "Venkat") as venkat:
@@ -243,24 +247,25 @@ def test_operators_and_the_retention_change_at_once(file: Path, tmp_path: Path) 
             venkat.sends({"type": "whisper", "to": "Server", "id": "2", "body": "/bans"})
             assert [venkat.reads()["type"] for _ in range(2)] == ["ack", "whispered"]
             file.write_text("forget_interval = 0.02\nretention = '0.000001h'\n")
-            hang_up(server)
+            send_sighup(server)
             server.expect("Settings reloaded: ")
             assert venkat.whispers("Server", "/bans", "3")["code"] == "not-operator"
             eventually(
-                lambda: not venkat.asks("history", room="lobby", limit=9)["messages"], "it is forgotten"
+                lambda: not venkat.asks("history", room="lobby", limit=9)["messages"], "the message expires"
             )
         assert server.stop() == 0
 
 
-def test_limits_of_connections_change_from_the_next_one_on(file: Path) -> None:
+def test_new_limits_apply_to_new_connections(file: Path) -> None:
     file.write_text("roster = false\nmax_clients = 50\n")
     few = ("sh", "-c", 'ulimit -n 100; exec "$0" "$@"', sys.executable)
     with Server(f"--config={file}", wrapper=few) as server, Client(server.port) as before:
         file.write_text("roster = false\nlogin_seconds = 0.01\nmax_clients = 60\nreserved_descriptors = 50\n")
-        hang_up(server)
+        send_sighup(server)
         server.expect("Settings reloaded: .*login_seconds 10 -> 0.01")
         server.expect_line(
-            "Warning: the limit of open files (ulimit -n) allows 50 connections, fewer than max_clients (60); raise it"
+            "Warning: the limit of open files (ulimit -n) allows 50 connections, "
+            "fewer than max_clients (60); raise it"
         )
         with Client(server.port) as after:
             assert after.read_pair() == ("Server", "Closing this connection: no username within 0.01 s.")
@@ -269,33 +274,33 @@ def test_limits_of_connections_change_from_the_next_one_on(file: Path) -> None:
         assert server.stop() == 0
 
 
-def test_a_hang_up_while_it_ends_changes_nothing() -> None:
+def test_sighup_during_the_shutdown_does_nothing() -> None:
     with Server("--no-roster") as server, Client(server.port, "stays") as stays:
         server.expect("username: stays")
         server.process.terminate()
         assert stays.read_to_end() == pair("Server", "The server is shutting down.")
-        hang_up(server)
+        send_sighup(server)
         stays.close()
         assert server.wait() == 0
         assert "reloaded" not in server.rest()
 
 
-# -- the end of a terminal -----------------------------------------------------------------------------------
+# -- a closed terminal ---------------------------------------------------------------------------------------
 
-# Becomes the leader of a session on the terminal of standard input, as what is started in a window.
+# Makes its process the leader of a session on the terminal of standard input, like a command in a window.
 _WINDOW = (
     "import fcntl, os, signal, sys, termios\n"
     "os.setsid()\n"
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
     "if sys.argv[1] == 'no input': os.dup2(os.open(os.devnull, os.O_RDONLY), 0)\n"
-    # As it may be ignored already, where the tests are run by nohup.
+    # SIGHUP may be ignored already if nohup runs the tests.
     "signal.signal(signal.SIGHUP, signal.SIG_IGN if sys.argv[1] == 'ignored' else signal.SIG_DFL)\n"
     "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])\n"
 )
 
 
 def in_a_window(kind: str, **more: Any) -> tuple[Server, int]:
-    """Start a server in a window, and return what closes the window when it is closed."""
+    """Start a server in a window; return it and a descriptor whose close() closes the window."""
     master, slave = os.openpty()
     try:
         server = Server("--no-roster", stdin=slave, wrapper=(sys.executable, "-c", _WINDOW, kind), **more)
@@ -307,11 +312,11 @@ def in_a_window(kind: str, **more: Any) -> tuple[Server, int]:
     return server, master
 
 
-def test_a_server_ends_cleanly_with_the_window_it_was_started_in() -> None:
+def test_closing_the_window_stops_the_server_cleanly() -> None:
     server, master = in_a_window("plain")
     with server, Client(server.port, "Venkat") as venkat:
         server.expect("username: Venkat")
-        hang_up(server)
+        send_sighup(server)
         server.expect_line("Settings reloaded: nothing has changed")
         os.close(master)
         assert venkat.read_to_end() == pair("Server", "The server is shutting down.")
@@ -320,7 +325,7 @@ def test_a_server_ends_cleanly_with_the_window_it_was_started_in() -> None:
 
 
 @pytest.mark.parametrize("kind", ["no input", "ignored"])
-def test_a_server_that_reads_no_window_or_is_to_outlive_it_goes_on(kind: str) -> None:
+def test_a_server_with_other_input_or_nohup_survives_the_window(kind: str) -> None:
     server, master = in_a_window(kind)
     with server, Client(server.port, "Venkat") as venkat:
         server.expect("username: Venkat")

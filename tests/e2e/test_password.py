@@ -1,4 +1,4 @@
-"""A server with a password, as real processes: who comes in, who does not, and who is not disturbed."""
+"""Servers with a password as real processes: logins, lockouts, and undisturbed users."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RIGHT = "tea at four"
 
 
 def hashed(log_n: int) -> str:
-    """The form of the hash, from the document of it and not by the package."""
+    """Return the text form of the hash, written by its documentation and without the package."""
     salt = b"salt of the test"
     digest = hashlib.scrypt(RIGHT.encode(), salt=salt, n=1 << log_n, r=8, p=1, maxmem=1 << 28, dklen=32)
     salted, digested = (urlsafe_b64encode(data).decode().rstrip("=") for data in (salt, digest))
@@ -47,8 +47,8 @@ def code_of(peer: RichPeer) -> str:
     return str(answer.get("code", answer["type"]))
 
 
-def tries(server: Server, password: str | None, name: str = "Venkat") -> str:
-    """Come with that password; return what the server says to it."""
+def log_in(server: Server, password: str | None, name: str = "Venkat") -> str:
+    """Log in with this password; return the code or the type of the server's response."""
     with RichPeer(server.port) as peer:
         peer.sends(greeting(name, **({} if password is None else {"password": password})))
         return code_of(peer)
@@ -66,7 +66,7 @@ def send(server: Server, *options: str, **environment: str) -> subprocess.Comple
     )
 
 
-def test_a_hash_that_selchat_has_made_lets_in_who_knows_the_password(tmp_path: Path) -> None:
+def test_a_password_works_with_its_printed_hash(tmp_path: Path) -> None:
     made = processes.run(
         [*SELCHAT, "hash-password"],
         input=f"{RIGHT}\n",
@@ -82,11 +82,11 @@ def test_a_hash_that_selchat_has_made_lets_in_who_knows_the_password(tmp_path: P
     with Server("--no-history", "--no-roster", f"--password={hash}") as server:
         assert send(server, f"--password-file={file}").returncode == 0
         server.expect("hello")
-        assert tries(server, RIGHT + "?") == "wrong-password"
+        assert log_in(server, RIGHT + "?") == "wrong-password"
         server.expect(r"Wrong password from 127\.0\.0\.1:\d+\n")
 
 
-def test_a_hash_is_typed_on_a_terminal_and_not_shown() -> None:
+def test_hash_password_does_not_show_the_typed_password() -> None:
     with Terminal(*SELCHAT, "hash-password", columns=120) as terminal:
         terminal.shows("Password:")
         terminal.type(f"{RIGHT}\r")
@@ -97,7 +97,7 @@ def test_a_hash_is_typed_on_a_terminal_and_not_shown() -> None:
         assert RIGHT not in terminal.text
 
 
-def test_what_is_no_hash_is_one_line_without_it() -> None:
+def test_an_invalid_hash_is_a_one_line_error_without_it() -> None:
     done = processes.run(
         [*SELCHAT, "serve", "--port=0", "--password=hunter2"],
         stdin=subprocess.DEVNULL,
@@ -110,7 +110,7 @@ def test_what_is_no_hash_is_one_line_without_it() -> None:
     assert "hunter2" not in done.stderr
 
 
-def test_right_wrong_none_and_again_on_the_same_connection(server: Server) -> None:
+def test_a_connection_may_try_again_until_the_password_is_right(server: Server) -> None:
     with RichPeer(server.port) as peer:
         peer.sends(greeting("Venkat"))
         assert peer.reads() == {
@@ -127,15 +127,15 @@ def test_right_wrong_none_and_again_on_the_same_connection(server: Server) -> No
         peer.hears_nothing()
 
 
-def test_classic_clients_are_told_and_closed(server: Server) -> None:
+def test_classic_clients_get_a_notice_and_are_closed(server: Server) -> None:
     with Client(server.port, "Venkat") as client:
         assert client.read_pair() == ("Server", "Closing this connection: this server requires a password.")
         assert client.read_to_end() == b""
     server.expect(r"Closed connection from \S+ \(this server requires a password\)")
 
 
-def test_six_wrong_ones_and_then_not_even_the_right_one(server: Server) -> None:
-    with RichPeer(server.port, "Michael", password=RIGHT) as inside:
+def test_after_five_failures_even_the_right_password_is_locked_out(server: Server) -> None:
+    with RichPeer(server.port, "Michael", password=RIGHT) as user:
         with RichPeer(server.port) as peer:
             wrong = greeting("Venkat", password="tea at five")
             peer.sends(*[wrong] * 6, greeting("Venkat", password=RIGHT))
@@ -143,28 +143,28 @@ def test_six_wrong_ones_and_then_not_even_the_right_one(server: Server) -> None:
         assert [answer["code"] for answer in answers] == ["wrong-password"] * 5 + ["too-many-tries"] * 2
         assert answers[5]["retry_after"] == 2
         server.expect("logins from this address are refused for 2 s")
-        inside.hears_nothing()
-        eventually(lambda: tries(server, RIGHT) == "welcome", "the delay is over")
-        assert inside.says("still here", "1")["type"] == "ack"
+        user.hears_nothing()
+        eventually(lambda: log_in(server, RIGHT) == "welcome", "the lockout ends")
+        assert user.says("still here", "1")["type"] == "ack"
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
-def test_the_operator_is_told_in_a_quiet_server_too(style: str) -> None:
+def test_a_quiet_server_still_reports_wrong_passwords(style: str) -> None:
     with Server("--quiet", "--no-history", f"--log-format={style}", f"--password={QUICK}") as server:
         for _ in range(7):
-            tries(server, "hunter2")
+            log_in(server, "hunter2")
         server.expect("Wrong password from" if style == "text" else '"wrong-password"')
         server.stop()
         lines = server.rest()
     assert "hunter2" not in lines
-    assert lines.count("assword") == 4  # of the five, one was expected above
+    assert lines.count("assword") == 4  # five reports, of which expect() has read one
     if style == "json":
         assert all(json.loads(line) for line in lines.splitlines() if "wrong" in line)
 
 
-def test_many_at_once_are_refused_and_who_is_inside_does_not_notice() -> None:
+def test_many_parallel_guesses_do_not_disturb_a_user() -> None:
     with Server("--no-history", "--no-roster", f"--password={hashed(15)}", "--message-rate=0") as server:
-        inside = RichPeer(server.port, "Michael", password=RIGHT)
+        user = RichPeer(server.port, "Michael", password=RIGHT)
         peers = [RichPeer(server.port) for _ in range(60)]
         try:
             for number, peer in enumerate(peers):
@@ -173,18 +173,18 @@ def test_many_at_once_are_refused_and_who_is_inside_does_not_notice() -> None:
             end = time.monotonic() + DEADLINE
             while sum(codes.values()) < len(peers):
                 assert time.monotonic() < end, codes
-                assert inside.asks("ping", token=str(pings)) == {"type": "pong", "token": str(pings)}
+                assert user.asks("ping", token=str(pings)) == {"type": "pong", "token": str(pings)}
                 pings += 1
                 for sock in select.select(list(answers), [], [], 0)[0]:
                     codes.update(_code(payload) for payload in answers[sock].feed(sock.recv(1 << 16)))
-            # One address: of those that had a place five are wrong, and the others are not looked at.
-            # (The delay after the fifth is 2 s, which a slow machine may take to read the last of them.)
+            # All guesses come from one address: the server checks five and rejects the others unchecked.
+            # (The first lockout lasts 2 s; a slow machine may need longer, and then checks a few more.)
             assert set(codes) == {"wrong-password", "too-many-tries"}
             assert 5 <= codes["wrong-password"] <= 7
             assert pings > 5
-            assert inside.says("not disturbed", "1")["type"] == "ack"
+            assert user.says("not disturbed", "1")["type"] == "ack"
         finally:
-            for peer in (inside, *peers):
+            for peer in (user, *peers):
                 peer.close()
 
 
@@ -193,7 +193,7 @@ def _code(payload: bytes) -> str:
     return str(fields["code"])
 
 
-def test_who_goes_away_while_it_is_checked_is_forgotten() -> None:
+def test_disconnects_during_a_check_leak_nothing() -> None:
     with Server("--no-history", "--no-roster", f"--password={hashed(15)}") as server:
         descriptors = server.descriptors()
         peers = [RichPeer(server.port) for _ in range(20)]
@@ -205,20 +205,20 @@ def test_who_goes_away_while_it_is_checked_is_forgotten() -> None:
             peer.sock.sendall(encoded(greeting(f"Narayan {number}", password=RIGHT)))
             peer.sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER: a reset
             peer.close()
-        eventually(lambda: tries(server, RIGHT, "Michael") == "welcome", "someone comes in")
-        eventually(lambda: server.descriptors() == descriptors, "all are closed")
+        eventually(lambda: log_in(server, RIGHT, "Michael") == "welcome", "a login succeeds")
+        eventually(lambda: server.descriptors() == descriptors, "all connections are closed")
         server.assert_idle(0.5)
         assert server.stop() == 0
         assert server.errors() == ""
 
 
-def test_it_ends_at_once_while_passwords_are_checked() -> None:
+def test_the_server_stops_at_once_during_checks() -> None:
     with Server("--no-history", "--no-roster", f"--password={hashed(17)}") as server:
         peers = [RichPeer(server.port) for _ in range(10)]
         for number, peer in enumerate(peers):
             peer.sends(greeting(f"Venkat {number}", password="tea"))
         cpu = server.cpu_seconds()
-        eventually(lambda: server.cpu_seconds() > cpu + 0.05, "they are being checked")
+        eventually(lambda: server.cpu_seconds() > cpu + 0.05, "the checks run")
         assert server.stop() == 0
         assert server.errors() == ""
         for peer in peers:
@@ -228,23 +228,24 @@ def test_it_ends_at_once_while_passwords_are_checked() -> None:
 # -- our own clients -----------------------------------------------------------------------------------
 
 
-def test_send_has_it_from_the_environment_and_says_what_is_wrong(server: Server) -> None:
+def test_send_reads_the_password_from_the_environment(server: Server) -> None:
     assert send(server, SELCHAT_PASSWORD=RIGHT).returncode == 0
     server.expect("hello")
-    for given, said in (
+    for given, reason in (
         ("", "this server requires a password"),
         ("tea", "wrong password"),
     ):
         done = send(server, SELCHAT_PASSWORD=given)
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr == (
-            f"selchat: the server said: {said}; give the password with --password-file=FILE or in SELCHAT_PASSWORD\n"
+            f"selchat: the server said: {reason}; "
+            "give the password with --password-file=FILE or in SELCHAT_PASSWORD\n"
         )
     done = send(server, "--password-file=/nowhere/at/all")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
 
 
-def test_send_asks_on_a_terminal_until_it_is_right(server: Server) -> None:
+def test_send_asks_until_the_password_is_right(server: Server) -> None:
     with Terminal(*SEND, f"127.0.0.1:{server.port}", "from a terminal", columns=100) as terminal:
         terminal.shows("Password:")
         terminal.type("tea\r")
@@ -255,7 +256,7 @@ def test_send_asks_on_a_terminal_until_it_is_right(server: Server) -> None:
     server.expect("from a terminal")
 
 
-def test_lines_in_a_pipe_are_kept_while_it_is_asked_for(server: Server) -> None:
+def test_lines_from_a_pipe_wait_for_the_password(server: Server) -> None:
     pipe = f"printf 'one\\ntwo\\n' | {' '.join(SEND)} 127.0.0.1:{server.port}"
     with Terminal("/bin/sh", "-c", pipe, columns=100) as terminal:
         terminal.shows("Password:")
@@ -266,7 +267,7 @@ def test_lines_in_a_pipe_are_kept_while_it_is_asked_for(server: Server) -> None:
 
 
 @pytest.mark.parametrize("plain", [[], ["--plain"]])
-def test_the_chat_asks_once_and_comes_back_with_it(tmp_path: Path, plain: list[str]) -> None:
+def test_chat_asks_once_and_reconnects_with_the_password(tmp_path: Path, plain: list[str]) -> None:
     history = f"--history={tmp_path / 'history.sqlite'}"
     with Server(history, f"--password={QUICK}") as server:
         port = server.port
@@ -294,7 +295,7 @@ def test_the_chat_asks_once_and_comes_back_with_it(tmp_path: Path, plain: list[s
             assert RIGHT not in chat.text
 
 
-def test_a_bot(server: Server) -> None:
+def test_a_bot_logs_in_or_raises_the_reason(server: Server) -> None:
     from selchat.client import Client as Bot
     from selchat.client import PasswordNeededError, TooManyAttemptsError, WrongPasswordError
 

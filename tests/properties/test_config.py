@@ -1,4 +1,4 @@
-"""Any bytes as a file of settings, and the lines of its keys beside what the definition says."""
+"""Arbitrary bytes as a settings file, and the lines of keys compared with a slow, simple parser."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from selchat.config.toml_lines import key_lines
 
 NAMES = [field.name for field in fields(Settings)]
 
-# What can be mistaken for something else: ends of strings, brackets and comments inside of each other.
+# Pieces that a parser can confuse: ends of strings, brackets and comments inside each other.
 PIECES = st.sampled_from(
     [
         *(
@@ -93,8 +93,8 @@ LINES = st.one_of(
 FILES = st.lists(LINES | PIECES, max_size=12).map("".join)
 
 
-def by_the_book(text: str) -> dict[str, int]:
-    """A statement has ended where all up to there is a document: a key is on the first line of its own."""
+def reference_lines(text: str) -> dict[str, int]:
+    """Return the line of each key. A statement ends where the text up to there is a valid document."""
     lines = text.split("\n")
     found: dict[str, int] = {}
     start = 1
@@ -122,7 +122,7 @@ def test_the_line_of_a_key_is_the_first_of_its_statement(text: str) -> None:
     except ValueError:
         return
     lines = key_lines(text)
-    assert lines == by_the_book(text)
+    assert lines == reference_lines(text)
     assert list(lines) == list(found)
 
 
@@ -137,7 +137,7 @@ def test_the_line_of_a_key_is_the_first_of_its_statement(text: str) -> None:
 @example(b"max_clients = 0x" + b"f" * 5000)
 @example(b"operators = [0x" + b"f" * 5000 + b"]")
 @example(b'history = "~\\u0000/x"')
-def test_any_bytes_are_settings_or_mistakes_of_one_line_each(data: bytes) -> None:
+def test_any_bytes_give_settings_or_one_line_mistakes(data: bytes) -> None:
     try:
         settings = parse_file(data, "x.toml")
     except ConfigurationError as error:

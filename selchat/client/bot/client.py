@@ -95,8 +95,8 @@ class Client:
     ``port``. ``name`` defaults to the user's login name on this machine. A ``secret`` of 16 to 128 characters
     reserves the name for this user; it defaults to the one that ``selchat chat`` uses. ``password`` is the
     server's, if it has one. With a ``passphrase``, the client encrypts all messages end to end
-    (docs/encryption.rst), and the ``encryption`` of a received message tells whether it was encrypted. ``key`` is
-    the classic protocol's cipher, a toy.
+    (docs/encryption.rst), and the ``encryption`` of a received message tells whether it was encrypted.
+    ``key`` is the classic protocol's cipher, a toy.
 
     The client joins ``rooms`` when it connects. ``history`` is the number of earlier messages of each room
     that come first, with ``missed`` set (on the classic protocol: none). ``own``: whether the client also
