@@ -1,8 +1,8 @@
-"""Pages from elsewhere that want to use this server by way of their readers' browsers: none gets anything.
+"""Forged Host and Origin headers: a foreign page in a user's browser gets nothing from this server.
 
-Over a thousand variants of a ``Host`` that is not this server's (DNS rebinding) and of an ``Origin`` that is
-not its page's (requests and WebSockets across sites). What is right is said here, and not asked of the code
-under test.
+Over a thousand variants of a foreign ``Host`` (DNS rebinding) and of a foreign ``Origin`` (cross-site requests and
+WebSockets); a fifth of them without ``--run-slow``. The expected results are defined here and not taken from the
+code under test.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WRITTEN_OTHERWISE = ("LocalHost", "HUT", "[0:0:0:0:0:0:0:1]", "[FD00:0::1]", "C
 
 
 def twisted(name: str) -> Iterator[str]:
-    """Names that look like that one, or lead there, and are another."""
+    """Yield names that look like this one, or resolve to it, and are different."""
     bare = name.strip("[]")
     yield from (
         f"{name}.",
@@ -72,7 +72,7 @@ def twisted(name: str) -> Iterator[str]:
     )
     for place in range(0, len(bare), 3):
         yield f"{bare[:place]}%{ord(bare[place]):02x}{bare[place + 1 :]}"
-    # Of other scripts, in UTF-8 and as punycode; and what Unicode's NFKC makes the same of.
+    # Confusable names of other scripts, in UTF-8 and as punycode, and names that are equal after NFKC.
     wide = "".join(chr(ord(character) + 0xFEE0) for character in bare)
     for text in (
         wide,
@@ -90,7 +90,7 @@ def twisted(name: str) -> Iterator[str]:
 
 
 def ports(name: str) -> Iterator[str]:
-    """That name, with what is no port."""
+    """Yield the name with invalid ports."""
     for port in (
         *(
             "",
@@ -134,7 +134,7 @@ def ports(name: str) -> Iterator[str]:
 
 
 def addresses() -> Iterator[str]:
-    """127.0.0.1 as programs other than browsers may write it, and others' addresses."""
+    """Yield unusual spellings of 127.0.0.1, and foreign addresses."""
     yield from ("2130706433", "0x7f000001", "0x7f.0.0.1", "0177.0.0.1", "127.1", "127.0.1", "017700000001")
     yield from (
         "127.000.000.001",
@@ -236,7 +236,7 @@ def forged_hosts() -> Iterator[str]:
 
 
 def forged_origins(name: str) -> Iterator[str]:
-    """Origins of others, where the request was sent to that name and the port 33000."""
+    """Yield foreign origins for a request to that name and port 33000."""
     yield from (
         "null",
         "",
@@ -318,13 +318,13 @@ def house(tmp_path: Path) -> House:
     return house
 
 
-def test_there_are_a_thousand() -> None:
+def test_there_are_over_a_thousand_variants() -> None:
     assert len(set(forged_hosts())) > 1000
     assert sum(len(set(forged_origins(name))) for name in _OWN) > 1000
 
 
 def statuses(house: House, *streams: bytes) -> list[int]:
-    """Return the answers to these, each on a connection of its own."""
+    """Return the status of the response to each request, each on a new connection."""
     found = []
     for stream in streams:
         visitor = Visitor(house)
@@ -333,23 +333,29 @@ def statuses(house: House, *streams: bytes) -> list[int]:
     return found
 
 
-def test_no_forged_host_is_answered(house: House) -> None:
-    for host in dict.fromkeys(forged_hosts()):
+@pytest.fixture
+def stride(run_slow: bool) -> int:
+    """The distance between two variants that a test takes."""
+    return 1 if run_slow else 5
+
+
+def test_forged_host_is_rejected(house: House, stride: int) -> None:
+    for host in list(dict.fromkeys(forged_hosts()))[::stride]:
         got = statuses(house, request("/", host), opening("/ws", host))
         assert min(got) >= 400, f"{host!r}: {got}"
 
 
-def test_no_forged_origin_is_answered(house: House) -> None:
-    for name in _OWN:
+def test_forged_origin_is_rejected(house: House, stride: int) -> None:
+    for start, name in enumerate(_OWN):
         host = f"{name}:{_PORT}"
-        for number, origin in enumerate(dict.fromkeys(forged_origins(name))):
+        for number, origin in list(enumerate(dict.fromkeys(forged_origins(name))))[start % stride :: stride]:
             how = request("/", host, Origin=origin) if number % 2 else opening("/ws", host, Origin=origin)
             got = statuses(house, how)
             assert min(got) >= 400, f"{origin!r} at {host}: {got}"
 
 
-@pytest.mark.parametrize("way", ["plain", "TLS", "from elsewhere"])
-def test_and_none_is_sent_on_by_a_redirect(house: House, way: str) -> None:
+@pytest.mark.parametrize("way", ["plain", "TLS", "remote"])
+def test_forged_host_gets_no_redirect(house: House, way: str) -> None:
     site = replace(house.site, fingerprint="abcd", certificate="0123")
     house.context = replace(house.context, new_http_session=partial(HttpSession, site))
     for host in list(dict.fromkeys(forged_hosts()))[::5]:
@@ -361,7 +367,7 @@ def test_and_none_is_sent_on_by_a_redirect(house: House, way: str) -> None:
         visitor.close()
 
 
-def test_by_tls_a_page_that_came_without_is_from_elsewhere(house: House) -> None:
+def test_over_tls_an_http_origin_is_rejected(house: House) -> None:
     for name in _OWN:
         host = f"{name}:{_PORT}"
         for origin in [f"http://{host}", *list(forged_origins(name))[::9]]:
@@ -393,7 +399,7 @@ _FORGED_HEADS = {
 
 
 @pytest.mark.parametrize("name", _FORGED_HEADS)
-def test_heads_that_say_two_things(house: House, name: str) -> None:
+def test_ambiguous_heads_are_rejected(house: House, name: str) -> None:
     for target in (b"/", b"/ws"):
         head = opening("/ws", None).split(b"\r\n", 1)[1]
         stream = b"GET " + target + b" HTTP/1.1\r\n" + _FORGED_HEADS[name] + b"\r\n" + head
@@ -425,14 +431,14 @@ def test_heads_that_say_two_things(house: House, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("host", ["localhost:33000", "evil.example"])
-def test_targets_that_name_a_host(house: House, target: str, host: str) -> None:
+def test_targets_with_a_host_are_rejected(house: House, target: str, host: str) -> None:
     assert statuses(house, request(target, host))[0] >= 400
     assert statuses(house, opening(target, host))[0] >= 400
     assert statuses(house, request(target, host, "CONNECT"))[0] >= 400
 
 
 @pytest.mark.parametrize("name", [*_OWN, *_WRITTEN_OTHERWISE])
-def test_the_true_ones_are_answered(house: House, name: str) -> None:
+def test_own_names_are_accepted(house: House, name: str) -> None:
     for host in (
         name,
         f"{name}:{_PORT}",
@@ -452,7 +458,7 @@ def test_the_true_ones_are_answered(house: House, name: str) -> None:
         ) == [200, 101, 200, 101, 101]
 
 
-def test_a_default_port_is_the_same_said_or_not(house: House) -> None:
+def test_default_port_may_be_omitted(house: House) -> None:
     assert (
         statuses(
             house,
@@ -472,8 +478,8 @@ def test_a_default_port_is_the_same_said_or_not(house: House) -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-def test_at_a_whole_server(secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With the names and addresses that it finds by itself."""
+def test_whole_server_rejects_forged_headers(secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It uses the names and addresses that it finds itself."""
     scheme = "https" if secure else "http"
     with world(monkeypatch, tmp_path, Faults(), tls="auto", allowed_host=("chat.example",)) as this:
         at_rest = this.holdings()
