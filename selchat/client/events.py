@@ -20,7 +20,7 @@ class Encryption(Enum):
     result            means
     ================  ====================================================================================
     NONE              not encrypted, and the client has no passphrase; or from the server itself
-    DECRYPTED         encrypted by someone who has the passphrase
+    DECRYPTED         encrypted by a user with the passphrase
     UNENCRYPTED       not encrypted, although the client has a passphrase: anyone can have sent it
     NO_PASSPHRASE     encrypted, and the client has no passphrase
     OTHER_PASSPHRASE  encrypted with another passphrase
@@ -60,8 +60,8 @@ class Welcomed(NamedTuple):
     """The server accepted the login, under ``name``.
 
     ``again``: this is a reconnect, and missed messages come next. ``renumbered``: the server has another log
-    than before, so every earlier ``seq`` is void. ``rooms`` are the rooms that the user is in. ``whispers`` is
-    the number of stored direct messages that follow.
+    than before, so every earlier ``seq`` is void. ``rooms`` are the rooms that the user is in. ``whispers``
+    is the number of stored direct messages that follow.
     """
 
     name: str
@@ -86,12 +86,12 @@ class Unencrypted(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A message in a room. Each ``(room, seq)`` comes once, and those of a room in order.
+    """A message in a room. Each ``(room, seq)`` comes once, and each room comes in order.
 
     ``seq`` is 0 and ``at`` (seconds of Unix time) is None on the classic protocol. ``own``: this process sent
     the message; ``id`` is then the one that sending it returned. ``missed``: someone sent it while the client
-    was disconnected. ``cipher`` names the encryption of the body if the client has no key for it; ``encryption`` is
-    the result of end-to-end decryption.
+    was disconnected. ``cipher`` names the cipher of the body if the client has no key for it.
+    ``encryption`` is the result of end-to-end decryption.
     """
 
     author: str
@@ -109,7 +109,7 @@ class Message(NamedTuple):
 class Whispered(NamedTuple):
     """A direct message. ``seq`` counts them; it is 0 for messages that the server does not store.
 
-    ``cipher`` and ``encryption`` are those of `Message`.
+    ``cipher`` and ``encryption`` mean the same as in `Message`.
     """
 
     author: str
@@ -138,7 +138,7 @@ class Acked(NamedTuple):
 class Refused(NamedTuple):
     """The server refused a request; ``code`` is one of docs/protocol.rst, ``text`` is the explanation.
 
-    If it refused a message, ``id`` and ``body`` are those of the message; otherwise they are empty. ``room``
+    If it refused a message, ``id`` and ``body`` are the message's; otherwise they are empty. ``room``
     and ``to`` are empty if the request had none. ``retry_after`` is in seconds.
     """
 

@@ -178,7 +178,7 @@ class TcpConnector:
         try:
             addresses = _resolve(self._settings, socket.AI_NUMERICHOST)
         except (OSError, ValueError):
-            # A host name. Resolving it can take many seconds, and Ctrl-C and input must work meanwhile.
+            # A host name. Resolving can take many seconds. Ctrl-C and input must work during it.
             threading.Thread(
                 target=self._resolve_name, args=(self._attempt,), name="resolver", daemon=True
             ).start()

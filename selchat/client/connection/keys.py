@@ -24,7 +24,7 @@ class KeyDeriver:
         self._closed = False
 
     def derive(self, salt: bytes) -> None:
-        """Derive the key of this salt after those that are queued already."""
+        """Queue a salt, and derive its key after the earlier ones."""
         self._queue.append(salt)
         if len(self._queue) == 1:
             self._start()

@@ -56,7 +56,7 @@ class LinkState(Enum):
     ==========  =======================================  ====================================================
     NEW         not opened yet                           CONNECTING by `Link.open`
     CONNECTING  resolving, connecting, or in a TLS       ONLINE, or GREETING on the selchat protocol; if it
-                handshake                                fails, CLOSED the first time and WAITING later; CLOSED
+                handshake                                fails, CLOSED at first and WAITING later; CLOSED
                                                          if the server's key has changed
     GREETING    the client sent hello                    ONLINE when welcome; CONNECTING for the classic
                                                          protocol; CLOSED when refused; WAITING when lost
@@ -103,8 +103,8 @@ class Link:
     """One user's link to one server. Raises the errors of `ProtocolChoice`, and `KnownServersError`.
 
     ``reconnect``: whether to reconnect on the classic protocol. On the selchat protocol, where no message can
-    arrive twice, a link always reconnects once it was welcome. ``members``: whether to remember the members of
-    each room. ``jitter``: see `Backoff`.
+    arrive twice, a link always reconnects once it was welcome. ``members``: whether to remember the members
+    of each room. ``jitter``: see `Backoff`.
 
     ``refusal`` is the error with which the server ended the first login, if it did.
     """
@@ -182,7 +182,7 @@ class Link:
 
     @property
     def progress(self) -> str | None:
-        """What the link is waiting for, in words; None for nothing."""
+        """A line about the current wait; None if the link waits for nothing."""
         if self.state is LinkState.DRAINING:
             return "Waiting for the server to receive everything..."
         waiting = self._protocol.client.unacknowledged
@@ -200,8 +200,8 @@ class Link:
     def say(self, text: str, room: str = LOBBY) -> str:
         """Send a message to a room, or queue it until the link is online.
 
-        Return its id, which is empty on the classic protocol. Raises `FrameTooLongError`, `QueueFullError` and,
-        as all requests do, `UnsupportedError`.
+        Return its id, which is empty on the classic protocol. Raises `FrameTooLongError`, `QueueFullError`
+        and, as all requests do, `UnsupportedError`.
         """
         id = self._protocol.client.say(text, room)
         self._on_message_queued()
@@ -214,7 +214,7 @@ class Link:
         return id
 
     def join(self, room: str) -> None:
-        """Join a room, now and after each reconnect. `SelchatClient` names the reply to this and the others."""
+        """Join a room, now and after each reconnect. `SelchatClient` names the reply to each request."""
         self._protocol.client.join(room)
         self._wake()
 
@@ -246,7 +246,7 @@ class Link:
         self._wake()
 
     def finish(self) -> None:
-        """Close when the server has all messages, or has got none of them for ``finish_seconds``."""
+        """Close when the server has all messages, or after ``finish_seconds`` without progress."""
         if self._deadline is not None or self.state is LinkState.CLOSED:
             return
         self._set_deadline()
@@ -332,7 +332,7 @@ class Link:
         self._connect()
 
     def _guess_again(self) -> None:
-        """Try selchat again later: the server let no classic client in, or was silent and only seemed classic."""
+        """Try selchat again later: the server let no classic client in, or was silent."""
         refused = self._protocol.guess_again()
         if refused is not None:
             self._connector.guess_tls()

@@ -26,7 +26,7 @@ class Wire(Enum):
 class ProtocolChoice:
     """The current ``client`` and its ``wire``, and the change from one protocol to the other.
 
-    Unsent messages move to the new client. Raises the errors of both clients' constructors, and `SecretError`.
+    Unsent messages move to the new client. Raises `SecretError` and the errors of both clients.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ _MAX_AUTHORS = 1000  # authors that a client remembers; a server could invent ne
 _ROSTER = re.compile(r"Users online \((\d{1,9})\): (.*)", re.DOTALL)
 _MORE = re.compile(r" and (\d{1,9}) more$")
 
-# How a selchat server begins its explanation before it closes a connection. Unread messages are lost then.
+# How a selchat server starts the explanation that it sends before it closes. Unread messages are lost then.
 _LAST_WORDS = (
     "Closing this connection: ",
     "The server is shutting down.",
@@ -42,7 +42,7 @@ class ServerText(Enum):
 
 
 class ClassicClient:
-    """One user on the classic protocol. Raises `SettingError` for a bad key, `FrameTooLongError` for the name.
+    """One user on the classic protocol. Raises `SettingError` (bad key) and `FrameTooLongError` (long name).
 
     The protocol has no acknowledgements, so a message counts as sent when the kernel took it. When a
     connection breaks inside a message, the client sends that message again, whole, on the next one. Messages
@@ -66,7 +66,7 @@ class ClassicClient:
         self._reset()
 
     def _reset(self) -> None:
-        """Forget what the last connection received."""
+        """Forget the state of the last connection."""
         self._decoder = FrameDecoder(self._settings.header_length, self._settings.read_limit)
         self._author: str | None = None  # of the next body
         self._server_text = ServerText.UNKNOWN
@@ -227,7 +227,7 @@ class ClassicClient:
         return Message(author, self._decrypt(raw))
 
     def _decode_server_text(self, raw: str) -> str:
-        """Return the text of a message of `Server`, and note rosters and last words.
+        """Return the text of a message of `Server`, and store rosters and explanations.
 
         Users encrypt with a key that the server need not have: it encrypts its own messages only if it has
         one. The first text with a known form, either raw or decrypted, shows which is the case, for the

@@ -68,8 +68,8 @@ class _KeyName(NamedTuple):
 class RoomKeys:
     """The keys of rooms and direct messages, and the sessions that encrypt and decrypt with them.
 
-    Calls ``request_key(salt)`` once for each key that it needs; `add_key` answers. A ``room`` here is the name
-    of a room or a `direct_key_name`.
+    Calls ``request_key(salt)`` once for each key that it needs; `add_key` answers. A ``room`` here is the
+    name of a room or a `direct_key_name`.
     """
 
     def __init__(self, request_key: Callable[[bytes], object]) -> None:
@@ -80,7 +80,7 @@ class RoomKeys:
         self._encryptors: dict[_KeyName, Encryptor] = {}
         self._decryptor = Decryptor()
 
-    # -- what the server sends -------------------------------------------------------------------------
+    # -- from the server -------------------------------------------------------------------------------
 
     def set_room_salt(self, room: str, salt: bytes) -> None:
         """Set the salt of a room, whose name is as the server writes it."""
@@ -147,7 +147,7 @@ def _put(known: dict[K, V], key: K, value: V) -> None:
 
 
 class DecodedBody(NamedTuple):
-    """A body, as far as this client can read it. The fields are those of `Message`."""
+    """A body, as far as this client can read it. The fields mean the same as in `Message`."""
 
     body: str
     cipher: str | None
@@ -161,7 +161,7 @@ class BodyCodec(Protocol):
     def own_encryption(self) -> Encryption: ...
 
     def template(self, body: str, to: str) -> Fields:
-        """Return fields of the same size as the encoded ``body``. ``to`` is that of `OutgoingMessage`."""
+        """Return fields of the same size as the encoded ``body``. See `OutgoingMessage` for ``to``."""
 
     def is_ready(self, message: OutgoingMessage) -> bool:
         """Whether `encode` can encode or reject the message now, rather than later."""
@@ -180,7 +180,7 @@ class BodyCodec(Protocol):
 
 
 class PlainCodec:
-    """Bodies in plain text or, with a key, in the classic Caesar cipher. Raises `SettingError` for a bad key."""
+    """Bodies in plain text or, with a key, in the Caesar cipher. Raises `SettingError` for a bad key."""
 
     own_encryption = Encryption.NONE
 

@@ -1,7 +1,7 @@
 """Fields of selchat protocol messages: checked reading, and encoding as frames.
 
-Clients do not trust servers either. The limits here are not those of docs/protocol.rst: they only bound how
-much of a senseless field a client keeps.
+Clients do not trust servers either. These limits are wider than the ones in docs/protocol.rst: they only
+bound how much of a senseless field a client keeps.
 """
 
 from __future__ import annotations
@@ -163,5 +163,5 @@ def _payload(fields: Fields) -> bytes:
 
 
 def replace_surrogates(text: str) -> str:
-    """Return ``text`` with U+FFFD for each lone surrogate: Python decodes input that is not UTF-8 to these."""
+    """Return ``text`` with U+FFFD for each lone surrogate, which Python makes of invalid UTF-8 input."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

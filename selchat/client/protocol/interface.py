@@ -36,8 +36,8 @@ class UnsentMessage(NamedTuple):
 class ProtocolClient(Protocol):
     """One user of one server, on any number of connections, one after the other.
 
-    The server does not have ``queued`` bytes of ``unacknowledged`` messages yet: on the classic protocol until
-    the kernel takes them, on the selchat protocol until the server acknowledges them. ``unsent_word``
+    ``queued`` bytes of ``unacknowledged`` messages have not reached the server yet: on the classic protocol
+    until the kernel takes them, on the selchat protocol until the server acknowledges them. ``unsent_word``
     describes them to the user.
     """
 
@@ -80,7 +80,7 @@ class ProtocolClient(Protocol):
         """Remove and return the events that no received data caused."""
 
     def data_to_send(self) -> memoryview:
-        """Return the next bytes to send, the same ones until `data_sent`; empty if there are none."""
+        """Return the next bytes to send, the same ones until `data_sent`; empty if all are sent."""
 
     def data_sent(self, size: int) -> None:
         """Record that the kernel took the first ``size`` bytes of `data_to_send`."""
@@ -119,7 +119,7 @@ class ProtocolClient(Protocol):
         """Add an encryption key that the client requested."""
 
     def send_password(self) -> bool:
-        """Log in again, with the password; return False if there is none or the server rejected it."""
+        """Log in again, with the password; return False without a password, or after the first time."""
 
     def bye(self) -> bool:
         """Log out; return False if only the end of the connection can say it."""

@@ -47,7 +47,7 @@ _BATCH = 256 * 1024  # bytes of frames that `OutgoingMessages.fill` encodes at a
 
 
 class Storage(Enum):
-    """Whether the server can store messages: FAILING until `OutgoingMessages.retry`, RETRYING until an ack."""
+    """Whether the server stores messages: FAILING until `OutgoingMessages.retry`, RETRYING until an ack."""
 
     WORKING = auto()
     FAILING = auto()

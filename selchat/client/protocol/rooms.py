@@ -19,7 +19,7 @@ ROOM_LENGTH = 32  # characters
 MAX_MEMBERS = 10_000  # names that a client remembers for one room
 MAX_ROOMS = 1024  # rooms that a client remembers; servers allow far fewer
 MAX_HELD = 4096  # messages that a room holds back until one with a lower number arrives
-MAX_GAPS = 64  # announced gaps that a room holds back likewise
+MAX_GAPS = 64  # announced gaps that a room holds back
 MAX_HELD_SIZE = 4 * 1024 * 1024  # characters of the held messages
 
 
@@ -197,7 +197,7 @@ class Room:
         self.state = RoomState.JOINED
 
     def rewind(self, seq: int) -> list[Message | Gap]:
-        """Go back to the server's position if it is lower: a server restored from a backup continues there."""
+        """Go back to the server's position if it is lower: a server restored from a backup is behind."""
         return self.buffer.restart(seq) if self.seq > seq else []
 
     def set_members(self, names: Iterable[str], total: int) -> None:

@@ -217,7 +217,7 @@ class SelchatClient:
         self._joined.connection_made(resumed)
 
     def send_password(self) -> bool:
-        """Send hello again, with the password; return False if there is none or the client sent it already."""
+        """Send hello again, with the password; return False without a password, or after the first time."""
         if self.state is not ClientState.GREETING or not self._settings.password:
             return False
         self.state = ClientState.PROVING
@@ -416,7 +416,7 @@ class SelchatClient:
         self._put(fields)
 
     def _refresh(self, room: Room) -> None:
-        """Request the members of a room, to update those that the client remembers."""
+        """Request the members of a room, to update the remembered ones."""
         is_expected = (UsersReason.REFRESH, room.name) in self._joined.expected
         if self._keeps_members and not is_expected and self.state is ClientState.WELCOMED:
             self._request(UsersReason.REFRESH, {"type": "users", "room": room.name})

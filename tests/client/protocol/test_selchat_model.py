@@ -68,7 +68,7 @@ class Log:
         self.rooms[room].append(Stored(author, id, text, fields, session))
         return len(self.rooms[room])
 
-    def seal(self, room: str, author: str, text: str) -> Fields:
+    def encrypt(self, room: str, author: str, text: str) -> Fields:
         place = "@" if room.startswith("@") else room
         encryptor = self.encryptors.setdefault(room, Encryptor(key_for(place, self.name)))
         return encryptor.encrypt(room, author, text)._asdict()
@@ -87,10 +87,10 @@ class Session:
         self.whispers = self.log.confirmed  # the last seq that was sent of these
         self.ready = False
 
-    def take(self, message: Fields) -> None:
-        getattr(self, f"take_{message['type']}")(message)
+    def receive(self, message: Fields) -> None:
+        getattr(self, f"on_{message['type']}")(message)
 
-    def take_hello(self, message: Fields) -> None:
+    def on_hello(self, message: Fields) -> None:
         resume = message.get("resume")
         if resume is None:
             self.rooms["lobby"] = len(self.log.rooms["lobby"])
@@ -122,7 +122,7 @@ class Session:
         self.reply({"type": "welcome", **fields, "whispers": 0, "limits": limits})
         self.ready = True
 
-    def take_say(self, message: Fields) -> None:
+    def on_say(self, message: Fields) -> None:
         id, room = message["id"], message["room"]
         if id in self.log.acks:
             self.reply(self.log.acks[id])
@@ -136,13 +136,13 @@ class Session:
             self.log.acks[id] = {"type": "ack", "id": id, "room": room, "seq": seq, "at": 1}
             self.reply(self.log.acks[id])
 
-    def take_join(self, message: Fields) -> None:
+    def on_join(self, message: Fields) -> None:
         after = message.get("after")
         if after is not None:
             assert after <= len(self.log.rooms[message["room"]]), "it is of this log"
         self.reply(self.users_of(message["room"]), message["room"], after)
 
-    def take_part(self, message: Fields) -> None:
+    def on_part(self, message: Fields) -> None:
         room = message["room"]
         while any(joined == room for _, joined, _ in self.replies):
             self.send_reply()  # replies are in order
@@ -151,13 +151,13 @@ class Session:
         else:
             self.reply({"type": "left", "room": room, "names": [NAME], "total": 0})
 
-    def take_users(self, message: Fields) -> None:
+    def on_users(self, message: Fields) -> None:
         self.reply(self.users_of(message["room"]))
 
     def users_of(self, room: str) -> Fields:
         return {**users(room, len(self.log.rooms[room]), NAME), "salt": salt_of(room, self.log.name)}
 
-    def take_ack(self, message: Fields) -> None:
+    def on_ack(self, message: Fields) -> None:
         self.log.confirmed = max(self.log.confirmed, message["whisper"])
 
     def reply(self, message: Fields, joined: str = "", after: int | None = None) -> None:
@@ -278,7 +278,7 @@ class Model(RuleBasedStateMachine):
         self.client.part(room)
 
     def fields_of(self, room: str, author: str, text: str) -> Fields:
-        return {"body": text} if self.encryption is Encryption.NONE else self.log.seal(room, author, text)
+        return {"body": text} if self.encryption is Encryption.NONE else self.log.encrypt(room, author, text)
 
     @precondition(lambda self: self.requested)
     @rule()
@@ -319,7 +319,7 @@ class Model(RuleBasedStateMachine):
         assert all(("cipher" in message) is sealed for message in self.to_server if message["type"] == "say")
         assert sum(message["type"] == "say" for message in self.to_server) <= 3
         for message in self.to_server[:count]:
-            self.session.take(message)
+            self.session.receive(message)
         del self.to_server[:count]
 
     @precondition(lambda self: self.to_client)
