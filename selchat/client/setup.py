@@ -21,7 +21,7 @@ from selchat.auth.login import PasswordNeededError, WrongPasswordError
 from selchat.auth.password import checked_password, read_password
 from selchat.client.events import Refused
 from selchat.client.protocol.classic import ClassicClient
-from selchat.config.settings import ClientSettings
+from selchat.config.settings import HEADER_LENGTH, ClientSettings
 from selchat.errors import SettingError, UsageError, close_reason
 from selchat.events import LOBBY
 from selchat.text import escape_controls
@@ -78,7 +78,7 @@ class ClientOptions:
     port: int | None = None
     name: str | None = None
     key: str | None = None
-    header_length: int = 10
+    header_length: int = HEADER_LENGTH
     wire: str = "auto"
     tls: str = "auto"
     room: str = LOBBY

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from selchat.config.settings import HEADER_LENGTH
 from selchat.events import CIPHER_PREFIX, SERVER, Event, Notice, Roster, Said, Topic
 from selchat.wire.cipher import CaesarCipher
-from selchat.wire.frames import HEADER_LENGTH, encode_frame
+from selchat.wire.frames import encode_frame
 
 _ENCRYPTED = "(encrypted: readable only in selchat with the passphrase)"
 _SHORT = 1024  # bytes; headers of shorter payloads are precomputed

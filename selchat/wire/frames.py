@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
+from selchat.config.settings import HEADER_LENGTH
 from selchat.errors import ProtocolError, UsageError
 
 
@@ -51,7 +52,6 @@ class BrokenStreamError(UsageError):
         return "the decoder has failed or ended and accepts no more data"
 
 
-HEADER_LENGTH = 10  # bytes; the paper's HEADER_LENGTH
 FRAME_LIMIT = 64 * 1024  # bytes of payload
 _MAX_CACHED = 4096  # headers
 

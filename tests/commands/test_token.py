@@ -1,4 +1,4 @@
-"""``selchat token``: what it prints where, and its errors."""
+"""``selchat token``: its output, its explanations and its errors."""
 
 from __future__ import annotations
 

@@ -60,9 +60,9 @@ def test_every_setting_has_a_key_and_a_variable() -> None:
 
 
 def test_every_option_of_the_help_belongs_to_a_setting() -> None:
-    flags = {setting.option for setting in SETTINGS.values()}
+    option_names = {setting.option for setting in SETTINGS.values()}
     others = {"serve", "--help", "--config", "--check-config", "--no-history"}
-    assert set(OPTIONS) - flags == others
+    assert set(OPTIONS) - option_names == others
     assert {"--config", "--tls", "--cert", "--key-file", "--password", "--message-rate"} <= set(OPTIONS)
     assert {"--byte-rate", "--queued-limit", "--max-clients", "--operators"} <= set(OPTIONS)
 
@@ -73,7 +73,7 @@ def test_options_have_no_defaults_in_docopt() -> None:
 
 def test_the_help_shows_the_real_defaults() -> None:
     texts = dict(re.findall(r"(?s)\n  (--[a-z-]+)\S* +(.*?)(?=\n  -|\n\n)", cli.SERVE_HELP))
-    said = {
+    shown = {
         flag: found[1]
         for flag, text in texts.items()
         if (found := re.search(r"Default: (\S+)\.(?=\s|$)", text))
@@ -82,8 +82,8 @@ def test_the_help_shows_the_real_defaults() -> None:
     checked = 0
     for setting in SETTINGS.values():
         default = getattr(Settings(), setting.name)
-        if setting.option in said and default not in {None, ""} and default != ():
-            assert setting.type.convert(setting.type.parse(said[setting.option])) == default
+        if setting.option in shown and default not in {None, ""} and default != ():
+            assert setting.type.convert(setting.type.parse(shown[setting.option])) == default
             checked += 1
     assert checked >= 9
 
@@ -91,16 +91,16 @@ def test_the_help_shows_the_real_defaults() -> None:
 # -- the order of the sources -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said", list(product([False, True], repeat=3)))
-def test_an_option_overrides_a_variable_overrides_the_file(said: tuple[bool, ...], tmp_path: Path) -> None:
-    flag, variable, in_file = said
+@pytest.mark.parametrize("given", list(product([False, True], repeat=3)))
+def test_an_option_overrides_a_variable_overrides_the_file(given: tuple[bool, ...], tmp_path: Path) -> None:
+    option, variable, in_file = given
     file = tmp_path / "x.toml"
     file.write_text("max_clients = 3\n" if in_file else "\n")
     got = read_sources(
-        options(f"--config={file}", *(["--max-clients=1"] if flag else [])),
+        options(f"--config={file}", *(["--max-clients=1"] if option else [])),
         {"SELCHAT_MAX_CLIENTS": "2" if variable else ""},
     ).build()
-    assert got.max_clients == (1 if flag else 2 if variable else 3 if in_file else 10_000)
+    assert got.max_clients == (1 if option else 2 if variable else 3 if in_file else 10_000)
 
 
 def test_the_config_option_overrides_the_config_variable(tmp_path: Path) -> None:
@@ -260,9 +260,9 @@ def test_the_documented_file_has_every_setting_with_its_default() -> None:
     settings = parse_file(text.encode())
     default = parse_file(b"")
     assert settings == default
-    said = re.findall(r"(?m)^(# )?([a-z_]+) = ", text)
-    assert [name for _, name in said] == NAMES
-    assert {name for comment, name in said if comment} == {
+    keys = re.findall(r"(?m)^(# )?([a-z_]+) = ", text)
+    assert [name for _, name in keys] == NAMES
+    assert {name for comment, name in keys if comment} == {
         name for name in NAMES if getattr(Settings(), name) is None
     }
     uncommented = re.sub(r'(?m)^# (?=[a-z_]+ = ")', "", text)

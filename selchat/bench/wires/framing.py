@@ -19,7 +19,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from selchat.bench.errors import HandshakeError
-from selchat.wire.frames import HEADER_LENGTH, FrameDecoder
+from selchat.config.settings import HEADER_LENGTH
+from selchat.wire.frames import FrameDecoder
 
 _PAYLOAD_LIMIT = 1 << 24  # bytes; generous, because the limits of other servers are theirs to choose
 _MAX_HEAD = 1 << 16  # bytes of an HTTP response head

@@ -95,7 +95,7 @@ class Peer:
         self.send({"type": "bye", "reason": "goodbye", "retry_after": None})
 
 
-Script = Callable[[Peer], object]  # what the server does on one connection
+Script = Callable[[Peer], object]  # the server's part on one connection
 
 
 def client(port: int, **more: object) -> Client:

@@ -13,7 +13,7 @@ from selchat.client.bot.requests import (
 from selchat.client.events import Acked, History, Refused, Users
 from selchat.errors import BannedError, NameTakenError, RefusalError, SelchatError
 
-NO_SUCH_NAME = RefusedError("no-such-name", "there is no one named that")
+NO_SUCH_NAME = RefusedError("no-such-name", "no user has that name")
 
 
 def users(room: str, *, joined: bool = False) -> Users:
