@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pyte
 
 from tests.e2e import processes
-from tests.e2e.processes import SELCHAT, Popen, start_on_terminal
+from tests.e2e.processes import SELCHAT, start_on_terminal
 from tests.e2e.support import DEADLINE
 
 CHAT = (*SELCHAT, "chat")
@@ -109,33 +109,6 @@ class Terminal:
         self.written += data
         self._stream.feed(data)
         return bool(data)
-
-
-class RestartedServer:
-    """``selchat serve`` on the port of an earlier server."""
-
-    def __init__(self, port: int) -> None:
-        self.process = Popen(
-            [*SELCHAT, "serve", "--host=127.0.0.1", f"--port={port}"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-        )
-        assert self.process.stdout is not None
-        assert b"Listening" in self.process.stdout.readline()
-        assert b"The key of this server, " in self.process.stdout.readline()
-        assert len(self.process.stdout.readline()) == 80  # with the end of the line
-        assert b"Its certificate, " in self.process.stdout.readline()
-        assert len(self.process.stdout.readline()) == 80
-        assert b"In a browser on this machine: http://localhost" in self.process.stdout.readline()
-
-    def __enter__(self) -> RestartedServer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        assert self.process.stdout is not None
-        self.process.stdout.close()
 
 
 def run(*command: str, input: bytes = b"") -> subprocess.CompletedProcess[bytes]:

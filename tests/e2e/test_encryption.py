@@ -137,7 +137,8 @@ def test_server_disk_and_network_have_only_ciphertext(history: Path) -> None:
             assert receive(michael).body == "* Venkat waves"
             whisper = receive(michael, Whispered)
             assert (whisper.body, whisper.encryption) == ("psst", Encryption.DECRYPTED)
-            assert (receive(eve).encryption, receive(mallory).encryption) == (Encryption.OTHER_PASSPHRASE, Encryption.NO_PASSPHRASE)
+            assert receive(eve).encryption is Encryption.OTHER_PASSPHRASE
+            assert receive(mallory).encryption is Encryption.NO_PASSPHRASE
             said = raw.reads()
             while said["type"] != "said":
                 said = raw.reads()
@@ -277,7 +278,7 @@ def test_invalid_passphrase_options(words: str, tmp_path: Path) -> None:
         ([f"--passphrase-file={loose}"], "other users can access it (mode 0644); run chmod 600 on it"),
         ([f"--passphrase-file={empty}"], "'' is not a passphrase: it is empty"),
         ([f"--passphrase-file={words}", "--key=12"], "allowed together with a passphrase"),
-        ([f"--passphrase-file={words}", "--classic"], "selchat, as it has to be with a passphrase"),
+        ([f"--passphrase-file={words}", "--classic"], "selchat, which a passphrase requires"),
         ([f"--passphrase-file={words}", "--ask-passphrase"], "possible together with --passphrase-file"),
     ):
         done = run(*SEND, "127.0.0.1:1", "hello", *options)
