@@ -105,7 +105,7 @@ class Results:
     @property
     def fan_out(self) -> dict[str, float]:
         """The round that other processes disturbed least."""
-        return min(self.fan_outs, key=lambda one: one["waited_percent"])
+        return min(self.fan_outs, key=lambda metrics: metrics["waited_percent"])
 
     def rows(self) -> list[Row]:
         """Return the figures that have goals."""

@@ -98,7 +98,8 @@ def main() -> None:
             gaps, with_core, total = measure(hash, tries, total)
             shown = [gaps[min(len(gaps) - 1, int(len(gaps) * part))] * 1e3 for part in (0.5, 0.99, 1.0)]
             print(
-                f"{name:<12} {total:7.2f} " + " ".join(f"{one:7.1f}" for one in (*shown, with_core * 1e3)),
+                f"{name:<12} {total:7.2f} "
+                + " ".join(f"{value:7.1f}" for value in (*shown, with_core * 1e3)),
                 flush=True,
             )
 

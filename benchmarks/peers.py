@@ -109,7 +109,7 @@ class Results:
             parts.append(f"## {str(work).capitalize()}\n")
             parts.append(self._table(work))
         parts.append("## Versions\n")
-        versions = "".join(f"- {one.name}: {one.version()}\n" for one in self._measured())
+        versions = "".join(f"- {server.name}: {server.version()}\n" for server in self._measured())
         parts.append(versions)
         for name, why in {**self.skipped, **self.failures}.items():
             parts.append(f"- {name}: {why}\n")
@@ -126,8 +126,8 @@ receiver's stream found them in order.
     def svg(self) -> str:
         """Return the chart: a row for each server, fastest first."""
         full, few, single = (self.summaries(work) for work in self.work)
-        measured = [one for one in self._measured() if one in full]
-        measured.sort(key=lambda one: -full[one].deliveries)
+        measured = [server for server in self._measured() if server in full]
+        measured.sort(key=lambda server: -full[server].deliveries)
 
         def label(summary: Summary | None, figure: str, unit: str) -> str:
             if summary is None:
@@ -138,10 +138,12 @@ receiver's stream found them in order.
             )
 
         def speeds(heading: str, note: str, found: dict[ServerSpec, Summary]) -> Bars:
-            values = [found[one].deliveries if one in found else None for one in measured]
-            return Bars(heading, note, values, [label(found.get(one), "deliveries", "") for one in measured])
+            values = [found[server].deliveries if server in found else None for server in measured]
+            return Bars(
+                heading, note, values, [label(found.get(server), "deliveries", "") for server in measured]
+            )
 
-        latencies = [single[one].p50_ms if one in single else None for one in measured]
+        latencies = [single[server].p50_ms if server in single else None for server in measured]
         many, fewer, _ = self.work
         columns = [
             speeds(
@@ -154,7 +156,7 @@ receiver's stream found them in order.
                 "One message, less is better",
                 f"to the last of {many.receivers} receivers, median",
                 latencies,
-                [label(single.get(one), "p50_ms", " ms") for one in measured],
+                [label(single.get(server), "p50_ms", " ms") for server in measured],
                 log=False,
             ),
         ]
@@ -167,9 +169,9 @@ receiver's stream found them in order.
                 self.settings.replace("`", ""),
                 *self._warning(),
             ],
-            [(one.name, one.kind) for one in measured],
+            [(server.name, server.kind) for server in measured],
             columns,
-            {kind: text for kind, text in _KEY.items() if any(one.kind == kind for one in measured)},
+            {kind: text for kind, text in _KEY.items() if any(server.kind == kind for server in measured)},
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -178,14 +180,16 @@ receiver's stream found them in order.
             "machine": self.description,
             "settings": self.settings,
             "payload_bytes": PAYLOAD_SIZE,
-            "versions": {one.key: one.version() for one in self._measured()},
+            "versions": {server.key: server.version() for server in self._measured()},
             "skipped": self.skipped,
             "failures": self.failures,
             "work": [
                 {
                     "receivers": work.receivers,
                     "window": work.window,
-                    "servers": {one.key: found.as_json() for one, found in self.summaries(work).items()},
+                    "servers": {
+                        server.key: found.as_json() for server, found in self.summaries(work).items()
+                    },
                 }
                 for work in self.work
             ],
@@ -198,7 +202,7 @@ receiver's stream found them in order.
 
     def _measured(self) -> list[ServerSpec]:
         keys = {key for key, _ in self.runs}
-        return [one for one in SERVERS if one.key in keys]
+        return [server for server in SERVERS if server.key in keys]
 
     def _table(self, work: Work) -> str:
         found = self.summaries(work)
@@ -206,8 +210,8 @@ receiver's stream found them in order.
         rows = []
         single = work.window == 1
         ordered = sorted(found.items(), key=lambda item: item[1].p50_ms if single else -item[1].deliveries)
-        for one, summary in ordered:
-            name = f"**{one.name}**" if one.kind == "selchat" else one.name
+        for server, summary in ordered:
+            name = f"**{server.name}**" if server.kind == "selchat" else server.name
             row = [name + " \\*" * summary.disturbed]
             if single:
                 row += [
@@ -220,11 +224,11 @@ receiver's stream found them in order.
             row += [format_significant(summary.cpu_us), _times(summary.cpu_x_floor)]
             rows.append([*row, f"{summary.server_share:.0%}", f"{summary.load_share:.0%}"])
             if summary.flaws:
-                notes.append(f"- {one.name}: {summary.flaws}\n")
-        busy = [one.name for one, summary in found.items() if summary.load_share > _BUSY]
+                notes.append(f"- {server.name}: {summary.flaws}\n")
+        busy = [server.name for server, summary in found.items() if summary.load_share > _BUSY]
         if busy:
             notes.append(f"- The load was busy for over {_BUSY:.0%} of the time: {', '.join(busy)}\n")
-        disturbed = [one.name for one, summary in found.items() if summary.disturbed]
+        disturbed = [server.name for server, summary in found.items() if summary.disturbed]
         if disturbed:
             notes.append(
                 f"- \\* Other work on this machine took over {DISTURBED:.0%} of a core in every round. "
@@ -244,8 +248,8 @@ def main() -> int:
     quick = options["--quick"]
     rounds = 1 if quick else int(options["--rounds"])
     seconds = _QUICK_SECONDS if quick else float(options["--duration"])
-    names = options["--only"].split(",") if options["--only"] else [one.key for one in SERVERS]
-    unknown = set(names) - {one.key for one in SERVERS}
+    names = options["--only"].split(",") if options["--only"] else [server.key for server in SERVERS]
+    unknown = set(names) - {server.key for server in SERVERS}
     if unknown:
         print(
             f"peers.py: unknown server {', '.join(sorted(unknown))}; see --help for the names",
@@ -256,14 +260,14 @@ def main() -> int:
     settings = f"{describe_rounds(rounds)} of {seconds:g} s; to repeat: `{command}`."
     results = Results(_QUICK_WORK if quick else _WORK, describe_machine(), settings)
     specs = []
-    for one in SERVERS:
-        if one.key in names:
-            hint = one.missing()
+    for server in SERVERS:
+        if server.key in names:
+            hint = server.missing()
             if hint is None:
-                specs.append(one)
+                specs.append(server)
             else:
-                results.skipped[one.name] = f"skipped, because it is not installed. Run: {hint}"
-                print(f"{one.name}: {results.skipped[one.name]}", file=sys.stderr)
+                results.skipped[server.name] = f"skipped, because it is not installed. Run: {hint}"
+                print(f"{server.name}: {results.skipped[server.name]}", file=sys.stderr)
     idle_wait = IdleWait(0 if quick else float(options["--patience"]))
     status = 0
     with_floor = FLOOR in specs and specs != [FLOOR]
@@ -271,9 +275,9 @@ def main() -> int:
         specs.remove(FLOOR)  # it alternates with each of the others
     try:
         for number in range(1, rounds + 1):
-            for one in specs:
+            for server in specs:
                 idle_wait.wait()
-                _measure_server(results, one, with_floor, seconds, f"round {number}/{rounds}")
+                _measure_server(results, server, with_floor, seconds, f"round {number}/{rounds}")
     except KeyboardInterrupt:
         print("Interrupted. The figures so far:", file=sys.stderr)
         status = 130
@@ -289,32 +293,34 @@ def main() -> int:
     return status
 
 
-def _measure_server(results: Results, one: ServerSpec, with_floor: bool, seconds: float, label: str) -> None:
+def _measure_server(
+    results: Results, server: ServerSpec, with_floor: bool, seconds: float, label: str
+) -> None:
     for receivers in dict.fromkeys(work.receivers for work in results.work):
         windows = [work.window for work in results.work if work.receivers == receivers]
-        if receivers > one.max_receivers:
-            results.failures[one.name] = f"supports at most {one.max_receivers:,} receivers"
+        if receivers > server.max_receivers:
+            results.failures[server.name] = f"supports at most {server.max_receivers:,} receivers"
             continue
 
         def record(window: int, runs: Sequence[Run], receivers: int = receivers) -> None:
             work = Work(receivers, window)
             run = runs[-1]
-            results.runs[one.key, work].append(run)
+            results.runs[server.key, work].append(run)
             if len(runs) > 1:
-                results.floors[one.key, work].append(runs[0])
+                results.floors[server.key, work].append(runs[0])
                 results.runs[FLOOR.key, work].append(runs[0])
                 results.floors[FLOOR.key, work].append(runs[0])
             speed = f"{format_short(run.delivered / run.seconds)}/s"
             notes = f", {run.flaws}" if run.flaws else ""
             if run.others_cpu >= DISTURBED:
                 notes += f", other work took {run.others_cpu:.0%} of a core"
-            print(f"{label}  {one.name}  {receivers} x {window}: {speed}{notes}", file=sys.stderr)
+            print(f"{label}  {server.name}  {receivers} x {window}: {speed}{notes}", file=sys.stderr)
 
         try:
-            measure([FLOOR, one] if with_floor else [one], receivers, windows, seconds, record)
+            measure([FLOOR, server] if with_floor else [server], receivers, windows, seconds, record)
         except MeasureError as error:
-            results.failures[one.name] = f"failed with {receivers} receivers: {error}"
-            print(f"{label}  {one.name}: {results.failures[one.name]}", file=sys.stderr)
+            results.failures[server.name] = f"failed with {receivers} receivers: {error}"
+            print(f"{label}  {server.name}: {results.failures[server.name]}", file=sys.stderr)
 
 
 def _times(ratio: float) -> str:

@@ -63,11 +63,11 @@ class Results:
     def calm(self, count: int) -> list[dict[str, float]]:
         """Return the rounds in which the server had its core almost to itself, or all if none qualifies."""
         rounds = self.rounds[count]
-        return [one for one in rounds if one["waited_percent"] < 100 * DISTURBED] or rounds
+        return [metrics for metrics in rounds if metrics["waited_percent"] < 100 * DISTURBED] or rounds
 
     def figure(self, count: int, name: str) -> float:
         """Return the median of that metric."""
-        return median(one[name] for one in self.calm(count))
+        return median(metrics[name] for metrics in self.calm(count))
 
     def per_message(self, count: int) -> tuple[float, float]:
         """Return the CPU microseconds for one message with its deliveries, of the server and the floor."""
@@ -81,8 +81,13 @@ class Results:
 
     def flaws(self, count: int) -> list[str]:
         """Return the defects, and a warning if other processes disturbed every round."""
-        found = [f"{one[name]:,.0f} {name}" for one in self.rounds[count] for name in DEFECTS if one[name]]
-        if all(one["waited_percent"] >= 100 * DISTURBED for one in self.rounds[count]):
+        found = [
+            f"{metrics[name]:,.0f} {name}"
+            for metrics in self.rounds[count]
+            for name in DEFECTS
+            if metrics[name]
+        ]
+        if all(metrics["waited_percent"] >= 100 * DISTURBED for metrics in self.rounds[count]):
             found.append(f"other work on this machine took over {DISTURBED:.0%} of the core in every round")
         return found
 

@@ -47,7 +47,7 @@ _RESULTS = Path(__file__).parent / "results"
 _WINDOW = 256  # messages in flight
 _QUICK = (5, 50)  # receivers
 _QUICK_SECONDS = 0.15
-_SELCHAT = next(one for one in SERVERS if one.kind == "selchat")
+_SELCHAT = next(server for server in SERVERS if server.kind == "selchat")
 _MAX_ALTERNATING = 5_000  # receivers for which the load has enough descriptors to alternate with the floor
 
 
@@ -72,9 +72,9 @@ class Results:
         rows = []
         for count in self.counts:
             found = [self.summary(key, count, w) for key in ("selchat", "floor") for w in (_WINDOW, 1)]
-            one, two, three, four = found
-            if one and two and three and four:
-                rows.append((count, one, two, three, four))
+            many, single, floor_many, floor_single = found
+            if many and single and floor_many and floor_single:
+                rows.append((count, many, single, floor_many, floor_single))
         return rows
 
     def markdown(self) -> str:
@@ -108,7 +108,9 @@ class Results:
                     format_significant(single.p50_x_floor),
                 ]
             )
-            notes += [f"- {count:,} receivers: {one.flaws}\n" for one in (many, single) if one.flaws]
+            notes += [
+                f"- {count:,} receivers: {summary.flaws}\n" for summary in (many, single) if summary.flaws
+            ]
             if any(summary.disturbed for summary in (many, single, floor_many, floor_single)):
                 notes.append(
                     f"- {count:,} receivers: other work on this machine took over {DISTURBED:.0%} of a core "
@@ -205,16 +207,16 @@ def _measure_servers(
     results: Results, servers: Sequence[ServerSpec], count: int, seconds: float, label: str
 ) -> None:
     def record(window: int, runs: Sequence[Run]) -> None:
-        for one, run in zip(servers, runs, strict=True):
-            results.runs[one.key, count, window].append(run)
+        for server, run in zip(servers, runs, strict=True):
+            results.runs[server.key, count, window].append(run)
             note = f", {run.flaws}" if run.flaws else ""
             speed = format_short(run.delivered / run.seconds)
-            print(f"{label}  {one.name}  {count} x {window}: {speed}/s{note}", file=sys.stderr)
+            print(f"{label}  {server.name}  {count} x {window}: {speed}/s{note}", file=sys.stderr)
 
     try:
         measure(servers, count, (_WINDOW, 1), seconds, record)
     except MeasureError as error:
-        names = " and ".join(one.name for one in servers)
+        names = " and ".join(server.name for server in servers)
         results.failures[f"{names}, {count:,} receivers"] = str(error)
 
 

@@ -146,22 +146,22 @@ class Results:
         self.runs: dict[tuple[str, int], list[Run]] = defaultdict(list)
         self.skipped: list[str] = []
 
-    def figure(self, one: ServerOnWire, window: int, value: Callable[[Run], float]) -> float:
+    def figure(self, server: ServerOnWire, window: int, value: Callable[[Run], float]) -> float:
         """Return the median of that figure over the rounds."""
-        return median(value(run) for run in self.runs[one.key, window])
+        return median(value(run) for run in self.runs[server.key, window])
 
-    def cost(self, one: ServerOnWire, other: ServerOnWire, window: int) -> float:
-        """Return the ratio of the costs of a delivery for ``one`` and ``other``: the median of adjacent runs.
+    def cost(self, server: ServerOnWire, other: ServerOnWire, window: int) -> float:
+        """Return the cost of a delivery, ``server`` / ``other``: the median ratio of adjacent runs.
 
         Only the calmer half of the rounds counts, in which other processes used the servers' core less.
         """
-        pairs = list(zip(self.runs[one.key, window], self.runs[other.key, window], strict=False))
+        pairs = list(zip(self.runs[server.key, window], self.runs[other.key, window], strict=False))
         pairs.sort(key=lambda pair: max(run.waited / run.seconds for run in pair))
         return median(a.cpu_us / b.cpu_us for a, b in pairs[: (len(pairs) + 1) // 2])
 
     def measured(self, *servers: ServerOnWire) -> list[int]:
         """Return the windows that have been measured for all of these servers."""
-        return [window for window in self.windows if all(self.runs[one.key, window] for one in servers)]
+        return [window for window in self.windows if all(self.runs[server.key, window] for server in servers)]
 
     def goal_rows(self) -> list[list[str]]:
         """Return a row for each figure that has a goal."""
@@ -184,13 +184,15 @@ class Results:
     def flaws(self) -> list[str]:
         """Return the defects, and a warning if other processes disturbed every round."""
         found = list(self.skipped)
-        for one in _SERVERS_ON_WIRES:
-            for window in self.measured(one):
-                runs = self.runs[one.key, window]
-                found += sorted({f"{one.name}, {window} in flight: {run.flaws}" for run in runs if run.flaws})
+        for server in _SERVERS_ON_WIRES:
+            for window in self.measured(server):
+                runs = self.runs[server.key, window]
+                found += sorted(
+                    {f"{server.name}, {window} in flight: {run.flaws}" for run in runs if run.flaws}
+                )
                 if all(run.waited >= DISTURBED * run.seconds for run in runs):
                     found.append(
-                        f"{one.name}, {window} in flight: other work on this machine took over "
+                        f"{server.name}, {window} in flight: other work on this machine took over "
                         f"{DISTURBED:.0%} of the core in every round; measure again"
                     )
         return found
@@ -202,15 +204,15 @@ class Results:
         rows = [
             [
                 str(window),
-                one.name,
-                format_short(self.figure(one, window, lambda run: run.deliveries / run.seconds)),
-                format_significant(self.figure(one, window, lambda run: run.cpu_us)),
-                f"{self.figure(one, window, lambda run: run.delivery_bytes):.1f}",
-                f"{self.figure(one, window, lambda run: run.messages_per_send):.1f}",
+                server.name,
+                format_short(self.figure(server, window, lambda run: run.deliveries / run.seconds)),
+                format_significant(self.figure(server, window, lambda run: run.cpu_us)),
+                f"{self.figure(server, window, lambda run: run.delivery_bytes):.1f}",
+                f"{self.figure(server, window, lambda run: run.messages_per_send):.1f}",
             ]
             for window in self.windows
-            for one in _SERVERS_ON_WIRES
-            if self.runs[one.key, window]
+            for server in _SERVERS_ON_WIRES
+            if self.runs[server.key, window]
         ]
         return (
             "# The cost of WebSockets\n\n"
@@ -241,11 +243,11 @@ class Results:
             },
             "flaws": self.flaws(),
             "runs": {
-                one.key: {
-                    str(window): [run.as_json() for run in self.runs[one.key, window]]
-                    for window in self.measured(one)
+                server.key: {
+                    str(window): [run.as_json() for run in self.runs[server.key, window]]
+                    for window in self.measured(server)
                 }
-                for one in _SERVERS_ON_WIRES
+                for server in _SERVERS_ON_WIRES
             },
         }
 
@@ -326,15 +328,17 @@ def main() -> int:
     status = 0
     try:
         with ExitStack() as stack:
-            testbeds = {one: Testbed(one, receivers, int(options["--delivery"]), stack) for one in servers}
+            testbeds = {
+                server: Testbed(server, receivers, int(options["--delivery"]), stack) for server in servers
+            }
             for number in range(1, rounds + 1):
                 idle_wait.wait()
                 for window in windows:
-                    for one, testbed in testbeds.items():
+                    for server, testbed in testbeds.items():
                         run = testbed.run(window, seconds)
-                        results.runs[one.key, window].append(run)
+                        results.runs[server.key, window].append(run)
                         figures = f"{format_significant(run.cpu_us)} µs {run.flaws}".rstrip()
-                        print(f"round {number}/{rounds}  {one.name}  {window}: {figures}", file=sys.stderr)
+                        print(f"round {number}/{rounds}  {server.name}  {window}: {figures}", file=sys.stderr)
     except KeyboardInterrupt:
         print("Interrupted. The figures so far:", file=sys.stderr)
         status = 130

@@ -34,7 +34,7 @@ class Summary:
         self.p50_ms = self.p99_ms = 0.0
         if all(run.latencies for run in used):
             self.p50_ms = self._median(_p50) * 1e3
-            self.p99_ms = percentile([one for run in used for one in run.latencies], 99) * 1e3
+            self.p99_ms = percentile([latency for run in used for latency in run.latencies], 99) * 1e3
         self.flaws = "; ".join(sorted({run.flaws for run in runs if run.flaws}))
 
     def as_json(self) -> dict[str, Any]:

@@ -46,14 +46,14 @@ Scenarios:
 
 Options:
   --wire=WIRE          classic (no acks), selchat (with acks), or websocket (selchat as browsers speak it).
-                       rooms and durable default to selchat, all others to classic.
+                       rooms and durable default to selchat, all others to classic. rooms cannot use classic.
   --history            Have the started server keep its history in a temporary file. durable always does.
   --connect=HOST:PORT  Measure that server. Without this option, start one on loopback.
   --server-pid=PID     Process ID of the --connect server on this machine, to measure its CPU and memory.
   --rooms=N            Number of rooms, in rooms. [default: 100]
-  --clients=N          Number of receivers; of each room in rooms. In everyone all of them send. In churn:
+  --clients=N          Number of receivers; in rooms: of each room. In everyone all of them send. In churn:
                        clients at a time.
-  --senders=N          Number of senders; of each room in rooms. Not in everyone, churn, idle, connect.
+  --senders=N          Number of senders; in rooms: of each room. Not in everyone, churn, idle, connect.
                        [default: 1]
   --window=W           Messages in flight for each sender, in fanout, everyone, rooms and durable.
   --rate=R             Messages a second by all senders together, in paced, slow and soak.

@@ -29,7 +29,7 @@ _STOP_SECONDS = 15.0  # for workers to answer after "stop"
 class Workers:
     """Worker processes for one server. ``stopping()`` tells whether the user wants to end the run.
 
-    ``linked``: they make one load in lockstep. Otherwise each has rooms of its own and does not wait for
+    ``linked``: they make one load in lockstep. Otherwise each has its own rooms and does not wait for
     others.
     """
 
