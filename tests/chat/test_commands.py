@@ -12,7 +12,9 @@ class Operator:
     def __init__(self) -> None:
         self.chat = Chat()
         self.quits = 0
-        self.run: Callable[[str], list[str]] = Commands(self.chat.hub, self._quit).run
+        commands = Commands(self.chat.hub, self._quit)
+        self.run: Callable[[str], list[str]] = commands.run
+        self.run_remote: Callable[[str], list[str]] = commands.run_remote
 
     def _quit(self) -> None:
         self.quits += 1
@@ -67,8 +69,71 @@ def test_kick_disconnects_the_named_member() -> None:
     ]
 
 
-def test_kick_needs_a_name() -> None:
-    assert Operator().run("/kick") == ["Usage: /kick NAME"]
+@pytest.mark.parametrize(
+    ("line", "usage"),
+    [
+        ("/kick", "/kick NAME"),
+        ("/ban", "/ban NAME|ADDRESS [for 1h10m]"),
+        ("/unban", "/unban NAME|ADDRESS"),
+        ("/mute", "/mute NAME [for 1h10m]"),
+        ("/unmute", "/unmute NAME"),
+    ],
+)
+def test_command_without_its_name_shows_its_usage(line: str, usage: str) -> None:
+    operator = Operator()
+    assert operator.run(line) == [f"Usage: {usage}"]
+    assert operator.run("/bans") == ["Nobody is banned or muted."]
+
+
+def test_bans_and_mutes_are_listed_until_they_are_lifted() -> None:
+    operator = Operator()
+    michael, narayan = operator.chat.sign_in("Michael", "Narayan")
+    assert operator.run("/ban michael") == ["Banned michael. Disconnected: Michael."]
+    assert operator.run("/mute Narayan") == ["Muted Narayan."]
+    assert operator.run("/ban 192.0.2.0/24 ") == ["Banned 192.0.2.0/24."]
+    assert operator.run("/bans") == ["Banned: michael", "Banned: 192.0.2.0/24", "Muted: Narayan"]
+    assert (michael.closed_for, narayan.closed_for) == (["banned by the operator"], [])
+    assert operator.run("/unban Michael") == ["Michael is no longer banned."]
+    assert operator.run("/unban Michael") == ["Michael is not banned. Type /bans to see who is."]
+    assert operator.run("/unban 192.0.2.0/24") == ["192.0.2.0/24 is no longer banned."]
+    assert operator.run("/unmute narayan") == ["narayan is no longer muted."]
+    assert operator.run("/unmute narayan") == ["narayan is not muted. Type /bans to see who is."]
+    assert operator.run("/bans") == ["Nobody is banned or muted."]
+
+
+@pytest.mark.parametrize(("command", "answer"), [("/ban", "Not banned"), ("/mute", "Not muted")])
+def test_sanction_with_an_invalid_duration_does_nothing(command: str, answer: str) -> None:
+    operator = Operator()
+    [michael] = operator.chat.sign_in("Michael")
+    [line] = operator.run(f"{command} Michael for ever")
+    assert line.startswith(f"{answer}: for: 'ever' is not a ")
+    assert michael.closed_for == []
+    assert operator.run("/bans") == ["Nobody is banned or muted."]
+
+
+def test_rooms_are_listed_with_members_messages_and_topics() -> None:
+    operator = Operator()
+    [michael] = operator.chat.sign_in("Michael")
+    engine = michael.join_room("engine")
+    operator.chat.hub.set_topic(michael.member, engine, "oil")
+    operator.run("tea")
+    operator.chat.tick()
+    assert operator.run("/rooms") == [
+        "Rooms (2):",
+        "  engine  1 online, 0 messages, topic: oil",
+        "  lobby  1 online, 1 messages",
+    ]
+
+
+def test_remote_operator_can_run_commands_but_not_quit_or_announce() -> None:
+    operator = Operator()
+    operator.chat.sign_in("Michael")
+    assert operator.run_remote("/users")[0] == "Users online (1):"
+    assert operator.run_remote(" /QUIT now") == ["Not stopped: /quit works only in the server's own terminal."]
+    assert operator.run_remote("hello") == ["Commands begin with a slash. Type /help to list them."]
+    operator.chat.tick()
+    assert operator.quits == 0
+    assert operator.chat.sent() == []
 
 
 def test_quit_stops_the_server() -> None:

@@ -1,15 +1,24 @@
 from __future__ import annotations
 
-from selchat.chat.people import Names, SentMessages, hash_client_secret
+import hashlib
+
+from selchat.chat.people import Names, SentMessages, hash_api_name, hash_client_secret
 from selchat.log.memory import MemoryLog
 
 CLIENT, OTHER = hash_client_secret("a secret of a client"), hash_client_secret("a secret of another")
 DAY = 86_400.0
 
 
-def test_client_id_does_not_reveal_the_secret() -> None:
-    assert hash_client_secret("a secret of a client") == CLIENT != OTHER
+def test_client_id_is_a_hash_that_differs_for_each_secret() -> None:
+    assert hashlib.sha256(b"selchat client\0a secret of a client").digest()[:16] == CLIENT
+    assert CLIENT != OTHER
     assert len(CLIENT) == 16
+
+
+def test_scripts_of_one_name_share_an_id_that_no_client_can_have() -> None:
+    assert hash_api_name("CI") == hash_api_name("ci") != hash_api_name("cd")
+    assert hash_api_name("ci") not in {hash_client_secret("ci"), hash_client_secret("CI")}
+    assert len(hash_api_name("ci")) == 16
 
 
 def test_owner_keeps_a_name_for_90_days_after_its_last_use() -> None:
@@ -75,7 +84,7 @@ def test_message_staged_before_sign_out_is_known_to_a_session_in_the_same_tick()
     assert sent.register(CLIENT, ["1"]) == ([], [])
 
 
-def test_the_newest_messages_are_known_and_old_ones_are_trimmed() -> None:
+def test_newest_messages_are_known_and_old_ones_are_trimmed() -> None:
     log = MemoryLog(1000)
     sent = SentMessages(log, max_ids=10)
     sent.open_session(CLIENT)
