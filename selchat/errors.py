@@ -16,7 +16,7 @@
         ├── SettingError         a setting has a value out of its range
         └── MissingExtraError    an optional package is not installed
 
-Every other exception is defined beside the code that raises it. Fields are on the exception; ``str()`` gives
+Every other exception is defined next to the code that raises it. Fields are on the exception; ``str()`` gives
 the one line that logs and peers see.
 """
 

@@ -22,7 +22,7 @@ _TOKEN = re.compile(
 
 
 def key_lines(text: str) -> dict[str, int]:
-    """Return the line of each key before the first table. The text is valid TOML with LF line ends."""
+    """Return the line of each top-level key or table. The text is valid TOML with LF line ends."""
     lines: dict[str, int] = {}
     in_table = False
     for line, statement in _statements(text):

@@ -1147,13 +1147,13 @@ def test_several_threads_may_read_events() -> None:
     with connected(play) as chat:
         found: list[int] = []
 
-        def take() -> None:
+        def read() -> None:
             for message in chat:
                 found.append(message.seq)
                 if len(found) == 300:
                     chat.stop()
 
-        with thread(take), thread(take), thread(take):
+        with thread(read), thread(read), thread(read):
             pass
         assert sorted(found) == list(range(1, 301))
 
