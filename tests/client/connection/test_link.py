@@ -65,25 +65,25 @@ def free_port() -> int:
 
 
 def test_link_logs_in_and_exchanges_messages(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port)
+    link, recorder = bench.link(server.port)
     assert link.state is LinkState.NEW
     link.say("sent before")
     link.open()
     assert link.progress == "Connecting; 1 message to go..."
     peer = server.accept()
-    bench.spin(lambda: ("drained",) in told.log)
+    bench.spin(lambda: ("drained",) in recorder.log)
     assert link.state is LinkState.ONLINE
     link.say("Hello World!")
     link.say("")
     assert link.progress == "Sending; 2 messages to go..."
     expected = LOGIN + frame("sent before") + frame("Hello World!") + frame("")
     bench.spin(lambda: peer.received == expected)
-    assert told.log[:2] == [("connected", "127.0.0.1"), ("drained",)]
+    assert recorder.log[:2] == [("connected", "127.0.0.1"), ("drained",)]
     assert (link.queued, link.progress) == (0, None)
     for byte in pair("Venkat", "Hey!"):
         peer.send(bytes([byte]))
-    bench.spin(lambda: told.messages)
-    assert told.messages == [("Venkat", "Hey!")]
+    bench.spin(lambda: recorder.messages)
+    assert recorder.messages == [("Venkat", "Hey!")]
 
 
 def test_messages_over_the_limits_are_rejected(bench: Bench) -> None:
@@ -104,7 +104,7 @@ def test_bad_settings_are_rejected_before_connecting(bench: Bench) -> None:
 
 
 def test_many_messages_are_sent_whole_and_in_order(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port)
+    link, recorder = bench.link(server.port)
     texts = [f"{number:05}" * 3000 for number in range(200)]
     for text in texts:
         link.say(text)
@@ -112,7 +112,7 @@ def test_many_messages_are_sent_whole_and_in_order(bench: Bench, server: RawServ
     peer = server.accept()
     bench.spin(lambda: len(peer.received) == len(LOGIN) + 200 * 15010)
     assert peer.frames() == ["Michael", *texts]
-    assert told.log[-1] == ("drained",)
+    assert recorder.log[-1] == ("drained",)
 
 
 # -- the first connection ------------------------------------------------------------------------------
@@ -120,10 +120,10 @@ def test_many_messages_are_sent_whole_and_in_order(bench: Bench, server: RawServ
 
 def test_refused_connection_closes_the_link(bench: Bench) -> None:
     port = free_port()
-    link, told = bench.link(port)
+    link, recorder = bench.link(port)
     link.open()
-    bench.spin(lambda: told.log)
-    assert told.log == [
+    bench.spin(lambda: recorder.log)
+    assert recorder.log == [
         (
             "finished",
             f"cannot connect to 127.0.0.1:{port}: connection refused; is the server running there?",
@@ -137,19 +137,19 @@ def test_unknown_host_closes_the_link(bench: Bench, monkeypatch: pytest.MonkeyPa
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    link, told = bench.link(33000, host="lab.local")
+    link, recorder = bench.link(33000, host="lab.local")
     link.open()
-    bench.spin(lambda: told.log)
-    assert told.log == [
+    bench.spin(lambda: recorder.log)
+    assert recorder.log == [
         ("finished", "cannot connect to lab.local:33000: no such host (Name or service not known)")
     ]
 
 
 def test_invalid_host_name_closes_the_link(bench: Bench) -> None:
-    link, told = bench.link(33000, host="x" * 300)
+    link, recorder = bench.link(33000, host="x" * 300)
     link.open()
-    bench.spin(lambda: told.log)
-    assert "no such host" in str(told.log)
+    bench.spin(lambda: recorder.log)
+    assert "no such host" in str(recorder.log)
 
 
 def test_host_is_resolved_without_blocking_the_reactor(
@@ -166,13 +166,13 @@ def test_host_is_resolved_without_blocking_the_reactor(
         return real("127.0.0.1", port, type=more["type"])
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    link, told = bench.link(server.port, host="lab.local")
+    link, recorder = bench.link(server.port, host="lab.local")
     link.open()
     bench.spin(asked.is_set)
     assert link.state is LinkState.CONNECTING
     answer.set()
-    bench.spin(lambda: told.log)
-    assert told.log == [("connected", "127.0.0.1")]
+    bench.spin(lambda: recorder.log)
+    assert recorder.log == [("connected", "127.0.0.1")]
 
 
 def test_resolver_answer_after_close_is_ignored(
@@ -188,7 +188,7 @@ def test_resolver_answer_after_close_is_ignored(
         return real("127.0.0.1", port, type=more["type"])
 
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    link, told = bench.link(server.port, host="lab.local")
+    link, recorder = bench.link(server.port, host="lab.local")
     link.open()
     bench.spin(asked.is_set)
     link.close()
@@ -196,7 +196,7 @@ def test_resolver_answer_after_close_is_ignored(
     answer.set()
     resolver.join(20)
     bench.reactor.tick(0)
-    assert told.log == []
+    assert recorder.log == []
     assert not server.waiting()
 
 
@@ -210,10 +210,10 @@ def test_each_address_is_tried_in_turn(
     ]
     found = [(family, socket.SOCK_STREAM, 6, "", address) for family, address in addresses]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    link, told = bench.link(server.port)
+    link, recorder = bench.link(server.port)
     link.open()
-    bench.spin(lambda: told.log)
-    assert told.log == [("connected", "127.0.0.1")]
+    bench.spin(lambda: recorder.log)
+    assert recorder.log == [("connected", "127.0.0.1")]
 
 
 def test_connect_timeout_closes_the_link(bench: Bench) -> None:
@@ -226,10 +226,10 @@ def test_connect_timeout_closes_the_link(bench: Bench) -> None:
             for sock in fill:
                 sock.setblocking(False)
                 sock.connect_ex(address)
-            link, told = bench.link(address[1], connect_seconds=0.2)
+            link, recorder = bench.link(address[1], connect_seconds=0.2)
             link.open()
-            bench.spin(lambda: told.log)
-            assert "no answer within 0.2 s" in str(told.log[-1])
+            bench.spin(lambda: recorder.log)
+            assert "no answer within 0.2 s" in str(recorder.log[-1])
         finally:
             for sock in fill:
                 sock.close()
@@ -244,24 +244,24 @@ def test_socket_connected_to_itself_counts_as_refused(bench: Bench, monkeypatch:
 
     port = free_port()
     monkeypatch.setattr(socket, "socket", Selfish)
-    link, told = bench.link(port)
+    link, recorder = bench.link(port)
     link.open()
-    bench.spin(lambda: told.log)
-    assert "connection refused" in str(told.log)
+    bench.spin(lambda: recorder.log)
+    assert "connection refused" in str(recorder.log)
 
 
 # -- reconnecting -------------------------------------------------------------------------
 
 
 def test_messages_of_a_disconnect_are_sent_after_it(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port)
+    link, recorder = bench.link(server.port)
     link.open()
     peer = server.accept()
     bench.spin(lambda: peer.received == LOGIN)
     server.listener.close()
     peer.close()
-    bench.spin(lambda: ("lost", "connection refused") in told.log)
-    assert told.log[:2] == [("connected", "127.0.0.1"), ("lost", "closed by the server")]
+    bench.spin(lambda: ("lost", "connection refused") in recorder.log)
+    assert recorder.log[:2] == [("connected", "127.0.0.1"), ("lost", "closed by the server")]
     for text in ("one", "two"):
         link.say(text)
     with RawServer(server.port) as again:
@@ -285,13 +285,13 @@ def test_messages_of_a_disconnect_are_sent_after_it(bench: Bench, server: RawSer
     ],
 )
 def test_lost_names_the_reason(bench: Bench, server: RawServer, ending: object, reason: str) -> None:
-    link, told = bench.link(server.port)
+    link, recorder = bench.link(server.port)
     link.open()
     peer = server.accept()
     bench.spin(lambda: peer.received == LOGIN)
     ending(peer)  # type: ignore[operator]
-    bench.spin(lambda: len(told.log) > 1)
-    assert str(told.log[1][1]).startswith(reason)
+    bench.spin(lambda: len(recorder.log) > 1)
+    assert str(recorder.log[1][1]).startswith(reason)
     bench.spin(server.waiting)  # it comes back
 
 
@@ -343,7 +343,7 @@ def test_message_sent_in_part_is_sent_again_whole(bench: Bench, server: RawServe
 
 
 def test_finish_sends_everything_and_waits_for_the_server(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port)
+    link, recorder = bench.link(server.port)
     link.say("one")
     link.finish()
     link.finish()
@@ -356,74 +356,74 @@ def test_finish_sends_everything_and_waits_for_the_server(bench: Bench, server: 
     peer.send(pair("Venkat", "bye"))
     peer.close()
     bench.spin(lambda: link.state is LinkState.CLOSED)
-    assert told.messages == [("Venkat", "bye")]
-    assert told.log[-1] == ("finished", None)
+    assert recorder.messages == [("Venkat", "bye")]
+    assert recorder.log[-1] == ("finished", None)
 
 
 def test_finish_with_an_empty_queue_closes(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port)
+    link, recorder = bench.link(server.port)
     link.open()
     peer = server.accept()
     bench.spin(lambda: peer.received == LOGIN)
     link.finish()
     bench.spin(lambda: peer.received and peer.ended)
     peer.close()
-    bench.spin(lambda: told.log[-1] == ("finished", None))
+    bench.spin(lambda: recorder.log[-1] == ("finished", None))
 
 
 def test_finish_does_not_wait_for_the_server_for_ever(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port, drain_seconds=0.2)
+    link, recorder = bench.link(server.port, drain_seconds=0.2)
     link.say("one")
     link.finish()
     link.open()
     server.accept()
-    bench.spin(lambda: told.log and told.log[-1][0] == "finished")
-    assert told.log[-1] == ("finished", None)
+    bench.spin(lambda: recorder.log and recorder.log[-1][0] == "finished")
+    assert recorder.log[-1] == ("finished", None)
 
 
 def test_finish_reports_a_server_that_reads_nothing(bench: Bench) -> None:
     with RawServer(receive_buffer=4096) as server:
-        link, told = bench.link(server.port, drain_seconds=0.1, finish_seconds=1.0)
+        link, recorder = bench.link(server.port, drain_seconds=0.1, finish_seconds=1.0)
         link.open()
         server.accept()
         bench.spin(lambda: link.state is LinkState.ONLINE)
         link.say("x" * 60000)
         link.finish()
-        bench.spin(lambda: told.log[-1][0] == "finished")
-        assert told.log[-1] == ("finished", "the server did not receive everything")
+        bench.spin(lambda: recorder.log[-1][0] == "finished")
+        assert recorder.log[-1] == ("finished", "the server did not receive everything")
 
 
 def test_deadline_of_finish_reports_unsent_messages(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port, finish_seconds=0.5, frame_limit=HUGE, queue_limit=2 * HUGE)
+    link, recorder = bench.link(server.port, finish_seconds=0.5, frame_limit=HUGE, queue_limit=2 * HUGE)
     link.open()
     server.accept()
     for text in ("one", "x" * HUGE, "three"):
         link.say(text)
     bench.spin(lambda: link.progress == "Sending; 2 messages to go...")
     link.finish()
-    bench.spin(lambda: told.log and told.log[-1][0] == "finished")
-    assert told.log[-1] == ("finished", "out of time; 2 messages were not sent")
+    bench.spin(lambda: recorder.log and recorder.log[-1][0] == "finished")
+    assert recorder.log[-1] == ("finished", "out of time; 2 messages were not sent")
 
 
 def test_deadline_of_finish_holds_during_a_disconnect(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port, finish_seconds=0.3)
+    link, recorder = bench.link(server.port, finish_seconds=0.3)
     link.open()
     peer = server.accept()
     bench.spin(lambda: peer.received == LOGIN)
     server.listener.close()
     peer.close()
-    bench.spin(lambda: ("lost", "closed by the server") in told.log)
+    bench.spin(lambda: ("lost", "closed by the server") in recorder.log)
     link.say("one")
     link.finish()
-    bench.spin(lambda: told.log[-1][0] == "finished")
-    assert told.log[-1] == ("finished", "out of time; 1 message was not sent")
+    bench.spin(lambda: recorder.log[-1][0] == "finished")
+    assert recorder.log[-1] == ("finished", "out of time; 1 message was not sent")
 
 
 @pytest.mark.parametrize("state", [LinkState.WAITING, LinkState.CONNECTING])
 def test_after_finish_link_does_not_reconnect_with_an_empty_queue(
     bench: Bench, server: RawServer, state: LinkState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    link, told = bench.link(server.port)
+    link, recorder = bench.link(server.port)
     link.open()
     peer = server.accept()
     bench.spin(lambda: peer.received == LOGIN)
@@ -435,8 +435,8 @@ def test_after_finish_link_does_not_reconnect_with_an_empty_queue(
     else:
         bench.spin(lambda: link.state is LinkState.CONNECTING)
     link.finish()
-    bench.spin(lambda: told.log[-1][0] == "finished")
-    assert told.log[-1] == ("finished", None)
+    bench.spin(lambda: recorder.log[-1][0] == "finished")
+    assert recorder.log[-1] == ("finished", None)
 
 
 @pytest.mark.parametrize(
@@ -458,47 +458,47 @@ def test_after_finish_link_does_not_reconnect_with_an_empty_queue(
 def test_objections_after_all_was_written(
     bench: Bench, server: RawServer, ending: object, problem: str, reconnect: bool
 ) -> None:
-    link, told = bench.link(server.port, reconnect=reconnect)
+    link, recorder = bench.link(server.port, reconnect=reconnect)
     link.say("one")
     link.finish()
     link.open()
     peer = server.accept()
     bench.spin(lambda: peer.received and peer.ended)
     ending(peer)  # type: ignore[operator]
-    bench.spin(lambda: told.log[-1][0] == "finished")
-    assert str(told.log[-1][1]).startswith(problem)
+    bench.spin(lambda: recorder.log[-1][0] == "finished")
+    assert str(recorder.log[-1][1]).startswith(problem)
 
 
 def test_last_words_count_even_if_the_connection_is_kept(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port, drain_seconds=0.2)
+    link, recorder = bench.link(server.port, drain_seconds=0.2)
     link.say("one")
     link.finish()
     link.open()
     server.accept().send(pair("Server", "The server is shutting down."))
-    bench.spin(lambda: told.log and told.log[-1][0] == "finished")
-    assert told.log[-1] == ("finished", "the server said: The server is shutting down.")
+    bench.spin(lambda: recorder.log and recorder.log[-1][0] == "finished")
+    assert recorder.log[-1] == ("finished", "the server said: The server is shutting down.")
 
 
 def test_lost_connection_without_reconnect_closes_the_link(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port, reconnect=False)
+    link, recorder = bench.link(server.port, reconnect=False)
     link.open()
     peer = server.accept()
     bench.spin(lambda: peer.received == LOGIN)
     peer.close()
-    bench.spin(lambda: len(told.log) == 2)
-    assert told.log[1] == ("finished", "connection lost: closed by the server")
+    bench.spin(lambda: len(recorder.log) == 2)
+    assert recorder.log[1] == ("finished", "connection lost: closed by the server")
 
 
 def test_interface_may_close_the_link_in_a_callback(bench: Bench, server: RawServer) -> None:
-    link, told = bench.link(server.port)
-    told.received = lambda messages: link.close()  # type: ignore[method-assign, assignment]
+    link, recorder = bench.link(server.port)
+    recorder.received = lambda messages: link.close()  # type: ignore[method-assign, assignment]
     link.open()
     peer = server.accept()
     bench.spin(lambda: peer.received == LOGIN)
     peer.send(pair("Venkat", "hey") + b"no frame at all")
     bench.spin(lambda: link.state is LinkState.CLOSED)
     link.finish()
-    assert told.log == [("connected", "127.0.0.1")]
+    assert recorder.log == [("connected", "127.0.0.1")]
 
 
 def test_ipv6(bench: Bench) -> None:
@@ -508,12 +508,12 @@ def test_ipv6(bench: Bench) -> None:
         except OSError:
             pytest.skip("no IPv6 here")
         listener.listen()
-        link, told = bench.link(listener.getsockname()[1], host="::1")
+        link, recorder = bench.link(listener.getsockname()[1], host="::1")
         link.open()
-        bench.spin(lambda: told.log)
-        assert told.log == [("connected", "::1")]
+        bench.spin(lambda: recorder.log)
+        assert recorder.log == [("connected", "::1")]
     port = free_port()
-    other, told = bench.link(port, host="::1")
+    other, recorder = bench.link(port, host="::1")
     other.open()
-    bench.spin(lambda: told.log)
-    assert f"cannot connect to [::1]:{port}: " in str(told.log)
+    bench.spin(lambda: recorder.log)
+    assert f"cannot connect to [::1]:{port}: " in str(recorder.log)

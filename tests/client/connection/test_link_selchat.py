@@ -52,11 +52,11 @@ class Bench:
         interface: Recorder | None = None,
         **more: object,
     ) -> tuple[Link, Recorder]:
-        told = interface or Recorder()
+        recorder = interface or Recorder()
         given = settings(self.server.port, **{"wire": "auto", "hello_seconds": 20.0, **more})
-        link = Link(self.reactor, given, told, reconnect=reconnect, members=members, jitter=self.jitter)
+        link = Link(self.reactor, given, recorder, reconnect=reconnect, members=members, jitter=self.jitter)
         self.links.append(link)
-        return link, told
+        return link, recorder
 
     def spin(self, condition: Callable[[], object], what: str = "condition") -> None:
         spin(self.reactor, condition, what)
@@ -99,7 +99,7 @@ def bench() -> Iterator[Bench]:
 
 
 def test_link_logs_in_and_exchanges_messages(bench: Bench) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.say("sent before")
     link.open()
     peer = bench.accept()
@@ -107,16 +107,16 @@ def test_link_logs_in_and_exchanges_messages(bench: Bench) -> None:
     assert messages_to(peer) == [HELLO]
     assert link.state is LinkState.GREETING
     assert link.progress == "Connecting; 1 message to go..."
-    assert told.log == []
+    assert recorder.log == []
     peer.send(encoded(welcome(("lobby", 41), name="Michael 2")))
     [say] = bench.expect(peer, "say")
-    assert told.log == [("connected", "127.0.0.1")]
-    assert isinstance(told.events[0], Welcomed)
+    assert recorder.log == [("connected", "127.0.0.1")]
+    assert isinstance(recorder.events[0], Welcomed)
     assert (link.state, link.wire, link.name) == (LinkState.ONLINE, Wire.SELCHAT, "Michael 2")
     assert link.progress == "Sending; 1 message to go..."
     peer.send(encoded(said(43), ack(say["id"], 42), {"type": "ping", "token": "x"}))
-    bench.spin(lambda: ("drained",) in told.log)
-    assert told.events[1:] == [
+    bench.spin(lambda: ("drained",) in recorder.log)
+    assert recorder.events[1:] == [
         Acked(say["id"], "lobby", "", 42, 2.5),
         Message("Michael 2", "sent before", "lobby", 42, 2.5, say["id"], own=True),
         Message("Venkat", "body 43", "lobby", 43, 1.5),
@@ -155,14 +155,14 @@ def test_link_joins_the_room_of_its_settings(bench: Bench) -> None:
 
 
 def test_message_over_the_servers_limit_is_refused(bench: Bench) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     with pytest.raises(FrameTooLongError):
         link.say("x" * 70_000)
     id = link.say("x" * 50_000)
     link.open()
     bench.greet(welcome(limits={**LIMITS, "frame": 1000}))
-    bench.spin(lambda: len(told.events) == 2)
-    refused = told.events[1]
+    bench.spin(lambda: len(recorder.events) == 2)
+    refused = recorder.events[1]
     assert isinstance(refused, Refused)
     assert (refused.code, refused.id) == ("too-long", id)
 
@@ -198,7 +198,7 @@ def test_classic_protocol_needs_no_secret(
     ],
 )
 def test_link_falls_back_to_the_classic_protocol(bench: Bench, sign: Callable[[RawConnection], None]) -> None:
-    link, told = bench.link(hello_seconds=0.3)
+    link, recorder = bench.link(hello_seconds=0.3)
     link.say("one")
     link.whisper("Zoe", "two")
     link.say("three", "a")
@@ -210,8 +210,8 @@ def test_link_falls_back_to_the_classic_protocol(bench: Bench, sign: Callable[[R
     peer = bench.accept()
     bench.spin(lambda: len(peer.frames()) == 3)
     assert peer.frames() == ["Michael", "one", "four"]
-    assert told.log[0] == ("connected", "127.0.0.1")
-    assert told.events == [
+    assert recorder.log[0] == ("connected", "127.0.0.1")
+    assert recorder.events == [
         Refused(
             "",
             "this server speaks only the classic protocol, which has no direct messages",
@@ -246,7 +246,7 @@ def test_silent_server_is_guessed_again_after_a_disconnect(bench: Bench) -> None
 
 
 def test_requests_that_the_classic_protocol_lacks_are_rejected(bench: Bench) -> None:
-    link, told = bench.link(wire="classic")
+    link, recorder = bench.link(wire="classic")
     for ask in (
         lambda: link.whisper("Zoe", "x"),
         lambda: link.say("x", "a"),
@@ -262,11 +262,11 @@ def test_requests_that_the_classic_protocol_lacks_are_rejected(bench: Bench) -> 
     link.open()
     peer = bench.accept()
     link.get_users()
-    assert told.events == [SeenAuthors(())]
+    assert recorder.events == [SeenAuthors(())]
     peer.send(pair("Server", "Users online (1): A"))
-    bench.spin(lambda: len(told.events) == 2)
+    bench.spin(lambda: len(recorder.events) == 2)
     link.get_users()
-    assert told.events[2] == Users("lobby", ("A",), 1, "", 0, joined=False)
+    assert recorder.events[2] == Users("lobby", ("A",), 1, "", 0, joined=False)
     assert (link.rooms, link.names, link.topic("lobby"), link.name) == (("lobby",), ("A",), "", "Michael")
 
 
@@ -280,34 +280,34 @@ def test_short_headers_force_the_classic_protocol(bench: Bench) -> None:
 
 
 def test_selchat_setting_prevents_the_fallback(bench: Bench) -> None:
-    link, told = bench.link(wire="selchat")
+    link, recorder = bench.link(wire="selchat")
     link.open()
     bench.accept().close()
-    bench.spin(lambda: told.log)
-    assert told.log == [
+    bench.spin(lambda: recorder.log)
+    assert recorder.log == [
         ("finished", f"cannot connect to 127.0.0.1:{bench.server.port}: closed by the server")
     ]
 
 
 def test_server_that_spoke_selchat_once_is_never_taken_for_classic(bench: Bench) -> None:
-    link, told = bench.link(connect_seconds=0.3)
+    link, recorder = bench.link(connect_seconds=0.3)
     link.open()
     bench.greet().close()
     peer = bench.accept()
     bench.spin(lambda: messages_to(peer))
     peer.close()
     peer = bench.accept()  # silent
-    bench.spin(lambda: ("lost", "no welcome within 0.3 s") in told.log)
+    bench.spin(lambda: ("lost", "no welcome within 0.3 s") in recorder.log)
     peer = bench.accept()
     bench.spin(lambda: messages_to(peer))
     peer.send(pair("Server", "Users online (1): A"))
-    bench.spin(lambda: "not the selchat protocol: invalid JSON object" in str(told.log[-1]))
+    bench.spin(lambda: "not the selchat protocol: invalid JSON object" in str(recorder.log[-1]))
     bench.greet()
-    bench.spin(lambda: told.log[-1] == ("connected", "127.0.0.1"))
+    bench.spin(lambda: recorder.log[-1] == ("connected", "127.0.0.1"))
 
 
 def test_full_server_is_guessed_again(bench: Bench) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.open()
     full = pair("Server", "Closing this connection: server is full (1 connections).")
     for _ in range(2):
@@ -315,7 +315,7 @@ def test_full_server_is_guessed_again(bench: Bench) -> None:
         bench.spin(lambda peer=peer: peer.received)
         peer.send(full)
         peer.close()
-    bench.spin(lambda: told.log[-1][0] == "lost")
+    bench.spin(lambda: recorder.log[-1][0] == "lost")
     link.say("kept")
     peer = bench.greet()
     assert bench.expect(peer, "say")[0]["body"] == "kept"
@@ -325,49 +325,49 @@ def test_full_server_is_guessed_again(bench: Bench) -> None:
 
 
 def test_refused_login_closes_the_link(bench: Bench) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.say("hey")
     link.open()
     bench.greet(error("name-taken"), {"type": "bye", "reason": "kicked", "retry_after": None})
-    bench.spin(lambda: told.log)
-    assert told.log == [("finished", "the server said: about name-taken; 1 message was not acknowledged")]
+    bench.spin(lambda: recorder.log)
+    assert recorder.log == [("finished", "the server said: about name-taken; 1 message was not acknowledged")]
     assert link.refusal == Refused("name-taken", "about name-taken")
-    assert told.events == []
+    assert recorder.events == []
 
 
 def test_name_taken_during_a_disconnect_closes_the_link(bench: Bench) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.open()
     bench.greet().close()
     bench.greet(error("name-taken"))
-    bench.spin(lambda: told.log[-1][0] == "finished")
-    assert told.log[-1] == ("finished", "the server said: about name-taken")
+    bench.spin(lambda: recorder.log[-1][0] == "finished")
+    assert recorder.log[-1] == ("finished", "the server said: about name-taken")
     assert link.refusal is None  # with another name, others would see another person
 
 
 def test_link_retries_when_the_server_cannot_store_the_name(bench: Bench) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.open()
     bench.greet(error("not-stored"))
-    bench.spin(lambda: told.log)
-    assert told.log == [("lost", "about not-stored")]
+    bench.spin(lambda: recorder.log)
+    assert recorder.log == [("lost", "about not-stored")]
     bench.greet()
-    bench.spin(lambda: told.log[-1] == ("connected", "127.0.0.1"))
+    bench.spin(lambda: recorder.log[-1] == ("connected", "127.0.0.1"))
 
 
 def test_link_retries_a_full_server_only_if_it_reconnects(bench: Bench) -> None:
     full: Fields = {"type": "bye", "reason": "full", "retry_after": 0.01}
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.open()
     bench.greet(full)
-    bench.spin(lambda: told.log == [("lost", "the server is full")])
+    bench.spin(lambda: recorder.log == [("lost", "the server is full")])
     bench.greet()
-    bench.spin(lambda: told.log[-1][0] == "connected")
+    bench.spin(lambda: recorder.log[-1][0] == "connected")
     link.close()
-    link, told = bench.link(reconnect=False)
+    link, recorder = bench.link(reconnect=False)
     link.open()
     bench.greet(full)
-    bench.spin(lambda: told.log == [("finished", "the server is full")])
+    bench.spin(lambda: recorder.log == [("finished", "the server is full")])
 
 
 # -- reconnecting -------------------------------------------------------------------------
@@ -399,17 +399,17 @@ def test_link_retries_a_full_server_only_if_it_reconnects(bench: Bench) -> None:
 )
 @pytest.mark.parametrize("reconnect", [False, True])
 def test_link_reconnects_and_resumes(bench: Bench, ending: object, reason: str, reconnect: bool) -> None:
-    link, told = bench.link(reconnect=reconnect)
+    link, recorder = bench.link(reconnect=reconnect)
     link.open()
     peer = bench.greet()
     ids = [link.say("one"), link.say("two")]
     bench.expect(peer, "say", "say")
     peer.send(encoded(ack(ids[0], 1)))
-    bench.spin(lambda: len(told.events) == 3)
+    bench.spin(lambda: len(recorder.events) == 3)
     ending(peer)  # type: ignore[operator]
-    bench.spin(lambda: len(told.log) > 1)
-    assert told.log[1][0] == "lost"
-    assert str(told.log[1][1]).startswith(reason)
+    bench.spin(lambda: len(recorder.log) > 1)
+    assert recorder.log[1][0] == "lost"
+    assert str(recorder.log[1][1]).startswith(reason)
     peer = bench.greet(welcome(("lobby", 1)))
     assert messages_to(peer)[0]["resume"] == {"log": "log 1", "rooms": {"lobby": 1}}
     [again] = bench.expect(peer, "say")
@@ -428,21 +428,21 @@ def test_link_reconnects_and_resumes(bench: Bench, ending: object, reason: str, 
     ],
 )
 def test_bye_without_retry_after_closes_the_link(bench: Bench, reason: str, words: str) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.open()
     peer = bench.greet()
     link.say("hey")
     bench.expect(peer, "say")
     peer.send(encoded({"type": "bye", "reason": reason, "retry_after": None}))
-    bench.spin(lambda: told.log[-1][0] == "finished")
-    assert told.log[-1] == ("finished", f"{words}; 1 message was not acknowledged")
+    bench.spin(lambda: recorder.log[-1][0] == "finished")
+    assert recorder.log[-1] == ("finished", f"{words}; 1 message was not acknowledged")
     assert link.state is LinkState.CLOSED
 
 
 def test_retry_after_is_bounded(bench: Bench) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     delays: list[float] = []
-    told.lost = lambda reason, delay: delays.append(delay)  # type: ignore[method-assign]
+    recorder.lost = lambda reason, delay: delays.append(delay)  # type: ignore[method-assign]
     link.open()
     bench.greet(welcome(), {"type": "bye", "reason": "shutdown", "retry_after": 1e12})
     bench.spin(lambda: delays)
@@ -450,18 +450,18 @@ def test_retry_after_is_bounded(bench: Bench) -> None:
 
 
 def test_silent_server_is_pinged_and_then_dropped(bench: Bench) -> None:
-    link, told = bench.link(keepalive_seconds=0.2)
+    link, recorder = bench.link(keepalive_seconds=0.2)
     link.open()
     peer = bench.greet()
     bench.expect(peer, "ping")
     peer.send(encoded({"type": "pong"}))
     bench.expect(peer, "ping", "ping")
-    bench.spin(lambda: ("lost", "no answer within 0.2 s") in told.log)
+    bench.spin(lambda: ("lost", "no answer within 0.2 s") in recorder.log)
     bench.greet()
 
 
 def test_message_that_was_not_stored_is_sent_again_later(bench: Bench) -> None:
-    link, told = bench.link(store_seconds=0.05)
+    link, recorder = bench.link(store_seconds=0.05)
     link.open()
     peer = bench.greet()
     id = link.say("hey")
@@ -471,18 +471,18 @@ def test_message_that_was_not_stored_is_sent_again_later(bench: Bench) -> None:
     peer.send(encoded(error("not-stored", id=id)))
     assert {message["id"] for message in bench.expect(peer, "say", "say", "say")} == {id}
     peer.send(encoded(ack(id, 1)))
-    bench.spin(lambda: ("drained",) in told.log)
-    assert [type(event) for event in told.events] == [Welcomed, NotStored, Acked, Message]
+    bench.spin(lambda: ("drained",) in recorder.log)
+    assert [type(event) for event in recorder.events] == [Welcomed, NotStored, Acked, Message]
 
 
 def test_reconnect_retries_a_message_that_was_not_stored(bench: Bench) -> None:
-    link, told = bench.link(store_seconds=1000.0)
+    link, recorder = bench.link(store_seconds=1000.0)
     link.open()
     peer = bench.greet()
     id = link.say("hey")
     bench.expect(peer, "say")
     peer.send(encoded(error("not-stored", id=id)))
-    bench.spin(lambda: any(isinstance(event, NotStored) for event in told.events))
+    bench.spin(lambda: any(isinstance(event, NotStored) for event in recorder.events))
     peer.close()
     [say] = bench.expect(bench.greet(), "say")
     assert say["id"] == id
@@ -492,10 +492,10 @@ def test_reconnect_retries_a_message_that_was_not_stored(bench: Bench) -> None:
 
 
 def test_finish_waits_for_acks_and_sends_bye(bench: Bench) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.open()
     peer = bench.greet()
-    bench.spin(lambda: told.log)
+    bench.spin(lambda: recorder.log)
     id = link.say("hey")
     link.get_rooms()
     link.finish()
@@ -506,34 +506,34 @@ def test_finish_waits_for_acks_and_sends_bye(bench: Bench) -> None:
     assert link.state is LinkState.DRAINING
     assert link.progress == "Waiting for the server to receive everything..."
     peer.send(encoded({"type": "rooms", "rooms": [], "total": 0}, GOODBYE))
-    bench.spin(lambda: told.log[-1] == ("finished", None))
-    assert len(told.events) == 5
+    bench.spin(lambda: recorder.log[-1] == ("finished", None))
+    assert len(recorder.events) == 5
 
 
 @pytest.mark.parametrize("ending", [lambda peer: peer.close(), lambda peer: peer.reset(), lambda peer: None])
 def test_finish_succeeds_when_everything_is_acknowledged(
     bench: Bench, ending: Callable[[RawConnection], None]
 ) -> None:
-    link, told = bench.link(drain_seconds=0.2)
+    link, recorder = bench.link(drain_seconds=0.2)
     link.open()
     peer = bench.greet()
     link.finish()
     bench.expect(peer, "bye")
     ending(peer)
-    bench.spin(lambda: told.log[-1] == ("finished", None))
+    bench.spin(lambda: recorder.log[-1] == ("finished", None))
 
 
 def test_finish_does_not_wait_for_bye_for_ever(bench: Bench) -> None:
-    link, told = bench.link(drain_seconds=20.0, finish_seconds=0.3)
+    link, recorder = bench.link(drain_seconds=20.0, finish_seconds=0.3)
     link.open()
     peer = bench.greet()
     link.finish()
     bench.expect(peer, "bye")
-    bench.spin(lambda: told.log[-1] == ("finished", None))
+    bench.spin(lambda: recorder.log[-1] == ("finished", None))
 
 
 def test_finish_before_the_welcome_still_logs_in_and_out(bench: Bench) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.open()
     peer = bench.accept()
     bench.spin(lambda: messages_to(peer))
@@ -541,11 +541,11 @@ def test_finish_before_the_welcome_still_logs_in_and_out(bench: Bench) -> None:
     peer.send(encoded(welcome()))
     bench.expect(peer, "bye")
     peer.send(encoded(GOODBYE))
-    bench.spin(lambda: told.log[-1] == ("finished", None))
+    bench.spin(lambda: recorder.log[-1] == ("finished", None))
 
 
 def test_after_finish_link_reconnects_only_for_unacknowledged_messages(bench: Bench) -> None:
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.open()
     peer = bench.greet()
     link.say("hey")
@@ -556,20 +556,20 @@ def test_after_finish_link_reconnects_only_for_unacknowledged_messages(bench: Be
     [say] = bench.expect(peer, "say")
     peer.send(encoded(ack(say["id"], 1)))
     peer.close()
-    bench.spin(lambda: told.log[-1][0] == "finished")
-    assert told.log[-1] == ("finished", None)
+    bench.spin(lambda: recorder.log[-1][0] == "finished")
+    assert recorder.log[-1] == ("finished", None)
 
 
 def test_deadline_of_finish_reports_unacknowledged_messages(bench: Bench) -> None:
-    link, told = bench.link(finish_seconds=0.3)
+    link, recorder = bench.link(finish_seconds=0.3)
     link.open()
     peer = bench.greet()
-    bench.spin(lambda: told.log)
+    bench.spin(lambda: recorder.log)
     link.say("one")
     link.say("two")
     link.finish()
-    bench.spin(lambda: told.log[-1][0] == "finished")
-    assert told.log[-1] == ("finished", "out of time; 2 messages were not acknowledged")
+    bench.spin(lambda: recorder.log[-1][0] == "finished")
+    assert recorder.log[-1] == ("finished", "out of time; 2 messages were not acknowledged")
     peer.close()
 
 
@@ -578,16 +578,16 @@ def test_interface_may_close_the_link_in_a_callback(bench: Bench) -> None:
         def received(self, events: list[ClientEvent]) -> None:
             link.close()
 
-    link, told = bench.link(interface=Leaver())
+    link, recorder = bench.link(interface=Leaver())
     link.open()
     bench.greet(welcome(), said(1), {"type": "bye", "reason": "kicked", "retry_after": None})
     bench.spin(lambda: link.state is LinkState.CLOSED)
-    assert told.log == [("connected", "127.0.0.1")]
+    assert recorder.log == [("connected", "127.0.0.1")]
 
 
 def test_slow_acks_extend_the_deadline_of_finish(bench: Bench) -> None:
     """The deadline counts from the last progress: a server may rate-limit what it reads."""
-    link, told = bench.link(drain_seconds=20.0, finish_seconds=0.4)
+    link, recorder = bench.link(drain_seconds=20.0, finish_seconds=0.4)
     link.open()
     peer = bench.greet()
     ids = [link.say(f"message {number}") for number in range(6)]
@@ -599,21 +599,21 @@ def test_slow_acks_extend_the_deadline_of_finish(bench: Bench) -> None:
     bench.spin(lambda: messages_to(peer)[-1]["type"] == "bye")
     peer.send(encoded({"type": "bye", "reason": "goodbye", "retry_after": None}))
     peer.close()
-    bench.spin(lambda: told.log[-1] == ("finished", None))
+    bench.spin(lambda: recorder.log[-1] == ("finished", None))
 
 
 # -- with a passphrase ---------------------------------------------------------------------------------
 
 
 def test_passphrase_prevents_the_fallback(bench: Bench) -> None:
-    link, told = bench.link(wire="selchat", passphrase="words")
+    link, recorder = bench.link(wire="selchat", passphrase="words")
     link.say("secret")
     link.open()
     peer = bench.accept()
     bench.spin(lambda: messages_to(peer), "hello")
     peer.send(pair("Server", "Users online (1): Venkat"))
-    bench.spin(lambda: told.log, "the end")
-    [(what, problem)] = told.log
+    bench.spin(lambda: recorder.log, "the end")
+    [(what, problem)] = recorder.log
     assert what == "finished"
     assert "cannot connect to" in str(problem) and "not the selchat protocol" in str(problem)
     assert link.state is LinkState.CLOSED and link.wire is Wire.GUESSED
@@ -621,19 +621,19 @@ def test_passphrase_prevents_the_fallback(bench: Bench) -> None:
 
 
 def test_nothing_is_sent_to_a_server_without_salts(bench: Bench) -> None:
-    link, told = bench.link(wire="selchat", passphrase="words")
+    link, recorder = bench.link(wire="selchat", passphrase="words")
     link.say("secret")
     link.open()
     peer = bench.greet(welcome())
-    bench.spin(lambda: told.log, "the end")
-    [(what, problem)] = told.log
+    bench.spin(lambda: recorder.log, "the end")
+    [(what, problem)] = recorder.log
     assert what == "finished"
     assert str(problem).endswith("the server sent no salt, and without a salt nothing can be encrypted")
     assert "secret" not in str(peer.received)
 
 
 def test_messages_wait_for_their_key(bench: Bench) -> None:
-    link, told = bench.link(wire="selchat", passphrase="words")
+    link, recorder = bench.link(wire="selchat", passphrase="words")
     link.say("secret")
     link.open()
     salt = "AAECAwQFBgcICQoLDA0ODw"
@@ -645,16 +645,16 @@ def test_messages_wait_for_their_key(bench: Bench) -> None:
     assert Decryptor().decrypt(key, "lobby", "Michael", found["cipher"], found["body"], 1) == "secret"
     sealed = Encryptor(key).encrypt("lobby", "Venkat", "hey")
     peer.send(encoded(ack(found["id"], 1), said(2, body=sealed.body, cipher=sealed.cipher)))
-    bench.spin(lambda: len(told.messages) == 2, "both")
-    assert told.messages == [("Michael", "secret"), ("Venkat", "hey")]
+    bench.spin(lambda: len(recorder.messages) == 2, "both")
+    assert recorder.messages == [("Michael", "secret"), ("Venkat", "hey")]
     link.finish()
     bench.spin(lambda: len(messages_to(peer)) == 3, "bye")
     peer.send(encoded(GOODBYE))
-    bench.spin(lambda: told.log[-1] == ("finished", None), "the end")
+    bench.spin(lambda: recorder.log[-1] == ("finished", None), "the end")
 
 
 def test_bad_message_that_waited_for_a_key_drops_the_connection(bench: Bench) -> None:
-    link, told = bench.link(wire="selchat", passphrase="words")
+    link, recorder = bench.link(wire="selchat", passphrase="words")
     link.open()
     salt = "AAECAwQFBgcICQoLDA0ODw"
     lobby = {**welcome()["rooms"][0], "salt": salt}
@@ -662,9 +662,9 @@ def test_bad_message_that_waited_for_a_key_drops_the_connection(bench: Bench) ->
     bench.spin(lambda: link.state is LinkState.ONLINE, "online")
     sealed = Encryptor(room_key("words", bytes(range(16)))).encrypt("lobby", "Venkat", "hey")
     peer.send(encoded(said(1, body=sealed.body, cipher=sealed.cipher), {"type": "said", "room": "lobby"}))
-    bench.spin(lambda: "lost" in [line[0] for line in told.log], "the break")
-    assert told.messages == [("Venkat", "hey")]
-    assert "not the selchat protocol: said: from is not" in str(told.log)
+    bench.spin(lambda: "lost" in [line[0] for line in recorder.log], "the break")
+    assert recorder.messages == [("Venkat", "hey")]
+    assert "not the selchat protocol: said: from is not" in str(recorder.log)
 
 
 def test_link_may_close_while_a_key_is_derived(bench: Bench) -> None:
@@ -686,7 +686,7 @@ NEEDED = {**error("password-needed"), "message": "this server requires a passwor
 
 
 def test_password_is_sent_on_request_at_every_login(bench: Bench) -> None:
-    link, told = bench.link(password="tea at four")
+    link, recorder = bench.link(password="tea at four")
     link.say("sent before")
     link.open()
     for turn in range(2):
@@ -700,7 +700,7 @@ def test_password_is_sent_on_request_at_every_login(bench: Bench) -> None:
         bench.spin(lambda: link.state is LinkState.ONLINE)
         if not turn:
             peer.close()
-    assert not any(isinstance(event, Refused) for event in told.events)
+    assert not any(isinstance(event, Refused) for event in recorder.events)
 
 
 def test_password_is_not_sent_without_a_request(bench: Bench) -> None:
@@ -713,7 +713,7 @@ def test_password_is_not_sent_without_a_request(bench: Bench) -> None:
 
 @pytest.mark.parametrize("password", ["", "tea"])
 def test_missing_or_wrong_password_closes_the_link(bench: Bench, password: str) -> None:
-    link, told = bench.link(password=password)
+    link, recorder = bench.link(password=password)
     link.open()
     peer = bench.greet(NEEDED)
     if password:
@@ -722,7 +722,7 @@ def test_missing_or_wrong_password_closes_the_link(bench: Bench, password: str) 
     bench.spin(lambda: link.state is LinkState.CLOSED)
     assert link.refusal is not None
     assert link.refusal.code == ("wrong-password" if password else "password-needed")
-    [finished] = [one for one in told.log if one[0] == "finished"]
+    [finished] = [one for one in recorder.log if one[0] == "finished"]
     assert finished[1] == f"the server said: {link.refusal.text}"
 
 
@@ -738,13 +738,13 @@ def test_password_is_not_sent_if_others_can_eavesdrop(bench: Bench, monkeypatch:
     monkeypatch.setattr(
         "selchat.client.connection.link.may_send_password", lambda address, *, encrypted: False
     )
-    link, told = bench.link(password="tea at four")
+    link, recorder = bench.link(password="tea at four")
     link.open()
     peer = bench.greet(NEEDED)
     bench.spin(lambda: link.state is LinkState.CLOSED)
     assert messages_to(peer) == [HELLO]
     assert link.refusal is None  # so that the program does not ask the user for one
-    [finished] = [one for one in told.log if one[0] == "finished"]
+    [finished] = [one for one in recorder.log if one[0] == "finished"]
     assert finished[1] == (
         "the server said: this server requires a password; "
         "the password was not sent, because others can read this connection"
@@ -753,11 +753,11 @@ def test_password_is_not_sent_if_others_can_eavesdrop(bench: Bench, monkeypatch:
 
 def test_too_many_attempts_end_the_first_login_and_delay_a_reconnect(bench: Bench) -> None:
     busy = error("too-many-tries", retry_after=0.01)
-    link, told = bench.link(password="tea at four")
+    link, recorder = bench.link(password="tea at four")
     link.open()
     bench.greet(NEEDED, busy)
     bench.spin(lambda: link.state is LinkState.CLOSED)
-    link, told = bench.link(password="tea at four")
+    link, recorder = bench.link(password="tea at four")
     link.open()
     peer = bench.greet()
     bench.spin(lambda: link.state is LinkState.ONLINE)
@@ -767,19 +767,19 @@ def test_too_many_attempts_end_the_first_login_and_delay_a_reconnect(bench: Benc
     peer.send(encoded(busy))
     bench.greet()
     bench.spin(lambda: link.state is LinkState.ONLINE)
-    assert ("lost", "about too-many-tries") in told.log
+    assert ("lost", "about too-many-tries") in recorder.log
 
 
 def test_late_hello_of_a_lost_connection_counts_as_our_own(bench: Bench) -> None:
     """The hello of a lost connection may arrive after the hello of the next one."""
     replaced = {"type": "bye", "reason": "replaced", "retry_after": None}
-    link, told = bench.link()
+    link, recorder = bench.link()
     link.open()
     bench.greet().reset()
     bench.greet().send(encoded(replaced))
     again = bench.greet()
     bench.spin(lambda: link.state is LinkState.ONLINE)
-    assert ("finished",) not in [line[:1] for line in told.log]
+    assert ("finished",) not in [line[:1] for line in recorder.log]
     again.send(encoded(replaced))  # a second time, it is another program
     bench.spin(lambda: link.state is LinkState.CLOSED)
-    assert told.log[-1] == ("finished", "you signed in from somewhere else")
+    assert recorder.log[-1] == ("finished", "you signed in from somewhere else")

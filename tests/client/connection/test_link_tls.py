@@ -100,32 +100,32 @@ def server() -> Iterator[RawServer]:
 def test_key_of_a_new_server_is_pinned_and_reported(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
-    one = LinkToServer(reactor, server)
-    assert one.link.tls is Tls.GUESSED
-    end = one.accept_tls(server, files)
+    client = LinkToServer(reactor, server)
+    assert client.link.tls is Tls.GUESSED
+    end = client.accept_tls(server, files)
     assert b'"type":"hello"' in end.plain
     end.send(encoded(welcome()))
-    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    client.spin(lambda: client.link.state is LinkState.ONLINE)
     shown = read_fingerprint(files[0])
-    assert one.recorder.events[0] == Trusted(f"127.0.0.1:{server.port}", group_digits(shown))
-    assert one.link.tls is Tls.ON
+    assert client.recorder.events[0] == Trusted(f"127.0.0.1:{server.port}", group_digits(shown))
+    assert client.link.tls is Tls.ON
     assert KnownServers().find("127.0.0.1", server.port) == (shown, 2)
-    one.link.say("hello by TLS")
-    one.spin(lambda: b"hello by TLS" in end.pump())
-    one.link.close()
+    client.link.say("hello by TLS")
+    client.spin(lambda: b"hello by TLS" in end.pump())
+    client.link.close()
 
 
 def test_pinned_key_is_not_reported_again(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
     KnownServers().add("127.0.0.1", server.port, read_fingerprint(files[0]))
-    one = LinkToServer(reactor, server)
-    assert one.link.tls is Tls.ON
-    end = one.accept_tls(server, files)
+    client = LinkToServer(reactor, server)
+    assert client.link.tls is Tls.ON
+    end = client.accept_tls(server, files)
     end.send(encoded(welcome()))
-    one.spin(lambda: one.link.state is LinkState.ONLINE)
-    assert not any(isinstance(event, Trusted | Unencrypted) for event in one.recorder.events)
-    one.link.close()
+    client.spin(lambda: client.link.state is LinkState.ONLINE)
+    assert not any(isinstance(event, Trusted | Unencrypted) for event in client.recorder.events)
+    client.link.close()
 
 
 @pytest.mark.parametrize("tls", ["auto", "require"])
@@ -133,12 +133,12 @@ def test_changed_key_closes_the_link_before_anything_is_sent(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path], other_files: tuple[Path, Path], tls: str
 ) -> None:
     KnownServers().add("127.0.0.1", server.port, read_fingerprint(other_files[0]))
-    one = LinkToServer(reactor, server, tls=tls)
-    one.link.say("secret")
-    one.spin(server.waiting)
+    client = LinkToServer(reactor, server, tls=tls)
+    client.link.say("secret")
+    client.spin(server.waiting)
     end = TlsServerEnd(server.accept(), files)
-    one.spin(lambda: end.pump() or one.link.state is LinkState.CLOSED)
-    [(_, problem)] = one.recorder.log
+    client.spin(lambda: end.pump() or client.link.state is LinkState.CLOSED)
+    [(_, problem)] = client.recorder.log
     assert "has changed. Expected" in str(problem)
     assert group_digits(read_fingerprint(files[0])) in str(problem)
     assert "1 message was" in str(problem)
@@ -150,146 +150,148 @@ def test_changed_key_closes_the_link_before_anything_is_sent(
 def test_changed_key_at_a_reconnect_closes_the_link(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path], other_files: tuple[Path, Path]
 ) -> None:
-    one = LinkToServer(reactor, server)
-    end = one.accept_tls(server, files)
+    client = LinkToServer(reactor, server)
+    end = client.accept_tls(server, files)
     end.send(encoded(welcome()))
-    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    client.spin(lambda: client.link.state is LinkState.ONLINE)
     end.connection.reset()
-    one.spin(server.waiting)
+    client.spin(server.waiting)
     again = TlsServerEnd(server.accept(), other_files)
-    one.spin(lambda: again.pump() or one.link.state is LinkState.CLOSED)
-    assert "has changed. Expected" in str(one.recorder.log[-1])
+    client.spin(lambda: again.pump() or client.link.state is LinkState.CLOSED)
+    assert "has changed. Expected" in str(client.recorder.log[-1])
 
 
 @pytest.mark.parametrize("how", ["closes", "resets", "answers", "is silent"])
 def test_server_without_tls_is_used_in_plain_and_reported(
     reactor: Reactor, server: RawServer, how: str
 ) -> None:
-    one = LinkToServer(reactor, server)
-    one.spin(server.waiting)
+    client = LinkToServer(reactor, server)
+    client.spin(server.waiting)
     first = server.accept()
-    one.spin(lambda: first.received[:1] == b"\x16")
+    client.spin(lambda: first.received[:1] == b"\x16")
     if how == "closes":
         first.close()
     elif how == "resets":
         first.reset()
     elif how == "answers":
         first.send(frame("Server") + frame("Closing this connection: what is that?"))
-    one.spin(server.waiting, "it comes again")
+    client.spin(server.waiting, "it comes again")
     second = server.accept()
-    one.spin(second.frames)
+    client.spin(second.frames)
     second.send(encoded(welcome()))
-    one.spin(lambda: one.link.state is LinkState.ONLINE)
-    assert isinstance(one.recorder.events[0], Unencrypted)
+    client.spin(lambda: client.link.state is LinkState.ONLINE)
+    assert isinstance(client.recorder.events[0], Unencrypted)
     assert KnownServers().find("127.0.0.1", server.port) is None
-    assert one.link.tls is Tls.OFF
-    one.link.close()
+    assert client.link.tls is Tls.OFF
+    client.link.close()
 
 
 def test_fallback_from_tls_and_selchat_to_classic(reactor: Reactor, server: RawServer) -> None:
-    one = LinkToServer(reactor, server, wire="auto")
+    client = LinkToServer(reactor, server, wire="auto")
     for _ in range(2):  # TLS, and then the selchat protocol
-        one.spin(server.waiting)
+        client.spin(server.waiting)
         server.accept().close()
-    one.spin(server.waiting)
+    client.spin(server.waiting)
     third = server.accept()
-    one.spin(lambda: third.frames() == ["Michael"])
-    one.spin(lambda: one.link.state is LinkState.ONLINE)
-    assert one.link.wire is Wire.CLASSIC
-    one.link.close()
+    client.spin(lambda: third.frames() == ["Michael"])
+    client.spin(lambda: client.link.state is LinkState.ONLINE)
+    assert client.link.wire is Wire.CLASSIC
+    client.link.close()
 
 
 def test_server_that_had_tls_is_never_used_in_plain(reactor: Reactor, server: RawServer) -> None:
     KnownServers().add("127.0.0.1", server.port, "1" * 64)
-    one = LinkToServer(reactor, server)
-    one.spin(server.waiting)
+    client = LinkToServer(reactor, server)
+    client.spin(server.waiting)
     server.accept().close()
-    one.spin(lambda: one.link.state is LinkState.CLOSED)
-    assert "no TLS (" in str(one.recorder.log)
+    client.spin(lambda: client.link.state is LinkState.CLOSED)
+    assert "no TLS (" in str(client.recorder.log)
     assert not server.waiting()
 
 
 def test_required_tls_prevents_plain(reactor: Reactor, server: RawServer) -> None:
-    one = LinkToServer(reactor, server, tls="require")
-    one.spin(server.waiting)
+    client = LinkToServer(reactor, server, tls="require")
+    client.spin(server.waiting)
     server.accept().send(b"what is that?")
-    one.spin(lambda: one.link.state is LinkState.CLOSED)
-    assert "no TLS (wrong version number), but this client requires it" in str(one.recorder.log)
+    client.spin(lambda: client.link.state is LinkState.CLOSED)
+    assert "no TLS (wrong version number), but this client requires it" in str(client.recorder.log)
 
 
 def test_failed_handshake_at_a_reconnect_is_retried(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
-    one = LinkToServer(reactor, server)
-    end = one.accept_tls(server, files)
+    client = LinkToServer(reactor, server)
+    end = client.accept_tls(server, files)
     end.send(encoded(welcome()))
-    one.spin(lambda: one.link.state is LinkState.ONLINE)
+    client.spin(lambda: client.link.state is LinkState.ONLINE)
     end.connection.reset()
-    one.spin(server.waiting)
+    client.spin(server.waiting)
     server.accept().reset()
-    one.spin(server.waiting, "it tries again")
-    again = one.accept_tls(server, files)
+    client.spin(server.waiting, "it tries again")
+    again = client.accept_tls(server, files)
     again.send(encoded(welcome()))
-    one.spin(lambda: one.link.state is LinkState.ONLINE)
-    one.link.close()
+    client.spin(lambda: client.link.state is LinkState.ONLINE)
+    client.link.close()
 
 
 @pytest.mark.parametrize("given", [{"tls": "off"}, {"wire": "classic", "tls": "auto"}])
 def test_no_handshake_is_tried_without_tls(
     reactor: Reactor, server: RawServer, given: dict[str, str]
 ) -> None:
-    one = LinkToServer(reactor, server, **given)
-    one.spin(server.waiting)
+    client = LinkToServer(reactor, server, **given)
+    client.spin(server.waiting)
     connection = server.accept()
-    one.spin(connection.frames)
-    one.link.close()
+    client.spin(connection.frames)
+    client.link.close()
 
 
 def test_classic_protocol_works_over_tls(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
-    one = LinkToServer(reactor, server, wire="classic", tls="require")
-    end = one.accept_tls(server, files)
+    client = LinkToServer(reactor, server, wire="classic", tls="require")
+    end = client.accept_tls(server, files)
     assert end.plain == frame("Michael")
     end.send(frame("Venkat") + frame("hello"))
-    one.spin(lambda: one.recorder.messages == [("Venkat", "hello")])
-    one.link.say("bye")
-    one.link.finish()
-    one.spin(lambda: end.pump() and end.ended)
+    client.spin(lambda: client.recorder.messages == [("Venkat", "hello")])
+    client.link.say("bye")
+    client.link.finish()
+    client.spin(lambda: end.pump() and end.ended)
     assert end.plain == frame("Michael") + frame("bye")
     end.connection.close()
-    one.spin(lambda: one.recorder.log[-1] == ("finished", None))
+    client.spin(lambda: client.recorder.log[-1] == ("finished", None))
 
 
 def test_data_with_the_end_of_the_handshake_is_read(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
-    one = LinkToServer(reactor, server, wire="classic", tls="require")
-    one.spin(server.waiting)
+    client = LinkToServer(reactor, server, wire="classic", tls="require")
+    client.spin(server.waiting)
     connection = server.accept()
     end = TlsServerEnd(connection, files)
-    one.spin(lambda: end.pump() or end.stream.state is TlsState.OPEN or one.link.state is LinkState.ONLINE)
+    client.spin(
+        lambda: end.pump() or end.stream.state is TlsState.OPEN or client.link.state is LinkState.ONLINE
+    )
     end.pump()
     end.send(frame("Server") + frame("early"))
-    one.spin(lambda: one.recorder.messages == [("Server", "early")])
-    one.link.close()
+    client.spin(lambda: client.recorder.messages == [("Server", "early")])
+    client.link.close()
 
 
 def test_slow_reader_gets_everything(reactor: Reactor, server: RawServer, files: tuple[Path, Path]) -> None:
-    one = LinkToServer(reactor, server, wire="classic", tls="require")
-    end = one.accept_tls(server, files)
+    client = LinkToServer(reactor, server, wire="classic", tls="require")
+    end = client.accept_tls(server, files)
     said = [f"{number:05}" * 2000 for number in range(300)]
     for body in said[:100]:
-        one.link.say(body)
+        client.link.say(body)
     for _ in range(50):
         reactor.tick(0)
     for body in said[100:]:
-        one.link.say(body)
-    one.link.finish()
-    one.spin(lambda: end.pump() and end.ended, "all has come")
+        client.link.say(body)
+    client.link.finish()
+    client.spin(lambda: end.pump() and end.ended, "all has come")
     assert end.plain == frame("Michael") + b"".join(map(frame, said))
     end.connection.close()
-    one.spin(lambda: one.recorder.log[-1] == ("finished", None))
+    client.spin(lambda: client.recorder.log[-1] == ("finished", None))
 
 
 def test_password_is_sent_over_tls(
@@ -298,14 +300,14 @@ def test_password_is_sent_over_tls(
     monkeypatch.setattr(
         "selchat.client.connection.link.may_send_password", lambda address, *, encrypted: encrypted
     )
-    one = LinkToServer(reactor, server, password="tea at four")
-    end = one.accept_tls(server, files)
+    client = LinkToServer(reactor, server, password="tea at four")
+    end = client.accept_tls(server, files)
     assert b"tea at four" not in end.plain
     end.send(encoded(error("password-needed")))
-    one.spin(lambda: b'"password":"tea at four"' in end.pump())
+    client.spin(lambda: b'"password":"tea at four"' in end.pump())
     end.send(encoded(welcome()))
-    one.spin(lambda: one.link.state is LinkState.ONLINE)
-    one.link.close()
+    client.spin(lambda: client.link.state is LinkState.ONLINE)
+    client.link.close()
 
 
 def test_damaged_known_servers_file_is_an_error(reactor: Reactor, server: RawServer) -> None:
@@ -320,8 +322,8 @@ def test_server_with_a_blocking_tls_library_works(
     reactor: Reactor, server: RawServer, files: tuple[Path, Path]
 ) -> None:
     """Python's own blocking TLS, which reads record by record, at the other end."""
-    one = LinkToServer(reactor, server)
-    one.spin(server.waiting)
+    client = LinkToServer(reactor, server)
+    client.spin(server.waiting)
     raw = server.accept().sock
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
@@ -337,7 +339,7 @@ def test_server_with_a_blocking_tls_library_works(
                 return False
             return True
 
-        one.spin(shaken)
+        client.spin(shaken)
         data = b""
 
         def said_hello() -> bool:
@@ -348,9 +350,9 @@ def test_server_with_a_blocking_tls_library_works(
                 pass
             return b'"hello"' in data
 
-        one.spin(said_hello)
+        client.spin(said_hello)
         wrapped.sendall(encoded(welcome()))
-        one.spin(lambda: one.link.state is LinkState.ONLINE)
-        one.link.close()
+        client.spin(lambda: client.link.state is LinkState.ONLINE)
+        client.link.close()
     finally:
         wrapped.close()
