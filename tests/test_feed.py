@@ -4,12 +4,12 @@ from selchat.feed import Feed, Subscription, SubscriptionState
 
 
 class Reader:
-    """Reads a feed as an outbox does, as many bytes at a time as it is told."""
+    """Reads a feed as an outbox does, a given number of bytes at a time."""
 
-    def __init__(self, feed: Feed[str]) -> None:
+    def __init__(self, feed: Feed[Reader]) -> None:
         self.feed = feed
         self.got = b""
-        self.subscription: Subscription[str] = feed.subscribe("reader", self.send)
+        self.subscription: Subscription[Reader] = feed.subscribe(self, self.send)
 
     def send(self, data: bytes) -> int:
         self.got += data
@@ -18,12 +18,12 @@ class Reader:
     def fall_behind(self) -> None:
         self.feed.detach(self.subscription)
 
-    def read(self, most: int = 1 << 30, buffers: int = 64) -> int:
-        """Take at most so many bytes of the view; return the position up to which bytes belong together."""
+    def read(self, max_bytes: int = 1 << 30, max_buffers: int = 64) -> int:
+        """Read up to ``max_bytes`` of the view; return the end position that `Feed.view` gives."""
         if not self.feed.ready(self.subscription):
             return -1
-        view, until = self.feed.view(self.subscription, most, buffers)
-        data = b"".join(view)[:most]
+        view, until = self.feed.view(self.subscription, max_bytes, max_buffers)
+        data = b"".join(view)[:max_bytes]
         self.got += data
         self.feed.advance(self.subscription, len(data))
         return until
@@ -33,7 +33,7 @@ class Reader:
         return self.subscription.state
 
 
-def tick(feed: Feed[str], *messages: bytes) -> bytes:
+def tick(feed: Feed[Reader], *messages: bytes) -> bytes:
     for message in messages:
         feed.append(message)
     chunk = feed.seal()
@@ -42,28 +42,28 @@ def tick(feed: Feed[str], *messages: bytes) -> bytes:
             send(chunk)
         for subscription, buffers, _ in feed.shares(64):
             for buffer in buffers:
-                subscription._send(bytes(buffer))
+                subscription.reader.send(bytes(buffer))
             feed.rejoin(subscription)
     return chunk
 
 
-def test_what_is_appended_in_a_tick_becomes_one_chunk() -> None:
-    feed: Feed[str] = Feed(100)
+def test_frames_of_a_tick_become_one_chunk() -> None:
+    feed: Feed[Reader] = Feed(100)
     assert tick(feed, b"one", b"two") == b"onetwo"
     assert feed.sealed == 6
     assert tick(feed) == b""
     assert tick(feed, b"") == b""
 
 
-def test_a_single_message_is_not_copied() -> None:
-    feed: Feed[str] = Feed(100)
+def test_single_frame_is_not_copied() -> None:
+    feed: Feed[Reader] = Feed(100)
     message = b"one"
     feed.append(message)
     assert feed.seal() is message
 
 
-def test_a_reader_at_the_edge_is_live_and_one_that_joins_in_mid_tick_is_due() -> None:
-    feed: Feed[str] = Feed(100)
+def test_reader_at_the_edge_is_live_and_reader_that_joins_during_a_tick_is_due() -> None:
+    feed: Feed[Reader] = Feed(100)
     early = Reader(feed)
     feed.append(b"before")
     late = Reader(feed)
@@ -78,8 +78,8 @@ def test_a_reader_at_the_edge_is_live_and_one_that_joins_in_mid_tick_is_due() ->
     assert late.state is SubscriptionState.LIVE
 
 
-def test_an_author_gets_a_tick_less_the_own_words() -> None:
-    feed: Feed[str] = Feed(100)
+def test_author_gets_the_chunk_without_its_own_frames() -> None:
+    feed: Feed[Reader] = Feed(100)
     author, other = Reader(feed), Reader(feed)
     feed.append(b"[one]")
     feed.append(b"[mine]", author.subscription)
@@ -95,8 +95,8 @@ def test_an_author_gets_a_tick_less_the_own_words() -> None:
     assert author.got == b"[one][two][three]"
 
 
-def test_an_author_of_everything_gets_nothing_and_stays_live() -> None:
-    feed: Feed[str] = Feed(100)
+def test_author_of_the_whole_chunk_gets_nothing_and_stays_live() -> None:
+    feed: Feed[Reader] = Feed(100)
     author = Reader(feed)
     feed.append(b"[mine]", author.subscription)
     tick(feed)
@@ -105,8 +105,8 @@ def test_an_author_of_everything_gets_nothing_and_stays_live() -> None:
     assert not feed.behind
 
 
-def test_an_author_of_nothing_is_no_author() -> None:
-    feed: Feed[str] = Feed(100)
+def test_empty_frame_has_no_author() -> None:
+    feed: Feed[Reader] = Feed(100)
     author = Reader(feed)
     for _ in range(2):
         feed.append(b"", author.subscription)
@@ -118,8 +118,8 @@ def test_an_author_of_nothing_is_no_author() -> None:
     assert author.got == b"[one]"
 
 
-def test_an_author_whose_share_is_in_too_many_pieces_is_behind_and_due() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_author_whose_share_has_too_many_pieces_is_behind_and_due() -> None:
+    feed: Feed[Reader] = Feed(1000)
     author = Reader(feed)
     for number in range(5):
         feed.append(b"[mine]", author.subscription)
@@ -127,14 +127,14 @@ def test_an_author_whose_share_is_in_too_many_pieces_is_behind_and_due() -> None
     feed.seal()
     assert feed.shares(4) == []
     assert feed.due() == [author.subscription]
-    author.read(buffers=2)
-    author.read(buffers=2)
-    author.read(buffers=2)
+    author.read(max_buffers=2)
+    author.read(max_buffers=2)
+    author.read(max_buffers=2)
     assert author.got == b"[0][1][2][3][4]"
 
 
-def test_an_author_s_share_may_be_in_as_many_pieces_as_are_allowed() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_author_s_share_may_have_the_maximum_number_of_pieces() -> None:
+    feed: Feed[Reader] = Feed(1000)
     author = Reader(feed)
     for _ in range(5):
         feed.append(b"[mine]", author.subscription)
@@ -145,8 +145,8 @@ def test_an_author_s_share_may_be_in_as_many_pieces_as_are_allowed() -> None:
     assert (list(map(bytes, buffers)), size) == ([b"[one]"] * 5, 25)
 
 
-def test_an_author_who_falls_behind_skips_the_own_words_over_many_ticks() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_author_that_falls_behind_skips_its_own_frames_over_many_ticks() -> None:
+    feed: Feed[Reader] = Feed(1000)
     author = Reader(feed)
     author.fall_behind()
     for number in range(4):
@@ -154,26 +154,26 @@ def test_an_author_who_falls_behind_skips_the_own_words_over_many_ticks() -> Non
         tick(feed, b"[%d]" % number)
         feed.append(b"[mine]", author.subscription)
         tick(feed)
-    while author.read(most=2) != -1:
+    while author.read(max_bytes=2) != -1:
         pass
     assert author.got == b"[0][1][2][3]"
     assert author.state is SubscriptionState.LIVE
 
 
-def test_the_position_up_to_which_bytes_belong_together_is_the_end_of_the_last_chunk_touched() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_view_returns_the_end_position_of_its_last_chunk() -> None:
+    feed: Feed[Reader] = Feed(1000)
     reader = Reader(feed)
     reader.fall_behind()
     tick(feed, b"12345")
     tick(feed, b"67890")
-    assert reader.read(most=1) == 5
-    assert reader.read(most=4) == 5
-    assert reader.read(most=1) == 10
+    assert reader.read(max_bytes=1) == 5
+    assert reader.read(max_bytes=4) == 5
+    assert reader.read(max_bytes=1) == 10
     assert reader.got == b"123456"
 
 
-def test_the_buffers_of_a_view_are_slices_of_the_chunks() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_buffers_of_a_view_are_slices_of_the_chunks() -> None:
+    feed: Feed[Reader] = Feed(1000)
     reader = Reader(feed)
     reader.fall_behind()
     chunk = tick(feed, b"one", b"two")
@@ -181,8 +181,8 @@ def test_the_buffers_of_a_view_are_slices_of_the_chunks() -> None:
     assert buffer.obj is chunk
 
 
-def test_a_view_is_about_as_large_as_it_is_asked_for() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_view_is_about_as_large_as_requested() -> None:
+    feed: Feed[Reader] = Feed(1000)
     reader = Reader(feed)
     reader.fall_behind()
     for _ in range(5):
@@ -193,16 +193,16 @@ def test_a_view_is_about_as_large_as_it_is_asked_for() -> None:
     assert (list(map(bytes, view)), until) == ([b"0123456789"] * 2, 20)
 
 
-def test_the_view_of_one_who_has_everything_is_empty() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_view_of_a_reader_with_everything_is_empty() -> None:
+    feed: Feed[Reader] = Feed(1000)
     reader = Reader(feed)
     tick(feed, b"12345")
     reader.fall_behind()
     assert feed.view(reader.subscription, 100, 64) == ([], 5)
 
 
-def test_a_leaver_reads_what_there_was_and_ends() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_leaving_reader_reads_to_the_end_of_that_time() -> None:
+    feed: Feed[Reader] = Feed(1000)
     reader = Reader(feed)
     feed.append(b"before")
     feed.leave(reader.subscription)
@@ -217,8 +217,8 @@ def test_a_leaver_reads_what_there_was_and_ends() -> None:
     assert not feed.live and not feed.behind
 
 
-def test_an_author_may_leave_in_the_same_tick() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_author_may_leave_in_the_same_tick() -> None:
+    feed: Feed[Reader] = Feed(1000)
     author, other = Reader(feed), Reader(feed)
     feed.append(b"[one]")
     feed.append(b"[bye]", author.subscription)
@@ -229,8 +229,8 @@ def test_an_author_may_leave_in_the_same_tick() -> None:
     assert not feed.ready(author.subscription)
 
 
-def test_a_gone_author_s_words_are_read_by_the_others() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_others_read_the_frames_of_an_author_that_has_ended() -> None:
+    feed: Feed[Reader] = Feed(1000)
     author, other = Reader(feed), Reader(feed)
     feed.append(b"[one]", author.subscription)
     feed.end(author.subscription)
@@ -240,8 +240,8 @@ def test_a_gone_author_s_words_are_read_by_the_others() -> None:
     assert (author.got, other.got) == (b"", b"[one][two]")
 
 
-def test_those_behind_are_lapped_when_they_have_more_than_the_limit_to_read() -> None:
-    feed: Feed[str] = Feed(10)
+def test_reader_more_than_the_limit_behind_is_lapped() -> None:
+    feed: Feed[Reader] = Feed(10)
     near, far = Reader(feed), Reader(feed)
     far.fall_behind()
     tick(feed, b"12345")
@@ -256,8 +256,8 @@ def test_those_behind_are_lapped_when_they_have_more_than_the_limit_to_read() ->
     assert near.got == b"123456789012345"
 
 
-def test_whoever_falls_off_the_tail_later_than_another_is_lapped_too() -> None:
-    feed: Feed[str] = Feed(15)
+def test_second_reader_that_falls_off_the_tail_is_lapped_too() -> None:
+    feed: Feed[Reader] = Feed(15)
     first, second, third = Reader(feed), Reader(feed), Reader(feed)
     for reader in (first, second, third):
         reader.fall_behind()
@@ -269,20 +269,20 @@ def test_whoever_falls_off_the_tail_later_than_another_is_lapped_too() -> None:
         feed.end(reader.subscription)
 
 
-def test_a_lapped_reader_is_told_where_it_was() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_lapped_reader_gets_its_position() -> None:
+    feed: Feed[Reader] = Feed(1000)
     reader = Reader(feed)
     reader.fall_behind()
     for mark, message in enumerate([b"[one]", b"[two]", b"[three]", b"[four]"], 1):
         feed.mark = mark
         tick(feed, message)
-    reader.read(most=7)
+    reader.read(max_bytes=7)
     [lapped] = feed.trim(0)
     assert lapped == (reader.subscription, b"[two]", 2, 1)
 
 
-def test_for_once_there_may_be_another_limit() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_trim_may_override_the_limit() -> None:
+    feed: Feed[Reader] = Feed(1000)
     near, far = Reader(feed), Reader(feed)
     assert feed.retained == 0
     for _ in range(3):
@@ -298,8 +298,8 @@ def test_for_once_there_may_be_another_limit() -> None:
     assert near.got == b"12345" * 3 + b"67890"
 
 
-def test_the_newest_chunk_is_kept_for_those_behind_however_large() -> None:
-    feed: Feed[str] = Feed(10)
+def test_newest_chunk_is_retained_whatever_its_size() -> None:
+    feed: Feed[Reader] = Feed(10)
     reader = Reader(feed)
     reader.fall_behind()
     tick(feed, b"x" * 1000)
@@ -308,21 +308,23 @@ def test_the_newest_chunk_is_kept_for_those_behind_however_large() -> None:
     assert len(reader.got) == 1000
 
 
-def test_nothing_is_kept_for_those_who_are_not_behind() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_nothing_is_retained_without_a_reader_behind() -> None:
+    feed: Feed[Reader] = Feed(1000)
     reader = Reader(feed)
     for _ in range(5):
         tick(feed, b"12345")
         assert feed.trim() == []
-        assert not feed._chunks
+        assert feed.retained == 0
     reader.fall_behind()
     tick(feed, b"12345")
     assert feed.trim() == []
-    assert list(feed._chunks) == [b"12345"]
+    assert feed.retained == 5
+    reader.read()
+    assert reader.got == b"12345" * 6
 
 
-def test_one_who_only_has_own_words_to_read_is_not_lapped() -> None:
-    feed: Feed[str] = Feed(10)
+def test_author_with_only_own_frames_ahead_is_not_lapped() -> None:
+    feed: Feed[Reader] = Feed(10)
     author = Reader(feed)
     author.fall_behind()
     for _ in range(5):
@@ -333,9 +335,9 @@ def test_one_who_only_has_own_words_to_read_is_not_lapped() -> None:
     assert author.state is SubscriptionState.LIVE
 
 
-def test_nothing_is_kept_for_an_author_who_has_it_all() -> None:
+def test_nothing_is_retained_for_an_author_that_has_everything() -> None:
     """As one whose receipt is on its way at each tick's end: behind, and with nothing to read."""
-    feed: Feed[str] = Feed(1000)
+    feed: Feed[Reader] = Feed(1000)
     author = Reader(feed)
     for _ in range(5):
         feed.append(b"[my own words]", author.subscription)
@@ -346,8 +348,8 @@ def test_nothing_is_kept_for_an_author_who_has_it_all() -> None:
         assert author.read() == -1
 
 
-def test_what_one_has_not_read_yet_is_kept_and_what_all_have_read_is_not() -> None:
-    feed: Feed[str] = Feed(1000)
+def test_chunks_that_all_readers_have_read_are_dropped() -> None:
+    feed: Feed[Reader] = Feed(1000)
     slow, slower = Reader(feed), Reader(feed)
     slow.fall_behind()
     slower.fall_behind()
@@ -364,8 +366,8 @@ def test_what_one_has_not_read_yet_is_kept_and_what_all_have_read_is_not() -> No
     assert slower.got == b"012345"
 
 
-def test_the_positions_of_a_crowd_are_not_looked_at() -> None:
-    feed: Feed[str] = Feed(4)
+def test_trim_does_not_check_the_positions_of_many_readers() -> None:
+    feed: Feed[Reader] = Feed(4)
     crowd = [Reader(feed) for _ in range(9)]
     for reader in crowd:
         reader.fall_behind()

@@ -5,27 +5,26 @@ from collections.abc import Iterator
 import pytest
 
 from selchat.net import reactor as reactor_module
-from selchat.net.reactor import Reactor
-from tests.net.helpers import Errors, ManualTime
+from tests.net.helpers import Errors, InspectableReactor, ManualTime
 
 
 @pytest.fixture
 def errors() -> Iterator[Errors]:
-    """What callbacks have let through; a test that expects errors takes them out."""
+    """The exceptions that callbacks have raised; a test that expects some must clear them."""
     errors = Errors()
     yield errors
     assert errors == []
 
 
 @pytest.fixture
-def reactor(errors: Errors) -> Iterator[Reactor]:
-    reactor = Reactor(errors)
+def reactor(errors: Errors) -> Iterator[InspectableReactor]:
+    reactor = InspectableReactor(errors)
     yield reactor
     reactor.close()
 
 
 @pytest.fixture
-def clock(reactor: Reactor, monkeypatch: pytest.MonkeyPatch) -> ManualTime:
+def clock(reactor: InspectableReactor, monkeypatch: pytest.MonkeyPatch) -> ManualTime:
     """Stop the reactor's clock; only the test moves it."""
     clock = ManualTime()
     monkeypatch.setattr(reactor_module, "time", clock)

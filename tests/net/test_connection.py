@@ -19,13 +19,13 @@ from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.net.reactor import Reactor
 from selchat.net.tls import client_context, server_context
-from tests.net.helpers import Errors, run_until, settle
+from tests.net.helpers import Errors, InspectableReactor, run_until, settle
 
-MANY = b"x" * (8 << 20)  # more than the kernel takes for a peer that does not read
+MANY = b"x" * (8 << 20)  # more than the kernel buffers for a peer that does not read
 
 
 class Recorder:
-    """A handler that notes what happens, and does what ``on_data`` says."""
+    """A handler that records its calls and runs ``on_data``."""
 
     def __init__(self, on_data: Callable[[bytes], object] = lambda _data: None) -> None:
         self.calls: list[Any] = []
@@ -57,8 +57,8 @@ class Line:
         pair: tuple[socket.socket, socket.socket],
         **how: Any,
     ) -> None:
-        ours, self.peer = pair
-        ours.setblocking(False)
+        self.sock, self.peer = pair
+        self.sock.setblocking(False)
         self.peer.settimeout(10)
         self.handler = handler
         self.closed: list[Connection] = []
@@ -70,7 +70,7 @@ class Line:
             "linger_seconds": 10.0,
         }
         self.connection = Connection(
-            reactor, fanout, ours, "peer:1", on_closed=self.closed.append, **{**settings, **how}
+            reactor, fanout, self.sock, "peer:1", on_closed=self.closed.append, **{**settings, **how}
         )
         self.connection.open(handler)
 
@@ -94,7 +94,7 @@ def fanout(reactor: Reactor) -> Fanout:
 
 @pytest.fixture(params=["socketpair", "tcp"])
 def line(request: pytest.FixtureRequest, reactor: Reactor, fanout: Fanout) -> Iterator[Callable[..., Line]]:
-    """Make connections; whatever is still open at the end is closed."""
+    """Make connections; close them after the test."""
     lines: list[Line] = []
 
     def pair() -> tuple[socket.socket, socket.socket]:
@@ -115,7 +115,7 @@ def line(request: pytest.FixtureRequest, reactor: Reactor, fanout: Fanout) -> It
         each.peer.close()
 
 
-def test_what_the_peer_sends_comes_to_the_handler(reactor: Reactor, line: Callable[..., Line]) -> None:
+def test_handler_gets_the_data_of_the_peer(reactor: Reactor, line: Callable[..., Line]) -> None:
     one = line()
     one.peer.sendall(b"hello ")
     run_until(reactor, lambda: one.handler.calls)
@@ -124,7 +124,7 @@ def test_what_the_peer_sends_comes_to_the_handler(reactor: Reactor, line: Callab
     assert one.connection.state is ConnectionState.OPEN
 
 
-def test_a_flood_is_read_in_bounded_pieces_and_whole(reactor: Reactor, line: Callable[..., Line]) -> None:
+def test_flood_is_read_completely_in_bounded_pieces(reactor: Reactor, line: Callable[..., Line]) -> None:
     one = line(read_size=20_000)
     sent = bytes(range(256)) * 1000
     rest = sent
@@ -141,7 +141,7 @@ def test_a_flood_is_read_in_bounded_pieces_and_whole(reactor: Reactor, line: Cal
     assert max(sizes) <= 20_000 + _FIRST_READ
 
 
-def test_a_piece_of_exactly_the_first_read_is_all_there_is(
+def test_data_of_exactly_the_first_read_size_needs_no_more_data(
     reactor: Reactor, line: Callable[..., Line]
 ) -> None:
     one = line()
@@ -154,7 +154,7 @@ def test_a_piece_of_exactly_the_first_read_is_all_there_is(
     assert one.handler.calls[-2:] == ["eof", ("lost", None)]
 
 
-def test_the_end_of_the_stream_closes_the_connection(reactor: Reactor, line: Callable[..., Line]) -> None:
+def test_end_of_the_stream_closes_the_connection(reactor: Reactor, line: Callable[..., Line]) -> None:
     one = line()
     one.peer.sendall(b"bye")
     one.peer.shutdown(socket.SHUT_WR)
@@ -163,7 +163,7 @@ def test_the_end_of_the_stream_closes_the_connection(reactor: Reactor, line: Cal
     assert one.peer.recv(10) == b""
 
 
-def test_a_reset_closes_the_connection_with_its_reason(reactor: Reactor, fanout: Fanout) -> None:
+def test_reset_closes_the_connection_with_its_reason(reactor: Reactor, fanout: Fanout) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         peer = socket.create_connection(server.getsockname())
         one = Line(reactor, fanout, Recorder(), (server.accept()[0], peer))
@@ -172,7 +172,7 @@ def test_a_reset_closes_the_connection_with_its_reason(reactor: Reactor, fanout:
     assert one.handler.calls == [("lost", "connection reset by peer")]
 
 
-def test_last_words_arrive_before_the_end(reactor: Reactor, line: Callable[..., Line]) -> None:
+def test_final_data_arrives_before_the_end(reactor: Reactor, line: Callable[..., Line]) -> None:
     one = line()
     one.connection.outbox.subscribe(one.feed)
     one.connection.outbox.reply(b"why ")
@@ -188,7 +188,7 @@ def test_last_words_arrive_before_the_end(reactor: Reactor, line: Callable[..., 
     assert one.handler.calls == [("lost", "kicked")]
 
 
-def test_unread_input_does_not_turn_the_end_into_a_reset(reactor: Reactor, fanout: Fanout) -> None:
+def test_unread_input_does_not_cause_a_reset(reactor: Reactor, fanout: Fanout) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         peer = socket.create_connection(server.getsockname())
         one = Line(reactor, fanout, Recorder(), (server.accept()[0], peer))
@@ -204,7 +204,7 @@ def test_unread_input_does_not_turn_the_end_into_a_reset(reactor: Reactor, fanou
     run_until(reactor, lambda: one.closed)
 
 
-def test_a_peer_that_does_not_close_is_waited_for_no_longer_than_it_may_linger(
+def test_peer_that_does_not_close_is_closed_after_linger_seconds(
     reactor: Reactor, line: Callable[..., Line]
 ) -> None:
     one = line(linger_seconds=0.01)
@@ -213,7 +213,7 @@ def test_a_peer_that_does_not_close_is_waited_for_no_longer_than_it_may_linger(
     assert one.peer.recv(10) == b""
 
 
-def test_a_slow_reader_gets_everything_that_was_queued_before_the_close(
+def test_slow_reader_gets_everything_queued_before_the_close(
     reactor: Reactor, line: Callable[..., Line]
 ) -> None:
     one = line()
@@ -236,7 +236,7 @@ def test_a_slow_reader_gets_everything_that_was_queued_before_the_close(
     assert bytes(got) == MANY
 
 
-def test_a_peer_that_never_reads_is_closed_after_the_time_to_flush(
+def test_peer_that_never_reads_is_closed_after_flush_seconds(
     reactor: Reactor, line: Callable[..., Line]
 ) -> None:
     one = line(flush_seconds=0.02)
@@ -246,7 +246,7 @@ def test_a_peer_that_never_reads_is_closed_after_the_time_to_flush(
     assert len(one.read_all()) < len(MANY)
 
 
-def test_the_end_of_the_stream_never_spins(reactor: Reactor, line: Callable[..., Line]) -> None:
+def test_end_of_the_stream_does_not_spin(reactor: Reactor, line: Callable[..., Line]) -> None:
     one = line()
     one.connection.outbox.reply(MANY)
     settle(reactor)
@@ -257,9 +257,7 @@ def test_the_end_of_the_stream_never_spins(reactor: Reactor, line: Callable[...,
     assert one.handler.calls == ["eof", ("lost", None)]
 
 
-def test_a_peer_that_ends_while_its_output_drains_does_not_spin_either(
-    reactor: Reactor, line: Callable[..., Line]
-) -> None:
+def test_end_of_the_stream_while_draining_does_not_spin(reactor: Reactor, line: Callable[..., Line]) -> None:
     one = line()
     one.connection.outbox.reply(MANY)
     one.connection.close()
@@ -272,7 +270,7 @@ def test_a_peer_that_ends_while_its_output_drains_does_not_spin_either(
     run_until(reactor, lambda: one.closed)
 
 
-def test_an_idle_connection_costs_no_ticks(reactor: Reactor, line: Callable[..., Line]) -> None:
+def test_idle_connection_costs_no_ticks(reactor: Reactor, line: Callable[..., Line]) -> None:
     one = line()
     one.connection.outbox.reply(b"hello")
     assert settle(reactor) <= 2
@@ -281,7 +279,7 @@ def test_an_idle_connection_costs_no_ticks(reactor: Reactor, line: Callable[...,
 
 
 @pytest.mark.parametrize("what", ["data_received", "eof_received", "connection_lost"])
-def test_a_handler_s_exception_closes_its_connection_alone_and_is_reported(
+def test_exception_in_a_handler_closes_only_its_connection_and_is_reported(
     what: str, reactor: Reactor, errors: Errors, line: Callable[..., Line]
 ) -> None:
     def fail(*_arguments: object) -> None:
@@ -304,14 +302,14 @@ def test_a_handler_s_exception_closes_its_connection_alone_and_is_reported(
     errors.clear()
 
 
-def test_a_peer_that_died_is_found_out_by_sending_and_closed_after_the_fan_out(
+def test_dead_peer_is_closed_after_the_fan_out_that_finds_it(
     reactor: Reactor, fanout: Fanout, line: Callable[..., Line]
 ) -> None:
     one, other = line(), line()
     feed: Feed[Outbox] = Feed(1000)
     for each in (one, other):
         each.connection.outbox.subscribe(feed)
-    one.connection._sock.shutdown(socket.SHUT_WR)
+    one.sock.shutdown(socket.SHUT_WR)
     feed.append(b"hello")
     fanout.deliver(feed)
     assert not one.closed
@@ -321,7 +319,7 @@ def test_a_peer_that_died_is_found_out_by_sending_and_closed_after_the_fan_out(
     assert other.peer.recv(10) == b"hello"
 
 
-def test_a_connection_closed_by_another_s_callback_in_the_same_batch_is_left_alone(
+def test_connection_closed_by_another_callback_in_the_same_batch_gets_no_call(
     reactor: Reactor, line: Callable[..., Line]
 ) -> None:
     lines: list[Line] = []
@@ -338,11 +336,8 @@ def test_a_connection_closed_by_another_s_callback_in_the_same_batch_is_left_alo
     assert all(each.closed for each in lines)
 
 
-def test_a_connection_may_be_only_told_something_and_closed(
-    reactor: Reactor, line: Callable[..., Line]
-) -> None:
+def test_reply_before_a_close_without_input_arrives(reactor: Reactor, line: Callable[..., Line]) -> None:
     one = line()
-    one.connection._handler = None  # as `open(None)` has it
     one.connection.outbox.reply(b"server is full")
     one.connection.close()
     one.peer.sendall(b"7         Michael")
@@ -350,10 +345,10 @@ def test_a_connection_may_be_only_told_something_and_closed(
     assert one.read_all() == b"server is full"
     one.peer.close()
     run_until(reactor, lambda: one.closed)
-    assert one.handler.calls == []
+    assert one.handler.calls == [("lost", None)]
 
 
-def test_closing_again_does_nothing(reactor: Reactor, line: Callable[..., Line]) -> None:
+def test_second_close_does_nothing(reactor: Reactor, line: Callable[..., Line]) -> None:
     one = line()
     one.connection.close("first")
     one.connection.close("second")
@@ -364,15 +359,15 @@ def test_closing_again_does_nothing(reactor: Reactor, line: Callable[..., Line])
     reactor.tick(0)
 
 
-def test_an_aborted_connection_leaves_no_timer(reactor: Reactor, line: Callable[..., Line]) -> None:
+def test_aborted_connection_leaves_no_timer(reactor: InspectableReactor, line: Callable[..., Line]) -> None:
     one = line()
     one.connection.close()
     reactor.tick(0)
     one.connection.abort(ConnectionAbortedError("now"))
-    assert all(timer._reactor is None for _, _, timer in reactor._timers)
+    assert reactor.pending_timers == []
 
 
-def test_a_peer_that_resets_while_output_drains_is_closed(reactor: Reactor, fanout: Fanout) -> None:
+def test_reset_while_draining_closes_the_connection(reactor: Reactor, fanout: Fanout) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         peer = socket.create_connection(server.getsockname())
         one = Line(reactor, fanout, Recorder(), (server.accept()[0], peer))
@@ -384,7 +379,7 @@ def test_a_peer_that_resets_while_output_drains_is_closed(reactor: Reactor, fano
     assert one.handler.calls == [("lost", "kicked")]
 
 
-def test_what_cannot_be_shut_down_is_closed_at_once(reactor: Reactor, fanout: Fanout) -> None:
+def test_socket_that_cannot_shut_down_is_closed_at_once(reactor: Reactor, fanout: Fanout) -> None:
     class Unsociable(socket.socket):
         def shutdown(self, _how: int) -> None:
             raise OSError(107, "Transport endpoint is not connected")
@@ -400,7 +395,7 @@ def test_what_cannot_be_shut_down_is_closed_at_once(reactor: Reactor, fanout: Fa
 # -- pausing ---------------------------------------------------------------------------------------------
 
 
-def test_a_paused_connection_reads_nothing_and_then_all(reactor: Reactor, line: Callable[..., Line]) -> None:
+def test_paused_connection_reads_nothing_until_resume(reactor: Reactor, line: Callable[..., Line]) -> None:
     recorder = Recorder()
     one = line(recorder)
     one.connection.pause()
@@ -412,9 +407,7 @@ def test_a_paused_connection_reads_nothing_and_then_all(reactor: Reactor, line: 
     run_until(reactor, lambda: recorder.data == b"later")
 
 
-def test_a_connection_paused_by_what_it_has_read_stays_so(
-    reactor: Reactor, line: Callable[..., Line]
-) -> None:
+def test_handler_may_pause_the_connection_while_it_reads(reactor: Reactor, line: Callable[..., Line]) -> None:
     recorder = Recorder(lambda _data: one.connection.pause())
     one = line(recorder)
     one.peer.sendall(b"x" * 3)
@@ -424,7 +417,7 @@ def test_a_connection_paused_by_what_it_has_read_stays_so(
     assert recorder.data == b"xxx"
 
 
-def test_a_paused_connection_can_send_and_can_be_closed_without_a_reset(
+def test_paused_connection_can_send_and_close_without_a_reset(
     reactor: Reactor, line: Callable[..., Line]
 ) -> None:
     one = line(Recorder())
@@ -440,9 +433,7 @@ def test_a_paused_connection_can_send_and_can_be_closed_without_a_reset(
     run_until(reactor, lambda: bool(one.closed))
 
 
-def test_the_end_of_a_paused_peer_is_met_when_reading_goes_on(
-    reactor: Reactor, line: Callable[..., Line]
-) -> None:
+def test_end_of_the_stream_is_read_after_resume(reactor: Reactor, line: Callable[..., Line]) -> None:
     recorder = Recorder()
     one = line(recorder)
     one.connection.pause()
@@ -463,22 +454,22 @@ def context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
 
 
 class Securing(Recorder):
-    """A handler that goes over to TLS with the first bytes."""
+    """A handler that starts TLS with the first bytes."""
 
     connection: Connection
 
     def data_received(self, data: bytes) -> None:
         if not self.calls:
-            self.calls.append("secured")
+            self.calls.append("tls")
             self.connection.start_tls(data)
         else:
             super().data_received(data)
 
 
 class TlsPeer:
-    """Python's own TLS client on the peer's end. Whatever it waits for, the reactor goes on.
+    """Python's own TLS client as the peer. The reactor runs while the client waits.
 
-    ``step``: how many bytes it puts on the wire at a time.
+    ``step``: bytes that it sends at a time.
     """
 
     def __init__(self, reactor: Reactor, one: Line, step: int = 1 << 30) -> None:
@@ -486,32 +477,32 @@ class TlsPeer:
         self._sock = one.peer
         self._sock.setblocking(False)
         self._step = step
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = client_context().wrap_bio(self._incoming, self._outgoing)
+        self._incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = client_context().wrap_bio(self._incoming, self.outgoing)
 
-    def shakes_hands(self) -> None:
-        self._does(self._tls.do_handshake)
+    def handshake(self) -> None:
+        self._complete(self.tls.do_handshake)
 
-    def sends(self, data: bytes) -> None:
-        self._tls.write(data)
-        self.flushes()
+    def send(self, data: bytes) -> None:
+        self.tls.write(data)
+        self.flush()
 
-    def reads(self, size: int) -> bytes:
-        """Return so many bytes, decrypted."""
+    def read(self, size: int) -> bytes:
+        """Return ``size`` decrypted bytes."""
         data = bytearray()
         while len(data) < size:
-            data += self._does(partial(self._tls.read, min(size - len(data), 1 << 16)))
+            data += self._complete(partial(self.tls.read, min(size - len(data), 1 << 16)))
         return bytes(data)
 
-    def reads_the_end(self) -> None:
-        """Assert that a goodbye comes, and nothing before it. A cut would raise SSLEOFError."""
+    def read_close_notify(self) -> None:
+        """Assert that close_notify is next. A truncated stream would raise SSLEOFError."""
         try:
-            assert self._does(lambda: self._tls.read(1)) == b""
+            assert self._complete(lambda: self.tls.read(1)) == b""
         except ssl.SSLZeroReturnError:
-            pass  # the same, for one who has said goodbye too
+            pass  # the same, after our own close_notify
 
-    def flushes(self) -> None:
-        data = memoryview(self._outgoing.read())
+    def flush(self) -> None:
+        data = memoryview(self.outgoing.read())
         while data:
             try:
                 data = data[self._sock.send(data[: self._step]) :]
@@ -519,14 +510,14 @@ class TlsPeer:
                 pass
             self._reactor.tick(0)
 
-    def _does(self, act: Callable[[], Any]) -> Any:
+    def _complete(self, act: Callable[[], Any]) -> Any:
         deadline = time.monotonic() + 20.0
         while True:
-            assert time.monotonic() < deadline, "it has not happened"
+            assert time.monotonic() < deadline, "the condition did not become true"
             try:
                 result = act()
             except ssl.SSLWantReadError:
-                self.flushes()
+                self.flush()
                 self._reactor.tick(0.001)
                 try:
                     data = self._sock.recv(1 << 18)
@@ -537,7 +528,7 @@ class TlsPeer:
                 else:
                     self._incoming.write_eof()
             else:
-                self.flushes()
+                self.flush()
                 return result
 
 
@@ -545,7 +536,7 @@ class TlsPeer:
 def secure(
     reactor: Reactor, line: Callable[..., Line], context: ssl.SSLContext
 ) -> Callable[..., tuple[Line, TlsPeer]]:
-    """Make connections that go over to TLS, and their peers."""
+    """Make connections that start TLS, and their peers."""
 
     def make(step: int = 1 << 30, **how: Any) -> tuple[Line, TlsPeer]:
         handler = Securing()
@@ -556,48 +547,50 @@ def secure(
     return make
 
 
-def test_a_secured_connection_reads_and_sends(
+def test_tls_connection_reads_and_sends(
     reactor: Reactor, fanout: Fanout, secure: Callable[..., tuple[Line, TlsPeer]]
 ) -> None:
     one, peer = secure()
-    peer.shakes_hands()
-    peer.sends(b"hello")
+    peer.handshake()
+    peer.send(b"hello")
     run_until(reactor, lambda: one.handler.data == b"hello")
     one.connection.outbox.reply(b"good day; ")
     reactor.tick(0)
     one.connection.outbox.subscribe(one.feed)
     one.feed.append(b"said")
     fanout.deliver(one.feed)
-    assert peer.reads(14) == b"good day; said"
+    assert peer.read(14) == b"good day; said"
     assert one.connection.outbox.queued == 0
     assert settle(reactor) <= 3
 
 
-def test_a_secured_connection_byte_by_byte(
+def test_tls_connection_works_byte_by_byte(
     reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
 ) -> None:
     one, peer = secure(step=1)
-    peer.shakes_hands()
-    peer.sends(b"hello")
+    peer.handshake()
+    peer.send(b"hello")
     run_until(reactor, lambda: one.handler.data == b"hello")
     one.connection.outbox.reply(b"good day")
-    assert peer.reads(8) == b"good day"
+    assert peer.read(8) == b"good day"
 
 
-def test_a_flood_over_tls_comes_whole(reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]) -> None:
+def test_flood_over_tls_arrives_complete(
+    reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
+) -> None:
     one, peer = secure()
-    peer.shakes_hands()
+    peer.handshake()
     said = random.Random(1).randbytes(3 << 20)
-    peer.sends(said)
+    peer.send(said)
     run_until(reactor, lambda: len(one.handler.data) == len(said))
     assert one.handler.data == said
 
 
-def test_a_secured_peer_that_reads_nothing_for_a_while_gets_replies_and_feeds_whole(
+def test_slow_tls_peer_gets_replies_and_feeds_complete(
     reactor: Reactor, fanout: Fanout, secure: Callable[..., tuple[Line, TlsPeer]]
 ) -> None:
     one, peer = secure()
-    peer.shakes_hands()
+    peer.handshake()
     replies = random.Random(1).randbytes(5 << 20)
     chunks = [random.Random(number).randbytes(1 << 20) for number in range(4)]
     one.connection.outbox.subscribe(one.feed)
@@ -608,24 +601,24 @@ def test_a_secured_peer_that_reads_nothing_for_a_while_gets_replies_and_feeds_wh
     for chunk in chunks:
         one.feed.append(chunk)
         fanout.deliver(one.feed)
-    peer.sends(b"this is read all the same")
+    peer.send(b"this is read all the same")
     run_until(reactor, lambda: one.handler.data == b"this is read all the same")
-    assert peer.reads(len(replies)) == replies
-    assert peer.reads(4 << 20) == b"".join(chunks)
+    assert peer.read(len(replies)) == replies
+    assert peer.read(4 << 20) == b"".join(chunks)
     settle(reactor)
     assert not one.connection.outbox.blocked
     assert one.connection.outbox.queued == 0
     one.feed.append(b"live again")
     fanout.deliver(one.feed)
-    assert peer.reads(10) == b"live again"
+    assert peer.read(10) == b"live again"
 
 
-def test_what_is_fanned_out_over_tls_comes_whole_where_a_chunk_does_not_fit(
+def test_chunk_that_does_not_fit_the_socket_arrives_complete_over_tls(
     reactor: Reactor, fanout: Fanout, secure: Callable[..., tuple[Line, TlsPeer]]
 ) -> None:
     """Live until a chunk that the socket takes a part of."""
     one, peer = secure()
-    peer.shakes_hands()
+    peer.handshake()
     settle(reactor)
     one.connection.outbox.subscribe(one.feed)
     chunks = [random.Random(number).randbytes(777_777) for number in range(9)]
@@ -633,54 +626,54 @@ def test_what_is_fanned_out_over_tls_comes_whole_where_a_chunk_does_not_fit(
         one.feed.append(chunk)
         fanout.deliver(one.feed)
     assert one.connection.outbox.blocked
-    assert peer.reads(9 * 777_777) == b"".join(chunks)
+    assert peer.read(9 * 777_777) == b"".join(chunks)
 
 
 @pytest.mark.parametrize("queued", [b"", MANY])
-def test_last_words_over_tls_arrive_and_then_a_goodbye(
+def test_final_data_over_tls_arrives_before_close_notify(
     queued: bytes, reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
 ) -> None:
     one, peer = secure()
-    peer.shakes_hands()
+    peer.handshake()
     if queued:
         one.connection.outbox.reply(queued)
     one.connection.close("kicked", b"goodbye")
-    assert peer.reads(len(queued) + 7) == queued + b"goodbye"
-    peer.reads_the_end()
+    assert peer.read(len(queued) + 7) == queued + b"goodbye"
+    peer.read_close_notify()
     one.peer.close()
     run_until(reactor, lambda: one.closed)
-    assert one.handler.calls == ["secured", ("lost", "kicked")]
+    assert one.handler.calls == ["tls", ("lost", "kicked")]
 
 
-def test_the_goodbye_of_a_secured_peer_ends_the_connection(
+def test_close_notify_of_the_peer_closes_the_connection(
     reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
 ) -> None:
     one, peer = secure()
-    peer.shakes_hands()
-    peer.sends(b"last words")
+    peer.handshake()
+    peer.send(b"last words")
     with pytest.raises(ssl.SSLWantReadError):
-        peer._tls.unwrap()
-    peer.flushes()
+        peer.tls.unwrap()
+    peer.flush()
     run_until(reactor, lambda: "eof" in one.handler.calls)
-    assert one.handler.calls == ["secured", b"last words", "eof", ("lost", None)]
-    peer.reads_the_end()
+    assert one.handler.calls == ["tls", b"last words", "eof", ("lost", None)]
+    peer.read_close_notify()
 
 
-def test_last_words_and_goodbye_in_one_piece_are_both_heard(
+def test_data_and_close_notify_in_one_read_are_both_processed(
     reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
 ) -> None:
     one, peer = secure()
-    peer.shakes_hands()
+    peer.handshake()
     settle(reactor)
-    peer._tls.write(b"last words")
+    peer.tls.write(b"last words")
     with pytest.raises(ssl.SSLWantReadError):
-        peer._tls.unwrap()
-    one.peer.sendall(peer._outgoing.read())  # and the socket stays open
+        peer.tls.unwrap()
+    one.peer.sendall(peer.outgoing.read())  # and the socket stays open
     run_until(reactor, lambda: "eof" in one.handler.calls)
-    assert one.handler.calls == ["secured", b"last words", "eof", ("lost", None)]
+    assert one.handler.calls == ["tls", b"last words", "eof", ("lost", None)]
 
 
-def test_a_reset_in_the_handshake_is_the_end_of_that_connection_alone(
+def test_reset_during_the_handshake_closes_the_connection(
     reactor: Reactor, fanout: Fanout, context: ssl.SSLContext
 ) -> None:
     handler = Securing()
@@ -690,31 +683,31 @@ def test_a_reset_in_the_handshake_is_the_end_of_that_connection_alone(
     handler.connection = one.connection
     peer = TlsPeer(reactor, one)
     with pytest.raises(ssl.SSLWantReadError):
-        peer._tls.do_handshake()
-    peer.flushes()
-    run_until(reactor, lambda: handler.calls == ["secured"])
+        peer.tls.do_handshake()
+    peer.flush()
+    run_until(reactor, lambda: handler.calls == ["tls"])
     one.reset()
     run_until(reactor, lambda: one.closed)
-    assert handler.calls == ["secured", ("lost", "connection reset by peer")]
+    assert handler.calls == ["tls", ("lost", "connection reset by peer")]
 
 
 @pytest.mark.parametrize("sent", [1, 5, 100, None])
-def test_one_that_is_closed_in_the_handshake_gets_no_last_words_and_no_traceback(
+def test_close_during_the_handshake_sends_no_final_data_and_logs_no_traceback(
     sent: int | None, reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
 ) -> None:
-    """The words would have to be in plain, which that peer could not read."""
+    """The server could send them only in plaintext, which that peer cannot read."""
     one, peer = secure()
     with pytest.raises(ssl.SSLWantReadError):
-        peer._tls.do_handshake()
-    one.peer.sendall(peer._outgoing.read()[:sent])
-    run_until(reactor, lambda: one.handler.calls == ["secured"])
+        peer.tls.do_handshake()
+    one.peer.sendall(peer.outgoing.read()[:sent])
+    run_until(reactor, lambda: one.handler.calls == ["tls"])
     one.connection.close("no username within 10 s", b"you have said nothing")
     run_until(reactor, lambda: one.closed)
-    assert one.handler.calls == ["secured", ("lost", "no username within 10 s")]
+    assert one.handler.calls == ["tls", ("lost", "no username within 10 s")]
     assert b"you have said nothing" not in one.read_all()
 
 
-def test_noise_instead_of_a_handshake_ends_the_connection_with_an_alert(
+def test_noise_instead_of_a_handshake_gets_an_alert_and_closes_the_connection(
     reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
 ) -> None:
     one, _ = secure()
@@ -726,24 +719,22 @@ def test_noise_instead_of_a_handshake_ends_the_connection_with_an_alert(
     assert one.read_all()[:1] in (b"", b"\x15")
 
 
-def test_a_secured_connection_can_be_paused(
-    reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
-) -> None:
+def test_tls_connection_can_be_paused(reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]) -> None:
     one, peer = secure()
-    peer.shakes_hands()
+    peer.handshake()
     settle(reactor)
     one.connection.pause()
-    peer.sends(b"later")
+    peer.send(b"later")
     settle(reactor)
     assert one.handler.data == b""
     one.connection.resume()
     run_until(reactor, lambda: one.handler.data == b"later")
 
 
-# -- what cannot be watched ---
+# -- errors of the selector -----------------------------------------------------------------------------
 
 
-def test_one_that_cannot_be_watched_is_closed(
+def test_connection_that_cannot_be_watched_is_closed(
     reactor: Reactor, line: Callable[..., Line], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recorder = Recorder()

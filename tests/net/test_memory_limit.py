@@ -1,4 +1,4 @@
-"""What waits for all readers together: the largest goes first, and no more of them than have to."""
+"""The memory limit: the largest holder of queued bytes goes first, and no more holders than necessary."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from selchat.net.outbox import Outbox, OutboxState
 from tests.net.fakes import FakeOwner, FakeSocket
 
 
-class Holder(FakeOwner):
-    """A connection, as far as a budget knows it, whose socket is full. ``replies``: bytes that wait."""
+class Peer(FakeOwner):
+    """A connection whose socket is full. ``replies``: bytes of a queued reply; ``tls``: unsent bytes of TLS."""
 
     def __init__(self, replies: int = 0, tls: int = 0) -> None:
         super().__init__()
-        sock = FakeSocket(room=0)
-        sock.unsent = tls
-        self.outbox = Outbox(sock, self, 1 << 40)
+        self.sock = FakeSocket(room=0)
+        self.sock.unsent = tls
+        self.outbox = Outbox(self.sock, self, 1 << 40)
         if replies:
             self.outbox.reply(b"x" * replies)
             self.outbox.flush()
             assert self.outbox.blocked
 
-    def reads(self, feed: Feed[Outbox], on_lapped: Callable[[Lapped], bytes] | None = None) -> None:
+    def subscribe(self, feed: Feed[Outbox], on_lapped: Callable[[Lapped], bytes] | None = None) -> None:
         self.outbox.subscribe(feed, on_lapped)
 
     @property
-    def lost(self) -> bool:
+    def closed(self) -> bool:
         return self.outbox.state is OutboxState.CLOSED
 
 
-def enforce(limit: int, *holders: Holder) -> None:
-    MemoryLimit(limit).enforce([holder.outbox for holder in holders])
+def enforce(limit: int, *peers: Peer) -> MemoryLimit:
+    memory_limit = MemoryLimit(limit)
+    memory_limit.enforce([peer.outbox for peer in peers])
+    return memory_limit
 
 
 def publish(feed: Feed[Outbox], *sizes: int) -> None:
-    """Seal chunks of these sizes, none of which anybody takes."""
+    """Seal chunks of these sizes. No reader's socket accepts any of it."""
     for size in sizes:
         feed.append(b"x" * size)
         feed.seal()
@@ -49,125 +51,146 @@ def publish(feed: Feed[Outbox], *sizes: int) -> None:
 # -- connections -----------------------------------------------------------------------------------------
 
 
-def test_what_is_exactly_within_the_limit_is_left_alone() -> None:
-    holders = [Holder(100), Holder(200), Holder(300)]
-    enforce(600, *holders)
-    assert [holder.errors for holder in holders] == [[], [], []]
-    enforce(599, *holders)
-    assert [holder.lost for holder in holders] == [False, False, True]
+def test_exactly_the_limit_is_allowed_and_one_byte_more_is_not() -> None:
+    peers = [Peer(100), Peer(200), Peer(300)]
+    enforce(600, *peers)
+    assert [peer.errors for peer in peers] == [[], [], []]
+    enforce(599, *peers)
+    assert [peer.closed for peer in peers] == [False, False, True]
 
 
-def test_the_largest_goes_first_and_no_more_than_have_to() -> None:
-    holders = [Holder(100), Holder(400), Holder(200), Holder(300)]
-    enforce(300, *holders)
-    assert [holder.lost for holder in holders] == [False, True, False, True]
-    [error] = holders[1].errors
+def test_the_largest_go_first_until_the_rest_is_within_the_limit() -> None:
+    peers = [Peer(100), Peer(400), Peer(200), Peer(300)]
+    enforce(300, *peers)
+    assert [peer.closed for peer in peers] == [False, True, False, True]
+    [error] = peers[1].errors
     assert isinstance(error, QueuedLimitError)
     assert error.limit == 300
     assert "reader too slow" in str(error)
-    enforce(300, holders[0], holders[2])
-    assert not holders[2].lost
+    enforce(300, peers[0], peers[2])
+    assert not peers[2].closed
 
 
-def test_what_tls_has_encrypted_counts() -> None:
-    holders = [Holder(100), Holder(50, tls=100)]
-    enforce(249, *holders)
-    assert [holder.lost for holder in holders] == [False, True]
+def test_unsent_tls_bytes_count() -> None:
+    peers = [Peer(100), Peer(50, tls=100)]
+    enforce(250, *peers)
+    assert [peer.closed for peer in peers] == [False, False]
+    enforce(249, *peers)
+    assert [peer.closed for peer in peers] == [False, True]
 
 
-def test_nobody_waits_for_nothing() -> None:
-    enforce(1)
+def test_peers_without_queued_bytes_stay_open() -> None:
+    memory_limit = MemoryLimit(1)
+    large, empty = Peer(2), Peer()
+    outboxes = [empty.outbox, large.outbox]
+    assert memory_limit.queued(outboxes) == 2
+    memory_limit.enforce(outboxes)
+    assert (empty.closed, large.closed) == (False, True)
+    assert memory_limit.queued([empty.outbox]) == 0
+    assert memory_limit.lapped == 0
 
 
 # -- feeds -----------------------------------------------------------------------------------------------
 
 
-def test_a_feed_counts_once_however_many_wait_for_it_and_laps_them_all() -> None:
+def test_feed_counts_once_for_all_its_readers_and_laps_them_all() -> None:
     feed: Feed[Outbox] = Feed(1 << 40)
-    holders = [Holder() for _ in range(10)]
-    for holder in holders:
-        holder.reads(feed)
+    peers = [Peer() for _ in range(10)]
+    for peer in peers:
+        peer.subscribe(feed)
     publish(feed, 100, 100, 100)
     assert feed.retained == 300
-    enforce(300, *holders)
-    assert not any(holder.lost for holder in holders)
-    enforce(299, *holders)
-    assert feed.retained == 100, "its newest chunk"
-    assert all(holder.lost for holder in holders)
-    assert all(isinstance(holder.errors[0], QueuedLimitError) for holder in holders)
+    within = enforce(300, *peers)
+    assert within.queued([peer.outbox for peer in peers]) == 300
+    assert within.lapped == 0
+    assert not any(peer.closed for peer in peers)
+    over = enforce(299, *peers)
+    assert over.lapped == 10
+    assert feed.retained == 100, "the newest chunk stays"
+    assert all(peer.closed for peer in peers)
+    assert all(isinstance(peer.errors[0], QueuedLimitError) for peer in peers)
 
 
-def test_who_has_read_what_is_forgotten_is_not_lapped() -> None:
+def test_reader_past_the_dropped_chunks_is_not_lapped() -> None:
     feed: Feed[Outbox] = Feed(1 << 40)
-    slow, quick = Holder(), Holder()
-    slow.reads(feed)
-    quick.reads(feed)
+    slow, quick = Peer(), Peer()
+    slow.subscribe(feed)
+    quick.subscribe(feed)
     publish(feed, 100, 100, 100)
-    quick.outbox._stream.room = 250  # type: ignore[attr-defined]
+    quick.sock.room = 250
     quick.outbox.flush()
     enforce(200, slow, quick)
-    assert (slow.lost, quick.lost) == (True, False)
-    quick.outbox._stream.room = None  # type: ignore[attr-defined]
+    assert (slow.closed, quick.closed) == (True, False)
+    quick.sock.room = None
     quick.outbox.flush()
-    assert len(quick.outbox._stream.taken) == 300  # type: ignore[attr-defined]
+    assert len(quick.sock.taken) == 300
 
 
 def test_the_largest_may_be_a_feed_or_a_connection() -> None:
     small: Feed[Outbox] = Feed(1 << 40)
     large: Feed[Outbox] = Feed(1 << 40)
-    one, two, three = Holder(), Holder(), Holder(400)
-    one.reads(small)
-    two.reads(large)
+    one, two, three = Peer(), Peer(), Peer(400)
+    one.subscribe(small)
+    two.subscribe(large)
     publish(small, 150, 150)
     publish(large, 250, 250)
-    enforce(950, one, two, three)  # 300 + 500 + 400: the large feed keeps 250
-    assert [one.lost, two.lost, three.lost] == [False, True, False]
+    enforce(950, one, two, three)  # 300 + 500 + 400: the large feed retains 250
+    assert [one.closed, two.closed, three.closed] == [False, True, False]
     enforce(500, one, three)  # 300 + 400
-    assert [one.lost, three.lost] == [False, True]
+    assert [one.closed, three.closed] == [False, True]
     enforce(300, one)
-    assert (one.lost, small.retained) == (False, 300)
+    assert (one.closed, small.retained) == (False, 300)
 
 
-def test_a_feed_that_a_reader_is_level_with_does_not_count() -> None:
+def test_the_newest_chunk_of_a_trimmed_feed_still_counts() -> None:
     feed: Feed[Outbox] = Feed(1 << 40)
-    behind, level = Holder(), Holder(10)
-    behind.reads(feed)
+    reader, other = Peer(), Peer(400)
+    reader.subscribe(feed)
+    publish(feed, 250, 250)
+    enforce(649, reader, other)  # 500 + 400: the feed retains 250, so 650 bytes remain
+    assert [reader.closed, other.closed] == [True, True]
+
+
+def test_feed_whose_reader_has_everything_does_not_count() -> None:
+    feed: Feed[Outbox] = Feed(1 << 40)
+    behind, level = Peer(), Peer(10)
+    behind.subscribe(feed)
     publish(feed, 100, 100)
     other: Feed[Outbox] = Feed(1 << 40)
-    level.reads(other)
-    assert level.outbox.subscriptions[0].state is SubscriptionState.BEHIND  # as a reply waits before it
+    level.subscribe(other)
+    assert level.outbox.subscriptions[0].state is SubscriptionState.BEHIND  # a reply waits before it
     enforce(210, behind, level)
-    assert not behind.lost
+    assert not behind.closed
 
 
-def test_one_who_can_be_lapped_goes_on_and_only_has_to_fetch_it_again() -> None:
+def test_lapped_reader_that_can_catch_up_stays_connected() -> None:
     feed: Feed[Outbox] = Feed(1 << 40)
-    holder = Holder()
+    peer = Peer()
     lapped: list[Lapped] = []
 
     def refill(one: Lapped) -> bytes:
         lapped.append(one)
         return b""
 
-    holder.reads(feed, refill)
+    peer.subscribe(feed, refill)
     publish(feed, 100, 100, 100)
-    enforce(200, holder)
-    assert not holder.lost
+    assert enforce(200, peer).lapped == 1
+    assert not peer.closed
     assert len(lapped) == 1
-    holder.outbox._stream.room = None  # type: ignore[attr-defined]
-    holder.outbox.flush()
-    assert holder.outbox._stream.taken == b""  # type: ignore[attr-defined]
+    peer.sock.room = None
+    peer.outbox.flush()
+    assert peer.sock.taken == b""
 
 
 @pytest.mark.parametrize("limit", [1, 50, 99])
-def test_a_single_chunk_is_kept_whatever_the_limit(limit: int) -> None:
-    """Whoever is behind is behind by less than that, and will be lapped by the next."""
+def test_single_chunk_stays_whatever_the_limit(limit: int) -> None:
+    """Its readers are behind by less than one chunk. The next chunk laps them."""
     feed: Feed[Outbox] = Feed(1 << 40)
-    holder = Holder()
-    holder.reads(feed)
+    peer = Peer()
+    peer.subscribe(feed)
     publish(feed, 100)
-    enforce(limit, holder)
-    assert not holder.lost
+    enforce(limit, peer)
+    assert not peer.closed
     publish(feed, 1)
-    enforce(limit, holder)
-    assert holder.lost
+    enforce(limit, peer)
+    assert peer.closed

@@ -32,7 +32,7 @@ def deliver(feed: Feed[Outbox], *messages: bytes) -> None:
     Fanout(1000).deliver(feed)
 
 
-def test_a_reply_is_sent_at_the_end_of_the_tick_in_one_call() -> None:
+def test_replies_are_sent_at_the_end_of_the_tick_with_one_call() -> None:
     peer = Peer()
     peer.outbox.reply(b"one")
     peer.outbox.reply(b"two")
@@ -45,7 +45,7 @@ def test_a_reply_is_sent_at_the_end_of_the_tick_in_one_call() -> None:
     assert peer.owner.asked == ["flush"]
 
 
-def test_a_short_write_is_continued_when_the_socket_is_writable() -> None:
+def test_short_write_continues_when_the_socket_is_writable() -> None:
     peer = Peer(room=4)
     peer.outbox.reply(b"one")
     peer.outbox.reply(b"two")
@@ -72,7 +72,7 @@ def test_many_replies_take_few_calls() -> None:
     assert peer.sock.calls == 4
 
 
-def test_where_there_is_no_sendmsg_the_buffers_are_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buffers_are_joined_without_sendmsg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_HAS_SENDMSG", False)
     monkeypatch.setattr(FakeSocket, "sendmsg", None)
     peer = Peer(room=4)
@@ -83,7 +83,7 @@ def test_where_there_is_no_sendmsg_the_buffers_are_joined(monkeypatch: pytest.Mo
     assert peer.taken == b"onetwo"
 
 
-def test_replies_over_the_limit_end_the_connection() -> None:
+def test_replies_over_the_limit_close_the_connection() -> None:
     peer = Peer(room=0, replies_limit=10)
     peer.outbox.reply(b"x" * 10)
     assert peer.owner.errors == []
@@ -97,7 +97,7 @@ def test_replies_over_the_limit_end_the_connection() -> None:
     assert peer.taken == b"", "nothing more is sent"
 
 
-def test_one_reply_may_be_longer_than_what_may_wait() -> None:
+def test_single_reply_may_be_longer_than_the_limit() -> None:
     peer = Peer(replies_limit=10)
     peer.outbox.reply(b"before")
     peer.outbox.reply(b"x" * 1000)
@@ -106,7 +106,7 @@ def test_one_reply_may_be_longer_than_what_may_wait() -> None:
     assert peer.owner.errors == []
 
 
-def test_replies_that_were_read_do_not_count() -> None:
+def test_sent_replies_do_not_count() -> None:
     peer = Peer(replies_limit=10)
     for _ in range(5):
         peer.outbox.reply(b"x" * 10)
@@ -121,7 +121,7 @@ def test_replies_that_were_read_do_not_count() -> None:
     assert len(peer.owner.errors) == 1
 
 
-def test_a_live_reader_falls_behind_when_the_socket_is_full_and_catches_up() -> None:
+def test_live_reader_with_a_full_socket_falls_behind_and_catches_up() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer(room=2)
     subscription = peer.outbox.subscribe(feed)
@@ -140,7 +140,7 @@ def test_a_live_reader_falls_behind_when_the_socket_is_full_and_catches_up() -> 
     assert peer.owner.asked == ["writable", "not writable"]
 
 
-def test_many_small_chunks_are_caught_up_on_in_one_call() -> None:
+def test_many_small_chunks_are_sent_with_one_call() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer(room=0)
     peer.outbox.subscribe(feed)
@@ -153,7 +153,7 @@ def test_many_small_chunks_are_caught_up_on_in_one_call() -> None:
     assert peer.sock.calls == calls + 1
 
 
-def test_a_partly_sent_chunk_keeps_the_wire() -> None:
+def test_partly_sent_chunk_keeps_the_wire() -> None:
     rooms: list[Feed[Outbox]] = [Feed(1000), Feed(1000)]
     peer = Peer(room=1)
     for feed in rooms:
@@ -168,7 +168,7 @@ def test_a_partly_sent_chunk_keeps_the_wire() -> None:
     assert peer.taken == b"[one two][reply][other room]"
 
 
-def test_a_chunk_gives_the_wire_back_at_its_last_byte() -> None:
+def test_chunk_releases_the_wire_at_its_last_byte() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer(room=4)
     peer.outbox.subscribe(feed)
@@ -181,7 +181,7 @@ def test_a_chunk_gives_the_wire_back_at_its_last_byte() -> None:
     assert peer.taken == b"[one][reply][two]"
 
 
-def test_a_partly_sent_reply_keeps_the_wire() -> None:
+def test_partly_sent_reply_keeps_the_wire() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer(room=1)
     peer.outbox.subscribe(feed)
@@ -194,7 +194,7 @@ def test_a_partly_sent_reply_keeps_the_wire() -> None:
     assert peer.taken == b"[reply][reply 2][room]"
 
 
-def test_a_chunk_that_the_author_skips_in_the_middle_keeps_the_wire() -> None:
+def test_chunk_with_a_skipped_middle_keeps_the_wire() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer(room=5)
     author = peer.outbox.subscribe(feed)
@@ -210,7 +210,7 @@ def test_a_chunk_that_the_author_skips_in_the_middle_keeps_the_wire() -> None:
     assert peer.taken == b"[one][two][reply][reply 2]"
 
 
-def test_only_own_words_in_a_tick_cost_no_call() -> None:
+def test_tick_with_only_own_frames_makes_no_call() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer()
     author = peer.outbox.subscribe(feed)
@@ -219,10 +219,10 @@ def test_only_own_words_in_a_tick_cost_no_call() -> None:
     deliver(feed)
     assert peer.sock.calls == 0
     assert author.state is SubscriptionState.LIVE
-    assert not feed._chunks or not feed.behind
+    assert not feed.behind
 
 
-def test_two_hundred_skips_in_a_chunk_are_sent_over_several_calls() -> None:
+def test_chunk_with_200_skips_is_sent_with_several_calls() -> None:
     feed: Feed[Outbox] = Feed(100_000)
     peer = Peer()
     author = peer.outbox.subscribe(feed)
@@ -236,7 +236,7 @@ def test_two_hundred_skips_in_a_chunk_are_sent_over_several_calls() -> None:
     assert peer.sock.calls == 4
 
 
-def test_finishing_sends_what_is_there_and_tells_the_owner() -> None:
+def test_finish_sends_everything_and_calls_the_owner() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer()
     peer.outbox.subscribe(feed)
@@ -256,7 +256,7 @@ def test_finishing_sends_what_is_there_and_tells_the_owner() -> None:
     assert b"next" not in peer.taken
 
 
-def test_finishing_while_blocked_takes_no_more_after_the_tick_however_long_it_takes() -> None:
+def test_finish_while_blocked_accepts_nothing_after_the_tick() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer(room=1)
     peer.outbox.subscribe(feed)
@@ -270,7 +270,7 @@ def test_finishing_while_blocked_takes_no_more_after_the_tick_however_long_it_ta
     assert peer.owner.asked[-1] == "sent all"
 
 
-def test_finishing_and_unblocked_in_one_tick_still_reads_what_the_tick_publishes() -> None:
+def test_finish_and_writable_in_one_tick_still_sends_the_frames_of_the_tick() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer(room=1)
     peer.outbox.subscribe(feed)
@@ -284,7 +284,7 @@ def test_finishing_and_unblocked_in_one_tick_still_reads_what_the_tick_publishes
     assert peer.owner.asked[-1] == "sent all"
 
 
-def test_an_outbox_of_nothing_finishes_at_once() -> None:
+def test_empty_outbox_finishes_at_once() -> None:
     peer = Peer()
     peer.outbox.finish()
     peer.outbox.end_tick()
@@ -292,7 +292,7 @@ def test_an_outbox_of_nothing_finishes_at_once() -> None:
     assert peer.sock.calls == 0
 
 
-def test_a_dead_peer_is_reported_and_sent_nothing_more() -> None:
+def test_dead_peer_is_reported_and_gets_nothing_more() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer()
     subscription = peer.outbox.subscribe(feed)
@@ -306,7 +306,7 @@ def test_a_dead_peer_is_reported_and_sent_nothing_more() -> None:
     assert peer.sock.calls == 1
 
 
-def test_a_closed_outbox_forgets_everything() -> None:
+def test_closed_outbox_discards_everything() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer(room=1)
     subscription = peer.outbox.subscribe(feed)
@@ -325,7 +325,7 @@ def test_a_closed_outbox_forgets_everything() -> None:
     assert peer.owner.asked == ["writable"]
 
 
-def test_whoever_subscribes_while_blocked_waits_for_the_wire() -> None:
+def test_subscription_while_blocked_waits_for_the_wire() -> None:
     rooms: list[Feed[Outbox]] = [Feed(1000), Feed(1000)]
     peer = Peer(room=2)
     peer.outbox.subscribe(rooms[0])
@@ -339,7 +339,7 @@ def test_whoever_subscribes_while_blocked_waits_for_the_wire() -> None:
     assert subscription.state is SubscriptionState.LIVE
 
 
-def test_last_words_go_after_everything_else() -> None:
+def test_final_data_is_sent_after_everything_else() -> None:
     feed: Feed[Outbox] = Feed(1000)
     peer = Peer()
     peer.outbox.subscribe(feed)
@@ -350,7 +350,7 @@ def test_last_words_go_after_everything_else() -> None:
     assert peer.taken == b"[same tick][bye]"
 
 
-def test_whoever_waits_for_the_replies_to_be_sent_is_told_once() -> None:
+def test_callback_runs_once_when_the_replies_are_sent() -> None:
     peer = Peer()
     told: list[int] = []
     peer.outbox.when_replies_sent(lambda: told.append(1))
@@ -366,7 +366,7 @@ def test_whoever_waits_for_the_replies_to_be_sent_is_told_once() -> None:
     assert told == [1, 2]
 
 
-def test_a_lapped_reader_that_can_go_on_gets_the_rest_of_its_frame_first() -> None:
+def test_lapped_reader_that_survives_gets_the_rest_of_its_frame_first() -> None:
     feed: Feed[Outbox] = Feed(10)
     peer = Peer()
     seen: list[tuple[bytes, int, int]] = []
@@ -391,7 +391,7 @@ def test_a_lapped_reader_that_can_go_on_gets_the_rest_of_its_frame_first() -> No
     assert peer.taken == b"[first][reply]"
 
 
-def test_a_lapped_reader_to_whom_nothing_else_is_owed_gets_the_rest_of_its_frame() -> None:
+def test_lapped_reader_without_other_data_gets_the_rest_of_its_frame() -> None:
     feed: Feed[Outbox] = Feed(10)
     peer = Peer(room=3)
     peer.outbox.subscribe(feed, lambda where: where.chunk[where.offset :])
@@ -405,7 +405,7 @@ def test_a_lapped_reader_to_whom_nothing_else_is_owed_gets_the_rest_of_its_frame
     assert peer.outbox.queued == 0
 
 
-def test_the_rest_of_a_lapped_reader_s_frame_is_queued_as_well() -> None:
+def test_rest_of_a_lapped_reader_s_frame_counts_as_queued() -> None:
     feed: Feed[Outbox] = Feed(10)
     peer = Peer(room=3)
     peer.outbox.subscribe(feed, lambda where: where.chunk[where.offset :])
@@ -415,7 +415,7 @@ def test_the_rest_of_a_lapped_reader_s_frame_is_queued_as_well() -> None:
     assert peer.outbox.queued == len(b"rst][reply]")
 
 
-def test_a_lapped_reader_is_given_up_where_nobody_said_how_it_goes_on() -> None:
+def test_lapped_reader_without_a_callback_closes_the_connection() -> None:
     patient, strict = Feed[Outbox](1000), Feed[Outbox](10)
     peer = Peer(room=0)
     peer.outbox.subscribe(patient, lambda _where: b"")
@@ -426,7 +426,7 @@ def test_a_lapped_reader_is_given_up_where_nobody_said_how_it_goes_on() -> None:
     assert [type(error) for error in peer.owner.errors] == [LappedError]
 
 
-def test_whoever_leaves_a_feed_gets_what_there_was_and_no_more() -> None:
+def test_leaving_a_feed_sends_its_frames_so_far_and_no_more() -> None:
     feed: Feed[Outbox] = Feed(10)
     peer = Peer(room=0)
     lapped: list[Lapped] = []
@@ -442,7 +442,7 @@ def test_whoever_leaves_a_feed_gets_what_there_was_and_no_more() -> None:
     assert peer.outbox.subscriptions == []
 
 
-def test_a_leaver_that_is_lapped_is_given_up() -> None:
+def test_leaving_reader_that_is_lapped_closes_the_connection() -> None:
     feed: Feed[Outbox] = Feed(10)
     peer = Peer(room=0)
     leaving = peer.outbox.subscribe(feed, lambda _where: b"")
@@ -466,7 +466,7 @@ class WrappingStream:
         return self.sock.send(data) if data else 0
 
 
-def test_a_stream_with_bytes_of_its_own_is_asked_to_send_them() -> None:
+def test_wake_makes_the_stream_send_its_own_bytes() -> None:
     peer = Peer()
     peer.outbox.change_stream(WrappingStream(peer.sock))  # type: ignore[arg-type]
     peer.outbox.wake()
@@ -477,7 +477,7 @@ def test_a_stream_with_bytes_of_its_own_is_asked_to_send_them() -> None:
     assert peer.outbox.state is OutboxState.IDLE
 
 
-def test_the_stream_is_changed_before_anything_goes_through_it() -> None:
+def test_stream_may_change_only_before_the_first_use() -> None:
     queued, subscribed = Peer(), Peer()
     queued.outbox.reply(b"[reply]")
     subscribed.outbox.subscribe(Feed(10))

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from selchat.net.reactor import _MAX_CANCELLED, EVENT_READ, EVENT_WRITE, Reactor
-from tests.net.helpers import Errors, run_until
+from selchat.net.reactor import _MAX_CANCELLED, EVENT_READ, EVENT_WRITE
+from tests.net.helpers import Errors, InspectableReactor, run_until
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield ours, theirs
 
 
-def test_timers_fire_in_order_of_time_and_then_of_making(reactor: Reactor) -> None:
+def test_timers_fire_in_order_of_time_and_then_of_creation(reactor: InspectableReactor) -> None:
     fired: list[str] = []
     reactor.call_later(0.002, fired.append, "third")
     reactor.call_later(0.001, fired.append, "first")
@@ -28,14 +28,14 @@ def test_timers_fire_in_order_of_time_and_then_of_making(reactor: Reactor) -> No
     assert fired == ["first", "second", "third"]
 
 
-def test_a_timer_does_not_fire_before_its_time(reactor: Reactor) -> None:
+def test_timer_does_not_fire_early(reactor: InspectableReactor) -> None:
     fired: list[float] = []
     timer = reactor.call_later(0.02, lambda: fired.append(reactor.now))
     run_until(reactor, lambda: fired)
     assert fired[0] >= timer.when
 
 
-def test_a_cancelled_timer_does_not_fire(reactor: Reactor) -> None:
+def test_cancelled_timer_does_not_fire(reactor: InspectableReactor) -> None:
     fired: list[str] = []
     timer = reactor.call_later(0, fired.append, "cancelled")
     reactor.call_later(0, fired.append, "kept")
@@ -43,10 +43,10 @@ def test_a_cancelled_timer_does_not_fire(reactor: Reactor) -> None:
     timer.cancel()
     run_until(reactor, lambda: fired)
     assert fired == ["kept"]
-    assert reactor._cancelled == 0
+    assert reactor.cancelled == 0
 
 
-def test_a_timer_can_cancel_one_that_is_due_in_the_same_tick(reactor: Reactor) -> None:
+def test_timer_may_cancel_another_that_is_due_in_the_same_tick(reactor: InspectableReactor) -> None:
     fired: list[str] = []
     reactor.call_later(0, lambda: timer.cancel())  # noqa: PLW0108 - it is made below
     timer = reactor.call_later(0, fired.append, "cancelled")
@@ -55,15 +55,15 @@ def test_a_timer_can_cancel_one_that_is_due_in_the_same_tick(reactor: Reactor) -
     assert fired == ["kept"]
 
 
-def test_to_cancel_a_timer_that_has_fired_does_nothing(reactor: Reactor) -> None:
+def test_cancelling_a_fired_timer_does_nothing(reactor: InspectableReactor) -> None:
     fired: list[str] = []
     timer = reactor.call_later(0, fired.append, "fired")
     run_until(reactor, lambda: fired)
     timer.cancel()
-    assert reactor._cancelled == 0
+    assert reactor.cancelled == 0
 
 
-def test_a_timer_for_at_once_that_is_made_by_a_timer_waits_for_the_next_tick(reactor: Reactor) -> None:
+def test_timer_set_by_a_timer_waits_for_the_next_tick(reactor: InspectableReactor) -> None:
     calls: list[int] = []
 
     def again() -> None:
@@ -77,15 +77,15 @@ def test_a_timer_for_at_once_that_is_made_by_a_timer_waits_for_the_next_tick(rea
     assert len(calls) == 3
 
 
-def test_cancelled_timers_do_not_pile_up(reactor: Reactor) -> None:
+def test_cancelled_timers_do_not_accumulate(reactor: InspectableReactor) -> None:
     kept = reactor.call_later(1000, lambda: None)
     for _ in range(10 * _MAX_CANCELLED):
         reactor.call_later(500, lambda: None).cancel()
-    assert len(reactor._timers) <= 2 * _MAX_CANCELLED
-    assert kept in [timer for _, _, timer in reactor._timers]
+    assert reactor.heap_size <= 2 * _MAX_CANCELLED
+    assert reactor.pending_timers == [kept]
 
 
-def test_a_timer_that_cancels_thousands_of_others_disturbs_none(reactor: Reactor) -> None:
+def test_timer_may_cancel_thousands_of_others(reactor: InspectableReactor) -> None:
     fired: list[int] = []
     doomed = [reactor.call_later(0, fired.append, -1) for _ in range(3 * _MAX_CANCELLED)]
     first = reactor.call_later(-1, lambda: [timer.cancel() for timer in doomed])
@@ -94,12 +94,12 @@ def test_a_timer_that_cancels_thousands_of_others_disturbs_none(reactor: Reactor
     run_until(reactor, lambda: len(fired) == 5)
     assert fired == [0, 1, 2, 3, 4]
     assert first.when < doomed[0].when
-    run_until(reactor, lambda: not reactor._timers)
-    assert reactor._cancelled == 0
+    run_until(reactor, lambda: not reactor.heap_size)
+    assert reactor.cancelled == 0
 
 
-def test_a_ready_file_calls_its_watcher_with_the_mask(
-    reactor: Reactor, pair: tuple[socket.socket, socket.socket]
+def test_ready_file_calls_its_watcher_with_the_mask(
+    reactor: InspectableReactor, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     masks: list[int] = []
@@ -117,7 +117,7 @@ def test_a_ready_file_calls_its_watcher_with_the_mask(
     assert len(masks) == 2
 
 
-def test_call_soon_from_another_thread_wakes_the_loop(reactor: Reactor) -> None:
+def test_call_soon_from_another_thread_wakes_the_loop(reactor: InspectableReactor) -> None:
     calls: list[object] = []
     thread = threading.Thread(target=lambda: reactor.call_soon(calls.append, "soon"))
     reactor.call_later(10, calls.append, "the loop slept")
@@ -127,7 +127,7 @@ def test_call_soon_from_another_thread_wakes_the_loop(reactor: Reactor) -> None:
     assert calls == ["soon"]
 
 
-def test_calls_made_soon_keep_their_order_and_those_made_by_them_wait_a_tick(reactor: Reactor) -> None:
+def test_call_soon_keeps_the_order_and_nested_calls_wait_a_tick(reactor: InspectableReactor) -> None:
     calls: list[str] = []
     reactor.call_soon(lambda: (calls.append("first"), reactor.call_soon(calls.append, "third")))
     reactor.call_soon(calls.append, "second")
@@ -137,7 +137,7 @@ def test_calls_made_soon_keep_their_order_and_those_made_by_them_wait_a_tick(rea
     assert calls == ["first", "second", "third"]
 
 
-def test_more_calls_than_the_waker_holds_are_all_made(reactor: Reactor) -> None:
+def test_call_soon_works_when_the_wakeup_socket_is_full(reactor: InspectableReactor) -> None:
     calls: list[int] = []
     for number in range(100_000):
         reactor.call_soon(calls.append, number)
@@ -145,8 +145,8 @@ def test_more_calls_than_the_waker_holds_are_all_made(reactor: Reactor) -> None:
     assert calls == list(range(100_000))
 
 
-def test_a_tick_is_files_then_timers_then_its_ends(
-    reactor: Reactor, pair: tuple[socket.socket, socket.socket]
+def test_tick_runs_files_then_timers_then_end_of_tick_callbacks(
+    reactor: InspectableReactor, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     calls: list[str] = []
@@ -160,8 +160,8 @@ def test_a_tick_is_files_then_timers_then_its_ends(
     assert calls == ["file", "timer", "first end", "second end"]
 
 
-def test_an_exception_in_any_callback_is_reported_and_the_loop_goes_on(
-    reactor: Reactor, errors: Errors, pair: tuple[socket.socket, socket.socket]
+def test_exception_in_a_callback_is_reported_and_the_loop_continues(
+    reactor: InspectableReactor, errors: Errors, pair: tuple[socket.socket, socket.socket]
 ) -> None:
     ours, theirs = pair
     calls: list[str] = []
@@ -185,7 +185,7 @@ def test_an_exception_in_any_callback_is_reported_and_the_loop_goes_on(
     errors.clear()
 
 
-def test_run_ends_after_the_tick_in_which_it_is_stopped(reactor: Reactor) -> None:
+def test_run_ends_after_the_tick_that_calls_stop(reactor: InspectableReactor) -> None:
     calls: list[str] = []
     reactor.call_later(0, reactor.stop)
     reactor.call_later(0, calls.append, "timer")
@@ -194,7 +194,7 @@ def test_run_ends_after_the_tick_in_which_it_is_stopped(reactor: Reactor) -> Non
     assert calls == ["timer", "end"]
 
 
-def test_a_signal_calls_back_in_a_tick_and_is_given_back() -> None:
+def test_signal_runs_its_callback_in_a_tick_and_close_restores_the_handler() -> None:
     calls: list[str] = []
     before = (signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGUSR2))
     ours, theirs = socket.socketpair()
@@ -202,7 +202,7 @@ def test_a_signal_calls_back_in_a_tick_and_is_given_back() -> None:
     with ours, theirs:
         old = signal.set_wakeup_fd(ours.fileno())
         try:
-            reactor = Reactor(Errors())
+            reactor = InspectableReactor(Errors())
             reactor.on_signal(signal.SIGUSR1, lambda: calls.append("one"))
             reactor.on_signal(signal.SIGUSR2, lambda: calls.append("two"))
             signal.raise_signal(signal.SIGUSR1)
@@ -219,17 +219,17 @@ def test_a_signal_calls_back_in_a_tick_and_is_given_back() -> None:
             signal.set_wakeup_fd(old)
 
 
-def test_signals_are_not_lost_when_the_waker_is_full(reactor: Reactor) -> None:
+def test_signal_is_not_lost_when_the_wakeup_socket_is_full(reactor: InspectableReactor) -> None:
     caught: list[str] = []
     reactor.on_signal(signal.SIGUSR1, lambda: caught.append("signal"))
     for _ in range(100_000):
-        reactor._wake()
+        reactor.call_soon(int)
     signal.raise_signal(signal.SIGUSR1)
     run_until(reactor, lambda: caught)
     assert caught == ["signal"]
 
 
-def test_an_exception_in_a_signal_s_callback_is_reported(reactor: Reactor, errors: Errors) -> None:
+def test_exception_in_a_signal_callback_is_reported(reactor: InspectableReactor, errors: Errors) -> None:
     def fail() -> None:
         raise ZeroDivisionError
 
@@ -240,10 +240,10 @@ def test_an_exception_in_a_signal_s_callback_is_reported(reactor: Reactor, error
     errors.clear()
 
 
-def test_a_closed_reactor_calls_nothing_any_more() -> None:
-    reactor = Reactor(Errors())
+def test_closed_reactor_calls_nothing() -> None:
+    reactor = InspectableReactor(Errors())
     reactor.call_later(0, pytest.fail, "called after the end")
     reactor.close()
     reactor.call_soon(pytest.fail, "called after the end")
     reactor.close()
-    assert not reactor._timers
+    assert not reactor.heap_size

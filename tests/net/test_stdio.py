@@ -116,9 +116,7 @@ def test_character_split_between_two_reads_stays_whole(reactor: Reactor, files: 
     assert reading.heard == ["é"]
 
 
-def test_too_long_line_is_discarded_and_reported_once(
-    reactor: Reactor, files: Descriptors
-) -> None:
+def test_too_long_line_is_discarded_and_reported_once(reactor: Reactor, files: Descriptors) -> None:
     end, theirs = files.pipe()
     reading = Reading(reactor, end, limit=10)
     os.write(theirs, b"x" * 10 + b"\n" + b"y" * 11)
@@ -172,9 +170,7 @@ def test_closed_descriptor_is_an_end(reactor: Reactor, files: Descriptors) -> No
     assert settle(reactor) == 0
 
 
-def test_closed_descriptor_is_an_end_after_a_pause(
-    reactor: Reactor, files: Descriptors
-) -> None:
+def test_closed_descriptor_is_an_end_after_a_pause(reactor: Reactor, files: Descriptors) -> None:
     end, _theirs = files.pipe()
     files.close(end)
     reading = Reading(reactor, end)
@@ -261,7 +257,9 @@ def test_paused_reader_reads_nothing_until_resume(
     assert reading.heard == ["one"]
 
 
-def test_reader_of_a_file_may_be_paused_in_a_callback(reactor: Reactor, files: Descriptors, tmp_path: Path) -> None:
+def test_reader_of_a_file_may_be_paused_in_a_callback(
+    reactor: Reactor, files: Descriptors, tmp_path: Path
+) -> None:
     (tmp_path / "lines").write_bytes(b"x" * 70_000 + b"\nlast\n")
     reading = Reading(reactor, files.open(tmp_path / "lines", os.O_RDONLY), limit=100)
     reading.then = reading.reader.pause
@@ -399,9 +397,7 @@ def test_pipe_without_a_reader_closes_the_writer(reactor: Reactor, files: Descri
     output.close(1)
 
 
-def test_blocked_pipe_that_loses_its_reader_closes_the_writer(
-    reactor: Reactor, files: Descriptors
-) -> None:
+def test_blocked_pipe_that_loses_its_reader_closes_the_writer(reactor: Reactor, files: Descriptors) -> None:
     theirs, end = files.pipe()
     fill(end)
     output = writer(reactor, end)
@@ -444,7 +440,9 @@ def test_closed_descriptor_closes_the_writer(reactor: Reactor, files: Descriptor
     output.close(1)
 
 
-def test_terminal_is_written_through_a_nonblocking_description_of_our_own(reactor: Reactor, files: Descriptors) -> None:
+def test_terminal_is_written_through_a_nonblocking_description_of_our_own(
+    reactor: Reactor, files: Descriptors
+) -> None:
     main, side = files.terminal()
     tty.setraw(side)
     free = os.dup(side)
@@ -491,9 +489,7 @@ def test_close_writes_the_queued_lines(reactor: Reactor, files: Descriptors) -> 
     assert drain(theirs) == b""
 
 
-def test_close_gives_up_in_time_and_writes_nothing_afterwards(
-    reactor: Reactor, files: Descriptors
-) -> None:
+def test_close_gives_up_in_time_and_writes_nothing_afterwards(reactor: Reactor, files: Descriptors) -> None:
     theirs, end = files.pipe()
     fill(end)
     output = writer(reactor, end)
@@ -520,9 +516,7 @@ def test_output_blocks_on_systems_without_poll(
 
 
 @pytest.mark.parametrize("closed", [[], [0], [1], [2], [0, 1], [0, 1, 2]])
-def test_closed_standard_descriptors_become_the_null_device(
-    closed: list[int], tmp_path: Path
-) -> None:
+def test_closed_standard_descriptors_become_the_null_device(closed: list[int], tmp_path: Path) -> None:
     program = (
         "import os, sys\n"
         f"for descriptor in {closed}: os.close(descriptor)\n"

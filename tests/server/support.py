@@ -6,8 +6,15 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from selchat.config.settings import Settings
 from selchat.server.server import Server
@@ -85,10 +92,13 @@ class Peer:
         self._running = running
         self.sock = socket.create_connection(running.server.address)
         self.sock.setblocking(False)
-        self._received = b""
+        self.received = b""
 
     def send(self, *texts: str) -> None:
         self.sock.sendall(b"".join(map(frame, texts)))
+
+    def send_raw(self, data: bytes) -> None:
+        self.sock.sendall(data)
 
     def expect(self, text: str) -> None:
         """Tick until the server has sent ``text``."""
@@ -96,13 +106,34 @@ class Peer:
 
     def _read(self) -> bytes:
         try:
-            self._received += self.sock.recv(1 << 16)
+            self.received += self.sock.recv(1 << 16)
         except BlockingIOError:
             pass
-        return self._received
+        return self.received
 
     def __enter__(self) -> Peer:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.sock.close()
+
+
+def certificate_for(name: str, path: Path) -> str:
+    """Write a certificate for a host name, and its key, into one file; return the path."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    path.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+    return str(path)

@@ -13,9 +13,11 @@ from selchat.config.settings import Settings
 from selchat.config.sources import ConfigurationError
 from selchat.net.certificate import own_certificate
 from selchat.server.server import RESTART_ONLY
-from tests.server.support import Running
+from tests.server.support import Running, certificate_for
+from tests.server.test_metrics import samples
 
 Run = Callable[..., Running]
+PASSWORD_HASH = "scrypt:15:8:1:jrH116GCnP4NQ7BoZu8cYA:V5_kIIsfd28eq3Hutnf7FZPOL9nZfLu0Z2kXB1UOqcs"  # of "tea"
 
 
 # -- reload ----------------------------------------------------------------------------------------------
@@ -100,6 +102,58 @@ def test_reload_warns_when_descriptors_are_fewer_than_max_clients(
         "fewer than max_clients (101); raise it",
     ]
     assert len(running.reload(max_clients=100)) == 1
+
+
+def test_reload_raises_the_descriptor_limit_for_more_clients(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selchat.server.server.raise_descriptor_limit", lambda target: target)
+    running = run(max_clients=1)
+    assert running.reload(max_clients=2) == ["Settings reloaded: max_clients 1 -> 2"]
+    assert running.server.status.ready() == (200, "ready")
+
+
+def test_reload_sets_the_memory_limit(run: Run) -> None:
+    running = run(quiet=True)
+    server = running.server
+    with running.connect("Venkat"):
+        while samples(server.status.metrics())["selchat_queued_bytes"] < 130_000:
+            server.hub.announce("x" * 60_000)
+            server.reactor.tick(0)
+        running.reload(queued_limit=1)
+        running.tick_until(lambda: not server.connections)
+        assert samples(server.status.metrics())["selchat_lapped_readers_total"] == 1
+
+
+def test_reload_changes_the_settings_of_the_hub(run: Run) -> None:
+    running = run(roster=False)
+    running.reload(roster=True)
+    with running.connect("Venkat") as venkat:
+        venkat.expect("Users online (1): Venkat")
+
+
+def test_reload_sets_a_password(run: Run) -> None:
+    running = run()
+    assert running.reload(password=PASSWORD_HASH) == ["Settings reloaded: password"]
+    with running.connect() as venkat:
+        venkat.send("Venkat")
+        venkat.expect("password")
+    assert running.server.hub.find_member("Venkat") is None
+
+
+def test_reload_accepts_the_names_of_a_new_certificate_in_urls(run: Run, tmp_path: Path) -> None:
+    running = run()
+    certificate = certificate_for("chat.example", tmp_path / "chat.pem")
+
+    def status_of_page() -> bytes:
+        with running.connect() as browser:
+            browser.send_raw(b"GET /healthz HTTP/1.1\r\nHost: chat.example\r\n\r\n")
+            browser.expect("HTTP/1.1 ")
+            return browser.received[9:12]
+
+    assert status_of_page() != b"200"
+    running.reload(tls="auto", cert=certificate)
+    assert status_of_page() == b"200"
 
 
 def test_reload_during_the_shutdown_does_nothing(run: Run) -> None:

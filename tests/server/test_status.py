@@ -99,7 +99,10 @@ def test_not_ready_while_the_log_fails(running: Running, monkeypatch: pytest.Mon
         server.hub.announce("tea")
         server.reactor.tick(0)
         for _ in range(2):
-            assert server.status.ready() == (503, "the server cannot store messages at the moment (disk full)")
+            assert server.status.ready() == (
+                503,
+                "the server cannot store messages at the moment (disk full)",
+            )
             server.reactor.tick(0)
         assert metrics(running)["selchat_commits_failed_total"] == 3
     assert server.status.ready()[0] == 503, "the server has not tried again yet"
