@@ -164,30 +164,22 @@ def test_a_kicked_user_sees_the_reason() -> None:
         assert michael.wait() == 1
 
 
-@pytest.mark.parametrize(("keys", "status"), [("\x03", 0), ("half\x03\x03", 0), ("\x04", 0), ("/quit\r", 0)])
-def test_leaving_restores_the_terminal(keys: str, status: int) -> None:
+def test_leaving_restores_the_terminal() -> None:
     with Server() as server:
         command = f"{' '.join(CHAT)} 127.0.0.1:{server.port} --name=M --key= ; echo status $? ; stty -a"
-        with Terminal("/bin/sh", "-c", command) as terminal:
-            terminal.shows("You >>")
-            terminal.type(keys)
-            assert terminal.wait() == 0
-            assert f"status {status}" in terminal.text
-            words = terminal.text.replace(";", " ").split()
-            assert "icanon" in words and "echo" in words and "isig" in words
-
-
-def test_sigterm_restores_the_terminal() -> None:
-    with Server() as server:
-        command = f"{' '.join(CHAT)} 127.0.0.1:{server.port} --name=M --key= ; echo status $? ; stty -a"
-        with Terminal("/bin/sh", "-c", command) as terminal:
-            terminal.shows("You >>")
-            child = Path(f"/proc/{terminal.pid}/task/{terminal.pid}/children").read_text().split()[0]
-            os.kill(int(child), signal.SIGTERM)
-            assert terminal.wait() == 0
-            assert f"status {128 + signal.SIGTERM}" in terminal.text
-            words = terminal.text.replace(";", " ").split()
-            assert "icanon" in words and "echo" in words
+        for keys in ("\x03", "half\x03\x03", "\x04", "/quit\r", signal.SIGTERM):
+            with Terminal("/bin/sh", "-c", command) as terminal:
+                terminal.shows("You >>")
+                if isinstance(keys, str):
+                    terminal.type(keys)
+                else:
+                    child = Path(f"/proc/{terminal.pid}/task/{terminal.pid}/children").read_text().split()[0]
+                    os.kill(int(child), keys)
+                assert terminal.wait() == 0
+                status = 0 if isinstance(keys, str) else 128 + keys
+                assert f"status {status}\n" in terminal.text, keys
+                words = terminal.text.replace(";", " ").split()
+                assert "icanon" in words and "echo" in words and "isig" in words, keys
 
 
 def test_ctrl_c_while_connecting() -> None:
@@ -524,15 +516,18 @@ def test_a_taken_name_is_asked_for_again(tmp_path: Path) -> None:
             michael.shows("Micha > hello")
 
 
-@pytest.mark.parametrize("variable", ["NO_COLOR", "PLAIN"])
-def test_no_color_disables_dim_and_bold(variable: str) -> None:
+def test_no_color_disables_dim_and_bold() -> None:
     with Server() as server, Client(server.port, "Venkat") as venkat:
         venkat.send("before")
         server.expect("before")
-        with chat(server.port, environment={variable: "1"}) as michael:
-            michael.shows("You are in lobby (2 here): Michael, Venkat")
-            venkat.send("hello Michael")
-            michael.shows("Venkat > hello Michael")
-            expected = variable != "NO_COLOR"
-            assert (re.search(rb"\x1b\[[0-9;]*\b[12]m", michael.written) is not None) is expected
-            assert not re.search(rb"\x1b\[[0-9;]*\b([34]\d|9\d|10\d)(;[0-9;]*)?m", michael.written)  # colours
+        for variable in ("NO_COLOR", "PLAIN"):
+            with chat(server.port, environment={variable: "1"}) as michael:
+                michael.shows("You are in lobby (2 here): Michael, Venkat")
+                venkat.send(f"hello Michael, {variable}")
+                michael.shows(f"Venkat > hello Michael, {variable}")
+                has_attributes = re.search(rb"\x1b\[[0-9;]*\b[12]m", michael.written) is not None
+                assert has_attributes is (variable != "NO_COLOR")
+                colours = rb"\x1b\[[0-9;]*\b([34]\d|9\d|10\d)(;[0-9;]*)?m"
+                assert not re.search(colours, michael.written)
+                michael.type("/quit\r")
+                assert michael.wait() == 0
