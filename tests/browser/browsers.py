@@ -1,4 +1,4 @@
-"""Which browser the tests drive, and how it is started. Playwright is not imported: it may be missing."""
+"""Finds and starts the browser. Does not import Playwright, which may be missing."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 _ARGUMENTS = (
-    "--no-sandbox",  # which root cannot have
+    "--no-sandbox",  # root cannot use the sandbox
     "--disable-gpu",
     "--disable-quic",
     "--no-first-run",
-    # It asks nobody for anything but what the tests ask for.
+    # No background requests.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
 )
-# Read once: the tests themselves have none of the user's settings in their environment.
+# Read at import: tests remove the user's settings from their environment.
 _GIVEN = os.environ.get("SELCHAT_BROWSER", "")
 
 
 def executable() -> str:
-    """The browser; "" if there is none. SELCHAT_BROWSER may name another one that is made of Chromium."""
+    """Return the path of the browser; "" without one. SELCHAT_BROWSER may name another Chromium."""
     return _GIVEN or next((path for path in map(shutil.which, NAMES) if path), "")
 
 

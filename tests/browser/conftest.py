@@ -1,4 +1,4 @@
-"""The browser, which is started once for this folder, and the people who come with it."""
+"""Fixtures: one browser for this folder, and the users in it."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from tests.e2e.support import Server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserType
 
-    from tests.browser.support import Guests
+    from tests.browser.support import Users
 
 pytest.register_assert_rewrite("tests.browser.support")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--screenshots", action="store_true", help="make the pictures of the README anew, docs/images"
+        "--screenshots", action="store_true", help="write the pictures of the README to docs/images"
     )
 
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[BrowserType]:
-    """What starts a browser. Not for the whole session: no other test may find an event loop that runs."""
+    """Start Playwright. Package scope, because no other test may run inside its event loop."""
     if not executable():
         pytest.skip(f"no browser is installed: none of {', '.join(NAMES)}, and no SELCHAT_BROWSER")
     from playwright.sync_api import sync_playwright
@@ -43,12 +43,12 @@ def browser(chromium: BrowserType) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def guests(browser: Browser) -> Iterator[Guests]:
-    """People with browsers; at the end nothing may have happened in their pages that must not in any."""
-    from tests.browser.support import Guests
+def users(browser: Browser) -> Iterator[Users]:
+    """Users with browsers; at the end, no page may have a problem."""
+    from tests.browser.support import Users
 
-    with Guests(browser) as guests:
-        yield guests
+    with Users(browser) as users:
+        yield users
 
 
 @pytest.fixture

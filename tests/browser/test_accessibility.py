@@ -1,4 +1,4 @@
-"""What axe-core finds in every state of the page, which is nothing; and what is read out."""
+"""Accessibility: axe-core finds no problem in any state of the page, and screen readers hear new messages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.support import ROOT, Guests, Visitor, expect
+from tests.browser.support import ROOT, UserPage, Users, expect
 from tests.browser.test_phone import PHONE
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server, eventually
@@ -21,12 +21,12 @@ _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice
 @pytest.fixture(scope="module")
 def axe() -> str:
     if not AXE.exists():
-        pytest.skip("axe-core is not there: run npm ci in web/")
+        pytest.skip("axe-core is not installed: run npm ci in web/")
     return AXE.read_text()
 
 
-def examine(page: Visitor, axe: str) -> None:
-    """Assert that axe-core has nothing against the page as it is now, however slight."""
+def examine(page: UserPage, axe: str) -> None:
+    """Assert that axe-core finds no problem in the page, however slight."""
     if not page.page.evaluate("'axe' in window"):
         page.page.evaluate(axe)
     found: Any = page.page.evaluate(
@@ -43,8 +43,8 @@ def examine(page: Visitor, axe: str) -> None:
     assert found == []
 
 
-def test_axe_looks(guests: Guests, axe: str, server: Server) -> None:
-    page = guests.enters(server.port, "Venkat")
+def test_axe_finds_a_deliberate_problem(users: Users, axe: str, server: Server) -> None:
+    page = users.signs_in(server.port, "Venkat")
     examine(page, axe)
     for element, spoil in (
         ("#input", "(it) => { it.removeAttribute('aria-label'); it.placeholder = ''; }"),
@@ -55,8 +55,8 @@ def test_axe_looks(guests: Guests, axe: str, server: Server) -> None:
             examine(page, axe)
 
 
-def converse(page: Visitor, michael: RichPeer, port: int) -> None:
-    """Have one of everything in the log."""
+def converse(page: UserPage, michael: RichPeer, port: int) -> None:
+    """Put every kind of row into the log."""
     michael.sends({"type": "topic", "room": "lobby", "topic": "the regatta: https://example.org/"})
     michael.says("Venkat: have you seen `oar.py` at https://example.org/boats?", "1")
     michael.says("```\ndef row():\n    pull()\n```", "2")
@@ -79,15 +79,15 @@ def converse(page: Visitor, michael: RichPeer, port: int) -> None:
     page.opens("#lobby")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_in_the_chat(guests: Guests, axe: str, scheme: str) -> None:
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_axe_finds_no_problem_in_the_chat(users: Users, axe: str, scheme: str) -> None:
     with Server("--no-history", "--quiet") as server, RichPeer(server.port, "Michael") as michael:
-        page = guests.visitor(server.port, color_scheme=scheme)
+        page = users.opens_page(server.port, color_scheme=scheme)
         examine(page, axe)
         page("#join").click()
         expect(page("#name-problem")).not_to_be_empty()
         examine(page, axe)
-        page.enters("Venkat")
+        page.signs_in("Venkat")
         examine(page, axe)
         converse(page, michael, server.port)
         examine(page, axe)
@@ -129,12 +129,12 @@ def test_axe_finds_nothing_in_the_chat(guests: Guests, axe: str, scheme: str) ->
         examine(page, axe)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_a_phone(guests: Guests, axe: str, server: Server, scheme: str) -> None:
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
+def test_axe_finds_no_problem_on_a_phone(users: Users, axe: str, server: Server, scheme: str) -> None:
     with RichPeer(server.port, "Michael") as michael:
-        page = guests.visitor(server.port, color_scheme=scheme, **PHONE)
+        page = users.opens_page(server.port, color_scheme=scheme, **PHONE)
         examine(page, axe)
-        page.enters("Venkat")
+        page.signs_in("Venkat")
         michael.says("Venkat: are you there?", "1")
         michael.whispers("Venkat", "psst", "2")
         page.sees("are you there?")
@@ -147,9 +147,10 @@ def test_axe_finds_nothing_on_a_phone(guests: Guests, axe: str, server: Server, 
             expect(page(f"#{side}-panel")).to_be_hidden()
 
 
-def test_axe_finds_nothing_where_a_password_is_asked_for(guests: Guests, axe: str) -> None:
+@pytest.mark.slow
+def test_axe_finds_no_problem_in_the_password_prompt(users: Users, axe: str) -> None:
     with Server("--no-history", "--quiet", f"--password={QUICK}") as server:
-        page = guests.visitor(server.port)
+        page = users.opens_page(server.port)
         page("#name").fill("Venkat")
         page("#join").click()
         expect(page("#password")).to_be_visible()
@@ -160,7 +161,7 @@ def test_axe_finds_nothing_where_a_password_is_asked_for(guests: Guests, axe: st
         examine(page, axe)
 
 
-# What a screen reader would say: what is added to, or written anew in, what is live.
+# Record what a screen reader would say: text that is added to or changed in a live region.
 _LISTEN = """
 addEventListener("DOMContentLoaded", () => {
   window.heardOfTest = [];
@@ -184,47 +185,50 @@ addEventListener("DOMContentLoaded", () => {
 """
 
 
-def heard(page: Visitor) -> list[str]:
+def heard(page: UserPage) -> list[str]:
     return [str(one) for one in page.page.evaluate("window.heardOfTest")]
 
 
-def test_what_is_new_is_read_out_once_and_the_past_is_not(guests: Guests, tmp_path: Path) -> None:
+def test_new_messages_are_announced_once_and_history_is_not(users: Users, tmp_path: Path) -> None:
     with (
         Server("--quiet", f"--history={tmp_path / 'history.sqlite'}") as server,
         RichPeer(server.port, "Michael") as michael,
     ):
         for number in range(120):
             michael.says(f"old {number}", f"old {number}")
-        profile = guests.profile()
+        profile = users.profile()
         profile.add_init_script(_LISTEN)
-        page = guests.enters(server.port, "Venkat", profile=profile)
+        page = users.signs_in(server.port, "Venkat", profile=profile)
         page.sees("old 119")
         expect(page("#log")).to_have_attribute("role", "log")
         expect(page("#announcements")).to_have_attribute("aria-live", "polite")
         michael.says("new 1", "1")
         page.says("my own")
         michael.says("new 2", "2")
-        eventually(lambda: "Michael: new 2" in heard(page), "it is read out")
+        eventually(lambda: "Michael: new 2" in heard(page), "the announcement")
         page("#log").focus()
         page.page.keyboard.press("Home")
         page.sees("old 0")
         page.page.keyboard.press("End")
         page.joins("deck")
         michael.says("Venkat, come back", "3")
-        eventually(lambda: "Michael mentions you in lobby" in heard(page), "a mention elsewhere is read out")
+        eventually(
+            lambda: "Michael mentions you in lobby" in heard(page),
+            "the announcement of a mention in another room",
+        )
         page.opens("#lobby")
         page.sees("come back")
         michael.says("new 4", "4")
-        eventually(lambda: "Michael: new 4" in heard(page), "it is read out")
+        eventually(lambda: "Michael: new 4" in heard(page), "the announcement")
         all_heard = heard(page)
         assert [one for one in all_heard if "old" in one and "older" not in one] == []
         assert [one for one in all_heard if "my own" in one] == []
         for once in ("Michael: new 1", "Michael: new 2", "Michael: new 4", "Michael mentions you in lobby"):
             assert all_heard.count(once) == 1
-        assert page.spoken() == [one for one in all_heard if one in set(page.spoken())]
-        # Many at once are counted, and not all read.
+        assert page.announcements() == [one for one in all_heard if one in set(page.announcements())]
+        # Many messages at once are counted, not read one by one.
         michael.sends(
             *({"type": "say", "room": "lobby", "id": f"many {n}", "body": f"many {n}"} for n in range(50))
         )
-        eventually(lambda: any("more messages" in one for one in heard(page)), "they are counted")
+        eventually(lambda: any("more messages" in one for one in heard(page)), "the count of messages")
         assert len([one for one in heard(page) if "many" in one]) < 10

@@ -1,13 +1,13 @@
-"""Everything by keyboard alone: the focus is always somewhere, it can be seen, and nothing traps it."""
+"""Keyboard only: the focus is never lost, always visible and never trapped."""
 
 from __future__ import annotations
 
-from tests.browser.support import Guests, Visitor, expect
+from tests.browser.support import UserPage, Users, expect
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 from tests.e2e.test_encryption import WORDS
 
-# Whether one sees where the focus is: an outline, or the frame around the field.
+# Whether the focus is visible: an outline, or the border around the field.
 _VISIBLE = """() => {
   const it = document.activeElement;
   const seen = (element, name) => getComputedStyle(element)[name] !== "none";
@@ -18,9 +18,9 @@ _VISIBLE = """() => {
 
 
 class Keys:
-    """A page of somebody who has no mouse."""
+    """The page of a user without a mouse."""
 
-    def __init__(self, page: Visitor) -> None:
+    def __init__(self, page: UserPage) -> None:
         self.page = page
 
     def press(self, *keys: str) -> None:
@@ -32,19 +32,19 @@ class Keys:
         self.page.page.keyboard.type(text)
 
     def check(self) -> str:
-        """Return what has the focus, which has to be something, and to be seen."""
+        """Return the focused element; assert that there is one and that its focus is visible."""
         focused = self.page.focused()
         assert not focused.startswith(("body", "html")), "the focus is lost"
-        assert self.page.page.evaluate(_VISIBLE), f"the focus is on {focused} and cannot be seen"
+        assert self.page.page.evaluate(_VISIBLE), f"the focus is on {focused} and is not visible"
         return focused
 
     def tab_to(self, wanted: str, key: str = "Tab") -> list[str]:
-        """Press Tab until that has the focus; returns what had it on the way."""
+        """Press Tab until that element has the focus; return the focused elements on the way."""
         way: list[str] = []
         for _ in range(60):
             self.press(key)
             if self.page.focused().startswith("body"):
-                continue  # the browser's own controls are between the end of the page and its beginning
+                continue  # the browser's own controls follow the end of the page
             way.append(self.check())
             if way[-1] == wanted:
                 return way
@@ -58,9 +58,9 @@ class Keys:
         self.check()
 
 
-def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Server) -> None:
+def test_whole_session_by_keyboard(users: Users, server: Server) -> None:
     with RichPeer(server.port, "Michael") as michael:
-        page = guests.visitor(server.port)
+        page = users.opens_page(server.port)
         keys = Keys(page)
         keys.is_at("name")
         keys.press("Enter")
@@ -68,16 +68,16 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         keys.is_at("name")
         keys.write("Venkat")
         keys.press("Enter")
-        page.is_in()
+        page.is_signed_in()
         keys.is_at("input")
         keys.write("hello, all")
         keys.press("Shift+Enter")
         keys.write("two lines")
         keys.press("Enter")
-        page.hears(("Venkat", "hello, all\ntwo lines"))
+        page.sees_last(("Venkat", "hello, all\ntwo lines"))
         keys.is_at("input")
 
-        # Rooms: by a command, completed, and by keys and buttons.
+        # Rooms: by a completed command, by keys and by buttons.
         keys.write("/jo")
         expect(page("#candidates")).to_be_visible()
         keys.press("Tab")
@@ -95,13 +95,13 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         page.is_at("#lobby")
         keys.is_at("input")
 
-        # Names are completed; what is offered closes with Escape, and the line is as it was.
+        # Names are completed.
         keys.write("Mi")
         keys.press("Tab")
         expect(page("#input")).to_have_value("Michael ")
         keys.press("Control+a", "Delete")
 
-        # People: a whisper begins.
+        # People: start a direct message.
         keys.tab_to("button MDirect message to Michael")
         keys.press("Enter")
         keys.is_at("input")
@@ -132,7 +132,7 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         expect(page("#lock-dialog")).to_be_hidden()
         keys.is_at("lock")
 
-        # Those who came and went are folded, and unfolded.
+        # Joins and leaves are folded; Enter and Space toggle them.
         for name in ("Anna", "Bela"):
             with RichPeer(server.port, name):
                 expect(page("#people")).to_contain_text(name)
@@ -145,12 +145,12 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         expect(fold.locator("li").first).to_be_visible()
         keys.press("Space")
         expect(fold.locator("li").first).to_be_hidden()
-        # Unfolded and folded again within one frame, which nobody sees: one is still at the end.
+        # Toggled twice within one frame: the log stays at the end.
         fold.locator("summary").evaluate("(it) => { it.click(); it.click(); }")
-        page.settles()
-        page.settles()
+        page.waits_for_layout()
+        page.waits_for_layout()
 
-        # The messages scroll, from themselves and from the field.
+        # The messages scroll, from the log and from the input field.
         michael.sends(
             *({"type": "say", "room": "lobby", "id": f"id {n}", "body": f"line {n}"} for n in range(100))
         )
@@ -166,7 +166,7 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
             expect(page("#jump-to-end")).to_be_hidden()
             keys.is_at(place)
 
-        # Help, and out.
+        # Help, and sign-out.
         keys.write("/help")
         keys.press("Enter")
         expect(page("#help-dialog")).to_be_visible()
@@ -189,9 +189,9 @@ def test_from_the_door_to_the_door_without_a_mouse(guests: Guests, server: Serve
         keys.is_at("name")
 
 
-def test_tab_goes_round_and_leaves_nothing_out(guests: Guests, server: Server) -> None:
+def test_tab_reaches_every_control_once(users: Users, server: Server) -> None:
     with RichPeer(server.port, "Michael"):
-        page = guests.enters(server.port, "Venkat")
+        page = users.signs_in(server.port, "Venkat")
         expect(page("#people button")).to_have_count(1)
         keys = Keys(page)
         page.says("a line with https://example.org/ in it")
@@ -208,8 +208,8 @@ def test_tab_goes_round_and_leaves_nothing_out(guests: Guests, server: Server) -
         keys.is_at("input")
 
 
-def test_drawers_and_what_the_connection_says_by_keyboard(guests: Guests, server: Server) -> None:
-    page = guests.enters(server.port, "Venkat", viewport={"width": 600, "height": 700})
+def test_sidebars_and_status_button_by_keyboard(users: Users, server: Server) -> None:
+    page = users.signs_in(server.port, "Venkat", viewport={"width": 600, "height": 700})
     keys = Keys(page)
     for side in ("people", "rooms"):
         keys.tab_to(f"{side}-button", "Shift+Tab")

@@ -1,8 +1,10 @@
-"""What somebody makes as long as can be: only its beginning is in the page, until one asks for the rest."""
+"""Very long messages: the page holds only the beginning until the user expands them."""
 
 from __future__ import annotations
 
-from tests.browser.support import Guests, expect
+import pytest
+
+from tests.browser.support import Users, expect
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 
@@ -10,8 +12,9 @@ LINES = "\n" * 29_000 + "the end"
 WORDS = "word " * 12_000 + "the end"
 
 
-def test_only_the_beginning_is_in_the_page_at_first(guests: Guests, server: Server) -> None:
-    page = guests.enters(server.port, "Venkat")
+@pytest.mark.slow
+def test_page_shows_only_the_beginning_of_a_long_message_at_first(users: Users, server: Server) -> None:
+    page = users.signs_in(server.port, "Venkat")
     with RichPeer(server.port, "Mallory") as mallory:
         for number, text in enumerate((LINES, WORDS, f"* Mallory {LINES}", f"* Mallory {WORDS}")):
             mallory.says(text, f"id {number}")
@@ -25,7 +28,7 @@ def test_only_the_beginning_is_in_the_page_at_first(guests: Guests, server: Serv
         shown = str(body.text_content())
         assert shown == f"* Mallory {WORDS}"
         expect(acts.get_by_role("button")).to_have_count(0)
-        # It stays so when it was out of the page.
+        # It stays expanded after it left the page.
         page("#input").press("End")
         page("#input").press("Home")
         page("#input").press("End")

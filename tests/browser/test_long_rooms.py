@@ -1,4 +1,4 @@
-"""Rooms in which a great deal was said: little of it is in the page, and the reader's place stays."""
+"""Long rooms: the page holds few rows, and the scroll position stays."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from tests.browser.support import Guests, Visitor, expect
+from tests.browser.support import UserPage, Users, expect
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server, eventually
 
 MAX_ROWS = 200
-MAX_NODES = 2000  # elements of the page, with everything that is no message
+MAX_NODES = 2000  # elements of the whole page
 
 # Scrolls up from the end, more than a page a frame, to where nothing is before; returns what each frame took
 # (in ms), the most rows and elements that there were, and in how many frames the middle of the log was empty.
@@ -37,7 +37,7 @@ _SCROLL = """(log) => new Promise((done) => {
 
 
 def fill(peer: RichPeer, count: int, body: str = "message {}") -> None:
-    """Have it say that many, as fast as the server acknowledges them."""
+    """Send that many messages, as fast as the server acknowledges them."""
     step = 50
     for first in range(0, count, step):
         numbers = range(first, min(count, first + step))
@@ -54,8 +54,8 @@ def fill(peer: RichPeer, count: int, body: str = "message {}") -> None:
             acked += answer["type"] == "ack"
 
 
-def place(page: Visitor) -> Any:
-    """The first message of those that are seen: its key, and where it is."""
+def position(page: UserPage) -> Any:
+    """Return the key and the position of the first visible message."""
     return page("#log").evaluate(
         """(log) => {
           const top = log.getBoundingClientRect().top;
@@ -73,9 +73,10 @@ def lasting(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-def test_ten_thousand_messages_scroll(guests: Guests, server: Server) -> None:
+@pytest.mark.slow
+def test_ten_thousand_messages_scroll_with_few_elements(users: Users, server: Server) -> None:
     with RichPeer(server.port, "Michael") as michael:
-        page = guests.enters(server.port, "Venkat")
+        page = users.signs_in(server.port, "Venkat")
         fill(michael, 10_000, "message {} " + "of several words, " * 4)
         page.sees("message 9999 ")
         found: Any = page("#log").evaluate(_SCROLL)
@@ -95,57 +96,58 @@ def test_ten_thousand_messages_scroll(guests: Guests, server: Server) -> None:
         expect(page("#jump-to-end")).to_be_hidden()
 
 
-def test_older_ones_come_while_one_scrolls_up(guests: Guests, lasting: Server) -> None:
+@pytest.mark.slow
+def test_older_messages_load_on_scrolling_up(users: Users, lasting: Server) -> None:
     with RichPeer(lasting.port, "Michael") as michael:
         fill(michael, 500)
-        page = guests.enters(lasting.port, "Venkat")
+        page = users.signs_in(lasting.port, "Venkat")
         page.sees("message 499")
-        assert len(page.talk()) <= 50
+        assert len(page.messages()) <= 50
         start = page("#log .start")
 
         def at_the_top() -> bool:
             page("#log").press("Home")
             return start.is_visible()
 
-        eventually(at_the_top, "everything is fetched")
+        eventually(at_the_top, "the start of the history")
         page.sees("message 0")
         expect(page("#loading")).to_have_text("")
         page("#log").press("End")
         page.sees("message 499")
-        # Each of them once, in order: read downwards, a page at a time.
+        # Each message once, in order: read downwards, a page at a time.
         seen: list[int] = []
         page("#log").press("Home")
         page.sees("message 0")
         while not seen or seen[-1] != 499:
-            numbers = [int(body.split()[1]) for _, body in page.talk()]
+            numbers = [int(body.split()[1]) for _, body in page.messages()]
             assert numbers == list(range(numbers[0], numbers[-1] + 1))
             assert not seen or numbers[0] <= seen[-1] + 1
             seen = numbers
             page("#log").press("PageDown")
 
 
-def test_ones_place_stays_while_others_talk(guests: Guests, lasting: Server) -> None:
+def test_scroll_position_stays_while_messages_arrive(users: Users, lasting: Server) -> None:
     with RichPeer(lasting.port, "Michael") as michael:
         fill(michael, 300)
-        page = guests.enters(lasting.port, "Venkat")
+        page = users.signs_in(lasting.port, "Venkat")
         page.sees("message 299")
         page("#log").press("PageUp")
         page("#log").press("PageUp")
-        before = place(page)
+        before = position(page)
         fill(michael, 60, "while you read up {}\nin two lines")
         expect(page("#jump-to-end")).to_have_text("60 new messages")
-        assert place(page) == before
-        expect(page.place("#lobby").locator(".unread-count")).to_have_text(", 60 unread")
-        # The window changes and changes back, and the place is the same.
+        assert position(page) == before
+        expect(page.item("#lobby").locator(".unread-count")).to_have_text(", 60 unread")
+        # Resizing the window and back keeps the position.
         for width, height in ((700, 500), (1280, 800)):
             page.page.set_viewport_size({"width": width, "height": height})
-            page.settles()
-        assert place(page) == before
+            page.waits_for_layout()
+        assert position(page) == before
         page("#jump-to-end").click()
         page.sees("while you read up 59")
         expect(page("#jump-to-end")).to_be_hidden()
-        expect(page.place("#lobby").locator(".unread-count")).to_have_count(0)
-        # At the end one stays at the end; saying something leads there.
+        expect(page.item("#lobby").locator(".unread-count")).to_have_count(0)
+        # At the end the log follows new messages; sending one jumps there.
         michael.says("and the last", "last")
         page.sees("and the last")
         page("#log").press("Home")

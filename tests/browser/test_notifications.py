@@ -1,15 +1,17 @@
-"""Notifications of the desktop: of mentions and whispers alone, while nobody looks, with nothing secret."""
+"""Desktop notifications: only for mentions and direct messages, only while hidden, without encrypted text."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tests.browser.support import Guests, Visitor, expect
+import pytest
+
+from tests.browser.support import UserPage, Users, expect
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server, eventually
 from tests.e2e.test_encryption import WORDS
 
-# What the browser shows by itself cannot be read here; and a page of a test is never hidden.
+# Tests can neither read the browser's notifications nor hide a page.
 _STUB = """
 window.shownOfTest = [];
 window.hiddenOfTest = false;
@@ -32,30 +34,30 @@ Object.defineProperty(document, "visibilityState", { get: () => (hiddenOfTest ? 
 """
 
 
-def shown(page: Visitor) -> list[tuple[str, str]]:
+def shown(page: UserPage) -> list[tuple[str, str]]:
     found: Any = page.page.evaluate("shownOfTest.map(({ title, body }) => [title, body])")
     return [(title, body) for title, body in found]
 
 
-def hide(page: Visitor, hidden: bool) -> None:
+def hide(page: UserPage, hidden: bool) -> None:
     page.page.evaluate(
         "(hidden) => { hiddenOfTest = hidden; document.dispatchEvent(new Event('visibilitychange')); }",
         hidden,
     )
 
 
-def test_mentions_and_whispers_while_nobody_looks(guests: Guests, server: Server) -> None:
-    profile = guests.profile()
+def test_notifications_for_mentions_and_direct_messages_while_hidden(users: Users, server: Server) -> None:
+    profile = users.profile()
     profile.add_init_script(_STUB)
     with RichPeer(server.port, "Michael") as michael:
-        page = guests.enters(server.port, "Venkat", profile=profile)
+        page = users.signs_in(server.port, "Venkat", profile=profile)
         ids = iter(range(1000))
 
         def said(body: str) -> None:
             michael.says(body, str(next(ids)))
             page.sees(body)
 
-        # Nobody has asked for them yet.
+        # Off by default.
         hide(page, True)
         said("Venkat, are you there?")
         assert shown(page) == []
@@ -66,7 +68,7 @@ def test_mentions_and_whispers_while_nobody_looks(guests: Guests, server: Server
         assert page.page.evaluate("Notification.asked") == 1
         page.page.keyboard.press("Escape")
 
-        # Not while one looks.
+        # Not while the page is visible.
         said("Venkat, I see you")
         assert shown(page) == []
         hide(page, True)
@@ -79,27 +81,27 @@ def test_mentions_and_whispers_while_nobody_looks(guests: Guests, server: Server
         michael.whispers("Venkat", "psst", "w")
         eventually(lambda: len(shown(page)) == 2, "a notification")
         assert shown(page)[1] == ("Direct message from Michael", "psst")
-        # A click leads there.
+        # A click opens the conversation.
         hide(page, False)
         page.page.evaluate("shownOfTest[1].onclick()")
         page.is_at("@michael")
         page.opens("#lobby")
 
-        # What was encrypted does not get out.
-        other = guests.enters(server.port, "Rishabh")
+        # Encrypted text stays out of notifications.
+        other = users.signs_in(server.port, "Rishabh")
         for one in (page, other):
-            one.knows(WORDS, everywhere=True)
+            one.sets_passphrase(WORDS, everywhere=True)
         hide(page, True)
         other.says("Venkat, the lighthouse")
         eventually(lambda: len(shown(page)) == 3, "a notification")
         other.types("/msg Venkat psst, the lighthouse")
         eventually(lambda: len(shown(page)) == 4, "a notification")
         assert shown(page)[2:] == [("Rishabh mentions you in lobby", ""), ("Direct message from Rishabh", "")]
-        said("Venkat, which lighthouse?")  # in the clear, but it is about what was not
+        said("Venkat, which lighthouse?")  # unencrypted, but it may quote an encrypted message
         eventually(lambda: len(shown(page)) == 5, "a notification")
         assert shown(page)[4] == ("Michael mentions you in lobby", "")
 
-        # And not any more.
+        # Turned off again.
         hide(page, False)
         page("#menu-button").click()
         page("#menu").get_by_role("button", name="Do not notify me").click()
@@ -111,10 +113,11 @@ def test_mentions_and_whispers_while_nobody_looks(guests: Guests, server: Server
         assert len(shown(page)) == 5
 
 
-def test_what_a_browser_forbids_is_said(guests: Guests, server: Server) -> None:
-    profile = guests.profile()
+@pytest.mark.slow
+def test_forbidden_notifications_are_explained(users: Users, server: Server) -> None:
+    profile = users.profile()
     profile.add_init_script(_STUB + "Notification.permission = 'denied';")
-    page = guests.enters(server.port, "Venkat", profile=profile)
+    page = users.signs_in(server.port, "Venkat", profile=profile)
     page("#menu-button").click()
     expect(page("#menu")).to_contain_text("forbid them for this page")
     expect(page("#menu").get_by_role("button", name="Notify me")).to_have_count(0)

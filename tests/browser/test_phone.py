@@ -1,4 +1,4 @@
-"""A page as small as a phone, with fingers; narrower ones, and larger letters."""
+"""Phones: touch, small windows and large text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.support import Guests, Visitor, expect
+from tests.browser.support import UserPage, Users, expect
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 
@@ -19,8 +19,8 @@ PHONE: dict[str, Any] = {
 LONG = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft" * 3
 
 
-def in_window(page: Visitor, selector: str) -> bool:
-    """Whether the middle of that element can be touched."""
+def in_window(page: UserPage, selector: str) -> bool:
+    """Whether a finger can touch the middle of that element."""
     return bool(
         page(selector).evaluate(
             """(it) => {
@@ -32,14 +32,14 @@ def in_window(page: Visitor, selector: str) -> bool:
     )
 
 
-def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> None:
+def test_whole_session_by_touch(users: Users, server: Server) -> None:
     with RichPeer(server.port, "Michael") as michael:
-        page = guests.visitor(server.port, **PHONE)
+        page = users.opens_page(server.port, **PHONE)
         page("#name").tap()
         page("#name").fill("Venkat")
         page("#join").tap()
-        page.is_in()
-        assert page.focused() != "input"  # a keyboard would hide the chat
+        page.is_signed_in()
+        assert page.focused() != "input"  # an on-screen keyboard would hide the chat
         for panel in ("#rooms-panel", "#people-panel"):
             expect(page(panel)).to_be_hidden()
         michael.says("hello Venkat", "1")
@@ -48,9 +48,9 @@ def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> Non
         page("#input").fill("hello from a phone")
         page("#send").tap()
         expect(page.row("from a phone")).to_have_attribute("data-state", "sent")
-        assert page.focused() == "input"  # and the keyboard stays where it is
+        assert page.focused() == "input"  # the keyboard stays open
 
-        # A room, by way of the left drawer.
+        # A room, through the left sidebar.
         page("#rooms-button").tap()
         expect(page("#rooms-panel")).to_be_visible()
         expect(page("#rooms-button")).to_have_attribute("aria-expanded", "true")
@@ -62,20 +62,20 @@ def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> Non
         page("#send").tap()
         expect(page("#conversation-name")).to_contain_text("deck")
         page("#rooms-button").tap()
-        page.place("#lobby").tap()
+        page.item("#lobby").tap()
         expect(page("#rooms-panel")).to_be_hidden()
         expect(page("#conversation-name")).to_contain_text("lobby")
         page.sees("from a phone")
 
-        # Each drawer closes by its button, the shade and Escape, and gives the focus back.
+        # Each sidebar closes by its button, the backdrop and Escape, and restores the focus.
         for side in ("rooms", "people"):
-            for by in ("button", "shade", "Escape"):
+            for by in ("button", "backdrop", "Escape"):
                 page(f"#{side}-button").tap()
                 expect(page(f"#{side}-panel")).to_be_visible()
                 expect(page("#backdrop")).to_be_visible()
                 if by == "button":
                     page(f"#{side}-close").tap()
-                elif by == "shade":
+                elif by == "backdrop":
                     page.page.touchscreen.tap(380 if side == "rooms" else 10, 400)
                 else:
                     page.page.keyboard.press("Escape")
@@ -83,7 +83,7 @@ def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> Non
                 assert page.focused() == f"{side}-button"
                 assert not page("#main-column").evaluate("(it) => it.inert")
 
-        # Somebody, by way of the right one.
+        # A person, through the right sidebar.
         page("#people-button").tap()
         page("#people button").filter(has_text="Michael").tap()
         expect(page("#people-panel")).to_be_hidden()
@@ -92,21 +92,27 @@ def test_everything_is_done_with_a_finger(guests: Guests, server: Server) -> Non
         page("#send").tap()
         expect(page("#conversation-name")).to_contain_text("Michael")
 
-        # And out.
+        # Sign-out.
         page("#rooms-button").tap()
         page("#menu-button").tap()
         page("#menu").get_by_role("button", name="Sign out").tap()
         expect(page("#sign-in")).to_be_visible()
 
 
-@pytest.mark.parametrize(("width", "height"), [(320, 568), (640, 400), (844, 390), (256, 600)])
-def test_nothing_is_cut_off(guests: Guests, server: Server, width: int, height: int) -> None:
-    """From 320 px on one scrolls in one direction alone; 640 x 400 is 1280 x 800 at 200 %."""
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [
+        (320, 568),
+        *(pytest.param(*size, marks=pytest.mark.slow) for size in [(640, 400), (844, 390), (256, 600)]),
+    ],
+)
+def test_nothing_is_cut_off_in_a_small_window(users: Users, server: Server, width: int, height: int) -> None:
+    """From 320 px on, users scroll in one direction only; 640 x 400 is 1280 x 800 at 200 %."""
     with RichPeer(server.port, "A name that is as long as can be") as someone:
-        page = guests.visitor(server.port, viewport={"width": width, "height": height})
+        page = users.opens_page(server.port, viewport={"width": width, "height": height})
         assert page.overflow() <= 0
         assert in_window(page, "#join")
-        page.enters("Venkat")
+        page.signs_in("Venkat")
         someone.sends({"type": "topic", "room": "lobby", "topic": "a topic that is rather long, " * 5})
         someone.says(f"{LONG} https://example.org/{LONG} `{LONG}`", "1")
         someone.says(f"```\n{LONG * 3}\n```", "2")
@@ -138,8 +144,9 @@ def test_nothing_is_cut_off(guests: Guests, server: Server, width: int, height: 
         page.says("the end")
 
 
-def test_letters_twice_as_large(guests: Guests, server: Server) -> None:
-    page = guests.enters(server.port, "Venkat")
+@pytest.mark.slow
+def test_nothing_is_cut_off_with_doubled_text_size(users: Users, server: Server) -> None:
+    page = users.signs_in(server.port, "Venkat")
     page.page.evaluate("document.documentElement.style.fontSize = '200%'")
     page.says(
         "large letters, and a line that is long enough to be broken into several lines on this page " * 2

@@ -1,7 +1,7 @@
-"""The pictures of the README: an afternoon on a ship. ``--screenshots`` writes them, into docs/images.
+"""The pictures of the README: an afternoon on a ship. ``--screenshots`` writes them to docs/images.
 
-The people are real ones of a real server; only the clock is set, in the page and in what comes to it, so that
-the pictures are nearly the same each time.
+The users are on a real server. Only the clock is fixed, in the page and in its messages, so that the pictures
+stay nearly the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.support import ROOT, Guests, Visitor, expect
+from tests.browser.support import ROOT, UserPage, Users, expect
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 
@@ -27,7 +27,7 @@ ROOM = "engine-room"
 TOPIC = "Service of the port engine on Thursday; parts are in locker 4"
 ME = "Michael"
 
-# Minute, who, and what; what I say myself is typed in the page.
+# Minute, author, text; my own messages are typed in the page.
 TALK = (
     (2, "Venkat", "Pump 2 runs at 71 °C again. That is a lot for half speed."),
     (3, "Ingrid", "The strainer was full of grass from the harbour. I have just cleaned it."),
@@ -49,10 +49,10 @@ OTHERS = ("Venkat", "Ingrid", "Rishabh", "Narayan", "Amina", "Tomás", "Yuki", "
 
 
 def at_the_time(route: WebSocketRoute) -> None:
-    """Have everything that comes to the page be of that afternoon."""
+    """Set the time of every message to that afternoon."""
     server = route.connect_to_server()
     minutes = {body: minute for minute, _, body in TALK}
-    own = [minute for minute, name, _ in TALK if name == ME]  # for the acks, which have no body
+    own = [minute for minute, name, _ in TALK if name == ME]  # acks have no body
 
     def passes_on(message: Any) -> None:
         fields = json.loads(message)
@@ -66,9 +66,9 @@ def at_the_time(route: WebSocketRoute) -> None:
 
 
 @contextmanager
-def afternoon(guests: Guests, server: Server, **options: Any) -> Iterator[Visitor]:
-    """Somebody in the middle of the talk."""
-    profile: BrowserContext = guests.profile(timezone_id="UTC", **options)
+def afternoon(users: Users, server: Server, **options: Any) -> Iterator[UserPage]:
+    """Yield a page in the middle of the conversation."""
+    profile: BrowserContext = users.profile(timezone_id="UTC", **options)
     profile.clock.set_fixed_time(NOW.replace(minute=1))
     profile.route_web_socket("**/ws", at_the_time)
     with ExitStack() as stack:
@@ -77,11 +77,11 @@ def afternoon(guests: Guests, server: Server, **options: Any) -> Iterator[Visito
         for peer in first:
             for room in ("galley", ROOM):
                 peer.sends({"type": "join", "room": room})
-        # Those who are there before me are told of before I come.
+        # Wait until all others have joined.
         first[0].reads_until(
             lambda one: one["type"] == "joined" and (one["room"], one["total"]) == (ROOM, len(first))
         )
-        page = guests.enters(server.port, ME, profile=profile)
+        page = users.signs_in(server.port, ME, profile=profile)
         page.joins("galley")
         page.joins(ROOM)
         page.types(f"/topic {TOPIC}")
@@ -101,11 +101,12 @@ def afternoon(guests: Guests, server: Server, **options: Any) -> Iterator[Visito
             expect(page("#log [data-state=sent]:is([data-kind=said], [data-kind=action])")).to_have_count(
                 number + 1
             )
-        page.page.mouse.move(1200, 700)  # over nothing
-        page.settles()
+        page.page.mouse.move(1200, 700)  # away from every control
+        page.waits_for_layout()
         yield page
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -114,18 +115,18 @@ def afternoon(guests: Guests, server: Server, **options: Any) -> Iterator[Visito
         ("phone", {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}),
     ],
 )
-def test_an_afternoon_on_a_ship(
-    guests: Guests, server: Server, pytestconfig: pytest.Config, name: str, options: dict[str, Any]
+def test_readme_pictures(
+    users: Users, server: Server, pytestconfig: pytest.Config, name: str, options: dict[str, Any]
 ) -> None:
-    with afternoon(guests, server, **options) as page:
+    with afternoon(users, server, **options) as page:
         expect(page("#log .mention")).to_have_count(1)
         expect(page("#log pre")).to_have_count(1)
         expect(page("#log .mention time")).to_have_text("16:12")
         for id, unread in (("#lobby", "2"), ("#galley", "1"), ("@yuki", "1")):
-            expect(page.place(id).locator(".unread-count")).to_contain_text(unread)
+            expect(page.item(id).locator(".unread-count")).to_contain_text(unread)
         assert page.overflow() <= 0
         picture = page.page.screenshot()
-        # The tests may be started above this folder, where the option is not known.
+        # The option is unknown if pytest starts above this folder.
         if pytestconfig.getoption("screenshots", False):
             IMAGES.mkdir(exist_ok=True)
             (IMAGES / f"{name}.png").write_bytes(picture)

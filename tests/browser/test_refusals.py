@@ -1,33 +1,33 @@
-"""A server that takes no more connections, which a browser tells no page, or that puts somebody out."""
+"""Servers that refuse connections, without a reason from the browser, or that remove a user."""
 
 from __future__ import annotations
 
 import re
 
-from tests.browser.support import Guests, expect
+from tests.browser.support import Users, expect
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 
 
-def test_a_full_server_says_that_it_is_full(guests: Guests) -> None:
-    guests.expected.append(re.compile(r"status of 503"))
+def test_full_server_is_reported_and_retried(users: Users) -> None:
+    users.expected.append(re.compile(r"status of 503"))
     with Server("--no-history", "--quiet") as server:
-        page = guests.visitor(server.port)
+        page = users.opens_page(server.port)
         page("#name").fill("Venkat")
-    # Another one, as the connections that have brought the page count as well.
+    # A second server, because the connections that loaded the page count too.
     with Server("--no-history", "--quiet", "--max-clients=2", port=server.port) as server:
         with RichPeer(server.port, "Michael"), RichPeer(server.port, "Rishabh"):
             page("#join").click()
             expect(page("#sign-in-status")).to_contain_text("Server is full (2 connections).")
-        page.is_in()
+        page.is_signed_in()
 
 
-def test_who_is_removed_comes_back_on_purpose(guests: Guests) -> None:
+def test_removed_user_reconnects_only_by_the_button(users: Users) -> None:
     with (
         Server("--no-history", "--quiet", "--operators=Michael") as server,
         RichPeer(server.port, "Michael") as michael,
     ):
-        page = guests.enters(server.port, "Venkat")
+        page = users.signs_in(server.port, "Venkat")
         page("#input").press_sequentially("half a li")
         michael.whispers("Server", "/kick Venkat", "1")
         expect(page("#status")).to_have_attribute("data-state", "stopped")

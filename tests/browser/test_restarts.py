@@ -1,4 +1,4 @@
-"""A server that goes away and comes back, and links that are cut: nothing is lost, nothing comes twice."""
+"""Restarted servers and cut connections: no message is lost or doubled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.support import Guests, Visitor, expect
+from tests.browser.support import UserPage, Users, expect
 from tests.e2e.proxy import Direction, Proxy
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import DEADLINE, Server, eventually
@@ -28,7 +28,7 @@ def serving(history: Path, port: int = 0) -> Server:
 
 
 def exported(history: Path) -> list[tuple[str, str]]:
-    """What is on the disk: who said what."""
+    """Return the stored messages of the lobby: author and text."""
     out = subprocess.check_output(
         [sys.executable, "-m", "selchat", "export", f"--history={history}", "--format=jsonl"],
         text=True,
@@ -38,24 +38,24 @@ def exported(history: Path) -> list[tuple[str, str]]:
     return [(one["from"], one["body"]) for one in found if one.get("body") and one.get("room") == "lobby"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_server_is_started_again_under_two_pages(
-    guests: Guests, tmp_path: Path, how: signal.Signals
+@pytest.mark.parametrize("how", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_restarted_server_loses_and_doubles_no_message(
+    users: Users, tmp_path: Path, how: signal.Signals
 ) -> None:
     history = tmp_path / "history.sqlite"
     with serving(history) as server:
         port = server.port
-        venkat, michael = (guests.enters(port, name) for name in ("Venkat", "Michael"))
+        venkat, michael = (users.signs_in(port, name) for name in ("Venkat", "Michael"))
         venkat.says("before 1")
         michael.says("before 2")
-        venkat.hears(("Venkat", "before 1"), ("Michael", "before 2"))
+        venkat.sees_last(("Venkat", "before 1"), ("Michael", "before 2"))
         for page in (venkat, michael):
             page("#status").evaluate(_RECORD)
         server.stop(how)
         for page in (venkat, michael):
             expect(page("#status")).to_have_attribute("data-state", "waiting")
             expect(page("#status .text")).to_have_text(re.compile("Trying again$"))
-            # What it says first; soon after that it has tried again, and nobody answers.
+            # The first status; a later attempt replaces it with "does not answer".
             why = "The server is shutting down." if how == signal.SIGTERM else "The connection was lost."
             assert page.page.evaluate("statusOfTest[0]") == f"{why} Trying again"
             expect(page("#status button")).to_have_text("Try now")
@@ -71,7 +71,9 @@ def test_a_server_is_started_again_under_two_pages(
     with serving(history, port):
         for page in (venkat, michael):
             if page("#status").get_attribute("data-state") == "waiting":
-                page("#status button").evaluate("(button) => button.click()")  # it may go any moment
+                page("#status button").evaluate(
+                    "(button) => button.click()"
+                )  # the button may vanish at any moment
             page.is_online()
             expect(page("#status .text")).to_have_text("")
         for line in lines:
@@ -80,15 +82,15 @@ def test_a_server_is_started_again_under_two_pages(
         venkat.sees("what has happened?")
         michael.says("all here")
         venkat.sees("all here")
-        eventually(lambda: venkat.talk() == michael.talk(), "both see the same")
-        assert venkat.talk() == exported(history)
-        said = [body for _, body in venkat.talk()]
+        eventually(lambda: venkat.messages() == michael.messages(), "the same messages on both pages")
+        assert venkat.messages() == exported(history)
+        said = [body for _, body in venkat.messages()]
         assert sorted(said) == sorted(["before 1", "before 2", *lines, "what has happened?", "all here"])
         assert [body for body in said if body in lines] == lines
 
 
-def burst(page: Visitor, lines: list[str]) -> None:
-    """Say them all in one go, as fast as a page can."""
+def burst(page: UserPage, lines: list[str]) -> None:
+    """Send all lines at once, as fast as the page can."""
     page("#input").evaluate(
         """(field, lines) => {
           for (const line of lines) {
@@ -100,10 +102,11 @@ def burst(page: Visitor, lines: list[str]) -> None:
     )
 
 
-def test_a_link_is_cut_again_and_again_in_the_middle_of_bursts(guests: Guests, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_connections_cut_during_bursts_lose_and_double_no_message(users: Users, tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
     with serving(history) as server, Proxy(server.port) as proxy, RichPeer(server.port, "Witness") as witness:
-        page = guests.enters(proxy.port, "Venkat")
+        page = users.signs_in(proxy.port, "Venkat")
         said = []
         for turn, (direction, size) in enumerate(
             [(Direction.UP, 700), (Direction.DOWN, 300), (Direction.UP, 1501), (Direction.DOWN, 1200)]
@@ -113,20 +116,18 @@ def test_a_link_is_cut_again_and_again_in_the_middle_of_bursts(guests: Guests, t
             proxy.cut_after(direction, size)
             burst(page, lines)
             said += lines
-            eventually(lambda links=links: proxy.links > links, "it comes back")  # type: ignore[misc]
+            eventually(lambda links=links: proxy.links > links, "a new connection")  # type: ignore[misc]
             expect(page("#log [data-state=pending]")).to_have_count(0)
             expect(page.row(lines[-1])).to_have_attribute("data-state", "sent")
         heard = witness.reads_until(lambda one: one.get("body") == said[-1])
         assert [one["body"] for one in heard if one["type"] == "said"] == said
         assert [body for _, body in exported(history)] == said
-        assert [body for _, body in page.talk()][-20:] == said[-20:]
+        assert [body for _, body in page.messages()][-20:] == said[-20:]
 
 
-def test_what_was_said_while_the_link_was_away_comes_once_and_in_order(
-    guests: Guests, server: Server
-) -> None:
+def test_missed_messages_arrive_once_and_in_order(users: Users, server: Server) -> None:
     with Proxy(server.port) as proxy, RichPeer(server.port, "Michael") as michael:
-        page = guests.enters(proxy.port, "Venkat")
+        page = users.signs_in(proxy.port, "Venkat")
         michael.says("one", "1")
         page.sees("one")
         proxy.refuses = True
@@ -140,14 +141,15 @@ def test_what_was_said_while_the_link_was_away_comes_once_and_in_order(
         page.is_online()
         page.sees("missed 119")
         page.says("here again")
-        seen = [body for _, body in page.talk()]
+        seen = [body for _, body in page.messages()]
         assert seen == [*(f"missed {n}" for n in range(121 - len(seen), 120)), "here again"]
         assert len(seen) > 20
 
 
-def test_the_page_tries_again_by_itself_and_says_so(guests: Guests, server: Server) -> None:
+@pytest.mark.slow
+def test_page_reconnects_automatically_and_says_so(users: Users, server: Server) -> None:
     with Proxy(server.port) as proxy:
-        page = guests.enters(proxy.port, "Venkat")
+        page = users.signs_in(proxy.port, "Venkat")
         proxy.refuses = True
         proxy.reset()
         expect(page("#status .text")).to_have_text("The server does not answer. Trying again")

@@ -1,11 +1,13 @@
-"""Passphrases and passwords in a browser: who reads what, and what is nowhere in the clear."""
+"""Passphrases and passwords: only users who have them read messages, and no secret is stored or sent."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from tests.browser.support import Guests, expect
+import pytest
+
+from tests.browser.support import Users, expect
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 from tests.e2e.terminal_support import CHAT, Terminal
@@ -22,12 +24,13 @@ SECRETS = (
 )
 
 
-def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Guests, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_only_users_with_the_passphrase_read_encrypted_messages(users: Users, tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
     words = passphrase_file(tmp_path / "words", WORDS)
     with Server("--quiet", f"--history={history}") as server, Recorder(server.port) as recorder:
-        venkat = guests.enters(recorder.port, "Venkat")
-        rishabh = guests.enters(recorder.port, "Rishabh")
+        venkat = users.signs_in(recorder.port, "Venkat")
+        rishabh = users.signs_in(recorder.port, "Rishabh")
         with Terminal(
             *CHAT, f"127.0.0.1:{server.port}", "--name=Michael", f"--passphrase-file={words}"
         ) as michael:
@@ -35,7 +38,7 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             venkat.says("hello in the clear")
             rishabh.sees("hello in the clear")
             expect(venkat("#lock")).to_have_attribute("data-locked", "no")
-            venkat.knows(WORDS, everywhere=True)
+            venkat.sets_passphrase(WORDS, everywhere=True)
             expect(venkat("#lock")).to_have_attribute("data-locked", "unlocked")
             expect(venkat("#input")).to_have_attribute("placeholder", "Write to lobby")
             venkat.says("meet me at the lighthouse")
@@ -46,14 +49,14 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             venkat.sees("bring the oars")
             expect(venkat.row("bring the oars")).to_have_attribute("data-encryption", "yes")
 
-            # Rishabh has no passphrase, then another one, then the right one.
+            # Rishabh has no passphrase, then a wrong one, then the right one.
             unreadable = rishabh("#log [data-encryption=unreadable]")
             expect(unreadable).to_have_count(2)
             expect(unreadable.first).to_contain_text("Encrypted; enter the passphrase to read it.")
             expect(rishabh("#lock")).to_have_attribute("data-locked", "locked")
             expect(rishabh("#lock")).to_have_text("Passphrase needed")
             expect(rishabh("#input")).to_have_attribute("placeholder", "Write to lobby, not encrypted")
-            rishabh.knows(OTHER)
+            rishabh.sets_passphrase(OTHER)
             expect(unreadable).to_have_count(2)
             expect(unreadable.first).to_contain_text("encrypted with another passphrase")
             unreadable.first.get_by_role("button", name="Enter the passphrase").click()
@@ -61,13 +64,13 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             rishabh("#passphrase").press("Enter")
             expect(rishabh("#lock-dialog")).to_be_hidden()
             expect(unreadable).to_have_count(0)
-            rishabh.hears(
+            rishabh.sees_last(
                 ("Venkat", "hello in the clear"),
                 ("Venkat", "meet me at the lighthouse"),
                 ("Michael", "bring the oars"),
             )
 
-            # Whispers, both ways.
+            # Direct messages, both ways.
             venkat.types("/msg Michael psst, at nine")
             venkat.is_at("@michael")
             expect(venkat.row("psst")).to_have_attribute("data-encryption", "yes")
@@ -77,7 +80,7 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             expect(venkat.row("yes, at nine")).to_have_attribute("data-encryption", "yes")
             assert rishabh("#rooms [data-id^='@']").count() == 0
 
-            # Forgotten: what is said is in the clear, and what others say is locked.
+            # Forgotten: own messages are unencrypted, and others' messages are locked.
             venkat.opens("#lobby")
             venkat("#lock").click()
             venkat("#lock-all").check()
@@ -95,9 +98,9 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
         for page in (venkat, rishabh):
             stored = page.page.evaluate(kept)
             assert WORDS not in stored and OTHER not in stored
-        guests.check()
+        users.check()
         server.stop()
-        assert b"hello in the clear" in recorder.recorded  # so that it would be seen there
+        assert b"hello in the clear" in recorder.recorded  # the recorder works
         files = b"".join(path.read_bytes() for path in tmp_path.iterdir() if path.name.startswith("history"))
         assert b"for everyone" in files
         for secret in SECRETS:
@@ -105,8 +108,9 @@ def test_what_is_said_with_a_passphrase_is_read_by_those_who_have_it(guests: Gue
             assert secret not in files
 
 
-def test_the_cipher_of_the_paper_is_marked_as_in_the_terminal(guests: Guests, server: Server) -> None:
-    page = guests.enters(server.port, "Venkat")
+@pytest.mark.slow
+def test_caesar_messages_have_a_badge(users: Users, server: Server) -> None:
+    page = users.signs_in(server.port, "Venkat")
     with Terminal(*CHAT, f"127.0.0.1:{server.port}", "--name=Michael", "--key=42") as michael:
         michael.shows("You are in lobby")
         michael.type("hello\r")
@@ -117,40 +121,41 @@ def test_the_cipher_of_the_paper_is_marked_as_in_the_terminal(guests: Guests, se
         expect(page.row("in the clear").locator(".badge")).to_have_count(0)
 
 
-def test_a_page_that_comes_later_reads_the_past_with_the_passphrase(guests: Guests, server: Server) -> None:
-    venkat = guests.enters(server.port, "Venkat")
-    venkat.knows(WORDS)
+@pytest.mark.slow
+def test_later_page_decrypts_history_with_the_passphrase(users: Users, server: Server) -> None:
+    venkat = users.signs_in(server.port, "Venkat")
+    venkat.sets_passphrase(WORDS)
     for number in range(3):
         venkat.says(f"secret {number}")
     venkat.types("and *bold* `code` https://example.org/")
     expect(venkat("#log [data-state=sent]")).to_have_count(4)
-    later = guests.enters(server.port, "Later")
+    later = users.signs_in(server.port, "Later")
     expect(later("#log [data-encryption=unreadable]")).to_have_count(4)
-    assert later.spoken() == []
-    later.knows(WORDS)
-    later.hears(
+    assert later.announcements() == []
+    later.sets_passphrase(WORDS)
+    later.sees_last(
         *(("Venkat", f"secret {number}") for number in range(3)),
         ("Venkat", "and *bold* code https://example.org/"),
     )
-    assert [line for line in later.spoken() if "secret" in line] == []
-    # The passphrase is gone with the page.
+    assert [line for line in later.announcements() if "secret" in line] == []
+    # A reload forgets the passphrase.
     later.page.reload()
-    later.is_in()
+    later.is_signed_in()
     expect(later("#log [data-encryption=unreadable]")).to_have_count(4)
 
 
-def test_what_is_forged_or_said_again_by_others_is_not_read(guests: Guests, server: Server) -> None:
+def test_forged_and_replayed_messages_are_rejected(users: Users, server: Server) -> None:
     with RichPeer(server.port, "Mallory") as mallory:
-        page, venkat = (guests.enters(server.port, name) for name in ("Michael", "Venkat"))
+        page, venkat = (users.signs_in(server.port, name) for name in ("Michael", "Venkat"))
         for one in (page, venkat):
-            one.knows(WORDS)
+            one.sets_passphrase(WORDS)
         venkat.says("the true word")
         page.sees("the true word")
         true = mallory.reads_until(lambda one: one.get("cipher", "").startswith("selchat1 "))[-1]
         changed = ("A" if true["body"][0] != "A" else "B") + true["body"][1:]
         for number, (cipher, body) in enumerate(
             [
-                (true["cipher"], true["body"]),  # of Venkat's, said by another
+                (true["cipher"], true["body"]),  # Venkat's message, sent by another user
                 (true["cipher"], changed),
                 (true["cipher"], "<b>no base64</b>"),
                 ("selchat1 <b>", true["body"]),
@@ -166,8 +171,11 @@ def test_what_is_forged_or_said_again_by_others_is_not_read(guests: Guests, serv
         expect(page.row("the true word")).to_have_count(1)
 
 
-def test_the_dialog_says_what_is_missing_and_keeps_nothing(guests: Guests, server: Server) -> None:
-    page = guests.enters(server.port, "Venkat")
+@pytest.mark.slow
+def test_encryption_dialog_explains_an_empty_passphrase_and_forgets_on_cancel(
+    users: Users, server: Server
+) -> None:
+    page = users.signs_in(server.port, "Venkat")
     page("#lock").click()
     page("#lock-use").click()
     expect(page("#lock-problem")).to_contain_text("Enter a passphrase")
@@ -182,15 +190,17 @@ def test_the_dialog_says_what_is_missing_and_keeps_nothing(guests: Guests, serve
     expect(page("#lock")).to_have_attribute("data-locked", "no")
 
 
-def test_a_server_with_a_password_asks_for_it(guests: Guests) -> None:
+def test_page_asks_for_the_server_password(users: Users) -> None:
     with Server("--no-history", "--quiet", f"--password={QUICK}") as server:
-        page = guests.visitor(server.port)
+        page = users.opens_page(server.port)
         expect(page("#password")).to_be_hidden()
         page("#name").fill("Venkat")
         page("#name").press("Enter")
         expect(page("#password")).to_be_visible()
         expect(page("#password")).to_be_focused()
-        expect(page("#password-problem")).to_have_text("This chat has a password. Ask the person who runs it.")
+        expect(page("#password-problem")).to_have_text(
+            "This chat has a password. Ask the person who runs it."
+        )
         page("#password").fill("tea at five")
         page("#password").press("Enter")
         expect(page("#password-problem")).to_have_text(
@@ -200,20 +210,20 @@ def test_a_server_with_a_password_asks_for_it(guests: Guests) -> None:
         expect(page("#chat")).to_be_hidden()
         page("#password").fill(RIGHT)
         page("#password").press("Enter")
-        page.is_in()
+        page.is_signed_in()
         page.says("in")
         assert RIGHT not in page.page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
-        # A page that is loaded again does not know it any more, and asks.
+        # A reload forgets the password, and the page asks again.
         page.page.reload()
         expect(page("#password")).to_be_visible()
         page("#password").fill(RIGHT)
         page("#join").click()
-        page.is_in()
+        page.is_signed_in()
 
 
-def test_a_name_that_is_owned_is_refused_at_the_door(guests: Guests, server: Server) -> None:
+def test_taken_name_is_rejected_at_sign_in(users: Users, server: Server) -> None:
     with RichPeer(server.port, "Michael"):
-        page = guests.visitor(server.port)
+        page = users.opens_page(server.port)
         page("#join").click()
         expect(page("#name-problem")).to_have_text("Enter the name that others will see.")
         expect(page("#name")).to_be_focused()
@@ -221,4 +231,4 @@ def test_a_name_that_is_owned_is_refused_at_the_door(guests: Guests, server: Ser
         page("#join").click()
         expect(page("#name-problem")).to_contain_text("Choose another.")
         expect(page("#name")).to_be_focused()
-        page.enters("Rishabh")
+        page.signs_in("Rishabh")

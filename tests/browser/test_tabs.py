@@ -1,21 +1,24 @@
-"""Several tabs and rooms of one person: names, what is unread, drafts."""
+"""Several tabs and rooms of one user: names, unread messages, drafts."""
 
 from __future__ import annotations
 
 import re
 
-from tests.browser.support import Guests, expect
+import pytest
+
+from tests.browser.support import Users, expect
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Server
 
 
-def test_a_second_tab_comes_in_beside_and_each_keeps_its_name(guests: Guests, server: Server) -> None:
+@pytest.mark.slow
+def test_second_tab_gets_another_name_and_each_tab_keeps_its_own(users: Users, server: Server) -> None:
     with RichPeer(server.port, "Michael") as michael:
-        first = guests.enters(server.port, "Venkat")
-        second = guests.visitor(server.port, profile=first.page.context)
-        expect(second("#name")).to_have_value("Venkat")  # it was remembered
+        first = users.signs_in(server.port, "Venkat")
+        second = users.opens_page(server.port, profile=first.page.context)
+        expect(second("#name")).to_have_value("Venkat")  # the page remembers it
         second("#join").click()
-        second.is_in()
+        second.is_signed_in()
         for page in (first, second):
             expect(page("#people .nav-item bdi")).to_have_text(["Michael", "Venkat", "Venkat_2"])
         expect(first("#people .own")).to_contain_text("Venkat (you)")
@@ -26,57 +29,58 @@ def test_a_second_tab_comes_in_beside_and_each_keeps_its_name(guests: Guests, se
         expect(first("#log [data-kind=notice]")).to_have_count(0)
         for _ in range(2):
             second.page.reload()
-            second.is_in()
+            second.is_signed_in()
             expect(second("#people .own")).to_contain_text("Venkat_2 (you)")
             first.page.reload()
-            first.is_in()
+            first.is_signed_in()
             expect(first("#people .own")).to_contain_text("Venkat (you)")
         first.says("from the first")
-        second.hears(("Venkat", "from the first"))
+        second.sees_last(("Venkat", "from the first"))
         second.says("from the second")
-        first.hears(("Venkat", "from the first"), ("Venkat_2", "from the second"))
+        first.sees_last(("Venkat", "from the first"), ("Venkat_2", "from the second"))
         michael.whispers("Venkat_2", "for the second alone", "1")
-        expect(second.place("@michael")).to_be_visible()
-        expect(first.place("@michael")).to_have_count(0)
-        # Whoever has another browser is somebody else, and the name is not theirs.
-        stranger = guests.visitor(server.port)
+        expect(second.item("@michael")).to_be_visible()
+        expect(first.item("@michael")).to_have_count(0)
+        # A user with another browser cannot take the name.
+        stranger = users.opens_page(server.port)
         stranger("#name").fill("Venkat")
         stranger("#join").click()
         expect(stranger("#name-problem")).to_contain_text("Choose another.")
 
 
-def test_what_is_unread_is_marked_until_it_is_seen(guests: Guests, server: Server) -> None:
+def test_unread_messages_are_marked_until_seen(users: Users, server: Server) -> None:
     with RichPeer(server.port, "Michael") as michael:
-        page = guests.enters(server.port, "Venkat")
+        page = users.signs_in(server.port, "Venkat")
         page.joins("deck")
         page.says("here")
         expect(page.page).to_have_title("deck - selchat")
         calm = page("#icon").get_attribute("href")
         michael.says("one", "1")
-        expect(page.place("#lobby")).to_have_class(re.compile("unread"))
-        expect(page.place("#lobby").locator(".unread-count")).to_have_text(", 1 unread")
+        expect(page.item("#lobby")).to_have_class(re.compile("unread"))
+        expect(page.item("#lobby").locator(".unread-count")).to_have_text(", 1 unread")
         expect(page.page).to_have_title("(1) deck - selchat")
         assert page("#icon").get_attribute("href") == calm
         michael.says("two, Venkat", "2")
-        expect(page.place("#lobby").locator(".unread-count.mentioned")).to_have_text(
+        expect(page.item("#lobby").locator(".unread-count.mentioned")).to_have_text(
             ", @ 2 unread, you are mentioned"
         )
         expect(page("#icon")).not_to_have_attribute("href", str(calm))
         michael.whispers("Venkat", "psst", "3")
-        expect(page.place("@michael").locator(".unread-count.mentioned")).to_have_text(", @ 1 unread")
+        expect(page.item("@michael").locator(".unread-count.mentioned")).to_have_text(", @ 1 unread")
         expect(page.page).to_have_title("(3) deck - selchat")
         page.opens("#lobby")
         expect(page("#log h2.new")).to_have_count(1)
         expect(page("#log h2.new + .row")).to_contain_text("one")
         expect(page("#log .mention")).to_have_count(1)
-        expect(page.place("#lobby").locator(".unread-count")).to_have_count(0)
+        expect(page.item("#lobby").locator(".unread-count")).to_have_count(0)
         page.opens("@michael")
         expect(page.page).to_have_title("Michael - selchat")
         expect(page("#icon")).to_have_attribute("href", str(calm))
 
 
-def test_each_conversation_has_its_own_draft_place_and_past(guests: Guests, server: Server) -> None:
-    page = guests.enters(server.port, "Venkat")
+@pytest.mark.slow
+def test_each_conversation_has_its_own_draft_and_input_history(users: Users, server: Server) -> None:
+    page = users.signs_in(server.port, "Venkat")
     page.says("said in the lobby")
     page.joins("deck")
     page("#input").fill("half a line for the deck")
@@ -95,8 +99,8 @@ def test_each_conversation_has_its_own_draft_place_and_past(guests: Guests, serv
     page.opens("#deck")
     page.types("/part")
     page.is_at("#lobby")
-    expect(page.place("#deck")).to_have_count(0)
-    # What leads elsewhere is no draft, and does not touch the one that is there.
+    expect(page.item("#deck")).to_have_count(0)
+    # A line for another conversation is no draft, and keeps the draft there.
     page.types("/msg Venkat a note to myself")
     page.is_at("@venkat")
     page("#input").fill("another note, half")
@@ -107,54 +111,51 @@ def test_each_conversation_has_its_own_draft_place_and_past(guests: Guests, serv
     expect(page("#input")).to_have_value("another note, half")
     page.opens("#lobby")
     expect(page("#input")).to_have_value("")
-    # The rooms are those one was in, when one comes back.
+    # A reload joins the same rooms.
     page.joins("bridge")
     page.page.reload()
-    page.is_in()
-    expect(page.place("#bridge")).to_be_visible()
-    expect(page.place("#lobby")).to_be_visible()
+    page.is_signed_in()
+    expect(page.item("#bridge")).to_be_visible()
+    expect(page.item("#lobby")).to_be_visible()
     page.sees("said in the lobby")
 
 
-def test_a_whisper_that_was_not_read_is_there_when_the_page_is_loaded_again(
-    guests: Guests, server: Server
-) -> None:
+@pytest.mark.slow
+def test_unread_direct_message_survives_a_reload(users: Users, server: Server) -> None:
     with RichPeer(server.port, "Michael") as michael:
-        page = guests.enters(server.port, "Venkat")
+        page = users.signs_in(server.port, "Venkat")
         page.says("here")
         michael.whispers("Venkat", "psst", "1")
         for _ in range(2):
-            expect(page.place("@michael").locator(".unread-count.mentioned")).to_have_text(", @ 1 unread")
+            expect(page.item("@michael").locator(".unread-count.mentioned")).to_have_text(", @ 1 unread")
             page.page.reload()
-            page.is_in()
+            page.is_signed_in()
         page.opens("@michael")
         page.sees("psst")
         expect(page("#people-title")).to_have_text("People 2")
         expect(page("#people .nav-item .label")).to_have_text(["Direct message to Michael", "Venkat (you)"])
-        expect(page.place("@michael").locator(".unread-count")).to_have_count(0)
-        page.says("thanks")  # what is answered after it says that it was read has arrived there, too
+        expect(page.item("@michael").locator(".unread-count")).to_have_count(0)
+        page.says("thanks")  # the server handles this after the acknowledgement of the direct message
         page.page.reload()
-        page.is_in()
+        page.is_signed_in()
         page.sees("here")
-        expect(page.place("@michael")).to_have_count(0)
+        expect(page.item("@michael")).to_have_count(0)
 
 
-def test_a_draft_is_there_when_the_page_is_loaded_again_unless_it_is_secret(
-    guests: Guests, server: Server
-) -> None:
-    page = guests.enters(server.port, "Venkat")
+def test_draft_survives_a_reload_unless_encrypted(users: Users, server: Server) -> None:
+    page = users.signs_in(server.port, "Venkat")
     page.joins("deck")
     page("#input").fill("half a line for the deck")
     page.opens("#lobby")
     page("#input").press_sequentially("and one for")
     page.page.reload()
-    page.is_in()
+    page.is_signed_in()
     expect(page("#input")).to_have_value("and one for")
     page.opens("#deck")
     expect(page("#input")).to_have_value("half a line for the deck")
     page.says("sent")
     page("#input").fill("for those who have the passphrase")
-    page.knows("correct horse")
+    page.sets_passphrase("correct horse")
     page("#input").press_sequentially(" alone")
     page.opens("#lobby")
     page.opens("#deck")
@@ -163,12 +164,12 @@ def test_a_draft_is_there_when_the_page_is_loaded_again_unless_it_is_secret(
     assert "and one for" in page.page.evaluate(kept)
     assert "passphrase" not in page.page.evaluate(kept)
     page.page.reload()
-    page.is_in()
+    page.is_signed_in()
     expect(page("#input")).to_have_value("and one for")
     page.opens("#deck")
     expect(page("#input")).to_have_value("")
     expect(page("#input")).to_have_attribute("placeholder", "Passphrase needed to write here")
-    other = guests.visitor(server.port, profile=page.page.context)  # another tab has its own
+    other = users.opens_page(server.port, profile=page.page.context)  # another tab has its own drafts
     other("#join").click()
-    other.is_in()
+    other.is_signed_in()
     expect(other("#input")).to_have_value("")

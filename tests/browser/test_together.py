@@ -1,27 +1,27 @@
-"""Everybody in one room: pages, a terminal client, and the paper's own client."""
+"""Pages, a terminal client and a classic client in one room."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.browser.support import Guests, expect
+from tests.browser.support import Users, expect
 from tests.e2e.selchat_support import RichPeer
 from tests.e2e.support import Client, Server
 from tests.e2e.terminal_support import CHAT, Terminal
 
 
-@pytest.mark.parametrize("scheme", ["http", "https"])
-def test_pages_a_terminal_and_a_classic_client_in_one_room(
-    guests: Guests, server: Server, scheme: str
+@pytest.mark.parametrize("scheme", ["http", pytest.param("https", marks=pytest.mark.slow)])
+def test_pages_a_terminal_and_a_classic_client_share_a_room(
+    users: Users, server: Server, scheme: str
 ) -> None:
     url = f"{scheme}://localhost:{server.port}/"
-    venkat = guests.enters(server.port, "Venkat", url=url)
+    venkat = users.signs_in(server.port, "Venkat", url=url)
     with (
         Terminal(*CHAT, "127.0.0.1", f"--port={server.port}", "--name=Michael", "--key=0") as michael,
         Client(server.port, "Old") as old,
     ):
         michael.shows("You are in lobby")
-        rishabh = guests.enters(server.port, "Rishabh", url=url)
+        rishabh = users.signs_in(server.port, "Rishabh", url=url)
         for page in (venkat, rishabh):
             expect(page("#people .nav-item bdi")).to_have_text(["Michael", "Old", "Rishabh", "Venkat"])
             expect(page("#people .own")).to_contain_text(f"{page.name} (you)")
@@ -40,7 +40,7 @@ def test_pages_a_terminal_and_a_classic_client_in_one_room(
                     case "Old":
                         old.send(text)
                 for page in (venkat, rishabh):
-                    page.hears(*talk)
+                    page.sees_last(*talk)
         michael.shows(f"Old > {talk[-1][1]}")
         assert [line for line in michael.lines if " says " in line] == [
             f"{'You >' if name == 'Michael' else name + ' '}> {text}" for name, text in talk
@@ -56,8 +56,9 @@ def test_pages_a_terminal_and_a_classic_client_in_one_room(
         expect(venkat("#log [data-kind=membership]").last).to_contain_text("Old left")
 
 
-def test_what_is_read_from_the_right_begins_beside_its_author(guests: Guests, server: Server) -> None:
-    page = guests.enters(server.port, "Venkat")
+@pytest.mark.slow
+def test_right_to_left_text_starts_near_its_author(users: Users, server: Server) -> None:
+    page = users.signs_in(server.port, "Venkat")
     texts = ("صباح الخير", "שלום לכולם", "ok", "مثال\n```\na = 1\n```")
     with RichPeer(server.port, "مريم") as someone:
         for number, text in enumerate(texts):

@@ -233,14 +233,14 @@ test("Python decrypts messages of the page, and the page those of Python", { ski
   const program = `
 import json, sys
 from selchat.client.protocol.encryption import direct_key_name
-from selchat.wire.e2ee import Opener, Sealer, parse_salt, room_key
+from selchat.wire.e2ee import Decryptor, Encryptor, parse_salt, room_key
 given = json.load(sys.stdin)
 key = room_key("cafe\\u0301", parse_salt(given["salt"]))
-opener, sealers, out = Opener(), {}, []
+decryptor, encryptors, out = Decryptor(), {}, []
 for seq, m in enumerate(given["here"], 1):
-    assert opener.open(key, m["room"], m["sender"], m["cipher"], m["body"], seq) == m["text"]
-    sealed = sealers.setdefault(m["room"], Sealer(key)).seal(m["room"], m["sender"], m["text"])
-    out.append({**m, "cipher": sealed.cipher, "body": sealed.body})
+    assert decryptor.decrypt(key, m["room"], m["sender"], m["cipher"], m["body"], seq) == m["text"]
+    message = encryptors.setdefault(m["room"], Encryptor(key)).encrypt(m["room"], m["sender"], m["text"])
+    out.append({**m, "cipher": message.cipher, "body": message.body})
 assert direct_key_name("Stra\\u00dfe\\u202e") == given["here"][-1]["room"]
 json.dump(out, sys.stdout)`;
   const ran = spawnSync(PYTHON, ["-c", program], { cwd: "..", input: JSON.stringify({ salt, here }) });

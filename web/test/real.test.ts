@@ -183,7 +183,7 @@ import json
 from selchat.client import Client, Whispered
 with Client("127.0.0.1", ${port}, name="Gus", passphrase="cafe\\u0301", rooms=["sealed"], history=5) as chat:
     for message in chat:
-        chat.say("read: " + message.seal.name + " " + message.body, room="sealed", wait=True)
+        chat.say("read: " + message.encryption.name + " " + message.body, room="sealed", wait=True)
         chat.whisper("Fay", "psst " + message.body, wait=True)
         if message.body == "last":
             break`;
@@ -192,10 +192,10 @@ with Client("127.0.0.1", ${port}, name="Gus", passphrase="cafe\\u0301", rooms=["
     chat
       .conversation(id)
       ?.entries.some(({ kind, body, encryption: sealed }) => `${kind} ${body} ${sealed}` === line) ?? false;
-  await until("what was read of the past", () => shows("#sealed", "said read: OPENED first yes"));
+  await until("the history that the client read", () => shows("#sealed", "said read: DECRYPTED first yes"));
   await until("a whisper", () => shows("@gus", "whisper psst first yes"));
   chat.submit("last");
-  await until("what was read", () => shows("#sealed", "said read: OPENED last yes"));
+  await until("the message that the client read", () => shows("#sealed", "said read: DECRYPTED last yes"));
   chat.stop();
   python.kill();
 });
