@@ -111,7 +111,7 @@ class Hub:
         member = Member(self._members.assign(name), address, peer)
         self._add_member(member)
         if refusal is not None:
-            peer.send_notice(Notice(f"You are called {member.name} here: {refusal}."))
+            peer.send_notice(Notice(f"Your name is {member.name}, because {refusal}."))
         return member
 
     def sign_in(

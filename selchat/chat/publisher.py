@@ -63,7 +63,7 @@ class Publisher:
             self._dirty.append(room)
         if not room.seq and batch.logged:
             # The first message and the room's record go into one commit: the log numbers the room's messages
-            # under this spelling of its name for ever.
+            # under this spelling of its name forever.
             self._save_room(room)
         room.staged.append(batch)
 

@@ -63,12 +63,12 @@ class FakeClock:
                 callback(*timer.arguments)
 
 
-class DiaryLog(MemoryLog):
+class RecordingLog(MemoryLog):
     """A memory log that records commits and can fail."""
 
     def __init__(self) -> None:
         super().__init__(1 << 30)
-        self.diary: list[Said] = []
+        self.appended: list[Said] = []
         self.committed: list[Said] = []
         self.commits = 0
         self.failure: str | None = None
@@ -76,14 +76,14 @@ class DiaryLog(MemoryLog):
 
     def append(self, room: str, author: str, bodies: Sequence[str], at: float, *more: Any) -> list[Said]:
         messages = super().append(room, author, bodies, at, *more)
-        self.diary += messages
+        self.appended += messages
         return messages
 
     def fail(self, why: str | None) -> None:
         """Make commits fail from now on, or (None) succeed again."""
         self.failure = why
 
-    def forget_before(self, room: str, seq: int) -> None:
+    def expire_before(self, room: str, seq: int) -> None:
         """Make the messages of the room below ``seq`` expire."""
         self.oldest[room] = seq
 
@@ -97,18 +97,18 @@ class DiaryLog(MemoryLog):
                 log.staged_seq = log.seq
             self._staged.clear()
             self._staged_sent.clear()
-            self.diary.clear()
+            self.appended.clear()
             raise NotStoredError(self.failure)
         super().commit()
         self.commits += 1
-        self.committed += self.diary
-        self.diary.clear()
+        self.committed += self.appended
+        self.appended.clear()
 
 
 class FakeObserver:
     """Records the events that it gets; the log must have each message by then."""
 
-    def __init__(self, log: DiaryLog | None = None) -> None:
+    def __init__(self, log: RecordingLog | None = None) -> None:
         self.log = log
         self.seen: list[tuple[str, str, str | None]] = []
         self.failure: Exception | None = None  # what its methods raise while the hub publishes
@@ -147,7 +147,7 @@ class FakeObserver:
 class LineFormat:
     """Encodes each event as a line, except `Joined` and `Left`; records the events that it encoded."""
 
-    def __init__(self, log: DiaryLog | None = None) -> None:
+    def __init__(self, log: RecordingLog | None = None) -> None:
         self.log = log
         self.encoded: list[Event] = []
 
@@ -175,7 +175,7 @@ class FakePeer:
         self.member: Member | None = None
         self.closed_for: list[str | None] = []
         self.gone = False
-        self.told: list[tuple[Any, ...]] = []
+        self.replies: list[tuple[Any, ...]] = []
         self.failure: Exception | None = None  # what its acknowledgements and rejections raise
 
     @property
@@ -198,17 +198,17 @@ class FakePeer:
 
     def acknowledge(self, messages: Sequence[Said]) -> None:
         self._fail()
-        self.told += [("stored", message.id, message.seq) for message in messages]
+        self.replies += [("stored", message.id, message.seq) for message in messages]
 
     def acknowledge_repeated(self, messages: Sequence[Sent]) -> None:
-        self.told += [("repeated", message.id, message.seq) for message in messages]
+        self.replies += [("repeated", message.id, message.seq) for message in messages]
 
     def reject(self, error: RefusalError, ids: Sequence[str]) -> None:
         self._fail()
-        self.told.append((error.code, tuple(ids)))
+        self.replies.append((error.code, tuple(ids)))
 
     def deliver_direct(self, message: Said, to: str) -> None:
-        self.told.append(("whispered", message.author, to, message.body, message.seq))
+        self.replies.append(("whispered", message.author, to, message.body, message.seq))
 
     def disconnect(self, farewell: Farewell) -> None:
         self.send_notice(Notice(farewell.notice))

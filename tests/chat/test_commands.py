@@ -129,7 +129,8 @@ def test_remote_operator_can_run_commands_but_not_quit_or_announce() -> None:
     operator = Operator()
     operator.chat.sign_in("Michael")
     assert operator.run_remote("/users")[0] == "Users online (1):"
-    assert operator.run_remote(" /QUIT now") == ["Not stopped: /quit works only in the server's own terminal."]
+    [answer] = operator.run_remote(" /QUIT now")
+    assert answer == "Not stopped: /quit works only in the server's own terminal."
     assert operator.run_remote("hello") == ["Commands begin with a slash. Type /help to list them."]
     operator.chat.tick()
     assert operator.quits == 0

@@ -12,7 +12,7 @@ from selchat.config.settings import Settings
 from selchat.errors import NameTakenError
 from selchat.events import LOBBY, Event, Notice, Roster, Said
 from selchat.net.fanout import Fanout
-from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, FakePeer, LineFormat, end_tick, line
+from tests.chat.fakes import FakeClock, FakeObserver, FakePeer, LineFormat, RecordingLog, end_tick, line
 
 DAY = 86_400.0
 
@@ -22,7 +22,7 @@ class Chat:
 
     def __init__(self, settings: Settings | None = None, *, strict: bool = True) -> None:
         self.clock = FakeClock()
-        self.log = DiaryLog()
+        self.log = RecordingLog()
         self.observer = FakeObserver(self.log)
         self.fanout = Fanout(1 << 20)
         self.time: float | None = None  # Unix time; None: the real one
@@ -92,7 +92,7 @@ def test_message_has_the_time_at_which_it_was_sent() -> None:
     [michael] = chat.sign_in("Michael")
     before = time.time()
     chat.hub.send(michael.member, chat.hub.lobby, ["one"])
-    assert before <= chat.log.diary[0].at <= time.time()
+    assert before <= chat.log.appended[0].at <= time.time()
 
 
 def test_announcement_reaches_everyone() -> None:
@@ -161,8 +161,8 @@ def test_failing_session_keeps_no_other_author_from_its_acknowledgements() -> No
         chat.hub.send_direct(author.member, "Narayan", "psst", f"direct {seq}", None)
     chat.tick()
     assert chat.errors == [("session of Michael", michael.failure)] * 2
-    assert michael.told == []
-    assert narayan.told == [
+    assert michael.replies == []
+    assert narayan.replies == [
         ("stored", "id 2", 2),
         ("whispered", "Michael", "Narayan", "psst", 1),
         ("stored", "direct 2", 2),
@@ -183,7 +183,7 @@ def test_failing_session_keeps_no_other_author_from_its_rejections() -> None:
     chat.hub.announce("tea is ready")
     chat.tick()
     assert [where for where, _ in chat.errors] == ["observer", "session of Michael"] * 2
-    assert narayan.told == [("not-stored", ("id",)), ("not-stored", ("direct",))]
+    assert narayan.replies == [("not-stored", ("id",)), ("not-stored", ("direct",))]
 
 
 def test_failing_format_silences_no_other_room() -> None:
@@ -299,7 +299,7 @@ def test_roster_can_be_disabled() -> None:
 
 
 def test_observer_is_told_of_announcements_that_were_not_stored() -> None:
-    log = DiaryLog()
+    log = RecordingLog()
     observer = FakeObserver(log)
     hub = Hub(Settings(roster=False), log, FakeClock(), observer)
     fanout = Fanout(1 << 20)

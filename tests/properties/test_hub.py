@@ -16,7 +16,7 @@ from selchat.errors import NameTakenError, RefusalError
 from selchat.events import LOBBY, SERVER, Event, Notice, Roster, Said
 from selchat.net.fanout import Fanout
 from selchat.text import clean_name, name_key
-from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, FakePeer, LineFormat, end_tick, line
+from tests.chat.fakes import FakeClock, FakeObserver, FakePeer, LineFormat, RecordingLog, end_tick, line
 
 NAMES = st.sampled_from(
     [
@@ -54,7 +54,7 @@ class HubMachine(RuleBasedStateMachine):
     def build(self, limit: int) -> None:
         self.settings = Settings(roster_limit=limit)
         self.clock = FakeClock()
-        self.log = DiaryLog()
+        self.log = RecordingLog()
         self.observer = FakeObserver(self.log)
         self.fanout = Fanout(self.settings.feed_limit)
         self.hub = Hub(self.settings, self.log, self.clock, self.observer)
@@ -83,7 +83,7 @@ class HubMachine(RuleBasedStateMachine):
                 raise NameTakenError(cleaned)
         except RefusalError as error:
             cleaned = ""
-            self.expected[peer].append(line(Notice(f"You are called {name} here: {error}.")))
+            self.expected[peer].append(line(Notice(f"Your name is {name}, because {error}.")))
         taken_skeletons = {*skeletons(SERVER)}.union(*(skeletons(each.member.name) for each in self.peers))
         assert name_key(name) not in taken
         assert taken_skeletons.isdisjoint(skeletons(name))
@@ -173,7 +173,7 @@ class HubMachine(RuleBasedStateMachine):
         self.clock.advance(seconds)
         end_tick(self.hub, self.fanout)
         assert self.log.commits - commits <= 1, "one commit for the whole tick"
-        assert not self.log.diary
+        assert not self.log.appended
         self.check_observer()
         published = max(
             (format.encoded[start:] for format, start in zip(self.formats, before, strict=True)), key=len

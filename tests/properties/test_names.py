@@ -18,7 +18,7 @@ from selchat.errors import RefusalError
 from selchat.events import SERVER
 from selchat.net.fanout import Fanout
 from selchat.text import clean_name, name_key
-from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, FakePeer, LineFormat
+from tests.chat.fakes import FakeClock, FakeObserver, FakePeer, LineFormat, RecordingLog
 from tests.chat.support import reachable_objects
 
 # Short names of confusable letters, so that many of them collide, and a length limit that cuts them.
@@ -44,7 +44,7 @@ _DAY = 86_400.0
 class NamesMachine(RuleBasedStateMachine):
     @initialize(length=st.sampled_from([32, 6, 4]))
     def build(self, length: int) -> None:
-        self.log = DiaryLog()
+        self.log = RecordingLog()
         self.settings = Settings(name_length=length)
         self.time = 1e9
         self.start()

@@ -25,7 +25,7 @@ from selchat.sessions.context import Session
 from selchat.sessions.detect import DetectSession
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.requests import HELLO_LIMIT
-from tests.chat.fakes import DiaryLog
+from tests.chat.fakes import RecordingLog
 from tests.client.selchat_support import take_data
 from tests.e2e.web_support import TEXT, answers, opening, server_frames, texts
 from tests.net.fakes import FakeSocket
@@ -177,7 +177,7 @@ class Resume(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.limit = HELLO_LIMIT
-        self.log = DiaryLog()
+        self.log = RecordingLog()
         self.log_failed = False
         self.house = self.make_house()
         self.people = [Person(name) for name in NAMES]
@@ -287,7 +287,7 @@ class Resume(RuleBasedStateMachine):
         oldest = max(1, self.log.last_seq("lobby") - keep)
         if oldest > self.log.oldest.get("lobby", 1):
             event("forgotten")
-            self.log.forget_before("lobby", oldest)
+            self.log.expire_before("lobby", oldest)
 
     def restart(self, tidy: bool) -> None:
         """Start the server again: what was not committed is lost, as are the connections."""

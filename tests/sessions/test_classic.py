@@ -14,7 +14,7 @@ from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import DecimalHeaders, FrameDecoder, encode_frame
 from selchat.wire.responses import SelchatFormat
-from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, end_tick
+from tests.chat.fakes import FakeClock, FakeObserver, RecordingLog, end_tick
 from tests.net.fakes import FakeSocket
 
 
@@ -24,7 +24,7 @@ class House:
     def __init__(self, cipher: CaesarCipher | None = None, **settings: object) -> None:
         self.settings = Settings(**{"roster": False, "message_rate": 0, "byte_rate": 0, **settings})  # type: ignore[arg-type]
         self.clock = FakeClock()
-        self.log = DiaryLog()
+        self.log = RecordingLog()
         self.observer = FakeObserver(self.log)
         self.fanout = Fanout(self.settings.feed_limit)
         self.hub = Hub(self.settings, self.log, self.clock, self.observer)
@@ -139,7 +139,7 @@ def test_a_name_that_mixes_scripts_is_as_good_as_none_and_a_pair_says_why() -> N
     assert mixed.reads() == [
         (
             "Server",
-            "You are called guest1 here: the name Mich\u0430el mixes Cyrillic and Latin letters "
+            "Your name is guest1, because the name Mich\u0430el mixes Cyrillic and Latin letters "
             "and could be mistaken for another name.",
         )
     ]
@@ -415,5 +415,5 @@ def test_nobody_is_called_like_the_server(name: str) -> None:
     assert author == "guest1"
     [(told_by, text)] = other.reads()
     assert told_by == "Server"
-    assert text.startswith("You are called guest1 here: the name ")
+    assert text.startswith("Your name is guest1, because the name ")
     assert text.endswith(" is taken.")

@@ -38,7 +38,7 @@ from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.responses import SelchatFormat
 from selchat.wire.websocket import TextHeaders
-from tests.chat.fakes import DiaryLog, FakeClock, FakeObserver, end_tick
+from tests.chat.fakes import FakeClock, FakeObserver, RecordingLog, end_tick
 from tests.client.selchat_support import take_data
 from tests.e2e.web_support import CLOSE, PING, TEXT, answers, close_code, opening, server_frames, texts
 from tests.net.fakes import FakeSocket
@@ -51,13 +51,13 @@ class House:
 
     wire: type[Client]  # how people come to it
 
-    def __init__(self, log: DiaryLog | None = None, files: Path = Path("/none"), **settings: object) -> None:
+    def __init__(self, log: RecordingLog | None = None, files: Path = Path("/none"), **settings: object) -> None:
         pings = {"web_ping_seconds": 20.0}  # as the others are asked
         self.settings = Settings(
             **{"roster": False, "message_rate": 0, "byte_rate": 0, **pings, **settings}  # type: ignore[arg-type]
         )
         self.clock = FakeClock()
-        self.log = log or DiaryLog()
+        self.log = log or RecordingLog()
         self.observer = FakeObserver(self.log)
         self.fanout = Fanout(self.settings.feed_limit)
         self.hub = Hub(self.settings, self.log, self.clock, self.observer)
@@ -566,7 +566,7 @@ def test_a_name_that_mixes_scripts_is_refused_with_the_reason() -> None:
 
 def test_names_of_an_older_history_go_on_working_for_their_owners() -> None:
     """Mixed ones, and those of several owners that look alike; but not in a new spelling that looks worse."""
-    log = DiaryLog()
+    log = RecordingLog()
     owners = {"Mich\u0430el": "a" * 22, "mike": "b" * 22, "rnike": "c" * 22, "ian": "d" * 22}
     for name, secret in owners.items():
         record = {"name": name, "owner": hash_client_secret(secret).hex(), "used": round(time.time())}
@@ -739,13 +739,13 @@ def test_a_resume_of_another_log_brings_everything() -> None:
 
 
 def test_a_log_that_no_longer_reaches_back_is_a_gap() -> None:
-    log = DiaryLog()
+    log = RecordingLog()
     house = House(log)
     [venkat] = come(house, "Venkat")
     for i in range(10):
         venkat.sends(say(str(i), str(i)))
         venkat.reads()
-    log.forget_before("lobby", 8)
+    log.expire_before("lobby", 8)
     narayan = house.connects()
     narayan.sends(hello("Narayan", resume=resume(house, lobby=2)))
     _, gap, *messages = narayan.reads()
@@ -852,7 +852,7 @@ def test_a_gap_in_a_room_that_is_resumed_after_the_welcome() -> None:
     [venkat] = come(house, "Venkat")
     venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(1, 11)))
     house.settle()
-    house.log.forget_before("deck", 5)
+    house.log.expire_before("deck", 5)
     [narayan] = come(house, "Narayan")
     narayan.sends({"type": "join", "room": "deck", "after": 2})
     _, gap, *messages = narayan.reads()
