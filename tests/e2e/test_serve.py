@@ -44,22 +44,22 @@ def test_three_clients_and_the_console() -> None:
         assert server.errors() == ""
 
 
-def test_the_first_line_is_the_papers() -> None:
-    with Server() as server:
-        server.process.terminate()
-        server.wait()
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+def test_the_first_line_is_the_papers_and_names_the_real_port() -> None:
     process = processes.Popen(
-        [*SELCHAT, "serve", f"--port={port}"],
+        [*SELCHAT, "serve", "--port=0"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
     )
     with process:
         assert process.stdout is not None
-        assert process.stdout.readline() == f"Listening for connections on 0.0.0.0:{port}...\n".encode()
+        line = re.fullmatch(
+            rb"Listening for connections on 0\.0\.0\.0:(\d+)\.\.\.\n", process.stdout.readline()
+        )
+        assert line is not None
+        with Client(int(line[1]), "Venkat") as venkat:
+            assert venkat.read_pair() == ("Server", "Users online (1): Venkat")
         process.terminate()
+        process.stdout.read()
     assert process.returncode == 0
 
 
