@@ -199,7 +199,7 @@ def new_name(name: str) -> str:
 def not_sent(error: SelchatError) -> str:
     """Return why the client did not send a line."""
     if isinstance(error, FrameTooLongError):
-        return f"not sent: {error.length} bytes, and the limit is {error.limit}"
+        return f"not sent: it takes {error.length} bytes, and the limit is {error.limit}"
     return f"not sent: {safe(str(error))}"
 
 

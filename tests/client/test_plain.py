@@ -123,7 +123,7 @@ def test_too_long_lines_are_not_sent(tmp_path: Path) -> None:
         got = chat(tmp_path, server.port, lines, frame_limit=1000)
     assert got.status == 1
     assert "selchat: line 2: not sent: " in got.err
-    assert "selchat: line 3: not sent: 1200 bytes, and the limit is 1000\n" in got.err
+    assert "selchat: line 3: not sent: it takes 1200 bytes, and the limit is 1000\n" in got.err
 
 
 def test_a_refused_connection_is_reported(tmp_path: Path) -> None:
@@ -285,12 +285,12 @@ def test_send_many_lines(tmp_path: Path) -> None:
 
 def test_send_rejects_too_long_messages(tmp_path: Path) -> None:
     got = send(tmp_path, 1, "x" * 11, frame_limit=10)
-    assert (got.status, got.err) == (1, "selchat: not sent: 11 bytes, and the limit is 10\n")
+    assert (got.status, got.err) == (1, "selchat: not sent: it takes 11 bytes, and the limit is 10\n")
     with serving(expect(LOGIN + frame("ok"))) as server:  # type: ignore[arg-type]
         got = send(tmp_path, server.port, None, b"x" * 101 + b"\nok\n", frame_limit=100)
     assert (got.status, got.err) == (
         1,
-        "selchat: line 1: not sent: 101 bytes or more, and the limit is 100\n",
+        "selchat: line 1: not sent: it takes 101 bytes or more, and the limit is 100\n",
     )
 
 

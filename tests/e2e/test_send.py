@@ -76,7 +76,7 @@ def test_a_large_input_arrives_whole() -> None:
         (["127.0.0.1", "hey", "--header-length=99"], 2, "header_length: 99 is not"),
         (["127.0.0.1:x", "hey"], 2, "HOST: '127.0.0.1:x' is not a host, HOST:PORT or [IPv6]:PORT"),
         (["127.0.0.1", ""], 2, "MESSAGE: '' is not a message"),
-        (["127.0.0.1", "x" * 70000], 1, "not sent: 70065 bytes, and the limit is 65536"),
+        (["127.0.0.1", "x" * 70000], 1, "not sent: it takes 70065 bytes, and the limit is 65536"),
         ([], 2, "an argument is missing"),
     ],
 )

@@ -152,7 +152,7 @@ def test_a_too_long_line_is_not_sent_and_stays_in_the_input_history(keyboard: Ke
         peer = server.accept()
         keyboard.shows("You >>")
         keyboard.type("x" * 21 + "\r")
-        keyboard.shows("Not sent: 21 bytes, and the limit is 20.")
+        keyboard.shows("Not sent: it takes 21 bytes, and the limit is 20.")
         keyboard.type("\x1b[A\x7f\r")
         eventually(lambda: peer.frames()[1:] == ["x" * 20])
         leave(keyboard, "\x04", peer)

@@ -429,7 +429,7 @@ def test_only_the_newest_pending_messages_are_drawn(chat: Chat) -> None:
 @pytest.mark.parametrize(
     ("error", "shown"),
     [
-        (FrameTooLongError(70, 60), "Not sent: 70 bytes, and the limit is 60."),
+        (FrameTooLongError(70, 60), "Not sent: it takes 70 bytes, and the limit is 60."),
         (QueueFullError(9), "Not sent: more than 9 bytes are waiting to be sent already."),
     ],
 )
