@@ -9,7 +9,7 @@ import pytest
 
 from tests.browser.support import ROOT, UserPage, Users, expect
 from tests.browser.test_phone import PHONE
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Server, eventually
 from tests.e2e.test_encryption import WORDS
 from tests.e2e.test_password import QUICK
@@ -55,25 +55,25 @@ def test_axe_finds_a_deliberate_problem(users: Users, axe: str, server: Server) 
             examine(page, axe)
 
 
-def converse(page: UserPage, michael: RichPeer, port: int) -> None:
+def converse(page: UserPage, michael: SelchatPeer, port: int) -> None:
     """Put every kind of row into the log."""
-    michael.sends({"type": "topic", "room": "lobby", "topic": "the regatta: https://example.org/"})
-    michael.says("Venkat: have you seen `oar.py` at https://example.org/boats?", "1")
-    michael.says("```\ndef row():\n    pull()\n```", "2")
-    michael.says("* Michael waves", "3")
-    michael.says("AAAA", "4", cipher=f"selchat1 {'A' * 22} 1 {'A' * 22}")
-    michael.says("long " * 1000, "5")
-    michael.says("https://bank.example@evil.example/", "6")
-    michael.whispers("Venkat", "to you alone", "7")
+    michael.send({"type": "topic", "room": "lobby", "topic": "the regatta: https://example.org/"})
+    michael.say("Venkat: have you seen `oar.py` at https://example.org/boats?", "1")
+    michael.say("```\ndef row():\n    pull()\n```", "2")
+    michael.say("* Michael waves", "3")
+    michael.say("AAAA", "4", cipher=f"selchat1 {'A' * 22} 1 {'A' * 22}")
+    michael.say("long " * 1000, "5")
+    michael.say("https://bank.example@evil.example/", "6")
+    michael.whisper("Venkat", "to you alone", "7")
     page.says("my own\nin two lines")
     page.types("/rooms")
     page.types("/nonsense")
     for name in ("Anna", "Bela"):
-        with RichPeer(port, name):
+        with SelchatPeer(port, name):
             expect(page("#people")).to_contain_text(name)
         expect(page("#people")).not_to_contain_text(name)
     page.joins("deck")
-    michael.says("while you were away", "8")
+    michael.say("while you were away", "8")
     page.says("alone here")
     page("#input").fill("")
     page.opens("#lobby")
@@ -81,7 +81,7 @@ def converse(page: UserPage, michael: RichPeer, port: int) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_axe_finds_no_problem_in_the_chat(users: Users, axe: str, scheme: str) -> None:
-    with Server("--no-history", "--quiet") as server, RichPeer(server.port, "Michael") as michael:
+    with Server("--no-history", "--quiet") as server, SelchatPeer(server.port, "Michael") as michael:
         page = users.opens_page(server.port, color_scheme=scheme)
         examine(page, axe)
         page("#join").click()
@@ -131,12 +131,12 @@ def test_axe_finds_no_problem_in_the_chat(users: Users, axe: str, scheme: str) -
 
 @pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
 def test_axe_finds_no_problem_on_a_phone(users: Users, axe: str, server: Server, scheme: str) -> None:
-    with RichPeer(server.port, "Michael") as michael:
+    with SelchatPeer(server.port, "Michael") as michael:
         page = users.opens_page(server.port, color_scheme=scheme, **PHONE)
         examine(page, axe)
         page.signs_in("Venkat")
-        michael.says("Venkat: are you there?", "1")
-        michael.whispers("Venkat", "psst", "2")
+        michael.say("Venkat: are you there?", "1")
+        michael.whisper("Venkat", "psst", "2")
         page.sees("are you there?")
         examine(page, axe)
         for side in ("rooms", "people"):
@@ -192,33 +192,33 @@ def heard(page: UserPage) -> list[str]:
 def test_new_messages_are_announced_once_and_history_is_not(users: Users, tmp_path: Path) -> None:
     with (
         Server("--quiet", f"--history={tmp_path / 'history.sqlite'}") as server,
-        RichPeer(server.port, "Michael") as michael,
+        SelchatPeer(server.port, "Michael") as michael,
     ):
         for number in range(120):
-            michael.says(f"old {number}", f"old {number}")
+            michael.say(f"old {number}", f"old {number}")
         profile = users.profile()
         profile.add_init_script(_LISTEN)
         page = users.signs_in(server.port, "Venkat", profile=profile)
         page.sees("old 119")
         expect(page("#log")).to_have_attribute("role", "log")
         expect(page("#announcements")).to_have_attribute("aria-live", "polite")
-        michael.says("new 1", "1")
+        michael.say("new 1", "1")
         page.says("my own")
-        michael.says("new 2", "2")
+        michael.say("new 2", "2")
         eventually(lambda: "Michael: new 2" in heard(page), "the announcement")
         page("#log").focus()
         page.page.keyboard.press("Home")
         page.sees("old 0")
         page.page.keyboard.press("End")
         page.joins("deck")
-        michael.says("Venkat, come back", "3")
+        michael.say("Venkat, come back", "3")
         eventually(
             lambda: "Michael mentions you in lobby" in heard(page),
             "the announcement of a mention in another room",
         )
         page.opens("#lobby")
         page.sees("come back")
-        michael.says("new 4", "4")
+        michael.say("new 4", "4")
         eventually(lambda: "Michael: new 4" in heard(page), "the announcement")
         all_heard = heard(page)
         assert [one for one in all_heard if "old" in one and "older" not in one] == []
@@ -227,7 +227,7 @@ def test_new_messages_are_announced_once_and_history_is_not(users: Users, tmp_pa
             assert all_heard.count(once) == 1
         assert page.announcements() == [one for one in all_heard if one in set(page.announcements())]
         # Many messages at once are counted, not read one by one.
-        michael.sends(
+        michael.send(
             *({"type": "say", "room": "lobby", "id": f"many {n}", "body": f"many {n}"} for n in range(50))
         )
         eventually(lambda: any("more messages" in one for one in heard(page)), "the count of messages")

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from tests.browser.support import UserPage, Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Client, Server, eventually
 
 SCRIPTS = (
@@ -153,9 +153,9 @@ def test_every_forbidden_action_is_detected(users: Users, server: Server) -> Non
 
 def test_hostile_messages_stay_text(page: UserPage, server: Server, run_slow: bool) -> None:
     before = tags(page)
-    with RichPeer(server.port, "Mallory") as mallory:
+    with SelchatPeer(server.port, "Mallory") as mallory:
         for number, text in enumerate(sample((*SCRIPTS, *LINKS), run_slow)):
-            mallory.says(text, f"id {number}")
+            mallory.say(text, f"id {number}")
             shown = page("#log .row[data-key] .body").last
             # The whole text is visible, except for backticks and hidden hosts.
             wanted = text.replace("`", "")
@@ -171,15 +171,15 @@ def test_hostile_messages_stay_text(page: UserPage, server: Server, run_slow: bo
             assert str(link.get_attribute("href")).startswith(("http://", "https://"))
             assert link.get_attribute("target") == "_blank"
             assert set(str(link.get_attribute("rel")).split()) >= {"noopener", "noreferrer"}
-        mallory.says("http://javascript:window.pwned=43@127.0.0.1:1/", "where")
+        mallory.say("http://javascript:window.pwned=43@127.0.0.1:1/", "where")
         expect(page(".host").last).to_have_text("(leads to 127.0.0.1)")
 
 
 def test_control_and_direction_characters_do_not_affect_the_page(page: UserPage, server: Server) -> None:
     before = tags(page)
-    with RichPeer(server.port, "Mallory") as mallory:
+    with SelchatPeer(server.port, "Mallory") as mallory:
         for number, text in enumerate(TEXTS):
-            mallory.says(f"text {number}: {text}", f"id {number}")
+            mallory.say(f"text {number}: {text}", f"id {number}")
             page.sees(f"text {number}: ")
             shown = str(page("#log").evaluate("(log) => log.textContent"))
             assert not set(shown) & set("\u202e\u2066\u200f\x07\x1b\x9b\x00\x7f")
@@ -193,12 +193,12 @@ def test_hostile_names_rooms_topics_and_direct_messages_stay_text(
     before = tags(page)
     names = sample(SCRIPTS, run_slow)
     for number, text in enumerate(names):
-        with RichPeer(server.port, text) as mallory:
-            mallory.sends({"type": "topic", "room": "lobby", "topic": text})
-            mallory.says(f"my name is bad {number}", f"id {number}")
+        with SelchatPeer(server.port, text) as mallory:
+            mallory.send({"type": "topic", "room": "lobby", "topic": text})
+            mallory.say(f"my name is bad {number}", f"id {number}")
             page.sees(f"my name is bad {number}")
             eventually(lambda name=mallory.welcome["name"]: page.messages()[-1][0] == name, text)  # type: ignore[misc]
-            mallory.whispers("Venkat", text, f"whisper {number}")
+            mallory.whisper("Venkat", text, f"whisper {number}")
     with Client(server.port, "<b onclick=window.pwned=50>classic</b>") as old:
         old.send("<u>classic</u>")
         page.sees("<u>classic</u>")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.browser.support import UserPage, Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Server
 from tests.e2e.test_encryption import WORDS
 
@@ -59,7 +59,7 @@ class Keys:
 
 
 def test_whole_session_by_keyboard(users: Users, server: Server) -> None:
-    with RichPeer(server.port, "Michael") as michael:
+    with SelchatPeer(server.port, "Michael") as michael:
         page = users.opens_page(server.port)
         keys = Keys(page)
         keys.is_at("name")
@@ -134,7 +134,7 @@ def test_whole_session_by_keyboard(users: Users, server: Server) -> None:
 
         # Joins and leaves are folded; Enter and Space toggle them.
         for name in ("Anna", "Bela"):
-            with RichPeer(server.port, name):
+            with SelchatPeer(server.port, name):
                 expect(page("#people")).to_contain_text(name)
             expect(page("#people")).not_to_contain_text(name)
         fold = page("#log details").last
@@ -151,7 +151,7 @@ def test_whole_session_by_keyboard(users: Users, server: Server) -> None:
         page.waits_for_layout()
 
         # The messages scroll, from the log and from the input field.
-        michael.sends(
+        michael.send(
             *({"type": "say", "room": "lobby", "id": f"id {n}", "body": f"line {n}"} for n in range(100))
         )
         page.sees("line 99")
@@ -190,7 +190,7 @@ def test_whole_session_by_keyboard(users: Users, server: Server) -> None:
 
 
 def test_tab_reaches_every_control_once(users: Users, server: Server) -> None:
-    with RichPeer(server.port, "Michael"):
+    with SelchatPeer(server.port, "Michael"):
         page = users.signs_in(server.port, "Venkat")
         expect(page("#people button")).to_have_count(1)
         keys = Keys(page)

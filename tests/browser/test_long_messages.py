@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.support import Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Server
 
 LINES = "\n" * 29_000 + "the end"
@@ -15,9 +15,9 @@ WORDS = "word " * 12_000 + "the end"
 @pytest.mark.slow
 def test_page_shows_only_the_beginning_of_a_long_message_at_first(users: Users, server: Server) -> None:
     page = users.signs_in(server.port, "Venkat")
-    with RichPeer(server.port, "Mallory") as mallory:
+    with SelchatPeer(server.port, "Mallory") as mallory:
         for number, text in enumerate((LINES, WORDS, f"* Mallory {LINES}", f"* Mallory {WORDS}")):
-            mallory.says(text, f"id {number}")
+            mallory.say(text, f"id {number}")
         page.sees("* Mallory word")
         assert page("#log").evaluate("(log) => log.textContent.length") < 20_000
         acts = page("#log .row.action").last

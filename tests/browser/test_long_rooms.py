@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.browser.support import UserPage, Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Server, eventually
 
 MAX_ROWS = 200
@@ -36,12 +36,12 @@ _SCROLL = """(log) => new Promise((done) => {
 })"""
 
 
-def fill(peer: RichPeer, count: int, body: str = "message {}") -> None:
+def fill(peer: SelchatPeer, count: int, body: str = "message {}") -> None:
     """Send that many messages, as fast as the server acknowledges them."""
     step = 50
     for first in range(0, count, step):
         numbers = range(first, min(count, first + step))
-        peer.sends(
+        peer.send(
             *(
                 {"type": "say", "room": "lobby", "id": f"{body[:20]} {n}", "body": body.format(n)}
                 for n in numbers
@@ -49,7 +49,7 @@ def fill(peer: RichPeer, count: int, body: str = "message {}") -> None:
         )
         acked = 0
         while acked < len(numbers):
-            answer = peer.reads()
+            answer = peer.read()
             assert answer["type"] != "error", answer
             acked += answer["type"] == "ack"
 
@@ -75,7 +75,7 @@ def lasting(tmp_path: Path) -> Iterator[Server]:
 
 @pytest.mark.slow
 def test_ten_thousand_messages_scroll_with_few_elements(users: Users, server: Server) -> None:
-    with RichPeer(server.port, "Michael") as michael:
+    with SelchatPeer(server.port, "Michael") as michael:
         page = users.signs_in(server.port, "Venkat")
         fill(michael, 10_000, "message {} " + "of several words, " * 4)
         page.sees("message 9999 ")
@@ -98,7 +98,7 @@ def test_ten_thousand_messages_scroll_with_few_elements(users: Users, server: Se
 
 @pytest.mark.slow
 def test_older_messages_load_on_scrolling_up(users: Users, lasting: Server) -> None:
-    with RichPeer(lasting.port, "Michael") as michael:
+    with SelchatPeer(lasting.port, "Michael") as michael:
         fill(michael, 500)
         page = users.signs_in(lasting.port, "Venkat")
         page.sees("message 499")
@@ -127,7 +127,7 @@ def test_older_messages_load_on_scrolling_up(users: Users, lasting: Server) -> N
 
 
 def test_scroll_position_stays_while_messages_arrive(users: Users, lasting: Server) -> None:
-    with RichPeer(lasting.port, "Michael") as michael:
+    with SelchatPeer(lasting.port, "Michael") as michael:
         fill(michael, 300)
         page = users.signs_in(lasting.port, "Venkat")
         page.sees("message 299")
@@ -148,7 +148,7 @@ def test_scroll_position_stays_while_messages_arrive(users: Users, lasting: Serv
         expect(page("#jump-to-end")).to_be_hidden()
         expect(page.item("#lobby").locator(".unread-count")).to_have_count(0)
         # At the end the log follows new messages; sending one jumps there.
-        michael.says("and the last", "last")
+        michael.say("and the last", "last")
         page.sees("and the last")
         page("#log").press("Home")
         expect(page("#jump-to-end")).to_be_visible()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.browser.support import UserPage, Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Server, eventually
 from tests.e2e.test_encryption import WORDS
 
@@ -49,12 +49,12 @@ def hide(page: UserPage, hidden: bool) -> None:
 def test_notifications_for_mentions_and_direct_messages_while_hidden(users: Users, server: Server) -> None:
     profile = users.profile()
     profile.add_init_script(_STUB)
-    with RichPeer(server.port, "Michael") as michael:
+    with SelchatPeer(server.port, "Michael") as michael:
         page = users.signs_in(server.port, "Venkat", profile=profile)
         ids = iter(range(1000))
 
         def said(body: str) -> None:
-            michael.says(body, str(next(ids)))
+            michael.say(body, str(next(ids)))
             page.sees(body)
 
         # Off by default.
@@ -78,7 +78,7 @@ def test_notifications_for_mentions_and_direct_messages_while_hidden(users: User
         said("venkat: the <b>tea</b> is ready")
         eventually(lambda: len(shown(page)) == 1, "a notification")
         assert shown(page) == [("Michael mentions you in lobby", "venkat: the <b>tea</b> is ready")]
-        michael.whispers("Venkat", "psst", "w")
+        michael.whisper("Venkat", "psst", "w")
         eventually(lambda: len(shown(page)) == 2, "a notification")
         assert shown(page)[1] == ("Direct message from Michael", "psst")
         # A click opens the conversation.

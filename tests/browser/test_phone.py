@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.browser.support import UserPage, Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Server
 
 PHONE: dict[str, Any] = {
@@ -33,7 +33,7 @@ def in_window(page: UserPage, selector: str) -> bool:
 
 
 def test_whole_session_by_touch(users: Users, server: Server) -> None:
-    with RichPeer(server.port, "Michael") as michael:
+    with SelchatPeer(server.port, "Michael") as michael:
         page = users.opens_page(server.port, **PHONE)
         page("#name").tap()
         page("#name").fill("Venkat")
@@ -42,7 +42,7 @@ def test_whole_session_by_touch(users: Users, server: Server) -> None:
         assert page.focused() != "input"  # an on-screen keyboard would hide the chat
         for panel in ("#rooms-panel", "#people-panel"):
             expect(page(panel)).to_be_hidden()
-        michael.says("hello Venkat", "1")
+        michael.say("hello Venkat", "1")
         page.sees("hello Venkat")
         page("#input").tap()
         page("#input").fill("hello from a phone")
@@ -108,15 +108,15 @@ def test_whole_session_by_touch(users: Users, server: Server) -> None:
 )
 def test_nothing_is_cut_off_in_a_small_window(users: Users, server: Server, width: int, height: int) -> None:
     """From 320 px on, users scroll in one direction only; 640 x 400 is 1280 x 800 at 200 %."""
-    with RichPeer(server.port, "A name that is as long as can be") as someone:
+    with SelchatPeer(server.port, "A name that is as long as can be") as someone:
         page = users.opens_page(server.port, viewport={"width": width, "height": height})
         assert page.overflow() <= 0
         assert in_window(page, "#join")
         page.signs_in("Venkat")
-        someone.sends({"type": "topic", "room": "lobby", "topic": "a topic that is rather long, " * 5})
-        someone.says(f"{LONG} https://example.org/{LONG} `{LONG}`", "1")
-        someone.says(f"```\n{LONG * 3}\n```", "2")
-        someone.whispers("Venkat", LONG, "3")
+        someone.send({"type": "topic", "room": "lobby", "topic": "a topic that is rather long, " * 5})
+        someone.say(f"{LONG} https://example.org/{LONG} `{LONG}`", "1")
+        someone.say(f"```\n{LONG * 3}\n```", "2")
+        someone.whisper("Venkat", LONG, "3")
         expect(page("#log pre")).to_be_visible()
         page.types("/rooms")
         page.types("/users")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.browser.support import ROOT, UserPage, Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Server
 
 if TYPE_CHECKING:
@@ -72,13 +72,13 @@ def afternoon(users: Users, server: Server, **options: Any) -> Iterator[UserPage
     profile.clock.set_fixed_time(NOW.replace(minute=1))
     profile.route_web_socket("**/ws", at_the_time)
     with ExitStack() as stack:
-        peers = {name: stack.enter_context(RichPeer(server.port, name)) for name in OTHERS}
+        peers = {name: stack.enter_context(SelchatPeer(server.port, name)) for name in OTHERS}
         *first, last = peers.values()
         for peer in first:
             for room in ("galley", ROOM):
-                peer.sends({"type": "join", "room": room})
+                peer.send({"type": "join", "room": room})
         # Wait until all others have joined.
-        first[0].reads_until(
+        first[0].read_until(
             lambda one: one["type"] == "joined" and (one["room"], one["total"]) == (ROOM, len(first))
         )
         page = users.signs_in(server.port, ME, profile=profile)
@@ -87,17 +87,17 @@ def afternoon(users: Users, server: Server, **options: Any) -> Iterator[UserPage
         page.types(f"/topic {TOPIC}")
         expect(page("#topic")).to_have_text(TOPIC)
         expect(page("#people-title")).to_have_text(f"People {len(OTHERS)}")
-        last.sends({"type": "join", "room": ROOM})
+        last.send({"type": "join", "room": ROOM})
         expect(page("#people-title")).to_have_text(f"People {len(OTHERS) + 1}")
         profile.clock.set_fixed_time(NOW)
-        peers["Yuki"].whispers(ME, "Can I have the spanner after you?", "w")
+        peers["Yuki"].whisper(ME, "Can I have the spanner after you?", "w")
         for number, (room, name, body) in enumerate(ELSEWHERE):
-            peers[name].says(body, f"e{number}", room)
+            peers[name].say(body, f"e{number}", room)
         for number, (_, name, body) in enumerate(TALK):
             if name == ME:
                 page.types(body)
             else:
-                peers[name].says(body, f"t{number}", ROOM)
+                peers[name].say(body, f"t{number}", ROOM)
             expect(page("#log [data-state=sent]:is([data-kind=said], [data-kind=action])")).to_have_count(
                 number + 1
             )

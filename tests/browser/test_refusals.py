@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.browser.support import Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Server
 
 
@@ -16,7 +16,7 @@ def test_full_server_is_reported_and_retried(users: Users) -> None:
         page("#name").fill("Venkat")
     # A second server, because the connections that loaded the page count too.
     with Server("--no-history", "--quiet", "--max-clients=2", port=server.port) as server:
-        with RichPeer(server.port, "Michael"), RichPeer(server.port, "Rishabh"):
+        with SelchatPeer(server.port, "Michael"), SelchatPeer(server.port, "Rishabh"):
             page("#join").click()
             expect(page("#sign-in-status")).to_contain_text("Server is full (2 connections).")
         page.is_signed_in()
@@ -25,11 +25,11 @@ def test_full_server_is_reported_and_retried(users: Users) -> None:
 def test_removed_user_reconnects_only_by_the_button(users: Users) -> None:
     with (
         Server("--no-history", "--quiet", "--operators=Michael") as server,
-        RichPeer(server.port, "Michael") as michael,
+        SelchatPeer(server.port, "Michael") as michael,
     ):
         page = users.signs_in(server.port, "Venkat")
         page("#input").press_sequentially("half a li")
-        michael.whispers("Server", "/kick Venkat", "1")
+        michael.whisper("Server", "/kick Venkat", "1")
         expect(page("#status")).to_have_attribute("data-state", "stopped")
         expect(page("#status .text")).to_have_text("The operator removed you.")
         button = page("#status button")
@@ -41,6 +41,6 @@ def test_removed_user_reconnects_only_by_the_button(users: Users) -> None:
         assert status and box and box["x"] > status["x"] + status["width"] / 2
         button.click()
         page.is_online()
-        michael.whispers("Server", "/ban Venkat", "2")
+        michael.whisper("Server", "/ban Venkat", "2")
         expect(page("#status .text")).to_have_text("The operator banned you.")
         expect(button).to_have_text("Try to come back")

@@ -13,7 +13,7 @@ import pytest
 
 from tests.browser.support import UserPage, Users, expect
 from tests.e2e.proxy import Direction, Proxy
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import DEADLINE, Server, eventually
 
 _RECORD = """(status) => {
@@ -105,7 +105,7 @@ def burst(page: UserPage, lines: list[str]) -> None:
 @pytest.mark.slow
 def test_connections_cut_during_bursts_lose_and_double_no_message(users: Users, tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
-    with serving(history) as server, Proxy(server.port) as proxy, RichPeer(server.port, "Witness") as witness:
+    with serving(history) as server, Proxy(server.port) as proxy, SelchatPeer(server.port, "Witness") as witness:
         page = users.signs_in(proxy.port, "Venkat")
         said = []
         for turn, (direction, size) in enumerate(
@@ -119,21 +119,21 @@ def test_connections_cut_during_bursts_lose_and_double_no_message(users: Users, 
             eventually(lambda links=links: proxy.links > links, "a new connection")  # type: ignore[misc]
             expect(page("#log [data-state=pending]")).to_have_count(0)
             expect(page.row(lines[-1])).to_have_attribute("data-state", "sent")
-        heard = witness.reads_until(lambda one: one.get("body") == said[-1])
+        heard = witness.read_until(lambda one: one.get("body") == said[-1])
         assert [one["body"] for one in heard if one["type"] == "said"] == said
         assert [body for _, body in exported(history)] == said
         assert [body for _, body in page.messages()][-20:] == said[-20:]
 
 
 def test_missed_messages_arrive_once_and_in_order(users: Users, server: Server) -> None:
-    with Proxy(server.port) as proxy, RichPeer(server.port, "Michael") as michael:
+    with Proxy(server.port) as proxy, SelchatPeer(server.port, "Michael") as michael:
         page = users.signs_in(proxy.port, "Venkat")
-        michael.says("one", "1")
+        michael.say("one", "1")
         page.sees("one")
         proxy.refuses = True
         proxy.reset()
         expect(page("#status")).to_have_attribute("data-state", "waiting")
-        michael.sends(
+        michael.send(
             *({"type": "say", "room": "lobby", "id": f"m{n}", "body": f"missed {n}"} for n in range(120))
         )
         proxy.heal()

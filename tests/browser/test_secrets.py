@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.support import Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Server
 from tests.e2e.terminal_support import CHAT, Terminal
 from tests.e2e.test_encryption import OTHER, WORDS, Recorder, passphrase_file
@@ -145,13 +145,13 @@ def test_later_page_decrypts_history_with_the_passphrase(users: Users, server: S
 
 
 def test_forged_and_replayed_messages_are_rejected(users: Users, server: Server) -> None:
-    with RichPeer(server.port, "Mallory") as mallory:
+    with SelchatPeer(server.port, "Mallory") as mallory:
         page, venkat = (users.signs_in(server.port, name) for name in ("Michael", "Venkat"))
         for one in (page, venkat):
             one.sets_passphrase(WORDS)
         venkat.says("the true word")
         page.sees("the true word")
-        true = mallory.reads_until(lambda one: one.get("cipher", "").startswith("selchat1 "))[-1]
+        true = mallory.read_until(lambda one: one.get("cipher", "").startswith("selchat1 "))[-1]
         changed = ("A" if true["body"][0] != "A" else "B") + true["body"][1:]
         for number, (cipher, body) in enumerate(
             [
@@ -162,11 +162,11 @@ def test_forged_and_replayed_messages_are_rejected(users: Users, server: Server)
                 ("selchat1 " + "A" * 22 + " 1 " + "A" * 22, true["body"]),
             ]
         ):
-            mallory.says(body, f"id {number}", cipher=cipher)
+            mallory.say(body, f"id {number}", cipher=cipher)
             unreadable = page("#log [data-encryption=unreadable]")
             expect(unreadable).to_have_count(number + 1)
             expect(unreadable.last).to_contain_text(re.compile("changed on the way|another passphrase"))
-        mallory.says("in the clear", "clear")
+        mallory.say("in the clear", "clear")
         expect(page.row("in the clear").locator(".badge.not-encrypted")).to_have_text("not encrypted")
         expect(page.row("the true word")).to_have_count(1)
 
@@ -222,7 +222,7 @@ def test_page_asks_for_the_server_password(users: Users) -> None:
 
 
 def test_taken_name_is_rejected_at_sign_in(users: Users, server: Server) -> None:
-    with RichPeer(server.port, "Michael"):
+    with SelchatPeer(server.port, "Michael"):
         page = users.opens_page(server.port)
         page("#join").click()
         expect(page("#name-problem")).to_have_text("Enter the name that others will see.")

@@ -7,13 +7,13 @@ import re
 import pytest
 
 from tests.browser.support import Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Server
 
 
 @pytest.mark.slow
 def test_second_tab_gets_another_name_and_each_tab_keeps_its_own(users: Users, server: Server) -> None:
-    with RichPeer(server.port, "Michael") as michael:
+    with SelchatPeer(server.port, "Michael") as michael:
         first = users.signs_in(server.port, "Venkat")
         second = users.opens_page(server.port, profile=first.page.context)
         expect(second("#name")).to_have_value("Venkat")  # the page remembers it
@@ -38,7 +38,7 @@ def test_second_tab_gets_another_name_and_each_tab_keeps_its_own(users: Users, s
         second.sees_last(("Venkat", "from the first"))
         second.says("from the second")
         first.sees_last(("Venkat", "from the first"), ("Venkat_2", "from the second"))
-        michael.whispers("Venkat_2", "for the second alone", "1")
+        michael.whisper("Venkat_2", "for the second alone", "1")
         expect(second.item("@michael")).to_be_visible()
         expect(first.item("@michael")).to_have_count(0)
         # A user with another browser cannot take the name.
@@ -49,23 +49,23 @@ def test_second_tab_gets_another_name_and_each_tab_keeps_its_own(users: Users, s
 
 
 def test_unread_messages_are_marked_until_seen(users: Users, server: Server) -> None:
-    with RichPeer(server.port, "Michael") as michael:
+    with SelchatPeer(server.port, "Michael") as michael:
         page = users.signs_in(server.port, "Venkat")
         page.joins("deck")
         page.says("here")
         expect(page.page).to_have_title("deck - selchat")
         calm = page("#icon").get_attribute("href")
-        michael.says("one", "1")
+        michael.say("one", "1")
         expect(page.item("#lobby")).to_have_class(re.compile("unread"))
         expect(page.item("#lobby").locator(".unread-count")).to_have_text(", 1 unread")
         expect(page.page).to_have_title("(1) deck - selchat")
         assert page("#icon").get_attribute("href") == calm
-        michael.says("two, Venkat", "2")
+        michael.say("two, Venkat", "2")
         expect(page.item("#lobby").locator(".unread-count.mentioned")).to_have_text(
             ", @ 2 unread, you are mentioned"
         )
         expect(page("#icon")).not_to_have_attribute("href", str(calm))
-        michael.whispers("Venkat", "psst", "3")
+        michael.whisper("Venkat", "psst", "3")
         expect(page.item("@michael").locator(".unread-count.mentioned")).to_have_text(", @ 1 unread")
         expect(page.page).to_have_title("(3) deck - selchat")
         page.opens("#lobby")
@@ -122,10 +122,10 @@ def test_each_conversation_has_its_own_draft_and_input_history(users: Users, ser
 
 @pytest.mark.slow
 def test_unread_direct_message_survives_a_reload(users: Users, server: Server) -> None:
-    with RichPeer(server.port, "Michael") as michael:
+    with SelchatPeer(server.port, "Michael") as michael:
         page = users.signs_in(server.port, "Venkat")
         page.says("here")
-        michael.whispers("Venkat", "psst", "1")
+        michael.whisper("Venkat", "psst", "1")
         for _ in range(2):
             expect(page.item("@michael").locator(".unread-count.mentioned")).to_have_text(", @ 1 unread")
             page.page.reload()

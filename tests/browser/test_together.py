@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.browser.support import Users, expect
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Client, Server
 from tests.e2e.terminal_support import CHAT, Terminal
 
@@ -60,11 +60,11 @@ def test_pages_a_terminal_and_a_classic_client_share_a_room(
 def test_right_to_left_text_starts_near_its_author(users: Users, server: Server) -> None:
     page = users.signs_in(server.port, "Venkat")
     texts = ("صباح الخير", "שלום לכולם", "ok", "مثال\n```\na = 1\n```")
-    with RichPeer(server.port, "مريم") as someone:
+    with SelchatPeer(server.port, "مريم") as someone:
         for number, text in enumerate(texts):
-            someone.says(text, str(number))
-        someone.says("جدا " * 400 + "w" * 400, "long")
-        someone.says("```\n" + "x" * 400 + "\n```", "code")
+            someone.say(text, str(number))
+        someone.say("جدا " * 400 + "w" * 400, "long")
+        someone.say("```\n" + "x" * 400 + "\n```", "code")
         page.sees("xxx")
     boxes = page("#log .row.said").evaluate_all(
         """(rows) => rows.map((row) => {

@@ -1,6 +1,6 @@
 """The selchat protocol by hand, from docs/protocol.rst alone: no test checks the package against itself.
 
-A `RichPeer` waits for what the server says, up to a deadline. `Frames` and `encoded` are for those who have a
+A `SelchatPeer` waits for what the server says, up to a deadline. `Frames` and `encoded` are for those who have a
 loop of their own.
 """
 
@@ -55,7 +55,7 @@ class Frames:
         return found
 
 
-class RichPeer:
+class SelchatPeer:
     """Someone on the selchat protocol. With a ``name``, the hello is said and the welcome read.
 
     ``source``: the address to come from. ``buffer``: bytes that its socket takes.
@@ -76,8 +76,8 @@ class RichPeer:
                 self.sock.bind((source, 0))
             self.sock.connect(("127.0.0.1", port))
             if name is not None:
-                self.sends(greeting(name, **hello))
-                self.welcome = self.reads()
+                self.send(greeting(name, **hello))
+                self.welcome = self.read()
                 assert self.welcome["type"] == "welcome", self.welcome
         except BaseException:
             self.close()
@@ -85,24 +85,24 @@ class RichPeer:
 
     # -- what it says ----------------------------------------------------------------------------------
 
-    def sends(self, *messages: Fields) -> None:
+    def send(self, *messages: Fields) -> None:
         self.sock.sendall(encoded(*messages))
 
-    def asks(self, type: str, **fields: object) -> Fields:
+    def request(self, type: str, **fields: object) -> Fields:
         """Send it and return what comes next."""
-        self.sends({"type": type, **fields})
-        return self.reads()
+        self.send({"type": type, **fields})
+        return self.read()
 
-    def says(self, body: str, id: str, room: str = "lobby", **more: object) -> Fields:
+    def say(self, body: str, id: str, room: str = "lobby", **more: object) -> Fields:
         """Say it and return the ack, or whatever comes instead."""
-        return self.asks("say", room=room, id=id, body=body, **more)
+        return self.request("say", room=room, id=id, body=body, **more)
 
-    def whispers(self, to: str, body: str, id: str) -> Fields:
-        return self.asks("whisper", to=to, id=id, body=body)
+    def whisper(self, to: str, body: str, id: str) -> Fields:
+        return self.request("whisper", to=to, id=id, body=body)
 
     # -- what it hears ---------------------------------------------------------------------------------
 
-    def reads_payload(self) -> bytes:
+    def read_payload(self) -> bytes:
         """Return the next payload. Raises EOFError at the end."""
         while not self._payloads:
             data = self.sock.recv(1 << 16)
@@ -111,39 +111,39 @@ class RichPeer:
             self._payloads = self._frames.feed(data)
         return self._payloads.pop(0)
 
-    def reads(self) -> Fields:
-        fields = json.loads(self.reads_payload())
+    def read(self) -> Fields:
+        fields = json.loads(self.read_payload())
         assert isinstance(fields, dict)
         return fields
 
-    def reads_until(self, wanted: Callable[[Fields], bool]) -> list[Fields]:
+    def read_until(self, wanted: Callable[[Fields], bool]) -> list[Fields]:
         """Read up to and with the first that is wanted."""
-        found = [self.reads()]
+        found = [self.read()]
         while not wanted(found[-1]):
-            found.append(self.reads())
+            found.append(self.read())
         return found
 
-    def reads_to_end(self) -> list[Fields]:
+    def read_to_end(self) -> list[Fields]:
         """Return what comes until the server closes."""
         found = []
         while True:
             try:
-                found.append(self.reads())
+                found.append(self.read())
             except EOFError:
                 return found
 
-    def sees(self, name: str, room: str = "lobby") -> None:
+    def wait_for_member(self, name: str, room: str = "lobby") -> None:
         """Wait until someone is there; nothing else may come meanwhile."""
-        eventually(lambda: name in self.asks("users", room=room)["names"], f"{name} is in {room}")
+        eventually(lambda: name in self.request("users", room=room)["names"], f"{name} is in {room}")
 
-    def hears_nothing(self) -> None:
+    def assert_nothing_more(self) -> None:
         """Assert that everything was read: the next thing to come is the answer to a question."""
-        assert self.asks("ping", token="?") == {"type": "pong", "token": "?"}
+        assert self.request("ping", token="?") == {"type": "pong", "token": "?"}
 
     def close(self) -> None:
         self.sock.close()
 
-    def __enter__(self) -> RichPeer:
+    def __enter__(self) -> SelchatPeer:
         return self
 
     def __exit__(self, *_: object) -> None:

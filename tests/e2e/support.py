@@ -37,7 +37,7 @@ def eventually(condition: Callable[[], bool], what: str = "condition", within: f
         select.select([], [], [], 0.01)
 
 
-def meet(port: int, fingerprint: str, host: str = "127.0.0.1", folder: str | Path | None = None) -> None:
+def trust_server(port: int, fingerprint: str, host: str = "127.0.0.1", folder: str | Path | None = None) -> None:
     """Let the clients of this test know that server, as those of people who were there before.
 
     ``folder``: theirs, if it is not that of this test.
@@ -138,7 +138,7 @@ class Server:
                     r"(?:Key fingerprint[^\n]*:\n|fingerprint\": \")([0-9a-f]{4}( [0-9a-f]{4}){15})\b.*\n"
                 ).group(1)
                 self.fingerprint = key.replace(" ", "")
-                meet(self.port, self.fingerprint, host)
+                trust_server(self.port, self.fingerprint, host)
             if any(option == "--log-format=json" for option in options):
                 self.expect(r'"event": "invited".*\n')
             else:

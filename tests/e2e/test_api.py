@@ -27,7 +27,7 @@ from selchat.client import (
     Topic,
     Whispered,
 )
-from tests.e2e.support import DEADLINE, Server, eventually, meet
+from tests.e2e.support import DEADLINE, Server, eventually, trust_server
 from tests.e2e.support import Client as ClassicClient
 
 ROOT = Path(__file__).parents[2]
@@ -182,7 +182,7 @@ class Program:
         path.write_text(
             textwrap.dedent(code).replace("192.168.43.158", f"127.0.0.1:{server.port}").replace("3600", "1")
         )
-        meet(server.port, server.fingerprint, folder=folder)
+        trust_server(server.port, server.fingerprint, folder=folder)
         self.process = subprocess.Popen(
             [sys.executable, "-W", "error", str(path)],
             env={**os.environ, "XDG_DATA_HOME": str(folder), "KEEPER_PASSPHRASE": WORDS},

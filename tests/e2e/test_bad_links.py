@@ -15,7 +15,7 @@ from selchat.client.events import Gap, Message
 from selchat.net.reactor import Reactor
 from tests.client.support import Recorder, fail, settings, spin
 from tests.e2e.proxy import Direction, Proxy
-from tests.e2e.selchat_support import Fields, RichPeer
+from tests.e2e.selchat_support import Fields, SelchatPeer
 from tests.e2e.support import Client, Server, eventually
 
 UNLIMITED = ("--message-rate=0", "--byte-rate=0")
@@ -55,7 +55,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
         ours = settings(
             proxy.port, wire="selchat", name="Michael", tls="require" if secure else "off", **quick
         )
-        with RichPeer(server.port, "Asa") as asa, closing(Reactor(fail)) as reactor:
+        with SelchatPeer(server.port, "Asa") as asa, closing(Reactor(fail)) as reactor:
             with closing(Link(reactor, ours, ear)) as link:
                 link.open()
                 spin(reactor, lambda: link.state is LinkState.ONLINE)
@@ -67,8 +67,8 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
                         link.say(said[-1])
                         heard.append(f"theirs {next(numbers)} {'é' * chance.choice((0, 10, 500))}")
                         id = f"{len(heard)}"
-                        asa.sends({"type": "say", "room": "lobby", "id": id, "body": heard[-1]})
-                        shown += asa.reads_until(lambda one: one.get("id") == id)  # noqa: B023
+                        asa.send({"type": "say", "room": "lobby", "id": id, "body": heard[-1]})
+                        shown += asa.read_until(lambda one: one.get("id") == id)  # noqa: B023
                     end = reactor.now + chance.uniform(0.0, 0.1)
                     spin(reactor, lambda: reactor.now > end)  # noqa: B023
                     if chance.random() < 0.7:
@@ -77,7 +77,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
                 what = f"with seed {seed}"
                 spin(reactor, lambda: len(ear.messages) >= len(said) + len(heard) and not link.queued, what)
                 # Once more, so that what comes twice would have come by now.
-                asa.sends({"type": "say", "room": "lobby", "id": "end", "body": "the end"})
+                asa.send({"type": "say", "room": "lobby", "id": "end", "body": "the end"})
                 spin(reactor, lambda: ear.messages[-1] == ("Asa", "the end"), what)
             messages = [event for event in ear.events if isinstance(event, Message)]
             assert [one.body for one in messages if one.own] == said, what
@@ -85,7 +85,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
             assert [one.seq for one in messages] == list(range(1, len(messages) + 1)), what
             assert not any(isinstance(event, Gap) for event in ear.events), what
             assert proxy.links > rounds / 4, "hardly anything has happened to the link"
-            shown += asa.reads_until(lambda one: one.get("id") == "end")
+            shown += asa.read_until(lambda one: one.get("id") == "end")
             assert [one["body"] for one in shown if one["type"] == "said"] == said, what
         assert server.stop() == 0
         assert server.errors() == ""
@@ -94,8 +94,8 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
 def test_the_server_finds_out_that_a_rich_client_is_not_there_any_more() -> None:
     quick = {**os.environ, "SELCHAT_PING_SECONDS": "0.2", "SELCHAT_PONG_SECONDS": "0.2"}
     with Server("--no-roster", env=quick) as server, Proxy(server.port) as proxy:
-        with RichPeer(proxy.port, "Asa") as asa:
-            assert asa.reads()["type"] == "ping"
+        with SelchatPeer(proxy.port, "Asa") as asa:
+            assert asa.read()["type"] == "ping"
             proxy.forget(_UP)
             server.expect("Closed connection from .*username: Asa")
         assert server.stop() == 0
@@ -106,8 +106,8 @@ def test_a_classic_client_on_a_bad_link_is_sent_no_half_frame_of_another() -> No
         proxy.piece, proxy.delay = 3, 0.002
         with Client(proxy.port, "Michael") as michael, Client(server.port, "Venkat") as venkat:
             eventually(lambda: proxy.links == 1)
-            with RichPeer(server.port, "Asa") as asa:
-                eventually(lambda: asa.asks("users", room="lobby")["total"] == 3, "all are in")
+            with SelchatPeer(server.port, "Asa") as asa:
+                eventually(lambda: asa.request("users", room="lobby")["total"] == 3, "all are in")
             for number in range(20):
                 venkat.send(f"{number} " + "x" * number)
             assert [michael.read_pair()[1].split()[0] for _ in range(20)] == list(map(str, range(20)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.selchat_support import RichPeer, serving
+from tests.e2e.selchat_support import SelchatPeer, serving
 from tests.e2e.support import Client, Server
 
 _YEAR = 365 * 86_400  # seconds
@@ -79,20 +79,20 @@ def serving_with(clock: WrongClock, path: Path) -> Iterator[Server]:
 @pytest.mark.parametrize("moved", [_YEAR, -_YEAR], ids=["a year ahead", "a year back"])
 def test_timers_order_and_rates_ignore_the_wall_clock(clock: WrongClock, moved: int, tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
-    with serving_with(clock, path) as server, RichPeer(server.port, "Asa") as asa:
-        before = [asa.says(f"before {number}", f"b{number}") for number in range(3)]
+    with serving_with(clock, path) as server, SelchatPeer(server.port, "Asa") as asa:
+        before = [asa.say(f"before {number}", f"b{number}") for number in range(3)]
         assert [ack["seq"] for ack in before] == [1, 2, 3]
         silent = Client(server.port)
         begin = time.monotonic()
         clock.shift(moved)
-        moved_by = asa.says("after", "a")["at"] - before[-1]["at"]
+        moved_by = asa.say("after", "a")["at"] - before[-1]["at"]
         assert abs(moved_by - moved) < 60, "the clock did not change: the test is broken"
 
         # The rate limit follows real time: no burst for a year's worth of messages, and no year of silence.
         flood = [{"type": "say", "room": "lobby", "id": f"f{n}", "body": f"f{n}"} for n in range(60)]
         start = time.monotonic()
-        asa.sends(*flood)
-        acks = [asa.reads() for _ in flood]
+        asa.send(*flood)
+        acks = [asa.read() for _ in flood]
         assert [ack["seq"] for ack in acks] == list(range(5, 65))
         assert time.monotonic() - start > 0.9 * (60 - _BURST) / _RATE
 
@@ -104,19 +104,19 @@ def test_timers_order_and_rates_ignore_the_wall_clock(clock: WrongClock, moved: 
 
         # Messages keep their order, whatever their times.
         log = asa.welcome["log"]
-        with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 0}}) as bo:
-            heard = [bo.reads() for _ in range(64)]
+        with SelchatPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 0}}) as bo:
+            heard = [bo.read() for _ in range(64)]
             assert [one["seq"] for one in heard] == list(range(1, 65))
             assert [one["body"] for one in heard[:4]] == ["before 0", "before 1", "before 2", "after"]
         clock.shift(0)
-        assert asa.says("right again", "r")["seq"] == 65
+        assert asa.say("right again", "r")["seq"] == 65
         assert server.stop() == 0
         assert server.errors() == ""
-    with serving_with(clock, path) as server, RichPeer(server.port, "Asa") as asa:
+    with serving_with(clock, path) as server, SelchatPeer(server.port, "Asa") as asa:
         assert asa.welcome["rooms"][0]["seq"] == 65
-        newest = asa.asks("history", room="lobby", limit=2)["messages"]
+        newest = asa.request("history", room="lobby", limit=2)["messages"]
         assert [one["seq"] for one in newest] == [64, 65]
-        assert asa.says("f59", "f59")["seq"] == 64, "a repeated id gets the same ack"
+        assert asa.say("f59", "f59")["seq"] == 64, "a repeated id gets the same ack"
 
 
 def test_rosters_ignore_the_wall_clock(clock: WrongClock, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from tests.e2e import processes
 from tests.e2e.processes import SELCHAT
-from tests.e2e.selchat_support import RichPeer, said, serving
+from tests.e2e.selchat_support import SelchatPeer, said, serving
 from tests.e2e.support import DEADLINE, Client, Server, eventually, pair
 
 
@@ -68,8 +68,8 @@ def test_options_override_variables_and_variables_the_file(
 
 def test_a_relative_history_is_in_the_folder_of_the_file(file: Path, tmp_path: Path) -> None:
     file.write_text("history = 'kept.sqlite'\nroster = false")
-    with Server(f"--config={file}", cwd="/") as server, RichPeer(server.port, "Venkat") as venkat:
-        assert venkat.says("one", "1")["type"] == "ack"
+    with Server(f"--config={file}", cwd="/") as server, SelchatPeer(server.port, "Venkat") as venkat:
+        assert venkat.say("one", "1")["type"] == "ack"
         assert (tmp_path / "kept.sqlite").exists()
 
 
@@ -220,38 +220,38 @@ def test_reloads_lose_no_message_and_no_connection(file: Path, tmp_path: Path) -
 
     with ExitStack() as stack:
         server = stack.enter_context(serving(tmp_path / "history.sqlite", f"--config={file}"))
-        venkat, narayan = (stack.enter_context(RichPeer(server.port, name)) for name in ("Venkat", "Narayan"))
+        venkat, narayan = (stack.enter_context(SelchatPeer(server.port, name)) for name in ("Venkat", "Narayan"))
         thread = threading.Thread(target=reload_often, args=(server,))
         thread.start()
         try:
             count = 0
             while count < 300 or reloads < 20:
                 count += 1
-                ack = venkat.says(str(count), f"v{count}")
+                ack = venkat.say(str(count), f"v{count}")
                 assert (ack["type"], ack["seq"]) == ("ack", count)
         finally:
             done.set()
             thread.join()
-        assert [said(narayan.reads()) for _ in range(count)] == [
+        assert [said(narayan.read()) for _ in range(count)] == [
             ("Venkat", number, str(number)) for number in range(1, count + 1)
         ]
-        narayan.hears_nothing()
+        narayan.assert_nothing_more()
         assert server.stop() == 0
 
 
 def test_operators_and_retention_change_at_once(file: Path, tmp_path: Path) -> None:
     file.write_text("operators = ['Venkat']\nforget_interval = 0.02\n")
     with serving(tmp_path / "history.sqlite", f"--config={file}") as server:
-        with RichPeer(server.port, "Venkat") as venkat:
-            assert venkat.says("one", "1")["seq"] == 1
-            venkat.sends({"type": "whisper", "to": "Server", "id": "2", "body": "/bans"})
-            assert [venkat.reads()["type"] for _ in range(2)] == ["ack", "whispered"]
+        with SelchatPeer(server.port, "Venkat") as venkat:
+            assert venkat.say("one", "1")["seq"] == 1
+            venkat.send({"type": "whisper", "to": "Server", "id": "2", "body": "/bans"})
+            assert [venkat.read()["type"] for _ in range(2)] == ["ack", "whispered"]
             file.write_text("forget_interval = 0.02\nretention = '0.000001h'\n")
             send_sighup(server)
             server.expect("Settings reloaded: ")
-            assert venkat.whispers("Server", "/bans", "3")["code"] == "not-operator"
+            assert venkat.whisper("Server", "/bans", "3")["code"] == "not-operator"
             eventually(
-                lambda: not venkat.asks("history", room="lobby", limit=9)["messages"], "the message expires"
+                lambda: not venkat.request("history", room="lobby", limit=9)["messages"], "the message expires"
             )
         assert server.stop() == 0
 

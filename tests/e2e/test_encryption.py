@@ -16,7 +16,7 @@ import pytest
 
 from selchat.client import CannotConnectError, Client, Encryption, Message, Whispered
 from tests.client.support import PaperServer, eventually, paper_server
-from tests.e2e.selchat_support import RichPeer, serving
+from tests.e2e.selchat_support import SelchatPeer, serving
 from tests.e2e.support import DEADLINE, Server
 from tests.e2e.support import Client as ClassicClient
 from tests.e2e.terminal_support import CHAT, SEND, Terminal, run
@@ -125,7 +125,7 @@ def test_server_disk_and_network_have_only_ciphertext(history: Path) -> None:
             client(recorder.port, "Michael", passphrase=WORDS, rooms=["lobby", "deck"]) as michael,
             client(recorder.port, "Eve", passphrase=OTHER) as eve,
             client(recorder.port, "Mallory") as mallory,
-            RichPeer(server.port, "Raw") as raw,
+            SelchatPeer(server.port, "Raw") as raw,
             ClassicClient(server.port, "Paper") as paper,
         ):
             eventually(lambda: "Paper" in venkat.users(), "all are in")
@@ -139,9 +139,9 @@ def test_server_disk_and_network_have_only_ciphertext(history: Path) -> None:
             assert (whisper.body, whisper.encryption) == ("psst", Encryption.DECRYPTED)
             assert receive(eve).encryption is Encryption.OTHER_PASSPHRASE
             assert receive(mallory).encryption is Encryption.NO_PASSPHRASE
-            said = raw.reads()
+            said = raw.read()
             while said["type"] != "said":
-                said = raw.reads()
+                said = raw.read()
             assert re.fullmatch(r"selchat1 \S{22} 1 \S{22}", said["cipher"])
             assert paper.read_pair() == (
                 "Venkat",
@@ -177,10 +177,10 @@ def test_encryption_survives_restarts_of_both_sides(history: Path) -> None:
             venkat.whisper("Michael", "kept", wait=True)
         with client(port, "Venkat", passphrase=WORDS) as venkat:
             venkat.say("second", wait=True)
-            raw = RichPeer(port, "Raw")
+            raw = SelchatPeer(port, "Raw")
             sessions = [
                 message["cipher"].split()[1]
-                for message in raw.asks("history", room="lobby", limit=9)["messages"]
+                for message in raw.request("history", room="lobby", limit=9)["messages"]
             ]
             raw.close()
             assert len(set(sessions)) == 2, "a new session at every start"
@@ -236,14 +236,14 @@ def test_encryption_in_send_and_plain_chat(history: Path, words: str, tmp_path: 
             assert process.stderr.readline().startswith("Connected")
             return process
 
-        with RichPeer(server.port, "Raw") as raw:
+        with SelchatPeer(server.port, "Raw") as raw:
             friends = [
                 listen("Friend", f"--passphrase-file={words}"),
                 listen("Stranger", f"--passphrase-file={other}"),
                 listen("Nobody"),
             ]
             for name in ("Friend", "Stranger", "Nobody"):
-                raw.sees(name)
+                raw.wait_for_member(name)
             variable = f"SELCHAT_PASSPHRASE={WORDS}"
             assert run("/usr/bin/env", variable, *SEND, where, SECRET, "--name=V").returncode == 0
             assert run(*SEND, where, "hello", "--name=C").returncode == 0

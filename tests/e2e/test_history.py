@@ -18,7 +18,7 @@ from selchat.log.sqlite import Retention, SqliteLog
 from tests.e2e import processes
 from tests.e2e.durability import reading
 from tests.e2e.processes import SELCHAT
-from tests.e2e.selchat_support import RichPeer, cannot_serve, greeting, said, secret, serving, without
+from tests.e2e.selchat_support import SelchatPeer, cannot_serve, greeting, said, secret, serving, without
 from tests.e2e.support import DEADLINE, Client, Server, eventually
 
 _DAY = 86_400.0
@@ -42,32 +42,32 @@ def stored(path: Path) -> list[tuple[str, int, str]]:
 
 def test_restart_keeps_rooms_topics_salts_and_ids(history: Path) -> None:
     with serving(history) as server:
-        with RichPeer(server.port, "Venkat") as venkat:
+        with SelchatPeer(server.port, "Venkat") as venkat:
             log = venkat.welcome["log"]
-            first = venkat.says("one", "v1")
+            first = venkat.say("one", "v1")
             salts = [venkat.welcome["salt"], venkat.welcome["rooms"][0]["salt"]]
-            salts.append(venkat.asks("join", room="Engine-Room")["salt"])
-            venkat.asks("topic", room="engine-room", topic="oil")
-            assert venkat.says("two", "v2", "engine-room")["seq"] == 1
+            salts.append(venkat.request("join", room="Engine-Room")["salt"])
+            venkat.request("topic", room="engine-room", topic="oil")
+            assert venkat.say("two", "v2", "engine-room")["seq"] == 1
         assert server.stop() == 0
-    with serving(history) as server, RichPeer(server.port, "Venkat") as venkat:
+    with serving(history) as server, SelchatPeer(server.port, "Venkat") as venkat:
         assert venkat.welcome["log"] == log
         [lobby] = venkat.welcome["rooms"]
         assert without(lobby, "salt") == {"room": "lobby", "seq": 1, "topic": "", "members": 1}
-        assert venkat.says("one", "v1") == first, "a repeated id gets the same ack"
-        assert venkat.says("three", "v3")["seq"] == 2
-        assert without(venkat.asks("rooms"), "type") == {
+        assert venkat.say("one", "v1") == first, "a repeated id gets the same ack"
+        assert venkat.say("three", "v3")["seq"] == 2
+        assert without(venkat.request("rooms"), "type") == {
             "rooms": [
                 {"room": "lobby", "members": 1, "topic": "", "seq": 2},
                 {"room": "Engine-Room", "members": 0, "topic": "oil", "seq": 1},
             ],
             "total": 2,
         }
-        users = venkat.asks("join", room="ENGINE-ROOM")
+        users = venkat.request("join", room="ENGINE-ROOM")
         assert (users["room"], users["topic"], users["seq"]) == ("Engine-Room", "oil", 1)
         assert [venkat.welcome["salt"], lobby["salt"], users["salt"]] == salts
         assert len(set(salts)) == 3
-        [message] = venkat.asks("history", room="engine-room", limit=9)["messages"]
+        [message] = venkat.request("history", room="engine-room", limit=9)["messages"]
         assert said(message) == ("Venkat", 1, "two")
 
 
@@ -79,37 +79,37 @@ def test_any_text_survives_a_restart_unchanged(history: Path, text: str) -> None
     id, cipher = (text or "empty")[:64], text[:256]
     with serving(history) as server:
         with (
-            RichPeer(server.port, "Asa") as asa,
-            RichPeer(server.port, "Bo") as bo,
+            SelchatPeer(server.port, "Asa") as asa,
+            SelchatPeer(server.port, "Bo") as bo,
             Client(server.port) as old,
         ):
             old.send("Old")
-            asa.sees("Old")
+            asa.wait_for_member("Old")
             log = bo.welcome["log"]
-            ack = asa.says(text, id, cipher=cipher)
-            live = bo.reads()
+            ack = asa.say(text, id, cipher=cipher)
+            live = bo.read()
             assert (live["id"], live["body"], live["cipher"]) == (id, text, cipher)
             assert old.read_pair() == ("Asa", text)
             old.send(text)
-            asa.reads()
-            live_too = bo.reads()
-            assert asa.asks("topic", room="lobby", topic=cipher)["topic"] == cipher
+            asa.read()
+            live_too = bo.read()
+            assert asa.request("topic", room="lobby", topic=cipher)["topic"] == cipher
         server.process.kill()
         server.wait()
-    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+    with serving(history) as server, SelchatPeer(server.port, "Asa") as asa:
         assert asa.welcome["rooms"][0]["topic"] == cipher
-        assert asa.says(text, id, cipher=cipher) == ack
-        with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 0}}) as bo:
-            assert [bo.reads(), bo.reads()] == [live, live_too]
+        assert asa.say(text, id, cipher=cipher) == ack
+        with SelchatPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 0}}) as bo:
+            assert [bo.read(), bo.read()] == [live, live_too]
 
 
 def test_direct_messages_wait_across_restarts_until_confirmed(history: Path) -> None:
     with serving(history) as server:
-        with RichPeer(server.port, "Narayan"):
+        with SelchatPeer(server.port, "Narayan"):
             pass  # now he owns the name
-        with RichPeer(server.port, "Venkat") as venkat:
+        with SelchatPeer(server.port, "Venkat") as venkat:
             for number in (1, 2, 3):
-                ack = venkat.whispers("narayan", f"whisper {number}", f"v{number}")
+                ack = venkat.whisper("narayan", f"whisper {number}", f"v{number}")
                 assert without(ack, "at") == {
                     "type": "ack",
                     "to": "Narayan",
@@ -118,80 +118,80 @@ def test_direct_messages_wait_across_restarts_until_confirmed(history: Path) -> 
                 }
         assert server.stop() == 0
     with serving(history) as server:
-        with RichPeer(server.port, "Narayan") as narayan:
+        with SelchatPeer(server.port, "Narayan") as narayan:
             assert narayan.welcome["whispers"] == 3
-            got = [narayan.reads() for _ in range(3)]
+            got = [narayan.read() for _ in range(3)]
             assert [(one["type"], one["to"], *said(one)) for one in got] == [
                 ("whispered", "Narayan", "Venkat", number, f"whisper {number}") for number in (1, 2, 3)
             ]
-            narayan.sends({"type": "ack", "whisper": 2})
-            narayan.hears_nothing()
+            narayan.send({"type": "ack", "whisper": 2})
+            narayan.assert_nothing_more()
         assert server.stop() == 0
     with serving(history) as server:
-        with RichPeer(server.port, "Narayan") as narayan:
+        with SelchatPeer(server.port, "Narayan") as narayan:
             assert narayan.welcome["whispers"] == 1
-            assert said(narayan.reads()) == ("Venkat", 3, "whisper 3")
-            narayan.sends({"type": "ack", "whisper": 3})
-            narayan.hears_nothing()
-        with RichPeer(server.port, "Narayan") as narayan:
+            assert said(narayan.read()) == ("Venkat", 3, "whisper 3")
+            narayan.send({"type": "ack", "whisper": 3})
+            narayan.assert_nothing_more()
+        with SelchatPeer(server.port, "Narayan") as narayan:
             assert narayan.welcome["whispers"] == 0
-            narayan.hears_nothing()
+            narayan.assert_nothing_more()
 
 
 def test_restart_keeps_owners_of_names(history: Path) -> None:
     with serving(history) as server:
-        with RichPeer(server.port, "Venkat"):
+        with SelchatPeer(server.port, "Venkat"):
             pass
         server.stop()
-    with serving(history) as server, RichPeer(server.port) as eve:
-        refused = eve.asks(**greeting("VENKAT", client=secret("Eve")))
+    with serving(history) as server, SelchatPeer(server.port) as eve:
+        refused = eve.request(**greeting("VENKAT", client=secret("Eve")))
         assert (refused["type"], refused["code"]) == ("error", "name-taken")
-        welcome = eve.asks(**greeting("Eve"))
+        welcome = eve.request(**greeting("Eve"))
         assert welcome["name"] == "Eve"
         with Client(server.port, "venkat"):
-            eve.sees("venkat_2")  # a classic client cannot prove that it owns the name
-        with RichPeer(server.port, "venkat", client=secret("Venkat")) as venkat:
+            eve.wait_for_member("venkat_2")  # a classic client cannot prove that it owns the name
+        with SelchatPeer(server.port, "venkat", client=secret("Venkat")) as venkat:
             assert venkat.welcome["name"] == "venkat"
 
 
 def test_restart_keeps_bans_and_mutes(history: Path) -> None:
     with serving(history) as server:
-        with RichPeer(server.port, "Eve") as eve, RichPeer(server.port, "Mallory") as mallory:
+        with SelchatPeer(server.port, "Eve") as eve, SelchatPeer(server.port, "Mallory") as mallory:
             server.type("/ban Eve")
             server.expect_line("Banned Eve. Disconnected: Eve.")
-            assert eve.reads_to_end() == [{"type": "bye", "reason": "banned", "retry_after": None}]
+            assert eve.read_to_end() == [{"type": "bye", "reason": "banned", "retry_after": None}]
             server.type("/mute Mallory for 1h")
             server.expect(r"(?m)^Muted Mallory until .*\.$")
-            assert mallory.says("!", "m1")["code"] == "muted"
+            assert mallory.say("!", "m1")["code"] == "muted"
         server.type("/ban 127.0.0.9")
         server.expect_line("Banned 127.0.0.9.")
         assert server.stop() == 0
     with serving(history) as server:
         server.type("/bans")
         server.expect(r"(?m)^Muted: Mallory until ")
-        with RichPeer(server.port) as eve:
+        with SelchatPeer(server.port) as eve:
             [error, bye] = [
-                eve.asks("hello", version=1, name="Another", client="the secret of Eve......."),
-                eve.reads(),
+                eve.request("hello", version=1, name="Another", client="the secret of Eve......."),
+                eve.read(),
             ]
             assert error["code"] == "banned", "another name does not evade the ban"
             assert bye == {"type": "bye", "reason": "banned", "retry_after": None}
         with Client(server.port, "eve") as eve_too:
             assert eve_too.read_pair() == ("Server", "Closing this connection: the operator has banned you.")
-        with RichPeer(server.port, source="127.0.0.9") as far:
-            error = far.asks(**greeting("Far"))
-            assert (error["code"], far.reads()["reason"]) == ("banned", "banned")
-        with RichPeer(server.port, "Mallory") as mallory:
-            assert mallory.says("!", "m1")["code"] == "muted"
+        with SelchatPeer(server.port, source="127.0.0.9") as far:
+            error = far.request(**greeting("Far"))
+            assert (error["code"], far.read()["reason"]) == ("banned", "banned")
+        with SelchatPeer(server.port, "Mallory") as mallory:
+            assert mallory.say("!", "m1")["code"] == "muted"
             for line in ("/unmute mallory", "/unban EVE", "/unban 127.0.0.9"):
                 server.type(line)
             server.expect_line("127.0.0.9 is no longer banned.")
-            assert mallory.says("!", "m1")["type"] == "ack", "the same message is stored now"
+            assert mallory.say("!", "m1")["type"] == "ack", "the same message is stored now"
         assert server.stop() == 0
     with (
         serving(history) as server,
-        RichPeer(server.port, "Eve"),
-        RichPeer(server.port, "Far", source="127.0.0.9"),
+        SelchatPeer(server.port, "Eve"),
+        SelchatPeer(server.port, "Far", source="127.0.0.9"),
     ):
         server.type("/bans")
         server.expect_line("Nobody is banned or muted.")
@@ -209,18 +209,18 @@ class Sitting:
         self.last_seq = 0
         self.outages = 0
         with ExitStack() as stack:
-            self.asa = stack.enter_context(RichPeer(server.port, "Asa"))
-            self.bo = stack.enter_context(RichPeer(server.port, "Bo"))
+            self.asa = stack.enter_context(SelchatPeer(server.port, "Asa"))
+            self.bo = stack.enter_context(SelchatPeer(server.port, "Bo"))
             self.old = stack.enter_context(Client(server.port, "Old"))
-            self.bo.sees("Old")
+            self.bo.wait_for_member("Old")
             self._stack = stack.pop_all()
 
-    def says(self, body: str) -> None:
+    def say(self, body: str) -> None:
         """Send a message and check that it arrives."""
         self.last_seq += 1
-        ack = self.asa.says(body, f"a-{body}")
+        ack = self.asa.say(body, f"a-{body}")
         assert (ack["type"], ack.get("seq")) == ("ack", self.last_seq), ack
-        assert said(self.bo.reads()) == ("Asa", self.last_seq, body)
+        assert said(self.bo.read()) == ("Asa", self.last_seq, body)
         assert self.old.read_pair() == ("Asa", body)
 
     def cannot_say(self, why: str) -> None:
@@ -229,7 +229,7 @@ class Sitting:
         self.outages += 1
         before = stored(self.path)
         for number in range(20):
-            refused = asa.says("lost", f"a-lost-{self.outages}-{number}")
+            refused = asa.say("lost", f"a-lost-{self.outages}-{number}")
             assert (refused["type"], refused["code"]) == ("error", "not-stored"), refused
             assert refused["id"] == f"a-lost-{self.outages}-{number}"
         server.expect(f"(?m)^Warning: MESSAGES CANNOT BE STORED, so the server accepts none: {why}.*$")
@@ -237,19 +237,19 @@ class Sitting:
         user, notice = old.read_pair()
         assert user == "Server"
         assert notice.startswith(f"Not sent: the server cannot store messages at the moment ({why}")
-        assert asa.whispers("Bo", "lost", f"a-whisper-{self.outages}")["code"] == "not-stored"
+        assert asa.whisper("Bo", "lost", f"a-whisper-{self.outages}")["code"] == "not-stored"
 
         # Unaffected: sign-in and sign-out, requests, and direct messages that the log does not keep.
-        with RichPeer(server.port, "Cleo") as cleo, Client(server.port, "Guest") as guest:
+        with SelchatPeer(server.port, "Cleo") as cleo, Client(server.port, "Guest") as guest:
             assert cleo.welcome["rooms"][0]["seq"] == self.last_seq
-            messages = cleo.asks("history", room="lobby", limit=1000)["messages"]
+            messages = cleo.request("history", room="lobby", limit=1000)["messages"]
             assert [one["seq"] for one in messages] == list(range(1, self.last_seq + 1))
-            assert cleo.asks("join", room="engine-room")["total"] == 1
-            cleo.sees("Guest")
-            assert cleo.whispers("Guest", "psst", f"c-{self.outages}")["seq"] == 0
+            assert cleo.request("join", room="engine-room")["total"] == 1
+            cleo.wait_for_member("Guest")
+            assert cleo.whisper("Guest", "psst", f"c-{self.outages}")["seq"] == 0
             assert guest.read_pair() == ("Cleo (whispers)", "psst")
-            assert cleo.asks("part", room="engine-room")["type"] == "left"
-        bo.hears_nothing()
+            assert cleo.request("part", room="engine-room")["type"] == "left"
+        bo.assert_nothing_more()
         assert stored(self.path) == before
         assert "CANNOT BE STORED" not in server.seen, "one warning for each outage"
 
@@ -257,12 +257,12 @@ class Sitting:
         """Check that the server accepts the rejected messages now."""
         server, outage = self.server, self.outages
         self.last_seq += 1
-        assert self.asa.says("lost", f"a-lost-{outage}-0")["seq"] == self.last_seq
-        assert said(self.bo.reads()) == ("Asa", self.last_seq, "lost"), "no rejected message was shown"
+        assert self.asa.say("lost", f"a-lost-{outage}-0")["seq"] == self.last_seq
+        assert said(self.bo.read()) == ("Asa", self.last_seq, "lost"), "no rejected message was shown"
         assert self.old.read_pair() == ("Asa", "lost")
-        assert self.asa.whispers("Bo", "kept", f"a-whisper-{outage}")["seq"] == outage
-        assert said(self.bo.reads()) == ("Asa", outage, "kept")
-        self.asa.hears_nothing()
+        assert self.asa.whisper("Bo", "kept", f"a-whisper-{outage}")["seq"] == outage
+        assert said(self.bo.read()) == ("Asa", outage, "kept")
+        self.asa.assert_nothing_more()
         server.expect_line("Warning: messages can be stored again")
         assert "Warning" not in server.seen, "no second warning"
 
@@ -277,7 +277,7 @@ class Sitting:
 def test_file_that_cannot_grow_stops_messages_and_recovers(history: Path) -> None:
     with serving(history) as server, Sitting(server, history) as sitting:
         for outage in (1, 2):
-            sitting.says(f"before outage {outage}")
+            sitting.say(f"before outage {outage}")
             resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
             sitting.cannot_say("the disk fails")
             resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
@@ -286,8 +286,8 @@ def test_file_that_cannot_grow_stops_messages_and_recovers(history: Path) -> Non
         assert server.stop() == 0
         assert server.errors() == ""
     assert "traceback" not in server.seen
-    with serving(history) as server, RichPeer(server.port, "Cleo") as cleo:
-        messages = cleo.asks("history", room="lobby", limit=1000)["messages"]
+    with serving(history) as server, SelchatPeer(server.port, "Cleo") as cleo:
+        messages = cleo.request("history", room="lobby", limit=1000)["messages"]
         assert [("lobby", one["seq"], one["body"]) for one in messages] == [
             row for row in expected if row[0] == "lobby"
         ]
@@ -295,27 +295,27 @@ def test_file_that_cannot_grow_stops_messages_and_recovers(history: Path) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
 def test_bans_topics_and_names_are_stored_after_an_outage(history: Path) -> None:
-    with Server("--quiet", f"--history={history}") as server, RichPeer(server.port, "Asa") as asa:
-        assert asa.reads()["type"] == "joined"
+    with Server("--quiet", f"--history={history}") as server, SelchatPeer(server.port, "Asa") as asa:
+        assert asa.read()["type"] == "joined"
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
-        assert asa.says("lost", "a-1")["code"] == "not-stored"
-        with RichPeer(server.port, "Bo"):
-            assert asa.reads() == {"type": "joined", "room": "lobby", "names": ["Bo"], "total": 2}
-        assert asa.reads() == {"type": "left", "room": "lobby", "names": ["Bo"], "total": 1}
-        assert asa.asks("topic", room="lobby", topic="the disk")["type"] == "topic"
+        assert asa.say("lost", "a-1")["code"] == "not-stored"
+        with SelchatPeer(server.port, "Bo"):
+            assert asa.read() == {"type": "joined", "room": "lobby", "names": ["Bo"], "total": 2}
+        assert asa.read() == {"type": "left", "room": "lobby", "names": ["Bo"], "total": 1}
+        assert asa.request("topic", room="lobby", topic="the disk")["type"] == "topic"
         server.type("/ban Eve")
         server.expect_line("Banned Eve.")
-        with RichPeer(server.port) as eve:
-            assert eve.asks(**greeting("Eve"))["code"] == "banned"
+        with SelchatPeer(server.port) as eve:
+            assert eve.request(**greeting("Eve"))["code"] == "banned"
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
-        asa.hears_nothing()  # any next event retries the commit
+        asa.assert_nothing_more()  # any next event retries the commit
         server.expect_line("Warning: messages can be stored again")
         server.process.kill()
         server.wait()
-    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+    with serving(history) as server, SelchatPeer(server.port, "Asa") as asa:
         assert asa.welcome["rooms"][0]["topic"] == "the disk"
-        with RichPeer(server.port) as thief:
-            assert thief.asks(**greeting("Bo", client=secret("Eve")))["code"] == "name-taken"
+        with SelchatPeer(server.port) as thief:
+            assert thief.request(**greeting("Bo", client=secret("Eve")))["code"] == "name-taken"
         server.type("/bans")
         server.expect_line("Banned: Eve")
 
@@ -348,7 +348,7 @@ def fill(disk: Path) -> None:
     history, ballast = disk / "history.sqlite", disk / "ballast"
     with serving(history) as server, Sitting(server, history) as sitting:
         for outage in (1, 2):
-            sitting.says(f"before outage {outage}")
+            sitting.say(f"before outage {outage}")
             with ballast.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
                 while True:
                     file.write(bytes(4096))
@@ -364,20 +364,20 @@ def fill(disk: Path) -> None:
 def test_full_disk_under_load_and_kill_9_keep_acknowledged_messages(history: Path) -> None:
     """Some messages fit and some do not: the file has exactly the acknowledged ones."""
     with serving(history) as server:
-        with RichPeer(server.port, "Asa") as asa, RichPeer(server.port, "Bo") as bo:
-            bo.sees("Asa")
+        with SelchatPeer(server.port, "Asa") as asa, SelchatPeer(server.port, "Bo") as bo:
+            bo.wait_for_member("Asa")
             size = history.with_name(history.name + "-wal").stat().st_size
             resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (size + 200_000, resource.RLIM_INFINITY))
             acked = {}
             for number in range(200):
-                answer = asa.says("x" * 2000, f"a-{number}")
+                answer = asa.say("x" * 2000, f"a-{number}")
                 if answer["type"] == "ack":
                     acked[answer["id"]] = answer["seq"]
                 else:
                     assert answer["code"] == "not-stored"
             assert 0 < len(acked) < 200
-            shown = bo.reads_until(lambda message: message["seq"] == len(acked))
-            bo.hears_nothing()
+            shown = bo.read_until(lambda message: message["seq"] == len(acked))
+            bo.assert_nothing_more()
             assert {one["id"]: one["seq"] for one in shown} == acked
         server.process.kill()
         server.wait()
@@ -393,15 +393,15 @@ def test_server_does_not_start_on_a_full_disk(history: Path) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
     error = cannot_serve("--tls=off", f"--history={history}", preexec_fn=limit, env=environment)
     assert error.startswith(f"selchat: cannot use the history {history}: the disk ")
-    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
-        assert asa.says("there is room now", "a-1")["seq"] == 1
+    with serving(history) as server, SelchatPeer(server.port, "Asa") as asa:
+        assert asa.say("there is room now", "a-1")["seq"] == 1
 
 
 def test_removed_file_stops_messages_until_it_is_back(history: Path, tmp_path: Path) -> None:
     away = tmp_path / "away"
     away.mkdir()
     with serving(history) as server, Sitting(server, history) as sitting:
-        sitting.says("before")
+        sitting.say("before")
         for suffix in ("", "-wal", "-shm"):
             (tmp_path / f"history.sqlite{suffix}").rename(away / f"history.sqlite{suffix}")
         sitting.path = away / "history.sqlite"
@@ -414,7 +414,7 @@ def test_removed_file_stops_messages_until_it_is_back(history: Path, tmp_path: P
 
 def test_locked_file_stops_messages_until_it_is_unlocked(history: Path) -> None:
     with serving(history) as server, Sitting(server, history) as sitting:
-        sitting.says("before")
+        sitting.say("before")
         with closing(sqlite3.connect(history, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             sitting.cannot_say("another program has locked the file")
@@ -438,39 +438,39 @@ def filled(path: Path, *moments: float, size: int = 10) -> None:
 def test_resuming_client_gets_a_gap_for_expired_messages(history: Path) -> None:
     now = time.time()
     filled(history, *[now - 40 * _DAY] * 1200, now - 20 * _DAY, now)
-    with serving(history, "--retention=30d") as server, RichPeer(server.port, "Asa") as asa:
+    with serving(history, "--retention=30d") as server, SelchatPeer(server.port, "Asa") as asa:
         log = asa.welcome["log"]
         assert asa.welcome["rooms"][0]["seq"] == 1202
         # Messages expire in steps, and the server serves clients between them.
         eventually(lambda: len(stored(history)) == 2, "the old messages expire")
-        with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 600}}) as bo:
-            assert bo.reads() == {"type": "gap", "room": "lobby", "after": 600, "before": 1201}
-            assert [bo.reads()["seq"] for _ in range(2)] == [1201, 1202]
-            bo.hears_nothing()
-        with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 1200}}) as bo:
-            assert bo.reads()["seq"] == 1201, "it has seen every expired message"
-        with RichPeer(server.port, "Bo", resume={"log": "another", "rooms": {"lobby": 1202}}) as bo:
-            assert bo.reads() == {"type": "gap", "room": "lobby", "after": 0, "before": 1201}
-        page = asa.asks("history", room="lobby", limit=1000)
+        with SelchatPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 600}}) as bo:
+            assert bo.read() == {"type": "gap", "room": "lobby", "after": 600, "before": 1201}
+            assert [bo.read()["seq"] for _ in range(2)] == [1201, 1202]
+            bo.assert_nothing_more()
+        with SelchatPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 1200}}) as bo:
+            assert bo.read()["seq"] == 1201, "it has seen every expired message"
+        with SelchatPeer(server.port, "Bo", resume={"log": "another", "rooms": {"lobby": 1202}}) as bo:
+            assert bo.read() == {"type": "gap", "room": "lobby", "after": 0, "before": 1201}
+        page = asa.request("history", room="lobby", limit=1000)
         assert ([one["seq"] for one in page["messages"]], page["more"]) == ([1201, 1202], False)
-        assert asa.says("next", "a-1")["seq"] == 1203
+        assert asa.say("next", "a-1")["seq"] == 1203
 
 
 def test_room_continues_its_numbers_after_everything_expired(history: Path) -> None:
     filled(history, *[time.time() - 40 * _DAY] * 7)
     with serving(history, "--retention=30d") as server:
-        with RichPeer(server.port, "Asa") as asa:
+        with SelchatPeer(server.port, "Asa") as asa:
             eventually(lambda: stored(history) == [], "everything expires")
             log = asa.welcome["log"]
-        with RichPeer(server.port, "Asa", resume={"log": log, "rooms": {"lobby": 3}}) as asa:
-            assert asa.reads() == {"type": "gap", "room": "lobby", "after": 3, "before": 8}
-            assert asa.says("next", "a-1")["seq"] == 8
+        with SelchatPeer(server.port, "Asa", resume={"log": log, "rooms": {"lobby": 3}}) as asa:
+            assert asa.read() == {"type": "gap", "room": "lobby", "after": 3, "before": 8}
+            assert asa.say("next", "a-1")["seq"] == 8
 
 
 def test_room_keeps_its_numbers_under_every_spelling(history: Path) -> None:
-    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
-        asa.asks("join", room="Engine-Room")
-        assert asa.says("one", "a-1", "Engine-Room")["seq"] == 1
+    with serving(history) as server, SelchatPeer(server.port, "Asa") as asa:
+        asa.request("join", room="Engine-Room")
+        assert asa.say("one", "a-1", "Engine-Room")["seq"] == 1
         server.process.kill()
         server.wait()
     with closing(sqlite3.connect(history)) as db:
@@ -479,40 +479,40 @@ def test_room_keeps_its_numbers_under_every_spelling(history: Path) -> None:
     with serving(history, "--retention=30d") as server:
         eventually(lambda: stored(history) == [], "everything expires")
         assert server.stop() == 0
-    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
-        users = asa.asks("join", room="ENGINE-ROOM")
+    with serving(history) as server, SelchatPeer(server.port, "Asa") as asa:
+        users = asa.request("join", room="ENGINE-ROOM")
         assert (users["room"], users["seq"]) == ("Engine-Room", 1)
-        assert asa.says("two", "a-2", "ENGINE-ROOM")["seq"] == 2
+        assert asa.say("two", "a-2", "ENGINE-ROOM")["seq"] == 2
 
 
 def test_expired_direct_messages_are_not_announced(history: Path) -> None:
     with serving(history) as server:
-        with RichPeer(server.port, "Narayan"), RichPeer(server.port, "Venkat") as venkat:
+        with SelchatPeer(server.port, "Narayan"), SelchatPeer(server.port, "Venkat") as venkat:
             pass
-        with RichPeer(server.port, "Venkat") as venkat:
+        with SelchatPeer(server.port, "Venkat") as venkat:
             for number in (1, 2, 3):
-                assert venkat.whispers("Narayan", f"{number}", f"v{number}")["seq"] == number
+                assert venkat.whisper("Narayan", f"{number}", f"v{number}")["seq"] == number
         assert server.stop() == 0
     with closing(sqlite3.connect(history)) as db:
         db.execute("UPDATE message SET at = at - ? WHERE seq < 3", (40 * _DAY,))
         db.commit()
-    with serving(history, "--retention=30d") as server, RichPeer(server.port, "Narayan") as narayan:
+    with serving(history, "--retention=30d") as server, SelchatPeer(server.port, "Narayan") as narayan:
         assert narayan.welcome["whispers"] == 1
-        assert said(narayan.reads()) == ("Venkat", 3, "3")
-        narayan.sends({"type": "ack", "whisper": 3})
-        narayan.hears_nothing()
+        assert said(narayan.read()) == ("Venkat", 3, "3")
+        narayan.send({"type": "ack", "whisper": 3})
+        narayan.assert_nothing_more()
 
 
 def test_size_limit_expires_the_oldest_messages(history: Path) -> None:
     filled(history, *[time.time()] * 3000, size=1000)
-    with serving(history, "--retention=1MiB") as server, RichPeer(server.port, "Asa") as asa:
+    with serving(history, "--retention=1MiB") as server, SelchatPeer(server.port, "Asa") as asa:
         log = asa.welcome["log"]
         eventually(lambda: size_in_use(history) <= 1 << 20, "the file is small enough")
         oldest = stored(history)[0][1]
         assert 1000 < oldest < 3000, "not more than necessary expires"
-        with RichPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 5}}) as bo:
-            assert bo.reads() == {"type": "gap", "room": "lobby", "after": 5, "before": oldest}
-            rest = bo.reads_until(lambda message: message["seq"] == 3000)
+        with SelchatPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 5}}) as bo:
+            assert bo.read() == {"type": "gap", "room": "lobby", "after": 5, "before": oldest}
+            rest = bo.read_until(lambda message: message["seq"] == 3000)
             assert [one["seq"] for one in rest] == list(range(oldest, 3001))
 
 
@@ -541,11 +541,11 @@ def export(history: Path, *options: str) -> str:
 
 def test_export_works_while_the_server_runs_and_after_kill_9(history: Path) -> None:
     with serving(history) as server:
-        with RichPeer(server.port, "Asa") as asa, RichPeer(server.port, "Bo"):
-            asa.asks("join", room="engine-room")
+        with SelchatPeer(server.port, "Asa") as asa, SelchatPeer(server.port, "Bo"):
+            asa.request("join", room="engine-room")
             for number in range(1, 51):
-                assert asa.says(f"æ {number}\n", f"a-{number}", ("lobby", "engine-room")[number % 2])["seq"]
-            assert asa.whispers("Bo", "for you alone", "a-0")["type"] == "ack"
+                assert asa.say(f"æ {number}\n", f"a-{number}", ("lobby", "engine-room")[number % 2])["seq"]
+            assert asa.whisper("Bo", "for you alone", "a-0")["type"] == "ack"
             while_it_runs = export(history, "--format=jsonl")
         server.process.kill()
         server.wait()
@@ -561,18 +561,18 @@ def test_export_works_while_the_server_runs_and_after_kill_9(history: Path) -> N
 
 
 def test_second_server_on_the_same_file_does_not_start(history: Path) -> None:
-    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+    with serving(history) as server, SelchatPeer(server.port, "Asa") as asa:
         assert cannot_serve(f"--history={history}") == (
             f"selchat: the history {history} is in use by another server (process {server.pid})\n"
         )
         other = history.with_name("other name")
         other.symlink_to(history)
         assert "is in use by another server" in cannot_serve(f"--history={other}")
-        assert asa.says("still here", "a-1")["seq"] == 1
+        assert asa.say("still here", "a-1")["seq"] == 1
         server.process.kill()
         server.wait()
-    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
-        assert asa.says("still here", "a-1")["seq"] == 1, "no stale lock is left"
+    with serving(history) as server, SelchatPeer(server.port, "Asa") as asa:
+        assert asa.say("still here", "a-1")["seq"] == 1, "no stale lock is left"
 
 
 def test_path_through_a_file_is_refused(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from selchat.config.settings import ClientSettings
 from selchat.log.sqlite import Retention, SqliteLog
 from tests.e2e.durability import Checker, Content, Load, Place, kill_often, reading
 from tests.e2e.processes import SELCHAT, Popen
-from tests.e2e.selchat_support import RichPeer, secret, serving
+from tests.e2e.selchat_support import SelchatPeer, secret, serving
 from tests.e2e.support import DEADLINE, Server, eventually
 
 # A server whose log says that it has committed, and does so one time in twenty.
@@ -74,10 +74,10 @@ def test_the_disk_has_it_before_the_ack_is_sent(tmp_path: Path) -> None:
         pytest.skip(f"nothing can be traced here: {probe.stderr.decode().strip()}")
     wrapper = (*strace, str(trace), sys.executable)
     with serving(tmp_path / "history.sqlite", wrapper=wrapper) as server:
-        with RichPeer(server.port, "Asa") as asa:
+        with SelchatPeer(server.port, "Asa") as asa:
             for number in range(20):
-                assert asa.says("hello", f"{number}")["type"] == "ack"
-            assert asa.whispers("Asa", "hello", "20")["type"] == "ack"
+                assert asa.say("hello", f"{number}")["type"] == "ack"
+            assert asa.whisper("Asa", "hello", "20")["type"] == "ack"
         assert server.stop() == 0
     eventually(lambda: "+++ exited with 0 +++" in trace.read_text(), "the end of the trace")
     steps = ""
@@ -111,8 +111,8 @@ def test_a_server_that_is_killed_while_it_starts_leaves_a_file_that_can_be_used(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        with serving(path) as server, RichPeer(server.port, "Asa") as asa:
-            assert asa.says("hello", "1")["seq"] == 1
+        with serving(path) as server, SelchatPeer(server.port, "Asa") as asa:
+            assert asa.say("hello", "1")["seq"] == 1
 
 
 class TestTheChecker:

@@ -24,7 +24,7 @@ import pytest
 from selchat.bench.system.proc import raise_descriptor_limit
 from tests.e2e.crowd import Crowd
 from tests.e2e.durability import Checker, Load
-from tests.e2e.selchat_support import RichPeer, encoded, greeting, serving
+from tests.e2e.selchat_support import SelchatPeer, encoded, greeting, serving
 from tests.e2e.support import DEADLINE, Client, Server, eventually, frame
 
 UNLIMITED = ("--message-rate=0", "--byte-rate=0")
@@ -75,7 +75,7 @@ class TestShortConnections:
             assert server.errors() == ""
 
     def _connect(self, server: Server, count: int, draw: random.Random, reset: bool) -> None:
-        with RichPeer(server.port, "Witness") as witness:
+        with SelchatPeer(server.port, "Witness") as witness:
             for number in range(count):
                 with socket.socket() as sock:
                     sock.bind((f"127.0.0.{2 + number // _PER_SOURCE}", 0))
@@ -96,8 +96,8 @@ class TestShortConnections:
                     if reset:
                         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
                 if number % 100 == 99:  # wait until the server has caught up
-                    witness.sends({"type": "ping", "token": f"{number}"})
-                    witness.reads_until(lambda message: message.get("token") == f"{number}")  # noqa: B023
+                    witness.send({"type": "ping", "token": f"{number}"})
+                    witness.read_until(lambda message: message.get("token") == f"{number}")  # noqa: B023
 
 
 class TestStalledReaders:
@@ -110,20 +110,20 @@ class TestStalledReaders:
         with serving(tmp_path / "history.sqlite", *UNLIMITED) as server:
             with (
                 Crowd(server.port, count, "stalled", wire) as crowd,
-                RichPeer(server.port, "Asa") as asa,
-                RichPeer(server.port, "Bo") as bo,
+                SelchatPeer(server.port, "Asa") as asa,
+                SelchatPeer(server.port, "Bo") as bo,
             ):
                 crowd.until_in()
-                eventually(lambda: asa.asks("users", room="lobby")["total"] == count + 2, "all are members")
+                eventually(lambda: asa.request("users", room="lobby")["total"] == count + 2, "all are members")
                 memory = peak = server.resident_bytes()
                 end, number = time.monotonic() + seconds, 0
                 while time.monotonic() < end:
                     for _ in range(10):
                         number += 1
-                        asa.sends({"type": "say", "room": "lobby", "id": f"{number}", "body": body})
-                    bo.reads_until(lambda message: message.get("id") == f"{number}")  # noqa: B023
-                    bo.sends({"type": "pong"})  # a keepalive, because this reader sends nothing else
-                    asa.reads_until(lambda message: message.get("id") == f"{number}")  # noqa: B023
+                        asa.send({"type": "say", "room": "lobby", "id": f"{number}", "body": body})
+                    bo.read_until(lambda message: message.get("id") == f"{number}")  # noqa: B023
+                    bo.send({"type": "pong"})  # a keepalive, because this reader sends nothing else
+                    asa.read_until(lambda message: message.get("id") == f"{number}")  # noqa: B023
                     peak = max(peak, server.resident_bytes())
                 print(
                     f"{count} stalled {wire} readers, {number} messages of 4 kB: "
@@ -144,17 +144,17 @@ class TestDescriptors:
 
         path = tmp_path / "history.sqlite"
         with serving(path, *UNLIMITED, preexec_fn=limit) as server:
-            asa = RichPeer(server.port, "Asa")
+            asa = SelchatPeer(server.port, "Asa")
             clients = [Client(server.port, f"user{number}") for number in range(400)]
             capacity = 256 - 32  # the server reserves 32
-            eventually(lambda: asa.asks("users", room="lobby")["total"] == capacity, "the server is full")
+            eventually(lambda: asa.request("users", room="lobby")["total"] == capacity, "the server is full")
             server.assert_idle(3.0)
             for number in range(20):
-                assert asa.says("the log commits", f"{number}")["type"] == "ack"
+                assert asa.say("the log commits", f"{number}")["type"] == "ack"
             for client in clients[:200]:
                 client.close()
             begin = time.monotonic()
-            eventually(lambda: asa.asks("users", room="lobby")["total"] == 201, "the others are members")
+            eventually(lambda: asa.request("users", room="lobby")["total"] == 201, "the others are members")
             took = time.monotonic() - begin
             print(f"the waiting clients were members {took:.2f} s after that")
             for peer in (asa, *clients[200:]):

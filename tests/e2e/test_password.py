@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e import processes
 from tests.e2e.processes import SELCHAT
-from tests.e2e.selchat_support import Fields, Frames, RichPeer, encoded, greeting
+from tests.e2e.selchat_support import Fields, Frames, SelchatPeer, encoded, greeting
 from tests.e2e.support import DEADLINE, Client, Server, eventually
 from tests.e2e.terminal_support import CHAT, SEND, Terminal
 
@@ -42,15 +42,15 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def code_of(peer: RichPeer) -> str:
-    answer = peer.reads()
+def code_of(peer: SelchatPeer) -> str:
+    answer = peer.read()
     return str(answer.get("code", answer["type"]))
 
 
 def log_in(server: Server, password: str | None, name: str = "Venkat") -> str:
     """Log in with this password; return the code or the type of the server's response."""
-    with RichPeer(server.port) as peer:
-        peer.sends(greeting(name, **({} if password is None else {"password": password})))
+    with SelchatPeer(server.port) as peer:
+        peer.send(greeting(name, **({} if password is None else {"password": password})))
         return code_of(peer)
 
 
@@ -111,20 +111,20 @@ def test_an_invalid_hash_is_a_one_line_error_without_it() -> None:
 
 
 def test_a_connection_may_try_again_until_the_password_is_right(server: Server) -> None:
-    with RichPeer(server.port) as peer:
-        peer.sends(greeting("Venkat"))
-        assert peer.reads() == {
+    with SelchatPeer(server.port) as peer:
+        peer.send(greeting("Venkat"))
+        assert peer.read() == {
             "type": "error",
             "code": "password-needed",
             "message": "this server requires a password",
         }
-        peer.sends(greeting("Venkat", password="tea at five"))
+        peer.send(greeting("Venkat", password="tea at five"))
         assert code_of(peer) == "wrong-password"
-        peer.sends(greeting("Venkat", password=""))
+        peer.send(greeting("Venkat", password=""))
         assert code_of(peer) == "password-needed"
-        peer.sends(greeting("Venkat", password=RIGHT))
+        peer.send(greeting("Venkat", password=RIGHT))
         assert code_of(peer) == "welcome"
-        peer.hears_nothing()
+        peer.assert_nothing_more()
 
 
 def test_classic_clients_get_a_notice_and_are_closed(server: Server) -> None:
@@ -135,17 +135,17 @@ def test_classic_clients_get_a_notice_and_are_closed(server: Server) -> None:
 
 
 def test_after_five_failures_even_the_right_password_is_locked_out(server: Server) -> None:
-    with RichPeer(server.port, "Michael", password=RIGHT) as user:
-        with RichPeer(server.port) as peer:
+    with SelchatPeer(server.port, "Michael", password=RIGHT) as user:
+        with SelchatPeer(server.port) as peer:
             wrong = greeting("Venkat", password="tea at five")
-            peer.sends(*[wrong] * 6, greeting("Venkat", password=RIGHT))
-            answers = [peer.reads() for _ in range(7)]
+            peer.send(*[wrong] * 6, greeting("Venkat", password=RIGHT))
+            answers = [peer.read() for _ in range(7)]
         assert [answer["code"] for answer in answers] == ["wrong-password"] * 5 + ["too-many-tries"] * 2
         assert answers[5]["retry_after"] == 2
         server.expect("logins from this address are refused for 2 s")
-        user.hears_nothing()
+        user.assert_nothing_more()
         eventually(lambda: log_in(server, RIGHT) == "welcome", "the lockout ends")
-        assert user.says("still here", "1")["type"] == "ack"
+        assert user.say("still here", "1")["type"] == "ack"
 
 
 @pytest.mark.parametrize("style", ["text", "json"])
@@ -164,16 +164,16 @@ def test_a_quiet_server_still_reports_wrong_passwords(style: str) -> None:
 
 def test_many_parallel_guesses_do_not_disturb_a_user() -> None:
     with Server("--no-history", "--no-roster", f"--password={hashed(15)}", "--message-rate=0") as server:
-        user = RichPeer(server.port, "Michael", password=RIGHT)
-        peers = [RichPeer(server.port) for _ in range(60)]
+        user = SelchatPeer(server.port, "Michael", password=RIGHT)
+        peers = [SelchatPeer(server.port) for _ in range(60)]
         try:
             for number, peer in enumerate(peers):
-                peer.sends(greeting(f"Venkat {number}", password=f"guess {number}"))
+                peer.send(greeting(f"Venkat {number}", password=f"guess {number}"))
             answers, pings, codes = {peer.sock: Frames() for peer in peers}, 0, Counter[str]()
             end = time.monotonic() + DEADLINE
             while sum(codes.values()) < len(peers):
                 assert time.monotonic() < end, codes
-                assert user.asks("ping", token=str(pings)) == {"type": "pong", "token": str(pings)}
+                assert user.request("ping", token=str(pings)) == {"type": "pong", "token": str(pings)}
                 pings += 1
                 for sock in select.select(list(answers), [], [], 0)[0]:
                     codes.update(_code(payload) for payload in answers[sock].feed(sock.recv(1 << 16)))
@@ -182,7 +182,7 @@ def test_many_parallel_guesses_do_not_disturb_a_user() -> None:
             assert set(codes) == {"wrong-password", "too-many-tries"}
             assert 5 <= codes["wrong-password"] <= 7
             assert pings > 5
-            assert user.says("not disturbed", "1")["type"] == "ack"
+            assert user.say("not disturbed", "1")["type"] == "ack"
         finally:
             for peer in (user, *peers):
                 peer.close()
@@ -196,12 +196,12 @@ def _code(payload: bytes) -> str:
 def test_disconnects_during_a_check_leak_nothing() -> None:
     with Server("--no-history", "--no-roster", f"--password={hashed(15)}") as server:
         descriptors = server.descriptors()
-        peers = [RichPeer(server.port) for _ in range(20)]
+        peers = [SelchatPeer(server.port) for _ in range(20)]
         for number, peer in enumerate(peers):
-            peer.sends(greeting(f"Venkat {number}", password=RIGHT))
+            peer.send(greeting(f"Venkat {number}", password=RIGHT))
             peer.close()
         for number in range(20):
-            peer = RichPeer(server.port)
+            peer = SelchatPeer(server.port)
             peer.sock.sendall(encoded(greeting(f"Narayan {number}", password=RIGHT)))
             peer.sock.setsockopt(1, 13, b"\1\0\0\0\0\0\0\0")  # SO_LINGER: a reset
             peer.close()
@@ -214,9 +214,9 @@ def test_disconnects_during_a_check_leak_nothing() -> None:
 
 def test_the_server_stops_at_once_during_checks() -> None:
     with Server("--no-history", "--no-roster", f"--password={hashed(17)}") as server:
-        peers = [RichPeer(server.port) for _ in range(10)]
+        peers = [SelchatPeer(server.port) for _ in range(10)]
         for number, peer in enumerate(peers):
-            peer.sends(greeting(f"Venkat {number}", password="tea"))
+            peer.send(greeting(f"Venkat {number}", password="tea"))
         cpu = server.cpu_seconds()
         eventually(lambda: server.cpu_seconds() > cpu + 0.05, "the checks run")
         assert server.stop() == 0
@@ -306,8 +306,8 @@ def test_a_bot_logs_in_or_raises_the_reason(server: Server) -> None:
         Bot(*address).connect()
     with pytest.raises(WrongPasswordError):
         Bot(*address, password="tea").connect()
-    with RichPeer(server.port) as peer:
-        peer.sends(*[greeting("Venkat", password="tea")] * 4)
+    with SelchatPeer(server.port) as peer:
+        peer.send(*[greeting("Venkat", password="tea")] * 4)
         assert [code_of(peer) for _ in range(4)] == ["wrong-password"] * 4
     with pytest.raises(TooManyAttemptsError) as caught:
         Bot(*address, password=RIGHT).connect()

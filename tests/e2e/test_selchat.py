@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.selchat_support import Fields, RichPeer, encoded, greeting, said, secret, serving, without
+from tests.e2e.selchat_support import Fields, SelchatPeer, encoded, greeting, said, secret, serving, without
 from tests.e2e.support import Client, Server, eventually, frame, pair
 
 _LIMITS = {
@@ -43,11 +43,11 @@ def kinds(messages: list[Fields]) -> list[str]:
 def test_a_conversation_byte_by_byte() -> None:
     hello = b'{"type":"hello","version":1,"name":" Venkat ","client":"9yAq3eTzqv0l1cZr6mW8nA"}'
     say = '{"type":"say","room":"lobby","id":"5f2c-1","body":"hello, everyone – \\u00e6"}'.encode()
-    with quiet() as server, RichPeer(server.port) as venkat, RichPeer(server.port, "Narayan") as narayan:
+    with quiet() as server, SelchatPeer(server.port) as venkat, SelchatPeer(server.port, "Narayan") as narayan:
         venkat.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in b"80        " + hello:
             venkat.sock.send(bytes([byte]))
-        welcome = venkat.reads()
+        welcome = venkat.read()
         [lobby] = welcome["rooms"]
         assert len(welcome["salt"]) == len(lobby["salt"]) == 22
         assert without(welcome, "log", "server", "salt") == {
@@ -61,9 +61,9 @@ def test_a_conversation_byte_by_byte() -> None:
         assert len(say) == 79
         for byte in b"        79" + say:  # padded on the left, which is read too
             venkat.sock.send(bytes([byte]))
-        ack = venkat.reads()
+        ack = venkat.read()
         assert without(ack, "at") == {"type": "ack", "room": "lobby", "id": "5f2c-1", "seq": 1}
-        assert narayan.reads() == {
+        assert narayan.read() == {
             "type": "said",
             "room": "lobby",
             "from": "Venkat",
@@ -72,16 +72,16 @@ def test_a_conversation_byte_by_byte() -> None:
             "id": "5f2c-1",
             "body": "hello, everyone – æ",
         }
-        assert venkat.asks("bye") == {"type": "bye", "reason": "goodbye", "retry_after": None}
-        assert venkat.reads_to_end() == []
+        assert venkat.request("bye") == {"type": "bye", "reason": "goodbye", "retry_after": None}
+        assert venkat.read_to_end() == []
         venkat.close()
-        narayan.hears_nothing()
+        narayan.assert_nothing_more()
 
 
 def test_everything_at_once_by_one_who_then_only_listens() -> None:
     """As ``nc`` does with a file: the answers come although the other direction is closed."""
-    with quiet() as server, RichPeer(server.port) as peer:
-        peer.sends(
+    with quiet() as server, SelchatPeer(server.port) as peer:
+        peer.send(
             greeting("Venkat"),
             {"type": "join", "room": "engine-room"},
             *({"type": "say", "room": "lobby", "id": f"{number}", "body": "x"} for number in range(500)),
@@ -89,7 +89,7 @@ def test_everything_at_once_by_one_who_then_only_listens() -> None:
             {"type": "ping"},
         )
         peer.sock.shutdown(socket.SHUT_WR)
-        answers = peer.reads_to_end()
+        answers = peer.read_to_end()
     assert kinds(answers)[:2] == ["welcome", "users"]
     acks = [(one["room"], one["id"], one["seq"]) for one in answers if one["type"] == "ack"]
     assert acks == [("lobby", f"{number}", number + 1) for number in range(500)] + [("engine-room", "500", 1)]
@@ -98,7 +98,7 @@ def test_everything_at_once_by_one_who_then_only_listens() -> None:
 
 
 def test_mistakes_are_answered_and_the_conversation_goes_on() -> None:
-    with quiet() as server, RichPeer(server.port) as peer:
+    with quiet() as server, SelchatPeer(server.port) as peer:
         for payload, code in [
             (b'{"type":"hello","version":1}', "bad-message"),
             (b'{"type":"say"}', "bad-message"),
@@ -112,9 +112,9 @@ def test_mistakes_are_answered_and_the_conversation_goes_on() -> None:
             (b'{"type":"hello","type":"hello"}', "bad-json"),
         ]:
             peer.sock.sendall(frame(payload))
-            answer = peer.reads()
+            answer = peer.read()
             assert (answer["type"], answer["code"]) == ("error", code), payload
-        assert peer.asks(**greeting("Venkat"))["type"] == "welcome"
+        assert peer.request(**greeting("Venkat"))["type"] == "welcome"
         for message, code in [
             (greeting("Venkat"), "already-welcome"),
             ({"type": "dance"}, "unknown-type"),
@@ -128,46 +128,46 @@ def test_mistakes_are_answered_and_the_conversation_goes_on() -> None:
             ({"type": "whisper", "to": "Server", "id": "3", "body": "/users"}, "not-operator"),
             ({"type": "topic", "room": "lobby", "topic": "x" * 257}, "bad-message"),
         ]:
-            answer = peer.asks(**message)
+            answer = peer.request(**message)
             assert (answer["type"], answer["code"]) == ("error", code), message
-        assert peer.says("still here", "4")["seq"] == 1
+        assert peer.say("still here", "4")["seq"] == 1
 
 
 @pytest.mark.parametrize(
     "data", [b"not a frame", b"65537     ", b"-1        ", b"9999999999", b"\0" * 100, b"5         \n\n"]
 )
 def test_a_broken_stream_is_closed_with_a_reason(data: bytes) -> None:
-    with quiet() as server, RichPeer(server.port, "Eve") as eve, RichPeer(server.port, "Asa") as asa:
-        eve.sends({"type": "say", "room": "lobby", "id": "1", "body": "before"})
+    with quiet() as server, SelchatPeer(server.port, "Eve") as eve, SelchatPeer(server.port, "Asa") as asa:
+        eve.send({"type": "say", "room": "lobby", "id": "1", "body": "before"})
         eve.sock.sendall(data)
         if data.startswith(b"5 "):  # a frame that never ends: nothing is wrong with it yet
             eve.sock.shutdown(socket.SHUT_WR)
-            assert kinds(eve.reads_to_end()) == ["ack"]
+            assert kinds(eve.read_to_end()) == ["ack"]
         else:
-            answers = eve.reads_to_end()
+            answers = eve.read_to_end()
             assert kinds(answers) == ["ack", "bye"]
             assert answers[-1] == {"type": "bye", "reason": "protocol", "retry_after": None}
-        assert said(asa.reads()) == ("Eve", 1, "before")
-        asa.hears_nothing()
+        assert said(asa.read()) == ("Eve", 1, "before")
+        asa.assert_nothing_more()
 
 
 def test_whoever_comes_again_replaces_themselves() -> None:
-    with quiet() as server, RichPeer(server.port, "Venkat") as old:
-        assert old.says("one", "1")["seq"] == 1
-        with RichPeer(server.port, "venkat", client=secret("Venkat")) as new:
-            assert old.reads_to_end() == [{"type": "bye", "reason": "replaced", "retry_after": None}]
-            assert new.says("one", "1")["seq"] == 1, "said again on another connection: once"
-            assert new.says("two", "2")["seq"] == 2
+    with quiet() as server, SelchatPeer(server.port, "Venkat") as old:
+        assert old.say("one", "1")["seq"] == 1
+        with SelchatPeer(server.port, "venkat", client=secret("Venkat")) as new:
+            assert old.read_to_end() == [{"type": "bye", "reason": "replaced", "retry_after": None}]
+            assert new.say("one", "1")["seq"] == 1, "said again on another connection: once"
+            assert new.say("two", "2")["seq"] == 2
 
 
 # -- in one room -------------------------------------------------------------------------------------------
 
 
 def test_classic_and_rich_clients_in_one_room() -> None:
-    with quiet() as server, RichPeer(server.port, "Rich") as rich, Client(server.port, "Classic") as classic:
-        rich.sees("Classic")
+    with quiet() as server, SelchatPeer(server.port, "Rich") as rich, Client(server.port, "Classic") as classic:
+        rich.wait_for_member("Classic")
         classic.send("hello from long ago")
-        message = rich.reads()
+        message = rich.read()
         assert without(message, "at") == {
             "type": "said",
             "room": "lobby",
@@ -175,48 +175,48 @@ def test_classic_and_rich_clients_in_one_room() -> None:
             "seq": 1,
             "body": "hello from long ago",
         }
-        assert rich.says("hello\nfrom today", "1")["seq"] == 2
+        assert rich.say("hello\nfrom today", "1")["seq"] == 2
         assert classic.read(len(pair("Rich", "hello\nfrom today"))) == pair("Rich", "hello\nfrom today")
         # What looks like the other protocol is a message like any other after the name.
         classic.send(json.dumps(greeting("Classic")))
-        assert json.loads(rich.reads()["body"])["type"] == "hello"
-        assert rich.whispers("classic", "psst", "2")["seq"] == 0
+        assert json.loads(rich.read()["body"])["type"] == "hello"
+        assert rich.whisper("classic", "psst", "2")["seq"] == 0
         assert classic.read_pair() == ("Rich (whispers)", "psst")
         # Other rooms are not for classic clients.
-        rich.asks("join", room="engine-room")
-        assert rich.says("not for you", "3", "engine-room")["seq"] == 1
-        assert rich.says("for you", "4")["seq"] == 4
+        rich.request("join", room="engine-room")
+        assert rich.say("not for you", "3", "engine-room")["seq"] == 1
+        assert rich.say("for you", "4")["seq"] == 4
         assert classic.read_pair() == ("Rich", "for you")
         server.type("the operator says so")
         assert classic.read_pair() == ("Server", "the operator says so")
-        assert said(rich.reads()) == ("Server", 5, "the operator says so")
-        rich.hears_nothing()
+        assert said(rich.read()) == ("Server", 5, "the operator says so")
+        rich.assert_nothing_more()
 
 
 def test_who_comes_and_goes() -> None:
-    with Server("--quiet") as server, RichPeer(server.port, "Asa") as asa:
-        first = asa.reads()
+    with Server("--quiet") as server, SelchatPeer(server.port, "Asa") as asa:
+        first = asa.read()
         assert first == {"type": "joined", "room": "lobby", "names": ["Asa"], "total": 1}
         with Client(server.port, "Old") as old:
-            assert asa.reads() == {"type": "joined", "room": "lobby", "names": ["Old"], "total": 2}
+            assert asa.read() == {"type": "joined", "room": "lobby", "names": ["Old"], "total": 2}
             assert old.read_pair() == ("Server", "Users online (2): Asa, Old")
-        assert asa.reads() == {"type": "left", "room": "lobby", "names": ["Old"], "total": 1}
+        assert asa.read() == {"type": "left", "room": "lobby", "names": ["Old"], "total": 1}
 
 
 def test_a_message_that_grows_sixfold_on_its_way_stops_nobody_from_coming_back() -> None:
     body = "\1" * 65536  # each of these characters is written with six in JSON
     with quiet() as server:
-        with RichPeer(server.port, "Asa") as asa, Client(server.port, "Old") as old:
+        with SelchatPeer(server.port, "Asa") as asa, Client(server.port, "Old") as old:
             log = asa.welcome["log"]
-            asa.sees("Old")
+            asa.wait_for_member("Old")
             for seq in range(1, 6):
                 old.send(body)
-                assert said(asa.reads()) == ("Old", seq, body)
+                assert said(asa.read()) == ("Old", seq, body)
         resume = {"log": log, "rooms": {"lobby": 0}}
-        with RichPeer(server.port, "Asa", resume=resume) as asa:
+        with SelchatPeer(server.port, "Asa", resume=resume) as asa:
             for seq in range(1, 6):
-                assert said(asa.reads()) == ("Old", seq, body)
-            answer = asa.asks("history", room="lobby", limit=2)
+                assert said(asa.read()) == ("Old", seq, body)
+            answer = asa.request("history", room="lobby", limit=2)
             assert ([said(one) for one in answer["messages"]], answer["more"]) == ([("Old", 5, body)], True)
 
 
@@ -224,8 +224,8 @@ def test_a_message_that_grows_sixfold_on_its_way_stops_nobody_from_coming_back()
 
 
 def test_rooms_topics_and_users() -> None:
-    with quiet() as server, RichPeer(server.port, "Asa") as asa, RichPeer(server.port, "Bo") as bo:
-        joined = asa.asks("join", room="#Engine-Room")
+    with quiet() as server, SelchatPeer(server.port, "Asa") as asa, SelchatPeer(server.port, "Bo") as bo:
+        joined = asa.request("join", room="#Engine-Room")
         assert len(joined["salt"]) == 22
         assert without(joined, "salt") == {
             "type": "users",
@@ -235,15 +235,15 @@ def test_rooms_topics_and_users() -> None:
             "topic": "",
             "seq": 0,
         }
-        topic = asa.asks("topic", room="engine-room", topic="oil")
+        topic = asa.request("topic", room="engine-room", topic="oil")
         assert without(topic, "at") == {"type": "topic", "room": "Engine-Room", "topic": "oil", "from": "Asa"}
-        users = bo.asks("join", room="engine-room")
+        users = bo.request("join", room="engine-room")
         assert (users["room"], users["names"], users["topic"]) == ("Engine-Room", ["Asa", "Bo"], "oil")
-        assert bo.asks("join", room="engine-room") == users, "to be in already is no mistake"
-        ack = asa.says("pressure?", "1", "ENGINE-ROOM")
+        assert bo.request("join", room="engine-room") == users, "to be in already is no mistake"
+        ack = asa.say("pressure?", "1", "ENGINE-ROOM")
         assert (ack["room"], ack["seq"]) == ("Engine-Room", 1)
-        assert said(bo.reads()) == ("Asa", 1, "pressure?")
-        assert bo.asks("rooms") == {
+        assert said(bo.read()) == ("Asa", 1, "pressure?")
+        assert bo.request("rooms") == {
             "type": "rooms",
             "total": 2,
             "rooms": [
@@ -251,21 +251,21 @@ def test_rooms_topics_and_users() -> None:
                 {"room": "lobby", "members": 2, "topic": "", "seq": 0},
             ],
         }
-        left = bo.asks("part", room="engine-room")
+        left = bo.request("part", room="engine-room")
         assert left == {"type": "left", "room": "Engine-Room", "names": ["Bo"], "total": 1}
-        assert asa.says("fine", "2", "engine-room")["seq"] == 2
-        assert bo.asks("history", room="engine-room", limit=1)["code"] == "not-in-room"
-        bo.hears_nothing()
-        assert bo.asks("join", room="engine-room")["seq"] == 2
+        assert asa.say("fine", "2", "engine-room")["seq"] == 2
+        assert bo.request("history", room="engine-room", limit=1)["code"] == "not-in-room"
+        bo.assert_nothing_more()
+        assert bo.request("join", room="engine-room")["seq"] == 2
 
 
 def test_history_in_pages() -> None:
-    with quiet() as server, RichPeer(server.port, "Asa") as asa:
-        asa.sends(*({"type": "say", "room": "lobby", "id": f"{n}", "body": f"b{n}"} for n in range(1, 251)))
-        asa.reads_until(lambda one: one["type"] == "ack" and one["seq"] == 250)
+    with quiet() as server, SelchatPeer(server.port, "Asa") as asa:
+        asa.send(*({"type": "say", "room": "lobby", "id": f"{n}", "body": f"b{n}"} for n in range(1, 251)))
+        asa.read_until(lambda one: one["type"] == "ack" and one["seq"] == 250)
 
         def page(limit: int, **where: int) -> tuple[list[int], bool]:
-            answer = asa.asks("history", room="lobby", limit=limit, **where)
+            answer = asa.request("history", room="lobby", limit=limit, **where)
             assert answer["type"] == "history"
             assert all(one["body"] == f"b{one['seq']}" for one in answer["messages"])
             return [one["seq"] for one in answer["messages"]], answer["more"]
@@ -280,28 +280,28 @@ def test_history_in_pages() -> None:
         assert page(100, after=200) == (list(range(201, 251)), False)
         assert page(100, after=250) == ([], False)
         assert page(1, after=2**53 - 1) == ([], False)
-        both = asa.asks("history", room="lobby", limit=1, before=5, after=1)
+        both = asa.request("history", room="lobby", limit=1, before=5, after=1)
         assert both["code"] == "bad-message"
 
 
 def test_ten_long_answers_at_once() -> None:
-    with quiet() as server, RichPeer(server.port, "Asa") as asa:
+    with quiet() as server, SelchatPeer(server.port, "Asa") as asa:
         for seq in (1, 2):
-            assert asa.says("x" * 60_000, f"{seq}")["seq"] == seq
-        asa.sends(*[{"type": "history", "room": "lobby", "limit": 2}] * 10)
+            assert asa.say("x" * 60_000, f"{seq}")["seq"] == seq
+        asa.send(*[{"type": "history", "room": "lobby", "limit": 2}] * 10)
         for _ in range(10):
-            answer = asa.reads()
+            answer = asa.read()
             assert ([one["seq"] for one in answer["messages"]], answer["more"]) == ([2], True)
-        asa.hears_nothing()
+        asa.assert_nothing_more()
 
 
 # -- operators ---------------------------------------------------------------------------------------------
 
 
-def commands(operator: RichPeer, line: str, id: str) -> list[str]:
+def commands(operator: SelchatPeer, line: str, id: str) -> list[str]:
     """Give a command, and return the lines of the answer."""
-    operator.sends({"type": "whisper", "to": "Server", "id": id, "body": line}, {"type": "ping", "token": id})
-    answers = operator.reads_until(lambda one: one["type"] == "pong")
+    operator.send({"type": "whisper", "to": "Server", "id": id, "body": line}, {"type": "ping", "token": id})
+    answers = operator.read_until(lambda one: one["type"] == "pong")
     assert (answers[0]["type"], answers[0]["id"], answers[0]["seq"]) == ("ack", id, 0)
     assert all((one["type"], one["from"], one["seq"]) == ("whispered", "Server", 0) for one in answers[1:-1])
     return [one["body"] for one in answers[1:-1]]
@@ -309,37 +309,37 @@ def commands(operator: RichPeer, line: str, id: str) -> list[str]:
 
 def test_operators_from_afar(tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
-    with serving(history, "--operators=Asa, Ops") as server, RichPeer(server.port, "Asa") as asa:
-        with RichPeer(server.port, "Eve") as eve:
-            assert eve.whispers("Server", "/ban Asa", "1")["code"] == "not-operator"
+    with serving(history, "--operators=Asa, Ops") as server, SelchatPeer(server.port, "Asa") as asa:
+        with SelchatPeer(server.port, "Eve") as eve:
+            assert eve.whisper("Server", "/ban Asa", "1")["code"] == "not-operator"
             assert commands(asa, "/mute eve", "1") == ["Muted eve."]
-            assert eve.says("!", "2")["code"] == "muted"
+            assert eve.say("!", "2")["code"] == "muted"
             assert commands(asa, "/unmute eve", "2") == ["eve is no longer muted."]
-            assert eve.says("!", "2")["type"] == "ack"
-            assert said(asa.reads()) == ("Eve", 1, "!")
+            assert eve.say("!", "2")["type"] == "ack"
+            assert said(asa.read()) == ("Eve", 1, "!")
             assert commands(asa, "/ban Eve", "3") == ["Banned Eve. Disconnected: Eve."]
-            assert eve.reads_to_end() == [{"type": "bye", "reason": "banned", "retry_after": None}]
+            assert eve.read_to_end() == [{"type": "bye", "reason": "banned", "retry_after": None}]
         assert commands(asa, "/quit", "4") == ["Not stopped: /quit works only in the server's own terminal."]
         assert commands(asa, "hello?", "5") == ["Commands begin with a slash. Type /help to list them."]
         server.process.kill()
         server.wait()
     with serving(history, "--operators=asa") as server:
-        with RichPeer(server.port) as eve:
-            assert eve.asks(**greeting("Eve"))["code"] == "banned"
-            assert eve.reads()["reason"] == "banned"
-        with RichPeer(server.port) as thief:
-            assert thief.asks(**greeting("Asa", client="t" * 22))["code"] == "name-taken"
-        with RichPeer(server.port, "Asa") as asa:
+        with SelchatPeer(server.port) as eve:
+            assert eve.request(**greeting("Eve"))["code"] == "banned"
+            assert eve.read()["reason"] == "banned"
+        with SelchatPeer(server.port) as thief:
+            assert thief.request(**greeting("Asa", client="t" * 22))["code"] == "name-taken"
+        with SelchatPeer(server.port, "Asa") as asa:
             assert commands(asa, "/bans", "6") == ["Banned: Eve"]
             assert commands(asa, "/unban Eve", "7") == ["Eve is no longer banned."]
-        with RichPeer(server.port, "Eve") as eve:
-            assert eve.says("!", "3")["type"] == "ack"
+        with SelchatPeer(server.port, "Eve") as eve:
+            assert eve.say("!", "3")["type"] == "ack"
 
 
 def test_an_operator_who_bans_themselves_is_told_so() -> None:
-    with quiet("--operators=Asa") as server, RichPeer(server.port, "Asa") as asa:
-        asa.sends({"type": "whisper", "to": "Server", "id": "1", "body": "/ban Asa"})
-        answers = asa.reads_to_end()
+    with quiet("--operators=Asa") as server, SelchatPeer(server.port, "Asa") as asa:
+        asa.send({"type": "whisper", "to": "Server", "id": "1", "body": "/ban Asa"})
+        answers = asa.read_to_end()
         assert kinds(answers) == ["ack", "whispered", "bye"]
         assert answers[1]["body"] == "Banned Asa. Disconnected: Asa."
         assert answers[2]["reason"] == "banned"
@@ -349,11 +349,11 @@ def test_an_operator_who_bans_themselves_is_told_so() -> None:
 
 
 def test_kicked() -> None:
-    with quiet() as server, RichPeer(server.port, "Eve") as eve:
+    with quiet() as server, SelchatPeer(server.port, "Eve") as eve:
         server.type("/kick eve")
-        assert eve.reads_to_end() == [{"type": "bye", "reason": "kicked", "retry_after": None}]
-        with RichPeer(server.port, "Eve") as again:
-            assert again.says("back", "1")["seq"] == 1
+        assert eve.read_to_end() == [{"type": "bye", "reason": "kicked", "retry_after": None}]
+        with SelchatPeer(server.port, "Eve") as again:
+            assert again.say("back", "1")["seq"] == 1
 
 
 # -- slow, full, over --------------------------------------------------------------------------------------
@@ -363,37 +363,37 @@ def test_a_rich_client_that_stops_reading_is_lapped_and_refilled(tmp_path: Path)
     count, body = 400, "x" * 60_000  # 24 MB: more than any socket buffer and the feed
     with serving(tmp_path / "history.sqlite") as server:
         with (
-            RichPeer(server.port, "Stalled", buffer=4096) as stalled,
-            RichPeer(server.port, "Reader") as reader,
-            RichPeer(server.port, "Writer") as writer,
+            SelchatPeer(server.port, "Stalled", buffer=4096) as stalled,
+            SelchatPeer(server.port, "Reader") as reader,
+            SelchatPeer(server.port, "Writer") as writer,
         ):
             memory = server.resident_bytes()
             for seq in range(1, count + 1):
-                assert writer.says(body, f"{seq}")["seq"] == seq
-                assert reader.reads()["seq"] == seq
+                assert writer.say(body, f"{seq}")["seq"] == seq
+                assert reader.read()["seq"] == seq
             # Of these, 8 MiB are the cache of the database.
             assert server.resident_bytes() - memory < 16 << 20
-            heard = stalled.reads_until(lambda one: one.get("seq") == count)
+            heard = stalled.read_until(lambda one: one.get("seq") == count)
             assert [one["seq"] for one in heard if one["type"] == "said"] == list(range(1, count + 1))
             gaps = [one for one in heard if one["type"] != "said"]
             assert gaps, "it was never behind"
             for gap in gaps:
                 assert (gap["type"], gap["room"], gap["before"]) == ("gap", "lobby", gap["after"] + 1)
             # From here on it is a reader like the others.
-            assert writer.says("the last", "last")["seq"] == count + 1
+            assert writer.say("the last", "last")["seq"] == count + 1
             for one in (stalled, reader):
-                assert said(one.reads()) == ("Writer", count + 1, "the last")
-                one.hears_nothing()
+                assert said(one.read()) == ("Writer", count + 1, "the last")
+                one.assert_nothing_more()
         assert server.stop() == 0
 
 
 def test_without_a_file_what_the_lapped_have_missed_is_gone() -> None:
     count, body = 250, "x" * 60_000
-    with quiet() as server, RichPeer(server.port, "Stalled", buffer=4096) as stalled:
-        with RichPeer(server.port, "Writer") as writer:
+    with quiet() as server, SelchatPeer(server.port, "Stalled", buffer=4096) as stalled:
+        with SelchatPeer(server.port, "Writer") as writer:
             for seq in range(1, count + 1):
-                assert writer.says(body, f"{seq}")["seq"] == seq
-            heard = stalled.reads_until(lambda one: one.get("seq") == count)
+                assert writer.say(body, f"{seq}")["seq"] == seq
+            heard = stalled.read_until(lambda one: one.get("seq") == count)
         expected = 1
         missed = 0
         for one in heard:
@@ -406,20 +406,20 @@ def test_without_a_file_what_the_lapped_have_missed_is_gone() -> None:
                 expected += 1
         assert expected == count + 1
         assert missed > 0
-        stalled.hears_nothing()
+        stalled.assert_nothing_more()
 
 
 def test_a_full_server() -> None:
-    with quiet("--max-clients=1") as server, RichPeer(server.port, "Asa") as asa:
-        with RichPeer(server.port) as bo:
-            bo.sends(greeting("Bo"))
-            assert bo.reads_to_end() == [{"type": "bye", "reason": "full", "retry_after": 10.0}]
-        assert asa.says("all mine", "1")["seq"] == 1
+    with quiet("--max-clients=1") as server, SelchatPeer(server.port, "Asa") as asa:
+        with SelchatPeer(server.port) as bo:
+            bo.send(greeting("Bo"))
+            assert bo.read_to_end() == [{"type": "bye", "reason": "full", "retry_after": 10.0}]
+        assert asa.say("all mine", "1")["seq"] == 1
         asa.close()
 
         def is_free() -> bool:
-            with RichPeer(server.port) as bo:
-                return "welcome" in bo.asks(**greeting("Bo")).values()
+            with SelchatPeer(server.port) as bo:
+                return "welcome" in bo.request(**greeting("Bo")).values()
 
         eventually(is_free, "there is a place again")
 
@@ -428,12 +428,12 @@ def test_a_full_server() -> None:
 def test_the_end(tmp_path: Path, number: int) -> None:
     history = tmp_path / "history.sqlite"
     with serving(history) as server:
-        with RichPeer(server.port, "Asa") as asa, Client(server.port, "Old") as old:
-            asa.sees("Old")
-            asa.sends(*({"type": "say", "room": "lobby", "id": f"{n}", "body": "x"} for n in range(1000)))
+        with SelchatPeer(server.port, "Asa") as asa, Client(server.port, "Old") as old:
+            asa.wait_for_member("Old")
+            asa.send(*({"type": "say", "room": "lobby", "id": f"{n}", "body": "x"} for n in range(1000)))
             assert old.read_pair() == ("Asa", "x")
             server.process.send_signal(number)
-            answers = asa.reads_to_end()
+            answers = asa.read_to_end()
             assert answers[-1] == {"type": "bye", "reason": "shutdown", "retry_after": 1.0}
             assert kinds(answers[:-1]) == ["ack"] * (len(answers) - 1)
             heard = old.read_to_end()
@@ -441,7 +441,7 @@ def test_the_end(tmp_path: Path, number: int) -> None:
             assert heard.count(pair("Asa", "x")) == len(answers) - 2, "acknowledged and shown are the same"
         assert server.wait() == 0
         assert server.errors() == ""
-    with serving(history) as server, RichPeer(server.port, "Asa") as asa:
+    with serving(history) as server, SelchatPeer(server.port, "Asa") as asa:
         assert asa.welcome["rooms"][0]["seq"] == len(answers) - 1
 
 
@@ -451,11 +451,11 @@ def test_the_end(tmp_path: Path, number: int) -> None:
 def test_who_never_answers_is_closed_and_who_does_stays() -> None:
     times = {"SELCHAT_PING_SECONDS": "0.4", "SELCHAT_PONG_SECONDS": "0.4"}
     with Server("--no-roster", env={**os.environ, **times}) as server:
-        with RichPeer(server.port, "Venkat") as venkat, RichPeer(server.port, "Narayan") as narayan:
+        with SelchatPeer(server.port, "Venkat") as venkat, SelchatPeer(server.port, "Narayan") as narayan:
             for _ in range(4):
-                assert venkat.reads() == {"type": "ping"}
-                venkat.sends({"type": "pong"})
-            *pings, bye = narayan.reads_to_end()
+                assert venkat.read() == {"type": "ping"}
+                venkat.send({"type": "pong"})
+            *pings, bye = narayan.read_to_end()
             assert pings == [{"type": "ping"}]
             assert bye == {"type": "bye", "reason": "timeout", "retry_after": 0}
         server.expect(r"Narayan.*ping timeout: no data for 0\.8 s")

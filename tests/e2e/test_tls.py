@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.selchat_support import Frames, RichPeer, encoded, greeting
+from tests.e2e.selchat_support import Frames, SelchatPeer, encoded, greeting
 from tests.e2e.support import DEADLINE, Client, Server
 
 
@@ -40,14 +40,14 @@ class TlsClient(Client):
             self.send(name)
 
 
-class TlsRichPeer(RichPeer):
+class TlsSelchatPeer(SelchatPeer):
     """The selchat protocol over TLS."""
 
     def __init__(self, port: int, name: str) -> None:
         super().__init__(port)
         self.sock = encrypted(self.sock)
-        self.sends(greeting(name))
-        self.welcome = self.reads()
+        self.send(greeting(name))
+        self.welcome = self.read()
         assert self.welcome["type"] == "welcome", self.welcome
 
 
@@ -80,8 +80,8 @@ def test_everyone_is_in_one_room_encrypted_or_not() -> None:
         server.expect("Michael")
         tls_classic = stack.enter_context(TlsClient(server.port, "Narayan"))
         server.expect("Narayan")
-        rich = stack.enter_context(RichPeer(server.port, "Venkat"))
-        tls_selchat = stack.enter_context(TlsRichPeer(server.port, "Zoe"))
+        rich = stack.enter_context(SelchatPeer(server.port, "Venkat"))
+        tls_selchat = stack.enter_context(TlsSelchatPeer(server.port, "Zoe"))
         said = {"Michael": classic, "Narayan": tls_classic}
         for name, client in said.items():
             client.send(f"I am {name}")
@@ -89,24 +89,24 @@ def test_everyone_is_in_one_room_encrypted_or_not() -> None:
                 if other is not client:
                     assert other.read_pair() == (name, f"I am {name}")
             for peer in (rich, tls_selchat):
-                [*_, message] = peer.reads_until(lambda one: one["type"] == "said")
+                [*_, message] = peer.read_until(lambda one: one["type"] == "said")
                 assert (message["from"], message["body"]) == (name, f"I am {name}")
-        assert tls_selchat.says("hi", "1")["type"] == "ack"
+        assert tls_selchat.say("hi", "1")["type"] == "ack"
         for client in said.values():
             assert client.read_pair() == ("Zoe", "hi")
-        assert rich.reads()["body"] == "hi"
-        assert tls_selchat.asks("bye") == {"type": "bye", "reason": "goodbye", "retry_after": None}
-        assert tls_selchat.reads_to_end() == [], "and a goodbye of TLS"
+        assert rich.read()["body"] == "hi"
+        assert tls_selchat.request("bye") == {"type": "bye", "reason": "goodbye", "retry_after": None}
+        assert tls_selchat.read_to_end() == [], "and a goodbye of TLS"
 
 
 def test_a_shutdown_is_told_over_tls_too() -> None:
     with Server("--no-roster") as server:
-        with TlsClient(server.port, "Michael") as classic, TlsRichPeer(server.port, "Zoe") as rich:
+        with TlsClient(server.port, "Michael") as classic, TlsSelchatPeer(server.port, "Zoe") as rich:
             server.expect("Michael")
             server.process.send_signal(signal.SIGTERM)
             assert classic.read_pair() == ("Server", "The server is shutting down.")
             assert classic.read_to_end() == b""
-            assert rich.reads_to_end()[-1]["reason"] == "shutdown"
+            assert rich.read_to_end()[-1]["reason"] == "shutdown"
         assert server.wait() == 0
         assert server.errors() == ""
 
@@ -338,7 +338,7 @@ def test_two_hundred_over_tls_hear_a_thousand_messages_in_order_and_one_is_slow(
     with Server("--no-roster", "--quiet") as server:
         readers.extend(Reader(server.port, f"reader {number}") for number in range(count))
         *quick, slow = readers
-        with selectors.DefaultSelector() as selector, TlsRichPeer(server.port, "Venkat") as talker:
+        with selectors.DefaultSelector() as selector, TlsSelchatPeer(server.port, "Venkat") as talker:
             for reader in readers:
                 selector.register(reader.sock, selectors.EVENT_READ, reader)
 
@@ -356,7 +356,7 @@ def test_two_hundred_over_tls_hear_a_thousand_messages_in_order_and_one_is_slow(
             selector.unregister(slow.sock)
             padding = "x" * 1000
             for first in range(0, messages, 50):
-                talker.sends(
+                talker.send(
                     *(
                         {"type": "say", "room": "lobby", "id": f"{n}", "body": f"{n + 1} {padding}"}
                         for n in range(first, first + 50)

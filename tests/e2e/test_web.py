@@ -19,7 +19,7 @@ from tests.e2e import processes
 from tests.e2e.namespaces import SERVER, Network
 from tests.e2e.namespaces import network as network  # a fixture
 from tests.e2e.processes import SELCHAT
-from tests.e2e.selchat_support import Fields, RichPeer, greeting, serving
+from tests.e2e.selchat_support import Fields, SelchatPeer, greeting, serving
 from tests.e2e.support import DEADLINE, Client, Server, eventually
 
 SCHEMES = ["http", "https"]
@@ -81,34 +81,34 @@ class Browser:
         self.welcome: Fields = {}
         try:
             if name is not None:
-                self.sends(greeting(name, **hello))
-                self.welcome = self.reads()
+                self.send(greeting(name, **hello))
+                self.welcome = self.read()
                 assert self.welcome["type"] == "welcome", self.welcome
         except BaseException:
             self.close()
             raise
 
-    def sends(self, *messages: Fields) -> None:
+    def send(self, *messages: Fields) -> None:
         for message in messages:
             self.socket.send(json.dumps(message, ensure_ascii=False))
 
-    def reads(self) -> Fields:
+    def read(self) -> Fields:
         text = self.socket.recv(DEADLINE)
         assert isinstance(text, str)
         fields = json.loads(text)
         assert isinstance(fields, dict)
         return fields
 
-    def says(self, body: str, id: str) -> Fields:
-        self.sends({"type": "say", "room": "lobby", "id": id, "body": body})
-        return self.reads()
+    def say(self, body: str, id: str) -> Fields:
+        self.send({"type": "say", "room": "lobby", "id": id, "body": body})
+        return self.read()
 
     def end(self) -> tuple[list[Fields], int, str]:
         """Return what comes until the server closes, and its code and reason."""
         found = []
         while True:
             try:
-                found.append(self.reads())
+                found.append(self.read())
             except ConnectionClosed as error:
                 assert error.rcvd is not None, "no close came"
                 return found, error.rcvd.code, error.rcvd.reason
@@ -153,24 +153,24 @@ def test_browsers_and_all_the_others_are_in_one_room(scheme: str) -> None:
         Server("--no-roster", "--no-history") as server,
         Browser(server, "Venkat", scheme) as venkat,
         Browser(server, "Ida", "http") as ida,
-        RichPeer(server.port, "Narayan") as narayan,
+        SelchatPeer(server.port, "Narayan") as narayan,
         Client(server.port, "Michael") as michael,
     ):
         server.expect("username: Michael")
-        assert venkat.says("hello from a browser: é\0\u0081~", "1")["type"] == "ack"
+        assert venkat.say("hello from a browser: é\0\u0081~", "1")["type"] == "ack"
         for one in (ida, narayan):
-            said = one.reads()
+            said = one.read()
             assert (said["from"], said["body"]) == ("Venkat", "hello from a browser: é\0\u0081~")
         assert michael.read_pair()[0] == "Venkat"
         michael.send("hello from the paper")
         long = "x" * 60_000
         for one in (venkat, ida, narayan):
-            assert one.reads()["body"] == "hello from the paper"
-        assert narayan.says(long, "1")["type"] == "ack"
+            assert one.read()["body"] == "hello from the paper"
+        assert narayan.say(long, "1")["type"] == "ack"
         for one in (venkat, ida):
-            assert one.reads()["body"] == long
+            assert one.read()["body"] == long
         assert venkat.socket.ping().wait(DEADLINE), "a ping is answered"
-        venkat.sends({"type": "bye"})
+        venkat.send({"type": "bye"})
         assert venkat.end() == ([{"type": "bye", "reason": "goodbye", "retry_after": None}], 1000, "goodbye")
         ida.socket.close(4001, "my own")
         server.expect("username: Ida")
@@ -191,22 +191,22 @@ def test_a_password(scheme: str) -> None:
         Server(f"--password={done.stdout.strip()}", "--no-history") as server,
         Browser(server, None, scheme) as one,
     ):
-        one.sends(greeting("Venkat"))
-        assert one.reads()["code"] == "password-needed"
-        one.sends(greeting("Venkat", password="tea at five"))
-        assert one.reads()["code"] == "wrong-password"
-        one.sends(greeting("Venkat", password="tea at four"))
-        assert one.reads()["name"] == "Venkat"
+        one.send(greeting("Venkat"))
+        assert one.read()["code"] == "password-needed"
+        one.send(greeting("Venkat", password="tea at five"))
+        assert one.read()["code"] == "wrong-password"
+        one.send(greeting("Venkat", password="tea at four"))
+        assert one.read()["name"] == "Venkat"
 
 
 def test_a_restart_loses_and_doubles_nothing(tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
     with serving(history) as server:
         port = server.port
-        with Browser(server, "Venkat") as venkat, RichPeer(port, "Narayan") as narayan:
+        with Browser(server, "Venkat") as venkat, SelchatPeer(port, "Narayan") as narayan:
             for number in range(10):
-                assert narayan.says(str(number), str(number))["type"] == "ack"
-            heard = [venkat.reads()["seq"] for _ in range(5)]
+                assert narayan.say(str(number), str(number))["type"] == "ack"
+            heard = [venkat.read()["seq"] for _ in range(5)]
             log = venkat.welcome["log"]
             server.process.send_signal(signal.SIGTERM)
             rest, code, _ = venkat.end()
@@ -216,13 +216,13 @@ def test_a_restart_loses_and_doubles_nothing(tmp_path: Path) -> None:
             heard += [one["seq"] for one in rest if one["type"] == "said"]
         assert server.wait() == 0
     assert heard == list(range(1, 11))
-    with serving(history, port=port) as server, RichPeer(port, "Narayan") as narayan:
-        assert narayan.says("meanwhile", "10")["type"] == "ack"
+    with serving(history, port=port) as server, SelchatPeer(port, "Narayan") as narayan:
+        assert narayan.say("meanwhile", "10")["type"] == "ack"
         resume = {"log": log, "rooms": {"lobby": 10}}
         with Browser(server, "Venkat", "https", resume=resume) as venkat:
             assert venkat.welcome["log"] == log
-            assert (venkat.reads()["seq"], narayan.says("live", "11")["type"]) == (11, "ack")
-            assert venkat.reads()["body"] == "live"
+            assert (venkat.read()["seq"], narayan.say("live", "11")["type"]) == (11, "ack")
+            assert venkat.read()["body"] == "live"
             server.type("/quit")
             rest, code, reason = venkat.end()
             assert (rest[-1]["reason"], code, reason) == ("shutdown", 1001, "shutdown")
@@ -270,11 +270,11 @@ def test_without_tls_there_is_no_redirect_and_no_handshake() -> None:
     with Server("--tls=off", "--no-history", "--no-roster") as server:
         assert get(server, "/")[0] == 200
         with Browser(server, "Venkat") as venkat:
-            assert venkat.says("hi", "1")["type"] == "ack"
+            assert venkat.say("hi", "1")["type"] == "ack"
 
 
 def test_a_full_server_says_so() -> None:
-    with Server("--max-clients=1", "--no-history") as server, RichPeer(server.port, "Venkat"):
+    with Server("--max-clients=1", "--no-history") as server, SelchatPeer(server.port, "Venkat"):
         status, headers, body = get(server, "/")
         assert (status, headers["Retry-After"]) == (503, "10")
         assert b"full" in body
@@ -300,7 +300,7 @@ def test_binary_and_too_much_and_what_is_no_text(tmp_path: Path) -> None:
 def test_many_come_and_go_and_leave_nothing() -> None:
     with (
         Server("--quiet", "--no-roster", "--no-history") as server,
-        RichPeer(server.port, "Narayan") as narayan,
+        SelchatPeer(server.port, "Narayan") as narayan,
     ):
         before = server.descriptors()
         for number in range(30):
@@ -310,7 +310,7 @@ def test_many_come_and_go_and_leave_nothing() -> None:
             with Browser(server, f"visitor {number}"):
                 pass
         eventually(lambda: server.descriptors() == before, "all descriptors are given back")
-        narayan.hears_nothing()
+        narayan.assert_nothing_more()
 
 
 def test_from_another_machine_one_is_sent_to_https(network: Network) -> None:
@@ -331,4 +331,4 @@ def test_from_another_machine_one_is_sent_to_https(network: Network) -> None:
         assert get(server, "/", "https", host=SERVER)[0] == 200
         assert get(server, "/", "https", host=SERVER, Host="10.97.53.2")[0] == 421
         with Browser(server, "Venkat", "https", host=SERVER) as venkat:
-            assert venkat.says("hi", "1")["type"] == "ack"
+            assert venkat.say("hi", "1")["type"] == "ack"

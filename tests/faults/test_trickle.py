@@ -17,7 +17,7 @@ from selchat.client.connection.link import Link, LinkState
 from selchat.client.events import Message, Topic, Whispered
 from selchat.net.reactor import Reactor
 from tests.client.support import Recorder, fail, settings, spin
-from tests.e2e.selchat_support import RichPeer
+from tests.e2e.selchat_support import SelchatPeer
 from tests.e2e.support import Client, Server
 from tests.faults.conversation import Conversation
 from tests.faults.world import Faults, FaultySocket, world
@@ -95,7 +95,7 @@ def _client_hears(wire: str) -> list[str]:
     interface = Recorder()
     with Server("--no-roster") as server, closing(Reactor(fail)) as reactor:
         link = Link(reactor, settings(server.port, wire=wire), interface)
-        with Client(server.port, "Ann") as ann, RichPeer(server.port, "Bo") as bo, closing(link):
+        with Client(server.port, "Ann") as ann, SelchatPeer(server.port, "Bo") as bo, closing(link):
             server.expect("username: Bo")
             link.open()
             spin(reactor, lambda: link.state is LinkState.ONLINE)
@@ -105,12 +105,12 @@ def _client_hears(wire: str) -> list[str]:
                 spin(reactor, lambda: not link.queued)
                 ann.read_until("Michael", body)
                 ann.send(f"of Ann {number} " + "x" * number * 20)
-                bo.reads_until(lambda one: one.get("from") == "Ann")
-                assert bo.says(f"of Bo {number}", f"{number}")["type"] == "ack"
+                bo.read_until(lambda one: one.get("from") == "Ann")
+                assert bo.say(f"of Bo {number}", f"{number}")["type"] == "ack"
             if wire == "selchat":
-                assert bo.whispers("Michael", "psst", "w")["type"] == "ack"
-                assert bo.asks("topic", room="lobby", topic="tea")["type"] == "topic"
-            assert bo.says("the end", "end")["type"] == "ack"
+                assert bo.whisper("Michael", "psst", "w")["type"] == "ack"
+                assert bo.request("topic", room="lobby", topic="tea")["type"] == "topic"
+            assert bo.say("the end", "end")["type"] == "ack"
             spin(reactor, lambda: ("Bo", "the end") in interface.messages)
         assert server.stop() == 0
     heard = []
