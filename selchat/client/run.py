@@ -138,4 +138,5 @@ class Input:
 
     def _on_too_long(self, size: int) -> None:
         self._number += 1
-        self._run.fail(f"line {self._number}: not sent: it takes {size} bytes or more, and the limit is {self._limit}")
+        limit = f"it takes {size} bytes or more, and the limit is {self._limit}"
+        self._run.fail(f"line {self._number}: not sent: {limit}")

@@ -132,7 +132,8 @@ def test_only_the_server_sends_rosters() -> None:
 
 
 def test_the_lines_of_refusals() -> None:
-    assert lines.not_sent(FrameTooLongError(70000, 65536)) == "not sent: it takes 70000 bytes, and the limit is 65536"
+    too_long = FrameTooLongError(70000, 65536)
+    assert lines.not_sent(too_long) == "not sent: it takes 70000 bytes, and the limit is 65536"
     assert lines.not_sent(QueueFullError(10)) == "not sent: more than 10 bytes are waiting to be sent already"
     assert lines.refused(Refused("muted", "be quiet", "1", "lobby", "", "x" * 50)) == (
         f"not sent ({'x' * 39}…): be quiet"

@@ -280,7 +280,7 @@ def test_send_reports_unacknowledged_messages(tmp_path: Path) -> None:
         peer.receive("say")
         eventually(lambda: peer.connection.received and peer.connection.ended)
 
-    got = run_selchat(script, lambda port: send(tmp_path, port, "hey", wire="auto", finish_seconds=0.3))
+    got = run_selchat(script, lambda port: send(tmp_path, port, "hey", wire="auto", finish_seconds=1.0))
     assert (got.status, got.err) == (1, "selchat: out of time; 1 message was not acknowledged\n")
 
 
