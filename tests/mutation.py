@@ -1,12 +1,12 @@
-"""Mutation testing: small changes of the code, one at a time, that some test has to notice.
+"""Mutation testing: small changes of the code, one at a time, each of which a test should detect.
 
     python3 -m tests.mutation [FILE]...
 
-Without a FILE it takes all that ``setup.cfg`` names under ``[mutmut]``, with the tests to be asked. It prints
+Without a FILE it mutates all files that ``setup.cfg`` lists under ``[mutmut]``, with their tests. It prints
 how many mutants of each file were killed and then the survivors, and exits with 1 where less than 85 % were.
-What is known of the survivors is in ``docs/mutants.rst``.
+``docs/mutants.rst`` explains the survivors.
 
-mutmut makes the mutants in ``mutants/`` (beside the code, never in it) and asks only the tests that come
+mutmut makes the mutants in ``mutants/`` (never in the code itself) and runs only the tests that come
 through the function that was changed. It changes the bodies of functions and the defaults of their arguments,
 and no annotation, docstring, ``__slots__``, decorated function or other code of a module or class.
 """
@@ -24,11 +24,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 WANTED = 0.85  # of each file's mutants
-KILLED = {"killed", "timeout", "segfault"}  # one that never ends, or takes all memory, is noticed too
-_MEMORY = 4 << 30  # bytes; for mutants that never end and collect something meanwhile
+KILLED = {"killed", "timeout", "segfault"}  # a mutant that runs forever or takes all memory is detected too
+_MEMORY = 4 << 30  # bytes; for mutants that run forever and allocate
 _ENVIRONMENT = os.environ | {
     "HYPOTHESIS_PROFILE": "mutation",
-    "PYTHONHASHSEED": "0",  # so that the tests come in the same order
+    "PYTHONHASHSEED": "0",  # for a fixed order of the tests
 }
 
 

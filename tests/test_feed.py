@@ -250,7 +250,7 @@ def test_reader_more_than_the_limit_behind_is_lapped() -> None:
     assert feed.trim() == []
     tick(feed, b"12345")
     assert [lapped.subscription for lapped in feed.trim()] == [far.subscription]
-    assert feed.trim() == [], "it is said once"
+    assert feed.trim() == [], "a reader is lapped once"
     while near.read() != -1:
         pass
     assert near.got == b"123456789012345"
@@ -293,7 +293,7 @@ def test_trim_may_override_the_limit() -> None:
     assert feed.trim() == []
     assert feed.retained == 20
     assert [lapped.subscription for lapped in feed.trim(0)] == [far.subscription]
-    assert feed.retained == 5, "the newest chunk is kept"
+    assert feed.retained == 5, "the newest chunk stays"
     near.read()
     assert near.got == b"12345" * 3 + b"67890"
 

@@ -1,7 +1,7 @@
-"""Very many clients in processes of their own, which are told what to do by lines, and answer with JSON.
+"""Very many clients in separate processes, which get their orders as lines, and answer with JSON.
 
-``links``: real clients (`selchat.client.connection.link`) on one reactor, which come back by themselves when lost.
-``readers``: sockets that say hello and throw away whatever comes; ``stalled``: that read nothing of it.
+``links``: real clients (`selchat.client.connection.link`) on one reactor, which come back by themselves when
+lost. ``readers``: sockets that say hello and throw away whatever comes; ``stalled``: that read nothing of it.
 
 ::
 
@@ -62,7 +62,7 @@ class Crowd:
             )
 
     def report(self) -> dict[str, Any]:
-        """Return what the processes have counted, added up: numbers, and lists."""
+        """Return the sums of the processes' counts, and their lists joined."""
         total: dict[str, Any] = {}
         for process in self._processes:
             assert process.stdin is not None
@@ -105,7 +105,7 @@ class Crowd:
 
 
 class _Links:
-    """Real clients. ``came``: when each has come in, the last time; ``delays``: how long each has waited."""
+    """Real clients. ``came``: when each last signed in; ``delays``: how long each has waited."""
 
     def __init__(self, port: int, count: int, first: int) -> None:
         self._reactor = Reactor(_fail)
@@ -192,7 +192,9 @@ class _Ears:
 
 
 class _Sockets:
-    """Those who only say who they are. They are in when something has come; if they read nothing, at once."""
+    """Classic clients that only send a name. They are signed in when data arrives; if they read nothing, at
+    once.
+    """
 
     def __init__(self, port: int, count: int, first: int, wire: str, stalled: bool) -> None:
         self._selector = selectors.DefaultSelector()

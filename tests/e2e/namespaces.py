@@ -48,12 +48,12 @@ class Network:
 
     @property
     def server_wrapper(self) -> tuple[str, ...]:
-        """What runs Python on the server's machine."""
+        """The command prefix that runs Python on the server's machine."""
         return ("ip", "netns", "exec", self._names[0], sys.executable)
 
     @property
     def client_wrapper(self) -> tuple[str, ...]:
-        """What runs a command on the client's machine."""
+        """The command prefix that runs a command on the client's machine."""
         return ("ip", "netns", "exec", self._names[1])
 
     @contextmanager
@@ -69,7 +69,7 @@ class Network:
                 assert libc.setns(here.fileno(), _CLONE_NEWNET) == 0
 
     def pull(self) -> None:
-        """Pull the cable out: packets go nowhere, and no program is told."""
+        """Pull the cable out: packets go nowhere, and no program notices."""
         self._ip("-n", self._names[1], "link", "set", "cable", "down")
 
     def plug(self) -> None:

@@ -1,4 +1,4 @@
-"""A bad link: a proxy on loopback, in a thread of its own, that delays, cuts, stalls and half-closes.
+"""A bad link: a proxy on loopback, in a separate thread, that delays, cuts, stalls and half-closes.
 
 It is between TCP and TCP, so nothing of a stream is ever missing in its middle, as on a real network; what is
 under way when a link is cut is lost. (Packets are lost in `tests.e2e.test_namespaces`.)
@@ -24,10 +24,10 @@ class Direction(Enum):
 
 
 class Proxy:
-    """Passes on to ``port`` what comes to `port`, as these say, which may change at any time.
+    """Forwards connections to ``port``. These attributes control it, and may change at any time.
 
     ``delay``: seconds, each way. ``piece``: bytes that are passed on at a time, every millisecond; 0: all.
-    ``stalled``: the directions in which nothing is passed on. ``refuses``: closes whoever connects.
+    ``stalled``: the directions in which nothing is passed on. ``refuses``: closes new connections.
     """
 
     def __init__(self, port: int) -> None:
@@ -50,13 +50,13 @@ class Proxy:
     # -- what happens to the links that there are ---------------------------------------------------------
 
     def reset(self) -> None:
-        """Break them all, with what is under way."""
+        """Reset all links, and lose the data in flight."""
         with self._lock:
             for pipe in tuple(self._pipes):
                 self._break(pipe, reset=True)
 
     def close(self) -> None:
-        """Close them all, with what is under way."""
+        """Close all links, and lose the data in flight."""
         with self._lock:
             for pipe in tuple(self._pipes):
                 self._break(pipe, reset=False)
@@ -186,7 +186,7 @@ class Proxy:
 
 
 class _Pipe:
-    """One direction of a link. ``waiting``: what comes next, with when it is due; empty: the end."""
+    """One direction of a link. ``waiting``: the next data with its due time; empty data is the end."""
 
     def __init__(self, direction: Direction, source: socket.socket, target: socket.socket) -> None:
         self.direction = direction

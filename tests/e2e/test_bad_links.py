@@ -1,4 +1,4 @@
-"""Delayed, cut, stalled, half-closed and half-open links: what was said is resumed, not lost, not doubled."""
+"""Delayed, cut, stalled, half-closed and half-open links: clients resume, and no message is lost or doubled."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.e2e.support import Client, Server, eventually
 UNLIMITED = ("--message-rate=0", "--byte-rate=0")
 _UP, _DOWN = Direction.UP, Direction.DOWN
 
-# What may happen to a link, by a name; ``size`` is a number of bytes.
+# The failures of a link, by name; ``size`` is a number of bytes.
 _MISHAPS: dict[str, Callable[[Proxy, int], object]] = {
     "reset": lambda proxy, size: proxy.reset(),
     "closed": lambda proxy, size: proxy.close(),
@@ -51,7 +51,12 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
     shown: list[Fields] = []  # to Asa
     with Server("--quiet", "--no-roster", *UNLIMITED) as server, Proxy(server.port) as proxy:
         ear = Recorder()
-        quick = {"retry_base_seconds": 0.01, "retry_max_seconds": 0.05, "keepalive_seconds": 0.25, "connect_seconds": 0.5}
+        quick = {
+            "retry_base_seconds": 0.01,
+            "retry_max_seconds": 0.05,
+            "keepalive_seconds": 0.25,
+            "connect_seconds": 0.5,
+        }
         ours = settings(
             proxy.port, wire="selchat", name="Michael", tls="require" if secure else "off", **quick
         )
@@ -76,7 +81,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
                 proxy.heal()
                 what = f"with seed {seed}"
                 spin(reactor, lambda: len(ear.messages) >= len(said) + len(heard) and not link.queued, what)
-                # Once more, so that what comes twice would have come by now.
+                # Once more, so that a duplicate would have arrived by now.
                 asa.send({"type": "say", "room": "lobby", "id": "end", "body": "the end"})
                 spin(reactor, lambda: ear.messages[-1] == ("Asa", "the end"), what)
             messages = [event for event in ear.events if isinstance(event, Message)]

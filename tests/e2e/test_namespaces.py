@@ -19,7 +19,12 @@ from tests.e2e.selchat_support import encoded, greeting
 from tests.e2e.support import Client, Server
 
 _FOUND_DEAD = 35.0  # seconds
-_QUICK = {"retry_base_seconds": 0.01, "retry_max_seconds": 0.1, "keepalive_seconds": 0.5, "connect_seconds": 1.0}
+_QUICK = {
+    "retry_base_seconds": 0.01,
+    "retry_max_seconds": 0.1,
+    "keepalive_seconds": 0.5,
+    "connect_seconds": 1.0,
+}
 
 
 @pytest.fixture
@@ -39,7 +44,7 @@ def test_lost_packets_and_a_cable_out_and_in_lose_and_double_nothing(
     with network.on_the_clients_machine(), closing(Reactor(fail)) as reactor:
         with closing(Link(reactor, ours, ear)) as link:
             link.open()
-            # Whoever gets no answer the first time gives up, and a lost packet may be that.
+            # A client whose first connection gets no answer gives up, and a lost packet could cause that.
             spin(reactor, lambda: link.state is LinkState.ONLINE)
             try:
                 network.lose(0.1)
@@ -72,7 +77,7 @@ def test_lost_packets_and_a_cable_out_and_in_lose_and_double_nothing(
 def test_those_behind_a_pulled_cable_are_found_dead(
     traffic: bool, network: Network, server: Server, full: bool
 ) -> None:
-    """Classic ones by the system's keepalive, or by what it has not got across; selchat ones by ping as well."""
+    """Classic ones by the system's keepalive, or by unacknowledged data; selchat ones by ping as well."""
     if not full:
         pytest.skip("takes 35 s; --full runs it")
     with network.on_the_clients_machine():

@@ -123,7 +123,7 @@ def test_a_long_message_over_tls_comes_whole_both_ways() -> None:
                 assert other.read_pair() == ("Michael", body)
 
 
-# -- what is taken ---------------------------------------------------------------------------------------
+# -- certificates ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
@@ -231,7 +231,7 @@ def test_the_certificate_is_taken_anew_by_sighup_and_connections_live_on(tmp_pat
 
 # -- TLS is required -------------------------------------------------------------------------------------
 
-# In a network of its own, where it may have an address that is not loopback's.
+# In a separate network namespace, where it can have an address that is not loopback's.
 _ELSEWHERE = "192.0.2.1"
 _IN_A_NETWORK = f"ip link set lo up && ip addr add {_ELSEWHERE}/32 dev lo && "
 

@@ -1,4 +1,4 @@
-"""Stand-ins for what the parts of ``net`` rest on."""
+"""Fake sockets and outbox owners."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class FakeSocket:
         self.refused = False  # whether it was tried after the death
         self.taken = bytearray()
         self.calls = 0
-        self.unsent = 0  # bytes that it keeps of its own, as a stream of TLS does
+        self.unsent = 0  # pending bytes, as in a TlsStream
 
     def send(self, data: bytes | memoryview) -> int:
         return self._take(bytes(data))
@@ -44,7 +44,7 @@ class FakeSocket:
 
 
 class FakeOwner:
-    """An outbox's owner that notes what it is asked."""
+    """An outbox's owner that records its calls."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []

@@ -156,7 +156,7 @@ def test_the_table_of_addresses_is_bounded_and_keeps_the_newest() -> None:
     refused = [isinstance(limits.admit(host), AddressRateError) for host in reversed(hosts)]
     assert refused[0], "the newest address is remembered"
     assert MAX_BUCKETS // 2 <= sum(refused) <= MAX_BUCKETS + 1
-    assert all(refused[: sum(refused)]), "those that are remembered are the newest"
+    assert all(refused[: sum(refused)]), "the newest addresses are remembered"
 
 
 def test_full_buckets_are_dropped_before_older_ones_with_fewer_tokens() -> None:

@@ -70,7 +70,7 @@ def mode(path: Path) -> int:
 # -- making it -----------------------------------------------------------------------------------------
 
 
-def test_it_is_made_once_and_found_again(folder: Path) -> None:
+def test_certificate_is_made_once_and_reused(folder: Path) -> None:
     path, key = own_certificate(folder)
     assert (path, key) == (folder / CERTIFICATE_FILE, folder / KEY_FILE)
     before = path.read_bytes(), key.read_bytes()
@@ -79,19 +79,19 @@ def test_it_is_made_once_and_found_again(folder: Path) -> None:
     assert sorted(each.name for each in folder.iterdir()) == sorted([CERTIFICATE_FILE, KEY_FILE])
 
 
-def test_nobody_else_can_read_the_key(folder: Path) -> None:
+def test_only_the_owner_can_read_the_key(folder: Path) -> None:
     path, key = own_certificate(folder)
     assert (mode(key), mode(path), mode(folder), mode(folder.parent)) == (0o600, 0o600, 0o700, 0o700)
 
 
-def test_a_folder_that_is_there_stays_as_it_is(folder: Path) -> None:
+def test_existing_folder_keeps_its_mode(folder: Path) -> None:
     folder.mkdir(parents=True)
     folder.chmod(0o755)
     _, key = own_certificate(folder)
     assert (mode(folder), mode(key)) == (0o755, 0o600)
 
 
-def test_it_is_for_every_name_of_this_machine_and_for_a_server(folder: Path) -> None:
+def test_certificate_has_every_name_of_this_machine_and_the_server_usage(folder: Path) -> None:
     path, _ = own_certificate(folder)
     names, addresses = names_of(path)
     assert {"localhost", socket.gethostname().lower()} <= names
@@ -104,7 +104,7 @@ def test_it_is_for_every_name_of_this_machine_and_for_a_server(folder: Path) -> 
     made.verify_directly_issued_by(made)
 
 
-def test_a_client_that_trusts_it_takes_it_by_any_of_its_names(folder: Path) -> None:
+def test_client_that_trusts_the_certificate_accepts_each_of_its_names(folder: Path) -> None:
     path, key = own_certificate(folder)
     for name in ("localhost", "127.0.0.1"):
         ours, theirs = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -122,7 +122,7 @@ def test_a_client_that_trusts_it_takes_it_by_any_of_its_names(folder: Path) -> N
 # -- making it anew, around the same key -----------------------------------------------------------------
 
 
-def test_other_names_or_addresses_make_another_certificate_with_the_same_key(
+def test_new_names_or_addresses_give_a_new_certificate_with_the_same_key(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, key = own_certificate(folder)
@@ -136,7 +136,7 @@ def test_other_names_or_addresses_make_another_certificate_with_the_same_key(
     assert (key.read_bytes(), read_fingerprint(path)) == (old, known)
 
 
-def test_fewer_names_than_before_leave_it_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_removed_names_keep_the_certificate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(certificate, "own_names", lambda: {"one.example", "two.example"})
     path, _ = own_certificate(folder)
     before = path.read_bytes()
@@ -148,7 +148,9 @@ def test_fewer_names_than_before_leave_it_as_it_is(folder: Path, monkeypatch: py
 @pytest.mark.parametrize(
     ("begins", "ends"), [(-800, 10), (-800, -1), (5, 800)], ids=["soon over", "over", "not yet"]
 )
-def test_one_out_of_its_time_is_made_anew(folder: Path, begins: int, ends: int) -> None:
+def test_certificate_is_renewed_when_it_expires_soon_or_is_not_valid_yet(
+    folder: Path, begins: int, ends: int
+) -> None:
     path, key_path = own_certificate(folder)
     known, made = read_fingerprint(path), load(path)
     key = load_pem_private_key(key_path.read_bytes(), None)
@@ -173,7 +175,7 @@ def test_one_out_of_its_time_is_made_anew(folder: Path, begins: int, ends: int) 
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 100, b"-----BEGIN CERTIFICATE-----\nnonsense\n", None])
-def test_a_damaged_certificate_is_made_anew(folder: Path, damage: bytes | None) -> None:
+def test_damaged_certificate_is_replaced(folder: Path, damage: bytes | None) -> None:
     path, key = own_certificate(folder)
     known = read_fingerprint(path)
     if damage is None:
@@ -184,7 +186,7 @@ def test_a_damaged_certificate_is_made_anew(folder: Path, damage: bytes | None) 
     assert read_fingerprint(path) == known == spki_hash(key)
 
 
-def test_the_certificate_of_another_key_is_made_anew(folder: Path, tmp_path: Path) -> None:
+def test_certificate_of_another_key_is_replaced(folder: Path, tmp_path: Path) -> None:
     path, key = own_certificate(folder)
     shutil.copy(own_certificate(tmp_path / "other")[0], path)
     own_certificate(folder)
@@ -211,7 +213,7 @@ def bad_keys() -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize("which", ["empty", "noise", "cut", "with a password", "of another kind"])
-def test_a_key_that_cannot_be_used_is_one_error_and_is_never_replaced(folder: Path, which: str) -> None:
+def test_unusable_key_is_an_error_and_is_never_replaced(folder: Path, which: str) -> None:
     path, key = own_certificate(folder)
     before = path.read_bytes()
     data, why = bad_keys()[which]
@@ -223,7 +225,7 @@ def test_a_key_that_cannot_be_used_is_one_error_and_is_never_replaced(folder: Pa
     assert (key.read_bytes(), path.read_bytes()) == (data, before)
 
 
-def test_where_no_file_can_be_made_it_is_one_error(folder: Path) -> None:
+def test_folder_that_cannot_be_made_is_an_error(folder: Path) -> None:
     folder.parent.mkdir()
     folder.write_text("a file, and no folder")
     with pytest.raises(CertificateError) as caught:
@@ -234,7 +236,7 @@ def test_where_no_file_can_be_made_it_is_one_error(folder: Path) -> None:
 # -- two at once -----------------------------------------------------------------------------------------
 
 
-def test_processes_that_start_at_the_same_time_have_the_same_key(folder: Path) -> None:
+def test_processes_that_start_together_share_one_key(folder: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from selchat.net.certificate import *\n"
         "sys.stdin.readline(); path, _ = own_certificate(Path(sys.argv[1])); print(read_fingerprint(path))"
@@ -262,14 +264,14 @@ def test_processes_that_start_at_the_same_time_have_the_same_key(folder: Path) -
 # -- fingerprints ----------------------------------------------------------------------------------------
 
 
-def test_a_fingerprint_is_that_of_the_public_key(folder: Path) -> None:
+def test_fingerprint_is_the_digest_of_the_public_key(folder: Path) -> None:
     path, key = own_certificate(folder)
     assert read_fingerprint(path) == fingerprint(ssl.PEM_cert_to_DER_cert(path.read_text()))
     assert read_fingerprint(path) == spki_hash(key)
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="there is no openssl to compare with")
-def test_openssl_makes_the_same_fingerprint_of_it(folder: Path) -> None:
+def test_openssl_computes_the_same_fingerprint(folder: Path) -> None:
     path, _ = own_certificate(folder)
     public = subprocess.run(
         ["openssl", "x509", "-in", path, "-pubkey", "-noout"], capture_output=True, check=True
@@ -280,11 +282,11 @@ def test_openssl_makes_the_same_fingerprint_of_it(folder: Path) -> None:
     assert read_fingerprint(path) == hashlib.sha256(der).hexdigest()
 
 
-def test_it_is_shown_in_groups() -> None:
+def test_fingerprint_is_shown_in_groups_of_four() -> None:
     assert group_digits("0123456789abcdef" * 4) == " ".join(["0123", "4567", "89ab", "cdef"] * 4)
 
 
-def test_a_file_without_a_certificate_has_none(tmp_path: Path) -> None:
+def test_file_without_a_certificate_is_an_error(tmp_path: Path) -> None:
     for path in (tmp_path / "none", tmp_path / "empty"):
         if path.name == "empty":
             path.touch()

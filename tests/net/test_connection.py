@@ -177,7 +177,7 @@ def test_final_data_arrives_before_the_end(reactor: Reactor, line: Callable[...,
     one.connection.outbox.subscribe(one.feed)
     one.connection.outbox.reply(b"why ")
     one.connection.close("kicked")
-    assert one.handler.calls == [("lost", "kicked")], "the handler is told at once"
+    assert one.handler.calls == [("lost", "kicked")], "connection_lost is called at once"
     assert one.connection.state is ConnectionState.DRAINING
     reactor.tick(0)
     assert one.connection.state is ConnectionState.LINGERING

@@ -24,7 +24,7 @@ class Machine:
 @pytest.mark.parametrize(
     "host", ["localhost", "127.0.0.1", "::1", "0:0:0:0:0:0:0:1", "hut", "hut.local", "fe80::1"]
 )
-def test_its_own_names_and_addresses(host: str) -> None:
+def test_own_names_and_addresses_are_allowed(host: str) -> None:
     assert host in Machine("Hut", "hut.local").hosts
 
 
@@ -32,15 +32,15 @@ def test_its_own_names_and_addresses(host: str) -> None:
     "host",
     ["", "hut.evil.example", "evil.example", "192.168.43.159", "localhost.", "::2", "127.0.0.2", "[::1]"],
 )
-def test_and_no_others(host: str) -> None:
+def test_other_hosts_are_not_allowed(host: str) -> None:
     assert host not in Machine("hut").hosts
 
 
-def test_an_address_of_ipv6_is_the_same_however_it_is_written() -> None:
+def test_ipv6_address_is_allowed_in_every_spelling() -> None:
     assert "fd00::1" in Machine("[FD00:0::1]").hosts
 
 
-def test_a_new_address_is_found_and_names_of_others_cost_no_look() -> None:
+def test_new_address_is_found_and_unknown_names_cause_no_refresh() -> None:
     machine = Machine()
     assert "10.0.0.7" not in machine.hosts
     machine.addresses = ["10.0.0.7"]

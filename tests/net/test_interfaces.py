@@ -13,7 +13,7 @@ from selchat.net import interfaces
 from selchat.net.interfaces import Interface, own_addresses, reachable_addresses
 
 
-def test_they_are_those_that_the_system_tells() -> None:
+def test_interfaces_are_those_of_the_system() -> None:
     assert Interface("lo", "127.0.0.1") in interfaces.interfaces()
     if shutil.which("ip") is None:
         pytest.skip("iproute2 is not installed")
@@ -51,12 +51,12 @@ HERE = [
         ("fe80::7%eth0", ""),
     ],
 )
-def test_which_of_them_others_can_use(host: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reachable_addresses_are_ranked(host: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interfaces, "interfaces", lambda: HERE)
     assert reachable_addresses(host) == wanted.split()
 
 
-def test_each_is_there_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_address_appears_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interfaces, "interfaces", lambda: HERE + HERE)
     found = reachable_addresses("::")
     assert len(found) == len(set(found)) == len(HERE) - 3
@@ -68,7 +68,7 @@ class Nowhere:
         raise FileNotFoundError
 
 
-def test_what_cannot_be_asked_has_no_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systems_without_these_interfaces_have_no_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> bytes:
         raise OSError
 

@@ -72,7 +72,7 @@ def close(*things: Any) -> None:
         thing.close()
 
 
-def test_connections_are_accepted_ready_to_use(reactor: Reactor) -> None:
+def test_accepted_sockets_are_nonblocking(reactor: Reactor) -> None:
     guests = Guests()
     listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests)
     clients = connect(listener, 1)
@@ -84,7 +84,7 @@ def test_connections_are_accepted_ready_to_use(reactor: Reactor) -> None:
     close(listener, guests, *clients)
 
 
-def test_no_more_than_a_batch_is_accepted_in_a_tick(reactor: Reactor) -> None:
+def test_at_most_a_batch_is_accepted_in_a_tick(reactor: Reactor) -> None:
     guests = Guests()
     listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests, batch=3)
     counts: list[int] = []
@@ -119,7 +119,7 @@ def test_listener_pauses_without_spinning_when_a_resource_runs_out(
     close(listener, guests, client)
 
 
-def test_accepting_goes_on_later_when_the_system_cannot_watch_the_socket_now(
+def test_listener_pauses_when_the_socket_cannot_be_watched(
     reactor: Reactor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guests = Guests()
@@ -138,7 +138,7 @@ def test_accepting_goes_on_later_when_the_system_cannot_watch_the_socket_now(
     close(listener, guests, *clients)
 
 
-def test_a_peer_that_was_gone_before_it_was_accepted_costs_nobody_else_anything(reactor: Reactor) -> None:
+def test_peer_that_leaves_before_accept_does_not_pause_the_listener(reactor: Reactor) -> None:
     guests = Guests()
     real = listening_socket("127.0.0.1", 0, 100, 30.0)
     fake = FakeListeningSocket(real, [ConnectionAbortedError(errno.ECONNABORTED, "aborted"), None])
@@ -149,7 +149,7 @@ def test_a_peer_that_was_gone_before_it_was_accepted_costs_nobody_else_anything(
     close(listener, guests, client)
 
 
-def test_without_room_accepting_rests_until_there_is_some(reactor: Reactor) -> None:
+def test_listener_pauses_until_there_is_capacity(reactor: Reactor) -> None:
     guests = Guests()
     room = 2
     listener = listen(
@@ -166,7 +166,7 @@ def test_without_room_accepting_rests_until_there_is_some(reactor: Reactor) -> N
     close(listener, guests, *clients)
 
 
-def test_a_listener_can_be_closed_by_what_a_connection_does(reactor: Reactor) -> None:
+def test_listener_may_be_closed_in_a_callback(reactor: Reactor) -> None:
     guests = Guests()
 
     def take_one(sock: socket.socket, host: str, port: int) -> None:
@@ -182,7 +182,7 @@ def test_a_listener_can_be_closed_by_what_a_connection_does(reactor: Reactor) ->
     close(guests, *clients)
 
 
-def test_a_listener_can_be_closed_while_it_rests_and_before_it_starts(reactor: Reactor) -> None:
+def test_listener_may_be_closed_during_a_pause_and_before_it_starts(reactor: Reactor) -> None:
     guests = Guests()
     listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests).close()
     listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests, capacity=lambda: 0)
@@ -193,7 +193,7 @@ def test_a_listener_can_be_closed_while_it_rests_and_before_it_starts(reactor: R
     assert not guests.sockets
 
 
-def test_the_port_can_be_had_again_at_once(reactor: Reactor) -> None:
+def test_port_can_be_reused_at_once(reactor: Reactor) -> None:
     guests = Guests()
     listener = listen(reactor, listening_socket("127.0.0.1", 0, 100, 30.0), guests)
     clients = connect(listener, 1)
@@ -203,7 +203,7 @@ def test_the_port_can_be_had_again_at_once(reactor: Reactor) -> None:
     listening_socket(host, port, 1, 30.0).close()
 
 
-def test_a_port_in_use_is_one_clear_line() -> None:
+def test_port_in_use_is_a_one_line_error() -> None:
     first = listening_socket("127.0.0.1", 0, 1, 30.0)
     port = first.getsockname()[1]
     with pytest.raises(CannotListenError) as caught:
@@ -217,18 +217,18 @@ def test_a_port_in_use_is_one_clear_line() -> None:
 
 
 @pytest.mark.parametrize("host", ["256.1.1.1", "no such host", "a" * 300, "1.2.3.4.5", ":::"])
-def test_a_bad_address_is_one_clear_line(host: str) -> None:
+def test_bad_address_is_a_one_line_error(host: str) -> None:
     with pytest.raises(CannotListenError, match="not an address of this machine") as caught:
         listening_socket(host, 1234, 1, 30.0)
     assert "\n" not in str(caught.value)
 
 
-def test_an_address_of_another_machine_is_one_clear_line() -> None:
+def test_address_of_another_machine_is_a_one_line_error() -> None:
     with pytest.raises(CannotListenError, match=r"cannot listen on 192\.0\.2\.1:0: cannot assign"):
         listening_socket("192.0.2.1", 0, 1, 30.0)
 
 
-def test_a_family_that_this_machine_has_not_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unsupported_address_family_is_a_one_line_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: object) -> None:
         raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
 
@@ -237,7 +237,7 @@ def test_a_family_that_this_machine_has_not_is_one_clear_line(monkeypatch: pytes
         listening_socket("127.0.0.1", 0, 1, 30.0)
 
 
-def test_ipv6_takes_ipv4_too(reactor: Reactor) -> None:
+def test_ipv6_socket_accepts_ipv4(reactor: Reactor) -> None:
     try:
         sock = listening_socket("::", 0, 10, 30.0)
     except CannotListenError:
@@ -252,7 +252,7 @@ def test_ipv6_takes_ipv4_too(reactor: Reactor) -> None:
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux only")
-def test_accepted_sockets_notice_a_peer_that_has_vanished_in_time() -> None:
+def test_accepted_sockets_inherit_the_keepalive_options() -> None:
     with listening_socket("127.0.0.1", 0, 1, 30.0) as server:
         server.setblocking(True)
         with socket.create_connection(server.getsockname()), server.accept()[0] as accepted:
@@ -294,7 +294,7 @@ class FakeResource:
         (-1, -1, 10, 10),
     ],
 )
-def test_the_limit_of_descriptors_is_raised_as_far_as_it_may_be(
+def test_descriptor_limit_is_raised_as_far_as_allowed(
     monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, wanted: int, given: int
 ) -> None:
     fake = FakeResource(soft, hard)
@@ -303,11 +303,11 @@ def test_the_limit_of_descriptors_is_raised_as_far_as_it_may_be(
     assert fake.limits == (soft if soft in {-1, 5000} else given, hard)
 
 
-def test_a_refusal_to_raise_the_limit_leaves_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_raise_keeps_the_descriptor_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "resource", FakeResource(256, 4096, refuses=True))
     assert raise_descriptor_limit(1000) == 256
 
 
-def test_where_there_are_no_limits_everything_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systems_without_limits_grant_the_target(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "resource", None)
     assert raise_descriptor_limit(1000) == 1000

@@ -92,7 +92,7 @@ def test_replies_over_the_limit_close_the_connection() -> None:
     assert isinstance(error, UnreadRepliesError)
     assert error.limit == 10
     peer.outbox.reply(b"x")
-    assert len(peer.owner.errors) == 1, "it is said once"
+    assert len(peer.owner.errors) == 1, "the error is reported once"
     peer.writable()
     assert peer.taken == b"", "nothing more is sent"
 

@@ -214,7 +214,7 @@ def test_signal_runs_its_callback_in_a_tick_and_close_restores_the_handler() -> 
             assert calls == ["one", "two"]
             reactor.close()
             assert (signal.getsignal(signal.SIGUSR1), signal.getsignal(signal.SIGUSR2)) == before
-            assert signal.set_wakeup_fd(-1) == ours.fileno(), "what was there before is restored"
+            assert signal.set_wakeup_fd(-1) == ours.fileno(), "the old wakeup descriptor is restored"
         finally:
             signal.set_wakeup_fd(old)
 

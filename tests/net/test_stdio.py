@@ -295,7 +295,7 @@ def writer(reactor: Reactor, descriptor: int, limit: int = 1000) -> LineWriter:
 
 
 def drain(descriptor: int) -> bytes:
-    """Read what is there, without waiting."""
+    """Read without waiting."""
     os.set_blocking(descriptor, False)
     data = bytearray()
     try:

@@ -18,7 +18,7 @@ DEADLINE = 20.0
 
 
 class Gates:
-    """Work that takes until it is let go."""
+    """Work that lasts until the test releases it."""
 
     def __init__(self) -> None:
         self.begun: list[object] = []
@@ -56,7 +56,7 @@ def spin(reactor: Reactor, condition: Callable[[], object]) -> None:
         reactor.tick(0.05)
 
 
-def test_answers_come_in_a_tick_and_from_other_threads(
+def test_results_arrive_in_a_tick_and_work_runs_in_other_threads(
     reactor: Reactor, workers: ThreadPool, gates: Gates
 ) -> None:
     answers: list[tuple[object, int]] = []
@@ -73,14 +73,14 @@ def test_answers_come_in_a_tick_and_from_other_threads(
     assert 1 <= len(gates.threads) <= 2
 
 
-def test_no_thread_is_there_before_there_is_work(reactor: Reactor) -> None:
+def test_no_thread_starts_before_the_first_job(reactor: Reactor) -> None:
     before = threading.active_count()
     workers = ThreadPool(reactor, 2, 3)
     assert threading.active_count() == before
     workers.close(DEADLINE)
 
 
-def test_what_does_not_fit_is_refused_and_room_comes_back(
+def test_full_queue_refuses_jobs_until_there_is_room(
     reactor: Reactor, workers: ThreadPool, gates: Gates
 ) -> None:
     answers: list[object] = []
@@ -97,7 +97,7 @@ def test_what_does_not_fit_is_refused_and_room_comes_back(
     assert not workers.is_full
 
 
-def test_what_is_cancelled_makes_room_at_once_and_gets_no_answer(
+def test_cancelled_job_makes_room_at_once_and_gives_no_result(
     reactor: Reactor, workers: ThreadPool, gates: Gates
 ) -> None:
     answers: list[object] = []
@@ -114,7 +114,7 @@ def test_what_is_cancelled_makes_room_at_once_and_gets_no_answer(
     assert 3 not in gates.begun
 
 
-def test_what_waits_is_looked_at_again_when_it_is_its_turn(
+def test_queued_job_is_prepared_when_its_turn_comes(
     reactor: Reactor, workers: ThreadPool, gates: Gates
 ) -> None:
     answers: list[object] = []
@@ -130,7 +130,7 @@ def test_what_waits_is_looked_at_again_when_it_is_its_turn(
     assert "needless" not in gates.begun
 
 
-def test_work_that_fails_is_told_and_answered_with_none(
+def test_failed_work_is_reported_and_gives_none(
     reactor: Reactor, workers: ThreadPool, errors: Errors
 ) -> None:
     answers: list[object] = []
@@ -150,7 +150,9 @@ def test_work_that_fails_is_told_and_answered_with_none(
     errors.clear()
 
 
-def test_an_answer_that_fails_holds_up_nobody(reactor: Reactor, workers: ThreadPool, errors: Errors) -> None:
+def test_exception_in_on_result_does_not_stop_the_pool(
+    reactor: Reactor, workers: ThreadPool, errors: Errors
+) -> None:
     answers: list[object] = []
 
     def fail(_result: object) -> None:
@@ -164,7 +166,7 @@ def test_an_answer_that_fails_holds_up_nobody(reactor: Reactor, workers: ThreadP
     errors.clear()
 
 
-def test_to_close_forgets_what_waits_and_does_not_wait_for_ever(reactor: Reactor, gates: Gates) -> None:
+def test_close_drops_the_queue_and_waits_only_so_long(reactor: Reactor, gates: Gates) -> None:
     workers = ThreadPool(reactor, 2, 3)
     answers: list[object] = []
     for number in range(5):
@@ -184,7 +186,7 @@ def test_to_close_forgets_what_waits_and_does_not_wait_for_ever(reactor: Reactor
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
-def test_the_loop_goes_first(reactor: Reactor, workers: ThreadPool) -> None:
+def test_worker_threads_run_with_a_lower_priority(reactor: Reactor, workers: ThreadPool) -> None:
     answers: list[int] = []
     own = os.getpriority(os.PRIO_PROCESS, 0)
     workers.submit(lambda: lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id()), answers.append)
@@ -193,7 +195,7 @@ def test_the_loop_goes_first(reactor: Reactor, workers: ThreadPool) -> None:
     assert os.getpriority(os.PRIO_PROCESS, 0) == own
 
 
-def test_a_thread_that_cannot_be_started_takes_no_place(
+def test_thread_that_cannot_start_takes_no_slot(
     reactor: Reactor, workers: ThreadPool, gates: Gates, errors: Errors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_thread: object) -> None:

@@ -332,7 +332,7 @@ def test_close_notify_that_answers_ours_ends_the_stream(talk: Talk) -> None:
 def test_data_before_a_close_notify_is_returned_first(talk: Talk) -> None:
     talk.client.send(b"last words")
     talk.client.shutdown(socket.SHUT_WR)
-    talk.to_server.closed = False  # the close_notify has come, but not the end of the socket
+    talk.to_server.closed = False  # the close_notify has arrived, and the socket is still open
     assert talk.server.recv(1 << 16) == b"last words"
     assert talk.calls == ["buffered"]  # as the socket is not readable
     assert talk.server.recv(1 << 16) == b""

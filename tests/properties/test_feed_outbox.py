@@ -24,7 +24,7 @@ MAX_READERS = 4
 
 
 class Reader:
-    """A connection without a reactor, and what the model says about it. It is its outbox's owner."""
+    """A connection without a reactor, its outbox's owner, and the model's expectation of it."""
 
     def __init__(self, name: str, fanout: Fanout) -> None:
         self.name = name
@@ -36,7 +36,7 @@ class Reader:
         self.finishing = False
         self.finished = 0
         self.lost: Exception | None = None
-        # The model: what it should get, and how much of its own socket's bytes has been checked.
+        # The model: the frames that it should get, and how many of its socket's bytes are checked.
         self.owed: dict[str, list[bytes]] = {"A": [], "B": [], "R": []}
         self.got: dict[str, int] = {"A": 0, "B": 0, "R": 0}
         self.checked = 0
@@ -66,11 +66,11 @@ class Reader:
             self.outbox.close()
 
     def partial(self) -> bytes:
-        """Return the beginning of the frame that is not here as a whole."""
+        """Return the first part of an incomplete frame."""
         return bytes(self.sock.taken[self.checked :])
 
     def check(self) -> None:
-        """Take apart what has come since the last check: each frame is the next one that its source owes."""
+        """Check the bytes since the last check: each frame must be the next one of its source."""
         taken = self.sock.taken
         while len(taken) - self.checked >= 5:
             source = chr(taken[self.checked])
@@ -98,7 +98,7 @@ def _act(name: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[
     return st.tuples(st.just(name), st.tuples(*arguments).map(list))
 
 
-# What can happen in a tick; named twice or more for what should happen often.
+# The possible actions in a tick; frequent ones appear twice or more.
 ACTS = st.lists(
     st.sampled_from(
         [
@@ -122,14 +122,14 @@ ACTS = st.lists(
 
 
 class FeedOutboxMachine(RuleBasedStateMachine):
-    """Readers come, talk, stall, go and die; ticks end when hypothesis says so."""
+    """Readers connect, write, stall, leave and die; hypothesis decides when a tick ends."""
 
     def __init__(self) -> None:
         super().__init__()
         self.numbers = iter(range(1, 100_000))
         self.readers: list[Reader] = []
         self.all_readers: list[Reader] = []
-        self.log: dict[str, list[bytes]] = {"A": [], "B": []}  # everything said in a room
+        self.log: dict[str, list[bytes]] = {"A": [], "B": []}  # all frames of a room
         self.authors: dict[bytes, Reader] = {}
         self.sealed: dict[str, int] = {"A": 0, "B": 0}  # how many of these were sealed
         self.in_tick: set[str] = set()
@@ -145,7 +145,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
         for rooms in memberships:
             self.connect(rooms)
 
-    # -- who is there ----------------------------------------------------------------------------------
+    # -- members ---------------------------------------------------------------------------------------
 
     def pick(self, number: int, wanted: Callable[[Reader], bool] = lambda _reader: True) -> Reader | None:
         fitting = [reader for reader in self.readers if reader.open and wanted(reader)]
@@ -189,11 +189,11 @@ class FeedOutboxMachine(RuleBasedStateMachine):
         if reader is None or unless:
             return
         if how == "die":
-            reader.sock.dead = True  # found out when something is sent
+            reader.sock.dead = True  # the next send finds out
         else:
             reader.abort(ConnectionAbortedError("hung up"))
 
-    # -- what is said ----------------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------------------
 
     def frame(self, source: str, size: int) -> bytes:
         payload = b"%d:" % next(self.numbers) + b"x" * size
@@ -223,7 +223,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
             self.say(room, size, None)
 
     def says_nothing(self, room: str, who: int | None) -> None:
-        """Append what this wire has no way to say."""
+        """Append an event that this wire format cannot express."""
         author = None if who is None else self.pick(who, lambda reader: room in reader.subscriptions)
         self.feeds[room].append(b"", author and author.subscriptions[room])
         self.in_tick.add(room)
@@ -262,7 +262,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
 
     @rule(acts=ACTS, backwards=st.booleans(), all_of_them=st.booleans())
     def tick(self, acts: list[tuple[str, list[object]]], backwards: bool, all_of_them: bool) -> None:
-        """A whole tick is one rule, because single acts seldom meet in a way that matters."""
+        """A whole tick is one rule, because single actions seldom interact."""
         for name, arguments in acts:
             getattr(self, name)(*arguments)
             self.whoever_is_live_has_an_idle_outbox()
@@ -279,7 +279,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
         for reader in self.readers:
             reader.check()
             if reader.finishing:
-                reader.subscriptions.clear()  # nothing more is owed
+                reader.subscriptions.clear()  # it gets nothing more
             if reader.open:
                 self.check_served(reader)
             elif isinstance(reader.lost, LappedError):
@@ -290,10 +290,10 @@ class FeedOutboxMachine(RuleBasedStateMachine):
         self.readers = [reader for reader in self.readers if reader.open]
 
     def check_served(self, reader: Reader) -> None:
-        """Whoever has not got everything waits for the socket, and for nothing else."""
+        """A reader without everything must be waiting for its socket, and for nothing else."""
         assert reader.outbox.state in {OutboxState.IDLE, OutboxState.BLOCKED}
         assert reader.watching == (reader.outbox.state is OutboxState.BLOCKED)
-        assert not reader.sock.refused, "a dead peer is given up in the tick in which it is met"
+        assert not reader.sock.refused, "a dead peer is closed in the tick that finds it"
         if reader.outbox.state is OutboxState.IDLE:
             assert reader.has_everything()
             assert not reader.finishing
@@ -305,12 +305,12 @@ class FeedOutboxMachine(RuleBasedStateMachine):
             feed.trim()  # the last of them may have gone after the delivery has settled
         kept = [len(chunk) for chunk in feed._chunks]
         if not feed.behind:
-            assert not kept, "those who are not behind cost nothing"
+            assert not kept, "live readers retain nothing"
         elif kept:
             assert sum(kept) <= self.limit + max(kept)
 
     def check_lapped(self, reader: Reader) -> None:
-        """Whoever was lapped in a room had more to read there than the limit."""
+        """A reader lapped in a room was more than the limit behind."""
         event("lapped")
         unread = {}
         for room in ROOMS:
@@ -353,7 +353,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
             assert gone.isdisjoint(subscription.reader for subscription in (*feed.live, *feed.behind))
 
     def teardown(self) -> None:
-        """Let everyone read to the end: whoever was not lost has exactly what was owed."""
+        """Let everyone read to the end: each remaining reader has exactly its frames."""
         if not hasattr(self, "feeds"):
             return
         for reader in self.readers:

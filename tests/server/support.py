@@ -52,7 +52,7 @@ class Running:
         return self.load(Settings(**self._options))
 
     def load(self, loaded: Settings | Exception) -> list[str]:
-        """Reload with what the loader returns or raises; return the lines that the operator sees."""
+        """Reload with the loader's result or exception; return the lines that the operator sees."""
         self._to_load = loaded
         self.new_lines()
         self.server.reload()

@@ -49,7 +49,7 @@ def samples(text: bytes) -> dict[str, float]:
     return found
 
 
-def test_every_figure_arrives() -> None:
+def test_every_figure_is_in_the_answer() -> None:
     found = samples(render(readings()))
     [build] = [name for name in found if name.startswith("selchat_build_info{")]
     assert "version=1.2.3" in build
@@ -81,7 +81,7 @@ def test_every_figure_arrives() -> None:
     }
 
 
-def test_names_and_units_are_as_prometheus_wants_them() -> None:
+def test_names_follow_the_rules_of_prometheus() -> None:
     for family in text_string_to_metric_families(render(readings()).decode()):
         assert family.documentation
         if not family.name.startswith("selchat_"):
@@ -92,17 +92,17 @@ def test_names_and_units_are_as_prometheus_wants_them() -> None:
             assert not math.isnan(sample.value)
 
 
-def test_the_process_is_in_it_and_nothing_is_kept_from_one_answer_to_the_next() -> None:
+def test_process_metrics_are_included_and_answers_share_no_state() -> None:
     first, second = samples(render(readings())), samples(render(readings(messages=1)))
     assert second["selchat_messages_total"] == 1
     assert first["process_resident_memory_bytes"] > 1e6
 
 
-def test_a_log_that_cannot_be_read_has_no_size() -> None:
+def test_unreadable_log_has_no_size() -> None:
     assert "selchat_log_bytes" not in samples(render(readings(log_bytes=None)))
 
 
-def test_without_the_extra_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
     def fails(name: str, *more: Any, **others: Any) -> Any:
