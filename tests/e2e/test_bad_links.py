@@ -40,7 +40,7 @@ _MISHAPS: dict[str, Callable[[Proxy, int], object]] = {
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
 @pytest.mark.timeout(0)
-def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, full: bool) -> None:
+def test_no_message_is_lost_or_doubled_on_a_failing_link(secure: bool, full: bool) -> None:
     rounds = 1000 if full else 3 * len(_MISHAPS)
     seed = random.randrange(1 << 32)
     chance = random.Random(seed)
@@ -96,7 +96,7 @@ def test_nothing_is_lost_or_doubled_whatever_happens_to_the_link(secure: bool, f
         assert server.errors() == ""
 
 
-def test_the_server_finds_out_that_a_rich_client_is_not_there_any_more() -> None:
+def test_server_detects_a_vanished_selchat_client() -> None:
     quick = {**os.environ, "SELCHAT_PING_SECONDS": "0.2", "SELCHAT_PONG_SECONDS": "0.2"}
     with Server("--no-roster", env=quick) as server, Proxy(server.port) as proxy:
         with SelchatPeer(proxy.port, "Asa") as asa:
@@ -106,7 +106,7 @@ def test_the_server_finds_out_that_a_rich_client_is_not_there_any_more() -> None
         assert server.stop() == 0
 
 
-def test_a_classic_client_on_a_bad_link_is_sent_no_half_frame_of_another() -> None:
+def test_classic_client_on_a_bad_link_gets_no_partial_frame() -> None:
     with Server("--quiet", "--no-roster", *UNLIMITED) as server, Proxy(server.port) as proxy:
         proxy.piece, proxy.delay = 3, 0.002
         with Client(proxy.port, "Michael") as michael, Client(server.port, "Venkat") as venkat:

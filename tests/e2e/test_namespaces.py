@@ -34,7 +34,7 @@ def server(network: Network) -> Iterator[Server]:
 
 
 @pytest.mark.timeout(0)
-def test_lost_packets_and_a_cable_out_and_in_lose_and_double_nothing(
+def test_lost_packets_and_a_replugged_cable_lose_and_double_no_message(
     network: Network, server: Server, full: bool
 ) -> None:
     rounds = 200 if full else 10
@@ -74,7 +74,7 @@ def test_lost_packets_and_a_cable_out_and_in_lose_and_double_nothing(
 
 @pytest.mark.timeout(0)
 @pytest.mark.parametrize("traffic", [False, True], ids=["idle", "spoken to"])
-def test_those_behind_a_pulled_cable_are_found_dead(
+def test_clients_behind_a_pulled_cable_are_found_dead(
     traffic: bool, network: Network, server: Server, full: bool
 ) -> None:
     """Classic ones by the system's keepalive, or by unacknowledged data; selchat ones by ping as well."""

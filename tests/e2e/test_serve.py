@@ -20,7 +20,7 @@ from tests.e2e.processes import SELCHAT
 from tests.e2e.support import DEADLINE, Client, Server, eventually, frame, pair
 
 
-def test_three_clients_and_the_console() -> None:
+def test_console_shows_the_conversation_of_three_clients() -> None:
     with Server("--no-roster") as server:
         with Client(server.port, "Venkat") as venkat:
             server.expect_line(f"Accepted new connection from {venkat.address}, username: Venkat")
@@ -44,7 +44,7 @@ def test_three_clients_and_the_console() -> None:
         assert server.errors() == ""
 
 
-def test_the_first_line_is_the_papers_and_names_the_real_port() -> None:
+def test_first_line_is_the_papers_and_names_the_real_port() -> None:
     process = processes.Popen(
         [*SELCHAT, "serve", "--port=0"],
         stdin=subprocess.DEVNULL,
@@ -63,7 +63,7 @@ def test_the_first_line_is_the_papers_and_names_the_real_port() -> None:
     assert process.returncode == 0
 
 
-def test_the_relayed_bytes_are_the_papers_and_the_sender_gets_nothing_back() -> None:
+def test_relayed_bytes_are_the_papers_and_the_sender_gets_nothing_back() -> None:
     with Server("--no-roster") as server:
         with Client(server.port, "Venkat") as venkat, Client(server.port, "Narayan") as narayan:
             server.expect("username: Narayan")
@@ -77,7 +77,7 @@ def test_the_relayed_bytes_are_the_papers_and_the_sender_gets_nothing_back() -> 
 
 
 @pytest.mark.parametrize("sent", [b"        12", b"    12    ", b"12        ", b"0000000012"])
-def test_every_padding_is_read_and_the_papers_is_sent(sent: bytes) -> None:
+def test_every_padding_is_accepted_and_the_papers_is_sent(sent: bytes) -> None:
     with Server("--no-roster") as server:
         with Client(server.port, "a") as one, Client(server.port, "b") as other:
             server.expect("username: b")
@@ -85,7 +85,7 @@ def test_every_padding_is_read_and_the_papers_is_sent(sent: bytes) -> None:
             assert one.read(11 + 22) == b"1         b12        Hello World!"
 
 
-def test_another_header_length() -> None:
+def test_header_length_is_configurable() -> None:
     with Server("--no-roster", "--header-length=4") as server:
         with Client(server.port) as one, Client(server.port) as other:
             one.send_raw(b"1   a")
@@ -95,7 +95,7 @@ def test_another_header_length() -> None:
             assert other.read(14) == b"1   a5   hello"
 
 
-def test_messages_trickle_in_byte_by_byte() -> None:
+def test_messages_may_arrive_byte_by_byte() -> None:
     with Server("--no-roster") as server:
         with Client(server.port, "listener") as listener, Client(server.port) as slow:
             server.expect("username: listener")
@@ -105,7 +105,7 @@ def test_messages_trickle_in_byte_by_byte() -> None:
             assert listener.read_pair() == ("slow", "two")
 
 
-def test_the_roster_follows_joins_and_leaves() -> None:
+def test_roster_follows_joins_and_leaves() -> None:
     with Server() as server:
         with Client(server.port, "Venkat") as venkat:
             assert venkat.read_pair() == ("Server", "Users online (1): Venkat")
@@ -149,7 +149,7 @@ def test_names_are_unique_and_clean() -> None:
 
 
 class TestConsole:
-    def test_a_typed_line_is_said_by_the_server(self) -> None:
+    def test_typed_line_is_an_announcement_of_the_server(self) -> None:
         with Server("--no-roster") as server, Client(server.port, "Venkat") as venkat:
             server.expect("Venkat")
             server.type("Tea is ready")
@@ -158,7 +158,7 @@ class TestConsole:
             assert venkat.read_pair() == ("Server", "Tea is ready")
             assert venkat.read_pair() == ("Server", "/etc is a folder")
 
-    def test_with_a_key_the_server_speaks_the_cipher(self) -> None:
+    def test_key_encrypts_the_server_s_own_messages(self) -> None:
         with Server("--key=1024") as server, Client(server.port, "Venkat") as venkat:
             assert venkat.read_pair() == (
                 "Server",
@@ -167,7 +167,7 @@ class TestConsole:
             server.type("Tea")
             assert venkat.read_pair() == ("Server", "[lh")
 
-    def test_users_kick_help_and_an_unknown_command(self) -> None:
+    def test_commands_users_kick_help_and_an_unknown_one(self) -> None:
         with Server("--no-roster") as server:
             server.type("/users")
             server.expect_line("Nobody is online.")
@@ -193,7 +193,7 @@ class TestConsole:
                 venkat.send("still here")
                 server.expect_line("Received message from Venkat: still here")
 
-    def test_quit_tells_everyone(self) -> None:
+    def test_quit_notifies_everyone(self) -> None:
         with Server("--no-roster") as server, Client(server.port, "Venkat") as venkat:
             server.expect("Venkat")
             server.type("/quit")
@@ -204,7 +204,7 @@ class TestConsole:
                 in server.rest()
             )
 
-    def test_too_long_a_line_is_not_said(self) -> None:
+    def test_too_long_line_is_not_sent(self) -> None:
         with Server("--no-roster") as server, Client(server.port, "Venkat") as venkat:
             server.expect("Venkat")
             server.type("x" * 70_000)
@@ -212,7 +212,7 @@ class TestConsole:
             server.type("short")
             assert venkat.read_pair() == ("Server", "short")
 
-    def test_no_one_can_forge_a_line_or_move_the_cursor(self) -> None:
+    def test_client_cannot_forge_a_line_or_move_the_cursor(self) -> None:
         hostile = "hi\nListening for connections on 6.6.6.6:6...\r\x1b[2J\x9b2J\u2028\u202e\x07"
         with Server("--no-roster") as server, Client(server.port, "Eve") as eve:
             eve.send(hostile)
@@ -223,7 +223,7 @@ class TestConsole:
             )
             server.expect_line("Received message from Eve: bro\ufffdken \ufffd")
 
-    def test_json(self) -> None:
+    def test_json_format_has_one_object_per_line(self) -> None:
         with Server("--log-format=json", "--no-roster") as server:
             with Client(server.port, "Eve\x1b") as eve:
                 eve.send('a"b\n\x1b\u202eé')
@@ -248,7 +248,7 @@ class TestConsole:
         assert {record["event"] for record in records[3:]} == {"reply"}
         assert process.stdout.isascii()
 
-    def test_quiet_shows_the_start_alone(self) -> None:
+    def test_quiet_server_shows_only_the_banner(self) -> None:
         with Server("--quiet") as server:
             with Client(server.port, "Venkat") as venkat:
                 venkat.send("hello")
@@ -259,7 +259,7 @@ class TestConsole:
 
 class TestStandardStreams:
     @pytest.mark.parametrize("kind", ["eof", "devnull", "file", "closed"])
-    def test_any_standard_input_will_do(self, kind: str, tmp_path: Path) -> None:
+    def test_server_runs_with_any_standard_input(self, kind: str, tmp_path: Path) -> None:
         options: dict[str, object] = {}
         if kind == "devnull":
             options["stdin"] = subprocess.DEVNULL
@@ -280,14 +280,14 @@ class TestStandardStreams:
             server.assert_idle()
             assert server.stop() == 0
 
-    def test_standard_output_may_be_closed_or_its_reader_gone(self) -> None:
+    def test_standard_output_may_be_closed(self) -> None:
         with Server() as server:
             server.process.stdout.close()  # type: ignore[union-attr]
             server.assert_serves()
             server.assert_serves()
             assert server.stop() == 0
 
-    def test_an_output_that_nobody_reads_holds_nothing_up(self) -> None:
+    def test_unread_output_does_not_block_the_server(self) -> None:
         with (
             Server("--no-roster") as server,
             Client(server.port, "one") as one,
@@ -303,7 +303,7 @@ class TestStandardStreams:
             server.assert_serves()
             assert server.stop() == 0
 
-    def test_a_terminal_that_is_not_ours_does_not_stop_the_server(self) -> None:
+    def test_background_server_is_not_stopped_by_its_terminal(self) -> None:
         # In the background, reading the terminal would stop the process with SIGTTIN.
         shell = (
             "import fcntl, os, signal, subprocess, sys, termios\n"
@@ -341,7 +341,7 @@ class TestBadInput:
         ],
     )
     @pytest.mark.parametrize("named", [True, False])
-    def test_a_broken_frame_closes_that_connection_alone(self, data: bytes, reason: str, named: bool) -> None:
+    def test_invalid_frame_closes_only_its_connection(self, data: bytes, reason: str, named: bool) -> None:
         if not named:
             reason = reason.replace("65536", "4096")
         with Server("--no-roster") as server, Client(server.port, "Narayan") as narayan:
@@ -360,20 +360,20 @@ class TestBadInput:
                 assert narayan.read_pair() == ("Eve", "before")
             server.assert_serves()
 
-    def test_a_name_that_is_not_utf8(self) -> None:
+    def test_invalid_utf8_in_a_name_is_replaced(self) -> None:
         with Server() as server, Client(server.port, None) as eve:
             eve.send(b"\xff\xfe")
             server.expect_line(f"Closed connection from {eve.address} (username is not UTF-8)")
             assert eve.read_pair() == ("Server", "Closing this connection: username is not UTF-8.")
 
-    def test_the_largest_frame_is_relayed(self) -> None:
+    def test_largest_frame_is_relayed(self) -> None:
         with Server("--no-roster") as server:
             with Client(server.port, "a") as one, Client(server.port, "b") as other:
                 server.expect("username: [ab]\n(.|\n)*username: [ab]\n")
                 one.send("x" * 65536)
                 assert other.read_pair() == ("a", "x" * 65536)
 
-    def test_the_stream_may_end_inside_a_frame(self) -> None:
+    def test_stream_may_end_inside_a_frame(self) -> None:
         with Server() as server:
             with Client(server.port, "Eve") as eve:
                 eve.send_raw(b"20        half of i")
@@ -396,7 +396,7 @@ class TestBadInput:
             for client in (silent, trickler):
                 server.expect(rf"Closed connection from {client.address} \(no username within 10 s\)")
 
-    def test_more_clients_than_the_server_takes(self) -> None:
+    def test_clients_over_the_maximum_are_refused(self) -> None:
         with Server("--max-clients=2", "--no-roster") as server:
             with Client(server.port, "a") as one, Client(server.port, "b") as two:
                 server.expect("username: b")
@@ -414,7 +414,7 @@ class TestBadInput:
                 eventually(lambda: joins(server), "a place is free again")
             assert server.stop() == 0
 
-    def test_a_reset_is_one_line_and_leaks_nothing(self) -> None:
+    def test_reset_shows_one_line_and_leaks_nothing(self) -> None:
         with Server("--no-roster") as server, Client(server.port, "Narayan") as narayan:
             server.expect("Narayan")
             before = server.descriptors()
@@ -427,7 +427,7 @@ class TestBadInput:
             eventually(lambda: server.descriptors() == before, "all descriptors given back")
             server.assert_serves()
 
-    def test_a_reader_that_stops_reading_is_lapped_and_no_one_else_notices(self) -> None:
+    def test_stalled_reader_is_lapped_and_nobody_else_notices(self) -> None:
         with Server("--no-roster") as server, Client(server.port, "stalled") as stalled:
             lines: list[bytes] = []
             drain = threading.Thread(
@@ -460,7 +460,7 @@ def joins(server: Server) -> bool:
 
 
 class TestDescriptors:
-    def test_when_they_run_out_accepting_rests_and_goes_on_later(self) -> None:
+    def test_accepting_pauses_when_descriptors_run_out(self) -> None:
         def limit() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 
@@ -479,7 +479,7 @@ class TestDescriptors:
             assert server.stop() == 0
 
     @pytest.mark.skipif(sys.platform != "linux", reason="network namespaces are Linux's")
-    def test_sixty_four_connections_from_one_address(self) -> None:
+    def test_one_address_may_hold_64_connections(self) -> None:
         script = (
             "import subprocess, sys\n"
             "from tests.e2e.support import *\n"
@@ -516,7 +516,7 @@ class TestDescriptors:
 
 class TestEnd:
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-    def test_a_signal_tells_everyone_and_ends_with_0(self, number: int) -> None:
+    def test_signal_notifies_everyone_and_exits_with_0(self, number: int) -> None:
         with (
             Server("--no-roster") as server,
             Client(server.port, "a") as one,
@@ -528,7 +528,7 @@ class TestEnd:
                 assert client.read_to_end() == pair("Server", "The server is shutting down.")
             assert server.errors() == ""
 
-    def test_what_was_said_before_the_end_still_arrives(self) -> None:
+    def test_messages_before_the_shutdown_still_arrive(self) -> None:
         with Server("--no-roster") as server:
             with Client(server.port, "a") as one, Client(server.port, "b") as two:
                 server.expect("username: [ab]\n(.|\n)*username: [ab]\n")
@@ -539,7 +539,7 @@ class TestEnd:
                 assert got.endswith(pair("Server", "The server is shutting down."))
                 assert server.wait() == 0
 
-    def test_a_second_signal_ends_at_once(self) -> None:
+    def test_second_signal_exits_at_once(self) -> None:
         for _ in range(10):  # the second has to come while the server waits a second for its peer to close
             with Server("--no-roster") as server, Client(server.port, "stays") as stays:
                 server.expect("username: stays")
@@ -552,7 +552,7 @@ class TestEnd:
             assert status == 0  # it came too late
         pytest.fail("the second signal made no difference")
 
-    def test_its_port_can_be_had_again_at_once(self) -> None:
+    def test_port_can_be_reused_at_once(self) -> None:
         with Server() as first:
             with Client(first.port, "a"):
                 assert first.stop() == 0
@@ -578,13 +578,13 @@ class TestUsage:
             (["serve", "--host=192.0.2.7", "--port=0"], 1, "cannot listen on 192.0.2.7:0: cannot assign"),
         ],
     )
-    def test_a_mistake_gets_one_line(self, arguments: list[str], status: int, message: str) -> None:
+    def test_usage_error_is_one_line(self, arguments: list[str], status: int, message: str) -> None:
         done = selchat(*arguments)
         assert (done.returncode, done.stdout) == (status, "")
         assert done.stderr.startswith(f"selchat: {message}")
         assert done.stderr.count("\n") == 1
 
-    def test_a_port_in_use(self) -> None:
+    def test_port_in_use_is_a_one_line_error(self) -> None:
         with Server() as server:
             done = selchat("serve", "--host=127.0.0.1", f"--port={server.port}")
         assert done.returncode == 1
@@ -604,7 +604,7 @@ class TestUsage:
         assert re.fullmatch(r"selchat \d+\.\d+\.\d+\n", selchat("--version").stdout)
 
 
-def test_ipv6_takes_both_families() -> None:
+def test_ipv6_address_accepts_both_families() -> None:
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     try:

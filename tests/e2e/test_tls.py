@@ -74,7 +74,7 @@ def key_of(port: int) -> str:
 # -- one room --------------------------------------------------------------------------------------------
 
 
-def test_everyone_is_in_one_room_encrypted_or_not() -> None:
+def test_tls_and_plaintext_clients_share_a_room() -> None:
     with Server("--no-roster") as server, ExitStack() as stack:
         classic = stack.enter_context(Client(server.port, "Michael"))
         server.expect("Michael")
@@ -99,7 +99,7 @@ def test_everyone_is_in_one_room_encrypted_or_not() -> None:
         assert tls_selchat.read_to_end() == [], "and a goodbye of TLS"
 
 
-def test_a_shutdown_is_told_over_tls_too() -> None:
+def test_shutdown_is_announced_over_tls_too() -> None:
     with Server("--no-roster") as server:
         with TlsClient(server.port, "Michael") as classic, TlsSelchatPeer(server.port, "Zoe") as rich:
             server.expect("Michael")
@@ -111,7 +111,7 @@ def test_a_shutdown_is_told_over_tls_too() -> None:
         assert server.errors() == ""
 
 
-def test_a_long_message_over_tls_comes_whole_both_ways() -> None:
+def test_long_message_over_tls_arrives_complete_both_ways() -> None:
     body = "x" * 65_000
     with Server("--no-roster") as server:
         with TlsClient(server.port, "Michael") as one, TlsClient(server.port, "Narayan") as other:
@@ -127,7 +127,7 @@ def test_a_long_message_over_tls_comes_whole_both_ways() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
-def test_an_older_tls_is_refused_and_harms_nobody() -> None:
+def test_older_tls_is_refused_and_disturbs_nobody() -> None:
     with Server("--no-roster") as server:
         old = trusting()
         old.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -142,7 +142,7 @@ def test_an_older_tls_is_refused_and_harms_nobody() -> None:
         assert server.errors() == ""
 
 
-def test_without_tls_a_handshake_gets_an_answer_in_plain() -> None:
+def test_handshake_without_tls_gets_a_plaintext_answer() -> None:
     with Server("--no-roster", "--tls=off") as server:
         with pytest.raises(ssl.SSLError):
             TlsClient(server.port)
@@ -157,7 +157,7 @@ def test_without_tls_a_handshake_gets_an_answer_in_plain() -> None:
         assert server.errors() == ""
 
 
-def test_half_a_handshake_is_closed_by_the_time_to_log_in() -> None:
+def test_unfinished_handshake_is_closed_at_the_login_timeout() -> None:
     env = {**os.environ, "SELCHAT_LOGIN_SECONDS": "0.5"}
     hello = bytes.fromhex("16030100c8010000c40303") + b"x" * 20
     with Server("--no-roster", env=env) as server, ExitStack() as stack:
@@ -178,7 +178,7 @@ def test_half_a_handshake_is_closed_by_the_time_to_log_in() -> None:
 # -- the key ---------------------------------------------------------------------------------------------
 
 
-def test_the_key_is_printed_and_is_the_same_at_the_next_start() -> None:
+def test_fingerprint_is_printed_and_stays_the_same_after_a_restart() -> None:
     keys = set()
     for _ in range(2):
         with Server() as server:
@@ -186,7 +186,7 @@ def test_the_key_is_printed_and_is_the_same_at_the_next_start() -> None:
     assert len(keys) == 1
 
 
-def test_a_certificate_of_one_s_own(tmp_path: Path) -> None:
+def test_operator_s_certificate_is_used(tmp_path: Path) -> None:
     with Server() as server:
         own = server.fingerprint
     folder = Path(os.environ["XDG_DATA_HOME"]) / "selchat"
@@ -203,7 +203,7 @@ def test_a_certificate_of_one_s_own(tmp_path: Path) -> None:
         assert key_of(server.port) == own
 
 
-def test_the_certificate_is_taken_anew_by_sighup_and_connections_live_on(tmp_path: Path) -> None:
+def test_sighup_loads_a_new_certificate_and_keeps_connections(tmp_path: Path) -> None:
     paths = []
     for name in ("one", "two"):
         data = tmp_path / name
@@ -273,7 +273,7 @@ def required() -> None:
         assert server.errors() == ""
 
 
-def test_where_tls_is_required_plain_text_is_for_loopback_alone() -> None:
+def test_required_tls_allows_plaintext_only_from_loopback() -> None:
     in_a_network()
     program = "from tests.e2e.test_tls import required; required()"
     command = ["unshare", "--user", "--map-root-user", "--net", "sh", "-c", f'{_IN_A_NETWORK}exec "$@"', "sh"]
@@ -283,7 +283,7 @@ def test_where_tls_is_required_plain_text_is_for_loopback_alone() -> None:
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
-def test_where_tls_is_required_everyone_on_this_machine_may_do_without() -> None:
+def test_required_tls_allows_plaintext_for_every_client_on_loopback() -> None:
     with Server("--no-roster", "--tls=require") as server:
         with Client(server.port, "Michael") as one, TlsClient(server.port, "Narayan") as other:
             for _ in range(2):
@@ -331,7 +331,7 @@ def readers() -> Iterator[list[Reader]]:
         reader.sock.close()
 
 
-def test_two_hundred_over_tls_hear_a_thousand_messages_in_order_and_one_is_slow(
+def test_200_tls_readers_get_1000_messages_in_order_beside_a_slow_one(
     readers: list[Reader],
 ) -> None:
     count, messages = 200, 1000
@@ -374,7 +374,7 @@ def test_two_hundred_over_tls_hear_a_thousand_messages_in_order_and_one_is_slow(
         assert server.errors() == ""
 
 
-def test_whoever_does_not_trust_the_certificate_yet_is_no_line_on_the_console() -> None:
+def test_untrusted_certificate_shows_no_line_on_the_console() -> None:
     with Server() as server:
         strict = ssl.create_default_context()
         for _ in range(3):
