@@ -1,12 +1,15 @@
-"""Very many clients in separate processes, which get their orders as lines, and answer with JSON.
+"""Thousands of clients in processes of their own.
 
-``links``: real clients (`selchat.client.connection.link`) on one reactor, which come back by themselves when
-lost. ``readers``: sockets that say hello and throw away whatever comes; ``stalled``: that read nothing of it.
+Each process answers the line ``report`` on its standard input with one line of JSON. The kinds of clients:
+
+- ``links``: real clients (`selchat.client.connection.link`) on one reactor, which reconnect by themselves;
+- ``readers``: sockets that send a hello, and read and discard everything;
+- ``stalled``: sockets that send a hello and read nothing.
 
 ::
 
     with Crowd(server.port, 5000) as crowd:
-        crowd.until_in()
+        crowd.wait_until_online()
         crowd.report()["lost"]
 """
 
@@ -31,12 +34,12 @@ from selchat.net.reactor import EVENT_READ, Reactor
 from tests.e2e.selchat_support import encoded, greeting, secret
 from tests.e2e.support import frame
 
-_AT_ONCE = 200  # connections that are being made
-_SMALL = 4096  # bytes that the socket of one who reads nothing takes
+_MAX_CONNECTING = 200  # connections at the same time
+_SMALL_BUFFER = 4096  # bytes: the receive buffer of a stalled client
 
 
 class Crowd:
-    """As many clients, in as many processes. ``kind``: see above; ``wire``: of those that are no links."""
+    """``count`` clients of one kind (see above) in some processes. Links ignore ``wire``."""
 
     def __init__(
         self,
@@ -51,18 +54,18 @@ class Crowd:
         shares = [(count + number) // processes for number in range(processes)]
         self._processes: list[subprocess.Popen[bytes]] = []
         for share in shares:
-            words = {"port": port, "count": share, "kind": kind, "wire": wire, "first": first}
+            parameters = {"port": port, "count": share, "kind": kind, "wire": wire, "first": first}
             first += share
             self._processes.append(
                 subprocess.Popen(
-                    [sys.executable, "-m", "tests.e2e.crowd", json.dumps(words)],
+                    [sys.executable, "-m", "tests.e2e.crowd", json.dumps(parameters)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                 )
             )
 
     def report(self) -> dict[str, Any]:
-        """Return the sums of the processes' counts, and their lists joined."""
+        """Return the reports of all processes, added up: numbers and lists."""
         total: dict[str, Any] = {}
         for process in self._processes:
             assert process.stdin is not None
@@ -71,17 +74,17 @@ class Crowd:
         for process in self._processes:
             assert process.stdout is not None
             line = process.stdout.readline()
-            assert line, "a crowd has ended"
+            assert line, "a process of the crowd has ended"
             for name, value in json.loads(line).items():
                 total[name] = total[name] + value if name in total else value
         return total
 
-    def until_in(self, within: float = 60.0) -> dict[str, Any]:
-        """Wait until all of them are in; return the report that says so."""
+    def wait_until_online(self, within: float = 60.0) -> dict[str, Any]:
+        """Wait until all clients are signed in; return the last report."""
         end = time.monotonic() + within
         while True:
             report = self.report()
-            if report["in"] == self.count:
+            if report["online"] == self.count:
                 return report
             assert time.monotonic() < end, f"not within {within} s: {report}"
             select.select([], [], [], 0.05)
@@ -105,7 +108,7 @@ class Crowd:
 
 
 class _Links:
-    """Real clients. ``came``: when each last signed in; ``delays``: how long each has waited."""
+    """Real clients. ``signed_in``: when each signed in last; ``delays``: seconds before each reconnect."""
 
     def __init__(self, port: int, count: int, first: int) -> None:
         self._reactor = Reactor(_fail)
@@ -113,11 +116,11 @@ class _Links:
         self.gaps = 0
         self.finished: list[str] = []
         self.delays: list[float] = []
-        self.came: dict[int, float] = {}
+        self.signed_in: dict[int, float] = {}
         self._online: set[int] = set()
-        self._reactor.watch(0, EVENT_READ, self._asked)
+        self._reactor.watch(0, EVENT_READ, self._on_input)
         self._links: list[Link] = []
-        self._waiting = [
+        self._unopened = [
             ClientSettings(
                 host="127.0.0.1",
                 port=port,
@@ -127,49 +130,49 @@ class _Links:
             )
             for number in range(first, first + count)
         ]
-        self._waiting.reverse()
-        self._more()
+        self._unopened.reverse()
+        self._open_more()
 
     def run(self) -> None:
         self._reactor.run()
         for link in self._links:
             link.close()
 
-    def _more(self) -> None:
-        """Open so many that not all of the first connections are made at the same time."""
-        while self._waiting and len(self._links) - len(self.came) < _AT_ONCE:
-            link = Link(self._reactor, self._waiting.pop(), _Ears(self, len(self._links)))
+    def _open_more(self) -> None:
+        """Open more links, but not all at the same time."""
+        while self._unopened and len(self._links) - len(self.signed_in) < _MAX_CONNECTING:
+            link = Link(self._reactor, self._unopened.pop(), _LinkEvents(self, len(self._links)))
             self._links.append(link)
             link.open()
-        if self._waiting:
-            self._reactor.call_later(0.02, self._more)
+        if self._unopened:
+            self._reactor.call_later(0.02, self._open_more)
 
     def up(self, number: int) -> None:
         self._online.add(number)
-        self.came[number] = time.monotonic()
+        self.signed_in[number] = time.monotonic()
 
     def down(self, number: int, delay: float) -> None:
         self._online.discard(number)
         self.lost += 1
         self.delays.append(delay)
 
-    def _asked(self, _mask: int) -> None:
+    def _on_input(self, _mask: int) -> None:
         if not os.read(0, 4096):
             self._reactor.stop()
             return
         answer = {
-            "in": len(self._online),
+            "online": len(self._online),
             "lost": self.lost,
             "gaps": self.gaps,
             "finished": self.finished,
             "delays": self.delays,
-            "came": list(self.came.values()),
+            "signed_in": list(self.signed_in.values()),
         }
         print(json.dumps(answer), flush=True)
 
 
-class _Ears:
-    """The interface of one of them."""
+class _LinkEvents:
+    """The receiver of the events of one link."""
 
     def __init__(self, links: _Links, number: int) -> None:
         self._links = links
@@ -192,9 +195,7 @@ class _Ears:
 
 
 class _Sockets:
-    """Classic clients that only send a name. They are signed in when data arrives; if they read nothing, at
-    once.
-    """
+    """Plain sockets. A reader counts as online once it has received data, a stalled client at once."""
 
     def __init__(self, port: int, count: int, first: int, wire: str, stalled: bool) -> None:
         self._selector = selectors.DefaultSelector()
@@ -205,8 +206,8 @@ class _Sockets:
         self._wire = wire
         self._stalled = stalled
         self._buffer = bytearray(1 << 18)
-        self._fresh: set[socket.socket] = set()  # who is not in yet
-        self._stalled_ones: list[socket.socket] = []
+        self._connecting: set[socket.socket] = set()  # nothing received yet
+        self._open: list[socket.socket] = []  # stalled; keeps them alive
         self.members = 0
         self.ended = 0
         self.bytes = 0
@@ -214,7 +215,7 @@ class _Sockets:
 
     def run(self) -> None:
         while True:
-            while self._names and len(self._fresh) < _AT_ONCE:
+            while self._names and len(self._connecting) < _MAX_CONNECTING:
                 self._connect(self._names.pop())
             for key, _ in self._selector.select():
                 if key.fileobj == 0:
@@ -227,15 +228,15 @@ class _Sockets:
     def _connect(self, name: str) -> None:
         sock = socket.socket()
         if self._stalled:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL_BUFFER)
         sock.connect(("127.0.0.1", self._port))
         sock.setblocking(False)
         sock.send(encoded(greeting(name)) if self._wire == "selchat" else frame(name))
         if self._stalled:
-            self._stalled_ones.append(sock)
+            self._open.append(sock)
             self.members += 1
             return
-        self._fresh.add(sock)
+        self._connecting.add(sock)
         self._selector.register(sock, selectors.EVENT_READ)
 
     def _read(self, sock: socket.socket) -> None:
@@ -247,18 +248,18 @@ class _Sockets:
         except OSError as error:
             size, reason = 0, close_reason(error)
         self.bytes += size
-        if size and sock in self._fresh:
-            self._fresh.discard(sock)
+        if size and sock in self._connecting:
+            self._connecting.discard(sock)
             self.members += 1
         elif not size:
-            self._fresh.discard(sock)
+            self._connecting.discard(sock)
             self.ended += 1
             self.reasons.append(reason)
             self._selector.unregister(sock)
             sock.close()
 
     def _answer(self) -> None:
-        answer = {"in": self.members - self.ended, "ended": self.ended, "bytes": self.bytes}
+        answer = {"online": self.members - self.ended, "ended": self.ended, "bytes": self.bytes}
         print(json.dumps({**answer, "reasons": sorted(set(self.reasons))}), flush=True)
 
 
@@ -267,13 +268,13 @@ def _fail(where: str, error: Exception) -> None:
 
 
 def main() -> None:
-    words = json.loads(sys.argv[1])
+    parameters = json.loads(sys.argv[1])
     raise_descriptor_limit()
-    kind, port, count, first = (words[name] for name in ("kind", "port", "count", "first"))
+    kind, port, count, first = (parameters[name] for name in ("kind", "port", "count", "first"))
     if kind == "links":
         _Links(port, count, first).run()
     else:
-        _Sockets(port, count, first, words["wire"], kind == "stalled").run()
+        _Sockets(port, count, first, parameters["wire"], kind == "stalled").run()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Two machines and a cable, made of network namespaces: on Linux, for root. Elsewhere they are skipped."""
+"""Two network namespaces that stand for two machines with a cable between them.
+
+They need Linux and root. The `network` fixture skips its test elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +21,22 @@ SERVER, CLIENT = "10.97.53.1", "10.97.53.2"  # addresses
 _CLONE_NEWNET = 0x40000000
 
 
-class CannotError(Exception):
-    """The text says what cannot be done here."""
+class UnavailableError(Exception):
+    """This machine cannot do it; the text says what and why."""
 
 
 class Network:
-    """A server's machine and a client's, with the addresses `SERVER` and `CLIENT`. Raises `CannotError`."""
+    """A server machine and a client machine with the addresses `SERVER` and `CLIENT`.
+
+    Raises `UnavailableError` if they cannot be made here.
+    """
 
     def __init__(self) -> None:
         self._names: list[str] = []
         if sys.platform != "linux" or os.geteuid():
-            raise CannotError("network namespaces are Linux's, and root's")
+            raise UnavailableError("network namespaces need Linux and root")
         if shutil.which("ip") is None:
-            raise CannotError("ip is not installed (iproute2)")
+            raise UnavailableError("ip is not installed (iproute2)")
         try:
             for side in "sc":
                 self._names.append(f"selchat-{os.getpid()}-{side}")
@@ -48,38 +54,38 @@ class Network:
 
     @property
     def server_wrapper(self) -> tuple[str, ...]:
-        """The command prefix that runs Python on the server's machine."""
+        """The command that runs Python on the server machine."""
         return ("ip", "netns", "exec", self._names[0], sys.executable)
 
     @property
     def client_wrapper(self) -> tuple[str, ...]:
-        """The command prefix that runs a command on the client's machine."""
+        """The prefix that runs a command on the client machine."""
         return ("ip", "netns", "exec", self._names[1])
 
     @contextmanager
-    def on_the_clients_machine(self) -> Iterator[None]:
-        """Have this thread make its sockets there."""
+    def on_client_machine(self) -> Iterator[None]:
+        """Let this thread open its sockets on the client machine."""
         libc = ctypes.CDLL(None, use_errno=True)
-        with open("/proc/thread-self/ns/net") as here, open(f"/run/netns/{self._names[1]}") as there:
-            if libc.setns(there.fileno(), _CLONE_NEWNET):
-                raise CannotError(f"setns: {os.strerror(ctypes.get_errno())}")
+        with open("/proc/thread-self/ns/net") as original, open(f"/run/netns/{self._names[1]}") as client:
+            if libc.setns(client.fileno(), _CLONE_NEWNET):
+                raise UnavailableError(f"setns: {os.strerror(ctypes.get_errno())}")
             try:
                 yield
             finally:
-                assert libc.setns(here.fileno(), _CLONE_NEWNET) == 0
+                assert libc.setns(original.fileno(), _CLONE_NEWNET) == 0
 
-    def pull(self) -> None:
-        """Pull the cable out: packets go nowhere, and no program notices."""
+    def unplug(self) -> None:
+        """Unplug the cable: packets are lost, and no program gets an error."""
         self._ip("-n", self._names[1], "link", "set", "cable", "down")
 
     def plug(self) -> None:
-        """Put it in again."""
+        """Plug the cable in again."""
         self._ip("-n", self._names[1], "link", "set", "cable", "up")
 
-    def lose(self, share: float) -> None:
-        """Lose that share of all packets, by chance; 0: none. Raises `CannotError`."""
+    def drop_packets(self, share: float) -> None:
+        """Drop this share of all packets at random; 0 drops none. Raises `UnavailableError`."""
         if shutil.which("iptables") is None:
-            raise CannotError("iptables is not installed")
+            raise UnavailableError("iptables is not installed")
         rule = ["-m", "statistic", "--mode", "random", "--probability", str(share), "-j", "DROP"]
         for name in self._names:
             self._run("ip", "netns", "exec", name, "iptables", "-F", "INPUT")
@@ -87,25 +93,25 @@ class Network:
                 self._run("ip", "netns", "exec", name, "iptables", "-A", "INPUT", *rule)
 
     def remove(self) -> None:
-        """Give everything back; the cable goes with the namespaces."""
+        """Remove the namespaces, and with them the cable."""
         for name in self._names:
             if Path(f"/run/netns/{name}").exists():
                 self._ip("netns", "del", name)
 
-    def _ip(self, *words: str) -> None:
-        self._run("ip", *words)
+    def _ip(self, *command: str) -> None:
+        self._run("ip", *command)
 
-    def _run(self, *words: str) -> None:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    def _run(self, *command: str) -> None:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
         if done.returncode:
-            raise CannotError(f"{' '.join(words)}: {done.stderr.strip()}")
+            raise UnavailableError(f"{' '.join(command)}: {done.stderr.strip()}")
 
 
 @pytest.fixture
 def network() -> Iterator[Network]:
     try:
         network = Network()
-    except CannotError as error:
+    except UnavailableError as error:
         pytest.skip(f"no network namespaces here: {error}")
     try:
         yield network

@@ -1,7 +1,7 @@
-"""A bad link: a proxy on loopback, in a separate thread, that delays, cuts, stalls and half-closes.
+"""TCP proxy that delays, cuts, stalls and half-closes connections, in a thread of its own.
 
-It is between TCP and TCP, so nothing of a stream is ever missing in its middle, as on a real network; what is
-under way when a link is cut is lost. (Packets are lost in `tests.e2e.test_namespaces`.)
+As on a real network, a stream never has a hole in its middle; a cut loses the bytes in transit.
+`tests.e2e.test_namespaces` loses packets.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ class Direction(Enum):
 
 
 class Proxy:
-    """Forwards connections to ``port``. These attributes control it, and may change at any time.
+    """Forward connections from `port` to the port ``port`` of the server.
 
-    ``delay``: seconds, each way. ``piece``: bytes that are passed on at a time, every millisecond; 0: all.
-    ``stalled``: the directions in which nothing is passed on. ``refuses``: closes new connections.
+    These attributes change how, at any time. ``delay``: seconds, each way. ``piece``: bytes forwarded each
+    millisecond; 0: all. ``stalled``: the directions that forward nothing. ``refuses``: whether the proxy closes
+    new connections at once.
     """
 
     def __init__(self, port: int) -> None:
@@ -35,9 +36,9 @@ class Proxy:
         self.piece = 0
         self.stalled: set[Direction] = set()
         self.refuses = False
-        self.links = 0  # that were ever made
-        self._to = port
-        self._lock = threading.Lock()  # for the pipes
+        self.links = 0  # connections so far
+        self._server_port = port
+        self._lock = threading.Lock()  # guards the pipes
         self._pipes: list[_Pipe] = []
         self._cuts: dict[Direction, int] = {}
         self._stopping = False
@@ -47,54 +48,54 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, name="proxy")
         self._thread.start()
 
-    # -- what happens to the links that there are ---------------------------------------------------------
+    # -- faults of the open connections -------------------------------------------------------------------
 
     def reset(self) -> None:
-        """Reset all links, and lose the data in flight."""
+        """Reset all connections; bytes in transit are lost."""
         with self._lock:
             for pipe in tuple(self._pipes):
                 self._break(pipe, reset=True)
 
     def close(self) -> None:
-        """Close all links, and lose the data in flight."""
+        """Close all connections; bytes in transit are lost."""
         with self._lock:
             for pipe in tuple(self._pipes):
                 self._break(pipe, reset=False)
 
     def half_close(self, direction: Direction) -> None:
-        """End the streams in that direction alone."""
+        """End the streams in this direction only."""
         with self._lock:
             for pipe in self._pipes:
                 if pipe.direction is direction and not pipe.ended:
                     pipe.ended = True
-                    pipe.waiting.clear()
+                    pipe.in_transit.clear()
                     _shut_down(pipe.target)
 
-    def forget(self, direction: Direction) -> None:
-        """Leave the end to which that direction goes open, and close the other: nobody tells it."""
+    def leave_half_open(self, direction: Direction) -> None:
+        """Close one end without a word to the other: the receiver of this direction stays open."""
         with self._lock:
             for pipe in self._pipes:
                 if pipe.direction is direction:
                     pipe.source.close()
                     pipe.ended = True
-                    pipe.waiting.clear()
+                    pipe.in_transit.clear()
                 else:
                     pipe.ended = True
 
     def cut_after(self, direction: Direction, size: int) -> None:
-        """Break the next link that passes so many bytes in that direction, in the middle of anything."""
+        """Reset the next connection that forwards ``size`` bytes in this direction, even inside a frame."""
         with self._lock:
             self._cuts[direction] = size
 
     def heal(self) -> None:
-        """Pass everything on from now on."""
+        """Forward everything from now on."""
         with self._lock:
             self._cuts.clear()
         self.delay, self.piece, self.refuses = 0.0, 0, False
         self.stalled = set()
 
     def stop(self) -> None:
-        """End it."""
+        """Stop the thread and close everything."""
         self._stopping = True
         self._thread.join()
 
@@ -128,7 +129,7 @@ class Proxy:
         try:
             if self.refuses:
                 raise ConnectionRefusedError
-            server = socket.create_connection(("127.0.0.1", self._to))
+            server = socket.create_connection(("127.0.0.1", self._server_port))
         except ConnectionError:
             client.close()
             return
@@ -143,9 +144,9 @@ class Proxy:
             return
         now = time.monotonic()
         try:
-            if not pipe.ended and len(pipe.waiting) < 100:
+            if not pipe.ended and len(pipe.in_transit) < 100:
                 data = pipe.source.recv(self.piece or _READ)
-                pipe.waiting.append((now + self.delay, data))
+                pipe.in_transit.append((now + self.delay, data))
                 pipe.ended = not data
         except BlockingIOError:
             pass
@@ -153,10 +154,10 @@ class Proxy:
             self._break(pipe, reset=True)
             return
         try:
-            while pipe.waiting and pipe.waiting[0][0] <= now:
-                due, data = pipe.waiting[0]
+            while pipe.in_transit and pipe.in_transit[0][0] <= now:
+                due, data = pipe.in_transit[0]
                 if not data:
-                    pipe.waiting.popleft()
+                    pipe.in_transit.popleft()
                     _shut_down(pipe.target)
                     return
                 left = self._cuts.get(pipe.direction)
@@ -169,9 +170,9 @@ class Proxy:
                 if left is not None:
                     self._cuts[pipe.direction] = left - sent
                 if sent < len(data):
-                    pipe.waiting[0] = (due, data[sent:])
+                    pipe.in_transit[0] = (due, data[sent:])
                     return
-                pipe.waiting.popleft()
+                pipe.in_transit.popleft()
         except BlockingIOError:
             pass
         except OSError:
@@ -186,13 +187,16 @@ class Proxy:
 
 
 class _Pipe:
-    """One direction of a link. ``waiting``: the next data with its due time; empty data is the end."""
+    """One direction of a connection.
+
+    ``in_transit``: pieces and the time at which each is due; an empty piece is the end of the stream.
+    """
 
     def __init__(self, direction: Direction, source: socket.socket, target: socket.socket) -> None:
         self.direction = direction
         self.source = source
         self.target = target
-        self.waiting: deque[tuple[float, bytes]] = deque()
+        self.in_transit: deque[tuple[float, bytes]] = deque()
         self.ended = False
 
 

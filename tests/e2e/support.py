@@ -1,4 +1,4 @@
-"""Real servers and raw clients for the end-to-end tests. Everything waits by polling, up to a deadline."""
+"""Real servers and raw clients for the end-to-end tests. Every wait polls, up to a deadline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEADLINE = 20.0  # seconds: far more than anything here takes, so that a slow ma
 
 
 def frame(payload: bytes | str) -> bytes:
-    """The paper's frame, written out here so that no test checks the package against itself."""
+    """Encode a classic frame. Written out here, so that no test checks the package against itself."""
     if isinstance(payload, str):
         payload = payload.encode()
     return str(len(payload)).encode().ljust(10) + payload
@@ -30,7 +30,7 @@ def pair(user: str, body: str) -> bytes:
 
 
 def eventually(condition: Callable[[], bool], what: str = "condition", within: float = DEADLINE) -> None:
-    """Poll until it holds."""
+    """Poll until ``condition`` is true; fail with ``what`` after ``within`` seconds."""
     end = time.monotonic() + within
     while not condition():
         assert time.monotonic() < end, f"not within {within} s: {what}"
@@ -38,9 +38,9 @@ def eventually(condition: Callable[[], bool], what: str = "condition", within: f
 
 
 def trust_server(port: int, fingerprint: str, host: str = "127.0.0.1", folder: str | Path | None = None) -> None:
-    """Let the clients of this test know that server, as those of people who were there before.
+    """Pin the key of a server for the clients of this test, as if they had connected before.
 
-    ``folder``: theirs, if it is not that of this test.
+    ``folder``: the data folder of the clients, if it is not the one of this test.
     """
     path = Path(folder or os.environ["XDG_DATA_HOME"]) / "selchat" / "known-servers"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def trust_server(port: int, fingerprint: str, host: str = "127.0.0.1", folder: s
 
 
 class Client:
-    """A raw socket that speaks the paper's wire by hand."""
+    """A raw socket that speaks the classic protocol by hand."""
 
     def __init__(self, port: int, name: str | None = None, host: str = "127.0.0.1") -> None:
         self.sock = socket.create_connection((host, port), timeout=DEADLINE)
@@ -80,7 +80,7 @@ class Client:
         return self.read_frame(), self.read_frame()
 
     def read_until(self, user: str, body: str) -> list[tuple[str, str]]:
-        """Read pairs until that one, and return those before it."""
+        """Read pairs up to this one, and return the pairs before it."""
         before: list[tuple[str, str]] = []
         while (got := self.read_pair()) != (user, body):
             before.append(got)
@@ -93,7 +93,7 @@ class Client:
         return data
 
     def reset(self) -> None:
-        """Close so that the other end gets a reset."""
+        """Close with a reset instead of an end of the stream."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.sock.close()
 
@@ -108,7 +108,7 @@ class Client:
 
 
 class Server:
-    """``selchat serve`` as a process, on a port of its own choice."""
+    """``selchat serve`` as a process; ``port`` 0 lets it pick a free port."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Server:
     ) -> None:
         command = [*wrapper, *SELCHAT[1:], "serve", f"--port={port}", f"--host={host}", *options]
         if not any(option.startswith("--message-rate") for option in options):
-            command += ["--message-rate=0", "--byte-rate=0"]  # most tests say more than a person would
+            command += ["--message-rate=0", "--byte-rate=0"]  # most tests send faster than a person types
         self.process = Popen(
             command,
             stdin=stdin,
@@ -155,7 +155,7 @@ class Server:
         return self.process.pid
 
     def expect(self, pattern: str, within: float = DEADLINE) -> re.Match[str]:
-        """Wait until standard output, as far as it was not expected before, matches, and consume it."""
+        """Wait until new standard output matches ``pattern``, and consume it up to the match."""
         end = time.monotonic() + within
         while (match := re.search(pattern, self.seen)) is None or not self.seen.endswith("\n"):
             left = end - time.monotonic()
@@ -181,8 +181,8 @@ class Server:
     def wait(self) -> int:
         return self.process.wait(DEADLINE)
 
-    def rest(self) -> str:
-        """What is left of standard output, after the end."""
+    def remaining_output(self) -> str:
+        """Return the standard output that no `expect` consumed, after the process has ended."""
         return self.seen + self.process.stdout.read().decode()  # type: ignore[union-attr]
 
     def errors(self) -> str:
@@ -199,22 +199,23 @@ class Server:
         return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     def assert_idle(self, seconds: float = 1.0) -> None:
-        """Assert that it does not spin: a loop that does would use all of one core."""
+        """Assert that the server does not spin: a busy loop would use a whole core."""
         cpu, end = self.cpu_seconds(), time.monotonic() + seconds
         eventually(lambda: time.monotonic() > end)
         assert self.cpu_seconds() - cpu < seconds / 4
 
     def assert_serves(self) -> None:
-        """Assert that two strangers can talk."""
+        """Assert that two new classic clients can exchange messages."""
         with Client(self.port, "Assertor") as one, Client(self.port, "Witness") as other:
 
-            def heard() -> bool:
-                other.send("are you there?")  # again and again: the first may be said before both are in
+            def received() -> bool:
+                # Repeat: the server may get the first one before both have signed in.
+                other.send("are you there?")
                 return (
                     bool(select.select([one.sock], [], [], 0.1)[0]) and one.read_pair()[1] == "are you there?"
                 )
 
-            eventually(heard, "one hears the other")
+            eventually(received, "a message arrives")
 
     def close(self) -> None:
         if self.process.poll() is None:

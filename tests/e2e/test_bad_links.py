@@ -29,8 +29,8 @@ _MISHAPS: dict[str, Callable[[Proxy, int], object]] = {
     "cut on the way down": lambda proxy, size: proxy.cut_after(_DOWN, size),
     "half-closed by the client": lambda proxy, size: proxy.half_close(_UP),
     "half-closed by the server": lambda proxy, size: proxy.half_close(_DOWN),
-    "half-open at the client": lambda proxy, size: proxy.forget(_DOWN),
-    "half-open at the server": lambda proxy, size: proxy.forget(_UP),
+    "half-open at the client": lambda proxy, size: proxy.leave_half_open(_DOWN),
+    "half-open at the server": lambda proxy, size: proxy.leave_half_open(_UP),
     "slow": lambda proxy, size: setattr(proxy, "delay", 0.05),
     "in pieces": lambda proxy, size: setattr(proxy, "piece", 1 + size % 40),
     "stalled on the way up": lambda proxy, size: proxy.stalled.add(_UP),
@@ -101,7 +101,7 @@ def test_server_detects_a_vanished_selchat_client() -> None:
     with Server("--no-roster", env=quick) as server, Proxy(server.port) as proxy:
         with SelchatPeer(proxy.port, "Asa") as asa:
             assert asa.read()["type"] == "ping"
-            proxy.forget(_UP)
+            proxy.leave_half_open(_UP)
             server.expect("Closed connection from .*username: Asa")
         assert server.stop() == 0
 

@@ -282,7 +282,7 @@ def test_sighup_during_the_shutdown_does_nothing() -> None:
         send_sighup(server)
         stays.close()
         assert server.wait() == 0
-        assert "reloaded" not in server.rest()
+        assert "reloaded" not in server.remaining_output()
 
 
 # -- a closed terminal ---------------------------------------------------------------------------------------

@@ -153,7 +153,7 @@ def test_server_disk_and_network_have_only_ciphertext(history: Path) -> None:
         server.expect_line("Received message in deck from Venkat: (encrypted)")
         server.expect_line("Received message from Mallory: in clear text")
         assert server.stop() == 0
-        shown = server.rest() + server.errors()
+        shown = server.remaining_output() + server.errors()
         stored = b"".join(path.read_bytes() for path in history.parent.glob("history.sqlite*"))
     assert plain_text_in(shown.encode()) == []
     assert plain_text_in(bytes(recorder.recorded)) == []

@@ -71,7 +71,7 @@ class TestShortConnections:
             assert growth < 5 * _MIB
             server.assert_serves()
             assert server.stop() == 0
-            assert "Traceback" not in server.rest()
+            assert "Traceback" not in server.remaining_output()
             assert server.errors() == ""
 
     def _connect(self, server: Server, count: int, draw: random.Random, reset: bool) -> None:
@@ -113,7 +113,7 @@ class TestStalledReaders:
                 SelchatPeer(server.port, "Asa") as asa,
                 SelchatPeer(server.port, "Bo") as bo,
             ):
-                crowd.until_in()
+                crowd.wait_until_online()
                 eventually(lambda: asa.request("users", room="lobby")["total"] == count + 2, "all are members")
                 memory = peak = server.resident_bytes()
                 end, number = time.monotonic() + seconds, 0
@@ -161,7 +161,7 @@ class TestDescriptors:
                 peer.close()
             assert server.stop() == 0
             assert server.errors() == ""
-            assert "Traceback" not in server.rest()
+            assert "Traceback" not in server.remaining_output()
 
 
 class TestSigterm:
@@ -173,7 +173,7 @@ class TestSigterm:
         load = Load(random.Random(1))
         try:
             with serving(path, *UNLIMITED) as server, Crowd(server.port, count, "readers") as crowd:
-                crowd.until_in()
+                crowd.wait_until_online()
                 load.connect(server.port)
                 load.run(lambda: len(load.acked) >= 500)
                 begin = time.monotonic()
@@ -194,7 +194,7 @@ class TestSigterm:
                 assert status == [0]
                 assert server.errors() == ""
                 load.disconnect()
-                eventually(lambda: crowd.report()["in"] == 0, "all clients know the end")
+                eventually(lambda: crowd.report()["online"] == 0, "all clients know the end")
                 assert crowd.report()["reasons"] == ["end"], "some were reset"
             checker = Checker(path, load)
             assert checker.check_all() == []
@@ -210,25 +210,25 @@ class TestRestart:
         count, processes = (5000, 4) if full else (100, 1)
         path = tmp_path / "history.sqlite"
         with serving(path) as server, Crowd(server.port, count, processes=processes) as crowd:
-            crowd.until_in(within=120.0)
+            crowd.wait_until_online(within=120.0)
             assert crowd.report()["lost"] == 0
             port = server.port
             assert server.stop() == 0
             begin = time.monotonic()
             with serving(path, port=port) as restarted:
-                report = crowd.until_in(within=60.0)
+                report = crowd.wait_until_online(within=60.0)
                 took = time.monotonic() - begin
                 lost = report["lost"]
                 end = time.monotonic() + (30.0 if full else 1.0)
                 eventually(lambda: time.monotonic() > end, within=60.0)
                 later = crowd.report()
-                reconnects = Counter(int((when - begin) * 10) for when in later["came"])
+                reconnects = Counter(int((when - begin) * 10) for when in later["signed_in"])
                 print(
                     f"{count} clients: all reconnected after {took:.1f} s, {lost} attempts lost, "
                     f"at most {max(reconnects.values())} in a tenth of a second"
                 )
                 assert later["finished"] == []
-                assert (later["in"], later["lost"]) == (count, lost), "connections were lost again"
+                assert (later["online"], later["lost"]) == (count, lost), "connections were lost again"
                 assert later["gaps"] == 0
                 # The first delay is uniform between 1 and 1.5 s, so no two are equal.
                 assert len({round(delay, 6) for delay in later["delays"]}) > count * 0.9

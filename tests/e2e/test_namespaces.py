@@ -13,7 +13,7 @@ from selchat.client.connection.link import Link, LinkState
 from selchat.client.events import Gap, Message
 from selchat.net.reactor import Reactor
 from tests.client.support import Recorder, fail, settings, spin
-from tests.e2e.namespaces import SERVER, CannotError, Network
+from tests.e2e.namespaces import SERVER, UnavailableError, Network
 from tests.e2e.namespaces import network as network  # a fixture
 from tests.e2e.selchat_support import encoded, greeting
 from tests.e2e.support import Client, Server
@@ -41,14 +41,14 @@ def test_lost_packets_and_a_replugged_cable_lose_and_double_no_message(
     chance, ear = random.Random(1), Recorder()
     ours = settings(server.port, host=SERVER, wire="selchat", **_QUICK)
     said = []
-    with network.on_the_clients_machine(), closing(Reactor(fail)) as reactor:
+    with network.on_client_machine(), closing(Reactor(fail)) as reactor:
         with closing(Link(reactor, ours, ear)) as link:
             link.open()
             # A client whose first connection gets no answer gives up, and a lost packet could cause that.
             spin(reactor, lambda: link.state is LinkState.ONLINE)
             try:
                 network.lose(0.1)
-            except CannotError as error:
+            except UnavailableError as error:
                 pytest.skip(f"packets cannot be lost here: {error}")
             for number in range(rounds):
                 server.type(f"theirs {number}")
@@ -80,7 +80,7 @@ def test_clients_behind_a_pulled_cable_are_found_dead(
     """Classic ones by the system's keepalive, or by unacknowledged data; selchat ones by ping as well."""
     if not full:
         pytest.skip("takes 35 s; --full runs it")
-    with network.on_the_clients_machine():
+    with network.on_client_machine():
         with (
             Client(server.port, "Ann", host=SERVER),
             Client(server.port, host=SERVER) as bo,

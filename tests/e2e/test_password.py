@@ -155,7 +155,7 @@ def test_a_quiet_server_still_reports_wrong_passwords(style: str) -> None:
             log_in(server, "hunter2")
         server.expect("Wrong password from" if style == "text" else '"wrong-password"')
         server.stop()
-        lines = server.rest()
+        lines = server.remaining_output()
     assert "hunter2" not in lines
     assert lines.count("assword") == 4  # five reports, of which expect() has read one
     if style == "json":

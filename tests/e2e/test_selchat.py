@@ -345,7 +345,7 @@ def test_an_operator_who_bans_themselves_is_told_so() -> None:
         assert answers[2]["reason"] == "banned"
         asa.close()
         assert server.stop() == 0
-        assert "Error" not in server.rest()
+        assert "Error" not in server.remaining_output()
 
 
 def test_kicked() -> None:

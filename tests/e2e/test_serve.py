@@ -201,7 +201,7 @@ class TestConsole:
             assert server.wait() == 0
             assert (
                 f"Closed connection from {venkat.address}, username: Venkat (server shut down)"
-                in server.rest()
+                in server.remaining_output()
             )
 
     def test_too_long_line_is_not_sent(self) -> None:
@@ -254,7 +254,7 @@ class TestConsole:
                 venkat.send("hello")
                 venkat.read_pair()
             server.stop()
-            assert server.rest() == ""
+            assert server.remaining_output() == ""
 
 
 class TestStandardStreams:

@@ -153,7 +153,7 @@ def test_handshake_without_tls_gets_a_plaintext_answer() -> None:
             assert client.read_to_end() == b""
         server.assert_serves()
         server.stop()
-        assert "key of this server" not in server.rest()
+        assert "key of this server" not in server.remaining_output()
         assert server.errors() == ""
 
 
@@ -171,7 +171,7 @@ def test_unfinished_handshake_is_closed_at_the_login_timeout() -> None:
         server.expect(r"no username within 0\.5 s")
         server.assert_serves()
         server.stop()
-        assert "no username" not in server.rest(), "whoever comes by TLS may be a browser"
+        assert "no username" not in server.remaining_output(), "whoever comes by TLS may be a browser"
         assert server.errors() == ""
 
 

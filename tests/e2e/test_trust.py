@@ -84,7 +84,7 @@ def test_a_changed_key_stops_the_client_with_an_explanation(command: tuple[str, 
         assert grouped(fingerprint) in text
         assert f"delete line 1 of {data_folder() / 'known-servers'}" in text
         other.stop()
-        assert "secret" not in other.rest()
+        assert "secret" not in other.remaining_output()
 
 
 def test_the_explanation_is_readable_on_a_terminal() -> None:

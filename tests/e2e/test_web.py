@@ -316,7 +316,7 @@ def test_many_come_and_go_and_leave_nothing() -> None:
 def test_from_another_machine_one_is_sent_to_https(network: Network) -> None:
     with (
         Server("--no-roster", host=SERVER, wrapper=network.server_wrapper) as server,
-        network.on_the_clients_machine(),
+        network.on_client_machine(),
     ):
         status, headers, body = get(server, "/ws?x", host=SERVER)
         assert (status, headers["Location"]) == (308, f"https://{SERVER}:{server.port}/ws?x")
