@@ -47,7 +47,7 @@ def test_lost_packets_and_a_replugged_cable_lose_and_double_no_message(
             # A client whose first connection gets no answer gives up, and a lost packet could cause that.
             spin(reactor, lambda: link.state is LinkState.ONLINE)
             try:
-                network.lose(0.1)
+                network.drop_packets(0.1)
             except UnavailableError as error:
                 pytest.skip(f"packets cannot be lost here: {error}")
             for number in range(rounds):
@@ -55,11 +55,11 @@ def test_lost_packets_and_a_replugged_cable_lose_and_double_no_message(
                 said.append(f"mine {number} {'x' * chance.choice((0, 3000))}")
                 link.say(said[-1])
                 if number % 5 == 4:
-                    network.pull()
+                    network.unplug()
                     wait(reactor, chance.uniform(0.1, 1.5))
                     network.plug()
                 wait(reactor, chance.uniform(0.0, 0.3))
-            network.lose(0)
+            network.drop_packets(0)
             spin(reactor, lambda: len(ear.messages) >= 2 * rounds and not link.queued)
             server.type("the end")
             spin(reactor, lambda: ear.messages[-1] == ("Server", "the end"))
@@ -88,7 +88,7 @@ def test_clients_behind_a_pulled_cable_are_found_dead(
             bo.send_raw(encoded(greeting("Bo")))
             server.expect("username: Ann")
             server.expect("username: Bo")
-            network.pull()
+            network.unplug()
             begin = time.monotonic()
             if traffic:
                 server.type("are you there?")
