@@ -13,7 +13,7 @@ from selchat.client.connection.link import Link, LinkState
 from selchat.client.events import Gap, Message
 from selchat.net.reactor import Reactor
 from tests.client.support import Recorder, fail, settings, spin
-from tests.e2e.namespaces import SERVER, UnavailableError, Network
+from tests.e2e.namespaces import SERVER, Network, UnavailableError
 from tests.e2e.namespaces import network as network  # a fixture
 from tests.e2e.selchat_support import encoded, greeting
 from tests.e2e.support import Client, Server
