@@ -13,7 +13,7 @@ from tests.net.fakes import FakeOwner, FakeSocket
 
 
 class Peer(FakeOwner):
-    """A connection whose socket is full. ``replies``: bytes of a queued reply; ``tls``: unsent bytes of TLS."""
+    """A peer with a full socket. ``replies``: bytes of a queued reply; ``tls``: unsent bytes of TLS."""
 
     def __init__(self, replies: int = 0, tls: int = 0) -> None:
         super().__init__()

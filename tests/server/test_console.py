@@ -208,7 +208,8 @@ def test_operators_lines_run_as_commands_and_show_their_output() -> None:
     screen.console.on_line("hello all")
     assert screen.lines == [
         "Nobody is online.",
-        "Unknown command /nonsense\\x1b. Type /help to list the commands, or //text to send /text to everyone.",
+        "Unknown command /nonsense\\x1b. "
+        "Type /help to list the commands, or //text to send /text to everyone.",
     ]
     chat.sign_in("Michael")
     chat.tick()
