@@ -1,4 +1,4 @@
-"""The documents name files and link to pages that exist."""
+"""Files and links in the documents exist."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def test_every_named_file_and_every_link_exists(document: Path) -> None:
     assert not missing
 
 
-def test_every_module_has_a_place_in_the_house() -> None:
-    house = (ROOT / "CONTRIBUTING.rst").read_text()
+def test_contributing_lists_every_module_and_package() -> None:
+    contributing = (ROOT / "CONTRIBUTING.rst").read_text()
     for path in (ROOT / "selchat").iterdir():
         if path.is_dir() and not path.name.startswith("_"):
-            assert f"``selchat/{path.name}/``" in house
+            assert f"``selchat/{path.name}/``" in contributing
         elif path.suffix == ".py" and not path.name.startswith("_"):
-            assert f"``{path.name}``" in house
+            assert f"``{path.name}``" in contributing

@@ -1,4 +1,4 @@
-"""Thousands of clients in processes of their own.
+"""Thousands of clients in separate processes.
 
 Each process answers the line ``report`` on its standard input with one line of JSON. The kinds of clients:
 

@@ -31,11 +31,11 @@ from tests.e2e.support import DEADLINE, Server
 _AUTHORS = ("Asa", "Bo", "Cleo", "Dag")
 _WINDOW = 64  # unacknowledged messages of one author
 _MAX_ACKS = 200  # before each kill
-_MAX_WAIT = 0.008  # seconds from the last messages to the kill, about as long as the server takes for them
+_MAX_WAIT = 0.008  # seconds from the last messages to the kill, about as long as the server needs
 _FULL_CHECK = 10  # kills between two checks of the whole file
 
 
-class Place(NamedTuple):
+class Position(NamedTuple):
     """The position of a message. Direct messages are in the room ``@name``."""
 
     room: str
@@ -61,16 +61,16 @@ class Load:
     def __init__(self, chance: random.Random) -> None:
         self.chance = chance
         self.sent: dict[tuple[str, str], tuple[str, str]] = {}
-        self.acked: dict[tuple[str, str], Place] = {}
-        self.received: dict[Place, Content] = {}
-        self.news: list[tuple[Place, Content]] = []
+        self.acked: dict[tuple[str, str], Position] = {}
+        self.received: dict[Position, Content] = {}
+        self.news: list[tuple[Position, Content]] = []
         self.problems: list[str] = []
         self.cut_short = 0
         self._authors = [_Author(self, name) for name in _AUTHORS]
         self._selector = selectors.DefaultSelector()
 
     def connect(self, port: int) -> None:
-        """Sign in to a server, and resend what the previous one did not acknowledge."""
+        """Sign in to a server, and resend the unacknowledged messages."""
         for author in self._authors:
             author.connect(port)
             self._selector.register(author.sock, selectors.EVENT_READ, author)
@@ -112,20 +112,20 @@ class Load:
 
     # -- reports of the authors ---------------------------------------------------------------------------
 
-    def on_acked(self, author: str, id: str, place: Place) -> None:
-        known = self.acked.setdefault((author, id), place)
-        if known != place:
-            self.problems.append(f"{author} {id} was acknowledged at {known} and at {place}")
+    def on_acked(self, author: str, id: str, position: Position) -> None:
+        known = self.acked.setdefault((author, id), position)
+        if known != position:
+            self.problems.append(f"{author} {id} was acknowledged at {known} and at {position}")
         where, body = self.sent[author, id]
-        if where != place.room:
-            self.problems.append(f"{author} {id} for {where} was acknowledged at {place}")
-        self.news.append((place, Content(author, id, body)))
+        if where != position.room:
+            self.problems.append(f"{author} {id} for {where} was acknowledged at {position}")
+        self.news.append((position, Content(author, id, body)))
 
-    def on_received(self, place: Place, content: Content) -> None:
-        known = self.received.setdefault(place, content)
+    def on_received(self, position: Position, content: Content) -> None:
+        known = self.received.setdefault(position, content)
         if known != content:
-            self.problems.append(f"{place} was received as {known} and as {content}")
-        self.news.append((place, content))
+            self.problems.append(f"{position} was received as {known} and as {content}")
+        self.news.append((position, content))
 
 
 class _Author:
@@ -212,11 +212,11 @@ class _Author:
             if self._unacknowledged.pop(message["id"], None) is None:
                 self._load.problems.append(f"{self._name} got an unexpected {message}")
             room = message["room"] if "room" in message else f"@{message['to'].lower()}"
-            self._load.on_acked(self._name, message["id"], Place(room, message["seq"]))
+            self._load.on_acked(self._name, message["id"], Position(room, message["seq"]))
         elif kind in {"said", "whispered"}:
             room = message["room"] if kind == "said" else f"@{message['to'].lower()}"
             content = Content(message["from"], message["id"], message["body"])
-            self._load.on_received(Place(room, message["seq"]), content)
+            self._load.on_received(Position(room, message["seq"]), content)
             if kind == "whispered" and message["seq"] % 7 == 0:
                 self._out += encoded({"type": "ack", "whisper": message["seq"]})
         elif kind == "welcome":
@@ -232,8 +232,8 @@ class Checker:
     def __init__(self, path: Path, load: Load) -> None:
         self._path = path
         self._load = load
-        self._rows: dict[Place, Content] = {}
-        self._places: dict[tuple[str, str], Place] = {}
+        self._rows: dict[Position, Content] = {}
+        self._positions: dict[tuple[str, str], Position] = {}
         self._last_seq: dict[str, int] = {}
         self._last: dict[tuple[str, str], int] = {}  # by room and author: the number of the last message
 
@@ -254,7 +254,7 @@ class Checker:
         fresh = Checker(self._path, self._load)
         problems = fresh.check_news()
         problems += fresh._compare(
-            (place, Content(*key, self._load.sent[key][1])) for key, place in self._load.acked.items()
+            (position, Content(*key, self._load.sent[key][1])) for key, position in self._load.acked.items()
         )
         problems += fresh._compare(self._load.received.items())
         with reading(self._path) as db:
@@ -271,30 +271,30 @@ class Checker:
             " WHERE room.name = ? AND seq > ? ORDER BY seq",
             (room, expected),
         ):
-            place, content = Place(room, seq), Content(*rest)
+            position, content = Position(room, seq), Content(*rest)
             key = content.author, content.id
             expected += 1
             if seq != expected:
                 problems.append(f"{room} has {seq} instead of {expected}")
                 expected = seq
-            if key in self._places:
-                problems.append(f"{key} is in the file at {self._places[key]} and at {place}")
+            if key in self._positions:
+                problems.append(f"{key} is in the file at {self._positions[key]} and at {position}")
             if self._load.sent.get(key) != (room, content.body):
-                problems.append(f"{place} has {content}, which nobody sent there")
+                problems.append(f"{position} has {content}, which nobody sent there")
             number = int(content.id.rpartition("-")[2])
             if number <= self._last.get((room, content.author), 0):
-                problems.append(f"{place} has {content.id}, after {self._last[room, content.author]}")
+                problems.append(f"{position} has {content.id}, after {self._last[room, content.author]}")
             self._last[room, content.author] = number
-            self._rows[place] = content
-            self._places[key] = place
+            self._rows[position] = content
+            self._positions[key] = position
         self._last_seq[room] = expected
         return problems
 
-    def _compare(self, observed: Iterable[tuple[Place, Content]]) -> list[str]:
+    def _compare(self, observed: Iterable[tuple[Position, Content]]) -> list[str]:
         return [
-            f"{place} should have {content}, and has {self._rows.get(place)}"
-            for place, content in observed
-            if self._rows.get(place) != content
+            f"{position} should have {content}, and has {self._rows.get(position)}"
+            for position, content in observed
+            if self._rows.get(position) != content
         ]
 
 

@@ -274,7 +274,7 @@ def run(
 def start_on_terminal(
     command: Sequence[str], environment: Mapping[str, str], rows: int, columns: int
 ) -> tuple[Any, int]:
-    """Start a command with a terminal of its own; return the process, and the terminal's other end."""
+    """Start a command on a new pseudoterminal; return the process, and the terminal's other end."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
     try:

@@ -1,4 +1,4 @@
-"""TCP proxy that delays, cuts, stalls and half-closes connections, in a thread of its own.
+"""TCP proxy that delays, cuts, stalls and half-closes connections, in a separate thread.
 
 As on a real network, a stream never has a hole in its middle; a cut loses the bytes in transit.
 `tests.e2e.test_namespaces` loses packets.
@@ -27,8 +27,8 @@ class Proxy:
     """Forward connections from `port` to the port ``port`` of the server.
 
     These attributes change how, at any time. ``delay``: seconds, each way. ``piece``: bytes forwarded each
-    millisecond; 0: all. ``stalled``: the directions that forward nothing. ``refuses``: whether the proxy closes
-    new connections at once.
+    millisecond; 0: all. ``stalled``: the directions that forward nothing. ``refuses``: whether new
+    connections are closed at once.
     """
 
     def __init__(self, port: int) -> None:

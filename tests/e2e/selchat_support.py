@@ -1,7 +1,7 @@
 """The selchat protocol by hand, from docs/protocol.rst alone: no test checks the package against itself.
 
-A `SelchatPeer` waits for what the server says, up to a deadline. `Frames` and `encoded` are for those who have a
-loop of their own.
+A `SelchatPeer` waits for each message of the server, up to a deadline. `Frames` and `encoded` serve tests
+with an event loop.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ Fields = dict[str, Any]
 
 
 def secret(name: str) -> str:
-    """What makes a name its owner's."""
+    """Return the secret of the owner of a name."""
     return f"the secret of {name}".ljust(24, ".")
 
 
 def encoded(*messages: Fields) -> bytes:
-    """One frame for each of these."""
+    """Return one frame for each message."""
     return b"".join(frame(json.dumps(one, ensure_ascii=False, separators=(",", ":"))) for one in messages)
 
 
 def greeting(name: str, **more: object) -> Fields:
-    """A hello."""
+    """Return a hello."""
     return {"type": "hello", "version": 1, "name": name, "client": secret(name), **more}
 
 
 class Frames:
-    """Takes a stream to pieces."""
+    """Split a stream into the payloads of its frames."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -56,9 +56,9 @@ class Frames:
 
 
 class SelchatPeer:
-    """Someone on the selchat protocol. With a ``name``, the hello is said and the welcome read.
+    """A selchat client. With a ``name``, it sends the hello and reads the welcome.
 
-    ``source``: the address to come from. ``buffer``: bytes that its socket takes.
+    ``source``: the address to connect from. ``buffer``: the socket's receive buffer in bytes.
     """
 
     def __init__(
@@ -83,24 +83,24 @@ class SelchatPeer:
             self.close()
             raise
 
-    # -- what it says ----------------------------------------------------------------------------------
+    # -- send ------------------------------------------------------------------------------------------
 
     def send(self, *messages: Fields) -> None:
         self.sock.sendall(encoded(*messages))
 
     def request(self, type: str, **fields: object) -> Fields:
-        """Send it and return what comes next."""
+        """Send a request, and return the next message."""
         self.send({"type": type, **fields})
         return self.read()
 
     def say(self, body: str, id: str, room: str = "lobby", **more: object) -> Fields:
-        """Say it and return the ack, or whatever comes instead."""
+        """Send a message to a room, and return the ack, or any other message that comes instead."""
         return self.request("say", room=room, id=id, body=body, **more)
 
     def whisper(self, to: str, body: str, id: str) -> Fields:
         return self.request("whisper", to=to, id=id, body=body)
 
-    # -- what it hears ---------------------------------------------------------------------------------
+    # -- receive ---------------------------------------------------------------------------------------
 
     def read_payload(self) -> bytes:
         """Return the next payload. Raises EOFError at the end."""
@@ -117,14 +117,14 @@ class SelchatPeer:
         return fields
 
     def read_until(self, wanted: Callable[[Fields], bool]) -> list[Fields]:
-        """Read up to and with the first that is wanted."""
+        """Read messages up to the first for which ``wanted`` is true; return all of them."""
         found = [self.read()]
         while not wanted(found[-1]):
             found.append(self.read())
         return found
 
     def read_to_end(self) -> list[Fields]:
-        """Return what comes until the server closes."""
+        """Return all messages up to the end of the connection."""
         found = []
         while True:
             try:
@@ -133,11 +133,11 @@ class SelchatPeer:
                 return found
 
     def wait_for_member(self, name: str, room: str = "lobby") -> None:
-        """Wait until someone is there; nothing else may come meanwhile."""
-        eventually(lambda: name in self.request("users", room=room)["names"], f"{name} is in {room}")
+        """Wait until ``name`` is a member of the room. No other message may arrive before."""
+        eventually(lambda: name in self.request("users", room=room)["names"], f"{name} is a member of {room}")
 
     def assert_nothing_more(self) -> None:
-        """Assert that everything was read: the next thing to come is the answer to a question."""
+        """Assert that no message is unread: the next one is the answer to a ping."""
         assert self.request("ping", token="?") == {"type": "pong", "token": "?"}
 
     def close(self) -> None:
@@ -151,12 +151,12 @@ class SelchatPeer:
 
 
 def serving(history: Path, *options: str, port: int = 0, **more: Any) -> Server:
-    """Start a server on that file that shows only what goes wrong, and no roster."""
+    """Start a server on the file ``history`` that prints only warnings and sends no roster."""
     return Server("--quiet", "--no-roster", f"--history={history}", *options, port=port, **more)
 
 
 def cannot_serve(*options: str, **more: Any) -> str:
-    """Return what is printed by a server that cannot run: one line."""
+    """Return the only line that a server prints which cannot start."""
     done = processes.run(
         [*SELCHAT, "serve", "--port=0", "--host=127.0.0.1", *options],
         stdin=subprocess.DEVNULL,
@@ -170,7 +170,7 @@ def cannot_serve(*options: str, **more: Any) -> str:
 
 
 def said(message: Fields) -> tuple[Any, ...]:
-    """The parts of a message that do not depend on the clock."""
+    """Return the fields of a message that do not depend on the clock."""
     return message["from"], message["seq"], message["body"]
 
 

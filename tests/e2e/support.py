@@ -37,7 +37,9 @@ def eventually(condition: Callable[[], bool], what: str = "condition", within: f
         select.select([], [], [], 0.01)
 
 
-def trust_server(port: int, fingerprint: str, host: str = "127.0.0.1", folder: str | Path | None = None) -> None:
+def trust_server(
+    port: int, fingerprint: str, host: str = "127.0.0.1", folder: str | Path | None = None
+) -> None:
     """Pin the key of a server for the clients of this test, as if they had connected before.
 
     ``folder``: the data folder of the clients, if it is not the one of this test.

@@ -1,4 +1,4 @@
-"""What scripts and operators ask of a real server over HTTP."""
+"""The HTTP API, metrics and health checks of a real server."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ _UPGRADE = (
 )
 
 
-def run(*words: str) -> str:
+def run_token(*words: str) -> str:
     command = [*SELCHAT, "token", *words]
     return subprocess.check_output(command, text=True, timeout=DEADLINE, stderr=subprocess.DEVNULL).strip()
 
 
 class Script:
-    """A client of HTTP on one connection."""
+    """An HTTP client with one connection."""
 
     def __init__(self, server: Server, token: str = "") -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=DEADLINE)
@@ -67,14 +67,14 @@ def server() -> Iterator[Server]:
         yield server
 
 
-def test_the_metrics_of_a_server_say_what_was_done(tmp_path: Path) -> None:
+def test_metrics_count_messages_members_and_connections(tmp_path: Path) -> None:
     with (
         Server("--no-roster", f"--history={tmp_path / 'history.sqlite'}") as server,
         Client(server.port, "Venkat") as venkat,
         Client(server.port, "Michael") as michael,
     ):
         server.expect("username: Venkat(.|\n)*username: Michael|username: Michael(.|\n)*username: Venkat")
-        with Script(server, run("ci")) as script:
+        with Script(server, run_token("ci")) as script:
             for number in range(3):
                 venkat.send(f"message {number}")
                 michael.read_until("Venkat", f"message {number}")
@@ -101,7 +101,7 @@ def test_the_metrics_of_a_server_say_what_was_done(tmp_path: Path) -> None:
             assert not re.search("Venkat|Michael|lobby", text.decode())
 
 
-def test_the_document_lists_every_metric(server: Server) -> None:
+def test_document_lists_every_metric(server: Server) -> None:
     with Script(server) as script:
         text = script.get("/metrics")[1].decode()
     there = dict(re.findall(r"(?m)^# TYPE (selchat_\S+) (\S+)$", text))
@@ -109,7 +109,7 @@ def test_the_document_lists_every_metric(server: Server) -> None:
     assert listed == there
 
 
-def test_health_and_readiness_and_the_contact(server: Server) -> None:
+def test_health_readiness_and_security_contact(server: Server) -> None:
     with Script(server) as script:
         assert script.get("/healthz") == (200, b"ok\n")
         assert script.get("/readyz") == (200, b"ready\n")
@@ -117,19 +117,19 @@ def test_health_and_readiness_and_the_contact(server: Server) -> None:
         assert (status, text.splitlines()[0]) == (200, b"Contact: mailto:a@b.example")
 
 
-def test_a_token_works_once_it_is_made_and_no_longer_when_it_is_revoked(server: Server) -> None:
+def test_token_works_until_it_is_revoked_and_only_in_its_room(server: Server) -> None:
     with Script(server, "selchat_" + "0" * 64) as script:
         assert script.post("a")[0] == 401
-        script.headers = {"Authorization": f"Bearer {run('--room=builds', 'ci')}"}
+        script.headers = {"Authorization": f"Bearer {run_token('--room=builds', 'ci')}"}
         assert script.post("a", room="%62uilds")[0] == 201
         assert script.post("a")[1]["error"] == "other-room"
         server.expect_line("Received message in builds from ci: a")
-        run("--revoke=ci")
+        run_token("--revoke=ci")
         assert script.post("a", room="builds")[0] == 401
 
 
-def test_what_was_posted_is_not_doubled_when_the_server_is_killed(tmp_path: Path) -> None:
-    history, token = f"--history={tmp_path / 'history.sqlite'}", run("ci")
+def test_repeated_post_after_kill_9_is_stored_once(tmp_path: Path) -> None:
+    history, token = f"--history={tmp_path / 'history.sqlite'}", run_token("ci")
     answers = []
     for status in (201, 200):
         with Server(history) as server, Script(server, token) as script:
@@ -141,19 +141,20 @@ def test_what_was_posted_is_not_doubled_when_the_server_is_killed(tmp_path: Path
     assert exported.count("The build is green") == 1
 
 
-def test_tokens_that_cannot_be_read_are_told_to_the_operator(server: Server) -> None:
-    token = run("ci")
+def test_unreadable_token_file_rejects_posts_and_warns_the_operator(server: Server) -> None:
+    token = run_token("ci")
     path = Path(os.environ["XDG_DATA_HOME"]) / "selchat" / "tokens"
     with path.open("a") as file:
         file.write("nonsense\n")
     with Script(server, token) as script:
         assert script.post("a")[0] == 503
         server.expect(
-            f"Warning: all API tokens are rejected because the token file cannot be read: {re.escape(str(path))}:4: not a token"
+            "Warning: all API tokens are rejected because the token file cannot be read: "
+            f"{re.escape(str(path))}:4: not a token"
         )
 
 
-def test_the_server_is_trusted_by_its_certificate() -> None:
+def test_scripts_can_verify_the_server_by_its_certificate() -> None:
     with Server("--no-roster") as server:
         certificate = Path(os.environ["XDG_DATA_HOME"]) / "selchat" / "server-certificate.pem"
         for host in ("127.0.0.1", "localhost"):
@@ -169,12 +170,12 @@ COMMANDS = re.findall(r"(?m)^ +((?:\w+ \| )?curl (?:[^\\\n]|\\\n)*)$", DOCUMENT)
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("command", [one for one in COMMANDS if "selchat-key" not in one])
-def test_a_command_of_the_document(command: str, server: Server) -> None:
+def test_curl_command_of_the_document_works(command: str, server: Server) -> None:
     command = command.replace("localhost:33000", f"localhost:{server.port}")
     command = command.replace("~/.local/share", os.environ["XDG_DATA_HOME"])
     done = subprocess.run(
         ["sh", "-c", f"{command.removesuffix(';')}"],
-        env={**os.environ, "TOKEN": run("ci")},
+        env={**os.environ, "TOKEN": run_token("ci")},
         capture_output=True,
         text=True,
         timeout=DEADLINE,
@@ -186,13 +187,13 @@ def test_a_command_of_the_document(command: str, server: Server) -> None:
         assert done.stdout == "ok\n"
 
 
-def test_there_are_commands() -> None:
+def test_document_has_curl_commands() -> None:
     assert len(COMMANDS) >= 5
 
 
-def test_it_is_not_ready_while_nothing_can_be_stored(tmp_path: Path) -> None:
+def test_server_is_not_ready_while_it_cannot_store_messages(tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
-    with Server(f"--history={history}") as server, Script(server, run("ci")) as script:
+    with Server(f"--history={history}") as server, Script(server, run_token("ci")) as script:
         hidden = history.rename(tmp_path / "hidden")
         status, answer = script.post("a", "7")
         assert (status, answer["error"]) == (503, "not-stored")
@@ -200,5 +201,5 @@ def test_it_is_not_ready_while_nothing_can_be_stored(tmp_path: Path) -> None:
         assert (status, text.count(b"\n")) == (503, 1)
         assert b"cannot store messages at the moment" in text
         hidden.rename(history)
-        eventually(lambda: script.get("/readyz")[0] == 200, "ready again, although nobody has said anything")
+        eventually(lambda: script.get("/readyz")[0] == 200, "ready again without a new message")
         assert script.post("a", "7")[0] == 201

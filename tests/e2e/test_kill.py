@@ -1,6 +1,6 @@
-"""What was acknowledged survives ``kill -9``, and whoever resumes has everything, once and in order.
+"""Acknowledged messages survive ``kill -9``, and resuming clients get each message once and in order.
 
-Also that the checker which says so would notice if it were not so.
+Also tests the checker itself: it must notice every kind of damage.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from selchat.client.protocol.rooms import RoomState
 from selchat.client.protocol.selchat import SelchatClient
 from selchat.config.settings import ClientSettings
 from selchat.log.sqlite import Retention, SqliteLog
-from tests.e2e.durability import Checker, Content, Load, Place, kill_often, reading
+from tests.e2e.durability import Checker, Content, Load, Position, kill_often, reading
 from tests.e2e.processes import SELCHAT, Popen
 from tests.e2e.selchat_support import SelchatPeer, secret, serving
 from tests.e2e.support import DEADLINE, Server, eventually
 
-# A server whose log says that it has committed, and does so one time in twenty.
+# A server whose log reports every commit as done, but commits only every twentieth time.
 _HASTY = """
 import itertools, sys
 from selchat import cli
@@ -43,8 +43,8 @@ sys.exit(cli.main(sys.argv[3:]))
 """
 
 
-@pytest.mark.timeout(0)  # every wait in there has its own deadline, and the number of kills is an option
-def test_nothing_that_was_acknowledged_or_shown_is_lost_by_kill_9(kills: int, tmp_path: Path) -> None:
+@pytest.mark.timeout(0)  # every wait has its own deadline, and the number of kills is an option
+def test_kill_9_loses_no_acknowledged_or_received_message(kills: int, tmp_path: Path) -> None:
     seed = random.randrange(1 << 32)
     load, problems = kill_often(tmp_path / "history.sqlite", kills, random.Random(seed))
     assert problems == [], f"with seed {seed}"
@@ -53,7 +53,7 @@ def test_nothing_that_was_acknowledged_or_shown_is_lost_by_kill_9(kills: int, tm
 
 
 @pytest.mark.slow
-def test_a_server_that_acknowledges_before_it_commits_is_caught(tmp_path: Path) -> None:
+def test_checker_catches_a_server_that_acknowledges_before_it_commits(tmp_path: Path) -> None:
     def hasty(path: Path, port: int) -> Server:
         return serving(path, port=port, wrapper=(sys.executable, "-c", _HASTY))
 
@@ -61,17 +61,17 @@ def test_a_server_that_acknowledges_before_it_commits_is_caught(tmp_path: Path) 
     assert any("should have" in problem for problem in problems)
 
 
-def test_the_disk_has_it_before_the_ack_is_sent(tmp_path: Path) -> None:
-    """A kill spares what the system has yet to write, a power loss does not: so look at the system calls."""
+def test_server_syncs_the_file_before_it_sends_the_ack(tmp_path: Path) -> None:
+    """A kill keeps the data in the page cache, a power loss does not: so check the system calls."""
     trace = tmp_path / "trace"
-    # -D: the server is our child, and not the tracer's.
+    # -D: the server is our child, not the tracer's.
     strace = ("strace", "-D", "-q", "-s", "64", "-e", "trace=recvfrom,fsync,fdatasync,sendto,sendmsg", "-o")
     try:
         probe = subprocess.run([*strace, "/dev/null", "true"], capture_output=True)
     except FileNotFoundError:
         pytest.skip("strace is not installed")
     if probe.returncode:
-        pytest.skip(f"nothing can be traced here: {probe.stderr.decode().strip()}")
+        pytest.skip(f"strace cannot trace here: {probe.stderr.decode().strip()}")
     wrapper = (*strace, str(trace), sys.executable)
     with serving(tmp_path / "history.sqlite", wrapper=wrapper) as server:
         with SelchatPeer(server.port, "Asa") as asa:
@@ -92,9 +92,7 @@ def test_the_disk_has_it_before_the_ack_is_sent(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("starts", [3, pytest.param(10, marks=pytest.mark.slow)])
-def test_a_server_that_is_killed_while_it_starts_leaves_a_file_that_can_be_used(
-    starts: int, tmp_path: Path
-) -> None:
+def test_server_killed_at_its_start_leaves_a_usable_file(starts: int, tmp_path: Path) -> None:
     chance = random.Random()
     for number in range(starts):
         path = tmp_path / f"history-{number}.sqlite"
@@ -107,7 +105,7 @@ def test_a_server_that_is_killed_while_it_starts_leaves_a_file_that_can_be_used(
         while not path.exists() and time.monotonic() < end:
             select.select([], [], [], 0.001)
         try:
-            process.wait(chance.uniform(0, 0.02))  # making the file takes about as long
+            process.wait(chance.uniform(0, 0.02))  # about the time in which it makes the file
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
@@ -115,24 +113,24 @@ def test_a_server_that_is_killed_while_it_starts_leaves_a_file_that_can_be_used(
             assert asa.say("hello", "1")["seq"] == 1
 
 
-class TestTheChecker:
-    """It is shown a file in which something is wrong."""
+class TestChecker:
+    """`Checker` on a damaged file."""
 
     @pytest.fixture
     def load(self) -> Load:
-        """What was said, acknowledged and shown: three messages in the lobby."""
+        """Three messages in the lobby: sent, acknowledged and received."""
         load = Load(random.Random(1))
         for seq in (1, 2, 3):
             content = Content("Asa", f"Asa-{seq}", f"body {seq}")
             load.sent["Asa", content.id] = "lobby", content.body
-            load.on_acked("Asa", content.id, Place("lobby", seq))
-            load.on_received(Place("lobby", seq), content)
+            load.on_acked("Asa", content.id, Position("lobby", seq))
+            load.on_received(Position("lobby", seq), content)
         load.close()
         return load
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        """A file with just these."""
+        """A file with exactly these messages."""
         path = tmp_path / "history.sqlite"
         log = SqliteLog(path, Retention())
         log.append(
@@ -147,7 +145,7 @@ class TestTheChecker:
         log.close()
         return path
 
-    def test_a_good_file_is_good(self, path: Path, load: Load) -> None:
+    def test_correct_file_has_no_problems(self, path: Path, load: Load) -> None:
         checker = Checker(path, load)
         assert checker.check_news() == []
         assert checker.check_all() == []
@@ -173,7 +171,9 @@ class TestTheChecker:
         ],
     )
     @pytest.mark.parametrize("whole", [False, True])
-    def test_a_bad_one_is_not(self, path: Path, load: Load, change: str, problem: str, whole: bool) -> None:
+    def test_damage_to_the_file_is_found(
+        self, path: Path, load: Load, change: str, problem: str, whole: bool
+    ) -> None:
         db = sqlite3.connect(path)
         db.execute(change)
         db.commit()
@@ -182,22 +182,22 @@ class TestTheChecker:
         problems = checker.check_all() if whole else checker.check_news()
         assert any(problem in one for one in problems), problems
 
-    def test_an_ack_that_changes_its_mind(self, path: Path, load: Load) -> None:
-        load.on_acked("Asa", "Asa-2", Place("lobby", 3))
+    def test_second_ack_with_another_position_is_found(self, path: Path, load: Load) -> None:
+        load.on_acked("Asa", "Asa-2", Position("lobby", 3))
         assert any("was acknowledged at" in one for one in Checker(path, load).check_news())
 
-    def test_an_ack_for_another_room(self, path: Path, load: Load) -> None:
+    def test_ack_for_another_room_is_found(self, path: Path, load: Load) -> None:
         load.sent["Asa", "Asa-4"] = "lobby", "body 4"
-        load.on_acked("Asa", "Asa-4", Place("engine-room", 1))
+        load.on_acked("Asa", "Asa-4", Position("engine-room", 1))
         assert any("for lobby was acknowledged" in one for one in Checker(path, load).check_news())
 
-    def test_two_who_were_shown_different_things(self, path: Path, load: Load) -> None:
-        load.on_received(Place("lobby", 2), Content("Bo", "Bo-1", "?"))
+    def test_readers_with_different_messages_are_found(self, path: Path, load: Load) -> None:
+        load.on_received(Position("lobby", 2), Content("Bo", "Bo-1", "?"))
         assert any("was received as" in one for one in Checker(path, load).check_news())
 
-    def test_a_file_that_is_damaged(self, path: Path, load: Load) -> None:
+    def test_integrity_check_finds_a_broken_index(self, path: Path, load: Load) -> None:
         db = sqlite3.connect(path)
-        db.execute("PRAGMA writable_schema = ON")  # an index that lacks what the table has
+        db.execute("PRAGMA writable_schema = ON")  # the schema loses an index
         db.execute("DELETE FROM sqlite_master WHERE name = 'message_by_client'")
         db.commit()
         db.close()
@@ -211,11 +211,11 @@ ROOMS = ("lobby", "engine-room")
 
 
 class Follower:
-    """The package's client, driven by hand, with everything that it was told in a room."""
+    """A client core of the package on a plain socket, and every message that it received."""
 
     def __init__(self, name: str) -> None:
         self.client = SelchatClient(ClientSettings(host="127.0.0.1", name=name), secret(name))
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         self.gaps: list[ClientEvent] = []
         self.sock: socket.socket | None = None
 
@@ -230,16 +230,16 @@ class Follower:
             self.sock = None
             self.client.connection_lost()
 
-    def is_in(self, rooms: Iterable[str]) -> bool:
+    def has_joined(self, rooms: Iterable[str]) -> bool:
         known = map(self.client.rooms.get, rooms)
         return all(room is not None and room.state is RoomState.JOINED for room in known)
 
-    def has(self, newest: dict[str, int]) -> bool:
-        """Whether it was told everything up to these."""
+    def has_received(self, newest: dict[str, int]) -> bool:
+        """Whether the client is at these positions, one for each room."""
         return {room.name: room.seq for room in self.client.rooms} == newest
 
     def work(self) -> None:
-        """Send and read what can be."""
+        """Send and receive without waiting."""
         if self.sock is None:
             return
         try:
@@ -255,13 +255,14 @@ class Follower:
             return
         for event in self.client.receive_data(data):
             if isinstance(event, Message):
-                self.heard.append(event)
+                self.received.append(event)
             elif isinstance(event, Gap):
                 self.gaps.append(event)
         assert self.client.error is None
 
 
 def work(followers: list[Follower], until: Callable[[], bool], what: str) -> None:
+    """Let the clients send and receive until ``until`` is true."""
     end = time.monotonic() + DEADLINE
     while not until():
         assert time.monotonic() < end, f"not within {DEADLINE} s: {what}"
@@ -280,7 +281,7 @@ def followers() -> Iterator[list[Follower]]:
 
 
 @pytest.mark.parametrize("rounds", [5, pytest.param(25, marks=pytest.mark.slow)])
-def test_everyone_who_resumes_has_the_rooms_log_over_many_kills(
+def test_resuming_clients_have_the_complete_rooms_after_many_kills(
     rounds: int, tmp_path: Path, followers: list[Follower]
 ) -> None:
     seed = random.randrange(1 << 32)
@@ -296,7 +297,7 @@ def test_everyone_who_resumes_has_the_rooms_log_over_many_kills(
             if kill == 0:
                 for follower in followers:
                     follower.client.join("engine-room")
-                work(followers, lambda: all(one.is_in(ROOMS) for one in followers), "all are in")
+                work(followers, lambda: all(one.has_joined(ROOMS) for one in followers), "all have joined")
             for _ in range(chance.randrange(30)):
                 follower = chance.choice(followers)
                 for _ in range(chance.randrange(10)):
@@ -308,7 +309,7 @@ def test_everyone_who_resumes_has_the_rooms_log_over_many_kills(
                 if chance.random() < 0.1:
                     follower.disconnect()
                     follower.connect(port)
-            if chance.random() < 0.5:  # else most of them die with what they have not been told yet
+            if chance.random() < 0.5:  # else most clients miss many acks and messages
                 work(followers, lambda: sum(one.client.unacknowledged for one in followers) < 20, "answers")
             server.stop(signal.SIGKILL)
         for follower in followers:
@@ -318,38 +319,44 @@ def test_everyone_who_resumes_has_the_rooms_log_over_many_kills(
     with serving(path, port=port) as server:
         for follower in followers:
             follower.connect(port)
-        work(followers, lambda: not any(one.client.unacknowledged for one in followers), "all is said")
+        work(
+            followers,
+            lambda: not any(one.client.unacknowledged for one in followers),
+            "all acks",
+        )
         rooms = rows(path)
         newest = {room: len(rooms[room]) for room in rooms}
-        work(followers, lambda: all(one.has(newest) for one in followers), "all is heard")
+        work(
+            followers, lambda: all(one.has_received(newest) for one in followers), "all messages"
+        )
         assert server.stop() == 0
     for follower in followers:
         assert follower.gaps == []
         for room, expected in rooms.items():
-            heard = [(one.seq, one.author, one.body) for one in follower.heard if one.room == room]
-            assert heard == expected, f"with seed {seed}"
+            received = [(one.seq, one.author, one.body) for one in follower.received if one.room == room]
+            assert received == expected, f"with seed {seed}"
     everything = [body for room in rooms.values() for _, _, body in room]
     assert sorted(everything) == sorted(
         f"{name} {number}" for name in said for number in range(1, said[name] + 1)
     )
 
 
-def test_bots_lose_nothing_and_hear_nothing_twice(tmp_path: Path) -> None:
+def test_bots_get_every_message_exactly_once(tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
-    heard: dict[str, list[tuple[int, str, str]]] = {"Asa": [], "Bo": []}
+    received: dict[str, list[tuple[int, str, str]]] = {"Asa": [], "Bo": []}
     with ExitStack() as stack:
         bots: list[Client] = []
         port = 0
         for round in range(3):
             with serving(path, port=port) as server:
                 port = server.port
-                for name in list(heard)[len(bots) :]:
+                for name in list(received)[len(bots) :]:
                     bot = Client("127.0.0.1", port, name, secret=secret(name), own=True, wire="selchat")
                     bots.append(stack.enter_context(bot))
                 for bot in bots:
                     for number in range(20):
                         bot.say(f"{bot.name} {round}.{number}")
-                bots[round % 2].flush(DEADLINE)  # and the other one may have said nothing yet
+                bots[round % 2].flush(DEADLINE)  # the other one may have sent nothing yet
                 server.stop(signal.SIGKILL)
         with serving(path, port=port):
             for bot in bots:
@@ -357,21 +364,21 @@ def test_bots_lose_nothing_and_hear_nothing_twice(tmp_path: Path) -> None:
             expected = rows(path)["lobby"]
             for bot in bots:
                 end = time.monotonic() + DEADLINE
-                while len(heard[bot.name]) < len(expected) and time.monotonic() < end:
+                while len(received[bot.name]) < len(expected) and time.monotonic() < end:
                     event = bot.receive(DEADLINE)
                     if isinstance(event, Message):
-                        heard[bot.name].append((event.seq, event.author, event.body))
+                        received[bot.name].append((event.seq, event.author, event.body))
                 while (event := bot.receive(0)) is not None:
                     assert not isinstance(event, Message)
             stack.close()
-    assert heard == {"Asa": expected, "Bo": expected}
+    assert received == {"Asa": expected, "Bo": expected}
     assert sorted(body for _, _, body in expected) == sorted(
-        f"{name} {round}.{number}" for name in heard for round in range(3) for number in range(20)
+        f"{name} {round}.{number}" for name in received for round in range(3) for number in range(20)
     )
 
 
 def rows(path: Path) -> dict[str, list[tuple[int, str, str]]]:
-    """What the file has of each room, in order."""
+    """Return the messages in the file by room, in order."""
     found: dict[str, list[tuple[int, str, str]]] = {}
     with reading(path) as db:
         for room, *rest in db.execute(

@@ -1,4 +1,4 @@
-"""A cable that is pulled out, and packets that are lost, between two machines made of network namespaces."""
+"""Unplugged cables and lost packets between two network namespaces."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def test_lost_packets_and_a_replugged_cable_lose_and_double_no_message(
     network: Network, server: Server, full: bool
 ) -> None:
     rounds = 200 if full else 10
-    chance, ear = random.Random(1), Recorder()
-    ours = settings(server.port, host=SERVER, wire="selchat", **_QUICK)
-    said = []
+    chance, recorder = random.Random(1), Recorder()
+    client_settings = settings(server.port, host=SERVER, wire="selchat", **_QUICK)
+    sent = []
     with network.on_client_machine(), closing(Reactor(fail)) as reactor:
-        with closing(Link(reactor, ours, ear)) as link:
+        with closing(Link(reactor, client_settings, recorder)) as link:
             link.open()
             # A client whose first connection gets no answer gives up, and a lost packet could cause that.
             spin(reactor, lambda: link.state is LinkState.ONLINE)
@@ -52,23 +52,23 @@ def test_lost_packets_and_a_replugged_cable_lose_and_double_no_message(
                 pytest.skip(f"packets cannot be lost here: {error}")
             for number in range(rounds):
                 server.type(f"theirs {number}")
-                said.append(f"mine {number} {'x' * chance.choice((0, 3000))}")
-                link.say(said[-1])
+                sent.append(f"mine {number} {'x' * chance.choice((0, 3000))}")
+                link.say(sent[-1])
                 if number % 5 == 4:
                     network.unplug()
                     wait(reactor, chance.uniform(0.1, 1.5))
                     network.plug()
                 wait(reactor, chance.uniform(0.0, 0.3))
             network.drop_packets(0)
-            spin(reactor, lambda: len(ear.messages) >= 2 * rounds and not link.queued)
+            spin(reactor, lambda: len(recorder.messages) >= 2 * rounds and not link.queued)
             server.type("the end")
-            spin(reactor, lambda: ear.messages[-1] == ("Server", "the end"))
-    messages = [event for event in ear.events if isinstance(event, Message)]
+            spin(reactor, lambda: recorder.messages[-1] == ("Server", "the end"))
+    messages = [event for event in recorder.events if isinstance(event, Message)]
     theirs = [*(f"theirs {number}" for number in range(rounds)), "the end"]
-    assert [one.body for one in messages if one.own] == said
+    assert [one.body for one in messages if one.own] == sent
     assert [one.body for one in messages if one.author == "Server"] == theirs
     assert [one.seq for one in messages] == list(range(1, len(messages) + 1))
-    assert not any(isinstance(event, Gap) for event in ear.events)
+    assert not any(isinstance(event, Gap) for event in recorder.events)
     assert server.stop() == 0
 
 
@@ -102,6 +102,6 @@ def test_clients_behind_a_pulled_cable_are_found_dead(
 
 
 def wait(reactor: Reactor, seconds: float) -> None:
-    """Run ticks for so long."""
+    """Run the reactor for so many seconds."""
     end = time.monotonic() + seconds
     spin(reactor, lambda: time.monotonic() > end)

@@ -1,4 +1,4 @@
-"""Every command that the README and the readers' pages show does what they say.
+"""Run every command in the README and in the manuals, and check its effect.
 
 ``.ci/run`` runs the commands that set up, serve and test.
 """
@@ -22,26 +22,28 @@ HOST = "192.168.43.158"  # of the examples
 SECRET = "correct horse battery staple"
 
 
-def shown(page: str) -> list[str]:
-    """Return the commands of a page's literal blocks, without those that run the server."""
+def commands_of(page: str) -> list[str]:
+    """Return the commands in the literal blocks of a page, except ``selchat serve``."""
     commands = re.findall(
         r"^    ((?:[\w-]+ .*\| )?(?:selchat|TOKEN=|curl).*)$", (ROOT / page).read_text(), re.MULTILINE
     )
     return [command for command in commands if not command.startswith("selchat serve")]
 
 
-def test_the_pages_show_commands() -> None:
-    programs = {re.search(r"selchat(-bench)?|curl", command)[0] for page in PAGES for command in shown(page)}  # type: ignore[index]
+def test_pages_show_commands_of_each_program() -> None:
+    programs = {
+        re.search(r"selchat(-bench)?|curl", command)[0] for page in PAGES for command in commands_of(page)
+    }  # type: ignore[index]
     assert programs == {"selchat", "selchat-bench", "curl"}
 
 
-def test_the_readme_is_short() -> None:
+def test_readme_is_at_most_6500_characters() -> None:
     assert len((ROOT / "README.rst").read_text()) <= 6500
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @pytest.mark.parametrize("page", PAGES)
-def test_the_commands_of_a_page_work_one_after_the_other(page: str, tmp_path: Path) -> None:
+def test_commands_of_a_page_work_in_their_order(page: str, tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
     for program, module in (("selchat", "selchat"), ("selchat-bench", "selchat.bench.cli")):
@@ -53,11 +55,11 @@ def test_the_commands_of_a_page_work_one_after_the_other(page: str, tmp_path: Pa
     variables = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     with Server(f"--history={tmp_path / 'history.sqlite'}") as server:
         script = ["set -e"]
-        for command in shown(page):
+        for command in commands_of(page):
             command = re.sub(rf"{re.escape(HOST)}(:33000)?", f"127.0.0.1:{server.port}", command)
             command = command.replace("localhost:33000", f"localhost:{server.port}")
             command = command.replace("tail -f", "cat")  # which ends
-            if command.startswith("selchat-bench"):  # the same work, less of it
+            if command.startswith("selchat-bench"):  # fewer clients, for a shorter time
                 command = re.sub(r"--clients=\d+", "--clients=5", command) + " --duration=1"
                 # 3 says that this machine missed the --fail-if, as a busy one may.
                 command = f"{{ {command} || test $? = 3; }}" if "--fail-if" in command else command
@@ -74,7 +76,7 @@ def test_the_commands_of_a_page_work_one_after_the_other(page: str, tmp_path: Pa
             timeout=6 * DEADLINE,
         )
         assert done.returncode == 0, done.stderr
-        for command in shown(page):
+        for command in commands_of(page):
             name = (
                 re.search(r"--name=(\w+)", command) or re.search(r"token (\w+)", command) or [".*", ".*"]
             )[1]
@@ -86,7 +88,7 @@ def test_the_commands_of_a_page_work_one_after_the_other(page: str, tmp_path: Pa
                 server.expect(f"Received message from {name}: paper is out\n")
 
 
-def test_the_bot_of_the_readme(tmp_path: Path) -> None:
+def test_bot_of_the_readme_answers(tmp_path: Path) -> None:
     text = (ROOT / "README.rst").read_text()
     code = re.search(r"^    from selchat\.client.*?(?=^\S)", text, re.MULTILINE | re.DOTALL)
     assert code is not None

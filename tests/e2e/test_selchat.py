@@ -1,4 +1,4 @@
-"""The selchat protocol on real sockets: transcripts of what a server and its clients say."""
+"""The selchat protocol on real sockets, as transcripts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _LIMITS = {
 
 
 def quiet(*options: str) -> Server:
-    """A server without a file that shows only what goes wrong, and no roster."""
+    """Start a server without a history file that prints only warnings and sends no roster."""
     return Server("--quiet", "--no-roster", *options)
 
 
@@ -37,13 +37,17 @@ def kinds(messages: list[Fields]) -> list[str]:
     return [message["type"] for message in messages]
 
 
-# -- one at a time -----------------------------------------------------------------------------------------
+# -- one client --------------------------------------------------------------------------------------------
 
 
-def test_a_conversation_byte_by_byte() -> None:
+def test_conversation_sent_byte_by_byte() -> None:
     hello = b'{"type":"hello","version":1,"name":" Venkat ","client":"9yAq3eTzqv0l1cZr6mW8nA"}'
     say = '{"type":"say","room":"lobby","id":"5f2c-1","body":"hello, everyone – \\u00e6"}'.encode()
-    with quiet() as server, SelchatPeer(server.port) as venkat, SelchatPeer(server.port, "Narayan") as narayan:
+    with (
+        quiet() as server,
+        SelchatPeer(server.port) as venkat,
+        SelchatPeer(server.port, "Narayan") as narayan,
+    ):
         venkat.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for byte in b"80        " + hello:
             venkat.sock.send(bytes([byte]))
@@ -59,7 +63,7 @@ def test_a_conversation_byte_by_byte() -> None:
             "limits": _LIMITS,
         }
         assert len(say) == 79
-        for byte in b"        79" + say:  # padded on the left, which is read too
+        for byte in b"        79" + say:  # left-padded, which the server accepts too
             venkat.sock.send(bytes([byte]))
         ack = venkat.read()
         assert without(ack, "at") == {"type": "ack", "room": "lobby", "id": "5f2c-1", "seq": 1}
@@ -78,8 +82,8 @@ def test_a_conversation_byte_by_byte() -> None:
         narayan.assert_nothing_more()
 
 
-def test_everything_at_once_by_one_who_then_only_listens() -> None:
-    """As ``nc`` does with a file: the answers come although the other direction is closed."""
+def test_requests_before_a_half_close_are_all_answered() -> None:
+    """Like ``nc`` with a file on its input: the answers arrive after the half-close."""
     with quiet() as server, SelchatPeer(server.port) as peer:
         peer.send(
             greeting("Venkat"),
@@ -97,7 +101,7 @@ def test_everything_at_once_by_one_who_then_only_listens() -> None:
     assert len(answers) == 504
 
 
-def test_mistakes_are_answered_and_the_conversation_goes_on() -> None:
+def test_each_mistake_gets_an_error_and_the_connection_stays_open() -> None:
     with quiet() as server, SelchatPeer(server.port) as peer:
         for payload, code in [
             (b'{"type":"hello","version":1}', "bad-message"),
@@ -136,11 +140,11 @@ def test_mistakes_are_answered_and_the_conversation_goes_on() -> None:
 @pytest.mark.parametrize(
     "data", [b"not a frame", b"65537     ", b"-1        ", b"9999999999", b"\0" * 100, b"5         \n\n"]
 )
-def test_a_broken_stream_is_closed_with_a_reason(data: bytes) -> None:
+def test_broken_stream_is_closed_with_a_reason(data: bytes) -> None:
     with quiet() as server, SelchatPeer(server.port, "Eve") as eve, SelchatPeer(server.port, "Asa") as asa:
         eve.send({"type": "say", "room": "lobby", "id": "1", "body": "before"})
         eve.sock.sendall(data)
-        if data.startswith(b"5 "):  # a frame that never ends: nothing is wrong with it yet
+        if data.startswith(b"5 "):  # an unfinished frame, which is no error yet
             eve.sock.shutdown(socket.SHUT_WR)
             assert kinds(eve.read_to_end()) == ["ack"]
         else:
@@ -151,23 +155,27 @@ def test_a_broken_stream_is_closed_with_a_reason(data: bytes) -> None:
         asa.assert_nothing_more()
 
 
-def test_whoever_comes_again_replaces_themselves() -> None:
+def test_second_sign_in_replaces_the_first() -> None:
     with quiet() as server, SelchatPeer(server.port, "Venkat") as old:
         assert old.say("one", "1")["seq"] == 1
         with SelchatPeer(server.port, "venkat", client=secret("Venkat")) as new:
             assert old.read_to_end() == [{"type": "bye", "reason": "replaced", "retry_after": None}]
-            assert new.say("one", "1")["seq"] == 1, "said again on another connection: once"
+            assert new.say("one", "1")["seq"] == 1, "a repeated id on another connection is not stored again"
             assert new.say("two", "2")["seq"] == 2
 
 
-# -- in one room -------------------------------------------------------------------------------------------
+# -- one room ----------------------------------------------------------------------------------------------
 
 
-def test_classic_and_rich_clients_in_one_room() -> None:
-    with quiet() as server, SelchatPeer(server.port, "Rich") as rich, Client(server.port, "Classic") as classic:
-        rich.wait_for_member("Classic")
+def test_classic_and_selchat_clients_share_a_room() -> None:
+    with (
+        quiet() as server,
+        SelchatPeer(server.port, "Selma") as selma,
+        Client(server.port, "Classic") as classic,
+    ):
+        selma.wait_for_member("Classic")
         classic.send("hello from long ago")
-        message = rich.read()
+        message = selma.read()
         assert without(message, "at") == {
             "type": "said",
             "room": "lobby",
@@ -175,25 +183,25 @@ def test_classic_and_rich_clients_in_one_room() -> None:
             "seq": 1,
             "body": "hello from long ago",
         }
-        assert rich.say("hello\nfrom today", "1")["seq"] == 2
-        assert classic.read(len(pair("Rich", "hello\nfrom today"))) == pair("Rich", "hello\nfrom today")
-        # What looks like the other protocol is a message like any other after the name.
+        assert selma.say("hello\nfrom today", "1")["seq"] == 2
+        assert classic.read(len(pair("Selma", "hello\nfrom today"))) == pair("Selma", "hello\nfrom today")
+        # After the name, a hello of the selchat protocol is an ordinary message.
         classic.send(json.dumps(greeting("Classic")))
-        assert json.loads(rich.read()["body"])["type"] == "hello"
-        assert rich.whisper("classic", "psst", "2")["seq"] == 0
-        assert classic.read_pair() == ("Rich (whispers)", "psst")
-        # Other rooms are not for classic clients.
-        rich.request("join", room="engine-room")
-        assert rich.say("not for you", "3", "engine-room")["seq"] == 1
-        assert rich.say("for you", "4")["seq"] == 4
-        assert classic.read_pair() == ("Rich", "for you")
+        assert json.loads(selma.read()["body"])["type"] == "hello"
+        assert selma.whisper("classic", "psst", "2")["seq"] == 0
+        assert classic.read_pair() == ("Selma (whispers)", "psst")
+        # Classic clients get only the lobby.
+        selma.request("join", room="engine-room")
+        assert selma.say("not for you", "3", "engine-room")["seq"] == 1
+        assert selma.say("for you", "4")["seq"] == 4
+        assert classic.read_pair() == ("Selma", "for you")
         server.type("the operator says so")
         assert classic.read_pair() == ("Server", "the operator says so")
-        assert said(rich.read()) == ("Server", 5, "the operator says so")
-        rich.assert_nothing_more()
+        assert said(selma.read()) == ("Server", 5, "the operator says so")
+        selma.assert_nothing_more()
 
 
-def test_who_comes_and_goes() -> None:
+def test_members_get_joined_and_left_notices() -> None:
     with Server("--quiet") as server, SelchatPeer(server.port, "Asa") as asa:
         first = asa.read()
         assert first == {"type": "joined", "room": "lobby", "names": ["Asa"], "total": 1}
@@ -203,8 +211,8 @@ def test_who_comes_and_goes() -> None:
         assert asa.read() == {"type": "left", "room": "lobby", "names": ["Old"], "total": 1}
 
 
-def test_a_message_that_grows_sixfold_on_its_way_stops_nobody_from_coming_back() -> None:
-    body = "\1" * 65536  # each of these characters is written with six in JSON
+def test_message_that_grows_sixfold_in_json_can_be_replayed() -> None:
+    body = "\1" * 65536  # JSON escapes each of these characters with six
     with quiet() as server:
         with SelchatPeer(server.port, "Asa") as asa, Client(server.port, "Old") as old:
             log = asa.welcome["log"]
@@ -223,7 +231,7 @@ def test_a_message_that_grows_sixfold_on_its_way_stops_nobody_from_coming_back()
 # -- rooms -------------------------------------------------------------------------------------------------
 
 
-def test_rooms_topics_and_users() -> None:
+def test_join_part_topic_rooms_and_users() -> None:
     with quiet() as server, SelchatPeer(server.port, "Asa") as asa, SelchatPeer(server.port, "Bo") as bo:
         joined = asa.request("join", room="#Engine-Room")
         assert len(joined["salt"]) == 22
@@ -239,7 +247,7 @@ def test_rooms_topics_and_users() -> None:
         assert without(topic, "at") == {"type": "topic", "room": "Engine-Room", "topic": "oil", "from": "Asa"}
         users = bo.request("join", room="engine-room")
         assert (users["room"], users["names"], users["topic"]) == ("Engine-Room", ["Asa", "Bo"], "oil")
-        assert bo.request("join", room="engine-room") == users, "to be in already is no mistake"
+        assert bo.request("join", room="engine-room") == users, "a repeated join is no error"
         ack = asa.say("pressure?", "1", "ENGINE-ROOM")
         assert (ack["room"], ack["seq"]) == ("Engine-Room", 1)
         assert said(bo.read()) == ("Asa", 1, "pressure?")
@@ -259,7 +267,7 @@ def test_rooms_topics_and_users() -> None:
         assert bo.request("join", room="engine-room")["seq"] == 2
 
 
-def test_history_in_pages() -> None:
+def test_history_comes_in_pages() -> None:
     with quiet() as server, SelchatPeer(server.port, "Asa") as asa:
         asa.send(*({"type": "say", "room": "lobby", "id": f"{n}", "body": f"b{n}"} for n in range(1, 251)))
         asa.read_until(lambda one: one["type"] == "ack" and one["seq"] == 250)
@@ -284,7 +292,7 @@ def test_history_in_pages() -> None:
         assert both["code"] == "bad-message"
 
 
-def test_ten_long_answers_at_once() -> None:
+def test_ten_pipelined_history_requests_are_all_answered() -> None:
     with quiet() as server, SelchatPeer(server.port, "Asa") as asa:
         for seq in (1, 2):
             assert asa.say("x" * 60_000, f"{seq}")["seq"] == seq
@@ -298,8 +306,8 @@ def test_ten_long_answers_at_once() -> None:
 # -- operators ---------------------------------------------------------------------------------------------
 
 
-def commands(operator: SelchatPeer, line: str, id: str) -> list[str]:
-    """Give a command, and return the lines of the answer."""
+def run_command(operator: SelchatPeer, line: str, id: str) -> list[str]:
+    """Send an operator command, and return the lines of the answer."""
     operator.send({"type": "whisper", "to": "Server", "id": id, "body": line}, {"type": "ping", "token": id})
     answers = operator.read_until(lambda one: one["type"] == "pong")
     assert (answers[0]["type"], answers[0]["id"], answers[0]["seq"]) == ("ack", id, 0)
@@ -307,20 +315,22 @@ def commands(operator: SelchatPeer, line: str, id: str) -> list[str]:
     return [one["body"] for one in answers[1:-1]]
 
 
-def test_operators_from_afar(tmp_path: Path) -> None:
+def test_remote_operator_mutes_bans_and_unbans(tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
     with serving(history, "--operators=Asa, Ops") as server, SelchatPeer(server.port, "Asa") as asa:
         with SelchatPeer(server.port, "Eve") as eve:
             assert eve.whisper("Server", "/ban Asa", "1")["code"] == "not-operator"
-            assert commands(asa, "/mute eve", "1") == ["Muted eve."]
+            assert run_command(asa, "/mute eve", "1") == ["Muted eve."]
             assert eve.say("!", "2")["code"] == "muted"
-            assert commands(asa, "/unmute eve", "2") == ["eve is no longer muted."]
+            assert run_command(asa, "/unmute eve", "2") == ["eve is no longer muted."]
             assert eve.say("!", "2")["type"] == "ack"
             assert said(asa.read()) == ("Eve", 1, "!")
-            assert commands(asa, "/ban Eve", "3") == ["Banned Eve. Disconnected: Eve."]
+            assert run_command(asa, "/ban Eve", "3") == ["Banned Eve. Disconnected: Eve."]
             assert eve.read_to_end() == [{"type": "bye", "reason": "banned", "retry_after": None}]
-        assert commands(asa, "/quit", "4") == ["Not stopped: /quit works only in the server's own terminal."]
-        assert commands(asa, "hello?", "5") == ["Commands begin with a slash. Type /help to list them."]
+        assert run_command(asa, "/quit", "4") == [
+            "Not stopped: /quit works only in the server's own terminal."
+        ]
+        assert run_command(asa, "hello?", "5") == ["Commands begin with a slash. Type /help to list them."]
         server.process.kill()
         server.wait()
     with serving(history, "--operators=asa") as server:
@@ -330,13 +340,13 @@ def test_operators_from_afar(tmp_path: Path) -> None:
         with SelchatPeer(server.port) as thief:
             assert thief.request(**greeting("Asa", client="t" * 22))["code"] == "name-taken"
         with SelchatPeer(server.port, "Asa") as asa:
-            assert commands(asa, "/bans", "6") == ["Banned: Eve"]
-            assert commands(asa, "/unban Eve", "7") == ["Eve is no longer banned."]
+            assert run_command(asa, "/bans", "6") == ["Banned: Eve"]
+            assert run_command(asa, "/unban Eve", "7") == ["Eve is no longer banned."]
         with SelchatPeer(server.port, "Eve") as eve:
             assert eve.say("!", "3")["type"] == "ack"
 
 
-def test_an_operator_who_bans_themselves_is_told_so() -> None:
+def test_operator_who_bans_themselves_gets_the_answer_first() -> None:
     with quiet("--operators=Asa") as server, SelchatPeer(server.port, "Asa") as asa:
         asa.send({"type": "whisper", "to": "Server", "id": "1", "body": "/ban Asa"})
         answers = asa.read_to_end()
@@ -348,7 +358,7 @@ def test_an_operator_who_bans_themselves_is_told_so() -> None:
         assert "Error" not in server.remaining_output()
 
 
-def test_kicked() -> None:
+def test_kicked_user_can_sign_in_again() -> None:
     with quiet() as server, SelchatPeer(server.port, "Eve") as eve:
         server.type("/kick eve")
         assert eve.read_to_end() == [{"type": "bye", "reason": "kicked", "retry_after": None}]
@@ -356,10 +366,10 @@ def test_kicked() -> None:
             assert again.say("back", "1")["seq"] == 1
 
 
-# -- slow, full, over --------------------------------------------------------------------------------------
+# -- slow readers, full servers, shutdown ------------------------------------------------------------------
 
 
-def test_a_rich_client_that_stops_reading_is_lapped_and_refilled(tmp_path: Path) -> None:
+def test_lapped_reader_is_refilled_from_the_history(tmp_path: Path) -> None:
     count, body = 400, "x" * 60_000  # 24 MB: more than any socket buffer and the feed
     with serving(tmp_path / "history.sqlite") as server:
         with (
@@ -371,15 +381,15 @@ def test_a_rich_client_that_stops_reading_is_lapped_and_refilled(tmp_path: Path)
             for seq in range(1, count + 1):
                 assert writer.say(body, f"{seq}")["seq"] == seq
                 assert reader.read()["seq"] == seq
-            # Of these, 8 MiB are the cache of the database.
+            # The database cache accounts for 8 MiB of these.
             assert server.resident_bytes() - memory < 16 << 20
             heard = stalled.read_until(lambda one: one.get("seq") == count)
             assert [one["seq"] for one in heard if one["type"] == "said"] == list(range(1, count + 1))
             gaps = [one for one in heard if one["type"] != "said"]
-            assert gaps, "it was never behind"
+            assert gaps, "the reader was never behind"
             for gap in gaps:
                 assert (gap["type"], gap["room"], gap["before"]) == ("gap", "lobby", gap["after"] + 1)
-            # From here on it is a reader like the others.
+            # Now it is live like the other readers.
             assert writer.say("the last", "last")["seq"] == count + 1
             for one in (stalled, reader):
                 assert said(one.read()) == ("Writer", count + 1, "the last")
@@ -387,7 +397,7 @@ def test_a_rich_client_that_stops_reading_is_lapped_and_refilled(tmp_path: Path)
         assert server.stop() == 0
 
 
-def test_without_a_file_what_the_lapped_have_missed_is_gone() -> None:
+def test_lapped_reader_without_a_history_file_gets_gaps() -> None:
     count, body = 250, "x" * 60_000
     with quiet() as server, SelchatPeer(server.port, "Stalled", buffer=4096) as stalled:
         with SelchatPeer(server.port, "Writer") as writer:
@@ -409,7 +419,7 @@ def test_without_a_file_what_the_lapped_have_missed_is_gone() -> None:
         stalled.assert_nothing_more()
 
 
-def test_a_full_server() -> None:
+def test_full_server_sends_bye_until_a_place_is_free() -> None:
     with quiet("--max-clients=1") as server, SelchatPeer(server.port, "Asa") as asa:
         with SelchatPeer(server.port) as bo:
             bo.send(greeting("Bo"))
@@ -421,11 +431,11 @@ def test_a_full_server() -> None:
             with SelchatPeer(server.port) as bo:
                 return "welcome" in bo.request(**greeting("Bo")).values()
 
-        eventually(is_free, "there is a place again")
+        eventually(is_free, "a free place")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_end(tmp_path: Path, number: int) -> None:
+def test_shutdown_sends_bye_after_all_acks(tmp_path: Path, number: int) -> None:
     history = tmp_path / "history.sqlite"
     with serving(history) as server:
         with SelchatPeer(server.port, "Asa") as asa, Client(server.port, "Old") as old:
@@ -438,17 +448,19 @@ def test_the_end(tmp_path: Path, number: int) -> None:
             assert kinds(answers[:-1]) == ["ack"] * (len(answers) - 1)
             heard = old.read_to_end()
             assert heard.endswith(pair("Server", "The server is shutting down."))
-            assert heard.count(pair("Asa", "x")) == len(answers) - 2, "acknowledged and shown are the same"
+            assert heard.count(pair("Asa", "x")) == len(answers) - 2, (
+                "the room got exactly the acknowledged messages"
+            )
         assert server.wait() == 0
         assert server.errors() == ""
     with serving(history) as server, SelchatPeer(server.port, "Asa") as asa:
         assert asa.welcome["rooms"][0]["seq"] == len(answers) - 1
 
 
-# -- who is gone -------------------------------------------------------------------------------------------
+# -- heartbeat ---------------------------------------------------------------------------------------------
 
 
-def test_who_never_answers_is_closed_and_who_does_stays() -> None:
+def test_client_without_pong_is_closed_and_one_with_pong_stays() -> None:
     times = {"SELCHAT_PING_SECONDS": "0.4", "SELCHAT_PONG_SECONDS": "0.4"}
     with Server("--no-roster", env={**os.environ, **times}) as server:
         with SelchatPeer(server.port, "Venkat") as venkat, SelchatPeer(server.port, "Narayan") as narayan:
@@ -461,8 +473,8 @@ def test_who_never_answers_is_closed_and_who_does_stays() -> None:
         server.expect(r"Narayan.*ping timeout: no data for 0\.8 s")
 
 
-def test_a_client_that_has_hung_comes_back_by_itself() -> None:
-    """Its process is stopped for longer than the server waits, and goes on."""
+def test_suspended_client_reconnects_when_it_resumes() -> None:
+    """SIGSTOP suspends the client for longer than the ping timeout; SIGCONT resumes it."""
     times = {"SELCHAT_PING_SECONDS": "0.5", "SELCHAT_PONG_SECONDS": "0.5"}
     command = [sys.executable, "-m", "selchat", "chat", "--name=Narayan"]
     with (

@@ -1,4 +1,4 @@
-"""Browsers at a real server: the page, and the chat by WebSocket, with another implementation's client."""
+"""The web page and the WebSocket chat of a real server, with the client of the ``websockets`` library."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.e2e.support import DEADLINE, Client, Server, eventually
 SCHEMES = ["http", "https"]
 
 
-def unchecked() -> ssl.SSLContext:
-    """What takes any certificate, as someone does who has gone on after the warning."""
+def unverified_context() -> ssl.SSLContext:
+    """Return a context that accepts any certificate, like a user who ignores the browser's warning."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -41,10 +41,12 @@ def get(
     host: str = "127.0.0.1",
     **headers: str,
 ) -> tuple[int, http.client.HTTPMessage, bytes]:
-    """Ask for that, and return status, headers and body."""
+    """Send a request, and return status, headers and body."""
     connection: http.client.HTTPConnection
     if scheme == "https":
-        connection = http.client.HTTPSConnection(host, server.port, timeout=DEADLINE, context=unchecked())
+        connection = http.client.HTTPSConnection(
+            host, server.port, timeout=DEADLINE, context=unverified_context()
+        )
     else:
         connection = http.client.HTTPConnection(host, server.port, timeout=DEADLINE)
     try:
@@ -58,7 +60,7 @@ def get(
 
 
 class Browser:
-    """Someone by WebSocket. With a ``name``, the hello is said and the welcome read."""
+    """A WebSocket client. With a ``name``, it sends the hello and reads the welcome."""
 
     def __init__(
         self,
@@ -71,7 +73,7 @@ class Browser:
         secure = scheme == "https"
         self._connecting: Any = connect(
             f"{'wss' if secure else 'ws'}://{host}:{server.port}/ws",
-            ssl=unchecked() if secure else None,
+            ssl=unverified_context() if secure else None,
             origin=f"{scheme}://{host}:{server.port}",  # type: ignore[arg-type]
             proxy=None,
             open_timeout=DEADLINE,
@@ -104,13 +106,13 @@ class Browser:
         return self.read()
 
     def end(self) -> tuple[list[Fields], int, str]:
-        """Return what comes until the server closes, and its code and reason."""
+        """Return all messages until the server closes, and the close code and reason."""
         found = []
         while True:
             try:
                 found.append(self.read())
             except ConnectionClosed as error:
-                assert error.rcvd is not None, "no close came"
+                assert error.rcvd is not None, "no close frame came"
                 return found, error.rcvd.code, error.rcvd.reason
 
     def close(self) -> None:
@@ -124,13 +126,15 @@ class Browser:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_the_page_and_all_that_it_needs(scheme: str) -> None:
+def test_page_and_its_files_are_served_with_security_headers(scheme: str) -> None:
     with Server("--quiet") as server:
         status, headers, page = get(server, "/", scheme)
         assert (status, headers["Content-Type"]) == (200, "text/html; charset=utf-8")
         assert headers["Cache-Control"] == "no-cache"
         assert "'unsafe" not in headers["Content-Security-Policy"]
-        assert b"://" not in re.sub(rb"http://www\.w3\.org/\S+", b"", page), "nothing is from elsewhere"
+        assert b"://" not in re.sub(rb"http://www\.w3\.org/\S+", b"", page), (
+            "the page loads nothing from other hosts"
+        )
         needed = re.findall(r'(?:src|href)="/?([^"#]+)"', page.decode())
         assert len(needed) >= 3
         for path in needed:
@@ -148,7 +152,7 @@ def test_the_page_and_all_that_it_needs(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_browsers_and_all_the_others_are_in_one_room(scheme: str) -> None:
+def test_browsers_share_a_room_with_other_clients(scheme: str) -> None:
     with (
         Server("--no-roster", "--no-history") as server,
         Browser(server, "Venkat", scheme) as venkat,
@@ -178,7 +182,7 @@ def test_browsers_and_all_the_others_are_in_one_room(scheme: str) -> None:
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
-def test_a_password(scheme: str) -> None:
+def test_browser_needs_the_password(scheme: str) -> None:
     done = processes.run(
         [*SELCHAT, "hash-password"],
         input="tea at four\n",
@@ -199,7 +203,7 @@ def test_a_password(scheme: str) -> None:
         assert one.read()["name"] == "Venkat"
 
 
-def test_a_restart_loses_and_doubles_nothing(tmp_path: Path) -> None:
+def test_browser_loses_and_doubles_no_message_over_a_restart(tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
     with serving(history) as server:
         port = server.port
@@ -229,7 +233,7 @@ def test_a_restart_loses_and_doubles_nothing(tmp_path: Path) -> None:
         assert server.wait() == 0
 
 
-def test_an_operator_sends_someone_away() -> None:
+def test_kicked_browser_gets_bye_and_close_code_1008() -> None:
     with Server("--no-roster", "--no-history") as server, Browser(server, "Venkat") as venkat:
         server.expect("username: Venkat")
         server.type("/kick Venkat")
@@ -237,7 +241,7 @@ def test_an_operator_sends_someone_away() -> None:
         assert (rest[-1]["reason"], code) == ("kicked", 1008)
 
 
-def test_further_hosts_are_those_of_the_settings_also_of_a_running_server(tmp_path: Path) -> None:
+def test_allowed_hosts_follow_the_settings_and_their_reload(tmp_path: Path) -> None:
     file = tmp_path / "selchat.toml"
     file.write_text("allowed_host = ['chat.example']\n")
 
@@ -266,14 +270,14 @@ def test_further_hosts_are_those_of_the_settings_also_of_a_running_server(tmp_pa
         assert status(server, "third.example") == 421
 
 
-def test_without_tls_there_is_no_redirect_and_no_handshake() -> None:
+def test_server_without_tls_serves_the_page_and_websockets() -> None:
     with Server("--tls=off", "--no-history", "--no-roster") as server:
         assert get(server, "/")[0] == 200
         with Browser(server, "Venkat") as venkat:
             assert venkat.say("hi", "1")["type"] == "ack"
 
 
-def test_a_full_server_says_so() -> None:
+def test_full_server_answers_503() -> None:
     with Server("--max-clients=1", "--no-history") as server, SelchatPeer(server.port, "Venkat"):
         status, headers, body = get(server, "/")
         assert (status, headers["Retry-After"]) == (503, "10")
@@ -283,7 +287,7 @@ def test_a_full_server_says_so() -> None:
         assert caught.value.response.status_code == 503
 
 
-def test_binary_and_too_much_and_what_is_no_text(tmp_path: Path) -> None:
+def test_invalid_websocket_messages_get_their_close_codes(tmp_path: Path) -> None:
     with Server("--no-history") as server:
         for data, text, code in [
             (b"binary", False, 1003),
@@ -297,7 +301,7 @@ def test_binary_and_too_much_and_what_is_no_text(tmp_path: Path) -> None:
         assert "Traceback" not in server.errors()
 
 
-def test_many_come_and_go_and_leave_nothing() -> None:
+def test_short_connections_leak_no_descriptor() -> None:
     with (
         Server("--quiet", "--no-roster", "--no-history") as server,
         SelchatPeer(server.port, "Narayan") as narayan,
@@ -309,11 +313,11 @@ def test_many_come_and_go_and_leave_nothing() -> None:
             get(server, "/", "https" if number % 2 else "http")
             with Browser(server, f"visitor {number}"):
                 pass
-        eventually(lambda: server.descriptors() == before, "all descriptors are given back")
+        eventually(lambda: server.descriptors() == before, "all descriptors are closed")
         narayan.assert_nothing_more()
 
 
-def test_from_another_machine_one_is_sent_to_https(network: Network) -> None:
+def test_other_machines_are_redirected_to_https(network: Network) -> None:
     with (
         Server("--no-roster", host=SERVER, wrapper=network.server_wrapper) as server,
         network.on_client_machine(),

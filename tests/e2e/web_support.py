@@ -31,7 +31,7 @@ def request(
     version: str = "HTTP/1.1",
     **headers: str | None,
 ) -> bytes:
-    """A request. Headers by their names with ``_`` for ``-``; None: not that one."""
+    """Return a request. Write ``_`` for ``-`` in names of headers; None leaves a header out."""
     fields: dict[str, str | None] = {"Host": host}
     if body:
         fields["Content-Length"] = str(len(body))
@@ -42,7 +42,7 @@ def request(
 
 
 def opening(path: str = "/ws", host: str | None = "127.0.0.1:33000", **headers: str | None) -> bytes:
-    """A request that opens a WebSocket."""
+    """Return a request that opens a WebSocket."""
     return request(
         path, host, **{**{name.replace("-", "_"): value for name, value in _UPGRADE.items()}, **headers}
     )  # type: ignore[arg-type]
@@ -50,7 +50,7 @@ def opening(path: str = "/ws", host: str | None = "127.0.0.1:33000", **headers: 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """``headers`` by their names in lower case. ``raw``: as it came, without the body."""
+    """An HTTP response. ``headers`` have lower-case names; ``raw`` is the received head."""
 
     status: int
     headers: dict[str, str]
@@ -59,9 +59,9 @@ class Answer:
 
 
 def answers(stream: bytes, *methods: str) -> tuple[list[Answer], bytes]:
-    """Return the answers to requests with those methods (GET: all), and what follows the last whole one.
+    """Return the responses to requests with these methods (none given: all are GET), and the remaining bytes.
 
-    After a 101 comes what is no HTTP. An assertion fails for what is none and should be.
+    The bytes after a 101 response are not HTTP. Invalid HTTP before it fails an assertion.
     """
     found: list[Answer] = []
     while b"\r\n\r\n" in stream:
@@ -72,7 +72,7 @@ def answers(stream: bytes, *methods: str) -> tuple[list[Answer], bytes]:
         headers: dict[str, str] = {}
         for line in lines:
             name, _, value = line.partition(": ")
-            assert name.lower() not in headers, f"{name} is there twice"
+            assert name.lower() not in headers, f"{name} is repeated"
             headers[name.lower()] = value
         code = int(status)
         final = sum(answer.status >= 200 for answer in found)
@@ -96,7 +96,7 @@ def masked(
     rsv: int = 0,
     mask: bytes | None = b"\x01\x80\x7f\xfe",
 ) -> bytes:
-    """A frame as a client sends it. ``mask`` None: as it may not."""
+    """Return a client's frame. ``mask`` None leaves it unmasked, which RFC 6455 forbids."""
     first = bytes([(0x80 if fin else 0) | rsv << 4 | opcode])
     bit = 0x80 if mask is not None else 0
     size = len(payload)
@@ -117,7 +117,7 @@ def xor(payload: bytes, mask: bytes) -> bytes:
 
 
 def texts(*messages: dict[str, Any] | bytes) -> bytes:
-    """A text message for each of these."""
+    """Return a text frame for each message."""
     return b"".join(
         masked(TEXT, one if isinstance(one, bytes) else json.dumps(one, ensure_ascii=False).encode())
         for one in messages
@@ -125,23 +125,23 @@ def texts(*messages: dict[str, Any] | bytes) -> bytes:
 
 
 def closing(code: int | None = 1000, reason: bytes | str = b"") -> bytes:
-    """A client's close frame. ``code`` None: with none."""
+    """Return a client's close frame; ``code`` None sends an empty one."""
     reason = reason.encode() if isinstance(reason, str) else reason
     return masked(CLOSE, b"" if code is None else struct.pack("!H", code) + reason)
 
 
 def server_frames(stream: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
-    """Return opcode and payload of each frame that a server sent, and what is left of one that is not whole.
+    """Return opcode and payload of each complete frame of a server, and the bytes of an incomplete one.
 
-    An assertion fails for what a server without extensions and fragments may not send.
+    Fail on frames that a server without extensions and fragments must not send.
     """
     found: list[tuple[int, bytes]] = []
     while len(stream) >= 2:
         first, size = stream[0], stream[1]
-        assert first & 0xF0 == 0x80, f"no whole frame without extensions: {stream[:20]!r} after {found[-2:]}"
+        assert first & 0xF0 == 0x80, f"a fragment or an extension: {stream[:20]!r} after {found[-2:]}"
         opcode = first & 0x0F
         assert opcode in {TEXT, CLOSE, PING, PONG}, f"opcode {opcode} after {found[-2:]}"
-        assert size < 128, "a server masks nothing"
+        assert size < 128, "a server must not mask"
         start = 2
         if size == 126:
             start = 4
@@ -164,7 +164,7 @@ def server_frames(stream: bytes) -> tuple[list[tuple[int, bytes]], bytes]:
 
 
 def close_code(payload: bytes) -> tuple[int | None, str]:
-    """Return what a close frame says; code None: it says nothing."""
+    """Return code and reason of a close frame's payload; an empty one has the code None."""
     if not payload:
         return None, ""
     return struct.unpack("!H", payload[:2])[0], payload[2:].decode()

@@ -1,4 +1,4 @@
-"""What strangers may send, as many of it as the profile says: HYPOTHESIS_PROFILE=nightly is for the night."""
+"""Arbitrary requests of clients. HYPOTHESIS_PROFILE=nightly runs many more examples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from selchat.errors import RefusalError
-from selchat.wire import requests as envelope
+from selchat.wire import requests
 from selchat.wire.detect import is_hello
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.requests import (
@@ -28,14 +28,14 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
     max_leaves=20,
 )
-KINDS = st.sampled_from([*sorted(envelope._PARSERS), "unheard-of"])
+KINDS = st.sampled_from([*sorted(requests._PARSERS), "unheard-of"])
 FIELDS = st.sampled_from(
     [
         *("type", "version", "name", "client", "resume", "room", "to", "id", "body", "cipher", "topic"),
         *("before", "after", "limit", "whisper", "token"),
     ]
 )
-# Pieces of which payloads are made that are nearly JSON.
+# Pieces of almost valid JSON.
 SCRAPS = st.sampled_from(
     [
         *('{"type":"say"', '{"type":"bye"}', ',"room":"lobby"', ',"id":"1"', ',"body":"x"', '"type":'),
@@ -46,19 +46,19 @@ SCRAPS = st.sampled_from(
 )
 
 
-def deep(value: object) -> int:
-    """Return how many arrays and objects are inside each other."""
+def depth(value: object) -> int:
+    """Return the nesting depth of arrays and objects."""
     if isinstance(value, dict):
-        return 1 + max(map(deep, value.values()), default=0)
+        return 1 + max(map(depth, value.values()), default=0)
     if isinstance(value, list):
-        return 1 + max(map(deep, value), default=0)
+        return 1 + max(map(depth, value), default=0)
     return 0
 
 
-def by_the_book(payload: bytes) -> dict[str, Any]:
-    """Read the payload as the document says, with all the time in the world. Raises `ValueError`."""
+def reference_parse(payload: bytes) -> dict[str, Any]:
+    """Parse a payload by docs/protocol.rst, slowly and simply. Raises `ValueError`."""
 
-    def no_number(name: str) -> None:
+    def reject(name: str) -> None:
         raise ValueError(name)
 
     def number(digits: str) -> float:
@@ -74,9 +74,9 @@ def by_the_book(payload: bytes) -> dict[str, Any]:
 
     text = payload.decode()
     value = json.loads(
-        text, parse_constant=no_number, parse_int=number, parse_float=number, object_pairs_hook=unique
+        text, parse_constant=reject, parse_int=number, parse_float=number, object_pairs_hook=unique
     )
-    if not isinstance(value, dict) or not isinstance(value.get("type"), str) or deep(value) > MAX_DEPTH:
+    if not isinstance(value, dict) or not isinstance(value.get("type"), str) or depth(value) > MAX_DEPTH:
         raise ValueError(payload)
     json.dumps(value, ensure_ascii=False).encode()  # the halves of surrogate pairs fail here
     return value
@@ -96,10 +96,10 @@ def outcome(payload: bytes) -> object:
         lambda drawn: _damaged(json.dumps(drawn[0] | {"type": "x"}).encode(), *drawn[1:])
     )
 )
-def test_whatever_comes_is_json_by_the_rules_or_is_refused(payload: bytes) -> None:
+def test_payload_is_parsed_or_rejected_like_the_reference(payload: bytes) -> None:
     assert is_hello(payload) in {True, False}
     try:
-        expected = by_the_book(payload)
+        expected = reference_parse(payload)
     except ValueError:
         event("bad")
         for parse in (parse_message, parse_request):
@@ -126,7 +126,7 @@ def _damaged(payload: bytes, position: int, piece: bytes) -> bytes:
     st.sampled_from([(",", ":"), (", ", ": "), ("\r\n,\t", " : ")]),
     st.sampled_from([None, 0, 2]),
 )
-def test_objects_come_out_as_they_were_written(
+def test_any_json_spelling_of_an_object_parses_to_it(
     members: dict[str, Any], kind: str, escaped: bool, separators: tuple[str, str], indent: int | None
 ) -> None:
     members = members | {"type": kind}
@@ -136,7 +136,7 @@ def test_objects_come_out_as_they_were_written(
 
 
 @given(st.dictionaries(FIELDS, JSON, max_size=8), KINDS)
-def test_whatever_the_fields_are_it_is_a_request_or_refused(members: dict[str, Any], kind: str) -> None:
+def test_any_fields_give_a_request_or_an_error(members: dict[str, Any], kind: str) -> None:
     members["type"] = kind
     try:
         request = parse_request(json.dumps(members).encode())
@@ -145,7 +145,7 @@ def test_whatever_the_fields_are_it_is_a_request_or_refused(members: dict[str, A
     except BadMessageError as error:
         assert error.kind == kind
         assert error.id in {"", members.get("id") if isinstance(members.get("id"), str) else ""}
-        assert len(error.id) <= envelope.ID_LENGTH
+        assert len(error.id) <= requests.ID_LENGTH
         event("refused")
     else:
         assert isinstance(request, tuple)
@@ -163,7 +163,7 @@ def test_whatever_the_fields_are_it_is_a_request_or_refused(members: dict[str, A
     ),
     st.data(),
 )
-def test_payloads_mean_the_same_however_the_stream_is_cut(payloads: list[bytes], data: st.DataObject) -> None:
+def test_requests_are_the_same_at_any_chunking(payloads: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(map(encode_frame, payloads))
     expected = [outcome(payload) for payload in payloads]
     for cuts in (range(len(stream)), sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))):
@@ -175,7 +175,7 @@ def test_payloads_mean_the_same_however_the_stream_is_cut(payloads: list[bytes],
         assert decoder.error is None and not decoder.unfinished
 
 
-# What ends a string, or has no place in one, between what has; and lengths about the limits.
+# Characters that end a JSON string or are invalid in one, ordinary ones, and lengths around the limits.
 ODD = st.sampled_from(['"', "\\", "\\n", "\x00", "\x1f", "}", ","])
 PLAIN = st.sampled_from(["a", "é", "😀", "\x7f", " ", "{"])
 LENGTHS = st.sampled_from([1, 2, 63, 64, 65, 255, 256, 257])
@@ -191,17 +191,17 @@ FIELD |= st.lists(PLAIN | ODD, max_size=5).map("".join) | LENGTHS.map("é".__mul
     st.booleans(),
     st.booleans(),
 )
-def test_what_is_said_means_the_same_however_it_is_read(
-    fields: dict[str, object], changes: list[tuple[int, bytes]], quoted: bool, plainly: bool
+def test_fast_and_full_parser_agree_on_say(
+    fields: dict[str, object], changes: list[tuple[int, bytes]], quoted: bool, ascii_only: bool
 ) -> None:
-    said = {"type": "say", **fields}
+    say = {"type": "say", **fields}
     if quoted:
-        payload = json.dumps(said, ensure_ascii=plainly, separators=(",", ":")).encode()
-    else:  # with whatever there is in the strings, as it is
-        inside = ",".join(f'"{key}":"{value}"' for key, value in said.items())
+        payload = json.dumps(say, ensure_ascii=ascii_only, separators=(",", ":")).encode()
+    else:  # without any escaping
+        inside = ",".join(f'"{key}":"{value}"' for key, value in say.items())
         payload = f"{{{inside}}}".encode()
-    for place, byte in changes:
-        payload = payload[:place] + byte + payload[place + 1 :]
-    event("read at a glance" if envelope._PLAIN_SAY.fullmatch(payload.decode(errors="replace")) else "parsed")
+    for position, byte in changes:
+        payload = payload[:position] + byte + payload[position + 1 :]
+    event("fast path" if requests._PLAIN_SAY.fullmatch(payload.decode(errors="replace")) else "parsed")
     # A space after the object changes nothing but the path: only the full parser accepts it.
     assert outcome(payload) == outcome(payload + b" ")

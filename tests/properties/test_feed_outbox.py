@@ -1,8 +1,8 @@
 """Feeds, outboxes and the fan-out together, against a model that a child could check.
 
 In the model each reader has a plain list of the whole frames that each source (room ``A``, room ``B``,
-replies ``R``) owes it. Every frame has an id of its own, so what the socket took can be taken apart again:
-a frame that is torn, doubled, lost, echoed to its author or out of order is seen at once.
+replies ``R``) owes it. Every frame has a unique id, so the test can split the bytes of the socket again:
+a frame that is split, doubled, lost, echoed to its author or out of order is seen at once.
 """
 
 from __future__ import annotations

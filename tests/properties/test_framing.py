@@ -1,4 +1,4 @@
-"""The framing, for as many examples as the profile says: HYPOTHESIS_PROFILE=nightly is for the night."""
+"""Arbitrary streams of frames. HYPOTHESIS_PROFILE=nightly runs many more examples."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HEADER_LENGTHS = st.sampled_from([1, 2, 3, 4, 10, 32])
 
 @st.composite
 def headers(draw: st.DrawFn, header_length: int) -> bytes:
-    """Draw a good header, or one that is wrong in a way that looks nearly right."""
+    """Draw a valid header, or an almost valid one."""
     number = b"%d" % draw(st.integers(0, LIMIT * 2) | st.integers(0, 10**header_length - 1))
     padded = draw(st.sampled_from([number.ljust, number.rjust, number.center]))(header_length)
     if draw(st.integers(0, 5)):
@@ -33,7 +33,7 @@ def headers(draw: st.DrawFn, header_length: int) -> bytes:
 
 @st.composite
 def streams(draw: st.DrawFn, header_length: int) -> bytes:
-    """Draw something that is nearly a stream of frames."""
+    """Draw an almost valid stream of frames."""
     parts = st.one_of(
         st.binary(max_size=40)
         .filter(lambda b: len(b) < 10**header_length)
@@ -61,8 +61,8 @@ def outcome(header_length: int, parts: list[bytes], eof: bool) -> tuple[list[byt
     return payloads, repr(decoder.error), decoder.state
 
 
-def by_the_book(header_length: int, stream: bytes) -> tuple[list[bytes], str, DecoderState]:
-    """Decode as the definition says, with everything at hand."""
+def reference_decode(header_length: int, stream: bytes) -> tuple[list[bytes], str, DecoderState]:
+    """Decode a complete stream by the definition of a frame."""
     payloads: list[bytes] = []
     while stream:
         header, rest = stream[:header_length], stream[header_length:]
@@ -83,42 +83,38 @@ def by_the_book(header_length: int, stream: bytes) -> tuple[list[bytes], str, De
 
 
 @given(st.data(), HEADER_LENGTHS)
-def test_payloads_come_out_whole_and_in_order_at_any_chunking(
-    data: st.DataObject, header_length: int
-) -> None:
-    most = min(9 if header_length == 1 else 60, LIMIT)
-    payloads = data.draw(st.lists(st.binary(max_size=most), max_size=10))
+def test_payloads_are_decoded_in_order_at_any_chunking(data: st.DataObject, header_length: int) -> None:
+    max_size = min(9 if header_length == 1 else 60, LIMIT)
+    payloads = data.draw(st.lists(st.binary(max_size=max_size), max_size=10))
     cuts = data.draw(st.lists(st.integers(0, 1000)))
     stream = b"".join(encode_frame(payload, header_length) for payload in payloads)
-    wanted = (payloads, repr(None), DecoderState.ENDED)
-    assert outcome(header_length, [stream], eof=True) == wanted
-    assert outcome(header_length, [bytes([byte]) for byte in stream], eof=True) == wanted
-    assert outcome(header_length, pieces(stream, cuts), eof=True) == wanted
+    expected = (payloads, repr(None), DecoderState.ENDED)
+    assert outcome(header_length, [stream], eof=True) == expected
+    assert outcome(header_length, [bytes([byte]) for byte in stream], eof=True) == expected
+    assert outcome(header_length, pieces(stream, cuts), eof=True) == expected
 
 
 @given(st.data(), HEADER_LENGTHS)
-def test_any_bytes_give_frames_or_one_named_error_the_same_at_any_chunking(
-    data: st.DataObject, header_length: int
-) -> None:
+def test_any_bytes_decode_like_the_reference_at_any_chunking(data: st.DataObject, header_length: int) -> None:
     stream = data.draw(streams(header_length) | st.binary(max_size=80))
     cuts = data.draw(st.lists(st.integers(0, 1000)))
-    wanted = by_the_book(header_length, stream)
-    assert outcome(header_length, [stream], eof=True) == wanted
-    assert outcome(header_length, [bytes([byte]) for byte in stream], eof=True) == wanted
-    assert outcome(header_length, pieces(stream, cuts), eof=True) == wanted
+    expected = reference_decode(header_length, stream)
+    assert outcome(header_length, [stream], eof=True) == expected
+    assert outcome(header_length, [bytes([byte]) for byte in stream], eof=True) == expected
+    assert outcome(header_length, pieces(stream, cuts), eof=True) == expected
 
 
 @given(st.data(), HEADER_LENGTHS)
-def test_a_decoder_holds_no_more_than_what_it_was_given(data: st.DataObject, header_length: int) -> None:
+def test_decoder_buffers_only_the_unfinished_frame(data: st.DataObject, header_length: int) -> None:
     stream = data.draw(streams(header_length))
     decoder = FrameDecoder(header_length, LIMIT)
-    given_so_far = taken = 0
+    given_so_far = decoded = 0
     for part in pieces(stream, data.draw(st.lists(st.integers(0, 1000)))):
         if decoder.state is not DecoderState.READING:
             break
         given_so_far += len(part)
-        taken += sum(header_length + len(payload) for payload in decoder.receive_data(part))
+        decoded += sum(header_length + len(payload) for payload in decoder.receive_data(part))
         held = len(decoder._buffer or b"")
-        assert held == (given_so_far - taken if decoder.state is DecoderState.READING else 0)
+        assert held == (given_so_far - decoded if decoder.state is DecoderState.READING else 0)
         assert held <= header_length + LIMIT
         assert decoder.unfinished == bool(held)

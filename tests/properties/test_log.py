@@ -1,7 +1,7 @@
 """Test the logs against a model: a list of messages in commit order.
 
-For the log in a file, failures come in any order: commits that fail at their start or halfway, locks by other
-programs, reopening, and expiry.
+The log in a file also fails in any order: at the start or in the middle of a commit, by locks of other
+programs, by reopening and by expiry.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class SqliteLogMachine(MemoryLogMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        # Nothing here depends on a disk, and each of the many commits would wait for it.
+        # The test needs no disk, and each of its many commits would wait for one.
         memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.folder = Path(tempfile.mkdtemp(prefix="selchat-", dir=memory))
         self.path = self.folder / "history"

@@ -1,8 +1,8 @@
-"""Clients that never see a message twice, miss one, or see two in another order than the log's.
+"""Clients get each message of the log exactly once and in its order, whatever fails.
 
-Real client cores, real sessions, hub, feeds and outboxes; connections that break anywhere, readers that
-stall and are lapped, a log that fails for a while and forgets, and a server that is started again. In the end
-everyone has what the log has, in its order; what is not there was announced by a gap.
+The test runs real client cores, sessions, hub, feeds and outboxes. Connections break anywhere, readers stall
+and lap, the log fails for a while and expires messages, and the server restarts. In the end each client has
+the messages of the log, in the same order; a gap announced each missing one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from selchat.client.events import Acked, Gap, Message, NotStored, Refused, Whispered
-from selchat.client.protocol import selchat as rich
+from selchat.client.protocol import selchat as selchat
 from selchat.client.protocol.selchat import ClientState, SelchatClient
 from selchat.config.settings import ClientSettings
 from selchat.net.fanout import Fanout
@@ -35,7 +35,7 @@ NAMES = ("Michael", "Narayan", "Venkat")
 _FEED = 2_000  # bytes: a few messages, so that readers are lapped
 _who = st.integers(0, len(NAMES) - 1)
 
-# Most of what can happen is that people talk and read, so that there is something to break.
+# Most steps send and receive, so that there is traffic to break.
 ACTS = st.lists(
     st.one_of(
         st.tuples(st.just("talk"), _who, st.integers(1, 20), st.sampled_from([0, 50, 700])),
@@ -47,16 +47,16 @@ ACTS = st.lists(
         st.tuples(st.just("receive"), _who, st.none()),
         st.tuples(st.just("tick")),
         st.tuples(st.just("drop"), _who),
-        st.tuples(st.just("connect_again"), _who),
-        st.tuples(st.just("connect_again"), _who),
+        st.tuples(st.just("reconnect"), _who),
+        st.tuples(st.just("reconnect"), _who),
         st.tuples(st.just("stall"), _who, st.integers(0, 2_000)),
         st.tuples(st.just("stall"), _who, st.integers(0, 300)),
         st.tuples(st.just("lap"), _who, st.integers(0, 2_500), _who),
         st.tuples(st.just("lap"), _who, st.integers(0, 2_500), _who),
-        st.tuples(st.just("go_on"), _who),
-        st.tuples(st.just("storage"), st.booleans()),
-        st.tuples(st.just("storage"), st.just(False)),
-        st.tuples(st.just("forget"), st.integers(0, 40)),
+        st.tuples(st.just("resume_reading"), _who),
+        st.tuples(st.just("set_log_failure"), st.booleans()),
+        st.tuples(st.just("set_log_failure"), st.just(False)),
+        st.tuples(st.just("expire"), st.integers(0, 40)),
         st.tuples(st.just("restart"), st.booleans()),
     ),
     min_size=10,
@@ -65,7 +65,7 @@ ACTS = st.lists(
 
 
 class Line:
-    """One connection: the server's side of it, and what the client has not read yet."""
+    """One connection: the server's end, and the bytes for the client."""
 
     address = "192.168.43.169:54494"
 
@@ -75,14 +75,14 @@ class Line:
         self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
         self.session: Session = DetectSession(house.context, self)
         self.open = True
-        self.read = 0  # bytes that the client has taken
+        self.read = 0  # bytes that the client has read
 
     def up(self, data: bytes) -> bytes:
-        """What a client core sends, as it comes to the session."""
+        """Convert bytes of the client core to the bytes that the session receives."""
         return data
 
     def down(self, data: bytes) -> bytes:
-        """What the session has sent, as a client core reads it."""
+        """Convert bytes of the session to the bytes that the client core receives."""
         return data
 
     def set_handler(self, session: Session) -> None:
@@ -104,7 +104,7 @@ class Line:
             self.outbox.finish(final_data)
 
     def cut(self) -> None:
-        """Break it: what has not been taken by the socket never will be."""
+        """Break the connection: the bytes that the socket has not accepted are lost."""
         if self.open:
             self.open = False
             self.session.connection_lost("connection reset by peer")
@@ -124,11 +124,11 @@ class Line:
 
 
 class WebLine(Line):
-    """One by WebSocket: each frame of the client core's is a message, and the other way round."""
+    """A WebSocket connection: each frame of the client core becomes a message, and each message a frame."""
 
     def __init__(self, house: House) -> None:
         super().__init__(house)
-        self._answered = False
+        self._upgraded = False
         self._rest = b""
         self.session.data_received(opening())
 
@@ -137,28 +137,28 @@ class WebLine(Line):
 
     def down(self, data: bytes) -> bytes:
         data = self._rest + data
-        if not self._answered:
+        if not self._upgraded:
             found, data = answers(data)
-            self._answered = bool(found)
-        frames, self._rest = server_frames(data) if self._answered else ([], data)
+            self._upgraded = bool(found)
+        frames, self._rest = server_frames(data) if self._upgraded else ([], data)
         return b"".join(encode_frame(payload) for opcode, payload in frames if opcode == TEXT)
 
 
-class Person:
-    """Someone with a client core, and everything that it has told."""
+class User:
+    """A user with a client core, and all events of that core."""
 
     def __init__(self, name: str) -> None:
         self.core = SelchatClient(ClientSettings(host="x", name=name), (name * 10)[:20])
         self.line: Line | None = None
-        self.said: list[str] = []  # ids, in order
-        self.heard: list[Any] = []  # messages and gaps of the lobby, in order
+        self.sent: list[str] = []  # ids, in order
+        self.received: list[Any] = []  # messages and gaps of the lobby, in order
         self.whispers: list[Whispered] = []
         self.acked: list[str] = []
 
-    def take(self, events: list[Any]) -> None:
+    def receive(self, events: list[Any]) -> None:
         for one in events:
             if isinstance(one, Message | Gap):
-                self.heard.append(one)
+                self.received.append(one)
                 if isinstance(one, Gap):
                     event("a gap")
             elif isinstance(one, Acked):
@@ -172,7 +172,7 @@ class Person:
 
 
 class Resume(RuleBasedStateMachine):
-    lines: tuple[type[Line], ...] = (Line,)  # how people come, one after the other
+    lines: tuple[type[Line], ...] = (Line,)  # the kinds of connections, for one user after the other
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,9 +180,9 @@ class Resume(RuleBasedStateMachine):
         self.log = RecordingLog()
         self.log_failed = False
         self.house = self.make_house()
-        self.people = [Person(name) for name in NAMES]
-        for person in self.people:
-            self.connect(person)
+        self.users = [User(name) for name in NAMES]
+        for user in self.users:
+            self.connect(user)
         self.settle()
 
     def make_house(self) -> House:
@@ -190,59 +190,59 @@ class Resume(RuleBasedStateMachine):
 
     @initialize(fits=st.booleans())
     def limit_hellos(self, fits: bool) -> None:
-        """Let nothing be resumed in a hello, as if it were the last of many rooms; or all."""
+        """Let a hello resume all rooms, or, as if there were too many of them, none."""
         if not fits:
             self.limit = 0
-            event("not in the hello")
+            event("no room in the hello")
 
-    # -- what can happen -------------------------------------------------------------------------------
+    # -- steps -------------------------------------------------------------------------------------------
 
     @rule(acts=ACTS)
-    def happens(self, acts: list[tuple[Any, ...]]) -> None:
+    def run(self, acts: list[tuple[Any, ...]]) -> None:
         for name, *arguments in acts:
             getattr(self, name)(*arguments)
 
     def talk(self, who: int, count: int, size: int) -> None:
-        """Say and send in one go, and let everyone else read what their sockets have taken."""
-        self.connect_again(who)
+        """Send messages through the server to all others."""
+        self.reconnect(who)
         self.say(who, count, size)
         self.send(who, None)
         self.tick()
 
     def say(self, who: int, count: int, size: int) -> None:
-        person = self.people[who]
+        user = self.users[who]
         for _ in range(count):
-            person.said.append(person.core.say(f"{len(person.said)} " + "x" * size))
+            user.sent.append(user.core.say(f"{len(user.sent)} " + "x" * size))
 
     def whisper(self, who: int, to: int) -> None:
-        person = self.people[who]
-        person.said.append(person.core.whisper(NAMES[to], f"{len(person.said)}"))
+        user = self.users[who]
+        user.sent.append(user.core.whisper(NAMES[to], f"{len(user.sent)}"))
 
-    def send(self, who: int, most: int | None) -> None:
-        """Carry what the client sends, or a part of it before the connection breaks."""
-        person = self.people[who]
-        line = person.line
+    def send(self, who: int, limit: int | None) -> None:
+        """Pass the client's bytes to the server, or only ``limit`` of them before the connection breaks."""
+        user = self.users[who]
+        line = user.line
         if line is None or not line.open:
             return
-        data = line.up(take_data(person.core))
-        if data[:most]:
-            line.session.data_received(data[:most])
-        if most is not None and most < len(data):
+        data = line.up(take_data(user.core))
+        if data[:limit]:
+            line.session.data_received(data[:limit])
+        if limit is not None and limit < len(data):
             event("broken while sending")
             self.drop(who)
 
-    def receive(self, who: int, most: int | None) -> None:
-        """Let the client read what its socket has, or some of it."""
-        person = self.people[who]
-        line = person.line
+    def receive(self, who: int, limit: int | None) -> None:
+        """Let the client read its socket, but at most ``limit`` bytes."""
+        user = self.users[who]
+        line = user.line
         if line is None:
             return
-        data = bytes(line.sock.taken[line.read :])[:most]
+        data = bytes(line.sock.taken[line.read :])[:limit]
         line.read += len(data)
         data = line.down(data) if data else b""
         if data:
-            person.take(person.core.receive_data(data))
-            assert person.core.error is None
+            user.receive(user.core.receive_data(data))
+            assert user.core.error is None
         if not line.open and line.read == len(line.sock.taken):
             self.drop(who)
 
@@ -250,50 +250,50 @@ class Resume(RuleBasedStateMachine):
         self.house.tick()
 
     def drop(self, who: int) -> None:
-        person = self.people[who]
-        if person.line is not None:
-            person.line.cut()
-            person.line = None
-            person.core.connection_lost()
+        user = self.users[who]
+        if user.line is not None:
+            user.line.cut()
+            user.line = None
+            user.core.connection_lost()
 
-    def connect_again(self, who: int) -> None:
-        if self.people[who].line is None:
-            self.connect(self.people[who])
+    def reconnect(self, who: int) -> None:
+        if self.users[who].line is None:
+            self.connect(self.users[who])
 
     def stall(self, who: int, room: int) -> None:
-        line = self.people[who].line
+        line = self.users[who].line
         if line is not None:
             line.sock.room = room
             event("stalled")
 
     def lap(self, who: int, room: int, other: int) -> None:
-        """Let someone fall off the feed's tail, in the middle of a frame as a rule."""
+        """Let a reader lap, usually in the middle of a frame."""
         if other != who:
-            self.connect_again(who)
+            self.reconnect(who)
             self.send(who, None)
             self.tick()
             self.stall(who, room)
             for _ in range(4):
                 self.talk(other, 3, 700)
 
-    def go_on(self, who: int) -> None:
-        self.unblock(self.people[who])
+    def resume_reading(self, who: int) -> None:
+        self.unblock(self.users[who])
 
-    def storage(self, fails: bool) -> None:
+    def set_log_failure(self, fails: bool) -> None:
         self.log_failed |= fails
         self.log.fail("disk full" if fails else None)
 
-    def forget(self, keep: int) -> None:
+    def expire(self, keep: int) -> None:
         oldest = max(1, self.log.last_seq("lobby") - keep)
         if oldest > self.log.oldest.get("lobby", 1):
-            event("forgotten")
+            event("expired")
             self.log.expire_before("lobby", oldest)
 
-    def restart(self, tidy: bool) -> None:
-        """Start the server again: what was not committed is lost, as are the connections."""
-        for who in range(len(self.people)):
+    def restart(self, clean: bool) -> None:
+        """Restart the server: connections and uncommitted messages are lost."""
+        for who in range(len(self.users)):
             self.drop(who)
-        if tidy:
+        if clean:
             self.house.tick()
         else:
             self.log.fail("killed")
@@ -307,100 +307,102 @@ class Resume(RuleBasedStateMachine):
 
     @rule()
     def settle(self) -> None:
-        """Let everything come right, and look at it."""
+        """Repair all faults, wait until all traffic has stopped, and check the result."""
         self.log.fail(None)
         for _ in range(200):
             busy = False
-            for who, person in enumerate(self.people):
-                if person.line is None:
-                    self.connect(person)
-                self.unblock(person)
-                if person.core.wants_retry:
-                    person.core.retry()
+            for who, user in enumerate(self.users):
+                if user.line is None:
+                    self.connect(user)
+                self.unblock(user)
+                if user.core.wants_retry:
+                    user.core.retry()
                     busy = True
-                before = (person.line.read if person.line else 0, person.core.unacknowledged)
+                before = (user.line.read if user.line else 0, user.core.unacknowledged)
                 self.send(who, None)
                 self.house.tick()
                 self.receive(who, None)
-                busy |= before != (person.line.read if person.line else -1, person.core.unacknowledged)
+                busy |= before != (user.line.read if user.line else -1, user.core.unacknowledged)
             if not busy and not self.catching_up():
                 break
         else:
-            raise AssertionError("it never comes to rest")
+            raise AssertionError("the traffic never stops")
         self.check()
 
-    # -- what has to be true ---------------------------------------------------------------------------
+    # -- checks ------------------------------------------------------------------------------------------
 
     def check(self) -> None:
         stored = [said for said in self.log.committed if said.room == "lobby"]
         assert [said.seq for said in stored] == list(range(1, len(stored) + 1))
         ids = [said.id for said in self.log.committed]
-        assert len(set(ids)) == len(ids), "nothing is stored twice"
-        for person in self.people:
-            assert person.core.state is ClientState.WELCOMED
-            assert person.core.unacknowledged == 0
-            assert person.acked == list(dict.fromkeys(person.acked)), "each is acknowledged once"
-            assert set(person.acked) == set(person.said) <= set(ids)
-            self.check_heard(person, stored)
-            self.check_whispers(person)
-            if not self.log_failed:  # what was on its way meanwhile may overtake what is said again
-                mine = [said.id for said in stored if said.id in set(person.said)]
-                assert mine == [id for id in person.said if id in set(mine)], "in the order of saying"
+        assert len(set(ids)) == len(ids), "no message is stored twice"
+        for user in self.users:
+            assert user.core.state is ClientState.WELCOMED
+            assert user.core.unacknowledged == 0
+            assert user.acked == list(dict.fromkeys(user.acked)), "each message is acknowledged once"
+            assert set(user.acked) == set(user.sent) <= set(ids)
+            self.check_received(user, stored)
+            self.check_whispers(user)
+            if not self.log_failed:  # later messages may overtake resent ones
+                mine = [said.id for said in stored if said.id in set(user.sent)]
+                assert mine == [id for id in user.sent if id in set(mine)], (
+                    "in the order in which they were sent"
+                )
 
-    def check_heard(self, person: Person, stored: list[Any]) -> None:
+    def check_received(self, user: User, stored: list[Any]) -> None:
         next_seq = None
-        for one in person.heard:
+        for one in user.received:
             if isinstance(one, Gap):
                 if next_seq is not None:
                     assert one.after == next_seq - 1
-                assert one.before <= self.log.oldest["lobby"], "what is missing was forgotten"
+                assert one.before <= self.log.oldest["lobby"], "the missing messages have expired"
                 next_seq = one.before
                 continue
             if next_seq is not None:
-                assert one.seq == next_seq, "no hole that was not announced, and nothing twice"
+                assert one.seq == next_seq, "no unannounced hole, and no duplicate"
             said = stored[one.seq - 1]
             assert (one.author, one.body, one.id) == (said.author, said.body, said.id)
-            assert one.own == (one.id in person.said)
+            assert one.own == (one.id in user.sent)
             next_seq = one.seq + 1
         if next_seq is not None and stored:
-            assert next_seq == len(stored) + 1, "nothing is missing at the end"
+            assert next_seq == len(stored) + 1, "no message is missing at the end"
 
-    def check_whispers(self, person: Person) -> None:
-        stored = [said for said in self.log.committed if said.room == f"@{person.core.name.casefold()}"]
-        assert [(one.seq, one.author, one.body) for one in person.whispers] == [
+    def check_whispers(self, user: User) -> None:
+        stored = [said for said in self.log.committed if said.room == f"@{user.core.name.casefold()}"]
+        assert [(one.seq, one.author, one.body) for one in user.whispers] == [
             (said.seq, said.author, said.body) for said in stored
         ]
 
     # --------------------------------------------------------------------------------------------------
 
-    def connect(self, person: Person) -> None:
-        person.line = self.lines[self.people.index(person) % len(self.lines)](self.house)
-        resumed = {room.name: room.seq for room in person.core.rooms if room.can_resume}
+    def connect(self, user: User) -> None:
+        user.line = self.lines[self.users.index(user) % len(self.lines)](self.house)
+        resumed = {room.name: room.seq for room in user.core.rooms if room.can_resume}
         assert len(resumed) <= 1
         with pytest.MonkeyPatch.context() as patch:
             if not self.limit and resumed:
-                person.core.connection_made()
-                hello = take_data(person.core)
+                user.core.connection_made()
+                hello = take_data(user.core)
                 assert json.loads(hello[10:])["resume"]["rooms"] == resumed
-                person.core.connection_lost()
-                patch.setattr(rich, "HELLO_LIMIT", len(hello) - 10 - 1)
-            person.core.connection_made()
+                user.core.connection_lost()
+                patch.setattr(selchat, "HELLO_LIMIT", len(hello) - 10 - 1)
+            user.core.connection_made()
 
-    def unblock(self, person: Person) -> None:
-        line = person.line
+    def unblock(self, user: User) -> None:
+        line = user.line
         if line is not None and line.sock.room is not None:
             line.sock.room = None
             line.outbox.flush()
 
     def catching_up(self) -> bool:
-        return any(getattr(person.line.session, "_catch_ups", None) for person in self.people if person.line)
+        return any(getattr(user.line.session, "_catch_ups", None) for user in self.users if user.line)
 
     def teardown(self) -> None:
         self.settle()
 
 
 class ResumeByWebSocket(Resume):
-    """Two of three come by WebSocket."""
+    """Two of the three users connect by WebSocket."""
 
     lines = (WebLine, WebLine, Line)
 

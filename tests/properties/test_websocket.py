@@ -1,4 +1,4 @@
-"""What a browser may send, however it is cut: the library alone, fed at once, says what has to come of it."""
+"""Arbitrary WebSocket streams, in any pieces, compared with the ``websockets`` library."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from selchat.wire.frames import FrameTooLongError
 from selchat.wire.http import Request
 from selchat.wire.websocket import ClosedError, MessageDecoder, WebSocketError, open_websocket
 
-LIMIT = 70_000  # above what a header of four bytes can say
+LIMIT = 70_000  # bytes: more than a 16-bit length field can hold
 CLOSES = (b"", struct.pack("!H", 1000), struct.pack("!H", 1001) + b"gone")
 
 
 def frame(first: int, payload: bytes, mask: bytes | None, long: int = 0) -> bytes:
-    """Return a frame; ``long``: the length is in so many bytes, even if fewer would do."""
+    """Return a frame. ``long`` is the size of the extended length in bytes; 0 takes the shortest."""
     masked = 0x80 if mask is not None else 0
     length = len(payload)
     long = long or (0 if length < 126 else 2 if length < 1 << 16 else 8)
@@ -32,11 +32,11 @@ def frame(first: int, payload: bytes, mask: bytes | None, long: int = 0) -> byte
         header = bytes((first, masked | length))
     if mask is None:
         return header + payload
-    return header + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+    return header + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
 
 
-def drawn(draw: random.Random) -> bytes:
-    """Return one thing that a peer may send: a whole message mostly."""
+def draw_item(draw: random.Random) -> bytes:
+    """Draw a message, a control frame or a violation of the protocol; usually a message."""
     mask = draw.randbytes(4)
     text = ("aé€😀\x00" * 20_000)[: draw.choice([0, 1, 5, 40, 60, 125, 126, 500])]
     if draw.random() < 0.02:
@@ -47,7 +47,7 @@ def drawn(draw: random.Random) -> bytes:
         return frame(0x81, payload, mask)
     if kind < 0.7:
         return frame(draw.choice([0x89, 0x8A]), payload[:125], mask)
-    if kind < 0.85:  # in fragments, with a ping between
+    if kind < 0.85:  # fragments, with a ping between them
         cuts = [0, *sorted(draw.choices(range(len(payload) + 1), k=draw.randint(1, 3))), len(payload)]
         parts = [payload[start:end] for start, end in pairwise(cuts)]
         firsts = [0x01, *[0x00] * (len(parts) - 2), 0x80]
@@ -59,16 +59,16 @@ def drawn(draw: random.Random) -> bytes:
     return draw.choice(
         [
             frame(0x88, draw.choice(CLOSES), mask),
-            frame(0x81, payload, None),  # not masked
+            frame(0x81, payload, None),  # unmasked
             frame(0x82, payload, mask),  # binary
-            frame(0x80, payload, mask),  # the end of nothing
+            frame(0x80, payload, mask),  # a continuation of no message
             frame(0x01, payload, mask) + frame(0x81, payload, mask),  # a message within a message
             frame(0xC1, payload, mask),  # compressed
-            frame(0x83, payload, mask),  # of no known kind
-            frame(0x09, payload[:9], mask),  # a ping in fragments
+            frame(0x83, payload, mask),  # an unknown opcode
+            frame(0x09, payload[:9], mask),  # a fragmented ping
             frame(0x89, b"x" * 126, mask),  # a ping that is too long
-            frame(0x88, b"\x03", mask),  # half a code
-            frame(0x81, payload + b"\xff", mask),  # no UTF-8
+            frame(0x88, b"\x03", mask),  # half a close code
+            frame(0x81, payload + b"\xff", mask),  # invalid UTF-8
             draw.randbytes(draw.randint(1, 20)),
         ]
     )
@@ -80,8 +80,8 @@ def opened() -> ServerProtocol:
     return protocol
 
 
-def by_the_library(stream: bytes) -> tuple[list[str], bytes, int | None]:
-    """Return the messages in it, what is answered, and the code with which it ends (None: it does not)."""
+def library_decode(stream: bytes) -> tuple[list[str], bytes, int | None]:
+    """Return the messages, the bytes of the answers, and the close code (None: still open)."""
     protocol = opened()
     protocol.receive_data(stream)
     messages: list[str] = []
@@ -111,10 +111,10 @@ def code_of(error: object) -> int | None:
 
 
 @given(st.integers(0, 1 << 32))
-def test_it_is_all_the_same_with_or_without_the_library(seed: int) -> None:
+def test_decoder_agrees_with_the_library(seed: int) -> None:
     draw = random.Random(seed)
-    stream = b"".join(drawn(draw) for _ in range(draw.randint(1, 12)))
-    messages, answers, code = by_the_library(stream)
+    stream = b"".join(draw_item(draw) for _ in range(draw.randint(1, 12)))
+    messages, answers, code = library_decode(stream)
     mine: list[bytes] = []
     decoder = MessageDecoder(opened(), mine.append)
     found: list[str] = []
@@ -136,7 +136,7 @@ def test_it_is_all_the_same_with_or_without_the_library(seed: int) -> None:
 
 
 @given(st.integers(0, 1 << 32))
-def test_it_is_known_whether_something_has_begun(seed: int) -> None:
+def test_decoder_knows_whether_a_message_is_unfinished(seed: int) -> None:
     draw = random.Random(seed)
     decoder = MessageDecoder(opened(), lambda _: None)
     for _ in range(draw.randint(1, 4)):
@@ -152,7 +152,7 @@ def test_it_is_known_whether_something_has_begun(seed: int) -> None:
     assert decoder.unfinished
 
 
-def test_what_is_too_long_is_told_from_its_header() -> None:
+def test_too_long_message_is_rejected_by_its_header() -> None:
     for payload in (b"x" * (LIMIT + 1), b"x" * (1 << 20)):
         decoder = MessageDecoder(opened(), lambda _: None)
         assert decoder.receive_data(frame(0x81, payload, bytes(4))[:14]) == []
