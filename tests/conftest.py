@@ -1,4 +1,4 @@
-"""Every test gets a hypothesis profile, a data folder of its own, and a check for leaked resources."""
+"""Hypothesis profiles, slow tests, a data folder for each test, and a check for leaked resources."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
+# The default without --run-slow is "quick": the state machines of tests/properties run fewer examples.
+settings.register_profile("quick", deadline=None, print_blob=True)
 settings.register_profile("ci", deadline=None, print_blob=True)
 settings.register_profile(
     "nightly",
@@ -21,7 +23,7 @@ settings.register_profile(
     print_blob=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
-# For tests/mutation.py, which runs for each of a thousand mutants: the same few examples, no shrinking.
+# tests/mutation.py runs the tests for each of a thousand mutants: always the same few examples, no shrinking.
 settings.register_profile(
     "mutation",
     max_examples=40,
@@ -30,7 +32,6 @@ settings.register_profile(
     database=None,
     phases=[Phase.explicit, Phase.generate],
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -40,20 +41,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--run-slow", action="store_true", help="run the tests marked slow too")
-    parser.addoption(
-        "--full", action="store_true", help="run the tests of faults and load with their full figures"
-    )
+    parser.addoption("--full", action="store_true", help="run the tests of faults and load at full size")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load a profile before the test modules choose their numbers of examples by it."""
+    default = "ci" if config.getoption("run_slow") else "quick"
+    settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", default))
 
 
 @pytest.fixture
 def full(pytestconfig: pytest.Config) -> bool:
-    """Whether to run with full figures, or in seconds."""
+    """Whether to run at full size; the short form takes seconds."""
     return bool(pytestconfig.getoption("full"))
 
 
 @pytest.fixture
 def run_slow(pytestconfig: pytest.Config) -> bool:
-    """Whether slow tests run, for a test that takes a larger sample then."""
+    """Whether slow tests run; a test may then take a larger sample."""
     return bool(pytestconfig.getoption("run_slow"))
 
 
@@ -63,7 +68,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect slow tests without ``--run-slow``; give the nightly profile all the time that it takes."""
+    """Deselect slow tests without ``--run-slow``; remove time limits in the nightly profile."""
     if not config.getoption("run_slow"):
         slow = [item for item in items if item.get_closest_marker("slow")]
         items[:] = [item for item in items if not item.get_closest_marker("slow")]
@@ -80,7 +85,7 @@ _GRACE = 5.0  # seconds for threads and descriptors that are about to close
 
 @pytest.fixture(autouse=True)
 def own_data_folder(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Give each test a data folder of its own and no settings of the user's."""
+    """Give each test an empty data folder, and hide the settings of the user."""
     for name in [name for name in os.environ if name.startswith("SELCHAT_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
@@ -118,5 +123,5 @@ def _open_descriptors() -> dict[int, str]:
         try:
             found[int(name)] = os.readlink(_DESCRIPTORS / name)  # noqa: PTH115
         except OSError:
-            pass  # the one of the listing itself
+            pass  # the descriptor of the listing itself
     return found

@@ -376,7 +376,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
             self.check_memory(feed)
 
 
-EXAMPLES, STEPS = {"ci": (100, 30), "mutation": (40, 20), "nightly": (5_000, 100)}[
+EXAMPLES, STEPS = {"quick": (40, 30), "ci": (100, 30), "mutation": (40, 20), "nightly": (5_000, 100)}[
     settings.get_current_profile_name()
 ]
 TestFeedOutbox = FeedOutboxMachine.TestCase

@@ -251,7 +251,7 @@ class HubMachine(RuleBasedStateMachine):
 
 
 TestHub = HubMachine.TestCase
-if settings.get_current_profile_name() == "ci":
-    TestHub.settings = settings(max_examples=60, stateful_step_count=20)
-else:
-    TestHub.settings = settings(max_examples=5_000, stateful_step_count=50)
+EXAMPLES, STEPS = {"quick": (20, 20), "ci": (60, 20), "mutation": (40, 20), "nightly": (5_000, 50)}[
+    settings.get_current_profile_name()
+]
+TestHub.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS)

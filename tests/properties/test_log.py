@@ -218,7 +218,8 @@ class SqliteLogMachine(MemoryLogMachine):
         shutil.rmtree(self.folder)
 
 
+EXAMPLES = {"quick": 30, "ci": 100, "mutation": 40, "nightly": 100_000}[settings.get_current_profile_name()]
 TestMemoryLog = MemoryLogMachine.TestCase
-TestMemoryLog.settings = settings(stateful_step_count=30)
+TestMemoryLog.settings = settings(max_examples=EXAMPLES, stateful_step_count=30)
 TestSqliteLog = SqliteLogMachine.TestCase
-TestSqliteLog.settings = settings(stateful_step_count=40)
+TestSqliteLog.settings = settings(max_examples=EXAMPLES, stateful_step_count=40)

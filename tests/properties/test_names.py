@@ -147,7 +147,7 @@ def is_acceptable(cleaned: str, others: set[str]) -> bool:
 
 
 TestNames = NamesMachine.TestCase
-if settings.get_current_profile_name() == "ci":
-    TestNames.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
-else:
-    TestNames.settings = settings(max_examples=5_000, stateful_step_count=60, deadline=None)
+EXAMPLES, STEPS = {"quick": (20, 30), "ci": (60, 30), "mutation": (40, 30), "nightly": (5_000, 60)}[
+    settings.get_current_profile_name()
+]
+TestNames.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS)
