@@ -392,7 +392,7 @@ _RUN = {
 
 
 def _client_options(options: dict[str, Any]) -> ClientOptions:
-    from selchat.client.setup import ClientOptions, find_passphrase, find_password
+    from selchat.client.setup import ClientOptions, find_passphrase, find_password, find_seconds
 
     port = options["--port"]
     return ClientOptions(
@@ -406,6 +406,8 @@ def _client_options(options: dict[str, Any]) -> ClientOptions:
         room=options["--room"] or LOBBY,
         passphrase=find_passphrase(options["--passphrase-file"], options["--ask-passphrase"]),
         password=find_password(options["--password-file"], os.environ),
+        tls_seconds=find_seconds("SELCHAT_TLS_SECONDS", os.environ),
+        hello_seconds=find_seconds("SELCHAT_HELLO_SECONDS", os.environ),
     )
 
 

@@ -78,9 +78,7 @@ class Hub:
         self._changed: dict[Room, None] = {}  # rooms that members have joined or left since the last roster
         self._roster_due = False
         self._last_roster = float("-inf")
-        self.publisher = Publisher(
-            log, self._sent, observer, self.rooms.save, self._deliver_direct, on_error
-        )
+        self.publisher = Publisher(log, self._sent, observer, self.rooms.save, self._deliver_direct, on_error)
         self.publish = self.publisher.publish  # here and below: bound once, because every tick calls them
         self._stage = self.publisher.stage
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import stat
 import sys
 import warnings
@@ -70,8 +71,9 @@ class PasswordFileError(UsageError):
 class ClientOptions:
     """The options on the command line; None: not given. An empty ``key`` means no cipher.
 
-    ``wire``, ``tls``, ``room``, ``password`` and ``passphrase`` are those of `ClientSettings`. With a
-    passphrase the client does not ask for a key, and ``wire="auto"`` means the selchat protocol.
+    All fields but ``host``, ``port``, ``name`` and ``key`` are those of `ClientSettings`; None means its
+    default. With a passphrase the client does not ask for a key, and ``wire="auto"`` means the selchat
+    protocol.
     """
 
     host: str | None = None
@@ -84,6 +86,8 @@ class ClientOptions:
     room: str = LOBBY
     password: str = field(default="", repr=False)
     passphrase: str = field(default="", repr=False)
+    tls_seconds: float | None = None
+    hello_seconds: float | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -121,6 +125,10 @@ def make_settings(options: ClientOptions) -> ClientSettings:
         password=options.password,
         passphrase=options.passphrase,
     )
+    if options.tls_seconds is not None:
+        settings = replace(settings, tls_seconds=options.tls_seconds)
+    if options.hello_seconds is not None:
+        settings = replace(settings, hello_seconds=options.hello_seconds)
     ClassicClient(settings)  # checks the key and the length of the name
     return settings
 
@@ -233,6 +241,16 @@ class Program(Protocol):
     def password_refusal(self) -> Refused | None: ...
 
     def run(self) -> int: ...
+
+
+def find_seconds(variable: str, environment: Mapping[str, str]) -> float | None:
+    """Return the seconds that a variable sets; None: it is not set, or empty. Raises `SettingError`."""
+    text = environment.get(variable, "")
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) or not float(text):
+        raise SettingError(variable, text, "a number of seconds such as 0.5")
+    return float(text)
 
 
 def find_password(file: str | None, environment: Mapping[str, str]) -> str:

@@ -74,10 +74,13 @@ _MAX_FILE_SIZE = 64 * KIB  # bytes; a file with every setting has 4 KiB
 _MAX_MISTAKES = 20  # to report
 _NO_HISTORY = "--no-history"
 
-# The options and variables that are not called like their setting. SELCHAT_PASSWORD is for clients.
+# The options and variables that are not called like their setting. The other variables are for clients.
 _OPTIONS = {"roster": "--no-roster"}
 _VARIABLES = {"password": "SELCHAT_PASSWORD_HASH"}
-_OTHER_VARIABLES = {CONFIG, "SELCHAT_PASSWORD", "SELCHAT_PASSPHRASE", "SELCHAT_PASSPHRASE_FILE"}
+_OTHER_VARIABLES = {
+    *(CONFIG, "SELCHAT_PASSWORD", "SELCHAT_PASSPHRASE", "SELCHAT_PASSPHRASE_FILE"),
+    *("SELCHAT_TLS_SECONDS", "SELCHAT_HELLO_SECONDS"),
+}
 _SECRET = {"key", "password"}  # settings whose values are never shown
 
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")

@@ -83,9 +83,7 @@ class InboundStream(Generic[Payload]):
         self._unfinished_since: float | None = None  # on the clock; None: no frame is unfinished
         self._limiter: RateLimiter[Payload] | None = None  # None: there is no limit
 
-    def lift_limits(
-        self, transport: Transport, deliver: Callable[[list[Payload]], object]
-    ) -> list[Payload]:
+    def lift_limits(self, transport: Transport, deliver: Callable[[list[Payload]], object]) -> list[Payload]:
         """Switch to the limits that apply after login; return the payloads that have already arrived.
 
         ``deliver`` is called later with payloads that the rate limit delayed.

@@ -370,7 +370,11 @@ class SelchatSession:
         """Sign the user in and send the welcome. Raises `RefusalError`."""
         context, hub = self._context, self._context.hub
         member = hub.sign_in(
-            hello.name, self._transport.address, self, hash_client_secret(hello.client), alongside=hello.beside
+            hello.name,
+            self._transport.address,
+            self,
+            hash_client_secret(hello.client),
+            alongside=hello.beside,
         )
         self._timer.cancel()
         self._heartbeat.start()

@@ -161,7 +161,9 @@ class Encryptor:
         self._counter += 1
         counter, key = self._counter, self._key
         data = key.encrypt(room, sender, counter, _text(text))
-        return EncryptedMessage(f"{CIPHER_PREFIX}{_encoded(key.session)} {counter} {_encoded(key.check)}", _encoded(data))
+        return EncryptedMessage(
+            f"{CIPHER_PREFIX}{_encoded(key.session)} {counter} {_encoded(key.check)}", _encoded(data)
+        )
 
 
 def longest_encryption(text: str) -> EncryptedMessage:
@@ -179,7 +181,9 @@ class Decryptor:
     """Decrypt the messages of all sessions in all rooms, for one receiver."""
 
     def __init__(self) -> None:
-        self._sessions: dict[tuple[bytes, str, str, bytes], _ReceivedSession] = {}  # least recently used first
+        self._sessions: dict[
+            tuple[bytes, str, str, bytes], _ReceivedSession
+        ] = {}  # least recently used first
         self._age = 0
 
     def reset_order(self) -> None:

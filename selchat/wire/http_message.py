@@ -23,7 +23,9 @@ class MediaTypeError(RefusalError):
         self.kind = kind
 
     def __str__(self) -> str:
-        return f"Content-Type {self.kind[:64]!r} is not supported: use application/json or text/plain, in UTF-8"
+        return (
+            f"Content-Type {self.kind[:64]!r} is not supported: use application/json or text/plain, in UTF-8"
+        )
 
 
 # The type that curl sends for any data after -d. A real form becomes a message with the undecoded form.

@@ -19,7 +19,9 @@ from selchat.wire.frames import DecimalHeaders, FrameTooLongError
 from selchat.wire.requests import BadMessageError
 
 PAYLOAD_LIMIT = 1024 * 1024  # bytes of a payload from the server
-HISTORY_BYTES = 64 * 1024  # bytes of one history page, about; the server serves other clients between two pages
+HISTORY_BYTES = (
+    64 * 1024
+)  # bytes of one history page, about; the server serves other clients between two pages
 MAX_LISTED = 1000  # names or rooms in one list
 
 _PAYLOAD = b'{"type":"'  # the beginning of every payload

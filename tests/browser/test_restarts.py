@@ -105,7 +105,11 @@ def burst(page: UserPage, lines: list[str]) -> None:
 @pytest.mark.slow
 def test_connections_cut_during_bursts_lose_and_double_no_message(users: Users, tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
-    with serving(history) as server, Proxy(server.port) as proxy, SelchatPeer(server.port, "Witness") as witness:
+    with (
+        serving(history) as server,
+        Proxy(server.port) as proxy,
+        SelchatPeer(server.port, "Witness") as witness,
+    ):
         page = users.signs_in(proxy.port, "Venkat")
         said = []
         for turn, (direction, size) in enumerate(

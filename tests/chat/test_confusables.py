@@ -190,9 +190,7 @@ def test_one_script_or_latin_and_one_other_is_accepted(name: str) -> None:
         ("\u6f22\u0430", ("Cyrillic", "Han")),
     ],
 )
-def test_other_mixtures_are_refused_by_the_names_of_the_scripts(
-    name: str, scripts: tuple[str, ...]
-) -> None:
+def test_other_mixtures_are_refused_by_the_names_of_the_scripts(name: str, scripts: tuple[str, ...]) -> None:
     with pytest.raises(MixedScriptsError) as caught:
         check_scripts(name)
     assert caught.value.scripts == scripts

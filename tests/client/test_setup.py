@@ -21,6 +21,7 @@ from selchat.client.setup import (
     ask_for_missing,
     find_passphrase,
     find_password,
+    find_seconds,
     is_terminal,
     make_settings,
     read_passphrase,
@@ -462,3 +463,18 @@ def test_the_passphrase_prompt_needs_a_terminal(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(getpass, "getpass", no_terminal)
     with pytest.raises(SettingError, match="--ask-passphrase: True is not possible without a terminal"):
         find_passphrase(None, True, {})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("", None), ("0.5", 0.5), ("12", 12.0)])
+def test_seconds_come_from_the_environment(text: str, seconds: float | None) -> None:
+    assert find_seconds("SELCHAT_TLS_SECONDS", {"SELCHAT_TLS_SECONDS": text}) == seconds
+    assert find_seconds("SELCHAT_TLS_SECONDS", {}) is None
+    given = ClientOptions(host="h", name="n", tls_seconds=seconds, hello_seconds=seconds)
+    made = make_settings(given)
+    assert (made.tls_seconds, made.hello_seconds) == ((5.0, 2.0) if seconds is None else (seconds, seconds))
+
+
+@pytest.mark.parametrize("text", ["0", "0.0", "-1", "fast", "1e3", "nan", "1234567", "٣"])
+def test_bad_seconds_name_the_variable(text: str) -> None:
+    with pytest.raises(SettingError, match=r"^SELCHAT_HELLO_SECONDS: .* is not a number of seconds"):
+        find_seconds("SELCHAT_HELLO_SECONDS", {"SELCHAT_HELLO_SECONDS": text})

@@ -27,3 +27,10 @@ def kills(request: pytest.FixtureRequest) -> int:
     wanted: int | None = request.config.getoption("kills", None)
     times: int = request.param
     return wanted or times
+
+
+@pytest.fixture
+def short_guesses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have clients find out within a second that a server is classic and has no TLS."""
+    monkeypatch.setenv("SELCHAT_TLS_SECONDS", "0.5")
+    monkeypatch.setenv("SELCHAT_HELLO_SECONDS", "0.5")

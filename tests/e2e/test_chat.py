@@ -202,6 +202,7 @@ def test_sigint_exits_with_130() -> None:
         assert chat.stderr.read() == b""
 
 
+@pytest.mark.usefixtures("short_guesses")
 def test_a_chat_on_a_classic_server() -> None:
     with (
         paper_server() as server,

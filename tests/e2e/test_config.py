@@ -220,7 +220,9 @@ def test_reloads_lose_no_message_and_no_connection(file: Path, tmp_path: Path) -
 
     with ExitStack() as stack:
         server = stack.enter_context(serving(tmp_path / "history.sqlite", f"--config={file}"))
-        venkat, narayan = (stack.enter_context(SelchatPeer(server.port, name)) for name in ("Venkat", "Narayan"))
+        venkat, narayan = (
+            stack.enter_context(SelchatPeer(server.port, name)) for name in ("Venkat", "Narayan")
+        )
         thread = threading.Thread(target=reload_often, args=(server,))
         thread.start()
         try:
@@ -251,7 +253,8 @@ def test_operators_and_retention_change_at_once(file: Path, tmp_path: Path) -> N
             server.expect("Settings reloaded: ")
             assert venkat.whisper("Server", "/bans", "3")["code"] == "not-operator"
             eventually(
-                lambda: not venkat.request("history", room="lobby", limit=9)["messages"], "the message expires"
+                lambda: not venkat.request("history", room="lobby", limit=9)["messages"],
+                "the message expires",
             )
         assert server.stop() == 0
 

@@ -207,6 +207,7 @@ def test_encryption_survives_restarts_of_both_sides(history: Path) -> None:
                         assert {receive(eve).encryption for _ in range(3)} == {Encryption.OTHER_PASSPHRASE}
 
 
+@pytest.mark.usefixtures("short_guesses")
 def test_nothing_is_sent_to_a_classic_server(words: str) -> None:
     server: PaperServer
     with paper_server() as server:

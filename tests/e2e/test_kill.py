@@ -326,9 +326,7 @@ def test_resuming_clients_have_the_complete_rooms_after_many_kills(
         )
         rooms = rows(path)
         newest = {room: len(rooms[room]) for room in rooms}
-        work(
-            followers, lambda: all(one.has_received(newest) for one in followers), "all messages"
-        )
+        work(followers, lambda: all(one.has_received(newest) for one in followers), "all messages")
         assert server.stop() == 0
     for follower in followers:
         assert follower.gaps == []

@@ -114,7 +114,9 @@ class TestStalledReaders:
                 SelchatPeer(server.port, "Bo") as bo,
             ):
                 crowd.wait_until_online()
-                eventually(lambda: asa.request("users", room="lobby")["total"] == count + 2, "all are members")
+                eventually(
+                    lambda: asa.request("users", room="lobby")["total"] == count + 2, "all are members"
+                )
                 memory = peak = server.resident_bytes()
                 end, number = time.monotonic() + seconds, 0
                 while time.monotonic() < end:

@@ -129,6 +129,7 @@ def test_sigint_exits_with_130() -> None:
         process.stderr.close()  # type: ignore[union-attr]
 
 
+@pytest.mark.usefixtures("short_guesses")
 def test_send_to_a_classic_server() -> None:
     with paper_server() as server:
         got = run(*SEND, f"127.0.0.1:{server.port}", "--name=Michael", input=b"one\ntwo\n")
@@ -145,6 +146,7 @@ def test_send_to_a_classic_server() -> None:
         ]
 
 
+@pytest.mark.usefixtures("short_guesses")
 def test_progress_is_shown_on_a_terminal() -> None:
     # A listener that never accepts: the client can write everything, and no one closes.
     with socket.create_server(("127.0.0.1", 0)) as silent:

@@ -272,6 +272,7 @@ def test_wide_characters_in_names_and_lines() -> None:
         narayan.shows("half whole")
 
 
+@pytest.mark.usefixtures("short_guesses")
 def test_a_chat_on_a_classic_server() -> None:
     with paper_server() as server, chat(server.port, key="1024") as michael:
         michael.shows("You >>")

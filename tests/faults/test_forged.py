@@ -478,7 +478,9 @@ def test_default_port_may_be_omitted(house: House) -> None:
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-def test_whole_server_rejects_forged_headers(secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_whole_server_rejects_forged_headers(
+    secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """It uses the names and addresses that it finds itself."""
     scheme = "https" if secure else "http"
     with world(monkeypatch, tmp_path, Faults(), tls="auto", allowed_host=("chat.example",)) as this:

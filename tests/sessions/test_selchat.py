@@ -51,7 +51,9 @@ class House:
 
     wire: type[Client]  # how people come to it
 
-    def __init__(self, log: RecordingLog | None = None, files: Path = Path("/none"), **settings: object) -> None:
+    def __init__(
+        self, log: RecordingLog | None = None, files: Path = Path("/none"), **settings: object
+    ) -> None:
         pings = {"web_ping_seconds": 20.0}  # as the others are asked
         self.settings = Settings(
             **{"roster": False, "message_rate": 0, "byte_rate": 0, **pings, **settings}  # type: ignore[arg-type]
@@ -1124,7 +1126,11 @@ def test_what_the_gate_refuses_at_once(locked: House, door: Door) -> None:
     door.is_known = True
     client.sends(hello("Venkat", password="tea at four"))
     needed, tries, welcome = client.reads()
-    assert needed == {"type": "error", "code": "password-needed", "message": "this server requires a password"}
+    assert needed == {
+        "type": "error",
+        "code": "password-needed",
+        "message": "this server requires a password",
+    }
     assert (tries["code"], tries["retry_after"]) == ("too-many-tries", 4)
     assert welcome["type"] == "welcome"
 

@@ -20,7 +20,11 @@ JSON = "application/json"
     ("media_type", "data", "posted"),
     [
         (JSON, b'{"body":"hi"}', PostedMessage("hi", None)),
-        ("Application/JSON; charset=UTF-8", '{"body":"h\u00ef","id":"7"}'.encode(), PostedMessage("h\u00ef", "7")),
+        (
+            "Application/JSON; charset=UTF-8",
+            '{"body":"h\u00ef","id":"7"}'.encode(),
+            PostedMessage("h\u00ef", "7"),
+        ),
         ("application/problem+json", b'\xef\xbb\xbf{"body":"hi","else":[1]}', PostedMessage("hi", None)),
         (JSON, b'{"body":"\\ud83d\\ude00","id":null}', PostedMessage("\U0001f600", None)),
         ("", b"hi", PostedMessage("hi", None)),

@@ -256,7 +256,8 @@ class HttpSession:
         """
         if request.method not in {"GET", "HEAD"}:
             raise HttpError(
-                403, "this request was not encrypted, so others can know its token; use https:// and a new token"
+                403,
+                "this request was not encrypted, so others can know its token; use https:// and a new token",
             )
         target = f"https://{request.header('host')}{request.path}"
         if request.query:

@@ -17,7 +17,9 @@ from selchat.sessions.http.api import MessageApi
 from selchat.wire.responses import SelchatFormat
 
 _INDEX = "index.html"
-_HASHED = re.compile(r"\.[0-9A-Za-z_-]{8,}\.[a-z0-9]+\Z")  # app.4F7Q2ZKA.js: the name changes with the content
+_HASHED = re.compile(
+    r"\.[0-9A-Za-z_-]{8,}\.[a-z0-9]+\Z"
+)  # app.4F7Q2ZKA.js: the name changes with the content
 _TYPES = {
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",

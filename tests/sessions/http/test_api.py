@@ -266,7 +266,9 @@ def test_tokens_that_cannot_be_read_are_told_to_the_operator_once(office: Office
         answer = office.answer(ci, "a")
         assert (answer.status, answer.document["error"]) == (503, "no-tokens")
         assert "/data" not in str(answer.document)
-    assert office.warnings == ["all API tokens are rejected because the token file cannot be read: /data/tokens:7: not a token"]
+    assert office.warnings == [
+        "all API tokens are rejected because the token file cannot be read: /data/tokens:7: not a token"
+    ]
     office.tokens.broken = None
     assert office.answer(ci, "a").status == 201
 
