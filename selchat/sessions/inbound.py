@@ -196,10 +196,12 @@ class RateLimiter(Generic[Payload]):
         passed = now - messages.refilled_at
         messages.refilled_at = read.refilled_at = now
         tokens = messages.tokens + passed * messages.rate
-        tokens = min(tokens, messages.burst)
+        if tokens > messages.burst:  # noqa: PLR1730 - a call of min() takes three times as long
+            tokens = messages.burst
         tokens -= len(payloads)
         left = read.tokens + passed * read.rate
-        left = min(left, read.burst)
+        if left > read.burst:  # noqa: PLR1730
+            left = read.burst
         left -= size
         # These bytes have been read already, so their bucket goes into debt instead of rejecting them.
         read.tokens = left

@@ -1,4 +1,4 @@
-"""How fast payloads come through, and how long a frame may take: on a clock that goes when it is told to."""
+"""The inbound stream: rate limit and frame timeout, on a clock that the tests advance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.chat.fakes import FakeClock
 
 
 class Context:
-    """As much of a context as a framing needs."""
+    """The part of a context that an inbound stream needs."""
 
     def __init__(self, **settings: Any) -> None:
         self.settings = Settings(**settings)
@@ -25,11 +25,11 @@ class Context:
 
 
 class Peer:
-    """One who is in, and the transport: what it sends waits while nothing is read."""
+    """A peer after login, and its transport: sent bytes wait while reading is paused."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, decoder: FrameDecoder | None = None, **settings: Any) -> None:
         self.context = Context(**settings)
-        self.stream = InboundStream(self.context, FrameDecoder())  # type: ignore[arg-type]
+        self.stream = InboundStream(self.context, decoder or FrameDecoder())  # type: ignore[arg-type]
         self.paused = False
         self.reads = 0
         self.came: list[bytes] = []
@@ -50,7 +50,7 @@ class Peer:
         self.paused = False
 
     def sends(self, *payloads: bytes) -> None:
-        """Have these read at once, when something is read again."""
+        """Send these payloads as one read."""
         self._waiting.append(b"".join(map(encode_frame, payloads)))
         self._read()
 
@@ -71,7 +71,7 @@ class Peer:
 MESSAGES = [b"%d" % number for number in range(100)]
 
 
-def test_a_burst_comes_at_once_and_the_rest_at_the_rate() -> None:
+def test_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
     peer = Peer(message_rate=5.0, message_burst=20)
     peer.sends(*MESSAGES)
     assert peer.came == MESSAGES[:20]
@@ -85,7 +85,7 @@ def test_a_burst_comes_at_once_and_the_rest_at_the_rate() -> None:
     assert peer.context.clock.pending == 0
 
 
-def test_what_is_not_read_waits_and_keeps_its_order() -> None:
+def test_unread_messages_keep_their_order() -> None:
     peer = Peer(message_rate=10.0, message_burst=1)
     for message in MESSAGES:
         peer.sends(message)
@@ -95,7 +95,7 @@ def test_what_is_not_read_waits_and_keeps_its_order() -> None:
     assert not peer.paused
 
 
-def test_a_silence_is_worth_a_burst_and_no_more() -> None:
+def test_silence_earns_one_burst() -> None:
     peer = Peer(message_rate=5.0, message_burst=20)
     peer.sends(*MESSAGES[:20])
     peer.tick(3600.0)
@@ -118,7 +118,7 @@ def test_bytes_are_limited_too() -> None:
     assert peer.came[3:] == [b"later"]
 
 
-def test_without_a_limit_nothing_is_held_back() -> None:
+def test_without_limits_nothing_is_delayed() -> None:
     peer = Peer(message_rate=0, byte_rate=0)
     peer.sends(*MESSAGES * 100)
     assert len(peer.came) == 10_000
@@ -133,7 +133,7 @@ def test_one_limit_alone() -> None:
     assert len(peer.came) == 21
 
 
-def test_a_pause_is_not_the_peers_delay() -> None:
+def test_frame_timeout_excludes_the_rate_limit_pause() -> None:
     peer = Peer(message_rate=1.0, message_burst=1, frame_seconds=30.0)
     peer.sends_raw(b"".join(map(encode_frame, MESSAGES)) + b"5         lat")
     for _ in range(99):
@@ -145,7 +145,7 @@ def test_a_pause_is_not_the_peers_delay() -> None:
     assert [type(error) for error in peer.errors] == [FrameTimeoutError]
 
 
-def test_what_breaks_the_framing_is_said_when_all_before_it_has_come() -> None:
+def test_framing_error_is_reported_after_all_earlier_payloads() -> None:
     peer = Peer(message_rate=1.0, message_burst=1)
     peer.sends_raw(encode_frame(b"one") + encode_frame(b"two") + b"GET / HTTP")
     assert (peer.came, peer.errors) == ([b"one"], [])
@@ -154,10 +154,11 @@ def test_what_breaks_the_framing_is_said_when_all_before_it_has_come() -> None:
     assert len(peer.errors) == 1
 
 
-def test_nothing_comes_after_the_end() -> None:
+def test_closed_stream_delivers_nothing_and_has_no_timers() -> None:
     peer = Peer(message_rate=1.0, message_burst=1)
     peer.sends(*MESSAGES)
     peer.stream.close()
+    assert peer.context.clock.pending == 0
     peer.tick(1000.0)
     assert peer.came == MESSAGES[:1]
     assert peer.context.clock.pending == 0
@@ -196,3 +197,85 @@ def test_rate_limiter_queues_at_most_one_read() -> None:
     assert (len(peer.came), peer.reads) == (99, 1)
     peer.tick(1.0)
     assert (len(peer.came), peer.reads) == (100, 2)
+
+
+class CostlyDecoder(FrameDecoder):
+    """Count 50,000 bytes for each read in addition to its own."""
+
+    overhead = 50_000
+
+
+def test_decoder_overhead_counts_against_the_byte_rate() -> None:
+    peer = Peer(CostlyDecoder(), message_rate=0, byte_rate=1000)
+    assert not peer.paused
+    peer.sends(b"x")
+    assert peer.paused
+
+
+def test_byte_debt_delays_queued_messages_too() -> None:
+    peer = Peer(message_rate=10.0, message_burst=1, byte_rate=1000)
+    peer.sends(b"x" * 60_000, b"x" * 40_000)
+    assert len(peer.came) == 1
+    peer.tick(1.0)
+    assert len(peer.came) == 1
+    peer.tick(33.0)
+    assert len(peer.came) == 2
+
+
+def test_each_frame_has_the_whole_timeout() -> None:
+    peer = Peer(message_rate=0, byte_rate=0, frame_seconds=30.0)
+    peer.sends_raw(b"5         he")
+    peer.tick(20.0)
+    peer.sends_raw(b"llo5         wo")
+    peer.tick(20.0)
+    assert (peer.came, peer.errors) == ([b"hello"], [])
+    peer.tick(11.0)
+    assert [type(error) for error in peer.errors] == [FrameTimeoutError]
+
+
+def test_trickled_bytes_do_not_extend_the_frame_timeout() -> None:
+    peer = Peer(message_rate=0, byte_rate=0, frame_seconds=30.0)
+    peer.sends_raw(b"5         h")
+    peer.tick(20.0)
+    peer.sends_raw(b"e")
+    peer.tick(9.0)
+    assert peer.errors == []
+    peer.tick(1.1)
+    assert [type(error) for error in peer.errors] == [FrameTimeoutError]
+
+
+def test_idle_time_between_frames_does_not_count() -> None:
+    peer = Peer(message_rate=0, byte_rate=0, frame_seconds=30.0)
+    peer.sends_raw(b"5         he")
+    peer.tick(20.0)
+    peer.sends_raw(b"llo")
+    peer.tick(20.0)
+    assert peer.errors == []
+    peer.sends_raw(b"5         wo")
+    peer.tick(29.0)
+    assert peer.errors == []
+    peer.tick(1.1)
+    assert [type(error) for error in peer.errors] == [FrameTimeoutError]
+
+
+def test_frame_timeout_starts_again_when_reading_resumes() -> None:
+    peer = Peer(message_rate=0, byte_rate=1000, frame_seconds=30.0)
+    peer.sends_raw(encode_frame(b"x" * 60_000) + b"65000     " + b"x" * 46_000)
+    assert peer.paused
+    peer.tick(39.0)
+    assert peer.paused and peer.errors == []
+    peer.tick(1.0)
+    assert not peer.paused
+    peer.tick(29.0)
+    assert peer.errors == []
+    peer.tick(1.5)
+    assert [type(error) for error in peer.errors] == [FrameTimeoutError]
+
+
+def test_close_cancels_the_frame_timeout() -> None:
+    peer = Peer(message_rate=0, byte_rate=0, frame_seconds=30.0)
+    peer.sends_raw(b"5         he")
+    peer.stream.close()
+    assert peer.context.clock.pending == 0
+    peer.tick(100.0)
+    assert peer.errors == []
