@@ -38,7 +38,9 @@ _FAULTS: dict[str, Callable[[Proxy, int], object]] = {
 }
 
 
-@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+@pytest.mark.parametrize(
+    "secure", [pytest.param(False, id="plain", marks=pytest.mark.slow), pytest.param(True, id="TLS")]
+)
 @pytest.mark.timeout(0)
 def test_no_message_is_lost_or_doubled_on_a_failing_link(secure: bool, full: bool) -> None:
     rounds = 1000 if full else 3 * len(_FAULTS)

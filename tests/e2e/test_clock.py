@@ -15,8 +15,9 @@ from tests.e2e.selchat_support import SelchatPeer, serving
 from tests.e2e.support import Client, Server
 
 _YEAR = 365 * 86_400  # seconds
-_RATE, _BURST = 40, 20  # messages a second; messages at once
-_LOGIN = 1.0  # seconds
+_RATE, _BURST = 80, 20  # messages a second; messages at once
+_LOGIN = 0.5  # seconds
+_ROSTER = 0.3  # seconds between rosters
 _LIBRARIES = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib*/faketime/libfaketime.so.1")
 
 # A server whose time.time() is off by the number of seconds in a file.
@@ -42,6 +43,7 @@ class WrongClock:
             **os.environ,
             "SELCHAT_LOGIN_SECONDS": str(_LOGIN),
             "SELCHAT_MESSAGE_BURST": str(_BURST),
+            "SELCHAT_ROSTER_INTERVAL": str(_ROSTER),
         }
         if library is not None:
             self.environment |= {
@@ -58,7 +60,7 @@ class WrongClock:
         new.replace(self._path)
 
 
-@pytest.fixture(params=["python", "libfaketime"])
+@pytest.fixture(params=["python", pytest.param("libfaketime", marks=pytest.mark.slow)])
 def clock(request: pytest.FixtureRequest, tmp_path: Path) -> WrongClock:
     library = None
     if request.param == "libfaketime":
@@ -76,7 +78,13 @@ def serving_with(clock: WrongClock, path: Path) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize("moved", [_YEAR, -_YEAR], ids=["a year ahead", "a year back"])
+@pytest.mark.parametrize(
+    "moved",
+    [
+        pytest.param(_YEAR, id="a year ahead"),
+        pytest.param(-_YEAR, id="a year back", marks=pytest.mark.slow),
+    ],
+)
 def test_timers_order_and_rates_ignore_the_wall_clock(clock: WrongClock, moved: int, tmp_path: Path) -> None:
     path = tmp_path / "history.sqlite"
     with serving_with(clock, path) as server, SelchatPeer(server.port, "Asa") as asa:

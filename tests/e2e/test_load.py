@@ -150,7 +150,7 @@ class TestDescriptors:
             clients = [Client(server.port, f"user{number}") for number in range(400)]
             capacity = 256 - 32  # the server reserves 32
             eventually(lambda: asa.request("users", room="lobby")["total"] == capacity, "the server is full")
-            server.assert_idle(3.0)
+            server.assert_idle()
             for number in range(20):
                 assert asa.say("the log commits", f"{number}")["type"] == "ack"
             for client in clients[:200]:
