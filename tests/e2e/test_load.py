@@ -105,8 +105,11 @@ class TestStalledReaders:
 
     @pytest.mark.parametrize("wire", ["selchat", "classic"])
     def test_memory_of_stalled_readers_is_bounded(self, wire: str, full: bool, tmp_path: Path) -> None:
-        count, seconds, limit = (2000, 300.0, 300 * _MIB) if full else (200, 3.0, 40 * _MIB)
-        body = "x" * 4000
+        # An unlimited feed would take 35 MiB in the short form.
+        count, size, messages, seconds, limit = 200, 16_000, 1500, 0.0, 25 * _MIB
+        if full:
+            count, size, messages, seconds, limit = 2000, 4000, 0, 300.0, 300 * _MIB
+        body = "x" * size
         with serving(tmp_path / "history.sqlite", *UNLIMITED) as server:
             with (
                 Crowd(server.port, count, "stalled", wire) as crowd,
@@ -114,12 +117,11 @@ class TestStalledReaders:
                 SelchatPeer(server.port, "Bo") as bo,
             ):
                 crowd.wait_until_online()
-                eventually(
-                    lambda: asa.request("users", room="lobby")["total"] == count + 2, "all are members"
-                )
+                everyone = count + 2
+                eventually(lambda: asa.request("users", room="lobby")["total"] == everyone, "all are members")
                 memory = peak = server.resident_bytes()
                 end, number = time.monotonic() + seconds, 0
-                while time.monotonic() < end:
+                while number < messages or time.monotonic() < end:
                     for _ in range(10):
                         number += 1
                         asa.send({"type": "say", "room": "lobby", "id": f"{number}", "body": body})
@@ -128,7 +130,7 @@ class TestStalledReaders:
                     asa.read_until(lambda message: message.get("id") == f"{number}")  # noqa: B023
                     peak = max(peak, server.resident_bytes())
                 print(
-                    f"{count} stalled {wire} readers, {number} messages of 4 kB: "
+                    f"{count} stalled {wire} readers, {number} messages of {size} bytes: "
                     f"memory {(peak - memory) / _MIB:+.0f} MiB"
                 )
                 assert number > 100

@@ -1,8 +1,8 @@
-"""What is fed with bytes from outside, as functions of bytes: nothing but the promised errors may come.
+"""Fuzz targets: one function of bytes for each parser of outside data. Only documented errors may occur.
 
-They are driven by coverage (`tests.fuzz.run`), and in the ordinary test run by the corpus and by hypothesis
-(`tests.fuzz.test_targets`). Each one checks what it can besides: that the result does not depend on how the
-bytes were cut, that what is accepted can be passed on, and so on.
+`tests.fuzz.run` fuzzes them by coverage. `tests.fuzz.test_targets` runs them on the corpus and on inputs of
+hypothesis. Each target also checks properties: that the chunking does not change the result,
+that an accepted message can be encoded again, and so on.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Target = Callable[[bytes], None]
 
 _HEADER_LENGTHS = (1, 2, 4, 10, 32)
 _LIMIT = 300  # bytes of payload, so that short inputs can break it
-_SHORT = 64  # bytes of a stream that is also taken one by one: it takes its time
+_SHORT = 64  # bytes: shorter streams are also fed byte by byte, which is slow
 _WELCOME = {
     "type": "welcome",
     "version": 1,
@@ -65,7 +65,7 @@ _SAID = Said("lobby", 1, "Venkat", "", 1.5, "1", None)
 
 
 def frames(data: bytes) -> None:
-    """A stream, however it is cut. The first two bytes say how long headers are, and where the cut is."""
+    """A stream of frames, at any chunking. The first two bytes select the header length and the cut."""
     if len(data) < 2:
         return
     header_length = _HEADER_LENGTHS[data[0] % len(_HEADER_LENGTHS)]
@@ -74,7 +74,7 @@ def frames(data: bytes) -> None:
     whole = _decoded(header_length, [stream])
     assert _decoded(header_length, [stream[:cut], stream[cut:]]) == whole
     if len(stream) <= _SHORT:
-        assert _decoded(header_length, [stream[place : place + 1] for place in range(len(stream))]) == whole
+        assert _decoded(header_length, [stream[start : start + 1] for start in range(len(stream))]) == whole
     one_by_one = FrameDecoder(header_length, _LIMIT)
     payloads = []
     payload = one_by_one.receive_one(stream)
@@ -96,7 +96,7 @@ def _decoded(header_length: int, parts: list[bytes]) -> tuple[list[bytes], str]:
 
 
 def requests(data: bytes) -> None:
-    """What a selchat client may say; what is accepted can be passed on, on both wires."""
+    """A request of a selchat client; accepted messages can be encoded for both protocols."""
     try:
         request = parse_request(data)
     except RefusalError as error:
@@ -115,23 +115,23 @@ def requests(data: bytes) -> None:
 
 
 def detect(data: bytes) -> None:
-    """A first payload, and the first bytes of a connection: one verdict, and the same again."""
+    """The first payload and the first bytes of a connection: the verdict never changes."""
     assert is_hello(data) is is_hello(bytes(bytearray(data)))
     verdicts = [detect_protocol(data[:size]) for size in range(1, min(len(data), 10) + 1)]
     decided = [verdict for verdict in verdicts if verdict is not None]
     assert all(isinstance(verdict, DetectedProtocol) for verdict in decided)
     assert len(set(decided)) <= 1
-    assert verdicts[len(verdicts) - len(decided) :] == decided, "what was told once changes"
+    assert verdicts[len(verdicts) - len(decided) :] == decided, "the verdict changes"
 
 
 def http(data: bytes) -> None:
-    """Requests, however they are cut. The first byte says where the cut is; each request is answered."""
+    """HTTP requests at any chunking; each gets a response. The first byte selects the cut."""
     cut = data[0] if data else 0
     stream = data[1:]
     whole = _requests([stream])
     assert _requests([stream[:cut], stream[cut:]]) == whole
     if len(stream) <= _SHORT:
-        assert _requests([stream[place : place + 1] for place in range(len(stream))]) == whole
+        assert _requests([stream[start : start + 1] for start in range(len(stream))]) == whole
 
 
 def _requests(parts: list[bytes]) -> tuple[list[Request], int]:
@@ -157,26 +157,26 @@ def _requests(parts: list[bytes]) -> tuple[list[Request], int]:
 
 
 def websocket(data: bytes) -> None:
-    """What comes after the opening, however it is cut; the first byte says where. It can be passed on."""
+    """WebSocket frames at any chunking; messages can be encoded again. The first byte selects the cut."""
     cut = data[0] if data else 0
     stream = data[1:]
     whole = _messages([stream])
     assert _messages([stream[:cut], stream[cut:]]) == whole
     if len(stream) <= _SHORT:
-        assert _messages([stream[place : place + 1] for place in range(len(stream))]) == whole
+        assert _messages([stream[start : start + 1] for start in range(len(stream))]) == whole
     decoder = MessageDecoder(open_websocket(_OPENING, _LIMIT)[0], lambda _: None)
     payload, payloads = decoder.receive_one(stream), []
     while payload is not None:
         payloads.append(payload)
         payload = decoder.receive_one()
-    assert payloads == whole[0]  # so few bytes hold no more frames than are let pass before a hello
+    assert payloads == whole[0]  # so few bytes stay below the limit of frames before a hello
     for payload in payloads:
         chunk = _WEB_FORMAT.encode([_SAID._replace(body=payload)])
         assert _WEB_FORMAT.delivered_before(chunk, 1) == (1, chunk[1:])
 
 
 def _messages(parts: list[bytes]) -> tuple[list[str], str, bytes]:
-    """Return the payloads, the kind of the error, and the answers, with that to a close."""
+    """Return the payloads, the error, and the bytes of the answers, including the close frame."""
     sent = bytearray()
     decoder = MessageDecoder(open_websocket(_OPENING, _LIMIT)[0], sent.extend)
     decoder.set_limit(_LIMIT)
@@ -194,7 +194,7 @@ def _messages(parts: list[bytes]) -> tuple[list[str], str, bytes]:
 
 
 def selchat_client(data: bytes) -> None:
-    """What a server may say to a selchat client that it has let in, in two pieces."""
+    """Bytes of a server after the welcome of a selchat client, in two pieces."""
     client = SelchatClient(_SELCHAT, _SELCHAT.secret)
     client.connection_made()
     client.say("hello")
@@ -209,7 +209,7 @@ def selchat_client(data: bytes) -> None:
 
 
 def classic_client(data: bytes) -> None:
-    """What a server may say to a client of the paper's wire."""
+    """Bytes of a server to a classic client."""
     client = ClassicClient(_CLASSIC)
     client.connection_made()
     client.receive_data(data)
@@ -218,7 +218,7 @@ def classic_client(data: bytes) -> None:
 
 
 def config(data: bytes) -> None:
-    """A configuration file: settings, or one error with a text of one line for each mistake."""
+    """A configuration file gives settings, or an error with one line for each mistake."""
     try:
         assert isinstance(parse_file(data), Settings)
     except ConfigurationError as error:
@@ -227,9 +227,9 @@ def config(data: bytes) -> None:
 
 
 def e2ee(data: bytes) -> None:
-    """The fields of an encrypted message: of anyone's making, of ours, and of ours with a few bytes changed.
+    """The fields of an encrypted message: arbitrary, valid, and valid with one byte changed.
 
-    Up to the first null is a ``cipher``, the rest a ``body``; the last four bytes say what is changed.
+    The ``cipher`` ends at the first null, and the ``body`` follows. The last four bytes select the change.
     """
     cipher, _, body = data.decode(errors="replace").partition("\0")
     for given in ((cipher, body), (_SEALED.cipher, body), (cipher, _SEALED.body)):
@@ -245,23 +245,23 @@ def e2ee(data: bytes) -> None:
         cipher, _, body = changed.decode(errors="replace").partition("\0")
         with suppress(UnreadableError):
             Decryptor().decrypt(_KEY, "lobby", "Venkat", cipher, body, 1)
-            raise AssertionError("what was changed was believed")
+            raise AssertionError("a changed message was decrypted")
 
 
 def text(data: bytes) -> None:
-    """Anything that someone wants to be called, or to say."""
-    words = data.decode(errors="replace")
-    name = clean_name(words)
+    """Any text as a name and as a message."""
+    given = data.decode(errors="replace")
+    name = clean_name(given)
     assert clean_name(name) == name
     assert len(name) <= 32
     assert escape_controls(name) == name
     assert name_key(name_key(name)) == name_key(name)
-    shown = escape_controls(words)
+    shown = escape_controls(given)
     assert not any(ord(character) < 32 or 127 <= ord(character) < 160 for character in shown)
 
 
 def http_message(data: bytes) -> None:
-    """The body of a request, after its media type in one line; what is accepted can be passed on."""
+    """A media type in one line, then the body of a POST; accepted messages can be encoded again."""
     kind, _, body = data.partition(b"\n")
     try:
         found = parse_posted(kind.decode("latin-1"), body)
@@ -274,7 +274,7 @@ def http_message(data: bytes) -> None:
 
 
 def tokens(data: bytes) -> None:
-    """The file of tokens; what is read from it is read again from what would be written."""
+    """A token file; writing and parsing the parsed tokens again changes nothing."""
     try:
         found = parse_tokens(data, Path("tokens"))
     except TokenFileError as error:

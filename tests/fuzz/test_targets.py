@@ -1,4 +1,4 @@
-"""The fuzz targets without a fuzzer: what is in the corpus, and what hypothesis makes of bytes."""
+"""Run the fuzz targets without a fuzzer: on the corpus, and on inputs of hypothesis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.fuzz.run import CORPUS
 from tests.fuzz.targets import TARGETS
 
 _INPUTS = [(name, path) for name in TARGETS for path in sorted((CORPUS / name).iterdir())]
-_WORDS = [
+_TOKENS = [
     b'{"',
     b'":"',
     b'"}',
@@ -41,18 +41,17 @@ def test_every_target_has_a_corpus() -> None:
 
 
 @pytest.mark.parametrize(("name", "path"), _INPUTS, ids=lambda value: getattr(value, "name", value))
-def test_the_corpus(name: str, path: object) -> None:
+def test_corpus_input_passes(name: str, path: object) -> None:
     TARGETS[name](path.read_bytes())  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@given(st.binary(max_size=200) | st.lists(st.sampled_from(_WORDS) | st.binary(max_size=8)).map(b"".join))
-def test_bytes(name: str, data: bytes) -> None:
+@given(st.binary(max_size=200) | st.lists(st.sampled_from(_TOKENS) | st.binary(max_size=8)).map(b"".join))
+def test_generated_bytes_pass(name: str, data: bytes) -> None:
     TARGETS[name](data)
 
 
-def test_the_driver() -> None:
-    """Without atheris it says so; with it, it runs."""
+def test_driver_runs_a_target_or_says_that_atheris_is_missing() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz.run", "--runs=200", "detect"],
         capture_output=True,
@@ -63,7 +62,7 @@ def test_the_driver() -> None:
     assert "detect: 200 runs" in done.stdout or "fuzzing is skipped" in done.stdout
 
 
-def test_a_failure_is_a_failure(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_failing_input_fails_the_run(tmp_path_factory: pytest.TempPathFactory) -> None:
     pytest.importorskip("atheris")
     script = (
         "import sys, atheris, tests.fuzz.run as run, tests.fuzz.targets as targets\n"

@@ -77,11 +77,11 @@ class Reader:
             size = 5 + int(taken[self.checked + 1 : self.checked + 5])
             frame = bytes(taken[self.checked : self.checked + size])
             assert self.got[source] < len(self.owed[source]), f"{self.name} is not owed {frame!r}"
-            wanted = self.owed[source][self.got[source]]
+            expected = self.owed[source][self.got[source]]
             if len(frame) < size:
-                assert wanted.startswith(frame), f"{self.name}: {frame!r} is no beginning of {wanted!r}"
+                assert expected.startswith(frame), f"{self.name}: {frame!r} is no beginning of {expected!r}"
                 return
-            assert frame == wanted, f"{self.name} got {frame!r} for {wanted!r}"
+            assert frame == expected, f"{self.name} got {frame!r} for {expected!r}"
             self.got[source] += 1
             self.checked += size
 
@@ -102,19 +102,19 @@ def _act(name: str, *arguments: st.SearchStrategy[object]) -> st.SearchStrategy[
 ACTS = st.lists(
     st.sampled_from(
         [
-            *[_act("author_says", _who, _room, _size)] * 4,
-            *[_act("server_says", _room, st.lists(_size, min_size=1, max_size=4))] * 3,
+            *[_act("author_sends", _who, _room, _size)] * 4,
+            *[_act("server_sends", _room, st.lists(_size, min_size=1, max_size=4))] * 3,
             *[_act("reply", _who, _size)] * 2,
             *[_act("stall", _who, st.sampled_from([0, 0, 1, 7, 30, 100]))] * 4,
             *[_act("unstall", _who)] * 2,
             *[_act("short_writes", _who, st.lists(st.integers(1, 80), min_size=1, max_size=4))] * 2,
             *[_act("writable", _who)] * 4,
-            _act("says_nothing", _room, st.none() | _who),
+            _act("append_nothing", _room, st.none() | _who),
             _act("connect", st.sampled_from(["A", "AB", "BA", "B", ""])),
             _act("join", _who, st.sampled_from(ROOMS)),
             _act("leave", _who, st.sampled_from(ROOMS)),
             _act("finish", _who, st.booleans()),
-            _act("go", _who, st.sampled_from(["die", "hang_up"]), st.integers(0, 3)),
+            _act("disconnect", _who, st.sampled_from(["die", "hang_up"]), st.integers(0, 3)),
         ]
     ).flatmap(lambda act: act),
     max_size=6,
@@ -147,8 +147,8 @@ class FeedOutboxMachine(RuleBasedStateMachine):
 
     # -- members ---------------------------------------------------------------------------------------
 
-    def pick(self, number: int, wanted: Callable[[Reader], bool] = lambda _reader: True) -> Reader | None:
-        fitting = [reader for reader in self.readers if reader.open and wanted(reader)]
+    def pick(self, number: int, condition: Callable[[Reader], bool] = lambda _reader: True) -> Reader | None:
+        fitting = [reader for reader in self.readers if reader.open and condition(reader)]
         return fitting[number % len(fitting)] if fitting else None
 
     def connect(self, rooms: str) -> None:
@@ -183,7 +183,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
                 reader.sock.room = None
                 reader.outbox.flush()
 
-    def go(self, who: int, how: str, unless: int) -> None:
+    def disconnect(self, who: int, how: str, unless: int) -> None:
         """Lose a peer, but not too often."""
         reader = self.pick(who)
         if reader is None or unless:
@@ -199,7 +199,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
         payload = b"%d:" % next(self.numbers) + b"x" * size
         return b"%s%04d" % (source.encode(), len(payload)) + payload
 
-    def say(self, room: str, size: int, author: Reader | None) -> None:
+    def append(self, room: str, size: int, author: Reader | None) -> None:
         frame = self.frame(room, size)
         self.log[room].append(frame)
         self.in_tick.add(room)
@@ -213,16 +213,16 @@ class FeedOutboxMachine(RuleBasedStateMachine):
                 reader.owed[room].append(frame)
         self.feeds[room].append(frame, subscription)
 
-    def author_says(self, who: int, room: str, size: int) -> None:
+    def author_sends(self, who: int, room: str, size: int) -> None:
         author = self.pick(who, lambda reader: room in reader.subscriptions)
         if author is not None:
-            self.say(room, size, author)
+            self.append(room, size, author)
 
-    def server_says(self, room: str, sizes: list[int]) -> None:
+    def server_sends(self, room: str, sizes: list[int]) -> None:
         for size in sizes:
-            self.say(room, size, None)
+            self.append(room, size, None)
 
-    def says_nothing(self, room: str, who: int | None) -> None:
+    def append_nothing(self, room: str, who: int | None) -> None:
         """Append an event that this wire format cannot express."""
         author = None if who is None else self.pick(who, lambda reader: room in reader.subscriptions)
         self.feeds[room].append(b"", author and author.subscriptions[room])
@@ -260,17 +260,17 @@ class FeedOutboxMachine(RuleBasedStateMachine):
 
     # -- ticks -----------------------------------------------------------------------------------------
 
-    @rule(acts=ACTS, backwards=st.booleans(), all_of_them=st.booleans())
-    def tick(self, acts: list[tuple[str, list[object]]], backwards: bool, all_of_them: bool) -> None:
+    @rule(acts=ACTS, backwards=st.booleans(), all_rooms=st.booleans())
+    def tick(self, acts: list[tuple[str, list[object]]], backwards: bool, all_rooms: bool) -> None:
         """A whole tick is one rule, because single actions seldom interact."""
         for name, arguments in acts:
             getattr(self, name)(*arguments)
-            self.whoever_is_live_has_an_idle_outbox()
-        self.end_tick(backwards, all_of_them)
+            self.live_subscribers_have_idle_outboxes()
+        self.end_tick(backwards, all_rooms)
 
-    def end_tick(self, backwards: bool, all_of_them: bool) -> None:
+    def end_tick(self, backwards: bool, all_rooms: bool) -> None:
         for room in ROOMS[::-1] if backwards else ROOMS:
-            if all_of_them or room in self.in_tick:
+            if all_rooms or room in self.in_tick:
                 self.sealed[room] = len(self.log[room])
                 self.fanout.deliver(self.feeds[room])
                 self.check_memory(self.feeds[room])
@@ -327,13 +327,13 @@ class FeedOutboxMachine(RuleBasedStateMachine):
     # -- what always holds -----------------------------------------------------------------------------
 
     @invariant()
-    def everyone_has_got_the_right_frames_so_far(self) -> None:
+    def readers_got_only_the_expected_frames(self) -> None:
         for reader in self.readers:
             reader.check()
 
     @precondition(lambda self: hasattr(self, "feeds"))
     @invariant()
-    def whoever_is_live_has_an_idle_outbox(self) -> None:
+    def live_subscribers_have_idle_outboxes(self) -> None:
         for feed in self.feeds.values():
             for subscription in feed.live:
                 assert subscription.state is SubscriptionState.LIVE
@@ -347,7 +347,7 @@ class FeedOutboxMachine(RuleBasedStateMachine):
                     assert reader.outbox.state is OutboxState.IDLE
 
     @invariant()
-    def the_gone_are_in_no_feed(self) -> None:
+    def closed_readers_are_in_no_feed(self) -> None:
         gone = {reader.outbox for reader in self.all_readers if not reader.open}
         for feed in getattr(self, "feeds", {}).values():
             assert gone.isdisjoint(subscription.reader for subscription in (*feed.live, *feed.behind))
@@ -359,11 +359,11 @@ class FeedOutboxMachine(RuleBasedStateMachine):
         for reader in self.readers:
             reader.sock.room = None
             reader.sock.script.clear()
-        self.end_tick(backwards=False, all_of_them=True)
+        self.end_tick(backwards=False, all_rooms=True)
         for reader in self.readers:
             if reader.watching:
                 reader.outbox.flush()
-        self.end_tick(backwards=False, all_of_them=True)
+        self.end_tick(backwards=False, all_rooms=True)
         for reader in self.readers:
             assert reader.has_everything()
             assert reader.outbox.state is OutboxState.IDLE
