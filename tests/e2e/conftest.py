@@ -24,9 +24,9 @@ def fork_server() -> Iterator[None]:
 def kills(request: pytest.FixtureRequest) -> int:
     """How often to kill the server: a few times, in the slow set many times, or as ``--kills`` says."""
     # pytest does not know the option when it is started above this folder.
-    wanted: int | None = request.config.getoption("kills", None)
+    requested: int | None = request.config.getoption("kills", None)
     times: int = request.param
-    return wanted or times
+    return requested or times
 
 
 @pytest.fixture

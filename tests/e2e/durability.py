@@ -246,17 +246,17 @@ class Checker:
                 if newest != self._last_seq[room]:
                     problems.append(f"{room} has {self._last_seq[room]} messages instead of {newest}")
         news, self._load.news = self._load.news, []
-        problems += self._compare(news)
+        problems += self.compare(news)
         return problems
 
     def check_all(self) -> list[str]:
         """Read the whole file again, and check everything that clients ever got."""
         fresh = Checker(self._path, self._load)
         problems = fresh.check_news()
-        problems += fresh._compare(
+        problems += fresh.compare(
             (position, Content(*key, self._load.sent[key][1])) for key, position in self._load.acked.items()
         )
-        problems += fresh._compare(self._load.received.items())
+        problems += fresh.compare(self._load.received.items())
         with reading(self._path) as db:
             found = [line for (line,) in db.execute("PRAGMA integrity_check")]
         if found != ["ok"]:
@@ -290,7 +290,7 @@ class Checker:
         self._last_seq[room] = expected
         return problems
 
-    def _compare(self, observed: Iterable[tuple[Position, Content]]) -> list[str]:
+    def compare(self, observed: Iterable[tuple[Position, Content]]) -> list[str]:
         return [
             f"{position} should have {content}, and has {self._rows.get(position)}"
             for position, content in observed

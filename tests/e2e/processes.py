@@ -35,10 +35,10 @@ class _ForkServer:
     """The running fork server of this pytest worker."""
 
     def __init__(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        self._socket, child_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with child_socket:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.e2e.fork_server"], stdin=theirs, cwd=_ROOT, process_group=0
+                [sys.executable, "-m", "tests.e2e.fork_server"], stdin=child_socket, cwd=_ROOT, process_group=0
             )
 
     def start(
@@ -105,34 +105,34 @@ class ForkedProcess:
         self.args = command
         self.returncode: int | None = None
         self._text = text
-        theirs: list[int] = []
+        child_streams: list[int] = []
         opened: list[int] = []
         self.stdin = self.stdout = self.stderr = None
         streams = {"stdin": stdin, "stdout": stdout, "stderr": stderr}
         for number, (name, asked) in enumerate(streams.items()):
             if terminal is not None:
-                theirs.append(terminal)
+                child_streams.append(terminal)
             elif asked is None:
-                theirs.append(number)
+                child_streams.append(number)
             elif asked == subprocess.PIPE:
                 reader, writer = os.pipe()
-                ours, its = (writer, reader) if name == "stdin" else (reader, writer)
+                parent_end, child_end = (writer, reader) if name == "stdin" else (reader, writer)
                 mode = ("w" if name == "stdin" else "r") + ("" if text else "b")
                 buffering = 0 if name == "stdin" and not text else -1
-                setattr(self, name, open(ours, mode, buffering))  # noqa: SIM115
-                theirs.append(its)
-                opened.append(its)
+                setattr(self, name, open(parent_end, mode, buffering))  # noqa: SIM115
+                child_streams.append(child_end)
+                opened.append(child_end)
             elif asked == subprocess.DEVNULL:
                 opened.append(os.open(os.devnull, os.O_RDWR))
-                theirs.append(opened[-1])
+                child_streams.append(opened[-1])
             elif asked == subprocess.STDOUT:
-                theirs.append(theirs[1])
+                child_streams.append(child_streams[1])
             else:
-                theirs.append(asked if isinstance(asked, int) else asked.fileno())
+                child_streams.append(asked if isinstance(asked, int) else asked.fileno())
         try:
             self.pid, self._status = _running[0].start(
                 command[len(SELCHAT) :],
-                theirs,
+                child_streams,
                 os.environ if env is None else env,
                 str(cwd or Path.cwd()),
                 terminal is not None,

@@ -116,10 +116,10 @@ class SelchatPeer:
         assert isinstance(fields, dict)
         return fields
 
-    def read_until(self, wanted: Callable[[Fields], bool]) -> list[Fields]:
-        """Read messages up to the first for which ``wanted`` is true; return all of them."""
+    def read_until(self, condition: Callable[[Fields], bool]) -> list[Fields]:
+        """Read messages up to the first for which ``condition`` is true; return all of them."""
         found = [self.read()]
-        while not wanted(found[-1]):
+        while not condition(found[-1]):
             found.append(self.read())
         return found
 

@@ -113,9 +113,9 @@ def test_timers_order_and_rates_ignore_the_wall_clock(clock: WrongClock, moved: 
         # Messages keep their order, whatever their times.
         log = asa.welcome["log"]
         with SelchatPeer(server.port, "Bo", resume={"log": log, "rooms": {"lobby": 0}}) as bo:
-            heard = [bo.read() for _ in range(64)]
-            assert [one["seq"] for one in heard] == list(range(1, 65))
-            assert [one["body"] for one in heard[:4]] == ["before 0", "before 1", "before 2", "after"]
+            received = [bo.read() for _ in range(64)]
+            assert [one["seq"] for one in received] == list(range(1, 65))
+            assert [one["body"] for one in received[:4]] == ["before 0", "before 1", "before 2", "after"]
         clock.shift(0)
         assert asa.say("right again", "r")["seq"] == 65
         assert server.stop() == 0

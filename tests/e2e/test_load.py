@@ -105,8 +105,8 @@ class TestStalledReaders:
 
     @pytest.mark.parametrize("wire", ["selchat", "classic"])
     def test_memory_of_stalled_readers_is_bounded(self, wire: str, full: bool, tmp_path: Path) -> None:
-        # An unlimited feed would take 35 MiB in the short form.
-        count, size, messages, seconds, limit = 200, 16_000, 1500, 0.0, 25 * _MIB
+        # An unlimited feed takes 30 MiB in the short form.
+        count, size, messages, seconds, limit = 200, 16_000, 1500, 0.0, 20 * _MIB
         if full:
             count, size, messages, seconds, limit = 2000, 4000, 0, 300.0, 300 * _MIB
         body = "x" * size

@@ -383,9 +383,9 @@ def test_lapped_reader_is_refilled_from_the_history(tmp_path: Path) -> None:
                 assert reader.read()["seq"] == seq
             # The database cache accounts for 8 MiB of these.
             assert server.resident_bytes() - memory < 16 << 20
-            heard = stalled.read_until(lambda one: one.get("seq") == count)
-            assert [one["seq"] for one in heard if one["type"] == "said"] == list(range(1, count + 1))
-            gaps = [one for one in heard if one["type"] != "said"]
+            received = stalled.read_until(lambda one: one.get("seq") == count)
+            assert [one["seq"] for one in received if one["type"] == "said"] == list(range(1, count + 1))
+            gaps = [one for one in received if one["type"] != "said"]
             assert gaps, "the reader was never behind"
             for gap in gaps:
                 assert (gap["type"], gap["room"], gap["before"]) == ("gap", "lobby", gap["after"] + 1)
@@ -403,10 +403,10 @@ def test_lapped_reader_without_a_history_file_gets_gaps() -> None:
         with SelchatPeer(server.port, "Writer") as writer:
             for seq in range(1, count + 1):
                 assert writer.say(body, f"{seq}")["seq"] == seq
-            heard = stalled.read_until(lambda one: one.get("seq") == count)
+            received = stalled.read_until(lambda one: one.get("seq") == count)
         expected = 1
         missed = 0
-        for one in heard:
+        for one in received:
             if one["type"] == "gap":
                 assert one["after"] == expected - 1
                 missed += one["before"] - expected
@@ -446,9 +446,9 @@ def test_shutdown_sends_bye_after_all_acks(tmp_path: Path, number: int) -> None:
             answers = asa.read_to_end()
             assert answers[-1] == {"type": "bye", "reason": "shutdown", "retry_after": 1.0}
             assert kinds(answers[:-1]) == ["ack"] * (len(answers) - 1)
-            heard = old.read_to_end()
-            assert heard.endswith(pair("Server", "The server is shutting down."))
-            assert heard.count(pair("Asa", "x")) == len(answers) - 2, (
+            received = old.read_to_end()
+            assert received.endswith(pair("Server", "The server is shutting down."))
+            assert received.count(pair("Asa", "x")) == len(answers) - 2, (
                 "the room got exactly the acknowledged messages"
             )
         assert server.wait() == 0

@@ -210,16 +210,16 @@ def test_browser_loses_and_doubles_no_message_over_a_restart(tmp_path: Path) -> 
         with Browser(server, "Venkat") as venkat, SelchatPeer(port, "Narayan") as narayan:
             for number in range(10):
                 assert narayan.say(str(number), str(number))["type"] == "ack"
-            heard = [venkat.read()["seq"] for _ in range(5)]
+            received = [venkat.read()["seq"] for _ in range(5)]
             log = venkat.welcome["log"]
             server.process.send_signal(signal.SIGTERM)
             rest, code, _ = venkat.end()
             assert code == 1001
             assert rest[-1]["reason"] == "shutdown"
             assert rest[-1]["retry_after"] == 1.0
-            heard += [one["seq"] for one in rest if one["type"] == "said"]
+            received += [one["seq"] for one in rest if one["type"] == "said"]
         assert server.wait() == 0
-    assert heard == list(range(1, 11))
+    assert received == list(range(1, 11))
     with serving(history, port=port) as server, SelchatPeer(port, "Narayan") as narayan:
         assert narayan.say("meanwhile", "10")["type"] == "ack"
         resume = {"log": log, "rooms": {"lobby": 10}}

@@ -50,7 +50,7 @@ def main() -> int:
         print("fuzzing is skipped: atheris is not installed (it has no wheel for every Python)")
         return 0
     if options.in_this_process:
-        _fuzz(options.targets[0], options.runs, Path(options.keep))
+        fuzz(options.targets[0], options.runs, Path(options.keep))
     with tempfile.TemporaryDirectory() as temporary, ThreadPoolExecutor(options.jobs) as jobs:
         kept = Path(options.keep or temporary)
         done = jobs.map(
@@ -76,7 +76,7 @@ def _run(name: str, runs: int, kept: Path) -> bool:
     return not done.returncode
 
 
-def _fuzz(name: str, runs: int, kept: Path) -> None:
+def fuzz(name: str, runs: int, kept: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["selchat"]):

@@ -70,7 +70,7 @@ def test_failing_input_fails_the_run(tmp_path_factory: pytest.TempPathFactory) -
         "targets.TARGETS['detect'] = fail\n"
         "from pathlib import Path\n"
         "sys.argv = ['x']\n"
-        "run._fuzz('detect', 100, Path(sys.argv[0] + '-kept'))\n"
+        "run.fuzz('detect', 100, Path(sys.argv[0] + '-kept'))\n"
     )
     folder = tmp_path_factory.mktemp("fuzz")
     (folder / "x-kept").mkdir()
