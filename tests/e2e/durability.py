@@ -31,7 +31,7 @@ from tests.e2e.support import DEADLINE, Server
 _AUTHORS = ("Asa", "Bo", "Cleo", "Dag")
 _WINDOW = 64  # unacknowledged messages of one author
 _MAX_ACKS = 200  # before each kill
-_MAX_WAIT = 0.008  # seconds from the last messages to the kill, about as long as the server needs
+_MAX_WAIT = 0.008  # seconds from the last messages to the kill; the server needs about this time
 _FULL_CHECK = 10  # kills between two checks of the whole file
 
 

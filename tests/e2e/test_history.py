@@ -295,7 +295,11 @@ def test_file_that_cannot_grow_stops_messages_and_recovers(history: Path) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
 def test_bans_topics_and_names_are_stored_after_an_outage(history: Path) -> None:
-    with Server("--quiet", f"--history={history}") as server, SelchatPeer(server.port, "Asa") as asa:
+    quick = {**os.environ, "SELCHAT_ROSTER_INTERVAL": "0.1"}
+    with (
+        Server("--quiet", f"--history={history}", env=quick) as server,
+        SelchatPeer(server.port, "Asa") as asa,
+    ):
         assert asa.read()["type"] == "joined"
         resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1, resource.RLIM_INFINITY))
         assert asa.say("lost", "a-1")["code"] == "not-stored"

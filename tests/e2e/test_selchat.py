@@ -202,7 +202,8 @@ def test_classic_and_selchat_clients_share_a_room() -> None:
 
 
 def test_members_get_joined_and_left_notices() -> None:
-    with Server("--quiet") as server, SelchatPeer(server.port, "Asa") as asa:
+    quick = {**os.environ, "SELCHAT_ROSTER_INTERVAL": "0.1"}
+    with Server("--quiet", env=quick) as server, SelchatPeer(server.port, "Asa") as asa:
         first = asa.read()
         assert first == {"type": "joined", "room": "lobby", "names": ["Asa"], "total": 1}
         with Client(server.port, "Old") as old:
