@@ -182,11 +182,11 @@ def connected(address: str, *, encrypted: bool = False) -> str:
     return f"Connected to the Server: {address}{note}"
 
 
-def trusted(event: Trusted) -> tuple[str, str]:
+def trusted(event: Trusted) -> tuple[str, ...]:
     """Return the lines about a new server. The fingerprint has its own line because people compare it."""
     return (
-        f"First connection to {safe(event.address)}. "
-        "Check that this fingerprint matches the one in the server's terminal.",
+        f"First connection to {safe(event.address)}.",
+        "Check that this fingerprint matches the one in the server's terminal:",
         safe(event.fingerprint),
     )
 

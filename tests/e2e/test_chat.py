@@ -164,8 +164,8 @@ def test_a_name_belongs_to_its_first_user(tmp_path: Path) -> None:
         assert run(*command, input=b"mine\n").returncode == 0
         other = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
         got = subprocess.run(command, input=b"mine\n", env=other, capture_output=True, check=False)
-        new, _key, refused = got.stderr.decode().splitlines()
-        assert new.startswith(f"First connection to 127.0.0.1:{server.port}. ")
+        new, _check, _key, refused = got.stderr.decode().splitlines()
+        assert new == f"First connection to 127.0.0.1:{server.port}."
         assert (got.returncode, refused) == (1, "selchat: the server said: the name A is taken")
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.processes import SELCHAT
 from tests.e2e.support import DEADLINE, Client, Server
+from tests.e2e.terminal_support import CHAT, Terminal
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.rst", "docs/users.rst", "docs/operators.rst", "docs/measuring.rst"]
@@ -104,3 +106,54 @@ def test_bot_of_the_readme_answers(tmp_path: Path) -> None:
                     venkat.read_until("echo", "hello")
             finally:
                 process.kill()
+
+
+def demo(title: str) -> list[str]:
+    """Return the lines that the README shows under a title, without the command."""
+    block = re.search(
+        rf"^{title}::\n\n(.*?)(?=^\S)", (ROOT / "README.rst").read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert block is not None
+    return [line.strip() for line in block[1].strip().splitlines()][1:]
+
+
+def masked(line: str) -> str:
+    """Return a line without addresses, ports and fingerprints."""
+    line = re.sub(r"\b[0-9a-f]{4}( [0-9a-f]{4}){15}\b", "FINGERPRINT", line)
+    return re.sub(r"(\d+\.\d+\.\d+\.\d+|localhost)(:\d+)?", "HOST", line)
+
+
+def test_the_demo_shows_real_output(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def chat(name: str) -> Terminal:
+        folder = tmp_path / name  # each user has a device
+        return Terminal(
+            *CHAT,
+            f"127.0.0.1:{port}",
+            f"--name={name}",
+            environment={"XDG_DATA_HOME": str(folder)},
+            columns=120,
+        )
+
+    serve = (*SELCHAT, "serve", "--host=127.0.0.1", "--port=0")
+    with Terminal(*serve, columns=120, rows=60) as server:
+        server.shows("In a browser")
+        listening = re.search(r"on 127\.0\.0\.1:(\d+)", server.text)
+        assert listening is not None
+        port = listening[1]
+        with chat("Venkat") as venkat:
+            venkat.shows("You >>")
+            with chat("Michael") as michael:
+                michael.shows("You are in lobby (2 here)")
+                venkat.type("Hey! Please introduce yourself...\r")
+                michael.shows("introduce yourself")
+                michael.type("Hey Guys! This is Michael here.\r")
+                venkat.shows("This is Michael here")
+                michael.type("a half-typed line stays who")
+                michael.shows("stays who")
+                server.type("Tea is ready\r")
+                michael.shows("Server > Tea is ready")
+                server.shows("Received message from Michael")
+                for title, terminal in (("The server's terminal", server), ("Michael's terminal", michael)):
+                    seen = iter([masked(line) for line in terminal.lines])
+                    missing = [line for line in demo(title) if masked(line) not in seen]  # in this order
+                    assert not missing, terminal.text

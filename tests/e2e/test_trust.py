@@ -37,8 +37,8 @@ def test_the_first_connection_shows_the_fingerprint_of_the_server() -> None:
         for first in (True, False):
             with piped(server.port, "--name=M") as chat:
                 if first:
-                    line = chat.status()
-                    assert line.startswith(f"First connection to 127.0.0.1:{server.port}. ")
+                    assert chat.status() == f"First connection to 127.0.0.1:{server.port}.\n"
+                    assert chat.status().startswith("Check that this fingerprint matches")
                     assert chat.status() == f"{grouped(server.fingerprint)}\n"
                 assert chat.status() == "Connected to the Server: 127.0.0.1\n"
                 chat.end()
