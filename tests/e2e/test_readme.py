@@ -44,7 +44,10 @@ def test_readme_is_at_most_6500_characters() -> None:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
-@pytest.mark.parametrize("page", PAGES)
+# The README has all commands of the manual on measuring.
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=pytest.mark.slow if "measuring" in page else ()) for page in PAGES]
+)
 def test_commands_of_a_page_work_in_their_order(page: str, tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
