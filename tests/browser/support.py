@@ -92,6 +92,7 @@ class Users:
 
     def _watch(self, page: Page) -> None:
         page.on("request", self._requested)
+        page.on("requestfailed", self._request_failed)
         page.on("websocket", lambda socket: self._check_origin(socket.url))
         page.on("console", self._check_console)
         page.on("pageerror", lambda error: self.problems.append(f"uncaught: {error}"))
@@ -99,6 +100,10 @@ class Users:
 
     def _requested(self, request: Request) -> None:
         self._check_origin(request.url)
+
+    def _request_failed(self, request: Request) -> None:
+        """Print it, for the report of a test that fails: an allowed failure may be the cause."""
+        print(f"request failed: {request.method} {request.url}: {request.failure}")
 
     def _check_origin(self, url: str) -> None:
         if urlsplit(url).netloc not in self.origins:
