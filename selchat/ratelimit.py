@@ -11,11 +11,11 @@ from math import inf
 class TokenBucket:
     """Allow ``rate`` tokens a second on average, and up to ``burst`` at once after a pause.
 
-    The bucket starts full. A ``rate`` of 0 means no limit: the bucket is always full. ``now`` is in seconds on
-    a monotonic clock.
+    The bucket starts full. A ``rate`` of 0 means no limit: the bucket is always full. ``now`` is in seconds
+    on a monotonic clock.
 
-    The attributes are public so that `selchat.sessions.inbound.RateLimiter.admit`, which runs for each read, can
-    inline `refill`: a method call takes as long as the arithmetic.
+    The attributes are public so that `selchat.sessions.inbound.RateLimiter.admit`, which runs for each read,
+    can inline `refill`: a method call takes as long as the arithmetic.
     """
 
     __slots__ = ("burst", "rate", "refilled_at", "tokens")

@@ -128,7 +128,7 @@ class ClassicSession:
         return True
 
     def _fail(self, error: SelchatError) -> None:
-        """Send the reason as a message, which is all that classic clients can read, and close the connection."""
+        """Send the reason as a message, which is all that classic clients can read, and close."""
         if self.state is not SessionState.ENDED:
             self.send_notice(Notice(f"Closing this connection: {error}."))
             self._transport.close(str(error))

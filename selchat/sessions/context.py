@@ -26,7 +26,7 @@ class Outbox(Protocol):
         """Send whole frames to this peer only."""
 
     def when_replies_sent(self, callback: Callable[[], object]) -> None:
-        """Call ``callback`` when all replies are sent. It runs inside a flush, so it may only schedule work."""
+        """Call ``callback`` when all replies are sent: inside a flush, so it may only schedule work."""
 
     def subscribe(
         self, feed: Feed[Any], on_lapped: Callable[[Lapped], bytes] | None = None
@@ -73,7 +73,7 @@ class Transport(Protocol):
         """Pass all further calls to another session."""
 
     def start_tls(self, first: bytes) -> None:
-        """Encrypt everything from here on. ``first``: bytes of the peer's handshake that were read already."""
+        """Encrypt everything from here on. ``first``: bytes of the handshake that were read already."""
 
     def pause(self) -> None:
         """Stop reading until `resume`."""
@@ -107,8 +107,8 @@ class HttpSessionFactory(Protocol):
     ) -> Session:
         """Return the session.
 
-        ``deadline``: when the first request must be complete, on the clock. ``refusal``: why the server refuses
-        this peer. ``tls``: the connection is encrypted. ``local``: the peer is on this machine.
+        ``deadline``: when the first request must be complete, on the clock. ``refusal``: why the server
+        refuses this peer. ``tls``: the connection is encrypted. ``local``: the peer is on this machine.
         """
 
 
@@ -116,10 +116,10 @@ class HttpSessionFactory(Protocol):
 class Context:
     """State that all sessions of a server share.
 
-    ``observer``: reports connections that never logged in. ``run_command``: runs an operator's command line and
-    returns its output. ``software``: name and version that `welcome` reports. ``authenticator``: checks the
-    server password; None: there is no password. ``new_http_session``: None if the packages for HTTP are not
-    installed. ``lengths`` and ``login_lengths``: header caches for decoders after and before login.
+    ``observer``: reports connections that never logged in. ``run_command``: runs an operator's command line
+    and returns its output. ``software``: name and version that `welcome` reports. ``authenticator``: checks
+    the server password; None: there is no password. ``new_http_session``: None if the packages for HTTP are
+    not installed. ``lengths`` and ``login_lengths``: header caches for decoders after and before login.
     """
 
     settings: Settings

@@ -1,7 +1,7 @@
 """Protocol detection: the first session of every connection.
 
-The first bytes decide: TLS is decrypted first, an HTTP method begins an HTTP session, a `hello` a selchat session,
-and everything else is the username of a classic client.
+The first bytes decide: TLS is decrypted first, an HTTP method begins an HTTP session, a `hello` a selchat
+session, and everything else is the username of a classic client.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from selchat.sessions.selchat import SelchatSession
 from selchat.wire.detect import DetectedProtocol, detect_protocol, is_hello
 from selchat.wire.frames import FrameDecoder
 
-# How browsers close connections: they open more than they need, and they close while they ask the user about the
-# certificate (with a reset if unread data is left).
+# How browsers close connections: they open more than they need, and they close while they ask the user about
+# the certificate (with a reset if unread data is left).
 _BROWSER_REASONS = {None, NOT_TRUSTED, os.strerror(errno.ECONNRESET).lower()}
 _MIN_SELCHAT_HEADER = 4  # bytes; in a shorter header, no error fits into a frame
 _NO_PAGE = (
@@ -57,9 +57,9 @@ class DetectState(Enum):
 class DetectSession:
     """One peer whose protocol is not known yet.
 
-    ``refusal``: why the server refuses this peer. The session sends it in the peer's protocol once that is known.
-    ``plaintext_refusal``: the same for a peer that does not use TLS. ``tls``: the server supports TLS. ``local``:
-    the peer is on this machine, so that plaintext is safe.
+    ``refusal``: why the server refuses this peer. The session sends it in the peer's protocol once that is
+    known. ``plaintext_refusal``: the same for a peer that does not use TLS. ``tls``: the server supports TLS.
+    ``local``: the peer is on this machine, so that plaintext is safe.
     """
 
     __slots__ = (

@@ -1,8 +1,8 @@
 """Inbound stream of one connection: decoding, frame timeout and rate limit.
 
 Every session has one. A peer has a limited time to finish each frame, and payloads pass no faster than the
-settings allow. The rate limit loses nothing: payloads that were read already are queued here, and unread bytes
-wait in the kernel and then at the peer, whose own ``send`` blocks.
+settings allow. The rate limit loses nothing: payloads that were read already are queued here, and unread
+bytes wait in the kernel and then at the peer, whose own ``send`` blocks.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ class FrameTimeoutError(LimitError):
 
 
 class Decoder(Protocol[Payload]):
-    """Turn bytes into payloads, however the stream is cut. `selchat.wire.frames.FrameDecoder` is the reference."""
+    """Turn bytes into payloads, however the stream is cut.
+
+    `selchat.wire.frames.FrameDecoder` is the reference.
+    """
 
     error: ProtocolError | None
 
@@ -58,8 +61,8 @@ class Decoder(Protocol[Payload]):
 class InboundStream(Generic[Payload]):
     """A decoder with a frame timeout and a rate limit.
 
-    The ``decoder`` starts with the limits that apply before login (`Settings.login_limit`, and one payload at a
-    time); `lift_limits` replaces them after login. Call `check` after each read.
+    The ``decoder`` starts with the limits that apply before login (`Settings.login_limit`, and one payload at
+    a time); `lift_limits` replaces them after login. Call `check` after each read.
     """
 
     __slots__ = (

@@ -1,7 +1,7 @@
 """Replay of logged messages to one selchat client.
 
-A client that resumes, joins with ``after`` or lapses gets its missing messages from the log, one page at a time,
-before the new ones. The queue knows neither requests nor login.
+A client that resumes, joins with ``after`` or lapses gets its missing messages from the log, one page at a
+time, before the new ones. The queue knows neither requests nor login.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ _RETRY_SECONDS = 1.0  # between two attempts to read a log that fails
 class Replay:
     """A part of the log to send: the messages above ``seq``.
 
-    ``inbox``: the log's name for the room or the inbox. ``room``: None for an inbox, whose direct messages are
-    for the user ``to``. ``lapped``: the client was lapped, so that it needs a `gap` first.
+    ``inbox``: the log's name for the room or the inbox. ``room``: None for an inbox, whose direct messages
+    are for the user ``to``. ``lapped``: the client was lapped, so that it needs a `gap` first.
     """
 
     __slots__ = ("inbox", "lapped", "room", "seq", "to")
@@ -47,7 +47,7 @@ class ReplayOwner(Protocol):
 
 
 class ReplayQueue:
-    """The replays of one client, sent one after the other, each page after the client has taken the one before."""
+    """The replays of one client, one after the other. Each page waits until the one before is sent."""
 
     __slots__ = ("_context", "_owner", "_replays", "_transport")
 

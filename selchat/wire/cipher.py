@@ -2,9 +2,10 @@
 
 It is a toy and protects nothing: an eavesdropper can read every message after trying a few dozen shifts.
 
-The paper's figures define it: the shift is the sum of the key's decimal digits (1024 gives 7, 1010 gives 2). It is
-added to each character's code point, without a wrap at 26 letters or at code point 127. Here it is a bijection on
-all Unicode scalar values, so that no text is lost: it skips the surrogates, and the end wraps to the beginning.
+The paper's figures define it: the shift is the sum of the key's decimal digits (1024 gives 7, 1010 gives 2).
+It is added to each character's code point, without a wrap at 26 letters or at code point 127. Here it is a
+bijection on all Unicode scalar values, so that no text is lost: it skips the surrogates, and the end wraps to
+the beginning.
 """
 
 from __future__ import annotations

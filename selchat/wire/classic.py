@@ -1,7 +1,7 @@
 """Encoder for the classic protocol: pairs of user and message.
 
-A pair is ``user header + user + message header + message``. Notices of the server are pairs too, because clients
-in the wild can read nothing else.
+A pair is ``user header + user + message header + message``. Notices of the server are pairs too, because
+clients in the wild can read nothing else.
 """
 
 from __future__ import annotations

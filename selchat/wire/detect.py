@@ -2,9 +2,9 @@
 
 Later bytes never change a result.
 
-The first payload of a classic client is a username, and that may be anything: ``{`` and ``[x]`` are names. The
-first payload of a selchat client is a ``hello``. A malformed ``hello`` still counts as a hello: the author of such
-a client needs an error, not a user with a very long name.
+The first payload of a classic client is a username, and that may be anything: ``{`` and ``[x]`` are names.
+The first payload of a selchat client is a ``hello``. A malformed ``hello`` still counts as a hello: the
+author of such a client needs an error, not a user with a very long name.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class DetectedProtocol(Enum):
 def detect_protocol(data: bytes) -> DetectedProtocol | None:
     """Return the protocol of a connection that begins with ``data``, at least one byte.
 
-    None: ``data`` may be an incomplete HTTP method. Frame headers begin neither with a letter nor with the control
-    character that begins TLS.
+    None: ``data`` may be an incomplete HTTP method. Frame headers begin neither with a letter nor with the
+    control character that begins TLS.
     """
     if data[0] == _HANDSHAKE:
         return DetectedProtocol.TLS
@@ -47,8 +47,8 @@ def detect_protocol(data: bytes) -> DetectedProtocol | None:
 
 _BOM = b"\xef\xbb\xbf"
 _HELLO = re.compile(r'"type"[ \t\r\n]*:[ \t\r\n]*"hello"')
-# Objects become lists of pairs, so that a duplicate key is found twice. Numbers are not parsed, because long ones
-# are slow.
+# Objects become lists of pairs, so that a duplicate key is found twice. Numbers are not parsed, because long
+# ones are slow.
 _scan: Callable[[str, int], tuple[Any, int]] = cast(Any, make_scanner)(
     json.JSONDecoder(
         strict=False, object_pairs_hook=list, parse_int=bool, parse_float=bool, parse_constant=bool

@@ -1,11 +1,11 @@
 """End-to-end encryption of message bodies, without I/O. docs/encryption.rst is the specification.
 
-A room's key is derived from the passphrase and the room's salt. Each start of a sender creates one session in each
-room, with its own key and message counter. The receiver remembers which counters arrived under which of the
-server's ``seq`` numbers, and so detects replayed and reordered messages.
+A room's key is derived from the passphrase and the room's salt. Each start of a sender creates one session in
+each room, with its own key and message counter. The receiver remembers which counters arrived under which of
+the server's ``seq`` numbers, and so detects replayed and reordered messages.
 
-This module knows neither the members of a room nor the user's input. Received messages are untrusted: each one gives
-its text or an `UnreadableError`, in linear time. Only `room_key` is slow.
+This module knows neither the members of a room nor the user's input. Received messages are untrusted: each
+one gives its text or an `UnreadableError`, in linear time. Only `room_key` is slow.
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class FrameDecoder:
         return payload
 
     def set_limit(self, limit: int, lengths: dict[bytes, int]) -> None:
-        """Allow payloads of up to ``limit`` bytes from here on. ``lengths``: the header cache of that limit."""
+        """Allow payloads of up to ``limit`` bytes from here on. ``lengths``: that limit's header cache."""
         self._limit = limit
         self._lengths = lengths
 

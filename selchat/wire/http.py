@@ -200,7 +200,7 @@ class HttpConnection:
         self._connection.receive_data(piece)
 
     def _check_lines(self) -> None:
-        """Raise `HttpError` for what h11 accepts: a large head in one piece, lines without CR LF, folded lines.
+        """Raise `HttpError` for heads that h11 accepts: a large one in one piece, bare LF, folded lines.
 
         A proxy in front might parse such lines in another way.
         """

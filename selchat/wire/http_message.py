@@ -1,7 +1,7 @@
 """Parser for the body of a posted message.
 
-docs/http.rst is the specification. This module does not know the rooms, the permissions or the rest of the HTTP
-request. Bodies are untrusted: each one gives a value or a `RefusalError`, in linear time.
+docs/http.rst is the specification. This module does not know the rooms, the permissions or the rest of the
+HTTP request. Bodies are untrusted: each one gives a value or a `RefusalError`, in linear time.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class PostedMessage(NamedTuple):
 def parse_posted(media_type: str, data: bytes, request_ids: tuple[str, ...] = ()) -> PostedMessage:
     """Return the message in a body: a JSON object with ``body`` and optionally ``id``, or plain text.
 
-    ``media_type``: the header Content-Type; empty means plain text. ``request_ids``: the ids outside the body,
-    in headers and query. Raises `MediaTypeError`, `BadJsonError` and `BadMessageError`.
+    ``media_type``: the header Content-Type; empty means plain text. ``request_ids``: the ids outside the
+    body, in headers and query. Raises `MediaTypeError`, `BadJsonError` and `BadMessageError`.
     """
     kind = media_type.partition(";")[0].strip().lower()
     charset = _CHARSET.search(media_type)

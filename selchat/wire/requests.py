@@ -1,9 +1,9 @@
 """Parser for the requests of selchat clients.
 
-docs/protocol.rst is the specification, and protocol.schema.json its machine-readable form. This module checks the
-form of each message: its fields, their types and their sizes. It does not know which room names are valid, who
-may send, or how the server replies. Payloads are untrusted: each one gives a value or a `RefusalError`, in
-linear time.
+docs/protocol.rst is the specification, and protocol.schema.json its machine-readable form. This module checks
+the form of each message: its fields, their types and their sizes. It does not know which room names are
+valid, who may send, or how the server replies. Payloads are untrusted: each one gives a value or a
+`RefusalError`, in linear time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from selchat.wire.strict_json import BadJsonError, decode_utf8, parse_object
 
 
 class BadMessageError(RefusalError):
-    """A message of type ``kind`` has a wrong ``field``, which should be ``expected``. ``id``: the message's id."""
+    """A message of type ``kind`` and with that ``id`` has a ``field`` that is not ``expected``."""
 
     code = "bad-message"
 
@@ -98,7 +98,7 @@ class Hello(NamedTuple):
 
 
 class Say(NamedTuple):
-    """Send a message to a room. The sender chooses ``id``. ``cipher``: how the body is encrypted; None: it is not."""
+    """Send a message to a room. The sender chooses ``id``. ``cipher``: the body's encryption, if any."""
 
     room: str
     id: str
@@ -196,8 +196,8 @@ Request = (
 )
 
 
-# A `say` as clients usually write it: these fields in this order, no white space and no escapes. The match gives
-# the same result as the parser.
+# A `say` as clients usually write it: these fields in this order, no white space and no escapes. The match
+# gives the same result as the parser.
 _TEXT = r'"([^"\\\x00-\x1f]{%d,%s})"'
 _PLAIN_SAY = re.compile(
     r'\{"type":"say"'

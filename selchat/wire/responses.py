@@ -1,7 +1,7 @@
 """Encoder for the events and responses that the server sends to selchat clients.
 
-docs/protocol.rst is the specification, and protocol.schema.json its machine-readable form. requests.py parses the
-other direction. This module knows neither the recipients nor the reasons for sending.
+docs/protocol.rst is the specification, and protocol.schema.json its machine-readable form. requests.py parses
+the other direction. This module knows neither the recipients nor the reasons for sending.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ class Headers(Protocol):
         """Return the lengths of the header and of the payload, for the payload that begins at ``start``."""
 
     def end(self, reason: str, error: Exception | None = None) -> bytes:
-        """Return the bytes after a `bye` with that ``reason``. ``error``: the error that caused it, if any."""
+        """Return the bytes after a `bye` with that ``reason``. ``error``: its cause, if any."""
 
 
 class SelchatFormat:
     """Encode events and responses as whole frames: a header and a JSON payload each.
 
-    Lists that do not fit into one frame are cut. So are bodies; only bodies from classic clients can be too long.
+    Lists that do not fit into one frame are cut. So are bodies; only those of classic clients can be too long.
     """
 
     def __init__(self, headers: Headers | None = None) -> None:
@@ -155,7 +155,7 @@ class SelchatFormat:
         return messages[len(messages) - count :] if newest else messages[:count]
 
     def listed(self, kind: str, field: str, items: Sequence[Any], /, **fields: Any) -> bytes:
-        """Return a frame of type ``kind`` whose ``field`` has the first items: `MAX_LISTED`, or as many as fit."""
+        """Return a frame of type ``kind`` with the first `MAX_LISTED` items, or as many as fit, in ``field``."""
         start = _json({"type": kind, **fields}).encode()[:-1] + b',"%b":[' % field.encode()
         remaining = self.limit - len(start) - 2
         parts: list[bytes] = []
@@ -192,12 +192,12 @@ class SelchatFormat:
     def delivered_before(self, chunk: bytes | memoryview, offset: int) -> tuple[int, bytes]:
         """Return the progress of a reader that got the first ``offset`` bytes of a chunk from `encode`.
 
-        The result is the number of ``said`` frames that begin before ``offset``, and the rest of the frame that
-        contains ``offset``, empty at a frame boundary.
+        The result is the number of ``said`` frames that begin before ``offset``, and the rest of the frame
+        that contains ``offset``, empty at a frame boundary.
 
-        Payload beginnings are found by search, which takes a tenth of the time of a walk from header to header.
-        The search is safe: within a JSON string, each quote has a backslash before it, so the pattern occurs only
-        where a payload begins.
+        Payload beginnings are found by search, which takes a tenth of the time of a walk from header to
+        header. The search is safe: within a JSON string, each quote has a backslash before it, so the pattern
+        occurs only where a payload begins.
         """
         data = bytes(chunk)
         # A frame that begins before ``offset`` has its payload before ``last``.

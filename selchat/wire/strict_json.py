@@ -1,7 +1,8 @@
 """Strict JSON reader for untrusted objects.
 
-It accepts the JSON that every reader understands in the same way (RFC 7493, I-JSON): no duplicate keys, no lone
-surrogates, no huge numbers, no deep nesting. Every input gives an object or `BadJsonError`, in linear time.
+It accepts the JSON that every reader understands in the same way (RFC 7493, I-JSON): no duplicate keys, no
+lone surrogates, no huge numbers, no deep nesting. Every input gives an object or `BadJsonError`, in linear
+time.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def decode_utf8(data: bytes) -> str:
 
 
 def parse_object(text: str) -> dict[str, Any]:
-    """Return the JSON object in the text, which may have JSON white space around it. Raises `BadJsonError`."""
+    """Return the JSON object in the text, with or without white space around it. Raises `BadJsonError`."""
     text = text.strip(" \t\r\n")
     try:
         value, end = _scan(text, 0)
@@ -60,7 +61,7 @@ def parse_object(text: str) -> dict[str, Any]:
         raise BadJsonError(f"extra data after the object, character {end}")
     if type(value) is not dict:
         raise BadJsonError("the value is not an object")
-    # Lone surrogates come only from escapes. Few texts can contain one or be deep, so only those are searched.
+    # Lone surrogates come only from escapes. Few texts can contain one or be deep; only they are searched.
     if text.count("{") + text.count("[") > MAX_DEPTH or ("\\u" in text and _SURROGATE_ESCAPE.search(text)):
         _check_values(value)
     return value

@@ -1,10 +1,11 @@
 """WebSocket codec (RFC 6455): handshake, decoder, and headers of outgoing messages.
 
-One text message is one payload of the selchat protocol; this module does not know the meaning of a payload. The
-`websockets` library's sans-IO protocol reads the incoming frames, except unfragmented text messages. These are
-nearly all of the traffic, and this module reads them in a seventh of the library's time. Outgoing messages are
-not masked: each is a header and its payload, so every reader gets the same bytes. No extensions are accepted:
-compression would need a stream for each reader, and a small message could expand to a large one.
+One text message is one payload of the selchat protocol; this module does not know the meaning of a payload.
+The `websockets` library's sans-IO protocol reads the incoming frames, except unfragmented text messages.
+These are nearly all of the traffic, and this module reads them in a seventh of the library's time. Outgoing
+messages are not masked: each is a header and its payload, so every reader gets the same bytes. No extensions
+are accepted: compression would need a stream for each reader, and a small message could expand to a large
+one.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class WebSocketError(ProtocolError):
 
 
 class ClosedError(ProtocolError):
-    """The peer closed the WebSocket with a ``code`` and a ``reason``. ``frame``: the close frame to reply with."""
+    """The peer closed the WebSocket with a ``code`` and a ``reason``. ``frame``: our close frame."""
 
     def __init__(self, frame: bytes, code: int, reason: str) -> None:
         super().__init__(frame, code, reason)
@@ -98,8 +99,8 @@ class TextHeaders:
     def lengths_before(self, data: bytes, start: int) -> tuple[int, int]:
         """Return the lengths of the header and of the payload, for the payload that begins at ``start``.
 
-        Payloads are JSON objects: they end with a brace and contain no zero bytes. So only a long header looks
-        like a long header, and without one, only a medium header looks like a medium one.
+        Payloads are JSON objects: they end with a brace and contain no zero bytes. So only a long header
+        looks like a long header, and without one, only a medium header looks like a medium one.
         """
         if data[max(0, start - 10) : start - 4] == b"\x81\x7f\0\0\0\0":
             return 10, int.from_bytes(data[start - 8 : start], "big")
@@ -130,7 +131,8 @@ class MessageDecoder:
     The decoder calls ``reply`` with bytes to send at once: pongs. The peer's close is an ``error``
     (`ClosedError`) after all payloads before it.
 
-    ``overhead``: bytes that the last read counts in addition to its own, for frames that completed no message.
+    ``overhead``: bytes that the last read counts in addition to its own, for frames that completed no
+    message.
     """
 
     __slots__ = (

@@ -1,8 +1,8 @@
 """Forged Host and Origin headers: a foreign page in a user's browser gets nothing from this server.
 
-Over a thousand variants of a foreign ``Host`` (DNS rebinding) and of a foreign ``Origin`` (cross-site requests and
-WebSockets); a fifth of them without ``--run-slow``. The expected results are defined here and not taken from the
-code under test.
+Over a thousand variants of a foreign ``Host`` (DNS rebinding) and of a foreign ``Origin`` (cross-site
+requests and WebSockets); a fifth of them without ``--run-slow``. The expected results are defined here and
+not taken from the code under test.
 """
 
 from __future__ import annotations

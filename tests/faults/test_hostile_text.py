@@ -1,8 +1,8 @@
 """Hostile text: strings that try to move the cursor, reverse a line or forge one become harmless.
 
 10,000 strings go through all code that writes to a terminal, to a log line or into a name: 100,000 with
-``--run-slow``, 1,000,000 with ``--full``. The forbidden characters are defined here and not taken from the code
-under test.
+``--run-slow``, 1,000,000 with ``--full``. The forbidden characters are defined here and not taken from the
+code under test.
 """
 
 from __future__ import annotations

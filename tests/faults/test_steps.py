@@ -1,7 +1,8 @@
-"""Fault injection at step N: each receive, send, accept, ... of a whole conversation fails once, or from then on.
+"""Fault injection at step N: each receive, send, accept, ... of a conversation fails, once or for good.
 
-After every failure the server keeps running: no other peer gets a wrong byte, the server releases every resource,
-and when the fault is over, all users can talk again. A run without ``--run-slow`` takes some of the steps.
+After every failure the server keeps running: no other peer gets a wrong byte, the server releases every
+resource, and when the fault is over, all users can talk again. A run without ``--run-slow`` takes some of the
+steps.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ _ON_THE_WEB = {"ECONNRESET", "EPIPE", "EAGAIN", "ENOTCONN", "ENOSPC"}  # errors 
 
 
 class Case(NamedTuple):
-    """A kind of step and its error. ``ever``: all later steps fail too. ``secure``: over TLS. ``web``: by browsers."""
+    """A kind of step and its error. ``ever``: later steps fail too. ``secure``: over TLS. ``web``: by browsers."""
 
     kind: str
     fail: Fail
@@ -108,7 +109,7 @@ def test_server_survives_a_failure_at_any_step(
 
 
 def _sample(case: Case, total: int) -> list[int]:
-    """Return some of the steps: each case begins at another one, so that all cases together take most of them."""
+    """Return some of the steps: each case begins at another one, so that all cases cover most steps."""
     stride = max(1, total // _SAMPLE)
     return list(range(1 + _cases().index(case) % stride, total + 1, stride))
 

@@ -44,7 +44,9 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 def vectors() -> list[dict[str, str]]:
     """The vectors of the document, by the names of their lines."""
     block = (
-        DOCUMENT.partition("\nTest vectors\n")[2].partition("::\n\n")[2].partition("\nDependencies and their tests")[0]
+        DOCUMENT.partition("\nTest vectors\n")[2]
+        .partition("::\n\n")[2]
+        .partition("\nDependencies and their tests")[0]
     )
     found = []
     for paragraph in re.sub(r"\n {20}", "", block).strip("\n").split("\n\n"):

@@ -1,8 +1,9 @@
 """HTTP API for scripts: ``POST /rooms/ROOM/messages``.
 
 A script has no lasting connection, receives no messages and is in no roster. Its name, exactly-once delivery,
-moderation and history work as for every other user. So the hub has an `ApiMember` for each name, which signs out
-after some idle time. docs/http.rst is the specification. This module does not know how requests are encoded.
+moderation and history work as for every other user. So the hub has an `ApiMember` for each name, which signs
+out after some idle time. docs/http.rst is the specification. This module does not know how requests are
+encoded.
 """
 
 from __future__ import annotations
@@ -150,8 +151,8 @@ class MessageApi:
     ) -> None:
         """Send the message in the body to a room; call ``respond`` once, now or at the end of this tick.
 
-        ``room`` and ``query`` are percent-decoded, the names of ``headers`` are in lower case. ``address``: the
-        client's, as ``host:port``.
+        ``room`` and ``query`` are percent-decoded, the names of ``headers`` are in lower case. ``address``:
+        the client's, as ``host:port``.
         """
         try:
             token = self._token(headers.get("authorization", ""))
@@ -219,8 +220,8 @@ class MessageApi:
 class ApiMember:
     """A `Peer` that only sends: one name that posts messages.
 
-    ``pending``: the responders of unfinished requests, by message id. Requests with the same id in one tick are
-    one message. ``used_at``: when the name last posted, on the clock.
+    ``pending``: the responders of unfinished requests, by message id. Requests with the same id in one tick
+    are one message. ``used_at``: when the name last posted, on the clock.
 
     Raises the errors of `Hub.sign_in_send_only`.
     """
@@ -331,7 +332,7 @@ def _retry_after(seconds: float) -> tuple[tuple[str, str], ...]:
 
 
 def _unquote(key: str | None) -> str | None:
-    """Return an Idempotency-Key without its quotes. The IETF draft requires quotes; many clients omit them."""
+    """Return an Idempotency-Key without its quotes. The IETF draft requires them; many clients omit them."""
     if key is not None and len(key) > 1 and key[0] == key[-1] == '"':
         return key[1:-1]
     return key

@@ -10,9 +10,9 @@ _VALID = timedelta(days=364)  # RFC 9116, 2.5.5 recommends less than a year
 
 
 def security_txt(contact: str, started: float) -> str | None:
-    """Return the file of a server that started at that Unix time; None without a ``contact`` (required, 2.5.3).
+    """Return the file of a server that started at that Unix time; None without a ``contact`` (see 2.5.3).
 
-    The file expires a year after the start, so that no one trusts a contact that the operator forgot years ago.
+    The file expires a year after the start, so that no one trusts a long forgotten contact.
     """
     if not contact:
         return None

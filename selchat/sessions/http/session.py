@@ -2,9 +2,9 @@
 
 After the handshake, a `SelchatSession` takes over the connection.
 
-The session rejects requests that a foreign page makes through a user's browser. The ``Host`` header must be a name
-of this server, so that an attacker's domain cannot resolve to this server (DNS rebinding). The ``Origin`` header,
-which browsers send with the requests of a page, must be this server too.
+The session rejects requests that a foreign page makes through a user's browser. The ``Host`` header must be a
+name of this server, so that an attacker's domain cannot resolve to this server (DNS rebinding). The
+``Origin`` header, which browsers send with the requests of a page, must be this server too.
 """
 
 from __future__ import annotations
@@ -251,8 +251,8 @@ class HttpSession:
     def _redirect_to_tls(self, request: Request) -> Response:
         """Return a redirect to HTTPS with a page that explains the browser's certificate warning.
 
-        For the chat's own address, the page comes without a redirect, so that the user can read it first. Posted
-        messages are refused: their token was sent unencrypted, and its owner has to learn that.
+        For the chat's own address, the page comes without a redirect, so that the user can read it first.
+        Posted messages are refused: their token was sent unencrypted, and its owner has to learn that.
         """
         if request.method not in {"GET", "HEAD"}:
             raise HttpError(
@@ -400,11 +400,12 @@ _WARNING_PAGE = """<!DOCTYPE html>
 <meta name="color-scheme" content="light dark">
 <title>selchat: check the certificate</title>
 <h1>Check the certificate</h1>
-<p>This chat is encrypted, and your browser will warn you: <em>your connection is not private</em>. The warning
-appears because only the server itself vouches for its certificate. A certificate that browsers trust needs a
-name on the internet, and this server is on your own network.
-<p>When the warning appears, open its details and look at the certificate. Compare its SHA-256 fingerprint with
-the one below, and with the one in the server's terminal: ask the operator. If all are the same, continue.
+<p>This chat is encrypted, and your browser will warn you: <em>your connection is not private</em>. The
+warning appears because only the server itself vouches for its certificate. A certificate that browsers trust
+needs a name on the internet, and this server is on your own network.
+<p>When the warning appears, open its details and look at the certificate. Compare its SHA-256 fingerprint
+with the one below, and with the one in the server's terminal: ask the operator. If all are the same,
+continue.
 <dl>
 <dt>Certificate fingerprint<dd><code>{certificate}</code>
 <dt>Public key fingerprint<dd><code>{key}</code>

@@ -70,8 +70,8 @@ class Files:
 class Operations:
     """Endpoints for the operator's programs.
 
-    ``ready``: the readiness of the server, as a status (200 or 503) and one line of text. ``metrics``: the current
-    metrics in Prometheus's format. ``security_txt``: the file of that name, or None.
+    ``ready``: the readiness of the server, as a status (200 or 503) and one line of text. ``metrics``: the
+    current metrics in Prometheus's format. ``security_txt``: the file of that name, or None.
     """
 
     ready: Callable[[], tuple[int, str]]
@@ -83,9 +83,9 @@ class Operations:
 class Site:
     """Everything that a server offers over HTTP.
 
-    ``format``: encodes the selchat protocol for WebSocket. ``is_allowed_host``: whether a host name or address (IPv6
-    without brackets), in lower case, belongs to this server. ``fingerprint`` and ``certificate``: SHA-256 of the
-    server's key and of its certificate, in groups; empty without TLS.
+    ``format``: encodes the selchat protocol for WebSocket. ``is_allowed_host``: whether a host name or
+    address (IPv6 without brackets), in lower case, belongs to this server. ``fingerprint`` and
+    ``certificate``: SHA-256 of the server's key and of its certificate, in groups; empty without TLS.
     """
 
     files: Files

@@ -1,8 +1,8 @@
 """WebSocket as RFC 6455 has it, at a session: the cases of the Autobahn testsuite that apply.
 
 That suite wants its messages back, text and binary. Here a message is a request, so each case begins with a
-`hello`, its messages are ``ping`` of the selchat protocol, whose answers say that they came through whole, and
-binary is refused. UTF-8 is looked at when a message is whole, as section 6 allows. Sections 12 and 13 are
+`hello`, its messages are ``ping`` of the selchat protocol, whose answers say that they came through whole,
+and binary is refused. UTF-8 is looked at when a message is whole, as section 6 allows. Sections 12 and 13 are
 about compression, which there is none of.
 """
 
