@@ -583,7 +583,7 @@ def test_the_document_s_figures_are_those_of_the_code() -> None:
     assert f"({settings.login_limit:,} before ``welcome``)" in text
     assert settings.payload_limit == 65_536
     assert f"at most {PAYLOAD_LIMIT >> 20} MiB from the server" in text
-    assert f"a sign of life after {settings.web_ping_seconds:.0f} seconds" in text
+    assert f"a WebSocket ping after {settings.web_ping_seconds:.0f} seconds" in text
     assert f"up to {websocket.EARLY_LIMIT} frames" in text
     assert f"counts as {websocket.OVERHEAD} bytes" in text
     assert "``GET /ws``" in text
