@@ -51,7 +51,7 @@ class Headers(Protocol):
 class SelchatFormat:
     """Encode events and responses as whole frames: a header and a JSON payload each.
 
-    Lists that do not fit into one frame are cut. So are bodies; only those of classic clients can be too long.
+    Lists that do not fit into one frame are cut. So are bodies: those of classic clients can be too long.
     """
 
     def __init__(self, headers: Headers | None = None) -> None:
@@ -155,7 +155,7 @@ class SelchatFormat:
         return messages[len(messages) - count :] if newest else messages[:count]
 
     def listed(self, kind: str, field: str, items: Sequence[Any], /, **fields: Any) -> bytes:
-        """Return a frame of type ``kind`` with the first `MAX_LISTED` items, or as many as fit, in ``field``."""
+        """Return a frame of type ``kind`` with the first `MAX_LISTED` items, or all that fit, in ``field``."""
         start = _json({"type": kind, **fields}).encode()[:-1] + b',"%b":[' % field.encode()
         remaining = self.limit - len(start) - 2
         parts: list[bytes] = []

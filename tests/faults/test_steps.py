@@ -58,7 +58,7 @@ _ON_THE_WEB = {"ECONNRESET", "EPIPE", "EAGAIN", "ENOTCONN", "ENOSPC"}  # errors 
 
 
 class Case(NamedTuple):
-    """A kind of step and its error. ``ever``: later steps fail too. ``secure``: over TLS. ``web``: by browsers."""
+    """A kind of step and its error. ``ever``: later steps fail too. ``secure``: by TLS. ``web``: by WebSocket."""
 
     kind: str
     fail: Fail

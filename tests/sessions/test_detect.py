@@ -236,6 +236,54 @@ def test_who_does_not_come_to_the_point_is_closed_in_time(sent: bytes) -> None:
     assert house.clock.pending == 0
 
 
+def send_bytewise(stream: bytes, house: House, peer: Peer, seconds: float) -> None:
+    """Send single bytes at equal intervals, the last one after ``seconds``."""
+    for byte in stream:
+        house.tick(seconds / len(stream))
+        peer.sends(bytes([byte]))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        b"",
+        b"GE",  # the first bytes of an HTTP method
+        b"GET / HTTP/1.1\r\n",
+        HELLO[:-1],
+        encode_frame(json.dumps(hello("")).encode()),  # refused: the name is empty
+        NAME[:-1],
+    ],
+)
+def test_single_bytes_and_tls_do_not_extend_the_login_deadline(stream: bytes, tls: bool) -> None:
+    house = House()
+    peer = Peer(house, tls=True)
+    house.tick(4.0)
+    if tls:
+        peer.sends(CLIENT_HELLO)
+    send_bytewise(stream, house, peer, 5.0)
+    house.tick(9.999 - (house.clock.now - 100.0))
+    assert peer.closed == []
+    house.tick(0.001)
+    assert len(peer.closed) == 1
+    assert house.clock.pending == 0
+
+
+@pytest.mark.parametrize(
+    ("stream", "session"),
+    [(HELLO, SelchatSession), (NAME, ClassicSession)],
+)
+def test_login_ends_the_deadline(stream: bytes, session: type) -> None:
+    house = House(ping_seconds=1000.0)
+    peer = Peer(house)
+    send_bytewise(stream, house, peer, 9.9)
+    for _ in range(50):
+        house.tick(1.0)
+    assert peer.closed == []
+    assert isinstance(peer.session, session)
+    assert len(house.hub.members()) == 1
+
+
 @pytest.mark.parametrize(
     ("sent", "reason"),
     [

@@ -234,6 +234,60 @@ def test_files_are_those_of_the_package_unless_others_are_given() -> None:
     assert Files(Path("/none")).find("/") is None
 
 
+# -- Host and Origin -------------------------------------------------------------------------------------
+
+SAME_SITE = [  # Host, Origin (None: the browser sent none), TLS
+    ("hut.local:33000", None, False),
+    ("hut.local:33000", None, True),
+    ("hut.local:33000", "http://hut.local:33000", False),
+    ("hut.local:33000", "https://hut.local:33000", False),  # a proxy in front may end TLS
+    ("hut.local:33000", "https://hut.local:33000", True),
+    ("HUT.local:33000", "https://hut.LOCAL:33000", True),
+    ("hut.local", "HTTPS://hut.local", True),
+    ("hut.local", "https://hut.local:443", True),
+    ("hut.local:443", "https://hut.local", True),
+    ("hut.local", "http://hut.local:80", False),
+    ("hut.local:80", "http://hut.local", False),
+    ("[::1]:33000", "https://[::1]:33000", True),
+]
+OTHER_SITE = [
+    ("hut.local:33000", "http://hut.local:33000", True),  # an attacker on the network can forge http pages
+    ("hut.local", "http://hut.local", True),
+    ("hut.local:443", "http://hut.local:443", True),
+    ("hut.local:33000", "https://hut.local:33001", True),
+    ("hut.local:33000", "https://hut.local", True),
+    ("hut.local:33000", "https://hut.local:443", True),
+    ("hut.local", "https://hut.local:80", True),
+    ("hut.local:80", "https://hut.local", True),
+    ("hut.local:443", "http://hut.local", False),
+    ("hut.local:80", "https://hut.local", False),
+    ("hut.local:33000", "https://localhost:33000", True),
+    ("hut.local:33000", "ftp://hut.local:33000", False),
+    ("hut.local:33000", "wss://hut.local:33000", True),
+    ("hut.local:33000", "hut.local:33000", True),
+    ("hut.local:33000", "null", True),
+    ("hut.local:33000", "", True),
+]
+
+
+@pytest.mark.parametrize(("host", "origin", "tls"), SAME_SITE)
+def test_page_of_the_same_origin_may_use_the_server(
+    house: House, host: str, origin: str | None, tls: bool
+) -> None:
+    assert Visitor(house, secure=tls).asks_one(request("/", host, Origin=origin)).status == 200
+    assert Visitor(house, secure=tls).asks_one(opening("/ws", host, Origin=origin)).status == 101
+
+
+@pytest.mark.parametrize(("host", "origin", "tls"), OTHER_SITE)
+def test_page_of_another_origin_may_not_use_the_server(
+    house: House, host: str, origin: str, tls: bool
+) -> None:
+    for stream in (request("/", host, Origin=origin), opening("/ws", host, Origin=origin)):
+        answer = Visitor(house, secure=tls).asks_one(stream)
+        assert answer.status == 403
+        assert answer.body == b"pages from other sites cannot use this server\n"
+
+
 # -- one connection --------------------------------------------------------------------------------------
 
 
