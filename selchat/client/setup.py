@@ -216,8 +216,6 @@ def _ask_until_valid(check: Callable[[str], object], question: str, ask: Ask, sh
 
 
 def _check_host(answer: str) -> None:
-    if not answer:
-        raise SettingError("HOST", answer, _HOST_FORMS)
     _, port = split_host(answer)
     if port is not None and not 1 <= port <= 65535:
         raise SettingError("HOST", answer, "a host with a port from 1 to 65535")
@@ -245,7 +243,7 @@ class Program(Protocol):
 
 def find_seconds(variable: str, environment: Mapping[str, str]) -> float | None:
     """Return the seconds that a variable sets; None: it is not set, or empty. Raises `SettingError`."""
-    text = environment.get(variable, "")
+    text = environment.get(variable)
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) or not float(text):
@@ -264,7 +262,7 @@ def find_password(file: str | None, environment: Mapping[str, str]) -> str:
                 return read_password(opened.read(_MAX_FILE_SIZE))
         except OSError as error:
             raise PasswordFileError(file, close_reason(error)) from error
-    password = environment.get(PASSWORD_VARIABLE, "")
+    password = environment.get(PASSWORD_VARIABLE)
     return checked_password(password) if password else ""
 
 

@@ -22,8 +22,10 @@ from selchat.client.setup import (
     find_passphrase,
     find_password,
     find_seconds,
+    is_about_password,
     is_terminal,
     make_settings,
+    password_prompt,
     read_passphrase,
     run_with_password,
     split_host,
@@ -83,6 +85,27 @@ def test_with_a_host_the_key_is_not_asked_for() -> None:
     assert (settings.name, settings.host, settings.key) == ("A", "lab", None)
 
 
+def test_a_given_key_is_kept_and_not_asked_for() -> None:
+    person = Person("A", "lab")
+    settings = ask_for_missing(ClientOptions(key="12"), person.ask, person.screen.append)
+    assert person.screen == ["Welcome To the Chat Room !", "Username: ", "Enter Server IP: "]
+    assert settings.key == "12"
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_every_port_from_1_to_65535_is_a_valid_answer(port: int) -> None:
+    person = Person("A", f"lab:{port}", "")
+    assert ask_for_missing(ClientOptions(), person.ask, person.screen.append).port == port
+    assert person.screen[-1] == "Encryption Key: "
+
+
+@pytest.mark.parametrize("port", [0, 65536])
+def test_an_answer_with_another_port_is_asked_for_again(port: int) -> None:
+    person = Person("A", f"lab:{port}", "lab", "")
+    ask_for_missing(ClientOptions(), person.ask, person.screen.append)
+    assert person.screen[3] == f"'lab:{port}' is not a host with a port from 1 to 65535."
+
+
 def test_invalid_answers_are_asked_for_again() -> None:
     person = Person("", "", "lab:0", "lab:x", " lab:7 ", "12a", "\u0663", "")
     settings = ask_for_missing(ClientOptions(), person.ask, person.screen.append)
@@ -126,8 +149,24 @@ def test_defaults_without_questions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getuser", nobody)
     assert make_settings(ClientOptions(host="lab")).name == ""
     for host in (None, ""):
-        with pytest.raises(HostRequiredError, match="HOST is required when standard input is not a terminal"):
+        with pytest.raises(HostRequiredError) as caught:
             make_settings(ClientOptions(host=host))
+        assert str(caught.value) == "HOST is required when standard input is not a terminal"
+        assert caught.value.args == ("HOST", None, "given")
+
+
+def test_a_port_in_the_host_must_match_the_option() -> None:
+    assert make_settings(ClientOptions(host="lab:2", port=2)).port == 2
+    with pytest.raises(SettingError, match=r"^HOST: 'lab:1' is not consistent with --port=2$"):
+        make_settings(ClientOptions(host="lab:1", port=2))
+
+
+def test_every_option_reaches_the_settings() -> None:
+    options = {"header_length": 12, "wire": "selchat", "tls": "require", "room": "engine-room"}
+    secrets = {"password": "tea at four", "passphrase": "three random words"}
+    settings = make_settings(ClientOptions(host="lab", port=7, name="A", **options, **secrets))  # type: ignore[arg-type]
+    assert {field: getattr(settings, field) for field in options | secrets} == options | secrets
+    assert (settings.host, settings.port, settings.name) == ("lab", 7, "A")
 
 
 @pytest.mark.parametrize(
@@ -181,11 +220,27 @@ def test_split_host(text: str, host: str, port: int | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [":1", "lab:", "lab:x", "lab:\u0661", "lab:123456", "[::1", "[]:1", "[::1]x", "[::1]:", "[::1]:x"]
+    "text",
+    [
+        "",
+        ":1",
+        "lab:",
+        "lab:x",
+        "lab:\u0661",
+        "lab:123456",
+        "[::1",
+        "[]:1",
+        "[::1]x",
+        "[::1]:",
+        "[::1]:x",
+        "[::1]]",
+        "[::1]]:1",
+    ],
 )
 def test_split_host_rejects_invalid_hosts(text: str) -> None:
-    with pytest.raises(SettingError):
+    with pytest.raises(SettingError) as caught:
         split_host(text)
+    assert str(caught.value) == f"HOST: {text!r} is not a host, HOST:PORT or [IPv6]:PORT"
 
 
 def test_the_stream_prompt_returns_lines() -> None:
@@ -195,6 +250,12 @@ def test_the_stream_prompt_returns_lines() -> None:
     with pytest.raises(EOFError):
         ask("more? ")
     assert screen.getvalue() == "Username: ? more? \n"
+
+
+@pytest.mark.parametrize("answer", [" Max ", "X"])
+def test_the_stream_prompt_removes_only_the_end_of_the_line(answer: str) -> None:
+    for end in ("\n", "\r\n", ""):
+        assert stream_prompt(io.StringIO(answer + end), io.StringIO())("? ") == answer
 
 
 def test_ctrl_c_at_the_stream_prompt_ends_its_line() -> None:
@@ -289,6 +350,49 @@ def test_without_a_terminal_the_refusal_is_one_line(password: str, said: str) ->
     assert lines == [f"selchat: the server said: {said}; {advice}"]
 
 
+@pytest.mark.parametrize(
+    ("code", "result"),
+    [
+        ("password-needed", True),
+        ("wrong-password", True),
+        ("name-taken", False),
+        ("too-many-attempts", False),
+    ],
+)
+def test_another_password_helps_only_against_some_refusals(code: str, result: bool) -> None:
+    assert is_about_password(Refused(code, "the reason")) is result
+
+
+def test_another_password_does_not_help_without_a_refusal() -> None:
+    assert is_about_password(None) is False
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("name", ["stdin", "stderr"])
+def test_the_password_prompt_needs_one_stream_on_a_terminal(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    assert password_prompt() is None
+    monkeypatch.setattr(sys, name, Terminal())
+    assert password_prompt() is getpass.getpass
+
+
+def test_find_password_reads_a_bounded_size() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"tea at four\n".ljust(4096, b"x"))
+    try:
+        assert find_password(f"/dev/fd/{reader}", {}) == "tea at four"  # a pipe without an end
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 def test_the_password_file_overrides_the_environment(tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_bytes("Thé à 4 \r\nand more\n".encode())
@@ -300,9 +404,12 @@ def test_the_password_file_overrides_the_environment(tmp_path: Path) -> None:
 
 
 def test_invalid_passwords_are_errors(tmp_path: Path) -> None:
+    nowhere = str(tmp_path / "none")
     with pytest.raises(PasswordFileError) as caught:
-        find_password(str(tmp_path / "none"), {})
-    assert str(caught.value).endswith("none: no such file or directory")
+        find_password(nowhere, {})
+    assert str(caught.value) == f"cannot read the password from {nowhere}: no such file or directory"
+    assert (caught.value.path, caught.value.reason) == (nowhere, "no such file or directory")
+    assert caught.value.args == (nowhere, "no such file or directory")
     for data in (b"", b"\nsecond line", b"\xff", b"x" * 5000):
         file = tmp_path / "password"
         file.write_bytes(data)
@@ -463,6 +570,17 @@ def test_the_passphrase_prompt_needs_a_terminal(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(getpass, "getpass", no_terminal)
     with pytest.raises(SettingError, match="--ask-passphrase: True is not possible without a terminal"):
         find_passphrase(None, True, {})
+
+
+def test_only_the_warning_about_the_echo_stops_the_passphrase_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def typed(_question: str, _stream: object) -> str:
+        warnings.warn("from a library", DeprecationWarning, stacklevel=2)
+        return "three random words"
+
+    monkeypatch.setattr(getpass, "getpass", typed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert find_passphrase(None, True, {}) == "three random words"
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("", None), ("0.5", 0.5), ("12", 12.0)])

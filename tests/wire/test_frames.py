@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import pickle
 import tracemalloc
 
 import pytest
 
-from selchat.errors import ProtocolError
+from selchat.errors import ProtocolError, SelchatError
 from selchat.wire.frames import (
     FRAME_LIMIT,
     HEADER_LENGTH,
     BadHeaderError,
     BrokenStreamError,
+    DecimalHeaders,
     DecoderState,
     FrameDecoder,
     FrameTooLongError,
@@ -169,11 +171,62 @@ def test_the_largest_payload_is_what_the_digits_or_the_limit_allow() -> None:
     assert largest_payload(32) == 1 << 62
 
 
+def test_decimal_headers_have_one_length_and_limit_the_payload() -> None:
+    assert (DecimalHeaders().longest, DecimalHeaders().limit) == (HEADER_LENGTH, 10**HEADER_LENGTH - 1)
+    assert (DecimalHeaders(4, 500).longest, DecimalHeaders(4, 500).limit) == (4, 500)
+    assert DecimalHeaders(2, 500).limit == 99
+    assert DecimalHeaders(32).limit == 1 << 62
+
+
+def test_decimal_headers_are_those_of_frames() -> None:
+    headers = DecimalHeaders(4)
+    stream = encode_frame(b"abc", 4) + encode_frame(b"Hello there!", 4)
+    assert (headers.header(3), headers.header(12), headers.header(0)) == (b"3   ", b"12  ", b"0   ")
+    assert headers.lengths_before(stream, stream.index(b"abc")) == (4, 3)
+    assert headers.lengths_before(stream, stream.index(b"Hello")) == (4, 12)
+
+
+def test_a_stream_of_frames_has_no_closing_bytes() -> None:
+    assert DecimalHeaders().end("kicked") == b""
+    assert DecimalHeaders().end("broken", BadHeaderError(b"GET / HTTP")) == b""
+
+
+# -- errors ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "text"),
+    [
+        (
+            BadHeaderError,
+            {"header": b"GET / HTTP"},
+            "frame header b'GET / HTTP' is not a number padded with spaces",
+        ),
+        (
+            FrameTooLongError,
+            {"length": 70000, "limit": 65536},
+            "frame of 70000 bytes is over the limit of 65536",
+        ),
+        (TruncatedFrameError, {"missing": 3}, "stream ended inside a frame, 3 bytes short"),
+        (BrokenStreamError, {}, "the decoder has failed or ended and accepts no more data"),
+    ],
+)
+def test_errors_have_fields_and_a_text_and_can_be_pickled(
+    kind: type[SelchatError], fields: dict[str, object], text: str
+) -> None:
+    error = kind(*fields.values())
+    copied = pickle.loads(pickle.dumps(error))
+    assert type(copied) is kind
+    assert vars(error) == vars(copied) == fields
+    assert str(error) == str(copied) == text
+    assert error.args == tuple(fields.values())
+
+
+# -- the header cache ------------------------------------------------------------------------------------
+
+
 def frame(payload: bytes) -> bytes:
     return b"%-10d" % len(payload) + payload
-
-
-# -- headers that are remembered -------------------------------------------------------------------------
 
 
 def test_decoders_that_share_it_remember_the_headers_that_were_checked() -> None:

@@ -23,9 +23,10 @@ from selchat.client.events import (
     Whispered,
 )
 from selchat.client.protocol import encryption, selchat
-from selchat.client.protocol.encryption import RoomKeys, direct_key_name
+from selchat.client.protocol.encryption import EncryptedCodec, RoomKeys, direct_key_name
+from selchat.client.protocol.rooms import RoomMap
 from selchat.client.protocol.selchat import ClientState, SelchatClient
-from selchat.errors import SettingError
+from selchat.errors import NotInRoomError, SettingError
 from selchat.wire.e2ee import Decryptor, Encryptor, WrongPassphraseError, parse_salt
 from selchat.wire.frames import FrameTooLongError
 from tests.client import selchat_support
@@ -454,6 +455,18 @@ def test_own_messages_are_decrypted() -> None:
     assert (found.body, found.own, found.encryption) == ("mine", False, Encryption.DECRYPTED)
 
 
+def test_own_acknowledged_message_is_decrypted_in_the_history_too() -> None:
+    talk = Talk()
+    talk.connect()
+    id = talk.client.say("mine")
+    [sent] = talk.sent()
+    assert bodies(talk.receive(ack(id, 1))) == [("mine", Encryption.DECRYPTED)]
+    own = {"from": "Michael", "seq": 1, "at": 1.5, "id": id, "body": sent["body"], "cipher": sent["cipher"]}
+    [answer] = talk.receive(history(own))
+    assert isinstance(answer, History)
+    assert bodies(list(answer.messages)) == [("mine", Encryption.DECRYPTED)]
+
+
 def test_another_log_resets_the_order_and_still_detects_replays() -> None:
     talk, venkat = Talk(), Author()
     talk.connect()
@@ -660,6 +673,20 @@ def test_number_of_rooms_and_keys_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
     found.set_direct_salt(b"w" * 16)
     assert found.awaits_key("@venkat") and found.awaits_key("@eve")
     assert requested[3:] == [b"w" * 16]
+
+
+@pytest.mark.parametrize("room", ["lobby", "elsewhere", "@venkat"])
+def test_nothing_is_encrypted_before_the_key_arrives(room: str) -> None:
+    found = RoomKeys(lambda _salt: None)
+    found.set_room_salt("lobby", b"s" * 16)
+    with pytest.raises(NotInRoomError) as refused:
+        found.encrypt(room, "Michael", "x")
+    assert refused.value.name == room
+
+
+def test_template_of_a_command_has_its_plain_body() -> None:
+    codec = EncryptedCodec(RoomKeys(lambda _salt: None), RoomMap())
+    assert codec.template("/kick Eve", "SERVER") == {"body": "/kick Eve"}
 
 
 def test_nothing_is_decrypted_before_the_key_arrives() -> None:
