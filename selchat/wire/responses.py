@@ -155,7 +155,7 @@ class SelchatFormat:
         return messages[len(messages) - count :] if newest else messages[:count]
 
     def listed(self, kind: str, field: str, items: Sequence[Any], /, **fields: Any) -> bytes:
-        """Return a frame of type ``kind`` with the first `MAX_LISTED` items, or all that fit, in ``field``."""
+        """Return a frame of type ``kind`` with up to `MAX_LISTED` items, or as many as fit, in ``field``."""
         start = _json({"type": kind, **fields}).encode()[:-1] + b',"%b":[' % field.encode()
         remaining = self.limit - len(start) - 2
         parts: list[bytes] = []

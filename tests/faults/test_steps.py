@@ -58,7 +58,7 @@ _ON_THE_WEB = {"ECONNRESET", "EPIPE", "EAGAIN", "ENOTCONN", "ENOSPC"}  # errors 
 
 
 class Case(NamedTuple):
-    """A kind of step and its error. ``ever``: later steps fail too. ``secure``: by TLS. ``web``: by WebSocket."""
+    """A kind of step and its error. ``ever``: later steps fail too. ``secure``: TLS. ``web``: WebSocket."""
 
     kind: str
     fail: Fail
