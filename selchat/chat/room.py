@@ -49,16 +49,16 @@ class Room:
         self.staged: list[Batch] = []
         self.deliveries = 0  # in the last `publish`: messages times readers, without the authors' own
         self._feed_limit = feed_limit
-        self._feeds: dict[Format, Feed[Any]] = {}
+        self.feeds: dict[Format, Feed[Any]] = {}
         # Unpublished changes of the member list by key: the name, and whether it was added.
         self._changes: dict[str, tuple[str, bool]] = {}
         self._snapshot_changes: list[tuple[str, bool]] = []  # unpublished, but part of a snapshot
 
     def feed(self, format: Format) -> Feed[Any]:
         """Return the feed of this room in ``format``."""
-        feed = self._feeds.get(format)
+        feed = self.feeds.get(format)
         if feed is None:
-            feed = self._feeds[format] = Feed(self._feed_limit)
+            feed = self.feeds[format] = Feed(self._feed_limit)
             feed.mark = self.seq
         return feed
 
@@ -66,7 +66,7 @@ class Room:
         """Append the staged batches to every feed, encoded once for each format; return the feeds."""
         staged, self.staged = self.staged, []
         self.deliveries = 0
-        for format, feed in self._feeds.items():
+        for format, feed in self.feeds.items():
             self.deliveries += (self.seq - feed.mark) * (len(feed.live) + len(feed.behind))
             for events, _, _, own in staged:
                 if own is not None and own.feed is feed:
@@ -75,7 +75,7 @@ class Room:
                 else:
                     feed.append(format.encode(events))
             feed.mark = self.seq
-        return self._feeds.values()
+        return self.feeds.values()
 
     # -- members ---------------------------------------------------------------------------------------
 

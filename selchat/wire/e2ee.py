@@ -154,12 +154,12 @@ class Encryptor:
 
     def __init__(self, room_key: bytes, session: bytes | None = None) -> None:
         self._key = _SessionKey(room_key, secrets.token_bytes(SESSION_LENGTH) if session is None else session)
-        self._counter = 0
+        self.counter = 0  # of the last encrypted message
 
     def encrypt(self, room: str, sender: str, text: str) -> EncryptedMessage:
         """Return the encrypted message. ``room`` and ``sender`` must be as the server writes them."""
-        self._counter += 1
-        counter, key = self._counter, self._key
+        self.counter += 1
+        counter, key = self.counter, self._key
         data = key.encrypt(room, sender, counter, _text(text))
         return EncryptedMessage(
             f"{CIPHER_PREFIX}{_encoded(key.session)} {counter} {_encoded(key.check)}", _encoded(data)

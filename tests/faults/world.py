@@ -1,8 +1,8 @@
-"""A whole server in this very process, the sockets and files of which fail where a test wants them to.
+"""A whole server in the test's process, with fault injection.
 
-Everything is the server's own but for the edges: its sockets are local ones that pretend to be TCP, so that
-what is sent has arrived, its selector and the database of its log can be made to fail, and its clock jumps
-to the next timer whenever nothing else is to be done. So a run takes milliseconds, and each is like the last.
+Only the edges of the server are replaced. Its sockets are Unix sockets that imitate TCP, so that sent data
+arrives at once. Its selector and its database can fail. Its clock jumps to the next timer when the server has
+nothing to do. So a run takes milliseconds, and every run is the same.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from selectors import EpollSelector, SelectorKey
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -27,17 +27,19 @@ import selchat.log.sqlite
 import selchat.net.reactor
 import selchat.server.server
 from selchat.config.settings import Settings
+from selchat.net.reactor import Reactor, Timer
 from selchat.server.server import Server
 
-_MAX_TICKS = 20_000  # in which a server that has something to do has done it
-_SEND_BUFFER = 8192  # bytes that a peer who does not read is sent
+_MAX_ROOMS = 10_000
+_MAX_TICKS = 20_000  # a server that is busy for longer spins
+_SEND_BUFFER = 8192  # bytes that the kernel takes for a peer that does not read
 
 
 class Faults:
-    """Counts the steps of each kind that a server takes, and has some fail.
+    """Count a server's steps of each kind, and make some of them fail.
 
-    ``kind``: which; ``at``: the first that fails, from 1 on; ``ever``: all after it fail too. ``fail`` is
-    called for it, and raises what the system would, or does nothing.
+    ``kind``: the kind that fails. ``at``: the number of the step that fails, from 1. ``ever``: all later
+    steps fail too. ``fail``: called at a failing step; it raises the system's error or does nothing.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Faults:
         self._fail = fail
 
     def step(self, kind: str) -> None:
-        """One more of these; raises if it is to fail."""
+        """Count a step. Raises the error of ``fail`` if this step fails."""
         if not self.counting:
             return
         self.counts[kind] += 1
@@ -62,12 +64,12 @@ class Faults:
             self._fail()
 
     def heal(self) -> None:
-        """Have nothing fail any more."""
+        """End all faults."""
         self._kind = ""
 
 
 class Clock:
-    """Stands in for the module ``time``, as far as the reactor uses it."""
+    """A replacement for the module ``time`` in the reactor."""
 
     def __init__(self) -> None:
         self.now = 1000.0  # seconds
@@ -77,7 +79,7 @@ class Clock:
 
 
 class FaultySocket(socket.socket):
-    """A local stream socket that answers to what is asked of one of TCP."""
+    """A Unix stream socket that imitates TCP."""
 
     faults = Faults()
 
@@ -103,7 +105,7 @@ class FaultySocket(socket.socket):
 
 
 class FaultyListener(FaultySocket):
-    """Gives out sockets of the class ``accepted``, which come from one loopback address."""
+    """Accept sockets of the class ``accepted``, all from one loopback address."""
 
     accepted: type[FaultySocket] = FaultySocket
     _port = 40000
@@ -122,7 +124,7 @@ class FaultyListener(FaultySocket):
 
 
 class FaultySelector(EpollSelector):
-    """``faults``: those of the files that are registered with it; the server's own are none of them."""
+    """``faults``: counts the registrations of connections, not those of the server's own files."""
 
     def __init__(self, faults: Faults) -> None:
         super().__init__()
@@ -135,7 +137,7 @@ class FaultySelector(EpollSelector):
 
 
 class FaultyDatabase(sqlite3.Connection):
-    """Of the log: commits, and what reads messages."""
+    """The log's database, whose commits and reads of messages are steps."""
 
     faults = Faults()
 
@@ -147,88 +149,123 @@ class FaultyDatabase(sqlite3.Connection):
         return super().execute(sql, parameters)
 
 
-class World:
-    """The server, its faults, and the clock. ``said`` is what the operator was shown."""
+class RecordedTimer(Timer):
+    """A timer of the reactor that is in ``pending`` until it fires or is cancelled."""
 
-    def __init__(self, server: Server, faults: Faults, clock: Clock, address: str) -> None:
+    pending: ClassVar[set[RecordedTimer]] = set()
+
+    def __init__(
+        self, reactor: Reactor, when: float, callback: Callable[..., object], arguments: tuple[Any, ...]
+    ) -> None:
+        def fire(*arguments: Any) -> None:
+            self.pending.discard(self)
+            callback(*arguments)
+
+        super().__init__(reactor, when, fire, arguments)
+        self.name = getattr(callback, "__qualname__", str(callback))
+        self.pending.add(self)
+
+    def cancel(self) -> None:
+        self.pending.discard(self)
+        super().cancel()
+
+
+class World:
+    """The server, its faults, its clock and its peers.
+
+    ``selector`` and ``timers``: those of the server's reactor. ``failures``: the exceptions that the reactor
+    has caught.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        faults: Faults,
+        clock: Clock,
+        address: str,
+        selector: FaultySelector,
+        timers: set[RecordedTimer],
+    ) -> None:
         self.server = server
         self.faults = faults
         self._clock = clock
         self._address = address
-        self._peers: list[Peer] = []
+        self._selector = selector
+        self._timers = timers
+        self.peers: list[Peer] = []
         self._reactor = server.reactor
         self.failures: list[tuple[str, Exception]] = []
         self._reactor.on_error = lambda where, error: self.failures.append((where, error))
         self.settle()
 
     def connect(self, *, secure: bool = False) -> Peer:
-        """Someone connects, ``secure``: by TLS."""
+        """Connect a new peer, with TLS if ``secure``."""
         peer = (TlsPeer if secure else Peer)(self, self._address)
-        self._peers.append(peer)
+        self.peers.append(peer)
         return peer
 
     def settle(self) -> None:
-        """Have the server do what there is to do, and everyone who reads read; no time passes."""
+        """Run the server and the peers that read until no one has anything to do. No time passes."""
         for _ in range(_MAX_TICKS):
             read = False
-            for peer in self._peers:
+            for peer in self.peers:
                 read |= peer.read()
             if not self._tick() and not read:
                 return
         raise AssertionError("the server spins")
 
     def pass_time(self, seconds: float) -> None:
-        """Let that much time pass, from timer to timer."""
+        """Advance the clock, from timer to timer."""
         until = self._clock.now + seconds
         self.settle()
         for _ in range(_MAX_TICKS):
-            timers = self._reactor._timers
-            due = min((when for when, _, timer in timers if timer._reactor is not None), default=until)
+            due = min((timer.when for timer in self._timers), default=until)
             if due > until:
                 break
             self._clock.now = max(self._clock.now, due)
             self.settle()
         else:
-            raise AssertionError("timers without end")
+            raise AssertionError("the timers never end")
         self._clock.now = until
         self.settle()
 
     def holdings(self) -> Counter[str]:
-        """Return how many of each thing the server holds that can leak."""
+        """Return the number of each kind of resource that can leak."""
         found: Counter[str] = Counter()
-        server, reactor = self.server, self._reactor
+        server = self.server
         found["descriptor"] = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
         found["connection"] = len(server.connections)
         found["admitted"] = server.admission.open
         found["member"] = len(server.hub.members())
-        found["watched file"] = len(reactor._selector.get_map())
-        for _, _, timer in reactor._timers:
-            if timer._reactor is not None:
-                found[f"timer {getattr(timer._callback, '__qualname__', timer._callback)}"] += 1
-        for room in server.hub.rooms._rooms.values():
-            found["subscription"] += sum(len(feed.live) + len(feed.behind) for feed in room._feeds.values())
-        return +found  # without what there is none of
+        found["watched file"] = len(self._selector.get_map())
+        for timer in self._timers:
+            found[f"timer {timer.name}"] += 1
+        rooms, count = server.hub.rooms.list(_MAX_ROOMS)
+        assert len(rooms) == count
+        for summary in rooms:
+            room = server.hub.rooms.find(summary.name)
+            assert room is not None
+            found["subscription"] += sum(len(feed.live) + len(feed.behind) for feed in room.feeds.values())
+        return +found  # without the zeros
 
     def _tick(self) -> bool:
-        """Return whether there was something to do."""
-        reactor, now = self._reactor, self._clock.now
-        work = bool(reactor._selector.select(0)) or any(
-            when <= now for when, _, timer in reactor._timers if timer._reactor is not None
-        )
-        reactor.tick(0)
-        return work
+        """Run one tick; return whether the server had anything to do."""
+        is_due = any(timer.when <= self._clock.now for timer in self._timers)
+        is_busy = is_due or bool(self._selector.select(0))
+        self._reactor.tick(0)
+        return is_busy
 
 
 class Peer:
-    """Someone at the other end. Nothing here waits, or fails when the server has gone."""
+    """The other end of a connection. Its methods never block, and do not fail when the server has closed."""
 
     def __init__(self, world: World, address: str) -> None:
         self.received = b""
-        self.ended = False  # the server has closed, or reset
-        self.closed = False  # this side has
+        self.ended = False  # the server has closed or reset the connection
+        self.closed = False  # this side has closed it
         self.reads = True
         self._world = world
-        self._waiting = b""
+        self._queued = b""
         self._sock = socket.socket(socket.AF_UNIX)
         self._sock.setblocking(False)
         try:
@@ -238,16 +275,16 @@ class Peer:
         world.settle()
 
     def send(self, data: bytes) -> None:
-        """Say that, as the server takes it."""
-        self._waiting += self._encrypted(data)
+        """Send the data as fast as the server reads it."""
+        self._queued += self._encrypted(data)
         self._flush()
         self._world.settle()
 
     def read(self) -> bool:
-        """Take what is there; return whether that was anything."""
+        """Read all available data; return whether there was any, or queued data was sent."""
         if self.ended or self.closed or not self.reads:
             return False
-        before = len(self.received), len(self._waiting)
+        before = len(self.received), len(self._queued)
         self._flush()
         try:
             while data := self._sock.recv(1 << 20):
@@ -256,38 +293,42 @@ class Peer:
             self._end()
             return True
         except BlockingIOError:
-            return (len(self.received), len(self._waiting)) != before
+            return (len(self.received), len(self._queued)) != before
         except ConnectionError:
             self._end()
             return True
 
     def finish(self) -> None:
-        """Close the sending side, and read on."""
+        """Close the sending side, and continue to read."""
         if not self.ended and not self.closed:
             self._sock.shutdown(socket.SHUT_WR)
             self._world.settle()
 
     def close(self) -> None:
-        """Be gone; what was not read makes it a reset."""
+        """Close the connection. Unread data makes it a reset."""
         if not self.closed:
             self.closed = True
             self._sock.close()
             self._world.settle()
 
+    def release(self) -> None:
+        """Close the socket without a tick of the server."""
+        self._sock.close()
+
     def _flush(self) -> None:
         if self.ended or self.closed:
             return
         try:
-            while self._waiting:
-                self._waiting = self._waiting[self._sock.send(self._waiting) :]
+            while self._queued:
+                self._queued = self._queued[self._sock.send(self._queued) :]
         except BlockingIOError:
             pass
         except ConnectionError:
-            self._waiting = b""  # what the server has said before is still to be read
+            self._queued = b""  # earlier data of the server can still be read
 
     def _end(self) -> None:
         self.ended = True
-        self._waiting = b""
+        self._queued = b""
         self._sock.close()
 
     def _encrypted(self, data: bytes) -> bytes:
@@ -298,41 +339,41 @@ class Peer:
 
 
 class TlsPeer(Peer):
-    """The same by TLS."""
+    """A peer that uses TLS."""
 
     def __init__(self, world: World, address: str) -> None:
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = _client_context().wrap_bio(self._incoming, self._outgoing)
-        self._shaken = False
-        self._said = b""  # before hands were shaken
+        self._handshake_done = False
+        self._plaintext = b""  # queued until the handshake is complete
         super().__init__(world, address)
         self.send(b"")
 
     def _encrypted(self, data: bytes) -> bytes:
-        self._said += data
+        self._plaintext += data
         try:
-            if not self._shaken:
+            if not self._handshake_done:
                 self._tls.do_handshake()
-                self._shaken = True
-            if self._said:
-                self._tls.write(self._said)
-                self._said = b""
+                self._handshake_done = True
+            if self._plaintext:
+                self._tls.write(self._plaintext)
+                self._plaintext = b""
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLError:
-            pass  # the server has ended it
+            pass  # the server has closed the connection
         return self._outgoing.read()
 
     def _decrypted(self, data: bytes) -> bytes:
         self._incoming.write(data)
-        if not self._shaken:
-            self._waiting += self._encrypted(b"")
+        if not self._handshake_done:
+            self._queued += self._encrypted(b"")
         found = b""
         try:
-            while self._shaken and (part := self._tls.read(1 << 20)):
+            while self._handshake_done and (part := self._tls.read(1 << 20)):
                 found += part
         except ssl.SSLError:
-            pass  # there is no whole record any more
+            pass  # no complete record is left
         return found
 
 
@@ -354,9 +395,9 @@ def world(
     at_start: bool = False,
     **settings: Any,
 ) -> Iterator[World]:
-    """A server of its own; its history is a file in the folder if ``settings`` say so.
+    """Run a server in ``folder``, with a history file if ``settings`` have one.
 
-    ``at_start``: what it does before it listens can fail too.
+    ``at_start``: the steps before it listens can fail too.
     """
     clock = Clock()
     address = str(folder / "socket")
@@ -375,14 +416,17 @@ def world(
         db.faults = faults  # type: ignore[attr-defined]
         return db
 
+    def make_selector() -> FaultySelector:
+        selectors.append(FaultySelector(faults))
+        return selectors[-1]
+
+    selectors: list[FaultySelector] = []
+    RecordedTimer.pending.clear()
     null = os.open(os.devnull, os.O_RDWR)
     with monkeypatch.context() as patch:
         patch.setattr(selchat.net.reactor, "time", clock)
-        patch.setattr(
-            selchat.net.reactor,
-            "selectors",
-            SimpleNamespace(DefaultSelector=lambda: FaultySelector(faults)),
-        )
+        patch.setattr(selchat.net.reactor, "selectors", SimpleNamespace(DefaultSelector=make_selector))
+        patch.setattr(selchat.net.reactor, "Timer", RecordedTimer)
         patch.setattr(selchat.server.server, "listening_socket", listening_socket)
         patch.setattr(selchat.log.sqlite, "sqlite3", SimpleNamespace(**{**vars(sqlite3), "connect": connect}))
         server = None
@@ -393,13 +437,14 @@ def world(
             server = Server(Settings(**options), stdin=null, stdout=null)
             faults.counting = True
             server.expire_history()
-            made = World(server, faults, clock, address)
+            [selector] = selectors
+            made = World(server, faults, clock, address, selector, RecordedTimer.pending)
             yield made
         finally:
             if made is not None:
                 made.faults.heal()
-                for peer in made._peers:
-                    peer._sock.close()
+                for peer in made.peers:
+                    peer.release()
             if server is not None:
                 server.close()
             os.close(null)
@@ -407,7 +452,7 @@ def world(
 
 
 def system_error(number: int) -> Callable[[], object]:
-    """Return what raises that error as the system does."""
+    """Return a function that raises that error as the system does."""
 
     def fail() -> None:
         raise OSError(number, os.strerror(number))
@@ -417,10 +462,10 @@ def system_error(number: int) -> Callable[[], object]:
 
 
 def database_error(number: int) -> Callable[[], object]:
-    """Return what raises that error as SQLite does."""
+    """Return a function that raises that error as SQLite does."""
 
     def fail() -> None:
-        error = sqlite3.OperationalError("as the test wants it")
+        error = sqlite3.OperationalError("injected by the test")
         error.sqlite_errorcode = number
         raise error
 
@@ -429,7 +474,7 @@ def database_error(number: int) -> Callable[[], object]:
 
 
 def frames(stream: bytes) -> tuple[list[bytes], bytes]:
-    """Return the payloads, and what is left of one that is not whole. Fails on what is no frame."""
+    """Return the complete payloads and the rest of an incomplete frame. Fails on invalid frames."""
     found, start = [], 0
     while len(stream) - start >= 10:
         header = stream[start : start + 10]

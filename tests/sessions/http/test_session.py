@@ -36,7 +36,7 @@ class Visitor(Client):
         self.session.connection_lost(None)  # that one is not needed
         house.observer.seen.clear()
         self.secured = False
-        self._methods: list[str] = []
+        self.methods: list[str] = []
         self.session: Session = DetectSession(house.context, self, **{"tls": True, **how})
         if secure:
             self.session.data_received(b"\x16")
@@ -48,16 +48,16 @@ class Visitor(Client):
     def asks(self, *streams: bytes) -> list[Answer]:
         """Send these, and return what is answered meanwhile."""
         for stream in streams:
-            self._methods.append(stream.partition(b" ")[0].decode("latin-1"))
+            self.methods.append(stream.partition(b" ")[0].decode("latin-1"))
             self.session.data_received(stream)
         return self.hears()
 
     def hears(self) -> list[Answer]:
         self.house.settle()
-        found, rest = answers(bytes(self.sock.taken), *self._methods)
+        found, rest = answers(bytes(self.sock.taken), *self.methods)
         assert rest == b""
         self.sock.taken.clear()
-        del self._methods[: len(found)]
+        del self.methods[: len(found)]
         return found
 
     def asks_one(self, stream: bytes) -> Answer:
@@ -310,7 +310,7 @@ def test_requests_all_at_once_are_answered_in_order(house: House, size: int) -> 
     paths = ["/style.css", "/nothing", "/", "/app.4F7Q2ZKA.js", "/style.css"]
     methods = ["GET", "GET", "HEAD", "GET", "POST"]
     stream = b"".join(map(request, paths, [HOST] * 5, methods))
-    visitor._methods = list(methods)
+    visitor.methods = list(methods)
     for start in range(0, len(stream), size):
         visitor.session.data_received(stream[start : start + size])
     found = visitor.hears()

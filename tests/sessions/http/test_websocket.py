@@ -531,7 +531,7 @@ def test_everyone_is_in_one_room(monkeypatch: pytest.MonkeyPatch) -> None:
     house.settle()
     assert bytes(classic.sock.taken).count(b"w" * 200) == 1
     # One feed for each way of speaking, whoever comes by it.
-    assert len(house.hub.lobby._feeds) == 3
+    assert len(house.hub.lobby.feeds) == 3
 
 
 @pytest.mark.parametrize(
