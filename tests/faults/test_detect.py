@@ -51,7 +51,7 @@ def client_hello() -> bytes:
     return outgoing.read()
 
 
-def test_there_is_one_verdict_which_no_later_byte_changes() -> None:
+def test_later_bytes_do_not_change_the_detected_protocol() -> None:
     chance = random.Random(1)
     for first in range(256):
         expected = DetectedProtocol.TLS if first == 0x16 else DetectedProtocol.FRAMES
@@ -62,7 +62,7 @@ def test_there_is_one_verdict_which_no_later_byte_changes() -> None:
         assert _verdict(data) is not None
 
 
-def test_only_a_whole_method_is_http() -> None:
+def test_only_a_complete_method_is_http() -> None:
     assert {_verdict(data) for data in _HTTP.values()} == {DetectedProtocol.HTTP}
     for other in (
         b"GETTING / HTTP/1.1",
@@ -88,7 +88,7 @@ def _verdict(data: bytes) -> DetectedProtocol | None:
 
 @pytest.mark.parametrize("name", _LOGINS)
 @pytest.mark.parametrize("tls", ["auto", "off", "require"])
-def test_frames_are_answered_alike_wherever_they_are_cut(
+def test_frames_get_the_same_response_wherever_they_are_cut(
     name: str, tls: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     answers = _answers(_LOGINS[name], tls, monkeypatch, tmp_path)
@@ -98,7 +98,7 @@ def test_frames_are_answered_alike_wherever_they_are_cut(
 
 
 @pytest.mark.parametrize("name", [*_TLS, "a client"])
-def test_what_begins_as_tls_is_never_taken_for_frames(
+def test_tls_records_are_never_read_as_frames(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for answer in _answers(_TLS.get(name) or client_hello(), "auto", monkeypatch, tmp_path):
@@ -108,7 +108,7 @@ def test_what_begins_as_tls_is_never_taken_for_frames(
 
 @pytest.mark.parametrize("name", _HTTP)
 @pytest.mark.parametrize("tls", ["auto", "off", "require"])
-def test_http_is_answered_by_http_wherever_it_is_cut(
+def test_http_gets_an_http_response_wherever_it_is_cut(
     name: str, tls: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     answers = {_undated(answer) for answer in _answers(_HTTP[name], tls, monkeypatch, tmp_path)}

@@ -202,7 +202,7 @@ def cut(stream: bytes) -> list[list[bytes]]:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_what_is_in_doubt_is_refused_and_closed(name: str, this: World) -> None:
+def test_ambiguous_request_is_rejected_and_closed(name: str, this: World) -> None:
     stream, expected = BAD[name]
     wanted = expected if isinstance(expected, tuple) else (expected,)
     for secure in (False, True):
@@ -222,7 +222,7 @@ def test_what_is_in_doubt_is_refused_and_closed(name: str, this: World) -> None:
 
 
 @pytest.mark.parametrize("name", LEGAL)
-def test_what_is_legal_is_answered_and_so_is_what_follows(name: str, this: World) -> None:
+def test_legal_request_and_the_next_one_are_answered(name: str, this: World) -> None:
     stream, expected = LEGAL[name]
     for parts in cut(stream):
         peer = this.connect()
@@ -234,7 +234,7 @@ def test_what_is_legal_is_answered_and_so_is_what_follows(name: str, this: World
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_nothing_that_follows_a_good_request_hides_behind_it(name: str, this: World) -> None:
+def test_bad_request_after_a_good_one_is_rejected(name: str, this: World) -> None:
     stream, expected = BAD[name]
     wanted = expected if isinstance(expected, tuple) else (expected,)
     peer = this.connect()
@@ -261,7 +261,7 @@ _SLOW = {
 
 @pytest.mark.parametrize("name", _SLOW)
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-def test_who_is_slow_is_closed_in_time(name: str, secure: bool, this: World) -> None:
+def test_slow_request_times_out(name: str, secure: bool, this: World) -> None:
     stream, status = _SLOW[name]
     peer = this.connect(secure=secure)
     for byte in stream:
@@ -277,7 +277,7 @@ def test_who_is_slow_is_closed_in_time(name: str, secure: bool, this: World) -> 
 
 
 @pytest.mark.parametrize("pause", [1.0, 5.0, 9.0])
-def test_a_byte_now_and_then_keeps_nobody_in(pause: float, this: World) -> None:
+def test_trickled_bytes_do_not_extend_the_request_timeout(pause: float, this: World) -> None:
     peer = this.connect()
     stream = request(X="x" * 100)
     peer.send(stream[:4])
@@ -294,7 +294,7 @@ def test_a_byte_now_and_then_keeps_nobody_in(pause: float, this: World) -> None:
     peer.close()
 
 
-def test_after_a_websocket_no_request_is_read(this: World) -> None:
+def test_no_http_request_is_read_after_the_websocket_handshake(this: World) -> None:
     peer = this.connect()
     peer.send(opening() + _SMUGGLED)
     this.pass_time(0.1)
@@ -308,7 +308,7 @@ def test_after_a_websocket_no_request_is_read(this: World) -> None:
 @pytest.mark.parametrize(
     "garbage", [b"\0" * 100, b"\xff" * 100, b"1         a", b"\r\n\r\n", b" ", b"\x16\x03\x01"]
 )
-def test_garbage_after_a_request(garbage: bytes, this: World) -> None:
+def test_garbage_after_a_request_closes_the_connection(garbage: bytes, this: World) -> None:
     peer = this.connect()
     peer.send(_SMUGGLED + garbage)
     this.pass_time(15)
@@ -319,7 +319,7 @@ def test_garbage_after_a_request(garbage: bytes, this: World) -> None:
     peer.close()
 
 
-def test_many_requests_at_once_are_answered_one_after_the_other(this: World) -> None:
+def test_pipelined_requests_are_answered_in_order(this: World) -> None:
     """However many come in one read, nobody else waits for all of them."""
     peer, other = this.connect(), this.connect()
     peer.send(_SMUGGLED * 500 + request("/nothing"))
@@ -333,7 +333,7 @@ def test_many_requests_at_once_are_answered_one_after_the_other(this: World) -> 
         one.close()
 
 
-def test_whoever_takes_no_answers_is_asked_for_no_more(this: World) -> None:
+def test_server_stops_reading_a_client_that_reads_no_responses(this: World) -> None:
     peer = this.connect()
     peer.reads = False
     for _ in range(50):

@@ -44,7 +44,7 @@ for more in range(int(sys.argv[1])):
 
 @pytest.mark.parametrize("kind", ["commit", "read"])
 @pytest.mark.parametrize("ever", [False, True], ids=["once", "ever"])
-def test_a_database_that_fails_at_any_step(
+def test_database_failure_at_any_step_of_the_start_leaks_nothing(
     kind: str, ever: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     at = 0
@@ -67,7 +67,7 @@ def test_a_database_that_fails_at_any_step(
     assert at > 1
 
 
-def test_too_few_descriptors_to_open_what_is_needed(tmp_path: Path) -> None:
+def test_start_with_too_few_descriptors_fails_with_a_message(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _STARTS, f"{_MAX}", str(tmp_path / "history.sqlite")],
         stdin=subprocess.DEVNULL,

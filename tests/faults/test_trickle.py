@@ -57,7 +57,7 @@ class TricklingClientSocket(Trickle, socket.socket):
 
 @pytest.mark.parametrize("web", [False, True], ids=["frames", "web"])
 @pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
-def test_the_server_on_all_wires(
+def test_server_behaves_the_same_with_trickled_bytes_on_every_protocol(
     web: bool, secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     heard = []
@@ -79,7 +79,7 @@ def test_the_server_on_all_wires(
 
 
 @pytest.mark.parametrize("wire", ["selchat", "classic"])
-def test_the_client(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_client_behaves_the_same_with_trickled_bytes(wire: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = _client_hears(wire)
     with monkeypatch.context() as patch:
         names = {name: getattr(socket, name) for name in dir(socket)}

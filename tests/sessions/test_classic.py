@@ -113,7 +113,7 @@ def join(house: House, *names: str) -> list[Client]:
     return clients
 
 
-def test_three_clients_talk() -> None:
+def test_three_classic_clients_talk() -> None:
     house = House()
     michael, narayan, venkat = join(house, "Michael", "Narayan", "Venkat")
     venkat.sends("Hey! ...")
@@ -133,7 +133,7 @@ def test_three_clients_talk() -> None:
     ]
 
 
-def test_a_name_that_mixes_scripts_is_as_good_as_none_and_a_pair_says_why() -> None:
+def test_mixed_script_name_becomes_a_guest_and_gets_a_notice() -> None:
     house = House()
     michael, mixed, alike = join(house, "Michael", "Mich\u0430el", "M1CHAEL")
     assert mixed.reads() == [
@@ -148,7 +148,7 @@ def test_a_name_that_mixes_scripts_is_as_good_as_none_and_a_pair_says_why() -> N
     assert michael.reads() == [("guest1", "one"), ("M1CHAEL_2", "two")]
 
 
-def test_nobody_is_greeted() -> None:
+def test_classic_client_gets_nothing_on_login() -> None:
     house = House()
     stranger = Client(house)
     assert stranger.reads() == []
@@ -156,7 +156,7 @@ def test_nobody_is_greeted() -> None:
     assert stranger.reads() == []
 
 
-def test_a_message_is_relayed_byte_for_byte() -> None:
+def test_message_is_relayed_byte_for_byte() -> None:
     house = House()
     michael, narayan = join(house, "Michael", "Narayan")
     narayan.session.data_received(b"12        Hello there!")
@@ -164,7 +164,7 @@ def test_a_message_is_relayed_byte_for_byte() -> None:
     assert bytes(michael.sock.taken) == b"7         Narayan12        Hello there!"
 
 
-def test_a_name_and_messages_can_come_in_one_piece_or_byte_by_byte() -> None:
+def test_name_and_messages_work_in_one_piece_or_byte_by_byte() -> None:
     stream = b"7         Michael3         one0         3         two"
     for size in (1, 7, 1000):
         house = House()
@@ -176,27 +176,27 @@ def test_a_name_and_messages_can_come_in_one_piece_or_byte_by_byte() -> None:
         assert michael.session.state is SessionState.JOINED
 
 
-def test_a_length_padded_on_the_left_is_taken() -> None:
+def test_left_padded_length_is_accepted() -> None:
     house = House()
     [narayan] = join(house, "Narayan")
     Client(house, b"         7Michael         3one")
     assert narayan.reads() == [("Michael", "one")]
 
 
-def test_an_empty_name_is_a_guest() -> None:
+def test_empty_name_becomes_a_guest() -> None:
     house = House()
     join(house, "", "", "Michael", "Michael")
     assert [member.name for member in house.hub.members()] == ["guest1", "guest2", "Michael", "Michael_2"]
 
 
-def test_an_empty_message_is_relayed() -> None:
+def test_empty_message_is_relayed() -> None:
     house = House()
     michael, narayan = join(house, "Michael", "Narayan")
     michael.sends("")
     assert narayan.reads() == [("Michael", "")]
 
 
-def test_broken_utf_8_is_replaced_and_controls_are_left_alone() -> None:
+def test_invalid_utf_8_is_replaced_and_control_characters_are_kept() -> None:
     house = House()
     michael, narayan = join(house, "Michael", "Narayan")
     michael.session.data_received(
@@ -205,14 +205,14 @@ def test_broken_utf_8_is_replaced_and_controls_are_left_alone() -> None:
     assert narayan.reads() == [("Michael", "caf\ufffd"), ("Michael", "\ufffd\0\x1b[2J"), ("Michael", "\x80")]
 
 
-def test_a_body_that_grows_over_the_limit_where_it_was_broken_is_cut_on_a_character() -> None:
+def test_body_that_replacement_grows_over_the_limit_is_cut_between_characters() -> None:
     house = House(frame_limit=10)
     michael, narayan = join(house, "Michael", "Narayan")
     michael.session.data_received(encode_frame(b"\xff" * 10))
     assert narayan.reads() == [("Michael", "\ufffd" * 3)]
 
 
-def test_a_message_of_exactly_the_limit_is_relayed_and_one_byte_more_is_not() -> None:
+def test_message_of_the_limit_is_relayed_and_one_byte_more_is_not() -> None:
     house = House(frame_limit=20)
     michael, narayan = join(house, "Michael", "Narayan")
     michael.sends("x" * 20)
@@ -232,7 +232,7 @@ BREAKS = {
 
 @pytest.mark.parametrize("name", ["", "Michael"])
 @pytest.mark.parametrize("what", BREAKS)
-def test_a_broken_stream_is_told_why_and_closed_and_nobody_else_notices(what: str, name: str) -> None:
+def test_broken_stream_gets_the_reason_and_others_are_not_affected(what: str, name: str) -> None:
     sent, reason = BREAKS[what]
     if not name:
         reason = reason.replace("65536", "4096")  # who has not said who they are may say less
@@ -248,7 +248,7 @@ def test_a_broken_stream_is_told_why_and_closed_and_nobody_else_notices(what: st
     assert house.clock.pending == 0, "no timer is left"
 
 
-def test_what_came_before_a_break_is_relayed() -> None:
+def test_messages_before_a_framing_error_are_relayed() -> None:
     house = House()
     [narayan] = join(house, "Narayan")
     michael = Client(house, encode_frame(b"Michael") + encode_frame(b"one") + b"nonsense!!")
@@ -256,7 +256,7 @@ def test_what_came_before_a_break_is_relayed() -> None:
     assert len(michael.closed) == 1
 
 
-def test_a_name_that_is_not_utf_8_is_refused() -> None:
+def test_name_that_is_not_utf_8_is_refused() -> None:
     house = House()
     peer = Client(house, encode_frame(b"Mich\xff") + encode_frame(b"hello"))
     assert peer.closed == ["username is not UTF-8"]
@@ -265,7 +265,7 @@ def test_a_name_that_is_not_utf_8_is_refused() -> None:
     assert house.log.committed == []
 
 
-def test_a_name_must_come_within_ten_seconds_whatever_trickles_in() -> None:
+def test_trickled_bytes_do_not_extend_the_login_deadline() -> None:
     house = House()
     peer = Client(house)
     for byte in b"7         Mi"[:10]:
@@ -278,7 +278,7 @@ def test_a_name_must_come_within_ten_seconds_whatever_trickles_in() -> None:
     assert house.observer.seen == [("stranger left", Client.address, "no username within 10 s")]
 
 
-def test_a_name_in_time_ends_the_wait() -> None:
+def test_name_in_time_ends_the_login_deadline() -> None:
     house = House()
     [michael] = join(house, "Michael")
     house.tick(1000)
@@ -286,7 +286,7 @@ def test_a_name_in_time_ends_the_wait() -> None:
     assert house.clock.pending == 0
 
 
-def test_a_frame_must_be_finished_within_thirty_seconds_whatever_trickles_in() -> None:
+def test_trickled_bytes_do_not_extend_the_frame_timeout() -> None:
     house = House()
     [michael] = join(house, "Michael")
     house.tick(500)
@@ -302,7 +302,7 @@ def test_a_frame_must_be_finished_within_thirty_seconds_whatever_trickles_in() -
     assert michael.reads() == [("Server", "Closing this connection: frame not finished within 30 s.")]
 
 
-def test_each_frame_has_its_own_thirty_seconds() -> None:
+def test_each_frame_has_its_own_timeout() -> None:
     house = House()
     michael, narayan = join(house, "Michael", "Narayan")
     michael.session.data_received(b"3")
@@ -316,7 +316,7 @@ def test_each_frame_has_its_own_thirty_seconds() -> None:
     assert michael.closed == ["frame not finished within 30 s"]
 
 
-def test_an_idle_client_may_be_silent_for_ever_after_an_unfinished_frame_was_finished() -> None:
+def test_idle_client_without_an_unfinished_frame_never_times_out() -> None:
     house = House()
     [michael] = join(house, "Michael")
     michael.session.data_received(b"3         on")
@@ -332,7 +332,7 @@ def test_an_idle_client_may_be_silent_for_ever_after_an_unfinished_frame_was_fin
     assert michael.closed == ["frame not finished within 30 s"]
 
 
-def test_an_unfinished_frame_behind_the_name_counts_from_its_own_start() -> None:
+def test_unfinished_frame_after_the_name_times_out_from_its_own_start() -> None:
     house = House()
     peer = Client(house)
     house.tick(9)
@@ -343,7 +343,7 @@ def test_an_unfinished_frame_behind_the_name_counts_from_its_own_start() -> None
     assert peer.closed == ["frame not finished within 30 s"]
 
 
-def test_the_end_of_the_stream_inside_a_frame_is_the_reason() -> None:
+def test_end_of_stream_inside_a_frame_is_the_close_reason() -> None:
     house = House()
     [michael] = join(house, "Michael")
     michael.session.data_received(b"5         ab")
@@ -352,14 +352,14 @@ def test_the_end_of_the_stream_inside_a_frame_is_the_reason() -> None:
     assert house.clock.pending == 0
 
 
-def test_a_stranger_who_leaves_is_noted() -> None:
+def test_connection_lost_before_login_is_reported() -> None:
     house = House()
     Client(house).hangs_up()
     assert house.observer.seen == [("stranger left", Client.address, None)]
     assert house.clock.pending == 0
 
 
-def test_the_end_of_the_stream_after_the_end_of_the_session_is_nothing() -> None:
+def test_end_of_stream_after_the_session_is_ignored() -> None:
     house = House()
     [michael] = join(house, "Michael")
     michael.close("kicked by the operator")
@@ -368,7 +368,7 @@ def test_the_end_of_the_stream_after_the_end_of_the_session_is_nothing() -> None
     assert michael.session.state is SessionState.ENDED
 
 
-def test_a_kick_is_told_as_a_pair_and_closes() -> None:
+def test_kick_sends_a_pair_and_closes() -> None:
     house = House()
     michael, _narayan = join(house, "Michael", "Narayan")
     member = house.hub.find_member("Michael")
@@ -380,7 +380,7 @@ def test_a_kick_is_told_as_a_pair_and_closes() -> None:
     assert michael.reads() == [("Server", "The operator has removed you from this chat.")]
 
 
-def test_notices_are_encrypted_with_the_server_s_key() -> None:
+def test_notices_are_encrypted_with_the_server_key() -> None:
     cipher = CaesarCipher("1024")
     house = House(cipher)
     peer = Client(house, b"SSH-2.0-OpenSSH")
@@ -404,7 +404,7 @@ def test_other_header_lengths_work_the_same(header_length: int) -> None:
 
 
 @pytest.mark.parametrize("name", ["Server", "sErVeR", "\uff33erver", "Ser\u200bver", "SERVER", "Server_2"])
-def test_nobody_is_called_like_the_server(name: str) -> None:
+def test_name_of_the_server_is_refused(name: str) -> None:
     house = House()
     michael, other = join(house, "Michael", name)
     other.sends("give me your password")

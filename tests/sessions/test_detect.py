@@ -92,7 +92,7 @@ class Nothing:
 
 
 @pytest.mark.parametrize("size", range(1, 17))
-def test_every_prefix_of_tls_is_tls_and_what_comes_later_is_the_stream_s(size: int) -> None:
+def test_every_prefix_of_a_client_hello_starts_tls_once(size: int) -> None:
     peer = Peer()
     peer.sends(CLIENT_HELLO[:size])
     assert peer.secured == [CLIENT_HELLO[:size]]
@@ -106,7 +106,7 @@ def test_every_prefix_of_tls_is_tls_and_what_comes_later_is_the_stream_s(size: i
 
 @pytest.mark.parametrize("size", range(1, 17))
 @pytest.mark.parametrize(("stream", "session"), [(HELLO, SelchatSession), (NAME, ClassicSession)])
-def test_every_prefix_of_frames_is_frames(stream: bytes, session: type, size: int) -> None:
+def test_every_prefix_of_a_frame_is_detected_as_frames(stream: bytes, session: type, size: int) -> None:
     peer = Peer()
     peer.sends(stream[:size])
     assert peer.secured == []
@@ -118,7 +118,7 @@ def test_every_prefix_of_frames_is_frames(stream: bytes, session: type, size: in
 
 
 @pytest.mark.parametrize("size", range(1, 11))
-def test_tls_in_the_middle_of_frames_is_none(size: int) -> None:
+def test_client_hello_after_a_frame_prefix_is_a_framing_error(size: int) -> None:
     peer = Peer()
     peer.sends(NAME[:size])
     peer.sends(CLIENT_HELLO)
@@ -127,7 +127,7 @@ def test_tls_in_the_middle_of_frames_is_none(size: int) -> None:
     assert "is not a number" in str(reason)
 
 
-def test_tls_inside_of_tls_is_no_frame() -> None:
+def test_client_hello_inside_tls_is_a_framing_error() -> None:
     peer = Peer()
     peer.sends(CLIENT_HELLO)
     peer.sends(CLIENT_HELLO)
@@ -136,7 +136,7 @@ def test_tls_inside_of_tls_is_no_frame() -> None:
 
 
 @given(first=st.integers(0, 255), rest=st.binary(max_size=15), cuts=st.lists(st.integers(1, 4), max_size=8))
-def test_the_first_byte_alone_decides(first: int, rest: bytes, cuts: list[int]) -> None:
+def test_first_byte_decides_between_tls_and_frames(first: int, rest: bytes, cuts: list[int]) -> None:
     peer = Peer()
     stream = bytes([first]) + rest
     place = 0
@@ -152,7 +152,7 @@ def test_the_first_byte_alone_decides(first: int, rest: bytes, cuts: list[int]) 
         assert state is (DetectState.SECURED if first == 0x16 else DetectState.FRAMES)
 
 
-def test_without_tls_a_handshake_is_answered_in_plain_and_closed() -> None:
+def test_client_hello_without_tls_gets_a_classic_error_and_a_close() -> None:
     peer = Peer(tls=False)
     peer.sends(CLIENT_HELLO)
     assert peer.secured == []
@@ -171,9 +171,7 @@ def refusals() -> list[tuple[SelchatError, str]]:
 
 @pytest.mark.parametrize("secured", [False, True])
 @pytest.mark.parametrize(("refusal", "word"), refusals())
-def test_a_refusal_is_told_to_each_in_its_own_language(
-    refusal: SelchatError, word: str, secured: bool
-) -> None:
+def test_refusal_is_sent_in_the_protocol_of_the_peer(refusal: SelchatError, word: str, secured: bool) -> None:
     for stream in (NAME, HELLO):
         peer = Peer(refusal=refusal)
         if secured:
@@ -189,7 +187,7 @@ def test_a_refusal_is_told_to_each_in_its_own_language(
             assert peer.objects[-1]["retry_after"] == (None if word == "banned" else 10.0)
 
 
-def test_tls_is_required_of_those_who_begin_without() -> None:
+def test_required_tls_refuses_plaintext_peers_only() -> None:
     unsecured = TlsRequiredError()
     classic, rich = Peer(plaintext_refusal=unsecured), Peer(plaintext_refusal=unsecured)
     classic.sends(NAME)
@@ -208,7 +206,7 @@ def test_tls_is_required_of_those_who_begin_without() -> None:
         assert peer.closed == []
 
 
-def test_who_is_refused_is_not_told_to_use_tls() -> None:
+def test_refusal_takes_precedence_over_required_tls() -> None:
     peer = Peer(refusal=ServerFullError(5), plaintext_refusal=TlsRequiredError())
     peer.sends(NAME)
     assert peer.closed == [str(ServerFullError(5))]
@@ -218,7 +216,7 @@ def test_who_is_refused_is_not_told_to_use_tls() -> None:
 
 
 @pytest.mark.parametrize("sent", [b"", b"5", CLIENT_HELLO[:20]])
-def test_who_does_not_come_to_the_point_is_closed_in_time(sent: bytes) -> None:
+def test_incomplete_login_is_closed_at_the_deadline(sent: bytes) -> None:
     house = House()
     peer = Peer(house)
     if sent:
@@ -293,7 +291,9 @@ def test_login_ends_the_deadline(stream: bytes, session: type) -> None:
         (CLIENT_HELLO, "no username within 10 s"),
     ],
 )
-def test_a_stranger_who_leaves_is_seen_to_go_and_leaves_no_timer(sent: bytes, reason: str | None) -> None:
+def test_connection_lost_before_login_is_reported_and_leaves_no_timer(
+    sent: bytes, reason: str | None
+) -> None:
     house = House()
     peer = Peer(house)
     if sent:
@@ -306,7 +306,7 @@ def test_a_stranger_who_leaves_is_seen_to_go_and_leaves_no_timer(sent: bytes, re
 @pytest.mark.parametrize(
     "reason", [None, "connection reset by peer", "tls: the peer does not trust our certificate"]
 )
-def test_nobody_is_told_how_browsers_go_that_have_not_asked_for_anything(reason: str | None) -> None:
+def test_browser_preconnects_are_not_reported(reason: str | None) -> None:
     house = House()
     peer = Peer(house)
     peer.sends(CLIENT_HELLO)
@@ -319,7 +319,7 @@ def test_nobody_is_told_how_browsers_go_that_have_not_asked_for_anything(reason:
 
 
 @pytest.mark.parametrize("size", range(1, 17))
-def test_without_what_the_page_needs_a_browser_is_told_how_to_install_it(size: int) -> None:
+def test_browser_gets_the_install_command_if_the_web_extra_is_missing(size: int) -> None:
     house = House()
     house.context = replace(house.context, new_http_session=None)
     peer = Peer(house)
@@ -334,7 +334,7 @@ def test_without_what_the_page_needs_a_browser_is_told_how_to_install_it(size: i
     assert b"pip install 'selchat[web]'" in body
 
 
-def test_half_of_a_method_is_a_frame_that_never_came() -> None:
+def test_incomplete_method_at_the_end_of_the_stream_is_an_incomplete_frame() -> None:
     peer = Peer()
     peer.sends(b"GE")
     peer.opening.eof_received()

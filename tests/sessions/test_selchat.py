@@ -246,7 +246,7 @@ def bodies(messages: list[dict[str, Any]]) -> list[str]:
 # -- coming and going ----------------------------------------------------------------------------------
 
 
-def test_a_welcome_says_where_one_is_and_what_the_limits_are() -> None:
+def test_welcome_has_the_name_the_rooms_and_the_limits() -> None:
     house = House()
     client = house.connects()
     client.sends(hello(" Venkat "))
@@ -260,7 +260,7 @@ def test_a_welcome_says_where_one_is_and_what_the_limits_are() -> None:
     assert welcome["limits"]["unacknowledged"] == house.settings.unacknowledged
 
 
-def test_byte_by_byte_it_is_the_same() -> None:
+def test_requests_work_byte_by_byte() -> None:
     house = House()
     [narayan] = come(house, "Narayan")
     client = house.connects()
@@ -270,7 +270,7 @@ def test_byte_by_byte_it_is_the_same() -> None:
     assert bodies(narayan.reads()) == ["hi"]
 
 
-def test_bye_is_answered_and_closes_after_what_was_said_before() -> None:
+def test_bye_closes_after_the_earlier_messages_are_sent() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     narayan.sends(say("one", "1"))
@@ -280,7 +280,7 @@ def test_bye_is_answered_and_closes_after_what_was_said_before() -> None:
     assert venkat.closed == [None]
 
 
-def test_something_else_before_hello_is_an_error_and_no_end() -> None:
+def test_invalid_requests_before_hello_get_errors_and_keep_the_connection() -> None:
     house = House()
     client = house.connects()
     client.sends({**hello("Venkat"), "version": 2}, say("x", "1"), hello(""), hello("Venkat"))
@@ -289,14 +289,14 @@ def test_something_else_before_hello_is_an_error_and_no_end() -> None:
     assert kinds(messages)[-1] == "welcome"
 
 
-def test_a_second_hello_is_an_error() -> None:
+def test_second_hello_is_an_error() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.sends(hello("Venkat"))
     assert codes(venkat.reads()) == ["already-welcome"]
 
 
-def test_whoever_is_never_welcome_is_closed_in_time() -> None:
+def test_client_without_a_valid_hello_is_closed_at_the_deadline() -> None:
     house = House()
     client = house.connects()
     house.tick(4)
@@ -308,7 +308,7 @@ def test_whoever_is_never_welcome_is_closed_in_time() -> None:
     assert client.reads()[-1] == {"type": "bye", "reason": "timeout", "retry_after": None}
 
 
-def test_broken_json_is_an_error_and_the_rest_is_heard() -> None:
+def test_invalid_json_gets_an_error_and_later_messages_arrive() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     venkat.sends(say("one", "1"), b"{", b'{"type":"nonsense"}', {"type": "say"}, say("two", "2"))
@@ -316,7 +316,7 @@ def test_broken_json_is_an_error_and_the_rest_is_heard() -> None:
     assert bodies(narayan.reads()) == ["one", "two"]
 
 
-def test_broken_framing_is_the_end() -> None:
+def test_framing_error_closes_the_connection() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.session.data_received(b"not a header")
@@ -327,7 +327,7 @@ def test_broken_framing_is_the_end() -> None:
 # -- messages ------------------------------------------------------------------------------------------
 
 
-def test_a_message_goes_to_the_others_and_its_ack_to_the_author() -> None:
+def test_message_goes_to_the_others_and_its_ack_to_the_author() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     venkat.sends(say("hi\n\u0000é", "v-1", cipher="caesar"))
@@ -346,7 +346,7 @@ def test_a_message_goes_to_the_others_and_its_ack_to_the_author() -> None:
     }
 
 
-def test_a_repeated_message_is_acknowledged_alike_and_shown_once() -> None:
+def test_repeated_id_gets_the_same_ack_and_is_published_once() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     venkat.sends(say("hi", "1"), say("hi", "1"))
@@ -357,7 +357,7 @@ def test_a_repeated_message_is_acknowledged_alike_and_shown_once() -> None:
     assert [said.body for said in house.log.committed] == ["hi", "more"]
 
 
-def test_a_repeat_from_a_later_connection_is_known_too() -> None:
+def test_repeated_id_from_a_later_connection_gets_the_same_ack() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.sends(say("hi", "1"))
@@ -369,7 +369,7 @@ def test_a_repeat_from_a_later_connection_is_known_too() -> None:
     assert len(house.log.committed) == 1
 
 
-def test_a_repeat_from_a_connection_of_the_same_tick_is_known_too() -> None:
+def test_repeated_id_from_a_connection_of_the_same_tick_is_published_once() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.sends(say("hi", "1"))
@@ -381,7 +381,7 @@ def test_a_repeat_from_a_connection_of_the_same_tick_is_known_too() -> None:
     assert len(house.log.committed) == 1
 
 
-def test_classic_and_rich_clients_are_in_one_room() -> None:
+def test_classic_and_selchat_clients_share_a_room() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     classic = Client(house)
@@ -393,14 +393,14 @@ def test_classic_and_rich_clients_are_in_one_room() -> None:
     assert bytes(classic.sock.taken) == encode_frame(b"Venkat") + encode_frame(b"hi")
 
 
-def test_the_server_speaks_as_server() -> None:
+def test_announcement_comes_from_server() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     house.hub.announce("lunch")
     assert [(one["from"], one["body"]) for one in venkat.reads()] == [("Server", "lunch")]
 
 
-def test_what_cannot_be_stored_is_refused_and_works_later() -> None:
+def test_message_that_cannot_be_stored_is_refused_and_can_be_resent() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     house.log.fail("disk full")
@@ -419,7 +419,7 @@ def test_what_cannot_be_stored_is_refused_and_works_later() -> None:
 # -- rooms ---------------------------------------------------------------------------------------------
 
 
-def test_what_is_said_in_a_room_stays_in_it() -> None:
+def test_messages_of_a_room_go_to_its_members_only() -> None:
     house = House()
     venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
     for client in (venkat, narayan):
@@ -438,7 +438,7 @@ def test_what_is_said_in_a_room_stays_in_it() -> None:
     assert [(one["code"], one["id"]) for one in narayan.reads()] == [("not-in-room", "1")]
 
 
-def test_joined_and_left_are_told_and_gathered() -> None:
+def test_joined_and_left_are_sent_in_batches() -> None:
     house = House(roster=True)
     [venkat] = come(house, "Venkat")
     house.tick(2)
@@ -456,7 +456,7 @@ def test_joined_and_left_are_told_and_gathered() -> None:
     assert venkat.reads() == [{"type": "left", "room": "lobby", "names": ["Michael"], "total": 2}]
 
 
-def test_topics_are_told_and_listed() -> None:
+def test_topic_is_sent_to_members_and_listed() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     venkat.sends({"type": "topic", "room": "lobby", "topic": "tea"})
@@ -470,14 +470,14 @@ def test_topics_are_told_and_listed() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "@x", "a b", "/x", "x" * 33, "\u200b", "##"])
-def test_a_name_that_no_room_can_have(name: str) -> None:
+def test_invalid_room_name_is_refused(name: str) -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.sends({"type": "join", "room": name})
     assert codes(venkat.reads()) == ["bad-room"]
 
 
-def test_there_is_a_limit_to_rooms() -> None:
+def test_number_of_rooms_is_limited() -> None:
     house = House(rooms_per_member=2)
     [venkat] = come(house, "Venkat")
     venkat.sends({"type": "join", "room": "a"}, {"type": "join", "room": "a"}, {"type": "join", "room": "b"})
@@ -485,14 +485,14 @@ def test_there_is_a_limit_to_rooms() -> None:
     assert house.hub.rooms.list(10)[1] == 2
 
 
-def test_an_empty_room_without_history_is_gone() -> None:
+def test_empty_room_without_history_is_removed() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.sends({"type": "join", "room": "a"}, {"type": "part", "room": "a"}, {"type": "users", "room": "a"})
     assert codes(venkat.reads()) == ["no-such-room"]
 
 
-def test_history_is_given_in_pages_in_both_directions() -> None:
+def test_history_can_be_paged_in_both_directions() -> None:
     house = House()
     venkat, _ = come(house, "Venkat", "Narayan")
     venkat.sends(*(say(str(i), str(i)) for i in range(1, 11)))
@@ -513,7 +513,7 @@ def test_history_is_given_in_pages_in_both_directions() -> None:
 # -- names ---------------------------------------------------------------------------------------------
 
 
-def test_a_name_belongs_to_its_first_client() -> None:
+def test_name_belongs_to_its_first_client() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.hangs_up()
@@ -527,7 +527,7 @@ def test_a_name_belongs_to_its_first_client() -> None:
     assert {member.name for member in house.hub.members()} == {"Other", "Venkat_2"}
 
 
-def test_a_name_that_looks_like_another_s_is_taken_and_the_answer_says_like_which() -> None:
+def test_confusable_name_is_refused_and_the_error_names_the_other() -> None:
     house = House()
     [michael] = come(house, "Michael")
     classic = Client(house)
@@ -546,7 +546,7 @@ def test_a_name_that_looks_like_another_s_is_taken_and_the_answer_says_like_whic
     assert codes(again.reads()) == ["name-taken"], "its owner is only away"
 
 
-def test_one_may_have_names_that_look_the_same() -> None:
+def test_one_client_may_have_confusable_names() -> None:
     house = House()
     come(house, "mike")
     again = house.connects()
@@ -555,7 +555,7 @@ def test_one_may_have_names_that_look_the_same() -> None:
     assert {member.name for member in house.hub.members()} == {"mike", "rnike"}
 
 
-def test_a_name_that_mixes_scripts_is_refused_with_the_reason() -> None:
+def test_mixed_script_name_is_refused_with_the_reason() -> None:
     house = House()
     client = house.connects()
     client.sends(hello("Mich\u0430el"), hello("\u041c\u0438\u0445\u0430\u0438\u043b"))
@@ -566,7 +566,7 @@ def test_a_name_that_mixes_scripts_is_refused_with_the_reason() -> None:
     )
 
 
-def test_names_of_an_older_history_go_on_working_for_their_owners() -> None:
+def test_owners_keep_confusable_names_from_an_older_history() -> None:
     """Mixed ones, and those of several owners that look alike; but not in a new spelling that looks worse."""
     log = RecordingLog()
     owners = {"Mich\u0430el": "a" * 22, "mike": "b" * 22, "rnike": "c" * 22, "ian": "d" * 22}
@@ -594,7 +594,7 @@ def test_names_of_an_older_history_go_on_working_for_their_owners() -> None:
     assert (refused["code"], welcome["name"]) == ("name-taken", "ian")
 
 
-def test_a_newer_connection_takes_the_place_of_the_older() -> None:
+def test_newer_connection_replaces_the_older_one() -> None:
     house = House()
     [old] = come(house, "Venkat")
     [new] = come(house, "Venkat")
@@ -604,7 +604,7 @@ def test_a_newer_connection_takes_the_place_of_the_older() -> None:
     assert kinds(new.reads()) == ["ack"]
 
 
-def test_whispers_reach_one_person_alone() -> None:
+def test_direct_message_reaches_only_its_recipient() -> None:
     house = House()
     venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
     venkat.sends(whisper("narayan", "psst", "1"))
@@ -622,7 +622,7 @@ def test_whispers_reach_one_person_alone() -> None:
     assert [(one["code"], one["id"]) for one in venkat.reads()] == [("no-such-name", "2")]
 
 
-def test_whispers_wait_for_their_owner_and_come_until_they_are_confirmed() -> None:
+def test_direct_messages_are_resent_until_they_are_acknowledged() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     narayan.hangs_up()
@@ -646,7 +646,7 @@ def test_whispers_wait_for_their_owner_and_come_until_they_are_confirmed() -> No
     assert [one.get("body") for one in narayan.reads()] == [None, "two"]
 
 
-def test_a_classic_client_can_be_whispered_to() -> None:
+def test_classic_client_gets_direct_messages() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     classic = Client(house)
@@ -659,7 +659,7 @@ def test_a_classic_client_can_be_whispered_to() -> None:
 # -- operators -----------------------------------------------------------------------------------------
 
 
-def test_operators_whisper_commands_to_the_server() -> None:
+def test_operator_sends_commands_as_direct_messages_to_server() -> None:
     house = House(operators=("Venkat",))
     venkat, narayan = come(house, "Venkat", "Narayan")
     venkat.sends(whisper("Server", "/kick Narayan", "1"), whisper("Server", "/quit", "2"))
@@ -670,7 +670,7 @@ def test_operators_whisper_commands_to_the_server() -> None:
     assert codes(narayan.reads()) == ["not-operator"]
 
 
-def test_who_is_an_operator_no_more_is_one_no_more_at_once() -> None:
+def test_removed_operator_loses_the_rights_at_once() -> None:
     house = House(operators=("Venkat",))
     venkat, narayan = come(house, "Venkat", "Narayan")
     house.hub.reconfigure(Settings(roster=False, operators=("ＮＡＲＡＹＡＮ",)))
@@ -680,7 +680,7 @@ def test_who_is_an_operator_no_more_is_one_no_more_at_once() -> None:
     assert kinds(narayan.reads()) == ["ack", "whispered"]
 
 
-def test_a_ban_keeps_out_the_name_the_client_and_the_address() -> None:
+def test_ban_covers_the_name_the_client_and_the_address() -> None:
     house = House()
     [narayan] = come(house, "Narayan")
     assert house.commands.run("/ban Narayan for 1h10m")[0].startswith("Banned Narayan until ")
@@ -693,7 +693,7 @@ def test_a_ban_keeps_out_the_name_the_client_and_the_address() -> None:
     come(house, "Narayan")
 
 
-def test_a_mute_lets_read_only() -> None:
+def test_muted_user_can_read_but_not_send() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     house.commands.run("/mute Narayan")
@@ -715,7 +715,7 @@ def resume(house: House, **rooms: int) -> dict[str, Any]:
     return {"log": house.log.id, "rooms": rooms}
 
 
-def test_a_break_is_filled_and_then_life_goes_on() -> None:
+def test_resume_replays_missed_messages_before_new_ones() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     venkat.sends(*(say(str(i), str(i)) for i in range(1, 1001)))
@@ -730,7 +730,7 @@ def test_a_break_is_filled_and_then_life_goes_on() -> None:
     assert bodies(narayan.reads()) == ["live too"]
 
 
-def test_a_resume_of_another_log_brings_everything() -> None:
+def test_resume_of_another_log_replays_everything() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.sends(say("one", "1"), say("two", "2"))
@@ -740,7 +740,7 @@ def test_a_resume_of_another_log_brings_everything() -> None:
     assert bodies(narayan.reads()) == ["one", "two"]
 
 
-def test_a_log_that_no_longer_reaches_back_is_a_gap() -> None:
+def test_resume_before_the_oldest_message_gets_a_gap() -> None:
     log = RecordingLog()
     house = House(log)
     [venkat] = come(house, "Venkat")
@@ -755,14 +755,14 @@ def test_a_log_that_no_longer_reaches_back_is_a_gap() -> None:
     assert [one["seq"] for one in messages] == [8, 9, 10]
 
 
-def test_only_the_rooms_that_are_resumed_are_joined() -> None:
+def test_resume_joins_only_its_rooms() -> None:
     house = House()
     client = house.connects()
     client.sends(hello("Narayan", resume=resume(house, engine=0)))
     assert [room["room"] for room in client.reads()[0]["rooms"]] == ["engine"]
 
 
-def test_a_lapped_reader_gets_a_gap_and_everything_from_the_log() -> None:
+def test_lapped_reader_gets_a_gap_and_a_replay() -> None:
     house = House(feed_limit=20_000)
     venkat, narayan = come(house, "Venkat", "Narayan")
     expected = []
@@ -782,7 +782,7 @@ def test_a_lapped_reader_gets_a_gap_and_everything_from_the_log() -> None:
     assert bodies(narayan.reads()) == ["live"]
 
 
-def test_a_reader_that_is_lapped_because_too_much_waits_for_all_gets_everything_from_the_log() -> None:
+def test_reader_lapped_by_the_memory_limit_gets_a_replay() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     budget = MemoryLimit(20_000)
@@ -802,7 +802,7 @@ def test_a_reader_that_is_lapped_because_too_much_waits_for_all_gets_everything_
     assert bodies(messages) == expected
 
 
-def test_someone_can_come_in_beside_themselves() -> None:
+def test_second_session_with_beside_keeps_the_first() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     beside = house.connects()
@@ -819,7 +819,7 @@ def test_someone_can_come_in_beside_themselves() -> None:
     assert alone.reads()[0]["name"] == "Michael"
 
 
-def test_a_room_can_be_resumed_after_the_welcome() -> None:
+def test_join_with_after_replays_missed_messages() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     for client in (venkat, narayan):
@@ -838,7 +838,7 @@ def test_a_room_can_be_resumed_after_the_welcome() -> None:
 
 
 @pytest.mark.parametrize("after", [3, 4, 1000])
-def test_a_room_in_which_nothing_was_said_meanwhile_is_read_from_now_on(after: int) -> None:
+def test_join_with_after_at_the_last_seq_replays_nothing(after: int) -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(3)))
@@ -849,7 +849,7 @@ def test_a_room_in_which_nothing_was_said_meanwhile_is_read_from_now_on(after: i
     assert bodies(narayan.reads()) == ["more"]
 
 
-def test_a_gap_in_a_room_that_is_resumed_after_the_welcome() -> None:
+def test_join_with_after_before_the_oldest_message_gets_a_gap() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(1, 11)))
@@ -862,7 +862,7 @@ def test_a_gap_in_a_room_that_is_resumed_after_the_welcome() -> None:
     assert [one["seq"] for one in messages if one["type"] == "said"] == list(range(5, 11))
 
 
-def test_to_join_after_something_where_one_is_already_brings_nothing_again() -> None:
+def test_join_with_after_in_a_joined_room_replays_nothing() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     venkat.sends(say("one", "1"))
@@ -873,7 +873,7 @@ def test_to_join_after_something_where_one_is_already_brings_nothing_again() -> 
     assert bodies(narayan.reads()) == ["two"]
 
 
-def test_a_room_that_is_resumed_and_left_at_once_says_nothing() -> None:
+def test_part_right_after_join_cancels_the_replay() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(3)))
@@ -882,7 +882,7 @@ def test_a_room_that_is_resumed_and_left_at_once_says_nothing() -> None:
     assert kinds(narayan.reads()) == ["users", "left"]
 
 
-def test_a_client_in_a_hundred_rooms_with_long_names_resumes_in_all_of_them() -> None:
+def test_client_in_100_rooms_with_long_names_resumes_all_of_them() -> None:
     """With the client's own core: what does not fit into its hello is joined after it."""
     house = House()
     names = [f"{number:02}" + "ø" * 30 for number in range(99)]
@@ -934,7 +934,7 @@ def wait(house: House, seconds: float) -> None:
         house.tick(1.0)
 
 
-def test_a_silent_client_is_asked_and_then_closed_so_that_it_comes_back() -> None:
+def test_silent_client_gets_a_ping_and_then_a_timeout() -> None:
     house = House()
     [venkat] = come(house, "Venkat")
     wait(house, 19)
@@ -952,7 +952,7 @@ def test_a_silent_client_is_asked_and_then_closed_so_that_it_comes_back() -> Non
     assert house.clock.pending == 0
 
 
-def test_the_answer_keeps_it_and_so_does_anything_else() -> None:
+def test_pong_or_any_other_data_prevents_the_ping_timeout() -> None:
     house = House()
     venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
     for _ in range(5):
@@ -966,7 +966,7 @@ def test_the_answer_keeps_it_and_so_does_anything_else() -> None:
     assert michael.closed == ["ping timeout: no data for 34 s"]
 
 
-def test_a_frame_that_comes_slowly_is_a_sign_of_life_too() -> None:
+def test_bytes_of_an_incomplete_frame_prevent_the_ping_timeout() -> None:
     house = House(frame_seconds=100.0)
     [venkat] = come(house, "Venkat")
     for byte in venkat.encoded(b'{"type":"pong"}')[:14]:
@@ -975,7 +975,7 @@ def test_a_frame_that_comes_slowly_is_a_sign_of_life_too() -> None:
     assert (venkat.reads(), venkat.closed) == ([], [])
 
 
-def test_who_takes_nothing_is_not_asked_and_not_given_up() -> None:
+def test_client_with_unsent_data_gets_no_ping_and_no_timeout() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     venkat.sock.room = 0
@@ -993,7 +993,7 @@ def test_who_takes_nothing_is_not_asked_and_not_given_up() -> None:
     assert venkat.reads() == [TIMED_OUT]
 
 
-def test_who_takes_nothing_since_it_was_asked_is_asked_again_later() -> None:
+def test_ping_timeout_is_postponed_while_data_is_unsent() -> None:
     house = House()
     venkat, narayan = come(house, "Venkat", "Narayan")
     wait(house, 15)
@@ -1013,7 +1013,7 @@ def test_who_takes_nothing_since_it_was_asked_is_asked_again_later() -> None:
     assert venkat.reads() == [ASKED]
 
 
-def test_who_is_not_read_from_is_not_given_up() -> None:
+def test_rate_limited_client_gets_no_ping_timeout() -> None:
     """The rate holds back what was said, and perhaps the answer."""
     house = House(message_rate=0.01, message_burst=1)
     [venkat] = come(house, "Venkat")
@@ -1031,7 +1031,7 @@ def test_who_is_not_read_from_is_not_given_up() -> None:
     assert venkat.closed == ["ping timeout: no data for 34 s"]
 
 
-def test_signs_are_asked_for_as_the_settings_say() -> None:
+def test_ping_and_pong_times_come_from_the_settings() -> None:
     house = House(ping_seconds=3.0, web_ping_seconds=3.0, pong_seconds=2.0)
     [venkat] = come(house, "Venkat")
     wait(house, 3)
@@ -1040,7 +1040,7 @@ def test_signs_are_asked_for_as_the_settings_say() -> None:
     assert venkat.closed == ["ping timeout: no data for 5 s"]
 
 
-def test_who_is_not_welcome_yet_is_not_asked() -> None:
+def test_no_ping_before_login() -> None:
     house = House(login_seconds=60.0)
     client = house.connects()
     client.sends(hello(""))
@@ -1091,7 +1091,7 @@ def locked(door: Door) -> House:
     return house
 
 
-def test_nothing_is_taken_while_a_password_is_checked(locked: House, door: Door) -> None:
+def test_requests_wait_while_the_password_is_checked(locked: House, door: Door) -> None:
     client = locked.connects()
     client.sends(hello("Venkat", password="tea at four"), say("hi", "1"), {"type": "ping"})
     assert door.asked == [("tea at four", client.address)]
@@ -1104,7 +1104,7 @@ def test_nothing_is_taken_while_a_password_is_checked(locked: House, door: Door)
     assert [one["type"] for one in client.reads()] == ["welcome", "pong", "ack"]
 
 
-def test_a_wrong_password_is_told_and_another_hello_may_follow(locked: House, door: Door) -> None:
+def test_wrong_password_gets_an_error_and_another_hello_may_follow(locked: House, door: Door) -> None:
     client = locked.connects()
     client.sends(hello("Venkat", password="tea"), hello("Venkat", password="tea at four"))
     door.answer(WrongPasswordError())
@@ -1115,7 +1115,7 @@ def test_a_wrong_password_is_told_and_another_hello_may_follow(locked: House, do
     assert client.reads()[0]["type"] == "welcome"
 
 
-def test_what_the_gate_refuses_at_once(locked: House, door: Door) -> None:
+def test_missing_password_and_lockout_are_refused_without_a_check(locked: House, door: Door) -> None:
     client = locked.connects()
     door.raises = PasswordNeededError()
     client.sends(hello("Venkat"))
@@ -1135,7 +1135,7 @@ def test_what_the_gate_refuses_at_once(locked: House, door: Door) -> None:
     assert welcome["type"] == "welcome"
 
 
-def test_the_version_is_told_to_everyone_and_names_only_to_those_inside(locked: House, door: Door) -> None:
+def test_version_is_checked_before_the_password_and_the_name_after_it(locked: House, door: Door) -> None:
     door.is_known = True
     come(locked, "Michael")
     door.is_known = False
@@ -1153,7 +1153,7 @@ def test_the_version_is_told_to_everyone_and_names_only_to_those_inside(locked: 
 
 
 @pytest.mark.parametrize("how", ["gone", "too late", "server stops"])
-def test_an_end_while_a_password_is_checked(locked: House, door: Door, how: str) -> None:
+def test_end_of_the_connection_cancels_the_password_check(locked: House, door: Door, how: str) -> None:
     client = locked.connects()
     client.sends(hello("Venkat", password="tea at four"), say("hi", "1"))
     if how == "too late":
@@ -1167,7 +1167,7 @@ def test_an_end_while_a_password_is_checked(locked: House, door: Door, how: str)
     assert not locked.clock.pending
 
 
-def test_a_frame_that_is_unfinished_is_watched_after_the_check(locked: House, door: Door) -> None:
+def test_frame_timeout_does_not_outlive_the_password_check(locked: House, door: Door) -> None:
     client = locked.connects()
     whole = client.encoded(hello("Venkat", password="tea at four"))
     client.session.data_received(whole[:20])
@@ -1178,7 +1178,7 @@ def test_a_frame_that_is_unfinished_is_watched_after_the_check(locked: House, do
     assert client.reads()[0]["type"] == "welcome"
 
 
-def test_a_classic_client_is_told_and_closed(locked: House, door: Door) -> None:
+def test_classic_client_is_refused_by_a_server_with_a_password(locked: House, door: Door) -> None:
     client = Client(locked)
     client.sends(b"Venkat")
     locked.tick()
@@ -1191,7 +1191,7 @@ def test_a_classic_client_is_told_and_closed(locked: House, door: Door) -> None:
 # -- before one is in ------------------------------------------------------------------------------------
 
 
-def test_who_has_nothing_good_to_say_is_answered_so_often_and_closed() -> None:
+def test_client_is_closed_after_too_many_invalid_hellos() -> None:
     house = House(login_messages=3)
     client = house.connects()
     client.sends(hello(""), *[{"type": "rooms"}] * 1000)
@@ -1204,7 +1204,7 @@ def test_who_has_nothing_good_to_say_is_answered_so_often_and_closed() -> None:
     assert client.closed == ["no valid hello among 3 messages"]
 
 
-def test_the_last_of_these_may_be_the_good_one() -> None:
+def test_last_allowed_message_may_be_a_valid_hello() -> None:
     house = House(login_messages=3)
     client = house.connects()
     client.sends(hello(""), {"type": "rooms"}, hello("Venkat"), *[{"type": "ping"}] * 10)

@@ -74,7 +74,7 @@ def test_a_roster_that_fits_exactly_is_whole(limit: int, text: str) -> None:
     assert (body == text) == (limit == 42)
 
 
-def test_a_roster_over_the_limit_counts_those_who_do_not_fit() -> None:
+def test_roster_over_the_limit_counts_the_missing_names() -> None:
     assert pair(ClassicFormat(roster_limit=41), Roster(NAMES, 3)) == (
         SERVER,
         "Users online (3): Michael and 2 more",
@@ -140,7 +140,7 @@ def test_more_names_than_are_cached_are_encoded_all_the_same() -> None:
     assert len(format._user_frames) <= _MAX_CACHED
 
 
-def test_what_nobody_on_this_wire_can_open_is_not_shown() -> None:
+def test_end_to_end_encrypted_body_is_replaced_by_a_note() -> None:
     format = ClassicFormat()
     told = ("Venkat", "(encrypted: readable only in selchat with the passphrase)")
     body = ("Venkat", "Zm9v")

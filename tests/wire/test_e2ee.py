@@ -225,7 +225,7 @@ def test_every_session_is_another() -> None:
 @given(TEXTS)
 @example("")
 @example("x" * 1000)
-def test_nothing_is_longer_sealed_than_was_said(text: str) -> None:
+def test_longest_encryption_is_an_upper_bound(text: str) -> None:
     message, form = Encryptor(KEY).encrypt("lobby", "Venkat", text), longest_encryption(text)
     assert len(form.body) == len(message.body)
     assert len(message.cipher) < len(form.cipher) <= CIPHER_LENGTH
@@ -235,7 +235,7 @@ def test_nothing_is_longer_sealed_than_was_said(text: str) -> None:
 
 
 @given(TEXTS, TEXTS, TEXTS, st.integers(0, 2**53 - 1))
-def test_what_is_sealed_can_be_opened(room: str, sender: str, text: str, seq: int) -> None:
+def test_encrypted_message_can_be_decrypted(room: str, sender: str, text: str, seq: int) -> None:
     message = Encryptor(KEY).encrypt(room, sender, text)
     assert message.body.isascii() and text not in {message.body, message.cipher}
     assert Decryptor().decrypt(KEY, room, sender, *message, seq) == text
@@ -317,7 +317,7 @@ def test_each_byte_of_a_body_counts(place: int) -> None:
         re.sub(r"\S$", "=", GOOD.cipher),
     ],
 )
-def test_what_is_no_cipher(cipher: str) -> None:
+def test_invalid_cipher_is_refused(cipher: str) -> None:
     assert cipher != GOOD.cipher
     refused(GOOD._replace(cipher=cipher), DecryptionError)
 
@@ -334,7 +334,7 @@ def test_the_largest_counter_is_one() -> None:
         *(" " + GOOD.body, GOOD.body + "AAAA", GOOD.body + "\u00e9", "\ud800", "*" * 28),
     ],
 )
-def test_what_is_no_body(body: str) -> None:
+def test_invalid_body_is_refused(body: str) -> None:
     refused(GOOD._replace(body=body), DecryptionError)
 
 
@@ -357,7 +357,7 @@ def test_names_that_no_wire_can_bring() -> None:
     assert Decryptor().decrypt(KEY, "\ud800", "x", *Encryptor(KEY).encrypt("\ud800", "x", "hey"), 1) == "hey"
 
 
-def test_what_is_no_text() -> None:
+def test_decrypted_bytes_that_are_not_utf_8_are_refused() -> None:
     for data in (b"\xff", b"a\xc3", b"\xed\xa0\x80"):
         refused(sealed_by_hand(1, data), DecryptionError)
     assert opened(sealed_by_hand(1, b"\0\x1b[2J"), 1) == "\0\x1b[2J", "whoever shows it makes it safe"
@@ -460,7 +460,7 @@ def test_the_window_is_a_thousand_messages(more: int, last: str) -> None:
         assert reader.reads(oldest - 1, more + 10) == "reordered"
 
 
-def test_what_is_older_than_a_full_window_is_not_kept_in_it() -> None:
+def test_counter_older_than_a_full_window_is_not_kept() -> None:
     reader = Reader()
     for counter in range(2, 1002):
         assert reader.reads(counter, counter + 10) == "fine"

@@ -96,7 +96,7 @@ def test_a_stream_gives_the_same_however_it_is_cut(name: str, size: int) -> None
     ).map(b"".join),
     st.lists(st.integers(0, 1000), max_size=5),
 )
-def test_and_at_random_cuts(stream: bytes, places: list[int]) -> None:
+def test_stream_gives_the_same_requests_at_random_cuts(stream: bytes, places: list[int]) -> None:
     ends = sorted({place % (len(stream) + 1) for place in places} | {len(stream)})
     parts = [stream[begin:end] for begin, end in zip([0, *ends], ends, strict=False) if end > begin]
     whole, status, _ = read(*([stream] if stream else []))
@@ -107,7 +107,7 @@ def test_and_at_random_cuts(stream: bytes, places: list[int]) -> None:
 
 @pytest.mark.parametrize("size", [1, 4096, 100_000])
 @pytest.mark.parametrize("over", [0, 1, 2, 40_000])
-def test_a_head_has_a_limit_also_when_it_comes_at_once(over: int, size: int) -> None:
+def test_head_in_one_piece_is_limited_too(over: int, size: int) -> None:
     rest = len(request(X=""))
     stream = request(X="x" * (HEAD_LIMIT - rest + over))
     if size == 1 and over == 40_000:
@@ -116,7 +116,7 @@ def test_a_head_has_a_limit_also_when_it_comes_at_once(over: int, size: int) -> 
     assert (len(found), status) == ((0, 431) if over else (1, None))
 
 
-def test_a_body_has_a_limit_also_for_what_is_around_its_chunks() -> None:
+def test_chunked_body_is_limited_with_its_framing() -> None:
     head = request(method="POST", Transfer_Encoding="chunked")
     chunk = b"1;" + b"x" * 1000 + b"\r\ny\r\n"
     found, status, _ = read(head, chunk * 14, b"0\r\n\r\n")
@@ -127,7 +127,7 @@ def test_a_body_has_a_limit_also_for_what_is_around_its_chunks() -> None:
     assert (len(found), status) == (10, None), "each has its own"
 
 
-def test_headers_are_joined_and_kept_in_their_order_for_those_who_read_on() -> None:
+def test_repeated_headers_are_joined_in_order() -> None:
     [one], _, _ = read(b"GET /ws HTTP/1.1\r\nHost: x\r\nB: 1\r\nA:  2 \r\nb: 3\r\n\r\n")
     assert one.headers == {"host": "x", "b": "1, 3", "a": "2"}
     assert one.head == b"GET /ws HTTP/1.1\r\nhost: x\r\nb: 1\r\na: 2\r\nb: 3\r\n\r\n"
@@ -137,7 +137,7 @@ def test_headers_are_joined_and_kept_in_their_order_for_those_who_read_on() -> N
     assert read(opening(Upgrade="h2c, WebSocket"))[0][0].upgrades
 
 
-def test_what_begins_and_what_is_over() -> None:
+def test_partial_and_complete_requests_are_distinguished() -> None:
     http = HttpConnection(_BODY_LIMIT)
     assert not http.has_partial_request
     stream = request(method="POST", body=b"hello")
@@ -154,7 +154,7 @@ def test_what_begins_and_what_is_over() -> None:
     assert http.has_partial_request
 
 
-def test_who_waits_to_be_told_to_go_on() -> None:
+def test_expect_100_continue_is_reported_once() -> None:
     http = HttpConnection(_BODY_LIMIT)
     http.receive_data(request(method="POST", Content_Length="5", Expect="100-continue"))
     assert http.next_request() is None
@@ -166,7 +166,7 @@ def test_who_waits_to_be_told_to_go_on() -> None:
     assert one is not None and one.body == b"hello"
 
 
-def test_who_wants_to_send_too_much_is_not_told_to_go_on() -> None:
+def test_expect_100_continue_of_a_large_body_gets_413() -> None:
     http = HttpConnection(_BODY_LIMIT)
     http.receive_data(request(method="POST", Content_Length="101", Expect="100-continue"))
     with pytest.raises(HttpError) as caught:
@@ -191,7 +191,7 @@ def answer_to(stream: bytes, response: Response, *, close: bool = False) -> tupl
     return answer, http
 
 
-def test_an_answer_has_what_it_needs() -> None:
+def test_response_has_the_required_headers() -> None:
     answer, http = answer_to(request(), Response(200, b"caf\xe9", "text/x", {"X": "y"}))
     assert (answer.status, answer.body) == (200, b"caf\xe9")
     assert answer.headers["content-type"] == "text/x"
@@ -211,12 +211,12 @@ def test_an_answer_has_what_it_needs() -> None:
         b"HEAD / HTTP/1.1\r\nHost : x\r\n\r\n",
     ],
 )
-def test_to_a_head_there_is_no_body_also_if_it_is_refused(stream: bytes) -> None:
+def test_head_gets_no_body_even_in_an_error(stream: bytes) -> None:
     answer, _ = answer_to(stream, Response(200, b"body"))
     assert answer.headers["content-length"] == "4"
 
 
-def test_a_head_has_no_consequences_for_the_next() -> None:
+def test_request_after_head_gets_a_body() -> None:
     http = HttpConnection(_BODY_LIMIT)
     http.receive_data(request(method="HEAD") + request())
     http.next_request()
@@ -229,7 +229,7 @@ def test_a_head_has_no_consequences_for_the_next() -> None:
     assert answers(http.respond(Response(400, b"why"), close=True))[0][0].body == b"why"
 
 
-def test_what_has_not_changed_has_no_body() -> None:
+def test_304_has_no_body() -> None:
     answer, http = answer_to(request(), Response(304, headers={"ETag": '"x"'}))
     assert (answer.status, answer.body) == (304, b"")
     assert not {"content-length", "content-type"} & set(answer.headers)
@@ -239,7 +239,7 @@ def test_what_has_not_changed_has_no_body() -> None:
 @pytest.mark.parametrize(
     "stream", [request(Connection="close"), request(version="HTTP/1.0"), b"\x01\r\n\r\n"]
 )
-def test_the_last_answer_says_so(stream: bytes) -> None:
+def test_last_response_has_connection_close(stream: bytes) -> None:
     answer, http = answer_to(stream, _OK)
     assert answer.headers["connection"] == "close"
     assert http.must_close
@@ -253,7 +253,7 @@ def test_the_last_answer_says_so(stream: bytes) -> None:
         request(method="POST", Transfer_Encoding="chunked") + b"5\r\nab",
     ],
 )
-def test_what_broke_in_the_middle_is_answered_too(stream: bytes) -> None:
+def test_broken_request_gets_a_response(stream: bytes) -> None:
     answer, http = answer_to(stream, Response(408, b"why", headers={"X": "y"}), close=True)
     assert (answer.status, answer.body, answer.headers["x"]) == (408, b"why", "y")
     assert answer.headers["connection"] == "close"
@@ -265,7 +265,7 @@ def test_what_broke_in_the_middle_is_answered_too(stream: bytes) -> None:
     [b"Authorization : Bearer selchat_5ec", b"Bearer selchat_5ec", b"X: '\"\x00selchat_5ec"],
     ids=range(3),
 )
-def test_what_is_wrong_is_told_without_what_was_sent(line: bytes) -> None:
+def test_error_does_not_repeat_the_input(line: bytes) -> None:
     """It is logged, and a token may be in it."""
     for stream in (b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n", line + b"\r\n\r\n"):
         http = HttpConnection(_BODY_LIMIT)

@@ -34,7 +34,7 @@ JSON = "application/json"
         ("application/x-www-form-urlencoded", b"a=b&c", PostedMessage("a=b&c", None)),  # curl -d
     ],
 )
-def test_what_is_a_message(media_type: str, data: bytes, posted: PostedMessage) -> None:
+def test_valid_message_is_parsed(media_type: str, data: bytes, posted: PostedMessage) -> None:
     assert parse_posted(media_type, data) == posted
 
 
@@ -66,12 +66,12 @@ def test_what_is_a_message(media_type: str, data: bytes, posted: PostedMessage) 
         (JSON, json.dumps({"body": "a", "id": "x" * 65}).encode(), BadMessageError),
     ],
 )
-def test_what_is_none(media_type: str, data: bytes, error: type[RefusalError]) -> None:
+def test_invalid_message_is_refused(media_type: str, data: bytes, error: type[RefusalError]) -> None:
     with pytest.raises(error):
         parse_posted(media_type, data)
 
 
-def test_an_id_may_stand_in_several_places_if_it_is_the_same() -> None:
+def test_same_id_may_be_in_several_places() -> None:
     assert parse_posted("", b"a", ("7",)).id == "7"
     assert parse_posted(JSON, b'{"body":"a","id":"7"}', ("7", "7")).id == "7"
     with pytest.raises(BadMessageError, match="the same in all places"):
@@ -87,7 +87,7 @@ def test_an_id_may_stand_in_several_places_if_it_is_the_same() -> None:
         st.none() | st.text() | st.integers(), lambda inner: st.dictionaries(st.text(), inner)
     ).map(lambda value: json.dumps(value).encode()),
 )
-def test_whatever_it_is_the_answer_is_a_message_or_a_refusal(media_type: str, data: bytes) -> None:
+def test_any_input_gives_a_message_or_a_refusal(media_type: str, data: bytes) -> None:
     try:
         posted = parse_posted(media_type, data)
     except RefusalError as error:

@@ -94,7 +94,7 @@ GOOD: list[tuple[dict[str, Any], Request]] = [
 
 
 @pytest.mark.parametrize(("members", "request_"), GOOD, ids=lambda value: type(value).__name__)
-def test_what_a_client_may_send_is_read(members: dict[str, Any], request_: Request) -> None:
+def test_valid_request_is_parsed(members: dict[str, Any], request_: Request) -> None:
     for escaped in (False, True):
         for separators in ((",", ":"), (" ,\n", "\t: ")):
             text = json.dumps(members, ensure_ascii=escaped, separators=separators)
@@ -144,7 +144,7 @@ BAD_CASES = [(members, field, value) for members, field, values in BAD for value
 
 
 @pytest.mark.parametrize(("members", "field", "value"), BAD_CASES)
-def test_a_field_that_is_wrong_is_named(members: dict[str, Any], field: str, value: Any) -> None:
+def test_error_names_the_invalid_field(members: dict[str, Any], field: str, value: Any) -> None:
     parse_request(json.dumps(members).encode())
     if field.startswith("resume."):
         members = members | {"resume": members["resume"] | {field.removeprefix("resume."): value}}
@@ -166,7 +166,7 @@ def test_a_field_that_is_wrong_is_named(members: dict[str, Any], field: str, val
         if field != "type"
     ],
 )
-def test_a_field_that_is_missing_is_named(members: dict[str, Any], field: str) -> None:
+def test_error_names_the_missing_field(members: dict[str, Any], field: str) -> None:
     members = {name: value for name, value in members.items() if name != field}
     with pytest.raises(BadMessageError) as caught:
         parse_request(json.dumps(members).encode())
@@ -174,21 +174,21 @@ def test_a_field_that_is_missing_is_named(members: dict[str, Any], field: str) -
 
 
 @pytest.mark.parametrize("kind", ["say", "whisper"])
-def test_a_message_that_is_wrong_is_known_by_its_id_if_that_can_be_used(kind: str) -> None:
+def test_error_has_the_id_of_the_message_if_it_is_valid(kind: str) -> None:
     for id, usable in (("5f2c-1", "5f2c-1"), ("i" * 65, ""), ("", ""), (7, ""), ([], ""), (None, "")):
         with pytest.raises(BadMessageError) as caught:
             parse_request(json.dumps({"type": kind, "id": id, "body": None}).encode())
         assert caught.value.id == usable
 
 
-def test_other_messages_have_no_id() -> None:
+def test_errors_of_other_types_have_no_id() -> None:
     with pytest.raises(BadMessageError) as caught:
         parse_request(b'{"type":"join","id":"1"}')
     assert caught.value.id == ""
 
 
 @pytest.mark.parametrize("kind", ["", "said", "welcome", "SAY", "say ", "__class__", "x" * 60_000])
-def test_a_type_that_nobody_knows_is_told(kind: str) -> None:
+def test_unknown_type_is_refused_with_its_name(kind: str) -> None:
     with pytest.raises(UnknownTypeError) as caught:
         parse_request(json.dumps(SAY | {"type": kind}).encode())
     assert caught.value.kind == kind
@@ -278,7 +278,7 @@ BAD_JSON = {
 
 
 @pytest.mark.parametrize("name", BAD_JSON)
-def test_what_is_no_json_by_the_rules_is_refused_in_one_line(name: str) -> None:
+def test_invalid_json_is_refused_in_one_line(name: str) -> None:
     for parse in (parse_message, parse_request):
         with pytest.raises(BadJsonError) as caught:
             parse(BAD_JSON[name])
@@ -300,7 +300,7 @@ def test_what_is_no_json_by_the_rules_is_refused_in_one_line(name: str) -> None:
         b'{"type":"x","a":[' + b"9" * MAX_DIGITS + b",-0,0.0,1E+2,1e-999,-1.5e10]}",
     ],
 )
-def test_all_json_by_the_rules_is_read_as_others_read_it(payload: bytes) -> None:
+def test_valid_json_is_parsed_as_the_standard_library_does(payload: bytes) -> None:
     assert parse_message(payload) == json.loads(payload)
 
 
@@ -317,7 +317,7 @@ def test_a_deep_payload_is_refused_wherever_the_stack_is() -> None:
     dig(sys.getrecursionlimit() // 2)
 
 
-def test_the_interpreter_s_limit_of_digits_is_not_what_protects() -> None:
+def test_huge_numbers_are_refused_without_the_digit_limit_of_python() -> None:
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:

@@ -70,7 +70,7 @@ def said(message: Said) -> dict[str, Any]:
 # -- what happens in a room ------------------------------------------------------------------------------
 
 
-def test_what_is_said_is_one_frame_of_json() -> None:
+def test_message_is_one_frame_of_json() -> None:
     assert SelchatFormat().encode([HI]) == (
         b'101       {"type":"said","room":"lobby","from":"Michael","seq":43,"at":1763900003.500,'
         b'"id":"a7-9","body":"hi!"}'
@@ -146,7 +146,7 @@ def test_messages_of_one_batch_may_have_different_times_rooms_and_authors() -> N
     assert objects(SelchatFormat().encode(messages)) == [said(message) for message in messages]
 
 
-def test_who_comes_and_who_goes_is_told() -> None:
+def test_joined_and_left_are_encoded() -> None:
     format = SelchatFormat()
     assert objects(
         format.encode([Joined("lobby", ("Michael", "Zoë"), 5), Left("lobby", ('a "b" \\',), 4)])
@@ -184,7 +184,7 @@ def test_very_many_names_are_not_all_listed(kind: Any, header_length: int) -> No
         assert 9_999 - len(names[0]) * 2 < len(payload) <= 9_999
 
 
-def test_what_was_written_before_is_forgotten_in_time() -> None:
+def test_caches_are_bounded() -> None:
     format = SelchatFormat()
     for number in range(_MAX_CACHED + 10):
         message = Said(f"room{number}", 1, f"name{number}", "x", AT, "1")
@@ -399,9 +399,7 @@ def by_the_book(frames: list[bytes], offset: int, header_length: int) -> tuple[i
     st.sampled_from(HEADER_LENGTHS),
     st.sampled_from([bytes, memoryview]),
 )
-def test_who_has_had_a_part_of_a_chunk_has_had_that_many_messages(
-    events: list[Event], header_length: int, kind: Any
-) -> None:
+def test_messages_before_an_offset_are_counted(events: list[Event], header_length: int, kind: Any) -> None:
     format = SelchatFormat(DecimalHeaders(header_length))
     frames = [format.encode([event]) for event in events]
     chunk = b"".join(frames)
@@ -413,7 +411,7 @@ def test_who_has_had_a_part_of_a_chunk_has_had_that_many_messages(
         assert count == sum(members["type"] == "said" for members in had)
 
 
-def test_what_a_message_quotes_is_not_counted() -> None:
+def test_frames_quoted_in_a_body_are_not_counted() -> None:
     quoted = SelchatFormat().encode([HI]).decode()
     chunk = SelchatFormat().encode([HI._replace(body=quoted * 3, id="", author='{"type":"said",')])
     for offset in range(1, len(chunk)):

@@ -256,7 +256,7 @@ def test_a_close_is_answered_with_the_same_after_the_pongs() -> None:
 
 
 @pytest.mark.parametrize("code", [1000, 1001, None])
-def test_who_has_just_left_is_no_error_in_the_log(code: int | None) -> None:
+def test_normal_close_codes_are_no_error(code: int | None) -> None:
     reader = Reader()
     reader.takes(closing(code))
     assert str(reader.decoder.error) == ""
@@ -341,7 +341,7 @@ def test_there_is_a_limit_to_frames_that_are_no_messages(frame: bytes) -> None:
 @pytest.mark.parametrize(
     "frame", [masked(PING), masked(PONG), masked(CONT, b"", fin=False)], ids=["pings", "pongs", "fragments"]
 )
-def test_whoever_is_in_may_not_send_any_number_of_them_at_once(frame: bytes) -> None:
+def test_control_frames_in_one_read_are_limited_after_login(frame: bytes) -> None:
     """Ten thousand of them fit into one read, for which everyone else would wait a tenth of a second."""
     reader = Reader()
     assert reader.takes(masked(TEXT, b"a") + masked(TEXT, b"", fin=False) + frame * 10_000) == [b"a"]
@@ -354,7 +354,7 @@ def test_whoever_is_in_may_not_send_any_number_of_them_at_once(frame: bytes) -> 
     assert reader.decoder.error is None
 
 
-def test_whoever_is_in_may_send_them_at_a_price() -> None:
+def test_control_frames_have_an_overhead_after_login() -> None:
     reader = Reader()
     reader.takes(masked(PING) * 1000)
     assert reader.decoder.error is None
@@ -412,7 +412,7 @@ def test_extensions_and_subprotocols_are_not_taken() -> None:
     ],
     ids=range(11),  # type: ignore[arg-type]
 )
-def test_what_opens_nothing(data: bytes, status: int) -> None:
+def test_invalid_handshake_is_refused(data: bytes, status: int) -> None:
     with pytest.raises(HttpError) as caught:
         open_websocket(asked(data), _LIMIT)
     assert caught.value.status == status
@@ -489,7 +489,7 @@ _EVENTS = (
 
 
 @given(st.lists(_EVENTS, min_size=1, max_size=4), st.data())
-def test_who_has_had_a_part_of_a_chunk_has_had_that_many_messages(events: list[Event], data: Any) -> None:
+def test_messages_before_an_offset_are_counted(events: list[Event], data: Any) -> None:
     format = SelchatFormat(TextHeaders())
     frames = [format.encode([event]) for event in events]
     chunk = b"".join(frames)

@@ -99,7 +99,7 @@ def ci(office: Office) -> str:
 # -- what is said ----------------------------------------------------------------------------------------
 
 
-def test_a_message_is_acknowledged_when_it_is_in_the_log_and_not_before(office: Office, ci: str) -> None:
+def test_response_comes_once_the_log_has_the_message(office: Office, ci: str) -> None:
     answers = office.post(ci, '{"body":"The build is green","id":"7"}', headers=JSON)
     assert answers == []
     office.house.tick()
@@ -111,7 +111,7 @@ def test_a_message_is_acknowledged_when_it_is_in_the_log_and_not_before(office: 
     assert office.house.observer.seen == [("said", "ci", "The build is green")], "and nobody has come in"
 
 
-def test_everyone_in_the_room_gets_it_and_nobody_sees_who_posts(office: Office, ci: str) -> None:
+def test_members_get_the_message_and_the_api_member_is_in_no_roster(office: Office, ci: str) -> None:
     venkat = Client(office.house)
     venkat.sends(hello("Venkat"))
     venkat.reads()
@@ -122,14 +122,14 @@ def test_everyone_in_the_room_gets_it_and_nobody_sees_who_posts(office: Office, 
     assert list(office.house.hub.lobby.members) == ["venkat"]
 
 
-def test_without_an_id_one_is_made_and_two_are_two(office: Office, ci: str) -> None:
+def test_requests_without_an_id_are_separate_messages(office: Office, ci: str) -> None:
     one, other = office.answer(ci, "a"), office.answer(ci, "a")
     assert (one.status, other.status) == (201, 201)
     assert one.document["id"] != other.document["id"]
     assert len(office.said()) == 2
 
 
-def test_a_room_is_made_as_by_join_and_keeps_how_it_was_first_written(office: Office, ci: str) -> None:
+def test_post_creates_the_room_and_keeps_its_first_spelling(office: Office, ci: str) -> None:
     assert office.answer(ci, "a", "Builds").document["room"] == "Builds"
     answer = office.answer(ci, "b", "#builds")
     assert (answer.document["room"], answer.document["seq"]) == ("Builds", 2)
@@ -138,7 +138,7 @@ def test_a_room_is_made_as_by_join_and_keeps_how_it_was_first_written(office: Of
 # -- exactly once ------------------------------------------------------------------------------------------
 
 
-def test_what_is_posted_again_is_the_same_message(office: Office, ci: str) -> None:
+def test_repeated_id_gets_the_same_response(office: Office, ci: str) -> None:
     first = office.answer(ci, "a", id="7")
     again = office.answer(ci, "a", headers={"idempotency-key": '"7"'})
     assert (first.status, again.status) == (201, 200)
@@ -146,7 +146,7 @@ def test_what_is_posted_again_is_the_same_message(office: Office, ci: str) -> No
     assert len(office.said()) == 1
 
 
-def test_also_in_one_tick_and_with_another_token_of_the_same_name(office: Office, ci: str) -> None:
+def test_repeated_id_in_one_tick_or_with_another_token_is_one_message(office: Office, ci: str) -> None:
     more = office.tokens.make("CI")
     answers = [office.post(token, "a", id="7") for token in (ci, more, ci)]
     office.house.tick()
@@ -155,7 +155,7 @@ def test_also_in_one_tick_and_with_another_token_of_the_same_name(office: Office
     assert len(office.said()) == 1
 
 
-def test_ids_of_different_names_have_nothing_to_do_with_each_other(office: Office, ci: str) -> None:
+def test_different_names_may_use_the_same_id(office: Office, ci: str) -> None:
     door = office.tokens.make("door")
     assert [office.answer(token, "a", id="7").status for token in (ci, door)] == [201, 201]
 
@@ -163,7 +163,7 @@ def test_ids_of_different_names_have_nothing_to_do_with_each_other(office: Offic
 @given(
     st.lists(st.tuples(st.sampled_from(["post", "tick", "restart", "quiet"]), st.integers(0, 3)), max_size=25)
 )
-def test_each_id_is_said_once_whatever_happens_in_between(steps: list[tuple[str, int]]) -> None:
+def test_each_id_is_stored_once_in_any_sequence_of_requests(steps: list[tuple[str, int]]) -> None:
     office = Office()
     ci = office.tokens.make("ci")
     waiting: list[tuple[int, list[ApiResponse]]] = []
@@ -183,7 +183,7 @@ def test_each_id_is_said_once_whatever_happens_in_between(steps: list[tuple[str,
     assert sorted(bodies) == sorted(f"body {number}" for number in seqs)
 
 
-def test_on_a_disk_too_and_across_a_restart(tmp_path: Path) -> None:
+def test_sqlite_log_detects_repeated_ids_after_a_restart(tmp_path: Path) -> None:
     tokens = Tokens()
     ci = tokens.make("ci")
     answers = []
@@ -201,7 +201,7 @@ def test_on_a_disk_too_and_across_a_restart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Basic Y2k6Y2k=", "selchat_x"])
-def test_nothing_without_a_token(office: Office, authorization: str | None) -> None:
+def test_request_without_a_valid_token_is_rejected(office: Office, authorization: str | None) -> None:
     headers = {} if authorization is None else {"authorization": authorization}
     answer = office.answer("", "a", headers=headers)
     assert (answer.status, answer.document["error"]) == (401, "bad-token")
@@ -209,7 +209,7 @@ def test_nothing_without_a_token(office: Office, authorization: str | None) -> N
     assert office.said() == []
 
 
-def test_nothing_with_a_token_that_was_revoked(office: Office, ci: str) -> None:
+def test_revoked_token_is_rejected(office: Office, ci: str) -> None:
     assert office.answer(ci, "a", headers={"authorization": f"bearer  {ci}"}).status == 201
     del office.tokens.known[ci]
     answer = office.answer(ci, "a")
@@ -217,14 +217,14 @@ def test_nothing_with_a_token_that_was_revoked(office: Office, ci: str) -> None:
     assert answer.headers == (("WWW-Authenticate", 'Bearer realm="selchat", error="invalid_token"'),)
 
 
-def test_a_token_for_one_room_is_for_no_other(office: Office) -> None:
+def test_token_for_one_room_is_rejected_in_others(office: Office) -> None:
     token = office.tokens.make("ci", "builds")
     assert office.answer(token, "a", "#Builds").status == 201
     answer = office.answer(token, "a")
     assert (answer.status, answer.document["error"]) == (403, "other-room")
 
 
-def test_a_name_that_is_someone_elses_or_looks_like_it_stays_theirs(office: Office) -> None:
+def test_token_cannot_use_the_name_of_a_user_or_a_confusable_one(office: Office) -> None:
     michael = Client(office.house)
     michael.sends(hello("Michael"))
     for name in ("Michael", "MICHAEL", "\u216fichael", "Michae1"):
@@ -236,7 +236,7 @@ def test_a_name_that_is_someone_elses_or_looks_like_it_stays_theirs(office: Offi
     assert office.answer(office.tokens.make("Server"), "a").status == 409
 
 
-def test_a_name_that_a_token_has_is_nobody_elses(office: Office, ci: str) -> None:
+def test_user_cannot_take_the_name_of_a_token(office: Office, ci: str) -> None:
     office.answer(ci, "a")
     for _ in range(2):
         someone = Client(office.house)
@@ -246,7 +246,7 @@ def test_a_name_that_a_token_has_is_nobody_elses(office: Office, ci: str) -> Non
     assert office.answer(office.tokens.make("ci"), "a").status == 201, "a new token in place of a lost one"
 
 
-def test_the_operator_may_silence_it(office: Office, ci: str) -> None:
+def test_operator_can_mute_a_token_name(office: Office, ci: str) -> None:
     office.answer(ci, "a")
     for command, code in (("/mute ci", "muted"), ("/ban ci", "banned")):
         assert office.commands.run(command)
@@ -260,7 +260,7 @@ def test_the_operator_may_silence_it(office: Office, ci: str) -> None:
     assert [body for _, _, body in office.said()] == ["a", "a", "a"]
 
 
-def test_tokens_that_cannot_be_read_are_told_to_the_operator_once(office: Office, ci: str) -> None:
+def test_unreadable_token_file_is_logged_once(office: Office, ci: str) -> None:
     office.tokens.broken = TokenFileError(Path("/data/tokens"), 7, "not a token")
     for _ in range(3):
         answer = office.answer(ci, "a")
@@ -291,7 +291,7 @@ def test_tokens_that_cannot_be_read_are_told_to_the_operator_once(office: Office
         ("x" * 33, b"a", {}, 400, "bad-room"),
     ],
 )
-def test_what_cannot_be_said_is_one_answer(
+def test_invalid_message_gets_one_error_response(
     office: Office, ci: str, room: str, body: bytes, headers: dict[str, str], status: int, error: str
 ) -> None:
     answer = office.answer(ci, body, room, headers)
@@ -300,7 +300,7 @@ def test_what_cannot_be_said_is_one_answer(
     assert office.said() == []
 
 
-def test_the_largest_arrives_whole_and_one_that_grows_beyond_a_frame_is_refused() -> None:
+def test_largest_body_arrives_and_one_over_the_frame_limit_is_refused() -> None:
     office = Office()
     ci = office.tokens.make("ci")
     assert office.api.body_limit == 65_536
@@ -310,7 +310,7 @@ def test_the_largest_arrives_whole_and_one_that_grows_beyond_a_frame_is_refused(
     assert office.answer(ci, b"\x01" * 60_000).status == 413, "six bytes each, with their escapes"
 
 
-def test_more_than_the_rate_is_told_when_to_come_again() -> None:
+def test_message_rate_limit_sends_retry_after() -> None:
     office = Office(message_rate=2.0, message_burst=3, byte_rate=0)
     ci, door = office.tokens.make("ci"), office.tokens.make("door")
     assert [office.answer(ci, "a").status for _ in range(4)] == [201, 201, 201, 429]
@@ -326,7 +326,7 @@ def test_more_than_the_rate_is_told_when_to_come_again() -> None:
     assert [office.answer(ci, "a").status for _ in range(2)] == [201, 429]
 
 
-def test_more_bytes_than_the_rate_too() -> None:
+def test_byte_rate_limit_sends_retry_after() -> None:
     office = Office(message_rate=0, byte_rate=1000, frame_limit=10_000)
     ci = office.tokens.make("ci")
     assert [office.answer(ci, "x" * 10_000).status for _ in range(2)] == [201, 429]
@@ -335,7 +335,7 @@ def test_more_bytes_than_the_rate_too() -> None:
     assert office.answer(ci, "x" * 10_000).status == 201
 
 
-def test_what_cannot_be_stored_is_not_said_and_may_come_again(office: Office, ci: str) -> None:
+def test_message_that_cannot_be_stored_is_not_published_and_can_be_resent(office: Office, ci: str) -> None:
     office.house.log.fail("disk full")
     answers = [office.post(ci, "a", id="7") for _ in range(2)]
     office.house.tick()

@@ -127,7 +127,9 @@ def check_headers(answer: Answer) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_a_file(house: House, folder: Path, path: str, kind: str, method: str) -> None:
+def test_file_is_sent_with_its_type_and_cache_headers(
+    house: House, folder: Path, path: str, kind: str, method: str
+) -> None:
     body = (folder / (path[1:] or "index.html")).read_bytes()
     visitor = Visitor(house)
     answer = visitor.asks_one(request(path, method=method))
@@ -159,7 +161,7 @@ def test_a_file(house: House, folder: Path, path: str, kind: str, method: str) -
         ("x-gzip-not", False),
     ],
 )
-def test_what_takes_gzip_gets_it(house: House, accepted: str, packed: bool) -> None:
+def test_gzip_is_used_only_if_accepted(house: House, accepted: str, packed: bool) -> None:
     visitor = Visitor(house)
     answer = visitor.asks_one(request("/app.4F7Q2ZKA.js", Accept_Encoding=accepted))
     assert (answer.headers.get("content-encoding") == "gzip") == packed
@@ -168,12 +170,12 @@ def test_what_takes_gzip_gets_it(house: House, accepted: str, packed: bool) -> N
     assert {**head.headers, "date": ""} == {**answer.headers, "date": ""}
 
 
-def test_what_is_no_smaller_packed_is_not_packed(house: House) -> None:
+def test_file_that_gzip_does_not_shrink_is_sent_as_it_is(house: House) -> None:
     answer = Visitor(house).asks_one(request("/style.css", Accept_Encoding="gzip"))
     assert answer.body == b"b{}"
 
 
-def test_what_a_browser_has_is_not_sent_again(house: House) -> None:
+def test_matching_etag_gets_304(house: House) -> None:
     visitor = Visitor(house)
     tag = visitor.asks_one(request()).headers["etag"]
     assert tag.startswith('W/"'), "the same for what is packed and what is not"
@@ -208,7 +210,7 @@ def test_what_a_browser_has_is_not_sent_again(house: House) -> None:
         "/ws/",
     ],
 )
-def test_nothing_else(house: House, path: str) -> None:
+def test_other_paths_get_404(house: House, path: str) -> None:
     answer = Visitor(house).asks_one(request(path))
     check_headers(answer)
     assert answer.status == 404
@@ -219,7 +221,7 @@ def test_nothing_else(house: House, path: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"])
 @pytest.mark.parametrize("path", ["/", "/ws", "/healthz"])
-def test_nothing_but_reading(house: House, method: str, path: str) -> None:
+def test_other_methods_get_405(house: House, method: str, path: str) -> None:
     visitor = Visitor(house)
     answer = visitor.asks_one(request(path, method=method, body=b"x" if method == "POST" else b""))
     check_headers(answer)
@@ -229,7 +231,7 @@ def test_nothing_but_reading(house: House, method: str, path: str) -> None:
         assert visitor.asks_one(request()).status == 200, "it can go on"
 
 
-def test_files_are_those_of_the_package_unless_others_are_given() -> None:
+def test_files_of_an_explicit_folder_replace_those_of_the_package() -> None:
     Files()  # whether they have been built or not
     assert Files(Path("/none")).find("/") is None
 
@@ -291,7 +293,7 @@ def test_page_of_another_origin_may_not_use_the_server(
 # -- one connection --------------------------------------------------------------------------------------
 
 
-def test_requests_one_after_the_other(house: House) -> None:
+def test_connection_serves_several_requests(house: House) -> None:
     visitor = Visitor(house)
     for _ in range(3):
         assert visitor.asks_one(request()).status == 200
@@ -305,7 +307,7 @@ def test_requests_one_after_the_other(house: House) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_requests_all_at_once_are_answered_in_order(house: House, size: int) -> None:
+def test_pipelined_requests_are_answered_in_order(house: House, size: int) -> None:
     visitor = Visitor(house)
     paths = ["/style.css", "/nothing", "/", "/app.4F7Q2ZKA.js", "/style.css"]
     methods = ["GET", "GET", "HEAD", "GET", "POST"]
@@ -321,7 +323,7 @@ def test_requests_all_at_once_are_answered_in_order(house: House, size: int) -> 
     end(house)
 
 
-def test_nothing_is_read_while_an_answer_is_on_its_way(house: House) -> None:
+def test_next_request_is_read_only_when_the_response_is_sent(house: House) -> None:
     visitor = Visitor(house)
     visitor.sock.room = 10
     assert not visitor.paused
@@ -338,7 +340,7 @@ def test_nothing_is_read_while_an_answer_is_on_its_way(house: House) -> None:
 
 
 @pytest.mark.parametrize("how", [{"Connection": "close"}, {"version": "HTTP/1.0"}])
-def test_the_last_request(house: House, how: dict[str, str]) -> None:
+def test_connection_close_and_http_1_0_close_after_the_response(house: House, how: dict[str, str]) -> None:
     visitor = Visitor(house)
     answer = visitor.asks_one(request(**how))
     assert answer.status == 200
@@ -347,7 +349,7 @@ def test_the_last_request(house: House, how: dict[str, str]) -> None:
     end(house)
 
 
-def test_whoever_asks_and_closes_its_side_is_answered(house: House) -> None:
+def test_half_closed_client_gets_its_response(house: House) -> None:
     visitor = Visitor(house)
     visitor.session.data_received(request("/style.css"))
     visitor.hangs_up()
@@ -356,7 +358,7 @@ def test_whoever_asks_and_closes_its_side_is_answered(house: House) -> None:
     end(house)
 
 
-def test_half_a_request_and_the_end(house: House) -> None:
+def test_incomplete_request_at_the_end_of_the_stream_gets_400(house: House) -> None:
     visitor = Visitor(house)
     visitor.session.data_received(request()[:-1])
     visitor.hangs_up()
@@ -366,7 +368,7 @@ def test_half_a_request_and_the_end(house: House) -> None:
     end(house)
 
 
-def test_who_wants_to_be_told_to_go_on(house: House) -> None:
+def test_expect_100_continue_gets_100(house: House) -> None:
     visitor = Visitor(house)
     first = visitor.asks(request("/x", method="POST", Content_Length="5", Expect="100-continue"))
     assert [answer.status for answer in first] == [100]
@@ -390,7 +392,7 @@ def test_who_wants_to_be_told_to_go_on(house: House) -> None:
         (request(Transfer_Encoding="gzip"), 501),
     ],
 )
-def test_what_is_no_request_is_answered_and_closed(house: House, stream: bytes, status: int) -> None:
+def test_invalid_request_gets_an_error_and_a_close(house: House, stream: bytes, status: int) -> None:
     visitor = Visitor(house)
     answer = visitor.asks_one(stream)
     check_headers(answer)
@@ -406,7 +408,7 @@ def test_what_is_no_request_is_answered_and_closed(house: House, stream: bytes, 
 
 
 @pytest.mark.parametrize("stream", [request()[:10], request(method="POST", Content_Length="9") + b"x"])
-def test_a_request_that_is_not_finished_in_time(house: House, stream: bytes) -> None:
+def test_incomplete_request_times_out_with_408(house: House, stream: bytes) -> None:
     visitor = Visitor(house)
     house.tick(4)
     for byte in stream:
@@ -422,7 +424,7 @@ def test_a_request_that_is_not_finished_in_time(house: House, stream: bytes) -> 
     end(house)
 
 
-def test_the_second_has_its_own_time(house: House) -> None:
+def test_each_request_has_its_own_timeout(house: House) -> None:
     visitor = Visitor(house)
     for _ in range(3):
         house.tick(9)
@@ -434,7 +436,7 @@ def test_the_second_has_its_own_time(house: House) -> None:
     end(house)
 
 
-def test_whoever_asks_no_more_is_closed_without_a_word(house: House) -> None:
+def test_idle_connection_is_closed_without_a_response_or_log_line(house: House) -> None:
     visitor = Visitor(house)
     assert visitor.asks_one(request()).status == 200
     house.tick(10.1)
@@ -444,7 +446,7 @@ def test_whoever_asks_no_more_is_closed_without_a_word(house: House) -> None:
     end(house)
 
 
-def test_an_answer_that_is_not_taken(house: House) -> None:
+def test_unread_response_times_out(house: House) -> None:
     visitor = Visitor(house)
     visitor.sock.room = 10
     visitor.session.data_received(request())
@@ -456,7 +458,7 @@ def test_an_answer_that_is_not_taken(house: House) -> None:
     end(house)
 
 
-def test_an_answer_that_is_taken_as_slowly_as_it_may_be(house: House) -> None:
+def test_response_read_just_before_the_timeout_is_complete(house: House) -> None:
     visitor = Visitor(house)
     visitor.sock.room = 10
     visitor.session.data_received(request())
@@ -470,7 +472,7 @@ def test_an_answer_that_is_taken_as_slowly_as_it_may_be(house: House) -> None:
 
 
 @pytest.mark.parametrize("when", ["reading", "sending", "between"])
-def test_a_connection_that_is_lost_leaves_nothing(house: House, when: str) -> None:
+def test_lost_connection_leaves_no_timer(house: House, when: str) -> None:
     visitor = Visitor(house)
     visitor.sock.room = 0 if when == "sending" else None
     visitor.session.data_received(request()[: -1 if when == "reading" else None])
@@ -490,7 +492,9 @@ def test_a_connection_that_is_lost_leaves_nothing(house: House, when: str) -> No
     ("refusal", "status"), [(ServerFullError(5), 503), (AddressFullError(64), 503), (BannedError(), 403)]
 )
 @pytest.mark.parametrize("stream", [request(), opening(), request(host="evil.example"), request("/healthz")])
-def test_whoever_is_refused(refusal: SelchatError, status: int, stream: bytes, folder: Path) -> None:
+def test_refused_client_gets_the_reason_and_a_close(
+    refusal: SelchatError, status: int, stream: bytes, folder: Path
+) -> None:
     house = House(files=folder, full_retry=6.5)
     visitor = Visitor(house, refusal=refusal)
     answer = visitor.asks_one(stream)
@@ -503,7 +507,7 @@ def test_whoever_is_refused(refusal: SelchatError, status: int, stream: bytes, f
     end(house)
 
 
-def test_whoever_is_refused_has_less_time(house: House) -> None:
+def test_refused_client_has_a_shorter_deadline(house: House) -> None:
     visitor = Visitor(house, refusal=ServerFullError(5))
     visitor.session.data_received(b"GET / ")
     house.tick(1.1)
@@ -515,7 +519,7 @@ def test_whoever_is_refused_has_less_time(house: House) -> None:
 
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/app.4F7Q2ZKA.js?a=%20b&c", "/nothing", "//evil.example"])
-def test_from_elsewhere_it_goes_on_by_tls(house: House, path: str) -> None:
+def test_plain_http_from_another_machine_is_redirected_to_https(house: House, path: str) -> None:
     visitor = Visitor(with_tls(house), local=False)
     answer = visitor.asks_one(request(path, host="hut.local:33000"))
     check_headers(answer)
@@ -529,7 +533,7 @@ def test_from_elsewhere_it_goes_on_by_tls(house: House, path: str) -> None:
     assert b"style=" not in answer.body
 
 
-def test_a_person_is_given_as_much_time_as_it_takes_to_read_why(house: House) -> None:
+def test_browser_gets_the_certificate_page_without_a_redirect(house: House) -> None:
     visitor = Visitor(with_tls(house), local=False)
     answer = visitor.asks_one(request(Accept="text/html,*/*;q=0.8", host="[::1]:33000"))
     check_headers(answer)
@@ -542,7 +546,7 @@ def test_a_person_is_given_as_much_time_as_it_takes_to_read_why(house: House) ->
     assert (head.status, head.body) == (200, b"")
 
 
-def test_what_is_posted_unencrypted_is_refused_and_not_led_on(house: House) -> None:
+def test_unencrypted_post_is_refused_without_a_redirect(house: House) -> None:
     visitor = Visitor(with_tls(house), local=False)
     answer = visitor.asks_one(request("/rooms/lobby/messages", method="POST", body=b"hello"))
     check_headers(answer)
@@ -551,7 +555,7 @@ def test_what_is_posted_unencrypted_is_refused_and_not_led_on(house: House) -> N
     assert "location" not in answer.headers
 
 
-def test_what_is_in_the_target_is_no_markup(house: House) -> None:
+def test_redirect_target_is_escaped_in_the_page(house: House) -> None:
     visitor = Visitor(with_tls(house), local=False)
     answer = visitor.asks_one(request("/\"><b>'&{key}", host="hut.local"))
     assert answer.status == 308
@@ -559,20 +563,20 @@ def test_what_is_in_the_target_is_no_markup(house: House) -> None:
     assert b"&quot;&gt;&lt;b&gt;&#x27;&amp;{key}" in answer.body
 
 
-def test_the_host_is_checked_before_anyone_is_sent_there(house: House) -> None:
+def test_host_is_checked_before_the_redirect(house: House) -> None:
     answer = Visitor(with_tls(house), local=False).asks_one(request(host="evil.example"))
     assert answer.status == 421
     assert "location" not in answer.headers
 
 
 @pytest.mark.parametrize("how", [{"secure": True, "local": False}, {"local": True}])
-def test_by_tls_and_on_this_machine_the_page_comes_at_once(house: House, how: dict[str, bool]) -> None:
+def test_no_redirect_over_tls_or_on_the_same_machine(house: House, how: dict[str, bool]) -> None:
     visitor = Visitor(with_tls(house), **how)
     assert visitor.asks_one(request()).body.startswith(b"<!DOCTYPE html><title>selchat")
     assert visitor.asks_one(opening()).status == 101
 
 
-def test_without_tls_the_page_comes_at_once(house: House) -> None:
+def test_no_redirect_if_the_server_has_no_tls(house: House) -> None:
     visitor = Visitor(house, local=False)
     assert visitor.asks_one(request()).body.startswith(b"<!DOCTYPE html><title>selchat")
 
@@ -580,7 +584,7 @@ def test_without_tls_the_page_comes_at_once(house: House) -> None:
 # -- the way to a WebSocket --------------------------------------------------------------------------------
 
 
-def test_after_other_requests_a_connection_becomes_a_websocket(house: House) -> None:
+def test_websocket_handshake_works_after_other_requests(house: House) -> None:
     visitor = Visitor(house)
     found = visitor.asks(request(), opening())
     assert [answer.status for answer in found] == [200, 101]
@@ -593,7 +597,7 @@ def test_after_other_requests_a_connection_becomes_a_websocket(house: House) -> 
 @pytest.mark.parametrize(
     ("stream", "status"), [(request("/ws"), 426), (opening(Sec_WebSocket_Key=None), 400), (opening("/"), 200)]
 )
-def test_what_opens_none_is_answered_and_can_go_on(house: House, stream: bytes, status: int) -> None:
+def test_invalid_websocket_handshake_keeps_the_connection(house: House, stream: bytes, status: int) -> None:
     visitor = Visitor(house)
     answer = visitor.asks_one(stream)
     check_headers(answer)
@@ -601,7 +605,7 @@ def test_what_opens_none_is_answered_and_can_go_on(house: House, stream: bytes, 
     assert visitor.asks_one(opening()).status == 101
 
 
-def test_the_name_that_is_missing_is_told_as_the_option_takes_it(house: House) -> None:
+def test_misdirected_request_names_the_option_that_allows_the_host(house: House) -> None:
     for host, name in {"Chat.example:33000": "chat.example", "[2001:db8::1]:33000": "2001:db8::1"}.items():
         answer = Visitor(house).asks_one(request(host=host))
         assert answer.status == 421
@@ -609,7 +613,7 @@ def test_the_name_that_is_missing_is_told_as_the_option_takes_it(house: House) -
         assert name in HostAllowlist([name], list, lambda: 0.0)
 
 
-def test_requests_are_read_no_faster_than_messages(folder: Path) -> None:
+def test_message_rate_limits_requests(folder: Path) -> None:
     """Otherwise one connection, of somebody without a name, has all of the server's time."""
     house = House(files=folder, message_rate=5, message_burst=20)
     visitor = Visitor(house)

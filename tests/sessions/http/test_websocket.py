@@ -73,7 +73,7 @@ SAMPLE = "κόσμε".encode()
 
 # Number: what comes, what is answered, and the code of the close; None: it goes on.
 CASES: dict[str, tuple[bytes, Heard, int | None]] = {
-    # 1: framing. Text of 0 bytes to 64 KiB is in `test_messages_of_every_length`.
+    # 1: framing. Text of 0 bytes to 64 KiB is in `test_messages_of_every_length_are_echoed`.
     "1.1.1 an empty text": (masked(TEXT) + MESSAGE, ["bad-json", "a"], None),
     "1.2.1 an empty binary": (masked(BINARY), [], 1003),
     "1.2.2 binary of 125 bytes": (MESSAGE + masked(BINARY, b"\xfe" * 125) + MESSAGE, ["a"], 1003),
@@ -259,33 +259,33 @@ def check(stream: bytes, expected: Heard, code: int | None, parts: list[bytes]) 
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_case(name: str) -> None:
+def test_case(name: str) -> None:
     stream, expected, code = CASES[name]
     check(stream, expected, code, [stream])
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if len(CASES[name][0]) < 2000])
-def test_a_case_byte_by_byte(name: str) -> None:
+def test_case_byte_by_byte(name: str) -> None:
     stream, expected, code = CASES[name]
     check(stream, expected, code, [stream[place : place + 1] for place in range(len(stream))])
 
 
 @pytest.mark.parametrize("text", VALID, ids=ascii)
-def test_6_utf_8(text: str) -> None:
+def test_6_valid_utf_8_is_accepted(text: str) -> None:
     payload = json.dumps({"type": "ping", "token": text}, ensure_ascii=False).encode()
     for stream in (masked(TEXT, payload), b"".join(fragments(payload, 1))):
         check(stream, [text], None, [stream])
 
 
 @pytest.mark.parametrize("sequence", INVALID, ids=repr)
-def test_6_no_utf_8(sequence: bytes) -> None:
+def test_6_invalid_utf_8_closes_the_connection(sequence: bytes) -> None:
     payload = b'{"type":"ping","token":"' + sequence + b'"}'
     for stream in (masked(TEXT, payload), b"".join(fragments(payload, 1))):
         check(stream + MESSAGE, [], 1007, [stream + MESSAGE])
 
 
 @pytest.mark.parametrize("size", [125, 126, 127, 128, 65_534, 65_535, 65_536])
-def test_messages_of_every_length(size: int) -> None:
+def test_messages_of_every_length_are_echoed(size: int) -> None:
     """1.1.2 to 1.1.8, and 9.1: the limit is 64 KiB here."""
     stream = masked(TEXT, asks().ljust(size))
     check(stream, ["?"], None, [stream])
@@ -293,7 +293,7 @@ def test_messages_of_every_length(size: int) -> None:
 
 
 @pytest.mark.parametrize("pieces", [1, 64])
-def test_9_one_byte_more_is_too_much(pieces: int) -> None:
+def test_9_message_over_the_limit_closes_the_connection(pieces: int) -> None:
     stream = b"".join(fragments(asks().ljust(65_537), 65_537 // pieces))
     house = House()
     one = browser(house)
@@ -303,14 +303,14 @@ def test_9_one_byte_more_is_too_much(pieces: int) -> None:
     assert "65536" in str(one.closed[0])
 
 
-def test_9_a_length_over_the_limit_is_refused_on_the_header_alone() -> None:
+def test_9_length_over_the_limit_is_refused_from_the_header() -> None:
     one = browser(House())
     one.session.data_received(b"\x81\xff" + struct.pack("!Q", 65_537))
     assert heard(one) == ["bye: protocol"]
     assert one.ends[0][0] == 1009
 
 
-def test_the_peer_s_code_and_reason_are_echoed() -> None:
+def test_close_code_and_reason_are_echoed() -> None:
     one = browser(House())
     one.session.data_received(closing(4321, "see you"))
     heard(one)
@@ -331,21 +331,21 @@ def ends_with(house: House, one: Browser) -> tuple[str, int | None, str | None]:
     return last["reason"], one.ends[0][0], one.closed[0]
 
 
-def test_a_goodbye() -> None:
+def test_bye_closes_with_code_1000() -> None:
     house = House()
     one = browser(house)
     one.sends({"type": "bye"})
     assert ends_with(house, one) == ("goodbye", 1000, None)
 
 
-def test_a_newer_connection() -> None:
+def test_replaced_connection_gets_its_close_code() -> None:
     house = House()
     one = browser(house)
     browser(house)
     assert ends_with(house, one)[:2] == ("replaced", 1000)
 
 
-def test_a_server_that_stops() -> None:
+def test_server_shutdown_gets_its_close_code() -> None:
     from selchat.server.server import SHUTDOWN
 
     house = House()
@@ -355,7 +355,7 @@ def test_a_server_that_stops() -> None:
 
 
 @pytest.mark.parametrize("command", ["/kick Venkat", "/ban Venkat"])
-def test_an_operator(command: str) -> None:
+def test_kick_gets_its_close_code(command: str) -> None:
     house = House()
     one = browser(house)
     house.commands.run(command)
@@ -364,7 +364,7 @@ def test_an_operator(command: str) -> None:
     assert reason == ("kicked" if "kick" in command else "banned")
 
 
-def test_no_hello_in_time() -> None:
+def test_login_timeout_gets_its_close_code() -> None:
     house = House()
     one = Browser(house)
     house.tick(9.9)
@@ -374,14 +374,14 @@ def test_no_hello_in_time() -> None:
     assert house.clock.pending == 0
 
 
-def test_no_good_hello() -> None:
+def test_too_many_invalid_hellos_get_a_close_code() -> None:
     house = House(login_messages=3)
     one = Browser(house)
     one.sends(*[{"type": "rooms"}] * 5)
     assert ends_with(house, one) == ("protocol", 1008, "no valid hello among 3 messages")
 
 
-def test_a_message_that_is_not_finished_in_time() -> None:
+def test_incomplete_message_times_out() -> None:
     house = House(web_ping_seconds=1000.0)
     one = browser(house)
     one.session.data_received(FIRST)
@@ -393,7 +393,7 @@ def test_a_message_that_is_not_finished_in_time() -> None:
     assert ends_with(house, one) == ("timeout", 1008, "frame not finished within 30 s")
 
 
-def test_pings_from_the_server_and_no_answer() -> None:
+def test_unanswered_pings_close_the_connection() -> None:
     house = House(web_ping_seconds=30.0)
     one = browser(house)
     wait(house, 29)
@@ -408,7 +408,7 @@ def test_pings_from_the_server_and_no_answer() -> None:
 
 
 @pytest.mark.parametrize("sign", [masked(PONG), masked(PING), masked(PONG, b"x"), MESSAGE, b"\x81"])
-def test_a_sign_of_life(sign: bytes) -> None:
+def test_any_frame_answers_a_ping(sign: bytes) -> None:
     house = House(web_ping_seconds=30.0)
     one = browser(house)
     for _ in range(3):
@@ -426,7 +426,7 @@ def test_a_sign_of_life(sign: bytes) -> None:
 # -- what comes together ---------------------------------------------------------------------------------
 
 
-def test_what_was_said_before_a_close_in_the_same_read_is_said() -> None:
+def test_messages_before_a_close_in_the_same_read_are_published() -> None:
     house = House()
     one, other = browser(house), browser(house, "Narayan")
     one.session.data_received(texts(say("one", "1"), say("two", "2")) + closing(1001, "gone"))
@@ -436,7 +436,7 @@ def test_what_was_said_before_a_close_in_the_same_read_is_said() -> None:
     assert one.closed == [None]
 
 
-def test_and_also_what_the_rate_limit_holds_back() -> None:
+def test_rate_limited_messages_before_a_close_are_published() -> None:
     house = House(message_rate=1, message_burst=1, web_ping_seconds=1000.0)
     one, other = browser(house), browser(house, "Narayan")
     house.tick(5)
@@ -454,7 +454,7 @@ def test_and_also_what_the_rate_limit_holds_back() -> None:
     assert len(one.closed) == 1
 
 
-def test_hello_what_follows_and_a_close_in_one_read() -> None:
+def test_hello_messages_and_close_in_one_read_are_all_handled() -> None:
     house = House()
     other = browser(house, "Narayan")
     one = Client(house)
@@ -466,7 +466,7 @@ def test_hello_what_follows_and_a_close_in_one_read() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_an_opening_and_all_that_follows_however_it_is_cut(size: int) -> None:
+def test_handshake_and_messages_work_however_they_are_cut(size: int) -> None:
     house = House()
     other = browser(house, "Narayan")
     one = Client(house)
@@ -477,14 +477,14 @@ def test_an_opening_and_all_that_follows_however_it_is_cut(size: int) -> None:
     assert one.closed == [None]
 
 
-def test_before_a_hello_messages_are_short() -> None:
+def test_message_limit_is_smaller_before_login() -> None:
     house = House()
     one = Browser(house)
     one.session.data_received(masked(TEXT, b"x" * 4097)[:8])
     assert ends_with(house, one)[:2] == ("protocol", 1009)
 
 
-def test_an_end_without_a_close() -> None:
+def test_end_of_stream_without_a_close_frame() -> None:
     house = House()
     one, other = browser(house), browser(house, "Narayan")
     one.session.data_received(texts(say("hi", "1")))
@@ -498,7 +498,7 @@ def test_an_end_without_a_close() -> None:
     assert house.clock.pending == 1 + len(house.hub.members()) - 1
 
 
-def test_pings_are_paid_for() -> None:
+def test_ping_frames_count_against_the_byte_rate() -> None:
     """Six bytes that cost as much as a message: with a limit of bytes, there is one of these as well."""
     house = House(byte_rate=65_536)
     one = browser(house)
@@ -515,7 +515,7 @@ def test_pings_are_paid_for() -> None:
 # -- one room, all wires -----------------------------------------------------------------------------------
 
 
-def test_everyone_is_in_one_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_protocols_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     house = House()
     web, again = browser(house), browser(house, "Narayan")
     monkeypatch.setattr(House, "wire", Client)
@@ -543,7 +543,7 @@ def test_everyone_is_in_one_room(monkeypatch: pytest.MonkeyPatch) -> None:
         (70_000, 70_001),
     ],
 )
-def test_a_lapped_reader_is_in_the_middle_of_a_frame_and_gets_everything(size: int, room: int) -> None:
+def test_reader_lapped_inside_a_frame_gets_every_message(size: int, room: int) -> None:
     house = House(feed_limit=20_000, frame_limit=200_000)
     one, other = browser(house), browser(house, "Narayan")
     other.sock.room = room
@@ -566,7 +566,7 @@ def test_a_lapped_reader_is_in_the_middle_of_a_frame_and_gets_everything(size: i
     assert bodies(other.reads()) == ["live"]
 
 
-def test_a_break_and_a_resume() -> None:
+def test_resume_over_websocket_loses_nothing() -> None:
     house = House()
     one, other = browser(house), browser(house, "Narayan")
     one.sends(*(say(str(n), str(n)) for n in range(1, 301)))
