@@ -19,8 +19,8 @@ from selchat.net.host_allowlist import HostAllowlist
 from selchat.sessions.http.session import HttpSession
 from tests.e2e.web_support import answers, opening, request
 from tests.faults.world import Faults, world
-from tests.sessions.http.test_session import Visitor
-from tests.sessions.test_selchat import House
+from tests.sessions.http.test_session import HttpClient
+from tests.sessions.test_selchat import FakeServer
 
 _PORT = 33000
 _OWN = ("localhost", "127.0.0.1", "[::1]", "hut", "hut.local", "chat.example", "192.168.43.158", "[fd00::1]")
@@ -307,15 +307,15 @@ def forged_origins(name: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
+def server(tmp_path: Path) -> FakeServer:
     (tmp_path / "index.html").write_bytes(b"the page")
-    house = House(files=tmp_path)
+    server = FakeServer(files=tmp_path)
     own = HostAllowlist(
-        ["Hut", "hut.local", "chat.example"], lambda: ["192.168.43.158", "fd00::1"], lambda: house.clock.now
+        ["Hut", "hut.local", "chat.example"], lambda: ["192.168.43.158", "fd00::1"], lambda: server.clock.now
     )
-    house.site = replace(house.site, is_allowed_host=own.__contains__)
-    house.context = replace(house.context, new_http_session=partial(HttpSession, house.site))
-    return house
+    server.site = replace(server.site, is_allowed_host=own.__contains__)
+    server.context = replace(server.context, new_http_session=partial(HttpSession, server.site))
+    return server
 
 
 def test_there_are_over_a_thousand_variants() -> None:
@@ -323,12 +323,12 @@ def test_there_are_over_a_thousand_variants() -> None:
     assert sum(len(set(forged_origins(name))) for name in _OWN) > 1000
 
 
-def statuses(house: House, *streams: bytes) -> list[int]:
+def statuses(server: FakeServer, *streams: bytes) -> list[int]:
     """Return the status of the response to each request, each on a new connection."""
     found = []
     for stream in streams:
-        visitor = Visitor(house)
-        found.append(visitor.asks_one(stream).status)
+        visitor = HttpClient(server)
+        found.append(visitor.exchange_one(stream).status)
         visitor.close()
     return found
 
@@ -339,43 +339,43 @@ def stride(run_slow: bool) -> int:
     return 1 if run_slow else 5
 
 
-def test_forged_host_is_rejected(house: House, stride: int) -> None:
+def test_forged_host_is_rejected(server: FakeServer, stride: int) -> None:
     for host in list(dict.fromkeys(forged_hosts()))[::stride]:
-        got = statuses(house, request("/", host), opening("/ws", host))
+        got = statuses(server, request("/", host), opening("/ws", host))
         assert min(got) >= 400, f"{host!r}: {got}"
 
 
-def test_forged_origin_is_rejected(house: House, stride: int) -> None:
+def test_forged_origin_is_rejected(server: FakeServer, stride: int) -> None:
     for start, name in enumerate(_OWN):
         host = f"{name}:{_PORT}"
         for number, origin in list(enumerate(dict.fromkeys(forged_origins(name))))[start % stride :: stride]:
             how = request("/", host, Origin=origin) if number % 2 else opening("/ws", host, Origin=origin)
-            got = statuses(house, how)
+            got = statuses(server, how)
             assert min(got) >= 400, f"{origin!r} at {host}: {got}"
 
 
 @pytest.mark.parametrize("way", ["plain", "TLS", "remote"])
-def test_forged_host_gets_no_redirect(house: House, way: str) -> None:
-    site = replace(house.site, fingerprint="abcd", certificate="0123")
-    house.context = replace(house.context, new_http_session=partial(HttpSession, site))
+def test_forged_host_gets_no_redirect(server: FakeServer, way: str) -> None:
+    site = replace(server.site, fingerprint="abcd", certificate="0123")
+    server.context = replace(server.context, new_http_session=partial(HttpSession, site))
     for host in list(dict.fromkeys(forged_hosts()))[::5]:
-        visitor = Visitor(house, secure=way == "TLS", local=way == "plain")
-        answer = visitor.asks_one(request("/", host))
+        visitor = HttpClient(server, secure=way == "TLS", local=way == "plain")
+        answer = visitor.exchange_one(request("/", host))
         assert answer.status >= 400, host
         assert "location" not in answer.headers
         assert "refresh" not in answer.headers
         visitor.close()
 
 
-def test_over_tls_an_http_origin_is_rejected(house: House) -> None:
+def test_over_tls_an_http_origin_is_rejected(server: FakeServer) -> None:
     for name in _OWN:
         host = f"{name}:{_PORT}"
         for origin in [f"http://{host}", *list(forged_origins(name))[::9]]:
-            visitor = Visitor(house, secure=True)
-            assert visitor.asks_one(opening("/ws", host, Origin=origin)).status >= 400, origin
+            visitor = HttpClient(server, secure=True)
+            assert visitor.exchange_one(opening("/ws", host, Origin=origin)).status >= 400, origin
             visitor.close()
-        visitor = Visitor(house, secure=True)
-        assert visitor.asks_one(opening("/ws", host, Origin=f"https://{host}")).status == 101
+        visitor = HttpClient(server, secure=True)
+        assert visitor.exchange_one(opening("/ws", host, Origin=f"https://{host}")).status == 101
 
 
 _FORGED_HEADS = {
@@ -399,11 +399,11 @@ _FORGED_HEADS = {
 
 
 @pytest.mark.parametrize("name", _FORGED_HEADS)
-def test_ambiguous_heads_are_rejected(house: House, name: str) -> None:
+def test_ambiguous_heads_are_rejected(server: FakeServer, name: str) -> None:
     for target in (b"/", b"/ws"):
         head = opening("/ws", None).split(b"\r\n", 1)[1]
         stream = b"GET " + target + b" HTTP/1.1\r\n" + _FORGED_HEADS[name] + b"\r\n" + head
-        assert statuses(house, stream)[0] >= 400
+        assert statuses(server, stream)[0] >= 400
 
 
 @pytest.mark.parametrize(
@@ -431,14 +431,14 @@ def test_ambiguous_heads_are_rejected(house: House, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("host", ["localhost:33000", "evil.example"])
-def test_targets_with_a_host_are_rejected(house: House, target: str, host: str) -> None:
-    assert statuses(house, request(target, host))[0] >= 400
-    assert statuses(house, opening(target, host))[0] >= 400
-    assert statuses(house, request(target, host, "CONNECT"))[0] >= 400
+def test_targets_with_a_host_are_rejected(server: FakeServer, target: str, host: str) -> None:
+    assert statuses(server, request(target, host))[0] >= 400
+    assert statuses(server, opening(target, host))[0] >= 400
+    assert statuses(server, request(target, host, "CONNECT"))[0] >= 400
 
 
 @pytest.mark.parametrize("name", [*_OWN, *_WRITTEN_OTHERWISE])
-def test_own_names_are_accepted(house: House, name: str) -> None:
+def test_own_names_are_accepted(server: FakeServer, name: str) -> None:
     for host in (
         name,
         f"{name}:{_PORT}",
@@ -449,7 +449,7 @@ def test_own_names_are_accepted(house: House, name: str) -> None:
     ):
         origin = f"http://{host.strip().lower()}"
         assert statuses(
-            house,
+            server,
             request("/", host),
             opening("/ws", host),
             request("/", host, Origin=origin),
@@ -458,10 +458,10 @@ def test_own_names_are_accepted(house: House, name: str) -> None:
         ) == [200, 101, 200, 101, 101]
 
 
-def test_default_port_may_be_omitted(house: House) -> None:
+def test_default_port_may_be_omitted(server: FakeServer) -> None:
     assert (
         statuses(
-            house,
+            server,
             opening("/ws", "hut.local", Origin="http://hut.local:80"),
             opening("/ws", "hut.local:80", Origin="http://hut.local"),
             opening("/ws", "hut.local", Origin="https://hut.local:443"),
@@ -470,7 +470,7 @@ def test_default_port_may_be_omitted(house: House) -> None:
         == [101] * 4
     )
     got = statuses(
-        house,
+        server,
         opening("/ws", "hut.local:443", Origin="http://hut.local"),
         opening("/ws", "hut.local:80", Origin="https://hut.local"),
     )

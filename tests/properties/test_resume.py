@@ -29,7 +29,7 @@ from tests.chat.fakes import RecordingLog
 from tests.client.selchat_support import take_data
 from tests.e2e.web_support import TEXT, answers, opening, server_frames, texts
 from tests.net.fakes import FakeSocket
-from tests.sessions.test_selchat import House
+from tests.sessions.test_selchat import FakeServer
 
 NAMES = ("Michael", "Narayan", "Venkat")
 _FEED = 2_000  # bytes: a few messages, so that readers are lapped
@@ -69,11 +69,11 @@ class Line:
 
     address = "192.168.43.169:54494"
 
-    def __init__(self, house: House) -> None:
-        self.fanout: Fanout = house.fanout
+    def __init__(self, server: FakeServer) -> None:
+        self.fanout: Fanout = server.fanout
         self.sock = FakeSocket()
         self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
-        self.session: Session = DetectSession(house.context, self)
+        self.session: Session = DetectSession(server.context, self)
         self.open = True
         self.read = 0  # bytes that the client has read
 
@@ -126,8 +126,8 @@ class Line:
 class WebLine(Line):
     """A WebSocket connection: each frame of the client core becomes a message, and each message a frame."""
 
-    def __init__(self, house: House) -> None:
-        super().__init__(house)
+    def __init__(self, server: FakeServer) -> None:
+        super().__init__(server)
         self._upgraded = False
         self._rest = b""
         self.session.data_received(opening())
@@ -179,14 +179,14 @@ class Resume(RuleBasedStateMachine):
         self.limit = HELLO_LIMIT
         self.log = RecordingLog()
         self.log_failed = False
-        self.house = self.make_house()
+        self.server = self.make_house()
         self.users = [User(name) for name in NAMES]
         for user in self.users:
             self.connect(user)
         self.settle()
 
-    def make_house(self) -> House:
-        return House(self.log, feed_limit=_FEED)
+    def make_house(self) -> FakeServer:
+        return FakeServer(self.log, feed_limit=_FEED)
 
     @initialize(fits=st.booleans())
     def limit_hellos(self, fits: bool) -> None:
@@ -247,7 +247,7 @@ class Resume(RuleBasedStateMachine):
             self.drop(who)
 
     def tick(self) -> None:
-        self.house.tick()
+        self.server.tick()
 
     def drop(self, who: int) -> None:
         user = self.users[who]
@@ -294,7 +294,7 @@ class Resume(RuleBasedStateMachine):
         for who in range(len(self.users)):
             self.drop(who)
         if clean:
-            self.house.tick()
+            self.server.tick()
         else:
             self.log.fail("killed")
             self.log.append("lobby", "nobody", ["never stored"], 0.0)
@@ -303,7 +303,7 @@ class Resume(RuleBasedStateMachine):
             except Exception:
                 pass
             self.log.fail(None)
-        self.house = self.make_house()
+        self.server = self.make_house()
 
     @rule()
     def settle(self) -> None:
@@ -321,7 +321,7 @@ class Resume(RuleBasedStateMachine):
                     busy = True
                 before = (user.line.read if user.line else 0, user.core.unacknowledged)
                 self.send(who, None)
-                self.house.tick()
+                self.server.tick()
                 self.receive(who, None)
                 busy |= before != (user.line.read if user.line else -1, user.core.unacknowledged)
             idle_rounds = 0 if busy else idle_rounds + 1
@@ -378,7 +378,7 @@ class Resume(RuleBasedStateMachine):
     # --------------------------------------------------------------------------------------------------
 
     def connect(self, user: User) -> None:
-        user.line = self.lines[self.users.index(user) % len(self.lines)](self.house)
+        user.line = self.lines[self.users.index(user) % len(self.lines)](self.server)
         resumed = {room.name: room.seq for room in user.core.rooms if room.can_resume}
         assert len(resumed) <= 1
         with pytest.MonkeyPatch.context() as patch:

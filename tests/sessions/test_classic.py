@@ -18,7 +18,7 @@ from tests.chat.fakes import FakeClock, FakeObserver, RecordingLog, end_tick
 from tests.net.fakes import FakeSocket
 
 
-class House:
+class FakeServer:
     """What a server has, without a socket."""
 
     def __init__(self, cipher: CaesarCipher | None = None, **settings: object) -> None:
@@ -48,31 +48,31 @@ class Client:
 
     address = "192.168.43.169:54494"
 
-    def __init__(self, house: House, sends: bytes = b"") -> None:
-        self.house = house
+    def __init__(self, server: FakeServer, sends: bytes = b"") -> None:
+        self.server = server
         self.sock = FakeSocket()
         self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
         self.closed: list[str | None] = []
         self.paused = False
-        self.session: Session = DetectSession(house.context, self)
+        self.session: Session = DetectSession(server.context, self)
         if sends:
             self.session.data_received(sends)
 
-    def sends(self, *payloads: str) -> None:
-        header_length = self.house.settings.header_length
+    def send(self, *payloads: str) -> None:
+        header_length = self.server.settings.header_length
         self.session.data_received(b"".join(encode_frame(p.encode(), header_length) for p in payloads))
 
-    def reads(self) -> list[tuple[str, str]]:
+    def read(self) -> list[tuple[str, str]]:
         """Take what has come, as whole pairs."""
-        self.house.tick()
-        decoder = FrameDecoder(self.house.settings.header_length, 1 << 20)
+        self.server.tick()
+        decoder = FrameDecoder(self.server.settings.header_length, 1 << 20)
         payloads = [payload.decode() for payload in decoder.receive_data(bytes(self.sock.taken))]
         assert decoder.error is None and not decoder.unfinished
         assert len(payloads) % 2 == 0
         self.sock.taken.clear()
         return list(zip(payloads[::2], payloads[1::2], strict=True))
 
-    def hangs_up(self) -> None:
+    def hang_up(self) -> None:
         self.session.eof_received()
         self.close()
 
@@ -95,7 +95,7 @@ class Client:
             self.outbox.finish(final_data)
 
     def schedule_flush(self) -> None:
-        self.house.fanout.schedule_flush(self.outbox)
+        self.server.fanout.schedule_flush(self.outbox)
 
     def watch_writable(self, enabled: bool) -> None:
         raise AssertionError
@@ -107,22 +107,22 @@ class Client:
         raise AssertionError(error)
 
 
-def join(house: House, *names: str) -> list[Client]:
-    clients = [Client(house, encode_frame(name.encode(), house.settings.header_length)) for name in names]
-    house.tick()
+def join(server: FakeServer, *names: str) -> list[Client]:
+    clients = [Client(server, encode_frame(name.encode(), server.settings.header_length)) for name in names]
+    server.tick()
     return clients
 
 
 def test_three_classic_clients_talk() -> None:
-    house = House()
-    michael, narayan, venkat = join(house, "Michael", "Narayan", "Venkat")
-    venkat.sends("Hey! ...")
-    assert michael.reads() == narayan.reads() == [("Venkat", "Hey! ...")]
-    assert venkat.reads() == []
-    michael.sends("one", "two")
-    assert venkat.reads() == [("Michael", "one"), ("Michael", "two")]
-    michael.hangs_up()
-    assert house.observer.seen == [
+    server = FakeServer()
+    michael, narayan, venkat = join(server, "Michael", "Narayan", "Venkat")
+    venkat.send("Hey! ...")
+    assert michael.read() == narayan.read() == [("Venkat", "Hey! ...")]
+    assert venkat.read() == []
+    michael.send("one", "two")
+    assert venkat.read() == [("Michael", "one"), ("Michael", "two")]
+    michael.hang_up()
+    assert server.observer.seen == [
         ("joined", "Michael", "192.168.43.169:54494"),
         ("joined", "Narayan", "192.168.43.169:54494"),
         ("joined", "Venkat", "192.168.43.169:54494"),
@@ -134,89 +134,89 @@ def test_three_classic_clients_talk() -> None:
 
 
 def test_mixed_script_name_becomes_a_guest_and_gets_a_notice() -> None:
-    house = House()
-    michael, mixed, alike = join(house, "Michael", "Mich\u0430el", "M1CHAEL")
-    assert mixed.reads() == [
+    server = FakeServer()
+    michael, mixed, alike = join(server, "Michael", "Mich\u0430el", "M1CHAEL")
+    assert mixed.read() == [
         (
             "Server",
             "Your name is guest1, because the name Mich\u0430el mixes Cyrillic and Latin letters "
             "and could be mistaken for another name.",
         )
     ]
-    mixed.sends("one")
-    alike.sends("two")
-    assert michael.reads() == [("guest1", "one"), ("M1CHAEL_2", "two")]
+    mixed.send("one")
+    alike.send("two")
+    assert michael.read() == [("guest1", "one"), ("M1CHAEL_2", "two")]
 
 
 def test_classic_client_gets_nothing_on_login() -> None:
-    house = House()
-    stranger = Client(house)
-    assert stranger.reads() == []
-    stranger.sends("Michael")
-    assert stranger.reads() == []
+    server = FakeServer()
+    stranger = Client(server)
+    assert stranger.read() == []
+    stranger.send("Michael")
+    assert stranger.read() == []
 
 
 def test_message_is_relayed_byte_for_byte() -> None:
-    house = House()
-    michael, narayan = join(house, "Michael", "Narayan")
+    server = FakeServer()
+    michael, narayan = join(server, "Michael", "Narayan")
     narayan.session.data_received(b"12        Hello there!")
-    house.tick()
+    server.tick()
     assert bytes(michael.sock.taken) == b"7         Narayan12        Hello there!"
 
 
 def test_name_and_messages_work_in_one_piece_or_byte_by_byte() -> None:
     stream = b"7         Michael3         one0         3         two"
     for size in (1, 7, 1000):
-        house = House()
-        [narayan] = join(house, "Narayan")
-        michael = Client(house)
+        server = FakeServer()
+        [narayan] = join(server, "Narayan")
+        michael = Client(server)
         for start in range(0, len(stream), size):
             michael.session.data_received(stream[start : start + size])
-        assert narayan.reads() == [("Michael", "one"), ("Michael", ""), ("Michael", "two")]
+        assert narayan.read() == [("Michael", "one"), ("Michael", ""), ("Michael", "two")]
         assert michael.session.state is SessionState.JOINED
 
 
 def test_left_padded_length_is_accepted() -> None:
-    house = House()
-    [narayan] = join(house, "Narayan")
-    Client(house, b"         7Michael         3one")
-    assert narayan.reads() == [("Michael", "one")]
+    server = FakeServer()
+    [narayan] = join(server, "Narayan")
+    Client(server, b"         7Michael         3one")
+    assert narayan.read() == [("Michael", "one")]
 
 
 def test_empty_name_becomes_a_guest() -> None:
-    house = House()
-    join(house, "", "", "Michael", "Michael")
-    assert [member.name for member in house.hub.members()] == ["guest1", "guest2", "Michael", "Michael_2"]
+    server = FakeServer()
+    join(server, "", "", "Michael", "Michael")
+    assert [member.name for member in server.hub.members()] == ["guest1", "guest2", "Michael", "Michael_2"]
 
 
 def test_empty_message_is_relayed() -> None:
-    house = House()
-    michael, narayan = join(house, "Michael", "Narayan")
-    michael.sends("")
-    assert narayan.reads() == [("Michael", "")]
+    server = FakeServer()
+    michael, narayan = join(server, "Michael", "Narayan")
+    michael.send("")
+    assert narayan.read() == [("Michael", "")]
 
 
 def test_invalid_utf_8_is_replaced_and_control_characters_are_kept() -> None:
-    house = House()
-    michael, narayan = join(house, "Michael", "Narayan")
+    server = FakeServer()
+    michael, narayan = join(server, "Michael", "Narayan")
     michael.session.data_received(
         encode_frame(b"caf\xc3") + encode_frame(b"\xff\x00\x1b[2J") + encode_frame(b"\xc2\x80")
     )
-    assert narayan.reads() == [("Michael", "caf\ufffd"), ("Michael", "\ufffd\0\x1b[2J"), ("Michael", "\x80")]
+    assert narayan.read() == [("Michael", "caf\ufffd"), ("Michael", "\ufffd\0\x1b[2J"), ("Michael", "\x80")]
 
 
 def test_body_that_replacement_grows_over_the_limit_is_cut_between_characters() -> None:
-    house = House(frame_limit=10)
-    michael, narayan = join(house, "Michael", "Narayan")
+    server = FakeServer(frame_limit=10)
+    michael, narayan = join(server, "Michael", "Narayan")
     michael.session.data_received(encode_frame(b"\xff" * 10))
-    assert narayan.reads() == [("Michael", "\ufffd" * 3)]
+    assert narayan.read() == [("Michael", "\ufffd" * 3)]
 
 
 def test_message_of_the_limit_is_relayed_and_one_byte_more_is_not() -> None:
-    house = House(frame_limit=20)
-    michael, narayan = join(house, "Michael", "Narayan")
-    michael.sends("x" * 20)
-    assert narayan.reads() == [("Michael", "x" * 20)]
+    server = FakeServer(frame_limit=20)
+    michael, narayan = join(server, "Michael", "Narayan")
+    michael.send("x" * 20)
+    assert narayan.read() == [("Michael", "x" * 20)]
     michael.session.data_received(b"21        ")
     assert michael.closed == ["frame of 21 bytes is over the limit of 20"]
 
@@ -236,132 +236,132 @@ def test_broken_stream_gets_the_reason_and_others_are_not_affected(what: str, na
     sent, reason = BREAKS[what]
     if not name:
         reason = reason.replace("65536", "4096")  # who has not said who they are may say less
-    house = House()
-    [narayan] = join(house, "Narayan")
-    peer = Client(house, encode_frame(name.encode()) + encode_frame(b"said") if name else b"")
+    server = FakeServer()
+    [narayan] = join(server, "Narayan")
+    peer = Client(server, encode_frame(name.encode()) + encode_frame(b"said") if name else b"")
     peer.session.data_received(sent)
     assert peer.closed == [reason]
-    assert peer.reads() == [("Server", f"Closing this connection: {reason}.")]
-    assert narayan.reads() == ([("Michael", "said")] if name else [])
+    assert peer.read() == [("Server", f"Closing this connection: {reason}.")]
+    assert narayan.read() == ([("Michael", "said")] if name else [])
     told = ("left", "Michael", reason) if name else ("stranger left", Client.address, reason)
-    assert told in house.observer.seen
-    assert house.clock.pending == 0, "no timer is left"
+    assert told in server.observer.seen
+    assert server.clock.pending == 0, "no timer is left"
 
 
 def test_messages_before_a_framing_error_are_relayed() -> None:
-    house = House()
-    [narayan] = join(house, "Narayan")
-    michael = Client(house, encode_frame(b"Michael") + encode_frame(b"one") + b"nonsense!!")
-    assert narayan.reads() == [("Michael", "one")]
+    server = FakeServer()
+    [narayan] = join(server, "Narayan")
+    michael = Client(server, encode_frame(b"Michael") + encode_frame(b"one") + b"nonsense!!")
+    assert narayan.read() == [("Michael", "one")]
     assert len(michael.closed) == 1
 
 
 def test_name_that_is_not_utf_8_is_refused() -> None:
-    house = House()
-    peer = Client(house, encode_frame(b"Mich\xff") + encode_frame(b"hello"))
+    server = FakeServer()
+    peer = Client(server, encode_frame(b"Mich\xff") + encode_frame(b"hello"))
     assert peer.closed == ["username is not UTF-8"]
-    assert peer.reads() == [("Server", "Closing this connection: username is not UTF-8.")]
-    assert house.observer.seen == [("stranger left", Client.address, "username is not UTF-8")]
-    assert house.log.committed == []
+    assert peer.read() == [("Server", "Closing this connection: username is not UTF-8.")]
+    assert server.observer.seen == [("stranger left", Client.address, "username is not UTF-8")]
+    assert server.log.committed == []
 
 
 def test_trickled_bytes_do_not_extend_the_login_deadline() -> None:
-    house = House()
-    peer = Client(house)
+    server = FakeServer()
+    peer = Client(server)
     for byte in b"7         Mi"[:10]:
-        house.tick(0.999)
+        server.tick(0.999)
         peer.session.data_received(bytes([byte]))
     assert peer.closed == []
-    house.tick(0.02)
+    server.tick(0.02)
     assert peer.closed == ["no username within 10 s"]
-    assert peer.reads() == [("Server", "Closing this connection: no username within 10 s.")]
-    assert house.observer.seen == [("stranger left", Client.address, "no username within 10 s")]
+    assert peer.read() == [("Server", "Closing this connection: no username within 10 s.")]
+    assert server.observer.seen == [("stranger left", Client.address, "no username within 10 s")]
 
 
 def test_name_in_time_ends_the_login_deadline() -> None:
-    house = House()
-    [michael] = join(house, "Michael")
-    house.tick(1000)
+    server = FakeServer()
+    [michael] = join(server, "Michael")
+    server.tick(1000)
     assert michael.closed == []
-    assert house.clock.pending == 0
+    assert server.clock.pending == 0
 
 
 def test_trickled_bytes_do_not_extend_the_frame_timeout() -> None:
-    house = House()
-    [michael] = join(house, "Michael")
-    house.tick(500)
+    server = FakeServer()
+    [michael] = join(server, "Michael")
+    server.tick(500)
     michael.session.data_received(b"9")
     for byte in b"99       ":
-        house.tick(3.3)
+        server.tick(3.3)
         michael.session.data_received(bytes([byte]))
     assert michael.closed == []
-    house.tick(0.29)
+    server.tick(0.29)
     assert michael.closed == []
-    house.tick(0.02)
+    server.tick(0.02)
     assert michael.closed == ["frame not finished within 30 s"]
-    assert michael.reads() == [("Server", "Closing this connection: frame not finished within 30 s.")]
+    assert michael.read() == [("Server", "Closing this connection: frame not finished within 30 s.")]
 
 
 def test_each_frame_has_its_own_timeout() -> None:
-    house = House()
-    michael, narayan = join(house, "Michael", "Narayan")
+    server = FakeServer()
+    michael, narayan = join(server, "Michael", "Narayan")
     michael.session.data_received(b"3")
     for _ in range(10):
-        house.tick(29)
+        server.tick(29)
         michael.session.data_received(b"         one3")
-        assert narayan.reads() == [("Michael", "one")]
-    house.tick(29)
+        assert narayan.read() == [("Michael", "one")]
+    server.tick(29)
     assert michael.closed == []
-    house.tick(1.1)
+    server.tick(1.1)
     assert michael.closed == ["frame not finished within 30 s"]
 
 
 def test_idle_client_without_an_unfinished_frame_never_times_out() -> None:
-    house = House()
-    [michael] = join(house, "Michael")
+    server = FakeServer()
+    [michael] = join(server, "Michael")
     michael.session.data_received(b"3         on")
-    house.tick(29)
+    server.tick(29)
     michael.session.data_received(b"e")
-    house.tick(10_000)
+    server.tick(10_000)
     assert michael.closed == []
-    assert house.clock.pending == 0
+    assert server.clock.pending == 0
     michael.session.data_received(b"3")
-    house.tick(29)
+    server.tick(29)
     assert michael.closed == []
-    house.tick(1.1)
+    server.tick(1.1)
     assert michael.closed == ["frame not finished within 30 s"]
 
 
 def test_unfinished_frame_after_the_name_times_out_from_its_own_start() -> None:
-    house = House()
-    peer = Client(house)
-    house.tick(9)
+    server = FakeServer()
+    peer = Client(server)
+    server.tick(9)
     peer.session.data_received(b"7         Michael3         on")
-    house.tick(29.9)
+    server.tick(29.9)
     assert peer.closed == []
-    house.tick(0.2)
+    server.tick(0.2)
     assert peer.closed == ["frame not finished within 30 s"]
 
 
 def test_end_of_stream_inside_a_frame_is_the_close_reason() -> None:
-    house = House()
-    [michael] = join(house, "Michael")
+    server = FakeServer()
+    [michael] = join(server, "Michael")
     michael.session.data_received(b"5         ab")
-    michael.hangs_up()
+    michael.hang_up()
     assert michael.closed == ["stream ended inside a frame, 3 bytes short"]
-    assert house.clock.pending == 0
+    assert server.clock.pending == 0
 
 
 def test_connection_lost_before_login_is_reported() -> None:
-    house = House()
-    Client(house).hangs_up()
-    assert house.observer.seen == [("stranger left", Client.address, None)]
-    assert house.clock.pending == 0
+    server = FakeServer()
+    Client(server).hang_up()
+    assert server.observer.seen == [("stranger left", Client.address, None)]
+    assert server.clock.pending == 0
 
 
 def test_end_of_stream_after_the_session_is_ignored() -> None:
-    house = House()
-    [michael] = join(house, "Michael")
+    server = FakeServer()
+    [michael] = join(server, "Michael")
     michael.close("kicked by the operator")
     michael.session.eof_received()
     assert michael.closed == ["kicked by the operator"]
@@ -369,51 +369,51 @@ def test_end_of_stream_after_the_session_is_ignored() -> None:
 
 
 def test_kick_sends_a_pair_and_closes() -> None:
-    house = House()
-    michael, _narayan = join(house, "Michael", "Narayan")
-    member = house.hub.find_member("Michael")
+    server = FakeServer()
+    michael, _narayan = join(server, "Michael", "Narayan")
+    member = server.hub.find_member("Michael")
     assert member is not None
     member.peer.disconnect(
         Farewell("kicked", "The operator has removed you from this chat.", "kicked by the operator")
     )
     assert michael.closed == ["kicked by the operator"]
-    assert michael.reads() == [("Server", "The operator has removed you from this chat.")]
+    assert michael.read() == [("Server", "The operator has removed you from this chat.")]
 
 
 def test_notices_are_encrypted_with_the_server_key() -> None:
     cipher = CaesarCipher("1024")
-    house = House(cipher)
-    peer = Client(house, b"SSH-2.0-OpenSSH")
-    [(user, text)] = peer.reads()
+    server = FakeServer(cipher)
+    peer = Client(server, b"SSH-2.0-OpenSSH")
+    [(user, text)] = peer.read()
     assert user == "Server"
     assert cipher.decrypt(text).startswith("Closing this connection: frame header")
 
 
 @pytest.mark.parametrize("header_length", [1, 2, 4, 32])
 def test_other_header_lengths_work_the_same(header_length: int) -> None:
-    house = House(header_length=header_length)
-    michael, narayan = join(house, "Michael", "Narayan")
-    michael.sends("one", "")
-    assert narayan.reads() == [("Michael", "one"), ("Michael", "")]
-    house.hub.disconnect(
-        house.hub.members()[1:], Farewell("kicked", "The operator has removed you from this chat.", "kicked")
+    server = FakeServer(header_length=header_length)
+    michael, narayan = join(server, "Michael", "Narayan")
+    michael.send("one", "")
+    assert narayan.read() == [("Michael", "one"), ("Michael", "")]
+    server.hub.disconnect(
+        server.hub.members()[1:], Farewell("kicked", "The operator has removed you from this chat.", "kicked")
     )
-    [(user, text)] = narayan.reads()
+    [(user, text)] = narayan.read()
     assert user == "Server"
     assert "The operator has removed you from this chat.".startswith(text)
 
 
 @pytest.mark.parametrize("name", ["Server", "sErVeR", "\uff33erver", "Ser\u200bver", "SERVER", "Server_2"])
 def test_name_of_the_server_is_refused(name: str) -> None:
-    house = House()
-    michael, other = join(house, "Michael", name)
-    other.sends("give me your password")
-    [(author, _)] = michael.reads()
+    server = FakeServer()
+    michael, other = join(server, "Michael", name)
+    other.send("give me your password")
+    [(author, _)] = michael.read()
     if name == "Server_2":
         assert author == "Server_2", "whoever wants that name has it"
         return
     assert author == "guest1"
-    [(told_by, text)] = other.reads()
+    [(told_by, text)] = other.read()
     assert told_by == "Server"
     assert text.startswith("Your name is guest1, because the name ")
     assert text.endswith(" is taken.")

@@ -20,7 +20,7 @@ from selchat.sessions.detect import DetectSession, DetectState
 from selchat.sessions.selchat import SelchatSession
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.schema import schema
-from tests.sessions.test_selchat import House, hello
+from tests.sessions.test_selchat import FakeServer, hello
 
 # How Python's own client begins, up to the random bytes.
 CLIENT_HELLO = bytes.fromhex("16030102000100 01fc0303".replace(" ", "")) + bytes(range(100))
@@ -33,16 +33,16 @@ class Peer:
 
     address = "192.168.43.169:54494"
 
-    def __init__(self, house: House | None = None, **how: Any) -> None:
-        self.house = house or House()
+    def __init__(self, server: FakeServer | None = None, **how: Any) -> None:
+        self.server = server or FakeServer()
         self.secured: list[bytes] = []
         self.closed: list[str | None] = []
         self.final_data = b""
-        self.session: Session = DetectSession(self.house.context, self, **{"tls": True, **how})  # type: ignore[arg-type]
+        self.session: Session = DetectSession(self.server.context, self, **{"tls": True, **how})  # type: ignore[arg-type]
         self.opening = self.session
         self.outbox = Nothing()
 
-    def sends(self, data: bytes) -> None:
+    def send(self, data: bytes) -> None:
         self.session.data_received(data)
 
     def set_handler(self, session: Session) -> None:
@@ -94,11 +94,11 @@ class Nothing:
 @pytest.mark.parametrize("size", range(1, 17))
 def test_every_prefix_of_a_client_hello_starts_tls_once(size: int) -> None:
     peer = Peer()
-    peer.sends(CLIENT_HELLO[:size])
+    peer.send(CLIENT_HELLO[:size])
     assert peer.secured == [CLIENT_HELLO[:size]]
     assert peer.opening.state is DetectState.SECURED  # type: ignore[attr-defined]
     # What follows is what was decrypted, and no handshake any more, whatever it begins with.
-    peer.sends(NAME)
+    peer.send(NAME)
     assert len(peer.secured) == 1
     assert isinstance(peer.session, ClassicSession)
     assert peer.closed == []
@@ -108,11 +108,11 @@ def test_every_prefix_of_a_client_hello_starts_tls_once(size: int) -> None:
 @pytest.mark.parametrize(("stream", "session"), [(HELLO, SelchatSession), (NAME, ClassicSession)])
 def test_every_prefix_of_a_frame_is_detected_as_frames(stream: bytes, session: type, size: int) -> None:
     peer = Peer()
-    peer.sends(stream[:size])
+    peer.send(stream[:size])
     assert peer.secured == []
     if size < len(stream):
         assert peer.opening.state is DetectState.FRAMES  # type: ignore[attr-defined]
-        peer.sends(stream[size:])
+        peer.send(stream[size:])
     assert peer.secured == []
     assert isinstance(peer.session, session)
 
@@ -120,8 +120,8 @@ def test_every_prefix_of_a_frame_is_detected_as_frames(stream: bytes, session: t
 @pytest.mark.parametrize("size", range(1, 11))
 def test_client_hello_after_a_frame_prefix_is_a_framing_error(size: int) -> None:
     peer = Peer()
-    peer.sends(NAME[:size])
-    peer.sends(CLIENT_HELLO)
+    peer.send(NAME[:size])
+    peer.send(CLIENT_HELLO)
     assert peer.secured == []
     [reason] = peer.closed
     assert "is not a number" in str(reason)
@@ -129,8 +129,8 @@ def test_client_hello_after_a_frame_prefix_is_a_framing_error(size: int) -> None
 
 def test_client_hello_inside_tls_is_a_framing_error() -> None:
     peer = Peer()
-    peer.sends(CLIENT_HELLO)
-    peer.sends(CLIENT_HELLO)
+    peer.send(CLIENT_HELLO)
+    peer.send(CLIENT_HELLO)
     assert len(peer.secured) == 1
     assert "is not a number" in str(peer.closed[0])
 
@@ -144,7 +144,7 @@ def test_first_byte_decides_between_tls_and_frames(first: int, rest: bytes, cuts
         part = stream[place : place + cut]
         place += cut
         if part and not peer.closed and not (peer.secured and place > cut):
-            peer.sends(part)
+            peer.send(part)
     assert bool(peer.secured) == (first == 0x16)
     state = peer.opening.state  # type: ignore[attr-defined]
     assert (state is DetectState.SECURED) == (first == 0x16)
@@ -154,7 +154,7 @@ def test_first_byte_decides_between_tls_and_frames(first: int, rest: bytes, cuts
 
 def test_client_hello_without_tls_gets_a_classic_error_and_a_close() -> None:
     peer = Peer(tls=False)
-    peer.sends(CLIENT_HELLO)
+    peer.send(CLIENT_HELLO)
     assert peer.secured == []
     user, text = peer.pair
     assert user == "Server"
@@ -175,9 +175,9 @@ def test_refusal_is_sent_in_the_protocol_of_the_peer(refusal: SelchatError, word
     for stream in (NAME, HELLO):
         peer = Peer(refusal=refusal)
         if secured:
-            peer.sends(CLIENT_HELLO)
+            peer.send(CLIENT_HELLO)
             assert peer.closed == [], "it is told when it can read it"
-        peer.sends(stream)
+        peer.send(stream)
         assert peer.closed == [str(refusal)]
         if stream is NAME:
             assert peer.pair == ["Server", f"Closing this connection: {refusal}."]
@@ -189,26 +189,26 @@ def test_refusal_is_sent_in_the_protocol_of_the_peer(refusal: SelchatError, word
 
 def test_required_tls_refuses_plaintext_peers_only() -> None:
     unsecured = TlsRequiredError()
-    classic, rich = Peer(plaintext_refusal=unsecured), Peer(plaintext_refusal=unsecured)
-    classic.sends(NAME)
+    classic, selchat_client = Peer(plaintext_refusal=unsecured), Peer(plaintext_refusal=unsecured)
+    classic.send(NAME)
     assert classic.pair == ["Server", f"Closing this connection: {unsecured}."]
-    rich.sends(HELLO)
-    error, bye = rich.objects
+    selchat_client.send(HELLO)
+    error, bye = selchat_client.objects
     for message in (error, bye):
         assert Draft202012Validator(schema()).is_valid(message)
     assert (error["type"], error["code"]) == ("error", "tls-required")
     assert bye == {"type": "bye", "reason": "tls-required", "retry_after": None}
     for stream, session in ((NAME, ClassicSession), (HELLO, SelchatSession)):
         peer = Peer(plaintext_refusal=unsecured)
-        peer.sends(CLIENT_HELLO)
-        peer.sends(stream)
+        peer.send(CLIENT_HELLO)
+        peer.send(stream)
         assert isinstance(peer.session, session)
         assert peer.closed == []
 
 
 def test_refusal_takes_precedence_over_required_tls() -> None:
     peer = Peer(refusal=ServerFullError(5), plaintext_refusal=TlsRequiredError())
-    peer.sends(NAME)
+    peer.send(NAME)
     assert peer.closed == [str(ServerFullError(5))]
 
 
@@ -217,28 +217,28 @@ def test_refusal_takes_precedence_over_required_tls() -> None:
 
 @pytest.mark.parametrize("sent", [b"", b"5", CLIENT_HELLO[:20]])
 def test_incomplete_login_is_closed_at_the_deadline(sent: bytes) -> None:
-    house = House()
-    peer = Peer(house)
+    server = FakeServer()
+    peer = Peer(server)
     if sent:
-        house.tick(5.0)
-        peer.sends(sent)
-    house.tick(4.9)
+        server.tick(5.0)
+        peer.send(sent)
+    server.tick(4.9)
     if not sent:
-        house.tick(5.0)
+        server.tick(5.0)
     assert peer.closed == []
-    house.tick(0.2)
+    server.tick(0.2)
     by_tls = bool(sent) and sent != b"5"  # which may be a browser's connection for later
     assert peer.closed == [None if by_tls else "no username within 10 s"]
     told = [] if by_tls else ["Server", "Closing this connection: no username within 10 s."]
     assert peer.pair == told
-    assert house.clock.pending == 0
+    assert server.clock.pending == 0
 
 
-def send_bytewise(stream: bytes, house: House, peer: Peer, seconds: float) -> None:
+def send_bytewise(stream: bytes, server: FakeServer, peer: Peer, seconds: float) -> None:
     """Send single bytes at equal intervals, the last one after ``seconds``."""
     for byte in stream:
-        house.tick(seconds / len(stream))
-        peer.sends(bytes([byte]))
+        server.tick(seconds / len(stream))
+        peer.send(bytes([byte]))
 
 
 @pytest.mark.parametrize("tls", [False, True])
@@ -254,17 +254,17 @@ def send_bytewise(stream: bytes, house: House, peer: Peer, seconds: float) -> No
     ],
 )
 def test_single_bytes_and_tls_do_not_extend_the_login_deadline(stream: bytes, tls: bool) -> None:
-    house = House()
-    peer = Peer(house, tls=True)
-    house.tick(4.0)
+    server = FakeServer()
+    peer = Peer(server, tls=True)
+    server.tick(4.0)
     if tls:
-        peer.sends(CLIENT_HELLO)
-    send_bytewise(stream, house, peer, 5.0)
-    house.tick(9.999 - (house.clock.now - 100.0))
+        peer.send(CLIENT_HELLO)
+    send_bytewise(stream, server, peer, 5.0)
+    server.tick(9.999 - (server.clock.now - 100.0))
     assert peer.closed == []
-    house.tick(0.001)
+    server.tick(0.001)
     assert len(peer.closed) == 1
-    assert house.clock.pending == 0
+    assert server.clock.pending == 0
 
 
 @pytest.mark.parametrize(
@@ -272,14 +272,14 @@ def test_single_bytes_and_tls_do_not_extend_the_login_deadline(stream: bytes, tl
     [(HELLO, SelchatSession), (NAME, ClassicSession)],
 )
 def test_login_ends_the_deadline(stream: bytes, session: type) -> None:
-    house = House(ping_seconds=1000.0)
-    peer = Peer(house)
-    send_bytewise(stream, house, peer, 9.9)
+    server = FakeServer(ping_seconds=1000.0)
+    peer = Peer(server)
+    send_bytewise(stream, server, peer, 9.9)
     for _ in range(50):
-        house.tick(1.0)
+        server.tick(1.0)
     assert peer.closed == []
     assert isinstance(peer.session, session)
-    assert len(house.hub.members()) == 1
+    assert len(server.hub.members()) == 1
 
 
 @pytest.mark.parametrize(
@@ -294,25 +294,25 @@ def test_login_ends_the_deadline(stream: bytes, session: type) -> None:
 def test_connection_lost_before_login_is_reported_and_leaves_no_timer(
     sent: bytes, reason: str | None
 ) -> None:
-    house = House()
-    peer = Peer(house)
+    server = FakeServer()
+    peer = Peer(server)
     if sent:
-        peer.sends(sent)
+        peer.send(sent)
     peer.close(reason)
-    assert house.observer.seen == [("stranger left", peer.address, reason)]
-    assert house.clock.pending == 0
+    assert server.observer.seen == [("stranger left", peer.address, reason)]
+    assert server.clock.pending == 0
 
 
 @pytest.mark.parametrize(
     "reason", [None, "connection reset by peer", "tls: the peer does not trust our certificate"]
 )
 def test_browser_preconnects_are_not_reported(reason: str | None) -> None:
-    house = House()
-    peer = Peer(house)
-    peer.sends(CLIENT_HELLO)
+    server = FakeServer()
+    peer = Peer(server)
+    peer.send(CLIENT_HELLO)
     peer.close(reason)
-    assert house.observer.seen == []
-    assert house.clock.pending == 0
+    assert server.observer.seen == []
+    assert server.clock.pending == 0
 
 
 # -- browsers ------------------------------------------------------------------------------------------
@@ -320,13 +320,13 @@ def test_browser_preconnects_are_not_reported(reason: str | None) -> None:
 
 @pytest.mark.parametrize("size", range(1, 17))
 def test_browser_gets_the_install_command_if_the_web_extra_is_missing(size: int) -> None:
-    house = House()
-    house.context = replace(house.context, new_http_session=None)
-    peer = Peer(house)
+    server = FakeServer()
+    server.context = replace(server.context, new_http_session=None)
+    peer = Peer(server)
     request = b"GET / HTTP/1.1\r\nHost: 192.168.43.158:33000\r\n\r\n"
-    peer.sends(request[:size])
+    peer.send(request[:size])
     if not peer.closed:
-        peer.sends(request[size:])
+        peer.send(request[size:])
     assert peer.closed == [None]
     head, _, body = peer.final_data.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
@@ -336,11 +336,11 @@ def test_browser_gets_the_install_command_if_the_web_extra_is_missing(size: int)
 
 def test_incomplete_method_at_the_end_of_the_stream_is_an_incomplete_frame() -> None:
     peer = Peer()
-    peer.sends(b"GE")
+    peer.send(b"GE")
     peer.opening.eof_received()
     assert peer.closed == ["stream ended inside a frame, 8 bytes short"]
     peer = Peer()
-    peer.sends(b"G")
-    peer.sends(b"1234")
+    peer.send(b"G")
+    peer.send(b"1234")
     peer.opening.eof_received()
     assert peer.closed == ["stream ended inside a frame, 5 bytes short"]

@@ -46,7 +46,7 @@ from tests.net.fakes import FakeSocket
 SECRETS = {name: (name * 16)[:22] for name in ("Michael", "Narayan", "Venkat")}
 
 
-class House:
+class FakeServer:
     """What a server has, without a socket. ``files``: the folder of its page."""
 
     wire: type[Client]  # how people come to it
@@ -64,11 +64,11 @@ class House:
         self.fanout = Fanout(self.settings.feed_limit)
         self.hub = Hub(self.settings, self.log, self.clock, self.observer)
         self.commands = Commands(self.hub, lambda: None)
-        rich = SelchatFormat()
+        format = SelchatFormat()
         self.site = Site(
             Files(files),
             SelchatFormat(TextHeaders()),
-            MessageApi(self.settings, self.hub, self.clock, rich, TokenFile(Path("/none")), lambda _: None),
+            MessageApi(self.settings, self.hub, self.clock, format, TokenFile(Path("/none")), lambda _: None),
             Operations(lambda: (200, "ready"), lambda: b"", lambda: None),
             {"127.0.0.1", "localhost", "::1", "hut.local"}.__contains__,
         )
@@ -78,12 +78,12 @@ class House:
             self.clock,
             self.observer,
             ClassicFormat(),
-            rich,
+            format,
             self.commands.run_remote,
             new_http_session=partial(HttpSession, self.site),
         )
 
-    def connects(self) -> Client:
+    def connect(self) -> Client:
         """Have someone come."""
         return self.wire(self)
 
@@ -104,14 +104,14 @@ class Client:
 
     address = "192.168.43.169:54494"
 
-    def __init__(self, house: House) -> None:
-        self.house = house
+    def __init__(self, server: FakeServer) -> None:
+        self.server = server
         self.sock = FakeSocket()
         self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
         self.closed: list[str | None] = []
         self.paused = False
         self.watched = False
-        self.session: Session = DetectSession(house.context, self)
+        self.session: Session = DetectSession(server.context, self)
         self._decoder = FrameDecoder(10, 1 << 20)
 
     def encoded(self, *messages: dict[str, Any] | bytes) -> bytes:
@@ -119,18 +119,18 @@ class Client:
         payloads = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
         return b"".join(map(encode_frame, payloads))
 
-    def sends(self, *messages: dict[str, Any] | bytes) -> None:
+    def send(self, *messages: dict[str, Any] | bytes) -> None:
         self.session.data_received(self.encoded(*messages))
 
-    def reads(self) -> list[dict[str, Any]]:
+    def read(self) -> list[dict[str, Any]]:
         """Take what has come."""
-        self.house.settle()
+        self.server.settle()
         payloads = self._decoder.receive_data(bytes(self.sock.taken)) if self.sock.taken else []
         assert self._decoder.error is None
         self.sock.taken.clear()
         return [json.loads(payload) for payload in payloads]
 
-    def hangs_up(self) -> None:
+    def hang_up(self) -> None:
         self.session.eof_received()
         self.close()
 
@@ -153,7 +153,7 @@ class Client:
             self.outbox.finish(final_data)
 
     def schedule_flush(self) -> None:
-        self.house.fanout.schedule_flush(self.outbox)
+        self.server.fanout.schedule_flush(self.outbox)
 
     def watch_writable(self, enabled: bool) -> None:
         self.watched = enabled
@@ -165,14 +165,14 @@ class Client:
         raise AssertionError(error)
 
 
-House.wire = Client
+FakeServer.wire = Client
 
 
 class Browser(Client):
     """The same by WebSocket. ``ends``: code and reason of what closed it; nothing may come after."""
 
-    def __init__(self, house: House) -> None:
-        super().__init__(house)
+    def __init__(self, server: FakeServer) -> None:
+        super().__init__(server)
         self.ends: list[tuple[int | None, str]] = []
         self._answered = False
         self._rest = b""
@@ -183,7 +183,7 @@ class Browser(Client):
 
     def frames(self) -> list[tuple[int, bytes]]:
         """Take what has come: opcodes and payloads."""
-        self.house.settle()
+        self.server.settle()
         taken = self._rest + bytes(self.sock.taken)
         self.sock.taken.clear()
         if not self._answered:
@@ -197,7 +197,7 @@ class Browser(Client):
                 self.ends.append(close_code(payload))
         return frames
 
-    def reads(self) -> list[dict[str, Any]]:
+    def read(self) -> list[dict[str, Any]]:
         """Take what was said; a ping is one of WebSocket's own."""
         kinds = {TEXT: json.loads, PING: lambda _: {"type": "ping"}}
         return [kinds[opcode](payload) for opcode, payload in self.frames() if opcode in kinds]
@@ -206,7 +206,7 @@ class Browser(Client):
 @pytest.fixture(autouse=True, params=[Client, Browser], ids=["frames", "WebSocket"])
 def wire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Hold each of these on both wires."""
-    monkeypatch.setattr(House, "wire", request.param)
+    monkeypatch.setattr(FakeServer, "wire", request.param)
 
 
 def hello(name: str, **fields: Any) -> dict[str, Any]:
@@ -221,12 +221,12 @@ def whisper(to: str, body: str, id: str) -> dict[str, Any]:
     return {"type": "whisper", "to": to, "id": id, "body": body}
 
 
-def come(house: House, *names: str, **fields: Any) -> list[Client]:
+def log_in(server: FakeServer, *names: str, **fields: Any) -> list[Client]:
     clients = []
     for name in names:
-        client = house.connects()
-        client.sends(hello(name, **fields))
-        assert client.reads()[0]["type"] == "welcome"
+        client = server.connect()
+        client.send(hello(name, **fields))
+        assert client.read()[0]["type"] == "welcome"
         clients.append(client)
     return clients
 
@@ -247,80 +247,80 @@ def bodies(messages: list[dict[str, Any]]) -> list[str]:
 
 
 def test_welcome_has_the_name_the_rooms_and_the_limits() -> None:
-    house = House()
-    client = house.connects()
-    client.sends(hello(" Venkat "))
-    [welcome] = client.reads()
+    server = FakeServer()
+    client = server.connect()
+    client.send(hello(" Venkat "))
+    [welcome] = client.read()
     assert welcome["name"] == "Venkat"
-    salt = house.hub.lobby.salt
+    salt = server.hub.lobby.salt
     assert welcome["rooms"] == [{"room": "lobby", "seq": 0, "topic": "", "members": 1, "salt": salt}]
-    assert welcome["salt"] == house.hub.direct_salt != salt
-    assert welcome["log"] == house.log.id
+    assert welcome["salt"] == server.hub.direct_salt != salt
+    assert welcome["log"] == server.log.id
     assert welcome["limits"]["frame"] == 65536
-    assert welcome["limits"]["unacknowledged"] == house.settings.unacknowledged
+    assert welcome["limits"]["unacknowledged"] == server.settings.unacknowledged
 
 
 def test_requests_work_byte_by_byte() -> None:
-    house = House()
-    [narayan] = come(house, "Narayan")
-    client = house.connects()
+    server = FakeServer()
+    [narayan] = log_in(server, "Narayan")
+    client = server.connect()
     for byte in client.encoded(hello("Venkat"), say("hi", "1"), {"type": "rooms"}):
         client.session.data_received(bytes([byte]))
-    assert kinds(client.reads()) == ["welcome", "rooms", "ack"]
-    assert bodies(narayan.reads()) == ["hi"]
+    assert kinds(client.read()) == ["welcome", "rooms", "ack"]
+    assert bodies(narayan.read()) == ["hi"]
 
 
 def test_bye_closes_after_the_earlier_messages_are_sent() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    narayan.sends(say("one", "1"))
-    venkat.sends(say("two", "1"), {"type": "bye"})
-    assert kinds(venkat.reads()) == ["ack", "said", "bye"]
-    assert bodies(narayan.reads()[1:]) == ["two"]
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    narayan.send(say("one", "1"))
+    venkat.send(say("two", "1"), {"type": "bye"})
+    assert kinds(venkat.read()) == ["ack", "said", "bye"]
+    assert bodies(narayan.read()[1:]) == ["two"]
     assert venkat.closed == [None]
 
 
 def test_invalid_requests_before_hello_get_errors_and_keep_the_connection() -> None:
-    house = House()
-    client = house.connects()
-    client.sends({**hello("Venkat"), "version": 2}, say("x", "1"), hello(""), hello("Venkat"))
-    messages = client.reads()
+    server = FakeServer()
+    client = server.connect()
+    client.send({**hello("Venkat"), "version": 2}, say("x", "1"), hello(""), hello("Venkat"))
+    messages = client.read()
     assert codes(messages) == ["version", "not-hello", "bad-name"]
     assert kinds(messages)[-1] == "welcome"
 
 
 def test_second_hello_is_an_error() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    venkat.sends(hello("Venkat"))
-    assert codes(venkat.reads()) == ["already-welcome"]
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    venkat.send(hello("Venkat"))
+    assert codes(venkat.read()) == ["already-welcome"]
 
 
 def test_client_without_a_valid_hello_is_closed_at_the_deadline() -> None:
-    house = House()
-    client = house.connects()
-    house.tick(4)
-    client.sends(hello(""))
-    house.tick(5.9)
+    server = FakeServer()
+    client = server.connect()
+    server.tick(4)
+    client.send(hello(""))
+    server.tick(5.9)
     assert client.closed == []
-    house.tick(0.2)
+    server.tick(0.2)
     assert client.closed == ["no username within 10 s"]
-    assert client.reads()[-1] == {"type": "bye", "reason": "timeout", "retry_after": None}
+    assert client.read()[-1] == {"type": "bye", "reason": "timeout", "retry_after": None}
 
 
 def test_invalid_json_gets_an_error_and_later_messages_arrive() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    venkat.sends(say("one", "1"), b"{", b'{"type":"nonsense"}', {"type": "say"}, say("two", "2"))
-    assert codes(venkat.reads()) == ["bad-json", "unknown-type", "bad-message"]
-    assert bodies(narayan.reads()) == ["one", "two"]
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    venkat.send(say("one", "1"), b"{", b'{"type":"nonsense"}', {"type": "say"}, say("two", "2"))
+    assert codes(venkat.read()) == ["bad-json", "unknown-type", "bad-message"]
+    assert bodies(narayan.read()) == ["one", "two"]
 
 
 def test_framing_error_closes_the_connection() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
     venkat.session.data_received(b"not a header")
-    assert venkat.reads() == [{"type": "bye", "reason": "protocol", "retry_after": None}]
+    assert venkat.read() == [{"type": "bye", "reason": "protocol", "retry_after": None}]
     assert len(venkat.closed) == 1
 
 
@@ -328,11 +328,11 @@ def test_framing_error_closes_the_connection() -> None:
 
 
 def test_message_goes_to_the_others_and_its_ack_to_the_author() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    venkat.sends(say("hi\n\u0000é", "v-1", cipher="caesar"))
-    [ack] = venkat.reads()
-    [said] = narayan.reads()
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    venkat.send(say("hi\n\u0000é", "v-1", cipher="caesar"))
+    [ack] = venkat.read()
+    [said] = narayan.read()
     assert (ack["id"], ack["room"], ack["seq"]) == ("v-1", "lobby", 1)
     assert said == {
         "type": "said",
@@ -347,160 +347,158 @@ def test_message_goes_to_the_others_and_its_ack_to_the_author() -> None:
 
 
 def test_repeated_id_gets_the_same_ack_and_is_published_once() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    venkat.sends(say("hi", "1"), say("hi", "1"))
-    [ack] = venkat.reads()
-    venkat.sends(say("hi", "1"), say("more", "2"))
-    assert next((one["id"], one["seq"], one["at"]) for one in venkat.reads()) == ("1", 1, ack["at"])
-    assert bodies(narayan.reads()) == ["hi", "more"]
-    assert [said.body for said in house.log.committed] == ["hi", "more"]
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    venkat.send(say("hi", "1"), say("hi", "1"))
+    [ack] = venkat.read()
+    venkat.send(say("hi", "1"), say("more", "2"))
+    assert next((one["id"], one["seq"], one["at"]) for one in venkat.read()) == ("1", 1, ack["at"])
+    assert bodies(narayan.read()) == ["hi", "more"]
+    assert [said.body for said in server.log.committed] == ["hi", "more"]
 
 
 def test_repeated_id_from_a_later_connection_gets_the_same_ack() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    venkat.sends(say("hi", "1"))
-    [ack] = venkat.reads()
-    venkat.hangs_up()
-    [venkat] = come(house, "Venkat")
-    venkat.sends(say("hi", "1"))
-    assert venkat.reads() == [ack]
-    assert len(house.log.committed) == 1
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    venkat.send(say("hi", "1"))
+    [ack] = venkat.read()
+    venkat.hang_up()
+    [venkat] = log_in(server, "Venkat")
+    venkat.send(say("hi", "1"))
+    assert venkat.read() == [ack]
+    assert len(server.log.committed) == 1
 
 
 def test_repeated_id_from_a_connection_of_the_same_tick_is_published_once() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    venkat.sends(say("hi", "1"))
-    again = house.connects()
-    again.sends(hello("Venkat"), say("hi", "1"))
-    assert kinds(again.reads()) == ["welcome", "said"]
-    again.sends(say("hi", "1"))
-    assert [(one["type"], one["id"], one["seq"]) for one in again.reads()] == [("ack", "1", 1)]
-    assert len(house.log.committed) == 1
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    venkat.send(say("hi", "1"))
+    again = server.connect()
+    again.send(hello("Venkat"), say("hi", "1"))
+    assert kinds(again.read()) == ["welcome", "said"]
+    again.send(say("hi", "1"))
+    assert [(one["type"], one["id"], one["seq"]) for one in again.read()] == [("ack", "1", 1)]
+    assert len(server.log.committed) == 1
 
 
 def test_classic_and_selchat_clients_share_a_room() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    classic = Client(house)
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    classic = Client(server)
     classic.session.data_received(encode_frame(b"Michael") + encode_frame(b"hello"))
-    [said] = venkat.reads()
+    [said] = venkat.read()
     assert (said["from"], said["body"], "id" in said) == ("Michael", "hello", False)
-    venkat.sends(say("hi", "1"))
-    house.settle()
+    venkat.send(say("hi", "1"))
+    server.settle()
     assert bytes(classic.sock.taken) == encode_frame(b"Venkat") + encode_frame(b"hi")
 
 
 def test_announcement_comes_from_server() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    house.hub.announce("lunch")
-    assert [(one["from"], one["body"]) for one in venkat.reads()] == [("Server", "lunch")]
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    server.hub.announce("lunch")
+    assert [(one["from"], one["body"]) for one in venkat.read()] == [("Server", "lunch")]
 
 
 def test_message_that_cannot_be_stored_is_refused_and_can_be_resent() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    house.log.fail("disk full")
-    venkat.sends(say("one", "1"), whisper("Narayan", "psst", "2"))
-    house.hub.broadcast_notice("goes on")
-    assert [(one["code"], one["id"]) for one in venkat.reads()] == [("not-stored", "1"), ("not-stored", "2")]
-    assert narayan.reads() == []
-    assert ("log state", "", "disk full") in house.observer.seen
-    house.log.fail(None)
-    venkat.sends(say("one", "1"))
-    assert [(one["type"], one["id"], one["seq"]) for one in venkat.reads()] == [("ack", "1", 1)]
-    assert bodies(narayan.reads()) == ["one"]
-    assert ("log state", "", None) in house.observer.seen
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    server.log.fail("disk full")
+    venkat.send(say("one", "1"), whisper("Narayan", "psst", "2"))
+    server.hub.broadcast_notice("goes on")
+    assert [(one["code"], one["id"]) for one in venkat.read()] == [("not-stored", "1"), ("not-stored", "2")]
+    assert narayan.read() == []
+    assert ("log state", "", "disk full") in server.observer.seen
+    server.log.fail(None)
+    venkat.send(say("one", "1"))
+    assert [(one["type"], one["id"], one["seq"]) for one in venkat.read()] == [("ack", "1", 1)]
+    assert bodies(narayan.read()) == ["one"]
+    assert ("log state", "", None) in server.observer.seen
 
 
 # -- rooms ---------------------------------------------------------------------------------------------
 
 
 def test_messages_of_a_room_go_to_its_members_only() -> None:
-    house = House()
-    venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
+    server = FakeServer()
+    venkat, narayan, michael = log_in(server, "Venkat", "Narayan", "Michael")
     for client in (venkat, narayan):
-        client.sends({"type": "join", "room": "#Engine"})
-        assert client.reads()[-1]["room"] == "Engine"
-    venkat.sends(say("in", "1", "engine"))
-    assert [one["room"] for one in narayan.reads()] == ["Engine"]
-    assert michael.reads() == []
-    narayan.sends({"type": "part", "room": "ENGINE"})
-    assert [(one["type"], one["names"], one["total"]) for one in narayan.reads()] == [
-        ("left", ["Narayan"], 1)
-    ]
-    venkat.sends(say("more", "2", "engine"))
-    assert narayan.reads() == []
-    narayan.sends(say("out", "1", "engine"))
-    assert [(one["code"], one["id"]) for one in narayan.reads()] == [("not-in-room", "1")]
+        client.send({"type": "join", "room": "#Engine"})
+        assert client.read()[-1]["room"] == "Engine"
+    venkat.send(say("in", "1", "engine"))
+    assert [one["room"] for one in narayan.read()] == ["Engine"]
+    assert michael.read() == []
+    narayan.send({"type": "part", "room": "ENGINE"})
+    assert [(one["type"], one["names"], one["total"]) for one in narayan.read()] == [("left", ["Narayan"], 1)]
+    venkat.send(say("more", "2", "engine"))
+    assert narayan.read() == []
+    narayan.send(say("out", "1", "engine"))
+    assert [(one["code"], one["id"]) for one in narayan.read()] == [("not-in-room", "1")]
 
 
 def test_joined_and_left_are_sent_in_batches() -> None:
-    house = House(roster=True)
-    [venkat] = come(house, "Venkat")
-    house.tick(2)
-    venkat.reads()
-    others = come(house, "Narayan", "Michael")
-    house.tick(2)
-    events = venkat.reads()
+    server = FakeServer(roster=True)
+    [venkat] = log_in(server, "Venkat")
+    server.tick(2)
+    venkat.read()
+    others = log_in(server, "Narayan", "Michael")
+    server.tick(2)
+    events = venkat.read()
     assert {name for one in events for name in one["names"]} == {"Narayan", "Michael"}
-    others[0].hangs_up()
-    come(house, "Narayan")
-    house.tick(2)
-    assert venkat.reads() == [], "who is back at once was not away"
-    others[1].hangs_up()
-    house.tick(2)
-    assert venkat.reads() == [{"type": "left", "room": "lobby", "names": ["Michael"], "total": 2}]
+    others[0].hang_up()
+    log_in(server, "Narayan")
+    server.tick(2)
+    assert venkat.read() == [], "who is back at once was not away"
+    others[1].hang_up()
+    server.tick(2)
+    assert venkat.read() == [{"type": "left", "room": "lobby", "names": ["Michael"], "total": 2}]
 
 
 def test_topic_is_sent_to_members_and_listed() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    venkat.sends({"type": "topic", "room": "lobby", "topic": "tea"})
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    venkat.send({"type": "topic", "room": "lobby", "topic": "tea"})
     for client in (venkat, narayan):
-        [topic] = client.reads()
+        [topic] = client.read()
         assert (topic["type"], topic["topic"], topic["from"]) == ("topic", "tea", "Venkat")
-    narayan.sends({"type": "rooms"}, {"type": "users", "room": "lobby"})
-    rooms, users = narayan.reads()
+    narayan.send({"type": "rooms"}, {"type": "users", "room": "lobby"})
+    rooms, users = narayan.read()
     assert rooms["rooms"] == [{"room": "lobby", "members": 2, "topic": "tea", "seq": 0}]
     assert (users["names"], users["total"], users["topic"]) == (["Narayan", "Venkat"], 2, "tea")
 
 
 @pytest.mark.parametrize("name", ["", "@x", "a b", "/x", "x" * 33, "\u200b", "##"])
 def test_invalid_room_name_is_refused(name: str) -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    venkat.sends({"type": "join", "room": name})
-    assert codes(venkat.reads()) == ["bad-room"]
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    venkat.send({"type": "join", "room": name})
+    assert codes(venkat.read()) == ["bad-room"]
 
 
 def test_number_of_rooms_is_limited() -> None:
-    house = House(rooms_per_member=2)
-    [venkat] = come(house, "Venkat")
-    venkat.sends({"type": "join", "room": "a"}, {"type": "join", "room": "a"}, {"type": "join", "room": "b"})
-    assert codes(venkat.reads()) == ["too-many-rooms"]
-    assert house.hub.rooms.list(10)[1] == 2
+    server = FakeServer(rooms_per_member=2)
+    [venkat] = log_in(server, "Venkat")
+    venkat.send({"type": "join", "room": "a"}, {"type": "join", "room": "a"}, {"type": "join", "room": "b"})
+    assert codes(venkat.read()) == ["too-many-rooms"]
+    assert server.hub.rooms.list(10)[1] == 2
 
 
 def test_empty_room_without_history_is_removed() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    venkat.sends({"type": "join", "room": "a"}, {"type": "part", "room": "a"}, {"type": "users", "room": "a"})
-    assert codes(venkat.reads()) == ["no-such-room"]
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    venkat.send({"type": "join", "room": "a"}, {"type": "part", "room": "a"}, {"type": "users", "room": "a"})
+    assert codes(venkat.read()) == ["no-such-room"]
 
 
 def test_history_can_be_paged_in_both_directions() -> None:
-    house = House()
-    venkat, _ = come(house, "Venkat", "Narayan")
-    venkat.sends(*(say(str(i), str(i)) for i in range(1, 11)))
-    venkat.reads()
+    server = FakeServer()
+    venkat, _ = log_in(server, "Venkat", "Narayan")
+    venkat.send(*(say(str(i), str(i)) for i in range(1, 11)))
+    venkat.read()
 
     def history(**fields: int) -> tuple[list[int], bool]:
-        venkat.sends({"type": "history", "room": "lobby", **fields})
-        [answer] = venkat.reads()
+        venkat.send({"type": "history", "room": "lobby", **fields})
+        [answer] = venkat.read()
         return [one["seq"] for one in answer["messages"]], answer["more"]
 
     assert history(limit=3) == ([8, 9, 10], True)
@@ -514,52 +512,52 @@ def test_history_can_be_paged_in_both_directions() -> None:
 
 
 def test_name_belongs_to_its_first_client() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    venkat.hangs_up()
-    other = house.connects()
-    other.sends({**hello("VENKAT"), "client": "someone else's secret"}, hello("Server"), hello("Other"))
-    messages = other.reads()
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    venkat.hang_up()
+    other = server.connect()
+    other.send({**hello("VENKAT"), "client": "someone else's secret"}, hello("Server"), hello("Other"))
+    messages = other.read()
     assert codes(messages) == ["name-taken", "name-taken"]
     assert messages[-1]["name"] == "Other"
-    classic = Client(house)
+    classic = Client(server)
     classic.session.data_received(encode_frame(b"Venkat"))
-    assert {member.name for member in house.hub.members()} == {"Other", "Venkat_2"}
+    assert {member.name for member in server.hub.members()} == {"Other", "Venkat_2"}
 
 
 def test_confusable_name_is_refused_and_the_error_names_the_other() -> None:
-    house = House()
-    [michael] = come(house, "Michael")
-    classic = Client(house)
+    server = FakeServer()
+    [michael] = log_in(server, "Michael")
+    classic = Client(server)
     classic.session.data_received(encode_frame(b"paypal"))
-    other = house.connects()
-    other.sends(hello("rnichael"), hello("PaypaI"), hello("\u0405erver"), hello("Venkat"))
-    taken, present, server, welcome = other.reads()
+    other = server.connect()
+    other.send(hello("rnichael"), hello("PaypaI"), hello("\u0405erver"), hello("Venkat"))
+    taken, present, reserved, welcome = other.read()
     assert codes([taken, present]) == ["name-taken", "name-taken"]
     assert taken["message"] == "the name rnichael looks too much like Michael, which belongs to someone else"
     assert present["message"] == "the name PaypaI looks too much like paypal, which belongs to someone else"
-    assert server["code"] == "bad-name"
+    assert reserved["code"] == "bad-name"
     assert welcome["name"] == "Venkat"
-    michael.hangs_up()
-    again = house.connects()
-    again.sends(hello("rnichael"))
-    assert codes(again.reads()) == ["name-taken"], "its owner is only away"
+    michael.hang_up()
+    again = server.connect()
+    again.send(hello("rnichael"))
+    assert codes(again.read()) == ["name-taken"], "its owner is only away"
 
 
 def test_one_client_may_have_confusable_names() -> None:
-    house = House()
-    come(house, "mike")
-    again = house.connects()
-    again.sends({**hello("rnike"), "client": hello("mike")["client"]})
-    assert again.reads()[0]["name"] == "rnike"
-    assert {member.name for member in house.hub.members()} == {"mike", "rnike"}
+    server = FakeServer()
+    log_in(server, "mike")
+    again = server.connect()
+    again.send({**hello("rnike"), "client": hello("mike")["client"]})
+    assert again.read()[0]["name"] == "rnike"
+    assert {member.name for member in server.hub.members()} == {"mike", "rnike"}
 
 
 def test_mixed_script_name_is_refused_with_the_reason() -> None:
-    house = House()
-    client = house.connects()
-    client.sends(hello("Mich\u0430el"), hello("\u041c\u0438\u0445\u0430\u0438\u043b"))
-    refused, welcome = client.reads()
+    server = FakeServer()
+    client = server.connect()
+    client.send(hello("Mich\u0430el"), hello("\u041c\u0438\u0445\u0430\u0438\u043b"))
+    refused, welcome = client.read()
     assert (refused["code"], welcome["name"]) == ("bad-name", "\u041c\u0438\u0445\u0430\u0438\u043b")
     assert refused["message"] == (
         "the name Mich\u0430el mixes Cyrillic and Latin letters and could be mistaken for another name"
@@ -573,86 +571,86 @@ def test_owners_keep_confusable_names_from_an_older_history() -> None:
     for name, secret in owners.items():
         record = {"name": name, "owner": hash_client_secret(secret).hex(), "used": round(time.time())}
         log.put("name", name_key(name), json.dumps(record))
-    house = House(log)
+    server = FakeServer(log)
     clients = {}
     for name, secret in owners.items():
-        clients[name] = house.connects()
-        clients[name].sends({**hello(name), "client": secret})
-        assert clients[name].reads()[0]["name"] == name
-    clients["Mich\u0430el"].sends(say("here", "1"))
-    assert kinds(clients["mike"].reads()) == ["said"]
-    again = house.connects()
-    again.sends({**hello("mich\u0430el"), "client": "a" * 22})
-    assert again.reads()[0]["name"] == "mich\u0430el"
-    clients["ian"].hangs_up()
-    classic = Client(house)
+        clients[name] = server.connect()
+        clients[name].send({**hello(name), "client": secret})
+        assert clients[name].read()[0]["name"] == name
+    clients["Mich\u0430el"].send(say("here", "1"))
+    assert kinds(clients["mike"].read()) == ["said"]
+    again = server.connect()
+    again.send({**hello("mich\u0430el"), "client": "a" * 22})
+    assert again.read()[0]["name"] == "mich\u0430el"
+    clients["ian"].hang_up()
+    classic = Client(server)
     classic.session.data_received(encode_frame(b"lan"))
-    assert house.hub.find_member("lan") is not None
-    again = house.connects()
-    again.sends({**hello("Ian"), "client": "d" * 22}, {**hello("ian"), "client": "d" * 22})
-    refused, welcome = again.reads()
+    assert server.hub.find_member("lan") is not None
+    again = server.connect()
+    again.send({**hello("Ian"), "client": "d" * 22}, {**hello("ian"), "client": "d" * 22})
+    refused, welcome = again.read()
     assert (refused["code"], welcome["name"]) == ("name-taken", "ian")
 
 
 def test_newer_connection_replaces_the_older_one() -> None:
-    house = House()
-    [old] = come(house, "Venkat")
-    [new] = come(house, "Venkat")
-    assert old.reads()[-1] == {"type": "bye", "reason": "replaced", "retry_after": None}
-    assert [member.name for member in house.hub.members()] == ["Venkat"]
-    new.sends(say("here", "1"))
-    assert kinds(new.reads()) == ["ack"]
+    server = FakeServer()
+    [old] = log_in(server, "Venkat")
+    [new] = log_in(server, "Venkat")
+    assert old.read()[-1] == {"type": "bye", "reason": "replaced", "retry_after": None}
+    assert [member.name for member in server.hub.members()] == ["Venkat"]
+    new.send(say("here", "1"))
+    assert kinds(new.read()) == ["ack"]
 
 
 def test_direct_message_reaches_only_its_recipient() -> None:
-    house = House()
-    venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
-    venkat.sends(whisper("narayan", "psst", "1"))
-    [ack] = venkat.reads()
+    server = FakeServer()
+    venkat, narayan, michael = log_in(server, "Venkat", "Narayan", "Michael")
+    venkat.send(whisper("narayan", "psst", "1"))
+    [ack] = venkat.read()
     assert (ack["type"], ack["to"], ack["seq"]) == ("ack", "Narayan", 1)
-    [whispered] = narayan.reads()
+    [whispered] = narayan.read()
     assert (whispered["from"], whispered["to"], whispered["body"], whispered["seq"]) == (
         "Venkat",
         "Narayan",
         "psst",
         1,
     )
-    assert michael.reads() == []
-    venkat.sends(whisper("Nobody", "psst", "2"))
-    assert [(one["code"], one["id"]) for one in venkat.reads()] == [("no-such-name", "2")]
+    assert michael.read() == []
+    venkat.send(whisper("Nobody", "psst", "2"))
+    assert [(one["code"], one["id"]) for one in venkat.read()] == [("no-such-name", "2")]
 
 
 def test_direct_messages_are_resent_until_they_are_acknowledged() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    narayan.hangs_up()
-    venkat.sends(
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    narayan.hang_up()
+    venkat.send(
         whisper("Narayan", "one", "1"), whisper("Narayan", "two", "2"), whisper("Narayan", "two", "2")
     )
-    assert kinds(venkat.reads()) == ["ack", "ack"]
+    assert kinds(venkat.read()) == ["ack", "ack"]
     for _ in range(2):
-        narayan = house.connects()
-        narayan.sends(hello("Narayan"))
-        welcome, *whispers = narayan.reads()
+        narayan = server.connect()
+        narayan.send(hello("Narayan"))
+        welcome, *whispers = narayan.read()
         assert welcome["whispers"] == 2
         assert [(one["seq"], one["body"]) for one in whispers] == [(1, "one"), (2, "two")]
-        narayan.hangs_up()
-    narayan = house.connects()
-    narayan.sends(hello("Narayan"), {"type": "ack", "whisper": 1})
-    narayan.reads()
-    narayan.hangs_up()
-    narayan = house.connects()
-    narayan.sends(hello("Narayan"))
-    assert [one.get("body") for one in narayan.reads()] == [None, "two"]
+        narayan.hang_up()
+    narayan = server.connect()
+    narayan.send(hello("Narayan"), {"type": "ack", "whisper": 1})
+    narayan.read()
+    narayan.hang_up()
+    narayan = server.connect()
+    narayan.send(hello("Narayan"))
+    assert [one.get("body") for one in narayan.read()] == [None, "two"]
 
 
 def test_classic_client_gets_direct_messages() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    classic = Client(house)
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    classic = Client(server)
     classic.session.data_received(encode_frame(b"Michael"))
-    venkat.sends(whisper("Michael", "psst", "1"))
-    assert kinds(venkat.reads()) == ["ack"]
+    venkat.send(whisper("Michael", "psst", "1"))
+    assert kinds(venkat.read()) == ["ack"]
     assert bytes(classic.sock.taken) == encode_frame(b"Venkat (whispers)") + encode_frame(b"psst")
 
 
@@ -660,258 +658,258 @@ def test_classic_client_gets_direct_messages() -> None:
 
 
 def test_operator_sends_commands_as_direct_messages_to_server() -> None:
-    house = House(operators=("Venkat",))
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    venkat.sends(whisper("Server", "/kick Narayan", "1"), whisper("Server", "/quit", "2"))
-    assert kinds(venkat.reads()) == ["ack", "ack", "whispered"]
-    assert narayan.reads()[-1] == {"type": "bye", "reason": "kicked", "retry_after": None}
-    [narayan] = come(house, "Narayan")
-    narayan.sends(whisper("Server", "/kick Venkat", "1"))
-    assert codes(narayan.reads()) == ["not-operator"]
+    server = FakeServer(operators=("Venkat",))
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    venkat.send(whisper("Server", "/kick Narayan", "1"), whisper("Server", "/quit", "2"))
+    assert kinds(venkat.read()) == ["ack", "ack", "whispered"]
+    assert narayan.read()[-1] == {"type": "bye", "reason": "kicked", "retry_after": None}
+    [narayan] = log_in(server, "Narayan")
+    narayan.send(whisper("Server", "/kick Venkat", "1"))
+    assert codes(narayan.read()) == ["not-operator"]
 
 
 def test_removed_operator_loses_the_rights_at_once() -> None:
-    house = House(operators=("Venkat",))
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    house.hub.reconfigure(Settings(roster=False, operators=("ＮＡＲＡＹＡＮ",)))
-    venkat.sends(whisper("Server", "/users", "1"))
-    assert codes(venkat.reads()) == ["not-operator"]
-    narayan.sends(whisper("Server", "/bans", "1"))
-    assert kinds(narayan.reads()) == ["ack", "whispered"]
+    server = FakeServer(operators=("Venkat",))
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    server.hub.reconfigure(Settings(roster=False, operators=("ＮＡＲＡＹＡＮ",)))
+    venkat.send(whisper("Server", "/users", "1"))
+    assert codes(venkat.read()) == ["not-operator"]
+    narayan.send(whisper("Server", "/bans", "1"))
+    assert kinds(narayan.read()) == ["ack", "whispered"]
 
 
 def test_ban_covers_the_name_the_client_and_the_address() -> None:
-    house = House()
-    [narayan] = come(house, "Narayan")
-    assert house.commands.run("/ban Narayan for 1h10m")[0].startswith("Banned Narayan until ")
-    assert narayan.reads()[-1]["reason"] == "banned"
+    server = FakeServer()
+    [narayan] = log_in(server, "Narayan")
+    assert server.commands.run("/ban Narayan for 1h10m")[0].startswith("Banned Narayan until ")
+    assert narayan.read()[-1]["reason"] == "banned"
     for name in ("Narayan", "Michael"):
-        client = house.connects()
-        client.sends({**hello(name), "client": SECRETS["Narayan"]})
-        assert [one.get("code", one.get("reason")) for one in client.reads()] == ["banned", "banned"]
-    assert house.commands.run("/unban narayan") == ["narayan is no longer banned."]
-    come(house, "Narayan")
+        client = server.connect()
+        client.send({**hello(name), "client": SECRETS["Narayan"]})
+        assert [one.get("code", one.get("reason")) for one in client.read()] == ["banned", "banned"]
+    assert server.commands.run("/unban narayan") == ["narayan is no longer banned."]
+    log_in(server, "Narayan")
 
 
 def test_muted_user_can_read_but_not_send() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    house.commands.run("/mute Narayan")
-    narayan.sends(
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    server.commands.run("/mute Narayan")
+    narayan.send(
         say("one", "1"), whisper("Venkat", "x", "2"), {"type": "topic", "room": "lobby", "topic": "x"}
     )
-    assert codes(narayan.reads()) == ["muted"] * 3
-    venkat.sends(say("two", "1"))
-    assert bodies(narayan.reads()) == ["two"]
-    house.commands.run("/unmute Narayan")
-    narayan.sends(say("three", "3"))
-    assert bodies(venkat.reads()) == ["three"]
+    assert codes(narayan.read()) == ["muted"] * 3
+    venkat.send(say("two", "1"))
+    assert bodies(narayan.read()) == ["two"]
+    server.commands.run("/unmute Narayan")
+    narayan.send(say("three", "3"))
+    assert bodies(venkat.read()) == ["three"]
 
 
 # -- breaks --------------------------------------------------------------------------------------------
 
 
-def resume(house: House, **rooms: int) -> dict[str, Any]:
-    return {"log": house.log.id, "rooms": rooms}
+def resume(server: FakeServer, **rooms: int) -> dict[str, Any]:
+    return {"log": server.log.id, "rooms": rooms}
 
 
 def test_resume_replays_missed_messages_before_new_ones() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    venkat.sends(*(say(str(i), str(i)) for i in range(1, 1001)))
-    house.settle()
-    narayan.hangs_up()
-    narayan = house.connects()
-    narayan.sends(hello("Narayan", resume=resume(house, lobby=7)))
-    venkat.sends(say("live", "live"))
-    messages = [one for one in narayan.reads() if one["type"] == "said"]
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    venkat.send(*(say(str(i), str(i)) for i in range(1, 1001)))
+    server.settle()
+    narayan.hang_up()
+    narayan = server.connect()
+    narayan.send(hello("Narayan", resume=resume(server, lobby=7)))
+    venkat.send(say("live", "live"))
+    messages = [one for one in narayan.read() if one["type"] == "said"]
     assert [one["seq"] for one in messages] == list(range(8, 1002))
-    venkat.sends(say("live too", "live2"))
-    assert bodies(narayan.reads()) == ["live too"]
+    venkat.send(say("live too", "live2"))
+    assert bodies(narayan.read()) == ["live too"]
 
 
 def test_resume_of_another_log_replays_everything() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    venkat.sends(say("one", "1"), say("two", "2"))
-    venkat.reads()
-    narayan = house.connects()
-    narayan.sends(hello("Narayan", resume={"log": "older", "rooms": {"lobby": 500}}))
-    assert bodies(narayan.reads()) == ["one", "two"]
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    venkat.send(say("one", "1"), say("two", "2"))
+    venkat.read()
+    narayan = server.connect()
+    narayan.send(hello("Narayan", resume={"log": "older", "rooms": {"lobby": 500}}))
+    assert bodies(narayan.read()) == ["one", "two"]
 
 
 def test_resume_before_the_oldest_message_gets_a_gap() -> None:
     log = RecordingLog()
-    house = House(log)
-    [venkat] = come(house, "Venkat")
+    server = FakeServer(log)
+    [venkat] = log_in(server, "Venkat")
     for i in range(10):
-        venkat.sends(say(str(i), str(i)))
-        venkat.reads()
+        venkat.send(say(str(i), str(i)))
+        venkat.read()
     log.expire_before("lobby", 8)
-    narayan = house.connects()
-    narayan.sends(hello("Narayan", resume=resume(house, lobby=2)))
-    _, gap, *messages = narayan.reads()
+    narayan = server.connect()
+    narayan.send(hello("Narayan", resume=resume(server, lobby=2)))
+    _, gap, *messages = narayan.read()
     assert gap == {"type": "gap", "room": "lobby", "after": 2, "before": 8}
     assert [one["seq"] for one in messages] == [8, 9, 10]
 
 
 def test_resume_joins_only_its_rooms() -> None:
-    house = House()
-    client = house.connects()
-    client.sends(hello("Narayan", resume=resume(house, engine=0)))
-    assert [room["room"] for room in client.reads()[0]["rooms"]] == ["engine"]
+    server = FakeServer()
+    client = server.connect()
+    client.send(hello("Narayan", resume=resume(server, engine=0)))
+    assert [room["room"] for room in client.read()[0]["rooms"]] == ["engine"]
 
 
 def test_lapped_reader_gets_a_gap_and_a_replay() -> None:
-    house = House(feed_limit=20_000)
-    venkat, narayan = come(house, "Venkat", "Narayan")
+    server = FakeServer(feed_limit=20_000)
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
     expected = []
     narayan.sock.room = 5_003  # in the middle of a frame
     for i in range(600):
-        venkat.sends(say(f"{i} " + "x" * 90, str(i)))
+        venkat.send(say(f"{i} " + "x" * 90, str(i)))
         expected.append(f"{i} " + "x" * 90)
-        house.tick()
+        server.tick()
     assert narayan.closed == []
     narayan.sock.room = None
     narayan.outbox.flush()
-    messages = narayan.reads()
+    messages = narayan.read()
     [gap] = [one for one in messages if one["type"] == "gap"]
     assert gap["before"] == gap["after"] + 1
     assert bodies(messages) == expected
-    venkat.sends(say("live", "live"))
-    assert bodies(narayan.reads()) == ["live"]
+    venkat.send(say("live", "live"))
+    assert bodies(narayan.read()) == ["live"]
 
 
 def test_reader_lapped_by_the_memory_limit_gets_a_replay() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
     budget = MemoryLimit(20_000)
     expected = []
     narayan.sock.room = 5_003  # in the middle of a frame
     for i in range(600):
-        venkat.sends(say(f"{i} " + "x" * 90, str(i)))
+        venkat.send(say(f"{i} " + "x" * 90, str(i)))
         expected.append(f"{i} " + "x" * 90)
-        house.tick()
+        server.tick()
         budget.enforce([narayan.outbox] if narayan.outbox.blocked else [])
     assert (venkat.closed, narayan.closed) == ([], [])
     narayan.sock.room = None
     narayan.outbox.flush()
-    messages = narayan.reads()
+    messages = narayan.read()
     assert "gap" in kinds(messages)
     assert all(one["before"] == one["after"] + 1 for one in messages if one["type"] == "gap")
     assert bodies(messages) == expected
 
 
 def test_second_session_with_beside_keeps_the_first() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    beside = house.connects()
-    beside.sends(hello("Venkat", beside=True), say("from a script", "1"))
-    assert [one["name"] for one in beside.reads() if one["type"] == "welcome"] == ["Venkat_2"]
-    assert [(one["from"], one["body"]) for one in venkat.reads()] == [("Venkat_2", "from a script")]
-    beside.hangs_up()
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    beside = server.connect()
+    beside.send(hello("Venkat", beside=True), say("from a script", "1"))
+    assert [one["name"] for one in beside.read() if one["type"] == "welcome"] == ["Venkat_2"]
+    assert [(one["from"], one["body"]) for one in venkat.read()] == [("Venkat_2", "from a script")]
+    beside.hang_up()
     assert venkat.closed == []
-    other = house.connects()
-    other.sends({**hello("Venkat_2"), "client": "someone else's secret"})
-    assert kinds(other.reads()) == ["welcome"], "it was nobody's name"
-    alone = house.connects()
-    alone.sends({**hello("Michael"), "beside": True})
-    assert alone.reads()[0]["name"] == "Michael"
+    other = server.connect()
+    other.send({**hello("Venkat_2"), "client": "someone else's secret"})
+    assert kinds(other.read()) == ["welcome"], "it was nobody's name"
+    alone = server.connect()
+    alone.send({**hello("Michael"), "beside": True})
+    assert alone.read()[0]["name"] == "Michael"
 
 
 def test_join_with_after_replays_missed_messages() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
     for client in (venkat, narayan):
-        client.sends({"type": "join", "room": "deck"})
-    venkat.sends(*(say(str(i), str(i), "deck") for i in range(1, 1001)))
-    house.settle()
-    narayan.hangs_up()
-    narayan = house.connects()
-    narayan.sends(hello("Narayan", resume=resume(house)), {"type": "join", "room": "deck", "after": 7})
-    venkat.sends(say("live", "live", "deck"))
-    welcome, users, *messages = [one for one in narayan.reads() if one["type"] not in ("joined", "left")]
+        client.send({"type": "join", "room": "deck"})
+    venkat.send(*(say(str(i), str(i), "deck") for i in range(1, 1001)))
+    server.settle()
+    narayan.hang_up()
+    narayan = server.connect()
+    narayan.send(hello("Narayan", resume=resume(server)), {"type": "join", "room": "deck", "after": 7})
+    venkat.send(say("live", "live", "deck"))
+    welcome, users, *messages = [one for one in narayan.read() if one["type"] not in ("joined", "left")]
     assert (welcome["rooms"], users["type"], users["seq"]) == ([], "users", 1000)
     assert [one["seq"] for one in messages] == list(range(8, 1002))
-    venkat.sends(say("more", "more", "deck"))
-    assert bodies(narayan.reads()) == ["more"]
+    venkat.send(say("more", "more", "deck"))
+    assert bodies(narayan.read()) == ["more"]
 
 
 @pytest.mark.parametrize("after", [3, 4, 1000])
 def test_join_with_after_at_the_last_seq_replays_nothing(after: int) -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(3)))
-    [narayan] = come(house, "Narayan")
-    narayan.sends({"type": "join", "room": "deck", "after": after})
-    assert bodies(narayan.reads()) == []
-    venkat.sends(say("more", "more", "deck"))
-    assert bodies(narayan.reads()) == ["more"]
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    venkat.send({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(3)))
+    [narayan] = log_in(server, "Narayan")
+    narayan.send({"type": "join", "room": "deck", "after": after})
+    assert bodies(narayan.read()) == []
+    venkat.send(say("more", "more", "deck"))
+    assert bodies(narayan.read()) == ["more"]
 
 
 def test_join_with_after_before_the_oldest_message_gets_a_gap() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(1, 11)))
-    house.settle()
-    house.log.expire_before("deck", 5)
-    [narayan] = come(house, "Narayan")
-    narayan.sends({"type": "join", "room": "deck", "after": 2})
-    _, gap, *messages = narayan.reads()
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    venkat.send({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(1, 11)))
+    server.settle()
+    server.log.expire_before("deck", 5)
+    [narayan] = log_in(server, "Narayan")
+    narayan.send({"type": "join", "room": "deck", "after": 2})
+    _, gap, *messages = narayan.read()
     assert gap == {"type": "gap", "room": "deck", "after": 2, "before": 5}
     assert [one["seq"] for one in messages if one["type"] == "said"] == list(range(5, 11))
 
 
 def test_join_with_after_in_a_joined_room_replays_nothing() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    venkat.sends(say("one", "1"))
-    assert bodies(narayan.reads()) == ["one"]
-    narayan.sends({"type": "join", "room": "lobby", "after": 0})
-    assert kinds(narayan.reads()) == ["users"]
-    venkat.sends(say("two", "2"))
-    assert bodies(narayan.reads()) == ["two"]
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    venkat.send(say("one", "1"))
+    assert bodies(narayan.read()) == ["one"]
+    narayan.send({"type": "join", "room": "lobby", "after": 0})
+    assert kinds(narayan.read()) == ["users"]
+    venkat.send(say("two", "2"))
+    assert bodies(narayan.read()) == ["two"]
 
 
 def test_part_right_after_join_cancels_the_replay() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    venkat.sends({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(3)))
-    [narayan] = come(house, "Narayan")
-    narayan.sends({"type": "join", "room": "deck", "after": 0}, {"type": "part", "room": "deck"})
-    assert kinds(narayan.reads()) == ["users", "left"]
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    venkat.send({"type": "join", "room": "deck"}, *(say(str(i), str(i), "deck") for i in range(3)))
+    [narayan] = log_in(server, "Narayan")
+    narayan.send({"type": "join", "room": "deck", "after": 0}, {"type": "part", "room": "deck"})
+    assert kinds(narayan.read()) == ["users", "left"]
 
 
 def test_client_in_100_rooms_with_long_names_resumes_all_of_them() -> None:
     """With the client's own core: what does not fit into its hello is joined after it."""
-    house = House()
+    server = FakeServer()
     names = [f"{number:02}" + "ø" * 30 for number in range(99)]
-    [venkat] = come(house, "Venkat")
+    [venkat] = log_in(server, "Venkat")
     core = SelchatClient(ClientSettings(host="x", name="Narayan"), SECRETS["Narayan"])
     heard: list[tuple[str, int]] = []
 
     def talk(client: Client) -> None:
         while data := take_data(core):
-            client.sends(*FrameDecoder().receive_data(data))
-            said = b"".join(encode_frame(json.dumps(one).encode()) for one in client.reads())
+            client.send(*FrameDecoder().receive_data(data))
+            said = b"".join(encode_frame(json.dumps(one).encode()) for one in client.read())
             events = core.receive_data(said)
             heard.extend((event.room, event.seq) for event in events if isinstance(event, Message))
 
     for name in names:
         core.join(name)
-        venkat.sends({"type": "join", "room": name})
+        venkat.send({"type": "join", "room": name})
     for turn in range(3):
-        client = house.connects()
+        client = server.connect()
         core.connection_made()
         talk(client)
         for name in names:
             core.say(f"own {turn}", name)
         talk(client)
-        client.hangs_up()
+        client.hang_up()
         core.connection_lost()
         for name in names:
-            venkat.sends(say("while he is away", f"{turn} {name[:2]}", name))
-    client = house.connects()
+            venkat.send(say("while he is away", f"{turn} {name[:2]}", name))
+    client = server.connect()
     core.connection_made()
     talk(client)
     assert core.unacknowledged == 0
@@ -924,135 +922,135 @@ def test_client_in_100_rooms_with_long_names_resumes_all_of_them() -> None:
 # -- signs of life -------------------------------------------------------------------------------------
 
 
-ASKED = {"type": "ping"}
-TIMED_OUT = {"type": "bye", "reason": "timeout", "retry_after": 0}
+PING_MESSAGE = {"type": "ping"}
+TIMEOUT_BYE = {"type": "bye", "reason": "timeout", "retry_after": 0}
 
 
-def wait(house: House, seconds: float) -> None:
+def wait(server: FakeServer, seconds: float) -> None:
     """Let the time pass, a second after the other."""
     for _ in range(round(seconds)):
-        house.tick(1.0)
+        server.tick(1.0)
 
 
 def test_silent_client_gets_a_ping_and_then_a_timeout() -> None:
-    house = House()
-    [venkat] = come(house, "Venkat")
-    wait(house, 19)
-    assert venkat.reads() == []
-    wait(house, 1)
-    assert venkat.reads() == [ASKED]
-    wait(house, 13)
+    server = FakeServer()
+    [venkat] = log_in(server, "Venkat")
+    wait(server, 19)
+    assert venkat.read() == []
+    wait(server, 1)
+    assert venkat.read() == [PING_MESSAGE]
+    wait(server, 13)
     assert venkat.closed == []
-    wait(house, 1)
+    wait(server, 1)
     assert venkat.closed == ["ping timeout: no data for 34 s"]
-    assert venkat.reads() == [TIMED_OUT]
-    assert not house.hub.members()
-    wait(house, 100)
-    assert venkat.reads() == []
-    assert house.clock.pending == 0
+    assert venkat.read() == [TIMEOUT_BYE]
+    assert not server.hub.members()
+    wait(server, 100)
+    assert venkat.read() == []
+    assert server.clock.pending == 0
 
 
 def test_pong_or_any_other_data_prevents_the_ping_timeout() -> None:
-    house = House()
-    venkat, narayan, michael = come(house, "Venkat", "Narayan", "Michael")
+    server = FakeServer()
+    venkat, narayan, michael = log_in(server, "Venkat", "Narayan", "Michael")
     for _ in range(5):
-        wait(house, 20)
-        assert venkat.reads() == [ASKED]
-        assert narayan.reads() == [ASKED]
-        venkat.sends({"type": "pong"})
-        narayan.sends(b"not even JSON")
-        assert codes(narayan.reads()) == ["bad-json"]
+        wait(server, 20)
+        assert venkat.read() == [PING_MESSAGE]
+        assert narayan.read() == [PING_MESSAGE]
+        venkat.send({"type": "pong"})
+        narayan.send(b"not even JSON")
+        assert codes(narayan.read()) == ["bad-json"]
     assert (venkat.closed, narayan.closed) == ([], [])
     assert michael.closed == ["ping timeout: no data for 34 s"]
 
 
 def test_bytes_of_an_incomplete_frame_prevent_the_ping_timeout() -> None:
-    house = House(frame_seconds=100.0)
-    [venkat] = come(house, "Venkat")
+    server = FakeServer(frame_seconds=100.0)
+    [venkat] = log_in(server, "Venkat")
     for byte in venkat.encoded(b'{"type":"pong"}')[:14]:
-        wait(house, 4)
+        wait(server, 4)
         venkat.session.data_received(bytes([byte]))
-    assert (venkat.reads(), venkat.closed) == ([], [])
+    assert (venkat.read(), venkat.closed) == ([], [])
 
 
 def test_client_with_unsent_data_gets_no_ping_and_no_timeout() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
     venkat.sock.room = 0
-    narayan.sends(say("are you there?", "1"))
+    narayan.send(say("are you there?", "1"))
     for _ in range(20):
-        wait(house, 10)
-        narayan.sends({"type": "pong"})
+        wait(server, 10)
+        narayan.send({"type": "pong"})
     assert venkat.closed == []
     venkat.sock.room = None
     venkat.outbox.flush()
-    assert kinds(venkat.reads()) == ["said"]
-    wait(house, 20)
-    assert venkat.reads() == [ASKED]
-    wait(house, 14)
-    assert venkat.reads() == [TIMED_OUT]
+    assert kinds(venkat.read()) == ["said"]
+    wait(server, 20)
+    assert venkat.read() == [PING_MESSAGE]
+    wait(server, 14)
+    assert venkat.read() == [TIMEOUT_BYE]
 
 
 def test_ping_timeout_is_postponed_while_data_is_unsent() -> None:
-    house = House()
-    venkat, narayan = come(house, "Venkat", "Narayan")
-    wait(house, 15)
-    narayan.sends({"type": "pong"})
-    wait(house, 5)
-    assert venkat.reads() == [ASKED]
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    wait(server, 15)
+    narayan.send({"type": "pong"})
+    wait(server, 5)
+    assert venkat.read() == [PING_MESSAGE]
     venkat.sock.room = 0
-    narayan.sends(say("are you there?", "1"))
-    wait(house, 14)
+    narayan.send(say("are you there?", "1"))
+    wait(server, 14)
     assert venkat.closed == []
     venkat.sock.room = None
     venkat.outbox.flush()
-    assert kinds(venkat.reads()) == ["said"]
-    wait(house, 19)
-    assert venkat.reads() == []
-    wait(house, 1)
-    assert venkat.reads() == [ASKED]
+    assert kinds(venkat.read()) == ["said"]
+    wait(server, 19)
+    assert venkat.read() == []
+    wait(server, 1)
+    assert venkat.read() == [PING_MESSAGE]
 
 
 def test_rate_limited_client_gets_no_ping_timeout() -> None:
     """The rate holds back what was said, and perhaps the answer."""
-    house = House(message_rate=0.01, message_burst=1)
-    [venkat] = come(house, "Venkat")
-    venkat.sends(*(say(str(i), str(i)) for i in range(3)))
+    server = FakeServer(message_rate=0.01, message_burst=1)
+    [venkat] = log_in(server, "Venkat")
+    venkat.send(*(say(str(i), str(i)) for i in range(3)))
     assert venkat.paused
-    wait(house, 99)
-    assert [one for one in kinds(venkat.reads()) if one != "ping"] == ["ack"]
+    wait(server, 99)
+    assert [one for one in kinds(venkat.read()) if one != "ping"] == ["ack"]
     assert venkat.closed == []
-    wait(house, 102)
+    wait(server, 102)
     assert (venkat.paused, venkat.closed) == (False, [])
-    assert [one for one in kinds(venkat.reads()) if one != "ping"] == ["ack", "ack"]
-    wait(house, 32)
+    assert [one for one in kinds(venkat.read()) if one != "ping"] == ["ack", "ack"]
+    wait(server, 32)
     assert venkat.closed == []
-    wait(house, 1)
+    wait(server, 1)
     assert venkat.closed == ["ping timeout: no data for 34 s"]
 
 
 def test_ping_and_pong_times_come_from_the_settings() -> None:
-    house = House(ping_seconds=3.0, web_ping_seconds=3.0, pong_seconds=2.0)
-    [venkat] = come(house, "Venkat")
-    wait(house, 3)
-    assert venkat.reads() == [ASKED]
-    wait(house, 2)
+    server = FakeServer(ping_seconds=3.0, web_ping_seconds=3.0, pong_seconds=2.0)
+    [venkat] = log_in(server, "Venkat")
+    wait(server, 3)
+    assert venkat.read() == [PING_MESSAGE]
+    wait(server, 2)
     assert venkat.closed == ["ping timeout: no data for 5 s"]
 
 
 def test_no_ping_before_login() -> None:
-    house = House(login_seconds=60.0)
-    client = house.connects()
-    client.sends(hello(""))
-    wait(house, 59)
-    assert codes(client.reads()) == ["bad-name"]
+    server = FakeServer(login_seconds=60.0)
+    client = server.connect()
+    client.send(hello(""))
+    wait(server, 59)
+    assert codes(client.read()) == ["bad-name"]
     assert client.closed == []
 
 
 # -- a password ----------------------------------------------------------------------------------------
 
 
-class Door:
+class FakeAuthenticator:
     """A gate whose answers are the test's."""
 
     def __init__(self) -> None:
@@ -1080,52 +1078,58 @@ class Door:
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def authenticator() -> FakeAuthenticator:
+    return FakeAuthenticator()
 
 
 @pytest.fixture
-def locked(door: Door) -> House:
-    house = House()
-    house.context = replace(house.context, authenticator=door)  # type: ignore[arg-type]
-    return house
+def locked(authenticator: FakeAuthenticator) -> FakeServer:
+    server = FakeServer()
+    server.context = replace(server.context, authenticator=authenticator)  # type: ignore[arg-type]
+    return server
 
 
-def test_requests_wait_while_the_password_is_checked(locked: House, door: Door) -> None:
-    client = locked.connects()
-    client.sends(hello("Venkat", password="tea at four"), say("hi", "1"), {"type": "ping"})
-    assert door.asked == [("tea at four", client.address)]
+def test_requests_wait_while_the_password_is_checked(
+    locked: FakeServer, authenticator: FakeAuthenticator
+) -> None:
+    client = locked.connect()
+    client.send(hello("Venkat", password="tea at four"), say("hi", "1"), {"type": "ping"})
+    assert authenticator.asked == [("tea at four", client.address)]
     assert client.paused
     client.session.data_received(b"")  # as if it had been read before the pause
-    assert client.reads() == []
+    assert client.read() == []
     assert locked.hub.members() == []
-    door.answer()
+    authenticator.answer()
     assert not client.paused
-    assert [one["type"] for one in client.reads()] == ["welcome", "pong", "ack"]
+    assert [one["type"] for one in client.read()] == ["welcome", "pong", "ack"]
 
 
-def test_wrong_password_gets_an_error_and_another_hello_may_follow(locked: House, door: Door) -> None:
-    client = locked.connects()
-    client.sends(hello("Venkat", password="tea"), hello("Venkat", password="tea at four"))
-    door.answer(WrongPasswordError())
-    assert [password for password, _ in door.asked] == ["tea", "tea at four"]
-    assert [one["code"] for one in client.reads()] == ["wrong-password"]
+def test_wrong_password_gets_an_error_and_another_hello_may_follow(
+    locked: FakeServer, authenticator: FakeAuthenticator
+) -> None:
+    client = locked.connect()
+    client.send(hello("Venkat", password="tea"), hello("Venkat", password="tea at four"))
+    authenticator.answer(WrongPasswordError())
+    assert [password for password, _ in authenticator.asked] == ["tea", "tea at four"]
+    assert [one["code"] for one in client.read()] == ["wrong-password"]
     assert client.paused
-    door.answer()
-    assert client.reads()[0]["type"] == "welcome"
+    authenticator.answer()
+    assert client.read()[0]["type"] == "welcome"
 
 
-def test_missing_password_and_lockout_are_refused_without_a_check(locked: House, door: Door) -> None:
-    client = locked.connects()
-    door.raises = PasswordNeededError()
-    client.sends(hello("Venkat"))
-    door.raises = TooManyAttemptsError(3.2)
-    client.sends(hello("Venkat", password="tea"))
+def test_missing_password_and_lockout_are_refused_without_a_check(
+    locked: FakeServer, authenticator: FakeAuthenticator
+) -> None:
+    client = locked.connect()
+    authenticator.raises = PasswordNeededError()
+    client.send(hello("Venkat"))
+    authenticator.raises = TooManyAttemptsError(3.2)
+    client.send(hello("Venkat", password="tea"))
     assert not client.paused
-    door.raises = None
-    door.is_known = True
-    client.sends(hello("Venkat", password="tea at four"))
-    needed, tries, welcome = client.reads()
+    authenticator.raises = None
+    authenticator.is_known = True
+    client.send(hello("Venkat", password="tea at four"))
+    needed, tries, welcome = client.read()
     assert needed == {
         "type": "error",
         "code": "password-needed",
@@ -1135,67 +1139,75 @@ def test_missing_password_and_lockout_are_refused_without_a_check(locked: House,
     assert welcome["type"] == "welcome"
 
 
-def test_version_is_checked_before_the_password_and_the_name_after_it(locked: House, door: Door) -> None:
-    door.is_known = True
-    come(locked, "Michael")
-    door.is_known = False
-    client = locked.connects()
-    client.sends({**hello("Michael", password="tea"), "version": 2, "client": "y" * 20})
-    assert client.reads()[0]["code"] == "version"
-    client.sends({**hello("Michael", password="tea"), "client": "y" * 20})
-    assert client.reads() == []
-    door.answer()
-    assert client.reads()[0]["code"] == "name-taken"
+def test_version_is_checked_before_the_password_and_the_name_after_it(
+    locked: FakeServer, authenticator: FakeAuthenticator
+) -> None:
+    authenticator.is_known = True
+    log_in(locked, "Michael")
+    authenticator.is_known = False
+    client = locked.connect()
+    client.send({**hello("Michael", password="tea"), "version": 2, "client": "y" * 20})
+    assert client.read()[0]["code"] == "version"
+    client.send({**hello("Michael", password="tea"), "client": "y" * 20})
+    assert client.read() == []
+    authenticator.answer()
+    assert client.read()[0]["code"] == "name-taken"
     assert not client.paused
-    client.sends(hello("Narayan", password="tea"))
-    door.answer(WrongPasswordError())
-    assert client.reads()[0]["code"] == "wrong-password"
+    client.send(hello("Narayan", password="tea"))
+    authenticator.answer(WrongPasswordError())
+    assert client.read()[0]["code"] == "wrong-password"
 
 
 @pytest.mark.parametrize("how", ["gone", "too late", "server stops"])
-def test_end_of_the_connection_cancels_the_password_check(locked: House, door: Door, how: str) -> None:
-    client = locked.connects()
-    client.sends(hello("Venkat", password="tea at four"), say("hi", "1"))
+def test_end_of_the_connection_cancels_the_password_check(
+    locked: FakeServer, authenticator: FakeAuthenticator, how: str
+) -> None:
+    client = locked.connect()
+    client.send(hello("Venkat", password="tea at four"), say("hi", "1"))
     if how == "too late":
         locked.tick(locked.settings.login_seconds)
         assert client.closed == ["no username within 10 s"]
-        assert client.reads() == [{"type": "bye", "reason": "timeout", "retry_after": None}]
+        assert client.read() == [{"type": "bye", "reason": "timeout", "retry_after": None}]
     else:
         client.close("server shut down")
-    assert door.cancelled == 1
+    assert authenticator.cancelled == 1
     assert locked.hub.members() == []
     assert not locked.clock.pending
 
 
-def test_frame_timeout_does_not_outlive_the_password_check(locked: House, door: Door) -> None:
-    client = locked.connects()
+def test_frame_timeout_does_not_outlive_the_password_check(
+    locked: FakeServer, authenticator: FakeAuthenticator
+) -> None:
+    client = locked.connect()
     whole = client.encoded(hello("Venkat", password="tea at four"))
     client.session.data_received(whole[:20])
     client.session.data_received(whole[20:])
-    door.answer()
+    authenticator.answer()
     locked.tick(locked.settings.frame_seconds + 1)
     assert client.closed == []
-    assert client.reads()[0]["type"] == "welcome"
+    assert client.read()[0]["type"] == "welcome"
 
 
-def test_classic_client_is_refused_by_a_server_with_a_password(locked: House, door: Door) -> None:
+def test_classic_client_is_refused_by_a_server_with_a_password(
+    locked: FakeServer, authenticator: FakeAuthenticator
+) -> None:
     client = Client(locked)
-    client.sends(b"Venkat")
+    client.send(b"Venkat")
     locked.tick()
     assert client.closed == ["this server requires a password"]
     assert bytes(client.sock.taken).startswith(b"6         Server")
     assert bytes(client.sock.taken).endswith(b"Closing this connection: this server requires a password.")
-    assert door.asked == []
+    assert authenticator.asked == []
 
 
 # -- before one is in ------------------------------------------------------------------------------------
 
 
 def test_client_is_closed_after_too_many_invalid_hellos() -> None:
-    house = House(login_messages=3)
-    client = house.connects()
-    client.sends(hello(""), *[{"type": "rooms"}] * 1000)
-    assert [one.get("code", one.get("reason")) for one in client.reads()] == [
+    server = FakeServer(login_messages=3)
+    client = server.connect()
+    client.send(hello(""), *[{"type": "rooms"}] * 1000)
+    assert [one.get("code", one.get("reason")) for one in client.read()] == [
         "bad-name",
         "not-hello",
         "not-hello",
@@ -1205,7 +1217,7 @@ def test_client_is_closed_after_too_many_invalid_hellos() -> None:
 
 
 def test_last_allowed_message_may_be_a_valid_hello() -> None:
-    house = House(login_messages=3)
-    client = house.connects()
-    client.sends(hello(""), {"type": "rooms"}, hello("Venkat"), *[{"type": "ping"}] * 10)
-    assert kinds(client.reads()) == ["error", "error", "welcome", *["pong"] * 10]
+    server = FakeServer(login_messages=3)
+    client = server.connect()
+    client.send(hello(""), {"type": "rooms"}, hello("Venkat"), *[{"type": "ping"}] * 10)
+    assert kinds(client.read()) == ["error", "error", "welcome", *["pong"] * 10]

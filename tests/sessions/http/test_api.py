@@ -19,7 +19,7 @@ from selchat.config.settings import Settings
 from selchat.log.retention import Retention
 from selchat.log.sqlite import SqliteLog
 from selchat.sessions.http.api import ApiMember, ApiResponse, MessageApi
-from tests.sessions.test_selchat import Client, House, hello
+from tests.sessions.test_selchat import Client, FakeServer, hello
 
 JSON = {"content-type": "application/json"}
 
@@ -46,18 +46,18 @@ class Office:
     """A server to which scripts post."""
 
     def __init__(self, log: Any = None, tokens: Tokens | None = None, **settings: object) -> None:
-        self.house = House(log, **settings)
+        self.server = FakeServer(log, **settings)
         self.tokens = tokens or Tokens()
         self.warnings: list[str] = []
         self.api = MessageApi(
-            self.house.settings,
-            self.house.hub,
-            self.house.clock,
-            self.house.context.selchat,
+            self.server.settings,
+            self.server.hub,
+            self.server.clock,
+            self.server.context.selchat,
             self.tokens,
             self.warnings.append,
         )
-        self.commands = Commands(self.house.hub, lambda: None)
+        self.commands = Commands(self.server.hub, lambda: None)
 
     def post(
         self,
@@ -78,12 +78,12 @@ class Office:
     def answer(self, *words: Any, **more: Any) -> ApiResponse:
         """Post, end the tick, and return the answer."""
         answers = self.post(*words, **more)
-        self.house.tick()
+        self.server.tick()
         [answer] = answers
         return answer
 
     def said(self) -> list[tuple[str, str, str]]:
-        return [(one.room, one.author, one.body) for one in self.house.log.committed]
+        return [(one.room, one.author, one.body) for one in self.server.log.committed]
 
 
 @pytest.fixture
@@ -102,24 +102,24 @@ def ci(office: Office) -> str:
 def test_response_comes_once_the_log_has_the_message(office: Office, ci: str) -> None:
     answers = office.post(ci, '{"body":"The build is green","id":"7"}', headers=JSON)
     assert answers == []
-    office.house.tick()
+    office.server.tick()
     [answer] = answers
     assert answer.status == 201
     assert answer.document | {"at": 0} == {"room": "lobby", "seq": 1, "at": 0, "id": "7", "from": "ci"}
     assert json.loads(answer.body) == answer.document
     assert office.said() == [("lobby", "ci", "The build is green")]
-    assert office.house.observer.seen == [("said", "ci", "The build is green")], "and nobody has come in"
+    assert office.server.observer.seen == [("said", "ci", "The build is green")], "and nobody has come in"
 
 
 def test_members_get_the_message_and_the_api_member_is_in_no_roster(office: Office, ci: str) -> None:
-    venkat = Client(office.house)
-    venkat.sends(hello("Venkat"))
-    venkat.reads()
+    venkat = Client(office.server)
+    venkat.send(hello("Venkat"))
+    venkat.read()
     office.answer(ci, "The build is green", id="7")
-    [said] = venkat.reads()
+    [said] = venkat.read()
     assert (said["type"], said["from"], said["body"]) == ("said", "ci", "The build is green")
-    assert [member.name for member in office.house.hub.members()] == ["Venkat"]
-    assert list(office.house.hub.lobby.members) == ["venkat"]
+    assert [member.name for member in office.server.hub.members()] == ["Venkat"]
+    assert list(office.server.hub.lobby.members) == ["venkat"]
 
 
 def test_requests_without_an_id_are_separate_messages(office: Office, ci: str) -> None:
@@ -149,15 +149,15 @@ def test_repeated_id_gets_the_same_response(office: Office, ci: str) -> None:
 def test_repeated_id_in_one_tick_or_with_another_token_is_one_message(office: Office, ci: str) -> None:
     more = office.tokens.make("CI")
     answers = [office.post(token, "a", id="7") for token in (ci, more, ci)]
-    office.house.tick()
+    office.server.tick()
     assert [answer.status for [answer] in answers] == [201, 200, 200]
     assert len({answer.document["seq"] for [answer] in answers}) == 1
     assert len(office.said()) == 1
 
 
 def test_different_names_may_use_the_same_id(office: Office, ci: str) -> None:
-    door = office.tokens.make("door")
-    assert [office.answer(token, "a", id="7").status for token in (ci, door)] == [201, 201]
+    authenticator = office.tokens.make("authenticator")
+    assert [office.answer(token, "a", id="7").status for token in (ci, authenticator)] == [201, 201]
 
 
 @given(
@@ -172,13 +172,13 @@ def test_each_id_is_stored_once_in_any_sequence_of_requests(steps: list[tuple[st
         if step == "post":
             waiting.append((number, office.post(ci, f"body {number}", id=f"id {number}")))
             continue
-        office.house.tick(100.0 if step == "quiet" else 0.0)
+        office.server.tick(100.0 if step == "quiet" else 0.0)
         for posted, [answer] in waiting:
             assert answer.status == (201 if posted not in seqs else 200)
             assert seqs.setdefault(posted, answer.document["seq"]) == answer.document["seq"]
         waiting.clear()
         if step == "restart":
-            office = Office(office.house.log, office.tokens)
+            office = Office(office.server.log, office.tokens)
     bodies = [body for _, _, body in office.said()]
     assert sorted(bodies) == sorted(f"body {number}" for number in seqs)
 
@@ -190,7 +190,7 @@ def test_sqlite_log_detects_repeated_ids_after_a_restart(tmp_path: Path) -> None
     for _ in range(2):
         with closing(SqliteLog(tmp_path / "history.sqlite", Retention())) as log:
             office = Office(log, tokens)
-            office.house.observer.log = None
+            office.server.observer.log = None
             answers.append(office.answer(ci, "a", id="7"))
             assert log.last_seq("lobby") == 1
     assert [answer.status for answer in answers] == [201, 200]
@@ -225,12 +225,12 @@ def test_token_for_one_room_is_rejected_in_others(office: Office) -> None:
 
 
 def test_token_cannot_use_the_name_of_a_user_or_a_confusable_one(office: Office) -> None:
-    michael = Client(office.house)
-    michael.sends(hello("Michael"))
+    michael = Client(office.server)
+    michael.send(hello("Michael"))
     for name in ("Michael", "MICHAEL", "\u216fichael", "Michae1"):
         answer = office.answer(office.tokens.make(name), "a")
         assert (answer.status, answer.document["error"]) == (409, "name-taken"), name
-    michael.hangs_up()
+    michael.hang_up()
     assert office.answer(office.tokens.make("Michael"), "a").status == 409, "while they are away, too"
     assert office.answer(office.tokens.make("p\u0430ypal"), "a").document["error"] == "bad-name"
     assert office.answer(office.tokens.make("Server"), "a").status == 409
@@ -239,10 +239,10 @@ def test_token_cannot_use_the_name_of_a_user_or_a_confusable_one(office: Office)
 def test_user_cannot_take_the_name_of_a_token(office: Office, ci: str) -> None:
     office.answer(ci, "a")
     for _ in range(2):
-        someone = Client(office.house)
-        someone.sends(hello("ci", client="0123456789abcdef"))
-        assert [one["code"] for one in someone.reads() if one["type"] == "error"] == ["name-taken"]
-        office.house.tick(100.0)  # long after, too
+        someone = Client(office.server)
+        someone.send(hello("ci", client="0123456789abcdef"))
+        assert [one["code"] for one in someone.read() if one["type"] == "error"] == ["name-taken"]
+        office.server.tick(100.0)  # long after, too
     assert office.answer(office.tokens.make("ci"), "a").status == 201, "a new token in place of a lost one"
 
 
@@ -255,7 +255,7 @@ def test_operator_can_mute_a_token_name(office: Office, ci: str) -> None:
         office.commands.run(command.replace("/", "/un"))
         assert office.answer(ci, "a").status == 201
     office.commands.run("/ban ci")
-    office.house.tick(100.0)
+    office.server.tick(100.0)
     assert office.answer(ci, "b").status == 403
     assert [body for _, _, body in office.said()] == ["a", "a", "a"]
 
@@ -312,12 +312,12 @@ def test_largest_body_arrives_and_one_over_the_frame_limit_is_refused() -> None:
 
 def test_message_rate_limit_sends_retry_after() -> None:
     office = Office(message_rate=2.0, message_burst=3, byte_rate=0)
-    ci, door = office.tokens.make("ci"), office.tokens.make("door")
+    ci, authenticator = office.tokens.make("ci"), office.tokens.make("authenticator")
     assert [office.answer(ci, "a").status for _ in range(4)] == [201, 201, 201, 429]
-    assert office.answer(door, "a").status == 201
+    assert office.answer(authenticator, "a").status == 201
     answer = office.answer(ci, "a", id="7")
     assert (answer.document["error"], answer.headers) == ("too-fast", (("Retry-After", "1"),))
-    office.house.tick(0.5)
+    office.server.tick(0.5)
     assert office.answer(ci, "a", id="7").status == 201
     assert office.answer(ci, "a").status == 429
     office.api.reconfigure(Settings(message_rate=0))
@@ -331,18 +331,18 @@ def test_byte_rate_limit_sends_retry_after() -> None:
     ci = office.tokens.make("ci")
     assert [office.answer(ci, "x" * 10_000).status for _ in range(2)] == [201, 429]
     assert office.answer(ci, "x" * 10_000).headers == (("Retry-After", "9"),)
-    office.house.tick(9.0)
+    office.server.tick(9.0)
     assert office.answer(ci, "x" * 10_000).status == 201
 
 
 def test_message_that_cannot_be_stored_is_not_published_and_can_be_resent(office: Office, ci: str) -> None:
-    office.house.log.fail("disk full")
+    office.server.log.fail("disk full")
     answers = [office.post(ci, "a", id="7") for _ in range(2)]
-    office.house.tick()
+    office.server.tick()
     for [answer] in answers:
         assert (answer.status, answer.document["error"]) == (503, "not-stored")
         assert answer.headers == (("Retry-After", "5"),)
-    office.house.log.fail(None)
+    office.server.log.fail(None)
     assert office.answer(ci, "a", id="7").status == 201
     assert len(office.said()) == 1
 
@@ -356,12 +356,12 @@ def api_members() -> int:
 def test_idle_api_member_is_freed_and_can_come_back(office: Office, ci: str) -> None:
     office.answer(ci, "a", id="7")
     assert api_members() == 1
-    office.house.tick(59.0)
+    office.server.tick(59.0)
     office.answer(ci, "b")
-    office.house.tick(59.0)
+    office.server.tick(59.0)
     assert api_members() == 1
-    office.house.tick(2.0)
+    office.server.tick(2.0)
     assert api_members() == 0, "neither the API nor the hub keeps a reference"
-    assert not office.house.hub._sent._clients
-    assert office.house.clock.pending == 0
+    assert not office.server.hub._sent._clients
+    assert office.server.clock.pending == 0
     assert office.answer(ci, "a", id="7").status == 200

@@ -18,26 +18,26 @@ from selchat.sessions.detect import DetectSession
 from selchat.sessions.http.session import HttpSession, HttpState
 from selchat.sessions.http.static import Files
 from tests.e2e.web_support import Answer, answers, opening, request
-from tests.sessions.test_selchat import Client, House
+from tests.sessions.test_selchat import Client, FakeServer
 
 SCRIPT = b"// a script\n" * 200
 KEY, CERTIFICATE = "abcd " * 15 + "abcd", "0123 " * 15 + "0123"
 HOST = "127.0.0.1:33000"
 
 
-class Visitor(Client):
+class HttpClient(Client):
     """Someone who speaks HTTP. ``how`` they come is as the server tells the first session.
 
     ``secure``: by TLS, which stands here for nothing but its first byte.
     """
 
-    def __init__(self, house: House, *, secure: bool = False, **how: Any) -> None:
-        super().__init__(house)
+    def __init__(self, server: FakeServer, *, secure: bool = False, **how: Any) -> None:
+        super().__init__(server)
         self.session.connection_lost(None)  # that one is not needed
-        house.observer.seen.clear()
+        server.observer.seen.clear()
         self.secured = False
         self.methods: list[str] = []
-        self.session: Session = DetectSession(house.context, self, **{"tls": True, **how})
+        self.session: Session = DetectSession(server.context, self, **{"tls": True, **how})
         if secure:
             self.session.data_received(b"\x16")
             assert self.secured
@@ -45,29 +45,29 @@ class Visitor(Client):
     def start_tls(self, first: bytes) -> None:
         self.secured = True
 
-    def asks(self, *streams: bytes) -> list[Answer]:
+    def exchange(self, *streams: bytes) -> list[Answer]:
         """Send these, and return what is answered meanwhile."""
         for stream in streams:
             self.methods.append(stream.partition(b" ")[0].decode("latin-1"))
             self.session.data_received(stream)
-        return self.hears()
+        return self.responses()
 
-    def hears(self) -> list[Answer]:
-        self.house.settle()
+    def responses(self) -> list[Answer]:
+        self.server.settle()
         found, rest = answers(bytes(self.sock.taken), *self.methods)
         assert rest == b""
         self.sock.taken.clear()
         del self.methods[: len(found)]
         return found
 
-    def asks_one(self, stream: bytes) -> Answer:
-        [answer] = self.asks(stream)
+    def exchange_one(self, stream: bytes) -> Answer:
+        [answer] = self.exchange(stream)
         return answer
 
 
-def end(house: House) -> None:
+def assert_no_timers(server: FakeServer) -> None:
     """Nothing is left of anyone."""
-    assert house.clock.pending == 0
+    assert server.clock.pending == 0
 
 
 @pytest.fixture
@@ -86,14 +86,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def house(folder: Path) -> House:
-    return House(files=folder)
+def server(folder: Path) -> FakeServer:
+    return FakeServer(files=folder)
 
 
-def with_tls(house: House) -> House:
-    site = replace(house.site, fingerprint=KEY, certificate=CERTIFICATE)
-    house.context = replace(house.context, new_http_session=partial(HttpSession, site))
-    return house
+def with_tls(server: FakeServer) -> FakeServer:
+    site = replace(server.site, fingerprint=KEY, certificate=CERTIFICATE)
+    server.context = replace(server.context, new_http_session=partial(HttpSession, site))
+    return server
 
 
 def check_headers(answer: Answer) -> None:
@@ -128,11 +128,11 @@ def check_headers(answer: Answer) -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_file_is_sent_with_its_type_and_cache_headers(
-    house: House, folder: Path, path: str, kind: str, method: str
+    server: FakeServer, folder: Path, path: str, kind: str, method: str
 ) -> None:
     body = (folder / (path[1:] or "index.html")).read_bytes()
-    visitor = Visitor(house)
-    answer = visitor.asks_one(request(path, method=method))
+    visitor = HttpClient(server)
+    answer = visitor.exchange_one(request(path, method=method))
     check_headers(answer)
     assert answer.status == 200
     assert answer.headers["content-type"] == kind
@@ -145,7 +145,7 @@ def test_file_is_sent_with_its_type_and_cache_headers(
     )
     assert answer.headers["vary"] == "Accept-Encoding"
     visitor.close()
-    end(house)
+    assert_no_timers(server)
 
 
 @pytest.mark.parametrize(
@@ -161,34 +161,34 @@ def test_file_is_sent_with_its_type_and_cache_headers(
         ("x-gzip-not", False),
     ],
 )
-def test_gzip_is_used_only_if_accepted(house: House, accepted: str, packed: bool) -> None:
-    visitor = Visitor(house)
-    answer = visitor.asks_one(request("/app.4F7Q2ZKA.js", Accept_Encoding=accepted))
+def test_gzip_is_used_only_if_accepted(server: FakeServer, accepted: str, packed: bool) -> None:
+    visitor = HttpClient(server)
+    answer = visitor.exchange_one(request("/app.4F7Q2ZKA.js", Accept_Encoding=accepted))
     assert (answer.headers.get("content-encoding") == "gzip") == packed
     assert (gzip.decompress(answer.body) if packed else answer.body) == SCRIPT
-    head = visitor.asks_one(request("/app.4F7Q2ZKA.js", method="HEAD", Accept_Encoding=accepted))
+    head = visitor.exchange_one(request("/app.4F7Q2ZKA.js", method="HEAD", Accept_Encoding=accepted))
     assert {**head.headers, "date": ""} == {**answer.headers, "date": ""}
 
 
-def test_file_that_gzip_does_not_shrink_is_sent_as_it_is(house: House) -> None:
-    answer = Visitor(house).asks_one(request("/style.css", Accept_Encoding="gzip"))
+def test_file_that_gzip_does_not_shrink_is_sent_as_it_is(server: FakeServer) -> None:
+    answer = HttpClient(server).exchange_one(request("/style.css", Accept_Encoding="gzip"))
     assert answer.body == b"b{}"
 
 
-def test_matching_etag_gets_304(house: House) -> None:
-    visitor = Visitor(house)
-    tag = visitor.asks_one(request()).headers["etag"]
+def test_matching_etag_gets_304(server: FakeServer) -> None:
+    visitor = HttpClient(server)
+    tag = visitor.exchange_one(request()).headers["etag"]
     assert tag.startswith('W/"'), "the same for what is packed and what is not"
     for known in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
-        answer = visitor.asks_one(request(If_None_Match=known, Accept_Encoding="gzip"))
+        answer = visitor.exchange_one(request(If_None_Match=known, Accept_Encoding="gzip"))
         check_headers(answer)
         assert (answer.status, answer.body) == (304, b"")
         assert answer.headers["etag"] == tag
         assert answer.headers["cache-control"] == "no-cache"
         assert answer.headers["vary"] == "Accept-Encoding"
         assert "content-length" not in answer.headers
-    assert visitor.asks_one(request(If_None_Match='"other"')).status == 200
-    other = visitor.asks_one(request("/style.css", If_None_Match=tag))
+    assert visitor.exchange_one(request(If_None_Match='"other"')).status == 200
+    other = visitor.exchange_one(request("/style.css", If_None_Match=tag))
     assert other.status == 200
 
 
@@ -210,8 +210,8 @@ def test_matching_etag_gets_304(house: House) -> None:
         "/ws/",
     ],
 )
-def test_other_paths_get_404(house: House, path: str) -> None:
-    answer = Visitor(house).asks_one(request(path))
+def test_other_paths_get_404(server: FakeServer, path: str) -> None:
+    answer = HttpClient(server).exchange_one(request(path))
     check_headers(answer)
     assert answer.status == 404
     assert answer.headers["cache-control"] == "no-store"
@@ -221,14 +221,14 @@ def test_other_paths_get_404(house: House, path: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"])
 @pytest.mark.parametrize("path", ["/", "/ws", "/healthz"])
-def test_other_methods_get_405(house: House, method: str, path: str) -> None:
-    visitor = Visitor(house)
-    answer = visitor.asks_one(request(path, method=method, body=b"x" if method == "POST" else b""))
+def test_other_methods_get_405(server: FakeServer, method: str, path: str) -> None:
+    visitor = HttpClient(server)
+    answer = visitor.exchange_one(request(path, method=method, body=b"x" if method == "POST" else b""))
     check_headers(answer)
     assert answer.status == 405
     assert answer.headers["allow"] == ("GET" if path == "/ws" else "GET, HEAD")
     if method != "CONNECT":
-        assert visitor.asks_one(request()).status == 200, "it can go on"
+        assert visitor.exchange_one(request()).status == 200, "it can go on"
 
 
 def test_files_of_an_explicit_folder_replace_those_of_the_package() -> None:
@@ -274,18 +274,18 @@ OTHER_SITE = [
 
 @pytest.mark.parametrize(("host", "origin", "tls"), SAME_SITE)
 def test_page_of_the_same_origin_may_use_the_server(
-    house: House, host: str, origin: str | None, tls: bool
+    server: FakeServer, host: str, origin: str | None, tls: bool
 ) -> None:
-    assert Visitor(house, secure=tls).asks_one(request("/", host, Origin=origin)).status == 200
-    assert Visitor(house, secure=tls).asks_one(opening("/ws", host, Origin=origin)).status == 101
+    assert HttpClient(server, secure=tls).exchange_one(request("/", host, Origin=origin)).status == 200
+    assert HttpClient(server, secure=tls).exchange_one(opening("/ws", host, Origin=origin)).status == 101
 
 
 @pytest.mark.parametrize(("host", "origin", "tls"), OTHER_SITE)
 def test_page_of_another_origin_may_not_use_the_server(
-    house: House, host: str, origin: str, tls: bool
+    server: FakeServer, host: str, origin: str, tls: bool
 ) -> None:
     for stream in (request("/", host, Origin=origin), opening("/ws", host, Origin=origin)):
-        answer = Visitor(house, secure=tls).asks_one(stream)
+        answer = HttpClient(server, secure=tls).exchange_one(stream)
         assert answer.status == 403
         assert answer.body == b"pages from other sites cannot use this server\n"
 
@@ -293,88 +293,90 @@ def test_page_of_another_origin_may_not_use_the_server(
 # -- one connection --------------------------------------------------------------------------------------
 
 
-def test_connection_serves_several_requests(house: House) -> None:
-    visitor = Visitor(house)
+def test_connection_serves_several_requests(server: FakeServer) -> None:
+    visitor = HttpClient(server)
     for _ in range(3):
-        assert visitor.asks_one(request()).status == 200
+        assert visitor.exchange_one(request()).status == 200
         assert not visitor.paused
-        house.tick(5)
+        server.tick(5)
     assert visitor.closed == []
-    assert house.clock.pending == 1
-    visitor.hangs_up()
-    assert house.observer.seen == [], "a browser that has got what it wanted is nothing to tell"
-    end(house)
+    assert server.clock.pending == 1
+    visitor.hang_up()
+    assert server.observer.seen == [], "a browser that has got what it wanted is nothing to tell"
+    assert_no_timers(server)
 
 
 @pytest.mark.parametrize("size", [1, 7, 10_000])
-def test_pipelined_requests_are_answered_in_order(house: House, size: int) -> None:
-    visitor = Visitor(house)
+def test_pipelined_requests_are_answered_in_order(server: FakeServer, size: int) -> None:
+    visitor = HttpClient(server)
     paths = ["/style.css", "/nothing", "/", "/app.4F7Q2ZKA.js", "/style.css"]
     methods = ["GET", "GET", "HEAD", "GET", "POST"]
     stream = b"".join(map(request, paths, [HOST] * 5, methods))
     visitor.methods = list(methods)
     for start in range(0, len(stream), size):
         visitor.session.data_received(stream[start : start + size])
-    found = visitor.hears()
+    found = visitor.responses()
     assert [answer.status for answer in found] == [200, 404, 200, 200, 405]
     assert found[3].body == SCRIPT
     assert not visitor.paused
     visitor.close()
-    end(house)
+    assert_no_timers(server)
 
 
-def test_next_request_is_read_only_when_the_response_is_sent(house: House) -> None:
-    visitor = Visitor(house)
+def test_next_request_is_read_only_when_the_response_is_sent(server: FakeServer) -> None:
+    visitor = HttpClient(server)
     visitor.sock.room = 10
     assert not visitor.paused
     visitor.session.data_received(request() * 2)
     assert visitor.paused
-    house.settle()
+    server.settle()
     assert len(visitor.sock.taken) == 10
     assert isinstance(visitor.session, HttpSession)
     assert visitor.session.state is HttpState.SENDING
     visitor.sock.room = None
     visitor.outbox.flush()
-    assert [answer.status for answer in visitor.hears()] == [200, 200]
+    assert [answer.status for answer in visitor.responses()] == [200, 200]
     assert not visitor.paused
 
 
 @pytest.mark.parametrize("how", [{"Connection": "close"}, {"version": "HTTP/1.0"}])
-def test_connection_close_and_http_1_0_close_after_the_response(house: House, how: dict[str, str]) -> None:
-    visitor = Visitor(house)
-    answer = visitor.asks_one(request(**how))
+def test_connection_close_and_http_1_0_close_after_the_response(
+    server: FakeServer, how: dict[str, str]
+) -> None:
+    visitor = HttpClient(server)
+    answer = visitor.exchange_one(request(**how))
     assert answer.status == 200
     assert answer.headers["connection"] == "close"
     assert visitor.closed == [None]
-    end(house)
+    assert_no_timers(server)
 
 
-def test_half_closed_client_gets_its_response(house: House) -> None:
-    visitor = Visitor(house)
+def test_half_closed_client_gets_its_response(server: FakeServer) -> None:
+    visitor = HttpClient(server)
     visitor.session.data_received(request("/style.css"))
-    visitor.hangs_up()
-    [answer] = visitor.hears()
+    visitor.hang_up()
+    [answer] = visitor.responses()
     assert answer.body == b"b{}"
-    end(house)
+    assert_no_timers(server)
 
 
-def test_incomplete_request_at_the_end_of_the_stream_gets_400(house: House) -> None:
-    visitor = Visitor(house)
+def test_incomplete_request_at_the_end_of_the_stream_gets_400(server: FakeServer) -> None:
+    visitor = HttpClient(server)
     visitor.session.data_received(request()[:-1])
-    visitor.hangs_up()
-    [answer] = visitor.hears()
+    visitor.hang_up()
+    [answer] = visitor.responses()
     check_headers(answer)
     assert answer.status == 400
-    end(house)
+    assert_no_timers(server)
 
 
-def test_expect_100_continue_gets_100(house: House) -> None:
-    visitor = Visitor(house)
-    first = visitor.asks(request("/x", method="POST", Content_Length="5", Expect="100-continue"))
+def test_expect_100_continue_gets_100(server: FakeServer) -> None:
+    visitor = HttpClient(server)
+    first = visitor.exchange(request("/x", method="POST", Content_Length="5", Expect="100-continue"))
     assert [answer.status for answer in first] == [100]
     visitor.session.data_received(b"hello")
-    assert [answer.status for answer in visitor.hears()] == [404]
-    assert visitor.asks_one(request()).status == 200
+    assert [answer.status for answer in visitor.responses()] == [404]
+    assert visitor.exchange_one(request()).status == 200
 
 
 @pytest.mark.parametrize(
@@ -392,97 +394,97 @@ def test_expect_100_continue_gets_100(house: House) -> None:
         (request(Transfer_Encoding="gzip"), 501),
     ],
 )
-def test_invalid_request_gets_an_error_and_a_close(house: House, stream: bytes, status: int) -> None:
-    visitor = Visitor(house)
-    answer = visitor.asks_one(stream)
+def test_invalid_request_gets_an_error_and_a_close(server: FakeServer, stream: bytes, status: int) -> None:
+    visitor = HttpClient(server)
+    answer = visitor.exchange_one(stream)
     check_headers(answer)
     assert answer.status == status
     assert answer.headers["connection"] == "close"
     assert len(visitor.closed) == 1
     assert str(visitor.closed[0]).startswith(f"HTTP {status}: ")
-    assert house.observer.seen == [("stranger left", visitor.address, visitor.closed[0])]
-    end(house)
+    assert server.observer.seen == [("stranger left", visitor.address, visitor.closed[0])]
+    assert_no_timers(server)
 
 
 # -- time ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("stream", [request()[:10], request(method="POST", Content_Length="9") + b"x"])
-def test_incomplete_request_times_out_with_408(house: House, stream: bytes) -> None:
-    visitor = Visitor(house)
-    house.tick(4)
+def test_incomplete_request_times_out_with_408(server: FakeServer, stream: bytes) -> None:
+    visitor = HttpClient(server)
+    server.tick(4)
     for byte in stream:
         visitor.session.data_received(bytes([byte]))
-    house.tick(5.9)
+    server.tick(5.9)
     assert visitor.closed == []
-    house.tick(0.2)
-    [answer] = visitor.hears()
+    server.tick(0.2)
+    [answer] = visitor.responses()
     check_headers(answer)
     assert answer.status == 408
     assert answer.headers["connection"] == "close"
     assert visitor.closed == ["HTTP 408: the request was not completed in time"]
-    end(house)
+    assert_no_timers(server)
 
 
-def test_each_request_has_its_own_timeout(house: House) -> None:
-    visitor = Visitor(house)
+def test_each_request_has_its_own_timeout(server: FakeServer) -> None:
+    visitor = HttpClient(server)
     for _ in range(3):
-        house.tick(9)
-        assert visitor.asks_one(request()).status == 200
-    house.tick(9)
+        server.tick(9)
+        assert visitor.exchange_one(request()).status == 200
+    server.tick(9)
     visitor.session.data_received(b"GET")
-    house.tick(1.1)
-    assert visitor.hears()[0].status == 408
-    end(house)
+    server.tick(1.1)
+    assert visitor.responses()[0].status == 408
+    assert_no_timers(server)
 
 
-def test_idle_connection_is_closed_without_a_response_or_log_line(house: House) -> None:
-    visitor = Visitor(house)
-    assert visitor.asks_one(request()).status == 200
-    house.tick(10.1)
+def test_idle_connection_is_closed_without_a_response_or_log_line(server: FakeServer) -> None:
+    visitor = HttpClient(server)
+    assert visitor.exchange_one(request()).status == 200
+    server.tick(10.1)
     assert visitor.closed == [None]
-    assert visitor.hears() == []
-    assert house.observer.seen == []
-    end(house)
+    assert visitor.responses() == []
+    assert server.observer.seen == []
+    assert_no_timers(server)
 
 
-def test_unread_response_times_out(house: House) -> None:
-    visitor = Visitor(house)
+def test_unread_response_times_out(server: FakeServer) -> None:
+    visitor = HttpClient(server)
     visitor.sock.room = 10
     visitor.session.data_received(request())
-    house.tick(29.9)
+    server.tick(29.9)
     assert visitor.closed == []
-    house.tick(0.2)
+    server.tick(0.2)
     assert visitor.closed == ["the client did not read the response in time"]
     visitor.outbox.close()
-    end(house)
+    assert_no_timers(server)
 
 
-def test_response_read_just_before_the_timeout_is_complete(house: House) -> None:
-    visitor = Visitor(house)
+def test_response_read_just_before_the_timeout_is_complete(server: FakeServer) -> None:
+    visitor = HttpClient(server)
     visitor.sock.room = 10
     visitor.session.data_received(request())
-    house.tick(29)
+    server.tick(29)
     visitor.sock.room = None
     visitor.outbox.flush()
-    assert visitor.hears()[0].status == 200
-    house.tick(9)
-    assert visitor.asks_one(request()).status == 200
+    assert visitor.responses()[0].status == 200
+    server.tick(9)
+    assert visitor.exchange_one(request()).status == 200
     assert visitor.closed == []
 
 
 @pytest.mark.parametrize("when", ["reading", "sending", "between"])
-def test_lost_connection_leaves_no_timer(house: House, when: str) -> None:
-    visitor = Visitor(house)
+def test_lost_connection_leaves_no_timer(server: FakeServer, when: str) -> None:
+    visitor = HttpClient(server)
     visitor.sock.room = 0 if when == "sending" else None
     visitor.session.data_received(request()[: -1 if when == "reading" else None])
     if when == "between":
-        house.tick()  # it is sent, and what follows is due in the next one
+        server.tick()  # it is sent, and what follows is due in the next one
     visitor.close("connection reset by peer")
     visitor.outbox.close()
-    house.settle()
-    assert house.observer.seen == [("stranger left", visitor.address, "connection reset by peer")]
-    end(house)
+    server.settle()
+    assert server.observer.seen == [("stranger left", visitor.address, "connection reset by peer")]
+    assert_no_timers(server)
 
 
 # -- who may not come in -----------------------------------------------------------------------------------
@@ -495,33 +497,33 @@ def test_lost_connection_leaves_no_timer(house: House, when: str) -> None:
 def test_refused_client_gets_the_reason_and_a_close(
     refusal: SelchatError, status: int, stream: bytes, folder: Path
 ) -> None:
-    house = House(files=folder, full_retry=6.5)
-    visitor = Visitor(house, refusal=refusal)
-    answer = visitor.asks_one(stream)
+    server = FakeServer(files=folder, full_retry=6.5)
+    visitor = HttpClient(server, refusal=refusal)
+    answer = visitor.exchange_one(stream)
     check_headers(answer)
     assert answer.status == status
     assert answer.headers["connection"] == "close"
     assert answer.headers.get("retry-after") == ("7" if status == 503 else None)
     assert str(refusal).encode() in answer.body
     assert visitor.closed == [str(refusal)]
-    end(house)
+    assert_no_timers(server)
 
 
-def test_refused_client_has_a_shorter_deadline(house: House) -> None:
-    visitor = Visitor(house, refusal=ServerFullError(5))
+def test_refused_client_has_a_shorter_deadline(server: FakeServer) -> None:
+    visitor = HttpClient(server, refusal=ServerFullError(5))
     visitor.session.data_received(b"GET / ")
-    house.tick(1.1)
+    server.tick(1.1)
     assert visitor.closed != []
-    end(house)
+    assert_no_timers(server)
 
 
 # -- plain HTTP from elsewhere -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/app.4F7Q2ZKA.js?a=%20b&c", "/nothing", "//evil.example"])
-def test_plain_http_from_another_machine_is_redirected_to_https(house: House, path: str) -> None:
-    visitor = Visitor(with_tls(house), local=False)
-    answer = visitor.asks_one(request(path, host="hut.local:33000"))
+def test_plain_http_from_another_machine_is_redirected_to_https(server: FakeServer, path: str) -> None:
+    visitor = HttpClient(with_tls(server), local=False)
+    answer = visitor.exchange_one(request(path, host="hut.local:33000"))
     check_headers(answer)
     assert answer.status == 308
     assert answer.headers["location"] == f"https://hut.local:33000{path}"
@@ -533,81 +535,83 @@ def test_plain_http_from_another_machine_is_redirected_to_https(house: House, pa
     assert b"style=" not in answer.body
 
 
-def test_browser_gets_the_certificate_page_without_a_redirect(house: House) -> None:
-    visitor = Visitor(with_tls(house), local=False)
-    answer = visitor.asks_one(request(Accept="text/html,*/*;q=0.8", host="[::1]:33000"))
+def test_browser_gets_the_certificate_page_without_a_redirect(server: FakeServer) -> None:
+    visitor = HttpClient(with_tls(server), local=False)
+    answer = visitor.exchange_one(request(Accept="text/html,*/*;q=0.8", host="[::1]:33000"))
     check_headers(answer)
     assert answer.status == 200
     assert b'<a href="https://[::1]:33000/">' in answer.body
     assert "refresh" not in answer.headers
     assert answer.headers["cache-control"] == "no-store"
     assert CERTIFICATE.encode() in answer.body
-    head = visitor.asks_one(request(Accept="text/html", method="HEAD"))
+    head = visitor.exchange_one(request(Accept="text/html", method="HEAD"))
     assert (head.status, head.body) == (200, b"")
 
 
-def test_unencrypted_post_is_refused_without_a_redirect(house: House) -> None:
-    visitor = Visitor(with_tls(house), local=False)
-    answer = visitor.asks_one(request("/rooms/lobby/messages", method="POST", body=b"hello"))
+def test_unencrypted_post_is_refused_without_a_redirect(server: FakeServer) -> None:
+    visitor = HttpClient(with_tls(server), local=False)
+    answer = visitor.exchange_one(request("/rooms/lobby/messages", method="POST", body=b"hello"))
     check_headers(answer)
     assert answer.status == 403
     assert b"not encrypted" in answer.body
     assert "location" not in answer.headers
 
 
-def test_redirect_target_is_escaped_in_the_page(house: House) -> None:
-    visitor = Visitor(with_tls(house), local=False)
-    answer = visitor.asks_one(request("/\"><b>'&{key}", host="hut.local"))
+def test_redirect_target_is_escaped_in_the_page(server: FakeServer) -> None:
+    visitor = HttpClient(with_tls(server), local=False)
+    answer = visitor.exchange_one(request("/\"><b>'&{key}", host="hut.local"))
     assert answer.status == 308
     assert b"<b>" not in answer.body
     assert b"&quot;&gt;&lt;b&gt;&#x27;&amp;{key}" in answer.body
 
 
-def test_host_is_checked_before_the_redirect(house: House) -> None:
-    answer = Visitor(with_tls(house), local=False).asks_one(request(host="evil.example"))
+def test_host_is_checked_before_the_redirect(server: FakeServer) -> None:
+    answer = HttpClient(with_tls(server), local=False).exchange_one(request(host="evil.example"))
     assert answer.status == 421
     assert "location" not in answer.headers
 
 
 @pytest.mark.parametrize("how", [{"secure": True, "local": False}, {"local": True}])
-def test_no_redirect_over_tls_or_on_the_same_machine(house: House, how: dict[str, bool]) -> None:
-    visitor = Visitor(with_tls(house), **how)
-    assert visitor.asks_one(request()).body.startswith(b"<!DOCTYPE html><title>selchat")
-    assert visitor.asks_one(opening()).status == 101
+def test_no_redirect_over_tls_or_on_the_same_machine(server: FakeServer, how: dict[str, bool]) -> None:
+    visitor = HttpClient(with_tls(server), **how)
+    assert visitor.exchange_one(request()).body.startswith(b"<!DOCTYPE html><title>selchat")
+    assert visitor.exchange_one(opening()).status == 101
 
 
-def test_no_redirect_if_the_server_has_no_tls(house: House) -> None:
-    visitor = Visitor(house, local=False)
-    assert visitor.asks_one(request()).body.startswith(b"<!DOCTYPE html><title>selchat")
+def test_no_redirect_if_the_server_has_no_tls(server: FakeServer) -> None:
+    visitor = HttpClient(server, local=False)
+    assert visitor.exchange_one(request()).body.startswith(b"<!DOCTYPE html><title>selchat")
 
 
 # -- the way to a WebSocket --------------------------------------------------------------------------------
 
 
-def test_websocket_handshake_works_after_other_requests(house: House) -> None:
-    visitor = Visitor(house)
-    found = visitor.asks(request(), opening())
+def test_websocket_handshake_works_after_other_requests(server: FakeServer) -> None:
+    visitor = HttpClient(server)
+    found = visitor.exchange(request(), opening())
     assert [answer.status for answer in found] == [200, 101]
     assert not visitor.paused
     assert not isinstance(visitor.session, HttpSession)
     visitor.close()
-    end(house)
+    assert_no_timers(server)
 
 
 @pytest.mark.parametrize(
     ("stream", "status"), [(request("/ws"), 426), (opening(Sec_WebSocket_Key=None), 400), (opening("/"), 200)]
 )
-def test_invalid_websocket_handshake_keeps_the_connection(house: House, stream: bytes, status: int) -> None:
-    visitor = Visitor(house)
-    answer = visitor.asks_one(stream)
+def test_invalid_websocket_handshake_keeps_the_connection(
+    server: FakeServer, stream: bytes, status: int
+) -> None:
+    visitor = HttpClient(server)
+    answer = visitor.exchange_one(stream)
     check_headers(answer)
     assert answer.status == status
-    assert visitor.asks_one(opening()).status == 101
+    assert visitor.exchange_one(opening()).status == 101
 
 
-def test_misdirected_request_names_the_option_that_allows_the_host(house: House) -> None:
+def test_misdirected_request_names_the_option_that_allows_the_host(server: FakeServer) -> None:
     for host, name in {"Chat.example:33000": "chat.example", "[2001:db8::1]:33000": "2001:db8::1"}.items():
-        answer = Visitor(house).asks_one(request(host=host))
+        answer = HttpClient(server).exchange_one(request(host=host))
         assert answer.status == 421
         assert f"--allowed-host={name}\n".encode() in answer.body
         assert name in HostAllowlist([name], list, lambda: 0.0)
@@ -615,17 +619,17 @@ def test_misdirected_request_names_the_option_that_allows_the_host(house: House)
 
 def test_message_rate_limits_requests(folder: Path) -> None:
     """Otherwise one connection, of somebody without a name, has all of the server's time."""
-    house = House(files=folder, message_rate=5, message_burst=20)
-    visitor = Visitor(house)
-    answered = len(visitor.asks(request("/healthz") * 40))
+    server = FakeServer(files=folder, message_rate=5, message_burst=20)
+    visitor = HttpClient(server)
+    answered = len(visitor.exchange(request("/healthz") * 40))
     for _ in range(40):
-        house.clock.advance(0)
-        answered += len(visitor.hears())
+        server.clock.advance(0)
+        answered += len(visitor.responses())
     assert 20 <= answered <= 21
     assert visitor.paused
     for _ in range(10):
-        house.clock.advance(0.1001)
-        answered += len(visitor.hears())
+        server.clock.advance(0.1001)
+        answered += len(visitor.responses())
     assert 25 <= answered <= 26
     visitor.session.connection_lost(None)
-    end(house)
+    assert_no_timers(server)

@@ -28,11 +28,11 @@ from tests.e2e.web_support import (
 from tests.sessions.test_selchat import (
     Browser,
     Client,
-    House,
+    FakeServer,
     bodies,
-    come,
     hello,
     kinds,
+    log_in,
     resume,
     say,
     wait,
@@ -41,16 +41,16 @@ from tests.sessions.test_selchat import (
 
 @pytest.fixture(autouse=True)
 def by_websocket(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(House, "wire", Browser)
+    monkeypatch.setattr(FakeServer, "wire", Browser)
 
 
-def browser(house: House, name: str = "Venkat") -> Browser:
-    [one] = come(house, name)
+def browser(server: FakeServer, name: str = "Venkat") -> Browser:
+    [one] = log_in(server, name)
     assert isinstance(one, Browser)
     return one
 
 
-def asks(token: str = "?") -> bytes:
+def exchange(token: str = "?") -> bytes:
     """What is answered with the same token, as the suite's messages are with themselves."""
     return json.dumps({"type": "ping", "token": token}, ensure_ascii=False).encode()
 
@@ -63,8 +63,8 @@ def fragments(payload: bytes, size: int, opcode: int = TEXT) -> list[bytes]:
     ]
 
 
-MESSAGE = masked(TEXT, asks("a"))
-HALVES = fragments(asks("ab"), 10)
+MESSAGE = masked(TEXT, exchange("a"))
+HALVES = fragments(exchange("ab"), 10)
 FIRST, LAST = HALVES[0], b"".join(HALVES[1:])
 # What a session answers to those: its pongs by their tokens, pongs of WebSocket's own as bytes.
 Heard = list[str | bytes]
@@ -89,9 +89,9 @@ CASES: dict[str, tuple[bytes, Heard, int | None]] = {
     "2.9": (masked(PONG, b"unsolicited") + masked(PING, b"x"), [b"x"], None),
     "2.10": (b"".join(masked(PING, b"%d" % n) for n in range(10)), [b"%d" % n for n in range(10)], None),
     # 3: reserved bits
-    "3.1": (masked(TEXT, asks(), rsv=1), [], 1002),
-    "3.2": (MESSAGE + masked(TEXT, asks(), rsv=2) + masked(PING), ["a"], 1002),
-    "3.3": (MESSAGE + masked(TEXT, asks(), rsv=3) + masked(PING), ["a"], 1002),
+    "3.1": (masked(TEXT, exchange(), rsv=1), [], 1002),
+    "3.2": (MESSAGE + masked(TEXT, exchange(), rsv=2) + masked(PING), ["a"], 1002),
+    "3.3": (MESSAGE + masked(TEXT, exchange(), rsv=3) + masked(PING), ["a"], 1002),
     "3.5": (masked(BINARY, b"\x00\xff", rsv=5), [], 1002),
     "3.6": (masked(PING, b"x", rsv=6), [], 1002),
     "3.7": (masked(CLOSE, rsv=7), [], 1002),
@@ -118,14 +118,14 @@ CASES: dict[str, tuple[bytes, Heard, int | None]] = {
     "6.1.1": (masked(TEXT), ["bad-json"], None),
     "6.1.2": (masked(TEXT, b"", fin=False) + masked(CONT, b"", fin=False) + masked(CONT), ["bad-json"], None),
     "6.1.3": (
-        masked(TEXT, b"", fin=False) + masked(CONT, asks("m"), fin=False) + masked(CONT),
+        masked(TEXT, b"", fin=False) + masked(CONT, exchange("m"), fin=False) + masked(CONT),
         ["m"],
         None,
     ),
-    "6.2.1": (masked(TEXT, asks(UTF8)), [UTF8], None),
-    "6.2.2": (b"".join(fragments(asks(UTF8), 31)), [UTF8], None),
-    "6.2.3": (b"".join(fragments(asks(UTF8), 1)), [UTF8], None),
-    "6.2.4": (b"".join(fragments(asks("κόσμε"), 1)), ["κόσμε"], None),
+    "6.2.1": (masked(TEXT, exchange(UTF8)), [UTF8], None),
+    "6.2.2": (b"".join(fragments(exchange(UTF8), 31)), [UTF8], None),
+    "6.2.3": (b"".join(fragments(exchange(UTF8), 1)), [UTF8], None),
+    "6.2.4": (b"".join(fragments(exchange("κόσμε"), 1)), ["κόσμε"], None),
     "6.3.1": (masked(TEXT, SAMPLE + b"\xed\xa0\x80edited"), [], 1007),
     "6.3.2": (b"".join(fragments(SAMPLE + b"\xed\xa0\x80edited", 1)), [], 1007),
     "6.4.1": (
@@ -141,7 +141,7 @@ CASES: dict[str, tuple[bytes, Heard, int | None]] = {
     "7.1.3": (closing(1000) + masked(PING), [], 1000),
     "7.1.4": (closing(1000) + MESSAGE, [], 1000),
     "7.1.5": (FIRST + closing(1000) + LAST, [], 1000),
-    "7.1.6": (masked(TEXT, asks().ljust(60_000)) + MESSAGE + closing(1000), ["?", "a"], 1000),
+    "7.1.6": (masked(TEXT, exchange().ljust(60_000)) + MESSAGE + closing(1000), ["?", "a"], 1000),
     "7.3.1": (closing(None), [], 1005),
     "7.3.2": (masked(CLOSE, b"a"), [], 1002),
     "7.3.3": (closing(1000), [], 1000),
@@ -161,9 +161,9 @@ CASES: dict[str, tuple[bytes, Heard, int | None]] = {
     },
     **{f"7.13.{code}": (closing(code), [], 1002) for code in (5000, 65_535)},
     # 10: a message in fragments of 1,300 bytes
-    "10.1.1": (b"".join(fragments(asks("x" * 50).ljust(65_536), 1300)), ["x" * 50], None),
+    "10.1.1": (b"".join(fragments(exchange("x" * 50).ljust(65_536), 1300)), ["x" * 50], None),
     # None of the suite's: a client has to mask.
-    "no mask": (MESSAGE + masked(TEXT, asks(), mask=None), ["a"], 1002),
+    "no mask": (MESSAGE + masked(TEXT, exchange(), mask=None), ["a"], 1002),
 }
 
 # 6.5 and on: sequences that are UTF-8, and others that are none (Markus Kuhn's test file).
@@ -228,9 +228,9 @@ def heard(one: Browser) -> Heard:
 
 
 def check(stream: bytes, expected: Heard, code: int | None, parts: list[bytes]) -> None:
-    house = House(login_limit=4096)
-    one = browser(house)
-    at_rest = house.clock.pending
+    server = FakeServer(login_limit=4096)
+    one = browser(server)
+    at_rest = server.clock.pending
     for part in parts:
         if not one.closed:
             one.session.data_received(part)
@@ -243,8 +243,8 @@ def check(stream: bytes, expected: Heard, code: int | None, parts: list[bytes]) 
             text for text in expected if isinstance(text, bytes)
         ]
         assert (one.closed, one.ends) == ([], [])
-        assert house.clock.pending <= at_rest + 1
-        one.sends({"type": "bye"})
+        assert server.clock.pending <= at_rest + 1
+        one.send({"type": "bye"})
         assert heard(one) == ["bye: goodbye"]
         assert one.ends == [(1000, "goodbye")]
     else:
@@ -254,8 +254,8 @@ def check(stream: bytes, expected: Heard, code: int | None, parts: list[bytes]) 
         [(end, _)] = one.ends
         assert end == (None if code == 1005 else code)
         assert len(one.closed) == 1
-    assert house.hub.members() == []
-    assert house.clock.pending == 0
+    assert server.hub.members() == []
+    assert server.clock.pending == 0
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -287,16 +287,16 @@ def test_6_invalid_utf_8_closes_the_connection(sequence: bytes) -> None:
 @pytest.mark.parametrize("size", [125, 126, 127, 128, 65_534, 65_535, 65_536])
 def test_messages_of_every_length_are_echoed(size: int) -> None:
     """1.1.2 to 1.1.8, and 9.1: the limit is 64 KiB here."""
-    stream = masked(TEXT, asks().ljust(size))
+    stream = masked(TEXT, exchange().ljust(size))
     check(stream, ["?"], None, [stream])
     check(stream, ["?"], None, [stream[place : place + 997] for place in range(0, len(stream), 997)])
 
 
 @pytest.mark.parametrize("pieces", [1, 64])
 def test_9_message_over_the_limit_closes_the_connection(pieces: int) -> None:
-    stream = b"".join(fragments(asks().ljust(65_537), 65_537 // pieces))
-    house = House()
-    one = browser(house)
+    stream = b"".join(fragments(exchange().ljust(65_537), 65_537 // pieces))
+    server = FakeServer()
+    one = browser(server)
     one.session.data_received(MESSAGE + stream + MESSAGE)
     assert heard(one) == ["a", "bye: protocol"]
     assert one.ends[0][0] == 1009
@@ -304,14 +304,14 @@ def test_9_message_over_the_limit_closes_the_connection(pieces: int) -> None:
 
 
 def test_9_length_over_the_limit_is_refused_from_the_header() -> None:
-    one = browser(House())
+    one = browser(FakeServer())
     one.session.data_received(b"\x81\xff" + struct.pack("!Q", 65_537))
     assert heard(one) == ["bye: protocol"]
     assert one.ends[0][0] == 1009
 
 
 def test_close_code_and_reason_are_echoed() -> None:
-    one = browser(House())
+    one = browser(FakeServer())
     one.session.data_received(closing(4321, "see you"))
     heard(one)
     assert one.ends == [(4321, "see you")]
@@ -321,105 +321,105 @@ def test_close_code_and_reason_are_echoed() -> None:
 # -- what we close with ----------------------------------------------------------------------------------
 
 
-def ends_with(house: House, one: Browser) -> tuple[str, int | None, str | None]:
+def ends_with(server: FakeServer, one: Browser) -> tuple[str, int | None, str | None]:
     """Return the reason of the bye, the code of the close, and what the log has."""
-    last = one.reads()[-1]
+    last = one.read()[-1]
     assert last["type"] == "bye"
     assert len(one.ends) == len(one.closed) == 1
-    wait(house, 60)
-    assert one.reads() == []
+    wait(server, 60)
+    assert one.read() == []
     return last["reason"], one.ends[0][0], one.closed[0]
 
 
 def test_bye_closes_with_code_1000() -> None:
-    house = House()
-    one = browser(house)
-    one.sends({"type": "bye"})
-    assert ends_with(house, one) == ("goodbye", 1000, None)
+    server = FakeServer()
+    one = browser(server)
+    one.send({"type": "bye"})
+    assert ends_with(server, one) == ("goodbye", 1000, None)
 
 
 def test_replaced_connection_gets_its_close_code() -> None:
-    house = House()
-    one = browser(house)
-    browser(house)
-    assert ends_with(house, one)[:2] == ("replaced", 1000)
+    server = FakeServer()
+    one = browser(server)
+    browser(server)
+    assert ends_with(server, one)[:2] == ("replaced", 1000)
 
 
 def test_server_shutdown_gets_its_close_code() -> None:
     from selchat.server.server import SHUTDOWN
 
-    house = House()
-    one = browser(house)
-    house.hub.disconnect(house.hub.members(), SHUTDOWN)
-    assert ends_with(house, one) == ("shutdown", 1001, "server shut down")
+    server = FakeServer()
+    one = browser(server)
+    server.hub.disconnect(server.hub.members(), SHUTDOWN)
+    assert ends_with(server, one) == ("shutdown", 1001, "server shut down")
 
 
 @pytest.mark.parametrize("command", ["/kick Venkat", "/ban Venkat"])
 def test_kick_gets_its_close_code(command: str) -> None:
-    house = House()
-    one = browser(house)
-    house.commands.run(command)
-    reason, code, _ = ends_with(house, one)
+    server = FakeServer()
+    one = browser(server)
+    server.commands.run(command)
+    reason, code, _ = ends_with(server, one)
     assert code == 1008
     assert reason == ("kicked" if "kick" in command else "banned")
 
 
 def test_login_timeout_gets_its_close_code() -> None:
-    house = House()
-    one = Browser(house)
-    house.tick(9.9)
+    server = FakeServer()
+    one = Browser(server)
+    server.tick(9.9)
     assert one.closed == []
-    house.tick(0.2)
-    assert ends_with(house, one) == ("timeout", 1008, "no username within 10 s")
-    assert house.clock.pending == 0
+    server.tick(0.2)
+    assert ends_with(server, one) == ("timeout", 1008, "no username within 10 s")
+    assert server.clock.pending == 0
 
 
 def test_too_many_invalid_hellos_get_a_close_code() -> None:
-    house = House(login_messages=3)
-    one = Browser(house)
-    one.sends(*[{"type": "rooms"}] * 5)
-    assert ends_with(house, one) == ("protocol", 1008, "no valid hello among 3 messages")
+    server = FakeServer(login_messages=3)
+    one = Browser(server)
+    one.send(*[{"type": "rooms"}] * 5)
+    assert ends_with(server, one) == ("protocol", 1008, "no valid hello among 3 messages")
 
 
 def test_incomplete_message_times_out() -> None:
-    house = House(web_ping_seconds=1000.0)
-    one = browser(house)
+    server = FakeServer(web_ping_seconds=1000.0)
+    one = browser(server)
     one.session.data_received(FIRST)
     for _ in range(29):
-        house.tick(1.0)
+        server.tick(1.0)
         one.session.data_received(masked(PING))
     assert one.closed == []
-    house.tick(1.1)
-    assert ends_with(house, one) == ("timeout", 1008, "frame not finished within 30 s")
+    server.tick(1.1)
+    assert ends_with(server, one) == ("timeout", 1008, "frame not finished within 30 s")
 
 
 def test_unanswered_pings_close_the_connection() -> None:
-    house = House(web_ping_seconds=30.0)
-    one = browser(house)
-    wait(house, 29)
+    server = FakeServer(web_ping_seconds=30.0)
+    one = browser(server)
+    wait(server, 29)
     assert one.frames() == []
-    wait(house, 1)
+    wait(server, 1)
     assert one.frames() == [(PING, b"")]
-    wait(house, 13)
+    wait(server, 13)
     assert one.closed == []
-    wait(house, 1)
-    assert ends_with(house, one) == ("timeout", 1008, "ping timeout: no data for 44 s")
-    assert house.clock.pending == 0
+    wait(server, 1)
+    assert ends_with(server, one) == ("timeout", 1008, "ping timeout: no data for 44 s")
+    assert server.clock.pending == 0
 
 
 @pytest.mark.parametrize("sign", [masked(PONG), masked(PING), masked(PONG, b"x"), MESSAGE, b"\x81"])
 def test_any_frame_answers_a_ping(sign: bytes) -> None:
-    house = House(web_ping_seconds=30.0)
-    one = browser(house)
+    server = FakeServer(web_ping_seconds=30.0)
+    one = browser(server)
     for _ in range(3):
-        wait(house, 30)
+        wait(server, 30)
         assert one.frames()[-1:] == [(PING, b"")]
-        wait(house, 13)
+        wait(server, 13)
         one.session.data_received(sign)
         one.frames()
         if len(sign) == 1:
             break
-    wait(house, 16)
+    wait(server, 16)
     assert one.closed == []
 
 
@@ -427,87 +427,87 @@ def test_any_frame_answers_a_ping(sign: bytes) -> None:
 
 
 def test_messages_before_a_close_in_the_same_read_are_published() -> None:
-    house = House()
-    one, other = browser(house), browser(house, "Narayan")
+    server = FakeServer()
+    one, other = browser(server), browser(server, "Narayan")
     one.session.data_received(texts(say("one", "1"), say("two", "2")) + closing(1001, "gone"))
-    assert bodies(other.reads()) == ["one", "two"]
-    assert [one["type"] for one in one.reads()] == ["ack", "ack", "bye"]
+    assert bodies(other.read()) == ["one", "two"]
+    assert [one["type"] for one in one.read()] == ["ack", "ack", "bye"]
     assert one.ends == [(1001, "gone")]
     assert one.closed == [None]
 
 
 def test_rate_limited_messages_before_a_close_are_published() -> None:
-    house = House(message_rate=1, message_burst=1, web_ping_seconds=1000.0)
-    one, other = browser(house), browser(house, "Narayan")
-    house.tick(5)
+    server = FakeServer(message_rate=1, message_burst=1, web_ping_seconds=1000.0)
+    one, other = browser(server), browser(server, "Narayan")
+    server.tick(5)
     one.session.data_received(texts(*(say(str(n), str(n)) for n in range(4))) + masked(PING) + closing(1000))
-    assert bodies(other.reads()) == ["0"]
+    assert bodies(other.read()) == ["0"]
     assert one.closed == []
     said = []
     for _ in range(8):
-        wait(house, 0.6)
-        house.tick(0.5)
-        said += bodies(other.reads())
+        wait(server, 0.6)
+        server.tick(0.5)
+        said += bodies(other.read())
     assert said == ["1", "2", "3"]
-    assert kinds(one.reads()) == ["ack"] * 4 + ["bye"]
+    assert kinds(one.read()) == ["ack"] * 4 + ["bye"]
     assert one.ends == [(1000, "")]
     assert len(one.closed) == 1
 
 
 def test_hello_messages_and_close_in_one_read_are_all_handled() -> None:
-    house = House()
-    other = browser(house, "Narayan")
-    one = Client(house)
+    server = FakeServer()
+    other = browser(server, "Narayan")
+    one = Client(server)
     one.session.data_received(
         opening() + texts(hello("Venkat"), say("x" * 9_000, "1")) + masked(PING, b"?") + closing(1000)
     )
-    assert bodies(other.reads()) == ["x" * 9_000], "the limit before login is none for what comes after it"
+    assert bodies(other.read()) == ["x" * 9_000], "the limit before login is none for what comes after it"
     assert one.closed == [None]
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
 def test_handshake_and_messages_work_however_they_are_cut(size: int) -> None:
-    house = House()
-    other = browser(house, "Narayan")
-    one = Client(house)
+    server = FakeServer()
+    other = browser(server, "Narayan")
+    one = Client(server)
     stream = opening() + texts(hello("Venkat"), say("hi", "1"), say("y" * 5_000, "2")) + closing(1000)
     for start in range(0, len(stream), size):
         one.session.data_received(stream[start : start + size])
-    assert bodies(other.reads()) == ["hi", "y" * 5_000]
+    assert bodies(other.read()) == ["hi", "y" * 5_000]
     assert one.closed == [None]
 
 
 def test_message_limit_is_smaller_before_login() -> None:
-    house = House()
-    one = Browser(house)
+    server = FakeServer()
+    one = Browser(server)
     one.session.data_received(masked(TEXT, b"x" * 4097)[:8])
-    assert ends_with(house, one)[:2] == ("protocol", 1009)
+    assert ends_with(server, one)[:2] == ("protocol", 1009)
 
 
 def test_end_of_stream_without_a_close_frame() -> None:
-    house = House()
-    one, other = browser(house), browser(house, "Narayan")
+    server = FakeServer()
+    one, other = browser(server), browser(server, "Narayan")
     one.session.data_received(texts(say("hi", "1")))
-    one.hangs_up()
-    assert bodies(other.reads()) == ["hi"]
+    one.hang_up()
+    assert bodies(other.read()) == ["hi"]
     assert one.closed == [None]
-    cut = browser(house)
+    cut = browser(server)
     cut.session.data_received(MESSAGE[:5])
-    cut.hangs_up()
+    cut.hang_up()
     assert cut.closed == ["stream ended inside a message"]
-    assert house.clock.pending == 1 + len(house.hub.members()) - 1
+    assert server.clock.pending == 1 + len(server.hub.members()) - 1
 
 
 def test_ping_frames_count_against_the_byte_rate() -> None:
     """Six bytes that cost as much as a message: with a limit of bytes, there is one of these as well."""
-    house = House(byte_rate=65_536)
-    one = browser(house)
+    server = FakeServer(byte_rate=65_536)
+    one = browser(server)
     one.session.data_received(masked(PING) * 100)
     assert not one.paused
     one.session.data_received(masked(PING) * 1000)
     assert one.paused
     assert len(one.frames()) == 1100
-    wait(house, 10)
+    wait(server, 10)
     assert not one.paused
     assert one.closed == []
 
@@ -516,22 +516,22 @@ def test_ping_frames_count_against_the_byte_rate() -> None:
 
 
 def test_all_protocols_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    house = House()
-    web, again = browser(house), browser(house, "Narayan")
-    monkeypatch.setattr(House, "wire", Client)
-    [rich] = come(house, "Michael")
-    classic = Client(house)
+    server = FakeServer()
+    web, again = browser(server), browser(server, "Narayan")
+    monkeypatch.setattr(FakeServer, "wire", Client)
+    [selchat_client] = log_in(server, "Michael")
+    classic = Client(server)
     classic.session.data_received(b"3         Ann" + b"2         hi")
-    web.sends(say("w" * 200, "1"))
-    rich.sends(say("é\0\x7f\u0081~", "1"))
+    web.send(say("w" * 200, "1"))
+    selchat_client.send(say("é\0\x7f\u0081~", "1"))
     expected = ["hi", "w" * 200, "é\0\x7f\u0081~"]
-    assert bodies(again.reads()) == expected
-    assert bodies(web.reads()) == [expected[0], expected[2]]
-    assert bodies(rich.reads()) == expected[:2]
-    house.settle()
+    assert bodies(again.read()) == expected
+    assert bodies(web.read()) == [expected[0], expected[2]]
+    assert bodies(selchat_client.read()) == expected[:2]
+    server.settle()
     assert bytes(classic.sock.taken).count(b"w" * 200) == 1
     # One feed for each way of speaking, whoever comes by it.
-    assert len(house.hub.lobby.feeds) == 3
+    assert len(server.hub.lobby.feeds) == 3
 
 
 @pytest.mark.parametrize(
@@ -544,34 +544,34 @@ def test_all_protocols_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_reader_lapped_inside_a_frame_gets_every_message(size: int, room: int) -> None:
-    house = House(feed_limit=20_000, frame_limit=200_000)
-    one, other = browser(house), browser(house, "Narayan")
+    server = FakeServer(feed_limit=20_000, frame_limit=200_000)
+    one, other = browser(server), browser(server, "Narayan")
     other.sock.room = room
     expected = []
     for number in range(600_000 // (size + 2_000)):
         expected.append(f"{number} \u0081~\x7f" + '{"type":"said",' + "x" * size)
-        one.sends(say(expected[-1], str(number)))
-        house.tick()
+        one.send(say(expected[-1], str(number)))
+        server.tick()
     assert (one.closed, other.closed) == ([], [])
     while other.outbox.blocked:
         other.sock.room = 1_234_567
         other.outbox.flush()
-        house.tick()
+        server.tick()
     other.sock.room = None
-    messages = other.reads()
+    messages = other.read()
     gaps = [message for message in messages if message["type"] == "gap"]
     assert gaps and all(gap["before"] == gap["after"] + 1 for gap in gaps)
     assert bodies(messages) == expected
-    one.sends(say("live", "live"))
-    assert bodies(other.reads()) == ["live"]
+    one.send(say("live", "live"))
+    assert bodies(other.read()) == ["live"]
 
 
 def test_resume_over_websocket_loses_nothing() -> None:
-    house = House()
-    one, other = browser(house), browser(house, "Narayan")
-    one.sends(*(say(str(n), str(n)) for n in range(1, 301)))
-    house.settle()
-    other.hangs_up()
-    again = Browser(house)
-    again.sends(hello("Narayan", resume=resume(house, lobby=7)))
-    assert [message["seq"] for message in again.reads() if message["type"] == "said"] == list(range(8, 301))
+    server = FakeServer()
+    one, other = browser(server), browser(server, "Narayan")
+    one.send(*(say(str(n), str(n)) for n in range(1, 301)))
+    server.settle()
+    other.hang_up()
+    again = Browser(server)
+    again.send(hello("Narayan", resume=resume(server, lobby=7)))
+    assert [message["seq"] for message in again.read() if message["type"] == "said"] == list(range(8, 301))
