@@ -208,6 +208,7 @@ def test_leaving_reader_reads_to_the_end_of_that_time() -> None:
     feed.leave(reader.subscription)
     feed.leave(reader.subscription)
     feed.append(b"after")
+    feed.leave(reader.subscription)
     tick(feed)
     assert feed.due() == [reader.subscription]
     reader.read()
@@ -238,6 +239,15 @@ def test_others_read_the_frames_of_an_author_that_has_ended() -> None:
     feed.leave(author.subscription)
     tick(feed)
     assert (author.got, other.got) == (b"", b"[one][two]")
+
+
+def test_ended_reader_cannot_leave() -> None:
+    feed: Feed[Reader] = Feed(1000)
+    reader = Reader(feed)
+    feed.end(reader.subscription)
+    feed.leave(reader.subscription)
+    assert reader.state is SubscriptionState.ENDED
+    assert not feed.behind and feed.due() == []
 
 
 def test_reader_more_than_the_limit_behind_is_lapped() -> None:
