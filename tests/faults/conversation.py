@@ -1,8 +1,7 @@
-"""A conversation in which everything happens that can happen on the wires, and who is right about it.
+"""A scripted conversation with every feature of every protocol, and a check of its result.
 
-`Conversation.run` says the same each time, whatever becomes of it: nobody waits for an answer, and a fault at
-any step changes nothing of what they do after it. Afterwards `check` holds what each of them was sent against
-what was said.
+`Conversation.run` sends the same data every time: no peer waits for a reply, so a fault at any step does not
+change the later steps. `check` then compares the data that each peer received with the sent messages.
 """
 
 from __future__ import annotations
@@ -30,9 +29,9 @@ from tests.e2e.web_support import (
 from tests.faults.world import Peer, World, frames
 
 _BODY = re.compile(r"(\w+) says (\d+)\.*")
-_LARGE = 30_000  # characters: more than the socket of someone who does not read takes
-_CLASSIC, _RICH, _WEB = ("Ann", "Ben"), ("Cleo", "Dag"), ("Hal", "Ida")
-# What a visitor without a WebSocket asks for, and what is answered.
+_LARGE = 30_000  # characters: more than the socket of a peer that does not read can hold
+_CLASSIC, _SELCHAT, _WEB = ("Ann", "Ben"), ("Cleo", "Dag"), ("Hal", "Ida")
+# Requests of a visitor without a WebSocket, and the statuses of their responses.
 _ASKED = [
     (request("/healthz"), 200),
     (request("/healthz", method="HEAD"), 200),
@@ -44,7 +43,7 @@ _ASKED = [
 
 
 class Conversation:
-    """``large``: characters of the largest messages; ``secure``: whether people come by TLS."""
+    """``large``: characters of the largest messages. ``secure``: users connect with TLS."""
 
     def __init__(self, world: World, large: int = _LARGE, *, secure: bool = False) -> None:
         self.world = world
@@ -52,13 +51,13 @@ class Conversation:
         self._large = large
         self._said = 0
         self._people: dict[str, list[Peer]] = {}
-        self._strangers: list[Peer] = []
+        self._others: list[Peer] = []
         self._visitors: list[Peer] = []
 
     def run(self) -> None:
-        """Have all of it happen."""
+        """Run the conversation of classic and selchat clients."""
         world = self.world
-        ann, ben, cleo, dag = (self._arrive(name) for name in (*_CLASSIC, *_RICH))
+        ann, ben, cleo, dag = (self._arrive(name) for name in (*_CLASSIC, *_SELCHAT))
         world.pass_time(2)
         for room in ("engine-room", "lobby"):
             for peer in (cleo, dag):
@@ -79,7 +78,7 @@ class Conversation:
                 {"type": "nonsense"},
             )
         )
-        # Some stop reading, and are behind with a feed; one of them is behind with answers as well.
+        # Two peers stop reading and fall behind with a feed, one of them with replies too.
         for peer in (ben, dag):
             peer.reads = False
         for _ in range(2):
@@ -89,16 +88,16 @@ class Conversation:
         for peer in (ben, dag):
             peer.reads = True
         world.pass_time(0.5)
-        # Someone is cut off in mid-sentence and comes back for what was missed.
+        # Dag loses the connection, returns and resumes.
         dag.send(encoded({"type": "part", "room": "engine-room"}))
         dag.close()
         cleo.send(self._say("Cleo") + self._whisper("Cleo", "Dag"))
         self._arrive("Dag", resume={"log": self._log_of("Dag"), "rooms": {"lobby": 3}}).send(self._say("Dag"))
-        self._strange(frame("Eve") + b"no frame at all")
-        self._strange(b"\x01\x02garbage....")
-        self._strange(b"7  ").finish()
-        self._strange(b"12")  # and no more: it has ten seconds
-        self._strange(encoded({"type": "hello", "version": 2}, {"type": "bye"}))
+        self._connect_stranger(frame("Eve") + b"no frame at all")
+        self._connect_stranger(b"\x01\x02garbage....")
+        self._connect_stranger(b"7  ").finish()
+        self._connect_stranger(b"12")  # incomplete until the login deadline, after 10 s
+        self._connect_stranger(encoded({"type": "hello", "version": 2}, {"type": "bye"}))
         world.pass_time(1)
         ben.send(self._line("Ben"))
         ben.finish()
@@ -107,7 +106,7 @@ class Conversation:
         world.pass_time(15)
 
     def run_web(self) -> None:
-        """The same with browsers: two in the chat, with one on each of the other wires, and a visitor."""
+        """Run the conversation with two browsers, one client of each other protocol, and a visitor."""
         world = self.world
         ann, cleo, hal, ida = map(self._arrive, ("Ann", "Cleo", *_WEB))
         self._visit()
@@ -129,44 +128,44 @@ class Conversation:
         self._arrive("Ida", resume={"log": self._log_of("Ida"), "rooms": {"lobby": 3}}).send(self._say("Ida"))
         hal.send(self._say("Hal") + closing(1001))
         self._arrive("Hal").send(masked(TEXT, b"\xff"))
-        world.pass_time(40)  # in which the one who is left is asked for a sign
+        world.pass_time(40)  # long enough for a ping to the remaining client
 
     def goodbye(self) -> None:
-        """Have everyone go, and the server notice it."""
+        """Close all connections, and let the server notice it."""
         people = [peer for peers in self._people.values() for peer in peers]
-        for peer in people + self._strangers + self._visitors:
+        for peer in people + self._others + self._visitors:
             peer.close()
         self.world.pass_time(60)
 
     def two_can_talk(self) -> None:
-        """Fail if two who come now do not hear each other, each on a wire of its own."""
+        """Fail if a new classic client and a new selchat client do not get each other's messages."""
         fay, gus = self.world.connect(), self.world.connect()
-        self._strangers += (fay, gus)
+        self._others += (fay, gus)
         fay.send(frame("Fay"))
         gus.send(encoded(greeting("Gus"), {"type": "say", "room": "lobby", "id": "G", "body": "Gus is here"}))
         fay.send(frame("so is Fay"))
         self.world.pass_time(1)
         heard = self._frames(fay)
-        assert b"Gus is here" in heard, f"Fay has heard {heard}"
+        assert b"Gus is here" in heard, f"Fay got {heard}"
         texts = [json.loads(one).get("body") for one in self._frames(gus)]
-        assert "so is Fay" in texts, f"Gus has heard {texts}"
+        assert "so is Fay" in texts, f"Gus got {texts}"
 
     def check(self) -> None:
-        """Fail if anyone was sent anything but whole frames, or a message twice, out of order or changed."""
+        """Fail if a peer got an invalid frame, or a message twice, out of order or changed."""
         acked: dict[tuple[str, int], str] = {}
-        for name in (*_RICH, *_WEB):
+        for name in (*_SELCHAT, *_WEB):
             for peer in self._people.get(name, ()):
                 self._check_selchat(name, peer, acked)
         for name in _CLASSIC:
             for peer in self._people.get(name, ()):
                 self._check_classic(name, peer)
-        for peer in self._strangers:
+        for peer in self._others:
             self._frames(peer)
         for peer in self._visitors:
             self._check_visitor(peer)
 
     def heard(self) -> list[dict[str, list[str]]]:
-        """Return what each of them was sent, in order for each room; less what differs each time."""
+        """Return the messages that each peer received, in order for each room, without ids and times."""
         heard: list[dict[str, list[str]]] = []
         for name, peers in self._people.items():
             for peer in peers:
@@ -181,11 +180,11 @@ class Conversation:
                     else:
                         by_room.setdefault("", []).append(payload.decode())
                 heard.append(by_room)
-        heard.append({"": [payload.decode() for peer in self._strangers for payload in self._frames(peer)]})
+        heard.append({"": [payload.decode() for peer in self._others for payload in self._frames(peer)]})
         heard += [{"": [f"{answer.status}" for answer in self._answers(peer)[0]]} for peer in self._visitors]
         return heard
 
-    # -- what they say -----------------------------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------------
 
     def _arrive(self, name: str, **hello: Any) -> Peer:
         peer = self.world.connect(secure=self._secure)
@@ -196,7 +195,7 @@ class Conversation:
         return peer
 
     def _visit(self) -> None:
-        """Ask for files: two requests, one, and the others in pieces."""
+        """Send the requests: two at once, one alone, and the others in pieces."""
         peer = self.world.connect(secure=self._secure)
         self._visitors.append(peer)
         peer.send(_ASKED[0][0] + _ASKED[1][0])
@@ -205,9 +204,9 @@ class Conversation:
         for start in range(0, len(rest), 1000):
             peer.send(rest[start : start + 1000])
 
-    def _strange(self, data: bytes) -> Peer:
+    def _connect_stranger(self, data: bytes) -> Peer:
         peer = self.world.connect()
-        self._strangers.append(peer)
+        self._others.append(peer)
         peer.send(data)
         return peer
 
@@ -229,7 +228,7 @@ class Conversation:
         return self._encoded(name, {"type": "whisper", "to": to, "id": f"{name}-{self._said}", "body": words})
 
     def _encoded(self, name: str, *messages: dict[str, Any]) -> bytes:
-        """These on the wire by which that one has come."""
+        """Return the messages in the protocol of that user."""
         return texts(*messages) if name in _WEB else encoded(*messages)
 
     def _words(self, name: str, size: int) -> str:
@@ -243,7 +242,7 @@ class Conversation:
                 return str(fields["log"])
         return "none"
 
-    # -- what they were sent -----------------------------------------------------------------------------
+    # -- checks -----------------------------------------------------------------------------
 
     def _frames(self, peer: Peer) -> list[bytes]:
         payloads, rest = frames(peer.received)
@@ -251,7 +250,7 @@ class Conversation:
         return payloads
 
     def _payloads(self, name: str, peer: Peer) -> list[bytes]:
-        """Return what that one was sent, by whichever way."""
+        """Return the payloads that the peer received, in any protocol."""
         if name not in _WEB:
             return self._frames(peer)
         found, rest = answers(peer.received)
@@ -262,7 +261,7 @@ class Conversation:
         frames, rest = server_frames(rest)
         assert not rest or peer.ended or peer.closed, f"half a frame: {rest[:60]!r}"
         ends = [place for place, (opcode, _) in enumerate(frames) if opcode == CLOSE]
-        assert ends in ([], [len(frames) - 1]), "something came after the close"
+        assert ends in ([], [len(frames) - 1]), "data after the close"
         return [payload for opcode, payload in frames if opcode == TEXT]
 
     def _answers(self, peer: Peer) -> tuple[list[Answer], bytes]:
@@ -306,7 +305,7 @@ class Conversation:
             place = room.casefold(), fields["seq"]
             assert known.setdefault(place, text) == text, f"{place} is {known[place]} and {text}"
             if kind == "said":
-                # One's own are acknowledged, and not sent: from one to the next there may be those.
+                # A user's own messages are acknowledged and not sent, so the seq of others may have gaps.
                 assert fields["seq"] > heard.get(room, 0), f"{name} was sent {place} after {heard[room]}"
                 heard[room] = fields["seq"]
 

@@ -1,4 +1,4 @@
-"""What a connection begins with is told from its first bytes, once: however they come in."""
+"""The first bytes of a connection decide its protocol once, however they are cut."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ _HTTP = {
     "a request": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
     "one with a body": b"POST /chat HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
     "one for another host": b"OPTIONS / HTTP/1.1\r\nHost: 192.0.2.1\r\n\r\n",
-    "one that is none": b"DELETE the lobby\r\n\r\n",
+    "an invalid one": b"DELETE the lobby\r\n\r\n",
     "HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-    "one that does not end": b"CONNECT selchat:1 HTTP/1.1\r\n",
+    "an incomplete one": b"CONNECT selchat:1 HTTP/1.1\r\n",
 }
 _TLS = {
     "TLS and then garbage": b"\x16\x03\x01\x00\x05hello" + b"x" * 20,
@@ -78,7 +78,7 @@ def test_only_a_complete_method_is_http() -> None:
 
 
 def _verdict(data: bytes) -> DetectedProtocol | None:
-    """Return the verdict on what begins like that; there is none on its first bytes, or the same one."""
+    """Return the detected protocol. Every prefix must give the same one or None."""
     verdicts = [detect_protocol(data[:size]) for size in range(1, min(len(data), _PREFIX) + 1)]
     decided = [verdict for verdict in verdicts if verdict is not None]
     assert len(set(decided)) <= 1
@@ -122,7 +122,7 @@ def _undated(answer: bytes) -> bytes:
 
 
 def _answers(data: bytes, tls: str, monkeypatch: pytest.MonkeyPatch, folder: Path) -> set[bytes]:
-    """Return what comes for it, at once and with a pause after each of the first bytes; the log is one."""
+    """Return all responses to the data, in one piece and with a pause after each of the first bytes."""
     found = set()
     with world(monkeypatch, folder, Faults(), tls=tls, roster=False) as this:
         at_rest = this.holdings()

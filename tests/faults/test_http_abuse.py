@@ -1,4 +1,4 @@
-"""What an HTTP parser is attacked with ends in an answer of 4xx or 5xx and a close, or is legal after all.
+"""Attacks on HTTP parsers get a 4xx or 5xx and a close, unless the request is legal.
 
 A request that two parsers read in two ways is how one is smuggled past a proxy. Whatever is in doubt is
 refused, and nothing that comes after it is read as a request.
@@ -14,7 +14,7 @@ from tests.e2e.web_support import Answer, answers, opening, request
 from tests.faults.world import Faults, Peer, World, world
 
 _HOST = b"Host: 127.0.0.1\r\n"
-# What would be answered by 200 if it was read as a request.
+# A smuggled request: a 200 shows that the server has read it as one.
 _SMUGGLED = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 
 
@@ -24,7 +24,7 @@ def post(*headers: bytes, body: bytes = b"") -> bytes:
 
 CHUNKED = b"Transfer-Encoding: chunked"
 
-# What comes, and what has to be answered, by one answer and a close.
+# The stream, and the status of its only response, before a close.
 BAD: dict[str, tuple[bytes, int | tuple[int, ...]]] = {
     # Two lengths
     "CL and TE": (post(b"Content-Length: 5", CHUNKED, body=b"0\r\n\r\n" + _SMUGGLED), 400),
@@ -46,7 +46,7 @@ BAD: dict[str, tuple[bytes, int | tuple[int, ...]]] = {
     "a CL that overflows": (post(b"Content-Length: 18446744073709551621", body=b"hello"), 413),
     "a space before the colon": (post(b"Content-Length : 5", body=b"hello" + _SMUGGLED), 400),
     "a tab before the colon": (post(b"Content-Length\t: 5", body=b"hello" + _SMUGGLED), 400),
-    # Encodings that one parser takes and another does not
+    # Encodings that parsers read in different ways
     "TE twice": (post(CHUNKED, CHUNKED, body=b"0\r\n\r\n" + _SMUGGLED), (400, 501)),
     "TE identity": (post(b"Transfer-Encoding: identity", body=_SMUGGLED), 501),
     "TE of something": (post(b"Transfer-Encoding: xchunked", body=b"0\r\n\r\n" + _SMUGGLED), 501),
@@ -149,7 +149,7 @@ BAD: dict[str, tuple[bytes, int | tuple[int, ...]]] = {
     "two hosts": (b"GET / HTTP/1.1\r\n" + _HOST * 2 + b"\r\n", 400),
 }
 
-# These are legal: each is answered, and so is what follows; the statuses of both.
+# Legal requests: the statuses of their response and of the next one.
 LEGAL: dict[str, tuple[bytes, list[int]]] = {
     "the same CL twice": (post(b"Content-Length: 5, 5", body=b"hello") + _SMUGGLED, [405, 200]),
     "a CL with zeros": (post(b"Content-Length: 0005", body=b"hello") + _SMUGGLED, [405, 200]),
@@ -190,7 +190,7 @@ def answered(peer: Peer) -> list[Answer]:
     return found
 
 
-_CUTS = [1_000_000, 4_000, 100, 1]  # bytes at a time; the shortest only for what is short
+_CUTS = [1_000_000, 4_000, 100, 1]  # bytes at a time; the shortest only for short streams
 
 
 def cut(stream: bytes) -> list[list[bytes]]:
@@ -320,12 +320,13 @@ def test_garbage_after_a_request_closes_the_connection(garbage: bytes, this: Wor
 
 
 def test_pipelined_requests_are_answered_in_order(this: World) -> None:
-    """However many come in one read, nobody else waits for all of them."""
+    """Many requests in one read do not delay another client, and the rate limit applies to them."""
     peer, other = this.connect(), this.connect()
     peer.send(_SMUGGLED * 500 + request("/nothing"))
     other.send(request("/healthz"))
     this.pass_time(1)
-    assert 20 <= len(answered(peer)) <= 26, "as many as messages may be"
+    assert 20 <= len(answered(peer)) <= 26, "the message rate"
+    assert [answer.status for answer in answered(other)] == [200]
     this.pass_time(100)
     assert [answer.status for answer in answered(peer)] == [200] * 500 + [404]
     assert [answer.status for answer in answered(other)] == [200]

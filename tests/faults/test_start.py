@@ -1,4 +1,4 @@
-"""A server that cannot start says so in one line, and gives back what it had opened by then."""
+"""A server that cannot start prints one line and closes its open files."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.faults.world import Faults, database_error, world
 
 _MAX = 24  # descriptors, more than a server opens to start
 
-# Starts a server once for each number of descriptors that it may open: each is a child of this program, which
-# has imported all beforehand, and is asked to end as soon as it listens.
+# Starts a server once for each limit of open descriptors. Each server is a child of this program, which has
+# imported everything before, and stops as soon as it listens.
 _STARTS = """
 import os, resource, signal, sys, time
 import encodings.idna, selchat.server.server, selchat.log.sqlite, selchat.server.console, selchat.cli
 from selchat.net.reactor import Reactor
 
 os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-Reactor(print).close()  # whatever else has to be imported for it
+Reactor(print).close()  # runs its lazy imports
 free = os.dup(0)
 os.close(free)
 run = selchat.server.server.Server.run

@@ -1,4 +1,4 @@
-"""A byte at a time, and in between none: what comes out is what comes out when everything goes at once."""
+"""Sockets that move one byte at a time give the same results as whole reads and writes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LARGE = 600  # characters
 
 
 class Trickle:
-    """Of a socket: each second call fails as if there were nothing, and the others move one byte."""
+    """Mixin for a socket: every second call would block, the others move one byte."""
 
     _calls = 0
 
@@ -48,11 +48,11 @@ class Trickle:
 
 
 class TricklingSocket(Trickle, FaultySocket):
-    """Of the server."""
+    """A socket of the server."""
 
 
 class TricklingClientSocket(Trickle, socket.socket):
-    """Of a client."""
+    """A socket of a client."""
 
 
 @pytest.mark.parametrize("web", [False, True], ids=["frames", "web"])
@@ -91,7 +91,7 @@ def test_client_behaves_the_same_with_trickled_bytes(wire: str, monkeypatch: pyt
 
 
 def _client_hears(wire: str) -> list[str]:
-    """Return what a client is told that says and hears some things, less what depends on the clock."""
+    """Return the events of a client in a short conversation, without the ones that depend on the clock."""
     interface = Recorder()
     with Server("--no-roster") as server, closing(Reactor(fail)) as reactor:
         link = Link(reactor, settings(server.port, wire=wire), interface)

@@ -124,7 +124,7 @@ class FaultyListener(FaultySocket):
 
 
 class FaultySelector(EpollSelector):
-    """``faults``: counts the registrations of connections, not those of the server's own files."""
+    """``faults``: counts the registrations of connections, not of the server's own files."""
 
     def __init__(self, faults: Faults) -> None:
         super().__init__()
@@ -173,7 +173,7 @@ class RecordedTimer(Timer):
 class World:
     """The server, its faults, its clock and its peers.
 
-    ``selector`` and ``timers``: those of the server's reactor. ``failures``: the exceptions that the reactor
+    ``selector`` and ``timers``: of the server's reactor. ``failures``: the exceptions that the reactor
     has caught.
     """
 

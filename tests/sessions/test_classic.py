@@ -19,7 +19,7 @@ from tests.net.fakes import FakeSocket
 
 
 class FakeServer:
-    """What a server has, without a socket."""
+    """A server without sockets."""
 
     def __init__(self, cipher: CaesarCipher | None = None, **settings: object) -> None:
         self.settings = Settings(**{"roster": False, "message_rate": 0, "byte_rate": 0, **settings})  # type: ignore[arg-type]
@@ -44,26 +44,26 @@ class FakeServer:
 
 
 class Client:
-    """A peer on the paper's wire, and the transport of its session."""
+    """A classic client, and the transport of its session."""
 
     address = "192.168.43.169:54494"
 
-    def __init__(self, server: FakeServer, sends: bytes = b"") -> None:
+    def __init__(self, server: FakeServer, first: bytes = b"") -> None:
         self.server = server
         self.sock = FakeSocket()
         self.outbox = Outbox(self.sock, self, 1 << 20)  # type: ignore[arg-type]
         self.closed: list[str | None] = []
         self.paused = False
         self.session: Session = DetectSession(server.context, self)
-        if sends:
-            self.session.data_received(sends)
+        if first:
+            self.session.data_received(first)
 
     def send(self, *payloads: str) -> None:
         header_length = self.server.settings.header_length
         self.session.data_received(b"".join(encode_frame(p.encode(), header_length) for p in payloads))
 
     def read(self) -> list[tuple[str, str]]:
-        """Take what has come, as whole pairs."""
+        """Return the new pairs, which must be complete."""
         self.server.tick()
         decoder = FrameDecoder(self.server.settings.header_length, 1 << 20)
         payloads = [payload.decode() for payload in decoder.receive_data(bytes(self.sock.taken))]
@@ -410,7 +410,7 @@ def test_name_of_the_server_is_refused(name: str) -> None:
     other.send("give me your password")
     [(author, _)] = michael.read()
     if name == "Server_2":
-        assert author == "Server_2", "whoever wants that name has it"
+        assert author == "Server_2", "the name is free"
         return
     assert author == "guest1"
     [(told_by, text)] = other.read()

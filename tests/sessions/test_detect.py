@@ -1,4 +1,4 @@
-"""What a connection begins with: told from its first byte, once, and answered in the peer's own language."""
+"""Protocol detection: the first bytes decide once, and refusals use the protocol of the peer."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAME = encode_frame(b"Venkat")
 
 
 class Peer:
-    """A connection, as far as an opening session knows it, and what it was asked."""
+    """The transport of a `DetectSession`, with the calls that it received."""
 
     address = "192.168.43.169:54494"
 
@@ -65,7 +65,7 @@ class Peer:
 
     @property
     def pair(self) -> list[str]:
-        """The last words as the paper's frames: a user and a message."""
+        """The final data as classic frames: a user and a message."""
         decoder = FrameDecoder()
         found = [payload.decode() for payload in decoder.receive_data(self.final_data)]
         assert not decoder.unfinished
@@ -77,7 +77,7 @@ class Peer:
 
 
 class Nothing:
-    """An outbox for those who are let in."""
+    """The outbox of sessions after detection, which discards all data."""
 
     blocked = False
 
@@ -88,7 +88,7 @@ class Nothing:
         return None
 
 
-# -- one verdict ---------------------------------------------------------------------------------------
+# -- detection -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", range(1, 17))
@@ -97,7 +97,7 @@ def test_every_prefix_of_a_client_hello_starts_tls_once(size: int) -> None:
     peer.send(CLIENT_HELLO[:size])
     assert peer.secured == [CLIENT_HELLO[:size]]
     assert peer.opening.state is DetectState.SECURED  # type: ignore[attr-defined]
-    # What follows is what was decrypted, and no handshake any more, whatever it begins with.
+    # All later bytes are decrypted data, whatever they begin with.
     peer.send(NAME)
     assert len(peer.secured) == 1
     assert isinstance(peer.session, ClassicSession)
@@ -148,7 +148,7 @@ def test_first_byte_decides_between_tls_and_frames(first: int, rest: bytes, cuts
     assert bool(peer.secured) == (first == 0x16)
     state = peer.opening.state  # type: ignore[attr-defined]
     assert (state is DetectState.SECURED) == (first == 0x16)
-    if not bytes([first]).isupper():  # which may begin a method of HTTP
+    if not bytes([first]).isupper():  # a capital letter may begin an HTTP method
         assert state is (DetectState.SECURED if first == 0x16 else DetectState.FRAMES)
 
 
@@ -162,7 +162,7 @@ def test_client_hello_without_tls_gets_a_classic_error_and_a_close() -> None:
     assert len(peer.closed) == 1
 
 
-# -- who may not come in ---------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------------
 
 
 def refusals() -> list[tuple[SelchatError, str]]:
@@ -176,7 +176,7 @@ def test_refusal_is_sent_in_the_protocol_of_the_peer(refusal: SelchatError, word
         peer = Peer(refusal=refusal)
         if secured:
             peer.send(CLIENT_HELLO)
-            assert peer.closed == [], "it is told when it can read it"
+            assert peer.closed == [], "the refusal waits until the peer can read it"
         peer.send(stream)
         assert peer.closed == [str(refusal)]
         if stream is NAME:
@@ -212,7 +212,7 @@ def test_refusal_takes_precedence_over_required_tls() -> None:
     assert peer.closed == [str(ServerFullError(5))]
 
 
-# -- who says nothing ------------------------------------------------------------------------------------
+# -- the login deadline ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sent", [b"", b"5", CLIENT_HELLO[:20]])
@@ -227,7 +227,7 @@ def test_incomplete_login_is_closed_at_the_deadline(sent: bytes) -> None:
         server.tick(5.0)
     assert peer.closed == []
     server.tick(0.2)
-    by_tls = bool(sent) and sent != b"5"  # which may be a browser's connection for later
+    by_tls = bool(sent) and sent != b"5"  # a browser may open such connections in advance
     assert peer.closed == [None if by_tls else "no username within 10 s"]
     told = [] if by_tls else ["Server", "Closing this connection: no username within 10 s."]
     assert peer.pair == told
@@ -315,7 +315,7 @@ def test_browser_preconnects_are_not_reported(reason: str | None) -> None:
     assert server.clock.pending == 0
 
 
-# -- browsers ------------------------------------------------------------------------------------------
+# -- browsers --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", range(1, 17))

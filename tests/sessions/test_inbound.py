@@ -108,7 +108,7 @@ def test_bytes_are_limited_too() -> None:
     message = b"x" * (64 * KIB - 10)  # with its header, a second's worth
     peer.sends(message, message)
     assert not peer.paused
-    peer.sends(message)  # over the rate: what was read is taken all the same
+    peer.sends(message)  # over the rate: bytes that were read already still pass
     assert len(peer.came) == 3
     assert peer.paused
     peer.sends(b"later")

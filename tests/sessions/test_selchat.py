@@ -1,6 +1,6 @@
-"""The selchat session as transcripts: what a client sends, and what it reads.
+"""The selchat session as transcripts of requests and replies.
 
-Each is held twice, with headers of the paper's kind and in WebSocket messages: nothing else differs.
+Each test runs twice: with the frames of the classic protocol and in WebSocket messages.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ SECRETS = {name: (name * 16)[:22] for name in ("Michael", "Narayan", "Venkat")}
 
 
 class FakeServer:
-    """What a server has, without a socket. ``files``: the folder of its page."""
+    """A server without sockets. ``files``: the folder of its page."""
 
-    wire: type[Client]  # how people come to it
+    wire: type[Client]  # the client class of `connect`
 
     def __init__(
         self, log: RecordingLog | None = None, files: Path = Path("/none"), **settings: object
     ) -> None:
-        pings = {"web_ping_seconds": 20.0}  # as the others are asked
+        pings = {"web_ping_seconds": 20.0}  # the same as for other clients
         self.settings = Settings(
             **{"roster": False, "message_rate": 0, "byte_rate": 0, **pings, **settings}  # type: ignore[arg-type]
         )
@@ -84,7 +84,7 @@ class FakeServer:
         )
 
     def connect(self) -> Client:
-        """Have someone come."""
+        """Connect a new client."""
         return self.wire(self)
 
     def tick(self, seconds: float = 0.0) -> None:
@@ -92,7 +92,7 @@ class FakeServer:
         end_tick(self.hub, self.fanout)
 
     def settle(self) -> None:
-        """Tick until everyone has caught up with the log."""
+        """Tick until no timer is due, so that all replays are sent."""
         for _ in range(100):
             self.tick()
             if not self.clock.due:
@@ -100,7 +100,7 @@ class FakeServer:
 
 
 class Client:
-    """A peer, and the transport of its session. ``room``: bytes that its socket takes; None: all."""
+    """A selchat client, and the transport of its session."""
 
     address = "192.168.43.169:54494"
 
@@ -115,7 +115,7 @@ class Client:
         self._decoder = FrameDecoder(10, 1 << 20)
 
     def encoded(self, *messages: dict[str, Any] | bytes) -> bytes:
-        """These as they are sent."""
+        """Return the messages as this client sends them."""
         payloads = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
         return b"".join(map(encode_frame, payloads))
 
@@ -123,7 +123,7 @@ class Client:
         self.session.data_received(self.encoded(*messages))
 
     def read(self) -> list[dict[str, Any]]:
-        """Take what has come."""
+        """Return the new messages."""
         self.server.settle()
         payloads = self._decoder.receive_data(bytes(self.sock.taken)) if self.sock.taken else []
         assert self._decoder.error is None
@@ -169,7 +169,7 @@ FakeServer.wire = Client
 
 
 class Browser(Client):
-    """The same by WebSocket. ``ends``: code and reason of what closed it; nothing may come after."""
+    """A client with a WebSocket. ``ends``: code and reason of the close frame, the last one."""
 
     def __init__(self, server: FakeServer) -> None:
         super().__init__(server)
@@ -182,7 +182,7 @@ class Browser(Client):
         return texts(*messages)
 
     def frames(self) -> list[tuple[int, bytes]]:
-        """Take what has come: opcodes and payloads."""
+        """Return the opcodes and payloads of the new frames."""
         self.server.settle()
         taken = self._rest + bytes(self.sock.taken)
         self.sock.taken.clear()
@@ -198,14 +198,14 @@ class Browser(Client):
         return frames
 
     def read(self) -> list[dict[str, Any]]:
-        """Take what was said; a ping is one of WebSocket's own."""
+        """Return the new messages. A WebSocket ping counts as the message `ping`."""
         kinds = {TEXT: json.loads, PING: lambda _: {"type": "ping"}}
         return [kinds[opcode](payload) for opcode, payload in self.frames() if opcode in kinds]
 
 
 @pytest.fixture(autouse=True, params=[Client, Browser], ids=["frames", "WebSocket"])
 def wire(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hold each of these on both wires."""
+    """Run each test with both kinds of clients."""
     monkeypatch.setattr(FakeServer, "wire", request.param)
 
 
@@ -243,7 +243,7 @@ def bodies(messages: list[dict[str, Any]]) -> list[str]:
     return [message["body"] for message in messages if message["type"] == "said"]
 
 
-# -- coming and going ----------------------------------------------------------------------------------
+# -- login and logout ------------------------------------------------------------------------------------
 
 
 def test_welcome_has_the_name_the_rooms_and_the_limits() -> None:
@@ -324,7 +324,7 @@ def test_framing_error_closes_the_connection() -> None:
     assert len(venkat.closed) == 1
 
 
-# -- messages ------------------------------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------------------
 
 
 def test_message_goes_to_the_others_and_its_ack_to_the_author() -> None:
@@ -416,7 +416,7 @@ def test_message_that_cannot_be_stored_is_refused_and_can_be_resent() -> None:
     assert ("log state", "", None) in server.observer.seen
 
 
-# -- rooms ---------------------------------------------------------------------------------------------
+# -- rooms -----------------------------------------------------------------------------------------------
 
 
 def test_messages_of_a_room_go_to_its_members_only() -> None:
@@ -508,7 +508,7 @@ def test_history_can_be_paged_in_both_directions() -> None:
     assert history(limit=100, after=10) == ([], False)
 
 
-# -- names ---------------------------------------------------------------------------------------------
+# -- names -----------------------------------------------------------------------------------------------
 
 
 def test_name_belongs_to_its_first_client() -> None:
@@ -565,7 +565,7 @@ def test_mixed_script_name_is_refused_with_the_reason() -> None:
 
 
 def test_owners_keep_confusable_names_from_an_older_history() -> None:
-    """Mixed ones, and those of several owners that look alike; but not in a new spelling that looks worse."""
+    """Owners keep mixed-script names and confusable names, but get no more confusable spelling."""
     log = RecordingLog()
     owners = {"Mich\u0430el": "a" * 22, "mike": "b" * 22, "rnike": "c" * 22, "ian": "d" * 22}
     for name, secret in owners.items():
@@ -654,7 +654,7 @@ def test_classic_client_gets_direct_messages() -> None:
     assert bytes(classic.sock.taken) == encode_frame(b"Venkat (whispers)") + encode_frame(b"psst")
 
 
-# -- operators -----------------------------------------------------------------------------------------
+# -- operators -------------------------------------------------------------------------------------------
 
 
 def test_operator_sends_commands_as_direct_messages_to_server() -> None:
@@ -706,7 +706,7 @@ def test_muted_user_can_read_but_not_send() -> None:
     assert bodies(venkat.read()) == ["three"]
 
 
-# -- breaks --------------------------------------------------------------------------------------------
+# -- breaks ----------------------------------------------------------------------------------------------
 
 
 def resume(server: FakeServer, **rooms: int) -> dict[str, Any]:
@@ -811,7 +811,7 @@ def test_second_session_with_beside_keeps_the_first() -> None:
     assert venkat.closed == []
     other = server.connect()
     other.send({**hello("Venkat_2"), "client": "someone else's secret"})
-    assert kinds(other.read()) == ["welcome"], "it was nobody's name"
+    assert kinds(other.read()) == ["welcome"], "the name had no owner"
     alone = server.connect()
     alone.send({**hello("Michael"), "beside": True})
     assert alone.read()[0]["name"] == "Michael"
@@ -881,7 +881,7 @@ def test_part_right_after_join_cancels_the_replay() -> None:
 
 
 def test_client_in_100_rooms_with_long_names_resumes_all_of_them() -> None:
-    """With the client's own core: what does not fit into its hello is joined after it."""
+    """Uses `SelchatClient`, which joins after login the rooms that do not fit into its hello."""
     server = FakeServer()
     names = [f"{number:02}" + "ø" * 30 for number in range(99)]
     [venkat] = log_in(server, "Venkat")
@@ -919,7 +919,7 @@ def test_client_in_100_rooms_with_long_names_resumes_all_of_them() -> None:
         assert [seq for room, seq in heard if room == name] == [1, 2, 3, 4, 5, 6]
 
 
-# -- signs of life -------------------------------------------------------------------------------------
+# -- pings -----------------------------------------------------------------------------------------------
 
 
 PING_MESSAGE = {"type": "ping"}
@@ -927,7 +927,7 @@ TIMEOUT_BYE = {"type": "bye", "reason": "timeout", "retry_after": 0}
 
 
 def wait(server: FakeServer, seconds: float) -> None:
-    """Let the time pass, a second after the other."""
+    """Advance the clock in steps of a second."""
     for _ in range(round(seconds)):
         server.tick(1.0)
 
@@ -1012,7 +1012,7 @@ def test_ping_timeout_is_postponed_while_data_is_unsent() -> None:
 
 
 def test_rate_limited_client_gets_no_ping_timeout() -> None:
-    """The rate holds back what was said, and perhaps the answer."""
+    """The server does not read a client over its rate, so it cannot see the pong either."""
     server = FakeServer(message_rate=0.01, message_burst=1)
     [venkat] = log_in(server, "Venkat")
     venkat.send(*(say(str(i), str(i)) for i in range(3)))
@@ -1047,11 +1047,11 @@ def test_no_ping_before_login() -> None:
     assert client.closed == []
 
 
-# -- a password ----------------------------------------------------------------------------------------
+# -- a password ------------------------------------------------------------------------------------------
 
 
 class FakeAuthenticator:
-    """A gate whose answers are the test's."""
+    """An authenticator whose results the test chooses."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str]] = []
@@ -1096,7 +1096,7 @@ def test_requests_wait_while_the_password_is_checked(
     client.send(hello("Venkat", password="tea at four"), say("hi", "1"), {"type": "ping"})
     assert authenticator.asked == [("tea at four", client.address)]
     assert client.paused
-    client.session.data_received(b"")  # as if it had been read before the pause
+    client.session.data_received(b"")  # as if read before the pause
     assert client.read() == []
     assert locked.hub.members() == []
     authenticator.answer()
@@ -1200,7 +1200,7 @@ def test_classic_client_is_refused_by_a_server_with_a_password(
     assert authenticator.asked == []
 
 
-# -- before one is in ------------------------------------------------------------------------------------
+# -- before login ----------------------------------------------------------------------------------------
 
 
 def test_client_is_closed_after_too_many_invalid_hellos() -> None:

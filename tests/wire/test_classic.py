@@ -106,7 +106,7 @@ def test_every_roster_is_cut_to_its_limit_and_counts_everyone(
             break
     else:
         raise AssertionError(text)
-    # The paper's ``recv`` is called once: a roster stays below what it was given, unless no name fits.
+    # The paper's client calls ``recv`` once, so a roster stays below its limit, unless no name fits.
     assert len(body.encode()) <= limit or not shown
 
 

@@ -17,7 +17,7 @@ HELLOS = {
     "escapes in it": rb'{"\u0074ype":"h\u0065llo"}',
     "nothing but a type": b'{"type":"hello"}',
     "a wrong version": b'{"type":"hello","version":"two"}',
-    # These break the rules of JSON, or those of the document; whoever has made them wants to know.
+    # Invalid JSON or invalid messages; their authors need an error message.
     "a byte order mark": b"\xef\xbb\xbf" + HELLO.encode(),
     "broken UTF-8": b'{"type":"hello","name":"\xff"}',
     "a key twice": b'{"type":"hello","name":"a","name":"b"}',

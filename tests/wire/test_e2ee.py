@@ -1,4 +1,4 @@
-"""The end-to-end encryption against its document, its vectors, and whoever tampers with it."""
+"""End-to-end encryption: the specification, its test vectors, and tampering."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def sealed_by_hand(
     room: str = "lobby",
     sender: str = "Venkat",
 ) -> EncryptedMessage:
-    """What the document says, without the module that is tested."""
+    """Encrypt as the document specifies, without the module under test."""
     session_key, check = session_keys(key, session)
     bound = additional_data(room, sender, session, counter)
     body = ChaCha20Poly1305(session_key).encrypt(counter.to_bytes(12, "big"), data, bound)
@@ -98,7 +98,7 @@ def opened(message: EncryptedMessage, seq: int, decryptor: Decryptor | None = No
     return (decryptor or Decryptor()).decrypt(**given, cipher=message.cipher, body=message.body, seq=seq)
 
 
-# -- the vectors ---------------------------------------------------------------------------------------
+# -- the vectors -----------------------------------------------------------------------------------------
 
 
 def test_there_are_vectors() -> None:
@@ -161,7 +161,7 @@ def test_the_parts_are_those_of_their_rfcs() -> None:
     assert data[-16:].hex() == "1ae10b594f09e26a7e902ecbd0600691"
 
 
-# -- keys ----------------------------------------------------------------------------------------------
+# -- keys ------------------------------------------------------------------------------------------------
 
 
 def test_a_room_key_is_scrypt_of_32_mib() -> None:
@@ -204,7 +204,7 @@ def test_salts(text: str, salt: bytes | None) -> None:
     assert parse_salt(text) == salt
 
 
-# -- sealing -------------------------------------------------------------------------------------------
+# -- sealing ---------------------------------------------------------------------------------------------
 
 
 def test_a_session_counts_from_one() -> None:
@@ -241,7 +241,7 @@ def test_encrypted_message_can_be_decrypted(room: str, sender: str, text: str, s
     assert Decryptor().decrypt(KEY, room, sender, *message, seq) == text
 
 
-# -- tampering -----------------------------------------------------------------------------------------
+# -- tampering -------------------------------------------------------------------------------------------
 
 
 def refused(message: EncryptedMessage, error: type[UnreadableError], **more: Any) -> None:
@@ -360,7 +360,9 @@ def test_names_that_no_wire_can_bring() -> None:
 def test_decrypted_bytes_that_are_not_utf_8_are_refused() -> None:
     for data in (b"\xff", b"a\xc3", b"\xed\xa0\x80"):
         refused(sealed_by_hand(1, data), DecryptionError)
-    assert opened(sealed_by_hand(1, b"\0\x1b[2J"), 1) == "\0\x1b[2J", "whoever shows it makes it safe"
+    assert opened(sealed_by_hand(1, b"\0\x1b[2J"), 1) == "\0\x1b[2J", (
+        "the client makes it safe when it shows it"
+    )
 
 
 ANYTHING = st.text(max_size=80)
@@ -389,20 +391,20 @@ def test_anything_gives_a_text_or_the_one_error(
             assert str(error)
 
 
-# -- replays and order ---------------------------------------------------------------------------------
+# -- replays and order -----------------------------------------------------------------------------------
 
 
 TWICE = ("replayed", "replayed")
 
 
 class Reader:
-    """Opens messages of one session, and names what is wrong with one."""
+    """Decrypt the messages of one session; name the error of each."""
 
     def __init__(self) -> None:
         self.decryptor = Decryptor()
         self._sealed: dict[int, EncryptedMessage] = {}
 
-    def reads(self, counter: int, seq: int, **more: Any) -> str:
+    def read(self, counter: int, seq: int, **more: Any) -> str:
         if counter not in self._sealed:
             self._sealed[counter] = sealed_by_hand(counter)
         try:
@@ -416,32 +418,32 @@ class Reader:
 
 def test_the_same_message_may_come_again_under_its_number() -> None:
     reader = Reader()
-    assert [reader.reads(1, 7), reader.reads(1, 7), reader.reads(2, 8), reader.reads(1, 7)] == ["fine"] * 4
+    assert [reader.read(1, 7), reader.read(1, 7), reader.read(2, 8), reader.read(1, 7)] == ["fine"] * 4
 
 
 def test_a_counter_under_another_number_is_a_replay() -> None:
     reader = Reader()
-    assert reader.reads(1, 7) == "fine"
+    assert reader.read(1, 7) == "fine"
     for seq in (6, 8, 100, 1):
-        assert reader.reads(1, seq) == "replayed"
-    assert reader.reads(1, 7) == "fine"
+        assert reader.read(1, seq) == "replayed"
+    assert reader.read(1, 7) == "fine"
 
 
 def test_counters_and_numbers_grow_together() -> None:
     reader = Reader()
-    assert [reader.reads(5, 50), reader.reads(9, 90)] == ["fine"] * 2
+    assert [reader.read(5, 50), reader.read(9, 90)] == ["fine"] * 2
     for counter, seq in ((4, 51), (4, 50), (6, 49), (6, 50), (6, 90), (6, 91), (10, 89), (10, 90), (4, 91)):
-        assert reader.reads(counter, seq) == "reordered", (counter, seq)
+        assert reader.read(counter, seq) == "reordered", (counter, seq)
     for counter, seq in ((4, 49), (6, 51), (8, 89), (10, 91)):
-        assert reader.reads(counter, seq) == "fine", (counter, seq)
+        assert reader.read(counter, seq) == "fine", (counter, seq)
 
 
 def test_history_may_come_in_pages_from_the_newest_to_the_oldest() -> None:
     reader = Reader()
     for page in range(90, -10, -10):
         for counter in range(page + 1, page + 11):
-            assert reader.reads(counter, 3 * counter) == "fine"
-    assert all(reader.reads(counter, 3 * counter) == "fine" for counter in range(1, 101))
+            assert reader.read(counter, 3 * counter) == "fine"
+    assert all(reader.read(counter, 3 * counter) == "fine" for counter in range(1, 101))
 
 
 @pytest.mark.parametrize(("more", "last"), [(998, "fine"), (999, "fine"), (1000, "reordered")])
@@ -449,58 +451,58 @@ def test_the_window_is_a_thousand_messages(more: int, last: str) -> None:
     """The first message is remembered while it is among the 1,000 with the largest counters."""
     reader = Reader()
     for counter in range(1, more + 2):
-        assert reader.reads(counter, counter) == "fine"
+        assert reader.read(counter, counter) == "fine"
     # Under another number it is a replay while it is known, and out of order when it is not.
-    assert reader.reads(1, more + 10) == ("replayed" if last == "fine" else "reordered")
-    assert reader.reads(1, 1) == "fine", "and older than all that is known it is history"
-    assert reader.reads(more + 2, more + 2) == "fine"
+    assert reader.read(1, more + 10) == ("replayed" if last == "fine" else "reordered")
+    assert reader.read(1, 1) == "fine", "and older than all that is known it is history"
+    assert reader.read(more + 2, more + 2) == "fine"
     oldest = max(1, more + 2 - 999)
-    assert reader.reads(oldest, more + 10) == "replayed"
+    assert reader.read(oldest, more + 10) == "replayed"
     if oldest > 1:
-        assert reader.reads(oldest - 1, more + 10) == "reordered"
+        assert reader.read(oldest - 1, more + 10) == "reordered"
 
 
 def test_counter_older_than_a_full_window_is_not_kept() -> None:
     reader = Reader()
     for counter in range(2, 1002):
-        assert reader.reads(counter, counter + 10) == "fine"
-    assert reader.reads(1, 5) == "fine"
-    assert reader.reads(2, 12) == "fine"
-    assert reader.reads(2, 13) == "replayed", "it is still known"
+        assert reader.read(counter, counter + 10) == "fine"
+    assert reader.read(1, 5) == "fine"
+    assert reader.read(2, 12) == "fine"
+    assert reader.read(2, 13) == "replayed", "it is still known"
 
 
 def test_a_whisper_that_is_not_kept_comes_after_all_others() -> None:
     reader = Reader()
-    assert [reader.reads(1, 0), reader.reads(2, 0), reader.reads(4, 0)] == ["fine"] * 3
-    assert [reader.reads(1, 0), reader.reads(4, 0), reader.reads(3, 0)] == [
+    assert [reader.read(1, 0), reader.read(2, 0), reader.read(4, 0)] == ["fine"] * 3
+    assert [reader.read(1, 0), reader.read(4, 0), reader.read(3, 0)] == [
         "replayed",
         "replayed",
         "reordered",
     ]
-    assert [reader.reads(5, 1), reader.reads(5, 1), reader.reads(6, 2)] == ["fine"] * 3
-    assert [reader.reads(5, 0), reader.reads(3, 0), reader.reads(4, 9)] == [
+    assert [reader.read(5, 1), reader.read(5, 1), reader.read(6, 2)] == ["fine"] * 3
+    assert [reader.read(5, 0), reader.read(3, 0), reader.read(4, 9)] == [
         "replayed",
         "reordered",
         "replayed",
     ]
-    assert [reader.reads(7, 0), reader.reads(8, 2), reader.reads(8, 3)] == ["fine", "reordered", "fine"]
-    assert reader.reads(2, 2) == "replayed"
+    assert [reader.read(7, 0), reader.read(8, 2), reader.read(8, 3)] == ["fine", "reordered", "fine"]
+    assert reader.read(2, 2) == "replayed"
 
 
 def test_when_the_numbers_begin_anew_the_order_does_and_replays_are_known() -> None:
     reader = Reader()
     for counter in (1, 2, 3):
-        reader.reads(counter, 10 * counter)
-    assert reader.reads(4, 7) == "reordered"
+        reader.read(counter, 10 * counter)
+    assert reader.read(4, 7) == "reordered"
     reader.decryptor.reset_order()
-    assert reader.reads(4, 7) == "fine"
-    assert reader.reads(2, 20) == "reordered", "but for this number, it could be the old one"
-    assert [reader.reads(2, 5), reader.reads(3, 40), reader.reads(1, 0)] == ["replayed"] * 3
-    assert reader.reads(5, 8) == "fine"
+    assert reader.read(4, 7) == "fine"
+    assert reader.read(2, 20) == "reordered", "but for this number, it could be the old one"
+    assert [reader.read(2, 5), reader.read(3, 40), reader.read(1, 0)] == ["replayed"] * 3
+    assert reader.read(5, 8) == "fine"
     reader.decryptor.reset_order()
     reader.decryptor.reset_order()
-    assert [reader.reads(1, 10), reader.reads(2, 20), reader.reads(3, 30)] == ["fine"] * 3
-    assert [reader.reads(4, 40), reader.reads(5, 50), reader.reads(5, 8)] == [
+    assert [reader.read(1, 10), reader.read(2, 20), reader.read(3, 30)] == ["fine"] * 3
+    assert [reader.read(4, 40), reader.read(5, 50), reader.read(5, 8)] == [
         "replayed",
         "replayed",
         "reordered",
@@ -510,13 +512,13 @@ def test_when_the_numbers_begin_anew_the_order_does_and_replays_are_known() -> N
 def test_of_what_came_before_the_numbers_began_a_thousand_are_known() -> None:
     reader = Reader()
     for counter in range(1, 601):
-        reader.reads(counter, counter)
+        reader.read(counter, counter)
     reader.decryptor.reset_order()
     for counter in range(601, 1002):
-        assert reader.reads(counter, counter) == "fine"
+        assert reader.read(counter, counter) == "fine"
     reader.decryptor.reset_order()
-    assert reader.reads(2, 1) == "replayed"
-    assert reader.reads(1, 5) == "fine", "which is forgotten"
+    assert reader.read(2, 1) == "replayed"
+    assert reader.read(1, 5) == "fine", "which is forgotten"
 
 
 def test_sessions_senders_and_rooms_do_not_meet() -> None:
@@ -553,7 +555,7 @@ def test_the_limits() -> None:
 
 
 def expected(pairs: list[tuple[int, int]]) -> list[str]:
-    """What the document says of each message that comes, with all that has come before in mind."""
+    """Return the result for each message, as the document specifies it, from all earlier messages."""
     known: dict[int, int] = {}
     found = []
     for counter, seq in pairs:
@@ -570,7 +572,7 @@ def expected(pairs: list[tuple[int, int]]) -> list[str]:
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), max_size=30))
 def test_any_stream_is_judged_as_the_document_says(pairs: list[tuple[int, int]]) -> None:
     reader = Reader()
-    assert [reader.reads(counter, seq) for counter, seq in pairs] == expected(pairs)
+    assert [reader.read(counter, seq) for counter, seq in pairs] == expected(pairs)
 
 
 @given(st.integers(2, 30), st.randoms(use_true_random=False))
@@ -582,7 +584,7 @@ def test_a_stream_in_another_order_is_met(count: int, chance: random.Random) -> 
     arrivals = list(zip(order, counters, strict=True))  # each counter with the number that it got
     chance.shuffle(arrivals)  # the order in which a reader sees them does not matter
     reader = Reader()
-    found = [reader.reads(counter, seq) for counter, seq in arrivals]
+    found = [reader.read(counter, seq) for counter, seq in arrivals]
     assert ("reordered" in found) == (order != counters)
     assert "replayed" not in found
     fine = sorted(pair for pair, how in zip(arrivals, found, strict=True) if how == "fine")
@@ -597,7 +599,7 @@ def test_a_stream_in_order_is_fine_however_it_is_read(count: int, chance: random
     arrivals = 2 * list(zip(counters, seqs, strict=True))
     chance.shuffle(arrivals)
     reader = Reader()
-    assert {reader.reads(counter, seq) for counter, seq in arrivals} == {"fine"}
+    assert {reader.read(counter, seq) for counter, seq in arrivals} == {"fine"}
 
 
 def test_nfc_is_what_the_document_says() -> None:

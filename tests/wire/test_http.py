@@ -1,4 +1,4 @@
-"""The HTTP codec: requests however they are cut, what is none, and answers."""
+"""The HTTP codec: valid and invalid requests, cut anywhere, and responses."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNKED = (
     + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
 )
 
-# What comes, what it asks for (method, path, query, body), and the status of what breaks it (None: nothing).
+# The stream, its requests (method, path, query, body), and the status of its error (None: no error).
 STREAMS: dict[str, tuple[bytes, list[tuple[str, str, str, bytes]], int | None]] = {
     "nothing": (b"", [], None),
     "one": (request(), [("GET", "/", "", b"")], None),
@@ -175,7 +175,7 @@ def test_expect_100_continue_of_a_large_body_gets_413() -> None:
     assert answers(http.respond(Response(413), close=True))[0][0].status == 413
 
 
-# -- answers ---------------------------------------------------------------------------------------------
+# -- responses -------------------------------------------------------------------------------------------
 
 
 def answer_to(stream: bytes, response: Response, *, close: bool = False) -> tuple[Answer, HttpConnection]:

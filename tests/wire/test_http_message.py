@@ -1,4 +1,4 @@
-"""What a script posts: a message or one refusal, whatever the bytes are."""
+"""Posted messages: any bytes give a message or one refusal."""
 
 from __future__ import annotations
 

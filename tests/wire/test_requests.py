@@ -305,7 +305,7 @@ def test_valid_json_is_parsed_as_the_standard_library_does(payload: bytes) -> No
 
 
 def test_a_deep_payload_is_refused_wherever_the_stack_is() -> None:
-    """The interpreter's own limit is met sooner by those who are deep already."""
+    """A caller deep in the stack reaches the interpreter's recursion limit sooner."""
 
     def dig(depth: int) -> None:
         if depth:

@@ -67,7 +67,7 @@ def said(message: Said) -> dict[str, Any]:
     return members
 
 
-# -- what happens in a room ------------------------------------------------------------------------------
+# -- events of a room ------------------------------------------------------------------------------------
 
 
 def test_message_is_one_frame_of_json() -> None:
@@ -235,7 +235,7 @@ def test_with_a_header_that_cannot_announce_anything_nothing_is_said(header_leng
         format.frame("welcome", name="x" * 99)
 
 
-# -- answers ---------------------------------------------------------------------------------------------
+# -- replies ---------------------------------------------------------------------------------------------
 
 
 @given(st.lists(MESSAGES.filter(lambda message: message.id), max_size=5))
@@ -371,11 +371,11 @@ def test_an_error_about_a_message_that_is_wrong_has_its_id_by_itself() -> None:
     assert "id" not in members
 
 
-# -- who has had what ------------------------------------------------------------------------------------
+# -- messages before an offset ---------------------------------------------------------------------------
 
 
-def by_the_book(frames: list[bytes], offset: int, header_length: int) -> tuple[int, bytes]:
-    """Say what was had of these frames, with each of them at hand."""
+def reference_count(frames: list[bytes], offset: int, header_length: int) -> tuple[int, bytes]:
+    """Count the frames before ``offset`` one by one, as a reference."""
     count = 0
     start = 0
     for frame in frames:
@@ -405,8 +405,8 @@ def test_messages_before_an_offset_are_counted(events: list[Event], header_lengt
     chunk = b"".join(frames)
     for offset in range(len(chunk) + 1):
         count, rest = format.delivered_before(kind(chunk), offset)
-        assert (count, rest) == by_the_book(frames, offset, header_length)
-        # What it has had and the rest are whole frames, and nothing that comes after them is missed.
+        assert (count, rest) == reference_count(frames, offset, header_length)
+        # The bytes before the offset and the rest are complete frames.
         had = objects(chunk[:offset] + rest, header_length)
         assert count == sum(members["type"] == "said" for members in had)
 

@@ -1,4 +1,4 @@
-"""The document, the schema and the code say the same: the examples, the types, the fields, the codes."""
+"""The document, the schema and the code agree on examples, types, fields and codes."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_the_resume_of_the_document_is_valid() -> None:
     )
 
 
-# -- what the server writes ------------------------------------------------------------------------------
+# -- messages of the server ------------------------------------------------------------------------------
 
 NAMES = st.text(st.characters(exclude_categories=["C"]), min_size=1, max_size=32)
 ROOMS = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=32).filter(
@@ -245,7 +245,7 @@ def test_every_error_is_written_by_the_schema() -> None:
     check_stream(SelchatFormat().error(BadMessageError("say", "body", "a string", "1")))
 
 
-# -- what the server accepts -----------------------------------------------------------------------------
+# -- messages of clients ---------------------------------------------------------------------------------
 
 SCALARS = (
     st.none()

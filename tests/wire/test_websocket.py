@@ -1,4 +1,4 @@
-"""The WebSocket codec: what comes in, however it is cut, and the headers of what goes out."""
+"""The WebSocket codec: received streams, cut anywhere, and the headers of sent messages."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ _LIMIT = 300  # bytes
 
 
 class Reader:
-    """A decoder, and what it has answered."""
+    """A decoder and the bytes that it has sent."""
 
-    def __init__(self, limit: int = _LIMIT, *, is_in: bool = True) -> None:
+    def __init__(self, limit: int = _LIMIT, *, logged_in: bool = True) -> None:
         protocol, self.answer = open_websocket(asked(opening()), limit)
         self.sent = bytearray()
         self.decoder = MessageDecoder(protocol, self.sent.extend)
-        if is_in:
+        if logged_in:
             self.decoder.set_limit(limit)
 
-    def takes(self, *parts: bytes) -> list[bytes]:
+    def feed(self, *parts: bytes) -> list[bytes]:
         """Feed the parts until the decoder fails; return the payloads as UTF-8."""
         payloads: list[bytes] = []
         for part in parts:
@@ -64,7 +64,7 @@ class Reader:
                 payloads += map(str.encode, self.decoder.receive_data(part))
         return payloads
 
-    def takes_singly(self, *parts: bytes) -> list[bytes]:
+    def feed_singly(self, *parts: bytes) -> list[bytes]:
         payloads: list[bytes] = []
         for part in parts:
             if self.decoder.state is not DecoderState.READING:
@@ -95,9 +95,9 @@ def cuts(stream: bytes, places: list[int]) -> list[bytes]:
     return [part for begin, end in zip([0, *ends], ends, strict=False) if (part := stream[begin:end])]
 
 
-# -- streams -------------------------------------------------------------------------------------------
+# -- streams ---------------------------------------------------------------------------------------------
 
-# What comes, the payloads in it, and the code with which it ends (None: it does not).
+# The stream, its payloads, and the close code (None: no close).
 STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
     "nothing": (b"", [], None),
     "two messages": (masked(TEXT, b"one") + masked(TEXT, b"two"), [b"one", b"two"], None),
@@ -136,7 +136,7 @@ STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
         [b"ab"],
         None,
     ),
-    "pings in a message that is nearly as long as it may be": (
+    "pings in a message that is just below the limit": (
         masked(TEXT, b"x" * (_LIMIT - 1), fin=False)
         + masked(PING, b"?" * 125)
         + masked(CONT, b"", fin=False)
@@ -175,7 +175,7 @@ STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
     "a close": (masked(TEXT, b"a") + closing(1000, "bye") + masked(TEXT, b"b"), [b"a"], 1000),
     "a close without a code": (closing(None), [], 1005),
     "a close that is half": (masked(CLOSE, b"\x03"), [], 1002),
-    "a close with a code that is none": (closing(1005), [], 1002),
+    "a close with an invalid code": (closing(1005), [], 1002),
     "a close that is no UTF-8": (closing(1000, b"\xff"), [], 1007),
     "HTTP again": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", [], 1002),
 }
@@ -197,7 +197,7 @@ def ended(decoder: MessageDecoder) -> int | None:
 def test_a_stream_gives_the_same_however_it_is_cut(name: str, size: int) -> None:
     stream, payloads, code = STREAMS[name]
     parts = [stream[start : start + size] for start in range(0, len(stream), size)]
-    for how in (Reader.takes, Reader.takes_singly):
+    for how in (Reader.feed, Reader.feed_singly):
         reader = Reader()
         assert how(reader, *parts) == payloads
         assert ended(reader.decoder) == code
@@ -228,9 +228,9 @@ FRAMES = st.lists(
 @given(FRAMES, st.lists(st.integers(0, 2000), max_size=6))
 def test_frames_of_any_kind_give_the_same_however_they_are_cut(stream: bytes, places: list[int]) -> None:
     whole = Reader()
-    payloads = whole.takes(stream)
+    payloads = whole.feed(stream)
     for parts in (cuts(stream, places), [stream[i : i + 1] for i in range(len(stream))]):
-        for how in (Reader.takes, Reader.takes_singly):
+        for how in (Reader.feed, Reader.feed_singly):
             reader = Reader()
             assert how(reader, *parts) == payloads
             assert repr(reader.decoder.error) == repr(whole.decoder.error)
@@ -239,15 +239,15 @@ def test_frames_of_any_kind_give_the_same_however_they_are_cut(stream: bytes, pl
 
 def test_pings_are_answered_in_order_with_what_they_say() -> None:
     reader = Reader()
-    assert reader.takes(masked(PING) + masked(PING, b"\x00\xff") + masked(PONG, b"unasked")) == []
+    assert reader.feed(masked(PING) + masked(PING, b"\x00\xff") + masked(PONG, b"unasked")) == []
     assert reader.pongs == [b"", b"\x00\xff"]
-    reader.takes(masked(PING, b"x" * 125))
+    reader.feed(masked(PING, b"x" * 125))
     assert reader.pongs[2:] == [b"x" * 125]
 
 
 def test_a_close_is_answered_with_the_same_after_the_pongs() -> None:
     reader = Reader()
-    assert reader.takes(masked(TEXT, b"a") + masked(PING, b"?") + closing(3001, "see you")) == [b"a"]
+    assert reader.feed(masked(TEXT, b"a") + masked(PING, b"?") + closing(3001, "see you")) == [b"a"]
     error = reader.decoder.error
     assert isinstance(error, ClosedError)
     frames, rest = server_frames(bytes(reader.sent) + error.frame)
@@ -258,23 +258,23 @@ def test_a_close_is_answered_with_the_same_after_the_pongs() -> None:
 @pytest.mark.parametrize("code", [1000, 1001, None])
 def test_normal_close_codes_are_no_error(code: int | None) -> None:
     reader = Reader()
-    reader.takes(closing(code))
+    reader.feed(closing(code))
     assert str(reader.decoder.error) == ""
 
 
 def test_a_message_is_unfinished_from_its_first_byte_to_its_last() -> None:
     reader = Reader()
     for byte in masked(TEXT, b"ab", fin=False) + masked(PING) + masked(CONT, b"c")[:-1]:
-        assert reader.takes(bytes([byte])) == []
+        assert reader.feed(bytes([byte])) == []
         assert reader.decoder.unfinished
-    assert reader.takes(masked(CONT, b"c")[-1:]) == [b"abc"]
+    assert reader.feed(masked(CONT, b"c")[-1:]) == [b"abc"]
     assert not reader.decoder.unfinished
 
 
 @pytest.mark.parametrize(
     "stream", [masked(TEXT, b"ab")[:5], masked(TEXT, b"ab")[:1], masked(TEXT, b"a", fin=False)]
 )
-@pytest.mark.parametrize("how", [Reader.takes, Reader.takes_singly])
+@pytest.mark.parametrize("how", [Reader.feed, Reader.feed_singly])
 def test_the_end_inside_a_message_is_an_error(stream: bytes, how: Any) -> None:
     reader = Reader()
     how(reader, stream)
@@ -283,21 +283,21 @@ def test_the_end_inside_a_message_is_an_error(stream: bytes, how: Any) -> None:
     assert reader.decoder.state is DecoderState.ENDED
     assert ended(reader.decoder) == 1006
     reader = Reader()
-    reader.takes(masked(TEXT, b"a"))
+    reader.feed(masked(TEXT, b"a"))
     reader.decoder.receive_eof()
     assert reader.decoder.error is None
     with pytest.raises(BrokenStreamError):
         reader.decoder.receive_data(b"x")
 
 
-# -- before one is in ------------------------------------------------------------------------------------
+# -- before login ----------------------------------------------------------------------------------------
 
 
-def test_the_limit_is_lifted_for_what_comes_after_the_message_that_lets_one_in() -> None:
-    """However it is cut: what was read together with that message is not judged by the limit before it."""
+def test_limit_after_login_applies_right_after_the_hello() -> None:
+    """Bytes in the same read as the hello have the limit after login."""
     stream = masked(TEXT, b"hello") + masked(TEXT, b"x" * 5000)
     for size in (1, 100, 5, len(stream)):
-        reader = Reader(is_in=False)
+        reader = Reader(logged_in=False)
         payloads: list[str] = []
         for start in range(0, len(stream), size):
             part = stream[start : start + size]
@@ -313,7 +313,7 @@ def test_the_limit_is_lifted_for_what_comes_after_the_message_that_lets_one_in()
 
 
 def test_the_limit_before_is_kept() -> None:
-    reader = Reader(is_in=False)
+    reader = Reader(logged_in=False)
     assert reader.decoder.receive_one(masked(TEXT, b"x" * (_LIMIT + 1))[:8]) is None
     assert ended(reader.decoder) == 1009
 
@@ -324,16 +324,16 @@ def test_the_limit_before_is_kept() -> None:
 def test_there_is_a_limit_to_frames_that_are_no_messages(frame: bytes) -> None:
     begin = masked(TEXT, b"", fin=False)
     for many in (64 * frame, *([bytes([byte]) for byte in 63 * frame],)):
-        reader = Reader(is_in=False)
+        reader = Reader(logged_in=False)
         reader.decoder.receive_one(begin)
         parts = [many[: 63 * len(frame)]] if isinstance(many, bytes) else many
-        assert reader.takes_singly(*parts) == []
+        assert reader.feed_singly(*parts) == []
         assert reader.decoder.error is None
-        reader.takes_singly(frame)
+        reader.feed_singly(frame)
         assert ended(reader.decoder) == 1008
     # Nothing behind it is looked at, however much was read.
-    reader = Reader(is_in=False)
-    reader.takes_singly(begin + frame * 10_000)
+    reader = Reader(logged_in=False)
+    reader.feed_singly(begin + frame * 10_000)
     assert ended(reader.decoder) == 1008
     assert reader.sent.count(b"\x8a") <= 64
 
@@ -344,37 +344,37 @@ def test_there_is_a_limit_to_frames_that_are_no_messages(frame: bytes) -> None:
 def test_control_frames_in_one_read_are_limited_after_login(frame: bytes) -> None:
     """Ten thousand of them fit into one read, for which everyone else would wait a tenth of a second."""
     reader = Reader()
-    assert reader.takes(masked(TEXT, b"a") + masked(TEXT, b"", fin=False) + frame * 10_000) == [b"a"]
+    assert reader.feed(masked(TEXT, b"a") + masked(TEXT, b"", fin=False) + frame * 10_000) == [b"a"]
     assert ended(reader.decoder) == 1008
     assert reader.sent.count(b"\x8a") <= 1024
     reader = Reader()
-    reader.takes(masked(TEXT, b"", fin=False))
+    reader.feed(masked(TEXT, b"", fin=False))
     for _ in range(10):
-        reader.takes(frame * 1024)
+        reader.feed(frame * 1024)
     assert reader.decoder.error is None
 
 
 def test_control_frames_have_an_overhead_after_login() -> None:
     reader = Reader()
-    reader.takes(masked(PING) * 1000)
+    reader.feed(masked(PING) * 1000)
     assert reader.decoder.error is None
     assert reader.decoder.overhead == 1000 * 512
-    reader.takes(masked(TEXT, b"a") + masked(TEXT, b"b"))
+    reader.feed(masked(TEXT, b"a") + masked(TEXT, b"b"))
     assert reader.decoder.overhead == 0
-    reader.takes(masked(TEXT, b"a", fin=False) + masked(CONT, b"b"))
+    reader.feed(masked(TEXT, b"a", fin=False) + masked(CONT, b"b"))
     assert reader.decoder.overhead == 512
-    reader.takes(b"\x89")
+    reader.feed(b"\x89")
     assert reader.decoder.overhead == 0
-    reader.takes(masked(PING)[1:] + b"\x81")
+    reader.feed(masked(PING)[1:] + b"\x81")
     assert reader.decoder.overhead == 512
-    reader.takes(masked(TEXT, b"a")[1:3])
+    reader.feed(masked(TEXT, b"a")[1:3])
     assert reader.decoder.overhead == 0, "it was paid for"
 
 
-# -- the opening -----------------------------------------------------------------------------------------
+# -- the handshake ---------------------------------------------------------------------------------------
 
 
-def test_an_opening_is_answered() -> None:
+def test_handshake_gets_101() -> None:
     [answer], rest = answers(Reader().answer)
     assert rest == b""
     assert answer.status == 101
@@ -429,7 +429,7 @@ def test_http_1_0_knows_no_upgrade() -> None:
     assert caught.value.status in {400, 505}
 
 
-# -- what goes out ---------------------------------------------------------------------------------------
+# -- sent messages ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [*range(130), 65_534, 65_535, 65_536, 65_537, PAYLOAD_LIMIT])
@@ -501,11 +501,11 @@ def test_messages_before_an_offset_are_counted(events: list[Event], data: Any) -
         more = data.draw(st.lists(st.integers(0, len(chunk)), max_size=20))
         offsets = sorted({place for place in near | set(more) if 0 <= place <= len(chunk)})
     for offset in offsets:
-        assert format.delivered_before(chunk, offset) == by_the_book(frames, offset)
+        assert format.delivered_before(chunk, offset) == reference_count(frames, offset)
 
 
-def by_the_book(frames: list[bytes], offset: int) -> tuple[int, bytes]:
-    """Say what was had of these frames, with each of them at hand."""
+def reference_count(frames: list[bytes], offset: int) -> tuple[int, bytes]:
+    """Count the frames before ``offset`` one by one, as a reference."""
     count = start = 0
     for frame in frames:
         if start >= offset:
@@ -519,7 +519,7 @@ def by_the_book(frames: list[bytes], offset: int) -> tuple[int, bytes]:
     return count, b""
 
 
-# -- the end ---------------------------------------------------------------------------------------------
+# -- close codes -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What scripts post, with a hub and no socket: the answers, and what the others see."""
+"""The message API with a hub and no socket: its responses, and the messages that members get."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def ci(office: Office) -> str:
     return office.tokens.make("ci")
 
 
-# -- what is said ----------------------------------------------------------------------------------------
+# -- messages --------------------------------------------------------------------------------------------
 
 
 def test_response_comes_once_the_log_has_the_message(office: Office, ci: str) -> None:
@@ -108,7 +108,7 @@ def test_response_comes_once_the_log_has_the_message(office: Office, ci: str) ->
     assert answer.document | {"at": 0} == {"room": "lobby", "seq": 1, "at": 0, "id": "7", "from": "ci"}
     assert json.loads(answer.body) == answer.document
     assert office.said() == [("lobby", "ci", "The build is green")]
-    assert office.server.observer.seen == [("said", "ci", "The build is green")], "and nobody has come in"
+    assert office.server.observer.seen == [("said", "ci", "The build is green")], "and no one has logged in"
 
 
 def test_members_get_the_message_and_the_api_member_is_in_no_roster(office: Office, ci: str) -> None:
@@ -135,7 +135,7 @@ def test_post_creates_the_room_and_keeps_its_first_spelling(office: Office, ci: 
     assert (answer.document["room"], answer.document["seq"]) == ("Builds", 2)
 
 
-# -- exactly once ------------------------------------------------------------------------------------------
+# -- exactly once ----------------------------------------------------------------------------------------
 
 
 def test_repeated_id_gets_the_same_response(office: Office, ci: str) -> None:
@@ -197,7 +197,7 @@ def test_sqlite_log_detects_repeated_ids_after_a_restart(tmp_path: Path) -> None
     assert answers[0].document == answers[1].document
 
 
-# -- who may -----------------------------------------------------------------------------------------------
+# -- who may ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer ", "Basic Y2k6Y2k=", "selchat_x"])
@@ -273,7 +273,7 @@ def test_unreadable_token_file_is_logged_once(office: Office, ci: str) -> None:
     assert office.answer(ci, "a").status == 201
 
 
-# -- what cannot be said -----------------------------------------------------------------------------------
+# -- invalid messages ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The session with a browser: files, who may have them, and how it waits. Transcripts, without a socket."""
+"""HTTP session without a socket: files, access checks, timeouts and redirects."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ HOST = "127.0.0.1:33000"
 
 
 class HttpClient(Client):
-    """Someone who speaks HTTP. ``how`` they come is as the server tells the first session.
+    """An HTTP client. ``how``: parameters of its `DetectSession`.
 
-    ``secure``: by TLS, which stands here for nothing but its first byte.
+    ``secure``: over TLS, of which this fake has only the first byte.
     """
 
     def __init__(self, server: FakeServer, *, secure: bool = False, **how: Any) -> None:
         super().__init__(server)
-        self.session.connection_lost(None)  # that one is not needed
+        self.session.connection_lost(None)  # replaced below
         server.observer.seen.clear()
         self.secured = False
         self.methods: list[str] = []
@@ -46,7 +46,7 @@ class HttpClient(Client):
         self.secured = True
 
     def exchange(self, *streams: bytes) -> list[Answer]:
-        """Send these, and return what is answered meanwhile."""
+        """Send the streams; return the new responses."""
         for stream in streams:
             self.methods.append(stream.partition(b" ")[0].decode("latin-1"))
             self.session.data_received(stream)
@@ -66,7 +66,7 @@ class HttpClient(Client):
 
 
 def assert_no_timers(server: FakeServer) -> None:
-    """Nothing is left of anyone."""
+    """Fail if a session has left a timer."""
     assert server.clock.pending == 0
 
 
@@ -97,7 +97,7 @@ def with_tls(server: FakeServer) -> FakeServer:
 
 
 def check_headers(answer: Answer) -> None:
-    """What every answer has."""
+    """Check the headers that every response has."""
     policy = dict(part.strip().split(" ", 1) for part in answer.headers["content-security-policy"].split(";"))
     assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
     assert policy["form-action"] == "'none'"
@@ -178,7 +178,7 @@ def test_file_that_gzip_does_not_shrink_is_sent_as_it_is(server: FakeServer) -> 
 def test_matching_etag_gets_304(server: FakeServer) -> None:
     visitor = HttpClient(server)
     tag = visitor.exchange_one(request()).headers["etag"]
-    assert tag.startswith('W/"'), "the same for what is packed and what is not"
+    assert tag.startswith('W/"'), "weak, because gzip does not change it"
     for known in (tag, f'"other", {tag}', tag.removeprefix("W/"), "*"):
         answer = visitor.exchange_one(request(If_None_Match=known, Accept_Encoding="gzip"))
         check_headers(answer)
@@ -228,11 +228,11 @@ def test_other_methods_get_405(server: FakeServer, method: str, path: str) -> No
     assert answer.status == 405
     assert answer.headers["allow"] == ("GET" if path == "/ws" else "GET, HEAD")
     if method != "CONNECT":
-        assert visitor.exchange_one(request()).status == 200, "it can go on"
+        assert visitor.exchange_one(request()).status == 200, "the connection stays open"
 
 
 def test_files_of_an_explicit_folder_replace_those_of_the_package() -> None:
-    Files()  # whether they have been built or not
+    Files()  # works with and without a built page
     assert Files(Path("/none")).find("/") is None
 
 
@@ -302,7 +302,7 @@ def test_connection_serves_several_requests(server: FakeServer) -> None:
     assert visitor.closed == []
     assert server.clock.pending == 1
     visitor.hang_up()
-    assert server.observer.seen == [], "a browser that has got what it wanted is nothing to tell"
+    assert server.observer.seen == [], "a browser that leaves after a response is not logged"
     assert_no_timers(server)
 
 
@@ -479,7 +479,7 @@ def test_lost_connection_leaves_no_timer(server: FakeServer, when: str) -> None:
     visitor.sock.room = 0 if when == "sending" else None
     visitor.session.data_received(request()[: -1 if when == "reading" else None])
     if when == "between":
-        server.tick()  # it is sent, and what follows is due in the next one
+        server.tick()  # the response is sent; the next read is due in the next tick
     visitor.close("connection reset by peer")
     visitor.outbox.close()
     server.settle()
@@ -487,7 +487,7 @@ def test_lost_connection_leaves_no_timer(server: FakeServer, when: str) -> None:
     assert_no_timers(server)
 
 
-# -- who may not come in -----------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -517,7 +517,7 @@ def test_refused_client_has_a_shorter_deadline(server: FakeServer) -> None:
     assert_no_timers(server)
 
 
-# -- plain HTTP from elsewhere -------------------------------------------------------------------------------
+# -- plain HTTP from elsewhere ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/", "/ws", "/app.4F7Q2ZKA.js?a=%20b&c", "/nothing", "//evil.example"])
@@ -583,7 +583,7 @@ def test_no_redirect_if_the_server_has_no_tls(server: FakeServer) -> None:
     assert visitor.exchange_one(request()).body.startswith(b"<!DOCTYPE html><title>selchat")
 
 
-# -- the way to a WebSocket --------------------------------------------------------------------------------
+# -- the way to a WebSocket ------------------------------------------------------------------------------
 
 
 def test_websocket_handshake_works_after_other_requests(server: FakeServer) -> None:

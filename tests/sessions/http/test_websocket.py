@@ -1,9 +1,9 @@
-"""WebSocket as RFC 6455 has it, at a session: the cases of the Autobahn testsuite that apply.
+"""A WebSocket session and RFC 6455: the cases of the Autobahn testsuite that apply.
 
-That suite wants its messages back, text and binary. Here a message is a request, so each case begins with a
-`hello`, its messages are ``ping`` of the selchat protocol, whose answers say that they came through whole,
-and binary is refused. UTF-8 is looked at when a message is whole, as section 6 allows. Sections 12 and 13 are
-about compression, which there is none of.
+That suite expects an echo of each message, text or binary. Here a message is a request, so each case begins
+with a `hello`. Its messages are ``ping`` of the selchat protocol, whose ``pong`` shows that they arrived
+complete. Binary messages are refused. UTF-8 is checked when a message is complete, as section 6 allows.
+Sections 12 and 13 are omitted, because they are about compression.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def browser(server: FakeServer, name: str = "Venkat") -> Browser:
     return one
 
 
-def exchange(token: str = "?") -> bytes:
-    """What is answered with the same token, as the suite's messages are with themselves."""
+def ping_request(token: str = "?") -> bytes:
+    """Return a request whose reply has the same token, as the suite's messages have an echo."""
     return json.dumps({"type": "ping", "token": token}, ensure_ascii=False).encode()
 
 
@@ -63,16 +63,16 @@ def fragments(payload: bytes, size: int, opcode: int = TEXT) -> list[bytes]:
     ]
 
 
-MESSAGE = masked(TEXT, exchange("a"))
-HALVES = fragments(exchange("ab"), 10)
+MESSAGE = masked(TEXT, ping_request("a"))
+HALVES = fragments(ping_request("ab"), 10)
 FIRST, LAST = HALVES[0], b"".join(HALVES[1:])
-# What a session answers to those: its pongs by their tokens, pongs of WebSocket's own as bytes.
-Heard = list[str | bytes]
+# Replies of a session: `pong` as its token, an error as its code, a WebSocket pong as bytes.
+Replies = list[str | bytes]
 UTF8 = "Hello-µ@ßöäüàá-UTF-8!!"
 SAMPLE = "κόσμε".encode()
 
-# Number: what comes, what is answered, and the code of the close; None: it goes on.
-CASES: dict[str, tuple[bytes, Heard, int | None]] = {
+# By number of the suite: the received bytes, the replies, and the close code (None: no close).
+CASES: dict[str, tuple[bytes, Replies, int | None]] = {
     # 1: framing. Text of 0 bytes to 64 KiB is in `test_messages_of_every_length_are_echoed`.
     "1.1.1 an empty text": (masked(TEXT) + MESSAGE, ["bad-json", "a"], None),
     "1.2.1 an empty binary": (masked(BINARY), [], 1003),
@@ -89,9 +89,9 @@ CASES: dict[str, tuple[bytes, Heard, int | None]] = {
     "2.9": (masked(PONG, b"unsolicited") + masked(PING, b"x"), [b"x"], None),
     "2.10": (b"".join(masked(PING, b"%d" % n) for n in range(10)), [b"%d" % n for n in range(10)], None),
     # 3: reserved bits
-    "3.1": (masked(TEXT, exchange(), rsv=1), [], 1002),
-    "3.2": (MESSAGE + masked(TEXT, exchange(), rsv=2) + masked(PING), ["a"], 1002),
-    "3.3": (MESSAGE + masked(TEXT, exchange(), rsv=3) + masked(PING), ["a"], 1002),
+    "3.1": (masked(TEXT, ping_request(), rsv=1), [], 1002),
+    "3.2": (MESSAGE + masked(TEXT, ping_request(), rsv=2) + masked(PING), ["a"], 1002),
+    "3.3": (MESSAGE + masked(TEXT, ping_request(), rsv=3) + masked(PING), ["a"], 1002),
     "3.5": (masked(BINARY, b"\x00\xff", rsv=5), [], 1002),
     "3.6": (masked(PING, b"x", rsv=6), [], 1002),
     "3.7": (masked(CLOSE, rsv=7), [], 1002),
@@ -118,14 +118,14 @@ CASES: dict[str, tuple[bytes, Heard, int | None]] = {
     "6.1.1": (masked(TEXT), ["bad-json"], None),
     "6.1.2": (masked(TEXT, b"", fin=False) + masked(CONT, b"", fin=False) + masked(CONT), ["bad-json"], None),
     "6.1.3": (
-        masked(TEXT, b"", fin=False) + masked(CONT, exchange("m"), fin=False) + masked(CONT),
+        masked(TEXT, b"", fin=False) + masked(CONT, ping_request("m"), fin=False) + masked(CONT),
         ["m"],
         None,
     ),
-    "6.2.1": (masked(TEXT, exchange(UTF8)), [UTF8], None),
-    "6.2.2": (b"".join(fragments(exchange(UTF8), 31)), [UTF8], None),
-    "6.2.3": (b"".join(fragments(exchange(UTF8), 1)), [UTF8], None),
-    "6.2.4": (b"".join(fragments(exchange("κόσμε"), 1)), ["κόσμε"], None),
+    "6.2.1": (masked(TEXT, ping_request(UTF8)), [UTF8], None),
+    "6.2.2": (b"".join(fragments(ping_request(UTF8), 31)), [UTF8], None),
+    "6.2.3": (b"".join(fragments(ping_request(UTF8), 1)), [UTF8], None),
+    "6.2.4": (b"".join(fragments(ping_request("κόσμε"), 1)), ["κόσμε"], None),
     "6.3.1": (masked(TEXT, SAMPLE + b"\xed\xa0\x80edited"), [], 1007),
     "6.3.2": (b"".join(fragments(SAMPLE + b"\xed\xa0\x80edited", 1)), [], 1007),
     "6.4.1": (
@@ -141,7 +141,7 @@ CASES: dict[str, tuple[bytes, Heard, int | None]] = {
     "7.1.3": (closing(1000) + masked(PING), [], 1000),
     "7.1.4": (closing(1000) + MESSAGE, [], 1000),
     "7.1.5": (FIRST + closing(1000) + LAST, [], 1000),
-    "7.1.6": (masked(TEXT, exchange().ljust(60_000)) + MESSAGE + closing(1000), ["?", "a"], 1000),
+    "7.1.6": (masked(TEXT, ping_request().ljust(60_000)) + MESSAGE + closing(1000), ["?", "a"], 1000),
     "7.3.1": (closing(None), [], 1005),
     "7.3.2": (masked(CLOSE, b"a"), [], 1002),
     "7.3.3": (closing(1000), [], 1000),
@@ -161,12 +161,12 @@ CASES: dict[str, tuple[bytes, Heard, int | None]] = {
     },
     **{f"7.13.{code}": (closing(code), [], 1002) for code in (5000, 65_535)},
     # 10: a message in fragments of 1,300 bytes
-    "10.1.1": (b"".join(fragments(exchange("x" * 50).ljust(65_536), 1300)), ["x" * 50], None),
+    "10.1.1": (b"".join(fragments(ping_request("x" * 50).ljust(65_536), 1300)), ["x" * 50], None),
     # None of the suite's: a client has to mask.
-    "no mask": (MESSAGE + masked(TEXT, exchange(), mask=None), ["a"], 1002),
+    "no mask": (MESSAGE + masked(TEXT, ping_request(), mask=None), ["a"], 1002),
 }
 
-# 6.5 and on: sequences that are UTF-8, and others that are none (Markus Kuhn's test file).
+# 6.5 and on: sequences that are UTF-8, and invalid ones (Markus Kuhn's test file).
 VALID = [
     *(
         "\0",
@@ -209,9 +209,9 @@ INVALID += [
 ]
 
 
-def heard(one: Browser) -> Heard:
-    """Return the tokens and codes of what has come, and what WebSocket's own pongs say."""
-    found: Heard = []
+def replies(one: Browser) -> Replies:
+    """Return the new replies: tokens, error codes, and payloads of WebSocket pongs."""
+    found: Replies = []
     for opcode, payload in one.frames():
         if opcode == PONG:
             found.append(payload)
@@ -227,14 +227,14 @@ def heard(one: Browser) -> Heard:
     return found
 
 
-def check(stream: bytes, expected: Heard, code: int | None, parts: list[bytes]) -> None:
+def check(stream: bytes, expected: Replies, code: int | None, parts: list[bytes]) -> None:
     server = FakeServer(login_limit=4096)
     one = browser(server)
     at_rest = server.clock.pending
     for part in parts:
         if not one.closed:
             one.session.data_received(part)
-    found = heard(one)
+    found = replies(one)
     if code is None:
         assert [text for text in found if isinstance(text, str)] == [
             text for text in expected if isinstance(text, str)
@@ -245,7 +245,7 @@ def check(stream: bytes, expected: Heard, code: int | None, parts: list[bytes]) 
         assert (one.closed, one.ends) == ([], [])
         assert server.clock.pending <= at_rest + 1
         one.send({"type": "bye"})
-        assert heard(one) == ["bye: goodbye"]
+        assert replies(one) == ["bye: goodbye"]
         assert one.ends == [(1000, "goodbye")]
     else:
         ours = isinstance(one.closed[0], str) and not one.closed[0].startswith("closed by the peer")
@@ -287,18 +287,18 @@ def test_6_invalid_utf_8_closes_the_connection(sequence: bytes) -> None:
 @pytest.mark.parametrize("size", [125, 126, 127, 128, 65_534, 65_535, 65_536])
 def test_messages_of_every_length_are_echoed(size: int) -> None:
     """1.1.2 to 1.1.8, and 9.1: the limit is 64 KiB here."""
-    stream = masked(TEXT, exchange().ljust(size))
+    stream = masked(TEXT, ping_request().ljust(size))
     check(stream, ["?"], None, [stream])
     check(stream, ["?"], None, [stream[place : place + 997] for place in range(0, len(stream), 997)])
 
 
 @pytest.mark.parametrize("pieces", [1, 64])
 def test_9_message_over_the_limit_closes_the_connection(pieces: int) -> None:
-    stream = b"".join(fragments(exchange().ljust(65_537), 65_537 // pieces))
+    stream = b"".join(fragments(ping_request().ljust(65_537), 65_537 // pieces))
     server = FakeServer()
     one = browser(server)
     one.session.data_received(MESSAGE + stream + MESSAGE)
-    assert heard(one) == ["a", "bye: protocol"]
+    assert replies(one) == ["a", "bye: protocol"]
     assert one.ends[0][0] == 1009
     assert "65536" in str(one.closed[0])
 
@@ -306,23 +306,23 @@ def test_9_message_over_the_limit_closes_the_connection(pieces: int) -> None:
 def test_9_length_over_the_limit_is_refused_from_the_header() -> None:
     one = browser(FakeServer())
     one.session.data_received(b"\x81\xff" + struct.pack("!Q", 65_537))
-    assert heard(one) == ["bye: protocol"]
+    assert replies(one) == ["bye: protocol"]
     assert one.ends[0][0] == 1009
 
 
 def test_close_code_and_reason_are_echoed() -> None:
     one = browser(FakeServer())
     one.session.data_received(closing(4321, "see you"))
-    heard(one)
+    replies(one)
     assert one.ends == [(4321, "see you")]
     assert one.closed == ["closed by the peer: 4321 see you"]
 
 
-# -- what we close with ----------------------------------------------------------------------------------
+# -- close codes -----------------------------------------------------------------------------------------
 
 
-def ends_with(server: FakeServer, one: Browser) -> tuple[str, int | None, str | None]:
-    """Return the reason of the bye, the code of the close, and what the log has."""
+def close_of(server: FakeServer, one: Browser) -> tuple[str, int | None, str | None]:
+    """Return the reason in the `bye`, the close code, and the reason in the log."""
     last = one.read()[-1]
     assert last["type"] == "bye"
     assert len(one.ends) == len(one.closed) == 1
@@ -335,14 +335,14 @@ def test_bye_closes_with_code_1000() -> None:
     server = FakeServer()
     one = browser(server)
     one.send({"type": "bye"})
-    assert ends_with(server, one) == ("goodbye", 1000, None)
+    assert close_of(server, one) == ("goodbye", 1000, None)
 
 
 def test_replaced_connection_gets_its_close_code() -> None:
     server = FakeServer()
     one = browser(server)
     browser(server)
-    assert ends_with(server, one)[:2] == ("replaced", 1000)
+    assert close_of(server, one)[:2] == ("replaced", 1000)
 
 
 def test_server_shutdown_gets_its_close_code() -> None:
@@ -351,7 +351,7 @@ def test_server_shutdown_gets_its_close_code() -> None:
     server = FakeServer()
     one = browser(server)
     server.hub.disconnect(server.hub.members(), SHUTDOWN)
-    assert ends_with(server, one) == ("shutdown", 1001, "server shut down")
+    assert close_of(server, one) == ("shutdown", 1001, "server shut down")
 
 
 @pytest.mark.parametrize("command", ["/kick Venkat", "/ban Venkat"])
@@ -359,7 +359,7 @@ def test_kick_gets_its_close_code(command: str) -> None:
     server = FakeServer()
     one = browser(server)
     server.commands.run(command)
-    reason, code, _ = ends_with(server, one)
+    reason, code, _ = close_of(server, one)
     assert code == 1008
     assert reason == ("kicked" if "kick" in command else "banned")
 
@@ -370,7 +370,7 @@ def test_login_timeout_gets_its_close_code() -> None:
     server.tick(9.9)
     assert one.closed == []
     server.tick(0.2)
-    assert ends_with(server, one) == ("timeout", 1008, "no username within 10 s")
+    assert close_of(server, one) == ("timeout", 1008, "no username within 10 s")
     assert server.clock.pending == 0
 
 
@@ -378,7 +378,7 @@ def test_too_many_invalid_hellos_get_a_close_code() -> None:
     server = FakeServer(login_messages=3)
     one = Browser(server)
     one.send(*[{"type": "rooms"}] * 5)
-    assert ends_with(server, one) == ("protocol", 1008, "no valid hello among 3 messages")
+    assert close_of(server, one) == ("protocol", 1008, "no valid hello among 3 messages")
 
 
 def test_incomplete_message_times_out() -> None:
@@ -390,7 +390,7 @@ def test_incomplete_message_times_out() -> None:
         one.session.data_received(masked(PING))
     assert one.closed == []
     server.tick(1.1)
-    assert ends_with(server, one) == ("timeout", 1008, "frame not finished within 30 s")
+    assert close_of(server, one) == ("timeout", 1008, "frame not finished within 30 s")
 
 
 def test_unanswered_pings_close_the_connection() -> None:
@@ -403,7 +403,7 @@ def test_unanswered_pings_close_the_connection() -> None:
     wait(server, 13)
     assert one.closed == []
     wait(server, 1)
-    assert ends_with(server, one) == ("timeout", 1008, "ping timeout: no data for 44 s")
+    assert close_of(server, one) == ("timeout", 1008, "ping timeout: no data for 44 s")
     assert server.clock.pending == 0
 
 
@@ -423,7 +423,7 @@ def test_any_frame_answers_a_ping(sign: bytes) -> None:
     assert one.closed == []
 
 
-# -- what comes together ---------------------------------------------------------------------------------
+# -- frames in one read ----------------------------------------------------------------------------------
 
 
 def test_messages_before_a_close_in_the_same_read_are_published() -> None:
@@ -461,7 +461,7 @@ def test_hello_messages_and_close_in_one_read_are_all_handled() -> None:
     one.session.data_received(
         opening() + texts(hello("Venkat"), say("x" * 9_000, "1")) + masked(PING, b"?") + closing(1000)
     )
-    assert bodies(other.read()) == ["x" * 9_000], "the limit before login is none for what comes after it"
+    assert bodies(other.read()) == ["x" * 9_000], "the limit before login does not apply to later messages"
     assert one.closed == [None]
 
 
@@ -481,7 +481,7 @@ def test_message_limit_is_smaller_before_login() -> None:
     server = FakeServer()
     one = Browser(server)
     one.session.data_received(masked(TEXT, b"x" * 4097)[:8])
-    assert ends_with(server, one)[:2] == ("protocol", 1009)
+    assert close_of(server, one)[:2] == ("protocol", 1009)
 
 
 def test_end_of_stream_without_a_close_frame() -> None:
@@ -495,11 +495,11 @@ def test_end_of_stream_without_a_close_frame() -> None:
     cut.session.data_received(MESSAGE[:5])
     cut.hang_up()
     assert cut.closed == ["stream ended inside a message"]
-    assert server.clock.pending == 1 + len(server.hub.members()) - 1
+    assert server.clock.pending == 1, "Narayan's ping timer"
 
 
 def test_ping_frames_count_against_the_byte_rate() -> None:
-    """Six bytes that cost as much as a message: with a limit of bytes, there is one of these as well."""
+    """A ping of six bytes costs as much as a message, so the byte rate limits pings too."""
     server = FakeServer(byte_rate=65_536)
     one = browser(server)
     one.session.data_received(masked(PING) * 100)
@@ -512,7 +512,7 @@ def test_ping_frames_count_against_the_byte_rate() -> None:
     assert one.closed == []
 
 
-# -- one room, all wires -----------------------------------------------------------------------------------
+# -- one room, all wires ---------------------------------------------------------------------------------
 
 
 def test_all_protocols_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,7 +530,7 @@ def test_all_protocols_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bodies(selchat_client.read()) == expected[:2]
     server.settle()
     assert bytes(classic.sock.taken).count(b"w" * 200) == 1
-    # One feed for each way of speaking, whoever comes by it.
+    # One feed for each wire format.
     assert len(server.hub.lobby.feeds) == 3
 
 
