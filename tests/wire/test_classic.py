@@ -24,7 +24,7 @@ def pair(format: ClassicFormat, event: Event, header_length: int = 10) -> tuple[
     return user.decode(), body.decode()
 
 
-def test_what_is_said_is_a_pair_of_user_and_message() -> None:
+def test_message_is_a_pair_of_user_and_body() -> None:
     assert ClassicFormat().encode([said("Venkat", "Hey! ...")]) == b"6         Venkat8         Hey! ..."
 
 
@@ -51,7 +51,7 @@ def test_the_roster_is_a_pair_from_the_server() -> None:
     assert pair(ClassicFormat(), Roster(NAMES, 3)) == (SERVER, "Users online (3): Michael, Narayan, Venkat")
 
 
-def test_only_what_the_server_says_is_encrypted() -> None:
+def test_only_messages_of_the_server_are_encrypted() -> None:
     cipher = CaesarCipher("1024")
     format = ClassicFormat(cipher=cipher)
     assert pair(format, said("Venkat", "Hello")) == ("Venkat", "Hello")
@@ -111,7 +111,7 @@ def test_every_roster_is_cut_to_its_limit_and_counts_everyone(
 
 
 @pytest.mark.parametrize("header_length", [1, 2, 3])
-def test_what_a_short_header_cannot_announce_is_cut_on_a_character_boundary(header_length: int) -> None:
+def test_body_too_long_for_a_short_header_is_cut_between_characters(header_length: int) -> None:
     limit = largest_payload(header_length)
     format = ClassicFormat(header_length, limit)
     user, body = pair(format, said("é" * 600, "€" * 600), header_length)

@@ -63,17 +63,17 @@ NAMES = {
 
 
 @pytest.mark.parametrize("name", HELLOS)
-def test_a_hello_is_one_whatever_is_wrong_with_it(name: str) -> None:
+def test_malformed_hello_is_still_a_hello(name: str) -> None:
     assert is_hello(HELLOS[name])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_none_whatever_it_looks_like(name: str) -> None:
+def test_name_that_resembles_json_is_no_hello(name: str) -> None:
     assert not is_hello(NAMES[name])
 
 
 @given(st.binary(max_size=200) | st.text('{}[]":, typehello\\', max_size=60).map(str.encode))
-def test_anything_gets_an_answer(payload: bytes) -> None:
+def test_any_payload_gives_a_result(payload: bytes) -> None:
     assert is_hello(payload) in {True, False}
 
 

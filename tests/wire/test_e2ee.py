@@ -19,7 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from selchat.errors import SettingError, UnreadableError
-from selchat.wire import e2ee as sealing
+from selchat.wire import e2ee
 from selchat.wire.e2ee import (
     DecryptionError,
     Decryptor,
@@ -77,7 +77,7 @@ def additional_data(room: str, sender: str, session: bytes, counter: int) -> byt
     return found + counter.to_bytes(8, "big")
 
 
-def sealed_by_hand(
+def reference_encrypt(
     counter: int,
     data: bytes = b"hello",
     *,
@@ -108,7 +108,7 @@ def test_there_are_vectors() -> None:
 
 
 @pytest.mark.parametrize("vector", VECTORS)
-def test_a_vector(vector: dict[str, str]) -> None:
+def test_vector_is_encrypted_and_decrypted_as_documented(vector: dict[str, str]) -> None:
     passphrase, salt = bytes.fromhex(vector["passphrase"]).decode(), parse_salt(vector["salt"])
     assert salt is not None
     key, session = room_key(passphrase, salt), bytes.fromhex(vector["session"])
@@ -126,7 +126,7 @@ def test_a_vector(vector: dict[str, str]) -> None:
     encryptor.counter = counter - 1
     message = encryptor.encrypt(room, sender, text)
     assert message == EncryptedMessage(vector["cipher"], vector["body"])
-    assert message == sealed_by_hand(
+    assert message == reference_encrypt(
         counter, text.encode(), key=key, session=session, room=room, sender=sender
     )
     assert Decryptor().decrypt(key, room, sender, vector["cipher"], vector["body"], 7) == text
@@ -136,7 +136,7 @@ def test_the_passphrase_of_the_second_vector_as_it_was_typed() -> None:
     assert passphrase_bytes("cafe\u0301 \U0001f511").hex() == VECTORS[1]["passphrase"]
 
 
-def test_the_parts_are_those_of_their_rfcs() -> None:
+def test_primitives_match_the_vectors_of_their_rfcs() -> None:
     # RFC 7914, 12: with other parameters than ours, the nearest that it has.
     derived = hashlib.scrypt(
         b"pleaseletmein", salt=b"SodiumChloride", n=16384, r=8, p=1, maxmem=64 << 20, dklen=64
@@ -174,7 +174,7 @@ def test_a_passphrase_is_the_same_however_it_is_composed() -> None:
     assert passphrase_bytes(" \ufb01 ") == " \ufb01 ".encode(), "and nothing else is changed"
 
 
-def test_what_is_no_passphrase() -> None:
+def test_invalid_passphrase_is_refused() -> None:
     with pytest.raises(SettingError, match=r"^passphrase: '' is not a passphrase: it is empty$"):
         passphrase_bytes("")
     with pytest.raises(SettingError, match=r"^passphrase: '\.\.\.' is not text in UTF-8$"):
@@ -204,17 +204,17 @@ def test_salts(text: str, salt: bytes | None) -> None:
     assert parse_salt(text) == salt
 
 
-# -- sealing ---------------------------------------------------------------------------------------------
+# -- e2ee ---------------------------------------------------------------------------------------------
 
 
 def test_a_session_counts_from_one() -> None:
     encryptor = Encryptor(KEY, SESSION)
     assert [encryptor.encrypt("lobby", "Venkat", "hello") for _ in range(3)] == [
-        sealed_by_hand(counter) for counter in (1, 2, 3)
+        reference_encrypt(counter) for counter in (1, 2, 3)
     ]
 
 
-def test_every_session_is_another() -> None:
+def test_every_encryptor_has_its_own_session() -> None:
     encryptors = [Encryptor(KEY) for _ in range(20)]
     messages = [encryptor.encrypt("lobby", "Venkat", "hello") for encryptor in encryptors]
     assert len({message.cipher.split()[1] for message in messages}) == 20
@@ -230,7 +230,7 @@ def test_longest_encryption_is_an_upper_bound(text: str) -> None:
     assert len(form.body) == len(message.body)
     assert len(message.cipher) < len(form.cipher) <= CIPHER_LENGTH
     encryptor = Encryptor(KEY, SESSION)
-    encryptor.counter = sealing.MAX_COUNTER - 1
+    encryptor.counter = e2ee.MAX_COUNTER - 1
     assert len(encryptor.encrypt("lobby", "Venkat", text).cipher) == len(form.cipher)
 
 
@@ -250,13 +250,13 @@ def refused(message: EncryptedMessage, error: type[UnreadableError], **more: Any
         opened(message, 1, decryptor, **more)
     assert type(caught.value) is error
     # It has left no trace: the real one comes under any number.
-    assert opened(sealed_by_hand(1), 5, decryptor) == "hello"
+    assert opened(reference_encrypt(1), 5, decryptor) == "hello"
 
 
-GOOD = sealed_by_hand(1)
+GOOD = reference_encrypt(1)
 
 
-def test_another_passphrase() -> None:
+def test_another_passphrase_cannot_decrypt() -> None:
     refused(GOOD, WrongPassphraseError, room_key=bytes(32))
     refused(GOOD._replace(body="AAAA"), WrongPassphraseError, room_key=bytes(32))
 
@@ -271,7 +271,7 @@ def test_a_message_is_bound_to_its_room_and_its_sender() -> None:
 def test_a_message_is_bound_to_its_session_and_its_counter() -> None:
     scheme, session, _, check = GOOD.cipher.split()
     refused(GOOD._replace(cipher=f"{scheme} {session} 2 {check}"), DecryptionError)
-    other = sealed_by_hand(1, session=bytes(16))
+    other = reference_encrypt(1, session=bytes(16))
     refused(GOOD._replace(cipher=other.cipher), DecryptionError)
     refused(GOOD._replace(cipher=f"{scheme} {other.cipher.split()[1]} 1 {check}"), WrongPassphraseError)
     refused(GOOD._replace(cipher=f"{scheme} {session} 1 {other.cipher.split()[3]}"), WrongPassphraseError)
@@ -322,9 +322,9 @@ def test_invalid_cipher_is_refused(cipher: str) -> None:
     refused(GOOD._replace(cipher=cipher), DecryptionError)
 
 
-def test_the_largest_counter_is_one() -> None:
-    assert opened(sealed_by_hand(2**53 - 1), 1) == "hello"
-    refused(sealed_by_hand(2**53), DecryptionError)
+def test_largest_counter_is_accepted() -> None:
+    assert opened(reference_encrypt(2**53 - 1), 1) == "hello"
+    refused(reference_encrypt(2**53), DecryptionError)
 
 
 @pytest.mark.parametrize(
@@ -341,7 +341,7 @@ def test_invalid_body_is_refused(body: str) -> None:
 def test_a_body_is_in_one_alphabet_and_canonical() -> None:
     # 17 bytes are 23 characters, of the last of which four bits stand for nothing.
     for counter in range(1, 200):
-        message = sealed_by_hand(counter, b"x")
+        message = reference_encrypt(counter, b"x")
         assert len(message.body) == 23
         assert opened(message, counter) == "x"
         if set(message.body) & set("-_"):
@@ -350,8 +350,8 @@ def test_a_body_is_in_one_alphabet_and_canonical() -> None:
         refused(message._replace(body=message.body[:-1] + last), DecryptionError)
 
 
-def test_names_that_no_wire_can_bring() -> None:
-    """Half a surrogate pair, which a program could hand over."""
+def test_names_with_lone_surrogates_cannot_be_confused() -> None:
+    """Only a program can pass half a surrogate pair: no protocol delivers one."""
     refused(GOOD, DecryptionError, room="\ud800")
     refused(GOOD, DecryptionError, sender="Venkat\udfff")
     assert Decryptor().decrypt(KEY, "\ud800", "x", *Encryptor(KEY).encrypt("\ud800", "x", "hey"), 1) == "hey"
@@ -359,8 +359,8 @@ def test_names_that_no_wire_can_bring() -> None:
 
 def test_decrypted_bytes_that_are_not_utf_8_are_refused() -> None:
     for data in (b"\xff", b"a\xc3", b"\xed\xa0\x80"):
-        refused(sealed_by_hand(1, data), DecryptionError)
-    assert opened(sealed_by_hand(1, b"\0\x1b[2J"), 1) == "\0\x1b[2J", (
+        refused(reference_encrypt(1, data), DecryptionError)
+    assert opened(reference_encrypt(1, b"\0\x1b[2J"), 1) == "\0\x1b[2J", (
         "the client makes it safe when it shows it"
     )
 
@@ -380,7 +380,7 @@ BODIES = ANYTHING | st.just(GOOD.body) | st.binary(max_size=40).map(unpadded)
 
 
 @given(st.lists(st.tuples(ANYTHING, ANYTHING, CIPHERS, BODIES, st.integers(0, 2**53 - 1)), max_size=5))
-def test_anything_gives_a_text_or_the_one_error(
+def test_any_input_gives_a_text_or_an_unreadable_error(
     messages: list[tuple[str, str, str, str, int]],
 ) -> None:
     decryptor = Decryptor()
@@ -406,7 +406,7 @@ class Reader:
 
     def read(self, counter: int, seq: int, **more: Any) -> str:
         if counter not in self._sealed:
-            self._sealed[counter] = sealed_by_hand(counter)
+            self._sealed[counter] = reference_encrypt(counter)
         try:
             assert opened(self._sealed[counter], seq, self.decryptor, **more) == "hello"
         except ReplayedError:
@@ -471,7 +471,7 @@ def test_counter_older_than_a_full_window_is_not_kept() -> None:
     assert reader.read(2, 13) == "replayed", "it is still known"
 
 
-def test_a_whisper_that_is_not_kept_comes_after_all_others() -> None:
+def test_unlogged_direct_message_comes_after_all_others() -> None:
     reader = Reader()
     assert [reader.read(1, 0), reader.read(2, 0), reader.read(4, 0)] == ["fine"] * 3
     assert [reader.read(1, 0), reader.read(4, 0), reader.read(3, 0)] == [
@@ -489,7 +489,7 @@ def test_a_whisper_that_is_not_kept_comes_after_all_others() -> None:
     assert reader.read(2, 2) == "replayed"
 
 
-def test_when_the_numbers_begin_anew_the_order_does_and_replays_are_known() -> None:
+def test_new_log_resets_the_order_but_still_detects_replays() -> None:
     reader = Reader()
     for counter in (1, 2, 3):
         reader.read(counter, 10 * counter)
@@ -509,7 +509,7 @@ def test_when_the_numbers_begin_anew_the_order_does_and_replays_are_known() -> N
     ]
 
 
-def test_of_what_came_before_the_numbers_began_a_thousand_are_known() -> None:
+def test_new_log_still_knows_a_thousand_earlier_messages() -> None:
     reader = Reader()
     for counter in range(1, 601):
         reader.read(counter, counter)
@@ -521,23 +521,23 @@ def test_of_what_came_before_the_numbers_began_a_thousand_are_known() -> None:
     assert reader.read(1, 5) == "fine", "which is forgotten"
 
 
-def test_sessions_senders_and_rooms_do_not_meet() -> None:
+def test_sessions_senders_and_rooms_are_independent() -> None:
     decryptor = Decryptor()
     places: list[dict[str, Any]] = [{}, {"room": "deck"}, {"sender": "Michael"}, {"session": bytes(16)}]
     for place in places:
-        message = sealed_by_hand(9, **place)
+        message = reference_encrypt(9, **place)
         place.pop("session", None)
         assert opened(message, 3, decryptor, **place) == "hello"
-    other = sealed_by_hand(1, key=bytes(32))
+    other = reference_encrypt(1, key=bytes(32))
     assert opened(other, 50, decryptor, room_key=bytes(32)) == "hello"
     with pytest.raises(ReorderedError):
-        opened(sealed_by_hand(1), 50, decryptor)
+        opened(reference_encrypt(1), 50, decryptor)
 
 
-def test_the_sessions_read_last_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sealing, "MAX_SESSIONS", 3)
+def test_only_the_last_sessions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(e2ee, "MAX_SESSIONS", 3)
     decryptor = Decryptor()
-    first, *others = [sealed_by_hand(1, session=bytes([number]) * 16) for number in range(4)]
+    first, *others = [reference_encrypt(1, session=bytes([number]) * 16) for number in range(4)]
     for message in (first, *others[:2], first, others[2]):
         opened(message, 5, decryptor)
     with pytest.raises(ReplayedError):
@@ -547,11 +547,11 @@ def test_the_sessions_read_last_are_known(monkeypatch: pytest.MonkeyPatch) -> No
     for message in (first, others[0], others[1]):
         with pytest.raises(ReplayedError):
             opened(message, 8, decryptor)
-    assert sealing.MAX_SESSIONS == 3
+    assert e2ee.MAX_SESSIONS == 3
 
 
 def test_the_limits() -> None:
-    assert (sealing.WINDOW, sealing.MAX_SESSIONS, sealing.MAX_COUNTER) == (1000, 4096, 2**53 - 1)
+    assert (e2ee.WINDOW, e2ee.MAX_SESSIONS, e2ee.MAX_COUNTER) == (1000, 4096, 2**53 - 1)
 
 
 def expected(pairs: list[tuple[int, int]]) -> list[str]:
@@ -570,13 +570,13 @@ def expected(pairs: list[tuple[int, int]]) -> list[str]:
 
 
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), max_size=30))
-def test_any_stream_is_judged_as_the_document_says(pairs: list[tuple[int, int]]) -> None:
+def test_any_stream_gives_the_documented_results(pairs: list[tuple[int, int]]) -> None:
     reader = Reader()
     assert [reader.read(counter, seq) for counter, seq in pairs] == expected(pairs)
 
 
 @given(st.integers(2, 30), st.randoms(use_true_random=False))
-def test_a_stream_in_another_order_is_met(count: int, chance: random.Random) -> None:
+def test_reordered_stream_is_detected(count: int, chance: random.Random) -> None:
     """The server hands out the numbers in another order than the messages were said in."""
     counters = list(range(1, count + 1))
     order = counters[:]
@@ -592,7 +592,7 @@ def test_a_stream_in_another_order_is_met(count: int, chance: random.Random) -> 
 
 
 @given(st.integers(1, 30), st.randoms(use_true_random=False))
-def test_a_stream_in_order_is_fine_however_it_is_read(count: int, chance: random.Random) -> None:
+def test_ordered_stream_is_accepted_in_any_reading_order(count: int, chance: random.Random) -> None:
     """With holes in both, from the history and live, again and again."""
     counters = sorted(chance.sample(range(1, 100), count))
     seqs = sorted(chance.sample(range(1, 100), count))

@@ -97,7 +97,7 @@ def test_an_ended_stream_refuses_further_input() -> None:
         decoder.receive_data(b"1         a")
 
 
-def test_the_end_comes_once() -> None:
+def test_eof_is_reported_once() -> None:
     decoder = FrameDecoder()
     decoder.receive_data(b"5         ab")
     decoder.receive_eof()
@@ -253,7 +253,7 @@ def test_no_more_than_4096_headers_are_remembered() -> None:
 # -- one at a time ---------------------------------------------------------------------------------------
 
 
-def test_the_first_payload_comes_alone_and_what_follows_waits() -> None:
+def test_receive_one_returns_the_first_payload_and_keeps_the_rest() -> None:
     decoder = FrameDecoder(limit=4)
     assert decoder.receive_one(frame(b"name") + frame(b"x" * 100) + frame(b"")) == b"name"
     decoder.set_limit(100, {})

@@ -156,13 +156,13 @@ def test_joined_and_left_are_encoded() -> None:
     ]
 
 
-def test_a_new_topic_is_told() -> None:
+def test_topic_is_encoded() -> None:
     assert objects(SelchatFormat().encode([Topic("lobby", "tea at 4", "Zoë", 7.0004)])) == [
         {"type": "topic", "room": "lobby", "topic": "tea at 4", "from": "Zoë", "at": 7.0}
     ]
 
 
-def test_rosters_and_notices_are_for_other_clients() -> None:
+def test_rosters_and_notices_are_not_encoded() -> None:
     assert SelchatFormat().encode([]) == b""
     assert SelchatFormat().encode([Roster(("Michael",), 1), Notice("Bye.")]) == b""
     assert SelchatFormat().encode([Notice("Bye."), HI, Notice("Bye.")]) == SelchatFormat().encode([HI])
@@ -227,7 +227,7 @@ def test_a_body_that_grows_over_the_limit_is_cut() -> None:
 
 
 @pytest.mark.parametrize("header_length", [1, 2])
-def test_with_a_header_that_cannot_announce_anything_nothing_is_said(header_length: int) -> None:
+def test_too_short_header_gives_no_messages(header_length: int) -> None:
     format = SelchatFormat(DecimalHeaders(header_length))
     events = [HI._replace(id="x" * 64), Topic("lobby", "x" * 99, "Zoë", 1.0), Joined("x" * 99, (), 1)]
     assert format.encode(events) == b""
@@ -262,7 +262,7 @@ def test_an_ack_is_written_as_short_as_it_can_be() -> None:
     )
 
 
-def test_an_ack_of_a_whisper_says_to_whom_it_was() -> None:
+def test_ack_of_a_direct_message_has_its_recipient() -> None:
     assert objects(SelchatFormat().ack("5f2c-1", "@michael", "Michael", 7, 1.5)) == [
         {"type": "ack", "to": "Michael", "id": "5f2c-1", "seq": 7, "at": 1.5}
     ]
@@ -311,7 +311,7 @@ def test_a_history_is_cut_to_a_frame_of_a_good_size(
         assert len(payload) + len(format.encode([next_])) > min(HISTORY_BYTES, 10**header_length) - 600
 
 
-def test_a_history_of_more_than_fits_is_the_caller_s_mistake() -> None:
+def test_too_long_history_is_a_caller_error() -> None:
     with pytest.raises(FrameTooLongError):
         SelchatFormat().history("lobby", [HI._replace(body="x" * 600_000)] * 2, False)
 

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from selchat.errors import RefusalError
 from selchat.events import Event, Joined, Left, Said, Topic
-from selchat.wire import requests as envelope
+from selchat.wire import requests
 from selchat.wire.frames import FrameDecoder
 from selchat.wire.requests import BadMessageError, parse_message, parse_request
 from selchat.wire.responses import MAX_LISTED, PAYLOAD_LIMIT, SelchatFormat
@@ -110,7 +110,7 @@ def test_the_document_and_the_schema_have_the_same_types_and_fields(direction: s
 
 
 def test_the_parser_knows_the_types_of_the_document() -> None:
-    assert set(envelope._PARSERS) == {kind for kind, _, _ in described("client")}
+    assert set(requests._PARSERS) == {kind for kind, _, _ in described("client")}
 
 
 def test_the_document_the_schema_and_the_code_have_the_same_error_codes() -> None:
@@ -157,7 +157,7 @@ def test_the_example_of_a_room_that_is_joined_after_a_break_is_valid() -> None:
     [payload] = re.findall(r"^ {4}> (.*)$", section("After a break"), re.MULTILINE)
     members = json.loads(payload)
     check("client", members)
-    assert parse_request(payload.encode()) == envelope.Join(members["room"], members["after"])
+    assert parse_request(payload.encode()) == requests.Join(members["room"], members["after"])
 
 
 def test_the_frame_of_the_document_is_one() -> None:

@@ -312,7 +312,7 @@ def test_limit_after_login_applies_right_after_the_hello() -> None:
         assert reader.decoder.error is None
 
 
-def test_the_limit_before_is_kept() -> None:
+def test_limit_before_login_is_enforced() -> None:
     reader = Reader(logged_in=False)
     assert reader.decoder.receive_one(masked(TEXT, b"x" * (_LIMIT + 1))[:8]) is None
     assert ended(reader.decoder) == 1009
@@ -321,7 +321,7 @@ def test_the_limit_before_is_kept() -> None:
 @pytest.mark.parametrize(
     "frame", [masked(PING), masked(PONG), masked(CONT, b"", fin=False)], ids=["pings", "pongs", "fragments"]
 )
-def test_there_is_a_limit_to_frames_that_are_no_messages(frame: bytes) -> None:
+def test_control_frames_before_login_are_limited(frame: bytes) -> None:
     begin = masked(TEXT, b"", fin=False)
     for many in (64 * frame, *([bytes([byte]) for byte in 63 * frame],)):
         reader = Reader(logged_in=False)
@@ -384,7 +384,7 @@ def test_handshake_gets_101() -> None:
     assert not {"sec-websocket-extensions", "sec-websocket-protocol"} & set(answer.headers)
 
 
-def test_extensions_and_subprotocols_are_not_taken() -> None:
+def test_extensions_and_subprotocols_are_not_accepted() -> None:
     offer = opening(
         Sec_WebSocket_Extensions="permessage-deflate; client_max_window_bits",
         Sec_WebSocket_Protocol="chat, x",
@@ -538,7 +538,7 @@ def reference_count(frames: list[bytes], offset: int) -> tuple[int, bytes]:
         ("protocol", FrameTooLongError(400, 300), 1009),
     ],
 )
-def test_every_reason_has_its_code(reason: str, error: Exception | None, code: int) -> None:
+def test_every_close_reason_has_its_code(reason: str, error: Exception | None, code: int) -> None:
     [(opcode, payload)], rest = server_frames(TextHeaders().end(reason, error))
     assert (opcode, rest) == (CLOSE, b"")
     assert close_code(payload)[0] == code
