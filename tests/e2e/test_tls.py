@@ -80,7 +80,7 @@ def test_tls_and_plaintext_clients_share_a_room() -> None:
         server.expect("Michael")
         tls_classic = stack.enter_context(TlsClient(server.port, "Narayan"))
         server.expect("Narayan")
-        rich = stack.enter_context(SelchatPeer(server.port, "Venkat"))
+        selchat_peer = stack.enter_context(SelchatPeer(server.port, "Venkat"))
         tls_selchat = stack.enter_context(TlsSelchatPeer(server.port, "Zoe"))
         said = {"Michael": classic, "Narayan": tls_classic}
         for name, client in said.items():
@@ -88,25 +88,25 @@ def test_tls_and_plaintext_clients_share_a_room() -> None:
             for other in said.values():
                 if other is not client:
                     assert other.read_pair() == (name, f"I am {name}")
-            for peer in (rich, tls_selchat):
+            for peer in (selchat_peer, tls_selchat):
                 [*_, message] = peer.read_until(lambda one: one["type"] == "said")
                 assert (message["from"], message["body"]) == (name, f"I am {name}")
         assert tls_selchat.say("hi", "1")["type"] == "ack"
         for client in said.values():
             assert client.read_pair() == ("Zoe", "hi")
-        assert rich.read()["body"] == "hi"
+        assert selchat_peer.read()["body"] == "hi"
         assert tls_selchat.request("bye") == {"type": "bye", "reason": "goodbye", "retry_after": None}
         assert tls_selchat.read_to_end() == [], "and a goodbye of TLS"
 
 
 def test_shutdown_is_announced_over_tls_too() -> None:
     with Server("--no-roster") as server:
-        with TlsClient(server.port, "Michael") as classic, TlsSelchatPeer(server.port, "Zoe") as rich:
+        with TlsClient(server.port, "Michael") as classic, TlsSelchatPeer(server.port, "Zoe") as selchat_peer:
             server.expect("Michael")
             server.process.send_signal(signal.SIGTERM)
             assert classic.read_pair() == ("Server", "The server is shutting down.")
             assert classic.read_to_end() == b""
-            assert rich.read_to_end()[-1]["reason"] == "shutdown"
+            assert selchat_peer.read_to_end()[-1]["reason"] == "shutdown"
         assert server.wait() == 0
         assert server.errors() == ""
 
