@@ -38,7 +38,10 @@ class _ForkServer:
         self._socket, child_socket = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with child_socket:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.e2e.fork_server"], stdin=child_socket, cwd=_ROOT, process_group=0
+                [sys.executable, "-m", "tests.e2e.fork_server"],
+                stdin=child_socket,
+                cwd=_ROOT,
+                process_group=0,
             )
 
     def start(

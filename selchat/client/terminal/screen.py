@@ -1,8 +1,8 @@
 """The terminal screen: final lines scroll up above the prompt, and pending messages stay directly above it.
 
 It does not know the meaning of the lines. Any thread can pass lines to `Screen.show`; the thread of the
-event loop draws them. A line above the prompt belongs to the terminal's scrollback and cannot change any more, so the
-screen redraws everything that may still change together with the prompt.
+event loop draws them. A line above the prompt belongs to the terminal's scrollback and cannot change any
+more, so the screen redraws everything that may still change together with the prompt.
 
 This differs from prompt_toolkit's own ``patch_stdout``, which does the same for programs that print, in two
 ways. ``patch_stdout`` passes lines to the loop of the current prompt, and loses a line that arrives while
