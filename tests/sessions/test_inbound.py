@@ -32,15 +32,15 @@ class Peer:
         self.stream = InboundStream(self.context, decoder or FrameDecoder())  # type: ignore[arg-type]
         self.paused = False
         self.reads = 0
-        self.came: list[bytes] = []
-        self.when: list[float] = []
+        self.delivered: list[bytes] = []
+        self.times: list[float] = []
         self.errors: list[SelchatError] = []
         self._waiting: list[bytes] = []
         self.deliver(self.stream.lift_limits(self, self.deliver))  # type: ignore[arg-type]
 
     def deliver(self, payloads: list[bytes]) -> None:
-        self.came += payloads
-        self.when += [self.context.clock.now - 100] * len(payloads)
+        self.delivered += payloads
+        self.times += [self.context.clock.now - 100] * len(payloads)
         self.stream.check(bool(payloads), self.errors.append)
 
     def pause(self) -> None:
@@ -49,12 +49,12 @@ class Peer:
     def resume(self) -> None:
         self.paused = False
 
-    def sends(self, *payloads: bytes) -> None:
+    def send(self, *payloads: bytes) -> None:
         """Send these payloads as one read."""
         self._waiting.append(b"".join(map(encode_frame, payloads)))
         self._read()
 
-    def sends_raw(self, data: bytes) -> None:
+    def send_raw(self, data: bytes) -> None:
         self._waiting.append(data)
         self._read()
 
@@ -73,72 +73,72 @@ MESSAGES = [b"%d" % number for number in range(100)]
 
 def test_burst_passes_at_once_and_the_rest_at_the_rate() -> None:
     peer = Peer(message_rate=5.0, message_burst=20)
-    peer.sends(*MESSAGES)
-    assert peer.came == MESSAGES[:20]
+    peer.send(*MESSAGES)
+    assert peer.delivered == MESSAGES[:20]
     assert peer.paused
     for _ in range(79):
         peer.tick(0.2)
-    assert len(peer.came) == 99
+    assert len(peer.delivered) == 99
     peer.tick(0.2)
-    assert peer.came == MESSAGES
+    assert peer.delivered == MESSAGES
     assert not peer.paused
     assert peer.context.clock.pending == 0
 
 
-def test_unread_messages_keep_their_order() -> None:
+def test_messages_that_wait_unread_keep_their_order() -> None:
     peer = Peer(message_rate=10.0, message_burst=1)
     for message in MESSAGES:
-        peer.sends(message)
+        peer.send(message)
     for _ in range(1000):
         peer.tick(0.05)
-    assert peer.came == MESSAGES
+    assert peer.delivered == MESSAGES
     assert not peer.paused
 
 
-def test_silence_earns_one_burst() -> None:
+def test_long_silence_refills_one_burst_only() -> None:
     peer = Peer(message_rate=5.0, message_burst=20)
-    peer.sends(*MESSAGES[:20])
+    peer.send(*MESSAGES[:20])
     peer.tick(3600.0)
-    peer.sends(*MESSAGES[20:])
-    assert len(peer.came) == 40
+    peer.send(*MESSAGES[20:])
+    assert len(peer.delivered) == 40
 
 
-def test_bytes_are_limited_too() -> None:
+def test_byte_rate_is_enforced() -> None:
     peer = Peer(message_rate=0, byte_rate=64 * KIB)
     message = b"x" * (64 * KIB - 10)  # with its header, a second's worth
-    peer.sends(message, message)
+    peer.send(message, message)
     assert not peer.paused
-    peer.sends(message)  # over the rate: bytes that were read already still pass
-    assert len(peer.came) == 3
+    peer.send(message)  # over the rate, but the stream delivers bytes that it has already read
+    assert len(peer.delivered) == 3
     assert peer.paused
-    peer.sends(b"later")
+    peer.send(b"later")
     peer.tick(0.9)
-    assert len(peer.came) == 3
+    assert len(peer.delivered) == 3
     peer.tick(0.2)
-    assert peer.came[3:] == [b"later"]
+    assert peer.delivered[3:] == [b"later"]
 
 
 def test_without_limits_nothing_is_delayed() -> None:
     peer = Peer(message_rate=0, byte_rate=0)
-    peer.sends(*MESSAGES * 100)
-    assert len(peer.came) == 10_000
+    peer.send(*MESSAGES * 100)
+    assert len(peer.delivered) == 10_000
     assert not peer.paused
 
 
-def test_one_limit_alone() -> None:
+def test_message_rate_alone_is_enforced() -> None:
     peer = Peer(message_rate=5, byte_rate=0)
-    peer.sends(*[b"x" * 60_000] * 21)
-    assert len(peer.came) == 20
+    peer.send(*[b"x" * 60_000] * 21)
+    assert len(peer.delivered) == 20
     peer.tick(0.2)
-    assert len(peer.came) == 21
+    assert len(peer.delivered) == 21
 
 
 def test_frame_timeout_excludes_the_rate_limit_pause() -> None:
     peer = Peer(message_rate=1.0, message_burst=1, frame_seconds=30.0)
-    peer.sends_raw(b"".join(map(encode_frame, MESSAGES)) + b"5         lat")
+    peer.send_raw(b"".join(map(encode_frame, MESSAGES)) + b"5         lat")
     for _ in range(99):
         peer.tick(1.0)
-    assert (len(peer.came), peer.errors) == (100, [])
+    assert (len(peer.delivered), peer.errors) == (100, [])
     peer.tick(29.0)
     assert peer.errors == []
     peer.tick(1.1)
@@ -147,20 +147,20 @@ def test_frame_timeout_excludes_the_rate_limit_pause() -> None:
 
 def test_framing_error_is_reported_after_all_earlier_payloads() -> None:
     peer = Peer(message_rate=1.0, message_burst=1)
-    peer.sends_raw(encode_frame(b"one") + encode_frame(b"two") + b"GET / HTTP")
-    assert (peer.came, peer.errors) == ([b"one"], [])
+    peer.send_raw(encode_frame(b"one") + encode_frame(b"two") + b"GET / HTTP")
+    assert (peer.delivered, peer.errors) == ([b"one"], [])
     peer.tick(1.0)
-    assert peer.came == [b"one", b"two"]
+    assert peer.delivered == [b"one", b"two"]
     assert len(peer.errors) == 1
 
 
 def test_closed_stream_delivers_nothing_and_has_no_timers() -> None:
     peer = Peer(message_rate=1.0, message_burst=1)
-    peer.sends(*MESSAGES)
+    peer.send(*MESSAGES)
     peer.stream.close()
     assert peer.context.clock.pending == 0
     peer.tick(1000.0)
-    assert peer.came == MESSAGES[:1]
+    assert peer.delivered == MESSAGES[:1]
     assert peer.context.clock.pending == 0
 
 
@@ -169,34 +169,34 @@ def test_closed_stream_delivers_nothing_and_has_no_timers() -> None:
     st.floats(0.1, 1000),
     st.integers(1, 50),
 )
-def test_nothing_is_lost_or_reordered_and_no_window_has_more_than_the_rate(
+def test_no_message_is_lost_or_reordered_and_no_interval_exceeds_the_rate(
     reads: list[tuple[float, list[bytes]]], rate: float, burst: int
 ) -> None:
     peer = Peer(message_rate=rate, message_burst=burst, byte_rate=0)
-    said: list[bytes] = []
+    sent: list[bytes] = []
     for pause, payloads in reads:
         peer.tick(pause)
-        peer.sends(*payloads)
-        said += payloads
-    while len(peer.came) < len(said):
+        peer.send(*payloads)
+        sent += payloads
+    while len(peer.delivered) < len(sent):
         peer.tick(1 / rate)
-    assert peer.came == said
-    for start in range(len(peer.when)):
-        for end in range(start, len(peer.when), 7):
-            passed = peer.when[end] - peer.when[start]
-            assert end - start + 1 <= burst + passed * rate + 1e-6
+    assert peer.delivered == sent
+    for start in range(len(peer.times)):
+        for end in range(start, len(peer.times), 7):
+            elapsed = peer.times[end] - peer.times[start]
+            assert end - start + 1 <= burst + elapsed * rate + 1e-6
 
 
 def test_rate_limiter_queues_at_most_one_read() -> None:
     peer = Peer(message_rate=1.0, message_burst=1)
-    peer.sends(*MESSAGES)
-    peer.sends(*MESSAGES)
+    peer.send(*MESSAGES)
+    peer.send(*MESSAGES)
     assert peer.reads == 1
     for _ in range(98):
         peer.tick(1.0)
-    assert (len(peer.came), peer.reads) == (99, 1)
+    assert (len(peer.delivered), peer.reads) == (99, 1)
     peer.tick(1.0)
-    assert (len(peer.came), peer.reads) == (100, 2)
+    assert (len(peer.delivered), peer.reads) == (100, 2)
 
 
 class CostlyDecoder(FrameDecoder):
@@ -208,36 +208,36 @@ class CostlyDecoder(FrameDecoder):
 def test_decoder_overhead_counts_against_the_byte_rate() -> None:
     peer = Peer(CostlyDecoder(), message_rate=0, byte_rate=1000)
     assert not peer.paused
-    peer.sends(b"x")
+    peer.send(b"x")
     assert peer.paused
 
 
 def test_byte_debt_delays_queued_messages_too() -> None:
     peer = Peer(message_rate=10.0, message_burst=1, byte_rate=1000)
-    peer.sends(b"x" * 60_000, b"x" * 40_000)
-    assert len(peer.came) == 1
+    peer.send(b"x" * 60_000, b"x" * 40_000)
+    assert len(peer.delivered) == 1
     peer.tick(1.0)
-    assert len(peer.came) == 1
+    assert len(peer.delivered) == 1
     peer.tick(33.0)
-    assert len(peer.came) == 2
+    assert len(peer.delivered) == 2
 
 
 def test_each_frame_has_the_whole_timeout() -> None:
     peer = Peer(message_rate=0, byte_rate=0, frame_seconds=30.0)
-    peer.sends_raw(b"5         he")
+    peer.send_raw(b"5         he")
     peer.tick(20.0)
-    peer.sends_raw(b"llo5         wo")
+    peer.send_raw(b"llo5         wo")
     peer.tick(20.0)
-    assert (peer.came, peer.errors) == ([b"hello"], [])
+    assert (peer.delivered, peer.errors) == ([b"hello"], [])
     peer.tick(11.0)
     assert [type(error) for error in peer.errors] == [FrameTimeoutError]
 
 
 def test_trickled_bytes_do_not_extend_the_frame_timeout() -> None:
     peer = Peer(message_rate=0, byte_rate=0, frame_seconds=30.0)
-    peer.sends_raw(b"5         h")
+    peer.send_raw(b"5         h")
     peer.tick(20.0)
-    peer.sends_raw(b"e")
+    peer.send_raw(b"e")
     peer.tick(9.0)
     assert peer.errors == []
     peer.tick(1.1)
@@ -246,12 +246,12 @@ def test_trickled_bytes_do_not_extend_the_frame_timeout() -> None:
 
 def test_idle_time_between_frames_does_not_count() -> None:
     peer = Peer(message_rate=0, byte_rate=0, frame_seconds=30.0)
-    peer.sends_raw(b"5         he")
+    peer.send_raw(b"5         he")
     peer.tick(20.0)
-    peer.sends_raw(b"llo")
+    peer.send_raw(b"llo")
     peer.tick(20.0)
     assert peer.errors == []
-    peer.sends_raw(b"5         wo")
+    peer.send_raw(b"5         wo")
     peer.tick(29.0)
     assert peer.errors == []
     peer.tick(1.1)
@@ -260,7 +260,7 @@ def test_idle_time_between_frames_does_not_count() -> None:
 
 def test_frame_timeout_starts_again_when_reading_resumes() -> None:
     peer = Peer(message_rate=0, byte_rate=1000, frame_seconds=30.0)
-    peer.sends_raw(encode_frame(b"x" * 60_000) + b"65000     " + b"x" * 46_000)
+    peer.send_raw(encode_frame(b"x" * 60_000) + b"65000     " + b"x" * 46_000)
     assert peer.paused
     peer.tick(39.0)
     assert peer.paused and peer.errors == []
@@ -274,7 +274,7 @@ def test_frame_timeout_starts_again_when_reading_resumes() -> None:
 
 def test_close_cancels_the_frame_timeout() -> None:
     peer = Peer(message_rate=0, byte_rate=0, frame_seconds=30.0)
-    peer.sends_raw(b"5         he")
+    peer.send_raw(b"5         he")
     peer.stream.close()
     assert peer.context.clock.pending == 0
     peer.tick(100.0)

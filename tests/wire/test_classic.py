@@ -17,41 +17,41 @@ def said(author: str, body: str) -> Said:
 
 
 def pair(format: ClassicFormat, event: Event, header_length: int = 10) -> tuple[str, str]:
-    """Encode the event and read it as a client does: exactly two frames of valid UTF-8."""
+    """Encode the event and read it as a client does, as exactly two frames of valid UTF-8."""
     decoder = FrameDecoder(header_length, 1 << 30)
     user, body = decoder.receive_data(format.encode([event]))
     assert decoder.error is None and not decoder.unfinished
     return user.decode(), body.decode()
 
 
-def test_message_is_a_pair_of_user_and_body() -> None:
+def test_message_is_a_user_frame_and_a_body_frame() -> None:
     assert ClassicFormat().encode([said("Venkat", "Hey! ...")]) == b"6         Venkat8         Hey! ..."
 
 
-def test_an_empty_message_is_a_pair_too() -> None:
+def test_empty_message_is_two_frames_too() -> None:
     assert ClassicFormat().encode([said("Venkat", "")]) == b"6         Venkat0         "
 
 
-def test_several_events_are_as_many_pairs() -> None:
+def test_each_event_is_a_pair_of_frames() -> None:
     format = ClassicFormat()
     events: list[Event] = [said("Venkat", "one"), said("Venkat", "two"), Notice("three"), Roster(NAMES, 3)]
     assert format.encode(events) == b"".join(format.encode([event]) for event in events)
     assert format.encode([]) == b""
 
 
-def test_lengths_count_bytes_and_not_characters() -> None:
+def test_header_lengths_count_bytes_not_characters() -> None:
     assert ClassicFormat().encode([said("Zoë", "naïve")]) == "4         Zoë6         naïve".encode()
 
 
-def test_a_notice_is_a_pair_from_the_server() -> None:
+def test_notice_comes_from_the_server() -> None:
     assert pair(ClassicFormat(), Notice("Bye.")) == (SERVER, "Bye.")
 
 
-def test_the_roster_is_a_pair_from_the_server() -> None:
+def test_roster_comes_from_the_server() -> None:
     assert pair(ClassicFormat(), Roster(NAMES, 3)) == (SERVER, "Users online (3): Michael, Narayan, Venkat")
 
 
-def test_only_messages_of_the_server_are_encrypted() -> None:
+def test_only_messages_from_the_server_are_encrypted() -> None:
     cipher = CaesarCipher("1024")
     format = ClassicFormat(cipher=cipher)
     assert pair(format, said("Venkat", "Hello")) == ("Venkat", "Hello")
@@ -68,7 +68,7 @@ def test_only_messages_of_the_server_are_encrypted() -> None:
         (41, "Users online (3): Michael, Narayan and 1 more"[:41]),
     ],
 )
-def test_a_roster_that_fits_exactly_is_whole(limit: int, text: str) -> None:
+def test_roster_that_fits_exactly_is_not_cut(limit: int, text: str) -> None:
     _, body = pair(ClassicFormat(roster_limit=limit), Roster(NAMES, 3))
     assert len(body) <= limit
     assert (body == text) == (limit == 42)
@@ -82,7 +82,7 @@ def test_roster_over_the_limit_counts_the_missing_names() -> None:
     assert pair(ClassicFormat(), Roster(NAMES, 1000))[1].endswith("Michael, Narayan, Venkat and 997 more")
 
 
-def test_a_roster_without_room_for_one_name_is_only_counted() -> None:
+def test_roster_with_space_for_no_name_shows_only_the_count() -> None:
     assert pair(ClassicFormat(roster_limit=5), Roster(NAMES, 3)) == (SERVER, "Users online (3):  and 3 more")
 
 
@@ -92,7 +92,7 @@ def test_a_roster_without_room_for_one_name_is_only_counted() -> None:
     st.integers(40, 1400),
     st.none() | st.just(CaesarCipher("99")),
 )
-def test_every_roster_is_cut_to_its_limit_and_counts_everyone(
+def test_any_roster_is_cut_to_its_limit_and_counts_the_missing_names(
     names: list[str], more: int, limit: int, cipher: CaesarCipher | None
 ) -> None:
     total = len(names) + more
@@ -106,7 +106,7 @@ def test_every_roster_is_cut_to_its_limit_and_counts_everyone(
             break
     else:
         raise AssertionError(text)
-    # The paper's client calls ``recv`` once, so a roster stays below its limit, unless no name fits.
+    # The paper's client calls ``recv`` once, so a roster stays within its limit unless no name fits.
     assert len(body.encode()) <= limit or not shown
 
 
@@ -122,7 +122,7 @@ def test_body_too_long_for_a_short_header_is_cut_between_characters(header_lengt
 
 
 @given(st.text(max_size=40), st.text(max_size=300), st.integers(1, 4), st.integers(1, 200))
-def test_every_pair_is_readable_within_its_limits(
+def test_any_message_is_decodable_and_cut_only_to_its_limit(
     user: str, body: str, header_length: int, limit: int
 ) -> None:
     limit = largest_payload(header_length, limit)
@@ -133,7 +133,7 @@ def test_every_pair_is_readable_within_its_limits(
         assert got == wanted or len(wanted[: len(got) + 1].encode()) > limit, "cut more than needed"
 
 
-def test_more_names_than_are_cached_are_encoded_all_the_same() -> None:
+def test_names_beyond_the_cache_limit_are_encoded_too() -> None:
     format = ClassicFormat()
     for number in range(_MAX_CACHED + 10):
         assert format.encode([said(f"n{number}", "")]) == b"%-10dn%d0         " % (len(f"n{number}"), number)
@@ -142,9 +142,9 @@ def test_more_names_than_are_cached_are_encoded_all_the_same() -> None:
 
 def test_end_to_end_encrypted_body_is_replaced_by_a_note() -> None:
     format = ClassicFormat()
-    told = ("Venkat", "(encrypted: readable only in selchat with the passphrase)")
+    note = ("Venkat", "(encrypted: readable only in selchat with the passphrase)")
     body = ("Venkat", "Zm9v")
     for _ in range(2):
-        for cipher, expected in (("selchat1 AAAA 1 BBBB", told), ("caesar", body), (None, body)):
+        for cipher, expected in (("selchat1 AAAA 1 BBBB", note), ("caesar", body), (None, body)):
             message = Said("lobby", 1, "Venkat", "Zm9v", 1.0, "v-1", cipher)
             assert pair(format, message) == expected

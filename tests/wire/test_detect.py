@@ -12,10 +12,10 @@ HELLO = '{"type":"hello","version":1,"name":"Venkat","client":"9yAq3eTzqv0l1cZr6
 
 HELLOS = {
     "as written by our client": HELLO.encode(),
-    "the type last": b'{"version":1,"type":"hello"}',
+    "a hello with the type last": b'{"version":1,"type":"hello"}',
     "white space": b' \r\n\t{ "type" :\n"hello" }\n',
-    "escapes in it": rb'{"\u0074ype":"h\u0065llo"}',
-    "nothing but a type": b'{"type":"hello"}',
+    "escapes in key and value": rb'{"\u0074ype":"h\u0065llo"}',
+    "only a type": b'{"type":"hello"}',
     "a wrong version": b'{"type":"hello","version":"two"}',
     # Invalid JSON or invalid messages; their authors need an error message.
     "a byte order mark": b"\xef\xbb\xbf" + HELLO.encode(),
@@ -23,12 +23,12 @@ HELLOS = {
     "a key twice": b'{"type":"hello","name":"a","name":"b"}',
     "the type twice": b'{"type":"say","type":"hello"}',
     "half a surrogate pair": rb'{"type":"hello","name":"\ud800"}',
-    "no number": b'{"type":"hello","version":NaN}',
+    "NaN as the version": b'{"type":"hello","version":NaN}',
     "a control character": b'{"type":"hello","name":"a\tb"}',
-    "a comma too many": b'{"type":"hello","version":1,}',
+    "a trailing comma": b'{"type":"hello","version":1,}',
     "cut off": HELLO.encode()[:-5],
-    "two of them": HELLO.encode() * 2,
-    "something behind it": HELLO.encode() + b"\0",
+    "two hellos": HELLO.encode() * 2,
+    "a null byte after the object": HELLO.encode() + b"\0",
     "too deep": b'{"type":"hello","x":' + b"[" * 50_000,
     "too deep, and closed": b'{"type":"hello","x":' + b"[" * 30_000 + b"]" * 30_000 + b"}",
     "a very long number": b'{"type":"hello","version":' + b"1" * 60_000 + b"}",
@@ -36,7 +36,7 @@ HELLOS = {
 }
 
 NAMES = {
-    "nothing": b"",
+    "an empty name": b"",
     "a name": b"Venkat",
     "hello": b"hello",
     "a quoted hello": b'"hello"',
@@ -44,21 +44,21 @@ NAMES = {
     "a brace": b"{",
     "braces": b"{}",
     "a list": b"[x]",
-    "a list of one": b'[{"type":"hello"}]',
-    "something else in JSON": b'{"type":"say","room":"lobby","id":"1","body":"x"}',
-    "a hello inside": b'{"type":"say","x":{"type":"hello"}}',
-    "a quoted hello inside": rb'{"type":"say","body":"\"type\":\"hello\""}',
+    "a list of one hello": b'[{"type":"hello"}]',
+    "another message in JSON": b'{"type":"say","room":"lobby","id":"1","body":"x"}',
+    "a nested hello": b'{"type":"say","x":{"type":"hello"}}',
+    "a quoted hello in a body": rb'{"type":"say","body":"\"type\":\"hello\""}',
     "type and hello": b'{"type":["hello"],"kind":"hello"}',
-    "another case": b'{"type":"Hello"}',
+    "a type in capitals": b'{"type":"Hello"}',
     "broken UTF-8": b"\xff\xfe{",
-    "nulls": b"\0" * 1000,
+    "null bytes": b"\0" * 1000,
     "spaces": b" " * 60_000,
     "many brackets": b"[" * 60_000,
     "many braces": b"{" * 60_000,
     "many objects": b'{"a":' * 10_000,
     "a string that does not end": b'{"' + b"type" * 15_000,
     "many types": b'{"type"' + b'"type" ' * 8_000,
-    "a type and spaces": b'{"type"' + b" " * 60_000,
+    "a type key and spaces": b'{"type"' + b" " * 60_000,
 }
 
 
@@ -68,19 +68,19 @@ def test_malformed_hello_is_still_a_hello(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_name_that_resembles_json_is_no_hello(name: str) -> None:
+def test_name_that_resembles_json_is_not_a_hello(name: str) -> None:
     assert not is_hello(NAMES[name])
 
 
 @given(st.binary(max_size=200) | st.text('{}[]":, typehello\\', max_size=60).map(str.encode))
-def test_any_payload_gives_a_result(payload: bytes) -> None:
+def test_any_payload_is_classified(payload: bytes) -> None:
     assert is_hello(payload) in {True, False}
 
 
 @given(
     st.dictionaries(st.text(), st.none() | st.integers() | st.floats() | st.text(), max_size=5), st.booleans()
 )
-def test_in_json_the_type_of_the_object_decides(members: dict[str, object], escaped: bool) -> None:
+def test_json_object_is_a_hello_only_if_its_type_says_so(members: dict[str, object], escaped: bool) -> None:
     members.pop("type", None)
     assert not is_hello(json.dumps(members, ensure_ascii=escaped).encode("utf-8", "replace"))
     members["type"] = "hello"

@@ -42,7 +42,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
 
 def vectors() -> list[dict[str, str]]:
-    """The vectors of the document, by the names of their lines."""
+    """The vectors of the document, each as a dict from line name to value."""
     block = (
         DOCUMENT.partition("\nTest vectors\n")[2]
         .partition("::\n\n")[2]
@@ -63,7 +63,7 @@ def unpadded(data: bytes) -> str:
 
 
 def session_keys(key: bytes, session: bytes) -> tuple[bytes, bytes]:
-    """The session's key and check, by RFC 5869 alone."""
+    """The session's key and check, from RFC 5869 alone."""
     extracted = hmac.new(session, key, "sha256").digest()
     first = hmac.new(extracted, b"selchat1 session\1", "sha256").digest()
     second = hmac.new(extracted, first + b"selchat1 session\2", "sha256").digest()
@@ -101,7 +101,7 @@ def opened(message: EncryptedMessage, seq: int, decryptor: Decryptor | None = No
 # -- the vectors -----------------------------------------------------------------------------------------
 
 
-def test_there_are_vectors() -> None:
+def test_document_has_three_test_vectors() -> None:
     assert len(VECTORS) == 3
     assert len({tuple(vector) for vector in VECTORS}) == 1, "the same lines in each"
     assert len({vector["session"] for vector in VECTORS}) == 3
@@ -132,12 +132,12 @@ def test_vector_is_encrypted_and_decrypted_as_documented(vector: dict[str, str])
     assert Decryptor().decrypt(key, room, sender, vector["cipher"], vector["body"], 7) == text
 
 
-def test_the_passphrase_of_the_second_vector_as_it_was_typed() -> None:
+def test_passphrase_of_the_second_vector_is_normalised() -> None:
     assert passphrase_bytes("cafe\u0301 \U0001f511").hex() == VECTORS[1]["passphrase"]
 
 
 def test_primitives_match_the_vectors_of_their_rfcs() -> None:
-    # RFC 7914, 12: with other parameters than ours, the nearest that it has.
+    # RFC 7914, 12: the vector with the parameters nearest to ours.
     derived = hashlib.scrypt(
         b"pleaseletmein", salt=b"SodiumChloride", n=16384, r=8, p=1, maxmem=64 << 20, dklen=64
     )
@@ -164,14 +164,14 @@ def test_primitives_match_the_vectors_of_their_rfcs() -> None:
 # -- keys ------------------------------------------------------------------------------------------------
 
 
-def test_a_room_key_is_scrypt_of_32_mib() -> None:
+def test_room_key_is_derived_by_scrypt_with_32_mib() -> None:
     salt = bytes(range(16))
     assert room_key("x", salt) == hashlib.scrypt(b"x", salt=salt, n=32768, r=8, p=1, maxmem=1 << 26, dklen=32)
 
 
-def test_a_passphrase_is_the_same_however_it_is_composed() -> None:
+def test_composed_and_decomposed_passphrases_are_equal() -> None:
     assert passphrase_bytes("\u00e9") == passphrase_bytes("e\u0301") == "\u00e9".encode()
-    assert passphrase_bytes(" \ufb01 ") == " \ufb01 ".encode(), "and nothing else is changed"
+    assert passphrase_bytes(" \ufb01 ") == " \ufb01 ".encode(), "nothing but the composition changes"
 
 
 def test_invalid_passphrase_is_refused() -> None:
@@ -188,9 +188,9 @@ def test_invalid_passphrase_is_refused() -> None:
     [
         ("AAECAwQFBgcICQoLDA0ODw", bytes(range(16))),
         ("__79_Pv6-fj39vX08_Lx8A", bytes(range(255, 239, -1))),
-        ("AAECAwQFBgcICQoLDA0ODx", None),  # bits that stand for nothing
+        ("AAECAwQFBgcICQoLDA0ODx", None),  # unused bits are not zero
         ("AAECAwQFBgcICQoLDA0O", None),  # 15 bytes
-        ("AAECAwQFBgcICQoLDA0ODxA", None),  # 17
+        ("AAECAwQFBgcICQoLDA0ODxA", None),  # 17 bytes
         ("AAECAwQFBgcICQoLDA0ODw==", None),
         ("//79/Pv6+fj39vX08/Lx8A", None),
         ("AAECAwQFBgcICQoLDA0OD\u00e9", None),
@@ -200,14 +200,14 @@ def test_invalid_passphrase_is_refused() -> None:
         ("", None),
     ],
 )
-def test_salts(text: str, salt: bytes | None) -> None:
+def test_only_canonical_base64_of_16_bytes_is_a_salt(text: str, salt: bytes | None) -> None:
     assert parse_salt(text) == salt
 
 
-# -- e2ee ---------------------------------------------------------------------------------------------
+# -- encryption and decryption ---------------------------------------------------------------------------
 
 
-def test_a_session_counts_from_one() -> None:
+def test_session_counter_starts_at_one() -> None:
     encryptor = Encryptor(KEY, SESSION)
     assert [encryptor.encrypt("lobby", "Venkat", "hello") for _ in range(3)] == [
         reference_encrypt(counter) for counter in (1, 2, 3)
@@ -249,7 +249,7 @@ def refused(message: EncryptedMessage, error: type[UnreadableError], **more: Any
     with pytest.raises(UnreadableError) as caught:
         opened(message, 1, decryptor, **more)
     assert type(caught.value) is error
-    # It has left no trace: the real one comes under any number.
+    # The refused message left no trace: the genuine one is accepted with any seq.
     assert opened(reference_encrypt(1), 5, decryptor) == "hello"
 
 
@@ -261,14 +261,14 @@ def test_another_passphrase_cannot_decrypt() -> None:
     refused(GOOD._replace(body="AAAA"), WrongPassphraseError, room_key=bytes(32))
 
 
-def test_a_message_is_bound_to_its_room_and_its_sender() -> None:
+def test_message_is_bound_to_its_room_and_sender() -> None:
     refused(GOOD, DecryptionError, room="deck")
     refused(GOOD, DecryptionError, sender="Eve")
     refused(GOOD, DecryptionError, room="lobbyV", sender="enkat")
     refused(GOOD, DecryptionError, room="Lobby")
 
 
-def test_a_message_is_bound_to_its_session_and_its_counter() -> None:
+def test_message_is_bound_to_its_session_and_counter() -> None:
     scheme, session, _, check = GOOD.cipher.split()
     refused(GOOD._replace(cipher=f"{scheme} {session} 2 {check}"), DecryptionError)
     other = reference_encrypt(1, session=bytes(16))
@@ -278,7 +278,7 @@ def test_a_message_is_bound_to_its_session_and_its_counter() -> None:
 
 
 @pytest.mark.parametrize("place", range(len(b"hello") + 16))
-def test_each_byte_of_a_body_counts(place: int) -> None:
+def test_change_or_cut_at_any_byte_of_a_body_is_detected(place: int) -> None:
     data = bytearray(base64.urlsafe_b64decode(GOOD.body + "=" * (-len(GOOD.body) % 4)))
     assert len(data) == 21
     data[place] ^= 1
@@ -311,7 +311,7 @@ def test_each_byte_of_a_body_counts(place: int) -> None:
         GOOD.cipher.replace(" 1 ", f" {2**53} "),
         GOOD.cipher.replace(" 1 ", f" {10**16} "),
         GOOD.cipher.replace(" 1 ", " "),
-        # The last character of a session and of a check has two bits that stand for something.
+        # The last character of a session and of a check has only two significant bits.
         re.sub(r"(\S{21})\S( 1)", r"\1B\2", GOOD.cipher),
         re.sub(r"\S$", "B", GOOD.cipher),
         re.sub(r"\S$", "=", GOOD.cipher),
@@ -338,8 +338,8 @@ def test_invalid_body_is_refused(body: str) -> None:
     refused(GOOD._replace(body=body), DecryptionError)
 
 
-def test_a_body_is_in_one_alphabet_and_canonical() -> None:
-    # 17 bytes are 23 characters, of the last of which four bits stand for nothing.
+def test_body_must_be_canonical_url_safe_base64() -> None:
+    # 17 bytes are 23 characters; the last one has four unused bits.
     for counter in range(1, 200):
         message = reference_encrypt(counter, b"x")
         assert len(message.body) == 23
@@ -351,7 +351,7 @@ def test_a_body_is_in_one_alphabet_and_canonical() -> None:
 
 
 def test_names_with_lone_surrogates_cannot_be_confused() -> None:
-    """Only a program can pass half a surrogate pair: no protocol delivers one."""
+    """Only a caller in Python can pass a lone surrogate: no protocol delivers one."""
     refused(GOOD, DecryptionError, room="\ud800")
     refused(GOOD, DecryptionError, sender="Venkat\udfff")
     assert Decryptor().decrypt(KEY, "\ud800", "x", *Encryptor(KEY).encrypt("\ud800", "x", "hey"), 1) == "hey"
@@ -361,7 +361,7 @@ def test_decrypted_bytes_that_are_not_utf_8_are_refused() -> None:
     for data in (b"\xff", b"a\xc3", b"\xed\xa0\x80"):
         refused(reference_encrypt(1, data), DecryptionError)
     assert opened(reference_encrypt(1, b"\0\x1b[2J"), 1) == "\0\x1b[2J", (
-        "the client makes it safe when it shows it"
+        "the client escapes it when it displays it"
     )
 
 
@@ -402,13 +402,13 @@ class Reader:
 
     def __init__(self) -> None:
         self.decryptor = Decryptor()
-        self._sealed: dict[int, EncryptedMessage] = {}
+        self._encrypted: dict[int, EncryptedMessage] = {}
 
     def read(self, counter: int, seq: int, **more: Any) -> str:
-        if counter not in self._sealed:
-            self._sealed[counter] = reference_encrypt(counter)
+        if counter not in self._encrypted:
+            self._encrypted[counter] = reference_encrypt(counter)
         try:
-            assert opened(self._sealed[counter], seq, self.decryptor, **more) == "hello"
+            assert opened(self._encrypted[counter], seq, self.decryptor, **more) == "hello"
         except ReplayedError:
             return "replayed"
         except ReorderedError:
@@ -416,12 +416,12 @@ class Reader:
         return "fine"
 
 
-def test_the_same_message_may_come_again_under_its_number() -> None:
+def test_repeated_message_with_the_same_seq_is_accepted() -> None:
     reader = Reader()
     assert [reader.read(1, 7), reader.read(1, 7), reader.read(2, 8), reader.read(1, 7)] == ["fine"] * 4
 
 
-def test_a_counter_under_another_number_is_a_replay() -> None:
+def test_same_counter_with_another_seq_is_a_replay() -> None:
     reader = Reader()
     assert reader.read(1, 7) == "fine"
     for seq in (6, 8, 100, 1):
@@ -429,7 +429,7 @@ def test_a_counter_under_another_number_is_a_replay() -> None:
     assert reader.read(1, 7) == "fine"
 
 
-def test_counters_and_numbers_grow_together() -> None:
+def test_counters_must_increase_with_the_seq() -> None:
     reader = Reader()
     assert [reader.read(5, 50), reader.read(9, 90)] == ["fine"] * 2
     for counter, seq in ((4, 51), (4, 50), (6, 49), (6, 50), (6, 90), (6, 91), (10, 89), (10, 90), (4, 91)):
@@ -438,7 +438,7 @@ def test_counters_and_numbers_grow_together() -> None:
         assert reader.read(counter, seq) == "fine", (counter, seq)
 
 
-def test_history_may_come_in_pages_from_the_newest_to_the_oldest() -> None:
+def test_history_pages_may_arrive_newest_first() -> None:
     reader = Reader()
     for page in range(90, -10, -10):
         for counter in range(page + 1, page + 11):
@@ -447,14 +447,14 @@ def test_history_may_come_in_pages_from_the_newest_to_the_oldest() -> None:
 
 
 @pytest.mark.parametrize(("more", "last"), [(998, "fine"), (999, "fine"), (1000, "reordered")])
-def test_the_window_is_a_thousand_messages(more: int, last: str) -> None:
-    """The first message is remembered while it is among the 1,000 with the largest counters."""
+def test_replay_window_has_1000_messages(more: int, last: str) -> None:
+    """The decryptor keeps the first message while it is among the 1,000 with the largest counters."""
     reader = Reader()
     for counter in range(1, more + 2):
         assert reader.read(counter, counter) == "fine"
-    # Under another number it is a replay while it is known, and out of order when it is not.
+    # With another seq it is a replay while the window has it, and reordered afterwards.
     assert reader.read(1, more + 10) == ("replayed" if last == "fine" else "reordered")
-    assert reader.read(1, 1) == "fine", "and older than all that is known it is history"
+    assert reader.read(1, 1) == "fine", "a message older than the window is history"
     assert reader.read(more + 2, more + 2) == "fine"
     oldest = max(1, more + 2 - 999)
     assert reader.read(oldest, more + 10) == "replayed"
@@ -468,10 +468,10 @@ def test_counter_older_than_a_full_window_is_not_kept() -> None:
         assert reader.read(counter, counter + 10) == "fine"
     assert reader.read(1, 5) == "fine"
     assert reader.read(2, 12) == "fine"
-    assert reader.read(2, 13) == "replayed", "it is still known"
+    assert reader.read(2, 13) == "replayed", "it is still in the window"
 
 
-def test_unlogged_direct_message_comes_after_all_others() -> None:
+def test_direct_message_without_a_seq_comes_after_all_others() -> None:
     reader = Reader()
     assert [reader.read(1, 0), reader.read(2, 0), reader.read(4, 0)] == ["fine"] * 3
     assert [reader.read(1, 0), reader.read(4, 0), reader.read(3, 0)] == [
@@ -496,7 +496,7 @@ def test_new_log_resets_the_order_but_still_detects_replays() -> None:
     assert reader.read(4, 7) == "reordered"
     reader.decryptor.reset_order()
     assert reader.read(4, 7) == "fine"
-    assert reader.read(2, 20) == "reordered", "but for this number, it could be the old one"
+    assert reader.read(2, 20) == "reordered", "without its old seq it would be a replay"
     assert [reader.read(2, 5), reader.read(3, 40), reader.read(1, 0)] == ["replayed"] * 3
     assert reader.read(5, 8) == "fine"
     reader.decryptor.reset_order()
@@ -509,7 +509,7 @@ def test_new_log_resets_the_order_but_still_detects_replays() -> None:
     ]
 
 
-def test_new_log_still_knows_a_thousand_earlier_messages() -> None:
+def test_replays_of_the_last_1000_messages_are_detected_after_a_new_log() -> None:
     reader = Reader()
     for counter in range(1, 601):
         reader.read(counter, counter)
@@ -518,7 +518,7 @@ def test_new_log_still_knows_a_thousand_earlier_messages() -> None:
         assert reader.read(counter, counter) == "fine"
     reader.decryptor.reset_order()
     assert reader.read(2, 1) == "replayed"
-    assert reader.read(1, 5) == "fine", "which is forgotten"
+    assert reader.read(1, 5) == "fine", "it has left the window"
 
 
 def test_sessions_senders_and_rooms_are_independent() -> None:
@@ -542,15 +542,15 @@ def test_only_the_last_sessions_are_remembered(monkeypatch: pytest.MonkeyPatch) 
         opened(message, 5, decryptor)
     with pytest.raises(ReplayedError):
         opened(first, 6, decryptor)
-    assert opened(others[0], 6, decryptor) == "hello", "the one that is forgotten"
-    assert opened(others[1], 7, decryptor) == "hello", "forgotten too: only three sessions are known"
+    assert opened(others[0], 6, decryptor) == "hello", "the decryptor has dropped its session"
+    assert opened(others[1], 7, decryptor) == "hello", "dropped too: the decryptor keeps only three sessions"
     for message in (first, others[0], others[1]):
         with pytest.raises(ReplayedError):
             opened(message, 8, decryptor)
     assert e2ee.MAX_SESSIONS == 3
 
 
-def test_the_limits() -> None:
+def test_limits_have_their_documented_values() -> None:
     assert (e2ee.WINDOW, e2ee.MAX_SESSIONS, e2ee.MAX_COUNTER) == (1000, 4096, 2**53 - 1)
 
 
@@ -570,19 +570,19 @@ def expected(pairs: list[tuple[int, int]]) -> list[str]:
 
 
 @given(st.lists(st.tuples(st.integers(1, 8), st.integers(1, 8)), max_size=30))
-def test_any_stream_gives_the_documented_results(pairs: list[tuple[int, int]]) -> None:
+def test_any_order_of_messages_gives_the_documented_results(pairs: list[tuple[int, int]]) -> None:
     reader = Reader()
     assert [reader.read(counter, seq) for counter, seq in pairs] == expected(pairs)
 
 
 @given(st.integers(2, 30), st.randoms(use_true_random=False))
 def test_reordered_stream_is_detected(count: int, chance: random.Random) -> None:
-    """The server hands out the numbers in another order than the messages were said in."""
+    """The server assigns seq numbers in another order than the author sent the messages."""
     counters = list(range(1, count + 1))
     order = counters[:]
     chance.shuffle(order)
-    arrivals = list(zip(order, counters, strict=True))  # each counter with the number that it got
-    chance.shuffle(arrivals)  # the order in which a reader sees them does not matter
+    arrivals = list(zip(order, counters, strict=True))  # each counter with its assigned seq
+    chance.shuffle(arrivals)  # the order of arrival does not matter
     reader = Reader()
     found = [reader.read(counter, seq) for counter, seq in arrivals]
     assert ("reordered" in found) == (order != counters)
@@ -593,7 +593,7 @@ def test_reordered_stream_is_detected(count: int, chance: random.Random) -> None
 
 @given(st.integers(1, 30), st.randoms(use_true_random=False))
 def test_ordered_stream_is_accepted_in_any_reading_order(count: int, chance: random.Random) -> None:
-    """With holes in both, from the history and live, again and again."""
+    """Both sequences have holes, and each message arrives twice: from the history and live."""
     counters = sorted(chance.sample(range(1, 100), count))
     seqs = sorted(chance.sample(range(1, 100), count))
     arrivals = 2 * list(zip(counters, seqs, strict=True))
@@ -602,6 +602,6 @@ def test_ordered_stream_is_accepted_in_any_reading_order(count: int, chance: ran
     assert {reader.read(counter, seq) for counter, seq in arrivals} == {"fine"}
 
 
-def test_nfc_is_what_the_document_says() -> None:
+def test_document_requires_nfc_and_its_vector_is_in_nfc() -> None:
     assert "form NFC" in DOCUMENT
     assert unicodedata.is_normalized("NFC", bytes.fromhex(VECTORS[1]["passphrase"]).decode())

@@ -24,7 +24,7 @@ PAPER = b"7         Michael" + b"12        Hello there!"
 
 
 def feed(decoder: FrameDecoder, stream: bytes, size: int) -> list[bytes]:
-    """Give the stream in pieces of that size, as far as the decoder takes it."""
+    """Feed the stream in pieces of ``size`` bytes until the decoder fails."""
     payloads = []
     for start in range(0, len(stream), size):
         if decoder.state is DecoderState.READING:
@@ -32,9 +32,9 @@ def feed(decoder: FrameDecoder, stream: bytes, size: int) -> list[bytes]:
     return payloads
 
 
-# Streams, the payloads in them, and what ends them when they are followed by the end of the stream.
+# Each stream, its payloads, and its error at the end of the stream (None: no error).
 STREAMS = {
-    "nothing": (b"", [], None),
+    "an empty stream": (b"", [], None),
     "the paper's client": (PAPER, [b"Michael", b"Hello there!"], None),
     "right-justified headers": (
         b"         7Michael        12Hello there!",
@@ -48,15 +48,15 @@ STREAMS = {
     "a payload of exactly the limit": (b"20        " + b"x" * 20, [b"x" * 20], None),
     "one byte over the limit": (b"1         a21        ", [b"a"], FrameTooLongError(21, 20)),
     "a number of many digits": (b"9999999999", [], FrameTooLongError(9_999_999_999, 20)),
-    "no number": (b"1         aHello ther", [b"a"], BadHeaderError(b"Hello ther")),
+    "a header that is not a number": (b"1         aHello ther", [b"a"], BadHeaderError(b"Hello ther")),
     "only spaces": (b"          x", [], BadHeaderError(b"          ")),
     "two numbers": (b"1        1x", [], BadHeaderError(b"1        1")),
     "a letter before the number": (b"X1        a", [], BadHeaderError(b"X1        ")),
-    "a sign": (b"+1        x", [], BadHeaderError(b"+1        ")),
-    "a minus": (b"-1        x", [], BadHeaderError(b"-1        ")),
+    "a plus sign": (b"+1        x", [], BadHeaderError(b"+1        ")),
+    "a minus sign": (b"-1        x", [], BadHeaderError(b"-1        ")),
     "an underscore": (b"1_0       x", [], BadHeaderError(b"1_0       ")),
-    "other white space": (b"1\t        x", [], BadHeaderError(b"1\t        ")),
-    "a null": (b"1\0        x", [], BadHeaderError(b"1\0        ")),
+    "a tab in the header": (b"1\t        x", [], BadHeaderError(b"1\t        ")),
+    "a null byte": (b"1\0        x", [], BadHeaderError(b"1\0        ")),
     "digits of another script": ("\u0661        x".encode(), [], BadHeaderError("\u0661        ".encode())),
     "a half header": (b"1         a12  ", [b"a"], TruncatedFrameError(6)),
     "a half payload": (b"1         a5         wor", [b"a"], TruncatedFrameError(2)),
@@ -66,7 +66,7 @@ STREAMS = {
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 10, 11, 1000])
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_gives_the_same_frames_and_the_same_error_however_it_is_cut(name: str, size: int) -> None:
+def test_frames_and_error_are_the_same_at_any_chunking(name: str, size: int) -> None:
     stream, payloads, error = STREAMS[name]
     decoder = FrameDecoder(limit=20)
     assert feed(decoder, stream, size) == payloads
@@ -75,7 +75,7 @@ def test_a_stream_gives_the_same_frames_and_the_same_error_however_it_is_cut(nam
     assert str(decoder.error) == str(error)
 
 
-def test_a_broken_stream_refuses_further_input() -> None:
+def test_broken_stream_refuses_further_input() -> None:
     decoder = FrameDecoder()
     assert decoder.receive_data(b"1         aGET / HTTP/1.1\r\n") == [b"a"]
     assert decoder.state is DecoderState.BROKEN
@@ -88,7 +88,7 @@ def test_a_broken_stream_refuses_further_input() -> None:
     assert decoder.error.header == b"GET / HTTP"
 
 
-def test_an_ended_stream_refuses_further_input() -> None:
+def test_ended_stream_refuses_further_input() -> None:
     decoder = FrameDecoder()
     decoder.receive_eof()
     assert decoder.state is DecoderState.ENDED
@@ -109,7 +109,7 @@ def test_eof_is_reported_once() -> None:
     assert not decoder.unfinished
 
 
-def test_a_frame_is_unfinished_from_its_first_byte_to_its_last() -> None:
+def test_frame_is_unfinished_from_its_first_byte_until_its_last() -> None:
     decoder = FrameDecoder()
     seen = []
     for byte in b"2         ab":
@@ -119,7 +119,7 @@ def test_a_frame_is_unfinished_from_its_first_byte_to_its_last() -> None:
     assert not decoder.unfinished
 
 
-def test_a_huge_announced_length_costs_nothing_before_its_bytes_are_there() -> None:
+def test_announced_length_uses_no_memory_before_its_bytes_arrive() -> None:
     decoder = FrameDecoder(limit=1 << 40)
     tracemalloc.start()
     try:
@@ -131,7 +131,7 @@ def test_a_huge_announced_length_costs_nothing_before_its_bytes_are_there() -> N
     assert decoder.unfinished
 
 
-def test_a_length_over_the_limit_is_refused_on_the_header_alone() -> None:
+def test_length_over_the_limit_is_refused_from_the_header_alone() -> None:
     decoder = FrameDecoder()
     assert decoder.receive_data(b"65536     ") == []
     assert decoder.error is None
@@ -142,7 +142,7 @@ def test_a_length_over_the_limit_is_refused_on_the_header_alone() -> None:
 
 
 @pytest.mark.parametrize("header_length", range(1, 33))
-def test_every_header_length_carries_what_it_can_announce(header_length: int) -> None:
+def test_payloads_survive_every_header_length(header_length: int) -> None:
     payloads = [b"", b"x" * 9, b"y" * min(1234, largest_payload(header_length))]
     stream = b"".join(encode_frame(payload, header_length) for payload in payloads)
     decoder = FrameDecoder(header_length)
@@ -150,35 +150,35 @@ def test_every_header_length_carries_what_it_can_announce(header_length: int) ->
     assert len(stream) == sum(map(len, payloads)) + 3 * header_length
 
 
-def test_headers_are_written_left_justified() -> None:
+def test_headers_are_left_justified() -> None:
     assert encode_frame(b"Michael") + encode_frame(b"Hello there!") == PAPER
     assert encode_frame(b"") == b"0         "
     assert encode_frame(b"abc", 1) == b"3abc"
     assert HEADER_LENGTH == 10
 
 
-def test_a_payload_that_its_header_cannot_announce_is_not_written() -> None:
+def test_payload_too_long_for_its_header_is_refused() -> None:
     assert encode_frame(b"x" * 99, 2) == b"99" + b"x" * 99
     with pytest.raises(FrameTooLongError) as caught:
         encode_frame(b"x" * 100, 2)
     assert (caught.value.length, caught.value.limit) == (100, 99)
 
 
-def test_the_largest_payload_is_what_the_digits_or_the_limit_allow() -> None:
+def test_header_digits_or_the_limit_bound_the_payload() -> None:
     assert largest_payload(1) == 9
     assert largest_payload(4, 65536) == 9999
     assert largest_payload(10, 65536) == 65536
     assert largest_payload(32) == 1 << 62
 
 
-def test_decimal_headers_have_one_length_and_limit_the_payload() -> None:
+def test_decimal_headers_have_a_fixed_length_and_bound_the_payload() -> None:
     assert (DecimalHeaders().longest, DecimalHeaders().limit) == (HEADER_LENGTH, 10**HEADER_LENGTH - 1)
     assert (DecimalHeaders(4, 500).longest, DecimalHeaders(4, 500).limit) == (4, 500)
     assert DecimalHeaders(2, 500).limit == 99
     assert DecimalHeaders(32).limit == 1 << 62
 
 
-def test_decimal_headers_are_those_of_frames() -> None:
+def test_decimal_headers_match_encode_frame() -> None:
     headers = DecimalHeaders(4)
     stream = encode_frame(b"abc", 4) + encode_frame(b"Hello there!", 4)
     assert (headers.header(3), headers.header(12), headers.header(0)) == (b"3   ", b"12  ", b"0   ")
@@ -186,7 +186,7 @@ def test_decimal_headers_are_those_of_frames() -> None:
     assert headers.lengths_before(stream, stream.index(b"Hello")) == (4, 12)
 
 
-def test_a_stream_of_frames_has_no_closing_bytes() -> None:
+def test_frame_stream_ends_without_closing_bytes() -> None:
     assert DecimalHeaders().end("kicked") == b""
     assert DecimalHeaders().end("broken", BadHeaderError(b"GET / HTTP")) == b""
 
@@ -211,7 +211,7 @@ def test_a_stream_of_frames_has_no_closing_bytes() -> None:
         (BrokenStreamError, {}, "the decoder has failed or ended and accepts no more data"),
     ],
 )
-def test_errors_have_fields_and_a_text_and_can_be_pickled(
+def test_errors_have_fields_and_a_text_and_survive_pickling(
     kind: type[SelchatError], fields: dict[str, object], text: str
 ) -> None:
     error = kind(*fields.values())
@@ -229,20 +229,20 @@ def frame(payload: bytes) -> bytes:
     return b"%-10d" % len(payload) + payload
 
 
-def test_decoders_that_share_it_remember_the_headers_that_were_checked() -> None:
+def test_decoders_share_a_cache_of_valid_headers() -> None:
     lengths: dict[bytes, int] = {}
     assert FrameDecoder(lengths=lengths).receive_data(PAPER) == [b"Michael", b"Hello there!"]
     assert FrameDecoder(lengths=lengths).receive_one(b"         1a") == b"a"
     assert lengths == {b"7         ": 7, b"12        ": 12, b"         1": 1}
 
 
-def test_a_remembered_header_is_not_checked_again() -> None:
+def test_cached_header_is_not_checked_again() -> None:
     lengths = {b"a word    ": 3}
     assert FrameDecoder(lengths=lengths).receive_data(b"a word    abc") == [b"abc"]
     assert FrameDecoder(lengths=lengths).receive_one(b"a word    abc") == b"abc"
 
 
-def test_no_more_than_4096_headers_are_remembered() -> None:
+def test_header_cache_has_at_most_4096_entries() -> None:
     lengths: dict[bytes, int] = {}
     for number in range(5000):
         assert FrameDecoder(lengths=lengths).receive_data(b"%-10d" % number) == [b""] * (number == 0)
@@ -250,7 +250,7 @@ def test_no_more_than_4096_headers_are_remembered() -> None:
     assert FrameDecoder(lengths=lengths).receive_data(frame(b"x" * 4999)) == [b"x" * 4999]
 
 
-# -- one at a time ---------------------------------------------------------------------------------------
+# -- receive_one -----------------------------------------------------------------------------------------
 
 
 def test_receive_one_returns_the_first_payload_and_keeps_the_rest() -> None:
@@ -263,7 +263,7 @@ def test_receive_one_returns_the_first_payload_and_keeps_the_rest() -> None:
     assert decoder.error is None
 
 
-def test_the_first_payload_comes_alone_byte_by_byte() -> None:
+def test_receive_one_works_byte_by_byte() -> None:
     decoder = FrameDecoder()
     stream = frame(b"one") + frame(b"") + frame(b"two")
     got = [decoder.receive_one(stream[i : i + 1]) for i in range(len(stream))]
@@ -271,7 +271,7 @@ def test_the_first_payload_comes_alone_byte_by_byte() -> None:
     assert decoder.receive_one() is None
 
 
-def test_payloads_one_at_a_time_without_new_bytes() -> None:
+def test_receive_one_continues_without_new_bytes() -> None:
     decoder = FrameDecoder()
     assert decoder.receive_one(frame(b"one") + frame(b"two") + b"3") == b"one"
     assert decoder.unfinished
@@ -280,7 +280,7 @@ def test_payloads_one_at_a_time_without_new_bytes() -> None:
     assert decoder.receive_data(b"         abc") == [b"abc"]
 
 
-def test_a_payload_that_is_begun_alone_is_finished_with_the_others_or_missed_at_the_end() -> None:
+def test_receive_data_completes_a_payload_begun_by_receive_one() -> None:
     decoder = FrameDecoder()
     assert decoder.receive_one(frame(b"one")[:-2]) is None
     assert decoder.receive_data(b"n") == []
@@ -292,7 +292,7 @@ def test_a_payload_that_is_begun_alone_is_finished_with_the_others_or_missed_at_
 
 
 @pytest.mark.parametrize("wrong", [b"GET / HTTP", b"5         "])
-def test_one_at_a_time_the_limits_and_the_form_hold(wrong: bytes) -> None:
+def test_receive_one_enforces_the_limit_and_the_header_format(wrong: bytes) -> None:
     decoder = FrameDecoder(limit=4)
     assert decoder.receive_one(frame(b"ok") + wrong) == b"ok"
     assert decoder.receive_one() is None
@@ -303,7 +303,7 @@ def test_one_at_a_time_the_limits_and_the_form_hold(wrong: bytes) -> None:
         decoder.receive_one()
 
 
-def test_a_header_allowed_to_one_decoder_is_not_allowed_to_a_stricter_one() -> None:
+def test_header_accepted_under_a_higher_limit_is_refused_under_a_lower_one() -> None:
     generous: dict[bytes, int] = {}
     decoder = FrameDecoder(limit=4)
     assert decoder.receive_one(frame(b"name")) == b"name"

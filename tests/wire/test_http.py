@@ -17,18 +17,18 @@ CHUNKED = (
     + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nTrailer: x\r\n\r\n"
 )
 
-# The stream, its requests (method, path, query, body), and the status of its error (None: no error).
+# Each stream, its requests (method, path, query, body), and the status of its error (None: no error).
 STREAMS: dict[str, tuple[bytes, list[tuple[str, str, str, bytes]], int | None]] = {
-    "nothing": (b"", [], None),
-    "one": (request(), [("GET", "/", "", b"")], None),
+    "an empty stream": (b"", [], None),
+    "one request": (request(), [("GET", "/", "", b"")], None),
     "a query": (request("/a%20b?c=d?e"), [("GET", "/a%20b", "c=d?e", b"")], None),
     "a body": (request("/x", method="POST", body=b"hello"), [("POST", "/x", "", b"hello")], None),
-    "chunks": (CHUNKED + request(), [("POST", "/", "", b"abcde"), ("GET", "/", "", b"")], None),
-    "three": (request() * 3, [("GET", "/", "", b"")] * 3, None),
-    "a fold": (b"GET / HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n", [], 400),
+    "a chunked body": (CHUNKED + request(), [("POST", "/", "", b"abcde"), ("GET", "/", "", b"")], None),
+    "three requests": (request() * 3, [("GET", "/", "", b"")] * 3, None),
+    "a folded header": (b"GET / HTTP/1.1\r\nHost: x\r\nX: a\r\n b\r\n\r\n", [], 400),
     "the largest body": (request(method="POST", body=b"x" * 100), [("POST", "/", "", b"x" * 100)], None),
-    "one byte more": (request(method="POST", body=b"x" * 101), [], 413),
-    "one byte more in chunks": (
+    "a body one byte over the limit": (request(method="POST", body=b"x" * 101), [], 413),
+    "a chunked body one byte over the limit": (
         request(method="POST", Transfer_Encoding="chunked")
         + b"64\r\n"
         + b"x" * 100
@@ -36,35 +36,35 @@ STREAMS: dict[str, tuple[bytes, list[tuple[str, str, str, bytes]], int | None]] 
         [],
         413,
     ),
-    "one and garbage": (request() + b"\x01garbage\r\n\r\n", [("GET", "/", "", b"")], 400),
-    "two lengths": (
+    "a request and garbage": (request() + b"\x01garbage\r\n\r\n", [("GET", "/", "", b"")], 400),
+    "two Content-Length headers": (
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         [],
         400,
     ),
-    "length and chunks": (
+    "Content-Length and chunks": (
         request(method="POST", body=b"abc", Transfer_Encoding="chunked"),
         [],
         400,
     ),
-    "another encoding": (request(method="POST", Transfer_Encoding="gzip"), [], 501),
-    "no host": (request(host=None), [], 400),
-    "two hosts": (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", [], 400),
+    "an unknown transfer encoding": (request(method="POST", Transfer_Encoding="gzip"), [], 501),
+    "no Host header": (request(host=None), [], 400),
+    "two Host headers": (b"GET / HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", [], 400),
     "line feeds alone": (request().replace(b"\r\n", b"\n"), [], 400),
     "one line feed alone": (b"GET / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n", [], 400),
     "a trailer with a line feed alone": (CHUNKED.replace(b"x\r\n\r\n", b"x\n\r\n"), [], 400),
     "a last line feed alone": (CHUNKED.replace(b"Trailer: x\r\n\r\n", b"\n"), [], 400),
     "a line feed after a chunk": (CHUNKED.replace(b"abc\r\n", b"abc\n"), [], 400),
-    "an expectation": (request(Expect="200-ok"), [], 417),
-    "another version": (b"GET / HTTP/3.0\r\nHost: x\r\n\r\n", [], 505),
+    "an unknown expectation": (request(Expect="200-ok"), [], 417),
+    "an unknown version": (b"GET / HTTP/3.0\r\nHost: x\r\n\r\n", [], 505),
     "HTTP/0.9": (b"GET /\r\n\r\n", [], 400),
     "an absolute target": (request("http://127.0.0.1:33000/"), [], 400),
-    "no target": (request("*", method="OPTIONS"), [], 400),
+    "an asterisk as the target": (request("*", method="OPTIONS"), [], 400),
 }
 
 
 def read(*parts: bytes) -> tuple[list[Request], int | None, HttpConnection]:
-    """Give a connection these, and answer each request at once; return them, and the status of an error."""
+    """Feed the parts and answer each request at once; return the requests and the error status."""
     http = HttpConnection(_BODY_LIMIT)
     found: list[Request] = []
     for part in parts:
@@ -80,7 +80,7 @@ def read(*parts: bytes) -> tuple[list[Request], int | None, HttpConnection]:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 1000])
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_gives_the_same_however_it_is_cut(name: str, size: int) -> None:
+def test_requests_and_error_are_the_same_at_any_chunking(name: str, size: int) -> None:
     stream, expected, status = STREAMS[name]
     found, broken, http = read(*(stream[start : start + size] for start in range(0, len(stream), size)))
     assert [(one.method, one.path, one.query, one.body) for one in found] == expected
@@ -96,7 +96,7 @@ def test_a_stream_gives_the_same_however_it_is_cut(name: str, size: int) -> None
     ).map(b"".join),
     st.lists(st.integers(0, 1000), max_size=5),
 )
-def test_stream_gives_the_same_requests_at_random_cuts(stream: bytes, places: list[int]) -> None:
+def test_requests_are_the_same_at_random_cuts(stream: bytes, places: list[int]) -> None:
     ends = sorted({place % (len(stream) + 1) for place in places} | {len(stream)})
     parts = [stream[begin:end] for begin, end in zip([0, *ends], ends, strict=False) if end > begin]
     whole, status, _ = read(*([stream] if stream else []))
@@ -107,7 +107,7 @@ def test_stream_gives_the_same_requests_at_random_cuts(stream: bytes, places: li
 
 @pytest.mark.parametrize("size", [1, 4096, 100_000])
 @pytest.mark.parametrize("over", [0, 1, 2, 40_000])
-def test_head_in_one_piece_is_limited_too(over: int, size: int) -> None:
+def test_head_limit_applies_to_a_single_read_too(over: int, size: int) -> None:
     rest = len(request(X=""))
     stream = request(X="x" * (HEAD_LIMIT - rest + over))
     if size == 1 and over == 40_000:
@@ -116,7 +116,7 @@ def test_head_in_one_piece_is_limited_too(over: int, size: int) -> None:
     assert (len(found), status) == ((0, 431) if over else (1, None))
 
 
-def test_chunked_body_is_limited_with_its_framing() -> None:
+def test_body_limit_includes_chunk_framing() -> None:
     head = request(method="POST", Transfer_Encoding="chunked")
     chunk = b"1;" + b"x" * 1000 + b"\r\ny\r\n"
     found, status, _ = read(head, chunk * 14, b"0\r\n\r\n")
@@ -206,7 +206,7 @@ def test_response_has_the_required_headers() -> None:
     "stream",
     [
         request(method="HEAD"),
-        request(method="HEAD", Content_Length="1000"),  # too much of a body
+        request(method="HEAD", Content_Length="1000"),  # more than the body limit
         b"HEAD / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n",
         b"HEAD / HTTP/1.1\r\nHost : x\r\n\r\n",
     ],
@@ -266,7 +266,7 @@ def test_broken_request_gets_a_response(stream: bytes) -> None:
     ids=range(3),
 )
 def test_error_does_not_repeat_the_input(line: bytes) -> None:
-    """It is logged, and a token may be in it."""
+    """The error is logged, and the input may contain a token."""
     for stream in (b"GET / HTTP/1.1\r\nHost: x\r\n" + line + b"\r\n\r\n", line + b"\r\n\r\n"):
         http = HttpConnection(_BODY_LIMIT)
         http.receive_data(stream)

@@ -1,4 +1,4 @@
-"""Posted messages: any bytes give a message or one refusal."""
+"""HTTP messages: any bytes give a message or one refusal."""
 
 from __future__ import annotations
 

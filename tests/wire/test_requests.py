@@ -104,9 +104,9 @@ def test_valid_request_is_parsed(members: dict[str, Any], request_: Request) -> 
             assert [type(value) for value in parsed] == [type(value) for value in request_]
 
 
-WRONG = (None, True, False, 0, 1, -1, 1.5, 1e300, [], {}, [1], {"a": 1})  # and no string
+WRONG = (None, True, False, 0, 1, -1, 1.5, 1e300, [], {}, [1], {"a": 1})  # no strings
 
-# A message that is good, and values that make one field of it wrong.
+# A valid message, one of its fields, and invalid values for that field.
 BAD: list[tuple[dict[str, Any], str, tuple[Any, ...]]] = [
     (HELLO, "version", (None, True, "1", 1.5, -1, MAX_NUMBER + 1, 1e300, -1e300, [], {}, 10**60)),
     (HELLO, "name", (*WRONG, "n" * 257)),
@@ -195,12 +195,12 @@ def test_unknown_type_is_refused_with_its_name(kind: str) -> None:
     assert len(str(caught.value)) < 200
 
 
-def test_the_type_decides_and_not_the_order() -> None:
+def test_fields_may_come_in_any_order() -> None:
     assert parse_request(b'{"body":"x","id":"1","room":"lobby","type":"say"}') == Say("lobby", "1", "x", None)
 
 
 BAD_JSON = {
-    "nothing": b"",
+    "an empty payload": b"",
     "spaces": b" \t\r\n",
     "a word": b"hello",
     "a string": b'"say"',
@@ -211,7 +211,7 @@ BAD_JSON = {
     "a type that is no string": b'{"type":1}',
     "a type that is null": b'{"type":null}',
     "a type that is a list": b'{"type":["bye"]}',
-    "another case": b'{"Type":"bye"}',
+    "a type key in capitals": b'{"Type":"bye"}',
     "half an object": b'{"type":"bye"',
     "half a string": b'{"type":"by',
     "half an escape": rb'{"type":"bye","x":"\u12',
@@ -219,12 +219,12 @@ BAD_JSON = {
     "a wrong \\u escape": rb'{"type":"bye","x":"\u 123"}',
     "single quotes": b"{'type':'bye'}",
     "no quotes": b"{type:'bye'}",
-    "a comma too many": b'{"type":"bye",}',
-    "a comma too few": b'{"type":"bye" "x":1}',
+    "a trailing comma": b'{"type":"bye",}',
+    "a missing comma": b'{"type":"bye" "x":1}',
     "a comment": b'{"type":"bye"} // bye',
-    "something behind it": b'{"type":"bye"} x',
-    "two of them": b'{"type":"bye"}{"type":"bye"}',
-    "a null behind it": b'{"type":"bye"}\0',
+    "text after the object": b'{"type":"bye"} x',
+    "two objects": b'{"type":"bye"}{"type":"bye"}',
+    "a null byte after the object": b'{"type":"bye"}\0',
     "other white space": b'\x0b{"type":"bye"}',
     "a no-break space": '\xa0{"type":"bye"}'.encode(),
     "a byte order mark": b"\xef\xbb\xbf" + b'{"type":"bye"}',
@@ -233,34 +233,38 @@ BAD_JSON = {
     "Latin-1": '{"type":"bye","x":"é"}'.encode("latin-1"),
     "an overlong encoding": b'{"type":"bye","x":"\xc0\xaf"}',
     "an encoded surrogate": b'{"type":"bye","x":"\xed\xa0\x80"}',
-    "beyond Unicode": b'{"type":"bye","x":"\xf4\x90\x80\x80"}',
+    "a code point beyond Unicode": b'{"type":"bye","x":"\xf4\x90\x80\x80"}',
     "cut inside a character": '{"type":"bye","x":"é'.encode()[:-1],
     "a control character": b'{"type":"bye","x":"\n"}',
-    "a null": b'{"type":"bye","x":"\0"}',
+    "a null byte in a string": b'{"type":"bye","x":"\0"}',
     "not a number": b'{"type":"bye","x":NaN}',
     "infinity": b'{"type":"bye","x":Infinity}',
     "minus infinity": b'{"type":"bye","x":[-Infinity]}',
-    "more than a double can hold": b'{"type":"bye","x":1e999}',
-    "less than a double can hold": b'{"type":"bye","x":-1e999}',
-    "a number with a zero before it": b'{"type":"bye","x":01}',
-    "a number with a plus": b'{"type":"bye","x":+1}',
+    "a number over the range of a double": b'{"type":"bye","x":1e999}',
+    "a number under the range of a double": b'{"type":"bye","x":-1e999}',
+    "a number with a leading zero": b'{"type":"bye","x":01}',
+    "a number with a plus sign": b'{"type":"bye","x":+1}',
     "a number without digits": b'{"type":"bye","x":-}',
     "a number that ends too soon": b'{"type":"bye","x":1.}',
     "digits of another script": '{"type":"bye","x":\u0661}'.encode(),
     "hexadecimal": b'{"type":"bye","x":0x10}',
     "the type twice": b'{"type":"bye","type":"bye"}',
     "a key twice, once with an escape": rb'{"type":"bye","a":1,"\u0061":1}',
-    "a key twice further in": b'{"type":"bye","x":[{"y":{"a":1,"b":2,"a":3}}]}',
+    "a nested key twice": b'{"type":"bye","x":[{"y":{"a":1,"b":2,"a":3}}]}',
     "the empty key twice": b'{"type":"bye","":1,"":2}',
-    "half a pair": rb'{"type":"bye","x":"\ud800"}',
-    "half a pair in capitals": rb'{"type":"bye","x":"\uDBFF."}',
-    "the other half": rb'{"type":"bye","x":"a\udc00"}',
-    "the halves in the wrong order": rb'{"type":"bye","x":"\ude00\ud83d"}',
-    "half a pair in a key": rb'{"type":"bye","\ud83d":1}',
-    "half a pair further in": rb'{"type":"bye","x":[[{"y":["\udfff"]}]]}',
-    "half a pair as the type": rb'{"type":"\ud83d"}',
-    "a list that is deep": b'{"type":"bye","x":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}",
-    "an object that is deep": b'{"type":"bye","x":' + b'{"x":' * MAX_DEPTH + b"1" + b"}" * MAX_DEPTH + b"}",
+    "half a surrogate pair": rb'{"type":"bye","x":"\ud800"}',
+    "half a surrogate pair in capitals": rb'{"type":"bye","x":"\uDBFF."}',
+    "the low half of a surrogate pair": rb'{"type":"bye","x":"a\udc00"}',
+    "a surrogate pair in the wrong order": rb'{"type":"bye","x":"\ude00\ud83d"}',
+    "half a surrogate pair in a key": rb'{"type":"bye","\ud83d":1}',
+    "half a surrogate pair in a nested object": rb'{"type":"bye","x":[[{"y":["\udfff"]}]]}',
+    "half a surrogate pair as the type": rb'{"type":"\ud83d"}',
+    "a list one level too deep": b'{"type":"bye","x":' + b"[" * MAX_DEPTH + b"]" * MAX_DEPTH + b"}",
+    "an object one level too deep": b'{"type":"bye","x":'
+    + b'{"x":' * MAX_DEPTH
+    + b"1"
+    + b"}" * MAX_DEPTH
+    + b"}",
     "a very deep list": b"[" * 60_000,
     "a very deep list, closed": b"[" * 30_000 + b"]" * 30_000,
     "a very deep object": b'{"x":' * 12_000,
@@ -269,7 +273,7 @@ BAD_JSON = {
     "a long negative integer": b'{"type":"bye","x":-' + b"9" * 60_000 + b"}",
     "a long fraction": b'{"type":"bye","x":0.' + b"9" * 60_000 + b"}",
     "a long exponent": b'{"type":"bye","x":1e' + b"9" * 60_000 + b"}",
-    "an integer that is a bit too long": b'{"type":"bye","x":' + b"9" * (MAX_DIGITS + 1) + b"}",
+    "an integer one digit too long": b'{"type":"bye","x":' + b"9" * (MAX_DIGITS + 1) + b"}",
     "many spaces": b" " * 65_536,
     "many quotes": b'{"type":"bye","x":' + b'"' * 60_000,
     "many backslashes": b'{"type":"bye","x":"' + b"\\" * 60_000,
@@ -300,11 +304,11 @@ def test_invalid_json_is_refused_in_one_line(name: str) -> None:
         b'{"type":"x","a":[' + b"9" * MAX_DIGITS + b",-0,0.0,1E+2,1e-999,-1.5e10]}",
     ],
 )
-def test_valid_json_is_parsed_as_the_standard_library_does(payload: bytes) -> None:
+def test_valid_json_is_parsed_like_the_standard_library(payload: bytes) -> None:
     assert parse_message(payload) == json.loads(payload)
 
 
-def test_a_deep_payload_is_refused_wherever_the_stack_is() -> None:
+def test_deep_payload_is_refused_at_any_stack_depth() -> None:
     """A caller deep in the stack reaches the interpreter's recursion limit sooner."""
 
     def dig(depth: int) -> None:
@@ -317,7 +321,7 @@ def test_a_deep_payload_is_refused_wherever_the_stack_is() -> None:
     dig(sys.getrecursionlimit() // 2)
 
 
-def test_huge_numbers_are_refused_without_the_digit_limit_of_python() -> None:
+def test_huge_numbers_are_refused_even_without_pythons_digit_limit() -> None:
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:
@@ -328,13 +332,13 @@ def test_huge_numbers_are_refused_without_the_digit_limit_of_python() -> None:
 
 
 @pytest.mark.parametrize(("value", "beside"), [("true", True), ("false", False), ("null", False)])
-def test_a_hello_can_be_beside_another(value: str, beside: bool) -> None:
+def test_hello_may_ask_to_keep_the_earlier_session(value: str, beside: bool) -> None:
     payload = f'{{"type":"hello","version":1,"name":"a","client":"{"x" * 16}","beside":{value}}}'
     assert parse_request(payload.encode()).beside is beside  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("value", ["1", '"yes"', "[]"])
-def test_beside_is_true_or_false(value: str) -> None:
+def test_beside_must_be_a_boolean(value: str) -> None:
     payload = f'{{"type":"hello","version":1,"name":"a","client":"{"x" * 16}","beside":{value}}}'
     with pytest.raises(BadMessageError, match="beside is not true or false"):
         parse_request(payload.encode())

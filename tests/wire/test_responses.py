@@ -46,12 +46,12 @@ def payloads(stream: bytes, header_length: int = 10) -> list[bytes]:
 
 
 def objects(stream: bytes, header_length: int = 10) -> list[dict[str, Any]]:
-    """Return what a client reads, which is as strict as the server."""
+    """Return the messages as a client parses them, as strictly as the server."""
     return [parse_message(payload) for payload in payloads(stream, header_length)]
 
 
 def said(message: Said) -> dict[str, Any]:
-    """Return the message as the document says that it is written."""
+    """Return the fields of the message as the document specifies them."""
     members = {
         "type": "said",
         "room": message.room,
@@ -77,23 +77,23 @@ def test_message_is_one_frame_of_json() -> None:
     )
 
 
-def test_a_message_of_a_client_without_ids_has_none() -> None:
+def test_message_without_an_id_has_no_id_field() -> None:
     (members,) = objects(SelchatFormat().encode([HI._replace(id="")]))
     assert "id" not in members and "cipher" not in members
 
 
-def test_a_cipher_is_passed_on_an_empty_one_too() -> None:
+def test_cipher_is_passed_on_even_if_it_is_empty() -> None:
     for cipher in ("", "caesar", 'a "quoted" one'):
         (members,) = objects(SelchatFormat().encode([HI._replace(cipher=cipher)]))
         assert members["cipher"] == cipher
 
 
-def test_text_that_is_not_ascii_is_utf_8_and_not_escaped() -> None:
+def test_non_ascii_text_is_utf_8_and_not_escaped() -> None:
     assert '"body":"naïve 👋\u2028"'.encode() in SelchatFormat().encode([HI._replace(body="naïve 👋\u2028")])
 
 
 @given(st.lists(MESSAGES, max_size=5), st.sampled_from(HEADER_LENGTHS))
-def test_every_message_is_written_as_it_is(messages: list[Said], header_length: int) -> None:
+def test_any_message_is_encoded_unchanged(messages: list[Said], header_length: int) -> None:
     format = SelchatFormat(DecimalHeaders(header_length))
     stream = format.encode(messages)
     assert objects(stream, header_length) == [said(message) for message in messages]
@@ -104,7 +104,7 @@ def test_every_message_is_written_as_it_is(messages: list[Said], header_length: 
 
 
 @given(st.lists(MESSAGES | st.builds(Topic, NAMES, TEXT, NAMES, st.floats(0, 1e11)), max_size=4), st.data())
-def test_frames_come_out_whole_however_the_stream_is_cut(events: list[Event], data: st.DataObject) -> None:
+def test_frames_are_decoded_whole_at_any_chunking(events: list[Event], data: st.DataObject) -> None:
     stream = SelchatFormat().encode(events)
     whole = payloads(stream)
     decoder = FrameDecoder(10, PAYLOAD_LIMIT)
@@ -118,7 +118,7 @@ def test_frames_come_out_whole_however_the_stream_is_cut(events: list[Event], da
 
 
 @pytest.mark.parametrize("length", [0, 1, _SHORT - 100, _SHORT - 93, _SHORT - 92, _SHORT, 65_000, 400_000])
-def test_bodies_of_all_lengths_have_the_right_header(length: int) -> None:
+def test_bodies_of_every_length_have_the_right_header(length: int) -> None:
     (members,) = objects(SelchatFormat().encode([HI._replace(body="x" * length)]))
     assert members["body"] == "x" * length
 
@@ -136,7 +136,7 @@ def test_times_are_written_to_the_millisecond(at: float, written: bytes) -> None
     assert written in SelchatFormat().encode([HI._replace(at=at)])
 
 
-def test_messages_of_one_batch_may_have_different_times_rooms_and_authors() -> None:
+def test_batch_may_mix_times_rooms_and_authors() -> None:
     messages = [
         Said(room, seq, author, "x", at)
         for seq, (room, author, at) in enumerate(
@@ -170,7 +170,7 @@ def test_rosters_and_notices_are_not_encoded() -> None:
 
 @pytest.mark.parametrize("header_length", [4, 10])
 @pytest.mark.parametrize("kind", [Joined, Left])
-def test_very_many_names_are_not_all_listed(kind: Any, header_length: int) -> None:
+def test_long_list_of_names_is_cut_and_keeps_the_total(kind: Any, header_length: int) -> None:
     names = tuple(f"{number:05}" + '"' * 27 for number in range(20_000))
     (payload,) = payloads(
         SelchatFormat(DecimalHeaders(header_length)).encode([kind("lobby", names, 30_000)]), header_length
@@ -201,8 +201,8 @@ def test_caches_are_bounded() -> None:
     st.text(st.sampled_from('a"\\\n\0é€👋'), min_size=3_000, max_size=4_000)
     | st.sampled_from(["a" * 9_999, "\0" * 9_999, "👋" * 9_000, '"' * 20_000])
 )
-def test_a_body_that_a_short_header_cannot_announce_is_cut(body: str) -> None:
-    """Only the paper's clients can say something so long, and their bodies have no ids and no cipher."""
+def test_body_too_long_for_a_short_header_is_cut(body: str) -> None:
+    """Only classic clients can send such a long body, and their messages have neither id nor cipher."""
     format = SelchatFormat(DecimalHeaders(4))
     message = Said("lobby", 1, "Zoë", body, AT)
     for frame, name in (
@@ -216,11 +216,11 @@ def test_a_body_that_a_short_header_cannot_announce_is_cut(body: str) -> None:
         shown = members["messages"][0]["body"] if name == "history" else members["body"]
         assert body.startswith(shown)
         if shown != body:
-            assert 9_999 - 6 < len(payload) <= 9_999, "as much of it as fits"
+            assert 9_999 - 6 < len(payload) <= 9_999, "the frame is as full as possible"
 
 
-def test_a_body_that_grows_over_the_limit_is_cut() -> None:
-    """Every null takes six bytes when quoted."""
+def test_body_that_json_escapes_grow_over_the_limit_is_cut() -> None:
+    """JSON escapes each null as six bytes."""
     (payload,) = payloads(SelchatFormat().encode([HI._replace(body="\0" * PAYLOAD_LIMIT)]))
     assert PAYLOAD_LIMIT - 6 < len(payload) <= PAYLOAD_LIMIT
     assert set(parse_message(payload)["body"]) == {"\0"}
@@ -235,7 +235,7 @@ def test_too_short_header_gives_no_messages(header_length: int) -> None:
         format.frame("welcome", name="x" * 99)
 
 
-# -- replies ---------------------------------------------------------------------------------------------
+# -- responses -------------------------------------------------------------------------------------------
 
 
 @given(st.lists(MESSAGES.filter(lambda message: message.id), max_size=5))
@@ -256,7 +256,7 @@ def test_each_stored_message_gets_its_ack(messages: list[Said]) -> None:
     assert objects(b"".join(again)) == objects(acks)
 
 
-def test_an_ack_is_written_as_short_as_it_can_be() -> None:
+def test_ack_is_compact_json() -> None:
     assert SelchatFormat().acks([HI]) == (
         b'70        {"type":"ack","room":"lobby","id":"a7-9","seq":43,"at":1763900003.500}'
     )
@@ -268,20 +268,20 @@ def test_ack_of_a_direct_message_has_its_recipient() -> None:
     ]
 
 
-def test_an_ack_of_the_longest_id_in_the_longest_room_is_whole() -> None:
+def test_ack_of_the_longest_id_in_the_longest_room_is_not_cut() -> None:
     message = Said("\0" * 256, 1, "x", "y", AT, "\0" * 64)
     assert objects(SelchatFormat().acks([message]))[0]["id"] == "\0" * 64
 
 
 @given(MESSAGES, NAMES)
-def test_a_whisper_is_written_as_it_is(message: Said, to: str) -> None:
+def test_any_direct_message_is_encoded_unchanged(message: Said, to: str) -> None:
     members = said(message) | {"type": "whispered", "to": to}
     del members["room"]
     assert objects(SelchatFormat().whispered(message, to)) == [members]
 
 
 @given(st.lists(MESSAGES, max_size=5), st.booleans())
-def test_a_history_is_one_frame(messages: list[Said], more: bool) -> None:
+def test_history_is_one_frame(messages: list[Said], more: bool) -> None:
     expected = [said(message) for message in messages]
     for members in expected:
         del members["type"], members["room"]
@@ -295,9 +295,7 @@ def test_a_history_is_one_frame(messages: list[Said], more: bool) -> None:
     st.sampled_from(HEADER_LENGTHS),
     st.booleans(),
 )
-def test_a_history_is_cut_to_a_frame_of_a_good_size(
-    messages: list[Said], header_length: int, newest: bool
-) -> None:
+def test_history_is_cut_to_the_size_of_a_page(messages: list[Said], header_length: int, newest: bool) -> None:
     format = SelchatFormat(DecimalHeaders(header_length))
     shown = list(format.fit_history(messages, newest))
     count = len(shown)
@@ -306,7 +304,7 @@ def test_a_history_is_cut_to_a_frame_of_a_good_size(
     (payload,) = payloads(format.history("lobby", shown, True), header_length)
     if count > 1:
         assert len(payload) <= min(HISTORY_BYTES, 10**header_length) + 100
-    if count < len(messages):  # the next one would not have fitted
+    if count < len(messages):  # the next message would not fit
         next_ = messages[-count - 1] if newest else messages[count]
         assert len(payload) + len(format.encode([next_])) > min(HISTORY_BYTES, 10**header_length) - 600
 
@@ -316,7 +314,7 @@ def test_too_long_history_is_a_caller_error() -> None:
         SelchatFormat().history("lobby", [HI._replace(body="x" * 600_000)] * 2, False)
 
 
-def test_anything_else_is_a_frame_of_its_fields() -> None:
+def test_other_responses_are_frames_of_their_fields() -> None:
     format = SelchatFormat()
     assert format.frame("bye", reason="goodbye", retry_after=None) == (
         b'52        {"type":"bye","reason":"goodbye","retry_after":null}'
@@ -328,7 +326,7 @@ def test_anything_else_is_a_frame_of_its_fields() -> None:
 
 
 @pytest.mark.parametrize("header_length", [4, 10])
-def test_a_list_is_cut_to_what_fits_into_a_frame(header_length: int) -> None:
+def test_list_is_cut_to_fit_into_a_frame(header_length: int) -> None:
     format = SelchatFormat(DecimalHeaders(header_length))
     rooms = [{"room": f"r{n}", "seq": n, "topic": "\0" * 256, "members": 0} for n in range(2_000)]
     (payload,) = payloads(format.listed("rooms", "rooms", rooms, total=2_000), header_length)
@@ -342,12 +340,12 @@ def test_a_list_is_cut_to_what_fits_into_a_frame(header_length: int) -> None:
     ]
 
 
-def test_a_list_of_small_things_has_at_most_a_thousand() -> None:
+def test_list_has_at_most_1000_entries() -> None:
     (members,) = objects(SelchatFormat().listed("users", "names", ["x"] * 1_001, total=1_001))
     assert len(members["names"]) == MAX_LISTED == 1_000
 
 
-def test_an_error_says_what_was_refused_and_what_it_is_about() -> None:
+def test_error_has_its_code_reason_and_subject() -> None:
     format = SelchatFormat()
     assert objects(format.error(BadRoomError("a b"), room="a b")) == [
         {"type": "error", "code": "bad-room", "message": str(BadRoomError("a b")), "room": "a b"}
@@ -363,7 +361,7 @@ def test_an_error_says_what_was_refused_and_what_it_is_about() -> None:
     ]
 
 
-def test_an_error_about_a_message_that_is_wrong_has_its_id_by_itself() -> None:
+def test_error_about_an_invalid_message_has_its_id() -> None:
     format = SelchatFormat()
     (members,) = objects(format.error(BadMessageError("say", "body", "a string", "5f2c-1")))
     assert (members["code"], members["id"]) == ("bad-message", "5f2c-1")
@@ -418,7 +416,7 @@ def test_frames_quoted_in_a_body_are_not_counted() -> None:
         assert SelchatFormat().delivered_before(chunk, offset) == (1, chunk[offset:])
 
 
-def test_a_long_message_counts_as_one() -> None:
+def test_long_message_counts_once() -> None:
     chunk = SelchatFormat().encode([HI._replace(body="\0" * 10_000), HI])
     first = SelchatFormat().encode([HI._replace(body="\0" * 10_000)])
     assert SelchatFormat().delivered_before(chunk, 0) == (0, b"")

@@ -42,13 +42,13 @@ def faults(definition: str, value: object) -> list[str]:
 
 
 def check(direction: str, members: dict[str, Any]) -> None:
-    """Hold a message against its own definition, which tells more when it fails, and against all of them."""
+    """Validate a message against its own definition, whose errors are clearer, and against all of them."""
     assert faults(f"{direction}-{members['type']}", members) == []
     assert faults(direction, members) == []
 
 
 def section(title: str) -> str:
-    """Return the part of the document with that title."""
+    """Return the section of the document with that title."""
     _, found, rest = DOCUMENT.partition(f"\n{title}\n{'-' * len(title)}\n")
     assert found, title
     return re.split(r"\n\n\n[^\n]+\n-{4,}\n", rest)[0]
@@ -65,7 +65,7 @@ def described(direction: str) -> Iterator[tuple[str, set[str], set[str]]]:
 
 
 def conversation() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the messages of the document's example, each with who sends it."""
+    """Yield the messages of the document's example, each with its sender."""
     text = re.sub(r"\n {6,}(?=\S)", "", section("A conversation"))
     for arrow, message in re.findall(r"^ {4}([<>]) (.*)$", text, re.MULTILINE):
         yield {">": "client", "<": "server"}[arrow], parse_message(message.encode())
@@ -74,7 +74,7 @@ def conversation() -> Iterator[tuple[str, dict[str, Any]]]:
 # -- the schema ------------------------------------------------------------------------------------------
 
 
-def test_the_schema_is_a_schema() -> None:
+def test_schema_is_valid_json_schema() -> None:
     Draft202012Validator.check_schema(schema())
     assert schema()["$schema"] == Draft202012Validator.META_SCHEMA["$id"]
 
@@ -85,7 +85,7 @@ def test_every_definition_is_used() -> None:
         assert f'"#/$defs/{name}"' in text, name
 
 
-def test_both_directions_are_found_from_the_top() -> None:
+def test_top_level_accepts_messages_of_both_directions() -> None:
     whole = Draft202012Validator(schema())
     assert whole.is_valid({"type": "bye"})
     assert whole.is_valid({"type": "bye", "reason": "goodbye", "retry_after": None})
@@ -97,7 +97,7 @@ def test_both_directions_are_found_from_the_top() -> None:
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-def test_the_document_and_the_schema_have_the_same_types_and_fields(direction: str) -> None:
+def test_document_and_schema_have_the_same_types_and_fields(direction: str) -> None:
     found = {kind: (required, optional) for kind, required, optional in described(direction)}
     assert len(found) >= 13
     listed = [choice["$ref"].removeprefix("#/$defs/") for choice in definitions()[direction]["oneOf"]]
@@ -109,11 +109,11 @@ def test_the_document_and_the_schema_have_the_same_types_and_fields(direction: s
         assert set(definition["properties"]) == required | optional | {"type"}, kind
 
 
-def test_the_parser_knows_the_types_of_the_document() -> None:
+def test_parser_and_document_have_the_same_types() -> None:
     assert set(requests._PARSERS) == {kind for kind, _, _ in described("client")}
 
 
-def test_the_document_the_schema_and_the_code_have_the_same_error_codes() -> None:
+def test_document_schema_and_code_have_the_same_error_codes() -> None:
     table, _, _ = section("Errors").partition("Reasons of ``bye``:")
     documented = re.findall(r"^``(\S+)`` ", table, re.MULTILINE)
     assert len(documented) >= 17
@@ -122,21 +122,21 @@ def test_the_document_the_schema_and_the_code_have_the_same_error_codes() -> Non
     assert sorted(coded) == sorted(documented)
 
 
-def test_the_document_and_the_schema_have_the_same_reasons_of_bye() -> None:
+def test_document_and_schema_have_the_same_reasons_of_bye() -> None:
     text = section("Errors").partition("Reasons of ``bye``:")[2].partition("``error``")[0]
     reasons = re.findall(r"``([a-z-]+)``", text.replace("``bye``", "").replace("``hello``", ""))
     assert definitions()["server-bye"]["properties"]["reason"]["enum"] == reasons
     assert len(reasons) >= 8
 
 
-def test_the_document_and_the_schema_have_the_same_limits() -> None:
+def test_document_and_schema_have_the_same_limits() -> None:
     _, _, text = section(DIRECTIONS["server"]).partition("``limits`` are the server's:")
     documented = re.findall(r"``(\w+)``", text.partition("``said")[0])
     assert set(documented) - {"ack"} == set(definitions()["limits"]["properties"])
     assert set(definitions()["limits"]["required"]) == set(definitions()["limits"]["properties"])
 
 
-def test_the_examples_of_the_document_are_valid() -> None:
+def test_examples_of_the_document_are_valid() -> None:
     seen = {"client": 0, "server": 0}
     for direction, members in conversation():
         seen[direction] += 1
@@ -146,21 +146,21 @@ def test_the_examples_of_the_document_are_valid() -> None:
     assert min(seen.values()) >= 4
 
 
-def test_no_example_of_the_document_is_left_out() -> None:
-    """Each line of an example that looks like JSON is looked at by one of the tests here."""
+def test_every_example_of_the_document_is_tested() -> None:
+    """A test in this module covers each line of an example that looks like JSON."""
     examples = re.findall(r"^ {4,}[^\n]*\{\".*$", DOCUMENT, re.MULTILINE)
     others = [line for line in examples if line not in section("A conversation")]
     assert [line.split(maxsplit=1)[0] for line in others] == ["36", '"resume":', ">"]
 
 
-def test_the_example_of_a_room_that_is_joined_after_a_break_is_valid() -> None:
+def test_join_example_after_a_disconnect_is_valid() -> None:
     [payload] = re.findall(r"^ {4}> (.*)$", section("After a break"), re.MULTILINE)
     members = json.loads(payload)
     check("client", members)
     assert parse_request(payload.encode()) == requests.Join(members["room"], members["after"])
 
 
-def test_the_frame_of_the_document_is_one() -> None:
+def test_frame_example_is_valid() -> None:
     (frame,) = re.findall(r"^ {4}(\d+ +\{.*\})$", section("Frames"), re.MULTILINE)
     decoder = FrameDecoder()
     (payload,) = decoder.receive_data(frame.encode())
@@ -169,7 +169,7 @@ def test_the_frame_of_the_document_is_one() -> None:
     parse_request(payload)
 
 
-def test_the_resume_of_the_document_is_valid() -> None:
+def test_resume_example_is_valid() -> None:
     (line,) = re.findall(r'^ {4}("resume": .*)$', section("After a break"), re.MULTILINE)
     resume = json.loads("{" + line + "}")["resume"]
     assert faults("resume", resume) == []
@@ -210,14 +210,12 @@ def check_stream(stream: bytes) -> None:
 
 
 @given(st.lists(EVENTS, min_size=1, max_size=4))
-def test_all_that_happens_in_a_room_is_written_by_the_schema(events: list[Event]) -> None:
+def test_room_events_match_the_schema(events: list[Event]) -> None:
     check_stream(SelchatFormat().encode(events))
 
 
 @given(MESSAGES, IDS, NAMES, st.booleans())
-def test_all_answers_about_messages_are_written_by_the_schema(
-    message: Said, id: str, to: str, more: bool
-) -> None:
+def test_responses_about_messages_match_the_schema(message: Said, id: str, to: str, more: bool) -> None:
     format = SelchatFormat()
     check_stream(format.acks([message._replace(id=id)]))
     check_stream(format.ack(id, message.room, None, message.seq, message.at))
@@ -227,7 +225,7 @@ def test_all_answers_about_messages_are_written_by_the_schema(
     check_stream(format.history(message.room, [], more))
 
 
-def test_the_longest_lists_are_written_by_the_schema() -> None:
+def test_longest_lists_match_the_schema() -> None:
     format = SelchatFormat()
     names = tuple(f"n{number}" for number in range(MAX_LISTED + 1))
     check_stream(format.encode([Joined("lobby", names, 5000), Left("lobby", names, 0)]))
@@ -237,7 +235,7 @@ def test_the_longest_lists_are_written_by_the_schema() -> None:
     check_stream(format.listed("rooms", "rooms", rooms, total=len(rooms)))
 
 
-def test_every_error_is_written_by_the_schema() -> None:
+def test_every_error_matches_the_schema() -> None:
     for code in definitions()["server-error"]["properties"]["code"]["enum"]:
         error = RefusalError()
         error.code = code
@@ -293,7 +291,7 @@ GOOD = {
 
 
 @given(st.data(), st.sampled_from([kind for kind, _, _ in described("client")]))
-def test_the_parser_accepts_what_the_schema_allows_and_nothing_else(data: st.DataObject, kind: str) -> None:
+def test_parser_accepts_exactly_what_the_schema_allows(data: st.DataObject, kind: str) -> None:
     members: dict[str, Any] = {"type": kind, "unknown": data.draw(SCALARS)}
     for field in fields_of(kind):
         how = data.draw(st.integers(0, 9))

@@ -97,22 +97,26 @@ def cuts(stream: bytes, places: list[int]) -> list[bytes]:
 
 # -- streams ---------------------------------------------------------------------------------------------
 
-# The stream, its payloads, and the close code (None: no close).
+# Each stream, its payloads, and the close code (None: no close).
 STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
-    "nothing": (b"", [], None),
+    "an empty stream": (b"", [], None),
     "two messages": (masked(TEXT, b"one") + masked(TEXT, b"two"), [b"one", b"two"], None),
-    "an empty one": (masked(TEXT) + masked(TEXT, b"x"), [b"", b"x"], None),
+    "an empty message": (masked(TEXT) + masked(TEXT, b"x"), [b"", b"x"], None),
     "a mask of zeros": (masked(TEXT, b"one", mask=bytes(4)), [b"one"], None),
     "125 bytes": (masked(TEXT, b"x" * 125), [b"x" * 125], None),
     "126 bytes": (masked(TEXT, b"x" * 126), [b"x" * 126], None),
-    "the limit": (masked(TEXT, b"x" * _LIMIT), [b"x" * _LIMIT], None),
-    "one more": (masked(TEXT, b"a") + masked(TEXT, b"x" * (_LIMIT + 1)), [b"a"], 1009),
-    "one more in fragments": (
+    "a message of exactly the limit": (masked(TEXT, b"x" * _LIMIT), [b"x" * _LIMIT], None),
+    "a message one byte over the limit": (
+        masked(TEXT, b"a") + masked(TEXT, b"x" * (_LIMIT + 1)),
+        [b"a"],
+        1009,
+    ),
+    "fragments one byte over the limit": (
         masked(TEXT, b"x" * 200, fin=False) + masked(CONT, b"x" * 101),
         [],
         1009,
     ),
-    "the limit in fragments": (
+    "fragments of exactly the limit": (
         masked(TEXT, b"x" * 200, fin=False) + masked(CONT, b"x" * 100),
         [b"x" * _LIMIT],
         None,
@@ -136,7 +140,7 @@ STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
         [b"ab"],
         None,
     ),
-    "pings in a message that is just below the limit": (
+    "a ping and a pong inside a message just below the limit": (
         masked(TEXT, b"x" * (_LIMIT - 1), fin=False)
         + masked(PING, b"?" * 125)
         + masked(CONT, b"", fin=False)
@@ -145,12 +149,12 @@ STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
         [b"x" * _LIMIT],
         None,
     ),
-    "and then more than it may be": (
+    "fragments and a ping, one byte over the limit": (
         masked(TEXT, b"x" * (_LIMIT - 1), fin=False) + masked(PING, b"?" * 125) + masked(CONT, b"xx"),
         [],
         1009,
     ),
-    "a close in such a message": (
+    "a close inside a message just below the limit": (
         masked(TEXT, b"x" * (_LIMIT - 1), fin=False) + closing(1000, "?"),
         [],
         1000,
@@ -163,21 +167,21 @@ STREAMS: dict[str, tuple[bytes, list[bytes], int | None]] = {
     ),
     "binary": (masked(TEXT, b"a") + masked(BINARY, b"b") + masked(TEXT, b"c"), [b"a"], 1003),
     "a binary fragment": (masked(BINARY, b"b", fin=False), [], 1003),
-    "no UTF-8": (masked(TEXT, b"a") + masked(TEXT, b"\xff") + masked(TEXT, b"c"), [b"a"], 1007),
+    "invalid UTF-8": (masked(TEXT, b"a") + masked(TEXT, b"\xff") + masked(TEXT, b"c"), [b"a"], 1007),
     "half a character": (masked(TEXT, "é".encode()[:1]), [], 1007),
     "no mask": (masked(TEXT, b"a") + masked(TEXT, b"b", mask=None), [b"a"], 1002),
     "a reserved bit": (masked(TEXT, b"a", rsv=4), [], 1002),
     "a reserved opcode": (masked(3, b"a"), [], 1002),
-    "an end without a beginning": (masked(CONT, b"a"), [], 1002),
-    "a beginning within a message": (masked(TEXT, b"a", fin=False) + masked(TEXT, b"b"), [], 1002),
-    "a ping in fragments": (masked(PING, b"a", fin=False), [], 1002),
+    "a continuation without a beginning": (masked(CONT, b"a"), [], 1002),
+    "a new message inside a fragmented one": (masked(TEXT, b"a", fin=False) + masked(TEXT, b"b"), [], 1002),
+    "a fragmented ping": (masked(PING, b"a", fin=False), [], 1002),
     "a long ping": (masked(PING, b"x" * 126), [], 1002),
     "a close": (masked(TEXT, b"a") + closing(1000, "bye") + masked(TEXT, b"b"), [b"a"], 1000),
     "a close without a code": (closing(None), [], 1005),
-    "a close that is half": (masked(CLOSE, b"\x03"), [], 1002),
+    "a close with half a code": (masked(CLOSE, b"\x03"), [], 1002),
     "a close with an invalid code": (closing(1005), [], 1002),
-    "a close that is no UTF-8": (closing(1000, b"\xff"), [], 1007),
-    "HTTP again": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", [], 1002),
+    "a close with invalid UTF-8": (closing(1000, b"\xff"), [], 1007),
+    "an HTTP request": (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", [], 1002),
 }
 
 
@@ -194,7 +198,7 @@ def ended(decoder: MessageDecoder) -> int | None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 @pytest.mark.parametrize("name", STREAMS)
-def test_a_stream_gives_the_same_however_it_is_cut(name: str, size: int) -> None:
+def test_messages_and_close_code_are_the_same_at_any_chunking(name: str, size: int) -> None:
     stream, payloads, code = STREAMS[name]
     parts = [stream[start : start + size] for start in range(0, len(stream), size)]
     for how in (Reader.feed, Reader.feed_singly):
@@ -226,7 +230,7 @@ FRAMES = st.lists(
 
 
 @given(FRAMES, st.lists(st.integers(0, 2000), max_size=6))
-def test_frames_of_any_kind_give_the_same_however_they_are_cut(stream: bytes, places: list[int]) -> None:
+def test_any_frames_give_the_same_messages_at_any_chunking(stream: bytes, places: list[int]) -> None:
     whole = Reader()
     payloads = whole.feed(stream)
     for parts in (cuts(stream, places), [stream[i : i + 1] for i in range(len(stream))]):
@@ -237,7 +241,7 @@ def test_frames_of_any_kind_give_the_same_however_they_are_cut(stream: bytes, pl
             assert bytes(reader.sent) == bytes(whole.sent)
 
 
-def test_pings_are_answered_in_order_with_what_they_say() -> None:
+def test_pings_are_answered_in_order_with_their_payload() -> None:
     reader = Reader()
     assert reader.feed(masked(PING) + masked(PING, b"\x00\xff") + masked(PONG, b"unasked")) == []
     assert reader.pongs == [b"", b"\x00\xff"]
@@ -245,7 +249,7 @@ def test_pings_are_answered_in_order_with_what_they_say() -> None:
     assert reader.pongs[2:] == [b"x" * 125]
 
 
-def test_a_close_is_answered_with_the_same_after_the_pongs() -> None:
+def test_close_is_echoed_after_the_pongs() -> None:
     reader = Reader()
     assert reader.feed(masked(TEXT, b"a") + masked(PING, b"?") + closing(3001, "see you")) == [b"a"]
     error = reader.decoder.error
@@ -256,13 +260,13 @@ def test_a_close_is_answered_with_the_same_after_the_pongs() -> None:
 
 
 @pytest.mark.parametrize("code", [1000, 1001, None])
-def test_normal_close_codes_are_no_error(code: int | None) -> None:
+def test_normal_close_codes_are_not_errors(code: int | None) -> None:
     reader = Reader()
     reader.feed(closing(code))
     assert str(reader.decoder.error) == ""
 
 
-def test_a_message_is_unfinished_from_its_first_byte_to_its_last() -> None:
+def test_message_is_unfinished_from_its_first_byte_until_its_last() -> None:
     reader = Reader()
     for byte in masked(TEXT, b"ab", fin=False) + masked(PING) + masked(CONT, b"c")[:-1]:
         assert reader.feed(bytes([byte])) == []
@@ -275,7 +279,7 @@ def test_a_message_is_unfinished_from_its_first_byte_to_its_last() -> None:
     "stream", [masked(TEXT, b"ab")[:5], masked(TEXT, b"ab")[:1], masked(TEXT, b"a", fin=False)]
 )
 @pytest.mark.parametrize("how", [Reader.feed, Reader.feed_singly])
-def test_the_end_inside_a_message_is_an_error(stream: bytes, how: Any) -> None:
+def test_end_of_stream_inside_a_message_is_an_error(stream: bytes, how: Any) -> None:
     reader = Reader()
     how(reader, stream)
     reader.decoder.receive_eof()
@@ -331,7 +335,7 @@ def test_control_frames_before_login_are_limited(frame: bytes) -> None:
         assert reader.decoder.error is None
         reader.feed_singly(frame)
         assert ended(reader.decoder) == 1008
-    # Nothing behind it is looked at, however much was read.
+    # The decoder ignores all bytes after the limit, however many it has read.
     reader = Reader(logged_in=False)
     reader.feed_singly(begin + frame * 10_000)
     assert ended(reader.decoder) == 1008
@@ -342,7 +346,7 @@ def test_control_frames_before_login_are_limited(frame: bytes) -> None:
     "frame", [masked(PING), masked(PONG), masked(CONT, b"", fin=False)], ids=["pings", "pongs", "fragments"]
 )
 def test_control_frames_in_one_read_are_limited_after_login(frame: bytes) -> None:
-    """Ten thousand of them fit into one read, for which everyone else would wait a tenth of a second."""
+    """Ten thousand fit into one read; handling all blocks every other client for a tenth of a second."""
     reader = Reader()
     assert reader.feed(masked(TEXT, b"a") + masked(TEXT, b"", fin=False) + frame * 10_000) == [b"a"]
     assert ended(reader.decoder) == 1008
@@ -423,7 +427,7 @@ def test_invalid_handshake_is_refused(data: bytes, status: int) -> None:
     assert ("Upgrade" in caught.value.headers) == (status == 426)
 
 
-def test_http_1_0_knows_no_upgrade() -> None:
+def test_http_1_0_cannot_upgrade() -> None:
     with pytest.raises(HttpError) as caught:
         open_websocket(asked(opening(version="HTTP/1.0")), _LIMIT)
     assert caught.value.status in {400, 505}
@@ -433,7 +437,7 @@ def test_http_1_0_knows_no_upgrade() -> None:
 
 
 @pytest.mark.parametrize("size", [*range(130), 65_534, 65_535, 65_536, 65_537, PAYLOAD_LIMIT])
-def test_headers(size: int) -> None:
+def test_headers_of_every_size_are_decoded_and_found_again(size: int) -> None:
     header = TextHeaders().header(size)
     assert len(header) <= TextHeaders.longest
     if size == 0:
@@ -544,7 +548,7 @@ def test_every_close_reason_has_its_code(reason: str, error: Exception | None, c
     assert close_code(payload)[0] == code
 
 
-def test_a_reason_is_cut_to_what_fits_and_to_whole_characters() -> None:
+def test_close_reason_is_cut_to_fit_between_characters() -> None:
     for size in range(115, 130):
         [(_, payload)], _ = server_frames(close_frame(1008, "x" * size + "é" * 10))
         assert len(payload) <= 125
@@ -564,10 +568,10 @@ def documented() -> str:
     return rest.partition("\n\n\n")[0]
 
 
-def test_the_document_has_every_reason_and_its_code() -> None:
+def test_document_lists_every_close_reason_with_its_code() -> None:
     rows = re.findall(r"(?m)^(1\d\d\d)  (\w+) ", documented())
     assert len(rows) == 11
-    by_errors = {"1002", "1003", "1007", "1009"}  # those of an error are in the table of the cases
+    by_errors = {"1002", "1003", "1007", "1009"}  # STREAMS covers the codes of errors
     for code, reason in rows:
         if code not in by_errors and (code, reason) != ("1008", "protocol"):
             [(_, payload)], _ = server_frames(TextHeaders().end(reason))
@@ -577,7 +581,7 @@ def test_the_document_has_every_reason_and_its_code() -> None:
     assert {code for code, _ in rows} - by_errors == {"1000", "1001", "1008"}
 
 
-def test_the_document_s_figures_are_those_of_the_code() -> None:
+def test_document_and_code_have_the_same_figures() -> None:
     text = " ".join(documented().split())
     settings = Settings()
     assert f"({settings.login_limit:,} before ``welcome``)" in text
