@@ -41,5 +41,5 @@ def test_plain_host_unwraps_an_ipv4_mapped_address(host: str, plain: str) -> Non
     ("host", "expected"),
     [("127.0.0.1", True), ("127.9.9.9", True), ("::1", True), ("128.0.0.1", False), ("::2", False)],
 )
-def test_is_loopback(host: str, expected: bool) -> None:
+def test_loopback_addresses_are_recognised(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected

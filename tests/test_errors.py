@@ -146,7 +146,7 @@ def test_a_number_too_long_for_python_has_a_short_text() -> None:
     assert str(SettingError("port", 10**5000, "a port")) == "port: such a number is not a port"
 
 
-def test_exceptions_have_fields() -> None:
+def test_exceptions_keep_their_arguments_as_fields() -> None:
     error = SettingError("port", 70000, "a port")
     assert (error.name, error.value, error.expected) == ("port", 70000, "a port")
     assert BadHeaderError(b"x").header == b"x"

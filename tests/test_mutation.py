@@ -14,12 +14,12 @@ SURVIVORS = re.compile(r"^``(selchat/\S+\.py)``\n-+\n(.*?)(?=^``selchat|\Z)", re
 SURVIVOR = re.compile(r"^- ``([\w.]+)``(?: \((\d+)\))?: ", re.MULTILINE)
 
 
-def test_every_file_that_is_mutated_has_its_figures() -> None:
+def test_every_mutated_file_has_its_figures() -> None:
     assert [row[0] for row in ROW.findall(DOCUMENT)] == chosen_files()
 
 
 @pytest.mark.parametrize("row", ROW.findall(DOCUMENT), ids=lambda row: row[0])
-def test_the_figures_and_the_survivors_of_a_file(row: tuple[str, ...]) -> None:
+def test_figures_of_a_file_add_up_and_match_its_survivors(row: tuple[str, ...]) -> None:
     file, (mutants, killed, survived) = row[0], map(int, row[1:4])
     assert killed + survived == mutants
     assert row[4] == f"{killed / mutants:.1%}".rstrip("%")

@@ -99,7 +99,7 @@ def test_names_that_differ_have_different_keys() -> None:
 
 
 @given(st.text())
-def test_the_key_of_a_key_is_itself(text: str) -> None:
+def test_name_key_of_a_name_key_is_itself(text: str) -> None:
     assert name_key(name_key(text)) == name_key(text)
 
 

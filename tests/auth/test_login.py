@@ -104,7 +104,7 @@ def login() -> Login:
     return Login()
 
 
-def test_a_right_a_wrong_and_an_empty_password(login: Login) -> None:
+def test_each_password_attempt_has_its_result(login: Login) -> None:
     assert login.attempt("") == "password-needed"
     assert login.executor.hashed == 0
     assert login.attempt(WRONG) == "wrong-password"

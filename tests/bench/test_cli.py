@@ -50,7 +50,7 @@ from selchat.bench.cli import main
         (["fanout", "--json=/nowhere/at/all"], "--json: cannot write /nowhere/at/all"),
     ],
 )
-def test_wrong_options_get_one_line(
+def test_wrong_options_get_a_one_line_error(
     arguments: list[str], error: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scenarios.Run, "run", lambda _: pytest.fail("the scenario ran"))
@@ -69,7 +69,7 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"selchat-bench {__version__}\n"
 
 
-def test_other_systems_get_one_line(
+def test_system_other_than_linux_gets_a_one_line_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plan, "LINUX", False)
@@ -77,6 +77,6 @@ def test_other_systems_get_one_line(
     assert "needs Linux" in capsys.readouterr().err
 
 
-def test_unknown_host_gets_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_unknown_host_gets_a_one_line_error(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["fanout", "--connect=no-such-host.invalid:1", f"--json={tmp_path}/x"]) == 1
     assert capsys.readouterr().err == "selchat-bench: no-such-host.invalid: no such host\n"

@@ -36,7 +36,7 @@ def test_merging_adds_all_values(first: list[int], second: list[int]) -> None:
 
 
 @given(values)
-def test_json_round_trip(numbers: list[int]) -> None:
+def test_histogram_survives_json(numbers: list[int]) -> None:
     histogram = filled(numbers)
     copy = Histogram.from_json(json.loads(json.dumps(histogram.to_json())))
     assert copy.curve() == histogram.curve()
@@ -51,14 +51,14 @@ def test_curve_ends_at_the_maximum(numbers: list[int]) -> None:
     assert curve[-1][1] <= max(numbers)
 
 
-def test_counts_and_negative_values() -> None:
+def test_repeated_values_count_and_negative_ones_are_zero() -> None:
     histogram = Histogram()
     histogram.add(-5, 3)
     histogram.add(700, 1)
     assert (histogram.count, histogram.percentile(50), histogram.max) == (4, 0.0, 700)
 
 
-def test_empty_histogram() -> None:
+def test_empty_histogram_has_percentile_0_and_no_curve() -> None:
     assert Histogram().percentile(99) == 0.0
     assert Histogram().curve() == []
 
@@ -70,6 +70,6 @@ def test_memory_is_bounded() -> None:
     assert len(histogram.to_json()["buckets"]) < 4000
 
 
-def test_median_ratio() -> None:
+def test_median_ratio_ignores_zero_denominators() -> None:
     assert median_ratio([(2, 1), (9, 3), (100, 1), (1, 0)]) == 3
     assert median_ratio([(1, 0)]) is None

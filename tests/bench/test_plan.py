@@ -33,7 +33,7 @@ def test_defaults_depend_on_the_scenario() -> None:
     assert plan("fanout", "--no-pin").pins.server == frozenset()
 
 
-def test_wires_with_acks_have_metrics_of_acks() -> None:
+def test_protocols_with_acks_have_ack_metrics() -> None:
     assert plan("fanout", "--wire=selchat", "--fail-if=ack_p99_ms>25").conditions[0].name == "ack_p99_ms"
     assert plan("fanout", "--wire=websocket", "--fail-if=ack_p99_ms>25").wire == "websocket"
 

@@ -105,7 +105,7 @@ def test_composition_does_not_change_skeletons(name: str) -> None:
         ("Ian", "lan"),
     ],
 )
-def test_names_are_confusable(one: str, other: str) -> None:
+def test_names_that_look_alike_are_confusable(one: str, other: str) -> None:
     assert name_key(one) != name_key(other)
     assert are_confusable(one, other)
     assert are_confusable(other, one)

@@ -298,7 +298,7 @@ def test_roster_can_be_disabled() -> None:
     assert chat.clock.pending == 0
 
 
-def test_observer_is_told_of_announcements_that_were_not_stored() -> None:
+def test_observer_learns_of_announcements_that_were_not_stored() -> None:
     log = RecordingLog()
     observer = FakeObserver(log)
     hub = Hub(Settings(roster=False), log, FakeClock(), observer)

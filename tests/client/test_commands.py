@@ -61,7 +61,7 @@ from selchat.client.events import (
         ("/bans", Command(CommandKind.OPERATOR, text="/bans")),
     ],
 )
-def test_parse(line: str, command: Command) -> None:
+def test_typed_line_is_parsed_as_a_command(line: str, command: Command) -> None:
     assert parse(line) == command
 
 

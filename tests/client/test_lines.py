@@ -60,7 +60,7 @@ def test_no_line_has_control_characters() -> None:
         assert line.isprintable()
 
 
-def test_the_lines_of_messages() -> None:
+def test_messages_are_formatted_as_lines() -> None:
     assert lines.format_message(Message("Venkat", "hey"), "engine-room") == "[engine-room] Venkat > hey"
     assert lines.format_message(Whispered("Venkat", "hey", "Michael", 1, 1.0)) == "Venkat whispers > hey"
     assert lines.format_message(Whispered("Server", "done", "Michael", 0, 1.0)) == "Server > done"
@@ -75,7 +75,7 @@ def test_an_action_needs_the_name_of_its_author() -> None:
     assert lines.format_message(Message("V\x1b", "* V\x1b waves"), "x") == r"[x] * V\x1b waves"
 
 
-def test_the_lines_of_events() -> None:
+def test_events_are_formatted_as_lines() -> None:
     assert lines.format_event(Joined("lobby", ("A", "B"), 5)) == "A, B joined (5 here)"
     many = tuple(f"n{number}" for number in range(12))
     assert lines.format_event(Left("x", many, 5), "x") == (
@@ -92,7 +92,7 @@ def test_the_lines_of_events() -> None:
     assert lines.format_event(Bye("kicked", None), "x") is None
 
 
-def test_the_lines_of_answers() -> None:
+def test_answers_are_formatted_as_lines() -> None:
     assert lines.answer(Users("lobby", ("A", "B"), 2, "", 0, joined=False)) == ["Users online (2): A, B"]
     assert lines.answer(Users("x", ("A",), 901, "", 0, joined=False)) == ["Users in x (901): A and 900 more"]
     assert lines.answer(SeenAuthors(("Zo\x1b", "Adam"))) == [
@@ -131,7 +131,7 @@ def test_only_the_server_sends_rosters() -> None:
     assert not lines.is_roster(Message("Server", "hey"))
 
 
-def test_the_lines_of_refusals() -> None:
+def test_refusals_are_formatted_as_lines() -> None:
     too_long = FrameTooLongError(70000, 65536)
     assert lines.not_sent(too_long) == "not sent: it takes 70000 bytes, and the limit is 65536"
     assert lines.not_sent(QueueFullError(10)) == "not sent: more than 10 bytes are waiting to be sent already"
@@ -185,7 +185,7 @@ def test_an_unencrypted_action_is_shown_as_a_message() -> None:
     assert lines.format_message(unencrypted) == "Venkat > (not encrypted) * Venkat waves"
 
 
-def test_only_three_results_are_readable() -> None:
+def test_only_three_encryption_results_are_readable() -> None:
     assert [encryption for encryption in Encryption if encryption.is_readable] == [
         Encryption.NONE,
         Encryption.DECRYPTED,

@@ -108,7 +108,7 @@ def test_the_key_encrypts_and_decrypts(tmp_path: Path) -> None:
     assert (got.status, got.out) == (0, "V > hey\n")
 
 
-def test_commands_in_plain_mode(tmp_path: Path) -> None:
+def test_commands_work_in_plain_mode(tmp_path: Path) -> None:
     with serving(expect(LOGIN + frame("/x") + frame("y"))) as server:  # type: ignore[arg-type]
         got = chat(tmp_path, server.port, b"//x\n/users\n/help\n/nope\ny\n/quit\nnever said\n")
     assert (got.status, got.out) == (1, "")
@@ -258,19 +258,19 @@ def test_an_internal_error_ends_the_chat(tmp_path: Path, monkeypatch: pytest.Mon
 # -- send ----------------------------------------------------------------------------------------------
 
 
-def test_send_one_message(tmp_path: Path) -> None:
+def test_send_sends_one_message(tmp_path: Path) -> None:
     with serving(expect(LOGIN + frame("/Hello\nWorld!"), pair("Venkat", "ignored"))) as server:  # type: ignore[arg-type]
         got = send(tmp_path, server.port, "/Hello\nWorld!")
     assert (got.status, got.err) == (0, "")
 
 
-def test_send_each_line(tmp_path: Path) -> None:
+def test_send_sends_each_line_as_a_message(tmp_path: Path) -> None:
     with serving(expect(LOGIN + frame("/one") + frame("two"))) as server:  # type: ignore[arg-type]
         got = send(tmp_path, server.port, None, b"/one\n\ntwo\n")
     assert (got.status, got.err) == (0, "")
 
 
-def test_send_many_lines(tmp_path: Path) -> None:
+def test_send_sends_20000_lines(tmp_path: Path) -> None:
     lines = b"".join(frame(f"{number}") for number in range(20_000))
     with serving(expect(LOGIN + lines)) as server:  # type: ignore[arg-type]
         got = send(

@@ -60,7 +60,7 @@ def run_selchat(script: Callable[[RawServer], object], run: Callable[[int], Outc
 # -- plain ---------------------------------------------------------------------------------------------
 
 
-def test_a_chat_with_rooms_and_direct_messages(tmp_path: Path, piped: tuple[int, int]) -> None:
+def test_user_chats_in_rooms_and_direct_messages(tmp_path: Path, piped: tuple[int, int]) -> None:
     source, typed = piped
 
     def script(server: RawServer) -> None:

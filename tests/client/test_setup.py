@@ -51,7 +51,7 @@ class Person:
         return self.answers.pop(0)
 
 
-def test_the_papers_dialogue() -> None:
+def test_prompts_match_the_dialogue_of_the_paper() -> None:
     person = Person("Michael", "192.168.43.158", "1024")
     settings = ask_for_missing(ClientOptions(), person.ask, person.screen.append)
     assert person.screen == [
@@ -138,7 +138,7 @@ def test_the_end_of_the_input_raises_eof() -> None:
         ask_for_missing(ClientOptions(), Person("A").ask, lambda line: None)
 
 
-def test_defaults_without_questions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_defaults_need_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(getpass, "getuser", lambda: "rishabh")
     settings = make_settings(ClientOptions(host="lab"))
     assert (settings.name, settings.port, settings.key) == ("rishabh", 33000, None)
@@ -507,7 +507,7 @@ def test_private_passphrase_files_are_accepted(write: Callable[..., str]) -> Non
     assert [read_passphrase(write(b"x", mode)) for mode in (0o600, 0o400, 0o700)] == ["x"] * 3
 
 
-def test_the_mode_of_another_users_file_does_not_matter(
+def test_passphrase_file_of_another_user_may_have_any_mode(
     write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As for ssh: root may have given it to the group of a service, for example."""
@@ -516,7 +516,7 @@ def test_the_mode_of_another_users_file_does_not_matter(
     assert read_passphrase(path) == "x"
 
 
-def test_the_mode_of_a_pipe_does_not_matter() -> None:
+def test_passphrase_pipe_may_have_any_mode() -> None:
     reader, writer = os.pipe()
     os.write(writer, b"from a pipe\n")
     os.close(writer)

@@ -77,7 +77,7 @@ def bodies(lines: list[str]) -> list[str]:
     return [json.loads(line)["body"] for line in lines]
 
 
-def test_messages_as_text(log: SqliteLog, path: Path) -> None:
+def test_messages_are_exported_as_text(log: SqliteLog, path: Path) -> None:
     say(log, "lobby", "Venkat", "hello")
     say(log, "engine-room", "नारायण", "नमस्ते 👋", AT + 3600)
     say(log, "lobby", "Venkat", "0xbeef", AT + 86_400, ciphers=["aes-gcm"])
@@ -88,7 +88,7 @@ def test_messages_as_text(log: SqliteLog, path: Path) -> None:
     ]
 
 
-def test_messages_as_json(log: SqliteLog, path: Path) -> None:
+def test_messages_are_exported_as_json(log: SqliteLog, path: Path) -> None:
     say(log, "lobby", "Venkat", "hello", ids=["5f2c-1"], client_id=b"x")
     say(log, "engine-room", "नारायण", "नमस्ते", AT + 0.0009)
     say(log, "lobby", "Venkat", "0xbeef", 0.0, ciphers=["aes-gcm"])

@@ -358,7 +358,7 @@ def test_only_the_first_20_mistakes_are_reported() -> None:
     assert wrong[20] == "and 2980 more"
 
 
-def test_encodings_and_line_ends() -> None:
+def test_file_must_be_utf_8_and_may_have_any_line_ends() -> None:
     assert mistakes(lambda: parse_file(b"port = 1\n# \xff", "x.toml")) == ["x.toml:2: not UTF-8"]
     assert parse_file(b"\xef\xbb\xbfport = 1\r\nquiet = true\r\n").port == 1
     assert parse_file(b"port = 1\r\r\nquiet = true").port == 1  # some editors turn CRLF into CR CR LF

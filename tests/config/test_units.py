@@ -64,14 +64,14 @@ def test_other_texts_are_no_duration(text: str) -> None:
     assert parse_duration(text) is None
 
 
-def test_a_caller_chooses_the_units() -> None:
+def test_callers_restrict_the_units() -> None:
     assert parse_duration("30m", units="hd") is None
     assert parse_duration("2h", units="hd") == 7200
     assert parse_duration("2hrs", any_suffix=True) == 7200
 
 
 @given(st.integers(0, 10**9 - 1), st.sampled_from(["", " "]), st.sampled_from(["KiB", "kib", "K", "k"]))
-def test_k_means_1024(number: int, space: str, unit: str) -> None:
+def test_suffix_k_means_1024_bytes(number: int, space: str, unit: str) -> None:
     assert parse_size(f"{number}{space}{unit}") == number * 1024
 
 

@@ -72,7 +72,7 @@ def wait_for_users(server: Server, count: int) -> None:
         server.expect(r"Accepted new connection from \S+, username: ")
 
 
-def test_three_users_and_the_operator() -> None:
+def test_three_users_and_the_operator_talk() -> None:
     with (
         Server("--no-roster") as server,
         piped(server.port, "--name=Michael") as michael,
@@ -101,7 +101,7 @@ def test_the_end_of_the_input_exits_with_0() -> None:
         server.expect_line("Received message from M: two")
 
 
-def test_keys_of_clients_and_of_the_server() -> None:
+def test_clients_with_a_key_understand_servers_with_and_without_one() -> None:
     for options in ((), ("--key=1024",)):
         with (
             Server("--no-roster", *options) as server,
@@ -120,7 +120,7 @@ def test_keys_of_clients_and_of_the_server() -> None:
             server.expect("Received message from B: Olssv")
 
 
-def test_rooms_and_direct_messages() -> None:
+def test_messages_go_to_their_room_or_recipient() -> None:
     with (
         Server() as server,
         piped(server.port, "--name=A") as a,
@@ -203,7 +203,7 @@ def test_sigint_exits_with_130() -> None:
 
 
 @pytest.mark.usefixtures("short_guesses")
-def test_a_chat_on_a_classic_server() -> None:
+def test_users_chat_on_a_classic_server() -> None:
     with (
         paper_server() as server,
         piped(server.port, "--name=Michael", "--key=1024") as michael,

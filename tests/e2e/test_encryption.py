@@ -313,7 +313,7 @@ def test_the_terminal_asks_without_echo_and_marks_messages(history: Path) -> Non
             assert WORDS.encode() not in terminal.written
 
 
-def test_many_encrypted_rooms(history: Path) -> None:
+def test_messages_in_many_encrypted_rooms_are_decrypted(history: Path) -> None:
     """Each room needs its own key, which takes at least a tenth of a second to derive."""
     rooms = ["lobby", *(f"room-{number}" for number in range(12))]
     with serving(history) as server:

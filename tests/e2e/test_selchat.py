@@ -40,7 +40,7 @@ def kinds(messages: list[Fields]) -> list[str]:
 # -- one client --------------------------------------------------------------------------------------------
 
 
-def test_conversation_sent_byte_by_byte() -> None:
+def test_conversation_works_byte_by_byte() -> None:
     hello = b'{"type":"hello","version":1,"name":" Venkat ","client":"9yAq3eTzqv0l1cZr6mW8nA"}'
     say = '{"type":"say","room":"lobby","id":"5f2c-1","body":"hello, everyone – \\u00e6"}'.encode()
     with (

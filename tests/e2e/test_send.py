@@ -15,7 +15,7 @@ from tests.e2e.support import DEADLINE, Client, Server
 from tests.e2e.terminal_support import SEND, Terminal, run
 
 
-def test_send_one_message() -> None:
+def test_send_sends_one_message() -> None:
     with Server() as server:
         got = run(*SEND, f"127.0.0.1:{server.port}", "Hello World!", "--name=Michael")
         assert (got.returncode, got.stdout, got.stderr) == (0, b"", b"")

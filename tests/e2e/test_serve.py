@@ -44,7 +44,7 @@ def test_console_shows_the_conversation_of_three_clients() -> None:
         assert server.errors() == ""
 
 
-def test_first_line_is_the_papers_and_names_the_real_port() -> None:
+def test_first_line_is_that_of_the_paper_with_the_real_port() -> None:
     process = processes.Popen(
         [*SELCHAT, "serve", "--port=0"],
         stdin=subprocess.DEVNULL,
@@ -63,7 +63,7 @@ def test_first_line_is_the_papers_and_names_the_real_port() -> None:
     assert process.returncode == 0
 
 
-def test_relayed_bytes_are_the_papers_and_the_sender_gets_nothing_back() -> None:
+def test_relayed_bytes_match_the_paper_and_the_author_gets_no_copy() -> None:
     with Server("--no-roster") as server:
         with Client(server.port, "Venkat") as venkat, Client(server.port, "Narayan") as narayan:
             server.expect("username: Narayan")
@@ -77,7 +77,7 @@ def test_relayed_bytes_are_the_papers_and_the_sender_gets_nothing_back() -> None
 
 
 @pytest.mark.parametrize("sent", [b"        12", b"    12    ", b"12        ", b"0000000012"])
-def test_every_padding_is_accepted_and_the_papers_is_sent(sent: bytes) -> None:
+def test_every_header_padding_is_accepted_and_left_justified_is_sent(sent: bytes) -> None:
     with Server("--no-roster") as server:
         with Client(server.port, "a") as one, Client(server.port, "b") as other:
             server.expect("username: b")
@@ -383,7 +383,7 @@ class TestBadInput:
             )
 
     @pytest.mark.slow
-    def test_ten_seconds_for_a_name_however_it_trickles(self) -> None:
+    def test_name_must_be_complete_in_ten_seconds_even_if_it_trickles(self) -> None:
         with Server() as server, Client(server.port) as silent, Client(server.port) as trickler:
             trickler.sock.settimeout(0.5)
             for byte in b"30        a name that never ends":

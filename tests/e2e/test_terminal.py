@@ -38,7 +38,7 @@ def ends_with(terminal: Terminal, *lines: str) -> None:
     terminal.until(lambda: chat_lines(terminal)[-len(lines) :] == list(lines), repr(lines))
 
 
-def test_the_dialogue_of_the_paper() -> None:
+def test_prompts_match_the_dialogue_of_the_paper() -> None:
     """Figure 2 of the paper."""
     with (
         Server("--no-roster") as server,
@@ -182,7 +182,7 @@ def test_leaving_restores_the_terminal() -> None:
                 assert "icanon" in words and "echo" in words and "isig" in words, keys
 
 
-def test_ctrl_c_while_connecting() -> None:
+def test_ctrl_c_ends_a_pending_connection_attempt() -> None:
     with socket.socket() as silent, contextlib.ExitStack() as fill:
         silent.bind(("127.0.0.1", 0))
         silent.listen(0)
@@ -273,7 +273,7 @@ def test_wide_characters_in_names_and_lines() -> None:
 
 
 @pytest.mark.usefixtures("short_guesses")
-def test_a_chat_on_a_classic_server() -> None:
+def test_users_chat_on_a_classic_server() -> None:
     with paper_server() as server, chat(server.port, key="1024") as michael:
         michael.shows("You >>")
         with Terminal(*CHAT, f"127.0.0.1:{server.port}", "--name=Narayan", "--key=1024") as narayan:
@@ -360,7 +360,7 @@ def test_messages_are_pending_while_the_server_is_stopped() -> None:
         assert "…" not in michael.text and "waiting" not in michael.text
 
 
-def test_leaving_while_the_server_is_stopped() -> None:
+def test_chat_can_be_left_while_the_server_is_stopped() -> None:
     with Server() as server, chat(server.port) as michael:
         michael.shows("You are in lobby (1 here)")
         server.process.send_signal(signal.SIGSTOP)
@@ -439,7 +439,7 @@ def test_missed_messages_show_their_time(tmp_path: Path) -> None:
             assert "\nVenkat > live" in michael.text
 
 
-def test_rooms_in_the_terminal() -> None:
+def test_rooms_work_in_the_terminal() -> None:
     with (
         Server() as server,
         Client(server.port, "Venkat") as venkat,

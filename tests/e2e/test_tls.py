@@ -331,7 +331,7 @@ def readers() -> Iterator[list[Reader]]:
         reader.sock.close()
 
 
-def test_200_tls_readers_get_1000_messages_in_order_beside_a_slow_one(
+def test_200_tls_readers_get_1000_messages_in_order_despite_a_slow_one(
     readers: list[Reader],
 ) -> None:
     count, messages = 200, 1000

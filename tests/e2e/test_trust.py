@@ -122,7 +122,7 @@ def test_an_unreadable_certificate_on_sighup_keeps_the_old_one() -> None:
         assert run(*SEND, f"127.0.0.1:{server.port}", "hello", "--name=N").returncode == 0
 
 
-def test_the_users_own_certificate(tmp_path: Path) -> None:
+def test_server_uses_the_given_certificate(tmp_path: Path) -> None:
     with Server() as server:
         first = server.fingerprint
     paths = [data_folder() / "server-certificate.pem", data_folder() / "server-key.pem"]
@@ -137,7 +137,7 @@ def test_the_users_own_certificate(tmp_path: Path) -> None:
         assert server.fingerprint == first
 
 
-def test_a_server_without_tls() -> None:
+def test_client_that_requires_tls_refuses_a_server_without() -> None:
     """A server without TLS looks like a proxy that wants to read the messages."""
     with Server("--tls=off") as server:
         got = run(*SEND, f"127.0.0.1:{server.port}", "hello", "--tls=require")

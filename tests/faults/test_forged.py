@@ -399,7 +399,7 @@ _FORGED_HEADS = {
 
 
 @pytest.mark.parametrize("name", _FORGED_HEADS)
-def test_ambiguous_heads_are_rejected(server: FakeServer, name: str) -> None:
+def test_ambiguous_request_heads_are_rejected(server: FakeServer, name: str) -> None:
     for target in (b"/", b"/ws"):
         head = opening("/ws", None).split(b"\r\n", 1)[1]
         stream = b"GET " + target + b" HTTP/1.1\r\n" + _FORGED_HEADS[name] + b"\r\n" + head

@@ -707,7 +707,7 @@ def test_close_during_the_handshake_sends_no_final_data_and_logs_no_traceback(
     assert b"you have said nothing" not in one.read_all()
 
 
-def test_noise_instead_of_a_handshake_gets_an_alert_and_closes_the_connection(
+def test_garbage_instead_of_a_handshake_gets_an_alert_and_closes_the_connection(
     reactor: Reactor, secure: Callable[..., tuple[Line, TlsPeer]]
 ) -> None:
     one, _ = secure()

@@ -59,7 +59,7 @@ def test_exactly_the_limit_is_allowed_and_one_byte_more_is_not() -> None:
     assert [peer.closed for peer in peers] == [False, False, True]
 
 
-def test_the_largest_go_first_until_the_rest_is_within_the_limit() -> None:
+def test_largest_queues_are_closed_first_until_the_rest_is_within_the_limit() -> None:
     peers = [Peer(100), Peer(400), Peer(200), Peer(300)]
     enforce(300, *peers)
     assert [peer.closed for peer in peers] == [False, True, False, True]
@@ -126,7 +126,7 @@ def test_reader_past_the_dropped_chunks_is_not_lapped() -> None:
     assert len(quick.sock.taken) == 300
 
 
-def test_the_largest_may_be_a_feed_or_a_connection() -> None:
+def test_largest_queue_may_be_a_feed_or_a_connection() -> None:
     small: Feed[Outbox] = Feed(1 << 40)
     large: Feed[Outbox] = Feed(1 << 40)
     one, two, three = Peer(), Peer(), Peer(400)

@@ -369,7 +369,7 @@ def test_send_before_the_end_of_the_handshake_is_an_error(
 @pytest.mark.parametrize(
     "noise", [b"\x16\x03\x01\x00\x05hello", b"\x16" * 100, b"\x16\x03\x01\xff\xff" + b"x" * 70_000]
 )
-def test_noise_is_an_error_in_plain_words(
+def test_garbage_in_the_handshake_is_a_tls_error_in_plain_words(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext], noise: bytes
 ) -> None:
     talk = Talk(contexts)

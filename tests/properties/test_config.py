@@ -115,7 +115,7 @@ def reference_lines(text: str) -> dict[str, int]:
 @example("a = '''\n#''''\nb = ''\nc = [ # ]\n '#', \"]\" ]\n[t]\nd = 1\n")
 @example('a = """x\\\n  \\""""\nb = "\\\\" # "\nc = 1')
 @example('a = """"""\nb = """"x"""""\nc = {d = "}"}\n\n"e f" = 1\n\'g\'.h = 2\n\'g\'.i = 2')
-def test_the_line_of_a_key_is_the_first_of_its_statement(text: str) -> None:
+def test_key_has_the_first_line_of_its_statement(text: str) -> None:
     text = text.replace("\r\n", "\n")
     try:
         found = tomllib.loads(text)

@@ -53,7 +53,7 @@ def show_everything(console: Console) -> None:
     console.on_error("callback", ZeroDivisionError("division by zero"))
 
 
-def test_text_lines_are_those_of_the_paper() -> None:
+def test_text_lines_match_the_paper() -> None:
     screen = Screen()
     show_everything(screen.console)
     assert screen.lines == [

@@ -27,7 +27,7 @@ def test_floor_relays_everything_to_its_readers() -> None:
         floor.join()
 
 
-def test_chunk_sizes_have_the_wanted_average() -> None:
+def test_chunk_sizes_have_the_requested_average() -> None:
     assert chunk_sizes(10, Fraction(3)) == [3, 3, 4]
     assert chunk_sizes(12, Fraction(5, 2)) == [6, 6, 4, 4, 4]
     assert chunk_sizes(10, Fraction(1)) == [10]

@@ -50,7 +50,7 @@ def test_server_accepts_requests_of_the_selchat_protocol(wire: Wire, size: int) 
     assert isinstance(parse_request(as_read_by_server(wire, wire.marker(b"run-start-", "x"))[0]), Say)
 
 
-def test_said_of_the_server_is_parsed() -> None:
+def test_said_message_of_the_server_is_parsed() -> None:
     frame = SelchatFormat().encode([said(3, 12)])
     expected = (NAME, 3, 5, b"lobby", 12)
     assert SELCHAT.parse(frame[10:], RUN) == expected

@@ -15,7 +15,7 @@ def test_keepalive_is_an_unsolicited_pong() -> None:
 
 
 @EVERY_WIRE
-def test_payload_size_gives_deliveries_of_the_wanted_size(wire: Wire) -> None:
+def test_payload_size_gives_deliveries_of_the_requested_size(wire: Wire) -> None:
     minimum = wire.delivery_size(MIN_PAYLOAD)
     for size in (minimum, 400, 65_000):
         payload = wire.payload_size_for(size)

@@ -127,7 +127,7 @@ def test_joined_and_left_events_omit_the_bots_own_name() -> None:
     assert bot.read()[1:] == [Joined("lobby", ("Venkat",), 2)]
 
 
-def test_names_heard_on_the_classic_protocol_answer_a_users_request() -> None:
+def test_classic_users_request_returns_the_names_seen_so_far() -> None:
     bot = Bot("classic")
     request = PendingRequest(Users, "lobby")
     bot.interface.requests.add(request)

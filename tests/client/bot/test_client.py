@@ -206,7 +206,7 @@ def test_the_default_secret_is_in_the_users_file(tmp_path: Path, monkeypatch: py
 # -- connecting ----------------------------------------------------------------------------------------
 
 
-def test_the_life_of_a_client_from_new_to_closed() -> None:
+def test_client_attributes_follow_the_connection_from_new_to_closed() -> None:
     def play(server: RawServer) -> None:
         peer = Peer(server)
         hello = peer.welcome(name="Michael Two")
@@ -1071,7 +1071,7 @@ def test_an_interrupt_ends_the_wait_before_a_reconnection() -> None:
                 chat.receive()
 
 
-def test_an_interrupt_during_the_dns_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupt_ends_the_dns_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
 
     def getaddrinfo(_host: str, _port: int, *, flags: int = 0, **_: object) -> object:

@@ -455,7 +455,7 @@ def test_after_finish_link_does_not_reconnect_with_an_empty_queue(
     ],
 )
 @pytest.mark.parametrize("reconnect", [False, True])
-def test_objections_after_all_was_written(
+def test_finish_reports_an_error_after_all_messages_were_written(
     bench: Bench, server: RawServer, ending: object, problem: str, reconnect: bool
 ) -> None:
     link, recorder = bench.link(server.port, reconnect=reconnect)
@@ -469,7 +469,9 @@ def test_objections_after_all_was_written(
     assert str(recorder.log[-1][1]).startswith(problem)
 
 
-def test_last_words_count_even_if_the_connection_is_kept(bench: Bench, server: RawServer) -> None:
+def test_closing_notice_is_the_problem_even_if_the_connection_stays_open(
+    bench: Bench, server: RawServer
+) -> None:
     link, recorder = bench.link(server.port, drain_seconds=0.2)
     link.say("one")
     link.finish()

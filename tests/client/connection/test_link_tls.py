@@ -209,7 +209,7 @@ def test_server_that_had_tls_is_never_used_in_plain(reactor: Reactor, server: Ra
     assert not server.waiting()
 
 
-def test_required_tls_prevents_plain(reactor: Reactor, server: RawServer) -> None:
+def test_required_tls_prevents_plaintext(reactor: Reactor, server: RawServer) -> None:
     client = LinkToServer(reactor, server, tls="require")
     client.spin(server.waiting)
     server.accept().send(b"what is that?")

@@ -207,7 +207,7 @@ def test_server_text_is_decrypted_until_a_known_form_comes() -> None:
 @pytest.mark.parametrize(
     "text", [KICKED, "The server is shutting down.", "Closing this connection: no username within 10 s."]
 )
-def test_last_words_are_recognised_plain_and_encrypted(text: str) -> None:
+def test_closing_notice_is_recognised_plain_and_encrypted(text: str) -> None:
     for raw in (text, KEYED(text)):
         client = classic_client(key=KEY)
         assert bodies(client, raw) == [text]

@@ -250,7 +250,7 @@ def test_messages_to_a_room_that_refuses_the_join_are_refused() -> None:
     ]
 
 
-def test_messages_between_part_and_join() -> None:
+def test_message_after_part_is_refused_and_after_join_is_sent() -> None:
     talk = Talk()
     talk.connect(welcome(("lobby", 0), ("a", 0)))
     talk.client.part("a")
@@ -386,7 +386,7 @@ def test_direct_messages_are_encrypted() -> None:
     ]
 
 
-def test_direct_messages_that_are_not_stored() -> None:
+def test_replayed_and_reordered_unstored_direct_messages_are_detected() -> None:
     talk, venkat = Talk(), Author()
     talk.connect()
     first, second, third = (venkat.whispers(0, body) for body in ("one", "two", "three"))

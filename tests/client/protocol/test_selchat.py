@@ -565,7 +565,7 @@ def test_members_are_requested_after_a_gap_and_a_reconnect() -> None:
 # -- requests -----------------------------------------------------------------------------------------
 
 
-def test_requests_and_their_replies() -> None:
+def test_replies_match_their_requests() -> None:
     talk = Talk()
     talk.client.get_rooms()
     talk.connect(welcome(limits={**LIMITS, "history": 30}))
@@ -1003,7 +1003,7 @@ def test_restored_server_rewinds_rooms_resumed_after_the_welcome(
     assert talk.receive(users("a", 3), said(4, room="a")) == [Message("Venkat", "body 4", "a", 4, 1.5)]
 
 
-def test_disconnect_before_a_room_is_resumed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_room_is_resumed_after_repeated_disconnects(monkeypatch: pytest.MonkeyPatch) -> None:
     talk = crowded(monkeypatch, ("lobby", 41), ("a", 7))
     for _ in range(3):
         assert reconnect(talk, welcome(("lobby", 41))) == [{"type": "join", "room": "a", "after": 7}]
@@ -1024,7 +1024,7 @@ def test_refused_resume_leaves_the_room(monkeypatch: pytest.MonkeyPatch) -> None
     assert parted == Parted("a")
     [refused, parted] = talk.receive(error("too-many-rooms", room="b"))
     assert parted == Parted("b")
-    assert [room.name for room in talk.client.rooms] == ["lobby", "b"], "which was asked for once more"
+    assert [room.name for room in talk.client.rooms] == ["lobby", "b"], "the link requests it again"
     assert talk.receive(users("b", 9))[0] == Users("b", (), 0, "about b", 9, joined=True)
     assert talk.receive(said(10, room="b")) == [Message("Venkat", "body 10", "b", 10, 1.5)]
 

@@ -107,7 +107,7 @@ def test_each_way_to_leave_ends_the_chat(keyboard: Keyboard, keys: str) -> None:
         assert "Connected to the Server: 127.0.0.1\n" in keyboard.text
 
 
-def test_typed_and_received_messages(keyboard: Keyboard) -> None:
+def test_typed_and_received_messages_are_shown(keyboard: Keyboard) -> None:
     def script(server: RawServer) -> None:
         peer = server.accept()
         keyboard.shows("You >>")

@@ -57,12 +57,12 @@ def completed(before: str) -> list[str]:
         ("/nope ra", ["/nope Rao"]),
     ],
 )
-def test_complete(before: str, found: list[str]) -> None:
+def test_end_of_the_line_is_completed(before: str, found: list[str]) -> None:
     assert completed(before) == found
 
 
 @given(st.text(alphabet=' "/#\nmMijoinsgZ\u00eb\u65e5', max_size=20))
-def test_only_the_end_is_replaced(before: str) -> None:
+def test_completion_replaces_only_the_end_of_the_line(before: str) -> None:
     for text, size in complete(before, KNOWN):
         assert text
         assert 0 <= size <= len(before)

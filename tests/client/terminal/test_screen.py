@@ -192,7 +192,7 @@ def test_typed_lines_leave_nothing_behind(keys: PipeInput, output: Output) -> No
     play(script, on_line=typed.append)
 
 
-def test_close_before_run(keys: PipeInput, output: Output) -> None:
+def test_screen_closed_before_run_ends_at_once(keys: PipeInput, output: Output) -> None:
     async def run() -> None:
         shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
         shown.close()
@@ -203,7 +203,7 @@ def test_close_before_run(keys: PipeInput, output: Output) -> None:
 
 
 @pytest.mark.parametrize("leave", ["\x04", "\x03", "half\x03\x03"])
-def test_keys_that_end_run(keys: PipeInput, output: Output, leave: str) -> None:
+def test_ctrl_d_and_ctrl_c_end_run(keys: PipeInput, output: Output, leave: str) -> None:
     async def run() -> None:
         shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
         keys.send_text(leave)

@@ -85,13 +85,13 @@ def test_direct_messages() -> None:
         ("engine", "* Michael waves", False, "[engine] * Michael waves"),
     ],
 )
-def test_own_messages(room: str, body: str, here: bool, shown: str) -> None:
+def test_own_message_shows_its_room(room: str, body: str, here: bool, shown: str) -> None:
     assert style.sent(room, "", body, "Michael", here=here) == shown
     own = Message("Michael", body, room, 1, NOON, own=True)
     assert style.own_message(own, here=here, time="09:05 ") == style.plain(f"09:05 {shown}")
 
 
-def test_own_direct_messages() -> None:
+def test_own_direct_message_shows_its_recipient() -> None:
     assert style.sent("", "Venkat", "tea?", "Michael", here=False) == "You to Venkat > tea?"
 
 
@@ -103,7 +103,7 @@ def test_own_direct_messages() -> None:
         ("", "Venkat", False, "… to Venkat: hey"),
     ],
 )
-def test_pending_messages(room: str, to: str, here: bool, shown: str) -> None:
+def test_pending_message_shows_its_room_or_recipient(room: str, to: str, here: bool, shown: str) -> None:
     assert style.pending(room, to, "hey", here=here) == shown
 
 
@@ -146,7 +146,7 @@ def test_the_answer_to_rooms_marks_the_users_own() -> None:
 
 
 @given(names, st.integers(1, 200))
-def test_columns_hold_every_name_once(listed: list[str], width: int) -> None:
+def test_columns_contain_every_name_once(listed: list[str], width: int) -> None:
     rows = style.columns(listed, width)
     widest = max((get_cwidth(style.lines.safe(name)) for name in listed), default=0)
     assert all(get_cwidth(row) <= max(width, widest + 2) for row in rows)
@@ -156,7 +156,7 @@ def test_columns_hold_every_name_once(listed: list[str], width: int) -> None:
 
 
 @given(names, st.integers(0, 50), st.integers(1, 100))
-def test_fold_counts_the_names_that_do_not_fit(listed: list[str], more: int, width: int) -> None:
+def test_folded_list_counts_the_names_that_do_not_fit(listed: list[str], more: int, width: int) -> None:
     clean = [f"n{number}" for number, _ in enumerate(listed)]
     folded = style.fold(clean, len(clean) + more, width)
     shown, _, rest = folded.partition(" and ")
@@ -166,7 +166,7 @@ def test_fold_counts_the_names_that_do_not_fit(listed: list[str], more: int, wid
 
 
 @given(st.text(), st.integers(1, 40))
-def test_fit_cuts_to_the_width(text: str, width: int) -> None:
+def test_fit_cuts_text_to_the_width(text: str, width: int) -> None:
     safe = style.lines.safe(text)
     cut = style.fit(safe, width)
     assert get_cwidth(cut) <= width

@@ -491,13 +491,13 @@ def test_the_classic_protocol_has_no_rooms_or_history(chat: Chat) -> None:
         ("/n\x1b[2J", CommandKind.NOTHING, [r"{You >> /n\x1b[2J}", rf"Unknown command /n\x1b[2J; {LISTED}"]),
     ],
 )
-def test_lines_that_send_nothing(chat: Chat, line: str, asked: CommandKind, shown: list[str]) -> None:
+def test_local_commands_send_nothing(chat: Chat, line: str, asked: CommandKind, shown: list[str]) -> None:
     assert chat.transcript.run(line) is asked
     assert chat.shown() == shown
     assert chat.pending() == []
 
 
-def test_history_and_search(chat: Chat) -> None:
+def test_history_and_search_show_the_requested_messages(chat: Chat) -> None:
     assert chat.type("/history 2") == ["{You >> /history 2}"]
     assert chat.requests() == [("history", "lobby", 2, None)]
     assert chat.receive(History("lobby", (said(1),), more=False)) == [f"{{{WHEN}Venkat > hey}}"]
@@ -508,7 +508,7 @@ def test_history_and_search(chat: Chat) -> None:
     ]
 
 
-def test_users_and_rooms(chat: Chat) -> None:
+def test_users_and_rooms_are_listed(chat: Chat) -> None:
     assert chat.type("/users") == ["{You >> /users}"]
     assert chat.type("/rooms") == ["{You >> /rooms}"]
     assert chat.requests() == [("users", "lobby"), ("rooms",)]

@@ -259,13 +259,13 @@ def check(stream: bytes, expected: Replies, code: int | None, parts: list[bytes]
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_case(name: str) -> None:
+def test_frames_get_their_messages_and_close_code(name: str) -> None:
     stream, expected, code = CASES[name]
     check(stream, expected, code, [stream])
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if len(CASES[name][0]) < 2000])
-def test_case_byte_by_byte(name: str) -> None:
+def test_frames_get_the_same_result_byte_by_byte(name: str) -> None:
     stream, expected, code = CASES[name]
     check(stream, expected, code, [stream[place : place + 1] for place in range(len(stream))])
 
@@ -484,7 +484,7 @@ def test_message_limit_is_smaller_before_login() -> None:
     assert close_of(server, one)[:2] == ("protocol", 1009)
 
 
-def test_end_of_stream_without_a_close_frame() -> None:
+def test_end_of_stream_without_a_close_frame_publishes_earlier_messages() -> None:
     server = FakeServer()
     one, other = browser(server), browser(server, "Narayan")
     one.session.data_received(texts(say("hi", "1")))
