@@ -25,6 +25,9 @@ class UnavailableError(Exception):
     """This machine cannot do it; the text says what and why."""
 
 
+_DISABLE_IPV6 = "for file in /proc/sys/net/ipv6/conf/*/disable_ipv6; do echo 1 > $file; done"
+
+
 class Network:
     """A server machine and a client machine with the addresses `SERVER` and `CLIENT`.
 
@@ -45,6 +48,9 @@ class Network:
             self._ip("-n", server, "link", "add", "cable", "type", "veth", "peer", "name", "far")
             self._ip("-n", server, "link", "set", "far", "netns", client, "name", "cable")
             for name, address in ((server, SERVER), (client, CLIENT)):
+                # Without IPv6: its duplicate address detection ends seconds later, and Chromium then cancels
+                # the requests under way with ERR_NETWORK_CHANGED.
+                self._run("ip", "netns", "exec", name, "sh", "-c", _DISABLE_IPV6)
                 self._ip("-n", name, "addr", "add", f"{address}/24", "dev", "cable")
                 self._ip("-n", name, "link", "set", "lo", "up")
                 self._ip("-n", name, "link", "set", "cable", "up")

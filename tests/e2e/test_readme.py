@@ -154,7 +154,7 @@ def test_the_demo_shows_real_output(monkeypatch: pytest.MonkeyPatch, tmp_path: P
                 michael.type("a half-typed line stays who")
                 michael.shows("stays who")
                 server.type("Tea is ready\r")
-                michael.shows("Server > Tea is ready")
+                michael.ends_with("Server > Tea is ready", "You >> a half-typed line stays who")
                 server.shows("Received message from Michael")
                 for title, terminal in (("The server's terminal", server), ("Michael's terminal", michael)):
                     seen = iter([masked(line) for line in terminal.lines])
