@@ -185,7 +185,7 @@ addEventListener("DOMContentLoaded", () => {
 """
 
 
-def heard(page: UserPage) -> list[str]:
+def announced(page: UserPage) -> list[str]:
     return [str(one) for one in page.page.evaluate("window.heardOfTest")]
 
 
@@ -205,7 +205,7 @@ def test_new_messages_are_announced_once_and_history_is_not(users: Users, tmp_pa
         michael.say("new 1", "1")
         page.says("my own")
         michael.say("new 2", "2")
-        eventually(lambda: "Michael: new 2" in heard(page), "the announcement")
+        eventually(lambda: "Michael: new 2" in announced(page), "the announcement")
         page("#log").focus()
         page.page.keyboard.press("Home")
         page.sees("old 0")
@@ -213,22 +213,22 @@ def test_new_messages_are_announced_once_and_history_is_not(users: Users, tmp_pa
         page.joins("deck")
         michael.say("Venkat, come back", "3")
         eventually(
-            lambda: "Michael mentions you in lobby" in heard(page),
+            lambda: "Michael mentions you in lobby" in announced(page),
             "the announcement of a mention in another room",
         )
         page.opens("#lobby")
         page.sees("come back")
         michael.say("new 4", "4")
-        eventually(lambda: "Michael: new 4" in heard(page), "the announcement")
-        all_heard = heard(page)
-        assert [one for one in all_heard if "old" in one and "older" not in one] == []
-        assert [one for one in all_heard if "my own" in one] == []
+        eventually(lambda: "Michael: new 4" in announced(page), "the announcement")
+        all_announcements = announced(page)
+        assert [one for one in all_announcements if "old" in one and "older" not in one] == []
+        assert [one for one in all_announcements if "my own" in one] == []
         for once in ("Michael: new 1", "Michael: new 2", "Michael: new 4", "Michael mentions you in lobby"):
-            assert all_heard.count(once) == 1
-        assert page.announcements() == [one for one in all_heard if one in set(page.announcements())]
+            assert all_announcements.count(once) == 1
+        assert page.announcements() == [one for one in all_announcements if one in set(page.announcements())]
         # Many messages at once are counted, not read one by one.
         michael.send(
             *({"type": "say", "room": "lobby", "id": f"many {n}", "body": f"many {n}"} for n in range(50))
         )
-        eventually(lambda: any("more messages" in one for one in heard(page)), "the count of messages")
-        assert len([one for one in heard(page) if "many" in one]) < 10
+        eventually(lambda: any("more messages" in one for one in announced(page)), "the count of messages")
+        assert len([one for one in announced(page) if "many" in one]) < 10

@@ -123,8 +123,8 @@ def test_connections_cut_during_bursts_lose_and_double_no_message(users: Users, 
             eventually(lambda links=links: proxy.links > links, "a new connection")  # type: ignore[misc]
             expect(page("#log [data-state=pending]")).to_have_count(0)
             expect(page.row(lines[-1])).to_have_attribute("data-state", "sent")
-        heard = witness.read_until(lambda one: one.get("body") == said[-1])
-        assert [one["body"] for one in heard if one["type"] == "said"] == said
+        received = witness.read_until(lambda one: one.get("body") == said[-1])
+        assert [one["body"] for one in received if one["type"] == "said"] == said
         assert [body for _, body in exported(history)] == said
         assert [body for _, body in page.messages()][-20:] == said[-20:]
 

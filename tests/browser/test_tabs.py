@@ -42,10 +42,10 @@ def test_second_tab_gets_another_name_and_each_tab_keeps_its_own(users: Users, s
         expect(second.item("@michael")).to_be_visible()
         expect(first.item("@michael")).to_have_count(0)
         # A user with another browser cannot take the name.
-        stranger = users.opens_page(server.port)
-        stranger("#name").fill("Venkat")
-        stranger("#join").click()
-        expect(stranger("#name-problem")).to_contain_text("Choose another.")
+        intruder = users.opens_page(server.port)
+        intruder("#name").fill("Venkat")
+        intruder("#join").click()
+        expect(intruder("#name-problem")).to_contain_text("Choose another.")
 
 
 def test_unread_messages_are_marked_until_seen(users: Users, server: Server) -> None:

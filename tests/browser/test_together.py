@@ -45,12 +45,12 @@ def test_pages_a_terminal_and_a_classic_client_share_a_room(
         assert [line for line in michael.lines if " says " in line] == [
             f"{'You >' if name == 'Michael' else name + ' '}> {text}" for name, text in talk
         ]
-        heard = []
-        while len(heard) < 6:
+        received = []
+        while len(received) < 6:
             who, body = old.read_pair()
             if who != "Server":
-                heard.append((who, body))
-        assert heard == [(name, text) for name, text in talk if name != "Old"]
+                received.append((who, body))
+        assert received == [(name, text) for name, text in talk if name != "Old"]
         old.close()
         expect(venkat("#people-title")).to_have_text("People 3")
         expect(venkat("#log [data-kind=membership]").last).to_contain_text("Old left")

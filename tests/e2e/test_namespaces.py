@@ -73,7 +73,7 @@ def test_lost_packets_and_a_replugged_cable_lose_and_double_no_message(
 
 
 @pytest.mark.timeout(0)
-@pytest.mark.parametrize("traffic", [False, True], ids=["idle", "spoken to"])
+@pytest.mark.parametrize("traffic", [False, True], ids=["idle", "with traffic"])
 def test_clients_behind_a_pulled_cable_are_found_dead(
     traffic: bool, network: Network, server: Server, full: bool
 ) -> None:

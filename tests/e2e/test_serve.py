@@ -115,7 +115,7 @@ def test_roster_follows_joins_and_leaves() -> None:
 
 
 def test_names_are_unique_and_clean() -> None:
-    wanted = [
+    requested = [
         "Michael",
         "michael",
         "ＭＩＣＨＡＥＬ",
@@ -141,7 +141,7 @@ def test_names_are_unique_and_clean() -> None:
     ]
     with Server("--no-roster") as server:
         clients = []
-        for name, became in zip(wanted, expected, strict=True):
+        for name, became in zip(requested, expected, strict=True):
             clients.append(Client(server.port, name))
             server.expect_line(f"Accepted new connection from {clients[-1].address}, username: {became}")
         for client in clients:
@@ -352,9 +352,9 @@ class TestBadInput:
                 eve.send_raw(data)
                 who = f"{eve.address}, username: Eve" if named else eve.address
                 server.expect(f"Closed connection from {re.escape(who)} \\({re.escape(reason)}")
-                user, told = eve.read_pair()
+                user, reason_text = eve.read_pair()
                 assert user == "Server"
-                assert told.startswith(f"Closing this connection: {reason}")
+                assert reason_text.startswith(f"Closing this connection: {reason}")
                 assert eve.read_to_end() == b""
             if named:
                 assert narayan.read_pair() == ("Eve", "before")
@@ -549,7 +549,7 @@ class TestEnd:
                 status = server.wait()
             if status == 128 + signal.SIGTERM:
                 return
-            assert status == 0  # it came too late
+            assert status == 0  # the signal arrived too late
         pytest.fail("the second signal made no difference")
 
     def test_port_can_be_reused_at_once(self) -> None:

@@ -171,7 +171,7 @@ def test_unfinished_handshake_is_closed_at_the_login_timeout() -> None:
         server.expect(r"no username within 0\.5 s")
         server.assert_serves()
         server.stop()
-        assert "no username" not in server.remaining_output(), "whoever comes by TLS may be a browser"
+        assert "no username" not in server.remaining_output(), "a peer with TLS may be a browser"
         assert server.errors() == ""
 
 
@@ -296,7 +296,7 @@ def test_required_tls_allows_plaintext_for_every_client_on_loopback() -> None:
 
 
 class Reader:
-    """One of many on the selchat protocol over TLS: ``bodies`` are those that have come."""
+    """One of many selchat clients over TLS; ``bodies`` are the bodies received so far."""
 
     def __init__(self, port: int, name: str) -> None:
         sock = socket.create_connection(("127.0.0.1", port), DEADLINE)

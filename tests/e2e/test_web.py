@@ -112,7 +112,7 @@ class Browser:
             try:
                 found.append(self.read())
             except ConnectionClosed as error:
-                assert error.rcvd is not None, "no close frame came"
+                assert error.rcvd is not None, "no close frame arrived"
                 return found, error.rcvd.code, error.rcvd.reason
 
     def close(self) -> None:

@@ -145,8 +145,8 @@ class Conversation:
         gus.send(encoded(greeting("Gus"), {"type": "say", "room": "lobby", "id": "G", "body": "Gus is here"}))
         fay.send(frame("so is Fay"))
         self.world.pass_time(1)
-        heard = self._frames(fay)
-        assert b"Gus is here" in heard, f"Fay got {heard}"
+        frames = self._frames(fay)
+        assert b"Gus is here" in frames, f"Fay got {frames}"
         texts = [json.loads(one).get("body") for one in self._frames(gus)]
         assert "so is Fay" in texts, f"Gus got {texts}"
 
@@ -164,9 +164,9 @@ class Conversation:
         for peer in self._visitors:
             self._check_visitor(peer)
 
-    def heard(self) -> list[dict[str, list[str]]]:
+    def transcripts(self) -> list[dict[str, list[str]]]:
         """Return the messages that each peer received, in order for each room, without ids and times."""
-        heard: list[dict[str, list[str]]] = []
+        transcripts: list[dict[str, list[str]]] = []
         for name, peers in self._people.items():
             for peer in peers:
                 by_room: dict[str, list[str]] = {}
@@ -179,10 +179,14 @@ class Conversation:
                         by_room.setdefault(key, []).append(json.dumps(fields, sort_keys=True))
                     else:
                         by_room.setdefault("", []).append(payload.decode())
-                heard.append(by_room)
-        heard.append({"": [payload.decode() for peer in self._others for payload in self._frames(peer)]})
-        heard += [{"": [f"{answer.status}" for answer in self._answers(peer)[0]]} for peer in self._visitors]
-        return heard
+                transcripts.append(by_room)
+        transcripts.append(
+            {"": [payload.decode() for peer in self._others for payload in self._frames(peer)]}
+        )
+        transcripts += [
+            {"": [f"{answer.status}" for answer in self._answers(peer)[0]]} for peer in self._visitors
+        ]
+        return transcripts
 
     # -- sending -----------------------------------------------------------------------------------
 
@@ -289,7 +293,7 @@ class Conversation:
             last[author] = number
 
     def _check_selchat(self, name: str, peer: Peer, known: dict[tuple[str, int], str]) -> None:
-        heard: dict[str, int] = {}  # the newest seq, by room
+        newest: dict[str, int] = {}  # seq by room
         for payload in self._payloads(name, peer):
             fields = json.loads(payload)
             kind = fields["type"]
@@ -306,8 +310,8 @@ class Conversation:
             assert known.setdefault(place, text) == text, f"{place} is {known[place]} and {text}"
             if kind == "said":
                 # A user's own messages are acknowledged and not sent, so the seq of others may have gaps.
-                assert fields["seq"] > heard.get(room, 0), f"{name} was sent {place} after {heard[room]}"
-                heard[room] = fields["seq"]
+                assert fields["seq"] > newest.get(room, 0), f"{name} was sent {place} after {newest[room]}"
+                newest[room] = fields["seq"]
 
     def _number(self, author: str, text: str) -> int:
         match = _BODY.fullmatch(text)

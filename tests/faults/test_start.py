@@ -43,7 +43,7 @@ for more in range(int(sys.argv[1])):
 
 
 @pytest.mark.parametrize("kind", ["commit", "read"])
-@pytest.mark.parametrize("ever", [False, True], ids=["once", "ever"])
+@pytest.mark.parametrize("ever", [False, True], ids=["once", "always"])
 def test_database_failure_at_any_step_of_the_start_leaks_nothing(
     kind: str, ever: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -60,7 +60,7 @@ class TricklingClientSocket(Trickle, socket.socket):
 def test_server_behaves_the_same_with_trickled_bytes_on_every_protocol(
     web: bool, secure: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    heard = []
+    received = []
     for kind in (FaultySocket, TricklingSocket):
         with world(monkeypatch, tmp_path, Faults(), accepted=kind, tls="auto") as this:
             talk = Conversation(this, _LARGE, secure=secure)
@@ -69,10 +69,10 @@ def test_server_behaves_the_same_with_trickled_bytes_on_every_protocol(
             else:
                 talk.run()
             talk.check()
-            heard.append(talk.heard())
+            received.append(talk.transcripts())
             talk.goodbye()
             assert this.failures == []
-    whole, trickled = heard
+    whole, trickled = received
     assert all(whole[:4])
     for one, other in zip(whole, trickled, strict=True):
         assert one == other
@@ -113,12 +113,12 @@ def _client_hears(wire: str) -> list[str]:
             assert bo.say("the end", "end")["type"] == "ack"
             spin(reactor, lambda: ("Bo", "the end") in interface.messages)
         assert server.stop() == 0
-    heard = []
+    received = []
     for event in interface.events:
         if isinstance(event, Message):
-            heard.append(f"{event.author}: {event.body} {event.seq} {event.own}")
+            received.append(f"{event.author}: {event.body} {event.seq} {event.own}")
         elif isinstance(event, Whispered):
-            heard.append(f"{event.author} whispers {event.body}")
+            received.append(f"{event.author} whispers {event.body}")
         elif isinstance(event, Topic):
-            heard.append(f"the topic is {event.topic}")
-    return heard
+            received.append(f"the topic is {event.topic}")
+    return received

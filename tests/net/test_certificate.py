@@ -146,7 +146,7 @@ def test_removed_names_keep_the_certificate(folder: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("begins", "ends"), [(-800, 10), (-800, -1), (5, 800)], ids=["soon over", "over", "not yet"]
+    ("begins", "ends"), [(-800, 10), (-800, -1), (5, 800)], ids=["expires soon", "expired", "not valid yet"]
 )
 def test_certificate_is_renewed_when_it_expires_soon_or_is_not_valid_yet(
     folder: Path, begins: int, ends: int

@@ -37,7 +37,7 @@ HERE = [
 
 
 @pytest.mark.parametrize(
-    ("host", "wanted"),
+    ("host", "ranked"),
     [
         ("0.0.0.0", "192.168.43.158 10.1.2.3 10.1.2.4 172.17.0.1 169.254.7.7"),
         (
@@ -51,9 +51,9 @@ HERE = [
         ("fe80::7%eth0", ""),
     ],
 )
-def test_reachable_addresses_are_ranked(host: str, wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reachable_addresses_are_ranked(host: str, ranked: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(interfaces, "interfaces", lambda: HERE)
-    assert reachable_addresses(host) == wanted.split()
+    assert reachable_addresses(host) == ranked.split()
 
 
 def test_each_address_appears_once(monkeypatch: pytest.MonkeyPatch) -> None:

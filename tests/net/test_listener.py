@@ -285,7 +285,7 @@ class FakeResource:
 
 
 @pytest.mark.parametrize(
-    ("soft", "hard", "wanted", "given"),
+    ("soft", "hard", "target", "given"),
     [
         (256, 4096, 1000, 1000),
         (256, 512, 1000, 512),
@@ -295,11 +295,11 @@ class FakeResource:
     ],
 )
 def test_descriptor_limit_is_raised_as_far_as_allowed(
-    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, wanted: int, given: int
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, target: int, given: int
 ) -> None:
     fake = FakeResource(soft, hard)
     monkeypatch.setattr(module, "resource", fake)
-    assert raise_descriptor_limit(wanted) == given
+    assert raise_descriptor_limit(target) == given
     assert fake.limits == (soft if soft in {-1, 5000} else given, hard)
 
 

@@ -453,7 +453,7 @@ def test_leaving_reader_that_is_lapped_closes_the_connection() -> None:
 
 
 class WrappingStream:
-    """Has bytes of its own to send, before what it is given: as TLS does."""
+    """Send bytes of its own before the given data, as TLS does."""
 
     def __init__(self, sock: Any) -> None:
         self.sock = sock

@@ -1,4 +1,4 @@
-"""Work beside the loop: what is done, refused, cancelled, and what is left behind at the end."""
+"""Thread pool: results, refused and cancelled jobs, and shutdown."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_close_drops_the_queue_and_waits_only_so_long(reactor: Reactor, gates: G
     assert len(gates.begun) == 2
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a thread has no priority of its own")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a priority per thread")
 def test_worker_threads_run_with_a_lower_priority(reactor: Reactor, workers: ThreadPool) -> None:
     answers: list[int] = []
     own = os.getpriority(os.PRIO_PROCESS, 0)

@@ -1,4 +1,4 @@
-"""The floor relays everything, in chunks of the wanted size."""
+"""The floor relays everything, in chunks of the requested size."""
 
 from __future__ import annotations
 

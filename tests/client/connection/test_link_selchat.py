@@ -586,7 +586,7 @@ def test_interface_may_close_the_link_in_a_callback(bench: Bench) -> None:
 
 
 def test_slow_acks_extend_the_deadline_of_finish(bench: Bench) -> None:
-    """The deadline counts from the last progress: a server may rate-limit what it reads."""
+    """The deadline counts from the last progress: a server may rate-limit its reads."""
     link, recorder = bench.link(drain_seconds=20.0, finish_seconds=0.4)
     link.open()
     peer = bench.greet()

@@ -1,4 +1,4 @@
-"""The client side of the classic protocol: framing, the Caesar cipher, rosters and last words."""
+"""The client side of the classic protocol: framing, the Caesar cipher, rosters and closing notices."""
 
 from __future__ import annotations
 

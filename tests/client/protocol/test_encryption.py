@@ -213,7 +213,7 @@ def test_messages_wait_for_the_key_and_the_join() -> None:
     assert talk.sent() == []
     talk.receive(users("A", 4, "Michael"))
     assert talk.sent() == [] and len(talk.requested) == 1
-    assert talk.sent() == [] and len(talk.requested) == 1, "it is asked for once"
+    assert talk.sent() == [] and len(talk.requested) == 1, "the client requests the key once"
     talk.derive()
     [first] = talk.sent()  # no message overtakes a waiting one
     assert (first["room"], opened(first, room="A")) == ("a", "first")

@@ -217,12 +217,12 @@ class Session:
 
 
 class Model(RuleBasedStateMachine):
-    @initialize(members=st.booleans(), sealed=st.booleans(), room=st.sampled_from([0, 8, 16, 1000]))
-    def begin(self, members: bool, sealed: bool, room: int) -> None:
+    @initialize(members=st.booleans(), encrypted=st.booleans(), room=st.sampled_from([0, 8, 16, 1000]))
+    def begin(self, members: bool, encrypted: bool, room: int) -> None:
         """``room``: bytes in a hello for rooms to resume; each takes 5 or more."""
-        self.encryption = Encryption.DECRYPTED if sealed else Encryption.NONE
+        self.encryption = Encryption.DECRYPTED if encrypted else Encryption.NONE
         self.requested: list[bytes] = []
-        given = settings(wire="selchat", passphrase="three random words" if sealed else "")
+        given = settings(wire="selchat", passphrase="three random words" if encrypted else "")
         self.client = SelchatClient(given, SECRET, members=members, request_key=self.requested.append)
         self.room = room
         self.texts: dict[str, str] = {}  # of the client's own messages, by id
@@ -315,8 +315,10 @@ class Model(RuleBasedStateMachine):
         assert self.session is not None
         while data := take_data(self.client):
             self.to_server += decoded(data)
-        sealed = self.encryption is Encryption.DECRYPTED
-        assert all(("cipher" in message) is sealed for message in self.to_server if message["type"] == "say")
+        encrypted = self.encryption is Encryption.DECRYPTED
+        assert all(
+            ("cipher" in message) is encrypted for message in self.to_server if message["type"] == "say"
+        )
         assert sum(message["type"] == "say" for message in self.to_server) <= 3
         for message in self.to_server[:count]:
             self.session.receive(message)
