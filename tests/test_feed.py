@@ -266,7 +266,7 @@ def test_reader_more_than_the_limit_behind_is_lapped() -> None:
     assert near.got == b"123456789012345"
 
 
-def test_second_reader_that_falls_off_the_tail_is_lapped_too() -> None:
+def test_second_reader_behind_the_tail_is_lapped_too() -> None:
     feed: Feed[Reader] = Feed(15)
     first, second, third = Reader(feed), Reader(feed), Reader(feed)
     for reader in (first, second, third):

@@ -291,7 +291,7 @@ def test_last_byte_alone_completes_a_send(talk: Talk) -> None:
     rooms=st.lists(st.integers(0, 2 * PIECE), min_size=1, max_size=30),
     seed=st.integers(0, 1000),
 )
-def test_peer_reads_the_same_bytes_however_full_the_socket_is(
+def test_peer_reads_the_same_bytes_with_any_socket_space(
     contexts: tuple[ssl.SSLContext, ssl.SSLContext], pieces: list[int], rooms: list[int], seed: int
 ) -> None:
     talk = Talk(contexts)

@@ -50,7 +50,7 @@ class Reader:
     """A decoder and the bytes that it has sent."""
 
     def __init__(self, limit: int = _LIMIT, *, logged_in: bool = True) -> None:
-        protocol, self.answer = open_websocket(asked(opening()), limit)
+        protocol, self.answer = open_websocket(parsed_request(opening()), limit)
         self.sent = bytearray()
         self.decoder = MessageDecoder(protocol, self.sent.extend)
         if logged_in:
@@ -82,7 +82,7 @@ class Reader:
         return [payload for _, payload in frames]
 
 
-def asked(data: bytes) -> Request:
+def parsed_request(data: bytes) -> Request:
     http = HttpConnection(100)
     http.receive_data(data)
     found = http.next_request()
@@ -393,7 +393,7 @@ def test_extensions_and_subprotocols_are_not_accepted() -> None:
         Sec_WebSocket_Extensions="permessage-deflate; client_max_window_bits",
         Sec_WebSocket_Protocol="chat, x",
     )
-    _, data = open_websocket(asked(offer), _LIMIT)
+    _, data = open_websocket(parsed_request(offer), _LIMIT)
     [answer], _ = answers(data)
     assert answer.status == 101
     assert not {"sec-websocket-extensions", "sec-websocket-protocol"} & set(answer.headers)
@@ -418,7 +418,7 @@ def test_extensions_and_subprotocols_are_not_accepted() -> None:
 )
 def test_invalid_handshake_is_refused(data: bytes, status: int) -> None:
     with pytest.raises(HttpError) as caught:
-        open_websocket(asked(data), _LIMIT)
+        open_websocket(parsed_request(data), _LIMIT)
     assert caught.value.status == status
     assert caught.value.why
     assert "\n" not in caught.value.why
@@ -429,7 +429,7 @@ def test_invalid_handshake_is_refused(data: bytes, status: int) -> None:
 
 def test_http_1_0_cannot_upgrade() -> None:
     with pytest.raises(HttpError) as caught:
-        open_websocket(asked(opening(version="HTTP/1.0")), _LIMIT)
+        open_websocket(parsed_request(opening(version="HTTP/1.0")), _LIMIT)
     assert caught.value.status in {400, 505}
 
 

@@ -17,7 +17,7 @@ from tests.bench.wires.support import WIRES_WITH_ACKS, ack, as_sent_by_server, s
 
 @WIRES_WITH_ACKS
 @given(seed=st.integers(0, 1 << 32))
-def test_acks_are_removed_from_a_stream_however_it_is_split(wire: Wire, seed: int) -> None:
+def test_acks_are_removed_from_a_stream_at_any_chunking(wire: Wire, seed: int) -> None:
     draw = random.Random(seed)
     tracker, latencies = AckTracker(wire.framing), Histogram()
     tracker.expect(6, 1_000_000)

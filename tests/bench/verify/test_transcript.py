@@ -50,7 +50,7 @@ def defects(transcript: Transcript, sent: int) -> tuple[int, int, int, int]:
 
 
 @given(st.integers(0, 1 << 32))
-def test_identical_streams_have_no_defects_however_they_are_split(seed: int) -> None:
+def test_identical_streams_have_no_defects_at_any_chunking(seed: int) -> None:
     draw = random.Random(seed)
     stream = b"".join([*deliveries(A, 4), ROSTER, *deliveries(B, 3)])
     readers = [Reader() for _ in range(3)]

@@ -101,7 +101,7 @@ def test_frame_around_finds_nothing_without_a_header():
 
 
 @given(st.integers(0, 1 << 32))
-def test_messages_are_decoded_however_they_are_split(seed):
+def test_messages_are_decoded_at_any_chunking(seed):
     draw = random.Random(seed)
     messages = [bytes(draw.choices(b"ab\x89\x81", k=draw.choice([0, 3, 125, 126, 400]))) for _ in range(6)]
     parts = [WEBSOCKET_FRAMES.encode(message, from_server=True) for message in messages]

@@ -375,7 +375,7 @@ def test_history_comes_first_across_pages_and_without_duplicates() -> None:
 # -- events ----------------------------------------------------------------------------------------
 
 
-def test_events_come_in_order_and_omit_the_bots_own() -> None:
+def test_events_arrive_in_order_and_omit_the_bots_own() -> None:
     def play(peer: Peer) -> None:
         peer.send(
             said(1),

@@ -20,7 +20,7 @@ def message(seq: int, room: str = "lobby", body: str = "hey") -> Message:
     return Message("Venkat", body, room, seq)
 
 
-def test_events_come_out_in_order() -> None:
+def test_events_are_released_in_order() -> None:
     inbox = Inbox()
     assert inbox.get() is None
     inbox.put(message(2))

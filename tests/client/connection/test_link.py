@@ -371,7 +371,7 @@ def test_finish_with_an_empty_queue_closes(bench: Bench, server: RawServer) -> N
     bench.spin(lambda: recorder.log[-1] == ("finished", None))
 
 
-def test_finish_does_not_wait_for_the_server_for_ever(bench: Bench, server: RawServer) -> None:
+def test_finish_stops_waiting_for_the_server_at_its_deadline(bench: Bench, server: RawServer) -> None:
     link, recorder = bench.link(server.port, drain_seconds=0.2)
     link.say("one")
     link.finish()

@@ -523,7 +523,7 @@ def test_finish_succeeds_when_everything_is_acknowledged(
     bench.spin(lambda: recorder.log[-1] == ("finished", None))
 
 
-def test_finish_does_not_wait_for_bye_for_ever(bench: Bench) -> None:
+def test_finish_stops_waiting_for_bye_at_its_deadline(bench: Bench) -> None:
     link, recorder = bench.link(drain_seconds=20.0, finish_seconds=0.3)
     link.open()
     peer = bench.greet()

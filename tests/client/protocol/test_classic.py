@@ -200,7 +200,7 @@ def test_encrypted_roster_shows_that_the_server_has_the_key() -> None:
     ]
 
 
-def test_server_text_is_decrypted_until_a_known_form_comes() -> None:
+def test_server_text_is_decrypted_until_a_known_form_arrives() -> None:
     assert bodies(classic_client(key=KEY), KEYED("hello"), ROSTER, "hello") == ["hello", ROSTER, "hello"]
 
 
@@ -214,7 +214,7 @@ def test_closing_notice_is_recognised_plain_and_encrypted(text: str) -> None:
         assert client.last_words == text
 
 
-def test_text_under_another_key_is_shown_as_it_decrypts() -> None:
+def test_text_under_another_key_is_decrypted_to_garbage() -> None:
     other = CaesarCipher("1010")
     client = classic_client(key="1010")
     assert bodies(client, KEYED(ROSTER)) == [other.decrypt(KEYED(ROSTER))]

@@ -647,7 +647,7 @@ def whispered(seq: int, author: str = "Venkat", **more: object) -> Fields:
     return {**fields, **more}
 
 
-def test_direct_messages_are_confirmed_and_come_once() -> None:
+def test_direct_messages_are_confirmed_and_arrive_once() -> None:
     talk = Talk()
     talk.connect()
     assert talk.receive(whispered(1), whispered(2, id="1")) == [

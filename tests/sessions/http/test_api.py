@@ -99,7 +99,7 @@ def ci(office: Office) -> str:
 # -- messages --------------------------------------------------------------------------------------------
 
 
-def test_response_comes_once_the_log_has_the_message(office: Office, ci: str) -> None:
+def test_response_is_sent_after_the_log_has_the_message(office: Office, ci: str) -> None:
     answers = office.post(ci, '{"body":"The build is green","id":"7"}', headers=JSON)
     assert answers == []
     office.server.tick()

@@ -466,7 +466,7 @@ def test_hello_messages_and_close_in_one_read_are_all_handled() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_handshake_and_messages_work_however_they_are_cut(size: int) -> None:
+def test_handshake_and_messages_work_at_any_chunking(size: int) -> None:
     server = FakeServer()
     other = browser(server, "Narayan")
     one = Client(server)
