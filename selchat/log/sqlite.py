@@ -49,8 +49,8 @@ _CACHE = 8 * MIB  # bytes of pages in memory
 _EXPIRE_MESSAGES = 500
 _EXPIRE_CHARACTERS = 256 * KIB
 
-# The first parameter is the name of the room, the first field of `Said`, which is not stored: CASE skips it at
-# no cost. Adding two numbers to the tuple of a message takes half the time of building a tuple of eight.
+# The first parameter is the name of the room, the first field of `Said`, which is not stored. CASE skips it
+# at no cost. Adding two numbers to the tuple of a message takes half the time of building a tuple of eight.
 # (Python 3.12.0 to 3.12.3 warn about numbered parameters such as ?2, which could skip it too.)
 _INSERT = (
     "INSERT INTO message (seq, author, body, at, id, cipher, room, client)"
