@@ -180,7 +180,8 @@ class Program:
         self.port = server.port
         path = folder / "bot.py"
         path.write_text(
-            textwrap.dedent(code).replace("192.168.43.158", f"127.0.0.1:{server.port}").replace("3600", "1")
+            # The hour becomes a second first: the port may contain 3600.
+            textwrap.dedent(code).replace("3600", "1").replace("192.168.43.158", f"127.0.0.1:{server.port}")
         )
         trust_server(server.port, server.fingerprint, folder=folder)
         self.process = subprocess.Popen(
