@@ -266,7 +266,7 @@ def test_the_dialogue_in_plain_mode() -> None:
         ):
             terminal.shows(question.rstrip())
             terminal.type(f"{answer}\r")
-        terminal.shows("'12a' is not a number in digits 0 to 9.")
+        terminal.ends_with("'12a' is not a number in digits 0 to 9.", "Encryption Key:")
         terminal.type("\r")
         terminal.shows("Connected to the Server: 127.0.0.1")
         assert terminal.lines[:6] == [
