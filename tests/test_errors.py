@@ -68,7 +68,7 @@ TEXTS = [
     (AddressRateError(128), "more than 128 new connections a minute from one address"),
     (QueuedLimitError(1000), "reader too slow, and more than 1000 bytes wait for all readers together"),
     (WrongPassphraseError(), "encrypted with another passphrase"),
-    (DecryptionError(), "changed on the way"),
+    (DecryptionError(), "changed in transit"),
     (ReplayedError(), "an old message that was delivered again"),
     (ReorderedError(), "delivered in the wrong order"),
     (TlsRequiredError(), "this server takes only encrypted connections (TLS)"),

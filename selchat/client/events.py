@@ -37,7 +37,7 @@ class Encryption(Enum):
     UNENCRYPTED = "not encrypted"
     NO_PASSPHRASE = "encrypted; read it with --passphrase-file"  # noqa: S105
     OTHER_PASSPHRASE = "cannot be read: encrypted with another passphrase"  # noqa: S105
-    TAMPERED = "cannot be read: changed on the way"
+    TAMPERED = "cannot be read: changed in transit"
     REPLAYED = "not shown: an old message that was delivered again"
     REORDERED = "not shown: delivered in the wrong order"
 

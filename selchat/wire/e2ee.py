@@ -34,7 +34,7 @@ class WrongPassphraseError(UnreadableError):
 
 
 class DecryptionError(UnreadableError):
-    text = "changed on the way"
+    text = "changed in transit"
 
 
 class ReplayedError(UnreadableError):

@@ -164,7 +164,7 @@ def test_an_outage_has_one_line_for_each_new_reason() -> None:
         (Encryption.UNENCRYPTED, "cae\nsar", "Venkat > (encrypted otherwise: cae\\nsar) hey\\x1b"),
         (Encryption.NO_PASSPHRASE, "selchat1 x", "Venkat > (encrypted; read it with --passphrase-file)"),
         (Encryption.OTHER_PASSPHRASE, "x", "Venkat > (cannot be read: encrypted with another passphrase)"),
-        (Encryption.TAMPERED, "x", "Venkat > (cannot be read: changed on the way)"),
+        (Encryption.TAMPERED, "x", "Venkat > (cannot be read: changed in transit)"),
         (Encryption.REPLAYED, "x", "Venkat > (not shown: an old message that was delivered again)"),
         (Encryption.REORDERED, "x", "Venkat > (not shown: delivered in the wrong order)"),
     ],

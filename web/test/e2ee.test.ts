@@ -127,7 +127,7 @@ test("altered, moved and differently encrypted messages are reported", () => {
   const sealing = sessionsWith();
   const sealed = encrypt(sealing, "lobby", "Ann", "hello");
   assert.equal(decrypt(sessionsWith(), sealed), "hello");
-  const damaged = "(cannot be read: changed on the way)";
+  const damaged = "(cannot be read: changed in transit)";
   const wrong = "(cannot be read: encrypted with another passphrase)";
   assert.equal(decrypt(sessionsWith(), { ...sealed, passphrase: "other" }), wrong);
   assert.equal(decrypt(sessionsWith(), { ...sealed, salt: other }), wrong);

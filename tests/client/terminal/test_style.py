@@ -198,8 +198,8 @@ def test_no_line_has_control_characters(author: str, body: str, me: str) -> None
 
 def test_an_unreadable_message_has_no_body_and_no_mentions() -> None:
     event = Message("Michael", "", encryption=Encryption.TAMPERED)
-    assert style.message(event, "Michael") == ((PLAIN, "Michael > (cannot be read: changed on the way)"),)
-    assert style.text(style.own_message(event, here=True)) == "You >> (cannot be read: changed on the way)"
+    assert style.message(event, "Michael") == ((PLAIN, "Michael > (cannot be read: changed in transit)"),)
+    assert style.text(style.own_message(event, here=True)) == "You >> (cannot be read: changed in transit)"
 
 
 def test_an_unencrypted_message_is_marked() -> None:

@@ -18,7 +18,7 @@ const MAX_KEYS = 4096;
 const SCRYPT = { N: 1 << 15, r: 8, p: 1, dkLen: KEY_SIZE }; // 32 MiB
 
 const OTHER_PASSPHRASE = "cannot be read: encrypted with another passphrase";
-export const DAMAGED = "cannot be read: changed on the way";
+export const DAMAGED = "cannot be read: changed in transit";
 const REPLAYED = "not shown: an old message that was delivered again";
 const REORDERED = "not shown: delivered in the wrong order";
 const NO_SALT = "the server sends no salt, so encryption is not possible";
