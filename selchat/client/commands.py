@@ -84,7 +84,7 @@ class CommandUsageError(UsageError):
         self.usage = usage
 
     def __str__(self) -> str:
-        return f"usage: {self.usage}"
+        return f"Usage: {self.usage}"
 
 
 class NotInRoomsError(UsageError):

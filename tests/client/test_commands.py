@@ -93,7 +93,7 @@ def test_unknown_commands_are_errors(line: str) -> None:
     ],
 )
 def test_a_malformed_command_shows_its_usage(line: str) -> None:
-    with pytest.raises(CommandUsageError, match="usage: /"):
+    with pytest.raises(CommandUsageError, match="Usage: /"):
         parse(line)
 
 
