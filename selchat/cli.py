@@ -1,20 +1,19 @@
-"""Command line: parse arguments with docopt, make settings, run a command."""
+"""Command line: parse the arguments, make settings, run a command."""
 
 from __future__ import annotations
 
 import os
-import re
 import signal
 import sys
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-import docopt
-
 from selchat import __version__
-from selchat.config.sources import ConfigurationError
-from selchat.errors import SelchatError, SettingError
+from selchat.arguments import ArgumentsError, parse_arguments
+from selchat.config.sources import ConfigurationError, given_variables
+from selchat.errors import SelchatError, SettingError, brief
 from selchat.events import LOBBY
-from selchat.net.stdio import ensure_standard_descriptors
+from selchat.streams import prepare_streams, run_command
 from selchat.text import escape_controls
 
 if TYPE_CHECKING:
@@ -148,8 +147,6 @@ SEND_HELP = """Send MESSAGE, or each line of standard input, from a script.
 
 Usage:
   selchat send [options] HOST [MESSAGE]
-  selchat send [options] HOST -- MESSAGE
-  selchat send [options] -- HOST [MESSAGE]
 
 HOST is a name or an address, HOST:PORT, or [IPv6]:PORT.
 
@@ -237,7 +234,7 @@ For example:
 Exit status: 0 after success, 1 after a failure, 2 for an invalid option or name.
 """  # noqa: S105
 
-_TEXTS = {
+COMMANDS = {
     "serve": SERVE_HELP,
     "chat": CHAT_HELP,
     "send": SEND_HELP,
@@ -249,20 +246,19 @@ _TEXTS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``selchat`` with these arguments (without the program's name) and return its exit status."""
-    ensure_standard_descriptors()
+    if arguments is None:
+        prepare_streams()
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return _run(words)
+        return run_command(lambda: _run(words))
     except ConfigurationError as error:
         for mistake in error.mistakes:
             _print_error(str(mistake))
         return 2
-    except SettingError as error:
+    except (ArgumentsError, SettingError) as error:
         return _fail(str(error), 2)
     except SelchatError as error:
         return _fail(str(error), 1)
-    except KeyboardInterrupt:
-        return 130  # as shells report a process that SIGINT ended
     finally:
         if arguments is None:
             # The process is about to end: another Ctrl-C now ends it silently, without a traceback from
@@ -271,23 +267,36 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    if not words or words[0] in {"-h", "--help", "help"}:
-        print(MAIN_HELP, end="")
-        return 0 if words else 2
-    if words[0] == "--version":
+    command = words[0] if words else ""
+    if not words:
+        print(MAIN_HELP, end="", file=sys.stderr)
+        return 2
+    if command == "--version":
         print(f"selchat {__version__}")
         return 0
-    command = words[0]
-    if command not in _TEXTS:
-        return _fail(f"there is no command {command!r}; selchat --help lists them", 2)
-    if "-h" in words or "--help" in words:
-        print(_TEXTS[command], end="")
+    if command == "help" and len(words) > 1:  # the same as COMMAND --help
+        command, words = words[1], [words[1], "--help"]
+    if command in {"-h", "--help", "help"}:
+        print(MAIN_HELP, end="")
         return 0
+    if command not in COMMANDS:
+        raise ArgumentsError(_unknown_command(command))
     try:
-        options = docopt.docopt(_TEXTS[command], words, default_help=False)
-    except docopt.DocoptExit as error:
-        return _fail(f"{_usage_problem(error)}; selchat {command} --help lists the options", 2)
+        options = parse_arguments(COMMANDS[command], words[1:], command)
+    except ArgumentsError as error:
+        raise ArgumentsError(f"{error}; selchat {command} --help lists the options") from None
+    if options["--help"]:
+        print(COMMANDS[command], end="")
+        return 0
     return _RUN[command](options)
+
+
+def _unknown_command(word: str) -> str:
+    if word.startswith("-"):
+        return f"unknown option {word}; write options after the command, which selchat --help lists"
+    nearest = get_close_matches(word[:64], COMMANDS, 1)
+    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+    return f"there is no command {brief(word)}{hint}; selchat --help lists them"
 
 
 def _serve(options: dict[str, Any]) -> int:
@@ -337,6 +346,18 @@ def _chat(options: dict[str, Any]) -> int:
         return run_with_password(PlainChat, settings, password_prompt(), _print_status)
     except EOFError:
         return 1
+    except SettingError as error:
+        raise _as_typed(error, options) from None
+
+
+def _as_typed(error: SettingError, options: dict[str, Any]) -> SettingError:
+    """Return the error with the option or variable that the user typed instead of the setting's name."""
+    option = "--classic" if error.name == "wire" else "--" + error.name.replace("_", "-")
+    if option not in options:
+        return error
+    if options[option] is None:
+        option = {"--port": "HOST", "--tls": "SELCHAT_TLS"}.get(option, option)
+    return SettingError(option, error.value, error.expected)
 
 
 def _is_capable() -> bool:
@@ -354,12 +375,15 @@ def _send(options: dict[str, Any]) -> int:
     if message == "":
         raise SettingError("MESSAGE", message, "a message")
     progress_seconds = PROGRESS_SECONDS if is_terminal(sys.stderr) else None
-    return run_with_password(
-        lambda settings: Sender(settings, message, progress_seconds=progress_seconds),
-        make_settings(_client_options(options)),
-        password_prompt(),
-        _print_status,
-    )
+    try:
+        return run_with_password(
+            lambda settings: Sender(settings, message, progress_seconds=progress_seconds),
+            make_settings(_client_options(options)),
+            password_prompt(),
+            _print_status,
+        )
+    except SettingError as error:
+        raise _as_typed(error, options) from None
 
 
 def _export(options: dict[str, Any]) -> int:
@@ -392,9 +416,21 @@ _RUN = {
 
 
 def _client_options(options: dict[str, Any]) -> ClientOptions:
-    from selchat.client.setup import ClientOptions, find_passphrase, find_password, find_seconds
+    from selchat.client.setup import (
+        PASSPHRASE_VARIABLE,
+        ClientOptions,
+        find_passphrase,
+        find_password,
+        find_seconds,
+    )
 
     port = options["--port"]
+    if options["--room"] == "":
+        raise SettingError("--room", "", "a room's name")
+    environment = given_variables(os.environ)
+    file, ask = options["--passphrase-file"], options["--ask-passphrase"]
+    if PASSPHRASE_VARIABLE in os.environ.keys() - environment.keys() and file is None and not ask:
+        _print_error(f"warning: {PASSPHRASE_VARIABLE} is empty, so there is no end-to-end encryption")
     return ClientOptions(
         host=options["HOST"],
         port=None if port is None else _parse_number("--port", port),
@@ -402,12 +438,12 @@ def _client_options(options: dict[str, Any]) -> ClientOptions:
         key=options["--key"],
         header_length=_parse_number("--header-length", options["--header-length"]),
         wire="classic" if options["--classic"] else "auto",
-        tls=options["--tls"] or os.environ.get("SELCHAT_TLS", "auto"),
-        room=options["--room"] or LOBBY,
-        passphrase=find_passphrase(options["--passphrase-file"], options["--ask-passphrase"]),
-        password=find_password(options["--password-file"], os.environ),
-        tls_seconds=find_seconds("SELCHAT_TLS_SECONDS", os.environ),
-        hello_seconds=find_seconds("SELCHAT_HELLO_SECONDS", os.environ),
+        tls=environment.get("SELCHAT_TLS", "auto") if options["--tls"] is None else options["--tls"],
+        room=LOBBY if options["--room"] is None else options["--room"],
+        passphrase=find_passphrase(file, ask, environment),
+        password=find_password(options["--password-file"], environment),
+        tls_seconds=find_seconds("SELCHAT_TLS_SECONDS", environment),
+        hello_seconds=find_seconds("SELCHAT_HELLO_SECONDS", environment),
     )
 
 
@@ -415,19 +451,6 @@ def _parse_number(name: str, text: str) -> int:
     if not (text.isascii() and text.isdigit()):
         raise SettingError(name, text, "a whole number")
     return int(text)
-
-
-def _usage_problem(error: docopt.DocoptExit) -> str:
-    """Return the problem with the arguments, without the usage text that docopt appends."""
-    first = str(error).partition("\n")[0]
-    # Only docopt's message has the arguments that it could not match, as the repr of its patterns.
-    if match := re.search(r"Option\((?:None|'(-\w)'), (?:None|'(--[^']*)')", first):
-        return f"unknown option {match[2] or match[1]}"
-    if match := re.search(r"Argument\(None, (.*?)\)[],]", first):
-        if match[1].strip("'") not in _TEXTS:  # otherwise docopt matched nothing: an argument is missing
-            return f"unexpected argument {match[1]}"
-        return "an argument is missing"
-    return "an argument is missing" if first.startswith("Usage:") else first
 
 
 def _print_status(line: str) -> None:

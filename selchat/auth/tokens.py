@@ -160,9 +160,13 @@ class TokenFile:
             key = name_key(clean_name(name))
             revoked = [token for token in self.tokens() if name_key(token.name) == key]
             if revoked:
-                digests = {token.digest.hex() for token in revoked}
-                self._store([line for line in self._lines() if line.strip()[7:71] not in digests])
+                self._remove(revoked)
             return revoked
+
+    def remove(self, token: Token) -> None:
+        """Remove this token alone from the file. Raises `TokenFileError`."""
+        with self._locked():
+            self._remove([token])
 
     # ----------------------------------------------------------------------------------------------------
 
@@ -191,6 +195,10 @@ class TokenFile:
         except FileNotFoundError:
             text = _HEADER
         return (text if text.endswith("\n") else f"{text}\n").splitlines(keepends=True)
+
+    def _remove(self, tokens: Sequence[Token]) -> None:
+        digests = {token.digest.hex() for token in tokens}
+        self._store([line for line in self._lines() if line.strip()[7:71] not in digests])
 
     def _store(self, lines: Sequence[str]) -> None:
         replace_private_file(self.path, "".join(lines).encode())

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
 import shlex
 import signal
 import sys
 from types import FrameType
 from typing import Any
 
-import docopt
-
 from selchat import __version__
+from selchat.arguments import ArgumentsError, parse_arguments
 from selchat.bench.errors import PlanError
 from selchat.bench.plan import Plan, check_descriptors, check_writable, make_plan
 from selchat.bench.report.files import make_document, write_csv, write_json, write_text
@@ -24,6 +22,7 @@ from selchat.bench.scenarios import Run
 from selchat.bench.system.proc import describe_machine
 from selchat.bench.wires.messages import MIN_PAYLOAD
 from selchat.errors import SelchatError
+from selchat.streams import prepare_streams, run_command
 from selchat.text import escape_controls
 
 USAGE = f"""selchat-bench - load-test a chat server.
@@ -87,29 +86,33 @@ Exit status: 0 after a complete run, 1 if the server or this machine failed, 2 f
 
 def main(arguments: list[str] | None = None) -> int:
     """Run ``selchat-bench`` with these arguments (without the program's name); return the exit status."""
+    if arguments is None:
+        prepare_streams()
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        options = docopt.docopt(USAGE, words, default_help=False)
-    except docopt.DocoptExit as error:
-        return _fail(f"{_usage_error(error)}; selchat-bench --help lists the options", 2)
+        return run_command(lambda: _main(words))
+    except (ArgumentsError, PlanError) as error:
+        return _fail(str(error), 2)
+    except SelchatError as error:
+        return _fail(str(error), 1)
+
+
+def _main(words: list[str]) -> int:
+    try:
+        options = parse_arguments(USAGE, words)
+    except ArgumentsError as error:
+        raise ArgumentsError(f"{error}; selchat-bench --help lists the options") from None
     if options["--help"]:
         print(USAGE, end="")
         return 0
     if options["--version"]:
         print(f"selchat-bench {__version__}")
         return 0
-    try:
-        plan = make_plan(options)
-        for name in ("--json", "--csv", "--html"):
-            check_writable(name, options[name])
-        check_descriptors(plan)
-        return _run(plan, options, ["selchat-bench", *words])
-    except PlanError as error:
-        return _fail(str(error), 2)
-    except SelchatError as error:
-        return _fail(str(error), 1)
-    except KeyboardInterrupt:
-        return 130  # the status that shells report after SIGINT
+    plan = make_plan(options)
+    for name in ("--json", "--csv", "--html"):
+        check_writable(name, options[name])
+    check_descriptors(plan)
+    return _run(plan, options, ["selchat-bench", *words])
 
 
 def _run(plan: Plan, options: dict[str, Any], command: list[str]) -> int:
@@ -154,17 +157,6 @@ def _report(plan: Plan, result: Result, options: dict[str, Any], command: list[s
     if result.interrupted:
         return 130
     return 3 if failed else 0
-
-
-def _usage_error(error: docopt.DocoptExit) -> str:
-    """Return docopt's complaint as one line, without its usage text."""
-    # docopt-ng names an argument that matches no pattern only within its text.
-    if found := re.search(r"\[Option\(\S+ '(-[^']*)'", str(error)):
-        return f"unknown or repeated option {found[1]}"
-    if found := re.search(r"\[Argument\(None, '([^']*)'", str(error)):
-        return f"unexpected argument {found[1]!r}"
-    first = str(error).partition("\n")[0]
-    return "SCENARIO is missing" if first.startswith("Usage:") else first
 
 
 def _fail(message: str, status: int) -> int:

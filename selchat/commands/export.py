@@ -26,6 +26,7 @@ from selchat.events import CIPHER_PREFIX
 from selchat.log import schema
 from selchat.log.errors import HistoryError, UnusableHistoryError, cause
 from selchat.paths import history_path
+from selchat.streams import BROKEN_PIPE, INTERRUPTED, OutputError
 from selchat.text import escape_controls, name_key
 
 WHISPERS = "@"  # first character of the log's rooms for direct messages
@@ -33,7 +34,6 @@ _BATCH = 1000  # messages per query
 _BUSY_SECONDS = 5.0  # SQLite's busy timeout, for a server that is starting or was killed
 _PROGRESS_DELAY = 2.0  # seconds before the first progress line
 _ROOMS_SHOWN = 50
-_BROKEN_PIPE = 141  # the exit status that shells show after SIGPIPE
 
 _COLUMNS = "SELECT n, room, seq, at, author, id, cipher, body FROM message"
 _ALL = f"{_COLUMNS} WHERE n > ? AND n <= ? AND at >= ? ORDER BY n LIMIT {_BATCH}"
@@ -59,17 +59,6 @@ class UnknownRoomError(UsageError):
         more = len(self.rooms) - _ROOMS_SHOWN
         others = f" and {more} more" if more > 0 else ""
         return f"there is no room {self.room}; the rooms are: {known}{others}"
-
-
-class OutputError(UsageError):
-    """Standard output cannot be written; ``why``, in words."""
-
-    def __init__(self, why: str) -> None:
-        super().__init__(why)
-        self.why = why
-
-    def __str__(self) -> str:
-        return f"cannot write the output: {self.why}"
 
 
 class Line(NamedTuple):
@@ -100,10 +89,10 @@ def main(options: Mapping[str, Any]) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         _discard(sys.stdout)
-        return _BROKEN_PIPE
+        return BROKEN_PIPE
     except KeyboardInterrupt:
         _discard(sys.stdout)
-        return 130  # the exit status that shells show after SIGINT
+        return INTERRUPTED
     except OSError as error:
         _discard(sys.stdout)
         raise OutputError(close_reason(error)) from error

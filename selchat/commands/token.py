@@ -51,7 +51,12 @@ def _make(file: TokenFile, name: str, room: str | None) -> int:
         raise SettingError("NAME", name, f"allowed: {error}") from error
     secret, token = new_token(name, ANY_ROOM if room is None else _room(room))
     file.add(token)
-    sys.stdout.write(f"{secret}\n")  # only the token, so that TOKEN=$(selchat token NAME) works
+    try:
+        sys.stdout.write(f"{secret}\n")  # only the token, so that TOKEN=$(selchat token NAME) works
+        sys.stdout.flush()
+    except BaseException:  # nobody has seen the token
+        file.remove(token)
+        raise
     where = "any room" if token.room == ANY_ROOM else f"the room {token.room}"
     _explain(
         f"Anyone who has this token can send messages to {where} as {name}. "

@@ -243,10 +243,10 @@ class SettingsBuilder:
             self._add(SETTINGS["history"], False, _NO_HISTORY, "options")
 
     def add_environment(self, environment: Mapping[str, str]) -> None:
-        """Add the environment variables that are not empty. Ignore variables of clients and of others."""
+        """Add the variables of `given_variables`. Ignore variables of clients and of others."""
         for setting in SETTINGS.values():
             text = environment.get(setting.variable)
-            if text:
+            if text is not None:
                 self._add(setting, setting.type.parse(text), setting.variable, "the environment")
         known = {setting.variable.removeprefix(PREFIX) for setting in SETTINGS.values()}
         for name in sorted(environment):
@@ -345,10 +345,16 @@ class SettingsBuilder:
         self._values.setdefault(setting.name, _Value(converted, where, source))
 
 
+def given_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of this program that have a value: an empty or blank variable counts as unset."""
+    return {name: value for name, value in environment.items() if name.startswith(PREFIX) and value.strip()}
+
+
 def read_sources(options: Mapping[str, Any], environment: Mapping[str, str]) -> SettingsBuilder:
     """Read all sources: the options, the environment, and the file that one of them names."""
     builder = SettingsBuilder()
     builder.add_options(options)
+    environment = given_variables(environment)
     builder.add_environment(environment)
     file = options.get("--config") or environment.get(CONFIG)
     if file:

@@ -22,18 +22,6 @@ _BACKGROUND_POLL = 1.0  # seconds between two checks whether we are in the foreg
 POSIX = os.name == "posix" and hasattr(select, "poll")
 
 
-def ensure_standard_descriptors() -> None:
-    """Open the null device in place of a closed standard input, output or error.
-
-    Otherwise the first sockets of this process would get those descriptor numbers.
-    """
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number: this one
-
-
 class LineReader:
     """Calls ``on_line`` with each line, without its newline, and ``on_end`` once at the end of input.
 

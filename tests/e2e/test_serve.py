@@ -571,7 +571,7 @@ class TestUsage:
             (["serve", "--log-format=xml"], 2, "--log-format: 'xml' is not text or json"),
             (["serve", "--header-length=0"], 2, "--header-length: 0 is not"),
             (["serve", "--bogus"], 2, "unknown option --bogus"),
-            (["serve", "--port"], 2, "--port requires argument"),
+            (["serve", "--port"], 2, "--port needs a value: --port=PORT"),
             (["serve", "extra"], 2, "unexpected argument 'extra'"),
             (["sreve"], 2, "there is no command 'sreve'"),
             (["serve", "--host=999.1.1.1", "--port=0"], 1, "cannot listen on 999.1.1.1:0"),

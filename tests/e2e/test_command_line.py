@@ -1,0 +1,174 @@
+"""Every command in every condition: the right exit status, at most one line, no traceback and no hang.
+
+A row is a command, a condition and the expected end. A condition is a redirection of the shell, a variable,
+or a program that runs the command, such as ``unshare``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from selchat import cli
+from selchat.auth.tokens import ANY_ROOM, TokenFile, new_token
+from tests.e2e.processes import SELCHAT
+from tests.e2e.support import DEADLINE
+from tests.log.support import opened
+
+BENCH = (sys.executable, "-m", "selchat.bench.cli")
+ROOT = str(Path(__file__).parents[2])
+NOWHERE = "127.0.0.1:1"  # nobody listens there
+PASSWORD = "printf 'tea at four\\n' | "
+FULL = "no space left on device"
+CLOSED = "standard output is closed"
+REFUSED = f"selchat: cannot connect to {NOWHERE}: connection refused"
+
+
+def run(
+    command: str, redirection: str = "", wrapper: str = "", **variables: str | None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command line of ``selchat`` or ``selchat-bench`` in a shell.
+
+    Descriptor 9 is a broken pipe. A variable that is None is unset. Standard input is empty.
+    """
+    start, separator, rest = command.rpartition("| ")
+    program, _, arguments = rest.partition(" ")
+    words = [*shlex.split(wrapper), *(BENCH if program == "selchat-bench" else SELCHAT)]
+    script = f"{start}{separator}{shlex.join(words)} {arguments} {redirection}"
+    environment = {**os.environ, "PYTHONPATH": ROOT, **variables}
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.set_inheritable(writer, True)
+    try:
+        return subprocess.run(
+            ["bash", "-c", f"exec 9>&{writer}; {script}"],
+            env={name: value for name, value in environment.items() if value is not None},
+            stdin=subprocess.DEVNULL,
+            cwd="/",
+            capture_output=True,
+            pass_fds=[writer],
+            text=True,
+            errors="surrogateescape",
+            timeout=2 * DEADLINE,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+
+
+def check(
+    done: subprocess.CompletedProcess[str], status: int, errors: str = "", output: str = "", lines: int = 1
+) -> None:
+    """``errors``: the beginning of the only line on standard error; ``output``: a pattern."""
+    assert "Traceback" not in done.stderr
+    assert done.returncode == status, done.stderr
+    assert done.stderr.startswith(errors), done.stderr
+    assert done.stderr.count("\n") == (lines if errors else 0), done.stderr
+    assert re.fullmatch(output, done.stdout, re.DOTALL), done.stdout
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder of its own."""
+    folder = tmp_path / "data"
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a history of one message and a token, both of Zoë."""
+    folder = tmp_path_factory.mktemp("stored")
+    (folder / "selchat").mkdir()
+    with opened(folder / "selchat/history.sqlite") as log:
+        log.append("lobby", "Zoë", ["Grüße"], 1.0)
+        log.commit()
+    TokenFile(folder / "selchat/tokens").add(new_token("Zoë", ANY_ROOM)[1])
+    return folder
+
+
+# -- standard output -----------------------------------------------------------------------------------------
+
+PRINTING = [
+    "selchat --help",
+    "selchat --version",
+    *(f"selchat {command} --help" for command in cli.COMMANDS),
+    "selchat serve --check-config",
+    "selchat export",
+    "selchat token --list",
+    "selchat token ci",
+    f"{PASSWORD}selchat hash-password",
+    "selchat-bench --help",
+    "selchat-bench --version",
+]
+UNWRITABLE = {
+    ">&-": (1, f"cannot write the output: {CLOSED}"),
+    ">/dev/full": (1, f"cannot write the output: {FULL}"),
+    ">&9": (141, ""),  # the status that shells show after SIGPIPE
+}
+
+
+@pytest.mark.parametrize("redirection", UNWRITABLE)
+@pytest.mark.parametrize("command", PRINTING)
+def test_output_that_cannot_be_written(command: str, redirection: str, stored: Path, data: Path) -> None:
+    folder = data if command == "selchat token ci" else stored
+    done = run(command, redirection, XDG_DATA_HOME=str(folder))
+    status, error = UNWRITABLE[redirection]
+    program = "selchat-bench" if "bench" in command else "selchat"
+    check(done, status, f"{program}: {error}" if error else "")
+
+
+def test_token_that_was_not_shown_is_not_kept(data: Path) -> None:
+    for redirection in UNWRITABLE:
+        run("selchat token ci", redirection)
+    check(run("selchat token --list"), 0, "There are no tokens.")
+
+
+# -- standard error and standard input -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2>&9", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    ("command", "status", "output"),
+    [
+        ("selchat", 2, ""),
+        ("selchat serve --port=x", 2, ""),
+        (f"selchat chat {NOWHERE} --name=x", 1, ""),
+        (f"selchat send {NOWHERE} hi --name=x", 1, ""),
+        ("selchat export", 1, ""),
+        ("selchat token", 2, ""),
+        ("selchat token ci", 0, "selchat_[0-9a-f]+\n"),
+        ("selchat-bench", 2, ""),
+        ("selchat-bench idle --connect=127.0.0.1:1 --duration=0.1 --clients=1", 1, ""),
+    ],
+)
+def test_errors_that_cannot_be_written_change_nothing(
+    command: str, status: int, output: str, redirection: str
+) -> None:
+    done = run(command, redirection)
+    is_closed = ">&- 2" in redirection and output  # then the output is lost, too
+    check(done, 1 if is_closed else status, "", "" if is_closed else output)
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "error"),
+    [
+        ("selchat hash-password", 2, "selchat: password: '...' is not"),
+        ("selchat chat", 2, "selchat: HOST is required"),
+        (f"selchat chat {NOWHERE} --name=x", 1, REFUSED),
+        (f"selchat send {NOWHERE} --name=x", 1, REFUSED),
+        (f"selchat send {NOWHERE} hi --name=x --ask-passphrase", 2, "selchat: --ask-passphrase: "),
+        ("selchat token ci", 0, "Anyone who has"),
+        ("selchat serve --check-config", 0, ""),
+    ],
+)
+@pytest.mark.parametrize("redirection", ["<&-", "</dev/null"])
+def test_input_that_is_closed_or_empty(command: str, status: int, error: str, redirection: str) -> None:
+    done = run(command, redirection, wrapper="setsid -w")  # without a terminal to ask on
+    check(done, status, error, ".*", lines=2 if "token" in command else 1)
