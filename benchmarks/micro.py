@@ -35,6 +35,7 @@ from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Context
 from selchat.sessions.detect import DetectSession
+from selchat.sessions.work import WorkLimits
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import FrameDecoder, encode_frame
 from selchat.wire.requests import parse_request
@@ -196,7 +197,9 @@ class Chat:
         self.connection = FakeConnection()
         self.fanout = Fanout(1 << 20)
         self.hub = Hub(settings, MemoryLog(settings.log_limit), clock, clock)
-        context = Context(settings, self.hub, clock, clock, ClassicFormat(), SelchatFormat())
+        context = Context(
+            settings, self.hub, clock, WorkLimits(settings, clock), clock, ClassicFormat(), SelchatFormat()
+        )
         self.connection.handler = DetectSession(context, self.connection, None)
         self.receive(hello)
 

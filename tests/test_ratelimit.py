@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.ratelimit import TokenBucket
+from selchat.ratelimit import BucketTable, TokenBucket
 
 
 def test_full_bucket_allows_a_burst_and_then_the_rate() -> None:
@@ -76,3 +76,39 @@ def test_no_interval_has_more_than_the_burst_and_the_rate(
     for first in range(len(taken)):
         for last in range(first, len(taken)):
             assert last - first + 1 <= burst + (taken[last] - taken[first]) * rate + 1e-6
+
+
+def test_table_returns_the_same_bucket_for_a_key() -> None:
+    table = BucketTable(1.0, 5, 10)
+    assert table.get("a", 0.0) is table.get("a", 1.0)
+    assert table.get("a", 0.0) is not table.get("b", 0.0)
+
+
+def test_full_table_drops_full_buckets_first() -> None:
+    table = BucketTable(1.0, 5, 10)
+    for number in range(10):
+        bucket = table.get(number, 0.0)
+        if number % 3 == 0:
+            bucket.tokens = 0.0
+    kept = {number: table.get(number, 0.0) for number in (0, 3, 6, 9)}
+    table.get("new", 1.0)
+    assert len(table) == 5
+    assert all(table.get(number, 1.0) is bucket for number, bucket in kept.items())
+
+
+def test_table_stays_bounded_when_no_bucket_is_full() -> None:
+    table = BucketTable(1.0, 5, 10)
+    for number in range(1000):
+        table.get(number, number / 1000).tokens = 0.0
+        assert len(table) <= 10
+    newest = table.get(999, 1.0)
+    assert newest.tokens == 0.0  # the oldest ones were dropped
+
+
+def test_table_applies_new_limits_to_old_and_new_buckets() -> None:
+    table = BucketTable(0.0, 0, 10)
+    old = table.get("old", 0.0)
+    table.set_limits(1.0, 2)
+    for bucket in (old, table.get("new", 0.0)):
+        bucket.refill(0.0)
+        assert bucket.tokens == 2

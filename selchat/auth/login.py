@@ -19,7 +19,7 @@ from enum import Enum, auto
 from functools import partial
 from typing import Any, Protocol
 
-from selchat.addresses import source_of
+from selchat.addresses import host_of, source_of
 from selchat.auth.password import PasswordHash, normalise
 from selchat.clock import Clock
 from selchat.errors import RefusalError
@@ -111,7 +111,7 @@ class Authenticator:
         """
         if not password:
             raise PasswordNeededError
-        source = source_of(address.rpartition(":")[0].strip("[]"))
+        source = source_of(host_of(address))
         self._throttle.check(source)
         if self._is_known(password):
             return None

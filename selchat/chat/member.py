@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from selchat.addresses import host_of
 from selchat.chat.peer import Peer
 from selchat.chat.room import Room
 from selchat.feed import Subscription
@@ -29,4 +30,4 @@ class Member:
     @property
     def host(self) -> str:
         """The address without the port."""
-        return self.address.rpartition(":")[0].strip("[]")
+        return host_of(self.address)

@@ -24,7 +24,11 @@ HEADER_LENGTH = 10  # bytes of a frame's header; the paper's HEADER_LENGTH
 MAX_HEADER_LENGTH = 32  # bytes
 SELCHAT_HEADER_LENGTH = 5  # bytes, for frames of 64 KiB; the selchat protocol's messages need most of that
 
-_MAY_BE_ZERO = frozenset({"port", "message_rate", "byte_rate"})  # 0: any free port, or no limit
+MAX_BUCKETS = 10_000  # token buckets in one table, by address or by person; one takes about 250 bytes
+
+_MAY_BE_ZERO = frozenset(  # 0: any free port, or no limit
+    {"port", "message_rate", "byte_rate", "connection_work", "person_work", "address_work"}
+)
 _MAX_SECONDS = 86_400  # a poll with a much longer timeout fails
 _MAX_NUMBER = 1024 * 1024 * MIB  # for all settings that have no entry here
 _MAX = {
@@ -90,6 +94,10 @@ class Settings:
     message_rate: float = 5.0  # messages a second, read no faster; 0: no limit; Discord: 5 in 5 s
     message_burst: int = 20  # messages read at once after a silence; ngIRCd and others: 10
     byte_rate: Bytes = 64 * KIB  # bytes a second, read no faster; 0: no limit
+    connection_work: float = 0.05  # seconds of loop time in a second, for requests in `Costs`; 0: no limit
+    person_work: float = 0.1  # the same for all connections of one person
+    address_work: float = 0.5  # the same for all connections from one address
+    tick_work: Seconds = 0.001  # seconds of loop time in one tick for such requests of all peers together
     dead_seconds: Seconds = 30.0  # seconds of silence before TCP drops a vanished peer; ngIRCd: 120 + 20
     ping_seconds: Seconds = 20.0  # seconds of silence before a ping to a selchat client; ngIRCd: 120
     pong_seconds: Seconds = 14.0  # seconds to answer a ping; a dead client is found within 35 s
@@ -150,6 +158,27 @@ class Settings:
     def login_payload_limit(self) -> int:
         """Bytes of a payload before login."""
         return min(self.login_limit, self.payload_limit)
+
+
+class Costs:
+    """Loop time of work that costs more than its bytes, in microseconds.
+
+    Measured by ``benchmarks/costs.py``, which compares its figures with these. A slower machine scales all of
+    them alike.
+    """
+
+    HANDSHAKE = 500  # of TLS
+    SIGN_IN = 250  # with the record of its name
+    JOIN = 30  # a room, besides its list of users
+    PART = 20
+    TOPIC = 60
+    ROOMS = 30  # a list of rooms, cached
+    ROOM = 1  # one room of a list that is not cached
+    USERS = 30  # a list of users
+    USER = 0.4  # one name of it
+    HISTORY = 40  # a page of history
+    HISTORY_MESSAGE = 2.5  # one message of it
+    COMMAND = 100  # a command to the server
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Callable
 
 from selchat.addresses import is_loopback, source_of
+from selchat.config.settings import MAX_BUCKETS
 from selchat.errors import LimitError
-from selchat.ratelimit import TokenBucket
+from selchat.ratelimit import BucketTable
 
 
 class ServerFullError(LimitError):
@@ -22,7 +23,6 @@ class AddressRateError(LimitError):
     template = "more than {limit} new connections a minute from one address"
 
 
-MAX_BUCKETS = 10_000  # addresses in the table of token buckets; one takes about 250 bytes
 _MINUTE = 60.0
 
 
@@ -41,15 +41,15 @@ class Admission:
         self._rate = rate
         self._now = now
         self._by_address: Counter[str] = Counter()
-        self._buckets: dict[str, TokenBucket] = {}  # by address; one token is one new connection
+        # By address; one token is one new connection.
+        self._buckets = BucketTable(rate / _MINUTE, rate, MAX_BUCKETS)
 
     def set_limits(self, max_total: int, max_per_address: int, rate: int) -> None:
         """Replace the limits. Open connections stay open."""
         self.max_total = max_total
         self._max_per_address = max_per_address
         self._rate = rate
-        for bucket in self._buckets.values():
-            bucket.set_limits(rate / _MINUTE, rate)
+        self._buckets.set_limits(rate / _MINUTE, rate)
 
     def admit(self, host: str) -> LimitError | None:
         """Count a new connection and return None, or return the limit that it exceeds."""
@@ -57,7 +57,8 @@ class Admission:
         if self.open >= self.max_total:
             return ServerFullError(self.max_total)
         if address:
-            if not self._take_token(address):
+            now = self._now()
+            if not self._buckets.get(address, now).take(now):
                 return AddressRateError(self._rate)
             if self._by_address[address] >= self._max_per_address:
                 return AddressFullError(self._max_per_address)
@@ -73,28 +74,6 @@ class Admission:
             self._by_address[address] -= 1
             if not self._by_address[address]:
                 del self._by_address[address]
-
-    def _take_token(self, address: str) -> bool:
-        """Return whether the address may open a new connection now, and count it if so."""
-        now = self._now()
-        if len(self._buckets) > MAX_BUCKETS:
-            self._drop_buckets(now)
-        bucket = self._buckets.get(address)
-        if bucket is None:
-            bucket = self._buckets[address] = TokenBucket(self._rate / _MINUTE, self._rate, now)
-        return bucket.take(now)
-
-    def _drop_buckets(self, now: float) -> None:
-        """Drop the full buckets, which carry no information; if needed, the least recently used ones too."""
-        buckets = {
-            address: bucket
-            for address, bucket in self._buckets.items()
-            if bucket.wait(bucket.burst) > now - bucket.refilled_at
-        }
-        if len(buckets) > MAX_BUCKETS // 2:
-            by_age = sorted(buckets.items(), key=lambda item: item[1].refilled_at)
-            buckets = dict(by_age[-MAX_BUCKETS // 2 :])
-        self._buckets = buckets
 
 
 def address_of(host: str) -> str:

@@ -49,6 +49,7 @@ from selchat.sessions.context import Context, HttpSessionFactory
 from selchat.sessions.detect import DetectSession
 from selchat.sessions.http.api import MessageApi
 from selchat.sessions.http.static import Operations, Site
+from selchat.sessions.work import WorkLimits
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import DecimalHeaders
@@ -197,10 +198,12 @@ class Server:
         self._workers = ThreadPool(reactor, settings.password_workers, settings.password_queue)
         selchat = SelchatFormat(DecimalHeaders(settings.header_length))
         self._api = MessageApi(settings, self.hub, reactor, selchat, TokenFile(), self._console.warn)
+        self._work = WorkLimits(settings, reactor)
         self._context = Context(
             settings,
             self.hub,
             reactor,
+            self._work,
             self._console,
             ClassicFormat(settings.header_length, settings.payload_limit, cipher, settings.roster_limit),
             selchat,
@@ -310,6 +313,7 @@ class Server:
             new_http_session=self._new_http_session(),
         )
         self.hub.reconfigure(settings)
+        self._work.reconfigure(settings)
         self._api.reconfigure(settings)
         self._console.set_style(_style(settings), settings.quiet)
         self._log.set_retention(Retention.parse(settings.retention))

@@ -15,6 +15,7 @@ from selchat.clock import Clock
 from selchat.config.settings import Settings
 from selchat.errors import SelchatError
 from selchat.feed import Feed, Lapped, Subscription
+from selchat.sessions.work import Meter, WorkLimits
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.responses import SelchatFormat
 
@@ -99,6 +100,7 @@ class HttpSessionFactory(Protocol):
         self,
         context: Context,
         transport: Transport,
+        meter: Meter,
         deadline: float,
         refusal: SelchatError | None,
         *,
@@ -107,8 +109,9 @@ class HttpSessionFactory(Protocol):
     ) -> Session:
         """Return the session.
 
-        ``deadline``: when the first request must be complete, on the clock. ``refusal``: why the server
-        refuses this peer. ``tls``: the connection is encrypted. ``local``: the peer is on this machine.
+        ``meter``: charges the work of this connection. ``deadline``: when the first request must be complete,
+        on the clock. ``refusal``: why the server refuses this peer. ``tls``: the connection is encrypted.
+        ``local``: the peer is on this machine.
         """
 
 
@@ -116,15 +119,17 @@ class HttpSessionFactory(Protocol):
 class Context:
     """State that all sessions of a server share.
 
-    ``observer``: reports connections that never logged in. ``run_command``: runs an operator's command line
-    and returns its output. ``software``: name and version that `welcome` reports. ``authenticator``: checks
-    the server password; None: there is no password. ``new_http_session``: None if the packages for HTTP are
-    not installed. ``lengths`` and ``login_lengths``: header caches for decoders after and before login.
+    ``work``: limits the loop time of costly requests. ``observer``: reports connections that never logged in.
+    ``run_command``: runs an operator's command line and returns its output. ``software``: name and version
+    that `welcome` reports. ``authenticator``: checks the server password; None: there is no password.
+    ``new_http_session``: None if the packages for HTTP are not installed. ``lengths`` and ``login_lengths``:
+    header caches for decoders after and before login.
     """
 
     settings: Settings
     hub: Hub
     clock: Clock
+    work: WorkLimits
     observer: ConnectionObserver
     classic: ClassicFormat
     selchat: SelchatFormat

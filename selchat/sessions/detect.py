@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 from selchat.auth.login import PasswordNeededError
+from selchat.config.settings import Costs
 from selchat.errors import NOT_TRUSTED, RefusalError, SelchatError
 from selchat.events import Notice
 from selchat.sessions.classic import ClassicSession
@@ -67,6 +70,7 @@ class DetectSession:
         "_deadline",
         "_first",
         "_local",
+        "_meter",
         "_plaintext_refusal",
         "_refusal",
         "_stream",
@@ -99,7 +103,8 @@ class DetectSession:
         self._first = b""  # bytes that do not decide yet
         self._transport = transport
         decoder = FrameDecoder(settings.header_length, settings.login_payload_limit, context.login_lengths)
-        self._stream = InboundStream(context, decoder)
+        self._meter = context.work.meter(transport.address)
+        self._stream = InboundStream(context, decoder, self._meter)
         self._deadline = context.clock.now + seconds
         self._timer: Any = context.clock.call_later(seconds, self._timed_out)
 
@@ -116,15 +121,14 @@ class DetectSession:
                 return
             if protocol is DetectedProtocol.TLS and self._tls and self.state is DetectState.NEW:
                 self.state = DetectState.SECURED
-                self._transport.start_tls(data)
+                self._when_admitted(Costs.HANDSHAKE, self._transport.start_tls, data)
                 return
             if self.state is DetectState.NEW:
                 self._refusal = self._refusal or self._plaintext_refusal
             self.state = DetectState.FRAMES
         payload = self._stream.decoder.receive_one(data)
         if payload is not None:
-            self._timer.cancel()
-            self._start_session(payload)
+            self._when_admitted(Costs.SIGN_IN, self._start_session, payload)
         elif self._stream.decoder.error is not None:
             self._fail(self._stream.decoder.error)
 
@@ -136,11 +140,24 @@ class DetectSession:
 
     def connection_lost(self, reason: str | None) -> None:
         self._timer.cancel()
+        self._meter.close()
         if self.state in {DetectState.SECURED, DetectState.HTTP} and reason in _BROWSER_REASONS:
             return  # not worth a log line: browsers cause several of these for each page
         self._context.observer.closed_before_login(self._transport.address, reason)
 
     # ----------------------------------------------------------------------------------------------------
+
+    def _when_admitted(
+        self, cost: float, proceed: Callable[[bytes], object], data: bytes, *, paused: bool = False
+    ) -> None:
+        """Call ``proceed(data)`` once the work limits admit it, and read nothing before."""
+        if not self._meter.admit(cost):
+            self._transport.pause()
+            self._meter.call_when_free(partial(self._when_admitted, cost, proceed, data, paused=True))
+            return
+        if paused:
+            self._transport.resume()
+        proceed(data)
 
     def _start_http(self, data: bytes) -> None:
         self._timer.cancel()
@@ -151,12 +168,19 @@ class DetectSession:
             return
         tls = self.state is DetectState.SECURED
         session = new_http_session(
-            self._context, self._transport, self._deadline, self._refusal, tls=tls, local=self._local
+            self._context,
+            self._transport,
+            self._meter,
+            self._deadline,
+            self._refusal,
+            tls=tls,
+            local=self._local,
         )
         self._transport.set_handler(session)
         session.data_received(data)
 
     def _start_session(self, payload: bytes) -> None:
+        self._timer.cancel()
         session: ClassicSession | SelchatSession
         settings = self._context.settings
         is_selchat = settings.header_length >= _MIN_SELCHAT_HEADER and is_hello(payload)

@@ -1,14 +1,14 @@
-"""Inbound stream of one connection: decoding, frame timeout and rate limit.
+"""Inbound stream of one connection: decoding, frame timeout, rate limit and work limit.
 
 Every session has one. A peer has a limited time to finish each frame, and payloads pass no faster than the
-settings allow. The rate limit loses nothing: payloads that were read already are queued here, and unread
-bytes wait in the kernel and then at the peer, whose own ``send`` blocks.
+settings allow. The limits lose nothing: payloads that were read already are queued here, and unread bytes
+wait in the kernel and then at the peer, whose own ``send`` blocks.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from selchat.config.settings import Settings
 from selchat.errors import LimitError, ProtocolError, SelchatError
 from selchat.ratelimit import TokenBucket
 from selchat.sessions.context import Context, Transport
+from selchat.sessions.work import Meter
 
 Payload = TypeVar("Payload")
 
@@ -59,10 +60,11 @@ class Decoder(Protocol[Payload]):
 
 
 class InboundStream(Generic[Payload]):
-    """A decoder with a frame timeout and a rate limit.
+    """A decoder with a frame timeout, a rate limit and a work limit.
 
-    The ``decoder`` starts with the limits that apply before login (`Settings.login_limit`, and one payload at
-    a time); `lift_limits` replaces them after login. Call `check` after each read.
+    ``meter``: charges the work of this connection. The ``decoder`` starts with the limits that apply before
+    login (`Settings.login_limit`, and one payload at a time); `lift_limits` replaces them after login. Call
+    `check` after each read.
     """
 
     __slots__ = (
@@ -71,38 +73,53 @@ class InboundStream(Generic[Payload]):
         "_frame_seconds",
         "_limiter",
         "_on_error",
+        "_rate_limiter",
         "_timer",
         "_unfinished_since",
         "decoder",
+        "meter",
     )
 
-    def __init__(self, context: Context, decoder: Decoder[Payload]) -> None:
+    def __init__(self, context: Context, decoder: Decoder[Payload], meter: Meter) -> None:
         self._context = context
         self._clock = context.clock
         self._frame_seconds = context.settings.frame_seconds
         self.decoder = decoder
+        self.meter = meter
         self._on_error: Callable[[SelchatError], object] | None = None
         self._timer: Any = None  # only while a frame is unfinished
         self._unfinished_since: float | None = None  # on the clock; None: no frame is unfinished
-        self._limiter: RateLimiter[Payload] | None = None  # None: there is no limit
+        self._limiter: RateLimiter[Payload] | None = None  # None: before login
+        self._rate_limiter: RateLimiter[Payload] | None = None  # the same; None if there are no rates
 
     def lift_limits(self, transport: Transport, deliver: Callable[[list[Payload]], object]) -> list[Payload]:
         """Switch to the limits that apply after login; return the payloads that have already arrived.
 
-        ``deliver`` is called later with payloads that the rate limit delayed.
+        ``deliver`` is called later with payloads that a limit delayed.
         """
         context, settings = self._context, self._context.settings
         self.decoder.set_limit(settings.payload_limit, context.lengths)
+        self._limiter = RateLimiter(settings, self._clock, transport, deliver, self.meter)
         if settings.message_rate or settings.byte_rate:
-            self._limiter = RateLimiter(settings, self._clock, transport, deliver)
+            self._rate_limiter = self._limiter
         return self.receive_data(b"")
 
     def receive_data(self, data: bytes) -> list[Payload]:
         """Feed the next bytes; return the completed payloads that the rate limit lets pass now."""
         decoder = self.decoder
         payloads = decoder.receive_data(data)
-        limiter = self._limiter
+        limiter = self._rate_limiter
         return payloads if limiter is None else limiter.admit(payloads, len(data) + decoder.overhead)
+
+    def defer(self, payloads: Sequence[Payload]) -> None:
+        """Queue delivered payloads again, because `meter` does not admit the first one now."""
+        assert self._limiter is not None
+        self._limiter.defer(payloads)
+
+    def charge_bytes(self, size: int) -> None:
+        """Charge bytes to the peer that the server sends because of a payload, beyond the payload's own."""
+        assert self._limiter is not None
+        self._limiter.charge_bytes(size)
 
     def receive_eof(self) -> SelchatError | None:
         """Mark the end of the stream; return the error if the stream ended too early."""
@@ -142,6 +159,7 @@ class InboundStream(Generic[Payload]):
             self._timer = None
         if self._limiter is not None:
             self._limiter.close()
+        self.meter.close()
 
     def _check_timeout(self) -> None:
         self._timer = None
@@ -157,13 +175,24 @@ class InboundStream(Generic[Payload]):
 
 
 class RateLimiter(Generic[Payload]):
-    """Pause reading while a peer is over its rate of messages or bytes.
+    """Pause reading while a peer is over its rate of messages or bytes, or its work has to wait.
 
-    Payloads of the last read that exceed the rate are queued here: at most the payloads of one read,
-    because reading pauses while the queue has payloads.
+    Payloads of the last read that exceed a limit are queued here: at most the payloads of one read, because
+    reading pauses while the queue has payloads.
     """
 
-    __slots__ = ("_bytes", "_clock", "_deliver", "_messages", "_queue", "_resumed_at", "_timer", "_transport")
+    __slots__ = (
+        "_bytes",
+        "_clock",
+        "_deliver",
+        "_messages",
+        "_meter",
+        "_queue",
+        "_resumed_at",
+        "_timer",
+        "_transport",
+        "_waits_for_work",
+    )
 
     def __init__(
         self,
@@ -171,15 +200,18 @@ class RateLimiter(Generic[Payload]):
         clock: Clock,
         transport: Transport,
         deliver: Callable[[list[Payload]], object],
+        meter: Meter,
     ) -> None:
         self._messages = message_bucket(settings, clock.now)
         self._bytes = byte_bucket(settings, clock.now)
         self._clock = clock
         self._transport = transport
         self._deliver = deliver
+        self._meter = meter
         self._resumed_at = -inf
         self._queue: deque[Payload] = deque()
-        self._timer: Any = None  # None: the server reads this peer
+        self._timer: Any = None  # None: the rates allow to read this peer
+        self._waits_for_work = False
 
     @property
     def has_queued(self) -> bool:
@@ -189,7 +221,7 @@ class RateLimiter(Generic[Payload]):
     @property
     def read_since(self) -> float:
         """The time on the clock since which the server has read this peer without a pause."""
-        return self._resumed_at if self._timer is None else self._clock.now
+        return self._clock.now if self._is_paused else self._resumed_at
 
     def admit(self, payloads: list[Payload], size: int) -> list[Payload]:
         """Return the payloads that may pass now, and queue the rest. ``size``: the bytes of their read."""
@@ -217,6 +249,20 @@ class RateLimiter(Generic[Payload]):
         self._pause()
         return admitted
 
+    def defer(self, payloads: Sequence[Payload]) -> None:
+        """Queue payloads again that have passed, before all others; see `InboundStream.defer`."""
+        self._queue.extendleft(reversed(payloads))
+        self._messages.tokens += len(payloads)
+        self._waits_for_work = True
+        self._transport.pause()
+        self._meter.call_when_free(self._work_is_free)
+
+    def charge_bytes(self, size: int) -> None:
+        """Charge bytes; see `InboundStream.charge_bytes`."""
+        self._bytes.tokens -= size
+        if not self._is_paused:
+            self._pause()
+
     def close(self) -> None:
         """Drop the queued payloads."""
         self._queue.clear()
@@ -239,15 +285,27 @@ class RateLimiter(Generic[Payload]):
         self._transport.pause()
         self._timer = self._clock.call_later(wait, self._continue)
 
+    @property
+    def _is_paused(self) -> bool:
+        return self._timer is not None or self._waits_for_work
+
+    def _work_is_free(self) -> None:
+        self._waits_for_work = False
+        if self._timer is None:
+            self._continue()
+
     def _continue(self) -> None:
+        """Deliver the queued payloads that may pass now, and read again if none is left."""
         self._timer = None
+        if self._waits_for_work:
+            return
         had_queued = bool(self._queue)
         payloads = self.admit([], 0)
-        if self._timer is None:
-            self._resumed_at = self._clock.now
-            self._transport.resume()
         if had_queued:
             self._deliver(payloads)
+        if not self._is_paused:
+            self._resumed_at = self._clock.now
+            self._transport.resume()
 
 
 def message_bucket(settings: Settings, now: float) -> TokenBucket:

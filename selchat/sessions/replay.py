@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from selchat.chat.room import Room
+from selchat.config.settings import Costs
 from selchat.events import Said
 from selchat.log.port import NotReadableError
 from selchat.sessions.context import Context, Transport
+from selchat.sessions.work import Meter
 from selchat.wire.responses import HISTORY_BYTES, SelchatFormat
 
 _PAGE = 500  # messages read from the log at a time
@@ -49,10 +51,11 @@ class ReplayOwner(Protocol):
 class ReplayQueue:
     """The replays of one client, one after the other. Each page waits until the one before is sent."""
 
-    __slots__ = ("_context", "_owner", "_replays", "_transport")
+    __slots__ = ("_context", "_meter", "_owner", "_replays", "_transport")
 
-    def __init__(self, context: Context, transport: Transport, owner: ReplayOwner) -> None:
+    def __init__(self, context: Context, transport: Transport, meter: Meter, owner: ReplayOwner) -> None:
         self._context = context
+        self._meter = meter
         self._transport = transport
         self._owner = owner
         self._replays: list[Replay] = []  # a list: an empty deque takes ten times the memory
@@ -85,6 +88,9 @@ class ReplayQueue:
         """Send the next page."""
         if not self._replays:
             return
+        if not self._meter.admit(Costs.HISTORY):
+            self._meter.call_when_free(self._continue)
+            return
         replay = self._replays[0]
         log = self._context.hub.log
         if replay.lapped:
@@ -96,6 +102,7 @@ class ReplayQueue:
             except NotReadableError:
                 self._context.clock.call_later(_RETRY_SECONDS, self._continue)
                 return
+            self._meter.charge(Costs.HISTORY_MESSAGE * len(page))
             last_seq = log.last_seq(replay.inbox)
             next_seq = page[0].seq if page else last_seq + 1
             if next_seq > replay.seq + 1:  # retention has deleted messages

@@ -6,7 +6,7 @@ WebSocket messages.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 from typing import Any
 
@@ -15,6 +15,7 @@ from selchat.chat.member import Member
 from selchat.chat.peer import Farewell
 from selchat.chat.people import hash_client_secret
 from selchat.chat.room import ROOM_LENGTH, Room
+from selchat.config.settings import Costs
 from selchat.errors import (
     BannedError,
     LimitError,
@@ -174,7 +175,7 @@ class SelchatSession:
         self._hello_count = 0  # messages before login
         self._member: Member | None = None
         self._login_attempt: LoginAttempt | None = None  # while the password is checked
-        self._replays = ReplayQueue(context, transport, self)
+        self._replays = ReplayQueue(context, transport, stream.meter, self)
         # Bytes of a message that the server can pass on; less than 64 KiB if headers are short.
         self._max_payload = context.selchat.limit - _FRAME_OVERHEAD
         self._heartbeat = Heartbeat(context.clock, ping_seconds, context.settings.pong_seconds, self)
@@ -203,7 +204,8 @@ class SelchatSession:
         """Handle payloads after login."""
         self._heartbeat.touch()
         batch: list[Say] = []  # consecutive messages for one room
-        for payload in payloads:
+        remaining: Iterator[Any] = iter(payloads)
+        for payload in remaining:
             request: Request | None = None
             try:
                 request = parse_request(payload)
@@ -220,6 +222,10 @@ class SelchatSession:
                 if batch:
                     self._handle_say(batch)
                     batch = []
+                cost = _COSTS.get(type(request))
+                if cost is not None and not self._stream.meter.admit(cost):
+                    self._stream.defer([payload, *remaining])
+                    break
                 self._handle(request)
             except RefusalError as error:
                 if batch:
@@ -325,6 +331,8 @@ class SelchatSession:
             except RefusalError as error:
                 self._refuse(error, request)
             self._hello_count += 1
+            if self._hello_count > 1:  # the first one was charged before this session began
+                self._stream.meter.charge(Costs.SIGN_IN)
             if self.state is SessionState.GREETED:
                 if self._hello_count >= self._context.settings.login_messages:
                     # Before login, no rate limit applies.
@@ -380,6 +388,8 @@ class SelchatSession:
         self._heartbeat.start()
         self.state = SessionState.JOINED
         self._member = member
+        if member.client_id is not None:
+            self._stream.meter.sign_in(member.client_id)
         rooms, refusals = self._join_first_rooms(member, hello.resume)
         inbox, confirmed, waiting = hub.inbox(member)
         settings = context.settings
@@ -415,6 +425,7 @@ class SelchatSession:
                 },
             )
         )
+        self._stream.meter.charge(Costs.JOIN * len(rooms))
         for name, error in refusals:
             self._reply(self.format.error(error, room=name))
         if waiting:
@@ -481,6 +492,7 @@ class SelchatSession:
         hub = self._context.hub
         if not hub.is_operator(member):
             raise NotOperatorError
+        self._stream.meter.charge(Costs.COMMAND)
         self._reply(self.format.ack(whisper.id, "", SERVER, 0, hub.time()))
         for line in self._context.run_command(whisper.body):
             self._send_text(line, member)  # the session has no member any more if operators ban themselves
@@ -519,6 +531,7 @@ class SelchatSession:
             found = hub.log.after(room.name, request.after, request.limit, HISTORY_BYTES)
         else:
             found = hub.log.before(room.name, request.before, request.limit, HISTORY_BYTES)
+        self._stream.meter.charge(Costs.HISTORY_MESSAGE * len(found))
         messages = self.format.fit_history(found, newest)
         more = False
         if messages:
@@ -536,6 +549,7 @@ class SelchatSession:
 
     def _send_users(self, room: Room) -> None:
         roster = room.snapshot(MAX_LISTED)
+        self._stream.meter.charge(Costs.USER * len(roster.names))
         self._reply(
             self.format.listed(
                 "users",
@@ -551,6 +565,7 @@ class SelchatSession:
 
     def _handle_rooms(self, _request: GetRooms) -> None:
         found, total = self._context.hub.rooms.list(MAX_LISTED)
+        self._stream.meter.charge(Costs.ROOM * len(found))
         rooms = [
             {"room": room.name, "members": room.members, "topic": room.topic, "seq": room.seq}
             for room in found
@@ -624,6 +639,16 @@ def _size(payload: bytes | str) -> int:
     """Return the bytes of a payload."""
     return len(payload if isinstance(payload, bytes) else payload.encode())
 
+
+# What the loop spends on a request before its answer's length is known; the handlers charge the rest.
+_COSTS: dict[type, float] = {
+    Join: Costs.JOIN + Costs.USERS,
+    Part: Costs.PART,
+    SetTopic: Costs.TOPIC,
+    GetHistory: Costs.HISTORY,
+    GetUsers: Costs.USERS,
+    GetRooms: Costs.ROOMS,
+}
 
 _HANDLERS: dict[type, Callable[[SelchatSession, Any], None]] = {
     Whisper: SelchatSession._handle_whisper,

@@ -52,8 +52,11 @@ class FakeClock:
         return any(timer.callback is not None and when <= self.now for when, _, timer in self._timers)
 
     def advance(self, seconds: float) -> None:
-        """Start a tick ``seconds`` later: run every due timer, all with the same ``now``."""
-        self.now += seconds
+        """Start a tick ``seconds`` later: run every due timer, all with the same ``now``.
+
+        Real ticks have different times, and so have these.
+        """
+        self.now += seconds or 1e-9
         due = []
         while self._timers and self._timers[0][0] <= self.now:
             due.append(heapq.heappop(self._timers)[2])

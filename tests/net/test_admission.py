@@ -4,8 +4,8 @@ import tracemalloc
 
 import pytest
 
+from selchat.config.settings import MAX_BUCKETS
 from selchat.net.admission import (
-    MAX_BUCKETS,
     AddressFullError,
     AddressRateError,
     Admission,
@@ -165,7 +165,7 @@ def test_full_buckets_are_dropped_before_older_ones_with_fewer_tokens() -> None:
     for _ in range(2):
         limits.admit("192.0.2.1")
     clock.now += 1
-    for number in range(MAX_BUCKETS):
+    for number in range(MAX_BUCKETS - 1):
         limits.admit(f"10.0.{number >> 8}.{number & 255}")
     clock.now += 31  # one token more for everyone: the others have two again
     limits.admit("192.0.2.2")  # one address too many

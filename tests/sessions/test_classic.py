@@ -10,6 +10,7 @@ from selchat.net.outbox import Outbox
 from selchat.sessions.classic import SessionState
 from selchat.sessions.context import Context, Session
 from selchat.sessions.detect import DetectSession
+from selchat.sessions.work import WorkLimits
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import DecimalHeaders, FrameDecoder, encode_frame
@@ -33,6 +34,7 @@ class FakeServer:
             self.settings,
             self.hub,
             self.clock,
+            WorkLimits(self.settings, self.clock),
             self.observer,
             format,
             SelchatFormat(DecimalHeaders(self.settings.header_length)),

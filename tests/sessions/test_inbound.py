@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from selchat.config.settings import KIB, Settings
 from selchat.errors import SelchatError
 from selchat.sessions.inbound import FrameTimeoutError, InboundStream
+from selchat.sessions.work import WorkLimits
 from selchat.wire.frames import FrameDecoder, encode_frame
 from tests.chat.fakes import FakeClock
 
@@ -29,7 +31,9 @@ class Peer:
 
     def __init__(self, decoder: FrameDecoder | None = None, **settings: Any) -> None:
         self.context = Context(**settings)
-        self.stream = InboundStream(self.context, decoder or FrameDecoder())  # type: ignore[arg-type]
+        work = WorkLimits(self.context.settings, self.context.clock)
+        self.meter = work.meter("192.168.43.169:54494")
+        self.stream = InboundStream(self.context, decoder or FrameDecoder(), self.meter)  # type: ignore[arg-type]
         self.paused = False
         self.reads = 0
         self.delivered: list[bytes] = []
@@ -279,3 +283,69 @@ def test_close_cancels_the_frame_timeout() -> None:
     assert peer.context.clock.pending == 0
     peer.tick(100.0)
     assert peer.errors == []
+
+
+class Worker(Peer):
+    """A peer whose payloads are work: each costs a millisecond."""
+
+    def deliver(self, payloads: list[bytes]) -> None:
+        for place, payload in enumerate(payloads):
+            if not self.meter.admit(1000):
+                self.stream.defer(payloads[place:])
+                break
+            super().deliver([payload])
+
+
+def test_work_over_the_limit_waits_in_order_and_reading_pauses() -> None:
+    peer = Worker(message_rate=0, byte_rate=0, connection_work=0.1, tick_work=1.0)
+    peer.send(*MESSAGES[:50])
+    peer.send(*MESSAGES[50:])
+    for _ in range(300):
+        peer.tick(0.01)
+    assert peer.delivered == MESSAGES
+    assert not peer.paused
+
+
+def test_work_and_rate_limits_hold_together() -> None:
+    peer = Worker(message_rate=10.0, message_burst=20, connection_work=0.005, tick_work=1.0)
+    peer.send(*MESSAGES)
+    for _ in range(2100):
+        peer.tick(0.01)
+    assert peer.delivered == MESSAGES
+    # A hundred milliseconds of work at five a second, after a burst of ten and the one that makes the debt.
+    assert peer.times[-1] == pytest.approx((100 - 11) / 5, abs=0.3)
+    assert all(later - earlier < 1 for earlier, later in zip(peer.times, peer.times[1:], strict=False))
+
+
+def test_tick_limit_defers_work_to_later_ticks() -> None:
+    peer = Worker(
+        message_rate=0, byte_rate=0, connection_work=0, person_work=0, address_work=0, tick_work=0.002
+    )
+    peer.send(*MESSAGES[:20])
+    seen = [len(peer.delivered)]
+    while len(peer.delivered) < 20:
+        assert peer.paused
+        peer.tick(0)
+        seen.append(len(peer.delivered))
+    assert max(after - before for before, after in zip([0, *seen], seen, strict=False)) == 2
+    assert peer.delivered == MESSAGES[:20]
+
+
+def test_charged_bytes_delay_the_next_read() -> None:
+    peer = Peer(byte_rate=1000, message_rate=0, frame_limit=1000)
+    peer.stream.charge_bytes(2500)  # 2,000 were saved
+    assert peer.paused
+    peer.tick(0.4)
+    assert peer.paused
+    peer.tick(0.2)
+    assert not peer.paused
+
+
+def test_closed_stream_delivers_no_deferred_payload() -> None:
+    peer = Worker(message_rate=0, byte_rate=0, connection_work=0.1, tick_work=0.001)
+    peer.send(*MESSAGES[:20])
+    count = len(peer.delivered)
+    peer.stream.close()
+    for _ in range(10):
+        peer.tick(1.0)
+    assert len(peer.delivered) == count < 20

@@ -33,6 +33,7 @@ from selchat.sessions.detect import DetectSession
 from selchat.sessions.http.api import MessageApi
 from selchat.sessions.http.session import HttpSession
 from selchat.sessions.http.static import Files, Operations, Site
+from selchat.sessions.work import WorkLimits
 from selchat.text import name_key
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import FrameDecoder, encode_frame
@@ -76,6 +77,7 @@ class FakeServer:
             self.settings,
             self.hub,
             self.clock,
+            WorkLimits(self.settings, self.clock),
             self.observer,
             ClassicFormat(),
             format,

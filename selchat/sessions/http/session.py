@@ -26,6 +26,7 @@ from selchat.sessions.http.security_txt import NO_CONTACT
 from selchat.sessions.http.static import File, Site
 from selchat.sessions.inbound import InboundStream, message_bucket
 from selchat.sessions.selchat import SelchatSession
+from selchat.sessions.work import Meter
 from selchat.wire.http import HttpConnection, HttpError, Request, Response
 from selchat.wire.websocket import MessageDecoder, open_websocket
 
@@ -77,6 +78,7 @@ class HttpSession:
         "_context",
         "_http",
         "_local",
+        "_meter",
         "_refusal",
         "_requests",
         "_site",
@@ -93,6 +95,7 @@ class HttpSession:
         site: Site,
         context: Context,
         transport: Transport,
+        meter: Meter,
         deadline: float,
         refusal: SelchatError | None,
         *,
@@ -103,6 +106,7 @@ class HttpSession:
         self._site = site
         self._context = context
         self._transport = transport
+        self._meter = meter
         self._refusal = refusal
         self._tls = tls
         self._local = local
@@ -126,6 +130,7 @@ class HttpSession:
         idle = self.state is HttpState.READING and not self._http.has_partial_request
         self.state = HttpState.ENDED
         self._timer.cancel()
+        self._meter.close()
         if reason is not None and not idle:  # browsers close idle connections
             self._context.observer.closed_before_login(self._transport.address, reason)
 
@@ -237,7 +242,7 @@ class HttpSession:
         context, transport = self._context, self._transport
         settings = context.settings
         protocol, response = open_websocket(request, settings.login_payload_limit)
-        stream = InboundStream(context, MessageDecoder(protocol, transport.outbox.reply))
+        stream = InboundStream(context, MessageDecoder(protocol, transport.outbox.reply), self._meter)
         deadline = context.clock.now + settings.login_seconds
         session = SelchatSession(
             context, transport, stream, self._site.format, settings.web_ping_seconds, deadline
