@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+from selchat.addresses import parse_network
 from selchat.chat.hub import Hub
-from selchat.chat.moderation import Sanction, parse_network, parse_sanction_duration
+from selchat.chat.moderation import Sanction, parse_sanction_duration
 from selchat.chat.peer import Farewell
 from selchat.errors import SettingError
 from selchat.text import clean_name
@@ -160,8 +161,9 @@ class Commands:
 
 
 def _clean_target(target: str) -> str:
-    target = target.strip()
-    return target if parse_network(target) else clean_name(target)
+    """Return a cleaned name, or the network that an address stands for."""
+    network = parse_network(target.strip())
+    return clean_name(target) if network is None else str(network)
 
 
 def _format_sanctions(label: str, sanctions: Sequence[Sanction]) -> list[str]:

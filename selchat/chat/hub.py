@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from selchat.addresses import host_of
 from selchat.chat.confusables import ConfusableNameError, check_scripts
 from selchat.chat.inboxes import Inboxes
 from selchat.chat.member import Member
@@ -96,7 +97,7 @@ class Hub:
         Raises `BannedError`.
         """
         name = clean_name(requested_name, self._settings.name_length)
-        self.moderation.check_name(name, None)
+        self._check_banned(name, address, None)
         refusal: RefusalError | None = None
         try:
             check_scripts(name)
@@ -122,7 +123,7 @@ class Hub:
 
         Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
         """
-        name, key = self._check_owner(requested_name, client_id)
+        name, key = self._check_owner(requested_name, address, client_id)
         present = self._members.get(name)
         if present is not None and not alongside:
             present.peer.disconnect(_REPLACED)
@@ -149,7 +150,7 @@ class Hub:
 
         Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
         """
-        name, key = self._check_owner(requested_name, client_id)
+        name, key = self._check_owner(requested_name, address, client_id)
         self._sent.open_session(client_id)
         self._record_use(name, key, client_id)
         self._send_only.add(key)
@@ -320,11 +321,14 @@ class Hub:
         """Return the ``client_id`` of the owner of a name; None: nobody owns it."""
         return self._names.owner(name_key(clean_name(name, self._settings.name_length)))
 
+    def check_banned(self, member: Member) -> None:
+        """Raise `BannedError` if a ban applies to a member who is signed in."""
+        self._check_banned(member.name, member.address, member.client_id)
+
     def is_banned(self, member: Member) -> bool:
         """Return whether a ban applies to a member who is signed in."""
         try:
-            self.moderation.check_address(member.host)
-            self.moderation.check_name(member.name, member.client_id)
+            self.check_banned(member)
         except BannedError:
             return True
         return False
@@ -347,7 +351,7 @@ class Hub:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _check_owner(self, requested_name: str, client_id: bytes) -> tuple[str, str]:
+    def _check_owner(self, requested_name: str, address: str, client_id: bytes) -> tuple[str, str]:
         """Return the cleaned name and its key, if the client owns the name or may become its owner.
 
         Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
@@ -356,7 +360,7 @@ class Hub:
         key = name_key(name)
         if not name:
             raise EmptyNameError
-        self.moderation.check_name(name, client_id)
+        self._check_banned(name, address, client_id)
         owner = self._names.owner(key)
         if key == _SERVER_KEY or (owner is not None and owner != client_id):
             raise NameTakenError(name)
@@ -365,6 +369,10 @@ class Hub:
         if present is not None and present.client_id != client_id:
             raise NameTakenError(name)
         return name, key
+
+    def _check_banned(self, name: str, address: str, client_id: bytes | None) -> None:
+        self.moderation.check_address(host_of(address))
+        self.moderation.check_name(name, client_id)
 
     def _check_confusable(self, name: str, key: str, client_id: bytes) -> None:
         """Raise `MixedScriptsError` or `ConfusableNameError` if the name could pass for someone else's.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from selchat.addresses import Network, parse_network
 from selchat.config.units import parse_duration
 from selchat.errors import BannedError, RefusalError, SettingError
 from selchat.log.port import Log
@@ -28,8 +28,6 @@ class MutedError(RefusalError):
 
 
 _MAX_SECONDS = 2_000_000 * 86_400  # so that a ban ends before datetime's last year, 9999
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class Sanction(NamedTuple):
@@ -54,7 +52,8 @@ class Sanction(NamedTuple):
 class Moderation:
     """Bans and mutes. ``now`` returns Unix time in seconds.
 
-    ``muted`` is empty while nobody is muted; that is cheaper to test than to call `check_muted`.
+    ``muted`` is empty while nobody is muted; that is cheaper to test than to call `check_muted`. ``on_ban()``
+    is called after each new ban, so that its owner can close the connections that the ban affects.
     """
 
     def __init__(self, log: Log, now: Callable[[], float]) -> None:
@@ -62,10 +61,12 @@ class Moderation:
         self._bans = _SanctionList(log, "ban", now)
         self._mutes = _SanctionList(log, "mute", now)
         self.muted: Mapping[str, Sanction] = self._mutes.by_key
+        self.on_ban: Callable[[], object] = lambda: None
 
     def ban(self, target: str, until: float | None, client_id: bytes | None = None) -> None:
         """Ban a name, an address or a network."""
         self._bans.add(Sanction(target, until, client_id))
+        self.on_ban()
 
     def unban(self, target: str) -> bool:
         """Lift a ban; return whether there was one."""
@@ -115,10 +116,15 @@ class _SanctionList:
         self._now = now
         self.by_key: dict[str, Sanction] = {}
         self._networks: dict[str, Network] = {}
-        for text in log.records(kind).values():
+        for key, text in log.records(kind).items():
             record = json.loads(text)
             client_id = bytes.fromhex(record["client"]) if record["client"] else None
-            self._insert(Sanction(record["word"], record["until"], client_id))
+            sanction = Sanction(record["word"], record["until"], client_id)
+            if key != _key(sanction.target):  # an older version's key, for example of a mapped address
+                log.put(kind, key, None)
+                self.add(sanction)
+            else:
+                self._insert(sanction)
 
     def __iter__(self) -> Iterator[Sanction]:
         self._expire()
@@ -156,10 +162,9 @@ class _SanctionList:
         if not self._networks:
             return None
         self._expire()
-        address = ipaddress.ip_address(host.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        return next((self.by_key[key] for key, network in self._networks.items() if address in network), None)
+        return next(
+            (self.by_key[key] for key, network in self._networks.items() if network.contains(host)), None
+        )
 
     def _insert(self, sanction: Sanction) -> str:
         key = _key(sanction.target)
@@ -174,14 +179,6 @@ class _SanctionList:
         ended = [one.target for one in self.by_key.values() if one.until is not None and one.until <= now]
         for target in ended:
             self.remove(target)
-
-
-def parse_network(target: str) -> Network | None:
-    """Return the network of a target such as ``192.168.1.7`` or ``fd00::/64``; None: it is a name."""
-    try:
-        return ipaddress.ip_network(target, strict=False)
-    except ValueError:
-        return None
 
 
 def parse_sanction_duration(text: str) -> float:

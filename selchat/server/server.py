@@ -151,6 +151,8 @@ class Server:
             self._output.close(within=0)
             self._log.close()
             raise UnusableHistoryError(Path(str(settings.history)), error.why) from error
+        # In the next tick, so that members get their farewell first.
+        self.hub.moderation.on_ban = partial(reactor.call_soon, self._close_banned)
         commands = Commands(self.hub, self.stop)
         self._console.set_commands(commands)
         self._input = LineReader(
@@ -391,6 +393,14 @@ class Server:
         unsecured = TlsRequiredError() if settings.tls == "require" and not local else None
         tls = self._tls is not None
         connection.open(DetectSession(self._context, connection, refusal, unsecured, tls=tls, local=local))
+
+    def _close_banned(self) -> None:
+        """Close the connections of banned addresses, whether anyone has signed in on them or not."""
+        for connection, host in tuple(self.connections.items()):
+            try:
+                self.hub.moderation.check_address(host)
+            except BannedError:
+                connection.close("banned by the operator")
 
     def _on_connection_closed(self, connection: Connection) -> None:
         host = self.connections.pop(connection)

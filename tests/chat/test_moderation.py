@@ -66,6 +66,10 @@ def test_ban_covers_every_spelling_of_a_name_and_its_client_under_any_name() -> 
         ("192.168.43.7", "::ffff:192.168.43.7", "::1"),
         ("192.168.43.7/24", "192.168.43.200", "192.168.44.1"),
         ("fd00::/64", "fd00::1%eth0", "fd01::1"),
+        ("fd00:9::7", "fd00:9::8", "fd00:9:0:1::7"),
+        ("fd00:9::7/128", "fd00:9::7", "fd00:9::8"),
+        ("::ffff:10.9.0.9", "10.9.0.9", "10.9.0.8"),
+        ("fe80::7%eth0", "fe80::8%eth0", "fe80::7%eth1"),
     ],
 )
 def test_ban_covers_an_address_or_network(word: str, inside: str, outside: str) -> None:
@@ -77,6 +81,28 @@ def test_ban_covers_an_address_or_network(word: str, inside: str, outside: str) 
     court.moderation.check_name(word, None)
     court.moderation.unban(word)
     court.moderation.check_address(inside)
+
+
+def test_stored_ban_of_an_older_version_gets_its_present_key() -> None:
+    court = Court()
+    record = '{"word": "::ffff:10.9.0.9", "until": null, "client": null}'
+    court.log.put("ban", "::ffff:10.9.0.9/128", record)
+    moderation = court.restart()
+    with pytest.raises(BannedError):
+        moderation.check_address("10.9.0.9")
+    assert list(court.log.records("ban")) == ["10.9.0.9"]
+    assert moderation.unban("::ffff:10.9.0.9")
+    court.restart().check_address("10.9.0.9")
+    assert court.log.records("ban") == {}
+
+
+def test_every_ban_is_reported() -> None:
+    court = Court()
+    reports: list[list[Sanction]] = []
+    court.moderation.on_ban = lambda: reports.append(court.moderation.bans())
+    court.moderation.ban("10.0.0.1", None)
+    court.moderation.ban("Venkat", None, CLIENT)
+    assert [len(bans) for bans in reports] == [1, 2]
 
 
 def test_sanctions_expire() -> None:

@@ -101,12 +101,19 @@ def test_ipv6_network_counts_as_one_address() -> None:
     assert limits.admit("2001:db8:1:3::1") is None
 
 
+def test_link_local_addresses_of_one_interface_count_as_one_address() -> None:
+    limits = admission()
+    assert [limits.admit(f"fe80::{number}%eth0") for number in range(3)] == [None] * 3
+    assert isinstance(limits.admit("fe80::9%eth0"), AddressFullError)
+    assert limits.admit("fe80::9%eth1") is None
+
+
 @pytest.mark.parametrize(
     ("host", "address"),
     [
         ("192.0.2.7", "192.0.2.7"),
         ("2001:db8::1", "2001:db8::/64"),
-        ("fe80::1%eth0", "fe80::1"),
+        ("fe80::1%eth0", "fe80::/10%eth0"),
         ("127.0.0.1", ""),
         ("::1", ""),
         ("1.127.0.0", "1.127.0.0"),

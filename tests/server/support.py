@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from selchat.chat.commands import Commands
 from selchat.config.settings import Settings
 from selchat.server.server import Server
 
@@ -79,6 +80,18 @@ class Running:
             self.tick_until(lambda: self.server.hub.find_member(name))
         return peer
 
+    def accept(self, host: str) -> Peer:
+        """Connect a client from any address."""
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        peer = Peer(self, theirs)
+        self.server.accept(ours, host, 54494)
+        return peer
+
+    def type(self, line: str) -> list[str]:
+        """Run an operator's line; return its output."""
+        return Commands(self.server.hub, self.server.stop).run(line)
+
     def close(self) -> None:
         self.server.close()
         os.close(self._stdin)
@@ -88,10 +101,11 @@ class Running:
 class Peer:
     """A raw connection. The server serves it only inside a tick."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: Running, sock: socket.socket | None = None) -> None:
         self._running = running
-        self.sock = socket.create_connection(running.server.address)
+        self.sock = sock or socket.create_connection(running.server.address)
         self.sock.setblocking(False)
+        self.ended = False  # whether the server has closed the connection
         self.received = b""
 
     def send(self, *texts: str) -> None:
@@ -104,11 +118,24 @@ class Peer:
         """Tick until the server has sent ``text``."""
         self._running.tick_until(lambda: text.encode() in self._read())
 
+    def expect_end(self) -> bytes:
+        """Tick until the server has closed the connection; return everything that it has sent."""
+        self._running.tick_until(self._has_ended)
+        return self.received
+
+    def _has_ended(self) -> bool:
+        self._read()
+        return self.ended
+
     def _read(self) -> bytes:
         try:
-            self.received += self.sock.recv(1 << 16)
+            data = self.sock.recv(1 << 16)
+            self.ended = not data
+            self.received += data
         except BlockingIOError:
             pass
+        except ConnectionResetError:
+            self.ended = True
         return self.received
 
     def __enter__(self) -> Peer:

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+from selchat.auth.tokens import TokenFile, new_token
 from selchat.config.settings import Settings
 from selchat.config.sources import ConfigurationError
 from selchat.net.certificate import own_certificate
 from selchat.server.server import RESTART_ONLY
-from tests.server.support import Running, certificate_for
+from tests.server.support import Running, certificate_for, frame
 from tests.server.test_metrics import samples
 
 Run = Callable[..., Running]
@@ -184,6 +185,131 @@ def test_address_over_its_connection_rate_is_closed_at_once_and_holds_nothing(ru
     finally:
         for peer in peers:
             peer.close()
+
+
+# -- bans ------------------------------------------------------------------------------------------------
+
+HELLO = frame('{"type":"hello","version":1,"name":"Venkat","client":"0123456789abcdef0123"}')
+POST = (
+    b"POST /rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\n"
+    b"Content-Length: 3\r\n\r\nhey"
+)
+GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+WEBSOCKET = (
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n"
+    b"Sec-WebSocket-Protocol: selchat\r\n\r\n"
+)
+
+
+@pytest.fixture
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """Make an API token for ``ci`` in the data folder of this test."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    secret, made = new_token("ci")
+    TokenFile().add(made)
+    return secret.encode()
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "neighbour"),
+    [
+        ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+        ("192.0.2.0/24", "192.0.2.7", "192.0.3.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.8"),
+        ("[fd00:9::7]:54494", "fd00:9::8", "fd00:9:0:1::8"),
+        ("fe80::7%eth0", "fe80::8%eth0", "fe80::8%eth1"),
+    ],
+)
+def test_ban_closes_open_connections_of_the_address(run: Run, target: str, host: str, neighbour: str) -> None:
+    running = run()
+    with running.accept(host) as silent, running.accept(host) as browser, running.accept(neighbour) as other:
+        browser.send_raw(GET)
+        browser.expect("200")
+        running.type(f"/ban {target}")
+        assert silent.expect_end() == b""
+        browser.expect_end()
+        other.send("Michael")
+        running.tick_until(lambda: running.server.hub.find_member("Michael"))
+        assert [member.name for member in running.server.hub.members()] == ["Michael"]
+        with running.accept(host) as again:
+            again.send("Venkat")
+            assert b"Closing this connection: the operator has banned you." in again.expect_end()
+
+
+@pytest.mark.parametrize(
+    "first",
+    [b"", HELLO[:20], b"GET /heal", WEBSOCKET],
+    ids=["nothing", "half a frame", "half a request", "page"],
+)
+def test_ban_closes_a_connection_at_every_step_before_login(run: Run, first: bytes) -> None:
+    running = run(login_seconds=3600)
+    with running.accept("192.0.2.7") as peer:
+        peer.send_raw(first)
+        running.tick_until(lambda: not running.server.reactor.tick(0.01))
+        running.type("/ban 192.0.2.7")
+        peer.expect_end()
+        assert running.server.hub.members() == []
+
+
+def test_ban_closes_a_connection_whose_password_is_checked(run: Run) -> None:
+    running = run(password=PASSWORD_HASH)
+    with running.accept("192.0.2.7") as peer:
+        peer.send_raw(frame(HELLO[10:-1].decode() + ',"password":"tea"}'))
+        running.server.reactor.tick(0.1)
+        running.type("/ban 192.0.2.7")
+        assert b"welcome" not in peer.expect_end()
+        running.tick_until(lambda: not running.server.connections)
+        assert running.server.hub.members() == []
+
+
+def test_ban_in_the_tick_of_a_hello_or_request_refuses_it(run: Run, token: bytes) -> None:
+    running = run()
+    hub = running.server.hub
+    with (
+        running.accept("192.0.2.7") as selchat,
+        running.accept("192.0.2.7") as classic,
+        running.accept("192.0.2.7") as script,
+        running.accept("192.0.2.7") as browser,
+    ):
+        for peer in (script, browser):
+            peer.send_raw(GET)
+            peer.expect("ok")
+        hub.moderation.on_ban = lambda: None  # so that the connections stay open
+        running.type("/ban 192.0.2.7")
+        selchat.send_raw(HELLO)
+        assert b'"error","code":"banned"' in selchat.expect_end()
+        classic.send("Venkat")
+        assert b"the operator has banned you" in classic.expect_end()
+        script.send_raw(POST % token)
+        assert b"HTTP/1.1 403" in script.expect_end()
+        browser.send_raw(GET)
+        assert b"HTTP/1.1 403" in browser.expect_end()
+        assert hub.members() == []
+        assert hub.lobby.seq == 0
+
+
+def test_ban_of_an_address_or_name_refuses_the_next_message_of_a_script(run: Run, token: bytes) -> None:
+    running = run()
+    for target in ("192.0.2.7", "ci"):
+        with running.accept("192.0.2.7") as script, running.accept("192.0.2.8") as elsewhere:
+            for peer in (script, elsewhere):
+                peer.send_raw(POST % token)
+                peer.expect("201")
+            running.type(f"/ban {target}")
+            elsewhere.received = b""
+            elsewhere.send_raw(POST % token)
+            elsewhere.expect("201" if target == "192.0.2.7" else '"banned"')
+        running.type(f"/unban {target}")
+
+
+def test_banned_member_gets_the_farewell_first(run: Run) -> None:
+    running = run()
+    with running.accept("192.0.2.7") as venkat:
+        venkat.send("Venkat")
+        running.tick_until(running.server.hub.members)
+        assert running.type("/ban 192.0.2.7") == ["Banned 192.0.2.7. Disconnected: Venkat."]
+        assert b"The operator has banned you." in venkat.expect_end()
 
 
 # -- shutdown --------------------------------------------------------------------------------------------

@@ -240,8 +240,8 @@ class ApiMember:
         self.member = hub.sign_in_send_only(name, address, self, hash_api_name(name))
 
     def check_banned(self) -> None:
-        """Raise `BannedError` if the operator has banned this name."""
-        self._hub.moderation.check_name(self.member.name, self.member.client_id)
+        """Raise `BannedError` if the operator has banned this name or its latest address."""
+        self._hub.check_banned(self.member)
 
     def reconfigure(self, settings: Settings) -> None:
         """Apply the new rate limits."""

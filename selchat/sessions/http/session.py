@@ -19,7 +19,8 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
-from selchat.errors import MissingExtraError, RefusalError, SelchatError
+from selchat.addresses import host_of
+from selchat.errors import BannedError, MissingExtraError, RefusalError, SelchatError
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.http.api import CONTENT_TYPE, ApiResponse
 from selchat.sessions.http.security_txt import NO_CONTACT
@@ -156,6 +157,10 @@ class HttpSession:
 
     def _check(self, request: Request) -> None:
         """Raise `HttpError` if this client or this page may not use the server."""
+        try:  # again for each request: the connection may be older than a ban
+            self._context.hub.moderation.check_address(host_of(self._transport.address))
+        except BannedError as error:
+            self._refusal = error
         if self._refusal is not None:
             status = 403 if isinstance(self._refusal, RefusalError) else 503
             retry_after = {"Retry-After": f"{math.ceil(self._context.settings.full_retry)}"}
