@@ -96,11 +96,6 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def host_of(address: str) -> str:
-    """Return the host of ``host:port``, without brackets."""
-    return address.rpartition(":")[0].strip("[]")
-
-
 def plain_host(host: str) -> str:
     """Return the IPv4 address of a peer on an IPv6 socket (``::ffff:192.0.2.1``), and others unchanged."""
     return host[7:] if host.startswith("::ffff:") and "." in host else host
