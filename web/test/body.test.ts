@@ -28,6 +28,99 @@ test("a link ends before the punctuation of the sentence", () => {
     assert.deepEqual(hrefs(text), [url], text);
 });
 
+/** All characters of these general categories, except the ASCII ones. */
+const charactersOf = (...categories: string[]): string[] => {
+  const wanted = new RegExp(`[${categories.map((one) => `\\p{${one}}`).join("")}]`, "u");
+  const found: string[] = [];
+  for (let code = 0x80; code < 0x110000; code++) {
+    const character = String.fromCodePoint(code);
+    if (wanted.test(character)) found.push(character);
+  }
+  return found;
+};
+
+test("a link ends before every closing bracket and quote, at the end, in a sentence and without a space", () => {
+  const marks = [...charactersOf("Pe", "Pf", "Pi"), ")", "]", "}", ">", '"'];
+  assert.ok(marks.length > 80);
+  for (const mark of marks)
+    for (const rest of ["", " and", ". ", "。", `${mark}`, "是的"])
+      assert.deepEqual(hrefs(`x https://a.example/k${mark}${rest}`), ["https://a.example/k"], mark + rest);
+});
+
+test("a link ends before every mark that ends a sentence or a clause, also without a space", () => {
+  const marks = charactersOf("Terminal_Punctuation");
+  for (const mark of "。、，；：！？；،؛؟۔।॥፡።។༎၊။։") assert.ok(marks.includes(mark.normalize()), mark);
+  for (const mark of marks)
+    for (const rest of ["", " and", "然后", "और", "」"])
+      assert.deepEqual(hrefs(`https://a.example/k${mark}${rest}`), ["https://a.example/k"], mark + rest);
+});
+
+test("a link ends before other punctuation at its end", () => {
+  for (const mark of [...charactersOf("Po", "Pd"), ..."!',.:;?*~|", "**", "...", "~~", "?!", ":)", "～"])
+    for (const rest of ["", " and", "\n"])
+      assert.deepEqual(hrefs(`https://a.example/k${mark}${rest}`), ["https://a.example/k"], mark + rest);
+});
+
+test("a link ends before an opening bracket that it does not close, and keeps pairs", () => {
+  for (const mark of [...charactersOf("Ps"), "(", "[", "{"])
+    assert.deepEqual(hrefs(`https://a.example/k${mark}see b`), ["https://a.example/k"], mark);
+  for (const path of ["a_(b)", "a_(b_(c))", "a[b]c", "{a}/b", "a（b）", "【a】b", "a_(b)/c", "a–b"])
+    for (const [before, after] of [
+      "",
+      "()",
+      "（）",
+      "「」",
+      "„“",
+      "«»",
+      "””",
+      "‘’",
+      "''",
+      "** **".split(" "),
+    ] as const)
+      assert.equal(
+        short(parseMarkup(`${before ?? ""}https://a.example/${path}${after ?? ""}`)).at(before ? 1 : 0),
+        `link:https://a.example/${path}`,
+      );
+});
+
+test("each of several links without spaces is one", () => {
+  const two = ["https://a.example/b", "https://c.example/d"];
+  for (const between of [
+    "、",
+    "，",
+    ",",
+    ";",
+    "|",
+    "）（",
+    "」「",
+    ")(",
+    "。",
+    "—",
+    "“”",
+    "[",
+    " `x` ",
+    "**,**",
+  ])
+    assert.deepEqual(hrefs(`看${two.join(between)}`), two, between);
+  assert.deepEqual(hrefs("«https://a.example/L’Étranger», ‘https://a.example/b’s"), [
+    "https://a.example/L%E2%80%99%C3%89tranger",
+    "https://a.example/b",
+  ]);
+  const archived = "https://archive.example/web/https://a.example/b";
+  assert.deepEqual(hrefs(archived), [archived]);
+});
+
+test("a link in a script without spaces is one, and a link in a word is none", () => {
+  for (const before of ["看", "見よ：", "ดู", "смотри", "1) ", "(", "=", "👉", "（"])
+    assert.deepEqual(hrefs(`${before}https://a.example/k`), ["https://a.example/k"], before);
+  for (const before of ["x", "é", "_", "7"])
+    assert.deepEqual(hrefs(`${before}https://a.example/k`), [], before);
+});
+
+test("an escaped control character ends a link", () => {
+  assert.deepEqual(hrefs("https://a.example/b\\u202egnp.exe"), ["https://a.example/b"]);
+});
+
 test("text that is not a link stays whole", () => {
   for (const text of [
     "javascript:alert(1)",
@@ -118,6 +211,10 @@ test("parsing 64 KiB takes linear time", () => {
     "(",
     "https://a)",
     "https://(",
+    "https://a/(/",
+    "https://a.example/（",
+    "https://a|https://",
+    "https://a…",
     "\n`a",
   ]) {
     const small = unit.repeat(Math.ceil(328 / unit.length));

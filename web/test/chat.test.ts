@@ -778,7 +778,7 @@ test("commands do what they say, and mistakes are explained", async () => {
   await world.pass(50);
   const found = chat.conversation("#lobby")?.entries.at(-1)?.body.split("\n") ?? [];
   assert.equal(found.length, 4);
-  assert.match(found[0] ?? "", /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d Bob > Found 0$/);
+  assert.match(found[0] ?? "", /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( [AP]M)? Bob > Found 0$/);
   assert.equal(found[3], "3 messages with FOUND bob among the last 1501 messages of lobby");
   world.cut();
   await world.pass(1);

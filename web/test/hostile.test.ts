@@ -156,7 +156,7 @@ test("names, topics and bodies are escaped", async () => {
   assert.equal(lobby?.topic, shown);
   assert.ok(lobby?.people.includes(shown));
   assert.deepEqual(lines(chat, "#lobby"), [
-    `said ${shown}: ${shown}\n    second`,
+    `said ${shown}: ${shown}\n\tsecond`,
     `topic ${shown}: ${shown}`,
     `joined : ${shown}`,
     `notice : ${shown}.`,

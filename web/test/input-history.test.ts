@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { clockTime, dayName, fullTime, isoTime } from "../src/view/dates.ts";
+import { clockTime, dayName, fullTime, hoursOfClock, isoTime, tabularTime } from "../src/core/dates.ts";
 import { InputHistory } from "../src/view/input-history.ts";
 import { asSentence } from "../src/view/sentence.ts";
 
@@ -40,11 +40,26 @@ test("days have their usual names", () => {
 test("an impossible time is formatted", () => {
   for (const at of [Number.NaN, 1e300, -1e300, Number.POSITIVE_INFINITY]) {
     assert.equal(clockTime(at), "??:??");
-    assert.equal(clockTime(at, true), "??:??");
     assert.equal(fullTime(at), "??:??");
     assert.equal(isoTime(at), "");
     assert.equal(dayName(at, new Date()), "??:??");
   }
+});
+
+test("the locale decides between 12 and 24 hours, and all times of the page follow it", () => {
+  for (const [locale, hours] of [
+    ["en-US", 12],
+    ["en-GB", 24],
+    ["de", 24],
+    ["ar-EG", 12],
+    ["hi", 12],
+    ["ja", 24],
+    ["en-US-u-hc-h23", 24],
+  ] as const)
+    assert.equal(hoursOfClock(locale), hours, locale);
+  const at = new Date(2024, 0, 1, 20, 49, 7).getTime() / 1000;
+  const evening = hoursOfClock(undefined) === 12 ? /08:49(:07)?\sPM/ : /20:49(:07)?/;
+  for (const text of [clockTime(at), fullTime(at), tabularTime(at)]) assert.match(text, evening);
 });
 
 test("every reason becomes a sentence", () => {

@@ -33,7 +33,7 @@ test("control characters are escaped", () => {
 });
 
 test("bodies keep their line breaks", () => {
-  assert.equal(escapeLines("a\r\nb\n\tc\rd\u202e"), "a\nb\n    c\\rd\\u202e");
+  assert.equal(escapeLines("a\r\nb\n\tc\rd\u202e"), "a\nb\n\tc\\rd\\u202e");
 });
 
 test("name keys use compatibility and case folding", () => {

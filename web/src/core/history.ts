@@ -1,6 +1,7 @@
 // Requests for the history of rooms. A `history` message does not name its request: the server answers those
 // about one room in order, so a queue for each room finds the request.
 
+import { tabularTime } from "./dates.ts";
 import type { Event, Message } from "./events.ts";
 import { caseFolded, counted, escapeControls, nameKey } from "./text.ts";
 
@@ -76,13 +77,5 @@ export class HistoryRequests {
 
 function line(message: Message, text: string): string {
   const [from, body] = [escapeControls(message.from), escapeControls(text.replace(/\t/g, "    "))];
-  return `${localTime(message.at)} ${body.startsWith(`* ${from} `) ? body : `${from} > ${body}`}`;
-}
-
-function localTime(at: number): string {
-  const time = new Date(at * 1000);
-  if (Number.isNaN(time.getTime())) return "????-??-?? ??:??:??";
-  const two = (number: number) => String(number).padStart(2, "0");
-  const day = [time.getFullYear(), two(time.getMonth() + 1), two(time.getDate())].join("-");
-  return `${day} ${[time.getHours(), time.getMinutes(), time.getSeconds()].map(two).join(":")}`;
+  return `${tabularTime(message.at)} ${body.startsWith(`* ${from} `) ? body : `${from} > ${body}`}`;
 }

@@ -58,9 +58,11 @@ export function escapeControls(text: string): string {
   return text.replace(UNSAFE, escapeCharacter);
 }
 
-/** Escape a body for display: line feeds stay, and a tab becomes four spaces. */
+/** Escape a body for display: line feeds and tabs stay, so that a copy of the text is the text. */
 export function escapeLines(text: string): string {
-  return text.replace(/\t/g, "    ").split(/\r?\n/).map(escapeControls).join("\n");
+  return text
+    .replace(/\r\n/g, "\n")
+    .replace(UNSAFE, (one) => (/[\n\t]/.test(one) ? one : escapeCharacter(one)));
 }
 
 function escapeCharacter(character: string): string {

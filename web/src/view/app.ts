@@ -23,6 +23,7 @@
 //   #announcements  text for screen readers: a p for each new entry
 
 import type { Change, Chat, SignIn } from "../core/api.ts";
+import { CLOCK_HOURS } from "../core/dates.ts";
 import { Announcer } from "./announcer.ts";
 import { preview } from "./body.ts";
 import { Composer } from "./composer.ts";
@@ -118,6 +119,7 @@ export class App {
       if (!document.hidden && this.#isSignedIn) this.#log.pageShown();
       this.#updateWatching();
     });
+    document.documentElement.dataset.clock = String(CLOCK_HOURS);
     followKeyboard(this.#chatScreen);
     this.#nextDay();
     chat.subscribe((change) => this.#changed(change));

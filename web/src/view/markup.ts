@@ -58,47 +58,79 @@ function stripLanguage(code: string): string {
   return code.replace(/^[\w+#.-]{0,20}\n/, "").replace(/\n$/, "");
 }
 
-// A URL ends at white space, at quotes, and at invisible characters that change the text direction.
-const URLS = /https?:\/\/[^\s<>"`\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+/gi;
-const TRAILING = ".,;:!?'\"*_~…。、，؟"; // part of the sentence, not of the URL
-const CLOSING: Record<string, string> = { ")": "(", "]": "[", "}": "{", "»": "«", "”": "“", "’": "‘" };
+const STARTS = /https?:\/\//gi;
+const JOINS_START = /[\p{Script=Latin}0-9_]/u; // xhttp:// is no URL; Chinese has no space before one
+// Characters that end a URL wherever they stand: white space, quotes, the backslash of an escaped control
+// character, invisible characters, and beyond ASCII also the punctuation of sentences and wide dashes, because
+// many scripts put no space after them. A person who means such a character copies it from the browser as %xx.
+const ENDS =
+  /[\s<>"`\\\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\u2014\u2015\u2e3a\u2e3b｜]|(?![ -~])[\p{Terminal_Punctuation}\p{Quotation_Mark}\p{Pi}\p{Pf}]/u;
+const APOSTROPHE = "\u2019"; // a letter of L’Étranger, or the end of a quotation
+const TRAILING = /[.,;:!?'*_~|]|(?![ -~])[\p{Po}\p{Pd}～]/u; // at the end they belong to the sentence, not to the URL
+const OPENING = /\p{Ps}/u;
+const CLOSING = /\p{Pe}/u;
+const ELIDED = /[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}]/u; // letters that may follow an apostrophe
 
 function addLinks(text: string, found: Piece[]): void {
-  let plain = 0;
-  for (const match of text.matchAll(URLS)) {
-    if (found.length >= MAX_PIECES) break;
-    const before = text[match.index - 1] ?? "";
-    if (/[\p{L}\p{N}_]/u.test(before)) continue; // xhttp:// is no URL
-    const written = trimUrl(match[0]);
+  let plain = 0; // start of the text that is not in a piece yet
+  STARTS.lastIndex = 0;
+  for (let start = STARTS.exec(text); start && found.length < MAX_PIECES; start = STARTS.exec(text)) {
+    if (JOINS_START.test(text.charAt(start.index - 1))) continue;
+    const { end, searched } = urlEnd(text, start.index, STARTS.lastIndex);
+    STARTS.lastIndex = searched;
+    const written = text.slice(start.index, end);
     const where = parseUrl(written);
     if (!where) continue;
-    if (match.index > plain) found.push({ kind: "text", text: text.slice(plain, match.index) });
+    if (start.index > plain) found.push({ kind: "text", text: text.slice(plain, start.index) });
     found.push({ kind: "link", text: written, href: where.href, host: hiddenHost(written, where) });
-    plain = match.index + written.length;
+    plain = end;
   }
   if (plain < text.length) found.push({ kind: "text", text: text.slice(plain) });
 }
 
-/** Remove the punctuation of the sentence from a URL, and closing brackets that it does not open. */
-function trimUrl(url: string): string {
-  const open = new Map<string, number>(); // closed minus opened, of each bracket
-  for (const character of url) {
-    for (const [close, opening] of Object.entries(CLOSING)) {
-      if (character === close) open.set(close, (open.get(close) ?? 0) + 1);
-      else if (character === opening) open.set(close, (open.get(close) ?? 0) - 1);
-    }
+/**
+ * Return where the URL from `start` ends. It ends before a bracket that has no partner in it. `searched`: the
+ * next URL can only begin from there.
+ */
+function urlEnd(text: string, start: number, afterScheme: number): { end: number; searched: number } {
+  const quote = text[start - 1]; // 'https://a.example' in quotes
+  const open: { bracket: string; at: number }[] = [];
+  let at = afterScheme;
+  while (at < text.length) {
+    const character = String.fromCodePoint(text.codePointAt(at) as number);
+    if (character === APOSTROPHE) {
+      const isQuoted = quote === "\u2018" || quote === "\u201a" || quote === APOSTROPHE;
+      if (isQuoted || !ELIDED.test(text.charAt(at + 1))) break;
+    } else if (ENDS.test(character) || (character === "'" && quote === "'")) break;
+    if (OPENING.test(character)) open.push({ bracket: character, at });
+    else if (CLOSING.test(character)) {
+      if (!isPair(open.at(-1)?.bracket, character)) break;
+      open.pop();
+    } else if (/[,;|*]/.test(character) && isScheme(text, at + 1)) break; // two URLs
+    if (open.at(-1)?.at === at && isScheme(text, at + 1)) break;
+    at += character.length;
   }
-  let end = url.length;
-  while (end > 0) {
-    const last = url[end - 1] as string;
-    const extra = open.get(last) ?? 0;
-    if (TRAILING.includes(last)) end--;
-    else if (extra > 0) {
-      open.set(last, extra - 1);
-      end--;
-    } else break;
+  let end = open[0]?.at ?? at;
+  for (let last = lastCharacter(text, end); end > afterScheme && TRAILING.test(last); ) {
+    end -= last.length;
+    last = lastCharacter(text, end);
   }
-  return url.slice(0, end);
+  return { end, searched: at };
+}
+
+/** Return the last character of `text.slice(0, end)`, perhaps two code units. */
+function lastCharacter(text: string, end: number): string {
+  return text.slice(/[\udc00-\udfff]/.test(text.charAt(end - 1)) ? end - 2 : end - 1, end);
+}
+
+/** Whether the brackets belong together. In Unicode a closing bracket follows its opening one at once, or as the next but one. */
+function isPair(opening: string | undefined, closing: string): boolean {
+  const distance = (closing.codePointAt(0) ?? 0) - (opening?.codePointAt(0) ?? 0);
+  return opening !== undefined && (distance === 1 || distance === 2);
+}
+
+function isScheme(text: string, at: number): boolean {
+  return /^https?:\/\//i.test(text.slice(at, at + 8));
 }
 
 function parseUrl(url: string): URL | null {

@@ -2,8 +2,8 @@
 // the log remembers the expanded ones.
 
 import type { Conversation, Entry } from "../core/api.ts";
+import { clockTime, dayName, fullTime, isoTime } from "../core/dates.ts";
 import { bodyElements, isLong, preview } from "./body.ts";
-import { clockTime, dayName, fullTime, isoTime } from "./dates.ts";
 import { append, bdi, type Child, h } from "./dom.ts";
 import { icon } from "./icons.ts";
 import { avatar, nameElement } from "./names.ts";
@@ -56,13 +56,12 @@ function startRow(conversation: Conversation): HTMLElement {
   return h("p", { class: "row start" }, text, name, rest);
 }
 
-/** `brief`: for narrow places. */
-function time(at: number, brief = false): HTMLElement {
+function time(at: number): HTMLElement {
   // Touch devices show the full time on focus, for lack of hover. Tab skips it.
   return h(
     "time",
     { datetime: isoTime(at), "data-whole": fullTime(at), title: fullTime(at), tabindex: -1 },
-    clockTime(at, brief),
+    clockTime(at),
   );
 }
 
@@ -76,7 +75,7 @@ function messageRow(entry: Entry, head: boolean, context: RowContext): HTMLEleme
   return h(
     "div",
     { class: head ? "row said head" : "row said" },
-    head ? avatar(entry.from) : time(entry.at, true),
+    head ? avatar(entry.from) : time(entry.at),
     content,
   );
 }
@@ -173,7 +172,7 @@ function deliveryStatus(entry: Entry, context: RowContext): Child[] {
 /** Return a row without a speaker: actions, topics, notices. */
 function eventRow(entry: Entry, context: RowContext): HTMLElement {
   const what = h("div", { class: "content" });
-  const element = h("div", { class: `row event ${entry.kind}` }, time(entry.at, true), what);
+  const element = h("div", { class: `row event ${entry.kind}` }, time(entry.at), what);
   const text = h("div", { class: "body", dir: "auto" });
   if (entry.kind === "action") {
     const isReadable = entry.encryption === "no" || entry.encryption === "yes";
@@ -215,7 +214,7 @@ function membershipRow(key: string, entries: readonly Entry[], context: RowConte
     return h(
       "div",
       { class: "row event membership", "data-kind": "membership" },
-      time(first.at, true),
+      time(first.at),
       h("div", { class: "content" }, membershipChange(first)),
     );
   }
@@ -232,12 +231,7 @@ function membershipRow(key: string, entries: readonly Entry[], context: RowConte
     h("ul", {}, ...entries.map((entry) => h("li", {}, time(entry.at), " ", membershipChange(entry)))),
   );
   fold.open = context.expanded.has(key);
-  return h(
-    "div",
-    { class: "row event membership", "data-kind": "membership" },
-    time(first?.at ?? 0, true),
-    fold,
-  );
+  return h("div", { class: "row event membership", "data-kind": "membership" }, time(first?.at ?? 0), fold);
 }
 
 function membershipChange(entry: Entry): HTMLElement {
