@@ -1,4 +1,4 @@
-"""All rooms: the lobby, rooms with members, and rooms with history."""
+"""All rooms: the lobby, rooms with members, and rooms with history or a topic."""
 
 from __future__ import annotations
 
@@ -97,16 +97,12 @@ class Rooms:
         self._write_record(room.key, room.topic)
 
     def remove(self, room: Room) -> None:
-        """Remove a room without members and history, and its topic; never the lobby."""
-        if room is self.lobby:
-            return
-        self._rooms.pop(room.key, None)
-        if room.topic:
-            room.topic = ""
-            self.save(room)
+        """Remove a room without members and history, unless it has a topic; never the lobby."""
+        if room is not self.lobby and not room.topic:
+            self._rooms.pop(room.key, None)
 
     def collect_garbage(self) -> None:
-        """Remove rooms that have neither members nor messages any more."""
+        """Remove rooms that have neither members nor messages any more, nor a topic."""
         logged = set(self._log.rooms())
         for room in tuple(self._rooms.values()):
             if not room.members and not room.staged and room.name not in logged:

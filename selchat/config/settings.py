@@ -107,7 +107,7 @@ class Settings:
     # -- what the server keeps in memory ---------------------------------------------------------------
     feed_limit: Bytes = MIB  # bytes a reader may lag behind; Redis pub/sub: 8 MiB for 60 s, NATS: 64 MiB
     queued_limit: Bytes = 256 * MIB  # bytes queued for all readers, then drop the largest; Redis: maxmemory
-    rooms_limit: int = 10_000  # rooms with members or history; Discord: 500 channels in a server
+    rooms_limit: int = 10_000  # rooms with members, history or a topic; Discord: 500 channels in a server
     log_limit: int = MIB  # characters of messages in the memory log of each room
     roster_interval: Seconds = 1.0  # minimum seconds between two rosters
     roster_limit: Bytes = 1400  # bytes of a roster's text: one Ethernet segment, for clients that recv once

@@ -24,16 +24,35 @@ def test_restart_restores_rooms_in_their_first_spelling() -> None:
     assert [(one.name, one.topic, one.seq) for one in found] == [("Engine", "oil", 1), ("deck", "", 1)]
     assert total == 3
     assert rooms.get_or_create("ENGINE") is rooms.find("engine")
-    rooms.remove(rooms.get_or_create("engine"))
-    assert rooms.find("engine") is None
-    assert rooms.get_or_create("engine").name == "Engine"
-    assert rooms.get_or_create("engine").topic == ""
+    rooms.remove(rooms.get_or_create("deck"))
+    assert rooms.find("deck") is None
+    assert rooms.get_or_create("DECK").name == "deck"
     rooms.remove(rooms.lobby)
     assert rooms.find(LOBBY) is rooms.lobby
     rooms.get_or_create("empty")
     rooms.collect_garbage()
     assert rooms.find("empty") is None
     assert rooms.find("deck") is not None
+
+
+def test_room_with_a_topic_but_no_messages_stays() -> None:
+    log = MemoryLog(100_000)
+    rooms = Rooms(log, 1000, 10)
+    galley = rooms.get_or_create("Galley")
+    galley.topic = "soup"
+    rooms.save(galley)
+    rooms.remove(galley)
+    rooms.collect_garbage()
+    log.commit()
+    again = Rooms(log, 1000, 10)
+    again.collect_garbage()
+    for found in (rooms.find("galley"), again.find("galley")):
+        assert found is not None
+        assert (found.name, found.topic, found.salt) == ("Galley", "soup", galley.salt)
+    galley.topic = ""
+    rooms.save(galley)
+    rooms.collect_garbage()
+    assert rooms.find("galley") is None, "without its topic, nothing of it is left"
 
 
 def test_salt_is_16_random_bytes() -> None:
@@ -54,6 +73,7 @@ def test_saved_room_keeps_its_salt() -> None:
     assert again.lobby.salt == rooms.lobby.salt
     assert again.get_or_create("deck").salt != deck.salt, "a room that was never saved"
     again.remove(again.get_or_create("engine"))
+    assert again.find("engine") is None
     assert again.get_or_create("engine").salt == engine.salt
 
 

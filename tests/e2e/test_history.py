@@ -49,6 +49,8 @@ def test_restart_keeps_rooms_topics_salts_and_ids(history: Path) -> None:
             salts.append(venkat.request("join", room="Engine-Room")["salt"])
             venkat.request("topic", room="engine-room", topic="oil")
             assert venkat.say("two", "v2", "engine-room")["seq"] == 1
+            salts.append(venkat.request("join", room="Galley")["salt"])
+            venkat.request("topic", room="galley", topic="soup")
         assert server.stop() == 0
     with serving(history) as server, SelchatPeer(server.port, "Venkat") as venkat:
         assert venkat.welcome["log"] == log
@@ -60,13 +62,16 @@ def test_restart_keeps_rooms_topics_salts_and_ids(history: Path) -> None:
             "rooms": [
                 {"room": "lobby", "members": 1, "topic": "", "seq": 2},
                 {"room": "Engine-Room", "members": 0, "topic": "oil", "seq": 1},
+                {"room": "Galley", "members": 0, "topic": "soup", "seq": 0},
             ],
-            "total": 2,
+            "total": 3,
         }
         users = venkat.request("join", room="ENGINE-ROOM")
         assert (users["room"], users["topic"], users["seq"]) == ("Engine-Room", "oil", 1)
-        assert [venkat.welcome["salt"], lobby["salt"], users["salt"]] == salts
-        assert len(set(salts)) == 3
+        galley = venkat.request("join", room="GALLEY")
+        assert (galley["room"], galley["topic"], galley["seq"]) == ("Galley", "soup", 0)
+        assert [venkat.welcome["salt"], lobby["salt"], users["salt"], galley["salt"]] == salts
+        assert len(set(salts)) == 4
         [message] = venkat.request("history", room="engine-room", limit=9)["messages"]
         assert said(message) == ("Venkat", 1, "two")
 
