@@ -15,7 +15,7 @@ from selchat.client.commands import CommandKind, CommandRunner
 from selchat.client.connection.link import Jitter, Link
 from selchat.client.events import ClientEvent, Message, Refused, Trusted, Welcomed, Whispered
 from selchat.client.run import Input, Run
-from selchat.client.setup import is_about_password
+from selchat.client.setup import explain_end, is_about_password
 from selchat.config.settings import MIB, ClientSettings
 from selchat.net.stdio import LineWriter
 
@@ -89,7 +89,7 @@ class PlainChat:
         if is_about_password(self._link.refusal):
             self.password_refusal = self._link.refusal
         elif problem is not None:
-            self._run.fail(problem)
+            self._run.fail(explain_end(problem, self._link.refusal))
         self._run.stop()
 
     # ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from selchat.client import lines
 from selchat.client.connection.link import Link
 from selchat.client.events import ClientEvent, NotStored, Refused, Trusted, Unencrypted
 from selchat.client.run import Input, Run
-from selchat.client.setup import is_about_password
+from selchat.client.setup import explain_end, is_about_password
 from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError
 
@@ -88,7 +88,7 @@ class Sender:
         if is_about_password(self._link.refusal):
             self.password_refusal = self._link.refusal
         elif problem is not None:
-            self._run.fail(problem)
+            self._run.fail(explain_end(problem, self._link.refusal))
         self._run.stop()
 
     # ----------------------------------------------------------------------------------------------------

@@ -23,9 +23,9 @@ from selchat.auth.password import checked_password, read_password
 from selchat.client.events import Refused
 from selchat.client.protocol.classic import ClassicClient
 from selchat.config.settings import HEADER_LENGTH, ClientSettings
-from selchat.errors import SettingError, UsageError, close_reason
+from selchat.errors import NameTakenError, SettingError, UsageError, close_reason
 from selchat.events import LOBBY
-from selchat.text import escape_controls
+from selchat.text import clean_name, escape_controls
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.e2ee import passphrase_bytes
 
@@ -39,6 +39,7 @@ _HOST_FORMS = "a host, HOST:PORT or [IPv6]:PORT"
 _MAX_FILE_SIZE = 4096  # bytes of a password or passphrase file; nobody types more
 _OTHER_USERS = stat.S_IRWXG | stat.S_IRWXO
 _PASSWORD_CODES = frozenset({PasswordNeededError.code, WrongPasswordError.code})
+_NAME_CODES = frozenset({NameTakenError.code, "bad-name"})
 
 Ask = Callable[[str], str]
 """Show a question and return the answer. Raises EOFError at the end of the input."""
@@ -53,6 +54,17 @@ class HostRequiredError(SettingError):
 
     def __str__(self) -> str:
         return "HOST is required when standard input is not a terminal"
+
+
+class NameRequiredError(SettingError):
+    """The user gave no name, and has no login name that can be one. ``form``: how to give a name."""
+
+    def __init__(self, form: str) -> None:
+        super().__init__("name", None, form)
+        self.form = form
+
+    def __str__(self) -> str:
+        return f"your login name on this machine is unknown: give a name with {self.form}"
 
 
 class PasswordFileError(UsageError):
@@ -107,7 +119,10 @@ class ClientOptions:
 
 
 def make_settings(options: ClientOptions) -> ClientSettings:
-    """Return the settings, with the defaults for port, name and key. Raises `SettingError`."""
+    """Return the settings, with the defaults for port, name and key.
+
+    Raises `SettingError`, and `NameRequiredError` if the user has no login name.
+    """
     if not options.host:
         raise HostRequiredError
     host, port = split_host(options.host)
@@ -169,12 +184,15 @@ def split_host(text: str) -> tuple[str, int | None]:
     return host, None if port is None else int(port)
 
 
-def login_name() -> str:
-    """Return the user's login name on this machine, or an empty string."""
+def login_name(form: str = "--name=NAME") -> str:
+    """Return the user's login name on this machine. Raises `NameRequiredError` with this ``form``."""
     try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return ""
+        name = getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no such variable, and no entry in the password database
+        name = ""
+    if not clean_name(name):
+        raise NameRequiredError(form)
+    return name
 
 
 def stream_prompt(source: TextIO, output: TextIO) -> Ask:
@@ -269,6 +287,16 @@ def find_password(file: str | None, environment: Mapping[str, str]) -> str:
 def is_about_password(refusal: Refused | None) -> bool:
     """Whether a different password can help."""
     return refusal is not None and refusal.code in _PASSWORD_CODES
+
+
+def is_about_name(refusal: Refused | None) -> bool:
+    """Whether another name can help."""
+    return refusal is not None and refusal.code in _NAME_CODES
+
+
+def explain_end(problem: str, refusal: Refused | None) -> str:
+    """Return why a program without prompts ends, and the option that can help."""
+    return f"{problem}; choose another name with --name=NAME" if is_about_name(refusal) else problem
 
 
 def password_prompt() -> Ask | None:

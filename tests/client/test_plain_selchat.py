@@ -180,7 +180,10 @@ def test_a_taken_name_ends_the_chat(tmp_path: Path) -> None:
         welcome_client(server, error("name-taken"))
 
     got = run_selchat(script, lambda port: chat(tmp_path, port, b"hey\n", wire="auto"))
-    assert (got.status, got.err) == (1, "selchat: the server said: about name-taken\n")
+    assert (got.status, got.err) == (
+        1,
+        "selchat: the server said: about name-taken; choose another name with --name=NAME\n",
+    )
 
 
 def test_a_huge_input_keeps_the_window_of_unacknowledged_messages(tmp_path: Path) -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from selchat.client import Client
 from selchat.client.events import Refused
 from selchat.client.setup import (
     PASSPHRASE_VARIABLE,
     ClientOptions,
     HostRequiredError,
+    NameRequiredError,
     PasswordFileError,
     ask_for_missing,
     find_passphrase,
@@ -147,7 +149,16 @@ def test_defaults_need_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError
 
     monkeypatch.setattr(getpass, "getuser", nobody)
-    assert make_settings(ClientOptions(host="lab")).name == ""
+    with pytest.raises(
+        NameRequiredError, match=r"^your login name .* is unknown: give a name with --name=NAME$"
+    ):
+        make_settings(ClientOptions(host="lab"))
+    with pytest.raises(NameRequiredError, match="with name="):
+        Client("lab")
+    monkeypatch.setattr(getpass, "getuser", lambda: " \u200b")  # LOGNAME can be anything
+    with pytest.raises(NameRequiredError):
+        make_settings(ClientOptions(host="lab"))
+    assert make_settings(ClientOptions(host="lab", name="x")).name == "x"
     for host in (None, ""):
         with pytest.raises(HostRequiredError) as caught:
             make_settings(ClientOptions(host=host))

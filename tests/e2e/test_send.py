@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 
 from tests.client.support import eventually, frame, paper_server
 from tests.e2e.support import DEADLINE, Client, Server
-from tests.e2e.terminal_support import SEND, Terminal, run
+from tests.e2e.terminal_support import CHAT, SEND, Terminal, run
 
 
 def test_send_sends_one_message() -> None:
@@ -168,3 +169,46 @@ def test_a_message_may_begin_with_a_dash(place: str) -> None:
         words = ["--", target, "-x"] if place == "before" else [target, "--", "-x"]
         assert run(*SEND, "--name=ci", *words).returncode == 0
         server.expect_line("Received message from ci: -x")
+
+
+# -- without a network -----------------------------------------------------------------------------------
+
+_NO_NETWORK = ("unshare", "--user", "--map-root-user", "--net")
+
+
+@pytest.mark.skipif(
+    shutil.which("unshare") is None
+    or subprocess.run([*_NO_NETWORK, "true"], capture_output=True).returncode != 0,
+    reason="needs network namespaces (unshare)",
+)
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("10.0.0.1", "network is unreachable; is this machine on that network?"),
+        ("2001:db8::1", "; is this machine on that network?"),
+        ("fe80::1", "fe80::1 is a link-local address: add the network interface, for example fe80::1%eth0"),
+        ("127.0.0.1", "network is unreachable; is this machine on that network?"),
+        ("nobody.example", "no such host"),
+        ("a" * 64 + ".example", "no such host"),
+    ],
+)
+@pytest.mark.parametrize(
+    "command",
+    [
+        (*SEND, "{}", "hi", "--name=x"),
+        (*SEND, "{}", "--name=x"),
+        (*SEND, "{}", "hi", "--name=x", "--classic"),
+        (*CHAT, "{}", "--plain", "--name=x"),
+    ],
+    ids=["message", "lines", "classic", "chat"],
+)
+def test_without_a_network_the_client_says_why_and_exits_with_1(
+    host: str, reason: str, command: tuple[str, ...]
+) -> None:
+    words = [word.format(host) for word in command]
+    got = run(*_NO_NETWORK, sys.executable, *words[1:], input=b"one\ntwo\n")
+    assert (got.returncode, got.stdout) == (1, b"")
+    errors = got.stderr.decode()
+    assert errors.startswith("selchat: cannot connect to ")
+    assert reason in errors
+    assert errors.count("\n") == 1

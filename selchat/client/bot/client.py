@@ -7,7 +7,7 @@ docs/bots.rst is the guide.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from enum import Enum, auto
 from types import TracebackType
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from selchat.client.bot.blocking import BlockingLink, DisconnectedError, StoppedError
 from selchat.client.bot.inbox import BotEvent, Connected, Lost
 from selchat.client.bot.requests import PendingRequest
+from selchat.client.bot.threads import Interrupted
 from selchat.client.connection.link import Link
 from selchat.client.events import (
     Gap,
@@ -144,7 +145,7 @@ class Client:
         self._settings = ClientSettings(
             host=host,
             port=port if host_port is None else host_port,
-            name=login_name() if name is None else name,
+            name=login_name("name=...") if name is None else name,
             key=key or None,
             passphrase=passphrase or "",
             secret=secret or "",
@@ -212,7 +213,8 @@ class Client:
     def __enter__(self) -> Client:
         """Connect, unless the client is connected."""
         if self._phase is not Phase.OPEN:
-            self.connect()
+            with _interruptible():
+                self.connect()
         return self
 
     def __exit__(
@@ -225,6 +227,8 @@ class Client:
             self._close(_CLOSE_SECONDS_AFTER_ERROR)
         except DisconnectedError:
             pass  # the program's own error matters more
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted from None
 
     @property
     def connected(self) -> bool:
@@ -331,9 +335,15 @@ class Client:
     def sleep(self, seconds: float) -> bool:
         """Wait, but keep the connection alive; return True, or False as soon as `stop` was called.
 
-        Events that arrive during the wait stay queued. Raises `DisconnectedError`.
+        Also return False when another thread closes the client. Events that arrive during the wait stay
+        queued. Raises `DisconnectedError`.
         """
-        return self._open().sleep(seconds)
+        if self._is_closed():
+            return False
+        try:
+            return self._open().sleep(seconds)
+        except StoppedError:
+            return False
 
     def __iter__(self) -> Iterator[Message]:
         """Yield each message of a room, and pass other events to their callbacks, until `stop` or `close`.
@@ -354,7 +364,7 @@ class Client:
         exceptions of `connect`.
         """
         try:
-            with self if self._phase is Phase.NEW else nullcontext():
+            with _interruptible(), self if self._phase is Phase.NEW else nullcontext():
                 while (event := self._next()) is not None:
                     self._dispatch(event)
         except StoppedError:
@@ -449,6 +459,14 @@ class Client:
         phase, self._phase = self._phase, Phase.CLOSED
         if phase is Phase.OPEN and self._link is not None:
             self._link.close(seconds)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
 
 
 def _room_name(room: str) -> str:

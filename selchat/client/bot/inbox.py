@@ -56,8 +56,8 @@ BotEvent = (
 class Inbox:
     """A thread-safe queue of events.
 
-    When it is full, it drops the oldest events. For each room in which it drops numbered messages, it
-    delivers one `Gap`.
+    When it is full, it drops the oldest events, but never the last `Connected`. For each room in which it
+    drops numbered messages, it delivers one `Gap`.
     """
 
     def __init__(self, max_events: int = MAX_EVENTS, max_size: int = MAX_SIZE) -> None:
@@ -66,10 +66,11 @@ class Inbox:
         self._lock = threading.Lock()
         self._events: deque[BotEvent] = deque()
         self._size = 0  # characters
+        self._connected: Connected | None = None  # instead of those that it would have dropped
         self._gaps: dict[str, Gap] = {}  # the dropped messages, by key of the room
 
     def __len__(self) -> int:
-        return len(self._events) + len(self._gaps)
+        return len(self._events) + len(self._gaps) + (self._connected is not None)
 
     def put(self, event: BotEvent) -> None:
         """Append an event. Drop the oldest ones if there are too many."""
@@ -80,20 +81,29 @@ class Inbox:
             while len(self._events) > 1 and (
                 len(self._events) > self._max_events or self._size > self._max_size
             ):
-                self._drop()
+                event = self._events.popleft()
+                self._size -= _size(event)
+                self._drop(event)
 
     def put_front(self, events: list[BotEvent]) -> None:
         """Insert events before all others; drop the oldest of ``events`` that do not fit."""
         with self._lock:
+            kept = len(events)
             for event in reversed(events):
                 if len(self._events) >= self._max_events or self._size + _size(event) > self._max_size:
-                    return
+                    break
                 self._events.appendleft(event)
                 self._size += _size(event)
+                kept -= 1
+            for event in events[:kept]:
+                self._drop(event)
 
     def get(self) -> BotEvent | None:
         """Remove and return the next event; None: the inbox is empty."""
         with self._lock:
+            if self._connected is not None:
+                connected, self._connected = self._connected, None
+                return connected
             if self._gaps:
                 return self._gaps.pop(next(iter(self._gaps)))
             if not self._events:
@@ -102,15 +112,17 @@ class Inbox:
             self._size -= _size(event)
             return event
 
-    def _drop(self) -> None:
-        event = self._events.popleft()
-        self._size -= _size(event)
+    def _drop(self, event: BotEvent) -> None:
+        if isinstance(event, Connected):
+            is_first = not event.again or (self._connected is not None and not self._connected.again)
+            self._connected = event._replace(again=not is_first)
         if isinstance(event, Message) and event.seq:
             event = Gap(event.room, event.seq - 1, event.seq + 1)
         if isinstance(event, Gap):
             key = name_key(event.room)
             before = self._gaps.get(key, event)
-            self._gaps[key] = Gap(event.room, before.after, event.before)
+            after, last = min(before.after, event.after), max(before.before, event.before)
+            self._gaps[key] = Gap(event.room, after, last)
 
 
 def _size(event: BotEvent) -> int:

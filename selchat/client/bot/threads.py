@@ -16,6 +16,17 @@ from typing import Any
 from selchat.net.reactor import Reactor
 
 
+class Interrupted(SystemExit, KeyboardInterrupt):
+    """Ctrl-C during a call of the client.
+
+    A program can catch it as KeyboardInterrupt. If none does, Python exits with the status that shells report
+    after Ctrl-C, 130, and prints no traceback.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGINT)
+
+
 class ReactorLock:
     """Exclusive access to a reactor and everything on it, for one thread at a time.
 
@@ -119,6 +130,8 @@ class ReactorLock:
 class DeferredInterrupt:
     """A context that defers SIGINT: the handler runs at its end, and its exception propagates.
 
+    A KeyboardInterrupt becomes `Interrupted`.
+
     Python runs a signal handler between any two instructions of the main thread, and the handler of SIGINT
     raises. Without this, Ctrl-C could leave a change half done.
 
@@ -145,7 +158,10 @@ class DeferredInterrupt:
             if self._caught:
                 frame = self._caught.pop()
                 self._caught.clear()
-                self._handler(signal.SIGINT, frame)
+                try:
+                    self._handler(signal.SIGINT, frame)
+                except KeyboardInterrupt:
+                    raise Interrupted from None
 
     def _catch(self, _number: int, frame: FrameType | None) -> None:
         self._caught.append(frame)

@@ -153,8 +153,9 @@ class Connector:
 class TcpConnector:
     """Resolves the host without blocking the reactor, and tries its addresses in turn.
 
-    Calls ``on_connected(socket, address)``, or ``on_failed(why)``, once for each `connect`. The socket is
-    non-blocking and belongs to the callee; the address is numeric.
+    Calls ``on_connected(socket, address)``, or ``on_failed(why)``, once for each `connect`, but never during
+    it: the caller may still be starting. The socket is non-blocking and belongs to the callee; the address
+    is numeric.
     """
 
     def __init__(
@@ -206,7 +207,8 @@ class TcpConnector:
         """Try the next address; ``why`` the last one failed."""
         self._drop()
         if not self._addresses:
-            self._on_failed(why)
+            # In a later tick: without a network even the first address fails during `connect`.
+            self._reactor.call_soon(self._report_failure, self._attempt, why)
             return
         family, address = self._addresses.popleft()
         try:
@@ -218,10 +220,14 @@ class TcpConnector:
             pass
         except OSError as error:
             self._close_socket()
-            self._try_next(close_reason(error))
+            self._try_next(_explain(error, address[0]))
             return
         self._timer = self._reactor.call_later(self._settings.connect_seconds, self._on_timeout)
         self._reactor.watch(sock, EVENT_WRITE, self._on_writable)
+
+    def _report_failure(self, attempt: int, why: str) -> None:
+        if attempt == self._attempt:
+            self._on_failed(why)
 
     def _on_timeout(self) -> None:
         self._timer = None
@@ -265,6 +271,13 @@ class TcpConnector:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _explain(error: OSError, host: str) -> str:
+    """Return why this machine cannot even try an address."""
+    if error.errno == errno.EINVAL and host.lower().startswith("fe80:") and "%" not in host:
+        return f"{host} is a link-local address: add the network interface, for example {host}%eth0"
+    return close_reason(error)
 
 
 def _resolve(settings: ClientSettings, flags: int) -> deque[Address]:

@@ -47,6 +47,13 @@ _BYE_REASONS = {
     "full": "the server is full",
 }
 
+_HINTS = {  # what to do about a first connection that failed for this reason
+    "connection refused": "; is the server running there?",
+    "network is unreachable": "; is this machine on that network?",
+    "cannot assign requested address": "; is this machine on that network?",
+    "no route to host": "; is this machine on that network?",
+}
+
 
 class LinkState(Enum):
     """The state of a link.
@@ -304,8 +311,7 @@ class Link:
         if self._online_since is not None:
             self._retry(why)
             return
-        if why == "connection refused":
-            why += "; is the server running there?"
+        why += _HINTS.get(why, "")
         self._end(str(CannotConnectError(self._settings.host, self._settings.port, why)))
 
     def _await_welcome(self, timeout: float) -> None:
@@ -438,19 +444,25 @@ class Link:
                 self._on_bye(event)
 
     def _write(self, sock: socket.socket | TlsStream) -> None:
-        self._watch(EVENT_READ | EVENT_WRITE)
-        if isinstance(sock, TlsStream):
-            sock.send(b"")
         client = self._protocol.client
-        while data := client.data_to_send():
-            size = sock.send(data)
-            client.data_sent(size)
-            if size < len(data):
-                break
+        is_blocked = False
+        try:
+            if isinstance(sock, TlsStream):
+                sock.send(b"")
+            while data := client.data_to_send():
+                size = sock.send(data)
+                client.data_sent(size)
+                if size < len(data):
+                    is_blocked = True
+                    break
+        except (BlockingIOError, InterruptedError):
+            is_blocked = True
         self._report(client.events())
-        if data or self._sock is not sock:
+        if self._sock is not sock:
             return
-        self._watch(EVENT_READ)
+        self._watch(EVENT_READ | EVENT_WRITE if is_blocked else EVENT_READ)
+        if is_blocked:
+            return
         if self.state is LinkState.ONLINE and not client.unacknowledged:
             if self._deadline is not None:
                 self._leave(sock)

@@ -22,7 +22,7 @@ from selchat.client import lines
 from selchat.client.commands import CommandKind
 from selchat.client.connection.link import Jitter
 from selchat.client.events import ClientEvent, Refused
-from selchat.client.setup import is_about_password
+from selchat.client.setup import is_about_name, is_about_password
 from selchat.client.terminal import style
 from selchat.client.terminal.completion import Candidates, ChatCompleter
 from selchat.client.terminal.pending import ReportingLink
@@ -37,7 +37,6 @@ T = TypeVar("T")
 
 _DRAIN_SECONDS = 0.3  # for the server to close the connection, once it has all messages
 _INTERRUPTED = 128 + signal.SIGINT  # as shells report it
-_NAME_REFUSALS = frozenset({"name-taken", "bad-name"})  # another name can help
 
 
 def ask(question: str) -> str:
@@ -169,7 +168,8 @@ class TerminalSession:
         try:
             await self._started.wait()
             if not self._finished.is_set():
-                await self._screen.run()
+                if await self._screen.run():
+                    self._exit_status = _INTERRUPTED
                 self._watch_signals()  # again: prompt_toolkit has replaced the handler of SIGINT
                 self._reactor.call_soon(self._link.finish)
                 await self._wait_until_finished()
@@ -215,7 +215,7 @@ class TerminalSession:
 
     def finished(self, problem: str | None) -> None:
         refusal = self._link.refusal
-        if refusal is not None and refusal.code in _NAME_REFUSALS:
+        if refusal is not None and is_about_name(refusal):
             self.needs_name = True
             self._show(f"{style.sentence(lines.refused(refusal))}.")
         elif is_about_password(refusal):

@@ -118,16 +118,19 @@ class Screen:
         self._flush_is_due = False
         self._next_redraw = 0.0  # on the loop's clock
 
-    async def run(self) -> None:
-        """Read typed lines until `close`, Ctrl-D or Ctrl-C."""
+    async def run(self) -> bool:
+        """Read typed lines until `close`, Ctrl-D or Ctrl-C; return whether it was Ctrl-C."""
         output = self._session.app.output
         try:
             await self._session.prompt_async(pre_run=self._exit_if_closed)
-        except (EOFError, KeyboardInterrupt):
-            pass
+        except KeyboardInterrupt:
+            return True
+        except EOFError:
+            return False
         finally:
             output.disable_bracketed_paste()
             output.flush()
+        return False
 
     def close(self) -> None:
         """End `run`, even if it has not started. Call it in the thread of the loop."""

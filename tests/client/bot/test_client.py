@@ -122,6 +122,16 @@ def nothing(_peer: Peer) -> None:
     pass
 
 
+def play_with_history(total: int, peer: Peer) -> None:
+    """Answer requests for the history of the lobby, which has messages 1 to ``total``, in pages."""
+    while (request := peer.next_message())["type"] == "history":
+        before = min(request["before"], total + 1)
+        seqs = range(max(1, before - request["limit"]), before)
+        messages = [{"from": "Venkat", "seq": seq, "at": 1.5, "body": f"body {seq}"} for seq in seqs]
+        peer.send({"type": "history", "room": "lobby", "messages": messages, "more": seqs.start > 1})
+    peer.send({"type": "bye", "reason": "goodbye", "retry_after": None})
+
+
 def received(chat: Client, count: int) -> list[BotEvent]:
     """Return the next ``count`` events other than `Connected` and `Lost`."""
     found: list[BotEvent] = []
@@ -1087,7 +1097,48 @@ def test_interrupt_ends_the_dns_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
         release.set()
 
 
+@pytest.mark.parametrize("form", ["loop", "body", "callback", "sleep", "connect"])
+def test_interrupt_ends_a_program_with_status_130_and_without_a_traceback(form: str) -> None:
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        if form == "connect":
+            eventually(lambda: peer.connection.ended)
+            return
+        peer.welcome()
+        peer.send(said(1))
+        peer.leave()
+
+    with serving(play) as server:
+        chat = client(server.port)
+
+        @chat.on_message
+        def busy(_message: Message) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        with pytest.raises(SystemExit) as info, interrupted_after(0.1):
+            if form == "callback":
+                chat.run()
+            with chat:
+                if form == "sleep":
+                    chat.sleep(DEADLINE)
+                for _ in chat:
+                    if form == "body":
+                        signal.raise_signal(signal.SIGINT)
+    assert info.value.code == 130
+    assert isinstance(info.value, KeyboardInterrupt)
+
+
 # -- threads -------------------------------------------------------------------------------------------
+
+
+def test_sleep_of_a_thread_returns_false_when_the_client_closes() -> None:
+    results: list[bool] = []
+    with connected(nothing) as chat:
+        sleeping = threading.Thread(target=lambda: results.append(chat.sleep(DEADLINE)))
+        sleeping.start()
+    sleeping.join(DEADLINE)
+    assert results == [False]
+    assert chat.sleep(DEADLINE) is False
 
 
 def test_threads_may_send_while_the_main_thread_waits() -> None:
@@ -1264,3 +1315,19 @@ def test_a_client_with_a_passphrase_never_uses_the_classic_protocol() -> None:
     with serving(play) as server:
         with pytest.raises(CannotConnectError):
             client(server.port, wire="auto", passphrase="words").connect()
+
+
+def test_a_long_history_leaves_room_for_connected() -> None:
+    def play(server: RawServer) -> None:
+        peer = Peer(server)
+        peer.welcome(("lobby", 10_500))
+        play_with_history(10_500, peer)
+
+    with serving(play) as server, client(server.port, history=10_200) as chat:
+        calls: list[object] = []
+        chat.on_connected(calls.append)
+        chat.on_gap(calls.append)
+        for message in chat:
+            if message.seq == 10_500:
+                break
+    assert calls == [Connected("selchat 0.2.0", again=False), Gap("lobby", 300, 501)]

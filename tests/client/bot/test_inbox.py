@@ -76,7 +76,26 @@ def test_put_front_does_not_drop_newer_events() -> None:
     inbox = Inbox(max_events=3)
     inbox.put(message(9))
     inbox.put_front([message(1), message(2), message(3), message(4)])
-    assert drain(inbox) == [message(3), message(4), message(9)]
+    assert drain(inbox) == [Gap("lobby", 0, 3), message(3), message(4), message(9)]
+
+
+def test_a_full_inbox_never_drops_connected() -> None:
+    inbox = Inbox(max_events=2)
+    inbox.put_front([Connected("here", again=False), *map(message, range(1, 5))])
+    assert drain(inbox) == [Connected("here", again=False), Gap("lobby", 0, 3), message(3), message(4)]
+    inbox.put(Connected("here", again=True))
+    for seq in range(5, 9):
+        inbox.put(message(seq))
+    assert len(inbox) == 4
+    assert drain(inbox) == [Connected("here", again=True), Gap("lobby", 4, 7), message(7), message(8)]
+
+
+def test_several_dropped_connected_become_one() -> None:
+    inbox = Inbox(max_events=1)
+    for again in (False, True, True):
+        inbox.put(Connected("here", again))
+        inbox.put(message(1))
+    assert drain(inbox)[0] == Connected("here", again=False)
 
 
 @given(st.lists(st.sampled_from(["lobby", "games", "get"])), st.integers(1, 5))

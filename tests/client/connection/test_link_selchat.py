@@ -98,6 +98,27 @@ def bench() -> Iterator[Bench]:
 # -- talking -------------------------------------------------------------------------------------------
 
 
+def test_reading_changes_no_watch_when_there_is_nothing_to_send(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, recorder = bench.link()
+    bench.links[0].open()
+    peer = bench.greet()
+    bench.spin(lambda: recorder.log)
+    changes: list[int] = []
+    rewatch = bench.reactor.rewatch
+
+    def count(file: object, events: int, callback: Callable[[int], object]) -> None:
+        changes.append(events)
+        rewatch(file, events, callback)
+
+    monkeypatch.setattr(bench.reactor, "rewatch", count)
+    for seq in range(1, 6):
+        peer.send(encoded(said(seq)))
+        bench.spin(lambda: len(recorder.messages) == seq)  # noqa: B023
+    assert changes == []
+
+
 def test_link_logs_in_and_exchanges_messages(bench: Bench) -> None:
     link, recorder = bench.link()
     link.say("sent before")

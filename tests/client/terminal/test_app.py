@@ -103,7 +103,7 @@ def test_each_way_to_leave_ends_the_chat(keyboard: Keyboard, keys: str) -> None:
         leave(keyboard, keys, peer)
         assert peer.received == LOGIN
 
-    with run_chat(keyboard, script):
+    with run_chat(keyboard, script, status=130 if "\x03" in keys else 0):
         assert "Connected to the Server: 127.0.0.1\n" in keyboard.text
 
 

@@ -207,7 +207,7 @@ def test_ctrl_d_and_ctrl_c_end_run(keys: PipeInput, output: Output, leave: str) 
     async def run() -> None:
         shown = Screen(asyncio.get_running_loop(), PROMPT, lambda _: None)
         keys.send_text(leave)
-        await shown.run()
+        assert await shown.run() is ("\x03" in leave)
         shown.close()  # a second call has no effect
 
     asyncio.run(asyncio.wait_for(run(), DEADLINE))
