@@ -89,7 +89,10 @@ class BannedError(RefusalError):
 
 class BadRoomError(NamedRefusalError):
     code = "bad-room"
-    template = "{name!r} cannot be a room's name: 1 to 32 characters without spaces, not beginning with @ # /"
+    template = (
+        "{name!r} cannot be a room's name: use 1 to 32 characters without spaces, commas, colons, quotation "
+        "marks and brackets, and do not begin with @ # / * -"
+    )
 
 
 class NotInRoomError(NamedRefusalError):

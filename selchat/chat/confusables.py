@@ -19,6 +19,7 @@ from confusable_homoglyphs.categories import alias, categories_data
 from confusable_homoglyphs.confusables import confusables_data
 
 from selchat.errors import NamedRefusalError, NameTakenError
+from selchat.events import SERVER
 from selchat.text import name_key
 
 
@@ -110,6 +111,48 @@ def skeleton(text: str) -> str:
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", text).translate(_PROTOTYPES))
 
 
+# Letters that are another letter in a different form, by their Unicode names: small capitals, letters with a
+# stroke or a hook, turned letters, letters in a box. confusables.txt lists few of them.
+_LETTER_FORM = regex.compile(
+    r"(?:LATIN|REGIONAL INDICATOR|NEGATIVE)[A-Z ]*? LETTER (?:SMALL CAPITAL )?"
+    r"(?:(?:TURNED|REVERSED|INVERTED|SIDEWAYS|BARRED|OPEN|LONG) )*([A-Z])(?: WITH [A-Z -]+)?"
+)
+_DIACRITICS = regex.compile(r"[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
+_PUNCTUATION = regex.compile(r"[\p{P}\p{Sk}]")
+_NOT_WORD = regex.compile(r"[^\p{L}\p{N}$€§]")
+_NUMBERS = "0123456789IVXLivxl|"  # Roman ones too
+_MARKS_AFTER_WORDS = dict.fromkeys(map(ord, "\u2122\u2120\u00ae\u00a9\u2139\u00aa\u00ba"))  # such as (TM)
+_DIGITS_AS_LETTERS = str.maketrans("5$§3€", "sssee")
+_SERVER_KEY = name_key(SERVER)
+
+
+def plain_letters(text: str) -> str:
+    """Return ``text`` without the marks that readers overlook, and with plain letters for small capitals and
+    other forms of letters. If nothing is left, return ``text`` as it is.
+
+    These marks are punctuation and the accents of Latin, Greek and Cyrillic. The vowel signs of other
+    scripts count as letters.
+    """
+    if text.isascii():
+        return _without_punctuation(text)
+    found = _DIACRITICS.sub("", unicodedata.normalize("NFKD", text))
+    found = "".join([one if one.isascii() else _plain_letter(one) for one in found])
+    return unicodedata.normalize("NFC", _without_punctuation(found)) or text
+
+
+def _without_punctuation(text: str) -> str:
+    return " ".join(_PUNCTUATION.sub("", text).split()) or text
+
+
+@lru_cache(maxsize=4096)
+def _plain_letter(character: str) -> str:
+    match = _LETTER_FORM.fullmatch(unicodedata.name(character, ""))
+    if match is None:
+        return character
+    letter: str = match[1]
+    return letter.lower() if character.islower() else letter
+
+
 class Skeletons(NamedTuple):
     """The skeletons of one name. Two names are confusable if they share any skeleton."""
 
@@ -120,7 +163,7 @@ class Skeletons(NamedTuple):
 
 @lru_cache(maxsize=4096)  # each sign-in needs the same ones several times, and so does the sign-out
 def skeletons(name: str) -> Skeletons:
-    """Return the skeletons of a clean name.
+    """Return the skeletons of a clean name, by its `plain_letters`.
 
     The server shows names as written, but compares them without case. ``shown`` is the skeleton *before* case
     folding: ``paypaI`` with a capital I looks like ``paypal``, and folding first (``paypai``) would hide
@@ -131,9 +174,25 @@ def skeletons(name: str) -> Skeletons:
     One skeleton for all spellings is impossible. ``Elia`` and ``Ella`` would share it, since ``ELlA`` could
     be either; so would ``v`` and ``n``, by way of a Greek letter whose capital looks like ``N``.
     """
-    name = unicodedata.normalize("NFKC", name)
+    name = unicodedata.normalize("NFKC", plain_letters(unicodedata.normalize("NFKC", name)))
     shown = skeleton(name)
     return Skeletons(skeleton(shown.casefold()), shown, skeleton(name.upper()))
+
+
+def resembles_server(name: str) -> bool:
+    """Return whether a clean name could pass for the server's, ``Server``.
+
+    This rule is stricter than the one for other names: nothing but letters counts. Digits count as the
+    letters that they look like, and numbers at the ends do not count (``5erver``, ``Server II``).
+    """
+    text = unicodedata.normalize("NFKD", name.translate(_MARKS_AFTER_WORDS))
+    text = "".join([one if one.isascii() else _plain_letter(one) for one in text])
+    words = _NOT_WORD.sub("", text)
+    return any(
+        _SERVER_KEY in {key.casefold() for key in skeletons(word.translate(_DIGITS_AS_LETTERS))}
+        for word in {words, words.rstrip(_NUMBERS), words.strip(_NUMBERS)}
+        if len(word) <= 2 * len(SERVER)
+    )
 
 
 class ConfusableIndex:

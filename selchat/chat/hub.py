@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from selchat.addresses import host_of
-from selchat.chat.confusables import ConfusableNameError, check_scripts
+from selchat.chat.confusables import ConfusableNameError, check_scripts, resembles_server
 from selchat.chat.inboxes import Inboxes
 from selchat.chat.member import Member
 from selchat.chat.moderation import Moderation
@@ -26,7 +26,7 @@ from selchat.config.settings import Settings
 from selchat.errors import BannedError, NamedRefusalError, NameTakenError, NotInRoomError, RefusalError
 from selchat.events import LOBBY, SERVER, Notice, Said, Topic
 from selchat.log.port import Log, NotReadableError, NotStoredError
-from selchat.text import clean_name, name_key
+from selchat.text import clean_line, clean_name, name_key
 
 
 class EmptyNameError(RefusalError):
@@ -101,8 +101,7 @@ class Hub:
         refusal: RefusalError | None = None
         try:
             check_scripts(name)
-            others = {name_key(other) for other, _ in self._members.confusable_with(name)}
-            if _SERVER_KEY in {name_key(name), *others}:
+            if resembles_server(name):
                 raise NameTakenError(name)  # even with a number appended it could pass for the server's
         except RefusalError as error:
             refusal = error
@@ -197,8 +196,9 @@ class Hub:
             self.rooms.remove(room)
 
     def set_topic(self, member: Member, room: Room, topic: str) -> None:
-        """Set the topic of a room. Raises `MutedError`."""
+        """Set the topic of a room, without control characters. Raises `MutedError`."""
         self.moderation.check_muted(member.name, member.client_id)
+        topic = clean_line(topic)
         room.topic = topic
         self.rooms.save(room)
         self._stage(room, Batch([Topic(room.name, topic, member.name, self._now())], False))
@@ -384,6 +384,8 @@ class Hub:
                 return
         else:
             check_scripts(name)
+            if resembles_server(name):
+                raise ConfusableNameError(name, SERVER)
         for other, owner in self._names.confusable_with(name):
             if owner != client_id:
                 raise ConfusableNameError(name, other)

@@ -14,7 +14,7 @@ from itertools import islice
 from selchat.chat.confusables import ConfusableIndex
 from selchat.events import Said
 from selchat.log.port import Log, Sent
-from selchat.text import name_key
+from selchat.text import clean_name, name_key
 
 MAX_IDS = 4096  # of one client, both in the log and in memory
 _MIN_IDS = 256  # of one client in memory, while there are very many clients
@@ -56,6 +56,7 @@ class Names:
             record = json.loads(text)
             self._owners[key] = (record["name"], bytes.fromhex(record["owner"]), record["used"])
             self._confusables.add(record["name"])
+        self._clean()
         self.expire()
 
     def __contains__(self, key: str) -> bool:
@@ -87,17 +88,36 @@ class Names:
                 self._confusables.remove(before[0])
             self._confusables.add(name)
         self._owners[key] = (name, owner, now)
-        record = {"name": name, "owner": owner.hex(), "used": round(now)}
-        self._log.put(_NAMES, key, json.dumps(record))
+        self._store(key)
 
     def expire(self, is_present: Callable[[str], bool] = lambda key: False) -> None:
         """Free the names that nobody has used for 90 days, unless their owner is present."""
         oldest = self._now() - _OWNED_SECONDS
-        for key, name in [(key, name) for key, (name, _, used) in self._owners.items() if used < oldest]:
+        for key in [key for key, (_, _, used) in self._owners.items() if used < oldest]:
             if not is_present(key):
-                del self._owners[key]
-                self._confusables.remove(name)
-                self._log.put(_NAMES, key, None)
+                self._remove(key)
+
+    def _clean(self) -> None:
+        """Clean the names of an older history, as the server now cleans them when their owners sign in."""
+        for key, (name, owner, used) in tuple(self._owners.items()):
+            cleaned = clean_name(name, len(name))
+            if cleaned == name:
+                continue
+            self._remove(key)
+            if cleaned and name_key(cleaned) not in self._owners:
+                self._owners[name_key(cleaned)] = (cleaned, owner, used)
+                self._confusables.add(cleaned)
+                self._store(name_key(cleaned))
+
+    def _remove(self, key: str) -> None:
+        name, _, _ = self._owners.pop(key)
+        self._confusables.remove(name)
+        self._log.put(_NAMES, key, None)
+
+    def _store(self, key: str) -> None:
+        name, owner, used = self._owners[key]
+        record = {"name": name, "owner": owner.hex(), "used": round(used)}
+        self._log.put(_NAMES, key, json.dumps(record))
 
 
 class SentMessages:

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 from selchat.chat.peer import Author, Format, Named
 from selchat.events import Event, Joined, Left, Roster
 from selchat.feed import Feed, Subscription
-from selchat.text import clean_name, name_key
+from selchat.text import name_key
 
-ROOM_LENGTH = 32  # characters; Matrix: 255, IRC: 50
 _MAX_NAMES = 500  # in one `Joined` or `Left`
 
 
@@ -130,11 +129,3 @@ class Room:
 def new_salt() -> str:
     """Return 16 random bytes in base64url without padding, as docs/protocol.rst defines a salt."""
     return secrets.token_urlsafe(16)
-
-
-def clean_room(name: str) -> str:
-    """Return a room name that is safe to show; empty: ``name`` is not a valid one."""
-    name = clean_name(name.removeprefix("#"), ROOM_LENGTH + 1)
-    if not name or len(name) > ROOM_LENGTH or " " in name or name[0] in "@#/":
-        return ""
-    return name

@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from selchat.auth.tokens import ANY_ROOM, TokenFile, new_token
-from selchat.chat.confusables import MixedScriptsError, check_scripts
-from selchat.chat.room import clean_room
+from selchat.chat.confusables import MixedScriptsError, check_scripts, resembles_server
 from selchat.errors import SettingError, UsageError
-from selchat.events import SERVER
-from selchat.text import clean_name, escape_controls, name_key
+from selchat.text import clean_name, clean_room, escape_controls
 
 
 class NoTokenError(UsageError):
@@ -43,7 +41,7 @@ def main(options: Mapping[str, Any]) -> int:
 
 def _make(file: TokenFile, name: str, room: str | None) -> int:
     cleaned = clean_name(name)
-    if not cleaned or cleaned != name or name_key(name) == name_key(SERVER):
+    if not cleaned or cleaned != name or resembles_server(name):
         raise SettingError("NAME", name, "a name: 1 to 32 visible characters, and not Server")
     try:
         check_scripts(name)

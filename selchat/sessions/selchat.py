@@ -14,7 +14,7 @@ from selchat.auth.login import LoginAttempt
 from selchat.chat.member import Member
 from selchat.chat.peer import Farewell
 from selchat.chat.people import hash_client_secret
-from selchat.chat.room import ROOM_LENGTH, Room
+from selchat.chat.room import Room
 from selchat.config.settings import Costs
 from selchat.errors import (
     BannedError,
@@ -31,7 +31,7 @@ from selchat.log.port import Sent
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.inbound import InboundStream, LoginTimeoutError
 from selchat.sessions.replay import Replay, ReplayQueue
-from selchat.text import name_key
+from selchat.text import ROOM_LENGTH, name_key
 from selchat.wire.requests import (
     CIPHER_LENGTH,
     HISTORY_LIMIT,

@@ -13,6 +13,7 @@ from selchat.chat.confusables import (
     MixedScriptsError,
     check_scripts,
     parse_prototypes,
+    resembles_server,
     skeleton,
     skeletons,
 )
@@ -103,6 +104,19 @@ def test_composition_does_not_change_skeletons(name: str) -> None:
         ("Ella", "EIla"),
         ("sasa", "\u0405\u0410\u0405\u0410"),
         ("Ian", "lan"),
+        ("Venkat", "\u1d20\u1d07\u0274\u1d0b\u1d00\u1d1b"),  # small capitals
+        ("Venkat", "Ven\u1d0bat"),
+        ("Michael", "Micha\u00ebl"),
+        ("Michael", "M\u0332i\u0332c\u0332h\u0332a\u0332e\u0332l\u0332"),
+        ("Michael", "Mic\u0127ael"),
+        ("Michael", "Michael."),
+        ("Michael", "Mi-cha-el"),
+        ("Michael", "M.i.c.h.a.e.l"),
+        ("Michael_2", "Michael2"),
+        ("O'Brien", "O\u2019Brien"),
+        ("Michael", "\U0001f17c\U0001f178\U0001f172\U0001f177\U0001f170\U0001f174\U0001f17b"),  # boxed
+        ("Michael", "\U0001f1f2\U0001f1ee\U0001f1e8\U0001f1ed\U0001f1e6\U0001f1ea\U0001f1f1"),  # flags
+        ("\u0410\u043d\u0434\u0440\u0435\u0439", "\u0410\u043d\u0434\u0440\u0435\u0438"),  # Cyrillic short i
     ],
 )
 def test_names_that_look_alike_are_confusable(one: str, other: str) -> None:
@@ -113,9 +127,11 @@ def test_names_that_look_alike_are_confusable(one: str, other: str) -> None:
 
 def test_visibly_different_names_are_not_confusable() -> None:
     names = [
-        *("Michael", "Micha\u00ebl", "Mic\u0127ael", "Michael_2", "Michael_3", "Michael_10", "Michael_11"),
+        *("Michael", "Michaela", "Michel", "Michael_2", "Michael_3", "Michael_10", "Michael_11"),
         *("Elia", "Ella", "Delia", "Della", "Ali", "Ann", "Avv", "ian", "lana", "Venkat", "Ven kat"),
         *("\u041c\u0430\u0440\u0438\u044f", "Maria", "\u6f22\u5b57", "\u6f22\u5b50"),
+        *("!!!", "???", "C++", "C", "\u304b", "\u304c"),
+        *("\u0930\u093e\u092e", "\u0930\u092e", "\u0930\u094b\u092e"),  # vowel signs are no accents
     ]
     pairs = [(one, other) for one in names for other in names if one < other and are_confusable(one, other)]
     assert not pairs
@@ -135,6 +151,81 @@ def test_index_finds_confusable_names_until_they_are_removed() -> None:
     for name in ("mike", "Venkat", "venkat_2"):
         found.remove(name)
     assert reachable_objects(found) == reachable_objects(ConfusableIndex()), "nothing is left"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(
+            "Server",
+            "SERVER",
+            "\uff33erver",
+            "S\u0435rv\u0435r",
+            "Ser\u1d20er",
+            "Sᴇrver",
+            "ꜱᴇʀᴠᴇʀ",
+            "S\u00e9rver",
+        ),
+        *(
+            "S.e.r.v.e.r",
+            "S e r v e r",
+            "Serv er",
+            "Server.",
+            "_Server_",
+            "~Server~",
+            "Server!",
+            "\u2605 Server",
+        ),
+        *(
+            "Server2",
+            "Server_2",
+            "Server 10",
+            "1Server",
+            "Server II",
+            "Server\u2161",
+            "Ser\u2164er",
+            "Server\u00b2",
+        ),
+        *(
+            "5erver",
+            "S3rv3r",
+            "$erver",
+            "S\u20acrver",
+            "\u00a7erver",
+            "Server\u2122",
+            "Server\u00ae",
+            "Server\u2713",
+        ),
+        *(
+            "S\u0332e\u0332r\u0332v\u0332e\u0332r\u0332",
+            "\u24c8\u24d4\u24e1\u24e5\u24d4\u24e1",
+            "\u13da\u13ac\u13d2\u13d9\u13ac\u13d2",
+        ),
+        *("🆂🅴🆁🆅🅴🆁", "🇸🇪🇷🇻🇪🇷", "𝕊𝕖𝕣𝕧𝕖𝕣", "ʂeɾʋeɾ", "Server\u0903"),
+    ],
+)
+def test_name_that_could_pass_for_the_server_is_found(name: str) -> None:
+    assert resembles_server(clean_name(name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Observer",
+        "Servet",
+        "Severin",
+        "Sever",
+        "Serverina",
+        "the server room",
+        "Venkat",
+        "2",
+        "!",
+        "",
+        "serve",
+    ],
+)
+def test_other_names_do_not_pass_for_the_server(name: str) -> None:
+    assert not resembles_server(name)
 
 
 # -- scripts -------------------------------------------------------------------------------------------

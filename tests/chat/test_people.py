@@ -4,6 +4,7 @@ import hashlib
 
 from selchat.chat.people import Names, SentMessages, hash_api_name, hash_client_secret
 from selchat.log.memory import MemoryLog
+from selchat.text import name_key
 
 CLIENT, OTHER = hash_client_secret("a secret of a client"), hash_client_secret("a secret of another")
 DAY = 86_400.0
@@ -116,3 +117,14 @@ def test_client_that_sends_nothing_causes_no_query() -> None:
     log.sent = None  # type: ignore[assignment]
     sent.open_session(CLIENT)
     sent.close_session(CLIENT)
+
+
+def test_names_of_an_older_history_are_cleaned_and_keep_their_owners() -> None:
+    log = MemoryLog(1000)
+    names = Names(log, lambda: 0.0)
+    for name, owner in [("Venkat:", CLIENT), ("[Ann]", CLIENT), ("Ann", OTHER), (">", CLIENT)]:
+        names.record_use(name_key(name), name, owner)
+    for _ in range(2):  # the records have the clean names from then on
+        names = Names(log, lambda: 0.0)
+        assert (names.owner("venkat"), names.owner("ann")) == (CLIENT, OTHER)
+        assert {*log.records("name")} == {"venkat", "ann"}

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pytest
-
-from selchat.chat.room import Batch, Room, clean_room
+from selchat.chat.room import Batch, Room
 from selchat.events import Event, Joined, Left, Notice, Roster
 from tests.chat.fakes import LineFormat, line
 
@@ -97,15 +95,6 @@ def test_changes_are_reported_once_and_short_absences_not_at_all() -> None:
     assert room.take_changes() == []
     room.remove(michael)
     assert room.take_changes() == [Left("lobby", ("Michael",), 1)]
-
-
-@pytest.mark.parametrize(
-    ("name", "cleaned"),
-    [("engine", "engine"), ("#Engine", "Engine"), ("x" * 32, "x" * 32), ("\u00e9tage-2", "\u00e9tage-2")]
-    + [(bad, "") for bad in ("", "#", "##a", "a b", "@a", "/a", "x" * 33, "\u200b", "\n")],
-)
-def test_room_names_are_cleaned_or_refused(name: str, cleaned: str) -> None:
-    assert clean_room(name) == cleaned
 
 
 def test_member_who_was_in_a_snapshot_is_reported_as_left() -> None:

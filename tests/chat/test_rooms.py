@@ -3,8 +3,11 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
+
 from selchat.chat.room import new_salt
 from selchat.chat.rooms import Rooms
+from selchat.errors import BadRoomError
 from selchat.events import LOBBY
 from selchat.log.memory import MemoryLog
 
@@ -95,3 +98,47 @@ def test_record_without_a_salt_gets_a_permanent_one() -> None:
     assert {name: again.get_or_create(name).salt for name in salts} == salts
     assert again.get_or_create("engine").topic == "oil"
     assert again.get_or_create("engine").name == "Engine"
+
+
+def refusal(rooms: Rooms, name: str) -> str:
+    with pytest.raises(BadRoomError) as caught:
+        rooms.get_or_create(name)
+    assert caught.value.code == "bad-room"
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("existing", "name"),
+    [
+        ("lobby", "l\u03bfbby"),
+        ("lobby", "1obby"),
+        ("lobby", "LOB\u0412Y"),
+        ("Engine", "Eng\u00ecne"),
+        ("deck", "d.e.c.k"),
+    ],
+)
+def test_room_that_looks_like_another_is_refused(existing: str, name: str) -> None:
+    rooms = Rooms(MemoryLog(1000), 1000, 10)
+    room = rooms.get_or_create(existing)
+    assert any(text in refusal(rooms, name) for text in (f"looks too much like {existing}", "mixes"))
+    if room is not rooms.lobby:
+        rooms.remove(room)
+        assert rooms.get_or_create(name).name == name
+
+
+def test_room_of_mixed_scripts_is_refused() -> None:
+    rooms = Rooms(MemoryLog(1000), 1000, 10)
+    assert refusal(rooms, "l\u043ebby") == (
+        "the room l\u043ebby mixes Cyrillic and Latin letters and could be mistaken for another room"
+    )
+    assert refusal(rooms, "[lobby]").startswith("'[lobby]' cannot be a room's name")
+
+
+def test_rooms_from_an_older_history_keep_their_confusable_names() -> None:
+    log = MemoryLog(100_000)
+    names = ["l\u043ebby", "l\u03bfbby", "a:b", "[x]"]
+    for name in names:
+        log.append(name, "Venkat", ["x"], 0.0)
+    log.commit()
+    rooms = Rooms(log, 1000, 10)
+    assert [rooms.get_or_create(name).name for name in names] == names

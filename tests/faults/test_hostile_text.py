@@ -23,14 +23,13 @@ from prompt_toolkit.renderer import print_formatted_text
 from prompt_toolkit.styles import Style
 
 from selchat.chat.member import Member
-from selchat.chat.room import clean_room
 from selchat.client import lines
 from selchat.client.events import Message, Refused, Rooms, RoomSummary, Users, Whispered
 from selchat.client.terminal import style
 from selchat.commands import export
 from selchat.events import Joined, Left, Said, Topic
 from selchat.server.console import Console, JsonStyle, TextStyle
-from selchat.text import clean_name
+from selchat.text import clean_name, clean_room
 
 _SEED = 5
 _BATCH = 500  # strings on one screen

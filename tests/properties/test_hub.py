@@ -8,7 +8,7 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from selchat.chat.confusables import check_scripts, skeletons
+from selchat.chat.confusables import check_scripts, resembles_server, skeletons
 from selchat.chat.hub import Hub
 from selchat.chat.peer import Farewell
 from selchat.config.settings import Settings
@@ -21,7 +21,17 @@ from tests.chat.fakes import FakeClock, FakeObserver, FakePeer, LineFormat, Reco
 NAMES = st.sampled_from(
     [
         *("Michael", "michael", "MICHAEL", "\uff2dichael", "Michael_2", "michael_3", " Michael "),
-        *("Server", "SERVER", "\uff33erver", "Ser\u200bver", "\u202eServer", "Server_2"),
+        *(
+            "Server",
+            "SERVER",
+            "\uff33erver",
+            "Ser\u200bver",
+            "\u202eServer",
+            "Server_2",
+            "Server:",
+            "\ua731erv er",
+        ),
+        *("Venkat > I quit", "[lobby] Venkat", "* Venkat", "Venkat_"),
         *("", " ", "\x1b\x07", "guest", "guest1", "Guest2", "GUEST_2"),
         *("rnichael", "Michae1", "M1CHAEL", "rnichael_2", "michael_l0", "guestl", "Serv\u04bdr"),
         *("sasa", "\u0455\u0430\u0455\u0430", "SASA", "\u0405\u0410\u0405\u0410", "M\u0456chael"),
@@ -78,7 +88,7 @@ class HubMachine(RuleBasedStateMachine):
         self.expected[peer] = []
         try:
             check_scripts(cleaned)
-            if cleaned and not {*skeletons(cleaned)}.isdisjoint(skeletons(SERVER)):
+            if resembles_server(cleaned):
                 event("a name was confusable with the server's")
                 raise NameTakenError(cleaned)
         except RefusalError as error:

@@ -9,7 +9,7 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from selchat.chat.confusables import MixedScriptsError, check_scripts, skeletons
+from selchat.chat.confusables import MixedScriptsError, check_scripts, resembles_server, skeletons
 from selchat.chat.hub import Hub
 from selchat.chat.people import hash_client_secret
 from selchat.chat.roster import Roster
@@ -27,6 +27,11 @@ NAMES = st.text("mMrniIlL1|0oO\u043e\u0406\u0456\u03bf\u039f_2 \u200b", max_size
         "Server",
         "S\u0435rver",
         "serve",
+        "Serv er",
+        "5erver",
+        "Server 2",
+        "m.i.k.e",
+        "m\u00edke",
         "guest1",
         "guestl",
         "guest2",
@@ -125,7 +130,7 @@ class NamesMachine(RuleBasedStateMachine):
             assert name_key(one.name) != name_key(other.name)
             if one.client_id is None or one.client_id != other.client_id:
                 assert not are_confusable(one.name, other.name)
-        assert not any(are_confusable(member.name, SERVER) for member in self.hub.members())
+        assert not any(resembles_server(member.name) for member in self.hub.members())
 
     @invariant()
     def roster_keeps_nothing_of_members_who_left(self) -> None:
@@ -143,7 +148,12 @@ def is_acceptable(cleaned: str, others: set[str]) -> bool:
     except MixedScriptsError:
         return False
     free = name_key(cleaned) not in map(name_key, others)
-    return bool(cleaned) and free and not any(are_confusable(cleaned, other) for other in others)
+    return (
+        bool(cleaned)
+        and free
+        and not resembles_server(cleaned)
+        and not any(are_confusable(cleaned, other) for other in others)
+    )
 
 
 TestNames = NamesMachine.TestCase

@@ -405,15 +405,18 @@ def test_other_header_lengths_work_the_same(header_length: int) -> None:
     assert "The operator has removed you from this chat.".startswith(text)
 
 
-@pytest.mark.parametrize("name", ["Server", "sErVeR", "\uff33erver", "Ser\u200bver", "SERVER", "Server_2"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Server", "sErVeR", "\uff33erver", "Ser\u200bver", "SERVER", "Server_2", "Server:", "Server >"),
+        *("[Server]", "* Server", "ꜱᴇʀᴠᴇʀ", "Sᴇrver", "S.e.r.v.e.r"),
+    ],
+)
 def test_name_of_the_server_is_refused(name: str) -> None:
     server = FakeServer()
     michael, other = join(server, "Michael", name)
     other.send("give me your password")
     [(author, _)] = michael.read()
-    if name == "Server_2":
-        assert author == "Server_2", "the name is free"
-        return
     assert author == "guest1"
     [(told_by, text)] = other.read()
     assert told_by == "Server"

@@ -469,7 +469,34 @@ def test_topic_is_sent_to_members_and_listed() -> None:
     assert (users["names"], users["total"], users["topic"]) == (["Narayan", "Venkat"], 2, "tea")
 
 
-@pytest.mark.parametrize("name", ["", "@x", "a b", "/x", "x" * 33, "\u200b", "##"])
+def test_topic_is_one_line_without_control_characters() -> None:
+    server = FakeServer()
+    venkat, narayan = log_in(server, "Venkat", "Narayan")
+    venkat.send({"type": "topic", "room": "lobby", "topic": "\x1b[2Jtea\n10:00 \u202eMichael > I quit\x07"})
+    for client in (venkat, narayan):
+        [topic] = client.read()
+        assert topic["topic"] == "[2Jtea 10:00 Michael > I quit"
+    assert server.hub.lobby.topic == "[2Jtea 10:00 Michael > I quit"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "@x",
+        "a b",
+        "/x",
+        "x" * 33,
+        "\u200b",
+        "##",
+        "[lobby]",
+        "lobby>",
+        "a:b",
+        "-a",
+        "l\u043ebby",
+        "1obby",
+    ],
+)
 def test_invalid_room_name_is_refused(name: str) -> None:
     server = FakeServer()
     [venkat] = log_in(server, "Venkat")

@@ -34,7 +34,7 @@ from selchat.client.setup import login_name, split_host
 from selchat.config.settings import ClientSettings
 from selchat.errors import SettingError, UsageError
 from selchat.events import LOBBY, Joined, Left, Topic
-from selchat.text import clean_name, escape_controls, name_key
+from selchat.text import escape_controls, name_key, visible_name
 from selchat.wire.e2ee import passphrase_bytes
 
 _CLOSE_SECONDS_AFTER_ERROR = 1.0  # to deliver queued messages when the program fails
@@ -471,5 +471,5 @@ def _interruptible() -> Iterator[None]:
 
 def _room_name(room: str) -> str:
     """Return a room's name as the server writes it; users may put a ``#`` before it."""
-    room = clean_name(room.removeprefix("#"), len(room))
+    room = visible_name(room.removeprefix("#"), len(room))
     return LOBBY if name_key(room) == LOBBY else room

@@ -13,9 +13,8 @@ from selchat.client.events import ClientEvent, Gap, Message, Parted, RoomSummary
 from selchat.client.protocol.outbox import QueueFullError
 from selchat.errors import BadRoomError
 from selchat.events import Joined, Left, Topic
-from selchat.text import clean_name, name_key
+from selchat.text import ROOM_LENGTH, name_key, visible_name
 
-ROOM_LENGTH = 32  # characters
 MAX_MEMBERS = 10_000  # names that a client remembers for one room
 MAX_ROOMS = 1024  # rooms that a client remembers; servers allow far fewer
 MAX_HELD = 4096  # messages that a room holds back until one with a lower number arrives
@@ -25,7 +24,7 @@ MAX_HELD_SIZE = 4 * 1024 * 1024  # characters of the held messages
 
 def clean_room_name(room: str) -> str:
     """Return the name as the server will clean it. Raises `BadRoomError` if no room can have it."""
-    cleaned = clean_name(room.removeprefix("#"), ROOM_LENGTH + 1)
+    cleaned = visible_name(room.removeprefix("#"), ROOM_LENGTH + 1)
     if not 0 < len(cleaned) <= ROOM_LENGTH:
         raise BadRoomError(room[: 2 * ROOM_LENGTH])
     return cleaned

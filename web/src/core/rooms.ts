@@ -3,7 +3,7 @@
 
 import type { Event, RoomSummary } from "./events.ts";
 import { type Delivery, ReorderBuffer } from "./order.ts";
-import { cleanName, nameKey } from "./text.ts";
+import { nameKey, visibleName } from "./text.ts";
 
 const MAX_MEMBERS = 10_000; // names to remember of one room
 const MAX_ROOMS = 1024; // rooms to remember; servers allow far fewer
@@ -346,6 +346,6 @@ export class Rooms {
 
 /** Return a room's name as the server will clean it; "": it is not a valid name. */
 export function roomName(room: string): string {
-  const cleaned = cleanName(room.replace(/^#/, ""), ROOM_LENGTH + 1);
+  const cleaned = visibleName(room.replace(/^#/, ""), ROOM_LENGTH + 1);
   return [...cleaned].length <= ROOM_LENGTH && !/^[@#/]/.test(cleaned) ? cleaned : "";
 }

@@ -8,25 +8,67 @@ const INVISIBLE =
 const SPACES = /[\t-\r\x1c-\x20\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+/g;
 const NOT_IN_NAMES = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}]/gu;
 
+// Characters with a meaning in a line that shows a name, such as ">", ":" and brackets, and those that look like
+// them: the same set as in selchat/text.py.
+const DELIMITERS = new RegExp(
+  String.raw`[",:<>()\[\]{}\u00ab\u00bb\u02ba\u02c2\u02c3\u02d0\u02f8\u0589\u05c3\u060c\u060d\u066b\u0703` +
+    String.raw`\u0704\u0f3a-\u0f3d\u169b\u169c\u16ec\u1803\u1809\u201a\u201c-\u201f\u2033\u2036\u2039\u203a` +
+    String.raw`\u2045\u2046\u205a\u207d\u207e\u208d\u208e\u2236\u226a\u226b\u226e\u226f\u227a\u227b\u22b2\u22b3` +
+    String.raw`\u22d6-\u22d9\u2308-\u230b\u2329\u232a\u2474-\u2487\u249c-\u24b5\u25b6-\u25bb\u2768-\u2775` +
+    String.raw`\u27a2-\u27a4\u27c5\u27c6\u27e6-\u27ef\u2983-\u2998\u29d8-\u29db\u29f4\u29fc\u29fd\u2a20\u2a74` +
+    String.raw`\u2aa5\u2e02-\u2e05\u2e09\u2e0a\u2e0c\u2e0d\u2e1c\u2e1d\u2e20-\u2e29\u2e42\u2e55-\u2e5c\u3001` +
+    String.raw`\u3003\u3008-\u3011\u3014-\u301b\u301d-\u301f\u3200-\u321e\u3220-\u3243\ua789\ufd3e\ufd3f\ufe10` +
+    String.raw`\ufe13\ufe17\ufe18\ufe30\ufe35-\ufe44\ufe47\ufe48\ufe50\ufe55\ufe59-\ufe5e\ufe64\ufe65\uff02` +
+    String.raw`\uff08\uff09\uff0c\uff1a\uff1c\uff1e\uff3b\uff3d\uff5b\uff5d\uff5f\uff60\uff62\uff63\u{10781}` +
+    String.raw`\u{1f101}-\u{1f10a}\u{1f110}-\u{1f129}]`,
+  "gu",
+);
+// Characters with a meaning at the start of a line or a word, such as "*", "-", "#", "@" and "/".
+const PREFIXES = new RegExp(
+  String.raw`^(?:[ \p{M}]|[#*/@\-\u00b7\u02d7\u058a\u05be\u066d\u06d4\u1400\u1735\u1806\u2010-\u2015\u2022\u2023\u2041` +
+    String.raw`\u2043\u2044\u204e\u2051\u2212\u2215\u2217\u2219\u229b\u25e6\u2722-\u2725\u2731-\u2733` +
+    String.raw`\u273a-\u273d\u2743\u2749-\u274b\u2796\u27cb\u29c6\u29f8\u2a6e\u2e17\u2e1a\u2e3a\u2e3b\u2e40` +
+    String.raw`\u2e5d\u301c\u3030\u30a0\ua673\ufe31\ufe32\ufe58\ufe5f\ufe61\ufe63\ufe6b\uff03\uff0a\uff0d\uff0f` +
+    String.raw`\uff20\u{10ead}\u{1f7af}-\u{1f7bf}])+`,
+  "u",
+);
+
 // Characters that affect the text around them: controls, lone surrogates, line separators and format
 // characters. Not the joiners, which Persian and some Indian scripts need, nor the tags, which make flags.
 const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?![\u200c\u200d\u{e0020}-\u{e007f}])\p{Cf}/gu;
 
 export const NAME_LENGTH = 32; // characters
+const MAX_RAW_NAME = 1024; // characters of a name before it is cleaned; the rest has no effect
 
 /** Return a name as the server cleans it, perhaps empty. */
 export function cleanName(name: string, length = NAME_LENGTH): string {
-  const normalized = name
+  return cut(visible(name, length).replace(DELIMITERS, "").normalize("NFC").replace(PREFIXES, ""), length);
+}
+
+/** Return a name without the characters that cannot be seen or that change others, perhaps empty. */
+export function visibleName(name: string, length = NAME_LENGTH): string {
+  return cut(
+    visible(name, length)
+      .normalize("NFC")
+      .replace(/^[ \p{M}]+/u, ""),
+    length,
+  );
+}
+
+function visible(name: string, length: number): string {
+  return [...name]
+    .slice(0, Math.max(MAX_RAW_NAME, 4 * length))
+    .join("")
     .normalize("NFC")
     .replace(SPACES, " ")
     .replace(NOT_IN_NAMES, "")
     .replace(INVISIBLE, "");
-  const start = normalized.normalize("NFC").replace(/^[ \p{M}]+/u, "");
-  return [...start]
-    .slice(0, length)
-    .join("")
-    .replace(SPACES, " ")
-    .replace(/^ +| +$/g, "");
+}
+
+function cut(name: string, length: number): string {
+  const characters = [...name.replace(SPACES, " ")].slice(0, length);
+  while (characters.at(-1) === " ") characters.pop();
+  return characters.join("");
 }
 
 /**
