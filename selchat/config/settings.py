@@ -69,6 +69,9 @@ class Settings:
     # -- the web page and HTTP -------------------------------------------------------------------------
     allowed_host: tuple[str, ...] = ()  # more host names that browsers may use for this server
     security_contact: str = ""  # URI in /.well-known/security.txt (RFC 9116); empty: no such file
+    http_head_limit: Bytes = 16 * KIB  # bytes of an HTTP request line and headers; Apache: 8 KiB a line
+    http_headers: int = 100  # lines of a request line and headers; Apache: LimitRequestFields 100
+    http_chunks: int = 1024  # chunks of a request body; curl sends 16 KiB in each
     web_ping_seconds: Seconds = 30.0  # seconds of silence before a ping to a browser; websockets: 20
 
     # -- who may connect -----------------------------------------------------------------------------

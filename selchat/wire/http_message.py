@@ -66,8 +66,8 @@ def parse_posted(media_type: str, data: bytes, request_ids: tuple[str, ...] = ()
         body = body.removesuffix("\n").removesuffix("\r")
     else:
         raise MediaTypeError(media_type)
-    if type(body) is not str or not body:
-        raise BadMessageError("message", "body", "a string of at least one character")
+    if type(body) is not str:  # an empty one is a message too, as in the other protocols
+        raise BadMessageError("message", "body", "a string")
     for id in ids:
         if type(id) is not str or not 0 < len(id) <= ID_LENGTH:
             raise BadMessageError("message", "id", f"a string of 1 to {ID_LENGTH} characters")

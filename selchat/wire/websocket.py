@@ -345,7 +345,7 @@ def open_websocket(request: Request, limit: int) -> tuple[ServerProtocol, bytes]
     protocol.receive_data(request.head)
     try:
         (handshake,) = protocol.events_received()
-    except ValueError:  # for requests that h11 accepts and this library does not: more than 128 headers, ...
+    except ValueError:  # for requests that h11 accepts and this library does not: with a body, for example
         raise HttpError(400, str(protocol.handshake_exc)) from None
     assert isinstance(handshake, Handshake)
     response = protocol.accept(handshake)

@@ -134,20 +134,27 @@ def http(data: bytes) -> None:
         assert _requests([stream[start : start + 1] for start in range(len(stream))]) == whole
 
 
-def _requests(parts: list[bytes]) -> tuple[list[Request], int]:
-    connection = HttpConnection(_LIMIT)
-    found: list[Request] = []
+def _requests(parts: list[bytes]) -> tuple[list[tuple[Request, bytes]], int]:
+    connection = HttpConnection(_LIMIT, 16 * 1024, 100, 1024)
+    found: list[tuple[Request, bytes]] = []
+    request: Request | None = None
     for part in parts:
         connection.receive_data(part)
         try:
-            while (request := connection.next_request()) is not None:
-                assert len(request.body) <= _LIMIT
+            while request is not None or (request := connection.next_request()) is not None:
+                body = connection.read_body() if request.has_body else b""
+                if body is None:
+                    if not connection.has_more_chunks:
+                        break
+                    continue
+                assert len(body) <= _LIMIT
                 assert request.path.startswith("/")
                 with suppress(HttpError):
                     open_websocket(request, _LIMIT)
-                found.append(request)
+                found.append((request, body))
+                request = None
                 assert connection.respond(_ANSWER).startswith(b"HTTP/1.1 200 ")
-            if connection.expects_continue:
+            if request is not None and connection.expects_continue:
                 connection.continue_response()
         except HttpError as error:
             assert 400 <= error.status < 600

@@ -83,7 +83,7 @@ class Reader:
 
 
 def parsed_request(data: bytes) -> Request:
-    http = HttpConnection(100)
+    http = HttpConnection(100, 16 * 1024, 100, 100)
     http.receive_data(data)
     found = http.next_request()
     assert found is not None
@@ -412,7 +412,7 @@ def test_extensions_and_subprotocols_are_not_accepted() -> None:
         (opening(Sec_WebSocket_Version=None), 400),
         (opening(body=b"hello"), 400),  # type: ignore[arg-type]
         (opening(X="y\r\nSec-WebSocket-Key: again"), 400),
-        (opening(**{f"X-{number}": "x" for number in range(150)}), 400),
+        (opening(**{f"X-{number}": "x" for number in range(150)}), 431),
     ],
     ids=range(11),  # type: ignore[arg-type]
 )

@@ -24,7 +24,7 @@ from selchat.errors import BadRoomError, NameTakenError, RefusalError, UsageErro
 from selchat.events import Notice, Said
 from selchat.log.port import NotReadableError, NotStoredError, Sent
 from selchat.sessions.inbound import byte_bucket, byte_burst, message_bucket
-from selchat.text import name_key
+from selchat.text import clean_room, name_key
 from selchat.wire.frames import largest_payload
 from selchat.wire.http_message import MediaTypeError, parse_posted
 from selchat.wire.requests import BadMessageError, BodyTooLongError
@@ -56,6 +56,11 @@ class WrongRoomError(RefusalError):
         return f"this token is valid only for the room {self.room}"
 
 
+class NoTokensError(RefusalError):
+    code = "no-tokens"
+    text = "the server cannot read its tokens now"
+
+
 class RateLimitError(RefusalError):
     """The client exceeds its rate. ``seconds``: when it should try again."""
 
@@ -82,8 +87,25 @@ _STATUS: dict[type[RefusalError], tuple[int, str]] = {
     BodyTooLongError: (413, ""),
     MediaTypeError: (415, "media-type"),
     RateLimitError: (429, "too-fast"),
+    NoTokensError: (503, ""),
     NotStoredError: (503, ""),
     NotReadableError: (503, ""),
+}
+
+# The code of each status with which the server refuses a request before it reads the message.
+_CODES = {
+    400: "bad-request",
+    403: "forbidden",
+    404: "not-found",
+    405: "bad-method",
+    408: "timeout",
+    413: "too-long",
+    417: "bad-expectation",
+    421: "wrong-host",
+    431: "head-too-long",
+    501: "not-supported",
+    503: "full",
+    505: "bad-version",
 }
 
 
@@ -103,6 +125,16 @@ class ApiResponse(NamedTuple):
 CONTENT_TYPE = "application/json"
 
 Responder = Callable[[ApiResponse], object]
+
+
+class Posting(NamedTuple):
+    """A message of which only the head of the request is known. ``ids``: the message ids outside the body."""
+
+    name: str
+    address: str
+    room: str
+    media_type: str
+    ids: tuple[str, ...]
 
 
 class MessageApi:
@@ -140,45 +172,44 @@ class MessageApi:
         """Bytes of a request's body: the same limit as for a frame."""
         return min(self._settings.payload_limit, self._max_body)
 
-    def post(
-        self,
-        room: str,
-        headers: Mapping[str, str],
-        query: Mapping[str, str],
-        body: bytes,
-        address: str,
-        respond: Responder,
-    ) -> None:
-        """Send the message in the body to a room; call ``respond`` once, now or at the end of this tick.
+    def begin(self, room: str, headers: Mapping[str, str], ids: tuple[str, ...], address: str) -> Posting:
+        """Check the head of a request; return the message, to be sent when its body has arrived.
 
-        ``room`` and ``query`` are percent-decoded, the names of ``headers`` are in lower case. ``address``:
-        the client's, as ``host:port``.
+        ``room`` and ``ids``, the message ids in the query, are percent-decoded. The names of ``headers`` are
+        in lower case. ``address``: the client's, as ``host:port``. Raises `RefusalError`.
         """
         try:
             token = self._token(headers.get("authorization", ""))
-            if not token.allows(room):
-                raise WrongRoomError(token.room)
-            member = self._get_member(token.name, address)
-            member.check_banned()
-            member.throttle(self._clock.now, len(body))
-            if len(body) > self.body_limit:
-                raise BodyTooLongError(len(body), self.body_limit)
-            ids = (_unquote(headers.get("idempotency-key")), query.get("id"))
-            message = parse_posted(
-                headers.get("content-type", ""), body, tuple(id for id in ids if id is not None)
-            )
-            length = len(json.dumps(message.body, ensure_ascii=False).encode())
-            if length > self._max_body:  # with its escapes, the body does not fit into a frame
-                raise BodyTooLongError(length, self._max_body)
-            member.send(room, message.body, message.id or secrets.token_hex(16), respond)
-        except RefusalError as error:
-            respond(error_response(error))
         except UsageError as error:  # the token file or its folder
             if self._warned != str(error):
                 self._warned = str(error)
                 self._warn(f"all API tokens are rejected because the token file cannot be read: {error}")
-            document = {"error": "no-tokens", "message": "the server cannot read its tokens now"}
-            respond(ApiResponse(503, document, _retry_after(_RETRY_SECONDS)))
+            raise NoTokensError from error
+        if not token.allows(room):
+            raise WrongRoomError(token.room)
+        if not clean_room(room):
+            raise BadRoomError(room)
+        self._get_member(token.name, address)
+        key = _unquote(headers.get("idempotency-key"))
+        if key is not None:
+            ids = (key, *ids)
+        return Posting(token.name, address, room, headers.get("content-type", ""), ids)
+
+    def finish(self, posting: Posting, body: bytes, respond: Responder) -> None:
+        """Send the message in the body; call ``respond`` once, now or at the end of this tick."""
+        try:
+            # Again, because a slow body leaves time for a ban, and for the member to sign out.
+            member = self._get_member(posting.name, posting.address)
+            member.throttle(self._clock.now, len(body))
+            if len(body) > self.body_limit:
+                raise BodyTooLongError(len(body), self.body_limit)
+            message = parse_posted(posting.media_type, body, posting.ids)
+            length = len(json.dumps(message.body, ensure_ascii=False).encode())
+            if length > self._max_body:  # with its escapes, the body does not fit into a frame
+                raise BodyTooLongError(length, self._max_body)
+            member.send(posting.room, message.body, message.id or secrets.token_hex(16), respond)
+        except RefusalError as error:
+            respond(error_response(error))
 
     # ----------------------------------------------------------------------------------------------------
 
@@ -193,6 +224,7 @@ class MessageApi:
         return token
 
     def _get_member(self, name: str, address: str) -> ApiMember:
+        """Return the member of that name, signed in. Raises the errors of `Hub.sign_in_send_only`."""
         key = name_key(name)
         member = self._members.get(key)
         if member is None:
@@ -200,6 +232,7 @@ class MessageApi:
             self._members[key] = member
             self._clock.call_later(_IDLE_SECONDS, self._check_idle, key)
         member.member.address = address
+        member.check_banned()
         return member
 
     def _check_idle(self, key: str) -> None:
@@ -325,6 +358,11 @@ def error_response(error: RefusalError) -> ApiResponse:
     elif status == 503:
         headers = _retry_after(_RETRY_SECONDS)
     return ApiResponse(status, {"error": error.code or code, "message": str(error)}, headers)
+
+
+def http_error_response(status: int, why: str, headers: Mapping[str, str], code: str = "") -> ApiResponse:
+    """Return the response to a request that failed for another reason than its message."""
+    return ApiResponse(status, {"error": code or _CODES[status], "message": why}, tuple(headers.items()))
 
 
 def _retry_after(seconds: float) -> tuple[tuple[str, str], ...]:

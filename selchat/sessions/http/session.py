@@ -22,12 +22,19 @@ from urllib.parse import parse_qsl, unquote
 from selchat.addresses import host_of
 from selchat.errors import BannedError, MissingExtraError, RefusalError, SelchatError
 from selchat.sessions.context import Context, Transport
-from selchat.sessions.http.api import CONTENT_TYPE, ApiResponse
+from selchat.sessions.http.api import (
+    CONTENT_TYPE,
+    ApiResponse,
+    Posting,
+    error_response,
+    http_error_response,
+)
 from selchat.sessions.http.security_txt import NO_CONTACT
 from selchat.sessions.http.static import File, Site
-from selchat.sessions.inbound import InboundStream, message_bucket
+from selchat.sessions.inbound import InboundStream, byte_bucket, message_bucket
 from selchat.sessions.selchat import SelchatSession
 from selchat.sessions.work import Meter
+from selchat.text import ROOM_LENGTH
 from selchat.wire.http import HttpConnection, HttpError, Request, Response
 from selchat.wire.websocket import MessageDecoder, open_websocket
 
@@ -47,17 +54,25 @@ SECURITY_HEADERS = {
 }
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?\Z")
 _MESSAGES_PATH = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
+_API_PATH = "/rooms/"
+_LONGEST_ROOM = 12 * ROOM_LENGTH  # characters: each byte of UTF-8 is percent-encoded
+_MAX_QUERY_FIELDS = 16
+_MAX_HOST = 255  # characters of a host name; RFC 1035, 2.3.4
+_SHOWN = 200  # characters of a path in an error message
+_GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?(?:,|$)")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
 class HttpState(Enum):
-    """The life of a session. The server reads only in READING.
+    """The life of a session. The server reads only in READING and BODY.
 
     =========  ======================================  ====================================
     state      means                                   next
     =========  ======================================  ====================================
-    READING    the server waits for a whole request    ANSWERING, SENDING; ENDED after a
+    READING    the server waits for a head             BODY, SENDING; ENDED after a
                                                        WebSocket handshake
+    BODY       the head of a posted message is         ANSWERING
+               accepted; its body is incomplete
     ANSWERING  the log stores the posted message       SENDING
     SENDING    the response is not sent completely,    READING
                or the next request is rate limited
@@ -67,6 +82,7 @@ class HttpState(Enum):
     """
 
     READING = auto()
+    BODY = auto()
     ANSWERING = auto()
     SENDING = auto()
     ENDED = auto()
@@ -76,10 +92,14 @@ class HttpSession:
     """One HTTP client. `selchat.sessions.context.HttpSessionFactory` documents the parameters."""
 
     __slots__ = (
+        "_bytes",
         "_context",
+        "_deadline",
         "_http",
         "_local",
         "_meter",
+        "_next_step",
+        "_posting",
         "_refusal",
         "_requests",
         "_site",
@@ -111,49 +131,113 @@ class HttpSession:
         self._refusal = refusal
         self._tls = tls
         self._local = local
-        self._http = HttpConnection(site.api.body_limit)
-        self._requests = message_bucket(context.settings, context.clock.now)
-        self._timer: Any = context.clock.call_later(deadline - context.clock.now, self._timed_out)
+        settings, now = context.settings, context.clock.now
+        self._http = HttpConnection(
+            site.api.body_limit, settings.http_head_limit, settings.http_headers, settings.http_chunks
+        )
+        self._posting: Posting | None = None  # the message whose body is incomplete
+        self._requests = message_bucket(settings, now)
+        self._bytes = byte_bucket(settings, now)
+        self._deadline = deadline
+        self._timer: Any = context.clock.call_later(deadline - now, self._timed_out)
+        self._next_step: Any = None  # the timer that continues to read; None: not before new data comes
 
     # -- calls from the connection ---------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        self._count_bytes(len(data))
         self._http.receive_data(data)
-        if self.state is HttpState.READING:
+        if self._reads and self._next_step is None:
             self._read()
 
     def eof_received(self) -> None:
         # A client that closes its side after a whole request still gets the response, which is queued.
-        if self.state is HttpState.READING and self._http.has_partial_request:
+        if self._reads and self._http.has_partial_request:
             self._close_with(HttpError(400, "the request is incomplete"))
 
     def connection_lost(self, reason: str | None) -> None:
         idle = self.state is HttpState.READING and not self._http.has_partial_request
         self.state = HttpState.ENDED
-        self._timer.cancel()
+        self._cancel_timers()
         self._meter.close()
         if reason is not None and not idle:  # browsers close idle connections
             self._context.observer.closed_before_login(self._transport.address, reason)
 
     # ----------------------------------------------------------------------------------------------------
 
+    @property
+    def _reads(self) -> bool:
+        return self.state is HttpState.READING or self.state is HttpState.BODY
+
     def _read(self) -> None:
-        """Answer the next request if it is complete."""
+        """Parse one head, or a part of a body; then wait for data, or for the next step."""
         try:
-            request = self._http.next_request()
+            if self.state is HttpState.READING:
+                self._read_head()
+            if self.state is HttpState.BODY:
+                self._read_body()
         except HttpError as error:
             self._close_with(error)
             return
+        if self._reads:
+            self._pace()
+
+    def _read_head(self) -> None:
+        """Answer the next request if its head is complete, or begin to read its body."""
+        request = self._http.next_request()
         if request is None:
-            if self._http.expects_continue:
-                self._transport.outbox.reply(self._http.continue_response())
             return
-        self._timer.cancel()
         try:
             self._check(request)
             self._answer(request)
         except HttpError as error:
-            self._send(_error_response(error))
+            self._send(self._error_response(error))
+
+    def _read_body(self) -> None:
+        """Send the posted message if its body is complete."""
+        body = self._http.read_body()
+        self._count_bytes(self._http.overhead)
+        if body is not None:
+            posting, self._posting = self._posting, None
+            assert posting is not None
+            self._timer.cancel()
+            self.state = HttpState.ANSWERING
+            self._transport.pause()
+            self._site.api.finish(posting, body, self._send_api_response)
+        elif self._http.expects_continue:
+            self._transport.outbox.reply(self._http.continue_response())
+
+    def _count_bytes(self, size: int) -> None:
+        self._bytes.refill(self._context.clock.now)
+        self._bytes.tokens -= size
+
+    def _pace(self) -> None:
+        """Pause reading while this client is over its byte rate, or has more to parse in the next tick."""
+        wait = self._bytes.wait(0)
+        if not wait and not self._http.has_more_chunks:
+            return
+        self._transport.pause()
+        self._next_step = self._context.clock.call_later(wait, self._continue)
+        if wait:  # the client cannot send the rest meanwhile
+            self._set_deadline(self._deadline + wait)
+
+    def _continue(self) -> None:
+        self._next_step = None
+        self._read()
+        if self._reads and self._next_step is None:
+            self._transport.resume()
+
+    def _set_deadline(self, deadline: float) -> None:
+        """Set when the request must be complete, on the clock."""
+        self._timer.cancel()
+        self._deadline = deadline
+        self._timer = self._context.clock.call_later(deadline - self._context.clock.now, self._timed_out)
+
+    def _cancel_timers(self) -> None:
+        self._timer.cancel()
+        if self._next_step is not None:
+            self._next_step.cancel()
+            self._next_step = None
 
     def _check(self, request: Request) -> None:
         """Raise `HttpError` if this client or this page may not use the server."""
@@ -164,7 +248,8 @@ class HttpSession:
         if self._refusal is not None:
             status = 403 if isinstance(self._refusal, RefusalError) else 503
             retry_after = {"Retry-After": f"{math.ceil(self._context.settings.full_retry)}"}
-            raise HttpError(status, f"{self._refusal}", retry_after if status == 503 else None)
+            code = self._refusal.code if isinstance(self._refusal, RefusalError) else "full"
+            raise HttpError(status, f"{self._refusal}", retry_after if status == 503 else None, code)
         host = _parse_authority(request.header("host"))
         if host is None:
             raise HttpError(400, "the Host header is missing or invalid")
@@ -176,7 +261,7 @@ class HttpSession:
                 f"selchat serve --allowed-host={name}",
             )
         if "origin" in request.headers and not _is_same_origin(request.header("origin"), host, self._tls):
-            raise HttpError(403, "pages from other sites cannot use this server")
+            raise HttpError(403, "pages from other sites cannot use this server", code="other-site")
 
     def _answer(self, request: Request) -> None:
         if self._site.fingerprint and not self._tls and not self._local:
@@ -191,7 +276,7 @@ class HttpSession:
     def _file(self, request: Request) -> None:
         file = self._site.files.find(request.path)
         if file is None:
-            raise HttpError(404, f"nothing at {request.path}. The chat is at /")
+            raise HttpError(404, f"nothing at {request.path[:_SHOWN]}. The chat is at /")
         _check_read_only(request)
         self._send(_file_response(file, request))
 
@@ -221,24 +306,28 @@ class HttpSession:
         self._send(Response(200, text.encode(), headers=NO_STORE))
 
     def _post(self, request: Request, room: str) -> None:
-        """Send a message for a script; respond when the log has stored it."""
+        """Read a message for a room, if the head of the request shows that its sender may send it."""
         if request.method != "POST":
             raise HttpError(405, "use POST to send a message; see docs/http.rst", {"Allow": "POST"})
         try:
-            name = unquote(room, errors="strict")
+            name = unquote(room, errors="strict") if len(room) <= _LONGEST_ROOM else room[:_SHOWN]
         except UnicodeDecodeError:
             raise HttpError(400, "the room name is not UTF-8") from None
-        query = dict(parse_qsl(request.query, keep_blank_values=True))
-        self.state = HttpState.ANSWERING
-        self._transport.pause()
-        self._site.api.post(
-            name, request.headers, query, request.body, self._transport.address, self._send_api_response
-        )
+        try:
+            query = parse_qsl(request.query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
+        except ValueError:
+            raise HttpError(400, f"the query has more than {_MAX_QUERY_FIELDS} fields") from None
+        ids = tuple(value for key, value in query if key == "id")
+        try:
+            self._posting = self._site.api.begin(name, request.headers, ids, self._transport.address)
+        except RefusalError as error:
+            self._send(_api_response(error_response(error)))
+            return
+        self.state = HttpState.BODY
 
     def _send_api_response(self, response: ApiResponse) -> None:
         if self.state is HttpState.ANSWERING:
-            headers = {**dict(response.headers), **NO_STORE}
-            self._send(Response(response.status, response.body, CONTENT_TYPE, headers))
+            self._send(_api_response(response))
 
     def _open_websocket(self, request: Request) -> None:
         """Accept the handshake and hand the connection over to a `SelchatSession`."""
@@ -253,7 +342,9 @@ class HttpSession:
             context, transport, stream, self._site.format, settings.web_ping_seconds, deadline
         )
         self.state = HttpState.ENDED
+        self._cancel_timers()
         transport.set_handler(session)
+        transport.resume()  # `_read_next` has called this
         transport.outbox.reply(response)
         if self._http.trailing:
             session.data_received(self._http.trailing)
@@ -268,6 +359,7 @@ class HttpSession:
             raise HttpError(
                 403,
                 "this request was not encrypted, so others can know its token; use https:// and a new token",
+                code="not-encrypted",
             )
         target = f"https://{request.header('host')}{request.path}"
         if request.query:
@@ -284,6 +376,7 @@ class HttpSession:
 
     def _send(self, response: Response) -> None:
         self.state = HttpState.SENDING
+        self._timer.cancel()
         close = self._refusal is not None
         self._transport.outbox.reply(self._http.respond(_add_security_headers(response), close=close))
         if self._http.must_close:
@@ -296,26 +389,24 @@ class HttpSession:
     def _response_sent(self) -> None:
         self._timer.cancel()
         # In a separate tick, because this call comes from inside a flush.
-        self._timer = self._context.clock.call_later(self._throttle(), self._read_next)
+        self._next_step = self._context.clock.call_later(self._throttle(), self._read_next)
 
     def _throttle(self) -> float:
         """Return the seconds until the next request may be read.
 
         The message rate also limits requests: a request costs more than a message, and needs no login.
         """
+        self._count_bytes(0)
         self._requests.refill(self._context.clock.now)
         self._requests.tokens -= 1
-        return self._requests.wait(0)
+        return max(self._requests.wait(0), self._bytes.wait(0))
 
     def _read_next(self) -> None:
         """Read the next request."""
-        if self.state is not HttpState.SENDING:
-            return
-        self.state = HttpState.READING
-        clock, settings = self._context.clock, self._context.settings
-        self._timer = clock.call_later(settings.login_seconds, self._timed_out)
-        self._transport.resume()
-        self._read()
+        if self.state is HttpState.SENDING:
+            self.state = HttpState.READING
+            self._set_deadline(self._context.clock.now + self._context.settings.login_seconds)
+            self._continue()
 
     def _timed_out(self) -> None:
         if self.state is HttpState.SENDING:
@@ -327,8 +418,14 @@ class HttpSession:
 
     def _close_with(self, error: HttpError) -> None:
         """Respond to an invalid or incomplete request, and close the connection."""
-        response = _add_security_headers(_error_response(error))
+        response = _add_security_headers(self._error_response(error))
         self._transport.close(str(error), self._http.respond(response, close=True))
+
+    def _error_response(self, error: HttpError) -> Response:
+        """Return the response: JSON for scripts, and a line of text for people."""
+        if self._http.path.startswith(_API_PATH):
+            return _api_response(http_error_response(error.status, error.why, error.headers, error.code))
+        return Response(error.status, f"{error.why}\n".encode(), headers={**NO_STORE, **error.headers})
 
 
 _ROUTES: dict[str, Callable[[HttpSession, Request], None]] = {
@@ -349,8 +446,9 @@ def _add_security_headers(response: Response) -> Response:
     return replace(response, headers={**SECURITY_HEADERS, **response.headers})
 
 
-def _error_response(error: HttpError) -> Response:
-    return Response(error.status, f"{error.why}\n".encode(), headers={**NO_STORE, **error.headers})
+def _api_response(response: ApiResponse) -> Response:
+    headers = {**dict(response.headers), **NO_STORE}
+    return Response(response.status, response.body, CONTENT_TYPE, headers)
 
 
 def _file_response(file: File, request: Request) -> Response:
@@ -368,17 +466,14 @@ def _file_response(file: File, request: Request) -> Response:
 
 
 def _accepts_gzip(accepted: str) -> bool:
-    for coding in accepted.lower().split(","):
-        name, _, weight = coding.partition(";")
-        if name.strip() == "gzip":
-            return weight.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-    return False
+    match = _GZIP.search(accepted.lower())
+    return match is not None and match[1] not in {"0", "0.", "0.0", "0.00", "0.000"}
 
 
 def _parse_authority(text: str) -> re.Match[str] | None:
     """Return ``name`` and ``port`` (None: the default) of a URL's authority; None if it is invalid."""
     match = _AUTHORITY.match(text.lower())
-    if match is None or int(match["port"] or 1) > 65535:
+    if match is None or len(match["name"]) > _MAX_HOST or int(match["port"] or 1) > 65535:
         return None
     if text.startswith("["):
         try:

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from selchat.auth.tokens import ANY_ROOM, Token, TokenFile, TokenFileError, new_token
 from selchat.chat.commands import Commands
 from selchat.config.settings import Settings
+from selchat.errors import RefusalError
 from selchat.log.retention import Retention
 from selchat.log.sqlite import SqliteLog
-from selchat.sessions.http.api import ApiMember, ApiResponse, MessageApi
+from selchat.sessions.http.api import ApiMember, ApiResponse, MessageApi, error_response
 from tests.sessions.test_selchat import Client, FakeServer, hello
 
 JSON = {"content-type": "application/json"}
@@ -72,7 +73,12 @@ class Office:
         if token:
             headers = {"authorization": f"Bearer {token}", **headers}
         data = body.encode() if isinstance(body, str) else body
-        self.api.post(room, headers, query, data, "127.0.0.1:54494", answers.append)
+        try:
+            posting = self.api.begin(room, headers, tuple(query.values()), "127.0.0.1:54494")
+        except RefusalError as error:
+            answers.append(error_response(error))
+        else:
+            self.api.finish(posting, data, answers.append)
         return answers
 
     def answer(self, *words: Any, **more: Any) -> ApiResponse:
@@ -279,7 +285,7 @@ def test_unreadable_token_file_is_logged_once(office: Office, ci: str) -> None:
 @pytest.mark.parametrize(
     ("room", "body", "headers", "status", "error"),
     [
-        ("lobby", b"", {}, 400, "bad-message"),
+        ("lobby", b"{}", JSON, 400, "bad-message"),
         ("lobby", b"{", JSON, 400, "bad-json"),
         ("lobby", b"\xff", {}, 400, "bad-message"),
         ("lobby", b"a", {"idempotency-key": ""}, 400, "bad-message"),
@@ -298,6 +304,17 @@ def test_invalid_message_gets_one_error_response(
     assert (answer.status, answer.document["error"]) == (status, error)
     assert answer.headers == ()
     assert office.said() == []
+
+
+@pytest.mark.parametrize(("body", "headers"), [(b"", {}), (b"\n", {}), (b'{"body":""}', JSON)])
+def test_empty_message_is_sent_as_in_the_other_protocols(
+    office: Office, ci: str, body: bytes, headers: dict[str, str]
+) -> None:
+    michael = Client(office.server)
+    michael.send(hello("Michael"))
+    michael.send({"type": "say", "room": "lobby", "id": "1", "body": ""})
+    assert office.answer(ci, body, headers=headers).status == 201
+    assert sorted(office.said()) == [("lobby", "Michael", ""), ("lobby", "ci", "")]
 
 
 def test_largest_body_arrives_and_one_over_the_frame_limit_is_refused() -> None:

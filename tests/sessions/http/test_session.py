@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 
+from selchat.auth.tokens import TokenFile, new_token
 from selchat.errors import BannedError, SelchatError
 from selchat.net.admission import AddressFullError, ServerFullError
 from selchat.net.host_allowlist import HostAllowlist
 from selchat.sessions.context import Session
 from selchat.sessions.detect import DetectSession
+from selchat.sessions.http.api import MessageApi
 from selchat.sessions.http.session import HttpSession, HttpState
 from selchat.sessions.http.static import Files
 from tests.e2e.web_support import Answer, answers, opening, request
@@ -88,6 +91,33 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def server(folder: Path) -> FakeServer:
     return FakeServer(files=folder)
+
+
+@pytest.fixture
+def ci(server: FakeServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A token of the server, for the name ci."""
+    return add_token(server, tmp_path_factory.mktemp("data"))
+
+
+def add_token(server: FakeServer, folder: Path) -> str:
+    tokens = TokenFile(folder / "tokens")
+    secret, token = new_token("ci")
+    tokens.add(token)
+    api = MessageApi(
+        server.settings, server.hub, server.clock, server.context.selchat, tokens, lambda text: None
+    )
+    server.site = replace(server.site, api=api)
+    server.context = replace(server.context, new_http_session=partial(HttpSession, server.site))
+    return secret
+
+
+def post(token: str, body: bytes = b"", path: str = "/rooms/lobby/messages", **headers: str | None) -> bytes:
+    authorization = f"Bearer {token}" if token else None
+    return request(path, method="POST", body=body, Authorization=authorization, **headers)
+
+
+def chunked(token: str, body: bytes, **headers: str | None) -> bytes:
+    return post(token, Transfer_Encoding="chunked", **headers) + body
 
 
 def with_tls(server: FakeServer) -> FakeServer:
@@ -223,7 +253,7 @@ def test_other_paths_get_404(server: FakeServer, path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/ws", "/healthz"])
 def test_other_methods_get_405(server: FakeServer, method: str, path: str) -> None:
     visitor = HttpClient(server)
-    answer = visitor.exchange_one(request(path, method=method, body=b"x" if method == "POST" else b""))
+    answer = visitor.exchange_one(request(path, method=method))
     check_headers(answer)
     assert answer.status == 405
     assert answer.headers["allow"] == ("GET" if path == "/ws" else "GET, HEAD")
@@ -370,12 +400,12 @@ def test_incomplete_request_at_the_end_of_the_stream_gets_400(server: FakeServer
     assert_no_timers(server)
 
 
-def test_expect_100_continue_gets_100(server: FakeServer) -> None:
+def test_posted_body_is_read_after_100_continue(server: FakeServer, ci: str) -> None:
     visitor = HttpClient(server)
-    first = visitor.exchange(request("/x", method="POST", Content_Length="5", Expect="100-continue"))
+    first = visitor.exchange(post(ci, Content_Length="5", Expect="100-continue"))
     assert [answer.status for answer in first] == [100]
     visitor.session.data_received(b"hello")
-    assert [answer.status for answer in visitor.responses()] == [404]
+    assert [answer.status for answer in visitor.responses()] == [201]
     assert visitor.exchange_one(request()).status == 200
 
 
@@ -409,11 +439,16 @@ def test_invalid_request_gets_an_error_and_a_close(server: FakeServer, stream: b
 # -- time ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stream", [request()[:10], request(method="POST", Content_Length="9") + b"x"])
-def test_incomplete_request_times_out_with_408(server: FakeServer, stream: bytes) -> None:
+@pytest.mark.parametrize("stream", ["head", "body", "chunk"])
+def test_incomplete_request_times_out_with_408(server: FakeServer, ci: str, stream: str) -> None:
+    parts = {
+        "head": request()[:10],
+        "body": post(ci, Content_Length="9") + b"x",
+        "chunk": chunked(ci, b"2\r\nx"),
+    }
     visitor = HttpClient(server)
     server.tick(4)
-    for byte in stream:
+    for byte in parts[stream]:
         visitor.session.data_received(bytes([byte]))
     server.tick(5.9)
     assert visitor.closed == []
@@ -423,6 +458,7 @@ def test_incomplete_request_times_out_with_408(server: FakeServer, stream: bytes
     assert answer.status == 408
     assert answer.headers["connection"] == "close"
     assert visitor.closed == ["HTTP 408: the request was not completed in time"]
+    server.tick(60)  # the name of the token signs out
     assert_no_timers(server)
 
 
@@ -631,5 +667,203 @@ def test_message_rate_limits_requests(folder: Path) -> None:
         server.clock.advance(0.1001)
         answered += len(visitor.responses())
     assert 25 <= answered <= 26
+    visitor.session.connection_lost(None)
+    assert_no_timers(server)
+
+
+# -- posted messages -------------------------------------------------------------------------------------
+
+
+def assert_api_error(answer: Answer, status: int, code: str) -> None:
+    check_headers(answer)
+    assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
+    assert answer.headers["cache-control"] == "no-store"
+    document = json.loads(answer.body)
+    assert document.keys() == {"error", "message"}
+    assert document["error"] == code
+    assert document["message"]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100_000])
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_posted_message_is_stored_at_any_cut(server: FakeServer, ci: str, framing: str, size: int) -> None:
+    stream = post(ci, b"hello") if framing == "length" else chunked(ci, b"3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n")
+    visitor = HttpClient(server)
+    for start in range(0, 2 * len(stream), size):
+        visitor.session.data_received((stream * 2)[start : start + size])
+    visitor.methods = ["POST", "POST"]
+    assert [answer.status for answer in visitor.responses()] == [201, 201]
+    assert [one.body for one in server.log.committed] == ["hello", "hello"]
+    assert not visitor.paused
+    visitor.close()
+
+
+UNREAD: list[tuple[dict[str, str], int, str]] = [
+    ({"token": ""}, 401, "bad-token"),
+    ({"token": "selchat_" + "0" * 64}, 401, "bad-token"),
+    ({"path": "/rooms/@x/messages"}, 400, "bad-room"),
+    ({"path": "/rooms/" + "x" * 33 + "/messages"}, 400, "bad-room"),
+    ({"path": "/rooms/" + "%41" * 5000 + "/messages"}, 400, "bad-room"),
+    ({"path": "/rooms/a%2Fb%20c/messages"}, 400, "bad-room"),
+    ({"path": "/rooms/%00%01/messages"}, 400, "bad-room"),
+    ({"path": "/rooms/%FF/messages"}, 400, "bad-request"),
+    ({"path": "/rooms/lobby/messages?" + "a&" * 8000}, 400, "bad-request"),
+    ({"path": "/rooms/lobby"}, 404, "not-found"),
+    ({"path": "/rooms/"}, 404, "not-found"),
+    ({"path": "/rooms/lobby/messages/"}, 404, "not-found"),
+    ({"method": "PUT"}, 405, "bad-method"),
+    ({"method": "GET"}, 405, "bad-method"),
+    ({"Origin": "https://evil.example"}, 403, "other-site"),
+    ({"host": "evil.example"}, 421, "wrong-host"),
+    ({"host": "x" * 300}, 400, "bad-request"),
+    ({"Expect": "200-ok"}, 417, "bad-expectation"),
+    ({"version": "HTTP/1.2"}, 505, "bad-version"),
+    ({"X": "x" * 17_000}, 431, "head-too-long"),
+    ({"X": "\0"}, 400, "bad-request"),
+]
+
+
+@pytest.mark.parametrize("body", [{"Content_Length": "6"}, {"Transfer_Encoding": "chunked"}, {}])
+@pytest.mark.parametrize("changes", UNREAD)
+def test_refused_post_gets_json_before_its_body_arrives(
+    server: FakeServer, ci: str, changes: tuple[dict[str, str], int, str], body: dict[str, str]
+) -> None:
+    fields, status, code = changes
+    token = fields.get("token", ci)
+    authorization = {"Authorization": f"Bearer {token}"} if token else {}
+    how = {"path": "/rooms/lobby/messages", "method": "POST", **authorization, **fields, **body}
+    how.pop("token", None)
+    visitor = HttpClient(server)
+    answer = visitor.exchange_one(request(**how))  # type: ignore[arg-type]
+    assert_api_error(answer, status, code)
+    if body:
+        assert answer.headers["connection"] == "close"
+        assert visitor.closed
+    assert server.log.committed == []
+    visitor.session.connection_lost(None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status", "code"),
+    [
+        ({"Content_Length": "65537"}, b"", 413, "too-long"),
+        ({"Content_Length": "65537", "Expect": "100-continue"}, b"", 413, "too-long"),
+        ({"Transfer_Encoding": "chunked"}, b"10001\r\n", 413, "too-long"),
+        ({"Transfer_Encoding": "chunked"}, b"8001\r\n" + b"x" * 0x8001 + b"\r\n8000\r\n", 413, "too-long"),
+        ({"Transfer_Encoding": "chunked"}, b"1\r\nx\r\n" * 1025, 413, "too-long"),
+        ({"Transfer_Encoding": "chunked"}, b"1;x\r\n", 400, "bad-request"),
+        ({"Transfer_Encoding": "gzip"}, b"", 501, "not-supported"),
+        ({"Transfer_Encoding": "chunked", "Content_Length": "5"}, b"", 400, "bad-request"),
+        ({"Content_Length": "5, 5"}, b"", 400, "bad-request"),
+    ],
+)
+def test_badly_framed_body_gets_json_and_a_close(
+    server: FakeServer, ci: str, headers: dict[str, str], body: bytes, status: int, code: str
+) -> None:
+    visitor = HttpClient(server)
+    assert_api_error(visitor.exchange_one(post(ci, **headers) + body), status, code)
+    assert visitor.closed
+    assert server.log.committed == []
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "status", "code"),
+    [
+        (b"{", "application/json", 400, "bad-json"),
+        (b"{}", "application/json", 400, "bad-message"),
+        (b"x", "image/png", 415, "media-type"),
+    ],
+)
+def test_refused_body_gets_json_and_keeps_the_connection(
+    server: FakeServer, ci: str, body: bytes, content_type: str, status: int, code: str
+) -> None:
+    visitor = HttpClient(server)
+    assert_api_error(visitor.exchange_one(post(ci, body, Content_Type=content_type)), status, code)
+    assert visitor.exchange_one(post(ci, b"hello")).status == 201
+
+
+def test_slow_post_gets_408_in_json(server: FakeServer, ci: str) -> None:
+    for stream in (post(ci, Content_Length="5"), post(ci)[:50]):
+        visitor = HttpClient(server)
+        visitor.exchange(stream)
+        server.tick(10.1)
+        assert_api_error(visitor.responses()[0], 408, "timeout")
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "code"),
+    [(ServerFullError(5), 503, "full"), (AddressFullError(64), 503, "full"), (BannedError(), 403, "banned")],
+)
+def test_refused_client_gets_json_for_its_post(
+    server: FakeServer, ci: str, refusal: SelchatError, status: int, code: str
+) -> None:
+    visitor = HttpClient(server, refusal=refusal)
+    answer = visitor.exchange_one(post(ci, b"hello"))
+    assert_api_error(answer, status, code)
+    assert ("retry-after" in answer.headers) == (status == 503)
+    assert server.log.committed == []
+
+
+def test_unencrypted_post_gets_403_in_json(server: FakeServer, ci: str) -> None:
+    visitor = HttpClient(with_tls(server), local=False)
+    assert_api_error(visitor.exchange_one(post(ci, b"hello")), 403, "not-encrypted")
+
+
+def test_head_of_a_room_gets_405_without_a_body(server: FakeServer) -> None:
+    answer = HttpClient(server).exchange_one(request("/rooms/lobby/messages", method="HEAD"))
+    assert (answer.status, answer.headers["content-type"], answer.body) == (405, "application/json", b"")
+
+
+def test_two_different_ids_in_the_query_are_refused(server: FakeServer, ci: str) -> None:
+    visitor = HttpClient(server)
+    path = "/rooms/lobby/messages?id=a&id="
+    assert_api_error(visitor.exchange_one(post(ci, b"hello", f"{path}b")), 400, "bad-message")
+    assert visitor.exchange_one(post(ci, b"hello", f"{path}a")).status == 201
+
+
+def test_a_tick_decodes_a_few_chunks_of_each_client(folder: Path, tmp_path: Path) -> None:
+    """Tiny chunks cost more than their bytes. Another client waits for one step of each flooder."""
+    server = FakeServer(files=folder)
+    ci = add_token(server, tmp_path)
+    flooders = [HttpClient(server) for _ in range(10)]
+    visitor = HttpClient(server)
+    for flooder in flooders:
+        flooder.session.data_received(chunked(ci, b"1\r\nx\r\n" * 1024 + b"0\r\n\r\n"))
+        assert flooder.paused
+    server.tick()
+    assert server.log.committed == []
+    assert visitor.exchange_one(request("/healthz")).status == 200
+    server.settle()
+    assert [flooder.responses()[0].status for flooder in flooders] == [201] * 10
+    assert not any(flooder.paused for flooder in flooders)
+
+
+def test_byte_rate_counts_each_chunk_and_extends_the_deadline(folder: Path, tmp_path: Path) -> None:
+    server = FakeServer(files=folder, byte_rate=4 * 1024, frame_limit=64 * 1024, login_seconds=10)
+    ci = add_token(server, tmp_path)
+    visitor = HttpClient(server)
+    visitor.session.data_received(chunked(ci, b"1\r\nx\r\n" * 1000))
+    seconds = 0
+    while visitor.paused and not visitor.closed:
+        server.tick(1.0)
+        seconds += 1
+    assert not visitor.closed
+    assert 105 <= seconds <= 120, "512 KB for 1,000 chunks, after a burst of 68 KiB"
+    visitor.session.data_received(b"0\r\n\r\n")
+    [answer] = visitor.responses()
+    assert answer.status in {201, 429}
+    visitor.session.connection_lost(None)
+
+
+def test_byte_rate_limits_heads(folder: Path) -> None:
+    server = FakeServer(files=folder, byte_rate=1000, frame_limit=1000)
+    visitor = HttpClient(server)
+    assert len(visitor.exchange(request(X="x" * 900) * 10)) == 1
+    assert visitor.paused
+    answered = 1
+    for _ in range(10):
+        server.tick(1.0)
+        answered += len(visitor.responses())
+    assert 8 <= answered <= 10
     visitor.session.connection_lost(None)
     assert_no_timers(server)
