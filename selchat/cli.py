@@ -268,6 +268,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     command = words[0] if words else ""
+    if command != "serve" and hasattr(signal, "pthread_sigmask"):  # a server unblocks what it can handle
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     if not words:
         print(MAIN_HELP, end="", file=sys.stderr)
         return 2
@@ -303,13 +305,16 @@ def _serve(options: dict[str, Any]) -> int:
     # Imported here and below, so that --help stays fast.
     from selchat.config.sources import read_sources
     from selchat.server.server import Server
-    from selchat.server.startup import check_settings
+    from selchat.server.startup import certificate_warning, check_settings
 
     builder = read_sources(options, os.environ)
     for text in builder.warnings:
         _print_error(f"warning: {text}")
     settings = builder.build(check_settings)
     if options["--check-config"]:
+        warning = certificate_warning(settings)
+        if warning:
+            _print_error(f"warning: {warning}")
         print(f"The configuration is good: {escape_controls(builder.summary())}.")
         return 0
     return Server(settings, lambda: read_sources(options, os.environ).build(check_settings)).run()

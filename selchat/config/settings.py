@@ -26,6 +26,9 @@ SELCHAT_HEADER_LENGTH = 5  # bytes, for frames of 64 KiB; the selchat protocol's
 
 MAX_BUCKETS = 10_000  # token buckets in one table, by address or by person; one takes about 250 bytes
 
+CERTIFICATE_CHECK_SECONDS = 86_400.0  # seconds between two checks of the certificate's dates; certbot: 12 h
+CERTIFICATE_WARNING_SECONDS = 14 * 86_400.0  # seconds before its end; certbot renews 30 days before
+
 _MAY_BE_ZERO = frozenset(  # 0: any free port, or no limit
     {"port", "message_rate", "byte_rate", "connection_work", "person_work", "address_work"}
 )

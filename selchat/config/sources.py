@@ -80,6 +80,8 @@ _OTHER_VARIABLES = {
     *("SELCHAT_TLS_SECONDS", "SELCHAT_HELLO_SECONDS"),
 }
 _SECRET = {"key", "password"}  # settings whose values are never shown
+# Settings that can be judged only together: if one has a mistake, the other would get one that follows from it.
+_TOGETHER = {"cert": "key_file", "key_file": "cert"}
 
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 _TRUE = {"true", "yes", "on", "1"}
@@ -229,6 +231,7 @@ class SettingsBuilder:
         self.warnings: list[str] = []
         self._mistakes: list[UsageError] = []
         self._values: dict[str, _Value] = {}
+        self._unusable: set[str] = set()  # settings that may have been given, with a mistake
 
     def add_options(self, options: Mapping[str, Any]) -> None:
         """Add docopt's options. None and False are options that were not given."""
@@ -266,15 +269,15 @@ class SettingsBuilder:
             text = data.decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            self._mistakes.append(ConfigFileError(file, line, "not UTF-8"))
+            self.add_mistake(ConfigFileError(file, line, "not UTF-8"))
             return
         try:
             found = tomllib.loads(text)
         except RecursionError:
-            self._mistakes.append(ConfigFileError(file, 0, "brackets are nested too deep"))
+            self.add_mistake(ConfigFileError(file, 0, "brackets are nested too deep"))
             return
         except ValueError as error:  # TOMLDecodeError, or Python's own for numbers of thousands of digits
-            self._mistakes.append(_syntax_error(file, text, str(error)))
+            self.add_mistake(_syntax_error(file, text, str(error)))
             return
         lines = key_lines(text)
         folder = Path(file).parent
@@ -282,16 +285,18 @@ class SettingsBuilder:
             where = f"{file}:{lines[key]}"
             if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
                 why = f"{key[:64]!r} is a table; put all settings at the top, without a table"
-                self._mistakes.append(ConfigFileError(file, lines[key], why))
+                self.add_mistake(ConfigFileError(file, lines[key], why))
             elif key not in SETTINGS:
                 hint = _nearest(key) if len(self._mistakes) < _MAX_MISTAKES else ""
                 self._mistakes.append(UnknownSettingError(where, key, hint))
+                self._unusable.add(hint)
             else:
                 self._add(SETTINGS[key], value, f"{where}: {key}", file, folder)
 
     def add_mistake(self, mistake: UsageError) -> None:
-        """Add a mistake about a whole source."""
+        """Add a mistake about a whole source: the settings in it are unknown."""
         self._mistakes.append(mistake)
+        self._unusable.update(SETTINGS)
 
     def build(self, check: Callable[[Settings], object] = lambda settings: None) -> Settings:
         """Return the settings. Raises `ConfigurationError` with all mistakes.
@@ -300,7 +305,11 @@ class SettingsBuilder:
         """
         mistakes = list(self._mistakes)
         values = dict(self._values)
+        unusable = set(self._unusable)
         while True:  # each round finds one more mistake, and removes its value
+            for name, other in _TOGETHER.items():
+                if other in unusable and other not in values:
+                    values.pop(name, None)
             try:
                 given = {name: one.value for name, one in values.items()}
                 history = given.pop("history", None)
@@ -315,6 +324,7 @@ class SettingsBuilder:
                 if wrong is None:  # the error is not about a given value
                     mistakes.append(error)
                     break
+                unusable.add(error.name)
                 value = "..." if error.name == "password" else error.value  # it may be a real password
                 mistakes.append(SettingError(wrong.where, value, error.expected))
         if len(mistakes) > _MAX_MISTAKES:
@@ -337,6 +347,7 @@ class SettingsBuilder:
             converted = setting.type.convert(value)
         except ValueError:
             self._mistakes.append(SettingError(where, value, setting.type.expected))
+            self._unusable.add(setting.name)
             return
         if setting.is_path and converted and folder is not None:
             # Path.expanduser raises if there is no home folder; os.path.expanduser leaves the text as it is.

@@ -14,8 +14,9 @@ import hashlib
 import ipaddress
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from selchat.config.settings import CERTIFICATE_WARNING_SECONDS
 from selchat.errors import UsageError, close_reason
 from selchat.net.interfaces import own_addresses
 from selchat.paths import make_private_file, make_private_folder, replace_private_file
@@ -29,6 +30,8 @@ CERTIFICATE_FILE = "server-certificate.pem"
 
 _VALID_DAYS = 800  # browsers accept at most 825
 _RENEW = datetime.timedelta(days=30)  # before expiry
+_REFUSED = "browsers refuse it"
+_RENEW_IT = "renew it, then send SIGHUP to the server"
 _CLOCK_SKEW = datetime.timedelta(days=1)  # for peers whose clock is slow
 
 
@@ -87,6 +90,47 @@ def read_certificate(path: Path) -> bytes:
 
     try:
         return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
+    except (OSError, ValueError, x509.InvalidVersion) as error:
+        raise CertificateError(path, _why(error)) from error
+
+
+class Validity(NamedTuple):
+    """When the certificates in the file at ``path`` are valid, in UTC."""
+
+    path: Path
+    begins: datetime.datetime
+    ends: datetime.datetime
+
+    def warning(self, now: datetime.datetime) -> str:
+        """Return why others do not accept the certificate, or soon will not; empty: they do."""
+        if now < self.begins:
+            begins = _local(self.begins)
+            return f"the certificate {self.path} is not valid before {begins}: {_REFUSED}; check the clock"
+        if now >= self.ends:
+            return f"the certificate {self.path} expired on {_local(self.ends)}: {_REFUSED}; {_RENEW_IT}"
+        left = (self.ends - now).total_seconds()
+        if left < CERTIFICATE_WARNING_SECONDS:
+            days, hours = divmod(round(left / 3600), 24)
+            time = f"{days} days" if days > 1 else f"{24 * days + hours} hours"
+            return f"the certificate {self.path} expires on {_local(self.ends)}, in {time}; {_RENEW_IT}"
+        return ""
+
+    def must_renew(self, now: datetime.datetime) -> bool:
+        """Return whether the server should sign its own certificate again."""
+        return not self.begins <= now < self.ends - _RENEW
+
+
+def read_validity(path: Path) -> Validity:
+    """Return when all certificates in a PEM file are valid. Raises `CertificateError`."""
+    from cryptography import x509
+
+    try:
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+        return Validity(
+            path,
+            max(one.not_valid_before_utc for one in found),
+            min(one.not_valid_after_utc for one in found),
+        )
     except (OSError, ValueError, x509.InvalidVersion) as error:
         raise CertificateError(path, _why(error)) from error
 
@@ -195,6 +239,10 @@ def own_names() -> set[str]:
     """Return this machine's names that a certificate can contain."""
     name = socket.gethostname()  # only the local name: a DNS lookup has no time limit
     return {name.lower()} if name and name.isascii() and " " not in name and len(name) < 254 else set()
+
+
+def _local(time: datetime.datetime) -> str:
+    return time.astimezone().strftime("%Y-%m-%d %H:%M %Z").strip()
 
 
 def _why(error: Exception) -> str:

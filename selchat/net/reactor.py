@@ -120,13 +120,15 @@ class Reactor:
     # -- signals ---------------------------------------------------------------------------------------
 
     def on_signal(self, number: int, callback: Callback) -> None:
-        """Call ``callback()`` in the tick after the signal. Main thread only. `close` restores the old
-        handler.
+        """Call ``callback()`` in the tick after the signal, also after one that was blocked until now. Main
+        thread only. `close` restores the old handler.
         """
         if self._old_wakeup is None:
             self._old_wakeup = signal.set_wakeup_fd(self._wake_end.fileno(), warn_on_full_buffer=False)
         self._signals[number] = callback
         self._restore.append((number, signal.signal(number, self._catch)))
+        if hasattr(signal, "pthread_sigmask"):  # POSIX only
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {number})
 
     def _catch(self, number: int, _frame: FrameType | None) -> None:
         # The byte in the wakeup socket only ends the select. It is lost when the socket is full; this record

@@ -15,10 +15,12 @@ from selchat.config.settings import Settings
 from selchat.errors import close_reason
 from selchat.net.certificate import (
     CertificateError,
+    Validity,
     group_digits,
     own_certificate,
     read_certificate,
     read_fingerprint,
+    read_validity,
     subject_names,
 )
 from selchat.net.tls import server_context
@@ -33,11 +35,12 @@ class Fingerprints(NamedTuple):
 
 
 class TlsConfig(NamedTuple):
-    """The server's TLS context, its fingerprints, and the host names in its certificate."""
+    """The server's TLS context, its fingerprints, and its certificate's host names and dates."""
 
     context: ssl.SSLContext
     fingerprints: Fingerprints
     names: list[str]
+    validity: Validity
 
 
 def open_tls(settings: Settings) -> TlsConfig | None:
@@ -56,4 +59,12 @@ def open_tls(settings: Settings) -> TlsConfig | None:
         raise CertificateError(key, f"no key for {certificate} ({close_reason(error)})") from error
     der = read_certificate(certificate)
     digests = Fingerprints(group_digits(key_digest), group_digits(hashlib.sha256(der).hexdigest()))
-    return TlsConfig(context, digests, subject_names(der))
+    return TlsConfig(context, digests, subject_names(der), read_validity(certificate))
+
+
+def describe_change(old: TlsConfig | None, new: TlsConfig | None) -> list[str]:
+    """Return the change of the certificate in words; empty if there is none, or if TLS is switched."""
+    if old is None or new is None or old.fingerprints == new.fingerprints:
+        return []
+    same_key = old.fingerprints.key == new.fingerprints.key
+    return ["new certificate with the same key" if same_key else "new certificate with another key"]

@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from selchat.auth.tokens import TokenFile
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
 from selchat.chat.peer import Farewell
-from selchat.config.settings import MIB, Settings
+from selchat.config.settings import CERTIFICATE_CHECK_SECONDS, MIB, Settings
 from selchat.config.sources import ConfigurationError, reload_settings
 from selchat.errors import BannedError, RefusalError, SelchatError, UsageError, close_reason
 from selchat.log.errors import UnusableHistoryError
@@ -41,7 +42,7 @@ from selchat.net.memory_limit import MemoryLimit
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
 from selchat.net.thread_pool import ThreadPool
-from selchat.net.tls_config import Fingerprints, open_tls
+from selchat.net.tls_config import Fingerprints, TlsConfig, describe_change, open_tls
 from selchat.server.console import Console, JsonStyle, Style, TextStyle
 from selchat.server.startup import CannotStartError, open_log, open_page, show_banner
 from selchat.server.status import Status
@@ -239,6 +240,7 @@ class Server:
         )
         self.expire_history()
         self._check_descriptors()
+        self.check_certificate()
         try:
             self.reactor.run()
         finally:
@@ -292,16 +294,43 @@ class Server:
         except UsageError as error:
             self._console.warn(f"settings not reloaded: {error}")
             return
-        old = _NO_FINGERPRINTS if self._tls is None else self._tls.fingerprints
-        new = _NO_FINGERPRINTS if tls is None else tls.fingerprints
-        self._tls = tls
+        before, self._tls = self._tls, tls
         self._apply(settings)
-        self._console.show_reload(applied)
-        if new != old:
-            self._console.show_fingerprints(*new)
+        applied += describe_change(before, tls)
+        if applied or not pending:
+            self._console.show_reload(applied)
+        self._show_new_fingerprints(before)
         if pending:
             self._console.warn(f"restart the server to change {', '.join(pending)}")
         self._check_descriptors()
+        self._warn_of_certificate()
+
+    def _show_new_fingerprints(self, before: TlsConfig | None) -> None:
+        old = _NO_FINGERPRINTS if before is None else before.fingerprints
+        new = _NO_FINGERPRINTS if self._tls is None else self._tls.fingerprints
+        if new != old:
+            self._console.show_fingerprints(*new)
+
+    def check_certificate(self) -> None:
+        """Renew our own certificate, or warn about the operator's, if it expires soon; check again in a day.
+
+        `run` calls it at its start.
+        """
+        self.reactor.call_later(CERTIFICATE_CHECK_SECONDS, self.check_certificate)
+        if self._settings.cert is None and self._tls is not None and self._tls.validity.must_renew(_utc()):
+            before = self._tls
+            try:
+                self._tls = open_tls(self._settings)
+            except UsageError as error:
+                self._console.warn(f"the certificate was not renewed: {error}")
+            self._apply(self._settings)
+            self._show_new_fingerprints(before)
+        self._warn_of_certificate()
+
+    def _warn_of_certificate(self) -> None:
+        warning = "" if self._tls is None else self._tls.validity.warning(_utc())
+        if warning:
+            self._console.warn(warning)
 
     def _apply(self, settings: Settings) -> None:
         """Apply settings: to the hub and the console at once, to sessions from the next connection on."""
@@ -467,6 +496,10 @@ class Server:
         if settings.quiet or settings.log_format != "text" or not os.isatty(self._stdout):
             return None
         return os.get_terminal_size(self._stdout)
+
+
+def _utc() -> datetime:
+    return datetime.now(UTC)
 
 
 def _style(settings: Settings) -> Style:

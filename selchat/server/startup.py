@@ -10,6 +10,8 @@ import ipaddress
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from selchat.addresses import join_address
@@ -60,8 +62,16 @@ def check_settings(settings: Settings) -> None:
         try:
             open_tls(settings)
         except CertificateError as error:
-            raise SettingError("cert", settings.cert, f"good ({error})") from error
+            if settings.key_file is not None and error.path == Path(settings.key_file):
+                raise SettingError("key_file", settings.key_file, f"usable ({error.why})") from error
+            raise SettingError("cert", settings.cert, f"usable ({error.why})") from error
     Retention.parse(settings.retention, "retention")
+
+
+def certificate_warning(settings: Settings) -> str:
+    """Return the warning about the operator's certificate that expires soon; empty: there is none."""
+    tls = None if settings.cert is None else open_tls(settings)
+    return "" if tls is None else tls.validity.warning(datetime.now(UTC))
 
 
 def open_log(settings: Settings) -> Log:

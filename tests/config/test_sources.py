@@ -417,6 +417,37 @@ def test_a_mistake_found_by_a_check_has_its_place() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "text", "wrong"),
+    [
+        ({"--key-file": "k"}, b"", ["--key-file: 'k' is not allowed without cert"]),
+        ({"--key-file": "k"}, b"cert = 1", ["x.toml:1: cert: 1 is not a path"]),
+        ({"--key-file": "k"}, b"crt = 'c'", ["x.toml:1: unknown key 'crt'; did you mean 'cert'?"]),
+        ({"--key-file": "k"}, b"cert = '\xff'", ["x.toml:1: not UTF-8"]),
+        ({"--key-file": "k"}, b"[tls]\ncert = 'c'", [f"x.toml:1: 'tls' {TABLE}"]),
+        ({"--key-file": "k", "--cert": "c"}, b"", ["--cert: 'c' is not good"]),
+        ({"--cert": "c"}, b"key_file = 1", ["x.toml:1: key_file: 1 is not a path"]),
+        ({"--cert": "c"}, b"key_file = 'k'", ["--cert: 'c' is not good"]),
+        ({"--cert": "good", "--key-file": "k"}, b"", ["--key-file: 'k' is not good"]),
+    ],
+)
+def test_mistake_in_a_certificate_or_its_key_is_reported_once(
+    options: dict[str, str], text: bytes, wrong: list[str]
+) -> None:
+    builder = SettingsBuilder()
+    builder.add_options(options)
+    builder.add_file(text, "x.toml")
+
+    def check(settings: Settings) -> None:
+        for name in ("cert", "key_file"):
+            if getattr(settings, name) not in {None, "good"}:
+                raise SettingError(name, getattr(settings, name), "good")
+        if settings.cert is not None and settings.key_file is None:
+            raise SettingError("cert", settings.cert, "a file with a key")
+
+    assert mistakes(lambda: builder.build(check)) == wrong
+
+
 # -- reload --------------------------------------------------------------------------------------------------
 
 

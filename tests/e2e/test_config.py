@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tests.e2e import processes
 from tests.e2e.processes import SELCHAT
 from tests.e2e.selchat_support import SelchatPeer, said, serving
 from tests.e2e.support import DEADLINE, Client, Server, eventually, pair
+from tests.server.support import certificate_for
 
 
 @pytest.fixture
@@ -87,6 +89,26 @@ def test_check_config_accepts_a_good_file_and_creates_nothing(file: Path, tmp_pa
     )
     assert list(tmp_path.iterdir()) == [file]
     assert not list(Path(os.environ["XDG_DATA_HOME"]).iterdir())
+
+
+def test_certificate_that_has_expired_causes_a_warning_at_the_check_at_the_start_and_at_a_reload(
+    tmp_path: Path,
+) -> None:
+    path = certificate_for("chat.example", tmp_path / "chat.pem", begins=-2, ends=-1)
+    warning = f"the certificate {path} expired on "
+    done = selchat("serve", f"--cert={path}", "--check-config")
+    assert done.returncode == 0
+    assert done.stdout.startswith("The configuration is good: ")
+    assert done.stderr.startswith(f"selchat: warning: {warning}")
+    with Server(f"--cert={path}") as server:
+        server.expect(f"(?m)^Warning: {re.escape(warning)}")
+        send_sighup(server)
+        server.expect(f"(?m)^Settings reloaded: nothing has changed\nWarning: {re.escape(warning)}")
+        certificate_for("chat.example", Path(path))
+        send_sighup(server)
+        server.expect("(?m)^Settings reloaded: new certificate with another key\n")
+        assert server.stop() == 0
+        assert "Warning" not in server.seen
 
 
 @pytest.mark.parametrize("check", [["--check-config"], []])
@@ -189,6 +211,69 @@ def test_a_bad_file_changes_nothing_and_the_console_shows_the_reason(file: Path)
         venkat.close()
         server.expect("Closed connection from .*, username: Venkat")
         assert server.stop() == 0
+
+
+def test_bad_certificate_is_one_mistake_at_a_reload(file: Path, tmp_path: Path) -> None:
+    good = certificate_for("chat.example", tmp_path / "good.pem")
+    file.write_text("")
+    with Server(f"--config={file}", f"--key-file={good}", f"--cert={good}") as server:
+        (tmp_path / "good.pem").write_text("nonsense")
+        send_sighup(server)
+        line = server.expect("(?m)^Warning: settings not reloaded: (.*)$")[1]
+        assert line.startswith(f"--key-file: {good!r} is not usable (") or line.startswith(
+            f"--cert: {good!r}"
+        )
+        file.write_text("max_clients = 7\n")
+        certificate_for("chat.example", tmp_path / "good.pem")
+        send_sighup(server)
+        server.expect_line("Settings reloaded: max_clients 10000 -> 7, new certificate with another key")
+        assert server.stop() == 0
+
+
+class TestEarlySignal:
+    """A signal that comes before the server can handle it: while Python imports its modules."""
+
+    @pytest.fixture
+    def starting(self) -> Iterator[subprocess.Popen[str]]:
+        """Start a server, and stop it where it has blocked the signals."""
+        process = subprocess.Popen(
+            [*SELCHAT, "serve", "--port=0", "--host=127.0.0.1"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            eventually(lambda: self.blocks(process.pid), "a process that blocks the signals")
+            yield process
+        finally:
+            process.kill()
+            process.communicate()
+
+    @staticmethod
+    def blocks(pid: int) -> bool:
+        blocked = re.search(r"SigBlk:\s*([0-9a-f]+)", Path(f"/proc/{pid}/status").read_text())
+        return blocked is not None and bool(int(blocked[1], 16) & 1 << signal.SIGHUP - 1)
+
+    def test_sighup_reloads_once_the_server_runs(self, starting: subprocess.Popen[str]) -> None:
+        starting.send_signal(signal.SIGHUP)
+        assert starting.stdout is not None
+        lines = iter(starting.stdout.readline, "")
+        assert next(line for line in lines if "reloaded" in line) == (
+            "Settings reloaded: nothing has changed\n"
+        )
+        starting.send_signal(signal.SIGTERM)
+        _, errors = starting.communicate(timeout=DEADLINE)
+        assert (starting.returncode, errors) == (0, "")
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_sigterm_and_sigint_stop_the_server_in_order(
+        self, starting: subprocess.Popen[str], number: signal.Signals
+    ) -> None:
+        starting.send_signal(number)
+        output, errors = starting.communicate(timeout=DEADLINE)
+        assert (starting.returncode, errors) == (0, "")
+        assert output.startswith("Listening for connections on ")
 
 
 def test_sighup_without_a_file_changes_nothing(tmp_path: Path) -> None:

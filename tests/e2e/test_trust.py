@@ -106,7 +106,7 @@ def test_a_renewed_certificate_with_the_same_key_keeps_connections() -> None:
         assert chat.status().startswith("Connected")
         (data_folder() / "server-certificate.pem").unlink()
         server.process.send_signal(signal.SIGHUP)
-        server.expect_line("Settings reloaded: nothing has changed")
+        server.expect_line("Settings reloaded: new certificate with the same key")
         assert (data_folder() / "server-certificate.pem").exists()
         chat.type("still here\n")
         server.expect_line("Received message from M: still here")

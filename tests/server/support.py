@@ -145,8 +145,11 @@ class Peer:
         self.sock.close()
 
 
-def certificate_for(name: str, path: Path) -> str:
-    """Write a certificate for a host name, and its key, into one file; return the path."""
+def certificate_for(name: str, path: Path, begins: float = 0, ends: float = 365) -> str:
+    """Write a certificate for a host name, and its key, into one file; return the path.
+
+    ``begins``, ``ends``: in days from now.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -156,8 +159,8 @@ def certificate_for(name: str, path: Path) -> str:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now)
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + timedelta(days=begins))
+        .not_valid_after(now + timedelta(days=ends))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .sign(key, hashes.SHA256())
     )

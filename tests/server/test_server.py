@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -81,10 +82,75 @@ def test_reload_shows_the_fingerprints_only_when_they_change(run: Run, tmp_path:
     certificate.unlink()
     own_certificate(tmp_path / "certificate")  # a new certificate for the same key
     renewed = running.reload()
-    assert renewed[:3] == ["Settings reloaded: nothing has changed", *with_tls[1:3]]
+    assert renewed[:3] == ["Settings reloaded: new certificate with the same key", *with_tls[1:3]]
     assert renewed[4] != with_tls[4]
     assert running.reload(tls="off")[1:] == [with_tls[1], "none", with_tls[3], "none"]
     assert running.reload() == ["Settings reloaded: nothing has changed"]
+
+
+def test_reload_names_a_certificate_that_has_changed_in_its_file(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "chat.pem"
+    running = run(tls="auto", cert=certificate_for("chat.example", path))
+    certificate_for("chat.example", path)
+    first, *fingerprints = running.reload(max_clients=5)
+    assert first == "Settings reloaded: max_clients 10000 -> 5, new certificate with another key"
+    assert len(fingerprints) == 4
+    assert running.reload() == ["Settings reloaded: nothing has changed"]
+
+
+def test_reload_that_needs_a_restart_does_not_say_that_nothing_has_changed(run: Run) -> None:
+    assert run().reload(header_length=8) == ["Warning: restart the server to change header_length 10 -> 8"]
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "warning"),
+    [
+        (-3, -1, r"expired on {ends}: browsers refuse it; renew it, then send SIGHUP to the server"),
+        (1, 30, r"is not valid before {begins}: browsers refuse it; check the clock"),
+        (-3, 13.5, r"expires on {ends}, in 13 days; renew it, then send SIGHUP to the server"),
+        (-3, 1.2, r"expires on {ends}, in 29 hours; renew it, then send SIGHUP to the server"),
+        (-3, 14.5, ""),
+    ],
+)
+def test_certificate_that_is_not_valid_or_expires_soon_causes_a_warning(
+    run: Run, tmp_path: Path, begins: float, ends: float, warning: str
+) -> None:
+    path = certificate_for("chat.example", tmp_path / "chat.pem", begins, ends)
+    day = r"\d{4}-\d\d-\d\d \d\d:\d\d \S+"
+    pattern = f"Warning: the certificate {path} " + warning.format(begins=day, ends=day)
+    running = run(tls="auto", cert=path)
+    running.server.check_certificate()
+    lines = running.new_lines()
+    assert [bool(re.fullmatch(pattern, line)) for line in lines] == [True] * bool(warning)
+    [_, *lines] = running.reload()
+    assert [bool(re.fullmatch(pattern, line)) for line in lines] == [True] * bool(warning)
+
+
+def test_certificate_is_checked_again_every_day(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("selchat.server.server.CERTIFICATE_CHECK_SECONDS", 0.01)
+    path = certificate_for("chat.example", tmp_path / "chat.pem", ends=1)
+    running = run(tls="auto", cert=path)
+    running.server.check_certificate()
+    shown: list[str] = []
+    running.tick_until(lambda: shown.extend(running.new_lines()) or len(shown) >= 3)
+    assert len(set(shown)) == 1
+
+
+def test_certificate_of_the_server_itself_is_renewed_while_it_runs(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("selchat.net.certificate._VALID_DAYS", 5)
+        running = run(tls="auto")
+    running.server.check_certificate()
+    shown = running.new_lines()
+    assert shown[0] == "Key fingerprint (for selchat chat):"
+    assert len(shown) == 4
+    running.server.check_certificate()
+    assert running.new_lines() == []
 
 
 def test_reload_shows_its_lines_in_the_new_format(run: Run) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import ssl
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,22 @@ import segno
 
 from selchat.config.settings import Settings
 from selchat.errors import SettingError
+from selchat.net.certificate import Validity
 from selchat.net.tls_config import Fingerprints, TlsConfig
 from selchat.server.console import Console, JsonStyle, Style, TextStyle
 from selchat.server.startup import check_settings, page_urls, qr_code, show_banner
+from tests.server.support import certificate_for
 
 URL = "https://192.168.43.158:33000/"
 HOSTS = ["192.168.43.158", "10.1.2.3"]
 TERMINAL = os.terminal_size((80, 24))
-TLS = TlsConfig(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), Fingerprints("3f2a 77b0", "90c1 04de"), [])
+NOW = datetime.now(UTC)
+TLS = TlsConfig(
+    ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+    Fingerprints("3f2a 77b0", "90c1 04de"),
+    [],
+    Validity(Path("c.pem"), NOW, NOW + timedelta(days=800)),
+)
 
 
 def banner(style: Style, host: str = "0.0.0.0", **more: Any) -> list[str]:
@@ -134,6 +143,19 @@ def test_check_settings_names_the_setting_that_is_wrong(settings: dict[str, Any]
     with pytest.raises(SettingError) as caught:
         check_settings(Settings(**settings))
     assert caught.value.name == setting
+
+
+def test_check_settings_names_the_file_of_the_wrong_key(tmp_path: Path) -> None:
+    good, other = (certificate_for("chat.example", tmp_path / name) for name in ("good.pem", "other.pem"))
+    missing = str(tmp_path / "none.pem")
+    for settings, wrong in (
+        ({"cert": good, "key_file": missing}, f"key_file: {missing!r} is not usable (no key for {good} (no"),
+        ({"cert": good, "key_file": other}, f"key_file: {other!r} is not usable (no key for {good} ("),
+        ({"cert": missing, "key_file": good}, f"cert: {missing!r} is not usable (no such file or directory)"),
+    ):
+        with pytest.raises(SettingError) as caught:
+            check_settings(Settings(**settings))  # type: ignore[arg-type]
+        assert str(caught.value).startswith(wrong)
 
 
 def test_check_settings_opens_nothing(tmp_path: Path) -> None:
