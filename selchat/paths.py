@@ -7,30 +7,53 @@ one rule that fits into a sentence of the documentation is worth more than three
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
 
 from selchat.errors import SettingError
 
+try:
+    import pwd
+except ImportError:  # not on Windows
+    pwd = None  # type: ignore[assignment]
+
 _PRIVATE = 0o700
 _PORT = 33000  # the default port
+
+
+class NoHomeError(SettingError):
+    """There is no folder for the program's files."""
+
+    def __init__(self, given: str) -> None:
+        super().__init__("XDG_DATA_HOME", given, "an absolute path")
+
+    def __str__(self) -> str:
+        return "there is no home folder to store files in; set XDG_DATA_HOME to the absolute path of a folder"
 
 
 def data_folder() -> Path:
     """Return ``$XDG_DATA_HOME/selchat``, or ``~/.local/share/selchat``.
 
-    Ignore a relative ``XDG_DATA_HOME``, as the specification requires. Raises `SettingError` if there is no
-    home folder either, as for some services.
+    Ignore a relative ``XDG_DATA_HOME``, as the specification requires, and a relative or empty ``HOME``. Raises
+    `NoHomeError` if there is no home folder either, as for some services.
     """
     given = os.environ.get("XDG_DATA_HOME", "")
     if Path(given).is_absolute():
         return Path(given) / "selchat"
     try:
-        home = Path.home()
-    except RuntimeError:
-        raise SettingError("XDG_DATA_HOME", given, "an absolute path, and there is no home folder") from None
+        home = Path.home() if pwd is None or Path(os.environ.get("HOME", "")).is_absolute() else _login_home()
+    except (KeyError, RuntimeError):
+        raise NoHomeError(given) from None
     return home / ".local" / "share" / "selchat"
+
+
+def _login_home() -> Path:
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    if not home.is_absolute():
+        raise RuntimeError("no home folder")
+    return home
 
 
 def history_path(port: int = _PORT) -> Path:
@@ -80,7 +103,10 @@ def make_private_folder(folder: Path) -> None:
     if folder.is_dir():
         return
     make_private_folder(folder.parent)
-    folder.mkdir(_PRIVATE, exist_ok=True)
+    try:
+        folder.mkdir(_PRIVATE, exist_ok=True)
+    except FileExistsError:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
     descriptor = os.open(folder.parent, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import stat
 from pathlib import Path
 
@@ -65,3 +66,20 @@ def test_a_folder_below_a_file_raises(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(OSError):
             make_private_folder(path)
+
+
+@pytest.mark.parametrize("given", ["", "relative", None])
+def test_without_an_absolute_home_the_login_s_home_is_taken(
+    monkeypatch: pytest.MonkeyPatch, given: str | None
+) -> None:
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.delenv("HOME") if given is None else monkeypatch.setenv("HOME", given)
+    folder = data_folder()
+    assert folder.is_absolute()
+    assert folder == Path(pwd.getpwuid(os.getuid()).pw_dir) / ".local/share/selchat"
+
+
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        make_private_folder(tmp_path / "file")

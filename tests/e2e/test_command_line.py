@@ -172,3 +172,144 @@ def test_errors_that_cannot_be_written_change_nothing(
 def test_input_that_is_closed_or_empty(command: str, status: int, error: str, redirection: str) -> None:
     done = run(command, redirection, wrapper="setsid -w")  # without a terminal to ask on
     check(done, status, error, ".*", lines=2 if "token" in command else 1)
+
+
+# -- no home folder, no login name, no network ---------------------------------------------------------------
+
+NO_HOME = "selchat: there is no home folder to store files in; set XDG_DATA_HOME"
+
+
+def namespace(option: str) -> str:
+    """Return the wrapper for a namespace of its own; skip the test where the kernel refuses it."""
+    wrapper = f"unshare {option}"
+    try:
+        subprocess.run([*wrapper.split(), "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("unshare is not possible here")
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "error"),
+    [
+        ("selchat serve --check-config", 2, NO_HOME),
+        ("selchat serve --port=0", 2, NO_HOME),
+        (f"selchat chat {NOWHERE} --name=x", 2, NO_HOME),
+        (f"selchat send {NOWHERE} hi --name=x", 2, NO_HOME),
+        ("selchat export", 2, NO_HOME),
+        ("selchat token ci", 2, NO_HOME),
+        ("selchat token --list", 2, NO_HOME),
+        ("selchat token --revoke=ci", 2, NO_HOME),
+        (f"{PASSWORD}selchat hash-password", 0, ""),
+        ("selchat --version", 0, ""),
+        ("selchat-bench --version", 0, ""),
+    ],
+)
+def test_without_a_home_folder(command: str, status: int, error: str) -> None:
+    user = namespace("--user --map-user=54321")  # a user who is not in the list of users
+    check(run(command, wrapper=user, HOME=None, XDG_DATA_HOME=None), status, error, ".*")
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"HOME": "/dev/null/x", "XDG_DATA_HOME": None},
+        {"HOME": "/proc/x", "XDG_DATA_HOME": None},
+        {"XDG_DATA_HOME": "/dev/null"},
+    ],
+)
+@pytest.mark.parametrize(
+    ("command", "status", "error"),
+    [
+        ("selchat serve --port=0", 1, "selchat: /"),
+        (f"selchat chat {NOWHERE} --name=x", 1, "selchat: "),
+        (f"selchat send {NOWHERE} hi --name=x", 1, "selchat: "),
+        ("selchat export", 1, "selchat: there is no history file /"),
+        ("selchat token ci", 1, "selchat: /"),
+        ("selchat token --revoke=ci", 1, "selchat: /"),
+    ],
+)
+def test_home_folder_that_cannot_be_written(
+    command: str, status: int, error: str, variables: dict[str, str | None]
+) -> None:
+    done = run(command, **variables)
+    check(done, status, error)
+    assert re.search("no such file or directory|not a directory|no history file", done.stderr)
+
+
+LOGIN = dict.fromkeys(["LOGNAME", "USER", "LNAME", "USERNAME"])
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "error"),
+    [
+        (f"selchat chat {NOWHERE}", 2, "selchat: --name: "),
+        (f"selchat send {NOWHERE} hi", 2, "selchat: --name: "),
+        (f"selchat chat {NOWHERE} --name=x", 1, REFUSED),
+        (f"selchat send {NOWHERE} hi --name=x", 1, REFUSED),
+        ("selchat token ci", 0, "Anyone"),
+    ],
+)
+def test_without_a_login_name(command: str, status: int, error: str) -> None:
+    user = namespace("--user --map-user=54321")
+    check(run(command, wrapper=user, **LOGIN), status, error, ".*", lines=2 if "token" in command else 1)
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "error"),
+    [
+        ("selchat send 10.0.0.1 hi --name=x", 1, "selchat: cannot connect to 10.0.0.1:33000: network is"),
+        ("selchat send fe80::1 hi --name=x", 1, "selchat: cannot connect to [fe80::1]:33000: "),
+        ("selchat send 10.0.0.1 hi --name=x --classic", 1, "selchat: cannot connect to 10.0.0.1:33000: "),
+        ("selchat send 10.0.0.1 hi --name=x --tls=off", 1, "selchat: cannot connect to 10.0.0.1:33000: "),
+        ("selchat send no-such-host.invalid hi --name=x", 1, "selchat: cannot connect to no-such-host"),
+        ("echo hi | selchat send 10.0.0.1 --name=x", 1, "selchat: cannot connect to 10.0.0.1:33000: "),
+        ("selchat chat 10.0.0.1 --name=x", 1, "selchat: cannot connect to 10.0.0.1:33000: network is"),
+        ("echo hi | selchat chat 10.0.0.1 --name=x", 1, "selchat: cannot connect to 10.0.0.1:33000: "),
+        ("selchat-bench idle --connect=10.0.0.1:1 --clients=1", 1, "selchat-bench: cannot reach the server"),
+        ("selchat-bench idle --connect=no-such-host.invalid:1", 1, "selchat-bench: no-such-host.invalid: "),
+        ("selchat-bench idle --clients=1 --duration=0.1", 1, "selchat-bench: cannot reach the server"),
+        ("selchat serve --host=no-such-host.invalid", 1, "selchat: cannot listen on no-such-host.invalid"),
+        ("selchat export", 1, "selchat: there is no history file"),
+    ],
+)
+def test_without_a_network(command: str, status: int, error: str) -> None:
+    check(run(command, wrapper=namespace("--net --map-root-user")), status, error)
+
+
+# -- languages and encodings ---------------------------------------------------------------------------------
+
+ENCODINGS: list[dict[str, str]] = [
+    {"LC_ALL": "C"},
+    {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+    {"PYTHONIOENCODING": "ascii"},
+    {"PYTHONIOENCODING": "ascii:strict"},
+    {"PYTHONIOENCODING": "utf-16"},
+    {"PYTHONWARNINGS": "error"},
+]
+
+
+@pytest.mark.parametrize("variables", ENCODINGS, ids=str)
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("selchat token --list", 0),
+        ("selchat export", 0),
+        ("selchat export --room=é", 1),
+        ("selchat serve é", 2),
+        ("selchat sérve", 2),
+        ("selchat token --revoke=é", 1),
+        ("selchat token $'\\xff'", 2),
+        (f"selchat send {NOWHERE} é$'\\xff' --name=é$'\\xff'", 1),
+        ("selchat send é hi --name=x", 1),
+        ("selchat send $'\\xff' hi --name=x", 1),
+        ("selchat-bench é", 2),
+        (f"{PASSWORD}selchat hash-password", 0),
+    ],
+)
+def test_any_encoding(command: str, status: int, variables: dict[str, str], stored: Path) -> None:
+    done = run(command, XDG_DATA_HOME=str(stored), **variables)
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr.replace("\0", "")
+    assert done.stderr.count("\n") == (1 if status else 0), done.stderr
+    assert bool(done.stdout) == (not status)
