@@ -36,8 +36,8 @@ class NoHomeError(SettingError):
 def data_folder() -> Path:
     """Return ``$XDG_DATA_HOME/selchat``, or ``~/.local/share/selchat``.
 
-    Ignore a relative ``XDG_DATA_HOME``, as the specification requires, and a relative or empty ``HOME``. Raises
-    `NoHomeError` if there is no home folder either, as for some services.
+    Ignore a relative ``XDG_DATA_HOME``, as the specification requires, and a relative or empty ``HOME``.
+    Raises `NoHomeError` if there is no home folder either, as for some services.
     """
     given = os.environ.get("XDG_DATA_HOME", "")
     if Path(given).is_absolute():

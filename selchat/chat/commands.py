@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 from selchat.addresses import parse_network
 from selchat.chat.hub import Hub
 from selchat.chat.moderation import Sanction, parse_sanction_duration
 from selchat.chat.peer import Farewell
 from selchat.errors import SettingError
+from selchat.events import LOBBY
 from selchat.text import clean_name
 
 _FOR = re.compile(r"\s+for\s+(.+)$", re.IGNORECASE)
@@ -25,7 +27,7 @@ class Commands:
         self._quit = quit
         self._commands: dict[str, tuple[str, str, Callable[[str], list[str]]]] = {
             "/users": ("/users", "list who is online, with addresses", self._users),
-            "/rooms": ("/rooms", "list the rooms", self._rooms),
+            "/rooms": ("/rooms [drop ROOM]", "list the rooms, or delete one with its messages", self._rooms),
             "/kick": ("/kick NAME", "disconnect someone", self._kick),
             "/ban": ("/ban NAME|ADDRESS [for 1h10m]", "disconnect someone and keep them out", self._ban),
             "/unban": ("/unban NAME|ADDRESS", "lift a ban", self._unban),
@@ -72,8 +74,13 @@ class Commands:
             *(f"  {member.name}  {member.address}" for member in members),
         ]
 
-    def _rooms(self, _argument: str) -> list[str]:
-        rooms, total = self._hub.rooms.list(_MAX_ROOMS)
+    def _rooms(self, argument: str) -> list[str]:
+        action, _, name = argument.partition(" ")
+        if action.lower() == "drop" and name:
+            return self._drop_room(name.strip())
+        if action:
+            return ["Usage: /rooms, or /rooms drop ROOM"]
+        rooms, total = self._hub.rooms.list(0, _MAX_ROOMS)
         lines = [
             f"  {room.name}  {room.members} online, {room.seq} messages"
             + (f", topic: {room.topic}" if room.topic else "")
@@ -81,6 +88,21 @@ class Commands:
         ]
         more = [f"  and {total - len(rooms)} more"] if total > len(rooms) else []
         return [f"Rooms ({total}):", *lines, *more]
+
+    def _drop_room(self, name: str) -> list[str]:
+        room = self._hub.rooms.restore(name)
+        if room is None:
+            return [f"There is no room {name}. Type /rooms to list the rooms."]
+        if room is self._hub.lobby:
+            return [f"Not deleted: everyone joins the {LOBBY} first."]
+        if room.members:
+            names = ", ".join(member.name for member in islice(room.members.values(), 3))
+            more = f" and {len(room.members) - 3} more" if len(room.members) > 3 else ""
+            return [f"Not deleted: {names}{more} joined {room.name}. They have to leave it first; see /kick."]
+        if room.staged:
+            return [f"Not deleted: someone is sending a message to {room.name} now. Try again."]
+        self._hub.rooms.drop(room)
+        return [f"Deleted the room {room.name} and its {room.seq} messages."]
 
     def _kick(self, argument: str) -> list[str]:
         if not argument:

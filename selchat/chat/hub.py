@@ -19,7 +19,7 @@ from selchat.chat.peer import Farewell, Peer
 from selchat.chat.people import Names, SentMessages
 from selchat.chat.publisher import Publisher, StagedDirect
 from selchat.chat.room import Batch, Room
-from selchat.chat.rooms import Rooms, TooManyRoomsError
+from selchat.chat.rooms import Creator, Rooms, TooManyRoomsError
 from selchat.chat.roster import Roster
 from selchat.clock import Clock
 from selchat.config.settings import Settings
@@ -74,7 +74,7 @@ class Hub:
         self._sent = SentMessages(log)
         self.moderation = Moderation(log, now)
         self._inboxes = Inboxes(log)
-        self.rooms = Rooms(log, settings.feed_limit, settings.rooms_limit)
+        self.rooms = Rooms(log, settings, clock)
         self.lobby = self.rooms.lobby
         self._changed: dict[Room, None] = {}  # rooms that members have joined or left since the last roster
         self._roster_due = False
@@ -86,6 +86,7 @@ class Hub:
     def reconfigure(self, settings: Settings) -> None:
         """Apply new settings, except lengths and limits that existing rooms and names depend on."""
         self._settings = settings
+        self.rooms.reconfigure(settings)
 
     # -- signing in and out ----------------------------------------------------------------------------
 
@@ -174,16 +175,17 @@ class Hub:
         """Add a member to a room, creating it if necessary. The session decides whether it replays or
         subscribes.
 
-        Raises `BadRoomError` and `TooManyRoomsError`.
+        Raises `BadRoomError`, `TooManyRoomsError` and `RoomRateError`.
         """
         room = self.rooms.find(name)
         if room is not None and room in member.rooms:
             return room
         if len(member.rooms) >= self._settings.rooms_per_member:
             raise TooManyRoomsError(self._settings.rooms_per_member)
-        room = self.rooms.get_or_create(name)
+        room = self.rooms.get_or_create(name, Creator(member.client_id, member.host))
         member.rooms[room] = None
         room.add(member)
+        self.rooms.joined(room)
         self._schedule_roster(room)
         return room
 
@@ -192,8 +194,7 @@ class Hub:
         room.remove(member)
         del member.rooms[room]
         self._schedule_roster(room)
-        if not room.members and not room.seq and not room.staged:
-            self.rooms.remove(room)
+        self.rooms.left(room)
 
     def set_topic(self, member: Member, room: Room, topic: str) -> None:
         """Set the topic of a room, without control characters. Raises `MutedError`."""

@@ -1,15 +1,31 @@
-"""All rooms: the lobby, rooms with members, and rooms with history or a topic."""
+"""All rooms: the lobby, rooms with members, and rooms with history.
+
+The number of rooms in memory is limited. If it is reached, the room that has had no member for longest makes
+way for a new one. Its history stays in the log, and the next member who joins brings it back.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
+from selchat.addresses import is_loopback, source_of
 from selchat.chat.confusables import ConfusableIndex, MixedScriptsError, check_scripts
 from selchat.chat.room import Room, new_salt
+from selchat.clock import Clock
+from selchat.config.settings import (
+    EMPTY_ROOM_SECONDS,
+    FRESH_ROOM_LIST,
+    MAX_BUCKETS,
+    ROOM_LIST_SECONDS,
+    ROOMS_CHECKED,
+    Settings,
+)
 from selchat.errors import BadRoomError, NamedRefusalError, RefusalError
 from selchat.events import LOBBY
 from selchat.log.port import Log
+from selchat.ratelimit import BucketTable
 from selchat.text import clean_line, clean_room, name_key
 
 
@@ -52,7 +68,23 @@ class MixedScriptsRoomError(BadRoomError):
         return f"the room {self.name} mixes {scripts} letters and could be mistaken for another room"
 
 
+class RoomRateError(RefusalError):
+    """``who``: who has created too many rooms. ``limit``: new rooms in an hour."""
+
+    code = "too-many-rooms"
+
+    def __init__(self, who: str, limit: int) -> None:
+        super().__init__(who, limit)
+        self.who = who
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.who} created {self.limit} rooms within an hour; join an existing room, or wait"
+
+
 _ROOMS = "room"  # the kind of these records
+_DROPPED = "dropped-room"  # the same for rooms whose messages are being deleted
+_HOUR = 3600.0  # seconds
 
 
 class RoomSummary(NamedTuple):
@@ -64,99 +96,163 @@ class RoomSummary(NamedTuple):
     seq: int
 
 
-class _Record(NamedTuple):
-    """The log's record of a room: the first spelling of its name, and its salt."""
+class Creator(NamedTuple):
+    """Who wants a room. ``client_id``: None if the protocol has no secrets. ``host``: the address."""
 
-    name: str
-    salt: str
+    client_id: bytes | None
+    host: str
 
 
 class Rooms:
-    """Rooms by name. ``feed_limit``: see `Room`; ``limit``: the maximum number of rooms."""
+    """Rooms by name."""
 
-    def __init__(self, log: Log, feed_limit: int, limit: int) -> None:
+    def __init__(self, log: Log, settings: Settings, clock: Clock) -> None:
         self._log = log
-        self._feed_limit = feed_limit
-        self._limit = limit
+        self._clock = clock
+        self._settings = settings
         self._rooms: dict[str, Room] = {}  # by the key of the name
         self._confusables = ConfusableIndex()  # of their names
-        self._records: dict[str, _Record] = {}  # of every room that ever had a message or a topic, by key
-        for key, text in tuple(log.records(_ROOMS).items()):
-            record = json.loads(text)
-            self._records[key] = _Record(record["name"], record.get("salt") or new_salt())
-            if record["topic"]:
-                self._create(record["name"]).topic = clean_line(record["topic"])
-            if "salt" not in record:  # a record of an older version
-                self._write_record(key, record["topic"])
-        self.lobby = self._create(LOBBY)
-        for name in log.rooms():
-            if not name.startswith("@"):  # else it is an inbox
-                room = self._create(name)
-                if room.key not in self._records:
-                    self.save(room)
+        # Those without members, idle for longest first, with the clock's time of their last use.
+        self._idle: dict[str, tuple[Room, float]] = {}
+        self._unchecked: list[Room] = []  # idle ones that `collect_garbage` will look at
+        self._by_person = BucketTable(*_hourly(settings.person_rooms), MAX_BUCKETS)
+        self._by_address = BucketTable(*_hourly(settings.address_rooms), MAX_BUCKETS)
+        self._listing: list[Room] = []  # as `list` returns them
+        self._listed_at = float("-inf")  # on the clock
+        records = {key: json.loads(text) for key, text in log.records(_ROOMS).items()}
+        logged = {name_key(name): name for name in log.rooms() if not name.startswith("@")}  # else an inbox
+        for key, name in logged.items():
+            records.setdefault(key, {"name": name, "topic": ""})
+        for key, record in records.items():
+            if "salt" not in record:  # from an older version
+                log.put(_ROOMS, key, json.dumps({**record, "salt": new_salt()}))
+        self.lobby = self._load(LOBBY)
+        others = [record["name"] for key, record in records.items() if key not in logged]
+        for name in [*others, *logged.values()][-settings.rooms_limit :]:
+            self._load(name)
 
     def __len__(self) -> int:
         return len(self._rooms)
 
-    def find(self, name: str) -> Room | None:
-        """Return the room of that name; None: no such room."""
-        return self._rooms.get(name) or self._rooms.get(name_key(name.removeprefix("#")))
+    def reconfigure(self, settings: Settings) -> None:
+        """Apply the new limits of creation."""
+        self._by_person.set_limits(*_hourly(settings.person_rooms))
+        self._by_address.set_limits(*_hourly(settings.address_rooms))
+        self._settings = settings
 
-    def get_or_create(self, name: str) -> Room:
+    def find(self, name: str) -> Room | None:
+        """Return the room of that name; None: there is none, or it is only in the log."""
+        return self._rooms.get(name) or self._rooms.get(_key(name))
+
+    def restore(self, name: str) -> Room | None:
+        """Return the room of that name, from the log if necessary; None: there is no such room."""
+        room = self.find(name)
+        return self._load(name) if room is None and self._is_logged(name) else room
+
+    def get_or_create(self, name: str, creator: Creator) -> Room:
         """Return the room of that name, creating it if necessary.
 
         A new room's name follows the same rules as a user's: see `selchat.chat.confusables`.
 
-        Raises `BadRoomError` and `TooManyRoomsError`.
+        Raises `BadRoomError`, `TooManyRoomsError` and `RoomRateError`.
         """
         room = self.find(name)
-        if room is None:
-            cleaned = clean_room(name)
-            if not cleaned:
-                raise BadRoomError(name)
-            if len(self._rooms) >= self._limit:
-                raise TooManyRoomsError(self._limit)
-            # A room that the log knows keeps the first spelling of its name.
-            stored = self._records.get(name_key(cleaned))
-            if stored is None:
-                self._check_confusable(cleaned)
-            room = self._create(cleaned if stored is None else stored.name)
-        return room
+        if room is not None:
+            if self._idle.pop(room.key, None):
+                self._add_idle(room)  # as the one that was used last
+            return room
+        new = "" if self._is_logged(name) else clean_room(name)
+        if new:
+            self._check_confusable(new)
+        elif not self._is_logged(name):
+            raise BadRoomError(name)
+        if len(self._rooms) >= self._settings.rooms_limit and not self._idle:
+            raise TooManyRoomsError(self._settings.rooms_limit)
+        if new:
+            self._count_creation(creator)
+        if len(self._rooms) >= self._settings.rooms_limit:
+            room, _ = next(iter(self._idle.values()))
+            self._unload(room)
+        return self._load(new or name)
 
     def save(self, room: Room) -> None:
         """Save the spelling of the room's name, its salt and its topic."""
-        self._records[room.key] = _Record(room.name, room.salt)
-        self._write_record(room.key, room.topic)
+        record = {"name": room.name, "topic": room.topic, "salt": room.salt}
+        self._log.put(_ROOMS, room.key, json.dumps(record))
 
-    def remove(self, room: Room) -> None:
-        """Remove a room without members and history, unless it has a topic; never the lobby."""
-        if room is not self.lobby and not room.topic and self._rooms.pop(room.key, None) is not None:
-            self._confusables.remove(room.name)
+    def joined(self, room: Room) -> None:
+        """Note that the room has a member."""
+        self._idle.pop(room.key, None)
+
+    def left(self, room: Room) -> None:
+        """Note that a member has left the room; forget it if nothing would be lost."""
+        if not room.members and room is not self.lobby:
+            self._add_idle(room)
+            if not room.seq and not room.staged and not room.topic:
+                self._unload(room)
 
     def collect_garbage(self) -> None:
-        """Remove rooms that have neither members nor messages any more, nor a topic."""
-        logged = set(self._log.rooms())
-        for room in tuple(self._rooms.values()):
-            if not room.members and not room.staged and room.name not in logged:
-                self.remove(room)
+        """Forget idle rooms without messages, and without a topic that someone has used lately.
 
-    def list(self, limit: int) -> tuple[list[RoomSummary], int]:
-        """Return the ``limit`` rooms with the most members, in that order, and the number of all rooms."""
-        found = [
-            RoomSummary(room.name, len(room.members), room.topic, room.seq) for room in self._rooms.values()
+        A call checks a part of them, which takes two milliseconds.
+        """
+        if not self._unchecked:
+            self._unchecked = [room for room, _ in self._idle.values()]
+        checked, self._unchecked = self._unchecked[:ROOMS_CHECKED], self._unchecked[ROOMS_CHECKED:]
+        oldest = self._clock.now - EMPTY_ROOM_SECONDS
+        for room in checked:
+            _, used_at = self._idle.get(room.key, (room, 0.0))
+            if room.key not in self._idle or room.staged or (room.topic and used_at > oldest):
+                continue
+            if not self._log.before(room.name, None, 1, 1):
+                self._unload(room)
+
+    def drop(self, room: Room) -> None:
+        """Delete a room without members, with its topic and all of its messages; never the lobby.
+
+        `delete_dropped` deletes the messages. Their ``seq`` numbers are not used again, so that no client
+        mistakes a later message for one of these.
+        """
+        assert not room.members and room is not self.lobby
+        self._forget(room)
+        self._log.put(_ROOMS, room.key, None)
+        self._log.put(_DROPPED, room.name, str(room.seq))
+
+    def delete_dropped(self) -> bool:
+        """Delete some messages of dropped rooms; return whether more are left."""
+        for name, seq in self._log.records(_DROPPED).items():
+            if self._log.delete(name, int(seq)):
+                return True
+            self._log.put(_DROPPED, name, None)
+        return False
+
+    def list(self, start: int, limit: int) -> tuple[Sequence[RoomSummary], int]:
+        """Return rooms in the order of their members, most first, and the number of all rooms.
+
+        ``start``: the number of rooms to skip; ``limit``: the maximum number to return. If there are many
+        rooms, their order is up to a second old.
+        """
+        if self.unsorted:
+            self._listing = sorted(self._rooms.values(), key=lambda room: room.name)
+            self._listing.sort(key=lambda room: len(room.members), reverse=True)
+            self._listed_at = self._clock.now
+        page = [
+            RoomSummary(room.name, len(room.members), room.topic, room.seq)
+            for room in self._listing[start : start + limit]
         ]
-        found.sort(key=lambda room: (-room.members, room.name))
-        return found[:limit], len(found)
+        return page, len(self._listing)
 
-    def _create(self, name: str) -> Room:
-        room = self._rooms.get(name_key(name))
-        if room is None:
-            stored = self._records.get(name_key(name))
-            room = Room(name, self._feed_limit, "" if stored is None else stored.salt)
-            self._rooms[room.key] = room
-            self._confusables.add(name)
-            room.seq = self._log.last_seq(name)
-        return room
+    @property
+    def unsorted(self) -> int:
+        """The number of rooms that the next `list` has to sort."""
+        is_cached = self._clock.now - self._listed_at < ROOM_LIST_SECONDS
+        return 0 if is_cached and len(self._rooms) > FRESH_ROOM_LIST else len(self._rooms)
+
+    # ----------------------------------------------------------------------------------------------------
+
+    def _is_logged(self, name: str) -> bool:
+        """Return whether the log has a record of the room."""
+        return self._log.record(_ROOMS, _key(name)) is not None
 
     def _check_confusable(self, name: str) -> None:
         try:
@@ -166,6 +262,51 @@ class Rooms:
         for other in self._confusables.find(name):
             raise ConfusableRoomError(name, other)
 
-    def _write_record(self, key: str, topic: str) -> None:
-        name, salt = self._records[key]
-        self._log.put(_ROOMS, key, json.dumps({"name": name, "topic": topic, "salt": salt}))
+    def _count_creation(self, creator: Creator) -> None:
+        """Raise `RoomRateError` if this person or address has created too many rooms."""
+        now = self._clock.now
+        settings = self._settings
+        if not is_loopback(creator.host) and not self._by_address.get(source_of(creator.host), now).take(now):
+            raise RoomRateError("users of your address", settings.address_rooms)
+        person = creator.client_id or creator.host
+        if not self._by_person.get(person, now).take(now):
+            raise RoomRateError("you", settings.person_rooms)
+
+    def _load(self, name: str) -> Room:
+        """Return the room of that name, with the spelling, salt and topic that the log has for it."""
+        key = _key(name)
+        text = self._log.record(_ROOMS, key)
+        record = {"name": name, "topic": ""} if text is None else json.loads(text)
+        room = self._rooms.get(key)
+        if room is None:
+            room = Room(record["name"], self._settings.feed_limit, record.get("salt", ""))
+            room.topic = clean_line(record["topic"])
+            room.seq = self._log.last_seq(room.name)
+            self._rooms[key] = room
+            self._confusables.add(room.name)
+            if name != LOBBY:
+                self._add_idle(room)
+        return room
+
+    def _add_idle(self, room: Room) -> None:
+        self._idle[room.key] = (room, self._clock.now)
+
+    def _unload(self, room: Room) -> None:
+        """Free the memory of an idle room. A room that never had a message loses its topic."""
+        if not room.seq and self._log.record(_ROOMS, room.key) is not None:
+            self._log.put(_ROOMS, room.key, None)
+        self._forget(room)
+
+    def _forget(self, room: Room) -> None:
+        del self._rooms[room.key]
+        self._idle.pop(room.key, None)
+        self._confusables.remove(room.name)
+
+
+def _key(name: str) -> str:
+    return name_key(name.removeprefix("#"))
+
+
+def _hourly(count: int) -> tuple[float, float]:
+    """Return the rate and the burst of a bucket for so many in an hour."""
+    return count / _HOUR, count

@@ -24,6 +24,11 @@ HEADER_LENGTH = 10  # bytes of a frame's header; the paper's HEADER_LENGTH
 MAX_HEADER_LENGTH = 32  # bytes
 SELCHAT_HEADER_LENGTH = 5  # bytes, for frames of 64 KiB; the selchat protocol's messages need most of that
 
+ROOM_PAGE = 200  # rooms in one answer to `rooms`
+ROOM_LIST_SECONDS = 1.0  # seconds that a sorted list of all rooms serves; sorting 10,000 takes 4 ms
+FRESH_ROOM_LIST = 200  # rooms; a list of so few is always sorted again
+ROOMS_CHECKED = 100  # idle rooms that one pass of the housekeeping looks at
+EMPTY_ROOM_SECONDS = 30 * 86_400.0  # seconds that a topic without messages and members is kept
 MAX_BUCKETS = 10_000  # token buckets in one table, by address or by person; one takes about 250 bytes
 
 CERTIFICATE_CHECK_SECONDS = 86_400.0  # seconds between two checks of the certificate's dates; certbot: 12 h
@@ -113,7 +118,9 @@ class Settings:
     # -- what the server keeps in memory ---------------------------------------------------------------
     feed_limit: Bytes = MIB  # bytes a reader may lag behind; Redis pub/sub: 8 MiB for 60 s, NATS: 64 MiB
     queued_limit: Bytes = 256 * MIB  # bytes queued for all readers, then drop the largest; Redis: maxmemory
-    rooms_limit: int = 10_000  # rooms with members, history or a topic; Discord: 500 channels in a server
+    rooms_limit: int = 10_000  # rooms in memory; idle ones make way for others; IRC networks: 50,000
+    person_rooms: int = 100  # rooms that one person may create in an hour; Discord: 500 channels in a server
+    address_rooms: int = 500  # rooms that one address may create in an hour; loopback is exempt
     log_limit: int = MIB  # characters of messages in the memory log of each room
     roster_interval: Seconds = 1.0  # minimum seconds between two rosters
     roster_limit: Bytes = 1400  # bytes of a roster's text: one Ethernet segment, for clients that recv once
@@ -178,8 +185,9 @@ class Costs:
     JOIN = 30  # a room, besides its list of users
     PART = 20
     TOPIC = 60
-    ROOMS = 30  # a list of rooms, cached
-    ROOM = 1  # one room of a list that is not cached
+    ROOMS = 30  # a list of rooms
+    ROOM = 2  # one room of it
+    SORTED_ROOM = 0.5  # one room of all, if they have to be sorted
     USERS = 30  # a list of users
     USER = 0.4  # one name of it
     HISTORY = 40  # a page of history

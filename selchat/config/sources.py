@@ -80,7 +80,7 @@ _OTHER_VARIABLES = {
     *("SELCHAT_TLS_SECONDS", "SELCHAT_HELLO_SECONDS"),
 }
 _SECRET = {"key", "password"}  # settings whose values are never shown
-# Settings that can be judged only together: if one has a mistake, the other would get one that follows from it.
+# Settings judged only together: if one has a mistake, the other would get one that follows from it.
 _TOGETHER = {"cert": "key_file", "key_file": "cert"}
 
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")

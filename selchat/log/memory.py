@@ -128,6 +128,13 @@ class MemoryLog:
         """Do nothing: `commit` enforces the limit."""
         return False
 
+    def delete(self, room: str, seq: int) -> bool:
+        """Delete the room's messages up to ``seq``, in whole commits; return False."""
+        log = self._rooms.get(room)
+        if log is not None:
+            log.delete(seq)
+        return False
+
     def close(self) -> None:
         """Do nothing: this log has no resources."""
 
@@ -160,12 +167,17 @@ class MemoryLog:
         return _limited(found, limit, size)[::-1]
 
     def rooms(self) -> Sequence[str]:
-        """Return the rooms that have messages."""
-        return [room for room, log in self._rooms.items() if log.blocks]
+        """Return the rooms that have messages, the one that was used last at the end."""
+        used = [(log.blocks[-1][-1].at, room) for room, log in self._rooms.items() if log.blocks]
+        return [room for _, room in sorted(used)]
 
     def sent(self, client_id: bytes, limit: int) -> list[Sent]:
         """Return the newest messages of the client, at most ``limit``, oldest first."""
         return self._sent.last(client_id, limit)
+
+    def record(self, kind: str, key: str) -> str | None:
+        """Return a record; None: there is none."""
+        return self._records.get(kind, {}).get(key)
 
     def records(self, kind: str) -> Mapping[str, str]:
         """Return all records of a kind, by key, including staged ones."""
@@ -193,6 +205,10 @@ class _RoomLog:
         self.staged = []
         self.seq = self.staged_seq
         while self.size > limit and len(self.blocks) > 1:
+            self.size -= _size(self.blocks.popleft())
+
+    def delete(self, seq: int) -> None:
+        while self.blocks and self.blocks[0][-1].seq <= seq:
             self.size -= _size(self.blocks.popleft())
 
 

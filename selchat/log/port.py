@@ -104,10 +104,19 @@ class Log(Protocol):
         """Return the newest messages below ``seq`` (None: of all), oldest first; limits as in `after`."""
 
     def rooms(self) -> Sequence[str]:
-        """Return the rooms that have messages."""
+        """Return the rooms that have messages, the one that was used last at the end."""
 
     def sent(self, client_id: bytes, limit: int) -> list[Sent]:
         """Return the newest messages of the client, at most ``limit``, oldest first."""
+
+    def delete(self, room: str, seq: int) -> bool:
+        """Delete some of the room's messages up to ``seq``; return whether more are left.
+
+        The room keeps its last ``seq``. A call that cannot write returns True.
+        """
+
+    def record(self, kind: str, key: str) -> str | None:
+        """Return a record, staged or not; None: there is none."""
 
     def records(self, kind: str) -> Mapping[str, str]:
         """Return all records of a kind, by key, including staged ones."""

@@ -69,7 +69,12 @@ _COLUMNS = "SELECT seq, author, body, at, id, cipher FROM message"
 _AFTER = f"{_COLUMNS} WHERE room = ? AND seq > ? ORDER BY seq LIMIT ?"
 _BEFORE = f"{_COLUMNS} WHERE room = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
 _OLDEST = "SELECT n, at, length(body) FROM message ORDER BY n LIMIT ?"
-_ROOMS = "SELECT name FROM room WHERE EXISTS (SELECT 1 FROM message WHERE message.room = room.id)"
+_ROOMS = (
+    "SELECT name FROM (SELECT name,"
+    " (SELECT n FROM message WHERE message.room = room.id ORDER BY seq DESC LIMIT 1) AS last FROM room)"
+    " WHERE last IS NOT NULL ORDER BY last"
+)
+_OLDEST_IN_ROOM = "SELECT n, length(body) FROM message WHERE room = ? AND seq <= ? ORDER BY seq LIMIT ?"
 _RANGE = "SELECT (SELECT min(n) FROM message), (SELECT max(n) FROM message)"
 # The expression ``n >> 12`` must be spelled as in the index; otherwise SQLite does not use the index. The
 # query for the generations with messages of one client takes 0.9 microseconds for each existing generation.
@@ -238,6 +243,25 @@ class SqliteLog:
         except (sqlite3.Error, NotReadableError):
             return False  # `commit` reports a failing disk
 
+    def delete(self, room: str, seq: int) -> bool:
+        """Delete some of the room's messages up to ``seq``, in one short transaction; see `Log.delete`."""
+        found = self._rooms.get(room)
+        if found is None:
+            return False
+        size = _EXPIRE_CHARACTERS
+        numbers: list[tuple[int]] = []
+        try:
+            for n, length in self._rows(_OLDEST_IN_ROOM, (found.number, seq, _EXPIRE_MESSAGES)):
+                if size <= 0:
+                    break
+                numbers.append((n,))
+                size -= length
+            with transaction(self._db):
+                self._db.executemany("DELETE FROM message WHERE n = ?", numbers)
+        except (sqlite3.Error, NotReadableError):
+            return True
+        return bool(numbers)
+
     def _last_expired(self, now: float) -> int | None:
         """Return the ``n`` of the last message that the next call deletes; None: nothing has expired."""
         retention = self._retention
@@ -300,7 +324,10 @@ class SqliteLog:
         return messages
 
     def rooms(self) -> Sequence[str]:
-        """Return the rooms that have messages; one index look-up for each room that ever existed."""
+        """Return the rooms that have messages, the one that was used last at the end.
+
+        That takes one index look-up for each room that ever existed.
+        """
         return [name for (name,) in self._rows(_ROOMS)]
 
     def sent(self, client_id: bytes, limit: int) -> list[Sent]:
@@ -313,6 +340,13 @@ class SqliteLog:
             found += map(Sent._make, self._rows(_SENT, (generation, number, limit - len(found))))
         found.reverse()
         return found
+
+    def record(self, kind: str, key: str) -> str | None:
+        """Return a record, staged or not; None: there is none."""
+        if (kind, key) in self._records:
+            return self._records[kind, key]
+        found = self._rows("SELECT value FROM record WHERE kind = ? AND key = ?", (kind, key))
+        return str(found[0][0]) if found else None
 
     def records(self, kind: str) -> Mapping[str, str]:
         """Return all records of a kind, by key, including staged ones."""

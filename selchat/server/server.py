@@ -459,15 +459,16 @@ class Server:
         self._fanout.finish()
 
     def expire_history(self) -> None:
-        """Delete a batch of expired messages, and schedule the next batch. `run` calls it at its start."""
-        if self._log.expire(time.time()):
-            self.reactor.call_later(_EXPIRY_PAUSE, self.expire_history)
-        else:
-            self.reactor.call_later(self._settings.forget_interval, self.expire_history)
-            try:
+        """Delete a batch of old and dropped messages, and schedule the next. `run` calls it at its start."""
+        pause = self._settings.forget_interval
+        try:
+            if self._log.expire(time.time()) or self.hub.rooms.delete_dropped():
+                pause = _EXPIRY_PAUSE
+            else:
                 self.hub.collect_garbage()
-            except NotReadableError:
-                pass  # the disk fails; the next pass may succeed
+        except NotReadableError:
+            pass  # the disk fails; the next pass may succeed
+        self.reactor.call_later(pause, self.expire_history)
 
     def _on_hangup(self) -> None:
         """Stop if SIGHUP means that the terminal is gone, else reload."""

@@ -15,7 +15,7 @@ from selchat.chat.member import Member
 from selchat.chat.peer import Farewell
 from selchat.chat.people import hash_client_secret
 from selchat.chat.room import Room
-from selchat.config.settings import Costs
+from selchat.config.settings import ROOM_PAGE, Costs
 from selchat.errors import (
     BannedError,
     LimitError,
@@ -563,14 +563,16 @@ class SelchatSession:
             )
         )
 
-    def _handle_rooms(self, _request: GetRooms) -> None:
-        found, total = self._context.hub.rooms.list(MAX_LISTED)
+    def _handle_rooms(self, request: GetRooms) -> None:
+        all_rooms = self._context.hub.rooms
+        self._stream.meter.charge(Costs.SORTED_ROOM * all_rooms.unsorted)
+        found, total = all_rooms.list(request.start, ROOM_PAGE)
         self._stream.meter.charge(Costs.ROOM * len(found))
         rooms = [
             {"room": room.name, "members": room.members, "topic": room.topic, "seq": room.seq}
             for room in found
         ]
-        self._reply(self.format.listed("rooms", "rooms", rooms, total=total))
+        self._reply(self.format.listed("rooms", "rooms", rooms, start=request.start, total=total))
 
     def _handle_confirm(self, confirm: Confirm) -> None:
         self._context.hub.confirm_direct(self._get_member(), confirm.whisper)

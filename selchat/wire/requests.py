@@ -154,7 +154,9 @@ class GetUsers(NamedTuple):
 
 
 class GetRooms(NamedTuple):
-    """Request the list of rooms."""
+    """Request a part of the list of rooms, without the first ``start`` rooms."""
+
+    start: int = 0
 
 
 class Confirm(NamedTuple):
@@ -385,7 +387,7 @@ _PARSERS: dict[str, Callable[[_FieldReader], Request]] = {
     "topic": lambda fields: SetTopic(fields.text("room", NAME_LENGTH), fields.text("topic", TOPIC_LENGTH)),
     "history": _history,
     "users": lambda fields: GetUsers(fields.text("room", NAME_LENGTH)),
-    "rooms": lambda fields: GetRooms(),
+    "rooms": lambda fields: GetRooms(fields.optional_number("start") or 0),
     "ack": lambda fields: Confirm(fields.number("whisper")),
     "ping": lambda fields: Ping(fields.optional_text("token", TOKEN_LENGTH)),
     "pong": lambda fields: Pong(fields.optional_text("token", TOKEN_LENGTH)),

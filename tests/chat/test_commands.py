@@ -137,6 +137,30 @@ def test_remote_operator_can_run_commands_but_not_quit_or_announce() -> None:
     assert operator.chat.sent() == []
 
 
+def test_rooms_drop_deletes_a_room_with_its_messages() -> None:
+    operator = Operator()
+    [michael] = operator.chat.sign_in("Michael")
+    hub = operator.chat.hub
+    plans = hub.join_room(michael.member, "plans")
+    hub.send(michael.member, plans, ["x"])
+    operator.chat.tick()
+    assert operator.run("/rooms drop plans") == [
+        "Not deleted: Michael joined plans. They have to leave it first; see /kick."
+    ]
+    hub.leave_room(michael.member, plans)
+    assert operator.run("/rooms DROP #Plans") == ["Deleted the room plans and its 1 messages."]
+    while hub.rooms.delete_dropped():
+        pass
+    assert hub.log.after("plans", 0, 10, 1000) == []
+    assert operator.run("/rooms drop plans") == ["There is no room plans. Type /rooms to list the rooms."]
+    assert operator.run("/rooms drop lobby") == ["Not deleted: everyone joins the lobby first."]
+
+
+@pytest.mark.parametrize("line", ["/rooms drop", "/rooms plans", "/rooms remove plans"])
+def test_rooms_with_unclear_words_shows_its_usage(line: str) -> None:
+    assert Operator().run(line) == ["Usage: /rooms, or /rooms drop ROOM"]
+
+
 def test_quit_stops_the_server() -> None:
     operator = Operator()
     assert operator.run("/quit") == []
@@ -146,7 +170,7 @@ def test_quit_stops_the_server() -> None:
 def test_help_lists_every_command() -> None:
     assert Operator().run("/help") == [
         "/users                         list who is online, with addresses",
-        "/rooms                         list the rooms",
+        "/rooms [drop ROOM]             list the rooms, or delete one with its messages",
         "/kick NAME                     disconnect someone",
         "/ban NAME|ADDRESS [for 1h10m]  disconnect someone and keep them out",
         "/unban NAME|ADDRESS            lift a ban",

@@ -241,7 +241,7 @@ class World:
         found["watched file"] = len(self._selector.get_map())
         for timer in self._timers:
             found[f"timer {timer.name}"] += 1
-        rooms, count = server.hub.rooms.list(_MAX_ROOMS)
+        rooms, count = server.hub.rooms.list(0, _MAX_ROOMS)
         assert len(rooms) == count
         for summary in rooms:
             room = server.hub.rooms.find(summary.name)

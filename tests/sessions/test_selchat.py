@@ -504,12 +504,59 @@ def test_invalid_room_name_is_refused(name: str) -> None:
     assert codes(venkat.read()) == ["bad-room"]
 
 
+def test_list_of_rooms_comes_in_pages() -> None:
+    server = FakeServer(person_rooms=1000, rooms_per_member=1000)
+    [venkat] = log_in(server, "Venkat")
+    names = [f"room{number:03}" for number in range(450)]
+    for name in names:
+        server.hub.join_room(server.hub.members()[0], name)
+    pages = []
+    for start in (None, 200, 400, 600):
+        venkat.send({"type": "rooms", "start": start})
+        [page] = [message for message in venkat.read() if message["type"] == "rooms"]
+        assert (page["start"], page["total"]) == (start or 0, 451)
+        pages.append([room["room"] for room in page["rooms"]])
+    assert [len(page) for page in pages] == [200, 200, 51, 0]
+    assert [name for page in pages for name in page] == ["lobby", *names]
+
+
+def test_costly_requests_are_answered_in_order_within_the_limits() -> None:
+    server = FakeServer(connection_work=0.001)
+    [venkat] = log_in(server, "Venkat")
+    requests = [{"type": kind, "room": "lobby"} for kind in ("users", "rooms")] * 500
+    venkat.send(*requests, say("hi", "1"))
+    answers = []
+    while len(answers) < 1001:
+        assert venkat.paused or len(answers) > 990
+        server.tick(0.05)
+        answers += venkat.read()
+    assert kinds(answers) == ["users", "rooms"] * 500 + ["ack"]
+
+
+def test_resumed_history_waits_for_the_work_limits() -> None:
+    server = FakeServer(connection_work=0.001)
+    venkat, michael = log_in(server, "Venkat", "Michael")
+    for number in range(3000):
+        venkat.send(say(f"message {number}", f"{number}"))
+        server.tick()
+    michael.hang_up()
+    again = server.connect()
+    again.send(hello("Michael", resume={"log": server.log.id, "rooms": {"lobby": 0}}))
+    received = again.read()
+    assert len(received) < 2000  # the rest has to wait
+    for _ in range(1000):
+        server.tick(0.05)
+        received += again.read()
+    said = [message for message in received if message["type"] == "said"]
+    assert [message["seq"] for message in said] == list(range(1, 3001))
+
+
 def test_number_of_rooms_is_limited() -> None:
     server = FakeServer(rooms_per_member=2)
     [venkat] = log_in(server, "Venkat")
     venkat.send({"type": "join", "room": "a"}, {"type": "join", "room": "a"}, {"type": "join", "room": "b"})
     assert codes(venkat.read()) == ["too-many-rooms"]
-    assert server.hub.rooms.list(10)[1] == 2
+    assert server.hub.rooms.list(0, 10)[1] == 2
 
 
 def test_empty_room_without_history_is_removed() -> None:

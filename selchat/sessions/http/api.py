@@ -18,6 +18,7 @@ from selchat.auth.tokens import Token, TokenFile
 from selchat.chat.hub import Hub
 from selchat.chat.peer import Farewell, Format
 from selchat.chat.people import hash_api_name
+from selchat.chat.rooms import Creator
 from selchat.clock import Clock
 from selchat.config.settings import Settings
 from selchat.errors import BadRoomError, NameTakenError, RefusalError, UsageError
@@ -298,9 +299,9 @@ class ApiMember:
     def send(self, room: str, body: str, id: str, respond: Responder) -> None:
         """Send a message to a room; create the room if it does not exist, as `join` does.
 
-        Raises `BadRoomError` and `TooManyRoomsError`.
+        Raises `BadRoomError`, `TooManyRoomsError` and `RoomRateError`.
         """
-        found = self._hub.rooms.get_or_create(room)
+        found = self._hub.rooms.get_or_create(room, Creator(self.member.client_id, self.member.host))
         self.pending.setdefault(id, []).append(respond)
         self._hub.send(self.member, found, [body], [id], [None])
 
