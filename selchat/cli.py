@@ -14,7 +14,7 @@ from selchat.config.sources import ConfigurationError, given_variables
 from selchat.errors import SelchatError, SettingError, brief
 from selchat.events import LOBBY
 from selchat.streams import prepare_streams, run_command
-from selchat.text import escape_controls
+from selchat.text import ROOM_RULE, clean_room, escape_controls
 
 if TYPE_CHECKING:
     from selchat.client.setup import ClientOptions
@@ -430,8 +430,9 @@ def _client_options(options: dict[str, Any]) -> ClientOptions:
     )
 
     port = options["--port"]
-    if options["--room"] == "":
-        raise SettingError("--room", "", "a room's name")
+    room = LOBBY if options["--room"] is None else options["--room"]
+    if not clean_room(room):
+        raise SettingError("--room", room, f"a room's name: {ROOM_RULE}")
     environment = given_variables(os.environ)
     file, ask = options["--passphrase-file"], options["--ask-passphrase"]
     if PASSPHRASE_VARIABLE in os.environ.keys() - environment.keys() and file is None and not ask:
@@ -444,7 +445,7 @@ def _client_options(options: dict[str, Any]) -> ClientOptions:
         header_length=_parse_number("--header-length", options["--header-length"]),
         wire="classic" if options["--classic"] else "auto",
         tls=environment.get("SELCHAT_TLS", "auto") if options["--tls"] is None else options["--tls"],
-        room=LOBBY if options["--room"] is None else options["--room"],
+        room=room,
         passphrase=find_passphrase(file, ask, environment),
         password=find_password(options["--password-file"], environment),
         tls_seconds=find_seconds("SELCHAT_TLS_SECONDS", environment),

@@ -22,6 +22,8 @@ the one line that logs and peers see.
 
 from __future__ import annotations
 
+from selchat.text import ROOM_RULE
+
 _MAX_SHOWN = 200  # characters of a wrong value; enough for most paths
 
 
@@ -89,10 +91,7 @@ class BannedError(RefusalError):
 
 class BadRoomError(NamedRefusalError):
     code = "bad-room"
-    template = (
-        "{name!r} cannot be a room's name: use 1 to 32 characters without spaces, commas, colons, quotation "
-        "marks and brackets, and do not begin with @ # / * -"
-    )
+    template = "{name!r} cannot be a room's name: " + ROOM_RULE
 
 
 class NotInRoomError(NamedRefusalError):

@@ -14,6 +14,17 @@ from typing import Literal
 
 NAME_LENGTH = 32  # characters
 ROOM_LENGTH = 32  # characters; Matrix: 255, IRC: 50
+
+# The rules of `clean_name` and `clean_room` in words, for people.
+NAME_RULE = (
+    "use 1 to 32 characters without commas, colons, quotation marks and brackets, "
+    "and do not begin with @ # / * -"
+)
+ROOM_RULE = (
+    "use 1 to 32 characters without spaces, commas, colons, quotation marks and brackets, "
+    "and do not begin with @ # / * -"
+)
+
 _MAX_RAW_NAME = 1024  # characters of a name before it is cleaned; the rest has no effect
 
 # Default_Ignorable_Code_Point of DerivedCoreProperties.txt (Unicode 15.1) that are letters or marks by

@@ -12,7 +12,7 @@ from typing import Any
 from selchat.auth.tokens import ANY_ROOM, TokenFile, new_token
 from selchat.chat.confusables import MixedScriptsError, check_scripts, resembles_server
 from selchat.errors import SettingError, UsageError
-from selchat.text import clean_name, clean_room, escape_controls
+from selchat.text import NAME_RULE, ROOM_RULE, clean_name, clean_room, escape_controls
 
 
 class NoTokenError(UsageError):
@@ -42,7 +42,7 @@ def main(options: Mapping[str, Any]) -> int:
 def _make(file: TokenFile, name: str, room: str | None) -> int:
     cleaned = clean_name(name)
     if not cleaned or cleaned != name or resembles_server(name):
-        raise SettingError("NAME", name, "a name: 1 to 32 visible characters, and not Server")
+        raise SettingError("NAME", name, f"a name: {NAME_RULE}, and do not use Server")
     try:
         check_scripts(name)
     except MixedScriptsError as error:
@@ -85,7 +85,7 @@ def _revoke(file: TokenFile, name: str) -> int:
 def _room(room: str) -> str:
     name = clean_room(room)
     if not name or name != room.removeprefix("#"):
-        raise SettingError("--room", room, "a room's name: 1 to 32 characters without spaces")
+        raise SettingError("--room", room, f"a room's name: {ROOM_RULE}")
     return name
 
 

@@ -6,19 +6,23 @@ or a program that runs the command, such as ``unshare``.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from selchat import cli
 from selchat.auth.tokens import ANY_ROOM, TokenFile, new_token
+from selchat.bench import cli as bench_cli
+from selchat.config.sources import SETTINGS
 from tests.e2e.processes import SELCHAT
-from tests.e2e.support import DEADLINE
+from tests.e2e.support import DEADLINE, Server
 from tests.log.support import opened
 
 BENCH = (sys.executable, "-m", "selchat.bench.cli")
@@ -313,3 +317,147 @@ def test_any_encoding(command: str, status: int, variables: dict[str, str], stor
     assert "Traceback" not in done.stderr.replace("\0", "")
     assert done.stderr.count("\n") == (1 if status else 0), done.stderr
     assert bool(done.stdout) == (not status)
+
+
+# -- operands and options ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "body"),
+    [
+        ("HOST -- --help", "--help"),
+        ("HOST -- -h", "-h"),
+        ("HOST -- --version", "--version"),
+        ("HOST -- --", "--"),
+        ("-- HOST --name=b", "--name=b"),
+        ("HOST -", "-"),
+        ("HOST -5", "-5"),
+        ("-- HOST send", "send"),
+        ("HOST 0", "0"),
+        ("--name Venkat HOST hello", "hello"),
+        ("--nam=Venkat HOST --room lobby hello", "hello"),
+    ],
+)
+def test_operands_that_look_like_options_are_sent(server: Server, arguments: str, body: str) -> None:
+    name = "" if "Venkat" in arguments else "--name=Venkat "
+    done = run(f"selchat send {name}{arguments.replace('HOST', f'127.0.0.1:{server.port}')}")
+    check(done, 0)
+    server.expect_line(f"Received message from Venkat: {body}")
+
+
+@pytest.mark.parametrize("body", ["é", "$'\\xff'", "$'\\xed\\xa0\\x80'", "$'a\\x1b[2Jb'", "'  '", "$'a\\nb'"])
+@pytest.mark.parametrize("options", ["", "--classic --tls=off"])
+def test_any_bytes_are_sent(server: Server, body: str, options: str) -> None:
+    check(run(f"selchat send 127.0.0.1:{server.port} --name=Venkat {options} {body}", LC_ALL="C"), 0)
+    server.expect("Received message from Venkat: ")
+
+
+@pytest.fixture
+def server(data: Path) -> Iterator[Server]:
+    with Server("--message-rate=0") as server:
+        yield server
+
+
+USAGE = [
+    ("selchat ''", "there is no command ''"),
+    ("selchat sreve", "there is no command 'sreve'; did you mean serve?"),
+    ("selchat --bogus", "unknown option --bogus"),
+    ("selchat --", "unknown option --"),
+    ("selchat --port=1 serve", "unknown option --port=1; write options after the command"),
+    ("selchat serve -- --port=1", "unexpected argument '--port=1'"),
+    ("selchat serve ''", "unexpected argument ''"),
+    ("selchat serve -", "unexpected argument '-'"),
+    ("selchat serve --port=1 --port=2", "--port is given twice"),
+    ("selchat serve --port 1 --por 2", "--port is given twice"),
+    ("selchat serve --quiet --quiet", "--quiet is given twice"),
+    ("selchat serve -x -x", "unknown option -x"),
+    ("selchat serve --port", "--port needs a value: --port=PORT"),
+    ("selchat serve --quiet=yes", "--quiet takes no value"),
+    ("selchat serve --header_length=10", "unknown option --header_length; did you mean --header-length?"),
+    ("selchat serve --header-length=0", "--header-length: 0 is not "),
+    ("selchat serve --port=''", "--port: '' is not "),
+    ("selchat chat h -- --help", "unexpected argument '--help'"),
+    ("selchat chat ''", "HOST is required"),
+    ("selchat chat h --name=a --name=b", "--name is given twice"),
+    ("selchat send", "HOST is missing"),
+    ("selchat send --", "HOST is missing"),
+    ("selchat send '' hi", "HOST is required"),
+    ("selchat send h ''", "MESSAGE: '' is not a message"),
+    ("selchat send h hi more", "unexpected argument 'more'"),
+    ("selchat send h hi --name=a --name=b", "--name is given twice"),
+    ("selchat send h hi --name --classic", "--name needs a value: --name=NAME"),
+    ("selchat send h hi --name=a --header-length=0", "--header-length: 0 is not "),
+    ("selchat send h hi --name=a --room=", "--room: '' is not a room's name"),
+    ("selchat send h hi --name=a --room='a b'", "--room: 'a b' is not a room's name"),
+    ("selchat send h hi --name=a --key=x", "--key: 'x' is not "),
+    ("selchat send h hi --name=a --tls=x", "--tls: 'x' is not "),
+    ("selchat send h hi --name=a --port=0", "--port: 0 is not "),
+    ("selchat send h:0 hi --name=a", "HOST: 0 is not "),
+    ("selchat export -- --help", "unexpected argument '--help'"),
+    ("selchat export --format=x", "--format: 'x' is not "),
+    ("selchat token", "NAME is missing"),
+    ("selchat token -- --list", "NAME: '--list' is not a name: "),
+    ("selchat token ''", "NAME: '' is not a name: "),
+    ("selchat token --list --list", "--list is given twice"),
+    ("selchat token --list x", "--list is not possible with the other arguments"),
+    ("selchat token x --room=", "--room: '' is not a room's name"),
+    ("selchat hash-password x", "unexpected argument 'x'"),
+    ("selchat hash-password -- --help", "unexpected argument '--help'"),
+    ("selchat-bench", "SCENARIO is missing"),
+    ("selchat-bench ''", "unknown scenario ''"),
+    ("selchat-bench -- --help", "unknown scenario '--help'"),
+    ("selchat-bench idle idle", "unexpected argument 'idle'"),
+    ("selchat-bench idle --wire=x --wire=y", "--wire is given twice"),
+    ("selchat-bench idle --duration", "--duration needs a value: --duration=S"),
+]
+
+
+@pytest.mark.parametrize(("command", "error"), USAGE)
+def test_wrong_usage_is_one_line_and_status_2(
+    command: str, error: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    program, *words = shlex.split(command)
+    main = bench_cli.main if program == "selchat-bench" else cli.main
+    assert main(words) == 2
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith(f"{program}: {error}")
+    assert captured.err.count("\n") == 1
+
+
+VARIABLES = {setting.variable for setting in SETTINGS.values()} | {
+    *("SELCHAT_CONFIG", "SELCHAT_PASSWORD", "SELCHAT_TLS_SECONDS", "SELCHAT_HELLO_SECONDS"),
+}
+
+
+@pytest.mark.parametrize("value", ["", " ", "\t\n"])
+@pytest.mark.parametrize(
+    ("words", "status", "error"),
+    [
+        (["serve", "--check-config"], 0, ""),
+        (["send", NOWHERE, "hi", "--name=x"], 1, REFUSED),
+        (["chat", NOWHERE, "--name=x", "--plain"], 1, REFUSED),
+        (["export"], 1, "selchat: there is no history file"),
+    ],
+    ids=lambda words: words[0] if isinstance(words, list) else "",
+)
+def test_empty_variables_count_as_unset(
+    words: list[str],
+    status: int,
+    error: str,
+    value: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    for variable in VARIABLES:
+        monkeypatch.setenv(variable, value)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert cli.main(words) == status
+    assert capfd.readouterr().err.startswith(error)
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_empty_passphrase_is_a_warning(value: str) -> None:
+    done = run(f"selchat send {NOWHERE} hi --name=x", SELCHAT_PASSPHRASE=value)
+    warning = "selchat: warning: SELCHAT_PASSPHRASE is empty, so there is no end-to-end encryption\n"
+    check(done, 1, warning + REFUSED, lines=2)
