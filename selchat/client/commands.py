@@ -7,9 +7,8 @@ that shows one.
 from __future__ import annotations
 
 import re
-from collections import deque
 from collections.abc import Callable
-from enum import Enum
+from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from selchat.client import lines
@@ -139,7 +138,16 @@ def _parse_msg(rest: str) -> Command:
     return Command(CommandKind.MSG, match[1] or match[3], match[2] or match[4])
 
 
-# -- searching ---------------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------------------
+
+# The values here are tags of requests: the link returns them with the answer.
+
+
+class Trigger(Enum):
+    """The reason for a request that is no search."""
+
+    JOIN = auto()  # the user has joined the room
+    COMMAND = auto()  # the user has typed a command
 
 
 class Search(NamedTuple):
@@ -164,6 +172,10 @@ class Search(NamedTuple):
         """Return the newest matches, oldest first."""
         return self.found[_MAX_FOUND - 1 :: -1]
 
+    def lines(self, room: str) -> list[str]:
+        """Return the lines that answer ``/search`` with the matches so far."""
+        return lines.found(self.results(), self.words, self.searched, room)
+
 
 # -- running -----------------------------------------------------------------------------------------------
 
@@ -178,8 +190,6 @@ class CommandRunner:
         self.room = room
         self._link = link
         self._show = show
-        # One entry for each expected ``history`` answer, in order; None: it answers ``/history``.
-        self._requests: deque[Search | None] = deque()
 
     def run(self, line: str) -> CommandKind:
         """Run the line and return its kind; the caller carries out `CommandKind.QUIT`.
@@ -203,10 +213,6 @@ class CommandRunner:
             return False
         return True
 
-    def connection_lost(self) -> None:
-        """Forget the requests of a closed connection."""
-        self._requests.clear()
-
     # ------------------------------------------------------------------------------------------------------
 
     def _update_room(self, event: ClientEvent) -> None:
@@ -215,6 +221,8 @@ class CommandRunner:
         elif isinstance(event, Refused):
             if event.code in {"bad-room", "too-many-rooms", "not-in-room"} and not event.id:
                 self._switch_from(event.room)
+            if isinstance(event.tag, Search) and event.tag.searched:
+                self._show_all(event.tag.lines(event.room))
         elif isinstance(event, Parted):
             self._switch_from(event.room)
 
@@ -251,10 +259,10 @@ class CommandRunner:
         self._switch_from(room)
 
     def _rooms(self, _command: Command) -> None:
-        self._link.get_rooms()
+        self._link.get_rooms(tag=Trigger.COMMAND)
 
     def _users(self, command: Command) -> None:
-        self._link.get_users(command.target or self.room or LOBBY)
+        self._link.get_users(command.target or self.room or LOBBY, tag=Trigger.COMMAND)
 
     def _msg(self, command: Command) -> None:
         self._link.whisper(command.target, command.text)
@@ -271,25 +279,21 @@ class CommandRunner:
         self._show(f"The topic of {name}: {lines.safe(topic)}" if topic else "There is no topic")
 
     def _history(self, command: Command) -> None:
-        self._link.get_history(self._current_room(), min(command.number, PAGE_SIZE))
-        self._requests.append(None)
+        self._link.get_history(self._current_room(), min(command.number, PAGE_SIZE), tag=Trigger.COMMAND)
 
     def _search(self, command: Command) -> None:
-        self._link.get_history(self._current_room(), PAGE_SIZE)
-        self._requests.append(Search(command.text))
+        self._link.get_history(self._current_room(), PAGE_SIZE, tag=Search(command.text))
 
     def _on_history(self, history: History) -> None:
-        search = self._requests.popleft() if self._requests else None
-        if search is None:
+        if not isinstance(history.tag, Search):
             self._show_all(lines.answer(history))
             return
-        search = search.add(history)
+        search = history.tag.add(history)
         before = search.next_before(history)
         if before is not None:
-            self._link.get_history(history.room, PAGE_SIZE, before=before)
-            self._requests.append(search)
+            self._link.get_history(history.room, PAGE_SIZE, before=before, tag=search)
         else:
-            self._show_all(lines.found(search.results(), search.words, search.searched, history.room))
+            self._show_all(search.lines(history.room))
 
     def _help(self, _command: Command) -> None:
         self._show_all(list(HELP))

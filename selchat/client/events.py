@@ -139,7 +139,8 @@ class Refused(NamedTuple):
     """The server refused a request; ``code`` is one of docs/protocol.rst, ``text`` is the explanation.
 
     If it refused a message, ``id`` and ``body`` are the message's; otherwise they are empty. ``room``
-    and ``to`` are empty if the request had none. ``retry_after`` is in seconds.
+    and ``to`` are empty if the request had none. ``retry_after`` is in seconds. For any other request,
+    ``request`` is its type, such as ``history``, and ``tag`` is the caller's; empty: unknown.
     """
 
     code: str
@@ -149,6 +150,8 @@ class Refused(NamedTuple):
     to: str = ""
     body: str = ""
     retry_after: float = 0.0
+    request: str = ""
+    tag: object = None
 
 
 class NotStored(NamedTuple):
@@ -184,18 +187,26 @@ class Parted(NamedTuple):
 
 
 class Rooms(NamedTuple):
-    """The rooms of the server, largest first, perhaps not all of them, and their number (``total``)."""
+    """The rooms of the server, largest first, perhaps not all of them, and their number (``total``).
+
+    ``tag`` is the one that the request had.
+    """
 
     rooms: tuple[RoomSummary, ...]
     total: int
+    tag: object = None
 
 
 class History(NamedTuple):
-    """Requested messages of a room, oldest first. ``more``: the room has more in that direction."""
+    """Requested messages of a room, oldest first. ``more``: the room has more in that direction.
+
+    ``tag`` is the one that the request had.
+    """
 
     room: str
     messages: tuple[Message, ...]
     more: bool
+    tag: object = None
 
 
 class Gap(NamedTuple):

@@ -77,7 +77,6 @@ class PlainChat:
                 self._show_event(event)
 
     def lost(self, reason: str, delay: float) -> None:
-        self._commands.connection_lost()
         line = self._outage.line(reason, delay)
         if line is not None:
             self._run.show(line)
@@ -114,11 +113,11 @@ class PlainChat:
 
     def _on_line(self, line: str) -> None:
         if self._commands.run(line) is CommandKind.QUIT:
-            self._leave()
+            self._leave(await_answers=True)
 
-    def _leave(self) -> None:
+    def _leave(self, *, await_answers: bool = False) -> None:
         self._input.close()
-        self._link.finish()
+        self._link.finish(await_answers=await_answers)
 
     def _check_output(self) -> None:
         if not self._output.open:

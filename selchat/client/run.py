@@ -108,7 +108,7 @@ class Input:
         if self._held:
             return
         if self._ended:
-            self._link.finish()
+            self._link.finish(await_answers=True)
         else:
             self._reader.resume()
 
@@ -134,7 +134,7 @@ class Input:
     def _on_end(self) -> None:
         self._ended = True
         if not self._held:
-            self._link.finish()
+            self._link.finish(await_answers=True)
 
     def _on_too_long(self, size: int) -> None:
         self._number += 1

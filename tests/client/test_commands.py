@@ -114,12 +114,17 @@ class FakeLink:
         self.rooms: tuple[str, ...] = ("lobby",)
         self.name = "Michael"
         self.topics = {"lobby": "tea\x07"}
+        self.tags: list[object] = []
 
     def topic(self, room: str) -> str:
         return self.topics.get(room, "")
 
     def __getattr__(self, name: str) -> Any:
-        return lambda *values, **more: self.calls_made.append((name, *values, *more.values()))
+        def call(*values: object, tag: object = None, **more: object) -> None:
+            self.calls_made.append((name, *values, *more.values()))
+            self.tags += [] if tag is None else [tag]
+
+        return call
 
 
 class Setup:
@@ -135,7 +140,10 @@ class Setup:
         return self.link.calls_made
 
     def shows(self, event: ClientEvent) -> list[str]:
+        """Return the lines for an event; an answer is for the oldest request."""
         self.shown.clear()
+        if isinstance(event, History):
+            event = event._replace(tag=self.link.tags.pop(0))
         assert self.runner.handle(event)
         return self.shown
 
@@ -284,8 +292,15 @@ def test_a_search_is_bounded() -> None:
     ]
 
 
-def test_a_lost_connection_forgets_its_requests() -> None:
+def test_a_refused_page_ends_a_search_with_its_matches() -> None:
     setup = Setup()
     setup.runner.run("/search tea")
-    setup.runner.connection_lost()
-    assert setup.shows(page(1, 1, more=False)) == ["[lobby] A > Tea 1"]
+    refused = Refused("not-readable", "no", room="lobby", request="history")
+    assert not setup.runner.handle(refused._replace(tag=setup.link.tags[0]))
+    assert setup.shown == []
+    setup.shows(page(1, 2, more=True))
+    assert not setup.runner.handle(refused._replace(tag=setup.link.tags.pop()))
+    assert setup.shown == [
+        "[lobby] A > Tea 1",
+        "1 message with tea among the last 2 messages of lobby",
+    ]

@@ -167,6 +167,85 @@ def test_an_outage_and_a_gap_are_reported(tmp_path: Path, piped: tuple[int, int]
     )
 
 
+def page(first: int, last: int, **more: object) -> Fields:
+    """Return a page of the lobby's history."""
+    messages = [
+        {"from": "Venkat", "seq": seq, "at": 1, "body": f"body {seq}" if seq > 1 else "needle"}
+        for seq in range(first, last + 1)
+    ]
+    return {"type": "history", "room": "lobby", "messages": messages, "more": first > 1, **more}
+
+
+@pytest.mark.parametrize("end", ["", "/quit\n"])
+def test_the_end_of_the_input_waits_for_answers(tmp_path: Path, end: str) -> None:
+    def script(server: RawServer) -> None:
+        peer = welcome_client(server)
+        for last in (2501, 1501, 501):
+            assert peer.receive("history").get("before", 2502) == last + 1
+            if last == 2501:
+                assert peer.receive("rooms")
+            peer.send(page(max(1, last - 999), last))
+            if last == 2501:
+                peer.send({"type": "rooms", "rooms": [], "total": 0})
+        peer.end()
+
+    source = f"/search needle\n/rooms\n{end}".encode()
+    got = run_selchat(script, lambda port: chat(tmp_path, port, source, wire="auto"))
+    assert got.status == 0
+    assert got.err.endswith("Venkat > needle\n1 message with needle among the last 2501 messages of lobby\n")
+
+
+def test_unanswered_commands_at_the_end_of_the_input_are_an_error(tmp_path: Path) -> None:
+    def script(server: RawServer) -> None:
+        peer = welcome_client(server)
+        peer.receive("history")
+        eventually(lambda: peer.connection.ended)
+
+    got = run_selchat(
+        script, lambda port: chat(tmp_path, port, b"/history\n", wire="auto", finish_seconds=0.2)
+    )
+    assert (got.status, got.err) == (
+        1,
+        f"{CONNECTED}selchat: out of time; the server did not answer every command\n",
+    )
+
+
+def test_a_search_continues_on_the_next_connection(tmp_path: Path) -> None:
+    def script(server: RawServer) -> None:
+        peer = welcome_client(server)
+        peer.receive("history")
+        peer.send(page(1001, 2000))
+        peer.receive("history")
+        peer.connection.close()
+        peer = welcome_client(server)
+        assert peer.receive("history")["before"] == 1001
+        peer.send(page(1, 1000))
+        peer.end()
+
+    got = run_selchat(script, lambda port: chat(tmp_path, port, b"/search 1234\n", wire="auto"))
+    assert got.status == 0
+    assert got.err.endswith(
+        " Venkat > body 1234\n1 message with 1234 among the last 2000 messages of lobby\n"
+    )
+
+
+def test_a_refused_search_leaves_no_trace(tmp_path: Path) -> None:
+    def script(server: RawServer) -> None:
+        peer = welcome_client(server)
+        peer.receive("history")
+        peer.receive("topic")
+        peer.receive("history")
+        peer.send(error("not-readable", room="lobby"), error("muted", room="lobby"), page(1, 2))
+        peer.end()
+
+    source = b"/search body\n/topic x\n/history 2\n"
+    got = run_selchat(script, lambda port: chat(tmp_path, port, source, wire="auto"))
+    assert got.status == 1
+    assert got.err.count("\n") == 5
+    assert [line[-18:] for line in got.err.splitlines()[1:3]] == ["about not-readable", "lchat: about muted"]
+    assert got.err.endswith(" Venkat > body 2\n")
+
+
 def test_a_kick_ends_the_chat(tmp_path: Path, piped: tuple[int, int]) -> None:
     def script(server: RawServer) -> None:
         welcome_client(server, welcome(), {"type": "bye", "reason": "kicked", "retry_after": None})

@@ -7,15 +7,25 @@ response goes to the oldest request that it matches.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Generic, TypeVar
 
 from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongPasswordError
-from selchat.client.events import ClientEvent, Refused
+from selchat.client.events import ClientEvent, History, Parted, Refused, Rooms, Users
 from selchat.errors import BannedError, NameTakenError, RefusalError, SelchatError
+from selchat.events import Topic
 from selchat.text import escape_controls, name_key
 
 _MAX_ABANDONED = 100  # timed-out requests that may still get a response; then the oldest is forgotten
+
+# The types of request that these events answer.
+_REQUEST_TYPES: dict[type, Collection[str]] = {
+    History: {"history"},
+    Users: {"users", "join"},
+    Rooms: {"rooms"},
+    Topic: {"topic"},
+    Parted: {"part"},
+}
 
 E = TypeVar("E")
 
@@ -88,6 +98,8 @@ class PendingRequest(Generic[E]):
         A refusal that names neither a message nor a room matches any request.
         """
         if refused.to and not refused.id:
+            return False
+        if refused.request and refused.request not in _REQUEST_TYPES.get(self._kind, ()):
             return False
         if not self._is_about(refused) and (refused.id or refused.room or self._id):
             return False

@@ -145,6 +145,7 @@ class Link:
         self._timer: Timer | None = None  # of the state GREETING, WAITING or DRAINING
         self._store_timer: Timer | None = None  # to send messages again that the server could not store
         self._deadline: Timer | None = None  # of `finish`; None before it
+        self._awaits_answers = False  # whether `finish` waits for answers, too
         self._stale_hello_until = 0.0  # reactor time until which the hello of a lost connection may arrive
         self._online_since: float | None = None  # of this or the last connection; None before the first
 
@@ -236,28 +237,38 @@ class Link:
         self._wake()
 
     def get_history(
-        self, room: str = LOBBY, limit: int = 50, *, before: int | None = None, after: int | None = None
+        self,
+        room: str = LOBBY,
+        limit: int = 50,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        tag: object = None,
     ) -> None:
-        """Request earlier messages."""
-        self._protocol.client.get_history(room, limit, before=before, after=after)
+        """Request earlier messages. The answer and a refusal carry the ``tag``."""
+        self._protocol.client.get_history(room, limit, before=before, after=after, tag=tag)
         self._wake()
 
-    def get_users(self, room: str = LOBBY) -> None:
+    def get_users(self, room: str = LOBBY, *, tag: object = None) -> None:
         """Request the members of a room."""
-        self._protocol.client.get_users(room)
+        self._protocol.client.get_users(room, tag=tag)
         self._wake()
 
-    def get_rooms(self) -> None:
+    def get_rooms(self, *, tag: object = None) -> None:
         """Request the list of rooms."""
-        self._protocol.client.get_rooms()
+        self._protocol.client.get_rooms(tag=tag)
         self._wake()
 
-    def finish(self) -> None:
-        """Close when the server has all messages, or after ``finish_seconds`` without progress."""
+    def finish(self, *, await_answers: bool = False) -> None:
+        """Close when the server has all messages, or after ``finish_seconds`` without progress.
+
+        ``await_answers``: wait for the answers to all requests with a tag, too.
+        """
         if self._deadline is not None or self.state is LinkState.CLOSED:
             return
+        self._awaits_answers = await_answers
         self._set_deadline()
-        if self.state is LinkState.WAITING and not self._protocol.client.unacknowledged:
+        if self.state is LinkState.WAITING and not self._unfinished:
             self._end(None)
         else:
             self._wake()
@@ -465,7 +476,8 @@ class Link:
             return
         if self.state is LinkState.ONLINE and not client.unacknowledged:
             if self._deadline is not None:
-                self._leave(sock)
+                if not self._unfinished:
+                    self._leave(sock)
             elif self._has_undrained:
                 self._has_undrained = False
                 self._interface.drained()
@@ -537,7 +549,7 @@ class Link:
         if since is not None and self._reactor.now - since >= self._settings.stable_seconds:
             self._backoff.reset()
         self._drop()
-        is_needed = self._deadline is None or bool(client.unacknowledged)
+        is_needed = self._deadline is None or bool(self._unfinished)
         if self.wire is Wire.SELCHAT:
             self._stale_hello_until = self._reactor.now + _STALE_HELLO_SECONDS
             if self._online_since is None and not self._reconnect:
@@ -557,7 +569,7 @@ class Link:
 
     def _retry(self, reason: str, retry_after: float = 0.0) -> None:
         """Reconnect after a delay."""
-        if self._deadline is not None and not self._protocol.client.unacknowledged:
+        if self._deadline is not None and not self._unfinished:
             self._end(None)  # the user is leaving, and the server has every message
             return
         self.state = LinkState.WAITING
@@ -581,11 +593,11 @@ class Link:
         self._end(_objection(self._protocol.client.last_words))
 
     def _set_deadline(self) -> None:
-        waiting = self._protocol.client.unacknowledged
+        waiting = self._unfinished
         self._deadline = self._reactor.call_later(self._settings.finish_seconds, self._on_deadline, waiting)
 
     def _on_deadline(self, waiting: int) -> None:
-        if 0 < self._protocol.client.unacknowledged < waiting:
+        if 0 < self._unfinished < waiting:
             self._set_deadline()  # the server is slow, but it still makes progress
         elif self.state is LinkState.DRAINING:
             is_selchat = self.wire is Wire.SELCHAT  # the server acknowledged every message before this state
@@ -593,11 +605,17 @@ class Link:
         else:
             self._end(f"out of time{self._unsent()}")
 
+    @property
+    def _unfinished(self) -> int:
+        """The number of messages and requests that `finish` waits for."""
+        client = self._protocol.client
+        return client.unacknowledged + (client.unanswered if self._awaits_answers else 0)
+
     def _unsent(self) -> str:
         client = self._protocol.client
         count = client.unacknowledged
         if not count:
-            return ""
+            return "; the server did not answer every command" if self._unfinished else ""
         return f"; {_count(count)} {'was' if count == 1 else 'were'} {client.unsent_word}"
 
     def _end(self, problem: str | None) -> None:

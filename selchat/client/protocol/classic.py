@@ -52,6 +52,7 @@ class ClassicClient:
     """
 
     unsent_word = "not sent"
+    unanswered = 0
     wants_retry = False
 
     def __init__(self, settings: ClientSettings) -> None:
@@ -186,17 +187,23 @@ class ClassicClient:
         raise UnsupportedError("topics")
 
     def get_history(
-        self, room: str, limit: int = 50, *, before: int | None = None, after: int | None = None
+        self,
+        room: str,
+        limit: int = 50,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        tag: object = None,
     ) -> None:
         raise UnsupportedError("history")
 
-    def get_users(self, room: str = LOBBY) -> None:
+    def get_users(self, room: str = LOBBY, *, tag: object = None) -> None:
         if self.online is None:
             self._events.append(SeenAuthors(tuple(self._authors)))
         else:
             self._events.append(Users(LOBBY, self.online.names, self.online.total, "", 0, joined=False))
 
-    def get_rooms(self) -> None:
+    def get_rooms(self, *, tag: object = None) -> None:
         raise UnsupportedError("rooms")
 
     # -- features of the selchat protocol alone --------------------------------------------------------

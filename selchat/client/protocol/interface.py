@@ -48,6 +48,10 @@ class ProtocolClient(Protocol):
     @property
     def unacknowledged(self) -> int: ...
     @property
+    def unanswered(self) -> int:
+        """The number of requests with a ``tag`` that the server has neither answered nor refused."""
+
+    @property
     def name(self) -> str:
         """The user's name, as the server writes it."""
 
@@ -89,7 +93,8 @@ class ProtocolClient(Protocol):
         """Remove and return the messages that the server does not have, in order."""
 
     # -- requests --------------------------------------------------------------------------------------
-    # All of them raise `UnsupportedError` if the protocol cannot express them.
+    # All of them raise `UnsupportedError` if the protocol cannot express them. `History` and `Refused` return
+    # a ``tag``; the client repeats a request with a tag after a lost connection.
 
     def say(self, body: str, room: str = LOBBY) -> str: ...
     def whisper(self, to: str, body: str) -> str: ...
@@ -97,10 +102,16 @@ class ProtocolClient(Protocol):
     def part(self, room: str) -> None: ...
     def set_topic(self, room: str, topic: str) -> None: ...
     def get_history(
-        self, room: str, limit: int = 50, *, before: int | None = None, after: int | None = None
+        self,
+        room: str,
+        limit: int = 50,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        tag: object = None,
     ) -> None: ...
-    def get_users(self, room: str = LOBBY) -> None: ...
-    def get_rooms(self) -> None: ...
+    def get_users(self, room: str = LOBBY, *, tag: object = None) -> None: ...
+    def get_rooms(self, *, tag: object = None) -> None: ...
 
     # -- features of the selchat protocol alone --------------------------------------------------------
     # On the classic protocol these do nothing and return False.

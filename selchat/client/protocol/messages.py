@@ -222,10 +222,10 @@ class IncomingMessages:
         room.buffer.add_gap(after, before)
         return self._release(room)
 
-    def on_history(self, fields: Fields) -> list[ClientEvent]:
-        name, entries = get_text(fields, "room"), get_objects(fields, "messages")
+    def on_history(self, name: str, fields: Fields, tag: object) -> list[ClientEvent]:
+        entries = get_objects(fields, "messages")
         messages = tuple(self._decode(get_message(entry, name), entry) for entry in entries)
-        return [History(name, messages, get_bool(fields, "more"))]
+        return [History(name, messages, get_bool(fields, "more"), tag)]
 
     def on_whispered(self, fields: Fields) -> list[ClientEvent]:
         author, to = get_text(fields, "from"), get_text(fields, "to")

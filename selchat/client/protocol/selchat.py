@@ -45,10 +45,12 @@ from selchat.client.protocol.fields import (
 from selchat.client.protocol.interface import UnsentMessage
 from selchat.client.protocol.messages import IncomingMessages, OutgoingMessages
 from selchat.client.protocol.outbox import QueueFullError
+from selchat.client.protocol.requests import ClientRequest, SentRequests
 from selchat.client.protocol.rooms import JoinedRooms, Room, RoomMap, RoomState, UsersReason, clean_room_name
 from selchat.config.settings import MIB, ClientSettings
 from selchat.errors import LimitError, SelchatError
 from selchat.events import LOBBY, Joined, Left, Topic
+from selchat.text import name_key
 from selchat.wire.frames import FrameDecoder
 from selchat.wire.requests import (
     HELLO_LIMIT,
@@ -152,7 +154,8 @@ class SelchatClient:
         self._events: list[ClientEvent] = []
         self._held: deque[tuple[Fields, int]] = deque()  # messages that wait for a key, with their sizes
         self._held_size = 0
-        self._requests: list[tuple[UsersReason | None, Fields]] = []  # to send after the welcome
+        self._requests: list[ClientRequest] = []  # to send after the welcome
+        self._sent = SentRequests()
         self._log: str | None = None  # the server's; None before the first welcome
         self._confirmed = 0  # the largest seq of a direct message that this connection confirmed
         # Encode a hello now, to reject a name that is too long before the first connection.
@@ -189,6 +192,10 @@ class SelchatClient:
     def unacknowledged(self) -> int:
         """The number of messages that the server has neither acknowledged nor refused."""
         return len(self._outgoing.outbox)
+
+    @property
+    def unanswered(self) -> int:
+        return self._sent.tagged + sum(request.tag is not None for request in self._requests)
 
     @property
     def queued(self) -> int:
@@ -236,6 +243,7 @@ class SelchatClient:
         self._confirmed = 0
         self._outgoing.connection_lost()
         self._events += self._joined.connection_lost()
+        self._requests[:0] = self._sent.take_tagged()
 
     def receive_data(self, data: bytes) -> list[ClientEvent]:
         """Handle received bytes and return their events.
@@ -316,7 +324,7 @@ class SelchatClient:
         self._joined.join(room)
         if self.state is ClientState.WELCOMED:
             self._fill()  # the user sent those messages earlier
-            self._request(UsersReason.JOIN, {"type": "join", "room": room})
+            self._request(ClientRequest({"type": "join", "room": room}, UsersReason.JOIN))
 
     def part(self, room: str) -> None:
         """Leave a room; the reply is `Parted`. The server may refuse messages to the room that still wait."""
@@ -324,36 +332,44 @@ class SelchatClient:
         if self.state is ClientState.WELCOMED:
             self._joined.part(room)
             self._fill()
-            self._put({"type": "part", "room": room})
+            self._request(ClientRequest({"type": "part", "room": room}))
         else:
             self._events += self._joined.part_offline(room)
 
     def set_topic(self, room: str, topic: str) -> None:
         """Set a room's topic; the reply is `Topic`, or `Refused`."""
         fields = {"type": "topic", "room": clean_room_name(room), "topic": replace_surrogates(topic)}
-        self._request_or_keep(None, fields)
+        self._request_or_keep(ClientRequest(fields))
 
     def get_history(
-        self, room: str, limit: int = 50, *, before: int | None = None, after: int | None = None
+        self,
+        room: str,
+        limit: int = 50,
+        *,
+        before: int | None = None,
+        after: int | None = None,
+        tag: object = None,
     ) -> None:
         """Request the newest ``limit`` messages, those below ``before``, or the oldest above ``after``.
 
-        The reply is `History`, or `Refused`.
+        The reply is `History` or `Refused`, with this ``tag``.
         """
         fields: Fields = {"type": "history", "room": clean_room_name(room)}
         if before is not None:
             fields["before"] = before
         if after is not None:
             fields["after"] = after
-        self._request_or_keep(None, {**fields, "limit": max(1, min(limit, self.limits.history))})
+        fields["limit"] = max(1, min(limit, self.limits.history))
+        self._request_or_keep(ClientRequest(fields, tag=tag))
 
-    def get_users(self, room: str = LOBBY) -> None:
+    def get_users(self, room: str = LOBBY, *, tag: object = None) -> None:
         """Request the members of a room; the reply is `Users`, or `Refused`."""
-        self._request_or_keep(UsersReason.LIST, {"type": "users", "room": clean_room_name(room)})
+        fields = {"type": "users", "room": clean_room_name(room)}
+        self._request_or_keep(ClientRequest(fields, UsersReason.LIST, tag))
 
-    def get_rooms(self) -> None:
+    def get_rooms(self, *, tag: object = None) -> None:
         """Request the list of rooms; the reply is `Rooms`."""
-        self._request_or_keep(None, {"type": "rooms"})
+        self._request_or_keep(ClientRequest({"type": "rooms"}, tag=tag))
 
     def ping(self) -> None:
         if self.state is not ClientState.OFFLINE:
@@ -401,25 +417,26 @@ class SelchatClient:
             fields["password"] = password
         return fields
 
-    def _request_or_keep(self, reason: UsersReason | None, fields: Fields) -> None:
+    def _request_or_keep(self, request: ClientRequest) -> None:
         if self.state is ClientState.WELCOMED:
             self._fill()
-            self._request(reason, fields)
+            self._request(request)
         elif len(self._requests) < _MAX_REQUESTS:
-            self._requests.append((reason, fields))
+            self._requests.append(request)
         else:
             raise QueueFullError(_MAX_REQUESTS)
 
-    def _request(self, reason: UsersReason | None, fields: Fields) -> None:
-        if reason is not None:
-            self._joined.expected.append((reason, fields["room"]))
-        self._put(fields)
+    def _request(self, request: ClientRequest) -> None:
+        if request.reason is not None:
+            self._joined.expected.append((request.reason, request.fields["room"]))
+        self._sent.add(request)
+        self._put(request.fields)
 
     def _refresh(self, room: Room) -> None:
         """Request the members of a room, to update the remembered ones."""
         is_expected = (UsersReason.REFRESH, room.name) in self._joined.expected
         if self._keeps_members and not is_expected and self.state is ClientState.WELCOMED:
-            self._request(UsersReason.REFRESH, {"type": "users", "room": room.name})
+            self._request(ClientRequest({"type": "users", "room": room.name}, UsersReason.REFRESH))
 
     def _fill(self) -> None:
         """Encode queued messages, as far as the window allows."""
@@ -470,7 +487,7 @@ class SelchatClient:
             events += self._joined.reset_numbers()
         rooms, to_part = self._joined.split(summaries)
         for room in to_part:
-            self._put({"type": "part", "room": room})
+            self._request(ClientRequest({"type": "part", "room": room}))
         if self._keys is not None and (renumbered or self._joined.is_behind(rooms)):
             self._keys.reset_numbers()
         events += self._joined.rewind(rooms)
@@ -489,14 +506,15 @@ class SelchatClient:
         """Send the requests that waited for the welcome."""
         for room in self.rooms:
             if room.state is RoomState.JOINING:
-                self._request(UsersReason.JOIN, {"type": "join", "room": room.name})
+                self._request(ClientRequest({"type": "join", "room": room.name}, UsersReason.JOIN))
             elif room.state is RoomState.RESUMING:
-                self._request(UsersReason.RESUME, {"type": "join", "room": room.name, "after": room.seq})
+                fields: Fields = {"type": "join", "room": room.name, "after": room.seq}
+                self._request(ClientRequest(fields, UsersReason.RESUME))
             else:
                 self._refresh(room)
         requests, self._requests = self._requests, []
-        for reason, request in requests:
-            self._request(reason, request)
+        for request in requests:
+            self._request(request)
 
     def _on_said(self, fields: Fields) -> list[ClientEvent]:
         return self._incoming.on_said(fields)
@@ -508,7 +526,8 @@ class SelchatClient:
         return self._incoming.on_ack(fields)
 
     def _on_history(self, fields: Fields) -> list[ClientEvent]:
-        return self._incoming.on_history(fields)
+        room = get_text(fields, "room")
+        return self._incoming.on_history(room, fields, self._sent.answer({"history"}, room))
 
     def _on_gap(self, fields: Fields) -> list[ClientEvent]:
         after, before = get_int(fields, "after"), get_int(fields, "before")
@@ -527,6 +546,10 @@ class SelchatClient:
             get_optional_text(fields, "to"),
             retry_after=get_optional_seconds(fields, "retry_after") or 0.0,
         )
+        if not refused.id and not refused.to:
+            request = self._sent.refuse(refused.code, refused.room)
+            if request is not None:
+                refused = refused._replace(request=request.kind, tag=request.tag)
         events = self._incoming.on_refused(refused)
         if refused.room:
             events += self._joined.on_error(refused.code, refused.room, about_message=bool(refused.id))
@@ -536,7 +559,10 @@ class SelchatClient:
         return self._joined.on_joined(Joined(*_change(fields)), self.name)
 
     def _on_left(self, fields: Fields) -> list[ClientEvent]:
-        return self._joined.on_left(Left(*_change(fields)), self.name)
+        left = Left(*_change(fields))
+        if name_key(self.name) in map(name_key, left.names):
+            self._sent.answer({"part"}, left.room)
+        return self._joined.on_left(left, self.name)
 
     def _on_topic(self, fields: Fields) -> list[ClientEvent]:
         topic = Topic(
@@ -545,18 +571,21 @@ class SelchatClient:
             get_text(fields, "from"),
             get_seconds(fields, "at"),
         )
+        if name_key(topic.author) == name_key(self.name):
+            self._sent.answer({"topic"}, topic.room)
         return self._joined.on_topic(topic)
 
     def _on_users(self, fields: Fields) -> list[ClientEvent]:
         topic, seq = get_text(fields, "topic", TEXT_LENGTH), get_int(fields, "seq")
         users = Users(*_change(fields), topic, seq, joined=False)
+        self._sent.answer({"users", "join"}, users.room)
         if self._keys is not None:
             self._keys.set_room_salt(users.room, get_salt(fields))
         return self._joined.on_users(users)
 
     def _on_rooms(self, fields: Fields) -> list[ClientEvent]:
         rooms = tuple(map(get_room_summary, get_objects(fields, "rooms")))
-        return [Rooms(rooms, get_int(fields, "total"))]
+        return [Rooms(rooms, get_int(fields, "total"), self._sent.answer({"rooms"}))]
 
     def _on_ping(self, fields: Fields) -> list[ClientEvent]:
         token = get_optional_text(fields, "token", TOKEN_LENGTH)

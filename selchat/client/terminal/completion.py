@@ -6,7 +6,6 @@ of the link, which alone knows the names.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from typing import NamedTuple
@@ -77,46 +76,41 @@ class ChatCompleter(Completer):
 class RoomNames:
     """The names of rooms for completion, from the server.
 
-    Used in the thread of the link; the answers are futures for another thread. A ``rooms`` message does not
-    say which request it answers, so this class also counts the requests of the user.
+    Used in the thread of the link; the answers are futures for another thread, and the tags of the requests.
     """
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._requests: deque[Future[Candidates] | None] = deque()  # None: the user typed /rooms
+        self._open: list[Future[Candidates]] = []
         self._rooms: tuple[str, ...] = ()  # in the last list from the server
 
     def look_up(self, rooms: bool, answer: Future[Candidates]) -> None:
         """Set the result of ``answer``: at once, or for ``rooms`` when the server has answered."""
         if rooms and self._link.state is LinkState.ONLINE:
             try:
-                self._link.get_rooms()
+                self._link.get_rooms(tag=answer)
             except SelchatError:
                 pass  # the classic protocol has no rooms
             else:
-                self._requests.append(answer)
+                self._open.append(answer)
                 return
         self._resolve(answer)
-
-    def user_asked(self) -> None:
-        """Record that the user has typed /rooms."""
-        self._requests.append(None)
 
     def receive(self, rooms: Rooms) -> bool:
         """Store the server's list; return whether it answers the user."""
         self._rooms = tuple(room.room for room in rooms.rooms)
-        answer = self._requests.popleft() if self._requests else None
-        if answer is None:
+        if not isinstance(rooms.tag, Future):
             return True
-        self._resolve(answer)
+        if rooms.tag in self._open:
+            self._open.remove(rooms.tag)
+            self._resolve(rooms.tag)
         return False
 
     def connection_lost(self) -> None:
         """Answer the open requests with the known names."""
-        requests, self._requests = self._requests, deque()
-        for answer in requests:
-            if answer is not None:
-                self._resolve(answer)
+        answers, self._open = self._open, []
+        for answer in answers:
+            self._resolve(answer)
 
     def _resolve(self, answer: Future[Candidates]) -> None:
         if answer.set_running_or_notify_cancel():  # False: nobody waits for it any more

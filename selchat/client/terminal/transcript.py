@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from selchat.client import lines
-from selchat.client.commands import Command, CommandKind, CommandRunner, NotInRoomsError, parse
+from selchat.client.commands import Command, CommandKind, CommandRunner, NotInRoomsError, Trigger, parse
 from selchat.client.connection.link import LinkState
 from selchat.client.events import (
     Acked,
@@ -32,7 +32,7 @@ from selchat.client.events import (
 )
 from selchat.client.terminal import style
 from selchat.client.terminal.completion import RoomNames
-from selchat.client.terminal.history import HistoryView, Trigger
+from selchat.client.terminal.history import HistoryView
 from selchat.client.terminal.pending import PendingMessage, PendingMessages, ReportingLink
 from selchat.client.terminal.screen import WAITING, Live, PendingRow
 from selchat.client.terminal.style import Line
@@ -183,8 +183,6 @@ class Transcript:
 
     def connection_lost(self) -> None:
         """Forget the requests of a closed connection, and show the held events."""
-        self._commands.connection_lost()
-        self._history.clear()
         self._awaiting_users.clear()
         self._storage_problem = ""
         for event in self._held.release_all():
@@ -215,7 +213,8 @@ class Transcript:
                 if self.room_names.receive(event):
                     self._show_all(style.rooms(event, self._link.rooms, _screen_width()))
             case History():
-                if self._history.receive(event) is Trigger.JOIN:
+                self._history.receive(event)
+                if event.tag is Trigger.JOIN:
                     self._release(event.room)
             case SeenAuthors():
                 self._commands.handle(event)
@@ -223,7 +222,6 @@ class Transcript:
                 self._storage_problem = text
             case Parted(room=room):
                 self._entered.discard(name_key(room))
-                self._history.forget(room)
                 self._release(room)
                 self._show_event(event)
             case Gap(room=room, before=before):
@@ -266,14 +264,14 @@ class Transcript:
     def _on_refusal(self, refused: Refused) -> None:
         if refused.id:
             self._pending.pop(refused.id)
-        elif refused.room:
-            self._history.forget(refused.room)
+        elif refused.tag is Trigger.JOIN:
             self._release(refused.room)
-            if name_key(refused.room) in self._awaiting_users:
-                self._awaiting_users.remove(name_key(refused.room))
+        elif refused.request == "users" and name_key(refused.room) in self._awaiting_users:
+            self._awaiting_users.remove(name_key(refused.room))
+        self._history.receive_refusal(refused)
         text = style.sentence(lines.refused(refused))
         self._show_text(f"{text}.{_HINTS.get(refused.code, '')}" if refused.body else text)
-        self._commands.handle(refused)  # may change the current room
+        self._commands.handle(refused._replace(tag=None))  # may change the current room
 
     def _on_welcome(self, welcome: Welcomed) -> None:
         for message in self._pending.pop_passed(lambda _room, _seq: True):
@@ -312,8 +310,6 @@ class Transcript:
             self._history.search(self._current_room(), command.text)
         else:
             self._commands.run(_HASH.sub(r"\1", line))
-            if command.kind is CommandKind.ROOMS:
-                self.room_names.user_asked()
 
     def _enter(self, room: str, seq: int) -> None:
         """Request the last messages of a room, and hold new ones until those are on the screen."""

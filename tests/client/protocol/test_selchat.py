@@ -479,7 +479,9 @@ def test_room_that_refuses_the_join_is_forgotten() -> None:
     talk.connect()
     for code in ("bad-room", "too-many-rooms"):
         talk.client.join("x")
-        assert talk.receive(error(code, room="x")) == [Refused(code, f"about {code}", room="x")]
+        assert talk.receive(error(code, room="x")) == [
+            Refused(code, f"about {code}", room="x", request="join")
+        ]
         assert talk.client.rooms.get("x") is None
     for room in ("", "#", "\u200b", "x" * 33):
         for ask in (talk.client.join, talk.client.part, talk.client.get_users, talk.client.get_history):
@@ -487,7 +489,7 @@ def test_room_that_refuses_the_join_is_forgotten() -> None:
                 ask(room)  # type: ignore[operator]
     talk.client.part("x")
     assert talk.receive(error("not-in-room", room="x")) == [
-        Refused("not-in-room", "about not-in-room", room="x")
+        Refused("not-in-room", "about not-in-room", room="x", request="part")
     ]
     assert talk.receive(error("not-in-room", room="lobby")) == [
         Refused("not-in-room", "about not-in-room", room="lobby"),

@@ -113,10 +113,11 @@ class FakeLink:
     requests = 0
     is_classic = False
 
-    def get_rooms(self) -> None:
+    def get_rooms(self, *, tag: object = None) -> None:
         if self.is_classic:
             raise UnsupportedError("rooms")
         self.requests += 1
+        self.tag = tag
 
 
 class RoomNamesSetup:
@@ -138,12 +139,11 @@ def test_user_names_need_no_request() -> None:
 
 def test_room_names_come_from_the_server() -> None:
     setup = RoomNamesSetup()
-    setup.room_names.user_asked()
     answer = setup.look_up()
     assert setup.link.requests == 1
     assert setup.room_names.receive(ROOMS)  # for the user, who requests first
     assert not answer.done()
-    assert not setup.room_names.receive(ROOMS)
+    assert not setup.room_names.receive(ROOMS._replace(tag=setup.link.tag))
     assert answer.result(0).rooms == ("lobby", "engine")
     assert setup.room_names.receive(ROOMS)
     assert setup.look_up(rooms=False).result(0).rooms == ("lobby", "engine")
@@ -152,7 +152,6 @@ def test_room_names_come_from_the_server() -> None:
 def test_without_a_connection_the_known_names_are_used() -> None:
     setup = RoomNamesSetup()
     answer = setup.look_up()
-    setup.room_names.user_asked()
     setup.room_names.connection_lost()
     assert answer.result(0).rooms == ("lobby",)
     setup.link.state = LinkState.WAITING
@@ -170,5 +169,5 @@ def test_a_cancelled_lookup_is_ignored() -> None:
     setup = RoomNamesSetup()
     answer = setup.look_up()
     answer.cancel()
-    assert not setup.room_names.receive(ROOMS)
+    assert not setup.room_names.receive(ROOMS._replace(tag=setup.link.tag))
     assert answer.cancelled()

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
-from selchat.client.commands import Search
-from selchat.client.events import History, Message
+from selchat.client.commands import Trigger
+from selchat.client.events import History, Message, Refused
 from selchat.client.terminal import style
-from selchat.client.terminal.history import HistoryView, Trigger
+from selchat.client.terminal.history import HistoryView
 
 
 class FakeLink:
     def __init__(self) -> None:
         self.requests: list[tuple[str, int, int | None]] = []
+        self.tags: list[object] = []
 
-    def get_history(self, room: str, limit: int, *, before: int | None = None) -> None:
+    def get_history(self, room: str, limit: int, *, before: int | None = None, tag: object = None) -> None:
         self.requests.append((room, limit, before))
+        self.tags.append(tag)
 
 
 def _format(message: Message) -> style.Line:
@@ -24,9 +26,10 @@ class Setup:
         self.shown: list[style.Line] = []
         self.view = HistoryView(self.link, self.shown.append, _format)  # type: ignore[arg-type]
 
-    def answer(self, first: int, *bodies: str, room: str = "lobby", more: bool = False) -> object:
+    def answer(self, first: int, *bodies: str, room: str = "lobby", more: bool = False) -> None:
+        """Answer the newest request."""
         messages = tuple(Message("Venkat", body, room, first + number) for number, body in enumerate(bodies))
-        return self.view.receive(History(room, messages, more))
+        self.view.receive(History(room, messages, more, self.link.tags.pop()))
 
     def lines(self) -> list[str]:
         shown = list(map(style.text, self.shown))
@@ -38,7 +41,8 @@ def test_joining_a_room_shows_its_last_messages_dim() -> None:
     setup = Setup()
     setup.view.join("lobby", 41)
     assert setup.link.requests == [("lobby", 20, 42)]
-    assert setup.answer(40, "a", "b") is Trigger.JOIN
+    assert setup.link.tags == [Trigger.JOIN]
+    setup.answer(40, "a", "b")
     assert setup.shown == [style.dim("40 a"), style.dim("41 b")]
 
 
@@ -48,7 +52,8 @@ def test_an_empty_history_has_a_line_only_after_the_command() -> None:
     setup.answer(40)
     assert setup.lines() == []
     setup.view.show_last("lobby", 5)
-    assert setup.answer(40) is Trigger.COMMAND
+    assert setup.link.tags == [Trigger.COMMAND]
+    setup.answer(40)
     assert setup.lines() == ["There are no messages in lobby"]
 
 
@@ -59,17 +64,16 @@ def test_a_request_has_at_most_one_page() -> None:
     assert setup.link.requests == [("lobby", 5, None), ("lobby", 1000, None)]
 
 
-def test_answers_match_the_requests_of_their_room_in_order() -> None:
+def test_a_refused_page_ends_a_search_with_its_matches() -> None:
     setup = Setup()
-    setup.view.join("lobby", 9)
     setup.view.search("lobby", "oil")
-    setup.view.show_last("Engine", 3)
-    assert setup.answer(1, "x", room="engine") is Trigger.COMMAND
-    assert setup.answer(1, "y") is Trigger.JOIN
-    assert isinstance(setup.answer(1, "oil"), Search)
-    assert setup.lines() == ["1 x", "1 y", "1 oil", "1 message with oil among the last 1 message of lobby"]
-    assert setup.answer(1, "z") is Trigger.COMMAND  # shown although there is no request
-    assert setup.lines() == ["1 z"]
+    refused = Refused("not-readable", "no", room="lobby", request="history")
+    setup.view.receive_refusal(refused._replace(tag=setup.link.tags[-1]))
+    assert setup.lines() == []
+    setup.answer(21, "oil", more=True)
+    setup.view.receive_refusal(refused)  # of another request
+    setup.view.receive_refusal(refused._replace(tag=setup.link.tags[-1]))
+    assert setup.lines() == ["21 oil", "1 message with oil among the last 1 message of lobby"]
 
 
 def test_a_search_continues_to_the_first_message() -> None:
@@ -112,16 +116,3 @@ def test_an_empty_page_ends_a_search() -> None:
     setup.view.search("lobby", "oil")
     setup.answer(1, more=True)
     assert setup.lines() == ["0 messages with oil among the last 0 messages of lobby"]
-
-
-def test_forgotten_requests_get_no_answer() -> None:
-    setup = Setup()
-    setup.view.join("lobby", 9)
-    setup.view.join("engine", 9)
-    setup.view.forget("Lobby")
-    setup.view.forget("unknown")
-    assert setup.answer(1, "x") is Trigger.COMMAND
-    assert setup.answer(1, "x", room="engine") is Trigger.JOIN
-    setup.view.join("engine", 9)
-    setup.view.clear()
-    assert setup.answer(1, "x", room="engine") is Trigger.COMMAND

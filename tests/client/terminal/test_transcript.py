@@ -46,6 +46,7 @@ class FakeLink:
         self.rooms: tuple[str, ...] = ("lobby",)
         self.names = ("Michael", "Venkat")
         self.requests: list[tuple[object, ...]] = []
+        self.tags: list[object] = []  # of the requests for history and rooms
         self.error: SelchatError | None = None
         self.has_ids = True
         self.chat: Transcript | None = None
@@ -70,16 +71,18 @@ class FakeLink:
     def part(self, room: str) -> None:
         self.requests.append(("part", room))
 
-    def get_history(self, room: str, limit: int, *, before: int | None = None) -> None:
+    def get_history(self, room: str, limit: int, *, before: int | None = None, tag: object = None) -> None:
         self._check()
         self.requests.append(("history", room, limit, before))
+        self.tags.append(tag)
 
-    def get_users(self, room: str) -> None:
+    def get_users(self, room: str, *, tag: object = None) -> None:
         self.requests.append(("users", room))
 
-    def get_rooms(self) -> None:
+    def get_rooms(self, *, tag: object = None) -> None:
         self._check()
         self.requests.append(("rooms",))
+        self.tags.append(tag)
 
     def _check(self) -> None:
         if self.error is not None:
@@ -95,9 +98,14 @@ class Chat:
         self.link.chat = self.transcript
 
     def receive(self, *events: ClientEvent) -> list[str]:
-        """Receive these events, and return the new lines."""
-        self.transcript.receive(list(events))
+        """Receive these events, and return the new lines. Each answer is for the oldest request."""
+        self.transcript.receive([self._tagged(event) for event in events])
         return self.shown()
+
+    def _tagged(self, event: ClientEvent) -> ClientEvent:
+        if isinstance(event, (History, Rooms)) or (isinstance(event, Refused) and event.request == "history"):
+            return event._replace(tag=self.link.tags.pop(0))
+        return event
 
     def type(self, line: str) -> list[str]:
         self.transcript.run(line)
@@ -187,7 +195,7 @@ def test_a_missing_history_does_not_hold_events(chat: Chat, end: str) -> None:
     if end == "lost":
         chat.transcript.connection_lost()
     elif end == "refused":
-        chat.receive(Refused("not-in-room", "no", room="Lobby"))
+        chat.receive(Refused("not-in-room", "no", room="Lobby", request="history"))
     else:
         chat.receive(Parted("lobby"))
     assert "Venkat > new" in chat.shown() or end != "lost"
@@ -226,7 +234,10 @@ def test_held_direct_messages_are_released(chat: Chat, end: str) -> None:
         chat.transcript.connection_lost()
         assert chat.shown() == ["Bo whispers > tea?"]
     elif end == "refused":
-        assert chat.receive(Refused("not-in-room", "no", room="lobby"))[-1] == "Bo whispers > tea?"
+        assert (
+            chat.receive(Refused("not-in-room", "no", room="lobby", request="users"))[-1]
+            == "Bo whispers > tea?"
+        )
     else:
         more = [Whispered("Bo", "tea!", "Michael", seq, AT) for seq in range(2, MAX_HELD_WHISPERS + 1)]
         assert chat.receive(*more[:-1]) == []
@@ -234,7 +245,8 @@ def test_held_direct_messages_are_released(chat: Chat, end: str) -> None:
 
 
 def test_a_reconnection_shows_missed_messages_with_their_times(chat: Chat) -> None:
-    chat.receive(welcomed(("lobby", 1)), History("lobby", (said(1),), more=False))
+    chat.receive(welcomed(("lobby", 1)))
+    chat.receive(History("lobby", (said(1),), more=False))
     chat.requests()
     chat.transcript.connection_lost()
     shown = chat.receive(
