@@ -785,6 +785,37 @@ test("commands do what they say, and mistakes are explained", async () => {
   assert.equal(chat.submit("/rooms"), "You are not connected. Try again when the connection is back.");
 });
 
+test("a search finds words in every Unicode form, in any case", async () => {
+  const server = new Server();
+  const { world, chat } = await page(server);
+  const texts = [
+    "cafe\u0301",
+    "CAF\u00c9",
+    "\uff23\uff41\uff46\u00e9",
+    "Stra\u00dfe",
+    "\ufb01ne",
+    "\u03a3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2",
+  ];
+  for (const text of texts) server.say("lobby", "Zoe\u0308", text);
+  await world.pass(10);
+  for (const [words, number] of [
+    ["caf\u00e9", 3],
+    ["cafe\u0301", 3],
+    ["CAFE\u0301", 3],
+    ["cafe", 0],
+    ["strasse", 1],
+    ["STRASSE", 1],
+    ["fine", 1],
+    ["\u03c3\u03af\u03c3\u03c5\u03c6\u03bf\u03c3", 1],
+    ["zo\u00eb CAFE\u0301", 3],
+  ] as const) {
+    chat.submit(`/search ${words}`);
+    await world.pass(10);
+    const lines = chat.conversation("#lobby")?.entries.at(-1)?.body.split("\n") ?? [];
+    assert.equal(lines.length - 1, number, words);
+  }
+});
+
 test("names, rooms and commands are completed", async () => {
   const server = new Server();
   const { world, chat } = await page(server);

@@ -153,7 +153,7 @@ export class Core implements Chat {
   }
 
   submit(line: string): string {
-    const command = parse(line);
+    const command = parse(line, this.knownPeople());
     const here = this.states.get(this.current);
     const room = here?.kind === "room" ? here.address : "";
     switch (command.type) {
@@ -228,15 +228,20 @@ export class Core implements Chat {
       this.roomsRequests.push(""); // for the next completion
       this.client.getRooms();
     }
-    const here = this.states.get(this.current);
-    const others = [...this.states.values()].filter((conversation) => conversation !== here);
-    const people = new Set([here, ...others].flatMap((conversation) => conversation?.people ?? []));
-    const own = others.concat(here ?? []).filter((conversation) => conversation.kind === "room");
+    const own = [...this.states.values()].filter((conversation) => conversation.kind === "room");
+    own.sort((a, b) => Number(a.id === this.current) - Number(b.id === this.current)); // the current room last
     const rooms = new Set([
       ...own.map((conversation) => conversation.name),
       ...this.knownRooms.map(escapeControls),
     ]);
-    return complete(before, [...people], [...rooms]);
+    return complete(before, this.knownPeople(), [...rooms]);
+  }
+
+  /** Return the names of people in the conversations of this page, those of the current one first. */
+  private knownPeople(): string[] {
+    const here = this.states.get(this.current);
+    const others = [...this.states.values()].filter((conversation) => conversation !== here);
+    return [...new Set([here, ...others].flatMap((conversation) => conversation?.people ?? []))];
   }
 
   loadOlder(id: string): Promise<void> {

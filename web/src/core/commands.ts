@@ -1,5 +1,7 @@
 // Parser for typed lines. The terminal has the same commands (selchat/client/commands.py).
 
+import { cleanName, nameKey } from "./text.ts";
+
 interface CommandHelp {
   readonly name: string;
   readonly usage: string;
@@ -64,10 +66,12 @@ export type Command =
   | { type: "history"; number: number }
   | { type: "invalid"; problem: string };
 
-export function parse(line: string): Command {
+/** Parse a line. `names`: the people whom this page knows, to find where a name with spaces ends. */
+export function parse(line: string, names: readonly string[] = []): Command {
   if (!line.startsWith("/")) return line.trim() ? { type: "text", text: line } : { type: "empty" };
   if (line.startsWith("//")) return { type: "text", text: line.slice(1) };
-  const [, word = "", rest = ""] = /^(\S*)\s*(.*?)\s*$/s.exec(line) ?? [];
+  const word = /^\S*/.exec(line)?.[0] ?? "";
+  const rest = line.slice(word.length).trim();
   const command = word.toLowerCase();
   if (OPERATOR_COMMANDS.includes(command)) return { type: "operator", text: `${command} ${rest}`.trimEnd() };
   switch (command) {
@@ -83,16 +87,18 @@ export function parse(line: string): Command {
       return rest ? { type: "me", text: rest } : usageError("/me TEXT");
     case "/search":
       return rest ? { type: "search", text: rest } : usageError("/search WORDS");
-    case "/join":
-      return rest && !/\s/.test(rest) ? { type: "join", room: rest } : usageError("/join ROOM");
+    case "/join": {
+      const room = unquoted(rest);
+      return room && !/\s/.test(room) ? { type: "join", room } : usageError("/join ROOM");
+    }
     case "/part":
-      return { type: "part", room: rest };
+      return { type: "part", room: unquoted(rest) };
     case "/users":
-      return { type: "users", room: rest };
+      return { type: "users", room: unquoted(rest) };
     case "/msg": {
-      const match = /^(?:"([^"]+)"\s*(.+)|([^\s"]\S*)\s+(.+))$/s.exec(rest);
-      if (!match) return usageError('/msg NAME TEXT, or /msg "A NAME" TEXT');
-      return { type: "msg", to: match[1] ?? match[3] ?? "", text: match[2] ?? match[4] ?? "" };
+      const found = splitName(rest, names);
+      if (!found?.rest) return usageError('/msg NAME TEXT, or /msg "A NAME" TEXT');
+      return { type: "msg", to: found.name, text: found.rest };
     }
     case "/history":
       if (rest && !/^0*[1-9][0-9]{0,7}$/.test(rest)) return usageError("/history NUMBER");
@@ -107,4 +113,53 @@ export function parse(line: string): Command {
 
 function usageError(usage: string): Command {
   return { type: "invalid", problem: `Usage: ${usage}` };
+}
+
+const QUOTED = /^["“”„]([^"“”„]+)["“”]\s*(.*)$/s; // phones turn typed quotes into “these”
+const MAX_NAME_WORDS = 32; // words of a name: it has 32 characters
+
+/**
+ * Split a name from the words after it: a name in double quotes, or else the longest known name, or else the
+ * first word. undefined: no name, or no end of the quotes.
+ */
+export function splitName(
+  text: string,
+  names: readonly string[],
+): { name: string; rest: string } | undefined {
+  const quoted = QUOTED.exec(text);
+  if (quoted) return named(quoted[1] ?? "", quoted[2] ?? "", names);
+  if (/^["“”„]/.test(text)) return undefined;
+  const known = new Map(names.map((name) => [nameKey(name), name]));
+  let longest: { name: string; rest: string } | undefined;
+  let key = "";
+  let words = 0;
+  for (const word of text.matchAll(/\S+/g)) {
+    if (++words > MAX_NAME_WORDS) break;
+    key = key ? `${key} ${nameKey(word[0])}` : nameKey(word[0].replace(/^@(?=.)/, ""));
+    const name = known.get(key) ?? (words === 1 ? known.get(nameKey(word[0])) : undefined);
+    if (name !== undefined) longest = { name, rest: text.slice(word.index + word[0].length).trim() };
+  }
+  if (longest) return longest;
+  const first = /^\S*/.exec(text)?.[0] ?? "";
+  return first ? named(first.replace(/^@(?=.)/, ""), text.slice(first.length).trim(), names) : undefined;
+}
+
+/** Spell the name as the server does, if it is known. */
+function named(
+  name: string,
+  rest: string,
+  names: readonly string[],
+): { name: string; rest: string } | undefined {
+  const key = nameKey(cleanName(name));
+  return name.trim() ? { name: names.find((one) => nameKey(one) === key) ?? name.trim(), rest } : undefined;
+}
+
+/** Return a name as a command takes it: in double quotes if it has spaces. */
+export function quoteName(name: string): string {
+  return name.includes(" ") ? `"${name}"` : name;
+}
+
+function unquoted(text: string): string {
+  const [, inner, rest] = QUOTED.exec(text) ?? [];
+  return inner !== undefined && !rest ? inner.trim() : text;
 }

@@ -1,10 +1,11 @@
 // Completion of typed text: commands, rooms after a command that takes one, and names everywhere (as in
 // selchat/client/terminal/completion.py).
 
-import { COMMANDS, OPERATOR_COMMANDS } from "./commands.ts";
+import { COMMANDS, OPERATOR_COMMANDS, quoteName } from "./commands.ts";
 import { nameKey } from "./text.ts";
 
-const MAX_NAME_WORDS = 4; // words of a name to look back for
+const MAX_NAME_WORDS = 16; // words of a name to look back for
+const BEFORE_NAME = /^["'¿¡@\p{Ps}\p{Pi}]+/u; // @Anna, (Anna: stays in front of the completed name
 const ROOM_COMMANDS = ["/join", "/part", "/users"];
 
 export interface Completion {
@@ -40,15 +41,14 @@ export function complete(before: string, names: readonly string[], rooms: readon
     const start = rest.replace(/^#/, "");
     return completion(start.length, withPrefix(start, rooms));
   }
-  if (command === "/msg" && (rest.startsWith('"') || !rest.includes(" "))) {
-    if (rest.split('"').length < 3) {
-      const matches = withPrefix(rest.replace(/^"/, ""), names);
+  if (space >= 0 && (command === "/msg" || OPERATOR_COMMANDS.includes(command))) {
+    const found = /^["“„]?[^"“”„]*$/.test(rest) ? withPrefix(rest.replace(/^["“„@]+/, ""), names) : [];
+    if (found.length)
       return completion(
         rest.length,
-        matches.map((name) => (name.includes(" ") ? `"${name}" ` : `${name} `)),
+        found.map((name) => `${quoteName(name)} `),
       );
-    }
-  } else if (OPERATOR_COMMANDS.includes(command)) return completion(rest.length, withPrefix(rest, names));
+  }
   return completeName(before, names);
 }
 
@@ -61,8 +61,11 @@ function completeName(before: string, names: readonly string[]): Completion {
     .slice(-MAX_NAME_WORDS);
   for (let first = 0; first < words.length && words.at(-1); first += 1) {
     const start = words.slice(first).join(" ");
-    const found = words[first] ? withPrefix(start.replace(/^@/, ""), names) : [];
-    if (found.length) return { start: end - start.length, end, candidates: found };
+    if (!words[first]) continue;
+    for (const typed of [start, start.replace(BEFORE_NAME, "")]) {
+      const found = typed && withPrefix(typed, names);
+      if (found?.length) return { start: end - typed.length, end, candidates: found };
+    }
   }
   return { start: end, end, candidates: [] };
 }

@@ -3,7 +3,7 @@
 
 import { tabularTime } from "./dates.ts";
 import type { Event, Message } from "./events.ts";
-import { caseFolded, counted, escapeControls, nameKey } from "./text.ts";
+import { counted, escapeControls, nameKey } from "./text.ts";
 
 const MAX_PAGE = 1000; // messages in one request; docs/protocol.rst allows no more
 const MAX_SEARCHED = 5000; // messages that a search looks at
@@ -50,16 +50,16 @@ export class HistoryRequests {
     decode: (messages: Message[]) => Promise<string[]>,
   ): Promise<string> {
     const found: string[] = [];
+    const terms = nameKey(words).split(/\s+/).filter(Boolean);
     let [searched, before, more] = [0, undefined as number | undefined, true];
     while (more && searched < MAX_SEARCHED && found.length < MAX_FOUND) {
       const history = await this.get(room, MAX_PAGE, before);
       if (!history) return "The search failed because the connection was lost. Try again.";
       const texts = await decode(history.messages);
-      const terms = caseFolded(words).split(/\s+/).filter(Boolean);
       for (let at = history.messages.length - 1; at >= 0; at -= 1) {
         const message = history.messages[at] as Message;
         const text = texts[at] ?? "";
-        const haystack = caseFolded(`${message.from} ${text}`);
+        const haystack = nameKey(`${message.from} ${text}`);
         if (terms.every((word) => haystack.includes(word))) found.push(line(message, text));
       }
       searched += history.messages.length;

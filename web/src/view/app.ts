@@ -23,6 +23,7 @@
 //   #announcements  text for screen readers: a p for each new entry
 
 import type { Change, Chat, SignIn } from "../core/api.ts";
+import { quoteName } from "../core/commands.ts";
 import { CLOCK_HOURS } from "../core/dates.ts";
 import { Announcer } from "./announcer.ts";
 import { preview } from "./body.ts";
@@ -272,7 +273,7 @@ export class App {
   #openDirect(name: string): void {
     const there = this.chat.conversations.find((one) => one.kind === "person" && one.name === name);
     if (there) this.#open(there.id);
-    else this.#startLine(/[\s"]/.test(name) ? `/msg "${name}" ` : `/msg ${name} `);
+    else this.#startLine(`/msg ${quoteName(name)} `);
   }
 
   #startLine(line: string): void {
