@@ -89,7 +89,7 @@ test("direct messages are acknowledged when read, up to the first unread one", a
   const { world, chat, changes } = await page(server, "Ann", shared);
   const alerts = () => changes.filter(({ type: what }) => what === "alert").length;
   assert.equal(chat.conversation("@bob")?.unread, 1);
-  assert.equal(chat.conversation("@bob")?.mentioned, true);
+  assert.equal(chat.conversation("@bob")?.mentions, 1);
   assert.equal(chat.conversation("@cleo")?.unread, 1);
   assert.equal(chat.conversation("@ann")?.unread, 0);
   assert.equal(alerts(), 2);
@@ -188,12 +188,12 @@ test("missed messages are unread, and alert once", async () => {
   server.say("lobby", "Bob", "seen by nobody");
   await world.pass(10);
   assert.equal(chat.conversation("#lobby")?.unread, 1);
-  assert.equal(chat.conversation("#lobby")?.mentioned, false);
+  assert.equal(chat.conversation("#lobby")?.mentions, 0);
   world.cut();
   for (let number = 0; number < 5; number += 1) server.say("lobby", "Bob", `ann, see ${number}`);
   await world.pass(1000);
   assert.equal(chat.conversation("#lobby")?.unread, 6);
-  assert.equal(chat.conversation("#lobby")?.mentioned, true);
+  assert.equal(chat.conversation("#lobby")?.mentions, 5);
   assert.equal(changes.filter(({ type: what }) => what === "alert").length, 1);
   server.say("lobby", "Bob", "Ann!");
   await world.pass(10);

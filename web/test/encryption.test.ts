@@ -101,7 +101,7 @@ test("an encrypted mention alerts after decryption; direct messages are encrypte
     alerts.map((change) => change.type === "alert" && [change.entry.body, change.entry.encryption]),
     [["Bob, come", "yes"]],
   );
-  assert.equal(bob.chat.conversation("#lobby")?.mentioned, true);
+  assert.equal(bob.chat.conversation("#lobby")?.mentions, 1);
   ann.chat.submit("/msg bob psst");
   await ann.world.pass(20);
   await bob.world.pass(20);

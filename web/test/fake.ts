@@ -122,7 +122,7 @@ export class Fake implements Chat {
       this.entry({ body, from: i % 2 ? "<b>bold</b>" : "Venkat", at: now - 900 + i }),
     );
     hostile.unread = 3;
-    hostile.mentioned = true;
+    hostile.mentions = 1;
     const michael = this.#room("@Michael", "person", "Michael", ["Michael"]);
     michael.entries = [
       this.entry({
@@ -135,7 +135,7 @@ export class Fake implements Chat {
       this.entry({ kind: "whisper", from: "Ada", to: "Michael", isOwn: true, body: "Sure.", at: now - 3500 }),
     ];
     michael.unread = 1;
-    michael.mentioned = true;
+    michael.mentions = 1;
     michael.firstUnread = michael.entries[0]?.key ?? "";
   }
 
@@ -324,7 +324,7 @@ export class Fake implements Chat {
         (entry) => !entry.isOwn && entry.kind !== "joined" && entry.kind !== "left",
       );
       one.unread += said.length;
-      if (said.some((entry) => entry.mention || entry.kind === "whisper")) one.mentioned = true;
+      one.mentions += said.filter((entry) => entry.mention || entry.kind === "whisper").length;
     }
     this.emit({ type: "added", id, entries, at });
     this.emit({ type: "conversations" });
@@ -428,7 +428,7 @@ export class Fake implements Chat {
 
   #read(one: Room): void {
     one.unread = 0;
-    one.mentioned = false;
+    one.mentions = 0;
     this.emit({ type: "conversations" });
   }
 
@@ -458,7 +458,7 @@ export class Fake implements Chat {
       entries: [],
       more: false,
       unread: 0,
-      mentioned: false,
+      mentions: 0,
       firstUnread: "",
       people: [...people].sort(),
       total: people.length,

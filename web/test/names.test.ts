@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { hueOf, initialOf, NAME_COLOURS } from "../src/view/colour.ts";
+import { initialOf, NAME_COLOURS, Palette } from "../src/view/colour.ts";
+import { generator } from "./generator.ts";
 
 type Colour = readonly [number, number, number]; // linear light, 0 to 1
 
@@ -76,11 +77,42 @@ test("every text colour has AA contrast on its background, in both schemes", () 
       }
 });
 
-test("a name always has the same colour, and names differ", () => {
-  assert.equal(hueOf("Venkat"), hueOf("venkat"));
-  const hues = new Set(["Venkat", "Michael", "Priya", "Ada", "مريم", "李雷", "a", "b", "c", "d"].map(hueOf));
-  assert.ok(hues.size >= 6, String(hues.size));
-  for (let i = 0; i < 1000; i++) assert.ok(hueOf(`g${i}`) >= 0 && hueOf(`g${i}`) < 360);
+test("a name keeps its colour, in any case, whoever joins later", () => {
+  const palette = new Palette();
+  const hue = palette.hueOf("Venkat");
+  for (let i = 0; i < 5000; i++) {
+    palette.hueOf(`g${i}`);
+    if (i % 500 === 0) assert.equal(palette.hueOf("Venkat"), hue);
+  }
+  assert.equal(palette.hueOf("venkat"), hue);
+  assert.equal(new Palette().hueOf("VENKAT"), hue, "it has the same colour in another page");
+});
+
+test("24 people of one room have 24 colours, and a few have colours far apart", () => {
+  const { integer } = generator(5);
+  for (let round = 0; round < 300; round++) {
+    const palette = new Palette();
+    const hues = Array.from({ length: 24 }, () => palette.hueOf(`name ${integer(1e9)}`));
+    assert.ok(hues.every((hue) => hue >= 0 && hue < 360));
+    assert.equal(new Set(hues).size, 24);
+    const few = hues.slice(0, 6);
+    for (const one of few)
+      for (const other of few.filter((hue) => hue !== one)) {
+        const apart = Math.abs(one - other);
+        assert.ok(Math.min(apart, 360 - apart) >= 30, `${few}`);
+      }
+  }
+});
+
+test("thousands of names share all colours evenly", () => {
+  const palette = new Palette();
+  const uses = new Map<number, number>();
+  for (let i = 0; i < 5000; i++) {
+    const hue = palette.hueOf(`guest${i}`);
+    if (i >= 4000) uses.set(hue, (uses.get(hue) ?? 0) + 1);
+  }
+  assert.equal(uses.size, 24);
+  assert.ok(Math.max(...uses.values()) < 70, String([...uses.values()]));
 });
 
 test("an avatar shows a whole character", () => {

@@ -51,7 +51,7 @@ export interface Conversation {
   readonly entries: readonly Entry[];
   readonly more: boolean; // the server has older ones: call loadOlder()
   readonly unread: number; // messages since the user last looked
-  readonly mentioned: boolean; // an unread message mentions the user, or is a direct message
+  readonly mentions: number; // unread messages that mention the user, or are direct messages
   readonly firstUnread: string; // key of the first unread entry when the user last opened it; "": none
   readonly people: readonly string[]; // sorted; at most 1,000
   readonly total: number; // number of people there

@@ -150,7 +150,7 @@ function named(
   rest: string,
   names: readonly string[],
 ): { name: string; rest: string } | undefined {
-  const key = nameKey(cleanName(name));
+  const key = nameKey(cleanName(name.slice(0, 1024)));
   return name.trim() ? { name: names.find((one) => nameKey(one) === key) ?? name.trim(), rest } : undefined;
 }
 

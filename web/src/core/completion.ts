@@ -63,8 +63,8 @@ function completeName(before: string, names: readonly string[]): Completion {
     const start = words.slice(first).join(" ");
     if (!words[first]) continue;
     for (const typed of [start, start.replace(BEFORE_NAME, "")]) {
-      const found = typed && withPrefix(typed, names);
-      if (found?.length) return { start: end - typed.length, end, candidates: found };
+      const found = typed ? withPrefix(typed, names) : [];
+      if (found.length) return { start: end - typed.length, end, candidates: found };
     }
   }
   return { start: end, end, candidates: [] };

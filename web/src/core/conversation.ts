@@ -25,7 +25,7 @@ export class ConversationState implements Conversation {
   more = false;
   hasHistory = false; // a page of history arrived
   unread = 0;
-  mentioned = false;
+  mentions = 0;
   firstUnread = "";
   people: readonly string[] = [];
   total = 0;
@@ -271,14 +271,14 @@ export class ConversationState implements Conversation {
     if (message.to && message.seq) this.unreadWhispers.set(entry.key, message);
     if (!this.unread) this.unreadFrom = entry.key;
     this.unread += 1;
-    this.mentioned ||= entry.mention || entry.kind === "whisper";
+    if (entry.mention || entry.kind === "whisper") this.mentions += 1;
     this.emit({ type: "conversations" });
   }
 
   /** Record that a decrypted message mentions the user. */
   noteMention(): void {
-    if (!this.unread || this.mentioned) return;
-    this.mentioned = true;
+    if (this.mentions >= this.unread) return; // it has been read since
+    this.mentions += 1;
     this.emit({ type: "conversations" });
   }
 
@@ -288,7 +288,7 @@ export class ConversationState implements Conversation {
     this.firstUnread = this.unreadFrom;
     this.unreadFrom = "";
     this.unread = 0;
-    this.mentioned = false;
+    this.mentions = 0;
     this.emit({ type: "conversations" });
   }
 

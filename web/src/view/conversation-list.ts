@@ -20,7 +20,7 @@ export class ConversationList {
     // Draw only if something changed: this runs for every message of every room.
     const state = JSON.stringify([
       current,
-      conversations.map(({ id, name, unread, mentioned, locked }) => [id, name, unread, mentioned, locked]),
+      conversations.map(({ id, name, unread, mentions, locked }) => [id, name, unread, mentions, locked]),
     ]);
     if (state === this.#drawn) return;
     this.#drawn = state;
@@ -53,8 +53,6 @@ export class ConversationList {
 
   #item(one: Conversation): HTMLElement {
     const here = one.id === this.chat.current;
-    const count = one.unread > 99 ? "99+" : String(one.unread);
-    const mentioned = one.mentioned && one.unread > 0;
     const sign =
       one.kind === "room" ? h("span", { class: "symbol", "aria-hidden": "true" }, "#") : avatar(one.name);
     const lock =
@@ -78,15 +76,40 @@ export class ConversationList {
       sign,
       h("span", { class: "label" }, bdi(one.name)),
       lock,
-      one.unread
-        ? h(
-            "span",
-            { class: mentioned ? "unread-count mentioned" : "unread-count" },
-            screenReaderText(", "),
-            mentioned ? `@ ${count}` : count,
-            screenReaderText(mentioned && one.kind === "room" ? " unread, you are mentioned" : " unread"),
-          )
-        : null,
+      ...unreadCounts(one),
     );
   }
+}
+
+/** Return the number of unread messages, and of those among them that mention the user. */
+function unreadCounts({ kind, unread, mentions }: Conversation): HTMLElement[] {
+  const count = (number: number): string => (number > 99 ? "99+" : String(number));
+  const found: HTMLElement[] = [];
+  if (unread > mentions)
+    found.push(
+      h(
+        "span",
+        { class: "unread-count" },
+        screenReaderText(", "),
+        count(unread),
+        screenReaderText(" unread"),
+      ),
+    );
+  if (!mentions) return found;
+  const meaning =
+    kind === "person"
+      ? " unread"
+      : unread === mentions
+        ? " unread, you are mentioned"
+        : ` of them mention${mentions === 1 ? "s" : ""} you`;
+  found.push(
+    h(
+      "span",
+      { class: "unread-count mentioned" },
+      screenReaderText(", "),
+      `@ ${count(mentions)}`,
+      screenReaderText(meaning),
+    ),
+  );
+  return found;
 }

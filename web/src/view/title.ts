@@ -10,7 +10,7 @@ export function updateTitle(chat: Chat, isSignedIn: boolean): void {
   const whole = unread ? `(${unread > 999 ? "999+" : unread}) ${title}` : title;
   if (document.title !== whole) document.title = whole;
   const icon = byId("icon", HTMLLinkElement);
-  const alert = isSignedIn && chat.conversations.some((one) => one.mentioned && one.unread > 0);
+  const alert = isSignedIn && chat.conversations.some((one) => one.mentions > 0);
   const href = icon.dataset[alert ? "alert" : "calm"] ?? "";
   if (href && icon.getAttribute("href") !== href) icon.setAttribute("href", href);
 }
