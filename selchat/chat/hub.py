@@ -346,8 +346,11 @@ class Hub:
         self._names.expire(lambda key: key in self._members or key in self._send_only)
 
     def probe_log(self) -> None:
-        """If the last commit failed, stage a record; this tick's commit then shows if the log works again."""
-        if self.publisher.log_error is not None:
+        """If the last commit failed or the next one would, stage a record.
+
+        This tick's commit then shows whether the log works.
+        """
+        if self.publisher.log_error is not None or not self.log.can_write:
             self.log.put(_PROBE, "", repr(self._now()))
 
     # ----------------------------------------------------------------------------------------------------

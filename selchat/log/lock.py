@@ -1,6 +1,6 @@
-"""Lock that keeps a second server from using the same history.
+"""Locks that keep a second server from using the same history.
 
-It does not affect readers, which SQLite coordinates itself. SQLite's ``locking_mode=EXCLUSIVE`` would keep
+They do not affect readers, which SQLite coordinates itself. SQLite's ``locking_mode=EXCLUSIVE`` would keep
 out export and backup as well. The system releases a ``flock`` when the process ends, however it ends, so that
 there is never a stale lock to remove by hand.
 """
@@ -9,32 +9,64 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
+import sys
 from pathlib import Path
 
-from selchat.log.errors import HistoryInUseError
+from selchat.log.errors import HistoryInUseError, UnusableHistoryError
 
 _PRIVATE = 0o600
+# On Linux, flock and the locks of SQLite (fcntl) do not affect each other, even on the same file. On other
+# systems, a flock on the file would keep out SQLite itself.
+_CAN_LOCK_FILE = sys.platform == "linux"
 
 
 class ServerLock:
-    """Holds a lock on ``<path>.lock`` until `close`. Raises `HistoryInUseError` or OSError."""
+    """Holds locks on ``<path>.lock`` and on the file itself, which it creates, until `close`.
+
+    The first one names its owner, and holds even if someone replaces the file. The second one holds under
+    every name of the file: hard links, symbolic links and mounts.
+
+    Raises `HistoryInUseError`, `UnusableHistoryError` or OSError.
+    """
 
     def __init__(self, path: Path) -> None:
-        name = path.with_name(path.name + ".lock")
-        descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _PRIVATE)
+        path = path.resolve()
+        self._descriptors: list[int] = []
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            user = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip()
-            os.close(descriptor)
-            raise HistoryInUseError(path, user) from None
+            name = self._open(path.with_name(path.name + ".lock"))
+            if not _lock(name):
+                raise HistoryInUseError(path, os.pread(name, 20, 0).decode("ascii", "replace").strip())
+            # Without O_NONBLOCK, a pipe would wait for its other end.
+            file = self._open(path, os.O_NONBLOCK)
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):
+                raise UnusableHistoryError(path, "it is not a file")
+            if _CAN_LOCK_FILE and not _lock(file):
+                raise HistoryInUseError(path, "")
+            self.file = found.st_dev, found.st_ino
+            """The device and the inode of the file."""
+            os.ftruncate(name, 0)
+            os.pwrite(name, f"{os.getpid()}\n".encode(), 0)
         except BaseException:
-            os.close(descriptor)
+            self.close()
             raise
-        self._file = os.fdopen(descriptor, "wb", buffering=0)
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n".encode())
 
     def close(self) -> None:
-        """Release the lock. The file stays; otherwise two servers could lock two files of the same name."""
-        self._file.close()
+        """Release the locks. ``<path>.lock`` stays; else two servers could lock two files of that name."""
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def _open(self, path: Path, flags: int = 0) -> int:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | flags, _PRIVATE)
+        self._descriptors.append(descriptor)
+        return descriptor
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock the open file; return False if another descriptor has locked it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -91,6 +91,10 @@ class Log(Protocol):
         numbers again. Staged records stay staged for the next commit.
         """
 
+    @property
+    def can_write(self) -> bool:
+        """Return False if it is certain that a commit would fail. It costs a few system calls."""
+
     def last_seq(self, room: str) -> int:
         """Return the ``seq`` of the newest message of the room, expired or not; 0: it never had one."""
 

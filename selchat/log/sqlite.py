@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import stat
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from selchat.config.settings import KIB, MIB
+from selchat.errors import SelchatError
 from selchat.events import Said
 from selchat.histogram import COMMIT_BUCKETS, Histogram
 from selchat.log.errors import UnusableHistoryError, cause
@@ -32,7 +32,6 @@ from selchat.paths import make_private_folder
 
 __all__ = ["Retention", "SqliteLog"]
 
-_PRIVATE = 0o600
 _BUSY_SECONDS = 0.05  # to wait for another program that writes; the whole server waits
 
 # Pages in the write-ahead log after which a commit checkpoints them into the file. Measured with commits of
@@ -113,12 +112,13 @@ class SqliteLog:
         self._lock, self._db = _open(self._path, busy_seconds, wal_limit)
         try:
             with _open_errors(self._path):
+                # The first read creates the two files of the write-ahead log.
                 [(self._id,)] = self._db.execute("SELECT id FROM log")
                 self._rooms = {
                     name: _Room(number, name, last_seq)
                     for number, name, last_seq in self._db.execute("SELECT id, name, newest FROM room")
                 }
-            self._file = _identity(self._path)
+                self._files = _OpenFiles(self._path, self._lock.file)
         except BaseException:
             self.close()
             raise
@@ -186,10 +186,10 @@ class SqliteLog:
             return
         started = time.perf_counter()
         try:
-            self._check_file()
+            self._check_files()
             with transaction(self._db):
                 self._write()
-        except (sqlite3.Error, OSError, UnicodeEncodeError) as error:
+        except (sqlite3.Error, OSError, UnicodeEncodeError, LostFileError, NotReadableError) as error:
             raise NotStoredError(cause(error)) from error
         else:
             for room in self._dirty:
@@ -202,14 +202,22 @@ class SqliteLog:
             self._staged.clear()
             self.commit_seconds.observe(time.perf_counter() - started)
 
-    def _check_file(self) -> None:
-        """Raise OSError if the file was removed or replaced while it is open. It takes three microseconds."""
+    def _check_files(self) -> None:
+        """Raise `LostFileError` if a file was removed, replaced or truncated while it is open."""
         try:
-            found = _identity(self._path)
-        except FileNotFoundError:
-            found = None
-        if found != self._file:
-            raise FileNotFoundError(0, "the file was removed or replaced")
+            self._files.check(self._page_bytes)
+        except LostFileError as error:
+            if error.is_log:
+                # It still exists while it is open. Save its messages, which kill -9 would lose.
+                with suppress(sqlite3.Error):
+                    self._db.execute("PRAGMA wal_checkpoint").fetchall()
+            raise
+
+    def _page_bytes(self) -> int:
+        """Return the size that the file has if all pages of the write-ahead log are in it."""
+        [(page,)] = self._rows("PRAGMA page_size")
+        [(pages,)] = self._rows("PRAGMA page_count")
+        return int(page * pages)
 
     def _write(self) -> None:
         db = self._db
@@ -220,6 +228,15 @@ class SqliteLog:
                 db.execute(_DROP_RECORD, (kind, key))
             else:
                 db.execute(_SET_RECORD, (kind, key, value))
+
+    @property
+    def can_write(self) -> bool:
+        """Return False if it is certain that a commit would fail."""
+        try:
+            self._check_files()
+        except (OSError, LostFileError, NotReadableError):
+            return False
+        return True
 
     def set_retention(self, retention: Retention) -> None:
         """Set the retention that `expire` applies."""
@@ -290,9 +307,8 @@ class SqliteLog:
     def size(self) -> int:
         """Used bytes of the file. Deleted messages leave free space for new ones."""
         [(page,)] = self._rows("PRAGMA page_size")
-        [(pages,)] = self._rows("PRAGMA page_count")
         [(free,)] = self._rows("PRAGMA freelist_count")
-        return int(page * (pages - free))
+        return self._page_bytes() - int(page * free)
 
     def close(self) -> None:
         """Close the file and discard everything staged."""
@@ -390,20 +406,68 @@ class _Room:
         self.staged_seq = last_seq
 
 
+class LostFileError(SelchatError):
+    """A file of an open history was removed, replaced or truncated; ``why``, in words."""
+
+    def __init__(self, why: str, *, is_log: bool = False) -> None:
+        super().__init__(why)
+        self.why = why
+        self.is_log = is_log
+        """Whether it is the write-ahead log."""
+
+    def __str__(self) -> str:
+        return self.why
+
+
+class _OpenFiles:
+    """The files of an open history. ``file``: device and inode of the main file. Raises OSError."""
+
+    def __init__(self, path: Path, file: tuple[int, int]) -> None:
+        self._path = str(path)
+        self._file = file
+        # SQLite removes and creates these two only while nobody has the history open.
+        self._log, self._index = f"{path}-wal", f"{path}-shm"
+        self._log_file, self._index_file = _identity(self._log), _identity(self._index)
+        self._size = 0  # bytes of the main file when it was checked last
+
+    def check(self, page_bytes: Callable[[], int]) -> None:
+        """Raise `LostFileError` unless all files are what they were. Raises OSError.
+
+        ``page_bytes()`` returns the size of all pages. A check costs three system calls.
+        """
+        try:
+            found = os.stat(self._path)  # noqa: PTH116 - a Path takes twice as long, in each commit
+        except FileNotFoundError:
+            found = None
+        if found is None or (found.st_dev, found.st_ino) != self._file:
+            raise LostFileError("the file was removed or replaced")
+        if _identity(self._log) != self._log_file:
+            raise LostFileError("its write-ahead log (-wal) was removed or replaced", is_log=True)
+        if _identity(self._index) != self._index_file:
+            raise LostFileError("its shared memory (-shm) was removed or replaced")
+        if found.st_size < self._size and page_bytes() >= self._size:  # else VACUUM has shortened it
+            raise LostFileError("the file was overwritten or truncated")
+        self._size = found.st_size
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Return the device and inode of the file; None: there is no such file. Raises OSError."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _open(path: Path, busy_seconds: float, wal_limit: int) -> tuple[ServerLock, sqlite3.Connection]:
     """Lock and open the file, and migrate it to the latest schema. Raises `HistoryError`."""
     try:
         make_private_folder(path.parent)
-        lock = ServerLock(path.resolve())  # the same lock for every link to the file
+        lock = ServerLock(path)
     except OSError as error:
         raise UnusableHistoryError(path, cause(error)) from error
     db: sqlite3.Connection | None = None
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, _PRIVATE)
-        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
-        os.close(descriptor)
-        if not regular:
-            raise UnusableHistoryError(path, "it is not a file")
         db = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None)
         migrate(db, path)
         _configure(db, path, wal_limit)
@@ -445,12 +509,6 @@ def _read_errors() -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise NotReadableError(cause(error)) from error
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Return the device and inode of the file. Raises OSError."""
-    found = path.stat()
-    return found.st_dev, found.st_ino
 
 
 @lru_cache(maxsize=10_000)

@@ -465,6 +465,7 @@ class Server:
             if self._log.expire(time.time()) or self.hub.rooms.delete_dropped():
                 pause = _EXPIRY_PAUSE
             else:
+                self.hub.probe_log()
                 self.hub.collect_garbage()
         except NotReadableError:
             pass  # the disk fails; the next pass may succeed

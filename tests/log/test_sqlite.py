@@ -7,6 +7,7 @@ import shutil
 import signal
 import sqlite3
 import stat
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -169,6 +170,24 @@ def test_second_server_is_refused(log: SqliteLog, path: Path) -> None:
         assert again.rooms() == []
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems cannot lock the file itself")
+def test_second_server_with_another_hard_link_is_refused(log: SqliteLog, path: Path) -> None:
+    (path.parent / "elsewhere").mkdir()
+    link = path.parent / "elsewhere" / "link"
+    link.hardlink_to(path)
+    with pytest.raises(HistoryInUseError) as caught:
+        SqliteLog(link, FOREVER)
+    assert caught.value.path == link
+    (path.parent / "history.sqlite.lock").unlink()
+    with pytest.raises(HistoryInUseError):
+        SqliteLog(path, FOREVER)
+    log.append("lobby", "n", ["x"], 0)
+    log.commit()
+    log.close()
+    with opened(link) as again:
+        assert bodies(everything(again, "lobby")) == ["x"]
+
+
 def test_another_process_can_read_during_writes(log: SqliteLog, path: Path) -> None:
     log.append("lobby", "Venkat", ["a"], 1)
     log.commit()
@@ -328,6 +347,81 @@ def test_removed_or_replaced_file_gets_no_messages(log: SqliteLog, path: Path) -
     log.append("lobby", "n", ["y"], 0)
     log.commit()
     assert [(said.seq, said.body) for said in everything(log, "lobby")] == [(1, "y")]
+
+
+@pytest.mark.parametrize(("suffix", "name"), [("-wal", "write-ahead log"), ("-shm", "shared memory")])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_removed_or_replaced_log_gets_no_messages(
+    log: SqliteLog, path: Path, suffix: str, name: str, replaced: bool
+) -> None:
+    log.append("lobby", "n", ["stored"], 0)
+    log.commit()
+    assert log.can_write
+    file = Path(f"{path}{suffix}")
+    aside = file.with_name("aside")
+    file.rename(aside)
+    if replaced:
+        file.touch()
+    assert not log.can_write
+    log.append("lobby", "n", ["lost"], 0)
+    with pytest.raises(NotStoredError, match=f"its {name} .* was removed or replaced"):
+        log.commit()
+    aside.rename(file)
+    assert log.can_write
+    log.append("lobby", "n", ["stored too"], 0)
+    log.commit()
+    assert bodies(everything(log, "lobby")) == ["stored", "stored too"]
+
+
+def test_messages_of_a_removed_log_survive_kill_9(log: SqliteLog, path: Path) -> None:
+    log.append("lobby", "n", ["stored"], 0)
+    log.commit()
+    Path(f"{path}-wal").unlink()
+    assert not log.can_write
+    copy = path.with_name("copy")
+    shutil.copyfile(path, copy)  # what kill -9 would leave
+    with opened(copy) as found:
+        assert bodies(everything(found, "lobby")) == ["stored"]
+
+
+@pytest.mark.parametrize("size", [0, 100, 4096, 4097])
+def test_truncated_file_gets_no_messages(log: SqliteLog, path: Path, size: int) -> None:
+    write_megabytes(log, 9)
+    os.truncate(path, size)
+    assert not log.can_write
+    log.append("lobby", "n", ["x"], 0)
+    with pytest.raises(NotStoredError, match="the file was overwritten or truncated"):
+        log.commit()
+
+
+def test_file_overwritten_by_a_backup_gets_no_messages(log: SqliteLog, path: Path) -> None:
+    backup = path.with_name("backup")
+    with opened(backup) as other:
+        other.append("lobby", "n", ["old"], 0)
+        other.commit()
+    write_megabytes(log, 9)
+    shutil.copyfile(backup, path)
+    log.append("lobby", "n", ["x"], 0)
+    with pytest.raises(NotStoredError, match="the file was overwritten or truncated"):
+        log.commit()
+
+
+def test_file_that_vacuum_has_shortened_is_used_on(path: Path) -> None:
+    with opened(path, Retention(days=1)) as log:
+        write_megabytes(log, 5)
+        expire_all(log, 9 * DAY)
+        log.append("lobby", "n", ["one"], 9 * DAY)
+        log.commit()
+        before = path.stat().st_size
+        with sqlite3.connect(path) as other:
+            other.execute("VACUUM")
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        other.close()
+        assert path.stat().st_size < before / 2
+        log.append("lobby", "n", ["two"], 9 * DAY)
+        log.commit()
+        assert bodies(everything(log, "lobby")) == ["one", "two"]
+    check_integrity(path)
 
 
 FULL_DISK = """
