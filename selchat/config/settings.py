@@ -31,6 +31,13 @@ ROOMS_CHECKED = 100  # idle rooms that one pass of the housekeeping looks at
 EMPTY_ROOM_SECONDS = 30 * 86_400.0  # seconds that a topic without messages and members is kept
 MAX_BUCKETS = 10_000  # token buckets in one table, by address or by person; one takes about 250 bytes
 
+TLS_RECORDS = (
+    40  # TLS records for each message that a client may send; one that sends byte by byte needs more
+)
+TLS_EMPTY_BURST = 32  # TLS records without data at once, such as key updates; OpenSSL: 32 empty ones
+TLS_EMPTY_RATE = 1.0  # such records a second
+TLS_PADDING = 8 * KIB  # bytes of padding that count like one of them
+
 CERTIFICATE_CHECK_SECONDS = 86_400.0  # seconds between two checks of the certificate's dates; certbot: 12 h
 CERTIFICATE_WARNING_SECONDS = 14 * 86_400.0  # seconds before its end; certbot renews 30 days before
 
@@ -166,6 +173,16 @@ class Settings:
     def payload_limit(self) -> int:
         """Bytes of a payload: ``frame_limit``, or the largest number that fits into the header if smaller."""
         return _payload_limit(self.frame_limit, self.header_length)
+
+    @property
+    def record_rate(self) -> float:
+        """TLS records a second from one connection, read no faster; 0: no limit."""
+        return TLS_RECORDS * self.message_rate
+
+    @property
+    def record_burst(self) -> int:
+        """TLS records from one connection, read at once after a silence."""
+        return TLS_RECORDS * self.message_burst
 
     @property
     def login_payload_limit(self) -> int:

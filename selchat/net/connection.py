@@ -17,6 +17,7 @@ from selchat.errors import close_reason
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
+from selchat.net.records import RecordLimits
 from selchat.net.tls import TlsStream
 
 # Bytes of the first read. Python allocates the whole buffer: a read of 64 KiB for a message of 64 bytes costs
@@ -65,7 +66,8 @@ class Handler(Protocol):
 class Connection:
     """Owns a non-blocking socket. Calls ``on_closed`` once, when the descriptor is closed.
 
-    ``tls``: the context for `start_tls`.
+    ``tls``: the context for `start_tls`. ``record_rate``, ``record_burst``: of the peer's TLS records; see
+    `RecordLimits`.
     """
 
     __slots__ = (
@@ -76,10 +78,13 @@ class Connection:
         "_handler",
         "_linger_seconds",
         "_on_closed",
+        "_paused",
         "_reactor",
         "_read_size",
+        "_record_limits",
         "_sock",
         "_stream",
+        "_throttle",
         "_tls",
         "address",
         "outbox",
@@ -99,6 +104,8 @@ class Connection:
         linger_seconds: float,
         on_closed: Callable[[Connection], object],
         tls: ssl.SSLContext | None = None,
+        record_rate: float = 0.0,
+        record_burst: float = 0.0,
     ) -> None:
         self.address = address
         self.state = ConnectionState.OPEN
@@ -108,12 +115,15 @@ class Connection:
         self._sock = sock
         self._stream: socket.socket | TlsStream = sock  # the socket, or TLS over it
         self._tls = tls
+        self._record_limits = record_rate, record_burst
         self._read_size = read_size
         self._flush_seconds = flush_seconds
         self._linger_seconds = linger_seconds
         self._on_closed = on_closed
         self._handler: Handler | None = None
         self._events = 0  # the events that the selector watches for
+        self._paused = False  # whether the handler wants no data
+        self._throttle: Timer | None = None  # while the peer is over its rate of TLS records
         self._deadline: Timer | None = None
 
     @property
@@ -134,7 +144,13 @@ class Connection:
         """Start TLS; ``first``: the bytes of its handshake read so far. Only before anything is sent."""
         assert self._tls is not None
         self._stream = stream = TlsStream(
-            self._sock, self._tls, server_side=True, on_blocked=self.outbox.wake, on_buffered=self._read_again
+            self._sock,
+            self._tls,
+            server_side=True,
+            on_blocked=self.outbox.wake,
+            on_buffered=self._read_again,
+            limits=RecordLimits(self._reactor, *self._record_limits),
+            on_throttle=self._on_throttle,
         )
         self.outbox.change_stream(stream)
         try:
@@ -144,13 +160,14 @@ class Connection:
 
     def pause(self) -> None:
         """Stop reading until `resume`. Input waits in the kernel, and then at the peer."""
+        self._paused = True
         self._watch(self._events & ~EVENT_READ)
 
     def resume(self) -> None:
         """Continue reading."""
         if self.state is ConnectionState.OPEN:
-            self._watch(self._events | EVENT_READ)
-            self._read_again()
+            self._paused = False
+            self._start_reading()
 
     def close(self, reason: str | None = None, final_data: bytes = b"") -> None:
         """Close when everything is sent, ``final_data`` last, or after ``flush_seconds``."""
@@ -158,7 +175,9 @@ class Connection:
             return
         self.state = ConnectionState.DRAINING
         self._deadline = self._reactor.call_later(self._flush_seconds, self._close_socket)
-        self._watch(self._events | EVENT_READ)  # even if paused: unread input would cause a reset
+        self._paused = False  # unread input would cause a reset
+        if self._throttle is None:
+            self._watch(self._events | EVENT_READ)
         self._detach_handler(reason)
         self.outbox.finish(final_data)
 
@@ -221,6 +240,22 @@ class Connection:
         if self._stream is not self._sock:
             self._reactor.call_soon(self._ready, EVENT_READ)
 
+    def _on_throttle(self, seconds: float) -> None:
+        """Read nothing for some time, whatever the handler wants."""
+        if self._throttle is None and self.state is not ConnectionState.CLOSED:
+            self._throttle = self._reactor.call_later(seconds, self._end_throttle)
+            self._watch(self._events & ~EVENT_READ)
+
+    def _end_throttle(self) -> None:
+        self._throttle = None
+        if not self._paused:
+            self._start_reading()
+
+    def _start_reading(self) -> None:
+        if self._throttle is None:
+            self._watch(self._events | EVENT_READ)
+            self._read_again()
+
     def _watch(self, events: int) -> None:
         if events == self._events:
             return
@@ -255,6 +290,8 @@ class Connection:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        if self._throttle is not None:
+            self._throttle.cancel()
         self.outbox.close()
         self._fanout.blocked.discard(self.outbox)
         self._watch(0)

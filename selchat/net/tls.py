@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from selchat.errors import NOT_TRUSTED
+from selchat.net.records import RecordLimits
 
 # Bytes encrypted at a time: two records. A full socket leaves at most this much with us. To encrypt a whole
 # chunk would leave each slow reader with a copy of it; a single record would cost a system call per 16 KiB.
@@ -61,7 +62,8 @@ class TlsStream:
 
     ``on_blocked()``: a TLS message does not fit into the socket's buffer. Call `send` when the socket is
     writable, with no bytes if you have none. ``on_buffered()``: the stream has read data that `recv` has not
-    returned yet. Call `recv` again without waiting for the socket.
+    returned yet. Call `recv` again without waiting for the socket. ``limits`` of the peer's records; None: no
+    limits. ``on_throttle(seconds)``: the peer is over its rate of records. Call `recv` after that time only.
 
     Every method raises `TlsError` and the socket's own exceptions.
     """
@@ -70,8 +72,10 @@ class TlsStream:
         "_ahead",
         "_handshake_size",
         "_incoming",
+        "_limits",
         "_on_blocked",
         "_on_buffered",
+        "_on_throttle",
         "_outgoing",
         "_sock",
         "_tls",
@@ -87,6 +91,8 @@ class TlsStream:
         server_side: bool,
         on_blocked: Callable[[], object],
         on_buffered: Callable[[], object],
+        limits: RecordLimits | None = None,
+        on_throttle: Callable[[float], object] = lambda seconds: None,
     ) -> None:
         self.state = TlsState.HANDSHAKE
         self._sock = sock
@@ -95,6 +101,8 @@ class TlsStream:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side)
         self._on_blocked = on_blocked
         self._on_buffered = on_buffered
+        self._limits = limits
+        self._on_throttle = on_throttle
         self._handshake_size = 0  # bytes received during the handshake
         self._unsent: bytes | memoryview = b""  # encrypted bytes that the socket has not accepted
         # How many bytes of the next `send` are encrypted already: 1 while the end of the previous `send` is
@@ -119,6 +127,8 @@ class TlsStream:
         """Start the handshake; ``first``: the part of the peer's handshake that was read before."""
         self._incoming.write(first)
         self._handshake()
+        if self._limits is not None:
+            self._count(self._limits, first, ())
 
     @property
     def certificate(self) -> bytes:
@@ -144,6 +154,7 @@ class TlsStream:
 
         Empty: the peer has closed the stream. BlockingIOError: there is no plaintext yet.
         """
+        data = b""
         try:
             data = self._sock.recv(size)
         except BlockingIOError:
@@ -180,6 +191,8 @@ class TlsStream:
                     parts.append(part)
                 else:
                     self.state = TlsState.CLOSED
+        if data and self._limits is not None:
+            self._count(self._limits, data, parts)
         if self._outgoing.pending:
             self._push()
         if parts:
@@ -240,6 +253,13 @@ class TlsStream:
         self._sock.shutdown(how)
 
     # ----------------------------------------------------------------------------------------------------
+
+    def _count(self, limits: RecordLimits, data: bytes, parts: Sequence[bytes]) -> None:
+        wait = limits.count(data, parts)
+        if wait is None:
+            raise TlsError("too many records without data, such as key updates or padding")
+        if wait:
+            self._on_throttle(wait)
 
     def _push(self) -> None:
         """Send pending TLS messages, or call ``on_blocked``."""

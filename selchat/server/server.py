@@ -416,6 +416,8 @@ class Server:
             linger_seconds=settings.linger_seconds,
             on_closed=self._on_connection_closed,
             tls=None if self._tls is None else self._tls.context,
+            record_rate=settings.record_rate,
+            record_burst=settings.record_burst,
         )
         self.connections[connection] = "" if refusal else host
         local = is_loopback(host)
