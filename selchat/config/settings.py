@@ -198,6 +198,7 @@ class Costs:
     """
 
     HANDSHAKE = 500  # of TLS
+    REQUEST = 130  # of HTTP, with its response
     SIGN_IN = 250  # with the record of its name
     JOIN = 30  # a room, besides its list of users
     PART = 20

@@ -38,7 +38,7 @@ class HttpError(ProtocolError):
 
 CHUNK_OVERHEAD = 512  # bytes that each chunk counts in addition to its own: 6 bytes take 1 microsecond
 
-_CHUNKS_PER_CALL = 256  # chunks that one `HttpConnection.read_body` decodes
+_CHUNKS_PER_CALL = 64  # chunks that one `HttpConnection.read_body` decodes
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,20})\r\n")
 _CHUNK_SIZE_BEGINS = re.compile(rb"[0-9A-Fa-f]{0,20}\r?")
 _LONGEST_CHUNK_SIZE = 22  # bytes
@@ -97,6 +97,7 @@ class HttpConnection:
         "_buffer",
         "_chunks",
         "_connection",
+        "_head_end",
         "_head_limit",
         "_in_trailer",
         "_is_chunked",
@@ -121,6 +122,7 @@ class HttpConnection:
         self._scanned = 0  # bytes of the buffer that `_find_blank_line` has searched
         self._line_start = 0  # where the line begins that contains the first byte not searched
         self._lines = 0
+        self._head_end = 0  # bytes of the buffer that are a complete head; 0: it is incomplete
         self._request: Request | None = None  # the one to answer
         self._is_head = False  # the request to answer is a HEAD
         self._is_chunked = False
@@ -160,8 +162,8 @@ class HttpConnection:
         """Feed the next bytes; `next_request` and `read_body` parse them."""
         self._buffer += data
 
-    def next_request(self) -> Request | None:
-        """Return the next request if its head is complete and the one before is answered.
+    def find_head(self) -> bool:
+        """Whether the head of the next request is complete, and the one before is answered.
 
         Raises `HttpError`; then the connection can only send a last response.
         """
@@ -171,13 +173,19 @@ class HttpConnection:
             self._request = None
             self._is_head = False
         if connection.their_state is not h11.IDLE:
-            return None  # the request is unanswered, or the connection is over
-        self._is_head = self._buffer.startswith(b"HEAD ")
-        if self._buffer and self._buffer[0] < 0x21:  # as in TLS, for example
-            raise HttpError(400, "illegal request line")
-        end = self._find_blank_line()
-        if not end:
+            return False  # the request is unanswered, or the connection is over
+        if not self._head_end:
+            self._is_head = self._buffer.startswith(b"HEAD ")
+            if self._buffer and self._buffer[0] < 0x21:  # as in TLS, for example
+                raise HttpError(400, "illegal request line")
+            self._head_end = self._find_blank_line()
+        return self._head_end > 0
+
+    def next_request(self) -> Request | None:
+        """Parse the next head; return None if `find_head` is False. Raises `HttpError`, too."""
+        if not self.find_head():
             return None
+        end, self._head_end = self._head_end, 0
         head = bytes(self._buffer[:end])
         event = self._parse(head)
         assert isinstance(event, h11.Request)
@@ -187,7 +195,7 @@ class HttpConnection:
         self._chunks = 0
         self._in_trailer = False
         if not request.has_body:
-            end_of_message = connection.next_event()
+            end_of_message = self._connection.next_event()
             assert isinstance(end_of_message, h11.EndOfMessage)
         return request
 

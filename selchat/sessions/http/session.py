@@ -20,6 +20,7 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 from selchat.addresses import host_of
+from selchat.config.settings import Costs
 from selchat.errors import BannedError, MissingExtraError, RefusalError, SelchatError
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.http.api import (
@@ -69,8 +70,10 @@ class HttpState(Enum):
     =========  ======================================  ====================================
     state      means                                   next
     =========  ======================================  ====================================
-    READING    the server waits for a head             BODY, SENDING; ENDED after a
-                                                       WebSocket handshake
+    READING    the server waits for a head             WAITING, BODY, SENDING; ENDED after
+                                                       a WebSocket handshake
+    WAITING    a head is complete, but has to wait:    READING
+               others have used up this tick
     BODY       the head of a posted message is         ANSWERING
                accepted; its body is incomplete
     ANSWERING  the log stores the posted message       SENDING
@@ -82,6 +85,7 @@ class HttpState(Enum):
     """
 
     READING = auto()
+    WAITING = auto()
     BODY = auto()
     ANSWERING = auto()
     SENDING = auto()
@@ -184,9 +188,16 @@ class HttpSession:
 
     def _read_head(self) -> None:
         """Answer the next request if its head is complete, or begin to read its body."""
-        request = self._http.next_request()
-        if request is None:
+        if not self._http.find_head():
             return
+        if not self._meter.admit(Costs.REQUEST):
+            self.state = HttpState.WAITING
+            self._timer.cancel()  # the client has done its part
+            self._transport.pause()
+            self._meter.call_when_free(self._work_is_free)
+            return
+        request = self._http.next_request()
+        assert request is not None
         try:
             self._check(request)
             self._answer(request)
@@ -226,6 +237,10 @@ class HttpSession:
         self._read()
         if self._reads and self._next_step is None:
             self._transport.resume()
+
+    def _work_is_free(self) -> None:
+        if self.state is HttpState.WAITING:
+            self._start_reading()
 
     def _set_deadline(self, deadline: float) -> None:
         """Set when the request must be complete, on the clock."""
@@ -404,9 +419,12 @@ class HttpSession:
     def _read_next(self) -> None:
         """Read the next request."""
         if self.state is HttpState.SENDING:
-            self.state = HttpState.READING
-            self._set_deadline(self._context.clock.now + self._context.settings.login_seconds)
-            self._continue()
+            self._start_reading()
+
+    def _start_reading(self) -> None:
+        self.state = HttpState.READING
+        self._set_deadline(self._context.clock.now + self._context.settings.login_seconds)
+        self._continue()
 
     def _timed_out(self) -> None:
         if self.state is HttpState.SENDING:

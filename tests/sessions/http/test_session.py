@@ -867,3 +867,45 @@ def test_byte_rate_limits_heads(folder: Path) -> None:
     assert 8 <= answered <= 10
     visitor.session.connection_lost(None)
     assert_no_timers(server)
+
+
+def test_requests_over_the_work_of_a_tick_wait_in_order(folder: Path) -> None:
+    """However many clients ask at once, each tick stays short; nobody is refused, however long it takes."""
+    server = FakeServer(files=folder, tick_work=0.001, connection_work=0, address_work=0)
+    visitors = [HttpClient(server) for _ in range(30)]
+    for visitor in visitors:
+        visitor.session.data_received(request("/healthz"))
+
+    def waiting() -> list[int]:
+        sessions = [visitor.session for visitor in visitors]
+        return [
+            number
+            for number, session in enumerate(sessions)
+            if isinstance(session, HttpSession) and session.state is HttpState.WAITING
+        ]
+
+    before = waiting()
+    assert before == list(range(8, 30)), "a request costs an eighth of the tick"
+    visitors[29].close()
+    server.tick()
+    assert waiting() == list(range(16, 29))
+    server.tick(60.0)
+    assert waiting() == list(range(24, 29))
+    assert not any(visitor.closed for visitor in visitors[16:29]), "they wait for the server"
+    for visitor in visitors[16:29]:
+        visitor.methods = ["GET"]
+        assert [answer.status for answer in visitor.responses()] == [200]
+        assert not visitor.paused
+
+
+def test_address_over_its_share_of_work_waits_alone(folder: Path) -> None:
+    server = FakeServer(files=folder, tick_work=1.0, connection_work=0.001, address_work=0)
+    visitor, other = HttpClient(server), HttpClient(server)
+    answered = len(visitor.exchange(request("/healthz") * 100))
+    for _ in range(40):
+        server.tick()
+        answered += len(visitor.responses())
+    assert 15 <= answered <= 17, "two milliseconds at 130 microseconds"
+    assert other.exchange_one(request("/healthz")).status == 200
+    server.tick(0.131)
+    assert len(visitor.responses()) == 1
