@@ -110,9 +110,7 @@ class Outbox:
         """Queue whole frames for this peer only."""
         if self.state is OutboxState.CLOSED:
             return
-        if self._replies_size >= self._replies_limit:
-            # A single reply may be longer than the limit: a page of history must arrive, however long.
-            self.fail(UnreadRepliesError(self._replies_limit))
+        if self._replies_size >= self._replies_limit and not self._make_room():
             return
         if self._replies is None:
             self._replies = deque()
@@ -323,6 +321,19 @@ class Outbox:
         if _HAS_SENDMSG:
             return self._stream.sendmsg(buffers)
         return self._stream.send(b"".join(buffers))
+
+    def _make_room(self) -> bool:
+        """Send queued replies at once, because one tick can bring more than the limit. Return False if the
+        socket is full: the reader is too slow, and the connection closes.
+
+        A single reply may be longer than the limit: a page of history must arrive, however long.
+        """
+        if self._finishing:
+            return True  # the rest of this tick, in which `flush` would end the connection
+        self.flush()
+        if self._replies_size >= self._replies_limit:
+            self.fail(UnreadRepliesError(self._replies_limit))
+        return self.state is not OutboxState.CLOSED
 
     def _queue(self) -> None:
         if self.state is OutboxState.IDLE:

@@ -97,6 +97,52 @@ def test_replies_over_the_limit_close_the_connection() -> None:
     assert peer.taken == b"", "nothing more is sent"
 
 
+def test_burst_of_replies_is_sent_before_a_reader_counts_as_slow() -> None:
+    peer = Peer(replies_limit=10)
+    for number in range(20):
+        peer.outbox.reply(b"%08d" % number)
+    peer.outbox.end_tick()
+    assert peer.taken == b"".join(b"%08d" % number for number in range(20))
+    assert peer.owner.errors == []
+    assert peer.outbox.state is OutboxState.IDLE
+
+
+def test_reader_that_takes_less_than_a_burst_is_too_slow() -> None:
+    peer = Peer(room=30, replies_limit=10)
+    for number in range(20):
+        peer.outbox.reply(b"%08d" % number)
+    assert [str(error) for error in peer.owner.errors] == [str(UnreadRepliesError(10))]
+    assert peer.taken == b"".join(b"%08d" % number for number in range(20))[:30]
+
+
+def test_blocked_reader_whose_socket_has_room_again_is_not_too_slow() -> None:
+    feed: Feed[Outbox] = Feed(1000)
+    peer = Peer(room=2, replies_limit=10)
+    peer.outbox.subscribe(feed)
+    deliver(feed, b"chunk")
+    assert peer.outbox.blocked
+    peer.sock.room = None  # and the reactor has not reported it yet
+    for number in range(5):
+        peer.outbox.reply(b"%08d" % number)
+    peer.outbox.end_tick()
+    assert peer.taken == b"chunk" + b"".join(b"%08d" % number for number in range(5))
+    assert peer.owner.errors == []
+    deliver(feed, b"more")
+    assert peer.taken.endswith(b"more")
+
+
+def test_reply_over_the_limit_during_the_last_tick_does_not_end_it() -> None:
+    peer = Peer(replies_limit=10)
+    peer.outbox.reply(b"0123456789")
+    peer.outbox.finish(b"bye")
+    peer.outbox.reply(b"late")
+    assert peer.owner.asked == ["flush", "flush"]
+    peer.outbox.end_tick()
+    assert peer.taken == b"0123456789latebye"
+    assert peer.owner.asked == ["flush", "flush", "sent all"]
+    assert peer.owner.errors == []
+
+
 def test_single_reply_may_be_longer_than_the_limit() -> None:
     peer = Peer(replies_limit=10)
     peer.outbox.reply(b"before")
