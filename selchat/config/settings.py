@@ -197,18 +197,18 @@ class Costs:
     them alike.
     """
 
-    HANDSHAKE = 500  # of TLS
     REQUEST = 130  # of HTTP, with its response
-    SIGN_IN = 250  # with the record of its name
-    JOIN = 30  # a room, besides its list of users
+    HANDSHAKE = 250  # of TLS
+    SIGN_IN = 150  # with the record of its name
+    JOIN = 40  # a room, besides its list of users
     PART = 20
-    TOPIC = 60
-    ROOMS = 30  # a list of rooms
-    ROOM = 2  # one room of it
-    SORTED_ROOM = 0.5  # one room of all, if they have to be sorted
-    USERS = 30  # a list of users
+    TOPIC = 30
+    ROOMS = 20  # a list of rooms
+    ROOM = 1.8  # one room of it
+    SORTED_ROOM = 0.1  # one room of all, if they have to be sorted
+    USERS = 10  # a list of users
     USER = 0.4  # one name of it
-    HISTORY = 40  # a page of history
+    HISTORY = 25  # a page of history
     HISTORY_MESSAGE = 2.5  # one message of it
     COMMAND = 100  # a command to the server
 

@@ -220,3 +220,12 @@ def test_password_prints_a_table():
     for line in lines[1:]:
         seconds, p50, p99, p100, _ = map(float, line.split()[1:])
         assert 0 < p50 <= p99 <= p100 <= seconds * 1000
+
+
+def test_costs_compares_every_cost_with_its_setting(tmp_path):
+    done = run_script("costs.py", "--quick", f"--output={tmp_path}")
+    assert (tmp_path / "costs.md").read_text().strip() == done.stdout.strip()
+    costs = json.loads((tmp_path / "costs.json").read_text())["us"]
+    assert len(costs) >= 12
+    assert all(costs[name]["measured"] > 0 for name in ("HANDSHAKE", "SIGN_IN", "REQUEST"))
+    assert all(cost["setting"] > 0 for cost in costs.values())

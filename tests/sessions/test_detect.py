@@ -344,3 +344,43 @@ def test_incomplete_method_at_the_end_of_the_stream_is_an_incomplete_frame() -> 
     peer.send(b"1234")
     peer.opening.eof_received()
     assert peer.closed == ["stream ended inside a frame, 5 bytes short"]
+
+
+class PausedPeer(Peer):
+    """A peer that the server may pause. Its address has used up its work, and ``debt`` milliseconds more."""
+
+    def __init__(self, debt: float) -> None:
+        server = FakeServer(address_work=0.001)  # a millisecond a second
+        server.context.work.meter(self.address).charge(2_000 + 1000 * debt)
+        server.tick(0.1)
+        self.paused = False
+        super().__init__(server)
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+
+@pytest.mark.parametrize("first", [CLIENT_HELLO, HELLO, NAME])
+def test_start_waits_while_the_address_is_over_its_work_limit(first: bytes) -> None:
+    peer = PausedPeer(debt=5.0)
+    peer.send(first)
+    peer.server.tick(4.0)
+    assert peer.paused
+    assert peer.session is peer.opening and not peer.secured
+    peer.server.tick(2.0)
+    peer.server.tick()
+    assert not peer.paused
+    assert peer.secured == [first] if first is CLIENT_HELLO else peer.session is not peer.opening
+
+
+@pytest.mark.parametrize("first", [CLIENT_HELLO, HELLO, NAME])
+def test_start_that_waits_too_long_is_refused(first: bytes) -> None:
+    peer = PausedPeer(debt=60.0)
+    peer.send(first)
+    for _ in range(100):
+        peer.server.tick(1.0)
+    assert len(peer.closed) == 1
+    assert peer.session is peer.opening and not peer.secured

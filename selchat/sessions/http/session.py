@@ -351,6 +351,7 @@ class HttpSession:
         context, transport = self._context, self._transport
         settings = context.settings
         protocol, response = open_websocket(request, settings.login_payload_limit)
+        self._meter.charge(Costs.SIGN_IN)
         stream = InboundStream(context, MessageDecoder(protocol, transport.outbox.reply), self._meter)
         deadline = context.clock.now + settings.login_seconds
         session = SelchatSession(
