@@ -19,6 +19,7 @@ from selchat.errors import UsageError, brief
 _DESCRIPTION = re.compile(r"^ +(?:(-\w) )?(--[\w-]+)(?:=(\S+))?(?:  |$)", re.MULTILINE)
 _REPEATABLE = re.compile(r"\[(--[\w-]+)=\S+\]\.\.\.")
 _NEGATIVE_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
+_MAX_SHOWN = 100  # characters of an unknown option
 _FINAL = ("--help", "--version")  # options that make all other arguments irrelevant
 
 
@@ -100,7 +101,7 @@ def _read_option(word: str, rest: list[str], options: dict[str, _Option]) -> lis
     if separator:
         return [(option, value)]
     if not rest or _is_option(rest[0]):
-        hint = f" (for the value {brief(rest[0])} write {option.name}={rest[0]})" if rest else ""
+        hint = f" (for the value {brief(rest[0])} write {option.name}=...)" if rest else ""
         raise ArgumentsError(f"{option.name} needs a value: {option.name}={option.value}{hint}")
     return [(option, rest.pop(0))]
 
@@ -109,6 +110,7 @@ def _find(name: str, options: dict[str, _Option]) -> _Option:
     """Return the option with that name, or with the only name that begins so."""
     if name in options:
         return options[name]
+    name = name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}..."
     found = (
         [option for known, option in options.items() if known.startswith(name)] if name[:2] == "--" else []
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -330,7 +332,7 @@ def _chat(options: dict[str, Any]) -> int:
         stream_prompt,
     )
 
-    given = _client_options(options)
+    given = client_options(options, os.environ)
     has_input, has_output = is_terminal(sys.stdin), is_terminal(sys.stdout)
     try:
         if has_input and has_output and not options["--plain"] and _is_capable():
@@ -352,10 +354,10 @@ def _chat(options: dict[str, Any]) -> int:
     except EOFError:
         return 1
     except SettingError as error:
-        raise _as_typed(error, options) from None
+        raise as_typed(error, options) from None
 
 
-def _as_typed(error: SettingError, options: dict[str, Any]) -> SettingError:
+def as_typed(error: SettingError, options: dict[str, Any]) -> SettingError:
     """Return the error with the option or variable that the user typed instead of the setting's name."""
     option = "--classic" if error.name == "wire" else "--" + error.name.replace("_", "-")
     if option not in options:
@@ -383,12 +385,12 @@ def _send(options: dict[str, Any]) -> int:
     try:
         return run_with_password(
             lambda settings: Sender(settings, message, progress_seconds=progress_seconds),
-            make_settings(_client_options(options)),
+            make_settings(client_options(options, os.environ)),
             password_prompt(),
             _print_status,
         )
     except SettingError as error:
-        raise _as_typed(error, options) from None
+        raise as_typed(error, options) from None
 
 
 def _export(options: dict[str, Any]) -> int:
@@ -420,7 +422,8 @@ _RUN = {
 }
 
 
-def _client_options(options: dict[str, Any]) -> ClientOptions:
+def client_options(options: dict[str, Any], variables: Mapping[str, str]) -> ClientOptions:
+    """Return the options of ``selchat chat`` or ``selchat send``. Raises `SettingError`."""
     from selchat.client.setup import (
         PASSPHRASE_VARIABLE,
         ClientOptions,
@@ -433,9 +436,9 @@ def _client_options(options: dict[str, Any]) -> ClientOptions:
     room = LOBBY if options["--room"] is None else options["--room"]
     if not clean_room(room):
         raise SettingError("--room", room, f"a room's name: {ROOM_RULE}")
-    environment = given_variables(os.environ)
+    environment = given_variables(variables)
     file, ask = options["--passphrase-file"], options["--ask-passphrase"]
-    if PASSPHRASE_VARIABLE in os.environ.keys() - environment.keys() and file is None and not ask:
+    if PASSPHRASE_VARIABLE in variables.keys() - environment.keys() and file is None and not ask:
         _print_error(f"warning: {PASSPHRASE_VARIABLE} is empty, so there is no end-to-end encryption")
     return ClientOptions(
         host=options["HOST"],
@@ -454,7 +457,7 @@ def _client_options(options: dict[str, Any]) -> ClientOptions:
 
 
 def _parse_number(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
+    if not re.fullmatch("[0-9]{1,15}", text):
         raise SettingError(name, text, "a whole number")
     return int(text)
 

@@ -56,7 +56,7 @@ class ConfigFileError(UsageError):
 
 
 class ConfigurationError(UsageError):
-    """The settings have ``mistakes``, at least one, in the order of their discovery."""
+    """The settings have ``mistakes``, at least one: of options, of variables, and of the file by line."""
 
     def __init__(self, mistakes: tuple[UsageError, ...]) -> None:
         super().__init__(mistakes)
@@ -215,9 +215,21 @@ SETTINGS = {setting.name: setting for setting in _settings()}
 # -- the builder -------------------------------------------------------------------------------------------
 
 
+class _Place(NamedTuple):
+    """Where a value comes from; mistakes are reported in the order of their places."""
+
+    source: int  # 0: the options, 1: the environment, 2: the file, 3: no source
+    line: int
+    name: str  # as the user typed it
+
+
+_OPTIONS_SOURCE, _ENVIRONMENT_SOURCE, _FILE_SOURCE, _NO_SOURCE = range(4)
+
+
 class _Value(NamedTuple):
     value: Any
-    where: str  # its place, for mistakes
+    where: str  # its place in words, for mistakes
+    place: _Place
     source: str  # its source, for the summary
 
 
@@ -229,7 +241,7 @@ class SettingsBuilder:
 
     def __init__(self) -> None:
         self.warnings: list[str] = []
-        self._mistakes: list[UsageError] = []
+        self._mistakes: list[tuple[_Place, UsageError]] = []
         self._values: dict[str, _Value] = {}
         self._unusable: set[str] = set()  # settings that may have been given, with a mistake
 
@@ -238,19 +250,23 @@ class SettingsBuilder:
         for setting in SETTINGS.values():
             given = options.get(setting.option)
             if given is not None and given is not False:
-                self._add(setting, setting.parse_option(given), setting.option, "options")
+                place = _Place(_OPTIONS_SOURCE, 0, setting.option)
+                self._add(setting, setting.parse_option(given), setting.option, place, "options")
         if options.get(_NO_HISTORY):
             if options["--history"] is not None:
                 expected = f"allowed together with {_NO_HISTORY}"
-                self._mistakes.append(SettingError("--history", options["--history"], expected))
-            self._add(SETTINGS["history"], False, _NO_HISTORY, "options")
+                error = SettingError("--history", options["--history"], expected)
+                self._mistakes.append((_Place(_OPTIONS_SOURCE, 0, "--history"), error))
+            place = _Place(_OPTIONS_SOURCE, 0, _NO_HISTORY)
+            self._add(SETTINGS["history"], False, _NO_HISTORY, place, "options")
 
     def add_environment(self, environment: Mapping[str, str]) -> None:
         """Add the variables of `given_variables`. Ignore variables of clients and of others."""
         for setting in SETTINGS.values():
             text = environment.get(setting.variable)
             if text is not None:
-                self._add(setting, setting.type.parse(text), setting.variable, "the environment")
+                place = _Place(_ENVIRONMENT_SOURCE, 0, setting.variable)
+                self._add(setting, setting.type.parse(text), setting.variable, place, "the environment")
         known = {setting.variable.removeprefix(PREFIX) for setting in SETTINGS.values()}
         for name in sorted(environment):
             if name.startswith(PREFIX) and name not in _OTHER_VARIABLES:
@@ -263,7 +279,7 @@ class SettingsBuilder:
         # Imported here: a server without a file starts 3 ms sooner.
         import tomllib
 
-        from selchat.config.toml_lines import key_lines
+        from selchat.config.toml_lines import key_lines, remove_repetitions
 
         try:
             text = data.decode("utf-8-sig").replace("\r\n", "\n")
@@ -272,7 +288,14 @@ class SettingsBuilder:
             self.add_mistake(ConfigFileError(file, line, "not UTF-8"))
             return
         try:
-            found = tomllib.loads(text)
+            try:
+                found = tomllib.loads(text)
+            except ValueError:
+                text, repetitions = remove_repetitions(text)
+                for key, line, first in repetitions:
+                    why = f"{brief(key)} is set in line {first} already; remove one of the two lines"
+                    self._add_file_mistake(ConfigFileError(file, line, why))
+                found = tomllib.loads(text)
         except RecursionError:
             self.add_mistake(ConfigFileError(file, 0, "brackets are nested too deep"))
             return
@@ -283,19 +306,20 @@ class SettingsBuilder:
         folder = Path(file).parent
         for key, value in found.items():
             where = f"{file}:{lines[key]}"
+            place = _Place(_FILE_SOURCE, lines[key], key)
             if isinstance(value, dict) or (isinstance(value, list) and value and isinstance(value[0], dict)):
                 why = f"{key[:64]!r} is a table; put all settings at the top, without a table"
                 self.add_mistake(ConfigFileError(file, lines[key], why))
             elif key not in SETTINGS:
                 hint = _nearest(key) if len(self._mistakes) < _MAX_MISTAKES else ""
-                self._mistakes.append(UnknownSettingError(where, key, hint))
+                self._mistakes.append((place, UnknownSettingError(where, key, hint)))
                 self._unusable.add(hint)
             else:
-                self._add(SETTINGS[key], value, f"{where}: {key}", file, folder)
+                self._add(SETTINGS[key], value, f"{where}: {key}", place, file, folder)
 
-    def add_mistake(self, mistake: UsageError) -> None:
-        """Add a mistake about a whole source: the settings in it are unknown."""
-        self._mistakes.append(mistake)
+    def add_mistake(self, mistake: ConfigFileError) -> None:
+        """Add a mistake about the whole file: the settings in it are unknown."""
+        self._add_file_mistake(mistake)
         self._unusable.update(SETTINGS)
 
     def build(self, check: Callable[[Settings], object] = lambda settings: None) -> Settings:
@@ -303,7 +327,7 @@ class SettingsBuilder:
 
         ``check`` may raise `SettingError` for a value that only another module can judge.
         """
-        mistakes = list(self._mistakes)
+        found = list(self._mistakes)
         values = dict(self._values)
         unusable = set(self._unusable)
         while True:  # each round finds one more mistake, and removes its value
@@ -322,11 +346,12 @@ class SettingsBuilder:
             except SettingError as error:
                 wrong = values.pop(error.name, None)
                 if wrong is None:  # the error is not about a given value
-                    mistakes.append(error)
+                    found.append((_Place(_NO_SOURCE, 0, error.name), error))
                     break
                 unusable.add(error.name)
                 value = "..." if error.name == "password" else error.value  # it may be a real password
-                mistakes.append(SettingError(wrong.where, value, error.expected))
+                found.append((wrong.place, SettingError(wrong.where, value, error.expected)))
+        mistakes = [mistake for _, mistake in sorted(found, key=lambda pair: pair[0])]
         if len(mistakes) > _MAX_MISTAKES:
             mistakes[_MAX_MISTAKES:] = [UsageError(f"and {len(mistakes) - _MAX_MISTAKES} more")]
         if mistakes:
@@ -340,20 +365,29 @@ class SettingsBuilder:
         found.append(f"{len(SETTINGS) - sum(counts.values())} defaults")
         return ", ".join(found)
 
+    def _add_file_mistake(self, mistake: ConfigFileError) -> None:
+        self._mistakes.append((_Place(_FILE_SOURCE, mistake.line, ""), mistake))
+
     def _add(
-        self, setting: Setting, value: object, where: str, source: str, folder: Path | None = None
+        self,
+        setting: Setting,
+        value: object,
+        where: str,
+        place: _Place,
+        source: str,
+        folder: Path | None = None,
     ) -> None:
         try:
             converted = setting.type.convert(value)
         except ValueError:
-            self._mistakes.append(SettingError(where, value, setting.type.expected))
+            self._mistakes.append((place, SettingError(where, value, setting.type.expected)))
             self._unusable.add(setting.name)
             return
         if setting.is_path and converted and folder is not None:
             # Path.expanduser raises if there is no home folder; os.path.expanduser leaves the text as it is.
             path = os.path.expanduser(converted) if converted.startswith("~/") else converted  # noqa: PTH111
             converted = str(folder / path)
-        self._values.setdefault(setting.name, _Value(converted, where, source))
+        self._values.setdefault(setting.name, _Value(converted, where, place, source))
 
 
 def given_variables(environment: Mapping[str, str]) -> dict[str, str]:
@@ -367,8 +401,10 @@ def read_sources(options: Mapping[str, Any], environment: Mapping[str, str]) -> 
     builder.add_options(options)
     environment = given_variables(environment)
     builder.add_environment(environment)
-    file = options.get("--config") or environment.get(CONFIG)
-    if file:
+    file = environment.get(CONFIG) if options.get("--config") is None else options["--config"]
+    if file == "":
+        builder.add_mistake(ConfigFileError("--config", 0, "the name of the file is empty"))
+    elif file is not None:
         try:
             builder.add_file(_read(file), file)
         except ConfigFileError as error:
@@ -411,6 +447,10 @@ def _syntax_error(file: str, text: str, why: str) -> ConfigFileError:
         return ConfigFileError(file, 0, "a number has too many digits")
     line = int(position[1] or text.rstrip().count("\n") + 1)
     why = why[: position.start()]
+    if why.startswith("Cannot declare") or why.startswith("Cannot mutate"):
+        why = "a table is declared twice; put all settings at the top, without a table"
+    elif why == "Cannot overwrite a value":
+        why = "a key is set again; remove one of the two lines"
     return ConfigFileError(file, line, why[0].lower() + why[1:])
 
 

@@ -1,4 +1,4 @@
-"""Line numbers of the top-level keys of a TOML document.
+"""Line numbers and repetitions of the top-level keys of a TOML document.
 
 tomllib reports no lines. This module finds where each statement ends, which depends on strings and brackets
 only, and lets tomllib read the statement's key.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from typing import NamedTuple
 
 _TOKEN = re.compile(
     r'"""(?:\\.|[^\\])*?"""(?!")'  # of up to five quotes in a row, the last three end the string
@@ -21,21 +22,59 @@ _TOKEN = re.compile(
 )
 
 
+class _Statement(NamedTuple):
+    line: int
+    start: int  # of its text in the document
+    end: int
+    text: str
+
+
+class Repetition(NamedTuple):
+    """The ``key`` that ``first_line`` has set is set again in ``line``."""
+
+    key: str
+    line: int
+    first_line: int
+
+
 def key_lines(text: str) -> dict[str, int]:
     """Return the line of each top-level key or table. The text is valid TOML with LF line ends."""
     lines: dict[str, int] = {}
     in_table = False
-    for line, statement in _statements(text):
-        if statement.startswith("["):
+    for statement in _statements(text):
+        if statement.text.startswith("["):
             in_table = True
         elif in_table:
             continue
-        for key in tomllib.loads(statement + "\n"):  # a CR at the end is valid only before an LF
-            lines.setdefault(key, line)
+        for key in tomllib.loads(statement.text + "\n"):  # a CR at the end is valid only before an LF
+            lines.setdefault(key, statement.line)
     return lines
 
 
-def _statements(text: str) -> Iterator[tuple[int, str]]:
+def remove_repetitions(text: str) -> tuple[str, list[Repetition]]:
+    """Return the document with a blank in place of each statement that repeats a top-level key.
+
+    The text need not be valid TOML: the search ends at the first statement that is not.
+    """
+    first: dict[str, tuple[int, bool]] = {}  # by key: its line, and whether it is a table
+    found: list[Repetition] = []
+    for statement in _statements(text):
+        if statement.text.startswith("["):
+            break
+        try:
+            [(key, value)] = tomllib.loads(statement.text + "\n").items()
+        except (RecursionError, ValueError):
+            break
+        is_table = isinstance(value, dict)  # a.b = 1 and a.c = 2 repeat nothing
+        line, was_table = first.setdefault(key, (statement.line, is_table))
+        if line != statement.line and not (is_table and was_table):
+            found.append(Repetition(key, statement.line, line))
+            blank = re.sub(r"[^\n]", " ", text[statement.start : statement.end])
+            text = text[: statement.start] + blank + text[statement.end :]
+    return text, found
+
+
+def _statements(text: str) -> Iterator[_Statement]:
     """Yield each statement with the number of its first line."""
     start = depth = 0
     line = 1
@@ -48,6 +87,6 @@ def _statements(text: str) -> Iterator[tuple[int, str]]:
         elif part == "\n" and not depth:
             statement = text[start : match.start()].lstrip(" \t")
             if statement and not statement.startswith("#"):
-                yield line, statement
+                yield _Statement(line, start, match.start(), statement)
             line += text.count("\n", start, match.end())
             start = match.end()

@@ -246,7 +246,7 @@ def test_without_a_home_folder_the_history_needs_a_path(monkeypatch: pytest.Monk
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError))
     [wrong] = mistakes(lambda: parse_file(b""))
-    assert wrong.startswith("XDG_DATA_HOME: ")
+    assert wrong.startswith("there is no home folder to store files in; set XDG_DATA_HOME to")
     assert parse_file(b"history = false").history is None
 
 
@@ -278,12 +278,12 @@ def test_the_document_lists_the_settings_that_need_a_restart() -> None:
 
 
 def test_the_documented_mistakes_are_the_real_ones() -> None:
-    text = "\n\nprot = 1\n\n\n\nmax_clients = 0\n"
+    text = "\nquiet = true\nprot = 1\n\n\n\nmax_clients = 0\n\nquiet = true\n"
     builder = SettingsBuilder()
     builder.add_file(text.encode(), "selchat.toml")
     builder.add_environment({"SELCHAT_BYTE_RATE": "fast"})
     shown = re.findall(r"    selchat: (.*)", DOCUMENT)
-    assert sorted(mistakes(builder.build)) == sorted(shown)
+    assert mistakes(builder.build) == shown
 
 
 @pytest.mark.parametrize(
@@ -344,11 +344,54 @@ def test_all_mistakes_are_reported_with_their_lines() -> None:
     assert [one.partition(" ")[0] + one.split()[1] for one in mistakes_in(text)] == [
         "x.toml:1:unknown",
         "x.toml:2:operators:",
-        "x.toml:8:quiet:",
-        "x.toml:9:tls:",
         "x.toml:6:max_clients:",
         "x.toml:7:name_length:",
+        "x.toml:8:quiet:",
+        "x.toml:9:tls:",
     ]
+
+
+def test_mistakes_come_in_the_order_of_options_variables_and_lines() -> None:
+    builder = SettingsBuilder()
+    builder.add_file(b"tls = 1\nport = 70000\nzzz = 1\ntls = 2\nbacklog = 0", "x.toml")
+    builder.add_environment({"SELCHAT_QUIET": "x", "SELCHAT_HOST": "\n"})
+    builder.add_options({"--port": "x", "--max-clients": "0", "--byte-rate": "x"})
+    assert [one.split(": ")[0] for one in mistakes(builder.build)] == [
+        *("--byte-rate", "--max-clients", "--port", "SELCHAT_HOST", "SELCHAT_QUIET"),
+        *(f"x.toml:{line}" for line in range(1, 6)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        ("port = 1\n\nport = 2", ["x.toml:3: 'port' is set in line 1 already; remove one of the two lines"]),
+        ("port = 1\n'port' = 1", ["x.toml:2: 'port' is set in line 1 already; remove one of the two lines"]),
+        ("port = 1\nport.x = 2", ["x.toml:2: 'port' is set in line 1 already; remove one of the two lines"]),
+        (
+            'a = """\n"""\nquiet = true\nquiet = [\n1,\n]\nport = "x"\nquiet = false',
+            [
+                "x.toml:1: unknown key 'a'",
+                "x.toml:4: 'quiet' is set in line 3 already; remove one of the two lines",
+                "x.toml:7: port: 'x' is not a whole number",
+                "x.toml:8: 'quiet' is set in line 3 already; remove one of the two lines",
+            ],
+        ),
+        (
+            "port = 1\nport = 2\nquiet = ",
+            [
+                "x.toml:2: 'port' is set in line 1 already; remove one of the two lines",
+                "x.toml:3: invalid value",
+            ],
+        ),
+        ("a.b = 1\na.b = 2", ["x.toml:2: a key is set again; remove one of the two lines"]),
+        ("a.b = 1\na.c = 2", [f"x.toml:1: 'a' {TABLE}"]),
+        ("[a]\n[a]", ["x.toml:2: a table is declared twice; put all settings at the top, without a table"]),
+        ("port = 1\n[port]", ["x.toml:2: a key is set again; remove one of the two lines"]),
+    ],
+)
+def test_repeated_key_is_named_with_both_lines(text: str, wrong: list[str]) -> None:
+    assert mistakes_in(text) == wrong
 
 
 def test_only_the_first_20_mistakes_are_reported() -> None:
@@ -411,8 +454,8 @@ def test_a_mistake_found_by_a_check_has_its_place() -> None:
                 raise SettingError(name, getattr(settings, name), "good")
 
     assert mistakes(lambda: builder.build(check)) == [
-        "SELCHAT_PASSWORD_HASH: '...' is not good",
         "SELCHAT_KEY: 'x' is not good",
+        "SELCHAT_PASSWORD_HASH: '...' is not good",
         "x.toml:1: retention: 'x' is not good",
     ]
 

@@ -124,16 +124,14 @@ def test_every_mistake_is_a_line_and_the_server_does_not_start(
     assert (done.returncode, done.stdout) == (2, "")
     warning, *wrong = done.stderr.splitlines()
     assert warning == "selchat: warning: SELCHAT_HOTS has no effect; did you mean SELCHAT_HOST?"
-    assert sorted(wrong) == sorted(
-        [
-            "selchat: --port: 'x' is not a whole number",
-            "selchat: SELCHAT_QUIET: 'perhaps' is not true or false",
-            f"selchat: {file}:2: unknown key 'prot'; did you mean 'port'?",
-            f"selchat: {file}:4: retention: '30\\n' is not a text without control characters",
-            f"selchat: {file}:7: key: 'x' is not a number in digits 0 to 9",
-            f"selchat: {file}:8: max_clients: 0 is not more than zero",
-        ]
-    )
+    assert wrong == [
+        "selchat: --port: 'x' is not a whole number",
+        "selchat: SELCHAT_QUIET: 'perhaps' is not true or false",
+        f"selchat: {file}:2: unknown key 'prot'; did you mean 'port'?",
+        f"selchat: {file}:4: retention: '30\\n' is not a text without control characters",
+        f"selchat: {file}:7: key: 'x' is not a number in digits 0 to 9",
+        f"selchat: {file}:8: max_clients: 0 is not more than zero",
+    ]
     assert list(tmp_path.iterdir()) == [file]
 
 

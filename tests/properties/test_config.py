@@ -1,16 +1,26 @@
-"""Arbitrary bytes as a settings file, and the lines of keys compared with a slow, simple parser."""
+"""Arbitrary bytes as a settings file, and any text as the value of any option, variable or key.
+
+The lines of keys are compared with a slow, simple parser.
+"""
 
 from __future__ import annotations
 
+import json
 import tomllib
 from dataclasses import fields
+from typing import Any
 
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from selchat.config.settings import Settings
-from selchat.config.sources import ConfigurationError, parse_file
+from selchat.arguments import ArgumentsError, parse_arguments
+from selchat.cli import COMMANDS, as_typed, client_options
+from selchat.client.setup import make_settings, split_host
+from selchat.config.settings import ClientSettings, Settings
+from selchat.config.sources import SETTINGS, ConfigurationError, SettingsBuilder, parse_file
 from selchat.config.toml_lines import key_lines
+from selchat.config.units import parse_duration, parse_size
+from selchat.errors import SettingError
 
 NAMES = [field.name for field in fields(Settings)]
 
@@ -148,3 +158,181 @@ def test_any_bytes_give_settings_or_one_line_mistakes(data: bytes) -> None:
             assert "\n" not in str(mistake)
     else:
         assert isinstance(settings, Settings)
+
+
+# Values as people type them, right and wrong.
+NUMBERS = [
+    "0",
+    "1",
+    "10",
+    "-1",
+    "+1",
+    "1.5",
+    ".5",
+    "1.",
+    "1e3",
+    "0x10",
+    "1_000",
+    "1,000",
+    "٣",
+    "½",
+    "²",
+    "∞",
+    "nan",
+]
+UNITS = [
+    "",
+    " ",
+    "b",
+    "B",
+    "k",
+    "KB",
+    "KiB",
+    "kib ",
+    "MiB",
+    "GiB",
+    "TiB",
+    "s",
+    "m",
+    "h",
+    "d",
+    "w",
+    "y",
+    "days",
+    "months",
+]
+TYPED = st.one_of(
+    st.text(),
+    st.builds("{}{}".format, st.sampled_from(NUMBERS) | st.just("9" * 5000), st.sampled_from(UNITS)),
+    st.lists(
+        st.sampled_from(["30d", "2h", "1h10m", "2 GiB", ",", ", ", " ", "a.b", "[::1]", "*"]), max_size=5
+    ).map("".join),
+    st.sampled_from(
+        [
+            *(
+                "true",
+                "No",
+                "auto",
+                "require",
+                "off",
+                "json",
+                "localhost",
+                "::",
+                "[::1]",
+                "[::1",
+                "::1]",
+                "1.2.3.4",
+            ),
+            *(
+                "host:80",
+                "host:",
+                ":80",
+                "a:b:c",
+                "[::1]:80",
+                "[::1]x",
+                "host:99999",
+                "host:\u0663",
+                "http://h/",
+            ),
+            *(
+                "mailto:a@b",
+                "https://h",
+                "a,b, c",
+                ",",
+                "~/x",
+                "/",
+                "",
+                " ",
+                "\0",
+                "\n",
+                "\udcff",
+                "--help",
+                "x" * 70000,
+            ),
+        ]
+    ),
+)
+
+
+def built(builder: SettingsBuilder) -> list[str]:
+    """Return the mistakes; none: the settings are good."""
+    try:
+        assert isinstance(builder.build(), Settings)
+    except ConfigurationError as error:
+        return [str(mistake) for mistake in error.mistakes]
+    return []
+
+
+def check(mistakes: list[str], place: str) -> None:
+    for mistake in mistakes:
+        assert mistake.startswith(place)
+        assert len(mistake) < 450
+        assert "\n" not in mistake
+
+
+@given(st.sampled_from(list(SETTINGS.values())), TYPED)
+def test_any_text_for_a_setting_is_a_value_or_one_error_that_names_its_place(setting: Any, text: str) -> None:
+    by_option, by_variable, by_file = SettingsBuilder(), SettingsBuilder(), SettingsBuilder()
+    by_option.add_options({setting.option: text})
+    by_variable.add_environment({setting.variable: text})
+    quoted = json.dumps(text.encode(errors="replace").decode(), ensure_ascii=False).replace("\x7f", "\\u007f")
+    by_file.add_file(f"# settings\n{setting.name} = {quoted}\n".encode(), "x.toml")
+    for builder, place in (
+        (by_option, f"{setting.option}: "),
+        (by_variable, f"{setting.variable}: "),
+        (by_file, f"x.toml:2: {setting.name}: "),
+    ):
+        found = built(builder)
+        assert len(found) <= 1
+        check(found, place)
+
+
+CLIENT_OPTIONS = ["--port", "--name", "--key", "--header-length", "--room", "--tls"]
+
+
+@given(
+    st.sampled_from(["chat", "send"]),
+    TYPED,
+    st.dictionaries(st.sampled_from(CLIENT_OPTIONS), TYPED, max_size=2),
+    st.dictionaries(
+        st.sampled_from(["SELCHAT_TLS", "SELCHAT_TLS_SECONDS", "SELCHAT_HELLO_SECONDS"]), TYPED, max_size=1
+    ),
+)
+def test_any_text_for_a_client_s_option_is_a_value_or_an_error_that_names_it(
+    command: str, host: str, given: dict[str, str], variables: dict[str, str]
+) -> None:
+    words = [f"{name}={value}" for name, value in given.items()]
+    options = parse_arguments(COMMANDS[command], [*words, "--", host], command)
+    names = ["HOST", "--name", *given, *variables]
+    try:
+        settings = make_settings(client_options(options, variables))
+    except SettingError as error:
+        assert str(as_typed(error, options)).startswith(tuple(names))
+        assert "\n" not in str(error)
+    else:
+        assert isinstance(settings, ClientSettings)
+
+
+@given(TYPED)
+def test_any_text_is_a_size_a_duration_and_a_host_or_none(text: str) -> None:
+    size, seconds = parse_size(text), parse_duration(text)
+    assert size is None or size >= 0
+    assert seconds is None or seconds >= 0
+    try:
+        host, port = split_host(text)
+    except SettingError as error:
+        assert error.name == "HOST"
+    else:
+        assert host in text
+        assert port is None or 0 <= port < 100_000
+
+
+@given(
+    st.sampled_from([*COMMANDS]),
+    st.lists(TYPED | st.sampled_from(["--port=1", "--name", "--help", "--"]), max_size=6),
+)
+def test_any_words_are_options_or_one_error(command: str, words: list[str]) -> None:
+    try:
+        parse_arguments(COMMANDS[command], words, command)
+    except ArgumentsError as error:
+        assert len(str(error)) < 450
