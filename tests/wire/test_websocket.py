@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
 
 from selchat.config.settings import Settings
 from selchat.events import Event, Joined, Said, Topic
@@ -227,6 +228,75 @@ FRAMES = st.lists(
     | st.binary(max_size=5),
     max_size=8,
 ).map(b"".join)
+
+
+_FRAGMENTS = st.lists(
+    st.builds(
+        masked,
+        st.sampled_from([TEXT, CONT, CONT, CONT, PING, PONG]),
+        st.sampled_from(
+            [b"", b"x", "é".encode(), "é".encode()[:1], "é".encode()[1:], b"y" * 125, b"z" * 126]
+        ),
+        fin=st.booleans(),
+    ),
+    max_size=10,
+)
+
+
+@given(_FRAGMENTS)
+def test_short_frames_have_the_same_result_as_in_the_library(frames: list[bytes]) -> None:
+    """This module reads most of them itself."""
+    protocol, _ = open_websocket(parsed_request(opening()), _LIMIT)
+    expected: list[bytes] = []
+    parts: list[bytes] = []
+    code: int | None = None
+    for frame in frames:
+        protocol.max_message_size = None if frame[0] & 8 else _LIMIT
+        protocol.receive_data(frame)
+        for event in protocol.events_received():
+            assert isinstance(event, Frame)
+            if event.opcode in {Opcode.TEXT, Opcode.CONT}:
+                parts.append(bytes(event.data))
+                if event.fin:
+                    expected.append(b"".join(parts))
+                    parts.clear()
+        if protocol.parser_exc is not None:
+            assert protocol.close_sent is not None
+            code = protocol.close_sent.code
+            break
+        if expected and not is_utf8(expected[-1]):
+            del expected[-1]
+            code = 1007
+            break
+    reader = Reader()
+    assert reader.feed(b"".join(frames)) == expected
+    error = reader.decoder.error
+    if code is None:
+        assert error is None
+        assert reader.decoder.unfinished == bool(parts)
+    elif code == 1009:
+        assert isinstance(error, FrameTooLongError)
+    else:
+        assert isinstance(error, WebSocketError)
+        assert error.code == code
+
+
+def is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def test_pongs_of_one_read_are_sent_at_once_and_in_order() -> None:
+    replies: list[bytes] = []
+    decoder = MessageDecoder(open_websocket(parsed_request(opening()), _LIMIT)[0], replies.append)
+    decoder.set_limit(_LIMIT)
+    pings = [b"%d" % number for number in range(500)]
+    decoder.receive_data(b"".join(masked(PING, ping) for ping in pings))
+    [reply] = replies
+    assert server_frames(reply) == ([(PONG, ping) for ping in pings], b"")
 
 
 @given(FRAMES, st.lists(st.integers(0, 2000), max_size=6))
