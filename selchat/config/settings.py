@@ -24,6 +24,7 @@ HEADER_LENGTH = 10  # bytes of a frame's header; the paper's HEADER_LENGTH
 MAX_HEADER_LENGTH = 32  # bytes
 SELCHAT_HEADER_LENGTH = 5  # bytes, for frames of 64 KiB; the selchat protocol's messages need most of that
 
+SHORT_BODY = 1024  # bytes of a message whose growth on the way out is not charged
 ROOM_PAGE = 200  # rooms in one answer to `rooms`
 ROOM_LIST_SECONDS = 1.0  # seconds that a sorted list of all rooms serves; sorting 10,000 takes 4 ms
 FRESH_ROOM_LIST = 200  # rooms; a list of so few is always sorted again

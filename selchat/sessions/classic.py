@@ -7,12 +7,14 @@ from enum import Enum, auto
 
 from selchat.chat.member import Member
 from selchat.chat.peer import Farewell
+from selchat.config.settings import SHORT_BODY
 from selchat.errors import BannedError, ProtocolError, RefusalError, SelchatError
 from selchat.events import LOBBY, Notice, Said
 from selchat.log.port import Sent
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.inbound import InboundStream
 from selchat.wire.classic import ClassicFormat
+from selchat.wire.responses import json_growth
 
 
 class BadNameError(ProtocolError):
@@ -59,6 +61,8 @@ class ClassicSession:
             bodies = [payload.decode("utf-8", "replace") for payload in payloads]
             hub = self._context.hub
             hub.send(member, hub.lobby, bodies)
+            if self._stream.has_rates:
+                self._charge_growth(payloads, bodies)
         self._stream.check(bool(payloads), self._fail)
 
     def eof_received(self) -> None:
@@ -107,6 +111,17 @@ class ClassicSession:
             self._transport.close(farewell.reason)
 
     # ----------------------------------------------------------------------------------------------------
+
+    def _charge_growth(self, payloads: list[bytes], bodies: list[str]) -> None:
+        """Charge long messages by their bytes in JSON, in which a control character takes six.
+
+        The message rate limits the growth of short ones.
+        """
+        for payload, body in zip(payloads, bodies, strict=True):
+            if len(payload) > SHORT_BODY:
+                growth = json_growth(body, len(payload))
+                if growth:
+                    self._stream.charge_bytes(growth)
 
     def _sign_in(self, payload: bytes) -> bool:
         """Sign the user in under the name in the payload; return whether that worked."""

@@ -116,10 +116,15 @@ class InboundStream(Generic[Payload]):
         assert self._limiter is not None
         self._limiter.defer(payloads)
 
+    @property
+    def has_rates(self) -> bool:
+        """Whether the peer's messages and bytes are limited."""
+        return self._rate_limiter is not None
+
     def charge_bytes(self, size: int) -> None:
-        """Charge bytes to the peer that the server sends because of a payload, beyond the payload's own."""
-        assert self._limiter is not None
-        self._limiter.charge_bytes(size)
+        """Charge bytes that a payload takes on its way out, beyond those on its way in."""
+        if self._rate_limiter is not None:
+            self._rate_limiter.charge_bytes(size)
 
     def receive_eof(self) -> SelchatError | None:
         """Mark the end of the stream; return the error if the stream ended too early."""

@@ -422,3 +422,20 @@ def test_name_of_the_server_is_refused(name: str) -> None:
     assert told_by == "Server"
     assert text.startswith("Your name is guest1, because the name ")
     assert text.endswith(" is taken.")
+
+
+def test_message_that_grows_on_its_way_out_is_charged_by_its_size_there() -> None:
+    """A control character takes six bytes in JSON."""
+    seconds = {}
+    for character in ("a", "\x01"):
+        server = FakeServer(message_rate=1000, message_burst=1000, byte_rate=10_000, frame_limit=20_000)
+        talker = Client(server, encode_frame(b"Venkat"))
+        talker.send(*[character * 9_900] * 3)
+        assert talker.paused is (character == "\x01")
+        talker.send(character * 9_900)
+        seconds[character] = 0.0
+        while talker.paused:
+            server.tick(0.1)
+            seconds[character] += 0.1
+    assert seconds["a"] == pytest.approx(1, abs=0.3)
+    assert seconds["\x01"] == pytest.approx(4 * 6 - 3, abs=0.5)

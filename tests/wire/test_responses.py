@@ -431,7 +431,7 @@ def test_long_message_counts_once() -> None:
 # -- the size of what goes out ---------------------------------------------------------------------------
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])) | st.text("\0\x01\b\t\n\f\r\x1f\x7f\"\\aé☃"))
+@given(st.text(st.characters(exclude_categories=["Cs"])) | st.text('\0\x01\b\t\n\f\r\x1f\x7f"\\aé☃'))
 def test_growth_in_json_is_exact(body: str) -> None:
     quoted = json.dumps(body, ensure_ascii=False).encode()[1:-1]
     assert json_growth(body, len(body.encode())) == len(quoted) - len(body.encode())

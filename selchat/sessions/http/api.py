@@ -208,6 +208,7 @@ class MessageApi:
             length = len(json.dumps(message.body, ensure_ascii=False).encode())
             if length > self._max_body:  # with its escapes, the body does not fit into a frame
                 raise BodyTooLongError(length, self._max_body)
+            member.charge_bytes(length - 2 - len(body))
             member.send(posting.room, message.body, message.id or secrets.token_hex(16), respond)
         except RefusalError as error:
             respond(error_response(error))
@@ -281,6 +282,10 @@ class ApiMember:
         """Apply the new rate limits."""
         self._messages.set_limits(settings.message_rate, settings.message_burst)
         self._bytes.set_limits(settings.byte_rate, byte_burst(settings))
+
+    def charge_bytes(self, growth: int) -> None:
+        """Charge the bytes by which a message is longer in JSON than in its request."""
+        self._bytes.tokens -= max(0, growth)
 
     def throttle(self, now: float, size: int) -> None:
         """Count a message of ``size`` bytes. Raises `RateLimitError` if it exceeds the rate.
