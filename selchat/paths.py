@@ -9,8 +9,11 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from selchat.errors import SettingError
 
@@ -18,6 +21,13 @@ try:
     import pwd
 except ImportError:  # not on Windows
     pwd = None  # type: ignore[assignment]
+
+try:
+    import fcntl  # POSIX only; elsewhere a killed program leaves its temporary file
+except ImportError:
+    _HAS_LOCKS = False
+else:
+    _HAS_LOCKS = True
 
 _PRIVATE = 0o700
 _PORT = 33000  # the default port
@@ -66,32 +76,69 @@ def make_private_file(path: Path, data: bytes) -> None:
 
     Two programs that do this at the same time find the same file afterwards. Raises OSError.
     """
-    temporary = _write_temporary(path, data)
-    try:
-        with contextlib.suppress(FileExistsError):
-            os.link(temporary, path)
-    finally:
-        temporary.unlink()
+    with _temporary_file(path, data) as temporary, contextlib.suppress(FileExistsError):
+        os.link(temporary, path)
 
 
 def replace_private_file(path: Path, data: bytes) -> None:
     """Create or replace a file atomically; only this user can read it. Raises OSError."""
-    _write_temporary(path, data).replace(path)
+    with _temporary_file(path, data) as temporary:
+        temporary.replace(path)
 
 
-def _write_temporary(path: Path, data: bytes) -> Path:
-    """Write and sync a temporary file in the folder of ``path``, and return its path."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def remove_leftovers(path: Path) -> None:
+    """Remove the temporary files that killed programs have left beside a private file.
+
+    A program that is still writing holds a lock on its file. The functions above do this first; call it for a
+    file that exists already.
+    """
+    if not _HAS_LOCKS:
+        return
+    for name in _names(path.parent):
+        if re.fullmatch(re.escape(path.name) + r"\.[0-9a-f]{16}", name) is None:
+            continue
+        with contextlib.suppress(OSError):  # locked, or another user's
+            descriptor = os.open(path.parent / name, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                (path.parent / name).unlink()
+            finally:
+                os.close(descriptor)
+
+
+def _names(folder: Path) -> list[str]:
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        return os.listdir(folder)  # noqa: PTH208 - a folder of thousands of files needs no paths
+    except OSError:
+        return []
+
+
+@contextlib.contextmanager
+def _temporary_file(path: Path, data: bytes) -> Iterator[Path]:
+    """Write and sync a temporary file in the folder of ``path``; remove it at the end."""
+    remove_leftovers(path)
+    file, temporary = _open_temporary(path)
+    try:
+        with file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except BaseException:
-        temporary.unlink()
-        raise
-    return temporary
+            yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open_temporary(path: Path) -> tuple[BinaryIO, Path]:
+    """Create a temporary file, with a lock while it is open."""
+    while True:
+        temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+        file = os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+        if _HAS_LOCKS:
+            with contextlib.suppress(OSError):  # a file system without locks; nobody else gets one either
+                fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file, temporary
+        file.close()  # `remove_leftovers` of another program was faster than the lock
 
 
 def make_private_folder(folder: Path) -> None:

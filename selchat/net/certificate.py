@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from selchat.config.settings import CERTIFICATE_WARNING_SECONDS
 from selchat.errors import UsageError, close_reason
 from selchat.net.interfaces import own_addresses
-from selchat.paths import make_private_file, make_private_folder, replace_private_file
+from selchat.paths import make_private_file, make_private_folder, remove_leftovers, replace_private_file
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -54,6 +54,8 @@ def own_certificate(folder: Path) -> tuple[Path, Path]:
     """
     key_path, path = folder / KEY_FILE, folder / CERTIFICATE_FILE
     try:
+        remove_leftovers(key_path)
+        remove_leftovers(path)
         if not key_path.exists():
             make_private_folder(folder)
             make_private_file(key_path, _new_key())

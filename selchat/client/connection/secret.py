@@ -11,7 +11,7 @@ import secrets
 from pathlib import Path
 
 from selchat.errors import UsageError, close_reason
-from selchat.paths import data_folder, make_private_file, make_private_folder
+from selchat.paths import data_folder, make_private_file, make_private_folder, remove_leftovers
 
 _FILE = "client-secret"
 _BYTES = 16  # of randomness: 22 characters in base64
@@ -39,6 +39,7 @@ def client_secret(folder: Path | None = None) -> str:
     folder = data_folder() if folder is None else folder
     path = folder / _FILE
     try:
+        remove_leftovers(path)
         if not path.exists():
             make_private_folder(folder)
             make_private_file(path, f"{secrets.token_urlsafe(_BYTES)}\n".encode())
