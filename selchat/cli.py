@@ -56,8 +56,9 @@ Security options:
                        the key from the file of --cert.
   --password=HASH      Admit only users who know the password. HASH is the output of selchat hash-password.
                        Classic clients cannot join a server with a password.
-  --operators=NAMES    Names of the operators, separated by commas. Operators can send the commands that
-                       /help lists, such as /kick and /ban, as direct messages to Server.
+  --operators=NAMES    Names of the operators, separated by commas. The server prints a code for each name
+                       that nobody has claimed. Whoever sends /claim CODE from a selchat client owns the name,
+                       and can send the commands that /help lists, such as /kick and /ban.
 
 Web options:
   --allowed-host=NAMES  Further host names that browsers may use for this server, separated by commas. The

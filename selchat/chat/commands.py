@@ -2,41 +2,95 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
+from typing import NamedTuple
 
-from selchat.addresses import parse_network
+from selchat.addresses import host_of, is_loopback, parse_network
 from selchat.chat.hub import Hub
-from selchat.chat.moderation import Sanction, parse_sanction_duration
+from selchat.chat.member import Member
+from selchat.chat.moderation import Sanction
+from selchat.chat.operators import NotOperatorError, WrongCodeError
 from selchat.chat.peer import Farewell
-from selchat.errors import SettingError
+from selchat.chat.people import hash_api_name
+from selchat.config.units import parse_duration
+from selchat.errors import RefusalError, SettingError, UsageError, brief
 from selchat.events import LOBBY
+from selchat.quoting import quoted, split_name
 from selchat.text import clean_name
 
-_FOR = re.compile(r"\s+for\s+(.+)$", re.IGNORECASE)
+_MAX_LENGTH = 1000  # characters of a command; an announcement may be as long as a message
 _MAX_ROOMS = 1000  # in one answer to /rooms
 _KICKED = Farewell("kicked", "The operator has removed you from this chat.", "kicked by the operator")
+_CLAIM = "/claim"
+
+
+class NoNameError(UsageError):
+    """A command needs a name and has none."""
+
+
+class TooManyWordsError(UsageError):
+    """``words`` follow the ``name``, and are no part of the command."""
+
+    def __init__(self, name: str, words: str) -> None:
+        super().__init__(name, words)
+        self.name = name
+        self.words = words
+
+    def __str__(self) -> str:
+        words = brief(self.words)
+        expected = "for and a time such as 30s, 10m, 2h, 3d, 4w or 1h10m"
+        return (
+            f"{words} after the name {self.name} is not {expected}; put a name with spaces into double quotes"
+        )
+
+
+class _Command(NamedTuple):
+    """``failure`` begins the answer to a mistake. ``is_local``: works only in the server's own terminal."""
+
+    usage: str
+    help: str
+    run: Callable[[str], list[str]]
+    failure: str = "Not run"
+    is_local: bool = False
 
 
 class Commands:
-    """Runs an operator's lines and returns the answers, line by line. ``/quit`` calls ``quit``."""
+    """Runs an operator's lines and returns the answers, line by line. ``/quit`` calls ``quit``.
 
-    def __init__(self, hub: Hub, quit: Callable[[], object]) -> None:
+    ``warn``: shows a line to the operator at the server's own terminal.
+    """
+
+    def __init__(
+        self, hub: Hub, quit: Callable[[], object], warn: Callable[[str], object] = lambda text: None
+    ) -> None:
         self._hub = hub
         self._quit = quit
-        self._commands: dict[str, tuple[str, str, Callable[[str], list[str]]]] = {
-            "/users": ("/users", "list who is online, with addresses", self._users),
-            "/rooms": ("/rooms [drop ROOM]", "list the rooms, or delete one with its messages", self._rooms),
-            "/kick": ("/kick NAME", "disconnect someone", self._kick),
-            "/ban": ("/ban NAME|ADDRESS [for 1h10m]", "disconnect someone and keep them out", self._ban),
-            "/unban": ("/unban NAME|ADDRESS", "lift a ban", self._unban),
-            "/mute": ("/mute NAME [for 1h10m]", "let someone read but not send", self._mute),
-            "/unmute": ("/unmute NAME", "lift a mute", self._unmute),
-            "/bans": ("/bans", "list bans and mutes, and when they end", self._bans),
-            "/help": ("/help", "show this list", self._help),
-            "/quit": ("/quit", "tell everyone and stop the server", self._stop),
-        }
+        self._warn = warn
+        commands = (
+            _Command("/users", "list who is online, with addresses", self._users),
+            _Command("/rooms [drop ROOM]", "list the rooms, or delete one with its messages", self._rooms),
+            _Command("/kick NAME", "disconnect someone", self._kick, "Not disconnected"),
+            _Command(
+                "/ban NAME|ADDRESS [for 1h10m]",
+                "disconnect someone and keep them out",
+                self._ban,
+                "Not banned",
+            ),
+            _Command("/unban NAME|ADDRESS", "lift a ban", self._unban, "Not changed"),
+            _Command("/mute NAME [for 1h10m]", "let someone read but not send", self._mute, "Not muted"),
+            _Command("/unmute NAME", "lift a mute", self._unmute, "Not changed"),
+            _Command("/bans", "list bans and mutes, and when they end", self._bans),
+            _Command(
+                "/op NAME", "let the owner of a name send these commands", self._op, "Not changed", True
+            ),
+            _Command("/deop NAME", "take that right away", self._deop, "Not changed", True),
+            _Command("/ops", "list the operators", self._ops),
+            _Command("/help", "show this list", self._help),
+            _Command("/quit", "tell everyone and stop the server", self._stop, "Not stopped", True),
+        )
+        self._commands = {command.usage.partition(" ")[0]: command for command in commands}
 
     def run(self, line: str) -> list[str]:
         """Run a line from the server's own terminal; return the answer."""
@@ -48,22 +102,44 @@ class Commands:
             return []
         return self._run_command(line)
 
-    def run_remote(self, line: str) -> list[str]:
-        """Run a line from an operator who is a member, without ``/quit`` and announcements."""
-        line = line.strip()
-        if line.lower().split(" ")[0] == "/quit":
-            return ["Not stopped: /quit works only in the server's own terminal."]
+    def remote(self, line: str, member: Member) -> Callable[[], list[str]]:
+        """Return the function that runs a line from a member, and returns the answer.
+
+        There are no announcements, and some commands work only in the server's terminal. Everyone can use
+        ``/claim``. Raises `NotOperatorError` for the other commands if the member is no operator.
+        """
+        words = line.split(maxsplit=1)
+        if words and words[0].lower() == _CLAIM:
+            return partial(self._claim, member, words[1] if len(words) > 1 else "")
+        if not self._hub.is_operator(member):
+            raise NotOperatorError
+        return partial(self._run_remote, line.strip())
+
+    def _run_remote(self, line: str) -> list[str]:
         if not line.startswith("/"):
             return ["Commands begin with a slash. Type /help to list them."]
+        word = line.split(maxsplit=1)[0].lower()
+        command = self._commands.get(word)
+        if command is not None and command.is_local:
+            return [f"{command.failure}: {word} works only in the server's own terminal."]
         return self._run_command(line)
 
     def _run_command(self, line: str) -> list[str]:
-        name, _, argument = line.partition(" ")
+        if len(line) > _MAX_LENGTH:
+            return [f"Not run: a command has at most {_MAX_LENGTH} characters, and this one has {len(line)}."]
+        name, *rest = line.split(maxsplit=1)
         command = self._commands.get(name.lower())
         if command is None:
             hint = "Type /help to list the commands, or //text to send /text to everyone."
             return [f"Unknown command {name}. {hint}"]
-        return command[2](argument.strip())
+        try:
+            return command.run(rest[0] if rest else "")
+        except NoNameError:
+            return [f"Usage: {command.usage}"]
+        except UsageError as error:
+            return [f"{command.failure}: {error}."]
+
+    # -- lists -----------------------------------------------------------------------------------------
 
     def _users(self, _argument: str) -> list[str]:
         members = sorted(self._hub.members(), key=lambda member: member.name.casefold())
@@ -104,57 +180,6 @@ class Commands:
         self._hub.rooms.drop(room)
         return [f"Deleted the room {room.name} and its {room.seq} messages."]
 
-    def _kick(self, argument: str) -> list[str]:
-        if not argument:
-            return ["Usage: /kick NAME"]
-        member = self._hub.find_member(argument)
-        if member is None:
-            return [f"There is no one named {argument}. Type /users to see who is online."]
-        self._hub.disconnect([member], _KICKED)
-        return []
-
-    def _ban(self, argument: str) -> list[str]:
-        try:
-            target, until = self._parse_sanction(argument)
-        except SettingError as error:
-            return [f"Not banned: {error}"]
-        if not target:
-            return ["Usage: /ban NAME|ADDRESS [for 1h10m]"]
-        client_id = None if parse_network(target) else self._hub.name_owner(target)
-        self._hub.moderation.ban(target, until, client_id)
-        banned = [member for member in self._hub.members() if self._hub.is_banned(member)]
-        end = Sanction(target, until).end
-        for member in banned:
-            notice = "The operator has banned you" + (f" until {end}." if end else ".")
-            self._hub.disconnect([member], Farewell("banned", notice, "banned by the operator"))
-        disconnected = f" Disconnected: {', '.join(member.name for member in banned)}." if banned else ""
-        return [f"Banned {target}{f' until {end}' if end else ''}.{disconnected}"]
-
-    def _unban(self, argument: str) -> list[str]:
-        if not argument:
-            return ["Usage: /unban NAME|ADDRESS"]
-        if self._hub.moderation.unban(_clean_target(argument)):
-            return [f"{argument} is no longer banned."]
-        return [f"{argument} is not banned. Type /bans to see who is."]
-
-    def _mute(self, argument: str) -> list[str]:
-        try:
-            name, until = self._parse_sanction(argument)
-        except SettingError as error:
-            return [f"Not muted: {error}"]
-        if not name:
-            return ["Usage: /mute NAME [for 1h10m]"]
-        self._hub.moderation.mute(name, until, self._hub.name_owner(name))
-        end = Sanction(name, until).end
-        return [f"Muted {name}{f' until {end}' if end else ''}."]
-
-    def _unmute(self, argument: str) -> list[str]:
-        if not argument:
-            return ["Usage: /unmute NAME"]
-        if self._hub.moderation.unmute(_clean_target(argument)):
-            return [f"{argument} is no longer muted."]
-        return [f"{argument} is not muted. Type /bans to see who is."]
-
     def _bans(self, _argument: str) -> list[str]:
         moderation = self._hub.moderation
         lines = [
@@ -164,22 +189,150 @@ class Commands:
         return lines or ["Nobody is banned or muted."]
 
     def _help(self, _argument: str) -> list[str]:
-        width = max(len(usage) for usage, _, _ in self._commands.values())
+        width = max(len(command.usage) for command in self._commands.values())
         return [
-            *(f"{usage:{width}}  {text}" for usage, text, _ in self._commands.values()),
+            *(f"{command.usage:{width}}  {command.help}" for command in self._commands.values()),
+            'Put a name with spaces in double quotes: /mute "Table for two" for 2h.',
             "Any other text goes to everyone in the lobby, from Server.",
         ]
+
+    # -- people ----------------------------------------------------------------------------------------
+
+    def _kick(self, argument: str) -> list[str]:
+        name = _only_name(argument)
+        member = self._hub.find_member(name)
+        if member is None:
+            return [f"There is no one named {name}. Type /users to see who is online."]
+        self._hub.disconnect([member], _KICKED)
+        return []
+
+    def _ban(self, argument: str) -> list[str]:
+        target, until = self._parse_sanction(argument)
+        client_id = None if parse_network(target) else self._hub.name_owner(target)
+        members = self._hub.members()
+        self._hub.moderation.ban(target, until, client_id)
+        banned = [member for member in members if self._hub.is_banned(member)]
+        end = Sanction(target, until).end
+        for member in banned:
+            notice = "The operator has banned you" + (f" until {end}." if end else ".")
+            self._hub.disconnect([member], Farewell("banned", notice, "banned by the operator"))
+        disconnected = f" Disconnected: {', '.join(member.name for member in banned)}." if banned else ""
+        answer = f"Banned {target}{f' until {end}' if end else ''}.{disconnected}"
+        return [answer, *self._hints(target, banned)]
+
+    def _hints(self, target: str, banned: Sequence[Member]) -> list[str]:
+        """Return what the operator should know after a ban: somebody can come back with another name."""
+        if parse_network(target):
+            return []
+        hosts = dict.fromkeys(host_of(member.address) for member in banned)
+        addresses = [host for host in hosts if not is_loopback(host)]
+        if addresses:
+            commands = ", ".join(f"/ban {address}" for address in addresses)
+            return [f"They can come back with another name. To ban the address too: {commands}"]
+        if not banned and not self._hub.knows_name(target):
+            return [f"Nobody has used the name {target} yet."]
+        return []
+
+    def _unban(self, argument: str) -> list[str]:
+        target = _clean_target(_only_name(argument))
+        if self._hub.moderation.unban(target):
+            return [f"{target} is no longer banned."]
+        return [f"{target} is not banned. Type /bans to see who is."]
+
+    def _mute(self, argument: str) -> list[str]:
+        name, until = self._parse_sanction(argument)
+        self._hub.moderation.mute(name, until, self._hub.name_owner(name))
+        end = Sanction(name, until).end
+        answer = f"Muted {name}{f' until {end}' if end else ''}."
+        return [answer] if self._hub.knows_name(name) else [answer, f"Nobody has used the name {name} yet."]
+
+    def _unmute(self, argument: str) -> list[str]:
+        name = _clean_target(_only_name(argument))
+        if self._hub.moderation.unmute(name):
+            return [f"{name} is no longer muted."]
+        return [f"{name} is not muted. Type /bans to see who is."]
+
+    # -- operators -------------------------------------------------------------------------------------
+
+    def _op(self, argument: str) -> list[str]:
+        name = clean_name(_only_name(argument))
+        member = self._hub.find_member(name)
+        owner = self._hub.name_owner(name)
+        if owner is None:
+            if member is None:
+                return [f"Not changed: nobody owns the name {name}. They must sign in with it first."]
+            return [f"Not changed: {member.name} uses a classic client, which cannot prove who they are."]
+        if owner == hash_api_name(name):
+            return [f"Not changed: {name} belongs to an API token, which cannot send commands."]
+        self._hub.operators.confirm(name, owner)
+        where = "They are not online now" if member is None else f"They are online from {member.address}"
+        return [f"{name} is an operator now. {where}."]
+
+    def _deop(self, argument: str) -> list[str]:
+        name = clean_name(_only_name(argument))
+        if self._hub.operators.remove(name):
+            return [f"{name} is no longer an operator."]
+        return [f"{name} is not an operator. Type /ops to see who is."]
+
+    def _ops(self, _argument: str) -> list[str]:
+        operators = self._hub.operators
+        lines = [f"Operator: {one.name}" for one in operators.current()]
+        lines += [f"Not claimed yet: {name}" for name, _ in operators.unclaimed()]
+        return lines or ["There are no operators. Type /op NAME to make someone one."]
+
+    def _claim(self, member: Member, code: str) -> list[str]:
+        if not code:
+            return [f"Usage: {_CLAIM} CODE. The server prints the code at its start."]
+        try:
+            name = self._hub.claim_operator(member, code)
+        except RefusalError as error:
+            if isinstance(error, WrongCodeError):
+                self._warn(f"{member.name} at {member.address} has sent a wrong operator code")
+            return [f"Not changed: {error}."]
+        undo = f"if that is wrong, type /deop {quoted(name)}"
+        self._warn(f"{member.name} at {member.address} has claimed the operator name {name}; {undo}")
+        return [f"You are an operator now, and the name {name} is yours. Type /help to list the commands."]
+
+    # --------------------------------------------------------------------------------------------------
 
     def _stop(self, _argument: str) -> list[str]:
         self._quit()
         return []
 
     def _parse_sanction(self, argument: str) -> tuple[str, float | None]:
-        """Return the target of a ban or mute, and its end in Unix time. Raises `SettingError`."""
-        match = _FOR.search(argument)
-        if match is None:
-            return _clean_target(argument), None
-        return _clean_target(argument[: match.start()]), self._hub.time() + parse_sanction_duration(match[1])
+        """Return the target of a ban or mute, and its end in Unix time. Raises `UsageError`."""
+        written, rest = split_name(argument, self._is_target)
+        target = _clean_target(written)
+        if not target:
+            raise NoNameError
+        if not rest:
+            return target, None
+        word, *duration = rest.split(maxsplit=1)
+        if word.lower() != "for":
+            raise TooManyWordsError(written, rest)
+        try:
+            seconds = parse_duration(duration[0] if duration else "", "for")
+        except SettingError as error:
+            if parse_network(target) or self._is_target(target):
+                raise
+            raise TooManyWordsError(written, rest) from error
+        if not seconds:
+            raise SettingError("for", duration[0], "more than zero")
+        return target, self._hub.time() + seconds
+
+    def _is_target(self, name: str) -> bool:
+        moderation = self._hub.moderation
+        return self._hub.knows_name(name) or moderation.is_banned(name) or moderation.is_muted(name)
+
+
+def _only_name(argument: str) -> str:
+    """Return the name that is the whole argument. Raises `UsageError`."""
+    name, rest = split_name(argument, lambda name: True)
+    if not name:
+        raise NoNameError
+    if rest:
+        raise UsageError(f"{rest[:64]!r} follows the name {name[:64]}")
+    return name
 
 
 def _clean_target(target: str) -> str:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from selchat.addresses import host_of
+from selchat.addresses import host_of, source_of
 from selchat.chat.confusables import ConfusableNameError, check_scripts, resembles_server
 from selchat.chat.inboxes import Inboxes
 from selchat.chat.member import Member
 from selchat.chat.moderation import Moderation
 from selchat.chat.observer import Observer
+from selchat.chat.operators import Operators
 from selchat.chat.peer import Farewell, Peer
 from selchat.chat.people import Names, SentMessages
 from selchat.chat.publisher import Publisher, StagedDirect
@@ -40,6 +41,7 @@ class NoSuchNameError(NamedRefusalError):
 
 
 _REPLACED = Farewell("replaced", "You signed in from another window.", "replaced by a newer connection")
+_CLAIMED = Farewell("kicked", "An operator has claimed your name.", "an operator has claimed the name")
 _SERVER_KEY = name_key(SERVER)
 _PROBE = "trial"  # the kind of the record that `Hub.probe_log` writes
 
@@ -68,7 +70,8 @@ class Hub:
         self._clock = clock
         self._observer = observer
         self._now = now
-        self._names = Names(log, now)
+        self.operators = Operators(log, clock, settings.operators)
+        self._names = Names(log, now, self.operators.is_permanent)
         self._members: Roster[Member] = Roster(settings.name_length, self._names.is_reserved)
         self._send_only: set[str] = set()  # keys of the names of members who are in no roster
         self._sent = SentMessages(log)
@@ -87,6 +90,7 @@ class Hub:
         """Apply new settings, except lengths and limits that existing rooms and names depend on."""
         self._settings = settings
         self.rooms.reconfigure(settings)
+        self.operators.set_names(settings.operators)
 
     # -- signing in and out ----------------------------------------------------------------------------
 
@@ -315,8 +319,31 @@ class Hub:
         return list(self._members)
 
     def is_operator(self, member: Member) -> bool:
-        """Return whether the settings list the member as an operator."""
-        return name_key(member.name) in map(name_key, self._settings.operators)
+        """Return whether the console has confirmed the member as an operator."""
+        return member.client_id in self.operators
+
+    def claim_operator(self, member: Member, code: str) -> str:
+        """Make the member the operator whose name has this one-time code, and the owner of that name, which
+        is returned. Another user of the name is disconnected.
+
+        Raises `WrongCodeError` and `TooManyAttemptsError`.
+        """
+        client_id = member.client_id
+        assert client_id is not None  # only protocols in which members own their names have commands
+        name = self.operators.claim(code, client_id, source_of(host_of(member.address)))
+        key = name_key(name)
+        present = self._members.get(name)
+        if present is not None and present.client_id != client_id:
+            present.peer.disconnect(_CLAIMED)
+        if self._names.owner(key) != client_id:
+            self._inboxes.change_owner(key)
+            self._names.record_use(key, name, client_id)
+        return name
+
+    def knows_name(self, name: str) -> bool:
+        """Return whether someone owns the name or is online with it."""
+        key = name_key(clean_name(name, self._settings.name_length))
+        return key in self._names or key in self._members
 
     def name_owner(self, name: str) -> bytes | None:
         """Return the ``client_id`` of the owner of a name; None: nobody owns it."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from selchat.addresses import Network, parse_network
-from selchat.config.units import parse_duration
-from selchat.errors import BannedError, RefusalError, SettingError
+from selchat.config.units import MAX_DURATION
+from selchat.errors import BannedError, RefusalError
 from selchat.log.port import Log
 from selchat.text import name_key
 
@@ -25,9 +25,6 @@ class MutedError(RefusalError):
 
     def __str__(self) -> str:
         return "the operator has muted you" + (f" until {self.until}" if self.until else "")
-
-
-_MAX_SECONDS = 2_000_000 * 86_400  # so that a ban ends before datetime's last year, 9999
 
 
 class Sanction(NamedTuple):
@@ -71,6 +68,14 @@ class Moderation:
     def unban(self, target: str) -> bool:
         """Lift a ban; return whether there was one."""
         return self._bans.remove(target)
+
+    def is_banned(self, target: str) -> bool:
+        """Return whether there is a ban with exactly this target."""
+        return _key(target) in self._bans.by_key
+
+    def is_muted(self, name: str) -> bool:
+        """Return whether there is a mute with exactly this name."""
+        return _key(name) in self._mutes.by_key
 
     def mute(self, name: str, until: float | None, client_id: bytes | None = None) -> None:
         """Mute a name."""
@@ -119,7 +124,7 @@ class _SanctionList:
         for key, text in log.records(kind).items():
             record = json.loads(text)
             client_id = bytes.fromhex(record["client"]) if record["client"] else None
-            sanction = Sanction(record["word"], record["until"], client_id)
+            sanction = Sanction(record["word"], _bounded(record["until"], now()), client_id)
             if key != _key(sanction.target):  # an older version's key, for example of a mapped address
                 log.put(kind, key, None)
                 self.add(sanction)
@@ -181,12 +186,13 @@ class _SanctionList:
             self.remove(target)
 
 
-def parse_sanction_duration(text: str) -> float:
-    """Parse a duration such as ``1h10m``, ``2 days`` or ``90s`` to seconds. Raises `SettingError`."""
-    seconds = parse_duration(text, any_suffix=True)
-    if not seconds or seconds > _MAX_SECONDS:
-        raise SettingError("for", text, "a time such as 1h10m, 30m or 7d")
-    return seconds
+def _bounded(until: Any, now: float) -> float | None:
+    """Return the end of a stored ban or mute, at most ten years from now: older versions had no limit."""
+    if until is None:
+        return None
+    latest = now + MAX_DURATION
+    # In this order, min() returns ``latest`` for NaN too.
+    return float(min(latest, until)) if isinstance(until, int | float) else latest
 
 
 def _key(target: str) -> str:

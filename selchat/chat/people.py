@@ -42,14 +42,18 @@ def hash_api_name(name: str) -> bytes:
 
 
 class Names:
-    """The owner of each name, by the key of the name. ``now`` returns Unix time in seconds.
+    """The owner of each name, by the key of the name. ``now`` returns Unix time in seconds. A name whose key
+    ``is_permanent`` never becomes free.
 
     Names of different owners may be confusable if the history is older than the rule against it.
     """
 
-    def __init__(self, log: Log, now: Callable[[], float]) -> None:
+    def __init__(
+        self, log: Log, now: Callable[[], float], is_permanent: Callable[[str], bool] = lambda key: False
+    ) -> None:
         self._log = log
         self._now = now
+        self._is_permanent = is_permanent
         self._owners: dict[str, tuple[str, bytes, float]] = {}  # name, owner, time of last use
         self._confusables = ConfusableIndex()
         for key, text in log.records(_NAMES).items():
@@ -94,7 +98,7 @@ class Names:
         """Free the names that nobody has used for 90 days, unless their owner is present."""
         oldest = self._now() - _OWNED_SECONDS
         for key in [key for key, (_, _, used) in self._owners.items() if used < oldest]:
-            if not is_present(key):
+            if not is_present(key) and not self._is_permanent(key):
                 self._remove(key)
 
     def _clean(self) -> None:

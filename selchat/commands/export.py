@@ -14,7 +14,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -137,17 +137,16 @@ def export(
 
 
 def parse_since(text: str, now: float) -> float:
-    """Return the Unix time for ``2h``, ``7d``, ``2026-11-23`` or ``2026-11-23T14:03``.
+    """Return the Unix time for ``2h``, ``1d12h``, ``2026-11-23`` or ``2026-11-23T14:03``.
 
     Dates and times are local unless they have a UTC offset. Raises `SettingError`.
     """
-    seconds = parse_duration(text)
-    if seconds is not None:
-        return now - seconds
+    with suppress(SettingError):
+        return now - parse_duration(text, "--since")
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError):
-        expected = "a date or time such as 2026-11-23T14:03, or a time span such as 2h or 7d"
+        expected = "a date or time such as 2026-11-23T14:03, or a time span such as 2h, 7d or 1h10m"
         raise SettingError("--since", text, expected) from None
 
 

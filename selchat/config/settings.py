@@ -74,7 +74,7 @@ class Settings:
     # -- what survives a restart -----------------------------------------------------------------------
     history: Pathname | None = None  # file of the message history; None: keep messages in memory only
     retention: str = ""  # how much history to keep, such as 30d or 2GiB; empty: all of it
-    operators: tuple[str, ...] = ()  # names whose owners may run operator commands
+    operators: tuple[str, ...] = ()  # names that operators claim with a code; see `selchat.chat.operators`
 
     # -- TLS and password ------------------------------------------------------------------------------
     tls: str = "auto"  # auto: TLS and plaintext on one port; require: plaintext from loopback only; off

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from selchat.config.settings import KIB, Settings
-from selchat.config.units import parse_size
+from selchat.config.units import parse_duration, parse_size
 from selchat.errors import SettingError, UsageError, brief, close_reason
 from selchat.paths import history_path
 
@@ -142,6 +142,10 @@ def _convert_number(value: object) -> float:
     return value
 
 
+def _convert_seconds(value: object) -> float:
+    return parse_duration(value, "") if isinstance(value, str) else _convert_number(value)
+
+
 def _convert_names(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise ValueError
@@ -171,7 +175,9 @@ _TYPES = {
     "int": ValueType("a whole number", _convert_int, _parse_int),
     "float": ValueType("a number", _convert_number, _parse_number),
     "Bytes": ValueType("a size such as 64KiB, or a whole number of bytes", _convert_size, _unchanged),
-    "Seconds": ValueType("a number of seconds", _convert_number, _parse_number),
+    "Seconds": ValueType(
+        "a number of seconds, or a time such as 10s, 2m or 1h10m", _convert_seconds, _parse_number
+    ),
     "Pathname": ValueType("a path", _convert_path, _unchanged),
     "tuple[str, ...]": ValueType("a list of names", _convert_names, lambda text: text.split(",")),
 }
@@ -379,7 +385,7 @@ class SettingsBuilder:
     ) -> None:
         try:
             converted = setting.type.convert(value)
-        except ValueError:
+        except (ValueError, SettingError):
             self._mistakes.append((place, SettingError(where, value, setting.type.expected)))
             self._unusable.add(setting.name)
             return

@@ -1,10 +1,11 @@
-"""Sizes and durations as people write them: ``64KiB``, ``2 GiB``, ``90s``, ``1h10m``, ``30 days``."""
+"""Sizes and durations as people write them: ``64KiB``, ``2 GiB``; ``90s``, ``1h10m``, ``30d``."""
 
 from __future__ import annotations
 
 import re
 
 from selchat.config.settings import KIB, MIB
+from selchat.errors import SettingError
 
 # As in the GNU tools: K, M and G are binary, and so are KiB and so on; KB, MB and GB are decimal.
 _BYTES = {
@@ -12,38 +13,38 @@ _BYTES = {
     **{"kib": KIB, "mib": MIB, "gib": 1024 * MIB, "tib": 1024 * 1024 * MIB},
     **{"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12},
 }
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
-_NAMES = {"s": "second", "m": "minute", "h": "hour", "d": "day", "w": "week", "y": "year"}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+MAX_DURATION = 3650 * 86_400  # seconds; ten years
+_MAX_LENGTH = 64  # characters of a size or a duration
 
 _PLAIN = re.compile(r"[0-9]{1,15}")
-_QUANTITY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)\s*([a-z]+) ?")
+_QUANTITY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([a-z]{1,3})")
+_DURATION = re.compile(r"(?:[0-9]{1,9}[smhdw] ?)+")
+_TERM = re.compile(r"([0-9]+)([smhdw])")
 
 
 def parse_size(text: str, *, needs_unit: bool = False) -> int | None:
     """Return the bytes; None: not a size."""
     if _PLAIN.fullmatch(text) and not needs_unit:
         return int(text)
-    match = _QUANTITY.fullmatch(text.strip().lower())
+    match = _QUANTITY.fullmatch(text.strip().lower()) if len(text) <= _MAX_LENGTH else None
     if match is None or match[2] not in _BYTES:
         return None
-    return int(float(match[1]) * _BYTES[match[2]])
+    number = float(match[1])
+    size = int(number * _BYTES[match[2]])
+    return size if size or not number else None  # less than one byte is not no bytes
 
 
-def parse_duration(text: str, *, units: str = "smhdwy", any_suffix: bool = False) -> float | None:
-    """Return the seconds; None: not a duration.
+def parse_duration(text: str, name: str) -> int:
+    """Return the seconds of a duration: a sum of whole numbers with the units s, m, h, d and w (``1h10m``).
 
-    ``units`` are the initials of the units to accept. A unit is its initial or its English name;
-    ``any_suffix``: any word with that initial.
+    This is the grammar of every duration: settings, bans, ``--since``, retention. ``name``: the setting, for
+    the error. Raises `SettingError`.
     """
-    text = text.strip().lower()
-    seconds = 0.0
-    end = 0
-    while match := _QUANTITY.match(text, end):
-        number, unit = float(match[1]), match[2]
-        if unit[0] not in units:
-            return None
-        if not any_suffix and unit not in {unit[0], _NAMES[unit[0]], f"{_NAMES[unit[0]]}s"}:
-            return None
-        seconds += number * _SECONDS[unit[0]]
-        end = match.end()
-    return seconds if end and end == len(text) else None
+    text = text.strip()
+    if len(text) > _MAX_LENGTH or not _DURATION.fullmatch(text):
+        raise SettingError(name, text, "a time such as 30s, 10m, 2h, 3d, 4w or 1h10m")
+    seconds = sum(int(number) * _SECONDS[unit] for number, unit in _TERM.findall(text))
+    if seconds > MAX_DURATION:
+        raise SettingError(name, text, "a time of up to ten years (3650d)")
+    return seconds

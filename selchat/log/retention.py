@@ -1,4 +1,4 @@
-"""Retention: the age and size limits of a history, such as ``30d``, ``2GiB`` or ``90 days, 500M``."""
+"""Retention: the age and size limits of a history, such as ``30d``, ``2GiB`` or ``90d, 500MiB``."""
 
 from __future__ import annotations
 
@@ -28,14 +28,22 @@ class Retention:
         days: float | None = None
         size: int | None = None
         for part in text.split(","):
-            seconds = parse_duration(part, units="hdwy")  # no minutes: m is a mebibyte
             part_size = parse_size(part, needs_unit=True)
-            if seconds is not None and days is None:
-                days = seconds / _DAY
-            elif part_size is not None and size is None:
+            try:
+                seconds = parse_duration(part, name)
+            except SettingError as error:
+                if part_size is None or size is not None:
+                    raise SettingError(name, text, _EXPECTED) from error
                 size = part_size
-            else:
+                continue
+            if part_size is not None:  # 30m: what it deletes must not depend on a guess
+                expected = (
+                    f"clear: {part.strip()} could be minutes or a size; write MiB or another unit of time"
+                )
+                raise SettingError(name, text, expected)
+            if days is not None:
                 raise SettingError(name, text, _EXPECTED)
+            days = seconds / _DAY
         if days == 0 or size == 0:
             raise SettingError(name, text, "more than zero")
         return cls(days, size)

@@ -43,6 +43,7 @@ from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
 from selchat.net.thread_pool import ThreadPool
 from selchat.net.tls_config import Fingerprints, TlsConfig, describe_change, open_tls
+from selchat.quoting import quoted
 from selchat.server.console import Console, JsonStyle, Style, TextStyle
 from selchat.server.startup import CannotStartError, open_log, open_page, show_banner
 from selchat.server.status import Status
@@ -154,7 +155,7 @@ class Server:
             raise UnusableHistoryError(Path(str(settings.history)), error.why) from error
         # In the next tick, so that members get their farewell first.
         self.hub.moderation.on_ban = partial(reactor.call_soon, self._close_banned)
-        commands = Commands(self.hub, self.stop)
+        commands = Commands(self.hub, self.stop, self._console.warn)
         self._console.set_commands(commands)
         self._input = LineReader(
             reactor,
@@ -210,7 +211,7 @@ class Server:
             self._console,
             ClassicFormat(settings.header_length, settings.payload_limit, cipher, settings.roster_limit),
             selchat,
-            commands.run_remote,
+            commands.remote,
             f"selchat {__version__}",
             self._authenticator(),
             self._new_http_session(),
@@ -238,6 +239,7 @@ class Server:
             hosts=reachable_addresses(self.address[0]),
             terminal=self._terminal_size(),
         )
+        self._show_unclaimed()
         self.expire_history()
         self._check_descriptors()
         self.check_certificate()
@@ -302,6 +304,7 @@ class Server:
         self._show_new_fingerprints(before)
         if pending:
             self._console.warn(f"restart the server to change {', '.join(pending)}")
+        self._show_unclaimed()
         self._check_descriptors()
         self._warn_of_certificate()
 
@@ -442,6 +445,14 @@ class Server:
     def _capacity(self) -> int:
         """Return how many more connections the process has descriptors for."""
         return self._max_connections - len(self.connections)
+
+    def _show_unclaimed(self) -> None:
+        """Show the one-time codes of operator names that nobody has claimed."""
+        for name, code in self.hub.operators.unclaimed():
+            self._console.warn(
+                f"nobody has claimed the operator name {name}. To become this operator, sign in with a "
+                f"selchat client and send /claim {code}, or type /op {quoted(name)} here for its owner"
+            )
 
     def _check_descriptors(self) -> None:
         if self._max_connections < self._settings.max_clients:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from selchat.auth.login import Authenticator
 from selchat.chat.hub import Hub
+from selchat.chat.member import Member
 from selchat.clock import Clock
 from selchat.config.settings import Settings
 from selchat.errors import SelchatError
@@ -120,10 +121,10 @@ class Context:
     """State that all sessions of a server share.
 
     ``work``: limits the loop time of costly requests. ``observer``: reports connections that never logged in.
-    ``run_command``: runs an operator's command line and returns its output. ``software``: name and version
-    that `welcome` reports. ``authenticator``: checks the server password; None: there is no password.
-    ``new_http_session``: None if the packages for HTTP are not installed. ``lengths`` and ``login_lengths``:
-    header caches for decoders after and before login.
+    ``command``: returns the function that runs a member's command line and returns its output, or raises
+    `NotOperatorError`. ``software``: name and version that `welcome` reports. ``authenticator``: checks the
+    server password; None: there is no password. ``new_http_session``: None if the packages for HTTP are not
+    installed. ``lengths`` and ``login_lengths``: header caches for decoders after and before login.
     """
 
     settings: Settings
@@ -133,7 +134,7 @@ class Context:
     observer: ConnectionObserver
     classic: ClassicFormat
     selchat: SelchatFormat
-    run_command: Callable[[str], list[str]] = lambda line: []
+    command: Callable[[str, Member], Callable[[], list[str]]] = lambda line, member: list
     software: str = "selchat"
     authenticator: Authenticator | None = None
     new_http_session: HttpSessionFactory | None = None

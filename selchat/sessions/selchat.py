@@ -99,11 +99,6 @@ class VersionError(RefusalError):
         return f"version {self.version} of the protocol is not supported, only version {self.supported}"
 
 
-class NotOperatorError(RefusalError):
-    code = "not-operator"
-    text = "only operators can send commands to the server"
-
-
 class NoSuchRoomError(NamedRefusalError):
     code = "no-such-room"
     template = "there is no room {name}"
@@ -487,14 +482,12 @@ class SelchatSession:
             self.reject(error, [whisper.id])
 
     def _handle_command(self, whisper: Whisper) -> None:
-        """Run an operator's command and reply with its output."""
+        """Run a command to the server and reply with its output. Raises `NotOperatorError`."""
         member = self._get_member()
-        hub = self._context.hub
-        if not hub.is_operator(member):
-            raise NotOperatorError
         self._stream.meter.charge(Costs.COMMAND)
-        self._reply(self.format.ack(whisper.id, "", SERVER, 0, hub.time()))
-        for line in self._context.run_command(whisper.body):
+        run = self._context.command(whisper.body, member)
+        self._reply(self.format.ack(whisper.id, "", SERVER, 0, self._context.hub.time()))
+        for line in run():
             self._send_text(line, member)  # the session has no member any more if operators ban themselves
 
     def _send_text(self, text: str, member: Member) -> None:

@@ -24,9 +24,11 @@ def test_full_server_is_reported_and_retried(users: Users) -> None:
 
 def test_removed_user_reconnects_only_by_the_button(users: Users) -> None:
     with (
-        Server("--no-history", "--quiet", "--operators=Michael") as server,
+        Server("--no-history", "--quiet") as server,
         SelchatPeer(server.port, "Michael") as michael,
     ):
+        server.type("/op Michael")
+        server.expect("Michael is an operator now")
         page = users.signs_in(server.port, "Venkat")
         page("#input").press_sequentially("half a li")
         michael.whisper("Server", "/kick Venkat", "1")

@@ -431,7 +431,7 @@ def test_a_quick_export_shows_no_progress() -> None:
 
 @pytest.mark.parametrize(
     ("text", "ago"),
-    [("2h", 7200), ("7d", 604_800), ("30 m", 1800), ("1.5H", 5400), ("10s", 10), ("1w", 604_800), ("0d", 0)],
+    [("2h", 7200), ("7d", 604_800), ("30m", 1800), ("1h30m", 5400), ("10s", 10), ("1w", 604_800), ("0d", 0)],
 )
 def test_since_takes_a_time_span(text: str, ago: float) -> None:
     assert parse_since(text, AT) == AT - ago

@@ -26,9 +26,11 @@ from selchat.errors import SettingError
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/configuration.rst").read_text()
 OPTIONS = docopt.docopt(cli.SERVE_HELP, ["serve"], default_help=False)
+SECONDS = "a number of seconds, or a time such as 10s, 2m or 1h10m"
 SIZE = "a size such as 64KiB, or a whole number of bytes"
 TABLE = "is a table; put all settings at the top, without a table"
 # The hash of "tea".
+SECONDS = "a number of seconds, or a time such as 10s, 2m or 1h10m"
 HASH = "scrypt:15:8:1:jrH116GCnP4NQ7BoZu8cYA:V5_kIIsfd28eq3Hutnf7FZPOL9nZfLu0Z2kXB1UOqcs"
 NAMES = [field.name for field in fields(Settings)]
 
@@ -307,8 +309,9 @@ def test_the_documented_mistakes_are_the_real_ones() -> None:
         ("history = ''", ["x.toml:1: history: '' is not a path, or false for none"]),
         ("cert = false", ["x.toml:1: cert: False is not a path"]),
         ("key_file = '/k'", ["x.toml:1: key_file: '/k' is not allowed without cert"]),
-        ("login_seconds = nan", ["x.toml:1: login_seconds: nan is not a number of seconds"]),
-        ("login_seconds = inf", ["x.toml:1: login_seconds: inf is not a number of seconds"]),
+        ("login_seconds = nan", [f"x.toml:1: login_seconds: nan is not {SECONDS}"]),
+        ("login_seconds = inf", [f"x.toml:1: login_seconds: inf is not {SECONDS}"]),
+        ('login_seconds = "1 month"', [f"x.toml:1: login_seconds: '1 month' is not {SECONDS}"]),
         ("login_seconds = 1e9", ["x.toml:1: login_seconds: 1000000000.0 is not 86400 or less"]),
         ("message_rate = -1", ["x.toml:1: message_rate: -1 is not zero or more"]),
         ("backlog = 70000", ["x.toml:1: backlog: 70000 is not 65535 or less"]),
@@ -508,3 +511,11 @@ def test_a_reload_keeps_fixed_settings_and_reports_all_changes() -> None:
 
 def test_a_reload_without_changes_reports_none() -> None:
     assert reload_settings(Settings(), Settings(), frozenset()) == (Settings(), [], [])
+
+
+def test_seconds_may_be_a_duration() -> None:
+    assert parse_file(b'login_seconds = "1m30s"\n').login_seconds == 90
+    builder = SettingsBuilder()
+    builder.add_environment({"SELCHAT_LOGIN_SECONDS": "2m", "SELCHAT_PING_SECONDS": "7.5"})
+    settings = builder.build()
+    assert (settings.login_seconds, settings.ping_seconds) == (120, 7.5)

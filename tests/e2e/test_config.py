@@ -329,9 +329,10 @@ def test_operators_and_retention_change_at_once(file: Path, tmp_path: Path) -> N
     with serving(tmp_path / "history.sqlite", f"--config={file}") as server:
         with SelchatPeer(server.port, "Venkat") as venkat:
             assert venkat.say("one", "1")["seq"] == 1
-            venkat.send({"type": "whisper", "to": "Server", "id": "2", "body": "/bans"})
+            code = server.expect(r"claimed the operator name Venkat\..* /claim ([0-9A-Z-]{19}), ")[1]
+            venkat.send({"type": "whisper", "to": "Server", "id": "2", "body": f"/claim {code}"})
             assert [venkat.read()["type"] for _ in range(2)] == ["ack", "whispered"]
-            file.write_text("forget_interval = 0.02\nretention = '0.000001h'\n")
+            file.write_text("forget_interval = 0.02\nretention = '1s'\n")
             send_sighup(server)
             server.expect("Settings reloaded: ")
             assert venkat.whisper("Server", "/bans", "3")["code"] == "not-operator"

@@ -316,11 +316,24 @@ def run_command(operator: SelchatPeer, line: str, id: str) -> list[str]:
     return [one["body"] for one in answers[1:-1]]
 
 
+def operator_code(server: Server, name: str) -> str:
+    """Return the one-time code that the server prints for a name of ``--operators``."""
+    return server.expect(
+        rf"Warning: nobody has claimed the operator name {name}\..* /claim ([0-9A-Z-]{{19}}), "
+    )[1]
+
+
 def test_remote_operator_mutes_bans_and_unbans(tmp_path: Path) -> None:
     history = tmp_path / "history.sqlite"
     with serving(history, "--operators=Asa, Ops") as server, SelchatPeer(server.port, "Asa") as asa:
+        code = operator_code(server, "Asa")
+        assert operator_code(server, "Ops") != code
+        assert asa.whisper("Server", "/users", "0")["code"] == "not-operator"
+        assert run_command(asa, f"/claim {code}", "00")[0].startswith("You are an operator now")
+        server.expect("Warning: Asa at 127.0.0.1:.* has claimed the operator name Asa")
         with SelchatPeer(server.port, "Eve") as eve:
             assert eve.whisper("Server", "/ban Asa", "1")["code"] == "not-operator"
+            assert "no operator code" in run_command(eve, f"/claim {code}", "11")[0]
             assert run_command(asa, "/mute eve", "1") == ["Muted eve."]
             assert eve.say("!", "2")["code"] == "muted"
             assert run_command(asa, "/unmute eve", "2") == ["eve is no longer muted."]
@@ -335,6 +348,7 @@ def test_remote_operator_mutes_bans_and_unbans(tmp_path: Path) -> None:
         server.process.kill()
         server.wait()
     with serving(history, "--operators=asa") as server:
+        assert "claim" not in server.seen
         with SelchatPeer(server.port) as eve:
             assert eve.request(**greeting("Eve"))["code"] == "banned"
             assert eve.read()["reason"] == "banned"
@@ -348,7 +362,9 @@ def test_remote_operator_mutes_bans_and_unbans(tmp_path: Path) -> None:
 
 
 def test_operator_who_bans_themselves_gets_the_answer_first() -> None:
-    with quiet("--operators=Asa") as server, SelchatPeer(server.port, "Asa") as asa:
+    with quiet() as server, SelchatPeer(server.port, "Asa") as asa:
+        server.type("/op Asa")
+        server.expect("Asa is an operator now. They are online from 127.0.0.1:")
         asa.send({"type": "whisper", "to": "Server", "id": "1", "body": "/ban Asa"})
         answers = asa.read_to_end()
         assert kinds(answers) == ["ack", "whispered", "bye"]

@@ -135,7 +135,7 @@ def test_names_are_unique_and_clean() -> None:
         "guest2",
         "guest3",
         "guest4",
-        "a[2Jb",
+        "a2Jb",
         "x" * 32,
         "guest5",
     ]

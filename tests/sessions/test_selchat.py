@@ -81,7 +81,7 @@ class FakeServer:
             self.observer,
             ClassicFormat(),
             format,
-            self.commands.run_remote,
+            self.commands.remote,
             new_http_session=partial(HttpSession, self.site),
         )
 
@@ -734,8 +734,9 @@ def test_classic_client_gets_direct_messages() -> None:
 
 
 def test_operator_sends_commands_as_direct_messages_to_server() -> None:
-    server = FakeServer(operators=("Venkat",))
+    server = FakeServer()
     venkat, narayan = log_in(server, "Venkat", "Narayan")
+    server.commands.run("/op Venkat")
     venkat.send(whisper("Server", "/kick Narayan", "1"), whisper("Server", "/quit", "2"))
     assert kinds(venkat.read()) == ["ack", "ack", "whispered"]
     assert narayan.read()[-1] == {"type": "bye", "reason": "kicked", "retry_after": None}
@@ -746,12 +747,25 @@ def test_operator_sends_commands_as_direct_messages_to_server() -> None:
 
 def test_removed_operator_loses_the_rights_at_once() -> None:
     server = FakeServer(operators=("Venkat",))
-    venkat, narayan = log_in(server, "Venkat", "Narayan")
-    server.hub.reconfigure(Settings(roster=False, operators=("ＮＡＲＡＹＡＮ",)))
-    venkat.send(whisper("Server", "/users", "1"))
+    [venkat] = log_in(server, "Venkat")
+    [(_, code)] = server.hub.operators.unclaimed()
+    venkat.send(
+        whisper("Server", "/bans", "1"),
+        whisper("Server", "/claim 0000-0000-0000-0000", "2"),
+        whisper("Server", f" /CLAIM\u00a0{code} ", "3"),
+        whisper("Server", "/bans", "4"),
+    )
+    error, *answers = venkat.read()
+    assert error["code"] == "not-operator"
+    assert kinds(answers) == ["ack", "whispered"] * 3
+    assert answers[1]["body"].startswith("Not changed: this is no operator code")
+    assert answers[3]["body"].startswith("You are an operator now")
+    server.hub.reconfigure(Settings(roster=False))
+    venkat.send(whisper("Server", "/users", "5"))
     assert codes(venkat.read()) == ["not-operator"]
-    narayan.send(whisper("Server", "/bans", "1"))
-    assert kinds(narayan.read()) == ["ack", "whispered"]
+    server.hub.reconfigure(Settings(roster=False, operators=("ＶＥＮＫＡＴ",)))
+    venkat.send(whisper("Server", "/bans", "6"))
+    assert kinds(venkat.read()) == ["ack", "whispered"]
 
 
 def test_ban_covers_the_name_the_client_and_the_address() -> None:

@@ -1,0 +1,48 @@
+"""Names in typed commands: in double quotes, or as the longest known name.
+
+The console and the clients have the same rule; web/src/core/commands.ts has it for the page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import islice
+
+from selchat.errors import UsageError
+from selchat.text import NAME_LENGTH
+
+_QUOTES = ('"', "\u201c", "\u201d", "\u201e", "\uff02")  # phones and some desktops type curly ones
+_NEXT_QUOTE = re.compile('["\u201c\u201d\uff02]')
+_WORD = re.compile(r"\S+")
+_MAX_NAME_WORDS = 32  # of a name, as a command has it
+
+
+class UnclosedQuoteError(UsageError):
+    def __str__(self) -> str:
+        return "a name begins with a quotation mark, but another one is missing at its end"
+
+
+def split_name(text: str, is_known: Callable[[str], bool]) -> tuple[str, str]:
+    """Return the name at the start of a command's argument, and the rest.
+
+    The name is in double quotes, or it is the longest name that ``is_known``, or else the first word. The
+    text has no space at its start. Raises `UnclosedQuoteError`.
+    """
+    if text[:1] in _QUOTES:
+        end = _NEXT_QUOTE.search(text, 1)
+        if end is None:
+            raise UnclosedQuoteError
+        return text[1 : end.start()].strip(), text[end.end() :].strip()
+    words = list(islice(_WORD.finditer(text), _MAX_NAME_WORDS))
+    for word in reversed(words):
+        name = " ".join(text[: word.end()].split())
+        if len(name) <= 2 * NAME_LENGTH and is_known(name):
+            return name, text[word.end() :].strip()
+    first = words[0].end() if words else 0
+    return text[:first], text[first:].strip()
+
+
+def quoted(name: str) -> str:
+    """Return a name as it is typed in a command: with double quotes if it has spaces."""
+    return f'"{name}"' if " " in name else name
