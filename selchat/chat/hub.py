@@ -79,9 +79,9 @@ class Hub:
         self._inboxes = Inboxes(log)
         self.rooms = Rooms(log, settings, clock)
         self.lobby = self.rooms.lobby
-        self._changed: dict[Room, None] = {}  # rooms that members have joined or left since the last roster
-        self._roster_due = False
-        self._last_roster = float("-inf")
+        self._changed: dict[Room, None] = {}  # rooms with changes of the member list that nobody has got yet
+        self._changes_due = False
+        self._last_changes = float("-inf")
         self.publisher = Publisher(log, self._sent, observer, self.rooms.save, self._deliver_direct, on_error)
         self.publish = self.publisher.publish  # here and below: bound once, because every tick calls them
         self._stage = self.publisher.stage
@@ -190,14 +190,14 @@ class Hub:
         member.rooms[room] = None
         room.add(member)
         self.rooms.joined(room)
-        self._schedule_roster(room)
+        self._schedule_changes(room)
         return room
 
     def leave_room(self, member: Member, room: Room) -> None:
         """Remove a member from a room; the session itself ends its subscription."""
         room.remove(member)
         del member.rooms[room]
-        self._schedule_roster(room)
+        self._schedule_changes(room)
         self.rooms.left(room)
 
     def set_topic(self, member: Member, room: Room, topic: str) -> None:
@@ -446,19 +446,20 @@ class Hub:
         if present is not None:
             present.peer.deliver_direct(direct.message, name)
 
-    def _schedule_roster(self, room: Room) -> None:
-        """Send the roster changes at the end of this tick, or one interval after the last ones."""
-        if not self._settings.roster:
+    def _schedule_changes(self, room: Room) -> None:
+        """Send the changed member list at the end of this tick, or one interval after the last changes."""
+        if not self._settings.roster or not room.members:
+            room.take_changes()  # nobody is told
             return
         self._changed[room] = None
-        if not self._roster_due:
-            self._roster_due = True
-            wait = self._last_roster + self._settings.roster_interval - self._clock.now
-            self._clock.call_later(max(0.0, wait), self._send_roster)
+        if not self._changes_due:
+            self._changes_due = True
+            wait = self._last_changes + self._settings.roster_interval - self._clock.now
+            self._clock.call_later(max(0.0, wait), self._send_changes)
 
-    def _send_roster(self) -> None:
-        self._roster_due = False
-        self._last_roster = self._clock.now
+    def _send_changes(self) -> None:
+        self._changes_due = False
+        self._last_changes = self._clock.now
         changed, self._changed = self._changed, {}
         for room in changed:
             events = room.take_changes()

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import heapq
 import secrets
-from collections.abc import Iterable, Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from selchat.chat.peer import Author, Format, Named
@@ -49,9 +47,9 @@ class Room:
         self.deliveries = 0  # in the last `publish`: messages times readers, without the authors' own
         self._feed_limit = feed_limit
         self.feeds: dict[Format, Feed[Any]] = {}
-        # Unpublished changes of the member list by key: the name, and whether it was added.
-        self._changes: dict[str, tuple[str, bool]] = {}
-        self._snapshot_changes: list[tuple[str, bool]] = []  # unpublished, but part of a snapshot
+        # Keys with unpublished changes. For each: the names that readers may show for it, None for no member.
+        # The first is the published one, the others were part of snapshots.
+        self._changes: dict[str, tuple[str | None, ...]] = {}
 
     def feed(self, format: Format) -> Feed[Any]:
         """Return the feed of this room in ``format``."""
@@ -82,34 +80,37 @@ class Room:
         """Add a member."""
         key = name_key(member.name)
         self.members[key] = member
-        self._record_change(key, member.name, True)
+        self._record_change(key, None, member.name)
 
     def remove(self, member: Named) -> None:
         """Remove a member."""
         key = name_key(member.name)
         del self.members[key]
-        self._record_change(key, member.name, False)
+        self._record_change(key, member.name, None)
 
     def take_changes(self) -> list[Event]:
         """Return the changes of the member list since the last call, as `Joined` and `Left`."""
-        changes = sorted(self._changes.values(), key=itemgetter(1))  # removed members first
-        changes[:0] = self._snapshot_changes
-        self._changes = {}
-        self._snapshot_changes = []
-        events: list[Event] = []
-        for added, group in groupby(changes, itemgetter(1)):
-            names = tuple(name for name, _ in group)
-            events += (
-                (Joined if added else Left)(self.name, names[start : start + _MAX_NAMES], len(self.members))
-                for start in range(0, len(names), _MAX_NAMES)
-            )
-        return events
+        changes, self._changes = self._changes, {}
+        visited: list[str] = []  # in a snapshot, but neither before nor after it
+        gone: list[str] = []
+        new: list[str] = []
+        for key, shown in changes.items():
+            name = self._name(key)
+            wrong = [each for each in shown if each is not None and each != name]
+            gone += wrong
+            if name is not None:
+                new.append(name)
+            elif shown[0] is None:
+                visited += wrong
+        return [*self._events(Joined, visited), *self._events(Left, gone), *self._events(Joined, new)]
 
     def snapshot(self, limit: int) -> Roster:
         """Return the `roster` for a reader who will get all later changes as events."""
-        # The reader has seen these members now, so that a later `Left` must not cancel out their `Joined`.
-        self._snapshot_changes += sorted(self._changes.values(), key=itemgetter(1))
-        self._changes = {}
+        # The reader shows these members now, so that a later `Left` must not cancel out their `Joined`.
+        for key, shown in self._changes.items():
+            name = self._name(key)
+            if name not in shown:
+                self._changes[key] = (*shown, name)
         return self.roster(limit)
 
     def roster(self, limit: int) -> Roster:
@@ -118,12 +119,20 @@ class Room:
         keys = heapq.nsmallest(limit, self.members)
         return Roster(tuple(self.members[key].name for key in keys), len(self.members))
 
-    def _record_change(self, key: str, name: str, added: bool) -> None:
-        # Absences and visits that are shorter than the interval between two events are not reported.
-        if key in self._changes and self._changes[key][1] is not added:
+    def _name(self, key: str) -> str | None:
+        """Return the name of the member with that key; None: there is none."""
+        member = self.members.get(key)
+        return None if member is None else member.name
+
+    def _record_change(self, key: str, before: str | None, now: str | None) -> None:
+        shown = self._changes.setdefault(key, (before,))
+        if shown == (now,):
+            # Absences and visits that are shorter than the interval between two events are not reported.
             del self._changes[key]
-        else:
-            self._changes[key] = (name, added)
+
+    def _events(self, kind: type[Joined | Left], names: list[str]) -> Iterator[Event]:
+        for start in range(0, len(names), _MAX_NAMES):
+            yield kind(self.name, tuple(names[start : start + _MAX_NAMES]), len(self.members))
 
 
 def new_salt() -> str:

@@ -13,6 +13,7 @@ from selchat.errors import NameTakenError
 from selchat.events import LOBBY, Event, Notice, Roster, Said
 from selchat.net.fanout import Fanout
 from tests.chat.fakes import FakeClock, FakeObserver, FakePeer, LineFormat, RecordingLog, end_tick, line
+from tests.chat.support import reachable_objects
 
 DAY = 86_400.0
 
@@ -296,6 +297,41 @@ def test_roster_can_be_disabled() -> None:
     chat.tick(10)
     assert not michael.lines
     assert chat.clock.pending == 0
+
+
+@pytest.mark.parametrize("roster", [False, True])
+@pytest.mark.parametrize("order", ["join users part", "users join part", "join users users part"])
+def test_room_remembers_nobody_who_came_and_went(roster: bool, order: str) -> None:
+    chat = Chat(Settings(roster=roster))
+    lobby = chat.hub.lobby
+    chat.sign_in("Michael")[0].sign_out(None)
+    chat.tick(10)
+    before = reachable_objects(lobby)
+    for number in range(300):
+        peer = None
+        for step in order.split():
+            if step == "join":
+                [peer] = chat.sign_in(f"Venkat {number}")
+            elif step == "users":
+                lobby.snapshot(1000)
+            elif peer is not None:
+                peer.sign_out(None)
+        if number % 2:
+            chat.tick(0.001)
+    chat.tick(0.001)
+    assert reachable_objects(lobby) <= before
+    assert not len(lobby.members)
+
+
+def test_room_without_a_roster_has_no_changes_to_report() -> None:
+    chat = Chat(Settings(roster=False))
+    lobby = chat.hub.lobby
+    chat.sign_in("Michael")
+    for number in range(300):
+        [peer] = chat.sign_in(f"Venkat {number}")
+        lobby.snapshot(1000)
+        peer.sign_out(None)
+    assert lobby.take_changes() == []
 
 
 def test_observer_learns_of_announcements_that_were_not_stored() -> None:

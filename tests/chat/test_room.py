@@ -105,3 +105,37 @@ def test_member_who_was_in_a_snapshot_is_reported_as_left() -> None:
     room.remove(narayan)
     assert room.take_changes() == [Joined("lobby", ("Narayan",), 0), Left("lobby", ("Narayan",), 0)]
     assert room.take_changes() == []
+
+
+def test_other_spelling_of_a_name_is_reported_as_another_member() -> None:
+    room = Room("lobby", 1000)
+    bob, other = Person("Bob"), Person("bob")
+    room.add(bob)
+    room.take_changes()
+    room.remove(bob)
+    room.add(other)
+    assert room.take_changes() == [Left("lobby", ("Bob",), 1), Joined("lobby", ("bob",), 1)]
+    assert room.take_changes() == []
+
+
+def test_spelling_that_was_in_a_snapshot_only_is_reported_as_left() -> None:
+    room = Room("lobby", 1000)
+    bob, other = Person("Bob"), Person("bob")
+    room.add(bob)
+    room.take_changes()
+    room.remove(bob)
+    room.add(other)
+    room.snapshot(10)
+    room.remove(other)
+    room.add(bob)
+    assert room.take_changes() == [Left("lobby", ("bob",), 1), Joined("lobby", ("Bob",), 1)]
+
+
+def test_snapshots_keep_one_entry_for_each_name() -> None:
+    room = Room("lobby", 1000)
+    narayan = Person("Narayan")
+    for _ in range(300):
+        room.add(narayan)
+        room.snapshot(10)
+        room.remove(narayan)
+    assert room.take_changes() == [Joined("lobby", ("Narayan",), 0), Left("lobby", ("Narayan",), 0)]
