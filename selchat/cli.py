@@ -129,8 +129,9 @@ Options:
   --classic            Use only the classic protocol, without rooms, receipts and history. Without this
                        option, the client uses that only on a server that supports nothing else.
   --plain              Plain lines for pipes, scripts and screen readers: each input line is a message, each
-                       output line is "Venkat > text". The default if standard input or output is not a
-                       terminal, and on a dumb terminal.
+                       output line is "Venkat > text", or "[ROOM] Venkat > text" if it is from another room
+                       than that of --room. The default if standard input or output is not a terminal, and
+                       on a dumb terminal.
   -h --help            Show this text.
 
 In the chat, type /help for the commands. Tab completes commands, names and rooms. If you paste several lines,

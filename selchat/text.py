@@ -78,6 +78,7 @@ _UNSAFE = (
 )
 _ESCAPES = {code: chr(code).encode("unicode_escape").decode() for codes in _UNSAFE for code in codes}
 _REMOVED = dict.fromkeys(_ESCAPES)
+_ESCAPE = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # the start of one, in a name
 _LONG_WORD = 256  # characters that are normalised at a time: a run of n marks takes n² steps
 
 
@@ -138,6 +139,39 @@ def escape_controls(text: str) -> str:
     ``\u202e``. Other characters stay as they are, even the backslash.
     """
     return text if text.isprintable() else text.translate(_ESCAPES)
+
+
+def escape_name(name: str) -> str:
+    r"""Return ``name`` with escapes such as ``\x3e`` for everything that `clean_name` would change.
+
+    Two names never look the same in a line, and no name looks like another part of it. For clients, which get
+    names from servers that may not clean them. A name that is too long for any server is cut.
+    """
+    if _ESCAPE.search(name) is None and len(name) <= _MAX_RAW_NAME and clean_name(name, len(name)) == name:
+        return name
+    composed = unicodedata.is_normalized("NFC", name[:_MAX_RAW_NAME])
+    shown = []
+    for place, character in enumerate(name[:_MAX_RAW_NAME]):
+        category = unicodedata.category(character)
+        if character == " ":
+            is_unsafe = place in {0, len(name) - 1} or name[place - 1] == " "
+        elif character == "\\":
+            is_unsafe = _ESCAPE.match(name, place) is not None
+        elif category.startswith("M"):
+            is_unsafe = place == 0 or not composed or name[place - 1] == " "
+        else:
+            is_unsafe = category[0] in "CZ" or (place == 0 and _PREFIXES.match(character) is not None)
+        if is_unsafe or _DELIMITERS.match(character) or _INVISIBLE.match(character):
+            character = escape_character(character)
+        shown.append(character)
+    more = len(name) - _MAX_RAW_NAME
+    return "".join(shown) + (f"…({more} more)" if more > 0 else "")
+
+
+def escape_character(character: str) -> str:
+    r"""Return ``\x3e``, ``\u2026`` or ``\U0001f600`` for a character."""
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def cut(text: str, length: int) -> str:

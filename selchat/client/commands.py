@@ -232,7 +232,7 @@ class CommandRunner:
         if name_key(room) == name_key(self.room) and name_key(room) not in map(name_key, rooms):
             self.room = rooms[-1] if rooms else ""
             if self.room:
-                self._show(f"Your messages now go to {lines.safe(self.room)}")
+                self._show(f"Your messages now go to {lines.safe_name(self.room)}")
 
     def _show_all(self, shown: list[str]) -> None:
         for line in shown:
@@ -275,7 +275,7 @@ class CommandRunner:
         if command.text:
             self._link.set_topic(room, "" if command.text == "-" else command.text)
             return
-        topic, name = self._link.topic(room), lines.safe(room)
+        topic, name = self._link.topic(room), lines.safe_name(room)
         self._show(f"The topic of {name}: {lines.safe(topic)}" if topic else "There is no topic")
 
     def _history(self, command: Command) -> None:

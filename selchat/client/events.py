@@ -24,6 +24,7 @@ class Encryption(Enum):
     UNENCRYPTED       not encrypted, although the client has a passphrase: anyone can have sent it
     NO_PASSPHRASE     encrypted, and the client has no passphrase
     OTHER_PASSPHRASE  encrypted with another passphrase
+    OTHER_CIPHER      said to be encrypted in a way that this client, which has a passphrase, does not know
     TAMPERED          changed, moved to another room, or attributed to another name on the way
     REPLAYED          sent once before, and now delivered again as a new message
     REORDERED         delivered in another order than its sender sent it
@@ -37,6 +38,7 @@ class Encryption(Enum):
     UNENCRYPTED = "not encrypted"
     NO_PASSPHRASE = "encrypted; read it with --passphrase-file"  # noqa: S105
     OTHER_PASSPHRASE = "cannot be read: encrypted with another passphrase"  # noqa: S105
+    OTHER_CIPHER = "cannot be read: encrypted with another cipher"
     TAMPERED = "cannot be read: changed in transit"
     REPLAYED = "not shown: an old message that was delivered again"
     REORDERED = "not shown: delivered in the wrong order"

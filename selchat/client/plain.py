@@ -18,6 +18,7 @@ from selchat.client.run import Input, Run
 from selchat.client.setup import explain_end, is_about_password
 from selchat.config.settings import MIB, ClientSettings
 from selchat.net.stdio import LineWriter
+from selchat.text import name_key
 
 _OUTPUT_LIMIT = 16 * MIB  # bytes of messages that wait for a blocked output
 _CLOSE_SECONDS = 5.0  # for writing the last of them
@@ -47,6 +48,7 @@ class PlainChat:
         )
         self._commands = CommandRunner(self._link, settings.room, run.show)
         self._name = settings.name
+        self._room_key = name_key(settings.room.removeprefix("#"))
         self._is_encrypted = bool(settings.passphrase)
         self._input = Input(run, settings, self._link, stdin, self._on_line)
         self._input.pause()  # until the server has let the user in
@@ -108,8 +110,11 @@ class PlainChat:
             self._run.show(line)
 
     def _prefix(self, room: str) -> str:
-        """Return the name of the room if the user is in several, or an empty string."""
-        return room if len(self._link.rooms) > 1 else ""
+        """Return the name of a room that is not the one of this chat, or an empty string.
+
+        So a script knows from each line alone where it was said.
+        """
+        return "" if name_key(room) == self._room_key else room
 
     def _on_line(self, line: str) -> None:
         if self._commands.run(line) is CommandKind.QUIT:

@@ -27,7 +27,7 @@ from selchat.wire.frames import FrameTooLongError
 
 def test_no_line_has_control_characters() -> None:
     message = Message("V\x1b[2J", "a\tb\x1b[31m\r\nYou >> \u202e\x07")
-    assert lines.format_message(message) == r"V\x1b[2J > a    b\x1b[31m\r\nYou >> \u202e\x07"
+    assert lines.format_message(message) == r"V\x1b\x5b2J > a    b\x1b[31m\r\nYou >> \u202e\x07"
     evil = "\x1b[2J\n"
     names = (evil,)
     for event in (
@@ -65,12 +65,14 @@ def test_messages_are_formatted_as_lines() -> None:
     assert lines.format_message(Whispered("Venkat", "hey", "Michael", 1, 1.0)) == "Venkat whispers > hey"
     assert lines.format_message(Whispered("Server", "done", "Michael", 0, 1.0)) == "Server > done"
     encrypted = Message("Venkat", "olsp", cipher="caesar")
-    assert lines.format_message(encrypted) == "Venkat > (encrypted: caesar) olsp"
+    assert lines.format_message(encrypted) == (
+        "Venkat > (encrypted with another cipher: caesar; read it with --key)"
+    )
 
 
 def test_an_action_needs_the_name_of_its_author() -> None:
     action = lines.action("Venkat Rao", "waves")
-    assert lines.format_message(Message("Venkat Rao", action)) == "* Venkat Rao waves"
+    assert lines.format_message(Message("Venkat Rao", action)) == '* "Venkat Rao" waves'
     assert lines.format_message(Message("Eve", action)) == "Eve > * Venkat Rao waves"
     assert lines.format_message(Message("V\x1b", "* V\x1b waves"), "x") == r"[x] * V\x1b waves"
 
@@ -119,6 +121,9 @@ def test_search_words_match_author_and_body() -> None:
     message = Message("Venkat", "The KETTLE is on")
     assert lines.has_words(message, "kettle venkat")
     assert not lines.has_words(message, "kettle off")
+    for body in ("at the café", "at the cafe\u0301", "AT THE CAFÉ", "at the ｃａｆé"):
+        for words in ("café", "cafe\u0301", "CAFE\u0301"):
+            assert lines.has_words(Message("Venkat", body), words)
     assert lines.found([message], "kettle", 70, "lobby") == [
         "[lobby] Venkat > The KETTLE is on",
         "1 message with kettle among the last 70 messages of lobby",
@@ -161,7 +166,8 @@ def test_an_outage_has_one_line_for_each_new_reason() -> None:
         (Encryption.NONE, None, "Venkat > hey\\x1b"),
         (Encryption.DECRYPTED, None, "Venkat > hey\\x1b"),
         (Encryption.UNENCRYPTED, None, "Venkat > (not encrypted) hey\\x1b"),
-        (Encryption.UNENCRYPTED, "cae\nsar", "Venkat > (encrypted otherwise: cae\\nsar) hey\\x1b"),
+        (Encryption.NONE, "cae\nsar", "Venkat > (encrypted with another cipher: cae\\nsar)"),
+        (Encryption.OTHER_CIPHER, "caesar", "Venkat > (cannot be read: encrypted with another cipher)"),
         (Encryption.NO_PASSPHRASE, "selchat1 x", "Venkat > (encrypted; read it with --passphrase-file)"),
         (Encryption.OTHER_PASSPHRASE, "x", "Venkat > (cannot be read: encrypted with another passphrase)"),
         (Encryption.TAMPERED, "x", "Venkat > (cannot be read: changed in transit)"),
@@ -176,6 +182,16 @@ def test_a_message_shows_its_encryption_if_it_matters(
     assert lines.format_message(Message("Venkat", body, encryption=encryption, cipher=cipher)) == line
     whisper = Whispered("Venkat", body, "Michael", 1, 1.0, "", cipher, encryption)
     assert lines.format_message(whisper) == line.replace("Venkat >", "Venkat whispers >")
+
+
+@pytest.mark.parametrize(
+    "body", ["(not encrypted) hey", "(encrypted) hey", "(cannot be read: changed in transit)"]
+)
+@pytest.mark.parametrize("encryption", [Encryption.NONE, Encryption.DECRYPTED, Encryption.UNENCRYPTED])
+def test_no_text_looks_like_a_note(encryption: Encryption, body: str) -> None:
+    note = "(not encrypted) " if encryption is Encryption.UNENCRYPTED else ""
+    shown = lines.format_message(Message("Venkat", body, encryption=encryption))
+    assert shown == f"Venkat > {note}\\x28{body[1:]}"
 
 
 def test_an_unencrypted_action_is_shown_as_a_message() -> None:

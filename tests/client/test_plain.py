@@ -98,7 +98,7 @@ def test_input_and_output_lines_are_messages(tmp_path: Path) -> None:
     with serving(expect(LOGIN + frame("one") + frame(" two") + frame("last"), answer)) as server:  # type: ignore[arg-type]
         got = chat(tmp_path, server.port, b"one\n\n two\r\nlast")
     assert got.status == 0
-    assert got.out == "Venkat > Hey!\n\\x1b[2JX > a    b\\nc\\x07\nServer > Users online (1): A\n"
+    assert got.out == "Venkat > Hey!\n\\x1b\\x5b2JX > a    b\\nc\\x07\nServer > Users online (1): A\n"
     assert got.err == "Connected to the Server: 127.0.0.1\n"
 
 

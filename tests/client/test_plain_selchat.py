@@ -97,7 +97,7 @@ def test_user_chats_in_rooms_and_direct_messages(tmp_path: Path, piped: tuple[in
         "Venkat > Hey!\\x1b[2J\n"
         "Server > Good morning\n"
         "[a] Venkat > body 2\n"
-        "[lobby] Venkat > body 4\n"
+        "Venkat > body 4\n"
         "Zoe whispers > psst\n"
     )
     assert got.err == (
@@ -158,7 +158,7 @@ def test_an_outage_and_a_gap_are_reported(tmp_path: Path, piped: tuple[int, int]
     assert (got.status, got.out) == (0, "Venkat > body 5\n")
     assert got.err == (
         f"{CONNECTED}"
-        "The server cannot store messages now (about not-stored). "
+        "Not stored yet: the server cannot store messages now (about not-stored). "
         "The client keeps yours and sends them again.\n"
         "Connection lost: closed by the server; retrying in 0.0 s\n"
         f"{CONNECTED}"
@@ -352,7 +352,9 @@ def test_send_repeats_lost_and_unstored_messages(tmp_path: Path) -> None:
         lambda port: send(tmp_path, port, "hey", wire="auto", store_seconds=0.01, retry_base_seconds=0.01),
     )
     assert got.status == 0
-    assert got.err.startswith("selchat: The server cannot store messages now (about not-stored).")
+    assert got.err.startswith(
+        "selchat: Not stored yet: the server cannot store messages now (about not-stored)."
+    )
     assert "selchat: Connection lost: closed by the server; retrying in 0.0 s\n" in got.err
 
 

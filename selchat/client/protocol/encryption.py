@@ -260,8 +260,10 @@ class EncryptedCodec:
 
     def decode(self, room: str, author: str, fields: Fields, seq: int) -> DecodedBody:
         body, cipher = fields["body"], fields.get("cipher") or None
-        if cipher is None or not cipher.startswith(CIPHER_PREFIX):
-            return DecodedBody(body, cipher, Encryption.NONE if author == SERVER else Encryption.UNENCRYPTED)
+        if cipher is None:
+            return DecodedBody(body, None, Encryption.NONE if author == SERVER else Encryption.UNENCRYPTED)
+        if not cipher.startswith(CIPHER_PREFIX):
+            return DecodedBody("", cipher, Encryption.OTHER_CIPHER)
         try:
             return DecodedBody(
                 self._keys.decrypt(room, author, cipher, body, seq), None, Encryption.DECRYPTED

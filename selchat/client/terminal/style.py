@@ -8,6 +8,7 @@ background colour is unknown.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -38,7 +39,7 @@ def dim(text: str) -> Line:
 
 def prompt(room: str) -> str:
     """Return the prompt for typing in that room."""
-    return "You >> " if room in {"", LOBBY} else f"You in #{lines.safe(room)} >> "
+    return "You >> " if room in {"", LOBBY} else f"You in #{lines.safe_name(room)} >> "
 
 
 def time(at: float | None, now: float) -> str:
@@ -60,12 +61,8 @@ def message(event: Message | Whispered, me: str, *, room: str = "", time: str = 
 
     The line begins with ``time`` and the name of ``room``, unless they are empty.
     """
-    shown = lines.format_message(event, room)
-    author, body = lines.safe(event.author), lines.safe(event.body)
-    # The body of an action begins with its author's name, which is no mention.
-    skipped = len(f"* {author} ") if body.startswith(f"* {author} ") else 0
-    start = len(shown) - len(body) + skipped
-    return ((PLAIN, time + shown[:start]), *_with_mentions(shown[start:], me))
+    head, body = lines.message_parts(event, room)
+    return ((PLAIN, time + head), *_with_mentions(body, me))
 
 
 def own_message(event: Message, *, here: bool, time: str = "") -> Line:
@@ -76,16 +73,17 @@ def own_message(event: Message, *, here: bool, time: str = "") -> Line:
 def sent(room: str, to: str, body: str, me: str, *, here: bool) -> str:
     """Return the final text for a message that the user, named ``me``, sent to a room or to one user."""
     if to:
-        return f"You to {lines.safe(to)} > {lines.safe(body)}"
-    where = "" if here else f"[{lines.safe(room)}] "
-    if body.startswith(lines.action(me, "")):
-        return f"{where}{lines.safe(body)}"
+        return f"You to {lines.safe_name(to)} > {lines.safe(body)}"
+    where = "" if here else f"[{lines.safe_name(room)}] "
+    start = lines.action(me, "")
+    if body.startswith(start):
+        return f"{where}* {lines.word(me)} {lines.safe(body[len(start) :])}"
     return f"{where or prompt(room)}{'You >> ' if where else ''}{lines.safe(body)}"
 
 
 def pending(room: str, to: str, body: str, *, here: bool) -> str:
     """Return the text for a message that the server has not acknowledged."""
-    where = f"to {lines.safe(to)}: " if to else "" if here else f"[{lines.safe(room)}] "
+    where = f"to {lines.safe_name(to)}: " if to else "" if here else f"[{lines.safe_name(room)}] "
     return f"… {where}{lines.safe(body)}"
 
 
@@ -100,7 +98,7 @@ def dimmed(line: Line) -> Line:
 
 def entered(event: Users, width: int) -> list[Line]:
     """Return the lines for entering a room: its users, in two rows at most, and its topic."""
-    start = f"You are in {lines.safe(event.room)} ({event.total} here): "
+    start = f"You are in {lines.safe_name(event.room)} ({event.total} here): "
     shown = [dim(start + fold(event.names, event.total, 2 * width - get_cwidth(start)))]
     if event.topic:
         shown.append(dim(f"Topic: {lines.safe(event.topic)}"))
@@ -109,7 +107,7 @@ def entered(event: Users, width: int) -> list[Line]:
 
 def users(event: Users, width: int) -> list[Line]:
     """Return the lines that answer ``/users``."""
-    place = "online" if event.room == LOBBY else f"in {lines.safe(event.room)}"
+    place = "online" if event.room == LOBBY else f"in {lines.safe_name(event.room)}"
     listed = [f"Users {place} ({event.total}):", *columns(event.names, width)]
     missing = event.total - len(event.names)
     return [plain(line) for line in (*listed, *([f"  and {missing} more"] if missing > 0 else []))]
@@ -118,7 +116,7 @@ def users(event: Users, width: int) -> list[Line]:
 def rooms(event: Rooms, mine: Sequence[str], width: int) -> list[Line]:
     """Return the lines that answer ``/rooms``, with a ``*`` before the rooms in ``mine``."""
     keys = set(map(name_key, mine))
-    names = [lines.safe(room.room) for room in event.rooms]
+    names = [lines.safe_name(room.room) for room in event.rooms]
     members = [f"{room.members} here" for room in event.rooms]
     widths = [max(map(get_cwidth, column), default=0) for column in (names, members)]
     shown = [plain(f"Rooms ({event.total}); * marks the rooms that you are in:")]
@@ -132,7 +130,7 @@ def rooms(event: Rooms, mine: Sequence[str], width: int) -> list[Line]:
 
 def columns(names: Sequence[str], width: int) -> list[str]:
     """Return the names as rows of at most ``width`` screen columns, in column-major order."""
-    safe = list(map(lines.safe, names))
+    safe = list(map(lines.listed_name, names))
     widest = max(map(get_cwidth, safe), default=0)
     across = max(1, width // (widest + _GAP))
     rows = -(-len(safe) // across)
@@ -142,7 +140,7 @@ def columns(names: Sequence[str], width: int) -> list[str]:
 def fold(names: Sequence[str], total: int, width: int) -> str:
     """Return as many names as fit into ``width``, at least one, and the number of the others in ``total``."""
     shown = ""
-    for number, name in enumerate(map(lines.safe, names)):
+    for number, name in enumerate(map(lines.listed_name, names)):
         longer = f"{shown}, {name}" if shown else name
         left = total - number - 1
         if shown and get_cwidth(longer + (f" and {left} more" if left > 0 else "")) > width:
@@ -171,9 +169,9 @@ def sentence(text: str) -> str:
 
 
 def _with_mentions(body: str, me: str) -> Line:
-    name = re.escape(lines.safe(me))
-    if not name:
+    if not me:
         return plain(body)
+    name, body = re.escape(lines.safe(me)), unicodedata.normalize("NFC", body)  # as names are
     parts = re.split(rf"(?<!\w)({name})(?!\w)", body, flags=re.IGNORECASE)
     return tuple((BOLD if number % 2 else PLAIN, part) for number, part in enumerate(parts) if part)
 

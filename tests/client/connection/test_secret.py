@@ -79,7 +79,7 @@ def test_error_names_a_file_with_other_content(tmp_path: Path, content: bytes) -
 
 def test_error_names_an_unusable_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SecretError, match=r"file/selchat/client-secret: file exists"):
+    with pytest.raises(SecretError, match=r"file/selchat/client-secret: not a directory"):
         client_secret(tmp_path / "file" / "selchat")
     (tmp_path / "client-secret").mkdir()
     with pytest.raises(SecretError, match="is a directory"):

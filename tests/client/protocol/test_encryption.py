@@ -330,7 +330,7 @@ def test_each_result_of_decryption_is_reported() -> None:
         ("", Encryption.OTHER_PASSPHRASE),
         ("", Encryption.TAMPERED),
         ("", Encryption.REPLAYED),
-        ("olsp", Encryption.UNENCRYPTED),
+        ("", Encryption.OTHER_CIPHER),
         ("three", Encryption.DECRYPTED),
         ("", Encryption.TAMPERED),
     ]

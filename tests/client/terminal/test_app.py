@@ -112,7 +112,7 @@ def test_typed_and_received_messages_are_shown(keyboard: Keyboard) -> None:
         peer = server.accept()
         keyboard.shows("You >>")
         peer.send(pair("Ve\x1b[2Jnkat", "Hey!\a\tx"))
-        keyboard.shows(r"Ve\x1b[2Jnkat > Hey!\x07    x")
+        keyboard.shows(r"Ve\x1b\x5b2Jnkat > Hey!\x07    x")
         keyboard.type("Hello World!\r")
         eventually(lambda: peer.frames()[1:] == ["Hello World!"])
         keyboard.type("  \r\r//slash\r\x1b[200~two\r\nlines\r\n\x1b[201~\r")
