@@ -39,6 +39,8 @@ TLS_EMPTY_BURST = 32  # TLS records without data at once, such as key updates; O
 TLS_EMPTY_RATE = 1.0  # such records a second
 TLS_PADDING = 8 * KIB  # bytes of padding that count like one of them
 
+READY_DISK = MIB  # bytes of free disk below which /readyz is not ready; RabbitMQ's disk alarm: 50 MB
+
 CERTIFICATE_CHECK_SECONDS = 86_400.0  # seconds between two checks of the certificate's dates; certbot: 12 h
 CERTIFICATE_WARNING_SECONDS = 14 * 86_400.0  # seconds before its end; certbot renews 30 days before
 

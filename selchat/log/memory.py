@@ -122,6 +122,11 @@ class MemoryLog:
         return True
 
     @property
+    def free_disk(self) -> int | None:
+        """Return None: there is no disk."""
+        return None
+
+    @property
     def size(self) -> int:
         """Approximate size of the messages in bytes: characters and overhead."""
         return sum(log.size for log in self._rooms.values())

@@ -95,6 +95,10 @@ class Log(Protocol):
     def can_write(self) -> bool:
         """Return False if it is certain that a commit would fail. It costs a few system calls."""
 
+    @property
+    def free_disk(self) -> int | None:
+        """Bytes that are free on the disk for the log to grow; None: no disk limits it."""
+
     def last_seq(self, room: str) -> int:
         """Return the ``seq`` of the newest message of the room, expired or not; 0: it never had one."""
 

@@ -238,6 +238,16 @@ class SqliteLog:
             return False
         return True
 
+    @property
+    def free_disk(self) -> int | None:
+        if not hasattr(os, "statvfs"):  # POSIX only
+            return None
+        try:
+            found = os.statvfs(self._path)
+        except OSError:
+            return None  # `can_write` tells what is wrong
+        return found.f_bavail * found.f_frsize
+
     def set_retention(self, retention: Retention) -> None:
         """Set the retention that `expire` applies."""
         self._retention = retention

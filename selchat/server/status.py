@@ -11,7 +11,8 @@ from collections.abc import Callable, Collection, Mapping
 
 from selchat import __version__
 from selchat.chat.hub import Hub
-from selchat.log.port import NotReadableError
+from selchat.config.settings import KIB, READY_DISK
+from selchat.log.port import NotReadableError, NotStoredError
 from selchat.net.admission import Admission, ServerFullError
 from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout
@@ -70,9 +71,12 @@ class Status:
         """
         if not self._is_serving():
             return 503, "the server is shutting down"
-        if self._hub.publisher.log_error is not None:
+        log = self._hub.log
+        if self._hub.publisher.log_error is not None or not log.can_write:
             self._hub.probe_log()
-            return 503, str(self._hub.publisher.log_error)
+            return 503, str(self._hub.publisher.log_error or NotStoredError("the history is not writable"))
+        if log.free_disk is not None and log.free_disk < READY_DISK:
+            return 503, f"the disk of the history is full: {log.free_disk // KIB} KiB are free"
         if self._admission.open >= self._admission.max_total:
             return 503, str(ServerFullError(self._admission.max_total))
         if self._capacity() <= 0:

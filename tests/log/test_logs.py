@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def test_any_text_is_read_as_it_was_appended(log: Log) -> None:
     assert [one.body for one in read] == [one.id for one in read] == texts
     assert read[-1].cipher is None
     assert read[0].cipher == "x"
+
+
+def test_free_disk_is_what_the_system_reports(log: Log, tmp_path: Path) -> None:
+    found = os.statvfs(tmp_path)
+    if isinstance(log, MemoryLog):
+        assert log.free_disk is None
+    else:
+        assert log.free_disk == pytest.approx(found.f_bavail * found.f_frsize, abs=1 << 30)
 
 
 def test_empty_commit_changes_nothing(log: Log) -> None:

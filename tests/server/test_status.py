@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -108,6 +109,37 @@ def test_not_ready_while_the_log_fails(running: Running, monkeypatch: pytest.Mon
     assert server.status.ready()[0] == 503, "the server has not tried again yet"
     server.reactor.tick(0)
     assert server.status.ready() == (200, "ready")
+
+
+def test_not_ready_before_the_first_message_fails(run: Run, tmp_path: Path) -> None:
+    history = tmp_path / "history" / "history.sqlite"
+    running = run(history=str(history))
+    server = running.server
+    assert server.status.ready() == (200, "ready")
+    history.rename(tmp_path / "elsewhere")
+    status, why = server.status.ready()
+    assert status == 503
+    assert why == "the server cannot store messages at the moment (the history is not writable)"
+    server.reactor.tick(0)
+    status, why = server.status.ready()
+    assert (status, "(the history is not writable)" in why) == (503, False), "the probe found the reason"
+    server.reactor.tick(0)
+    (tmp_path / "elsewhere").rename(history)
+    server.status.ready()
+    server.reactor.tick(0)
+    assert server.status.ready() == (200, "ready")
+
+
+@pytest.mark.parametrize(("free", "status"), [(0, 503), (1 << 19, 503), (1 << 20, 200), (None, 200)])
+def test_not_ready_when_the_disk_is_full(
+    running: Running, monkeypatch: pytest.MonkeyPatch, free: int | None, status: int
+) -> None:
+    monkeypatch.setattr(type(running.server.hub.log), "free_disk", free)
+    found, why = running.server.status.ready()
+    assert found == status
+    if status == 503:
+        assert free is not None
+        assert why == f"the disk of the history is full: {free >> 10} KiB are free"
 
 
 def test_not_ready_when_full_and_during_the_shutdown(running: Running, stack: ExitStack) -> None:
