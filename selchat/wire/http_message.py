@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from selchat.errors import RefusalError
 from selchat.wire.requests import ID_LENGTH, BadMessageError
-from selchat.wire.strict_json import decode_utf8, parse_object
+from selchat.wire.strict_json import decode_utf8, parse_request_object
 
 
 class MediaTypeError(RefusalError):
@@ -53,7 +53,7 @@ def parse_posted(media_type: str, data: bytes, request_ids: tuple[str, ...] = ()
         raise MediaTypeError(media_type)
     ids = list(request_ids)
     if kind == "application/json" or kind.endswith("+json"):
-        members = parse_object(decode_utf8(data.removeprefix(codecs.BOM_UTF8)))
+        members = parse_request_object(decode_utf8(data.removeprefix(codecs.BOM_UTF8)))
         body = members.get("body")
         if members.get("id") is not None:
             ids.append(members["id"])

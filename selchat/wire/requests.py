@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from selchat.auth.password import PASSWORD_LENGTH
 from selchat.errors import RefusalError
-from selchat.wire.strict_json import BadJsonError, decode_utf8, parse_object
+from selchat.wire.strict_json import BadJsonError, decode_utf8, parse_object, parse_request_object
 
 
 class BadMessageError(RefusalError):
@@ -225,7 +225,7 @@ def parse_request(payload: bytes | str) -> Request:
     found = _PLAIN_SAY.fullmatch(payload)
     if found is not None:
         return Say(*found.groups())
-    members = parse_object(payload)
+    members = parse_request_object(payload)
     kind = members.get("type")
     if type(kind) is not str:
         raise BadJsonError(_NO_TYPE)

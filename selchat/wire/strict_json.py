@@ -1,8 +1,8 @@
 """Strict JSON reader for untrusted objects.
 
 It accepts the JSON that every reader understands in the same way (RFC 7493, I-JSON): no duplicate keys, no
-lone surrogates, no huge numbers, no deep nesting. Every input gives an object or `BadJsonError`, in linear
-time.
+lone surrogates, no huge numbers, no deep nesting, and no thousands of values. Every input gives an object or
+`BadJsonError`, in linear time.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from itertools import islice
 from json.scanner import make_scanner
 from typing import Any, NoReturn, cast
 
@@ -32,10 +33,15 @@ class BadJsonError(RefusalError):
 
 MAX_DEPTH = 32  # arrays and objects inside each other
 MAX_DIGITS = 64  # characters of a number
+MAX_VALUES = 1024  # commas, arrays and objects of a request: 64 KiB of ``{},`` would take 13 milliseconds
 
 _TOO_DEEP = f"more than {MAX_DEPTH} arrays and objects inside each other"
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+# A string without an end is one too: otherwise the search would begin again at each of its escaped quotes.
+_TOKEN = re.compile(r'[,{\[]|"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)', re.DOTALL)
+_COUNTED = {",", "{", "["}
+_MAX_TOKENS = 4 * MAX_VALUES  # each value has at most two strings: a key and itself
 
 
 def decode_utf8(data: bytes) -> str:
@@ -44,6 +50,16 @@ def decode_utf8(data: bytes) -> str:
         return data.decode()
     except UnicodeDecodeError as error:
         raise BadJsonError(f"byte {error.start} is not UTF-8") from None
+
+
+def parse_request_object(text: str) -> dict[str, Any]:
+    """Do the same as `parse_object` for what a client sends, which has at most `MAX_VALUES` values."""
+    # Commas of a message's body count nothing, but only few texts have so many of them.
+    if len(text) > MAX_VALUES and text.count(",") + text.count("{") + text.count("[") > MAX_VALUES:
+        tokens = [found[0] for found in islice(_TOKEN.finditer(text), _MAX_TOKENS)]
+        if len(tokens) == _MAX_TOKENS or sum(token in _COUNTED for token in tokens) > MAX_VALUES:
+            raise BadJsonError(f"more than {MAX_VALUES} values")
+    return parse_object(text)
 
 
 def parse_object(text: str) -> dict[str, Any]:

@@ -483,8 +483,12 @@ def test_extensions_and_subprotocols_are_not_accepted() -> None:
         (opening(body=b"hello"), 400),  # type: ignore[arg-type]
         (opening(X="y\r\nSec-WebSocket-Key: again"), 400),
         (opening(**{f"X-{number}": "x" for number in range(150)}), 431),
+        (opening(Connection="Upgrade" + ", a" * 500), 431),
+        (opening(Upgrade="websocket" + ", a" * 500), 431),
+        (opening(Sec_WebSocket_Protocol="a" + ", a" * 500), 431),
+        (opening(Sec_WebSocket_Extensions="a" + ", a" * 500), 431),
     ],
-    ids=range(11),  # type: ignore[arg-type]
+    ids=range(15),  # type: ignore[arg-type]
 )
 def test_invalid_handshake_is_refused(data: bytes, status: int) -> None:
     with pytest.raises(HttpError) as caught:

@@ -58,7 +58,6 @@ class WrongRoomError(RefusalError):
 
 
 class NoTokensError(RefusalError):
-    code = "no-tokens"
     text = "the server cannot read its tokens now"
 
 
@@ -88,7 +87,7 @@ _STATUS: dict[type[RefusalError], tuple[int, str]] = {
     BodyTooLongError: (413, ""),
     MediaTypeError: (415, "media-type"),
     RateLimitError: (429, "too-fast"),
-    NoTokensError: (503, ""),
+    NoTokensError: (503, "no-tokens"),
     NotStoredError: (503, ""),
     NotReadableError: (503, ""),
 }

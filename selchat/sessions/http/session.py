@@ -58,7 +58,7 @@ _MESSAGES_PATH = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
 _API_PATH = "/rooms/"
 _LONGEST_ROOM = 12 * ROOM_LENGTH  # characters: each byte of UTF-8 is percent-encoded
 _MAX_QUERY_FIELDS = 16
-_MAX_HOST = 255  # characters of a host name; RFC 1035, 2.3.4
+_MAX_HOST = 255 + len(":65535")  # characters; RFC 1035, 2.3.4
 _SHOWN = 200  # characters of a path in an error message
 _GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?(?:,|$)")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -491,8 +491,8 @@ def _accepts_gzip(accepted: str) -> bool:
 
 def _parse_authority(text: str) -> re.Match[str] | None:
     """Return ``name`` and ``port`` (None: the default) of a URL's authority; None if it is invalid."""
-    match = _AUTHORITY.match(text.lower())
-    if match is None or len(match["name"]) > _MAX_HOST or int(match["port"] or 1) > 65535:
+    match = _AUTHORITY.match(text.lower()) if len(text) <= _MAX_HOST else None
+    if match is None or int(match["port"] or 1) > 65535:
         return None
     if text.startswith("["):
         try:
