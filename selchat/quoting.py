@@ -15,7 +15,8 @@ from selchat.text import NAME_LENGTH
 _QUOTES = ('"', "\u201c", "\u201d", "\u201e", "\uff02")  # phones and some desktops type curly ones
 _NEXT_QUOTE = re.compile('["\u201c\u201d\uff02]')
 _WORD = re.compile(r"\S+")
-_MAX_NAME_WORDS = 32  # of a name, as a command has it
+_MAX_NAME_WORDS = 32  # words of a name without quotes
+_MAX_LENGTH = 1024  # characters of such a name with its spaces
 
 
 class UnclosedQuoteError(UsageError):
@@ -26,21 +27,26 @@ class UnclosedQuoteError(UsageError):
 def split_name(text: str, is_known: Callable[[str], bool]) -> tuple[str, str]:
     """Return the name at the start of a command's argument, and the rest.
 
-    The name is in double quotes, or it is the longest name that ``is_known``, or else the first word. The
-    text has no space at its start. Raises `UnclosedQuoteError`.
+    The name is in double quotes, or it is the longest name that ``is_known``, or else the first word. It may
+    have an ``@`` before it. The text has no space at its start. Raises `UnclosedQuoteError`.
     """
     if text[:1] in _QUOTES:
         end = _NEXT_QUOTE.search(text, 1)
         if end is None:
             raise UnclosedQuoteError
         return text[1 : end.start()].strip(), text[end.end() :].strip()
-    words = list(islice(_WORD.finditer(text), _MAX_NAME_WORDS))
-    for word in reversed(words):
+    for word in reversed(list(islice(_WORD.finditer(text, 0, _MAX_LENGTH), _MAX_NAME_WORDS))):
         name = " ".join(text[: word.end()].split())
-        if len(name) <= 2 * NAME_LENGTH and is_known(name):
-            return name, text[word.end() :].strip()
-    first = words[0].end() if words else 0
-    return text[:first], text[first:].strip()
+        if len(name) <= 2 * NAME_LENGTH and is_known(name.removeprefix("@")):
+            return name.removeprefix("@"), text[word.end() :].strip()
+    first, *rest = text.split(maxsplit=1) or [""]
+    return first.removeprefix("@") or first, rest[0] if rest else ""
+
+
+def unquoted(text: str) -> str:
+    """Return a text without double quotes around it."""
+    quotes = len(text) > 1 and text[0] in _QUOTES and _NEXT_QUOTE.search(text, 1)
+    return text[1:-1].strip() if quotes and quotes.end() == len(text) else text
 
 
 def quoted(name: str) -> str:

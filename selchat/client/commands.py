@@ -6,8 +6,7 @@ that shows one.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from selchat.client.connection.link import Link
 from selchat.client.events import ClientEvent, History, Message, Parted, Refused, Rooms, SeenAuthors, Users
 from selchat.errors import UsageError
 from selchat.events import LOBBY, SERVER
+from selchat.quoting import UnclosedQuoteError, split_name, unquoted
 from selchat.text import name_key
 
 HELP = (
@@ -28,12 +28,14 @@ HELP = (
     "/topic [TEXT]   show or set the topic of the room; /topic - removes it",
     "/history [N]    show the last N messages of the room",
     "/search WORDS   show the messages of the room that contain all these words",
-    "/kick, /ban, /mute, /unban, /unmute NAME, /bans   for operators",
+    "/kick, /ban, /mute, /unban, /unmute NAME, /bans, /ops, /rooms drop ROOM   for operators",
+    "/claim CODE     become an operator, with a code that the server prints",
     "/help           show this list",
     "/quit           leave the chat",
     "Any other line goes to everyone in the room. Type //text to send /text.",
 )
-OPERATOR_COMMANDS = ("/kick", "/ban", "/mute", "/unban", "/unmute", "/bans")
+SANCTIONS = ("/kick", "/ban", "/mute", "/unban", "/unmute")  # commands that begin with a name
+_SERVER_COMMANDS = (*SANCTIONS, "/bans", "/ops", "/claim")  # the server runs these
 PAGE_SIZE = 1000  # messages in one request; docs/protocol.rst allows no more
 _DEFAULT_HISTORY = 20  # messages
 _MAX_SEARCHED = 5000  # messages that ``/search`` reads
@@ -60,7 +62,7 @@ class CommandKind(Enum):
 
 
 _KINDS = {kind.value: kind for kind in CommandKind if kind.value.startswith("/")}
-_KINDS |= dict.fromkeys(OPERATOR_COMMANDS, CommandKind.OPERATOR)
+_KINDS |= dict.fromkeys(_SERVER_COMMANDS, CommandKind.OPERATOR)
 COMMANDS = tuple(_KINDS)
 
 
@@ -103,8 +105,11 @@ class Command(NamedTuple):
     number: int = 0
 
 
-def parse(line: str) -> Command:
-    """Return the command on this line. Raises `UnknownCommandError` and `CommandUsageError`."""
+def parse(line: str, names: Collection[str] = ()) -> Command:
+    """Return the command on this line. Raises `UnknownCommandError` and `CommandUsageError`.
+
+    ``names``: users whom this client knows, to find the end of a name with spaces; see `split_name`.
+    """
     if not line.startswith("/"):
         return Command(CommandKind.TEXT, text=line) if line else Command(CommandKind.NOTHING)
     if line.startswith("//"):
@@ -114,10 +119,10 @@ def parse(line: str) -> Command:
     if kind is None:
         raise UnknownCommandError(line.split(maxsplit=1)[0])
     rest = rest.strip()
-    if kind is CommandKind.OPERATOR:
-        return Command(kind, text=f"{word.lower()} {rest}".rstrip())
+    if kind is CommandKind.OPERATOR or (kind is CommandKind.ROOMS and rest):
+        return Command(CommandKind.OPERATOR, text=f"{word.lower()} {rest}".rstrip())
     if kind is CommandKind.MSG:
-        return _parse_msg(rest)
+        return _parse_msg(rest, names)
     if kind is CommandKind.HISTORY:
         if rest and not (rest.isascii() and rest.isdigit() and len(rest) < 9 and int(rest)):
             raise CommandUsageError("/history NUMBER")
@@ -126,16 +131,21 @@ def parse(line: str) -> Command:
         if not rest and kind is not CommandKind.TOPIC:
             raise CommandUsageError(f"{kind.value} {'TEXT' if kind is CommandKind.ME else 'WORDS'}")
         return Command(kind, text=rest)
-    if kind is CommandKind.JOIN and (not rest or " " in rest):
+    room = unquoted(rest)
+    if kind is CommandKind.JOIN and (not room or " " in room):
         raise CommandUsageError("/join ROOM")
-    return Command(kind, target=rest)
+    return Command(kind, target=room)
 
 
-def _parse_msg(rest: str) -> Command:
-    match = re.fullmatch(r'"([^"]+)"\s*(.+)|([^\s"]\S*)\s+(.+)', rest, re.DOTALL)
-    if match is None:
+def _parse_msg(rest: str, names: Collection[str]) -> Command:
+    keys = set(map(name_key, names))
+    try:
+        name, text = split_name(rest, lambda name: name_key(name) in keys)
+    except UnclosedQuoteError:
+        name = text = ""
+    if not name or not text:
         raise CommandUsageError('/msg NAME TEXT, or /msg "A NAME" TEXT')
-    return Command(CommandKind.MSG, match[1] or match[3], match[2] or match[4])
+    return Command(CommandKind.MSG, name, text)
 
 
 # -- requests ----------------------------------------------------------------------------------------------
@@ -196,7 +206,7 @@ class CommandRunner:
 
         Raises `SelchatError` for a command that cannot run.
         """
-        command = parse(line)
+        command = parse(line, self._link.names)
         method = _METHODS.get(command.kind)
         if method is not None:
             method(self, command)

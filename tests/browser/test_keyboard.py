@@ -171,7 +171,7 @@ def test_whole_session_by_keyboard(users: Users, server: Server) -> None:
         keys.press("Enter")
         expect(page("#help-dialog")).to_be_visible()
         of_operators = page("#help-text h3").filter(has_text="For operators").locator("+ dl > div")
-        expect(of_operators).to_have_count(6)
+        expect(of_operators).to_have_count(8)
         expect(of_operators.first).to_have_text("/kick NAMEremove a user from the chat")
         keys.press("Escape")
         expect(page("#help-dialog")).to_be_hidden()

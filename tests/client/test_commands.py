@@ -44,6 +44,9 @@ from selchat.client.events import (
         ("/quit", Command(CommandKind.QUIT)),
         ("/quit now", Command(CommandKind.QUIT, "now")),
         ("/join engine-room", Command(CommandKind.JOIN, "engine-room")),
+        ('/join "engine-room"', Command(CommandKind.JOIN, "engine-room")),
+        ("/part \u201cengine-room\u201d", Command(CommandKind.PART, "engine-room")),
+        ('/users "a" b', Command(CommandKind.USERS, '"a" b')),
         ("/part", Command(CommandKind.PART)),
         ("/part engine-room", Command(CommandKind.PART, "engine-room")),
         ("/rooms", Command(CommandKind.ROOMS)),
@@ -59,10 +62,19 @@ from selchat.client.events import (
         ("/search a b", Command(CommandKind.SEARCH, text="a b")),
         ("/KICK Venkat Rao", Command(CommandKind.OPERATOR, text="/kick Venkat Rao")),
         ("/bans", Command(CommandKind.OPERATOR, text="/bans")),
+        ("/ops", Command(CommandKind.OPERATOR, text="/ops")),
+        ("/claim 7K3M-9QRT", Command(CommandKind.OPERATOR, text="/claim 7K3M-9QRT")),
+        ("/rooms drop plans", Command(CommandKind.OPERATOR, text="/rooms drop plans")),
+        ("/msg Table for two hi", Command(CommandKind.MSG, "Table for two", "hi")),
+        ("/msg table  FOR two for four", Command(CommandKind.MSG, "table FOR two", "for four")),
+        ("/msg Table hi", Command(CommandKind.MSG, "Table", "hi")),
+        ("/msg @Venkat hi", Command(CommandKind.MSG, "Venkat", "hi")),
+        ('/msg "Table for two" hi', Command(CommandKind.MSG, "Table for two", "hi")),
+        ("/msg \u201cTable for\u201d two", Command(CommandKind.MSG, "Table for", "two")),
     ],
 )
 def test_typed_line_is_parsed_as_a_command(line: str, command: Command) -> None:
-    assert parse(line) == command
+    assert parse(line, ("Table for two", "Venkat")) == command
 
 
 @pytest.mark.parametrize("line", ["/", "/nope", "/ help", "/helpme", "/kick and so on x", "/\n"])
@@ -83,6 +95,8 @@ def test_unknown_commands_are_errors(line: str) -> None:
         "/msg Venkat",
         '/msg "Venkat hey',
         '/msg "" hey',
+        '/msg "Venkat"',
+        "/msg Table for two",
         "/me",
         "/search ",
         "/history x",
@@ -94,7 +108,7 @@ def test_unknown_commands_are_errors(line: str) -> None:
 )
 def test_a_malformed_command_shows_its_usage(line: str) -> None:
     with pytest.raises(CommandUsageError, match="Usage: /"):
-        parse(line)
+        parse(line, ("Table for two",))
 
 
 def test_the_help_lists_every_command() -> None:
@@ -112,6 +126,7 @@ class FakeLink:
     def __init__(self) -> None:
         self.calls_made: list[tuple[object, ...]] = []
         self.rooms: tuple[str, ...] = ("lobby",)
+        self.names: tuple[str, ...] = ("Venkat", "Table for two")
         self.name = "Michael"
         self.topics = {"lobby": "tea\x07"}
         self.tags: list[object] = []

@@ -60,7 +60,15 @@ test("rooms may be in quotes, too", () => {
 });
 
 test("commands for the server are sent as they are typed", () => {
-  for (const line of ['/mute "Table for two" for 1h', "/ban Table for two for 2d", "/kick Ann Lee", "/bans"])
+  for (const line of [
+    '/mute "Table for two" for 1h',
+    "/ban Table for two for 2d",
+    "/kick Ann Lee",
+    "/bans",
+    "/ops",
+  ])
+    assert.deepEqual(parse(line, NAMES), { type: "operator", text: line }, line);
+  for (const line of ["/claim 7K3M-9QRT", "/rooms drop plans"])
     assert.deepEqual(parse(line, NAMES), { type: "operator", text: line }, line);
 });
 

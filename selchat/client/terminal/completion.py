@@ -14,10 +14,11 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from selchat.client import lines
-from selchat.client.commands import COMMANDS, OPERATOR_COMMANDS
+from selchat.client.commands import COMMANDS, SANCTIONS
 from selchat.client.connection.link import Link, LinkState
 from selchat.client.events import Rooms
 from selchat.errors import SelchatError
+from selchat.quoting import quoted
 from selchat.text import name_key
 
 _MAX_WORDS = 4  # at the end of the text, that may belong to one name with spaces
@@ -45,12 +46,10 @@ def complete(before: str, candidates: Candidates) -> list[tuple[str, int]]:
     if expects_room(before):
         start = rest.removeprefix("#")
         return [(room, len(start)) for room in _with_prefix(start, candidates.rooms)]
-    if command.lower() == "/msg" and (rest.startswith('"') or " " not in rest):
-        if rest.count('"') < 2:
-            start = rest.removeprefix('"')
-            return [(_quote(name), len(rest)) for name in _with_prefix(start, candidates.names)]
-    elif command.lower() in OPERATOR_COMMANDS:
-        return [(name, len(rest)) for name in _with_prefix(rest, candidates.names)]
+    if command.lower() in {"/msg", *SANCTIONS} and rest.count('"') < 2:
+        found = _with_prefix(rest.removeprefix('"').removeprefix("@"), candidates.names)
+        if found:
+            return [(f"{quoted(name)} ", len(rest)) for name in found]
     return _complete_name(before, candidates.names)
 
 
@@ -135,7 +134,3 @@ def _with_prefix(start: str, names: Iterable[str]) -> list[str]:
     """Return the names with this prefix, safe for a terminal; ignore case and width."""
     key = name_key(start)
     return [lines.safe(name) for name in names if name_key(name).startswith(key)]
-
-
-def _quote(name: str) -> str:
-    return f'"{name}" ' if " " in name else f"{name} "

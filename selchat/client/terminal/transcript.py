@@ -145,7 +145,7 @@ class Transcript:
         """Run a typed line and return its kind; the caller carries out `CommandKind.QUIT`."""
         kind = CommandKind.NOTHING
         try:
-            command = parse(line)
+            command = parse(line, self._link.names)
             kind = command.kind
             if kind is not CommandKind.TEXT or command.text.strip():
                 if kind not in _SENDING | {CommandKind.NOTHING, CommandKind.QUIT}:

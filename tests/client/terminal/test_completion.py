@@ -52,8 +52,9 @@ def completed(before: str) -> list[str]:
         ('/msg "zo\u00eb \u65e5', ['/msg "Zo\u00eb \u65e5\u672c" ']),
         ('/msg "Zo\u00eb \u65e5\u672c" ask mia', ['/msg "Zo\u00eb \u65e5\u672c" ask Mia']),
         ("/msg Mia ask rao", ["/msg Mia ask Rao"]),
-        ("/kick zo\u00eb \u65e5", ["/kick Zo\u00eb \u65e5\u672c"]),
-        ("/unmute ra", ["/unmute Rao"]),
+        ("/kick zo\u00eb \u65e5", ['/kick "Zo\u00eb \u65e5\u672c" ']),
+        ("/unmute ra", ["/unmute Rao "]),
+        ('/ban "zo', ['/ban "Zo\u00eb \u65e5\u672c" ']),
         ("/nope ra", ["/nope Rao"]),
     ],
 )

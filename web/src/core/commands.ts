@@ -20,6 +20,7 @@ const USER_COMMANDS: readonly CommandHelp[] = (
     ["/topic", "[TEXT]", "show or set the topic of the room; /topic - removes it"],
     ["/history", "[N]", "load the last N messages of the room"],
     ["/search", "WORDS", "show the messages of the room that contain all these words"],
+    ["/claim", "CODE", "become an operator, with a code that the server prints"],
     ["/help", "", "show this list"],
     ["/quit", "", "sign out"],
   ] as const
@@ -34,6 +35,8 @@ const OPERATOR_HELP: readonly CommandHelp[] = (
     ["/mute", "NAME [for 1h10m]", "let a user read, but not write"],
     ["/unmute", "NAME", "let a user write again"],
     ["/bans", "", "list the bans and mutes, and when they end"],
+    ["/ops", "", "list the operators"],
+    ["/rooms drop", "ROOM", "delete a room with its messages"],
   ] as const
 ).map((one) => commandHelp(one, true));
 
@@ -76,7 +79,9 @@ export function parse(line: string, names: readonly string[] = []): Command {
   if (OPERATOR_COMMANDS.includes(command)) return { type: "operator", text: `${command} ${rest}`.trimEnd() };
   switch (command) {
     case "/rooms":
-      return { type: "rooms" };
+      return rest ? { type: "operator", text: `${command} ${rest}` } : { type: "rooms" };
+    case "/claim":
+      return rest ? { type: "operator", text: `${command} ${rest}` } : usageError("/claim CODE");
     case "/help":
       return { type: "help" };
     case "/quit":
