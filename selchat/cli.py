@@ -232,7 +232,7 @@ Options:
   -h --help            Show this text.
 
 For example:
-  TOKEN=$(selchat token ci)
+  TOKEN=$(selchat token webhook)
   curl -H "Authorization: Bearer $TOKEN" -d "The build is green" http://127.0.0.1:33000/rooms/lobby/messages
 
 Exit status: 0 after success, 1 after a failure, 2 for an invalid option or name.

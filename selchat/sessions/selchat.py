@@ -418,6 +418,11 @@ class SelchatSession:
                     "history": HISTORY_LIMIT,
                     "unacknowledged": settings.unacknowledged,
                 },
+                rates={
+                    "messages": settings.message_rate,
+                    "burst": settings.message_burst,
+                    "bytes": settings.byte_rate,
+                },
             )
         )
         self._stream.meter.charge(Costs.JOIN * len(rooms))

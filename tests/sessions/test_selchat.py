@@ -260,6 +260,8 @@ def test_welcome_has_the_name_the_rooms_and_the_limits() -> None:
     assert welcome["log"] == server.log.id
     assert welcome["limits"]["frame"] == 65536
     assert welcome["limits"]["unacknowledged"] == server.settings.unacknowledged
+    rates = server.settings.message_rate, server.settings.message_burst, server.settings.byte_rate
+    assert tuple(welcome["rates"][name] for name in ("messages", "burst", "bytes")) == rates
 
 
 def test_requests_work_byte_by_byte() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from selchat.config.settings import ROOM_PAGE
+from selchat.config.settings import ROOM_PAGE, Settings
 from selchat.errors import RefusalError
 from selchat.events import Event, Joined, Left, Said, Topic
 from selchat.wire import requests
@@ -25,6 +25,7 @@ from selchat.wire.schema import schema
 from tests.error_tree import every_error
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "protocol.rst").read_text("utf-8")
+RATE = re.compile(r"``(\w+)``: ([\d,]+)")
 DIRECTIONS = {"client": "What a client sends", "server": "What the server sends"}
 
 
@@ -135,6 +136,22 @@ def test_document_and_schema_have_the_same_limits() -> None:
     documented = re.findall(r"``(\w+)``", text.partition("``said")[0])
     assert set(documented) - {"ack"} == set(definitions()["limits"]["properties"])
     assert set(definitions()["limits"]["required"]) == set(definitions()["limits"]["properties"])
+
+
+def test_document_and_schema_have_the_same_rates_with_their_defaults() -> None:
+    items = re.findall(r"(?m)^- (.*(?:\n  .*)*)", section("Rates"))
+    documented = {name: int(number.replace(",", "")) for item in items for name, number in RATE.findall(item)}
+    assert (
+        set(documented)
+        == set(definitions()["rates"]["properties"])
+        == set(definitions()["rates"]["required"])
+    )
+    settings = Settings()
+    assert documented == {
+        "messages": settings.message_rate,
+        "burst": settings.message_burst,
+        "bytes": settings.byte_rate,
+    }
 
 
 def test_examples_of_the_document_are_valid() -> None:
