@@ -72,6 +72,7 @@ class Settings:
     roster: bool = True  # send classic clients the list of online users
     quiet: bool = False  # log only the start, warnings and errors
     log_format: str = "text"  # text or json
+    log_body: int = 1000  # characters of a message's body in a log line; the history has all; syslog: 1 KiB
 
     # -- what survives a restart -----------------------------------------------------------------------
     history: Pathname | None = None  # file of the message history; None: keep messages in memory only

@@ -15,7 +15,7 @@ from selchat.chat.commands import Commands
 from selchat.chat.member import Member
 from selchat.events import CIPHER_PREFIX, LOBBY, SERVER, Event, Said
 from selchat.log.port import NotStoredError
-from selchat.text import escape_controls
+from selchat.text import cut, escape_controls
 
 
 class Style(Protocol):
@@ -58,11 +58,15 @@ class Style(Protocol):
         """Format a bug's traceback."""
 
 
+_WARNED_BODY = 200  # characters of an announcement in a warning
 _LOCALHOST = "http://localhost:"
 
 
 class TextStyle:
-    """The paper's lines."""
+    """The paper's lines. ``body_length``: characters of a message's body; a longer one is cut."""
+
+    def __init__(self, body_length: int) -> None:
+        self._body_length = body_length
 
     def listening(self, address: str) -> str:
         return f"Listening for connections on {address}..."
@@ -93,7 +97,7 @@ class TextStyle:
 
     def message(self, message: Said) -> str:
         where = "" if message.room == LOBBY else f" in {message.room}"
-        body = "(encrypted)" if _is_sealed(message) else message.body
+        body = "(encrypted)" if _is_sealed(message) else cut(message.body, self._body_length)
         return f"Received message{where} from {message.author}: {body}"
 
     def closed(self, address: str, name: str | None, reason: str | None) -> str:
@@ -118,8 +122,12 @@ class TextStyle:
 class JsonStyle:
     """One JSON object per line: ``time`` (UTC, ISO 8601), ``event``, and the event's own fields.
 
-    The ``body`` of an end-to-end encrypted message is null.
+    The ``body`` of an end-to-end encrypted message is null. A body of more than ``body_length`` characters is
+    cut, and ``more`` is the number of the others.
     """
+
+    def __init__(self, body_length: int) -> None:
+        self._body_length = body_length
 
     def listening(self, address: str) -> str:
         return self._line("listening", address=address)
@@ -140,8 +148,16 @@ class JsonStyle:
         return self._line("accepted", address=member.address, username=member.name)
 
     def message(self, message: Said) -> str:
-        body = None if _is_sealed(message) else message.body
-        return self._line("message", room=message.room, username=message.author, body=body)
+        if _is_sealed(message):
+            return self._line("message", room=message.room, username=message.author, body=None)
+        more = len(message.body) - self._body_length
+        return self._line(
+            "message",
+            room=message.room,
+            username=message.author,
+            body=message.body[: self._body_length],
+            **({"more": more} if more > 0 else {}),
+        )
 
     def closed(self, address: str, name: str | None, reason: str | None) -> str:
         return self._line("closed", address=address, username=name, reason=reason)
@@ -238,7 +254,7 @@ class Console:
     def on_announcement_lost(self, messages: Sequence[Event], error: NotStoredError) -> None:
         for message in messages:
             if isinstance(message, Said):
-                self.warn(f"not sent: {message.body} ({error.why})")
+                self.warn(f"not sent ({error.why}): {cut(message.body, _WARNED_BODY)}")
 
     def on_log_state(self, error: NotStoredError | None) -> None:
         if error is None:

@@ -518,7 +518,8 @@ def _utc() -> datetime:
 
 
 def _style(settings: Settings) -> Style:
-    return JsonStyle() if settings.log_format == "json" else TextStyle()
+    style = JsonStyle if settings.log_format == "json" else TextStyle
+    return style(settings.log_body)
 
 
 def _descriptor_capacity(settings: Settings) -> int:

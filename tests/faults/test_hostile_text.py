@@ -129,7 +129,7 @@ def test_clean_names_have_no_forbidden_characters(count: int) -> None:
 @pytest.mark.timeout(0)
 def test_log_lines_cannot_be_forged(count: int) -> None:
     shown: list[str] = []
-    plain, as_json = (Console(shown.append, style, quiet=False) for style in (TextStyle(), JsonStyle()))
+    plain, as_json = (Console(shown.append, style, quiet=False) for style in (TextStyle(1000), JsonStyle(1000)))
     for number, text in enumerate(hostile_texts(count)):
         said = Said("lobby", 1, text, text, 0.0)
         member: Any = Member(text, "192.0.2.1:1", None)  # type: ignore[arg-type]

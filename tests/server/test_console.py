@@ -26,7 +26,7 @@ TEXTS = st.text(
 class Screen:
     def __init__(self, style: Style | None = None, quiet: bool = False) -> None:
         self.lines: list[str] = []
-        self.console = Console(self.lines.append, style or TextStyle(), quiet)
+        self.console = Console(self.lines.append, style or TextStyle(1000), quiet)
 
 
 def message(author: str, body: str) -> Said:
@@ -72,7 +72,7 @@ def test_text_lines_match_the_paper() -> None:
 
 
 def test_urls_are_lines_with_a_qr_code_in_text_and_one_object_in_json() -> None:
-    text, machine = Screen(quiet=True), Screen(JsonStyle(), quiet=True)
+    text, machine = Screen(quiet=True), Screen(JsonStyle(1000), quiet=True)
     addresses = ["https://192.168.43.158:33000/", "http://localhost:33000/"]
     for screen in (text, machine):
         screen.console.show_urls(addresses, ["\u2588\u2580 \u2584\u2588"])
@@ -89,7 +89,7 @@ def test_urls_are_lines_with_a_qr_code_in_text_and_one_object_in_json() -> None:
 
 
 def test_quiet_console_shows_wrong_passwords() -> None:
-    text, machine = Screen(quiet=True), Screen(JsonStyle(), quiet=True)
+    text, machine = Screen(quiet=True), Screen(JsonStyle(1000), quiet=True)
     for screen in (text, machine):
         screen.console.password_failed("192.168.43.170:54500", 0.0)
         screen.console.password_failed("192.168.43.170:54501", 4.0)
@@ -106,7 +106,7 @@ def test_quiet_console_shows_wrong_passwords() -> None:
 
 
 def test_json_has_one_object_per_line() -> None:
-    screen = Screen(JsonStyle())
+    screen = Screen(JsonStyle(1000))
     before = datetime.now(UTC).replace(microsecond=0)
     show_everything(screen.console)
     objects = [json.loads(line) for line in screen.lines]
@@ -143,7 +143,7 @@ def test_quiet_console_shows_the_banner_and_warnings_only() -> None:
 
 def test_set_style_changes_the_format_of_later_lines() -> None:
     screen = Screen()
-    screen.console.set_style(JsonStyle(), True)
+    screen.console.set_style(JsonStyle(1000), True)
     screen.console.on_sign_in(VENKAT)
     screen.console.warn("x")
     [line] = screen.lines
@@ -166,8 +166,10 @@ def test_control_characters_in_a_message_are_escaped(body: str, shown: str) -> N
 
 
 @given(TEXTS, STYLES)
-def test_any_text_gives_one_line_without_control_characters(text: str, style: type[Style]) -> None:
-    screen = Screen(style())
+def test_any_text_gives_one_line_without_control_characters(
+    text: str, style: type[TextStyle | JsonStyle]
+) -> None:
+    screen = Screen(style(1000))
     console = screen.console
     member: Any = Member(text, text, None, None)  # type: ignore[arg-type]
     for show in (
@@ -190,7 +192,7 @@ def test_any_text_gives_one_line_without_control_characters(text: str, style: ty
 
 @given(TEXTS)
 def test_json_keeps_the_exact_text_of_a_message(text: str) -> None:
-    screen = Screen(JsonStyle())
+    screen = Screen(JsonStyle(1000))
     screen.console.on_published([message("Venkat", text)])
     [line] = screen.lines
     assert line.isascii()
@@ -217,7 +219,7 @@ def test_operators_lines_run_as_commands_and_show_their_output() -> None:
 
 
 def test_command_output_is_json_in_json_format() -> None:
-    screen = Screen(JsonStyle())
+    screen = Screen(JsonStyle(1000))
     screen.console.set_commands(Commands(Chat().hub, lambda: None))
     screen.console.on_line("/users")
     answer = json.loads(screen.lines[0])
@@ -226,7 +228,7 @@ def test_command_output_is_json_in_json_format() -> None:
 
 def test_end_to_end_encrypted_body_is_not_shown() -> None:
     sealed = message("Venkat", "Zm9v")._replace(cipher="selchat1 AAAA 1 BBBB")
-    text, machine = Screen(), Screen(JsonStyle())
+    text, machine = Screen(), Screen(JsonStyle(1000))
     for screen in (text, machine):
         screen.console.on_published([sealed, sealed._replace(cipher="caesar")])
     assert text.lines == [
@@ -238,10 +240,10 @@ def test_end_to_end_encrypted_body_is_not_shown() -> None:
 
 def test_console_warns_of_an_announcement_that_was_not_stored() -> None:
     shown: list[str] = []
-    console = Console(shown.append, TextStyle(), quiet=True)
+    console = Console(shown.append, TextStyle(1000), quiet=True)
     message = Said("lobby", 0, "Server", "tea is\nready", 1.5)
     console.on_announcement_lost([message], NotStoredError("the disk is full"))
-    assert shown == [r"Warning: not sent: tea is\nready (the disk is full)"]
+    assert shown == [r"Warning: not sent (the disk is full): tea is\nready"]
 
 
 def test_console_warns_when_the_log_fails_and_when_it_works_again() -> None:
@@ -252,3 +254,30 @@ def test_console_warns_when_the_log_fails_and_when_it_works_again() -> None:
         "Warning: MESSAGES CANNOT BE STORED, so the server accepts none: the disk is full",
         "Warning: messages can be stored again",
     ]
+
+
+def test_long_body_is_cut_in_the_log_lines() -> None:
+    text, machine = Screen(TextStyle(5)), Screen(JsonStyle(5))
+    for screen in (text, machine):
+        screen.console.on_published(
+            [message("Venkat", body) for body in ("12345", "123456", "\x01" * 65_000)]
+        )
+    assert text.lines == [
+        "Received message from Venkat: 12345",
+        "Received message from Venkat: 12345… (1 more character)",
+        "Received message from Venkat: " + "\\x01" * 5 + "… (64995 more characters)",
+    ]
+    lines = [json.loads(line) for line in machine.lines]
+    assert [(line["body"], line.get("more")) for line in lines] == [
+        ("12345", None),
+        ("12345", 1),
+        ("\x01" * 5, 64_995),
+    ]
+    assert max(map(len, machine.lines)) < 200
+
+
+def test_long_announcement_is_cut_in_the_warning() -> None:
+    screen = Screen()
+    screen.console.on_announcement_lost([message("Server", "x" * 60_000)], NotStoredError("the disk is full"))
+    [line] = screen.lines
+    assert line.endswith("xx… (59800 more characters)")

@@ -42,7 +42,7 @@ def banner(style: Style, host: str = "0.0.0.0", **more: Any) -> list[str]:
 
 
 def test_banner_shows_the_address_the_fingerprints_the_urls_and_a_qr_code() -> None:
-    lines = banner(TextStyle())
+    lines = banner(TextStyle(1000))
     assert lines == [
         "Listening for connections on 0.0.0.0:33000...",
         "Key fingerprint (for selchat chat):",
@@ -58,7 +58,7 @@ def test_banner_shows_the_address_the_fingerprints_the_urls_and_a_qr_code() -> N
 
 
 def test_banner_without_tls_has_no_fingerprints_and_http_urls() -> None:
-    assert banner(TextStyle(), tls=None, terminal=None) == [
+    assert banner(TextStyle(1000), tls=None, terminal=None) == [
         "Listening for connections on 0.0.0.0:33000...",
         "In a browser: http://192.168.43.158:33000/",
         "In a browser: http://10.1.2.3:33000/",
@@ -70,18 +70,18 @@ def test_banner_without_tls_has_no_fingerprints_and_http_urls() -> None:
     ("host", "has_local"), [("127.0.0.1", True), ("::1", True), ("::", True), ("192.168.43.158", False)]
 )
 def test_banner_shows_localhost_only_if_the_server_listens_there(host: str, has_local: bool) -> None:
-    assert ("http://localhost" in "".join(banner(TextStyle(), host))) == has_local
+    assert ("http://localhost" in "".join(banner(TextStyle(1000), host))) == has_local
 
 
 def test_banner_without_a_reachable_address_has_no_qr_code() -> None:
-    assert banner(TextStyle(), "127.0.0.1", tls=None, hosts=[]) == [
+    assert banner(TextStyle(1000), "127.0.0.1", tls=None, hosts=[]) == [
         "Listening for connections on 127.0.0.1:33000...",
         "In a browser on this machine: http://localhost:33000/",
     ]
 
 
 def test_banner_in_json_has_the_urls_and_no_qr_code() -> None:
-    listening, identified, invited = map(json.loads, banner(JsonStyle()))
+    listening, identified, invited = map(json.loads, banner(JsonStyle(1000)))
     assert (listening["event"], listening["address"]) == ("listening", "0.0.0.0:33000")
     assert (identified["event"], identified["fingerprint"]) == ("identified", "3f2a 77b0")
     assert (invited["event"], invited["addresses"]) == (
@@ -91,7 +91,7 @@ def test_banner_in_json_has_the_urls_and_no_qr_code() -> None:
 
 
 def test_banner_without_the_web_extra_says_how_to_install_it() -> None:
-    assert banner(TextStyle(), tls=None, has_page=False) == [
+    assert banner(TextStyle(1000), tls=None, has_page=False) == [
         "Listening for connections on 0.0.0.0:33000...",
         "The web page is disabled: h11 is not installed: python3 -m pip install 'selchat[web]'",
     ]
