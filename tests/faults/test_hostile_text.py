@@ -129,7 +129,8 @@ def test_clean_names_have_no_forbidden_characters(count: int) -> None:
 @pytest.mark.timeout(0)
 def test_log_lines_cannot_be_forged(count: int) -> None:
     shown: list[str] = []
-    plain, as_json = (Console(shown.append, style, quiet=False) for style in (TextStyle(1000), JsonStyle(1000)))
+    styles = (TextStyle(1000), JsonStyle(1000))
+    plain, as_json = (Console(shown.append, style, quiet=False) for style in styles)
     for number, text in enumerate(hostile_texts(count)):
         said = Said("lobby", 1, text, text, 0.0)
         member: Any = Member(text, "192.0.2.1:1", None)  # type: ignore[arg-type]
