@@ -61,6 +61,7 @@ def test_conversation_works_byte_by_byte() -> None:
             "rooms": [{"room": "lobby", "seq": 0, "topic": "", "members": 2, "salt": lobby["salt"]}],
             "whispers": 0,
             "limits": _LIMITS,
+            "rates": {"messages": 0, "burst": 20, "bytes": 0},
         }
         assert len(say) == 79
         for byte in b"        79" + say:  # left-padded, which the server accepts too
@@ -254,6 +255,7 @@ def test_join_part_topic_rooms_and_users() -> None:
         assert said(bo.read()) == ("Asa", 1, "pressure?")
         assert bo.request("rooms") == {
             "type": "rooms",
+            "start": 0,
             "total": 2,
             "rooms": [
                 {"room": "Engine-Room", "members": 2, "topic": "oil", "seq": 1},
