@@ -75,7 +75,7 @@ _NO_HISTORY = "--no-history"
 # The options and variables that are not called like their setting. The other variables are for clients.
 _OPTIONS = {"roster": "--no-roster"}
 _VARIABLES = {"password": "SELCHAT_PASSWORD_HASH"}
-_OTHER_VARIABLES = {
+OTHER_VARIABLES = {
     *(CONFIG, "SELCHAT_PASSWORD", "SELCHAT_PASSPHRASE", "SELCHAT_PASSPHRASE_FILE"),
     *("SELCHAT_TLS_SECONDS", "SELCHAT_HELLO_SECONDS"),
 }
@@ -275,7 +275,7 @@ class SettingsBuilder:
                 self._add(setting, setting.type.parse(text), setting.variable, place, "the environment")
         known = {setting.variable.removeprefix(PREFIX) for setting in SETTINGS.values()}
         for name in sorted(environment):
-            if name.startswith(PREFIX) and name not in _OTHER_VARIABLES:
+            if name.startswith(PREFIX) and name not in OTHER_VARIABLES:
                 nearest = get_close_matches(name.removeprefix(PREFIX)[:64], known, 1, 0.7)
                 if nearest and name.removeprefix(PREFIX) not in known:
                     self.warnings.append(f"{name} has no effect; did you mean {PREFIX}{nearest[0]}?")
