@@ -745,7 +745,7 @@ test("commands do what they say, and mistakes are explained", async () => {
   assert.equal(chat.submit("/join a b"), "Usage: /join ROOM");
   assert.equal(
     chat.submit("/join /a"),
-    "/a is not a valid room name. Use at most 32 characters, and not @, # or / as the first.",
+    "/a is not a valid room name. Use 1 to 32 characters without spaces, commas, colons, quotation marks and brackets, and do not begin with @ # / * -",
   );
   assert.equal(chat.submit("/history x"), "Usage: /history NUMBER");
   assert.equal(chat.submit("  "), "");

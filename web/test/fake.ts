@@ -341,6 +341,7 @@ export class Fake implements Chat {
       from: "Venkat",
       to: "",
       names: [],
+      phrase: [],
       at: Date.now() / 1000,
       seq,
       isOwn: false,

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Entry } from "../src/core/api.ts";
-import { buildRows, isolate, isSameRow, membershipSummary, nameList, type Row } from "../src/view/rows.ts";
+import { plainName, plainText } from "../src/core/text.ts";
+import { buildRows, isSameRow, membershipSummary, nameList, type Row } from "../src/view/rows.ts";
 
 const NOON = new Date(2024, 4, 15, 12).getTime() / 1000;
 let count = 0;
@@ -15,6 +16,7 @@ function entry(some: Partial<Entry> = {}): Entry {
     to: "",
     names: [],
     body: "x",
+    phrase: [],
     at: NOON,
     seq: 1,
     isOwn: false,
@@ -111,24 +113,45 @@ test("many joins and leaves make several rows", () => {
   assert.deepEqual(kinds(rows), ["day", "membership", "membership", "membership"]);
 });
 
+const summary = (entries: Entry[]): string => plainText(membershipSummary(entries));
+
 test("joins and leaves are summarized in one line", () => {
-  assert.equal(membershipSummary([joined("Michael")]), "Michael joined");
-  assert.equal(membershipSummary([joined("Michael"), joined("Venkat")]), "Michael and Venkat joined");
-  assert.equal(membershipSummary([joined("A", "B", "C", "D", "E")]), "A, B, C and 2 others joined");
-  assert.equal(
-    membershipSummary([joined("A", "B", "C", "D")]),
-    "A, B, C and D joined",
-    "one other has a name",
-  );
-  assert.equal(membershipSummary([joined("A"), left("B")]), "A joined, B left");
-  assert.equal(membershipSummary([joined("A"), left("A")]), "A left");
-  assert.equal(membershipSummary([left("A"), joined("A")]), "A joined");
+  assert.equal(summary([joined("Michael")]), "Michael joined");
+  assert.equal(summary([joined("Michael"), joined("Venkat")]), "Michael and Venkat joined");
+  assert.equal(summary([joined("A", "B", "C", "D", "E")]), "A, B, C and 2 others joined");
+  assert.equal(summary([joined("A", "B", "C", "D")]), "A, B, C and D joined", "one other has a name");
+  assert.equal(summary([joined("A"), left("B")]), "A joined, B left");
+  assert.equal(summary([joined("A"), left("A")]), "A left");
+  assert.equal(summary([left("A"), joined("A")]), "A joined");
 });
 
 test("a name cannot change the direction of the sentence around it", () => {
-  assert.equal(nameList(["مريم", "Ada"]), "\u2068مريم\u2069 and Ada");
-  assert.equal(isolate("\u202eevil"), "\u2068\u202eevil\u2069");
-  assert.equal(isolate("Renée"), "Renée");
+  assert.equal(plainText(nameList(["مريم", "Ada"])), "\u2068مريم\u2069 and Ada");
+  assert.equal(plainName("\u202eevil"), "\u2068\u202eevil\u2069");
+  assert.equal(plainName("Renée"), "Renée");
+});
+
+test("a name that reads like a sentence of the page is quoted in plain text, and apart in elements", () => {
+  assert.equal(summary([joined("Anna and Bela", "Cleo")]), "the user “Anna and Bela” and Cleo joined");
+  assert.equal(summary([joined("Bob left")]), "the user “Bob left” joined");
+  assert.equal(summary([left("Jo", "Mary Ann")]), "Jo and Mary Ann left");
+  for (const name of [
+    "The topic is now",
+    "Direct message from Bob",
+    "Not sent",
+    "B joined",
+    "two others",
+    "and 5 more",
+  ])
+    assert.equal(plainName(name), `the user “${name}”`);
+  for (const name of ["Ann", "Mary Ann", "Brandon", "Leftie", "Othello", "Moreau"])
+    assert.equal(plainName(name), name);
+  assert.deepEqual(membershipSummary([joined("Anna and Bela", "Cleo")]).slice(1, 5), [
+    { name: "Anna and Bela" },
+    " and ",
+    { name: "Cleo" },
+    " joined",
+  ]);
 });
 
 test("a row is redrawn only if it changed", () => {

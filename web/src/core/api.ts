@@ -22,6 +22,12 @@ export type EntryKind =
   | "gap" // messages are missing here; body is the explanation
   | "notice"; // made by the page: the reply to a command, or an error. The body may have several lines
 
+/**
+ * A text of the page in pieces. The view shows names, and what users wrote, as elements, so that they cannot pass for
+ * text of the page.
+ */
+export type Phrase = readonly (string | { readonly name: string } | { readonly quote: string })[];
+
 export interface Entry {
   readonly key: string; // unique in its conversation; stays the same from pending to sent
   readonly kind: EntryKind;
@@ -30,6 +36,7 @@ export interface Entry {
   readonly names: readonly string[]; // joined and left only
   readonly body: string; // plain text, decrypted if possible. Untrusted: never treat it as markup.
   // Control characters and text direction marks are already escaped, here and in names.
+  readonly phrase: Phrase; // notices with texts of users: the body, in pieces; empty: it has none
   readonly at: number; // seconds of Unix time; while pending, the time of typing
   readonly seq: number; // 0: no number (yet)
   readonly isOwn: boolean;

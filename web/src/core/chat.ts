@@ -12,10 +12,9 @@ import { HistoryRequests } from "./history.ts";
 import { Link } from "./link.ts";
 import type { Platform } from "./platform.ts";
 import { roomName } from "./rooms.ts";
-import { counted, escapeControls, nameKey } from "./text.ts";
+import { counted, escapeControls, nameKey, SERVER_NAME } from "./text.ts";
 
 const LOBBY = "lobby";
-const SERVER_NAME = "Server";
 const HISTORY_PAGE = 50; // messages of history to load at a time
 const DECRYPT_BATCH = 500; // messages to decrypt at a time
 const SECRET_KEY = "selchat.secret"; // keys in the browser's storage
@@ -624,10 +623,8 @@ export class Core implements Chat {
     const where = nameKey(room) === LOBBY ? "online" : `in ${escapeControls(room)}`;
     const missing = total - users.names.length;
     const more = missing > 0 ? ` and ${missing} more` : "";
-    conversation.notice(
-      `Users ${where} (${total}): ${escapeControls(users.names.join(", "))}${more}`,
-      this.seconds,
-    );
+    const names = users.names.flatMap((name, index) => [index ? ", " : "", { name: escapeControls(name) }]);
+    conversation.notice([`Users ${where} (${total}): `, ...names, more], this.seconds);
   }
 
   private handleTopic(topic: EventOf<"topic">): void {
@@ -645,13 +642,14 @@ export class Core implements Chat {
     this.knownRooms = rooms.map(({ room }) => room);
     const conversation = this.states.get(this.roomsRequests.shift() ?? "");
     if (!conversation) return;
-    const lines = rooms.map(({ room, members, topic }) =>
-      topic
-        ? `${escapeControls(room)} (${members}): ${escapeControls(topic)}`
-        : `${escapeControls(room)} (${members})`,
-    );
-    if (total > rooms.length) lines.push(`and ${total - rooms.length} more`);
-    conversation.notice(lines.join("\n"), this.seconds);
+    const lines = rooms.flatMap(({ room, members, topic }, index) => [
+      index ? "\n" : "",
+      { name: escapeControls(room) },
+      topic ? ` (${members}): ` : ` (${members})`,
+      { quote: escapeControls(topic) },
+    ]);
+    if (total > rooms.length) lines.push(`\nand ${total - rooms.length} more`);
+    conversation.notice(lines, this.seconds);
   }
 
   private linkChanged(): void {
@@ -841,5 +839,5 @@ function parseIds(kept: string): string[] {
 }
 
 function badRoomName(name: string): string {
-  return `${escapeControls(name)} is not a valid room name. Use at most 32 characters, and not @, # or / as the first.`;
+  return `${escapeControls(name)} is not a valid room name. Use 1 to 32 characters without spaces, commas, colons, quotation marks and brackets, and do not begin with @ # / * -`;
 }

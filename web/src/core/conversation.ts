@@ -5,11 +5,11 @@
 // server has not ordered yet. A page may stay open for weeks: `trim` removes the oldest entries, many at a
 // time. The page can load old entries of a room again.
 
-import type { Change, Conversation, Entry } from "./api.ts";
+import type { Change, Conversation, Entry, Phrase } from "./api.ts";
 import type { Decrypted } from "./e2ee.ts";
 import { isEncrypted } from "./encryption.ts";
 import type { Message } from "./events.ts";
-import { escapeControls, escapeLines, mentions, nameKey } from "./text.ts";
+import { escapeControls, escapeLines, mentions, nameKey, phraseText, SERVER_NAME } from "./text.ts";
 
 const PASSPHRASE_NEEDED = "encrypted; enter the passphrase to read it";
 const NOT_ENCRYPTED = "not encrypted";
@@ -146,8 +146,10 @@ export class ConversationState implements Conversation {
     else this.add(newEntry(this.newKey(), kind, { names: shown, at }));
   }
 
-  notice(body: string, at: number, kind: "notice" | "gap" = "notice"): void {
-    this.add(newEntry(this.newKey(), kind, { body, at }));
+  notice(text: string | Phrase, at: number, kind: "notice" | "gap" = "notice"): void {
+    const phrase = typeof text === "string" ? [] : text;
+    const body = typeof text === "string" ? text : phraseText(text);
+    this.add(newEntry(this.newKey(), kind, { body, phrase, at }));
   }
 
   /** The same numbers will come again: the server was restored from a backup, or started a new history. */
@@ -220,7 +222,7 @@ export class ConversationState implements Conversation {
         ? { ...base, encryption: "decrypting" }
         : { ...base, encryption: "unreadable", problem: PASSPHRASE_NEEDED };
     }
-    const isUnexpectedlyClear = hasPassphrase && message.from !== "Server";
+    const isUnexpectedlyClear = hasPassphrase && message.from !== SERVER_NAME;
     const cipher = escapeControls(message.cipher);
     const problem = isUnexpectedlyClear && !cipher ? NOT_ENCRYPTED : "";
     const mention = !isOwn && mentions(message.body, ownName);
@@ -339,6 +341,7 @@ export function newEntry(key: string, kind: Entry["kind"], more: Partial<Entry>)
     to: "",
     names: [],
     body: "",
+    phrase: [],
     at: 0,
     seq: 0,
     isOwn: false,

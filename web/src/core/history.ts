@@ -1,6 +1,7 @@
 // Requests for the history of rooms. A `history` message does not name its request: the server answers those
 // about one room in order, so a queue for each room finds the request.
 
+import type { Phrase } from "./api.ts";
 import { tabularTime } from "./dates.ts";
 import type { Event, Message } from "./events.ts";
 import { counted, escapeControls, nameKey } from "./text.ts";
@@ -41,15 +42,15 @@ export class HistoryRequests {
   }
 
   /**
-   * Return the lines that answer `/search`. `decode` returns the texts of messages, as far as it can decrypt
+   * Return the answer to `/search`. `decode` returns the texts of messages, as far as it can decrypt
    * them.
    */
   async search(
     room: string,
     words: string,
     decode: (messages: Message[]) => Promise<string[]>,
-  ): Promise<string> {
-    const found: string[] = [];
+  ): Promise<string | Phrase> {
+    const found: Phrase[] = [];
     const terms = nameKey(words).split(/\s+/).filter(Boolean);
     let [searched, before, more] = [0, undefined as number | undefined, true];
     while (more && searched < MAX_SEARCHED && found.length < MAX_FOUND) {
@@ -66,16 +67,25 @@ export class HistoryRequests {
       before = history.messages[0]?.seq;
       more = history.more && before !== undefined;
     }
-    const scope = `the last ${counted(searched, "message")} of ${escapeControls(room)}`;
     const shown = found.slice(0, MAX_FOUND).reverse();
     return [
-      ...shown,
-      `${counted(shown.length, "message")} with ${escapeControls(words)} among ${scope}`,
-    ].join("\n");
+      ...shown.flat(),
+      `${counted(shown.length, "message")} with ${escapeControls(words)} among the last ${counted(searched, "message")} of `,
+      { name: escapeControls(room) },
+    ];
   }
 }
 
-function line(message: Message, text: string): string {
+/** Return the line of a message that was found. */
+function line(message: Message, text: string): Phrase {
   const [from, body] = [escapeControls(message.from), escapeControls(text.replace(/\t/g, "    "))];
-  return `${tabularTime(message.at)} ${body.startsWith(`* ${from} `) ? body : `${from} > ${body}`}`;
+  const action = `* ${from} `;
+  const isAction = body.startsWith(action);
+  return [
+    `${tabularTime(message.at)} ${isAction ? "* " : ""}`,
+    { name: from },
+    isAction ? " " : " > ",
+    { quote: isAction ? body.slice(action.length) : body },
+    "\n",
+  ];
 }

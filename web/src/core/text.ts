@@ -1,5 +1,7 @@
 // Untrusted text: compare names, and escape text for display. The same rules as selchat/text.py.
 
+import type { Phrase } from "./api.ts";
+
 // Default_Ignorable_Code_Point characters that are letters or marks by category, and the blank Braille
 // pattern.
 const INVISIBLE =
@@ -37,6 +39,7 @@ const PREFIXES = new RegExp(
 // characters. Not the joiners, which Persian and some Indian scripts need, nor the tags, which make flags.
 const UNSAFE = /[\p{Cc}\p{Cs}\p{Zl}\p{Zp}]|(?![\u200c\u200d\u{e0020}-\u{e007f}])\p{Cf}/gu;
 
+export const SERVER_NAME = "Server"; // no user can have it
 export const NAME_LENGTH = 32; // characters
 const MAX_RAW_NAME = 1024; // characters of a name before it is cleaned; the rest has no effect
 
@@ -157,4 +160,35 @@ const WORD = /^[\p{L}\p{M}\p{N}_]$/u;
 
 export function counted(number: number, noun: string): string {
   return number === 1 ? `${number} ${noun}` : `${number} ${noun}s`;
+}
+
+// Words of the page's own sentences. "Anna and Bela joined" must not be about one person named "Anna and Bela".
+const SENTENCE = new RegExp(
+  `^(you|your|not sent|the (topic|server|operator|search)|this room|there (is|are)|users (online|in)|` +
+    String.raw`(encrypted )?direct message)\b|` +
+    String.raw`\b(and|joined|left|others?|more|mentions you|sent an encrypted|missing here|completions)\b`,
+  "i",
+);
+
+/** Return a name for a sentence in plain text: it cannot change the writing direction, or pass for another sentence. */
+export function plainName(name: string): string {
+  const isolated = /^[\u0000-\u024f]*$/.test(name) ? name : `\u2068${name}\u2069`;
+  return SENTENCE.test(name) ? `the user “${isolated}”` : isolated;
+}
+
+/** Return a phrase as it looks on the page. */
+export function phraseText(phrase: Phrase): string {
+  return phrase.map(pieceText).join("");
+}
+
+/** Return a phrase for places that show plain text only. */
+export function plainText(phrase: Phrase): string {
+  return phrase
+    .map((piece) => (typeof piece !== "string" && "name" in piece ? plainName(piece.name) : pieceText(piece)))
+    .join("");
+}
+
+export function pieceText(piece: Phrase[number]): string {
+  if (typeof piece === "string") return piece;
+  return "name" in piece ? piece.name : piece.quote;
 }

@@ -25,6 +25,7 @@
 import type { Change, Chat, SignIn } from "../core/api.ts";
 import { quoteName } from "../core/commands.ts";
 import { CLOCK_HOURS } from "../core/dates.ts";
+import { plainName } from "../core/text.ts";
 import { Announcer } from "./announcer.ts";
 import { preview } from "./body.ts";
 import { Composer } from "./composer.ts";
@@ -38,7 +39,6 @@ import { MessageLog } from "./message-log.ts";
 import { Notifier } from "./notifier.ts";
 import { People } from "./people.ts";
 import { getPreference } from "./preferences.ts";
-import { isolate } from "./rows.ts";
 import { Sidebars } from "./sidebars.ts";
 import { isSignInNeeded, SignInForm } from "./signin.ts";
 import { Status } from "./status.ts";
@@ -168,11 +168,11 @@ export class App {
     const where = this.chat.conversation(id);
     if (!where) return;
     if (id !== this.chat.current) {
-      const from = isolate(entry.from);
+      const from = plainName(entry.from);
       this.#announcer.announce(
         entry.kind === "whisper"
           ? `Direct message from ${from}`
-          : `${from} mentions you in ${isolate(where.name)}`,
+          : `${from} mentions you in ${plainName(where.name)}`,
       );
     }
     this.#notifier.notify(entry, where, () => this.#open(id));

@@ -3,6 +3,7 @@
 // is no button.
 
 import type { Conversation, Entry } from "../core/api.ts";
+import { plainName } from "../core/text.ts";
 import { getPreference, setPreference } from "./preferences.ts";
 
 export type NotifierState = "impossible" | "off" | "on" | "forbidden";
@@ -52,7 +53,9 @@ export function notificationText(
   { name, locked }: NotificationSource,
 ): { title: string; body: string } {
   const title =
-    entry.kind === "whisper" ? `Direct message from ${entry.from}` : `${entry.from} mentions you in ${name}`;
+    entry.kind === "whisper"
+      ? `Direct message from ${plainName(entry.from)}`
+      : `${plainName(entry.from)} mentions you in ${plainName(name)}`;
   return {
     title,
     body: locked === "no" && entry.encryption === "no" && !entry.cipher ? entry.body.slice(0, 200) : "",

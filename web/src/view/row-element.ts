@@ -1,13 +1,14 @@
 // The element of a row. It has no state: a row that leaves the page and comes back must look as before, so
 // the log remembers the expanded ones.
 
-import type { Conversation, Entry } from "../core/api.ts";
+import type { Conversation, Entry, Phrase } from "../core/api.ts";
 import { clockTime, dayName, fullTime, isoTime } from "../core/dates.ts";
+import { pieceText, plainName, plainText, SERVER_NAME } from "../core/text.ts";
 import { bodyElements, isLong, preview } from "./body.ts";
 import { append, bdi, type Child, h } from "./dom.ts";
 import { icon } from "./icons.ts";
 import { avatar, nameElement } from "./names.ts";
-import { isolate, membershipSummary, type Row } from "./rows.ts";
+import { membershipSummary, type Row } from "./rows.ts";
 import { asSentence } from "./sentence.ts";
 
 /** What a row needs from its conversation. */
@@ -87,6 +88,7 @@ function badges(entry: Entry, context: RowContext): Child[] {
   const add = (text: string, className: string, first?: Node): void => {
     found.push(h("span", { class: `badge ${className}` }, first, text), " ");
   };
+  if (entry.from === SERVER_NAME && !entry.isOwn) add("from the server", "from-server");
   if (entry.kind === "whisper" && conversation.kind === "room") {
     if (entry.isOwn)
       found.push(h("span", { class: "badge direct" }, "direct message to ", bdi(entry.to)), " ");
@@ -201,7 +203,9 @@ function eventRow(entry: Entry, context: RowContext): HTMLElement {
     }
     append(
       what,
-      collapsible(entry, context, text, (body) => [body]),
+      collapsible(entry, context, text, (body) =>
+        entry.phrase.length ? phraseElements(entry.phrase, body.length) : [body],
+      ),
     );
   }
   return element;
@@ -227,7 +231,7 @@ function membershipRow(key: string, entries: readonly Entry[], context: RowConte
         else context.expanded.delete(key);
       },
     },
-    h("summary", { onclick: () => context.keepInPlace(key) }, membershipSummary(entries)),
+    h("summary", { onclick: () => context.keepInPlace(key) }, ...phraseElements(membershipSummary(entries))),
     h("ul", {}, ...entries.map((entry) => h("li", {}, time(entry.at), " ", membershipChange(entry)))),
   );
   fold.open = context.expanded.has(key);
@@ -239,14 +243,29 @@ function membershipChange(entry: Entry): HTMLElement {
   return h(
     "span",
     { class: "change", "data-kind": entry.kind, "data-key": entry.key, "data-state": entry.state },
-    all,
+    ...phraseElements(all),
   );
+}
+
+/** Return a phrase, with texts of users as elements; `length`: characters of the text to show. */
+function phraseElements(phrase: Phrase, length = Number.POSITIVE_INFINITY): Child[] {
+  const found: Child[] = [];
+  let left = length;
+  for (const piece of phrase) {
+    if (left <= 0) break;
+    const text = pieceText(piece);
+    if (typeof piece === "string") found.push(text.slice(0, left));
+    else found.push(bdi("name" in piece ? text : text.slice(0, left), "name" in piece ? "who" : undefined));
+    left -= text.length;
+  }
+  return found;
 }
 
 /** Return an entry as one sentence for screen readers. */
 export function screenReaderLine(entry: Entry): string {
-  const text = entry.body.length > 400 ? `${entry.body.slice(0, 400)}…` : entry.body;
-  const from = isolate(entry.from);
+  const whole = entry.phrase.length ? plainText(entry.phrase) : entry.body;
+  const text = whole.length > 400 ? `${whole.slice(0, 400)}…` : whole;
+  const from = plainName(entry.from);
   const isUnreadable = entry.encryption === "unreadable" || entry.cipher !== "";
   switch (entry.kind) {
     case "said":
@@ -254,12 +273,13 @@ export function screenReaderLine(entry: Entry): string {
     case "whisper":
       return isUnreadable ? `Encrypted direct message from ${from}` : `Direct message from ${from}: ${text}`;
     case "action":
-      return `${from} ${text}`;
+      // With a sign, because Bob can write the action "joined"; with quotes, because Bob Lee is not Bob.
+      return `* ${from.includes(" ") ? `“${from}”` : from} ${text}`;
     case "topic":
       return text ? `The topic is now: ${text}` : "The topic was removed";
     case "joined":
     case "left":
-      return membershipSummary([entry]);
+      return plainText(membershipSummary([entry]));
     default:
       return text;
   }

@@ -1,7 +1,7 @@
 // The rows of a conversation: days between its entries, messages grouped by author, joins and leaves folded
 // into one line. Pure.
 
-import type { Entry } from "../core/api";
+import type { Entry, Phrase } from "../core/api.ts";
 
 export type Row =
   | { kind: "start"; key: string } // the start of the history
@@ -83,7 +83,7 @@ export function isSameRow(one: Row, other: Row): boolean {
 }
 
 /** Summarize joins and leaves in one line; count a user once who came back. */
-export function membershipSummary(entries: readonly Entry[], maxNames = 3): string {
+export function membershipSummary(entries: readonly Entry[], maxNames = 3): Phrase {
   const joined = new Set<string>();
   const left = new Set<string>();
   for (const entry of entries) {
@@ -99,24 +99,18 @@ export function membershipSummary(entries: readonly Entry[], maxNames = 3): stri
       }
     }
   }
-  const parts = [
-    joined.size ? `${nameList([...joined], maxNames)} joined` : "",
-    left.size ? `${nameList([...left], maxNames)} left` : "",
+  return [
+    ...(joined.size ? [...nameList([...joined], maxNames), " joined"] : []),
+    joined.size && left.size ? ", " : "",
+    ...(left.size ? [...nameList([...left], maxNames), " left"] : []),
   ];
-  return parts.filter(Boolean).join(", ");
 }
 
 /** Return a list of names: "Michael, Venkat and 3 others". */
-export function nameList(names: readonly string[], maxNames = 3): string {
+export function nameList(names: readonly string[], maxNames = 3): Phrase {
   const more = names.length - maxNames;
-  if (more > 1) return `${names.slice(0, maxNames).map(isolate).join(", ")} and ${more} others`;
-  const last = names.at(-1) ?? "";
-  return names.length < 2
-    ? isolate(last)
-    : `${names.slice(0, -1).map(isolate).join(", ")} and ${isolate(last)}`;
-}
-
-/** Isolate a name in plain text, so that its writing direction does not affect the rest. */
-export function isolate(name: string): string {
-  return /^[\u0000-\u024f]*$/.test(name) ? name : `\u2068${name}\u2069`;
+  const shown = more > 1 ? names.slice(0, maxNames) : names;
+  const last = more > 1 ? -1 : names.length - 1;
+  const list = shown.flatMap((name, index) => [index === 0 ? "" : index === last ? " and " : ", ", { name }]);
+  return more > 1 ? [...list, ` and ${more} others`] : list;
 }
