@@ -245,6 +245,9 @@ class ClientSettings:
     keepalive_seconds: float = 30.0  # seconds of silence before a ping to the server
     tls_seconds: float = 5.0  # seconds for an unknown server to answer by TLS; a busy one may need long
     hello_seconds: float = 2.0  # seconds for a server to show that it speaks selchat; a LAN needs 0.01
+    # Seconds between two frames on the classic protocol, until the server shows that it is selchat's: many
+    # servers read a name or a message with one recv, and lose what arrives with it. No person types faster.
+    frame_gap_seconds: float = 0.05
     store_seconds: float = 1.0  # seconds before sending a message again that the server could not store
 
     def __post_init__(self) -> None:

@@ -33,6 +33,7 @@ SECRET = "9yAq3eTzqv0l1cZr6mW8nA"
 def settings(port: int = 33000, **more: object) -> ClientSettings:
     """Return settings, by default for the classic protocol. The secret keeps tests off the user's file."""
     given = {"host": "127.0.0.1", "port": port, "name": "Michael", "wire": "classic", "secret": SECRET}
+    given |= {"frame_gap_seconds": 0.0}
     return ClientSettings(**given | more)  # type: ignore[arg-type]
 
 

@@ -54,6 +54,11 @@ _HINTS = {  # what to do about a first connection that failed for this reason
     "no route to host": "; is this machine on that network?",
 }
 
+_CLASSIC_HINT = (
+    "; the server may not cope with other protocols: if it speaks only the classic one, start it again and "
+    'connect with --classic (a bot: wire="classic")'
+)
+
 
 class LinkState(Enum):
     """The state of a link.
@@ -143,6 +148,7 @@ class Link:
         self._watched = 0  # the selector's event mask for the socket
         self._has_undrained = False  # whether the user sent messages after the last `Interface.drained`
         self._timer: Timer | None = None  # of the state GREETING, WAITING or DRAINING
+        self._gap_timer: Timer | None = None  # between two frames
         self._store_timer: Timer | None = None  # to send messages again that the server could not store
         self._deadline: Timer | None = None  # of `finish`; None before it
         self._awaits_answers = False  # whether `finish` waits for answers, too
@@ -322,8 +328,16 @@ class Link:
         if self._online_since is not None:
             self._retry(why)
             return
-        why += _HINTS.get(why, "")
+        why += _HINTS.get(why, "") if not self._has_guessed else _CLASSIC_HINT
         self._end(str(CannotConnectError(self._settings.host, self._settings.port, why)))
+
+    @property
+    def _has_guessed(self) -> bool:
+        """Whether the server got bytes of a protocol that it does not seem to speak."""
+        return self.wire is not Wire.SELCHAT and (
+            bool(self._connector.plain_reason)
+            or (self.wire is Wire.CLASSIC and self._settings.wire == "auto")
+        )
 
     def _await_welcome(self, timeout: float) -> None:
         self._cancel_timer()
@@ -419,6 +433,9 @@ class Link:
         elif self.wire is Wire.SELCHAT:
             self._schedule_store_retry()
             self._write(sock)  # the client may have a reply, or space in its window
+        elif self._gap_timer is not None and not client.gap_seconds:
+            self._gap_timer.cancel()
+            self._on_gap_end()
 
     def _on_protocol_error(self, error: SelchatError) -> None:
         protocol = "classic" if self.wire is Wire.CLASSIC else "selchat"
@@ -460,19 +477,21 @@ class Link:
         try:
             if isinstance(sock, TlsStream):
                 sock.send(b"")
-            while data := client.data_to_send():
+            while self._gap_timer is None and (data := client.data_to_send()):
                 size = sock.send(data)
                 client.data_sent(size)
                 if size < len(data):
                     is_blocked = True
                     break
+                if client.gap_seconds:
+                    self._gap_timer = self._reactor.call_later(client.gap_seconds, self._on_gap_end)
         except (BlockingIOError, InterruptedError):
             is_blocked = True
         self._report(client.events())
         if self._sock is not sock:
             return
         self._watch(EVENT_READ | EVENT_WRITE if is_blocked else EVENT_READ)
-        if is_blocked:
+        if is_blocked or self._gap_timer is not None:
             return
         if self.state is LinkState.ONLINE and not client.unacknowledged:
             if self._deadline is not None:
@@ -481,6 +500,10 @@ class Link:
             elif self._has_undrained:
                 self._has_undrained = False
                 self._interface.drained()
+
+    def _on_gap_end(self) -> None:
+        self._gap_timer = None
+        self._wake()
 
     def _schedule_store_retry(self) -> None:
         """Send messages again, after a while, that the server could not store."""
@@ -560,6 +583,8 @@ class Link:
                 self._end(None)  # the server has every message
             return
         problem = (_objection(client.last_words) or f"connection lost: {reason}") + self._unsent()
+        if self._has_guessed and client.last_words is None and not client.names:
+            problem += _CLASSIC_HINT
         if client.last_words is not None or not client.names:
             self._guess_again()
         if self._reconnect and is_needed and state is LinkState.ONLINE:
@@ -628,9 +653,10 @@ class Link:
         self._cancel_timer()
         self._drain.stop()
         self._heartbeat.stop()
-        if self._store_timer is not None:
-            self._store_timer.cancel()
-            self._store_timer = None
+        for timer in (self._store_timer, self._gap_timer):
+            if timer is not None:
+                timer.cancel()
+        self._store_timer = self._gap_timer = None
         if self._sock is not None:
             self._watch(0)
             self._sock.close()

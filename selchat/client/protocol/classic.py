@@ -73,6 +73,7 @@ class ClassicClient:
         self._server_text = ServerText.UNKNOWN
         self._authors: dict[str, None] = {}
         self.online: Roster | None = None
+        self._knows_frames = False  # whether the server is selchat's
         self._last_words: str | None = None
 
     @property
@@ -136,6 +137,8 @@ class ClassicClient:
     def data_to_send(self) -> memoryview:
         if self._login:
             return memoryview(self._login)
+        if self.gap_seconds:
+            return memoryview(self._queue[0][0])[self._sent :] if self._queue else memoryview(b"")
         batch = bytearray()
         for frame, _ in self._queue:
             batch += frame
@@ -152,6 +155,11 @@ class ClassicClient:
             size = len(self._queue.popleft()[0])
             self._sent -= size
             self.queued -= size
+
+    @property
+    def gap_seconds(self) -> float:
+        """See `ClientSettings`. selchat's server reads frames, however they arrive, and sends rosters."""
+        return 0.0 if self._knows_frames else self._settings.frame_gap_seconds
 
     def take_unsent(self) -> list[UnsentMessage]:
         messages = [UnsentMessage(LOBBY, "", body) for _, body in self._queue]
@@ -250,7 +258,9 @@ class ClassicClient:
                     text = raw
                 elif _is_known(text):
                     self._server_text = ServerText.ENCRYPTED
-        self.online = parse_roster(text) or self.online
+        roster = parse_roster(text)
+        if roster is not None:
+            self.online, self._knows_frames = roster, True
         if text.startswith(_LAST_WORDS):
             self._last_words = text
         return text

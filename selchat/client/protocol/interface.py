@@ -89,6 +89,10 @@ class ProtocolClient(Protocol):
     def data_sent(self, size: int) -> None:
         """Record that the kernel took the first ``size`` bytes of `data_to_send`."""
 
+    @property
+    def gap_seconds(self) -> float:
+        """Seconds to wait before the next `data_to_send`; 0: none."""
+
     def take_unsent(self) -> list[UnsentMessage]:
         """Remove and return the messages that the server does not have, in order."""
 

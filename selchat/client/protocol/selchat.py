@@ -123,6 +123,7 @@ class SelchatClient:
     """
 
     unsent_word = "not acknowledged"
+    gap_seconds = 0.0
 
     def __init__(
         self,

@@ -115,6 +115,40 @@ def test_many_messages_are_sent_whole_and_in_order(bench: Bench, server: RawServ
     assert recorder.log[-1] == ("drained",)
 
 
+def test_a_server_gets_one_frame_at_a_time_until_it_shows_that_it_is_selchat(
+    bench: Bench, server: RawServer
+) -> None:
+    link, recorder = bench.link(server.port, frame_gap_seconds=3600.0)
+    link.say("one")
+    link.say("two")
+    link.open()
+    peer = server.accept()
+    bench.spin(lambda: peer.received)
+    for _ in range(5):
+        bench.reactor.tick(0.01)
+    assert peer.received == LOGIN
+    peer.send(pair("Venkat", "Users online (2): Michael, Venkat"))
+    bench.spin(lambda: recorder.messages)
+    assert peer.received == LOGIN
+    peer.send(pair("Server", "Users online (2): Michael, Venkat"))
+    bench.spin(lambda: peer.received == LOGIN + frame("one") + frame("two"))
+    bench.spin(lambda: recorder.log[-1] == ("drained",))
+
+
+def test_frames_with_gaps_arrive_whole_and_in_order(bench: Bench, server: RawServer) -> None:
+    link, recorder = bench.link(server.port, frame_gap_seconds=0.001)
+    texts = [str(number) for number in range(20)]
+    for text in texts:
+        link.say(text)
+    link.open()
+    link.finish()
+    peer = server.accept()
+    bench.spin(lambda: peer.ended)
+    assert peer.frames() == ["Michael", *texts]
+    peer.close()
+    bench.spin(lambda: recorder.log[-1] == ("finished", None))
+
+
 # -- the first connection ------------------------------------------------------------------------------
 
 

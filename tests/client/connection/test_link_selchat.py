@@ -804,3 +804,17 @@ def test_late_hello_of_a_lost_connection_counts_as_our_own(bench: Bench) -> None
     again.send(encoded(replaced))  # a second time, it is another program
     bench.spin(lambda: link.state is LinkState.CLOSED)
     assert recorder.log[-1] == ("finished", "you signed in from somewhere else")
+
+
+def test_a_server_that_ends_during_detection_is_named_with_the_remedy(bench: Bench) -> None:
+    link, recorder = bench.link()
+    link.open()
+    peer = bench.accept()
+    bench.spin(lambda: peer.received)
+    bench.server.listener.close()
+    peer.close()
+    bench.spin(lambda: recorder.log)
+    [(kind, problem)] = recorder.log
+    assert kind == "finished"
+    assert "connection refused; the server may not cope with other protocols" in str(problem)
+    assert "connect with --classic" in str(problem)
