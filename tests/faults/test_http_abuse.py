@@ -367,3 +367,85 @@ def test_server_stops_reading_a_client_that_reads_no_responses(this: World) -> N
     peer.read()
     assert peer.ended
     peer.close()
+
+
+# -- work --------------------------------------------------------------------------------------------------
+
+
+def test_chunks_without_a_token_are_not_read(this: World) -> None:
+    """13,000 chunks of one byte took 100 ms each time, without a token."""
+    peers = [this.connect() for _ in range(16)]
+    stream = post(CHUNKED, body=b"1\r\nx\r\n" * 13_000 + b"0\r\n\r\n").replace(b"Bearer", b"Basic")
+    for peer in peers:
+        peer.queue(stream)
+    this.pass_time(0.1)
+    for peer in peers:
+        [answer] = answered(peer)
+        assert (answer.status, json.loads(answer.body)["error"]) == (401, "bad-token")
+        assert peer.ended
+        peer.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        post(CHUNKED).replace(_SECRET.encode(), b"selchat_" + b"0" * 64),
+        post(CHUNKED).replace(b"/rooms/", b"/nothing/"),
+        post(CHUNKED).replace(b"POST", b"PUT"),
+        post(CHUNKED).replace(b"127.0.0.1", b"evil.example"),
+        post(CHUNKED, b"Origin: http://evil.example"),
+        post(b"Content-Length: 65537"),
+        post(b"Content-Length: 5", b"Expect: 100-continue").replace(b"Bearer", b"Basic"),
+    ],
+    ids=range(7),
+)
+def test_head_is_enough_for_a_refusal(head: bytes, this: World) -> None:
+    peer = this.connect()
+    peer.send(head)
+    [answer] = answered(peer)
+    assert 400 <= answer.status < 500
+    assert peer.ended
+    peer.close()
+
+
+def test_chunks_of_one_byte_are_read_slowly(this: World) -> None:
+    """Each counts 512 bytes more: 1,000 take seconds, and the client's own timeout does not run meanwhile."""
+    peer, other = this.connect(), this.connect()
+    peer.send(post(CHUNKED, body=b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"))
+    this.pass_time(5)
+    assert answered(peer) == []
+    other.send(post(b"Content-Length: 5", body=b"hello"))
+    assert [answer.status for answer in answered(other)] == [201]
+    this.pass_time(5)
+    assert [answer.status for answer in answered(peer)] == [201]
+    for one in (peer, other):
+        one.close()
+
+
+def test_a_tick_answers_a_few_requests_of_all_clients(this: World) -> None:
+    peers = [this.connect() for _ in range(40)]
+    for peer in peers:
+        peer.queue(request("/healthz") * 5)
+    done = ticks = 0
+    while done < 200:
+        this.tick()
+        ticks += 1
+        assert ticks < 1000
+        for peer in peers:
+            peer.read()
+        before, done = done, sum(len(answered(peer)) for peer in peers)
+        assert done - before <= 8
+    assert done == 200
+    for peer in peers:
+        peer.close()
+
+
+def test_handshakes_that_fail_are_limited_as_other_requests(this: World) -> None:
+    peer = this.connect()
+    peer.send(opening(Sec_WebSocket_Version="8") * 100)
+    this.pass_time(1)
+    found = answered(peer)
+    assert 20 <= len(found) <= 26, "the message rate"
+    assert {answer.status for answer in found} == {400}
+    this.pass_time(30)
+    peer.close()

@@ -211,7 +211,7 @@ class World:
             read = False
             for peer in self.peers:
                 read |= peer.read()
-            if not self._tick() and not read:
+            if not self.tick() and not read:
                 return
         raise AssertionError("the server spins")
 
@@ -249,7 +249,7 @@ class World:
             found["subscription"] += sum(len(feed.live) + len(feed.behind) for feed in room.feeds.values())
         return +found  # without the zeros
 
-    def _tick(self) -> bool:
+    def tick(self) -> bool:
         """Run one tick; return whether the server had anything to do."""
         is_due = any(timer.when <= self._clock.now for timer in self._timers)
         is_busy = is_due or bool(self._selector.select(0))
@@ -277,9 +277,13 @@ class Peer:
 
     def send(self, data: bytes) -> None:
         """Send the data as fast as the server reads it."""
+        self.queue(data)
+        self._world.settle()
+
+    def queue(self, data: bytes) -> None:
+        """Send the data without a tick of the server."""
         self._queued += self._encrypted(data)
         self._flush()
-        self._world.settle()
 
     def read(self) -> bool:
         """Read all available data; return whether there was any, or queued data was sent."""

@@ -224,6 +224,7 @@ class HttpSession:
 
     def _pace(self) -> None:
         """Pause reading while this client is over its byte rate, or has more to parse in the next tick."""
+        self._bytes.refill(self._context.clock.now)
         wait = self._bytes.wait(0)
         if not wait and not self._http.has_more_chunks:
             return
@@ -412,8 +413,8 @@ class HttpSession:
 
         The message rate also limits requests: a request costs more than a message, and needs no login.
         """
-        self._count_bytes(0)
         self._requests.refill(self._context.clock.now)
+        self._bytes.refill(self._context.clock.now)
         self._requests.tokens -= 1
         return max(self._requests.wait(0), self._bytes.wait(0))
 
