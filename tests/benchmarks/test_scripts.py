@@ -189,8 +189,24 @@ def test_abuse_writes_a_table(tmp_path):
     results = json.loads((tmp_path / "abuse.json").read_text())
     assert (tmp_path / "abuse.md").read_text().strip() == done.stdout.strip()
     assert (results["lost"], results["out_of_order_or_doubled"]) == (0, 0)
-    assert set(results["p50_and_p99_ms"]) == {"quiet", "flood", "loris"}
-    assert table_widths(done.stdout) == [5] * 5
+    assert len(results["measurements"]) >= 19
+    for measurement in results["measurements"]:
+        [round] = measurement["rounds"]
+        assert round["clients"]["connections"] >= measurement["connections"]
+        assert round["abused"]["memory"] < 150, "MiB"
+    assert table_widths(done.stdout) == [9] * (len(results["measurements"]) + 2)
+
+
+def test_abuse_names_its_kinds_when_one_is_wrong():
+    done = subprocess.run(
+        [sys.executable, str(BENCHMARKS / "abuse.py"), "--kinds=rooms,nonsense"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("abuse.py: there is no kind 'nonsense'; the kinds are: messages, ")
 
 
 @pytest.mark.slow
