@@ -352,7 +352,10 @@ def _chat(options: dict[str, Any]) -> int:
             )
         else:
             settings = make_settings(given)
-        return run_with_password(PlainChat, settings, password_prompt(), _print_status)
+        prompt = password_prompt()
+        return run_with_password(
+            lambda settings: PlainChat(settings, ask=prompt), settings, prompt, _print_status
+        )
     except EOFError:
         return 1
     except SettingError as error:

@@ -15,7 +15,7 @@ from selchat.client.commands import CommandKind, CommandRunner
 from selchat.client.connection.link import Jitter, Link
 from selchat.client.events import ClientEvent, Message, Refused, Trusted, Welcomed, Whispered
 from selchat.client.run import Input, Run
-from selchat.client.setup import explain_end, is_about_password
+from selchat.client.setup import Ask, ask_password, explain_end, is_about_password
 from selchat.config.settings import MIB, ClientSettings
 from selchat.net.stdio import LineWriter
 from selchat.text import name_key
@@ -27,6 +27,8 @@ _CLOSE_SECONDS = 5.0  # for writing the last of them
 class PlainChat:
     """A chat on three descriptors: an `Interface` for its link, and a `Program`.
 
+    ``ask``: asks for the password if the server requires one after an outage; None: nobody can answer.
+
     Raises the exceptions of `Link`.
     """
 
@@ -34,12 +36,20 @@ class PlainChat:
         self,
         settings: ClientSettings,
         *,
+        ask: Ask | None = None,
         jitter: Jitter = random.uniform,
         descriptors: tuple[int, int, int] = (0, 1, 2),
     ) -> None:
         stdin, stdout, stderr = descriptors
         self._run = run = Run(stderr)
-        self._link = Link(run.reactor, settings, self, jitter=jitter)
+        self._ask = ask
+        self._link = Link(
+            run.reactor,
+            settings,
+            self,
+            jitter=jitter,
+            ask_password=None if ask is None else self._on_password_asked,
+        )
         self._output = LineWriter(
             run.reactor,
             stdout,
@@ -108,6 +118,21 @@ class PlainChat:
         line = lines.format_event(event, self._prefix(room))
         if line is not None:
             self._run.show(line)
+
+    def _on_password_asked(self, refusal: Refused) -> None:
+        self._run.show(f"The server said: {lines.safe(refusal.text)}.")
+        self._run.reactor.call_later(0.0, self._ask_password)  # after the line
+
+    def _ask_password(self) -> None:
+        """Ask, and do nothing else meanwhile: there is no connection."""
+        assert self._ask is not None
+        try:
+            with self._run.interruptible():
+                self._link.set_password(ask_password(self._ask, self._run.show))
+        except EOFError:
+            self._leave()
+        except KeyboardInterrupt:
+            self._run.interrupt()
 
     def _prefix(self, room: str) -> str:
         """Return the name of a room that is not the one of this chat, or an empty string.

@@ -8,7 +8,8 @@ from __future__ import annotations
 import signal
 import traceback
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from selchat.client import lines
 from selchat.client.connection.link import Link
@@ -46,7 +47,7 @@ class Run:
 
     def until_stopped(self, close: Callable[[], object]) -> int:
         """Run until `stop` or SIGINT, call ``close``, release everything and return the exit status."""
-        self.reactor.on_signal(signal.SIGINT, self._on_interrupt)
+        self.reactor.on_signal(signal.SIGINT, self.interrupt)
         try:
             self.reactor.run()
         finally:
@@ -55,7 +56,17 @@ class Run:
             self.reactor.close()
         return self._exit_status
 
-    def _on_interrupt(self) -> None:
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let SIGINT raise KeyboardInterrupt, as a prompt that blocks the reactor needs it."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def interrupt(self) -> None:
+        """End the run as after SIGINT."""
         self._exit_status = 128 + signal.SIGINT  # as shells report a process that SIGINT ended
         self.stop()
 

@@ -328,12 +328,13 @@ def run_with_password(
         if refusal.code == WrongPasswordError.code:
             show(f"The server said: {text}.")
         try:
-            settings = replace(settings, password=_ask_password(ask, show))
+            settings = replace(settings, password=ask_password(ask, show))
         except EOFError:
             return 1
 
 
-def _ask_password(ask: Ask, show: Show) -> str:
+def ask_password(ask: Ask, show: Show) -> str:
+    """Ask until the password is valid."""
     while True:
         try:
             return checked_password(ask("Password: "))

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import time
 from base64 import urlsafe_b64encode
@@ -293,6 +294,66 @@ def test_chat_asks_once_and_reconnects_with_the_password(tmp_path: Path, plain: 
                 assert chat.wait() == 0
             assert chat.text.count("Password:") == 2
             assert RIGHT not in chat.text
+
+
+@pytest.mark.parametrize("plain", [[], ["--plain"]])
+def test_password_set_by_a_reload_is_asked_for_and_loses_no_message(tmp_path: Path, plain: list[str]) -> None:
+    config = tmp_path / "selchat.toml"
+    config.write_text("")
+    options = f"--history={tmp_path / 'history.sqlite'}", f"--config={config}"
+    with Server(*options) as server:
+        port = server.port
+        chat = Terminal(*CHAT, f"127.0.0.1:{port}", "--name=Venkat", "--key=", *plain, columns=100)
+        with chat:
+            chat.shows("Connected to the Server: 127.0.0.1")
+            chat.type("one\r")
+            server.expect("Received message from Venkat: one\n")
+            config.write_text(f"password = '{QUICK}'")
+            server.process.send_signal(signal.SIGHUP)
+            server.expect_line("Settings reloaded: password")
+            chat.type("two\r")
+            server.expect("Received message from Venkat: two\n")
+            server.process.kill()
+            server.wait()
+            chat.shows("Connection lost")
+            chat.type("three\r")
+            if not plain:
+                chat.type("half a li")
+            with Server(*options, port=port) as again:
+                chat.shows("The server said: this server requires a password.")
+                chat.shows("Password:")
+                chat.type("tea\r")
+                chat.shows("The server said: wrong password.")
+                chat.shows("Password:")
+                chat.until(lambda: chat.text.count("Password:") == (2 if plain else 1), "asked again")
+                chat.type(f"{RIGHT}\r")
+                again.expect("Received message from Venkat: three\n")
+                chat.until(lambda: chat.text.count("Connected to the Server") == 2, "connected again")
+                if plain:
+                    chat.type("half a li")
+                chat.type("ne\r")
+                again.expect("Received message from Venkat: half a line\n")
+                chat.type("/quit\r")
+                assert chat.wait() == 0
+            assert RIGHT not in chat.text
+
+
+@pytest.mark.parametrize("plain", [[], ["--plain"]])
+@pytest.mark.parametrize("key", ["\x03", "\x04"])
+def test_question_for_a_password_after_an_outage_can_be_left(
+    tmp_path: Path, plain: list[str], key: str
+) -> None:
+    with Server("--no-history") as server:
+        port = server.port
+        with Terminal(*CHAT, f"127.0.0.1:{port}", "--name=Venkat", "--key=", *plain, columns=100) as chat:
+            chat.shows("Connected to the Server: 127.0.0.1")
+            server.process.kill()
+            server.wait()
+            with Server("--no-history", f"--password={QUICK}", port=port) as again:
+                chat.shows("Password:")
+                chat.type(key)
+                assert chat.wait() == (130 if key == "\x03" else 0)
+                assert again.stop() == 0
 
 
 def test_a_bot_logs_in_or_raises_the_reason(server: Server) -> None:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import random
 import socket
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol
 
-from selchat.auth.login import PasswordNeededError, TooManyAttemptsError
+from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongPasswordError
 from selchat.client.connection.backoff import Backoff, Jitter
 from selchat.client.connection.connecting import CannotConnectError, Connector, Tls
 from selchat.client.connection.drain import Drain
@@ -47,6 +48,8 @@ _BYE_REASONS = {
     "full": "the server is full",
 }
 
+_PASSWORD_CODES = {PasswordNeededError.code, WrongPasswordError.code}
+
 _HINTS = {  # what to do about a first connection that failed for this reason
     "connection refused": "; is the server running there?",
     "network is unreachable": "; is this machine on that network?",
@@ -75,8 +78,8 @@ class LinkState(Enum):
     ONLINE      logged in; sends queued messages         WAITING when lost; CLOSED when lost without reconnect
                                                          or rejected by the server; DRAINING after
                                                          `Link.finish` when everything is sent
-    WAITING     waits before the next attempt            CONNECTING; CLOSED after `Link.finish` if nothing is
-                                                         queued, or at its deadline
+    WAITING     waits before the next attempt, or for    CONNECTING; CLOSED after `Link.finish` if nothing is
+                a password                               queued, or at its deadline
     DRAINING    sends nothing more, still receives       CLOSED when the server closes, objects, or keeps the
                                                          connection for long enough
     CLOSED      the socket is closed                     (final)
@@ -118,6 +121,9 @@ class Link:
     arrive twice, a link always reconnects once it was welcome. ``members``: whether to remember the members
     of each room. ``jitter``: see `Backoff`.
 
+    ``ask_password(refusal)``: a server that has let the user in before now requires a password, or another
+    one; messages wait until `set_password` or `finish`. None: the link ends.
+
     ``refusal`` is the error with which the server ended the first login, if it did.
     """
 
@@ -130,6 +136,7 @@ class Link:
         reconnect: bool = True,
         members: bool = False,
         jitter: Jitter = random.uniform,
+        ask_password: Callable[[Refused], object] | None = None,
     ) -> None:
         self.state = LinkState.NEW
         self.refusal: Refused | None = None
@@ -137,6 +144,7 @@ class Link:
         self._settings = settings
         self._interface = interface
         self._reconnect = reconnect
+        self._ask_password = ask_password
         self._deriver = KeyDeriver(reactor, settings.passphrase, self._on_key)
         self._protocol = ProtocolChoice(settings, members=members, request_key=self._deriver.derive)
         self._connector = Connector(reactor, settings, self)
@@ -276,8 +284,16 @@ class Link:
         self._set_deadline()
         if self.state is LinkState.WAITING and not self._unfinished:
             self._end(None)
+        elif self.state is LinkState.WAITING and self._timer is None:  # nobody will give the password now
+            self._end(f"{PasswordNeededError.text}{self._unsent()}")
         else:
             self._wake()
+
+    def set_password(self, password: str) -> None:
+        """Reconnect with this password, which ``ask_password`` has asked for."""
+        self._protocol.set_password(password)
+        if self.state is LinkState.WAITING and self._timer is None:
+            self._connect()
 
     def close(self) -> None:
         """Close at once; do not call the interface again."""
@@ -540,6 +556,12 @@ class Link:
             self._reject(refusal)
 
     def _reject(self, refusal: Refused) -> None:
+        is_asked = self._online_since is not None and self._deadline is None
+        if is_asked and self._ask_password is not None and refusal.code in _PASSWORD_CODES:
+            self._drop()
+            self.state = LinkState.WAITING
+            self._ask_password(refusal)
+            return
         self.refusal = refusal if self._online_since is None else None
         self._end(f"the server said: {refusal.text}{self._unsent()}")
 

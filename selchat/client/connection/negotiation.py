@@ -43,6 +43,11 @@ class ProtocolChoice:
         self.wire = Wire.CLASSIC if self._selchat is None else Wire.GUESSED
         self.client: ProtocolClient = self._selchat or ClassicClient(settings)
 
+    def set_password(self, password: str) -> None:
+        """Sign in with this password from the next connection on; the classic protocol has none."""
+        if self._selchat is not None:
+            self._selchat.set_password(password)
+
     def confirm_selchat(self) -> None:
         """Record that the server speaks the selchat protocol."""
         self.wire = Wire.SELCHAT

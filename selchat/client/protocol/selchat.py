@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -223,6 +224,10 @@ class SelchatClient:
         self._out = bytearray(hello)
         self._sending = memoryview(b"")
         self._joined.connection_made(resumed)
+
+    def set_password(self, password: str) -> None:
+        """Send this password from now on, when the server asks for one."""
+        self._settings = replace(self._settings, password=password)
 
     def send_password(self) -> bool:
         """Send hello again, with the password; return False without a password, or after the first time."""

@@ -18,6 +18,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from selchat.auth.password import checked_password
 from selchat.client import lines
 from selchat.client.commands import CommandKind
 from selchat.client.connection.link import Jitter
@@ -30,7 +31,7 @@ from selchat.client.terminal.screen import Live, Screen, prompt_session
 from selchat.client.terminal.style import Line
 from selchat.client.terminal.transcript import Transcript
 from selchat.config.settings import ClientSettings
-from selchat.errors import SelchatError
+from selchat.errors import SelchatError, SettingError
 from selchat.net.reactor import Reactor
 
 T = TypeVar("T")
@@ -128,7 +129,14 @@ class TerminalSession:
         settings = replace(settings, drain_seconds=_DRAIN_SECONDS)
         self._lines: list[Line] = []  # for the screen, at the end of this call from the link
         try:
-            self._link = ReportingLink(self._reactor, settings, self, self._on_sent, jitter=jitter)
+            self._link = ReportingLink(
+                self._reactor,
+                settings,
+                self,
+                self._on_sent,
+                jitter=jitter,
+                ask_password=self._on_password_asked,
+            )
         except BaseException:
             self._reactor.close()
             raise
@@ -138,6 +146,7 @@ class TerminalSession:
         self._exit_status = 0
         self.needs_name = False
         self.password_refusal: Refused | None = None
+        self._asks_password = False
 
     def run(self) -> int:
         """Chat until the user leaves; return the exit status."""
@@ -168,7 +177,7 @@ class TerminalSession:
         try:
             await self._started.wait()
             if not self._finished.is_set():
-                if await self._screen.run():
+                if await self._run_screen():
                     self._exit_status = _INTERRUPTED
                 self._watch_signals()  # again: prompt_toolkit has replaced the handler of SIGINT
                 self._reactor.call_soon(self._link.finish)
@@ -177,6 +186,25 @@ class TerminalSession:
             self._reactor.call_soon(self._stop)
             thread.join()  # after this, no other thread calls this loop
             self._screen.flush()
+
+    async def _run_screen(self) -> bool:
+        """Show the chat, and in between the question for a password; return whether Ctrl-C ended it."""
+        is_interrupted = await self._screen.run()
+        while self._asks_password:
+            self._asks_password = False
+            try:
+                password = checked_password(await self._screen.ask_password())
+            except SettingError as error:
+                self._asks_password = True
+                self._screen.show([style.plain(f"That is not {error.expected}.")])
+                continue
+            except EOFError:
+                return False
+            except KeyboardInterrupt:
+                return True
+            self._reactor.call_soon(self._link.set_password, password)
+            is_interrupted = await self._screen.run()
+        return is_interrupted
 
     async def _wait_until_finished(self) -> None:
         try:
@@ -225,6 +253,10 @@ class TerminalSession:
         self._exit_status = 1 if problem is not None else self._exit_status
         self._end()
 
+    def _on_password_asked(self, refusal: Refused) -> None:
+        self._show(f"The server said: {lines.safe(refusal.text)}.")
+        self._loop.call_soon_threadsafe(self._ask_password)
+
     def _on_line(self, line: str) -> None:
         if self._transcript.run(line) is CommandKind.QUIT:
             self._loop.call_soon_threadsafe(self._screen.close)
@@ -267,7 +299,12 @@ class TerminalSession:
         self._exit_status = 128 + number  # as shells report a process that this signal ended
         self._on_end()
 
+    def _ask_password(self) -> None:
+        self._asks_password = True
+        self._screen.close()
+
     def _on_end(self) -> None:
+        self._asks_password = False
         self._finished.set()
         self._started.set()
         self._screen.close()

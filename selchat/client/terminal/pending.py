@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 
 from selchat.client.connection.link import Interface, Jitter, Link
+from selchat.client.events import Refused
 from selchat.config.settings import ClientSettings
 from selchat.events import LOBBY
 from selchat.net.reactor import Reactor
@@ -79,8 +80,9 @@ class ReportingLink(Link):
         on_sent: Callable[[str, str, str, str], object],
         *,
         jitter: Jitter = random.uniform,
+        ask_password: Callable[[Refused], object] | None = None,
     ) -> None:
-        super().__init__(reactor, settings, interface, members=True, jitter=jitter)
+        super().__init__(reactor, settings, interface, members=True, jitter=jitter, ask_password=ask_password)
         self._on_sent = on_sent
 
     def say(self, text: str, room: str = LOBBY) -> str:

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
-from prompt_toolkit import PromptSession
+from prompt_toolkit import Application, PromptSession
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.formatted_text import StyleAndTextTuples
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
@@ -105,6 +105,7 @@ class Screen:
             message=self._render, key_bindings=_key_bindings(), erase_when_done=True, **arguments
         )
         self._session.default_buffer.accept_handler = accept
+        self._password_session: PromptSession[str] | None = None  # while it is on the screen
         self._loop = loop
         self._closed = asyncio.Event()
         self._late_seconds = late_seconds
@@ -122,7 +123,9 @@ class Screen:
         """Read typed lines until `close`, Ctrl-D or Ctrl-C; return whether it was Ctrl-C."""
         output = self._session.app.output
         try:
-            await self._session.prompt_async(pre_run=self._exit_if_closed)
+            # The default is a half-typed line, after a password.
+            half_typed = self._session.default_buffer.document
+            await self._session.prompt_async(pre_run=self._exit_if_closed, default=half_typed)
         except KeyboardInterrupt:
             return True
         except EOFError:
@@ -131,6 +134,18 @@ class Screen:
             output.disable_bracketed_paste()
             output.flush()
         return False
+
+    async def ask_password(self) -> str:
+        """Ask after the end of `run`, which may run again afterwards.
+
+        `close` and Ctrl-D raise EOFError, Ctrl-C KeyboardInterrupt.
+        """
+        self._closed.clear()
+        self._password_session = session = prompt_session(is_password=True, erase_when_done=True)
+        try:
+            return await session.prompt_async("Password: ", pre_run=self._exit_if_closed)
+        finally:
+            self._password_session = None
 
     def close(self) -> None:
         """End `run`, even if it has not started. Call it in the thread of the loop."""
@@ -163,7 +178,7 @@ class Screen:
                     plain(f"({self._dropped} lines are not shown, because the terminal was blocked)")
                 )
                 self._dropped = 0
-        app = self._session.app
+        app = self._app
         if app.is_running:
             # Otherwise erase() turns it off, and a paste at this moment becomes many lines.
             app.renderer._bracketed_paste_enabled = False
@@ -176,8 +191,12 @@ class Screen:
 
     # ----------------------------------------------------------------------------------------------------
 
+    @property
+    def _app(self) -> Application[str]:
+        return (self._password_session or self._session).app
+
     def _exit_if_closed(self) -> None:
-        app = self._session.app
+        app = self._app
         if self._closed.is_set() and app.future is not None and not app.future.done():
             app.exit(exception=EOFError)
 
@@ -186,7 +205,7 @@ class Screen:
 
     def _redraw(self) -> None:
         """Draw the prompt, and again while the passing of time changes its look."""
-        app, live = self._session.app, self._live
+        app, live = self._app, self._live
         if not app.is_running:
             return
         app.invalidate()

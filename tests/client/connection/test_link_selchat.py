@@ -50,11 +50,20 @@ class Bench:
         reconnect: bool = True,
         members: bool = False,
         interface: Recorder | None = None,
+        ask_password: Callable[[Refused], object] | None = None,
         **more: object,
     ) -> tuple[Link, Recorder]:
         recorder = interface or Recorder()
         given = settings(self.server.port, **{"wire": "auto", "hello_seconds": 20.0, **more})
-        link = Link(self.reactor, given, recorder, reconnect=reconnect, members=members, jitter=self.jitter)
+        link = Link(
+            self.reactor,
+            given,
+            recorder,
+            reconnect=reconnect,
+            members=members,
+            jitter=self.jitter,
+            ask_password=ask_password,
+        )
         self.links.append(link)
         return link, recorder
 
@@ -745,6 +754,54 @@ def test_missing_or_wrong_password_closes_the_link(bench: Bench, password: str) 
     assert link.refusal.code == ("wrong-password" if password else "password-needed")
     [finished] = [one for one in recorder.log if one[0] == "finished"]
     assert finished[1] == f"the server said: {link.refusal.text}"
+
+
+def test_password_that_is_new_after_an_outage_is_asked_for_and_messages_wait(bench: Bench) -> None:
+    asked: list[str] = []
+    link, recorder = bench.link(ask_password=lambda refusal: asked.append(refusal.code))
+    link.open()
+    bench.greet().close()
+    bench.greet(NEEDED)
+    bench.spin(lambda: asked)
+    link.say("said meanwhile")
+    link.set_password("tea")
+    peer = bench.greet(NEEDED)
+    bench.spin(lambda: len(messages_to(peer)) > 1)
+    peer.send(encoded(error("wrong-password")))
+    bench.spin(lambda: len(asked) > 1)
+    assert asked == ["password-needed", "wrong-password"]
+    assert link.state is LinkState.WAITING
+    link.set_password("tea at four")
+    peer = bench.greet(NEEDED)
+    bench.spin(lambda: len(messages_to(peer)) > 1)
+    assert messages_to(peer)[1]["password"] == "tea at four"
+    peer.send(encoded(welcome()))
+    bench.spin(lambda: len(messages_to(peer)) > 2)
+    assert messages_to(peer)[2]["body"] == "said meanwhile"
+    assert link.refusal is None
+    assert not [one for one in recorder.log if one[0] == "finished"]
+
+
+def test_user_who_leaves_instead_of_giving_a_password_learns_what_was_not_sent(bench: Bench) -> None:
+    asked: list[str] = []
+    link, recorder = bench.link(ask_password=lambda refusal: asked.append(refusal.code))
+    link.open()
+    bench.greet().close()
+    bench.greet(NEEDED)
+    bench.spin(lambda: asked)
+    link.say("said meanwhile")
+    link.finish()
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    [finished] = [one for one in recorder.log if one[0] == "finished"]
+    assert finished[1] == "this server requires a password; 1 message was not acknowledged"
+
+
+def test_password_is_not_asked_for_at_the_first_login(bench: Bench) -> None:
+    link, _ = bench.link(ask_password=lambda _refusal: pytest.fail("asked"))
+    link.open()
+    bench.greet(NEEDED)
+    bench.spin(lambda: link.state is LinkState.CLOSED)
+    assert link.refusal is not None
 
 
 def test_password_is_sent_once_per_connection(bench: Bench) -> None:
