@@ -57,6 +57,11 @@ class Subscription(Generic[R]):
         self._stop: int | None = None  # the end position of a leaving reader
         self._skips: list[tuple[int, int]] | None = None  # its own ranges ahead; None: it has written nothing
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether the reader gets the frames appended from now on: it has neither left nor ended."""
+        return self._stop is None and self.state is not SubscriptionState.ENDED
+
 
 class Lapped(NamedTuple):
     """A reader that fell off the tail, and its position: ``offset`` bytes into ``chunk``.
@@ -71,7 +76,11 @@ class Lapped(NamedTuple):
 
 
 class Feed(Generic[R]):
-    """The byte log. ``limit``: sealed bytes retained for readers that are behind."""
+    """The byte log. ``limit``: sealed bytes retained for readers that are behind.
+
+    ``mark``: the mark of the frames before the first one. ``on_unread`` is called when the last reader
+    leaves: the feed then needs no more frames, because readers that are leaving stop before them.
+    """
 
     __slots__ = (
         "_chunks",
@@ -80,6 +89,7 @@ class Feed(Generic[R]):
         "_lapping_point",
         "_limit",
         "_marks",
+        "_on_unread",
         "_pending",
         "_sealed",
         "_sealed_mark",
@@ -88,18 +98,21 @@ class Feed(Generic[R]):
         "behind",
         "live",
         "mark",
+        "readers",
     )
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, mark: int = 0, on_unread: Callable[[], object] | None = None) -> None:
         self._limit = limit
+        self._on_unread = on_unread
         self._pending: list[bytes] = []  # appended, not yet sealed
         self._end = 0  # position after the last appended byte
         self._sealed = 0  # position after the last sealed byte
         self._chunks: deque[bytes] = deque()  # sealed and retained
         self._starts: deque[int] = deque()  # the position of each chunk
         self._marks: deque[int] = deque()  # the mark before each chunk
-        self.mark = 0  # of the appended frames
-        self._sealed_mark = 0  # of the sealed frames
+        self.mark = mark  # of the appended frames
+        self._sealed_mark = mark  # of the sealed frames
+        self.readers = 0  # that get the frames appended from now on
         self.live: dict[Subscription[R], Send] = {}
         self._writing: list[Subscription[R]] = []
         self.behind: set[Subscription[R]] = set()
@@ -234,6 +247,7 @@ class Feed(Generic[R]):
     def subscribe(self, reader: R, send: Send) -> Subscription[R]:
         """Return a new cursor at the end. It reads the frames appended from now on."""
         subscription = Subscription(self, reader, send)
+        self.readers += 1
         if self._end == self._sealed:
             self.live[subscription] = send
         else:
@@ -246,12 +260,15 @@ class Feed(Generic[R]):
         if subscription._stop is not None or subscription.state is SubscriptionState.ENDED:
             return
         subscription._stop = self._end
+        self._drop_reader()
         if subscription.state is not SubscriptionState.BEHIND:
             self._fall_behind(subscription, self._sealed)
             self._due.append(subscription)
 
     def end(self, subscription: Subscription[R]) -> None:
         """End the subscription at once."""
+        if subscription.is_reading:
+            self._drop_reader()
         self.live.pop(subscription, None)
         self.behind.discard(subscription)
         subscription.state = SubscriptionState.ENDED
@@ -337,6 +354,11 @@ class Feed(Generic[R]):
             self.behind.discard(subscription)
             self.rejoin(subscription)
         return False
+
+    def _drop_reader(self) -> None:
+        self.readers -= 1
+        if not self.readers and self._on_unread is not None:
+            self._on_unread()
 
     def _lapped(self, subscription: Subscription[R]) -> Lapped:
         position = subscription._position

@@ -144,7 +144,7 @@ class Hub:
         self._members.remove(member)
         if member.client_id is not None:
             self._close_session(member.name, member.client_id)
-        self._observer.on_sign_out(member, reason)
+        self.publisher.report(self._observer.on_sign_out, member, reason)
 
     def sign_in_send_only(self, requested_name: str, address: str, peer: Peer, client_id: bytes) -> Member:
         """Sign in the owner of a name, as `sign_in` does, to send messages only.
@@ -438,7 +438,7 @@ class Hub:
 
     def _add_member(self, member: Member) -> None:
         self._members.add(member)
-        self._observer.on_sign_in(member)
+        self.publisher.report(self._observer.on_sign_in, member)
 
     def _deliver_direct(self, direct: StagedDirect) -> None:
         name = self._names.name(direct.recipient)

@@ -7,6 +7,7 @@ error and everything else, such as a roster, is published all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from selchat.chat.member import Member
@@ -51,6 +52,8 @@ class Publisher:
         self._deliver_direct = deliver_direct
         self._on_error = on_error
         self._dirty: list[Room] = []  # rooms with staged batches
+        # What the observer will get, in order: staged batches, and reports between them.
+        self._observed: list[Batch | Callable[[], object]] = []
         self._direct: list[StagedDirect] = []
         self.log_error: NotStoredError | None = None  # of the last commit; None: it succeeded
         self.message_count = 0  # stored messages
@@ -66,6 +69,14 @@ class Publisher:
             # under this spelling of its name forever.
             self._save_room(room)
         room.staged.append(batch)
+        self._observed.append(batch)
+
+    def report(self, report: Callable[..., object], *arguments: object) -> None:
+        """Call a method of the observer, after all batches that are staged now are published."""
+        if self._observed:
+            self._observed.append(partial(self._report, report, *arguments))
+        else:
+            report(*arguments)
 
     def stage_direct(self, direct: StagedDirect) -> None:
         """Have `publish` deliver and acknowledge a direct message."""
@@ -84,11 +95,10 @@ class Publisher:
                 self.log_error = None
                 self._report(self._observer.on_log_state, None)
         dirty, self._dirty = self._dirty, []
+        observed, self._observed = self._observed, []
         feeds: list[Feed[Any]] = []
-        on_published = self._observer.on_published
         for room in dirty:
-            staged = room.staged
-            for batch in reversed(staged):
+            for batch in reversed(room.staged):
                 if batch.logged:
                     last_seq = batch.events[-1].seq
                     self.message_count += last_seq - room.seq
@@ -99,16 +109,21 @@ class Publisher:
             except Exception as error:
                 self._on_error(f"room {room.name}", error)
             self.delivery_count += room.deliveries
-            for events, logged, author, _ in staged:
-                if logged and author is not None and author.client_id is not None:
-                    try:
-                        self._acknowledge(author, author.client_id, events)  # type: ignore[arg-type]
-                    except Exception as error:
-                        self._on_error(f"session of {author.name}", error)
+        on_published = self._observer.on_published
+        for batch in observed:
+            if not isinstance(batch, Batch):
+                batch()
+                continue
+            events, logged, author, _ = batch
+            if logged and author is not None and author.client_id is not None:
                 try:
-                    on_published(events)
+                    self._acknowledge(author, author.client_id, events)  # type: ignore[arg-type]
                 except Exception as error:
-                    self._on_error("observer", error)
+                    self._on_error(f"session of {author.name}", error)
+            try:
+                on_published(events)
+            except Exception as error:
+                self._on_error("observer", error)
         if self._direct:
             self._publish_direct()
         return feeds
@@ -148,6 +163,7 @@ class Publisher:
                     self._reject(batch.author, batch.events, error)
                 else:
                     self._report(self._observer.on_announcement_lost, batch.events, error)
+        self._observed = [each for each in self._observed if not isinstance(each, Batch) or not each.logged]
         lost_direct, self._direct = self._direct, []
         for direct in lost_direct:
             self._reject(direct.author, [direct.message], error)

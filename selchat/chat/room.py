@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from selchat.chat.peer import Author, Format, Named
@@ -45,6 +45,7 @@ class Room:
         # In batches, so that publishing costs one step for each read and not one for each message.
         self.staged: list[Batch] = []
         self.deliveries = 0  # in the last `publish`: messages times readers, without the authors' own
+        self.after_publish: set[Callable[[], object]] = set()  # called once, after the next events
         self._feed_limit = feed_limit
         self.feeds: dict[Format, Feed[Any]] = {}
         # Keys with unpublished changes. For each: the names that readers may show for it, None for no member.
@@ -55,8 +56,9 @@ class Room:
         """Return the feed of this room in ``format``."""
         feed = self.feeds.get(format)
         if feed is None:
-            feed = self.feeds[format] = Feed(self._feed_limit)
-            feed.mark = self.seq
+            # Without readers, no event is encoded in this format any more.
+            feed = Feed(self._feed_limit, self.seq, lambda: self.feeds.pop(format, None))
+            self.feeds[format] = feed
         return feed
 
     def publish(self) -> Iterable[Feed[Any]]:
@@ -64,14 +66,19 @@ class Room:
         staged, self.staged = self.staged, []
         self.deliveries = 0
         for format, feed in self.feeds.items():
-            self.deliveries += (self.seq - feed.mark) * (len(feed.live) + len(feed.behind))
-            for events, _, _, own in staged:
+            self.deliveries += (self.seq - feed.mark) * feed.readers
+            for events, logged, _, own in staged:
                 if own is not None and own.feed is feed:
                     feed.append(format.encode(events), own)
-                    self.deliveries -= len(events)
+                    if logged and own.is_reading:
+                        self.deliveries -= len(events)
                 else:
                     feed.append(format.encode(events))
             feed.mark = self.seq
+        if staged and self.after_publish:
+            waiting, self.after_publish = self.after_publish, set()
+            for callback in waiting:
+                callback()
         return self.feeds.values()
 
     # -- members ---------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from selchat.events import LOBBY, Notice, Said
 from selchat.log.port import Sent
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.inbound import InboundStream
+from selchat.text import clean_name, name_key
 from selchat.wire.classic import ClassicFormat
 from selchat.wire.responses import json_growth
 
@@ -33,7 +34,7 @@ class SessionState(Enum):
 class ClassicSession:
     """One classic client. It is a `Session` for its connection and a `Peer` for the hub."""
 
-    __slots__ = ("_context", "_member", "_stream", "_transport", "state")
+    __slots__ = ("_context", "_member", "_name_notice", "_stream", "_transport", "state")
     wire_name = "classic"
 
     def __init__(self, context: Context, transport: Transport, stream: InboundStream[bytes]) -> None:
@@ -42,6 +43,7 @@ class ClassicSession:
         self._transport = transport
         self._stream = stream
         self._member: Member | None = None
+        self._name_notice: Notice | None = None  # tells the user that the server has changed their name
 
     # -- calls from the connection ---------------------------------------------------------------------
 
@@ -75,6 +77,7 @@ class ClassicSession:
     def connection_lost(self, reason: str | None) -> None:
         self.state = SessionState.ENDED
         self._stream.close()
+        self._context.hub.lobby.after_publish.discard(self._on_first_events)
         member, self._member = self._member, None
         if member is not None:
             self._context.hub.sign_out(member, reason)
@@ -88,7 +91,10 @@ class ClassicSession:
         return self._context.classic
 
     def send_notice(self, notice: Notice) -> None:
-        self._transport.outbox.reply(self.format.encode([notice]))
+        if self.state is SessionState.NAMELESS:
+            self._name_notice = notice
+        else:
+            self._transport.outbox.reply(self.format.encode([notice]))
 
     def acknowledge(self, messages: Sequence[Said]) -> None:
         pass  # the classic protocol has no receipts
@@ -106,9 +112,7 @@ class ClassicSession:
 
     def disconnect(self, farewell: Farewell) -> None:
         if self.state is not SessionState.ENDED:
-            if farewell.notice:
-                self.send_notice(Notice(farewell.notice))
-            self._transport.close(farewell.reason)
+            self._close(farewell.notice, farewell.reason)
 
     # ----------------------------------------------------------------------------------------------------
 
@@ -140,10 +144,36 @@ class ClassicSession:
         self._member = member
         lobby = hub.join_room(member, LOBBY)
         member.rooms[lobby] = self._transport.outbox.subscribe(lobby.feed(self.format))
+        if self._name_notice is None:
+            self._name_notice = self._describe_name(name, member.name)
+        if self._name_notice is not None:
+            # Clients in the wild expect nothing before the first message or roster.
+            lobby.after_publish.add(self._on_first_events)
         return True
+
+    def _describe_name(self, requested: str, name: str) -> Notice | None:
+        """Return a notice for a user who did not get the requested name."""
+        if name_key(name) == name_key(" ".join(requested.split())):
+            return None
+        cleaned = clean_name(requested, self._context.settings.name_length)
+        if not cleaned or name_key(name) == name_key(cleaned):
+            return Notice(f"Your name is {name}.")
+        return Notice(f"Your name is {name}, because {cleaned} is taken or looks like another name.")
+
+    def _on_first_events(self) -> None:
+        # In the next tick, because replies come before the events of the same tick.
+        self._context.clock.call_later(0.0, self._send_name_notice)
+
+    def _send_name_notice(self) -> None:
+        notice, self._name_notice = self._name_notice, None
+        if notice is not None and self.state is SessionState.JOINED:
+            self.send_notice(notice)
 
     def _fail(self, error: SelchatError) -> None:
         """Send the reason as a message, which is all that classic clients can read, and close."""
         if self.state is not SessionState.ENDED:
-            self.send_notice(Notice(f"Closing this connection: {error}."))
-            self._transport.close(str(error))
+            self._close(f"Closing this connection: {error}.", str(error))
+
+    def _close(self, text: str, reason: str) -> None:
+        """Close the connection; the last pair has the text, if any."""
+        self._transport.close(reason, self.format.encode([Notice(text)] if text else []))

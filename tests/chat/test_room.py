@@ -3,7 +3,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from selchat.chat.room import Batch, Room
-from selchat.events import Event, Joined, Left, Notice, Roster
+from selchat.events import Event, Joined, Left, Notice, Roster, Said
+from selchat.feed import SubscriptionState
 from tests.chat.fakes import LineFormat, line
 
 
@@ -139,3 +140,95 @@ def test_snapshots_keep_one_entry_for_each_name() -> None:
         room.snapshot(10)
         room.remove(narayan)
     assert room.take_changes() == [Joined("lobby", ("Narayan",), 0), Left("lobby", ("Narayan",), 0)]
+
+
+def test_format_without_readers_is_encoded_no_more() -> None:
+    room = Room("lobby", 1000)
+    kept, dropped = LineFormat(), LineFormat()
+    reader = room.feed(kept).subscribe("reader", len)
+    feed = room.feed(dropped)
+    leaving, lost = feed.subscribe("leaving", len), feed.subscribe("lost", len)
+    room.staged.append(Batch([Notice("one")], False))
+    list(room.publish())
+    feed.seal()
+    feed.leave(leaving)
+    feed.end(lost)
+    feed.end(lost)
+    room.staged.append(Batch([Notice("two")], False))
+    assert list(room.publish()) == [reader.feed]
+    assert dropped.encoded == [Notice("one")]
+    assert kept.encoded == [Notice("one"), Notice("two")]
+    assert feed.ready(leaving) is False
+    assert leaving.state is SubscriptionState.ENDED
+    again = room.feed(dropped)
+    assert again is not feed
+    feed.end(leaving)
+    assert room.feed(dropped) is again, "the old feed does not drop the new one"
+
+
+def test_reader_who_is_leaving_gets_its_bytes_from_a_dropped_feed() -> None:
+    room = Room("lobby", 1000)
+    feed = room.feed(LineFormat())
+    reader = feed.subscribe("reader", len)
+    room.staged.append(Batch([Notice("one")], False))
+    list(room.publish())
+    feed.seal()
+    feed.mark_short_write(reader, 0)
+    feed.leave(reader)
+    assert room.feeds == {}
+    buffers, _ = feed.view(reader, 1000, 10)
+    assert b"".join(buffers) == line(Notice("one"))
+
+
+def said(seq: int) -> Said:
+    return Said("lobby", seq, "Michael", "x", 0.0)
+
+
+def test_deliveries_never_count_an_author_who_is_gone() -> None:
+    room = Room("lobby", 1000)
+    feed = room.feed(LineFormat())
+    author, reader = feed.subscribe("author", len), feed.subscribe("reader", len)
+    room.staged.append(Batch([said(1), said(2)], True, None, author))
+    room.seq = 2
+    list(room.publish())
+    assert room.deliveries == 2
+    room.staged.append(Batch([said(3)], True, None, author))
+    room.staged.append(Batch([said(4)], True))
+    room.seq = 4
+    feed.end(author)
+    list(room.publish())
+    assert room.deliveries == 2
+    room.staged.append(Batch([said(5)], True, None, author))
+    room.seq = 5
+    feed.end(reader)
+    list(room.publish())
+    assert room.deliveries == 0
+    assert room.feeds == {}
+
+
+def test_first_reader_who_is_lapped_continues_after_the_last_published_message() -> None:
+    room = Room("lobby", 10)
+    room.seq = 100
+    feed = room.feed(LineFormat())
+    feed.subscribe("reader", len)
+    for seq in (101, 102):
+        room.staged.append(Batch([said(seq)], True))
+        room.seq = seq
+        list(room.publish())
+        feed.seal()
+        if seq == 101:
+            feed.mark_short_write(next(iter(feed.live)), 0)
+    [lapped] = feed.trim()
+    assert lapped.mark == 100
+
+
+def test_callbacks_wait_for_the_next_events_and_run_once() -> None:
+    room = Room("lobby", 1000)
+    called: list[str] = []
+    room.after_publish.add(lambda: called.append("x"))
+    list(room.publish())
+    assert called == []
+    room.staged.append(Batch([Notice("one")], False))
+    list(room.publish())
+    list(room.publish())
+    assert called == ["x"]

@@ -74,7 +74,6 @@ class HubMachine(RuleBasedStateMachine):
         self.expected: dict[FakePeer, list[bytes]] = {}
         self.staged: list[tuple[str, str, FakePeer | None]] = []
         self.seen: list[tuple[str, str, str | None]] = []
-        self.seen_at_tick_end: list[tuple[str, str, str | None]] = []
         self.rosters: list[tuple[float, Roster]] = []
         self.changed = False  # since the last roster
 
@@ -118,12 +117,12 @@ class HubMachine(RuleBasedStateMachine):
             self.hub.send(author.member, self.hub.lobby, bodies)
             for body in bodies:
                 self.staged.append((author.member.name, body, author))
-                self.seen_at_tick_end.append(("said", author.member.name, body))
+                self.seen.append(("said", author.member.name, body))
 
     def announce(self, body: str) -> None:
         self.hub.announce(body)
         self.staged.append((SERVER, body, None))
-        self.seen_at_tick_end.append(("said", SERVER, body))
+        self.seen.append(("said", SERVER, body))
 
     def broadcast_notice(self, text: str) -> None:
         self.hub.broadcast_notice(text)
@@ -235,8 +234,6 @@ class HubMachine(RuleBasedStateMachine):
         self.changed = False
 
     def check_observer(self) -> None:
-        self.seen += self.seen_at_tick_end
-        self.seen_at_tick_end.clear()
         assert self.observer.seen == self.seen
 
     @invariant()

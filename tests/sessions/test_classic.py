@@ -135,19 +135,78 @@ def test_three_classic_clients_talk() -> None:
     ]
 
 
-def test_mixed_script_name_becomes_a_guest_and_gets_a_notice() -> None:
+MIXED = (
+    "Your name is guest1, because the name Mich\u0430el mixes Cyrillic and Latin letters "
+    "and could be mistaken for another name."
+)
+RENAMED = {
+    "Michael": "Your name is Michael_2, because Michael is taken or looks like another name.",
+    "M1CHAEL": "Your name is M1CHAEL_2, because M1CHAEL is taken or looks like another name.",
+    "Mich\u0430el": MIXED,
+    "Server": "Your name is guest1, because ",
+    "": "Your name is guest1.",
+    "Venkat > I quit": "Your name is Venkat I quit.",
+    "x" * 40: f"Your name is {'x' * 32}.",
+}
+
+
+@pytest.mark.parametrize("roster", [False, True])
+@pytest.mark.parametrize("name", RENAMED)
+def test_renamed_user_is_told_once_after_the_first_message_or_roster(name: str, roster: bool) -> None:
+    server = FakeServer(roster=roster)
+    [michael] = join(server, "Michael")
+    server.tick(10)
+    michael.sock.taken.clear()
+    renamed = Client(server, encode_frame(name.encode()))
+    if roster:
+        [(user, text)] = renamed.read()
+        assert (user, text[:12]) == ("Server", "Users online")
+    else:
+        assert renamed.read() == []
+        server.tick(10)
+        michael.send("one")
+        assert renamed.read() == [("Michael", "one")]
+    [(user, text)] = renamed.read()
+    assert user == "Server" and text.startswith(RENAMED[name])
+    michael.send("two")
+    assert renamed.read() == [("Michael", "two")]
+    assert renamed.read() == []
+    assert server.clock.pending == 0
+
+
+def test_renamed_user_is_told_after_their_own_first_message() -> None:
     server = FakeServer()
-    michael, mixed, alike = join(server, "Michael", "Mich\u0430el", "M1CHAEL")
-    assert mixed.read() == [
-        (
-            "Server",
-            "Your name is guest1, because the name Mich\u0430el mixes Cyrillic and Latin letters "
-            "and could be mistaken for another name.",
-        )
-    ]
-    mixed.send("one")
-    alike.send("two")
-    assert michael.read() == [("guest1", "one"), ("M1CHAEL_2", "two")]
+    michael, renamed = join(server, "Michael", "Michael")
+    renamed.send("one")
+    assert michael.read() == [("Michael_2", "one")]
+    [(user, _)] = renamed.read()
+    assert user == "Server"
+    assert michael.read() == []
+
+
+@pytest.mark.parametrize("name", ["Zoe\u0308", " Zoë ", "ZOË", "Zoë  B"])
+def test_user_who_got_their_name_is_not_told(name: str) -> None:
+    server = FakeServer()
+    [michael] = join(server, "Michael")
+    peer = Client(server, encode_frame(name.encode()))
+    michael.send("one")
+    assert peer.read() == [("Michael", "one")]
+    assert peer.read() == []
+
+
+def test_renamed_users_who_have_left_are_forgotten() -> None:
+    server = FakeServer()
+    [michael] = join(server, "Michael")
+    for _ in range(3):
+        [renamed] = join(server, "Michael")
+        renamed.hang_up()
+        assert renamed.read() == []
+    assert server.hub.lobby.after_publish == set()
+    [renamed] = join(server, "Michael")
+    michael.send("one")
+    server.tick()
+    renamed.hang_up()
+    assert renamed.read() == [("Michael", "one")]
 
 
 def test_classic_client_gets_nothing_on_login() -> None:
@@ -256,6 +315,65 @@ def test_messages_before_a_framing_error_are_relayed() -> None:
     michael = Client(server, encode_frame(b"Michael") + encode_frame(b"one") + b"nonsense!!")
     assert narayan.read() == [("Michael", "one")]
     assert len(michael.closed) == 1
+
+
+def kick(server: FakeServer, name: str) -> None:
+    member = server.hub.find_member(name)
+    assert member is not None
+    server.hub.disconnect([member], Farewell("kicked", "You were removed.", "kicked"))
+
+
+def test_last_words_come_before_the_end_and_nothing_after_the_closing_pair() -> None:
+    server = FakeServer(roster=True)
+    [narayan] = join(server, "Narayan")
+    server.tick(10)
+    server.observer.seen.clear()
+    narayan.sock.taken.clear()
+    venkat = Client(server, encode_frame(b"Venkat"))
+    server.tick()
+    venkat.sock.taken.clear()
+    server.tick(0.5)
+    narayan.send("one")
+    venkat.session.data_received(encode_frame(b"last words") + b"not a frame at all")
+    narayan.send("two")
+    server.clock.advance(0.5)  # the roster is due, too
+    *before, (user, text) = venkat.read()
+    assert before[:2] == [("Narayan", "one"), ("Narayan", "two")]
+    assert user == "Server" and text.startswith("Closing this connection: frame header")
+    assert server.observer.seen == [
+        ("joined", "Venkat", Client.address),
+        ("said", "Narayan", "one"),
+        ("said", "Venkat", "last words"),
+        ("left", "Venkat", "frame header b'not a fram' is not a number padded with spaces"),
+        ("said", "Narayan", "two"),
+    ]
+    server.tick(10)
+    assert venkat.read() == []
+
+
+def test_messages_of_a_tick_come_before_the_pair_of_a_kick() -> None:
+    server = FakeServer()
+    narayan, venkat = join(server, "Narayan", "Venkat")
+    venkat.send("one")
+    narayan.send("go away")
+    kick(server, "Venkat")
+    narayan.send("gone")
+    again = Client(server, encode_frame(b"Venkat") + encode_frame(b"two"))
+    assert venkat.read() == [
+        ("Narayan", "go away"),
+        ("Narayan", "gone"),
+        ("Venkat", "two"),
+        ("Server", "You were removed."),
+    ]
+    assert again.read() == [("Venkat", "one"), ("Narayan", "go away"), ("Narayan", "gone")]
+    assert server.observer.seen[2:] == [
+        ("said", "Venkat", "one"),
+        ("said", "Narayan", "go away"),
+        ("left", "Venkat", "kicked"),
+        ("said", "Narayan", "gone"),
+        ("joined", "Venkat", Client.address),
+        ("said", "Venkat", "two"),
+    ]
 
 
 def test_name_that_is_not_utf_8_is_refused() -> None:
