@@ -10,9 +10,12 @@ import io
 import os
 import re
 import shlex
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,10 +25,10 @@ from selchat.auth.tokens import ANY_ROOM, TokenFile, new_token
 from selchat.bench import cli as bench_cli
 from selchat.config.sources import SETTINGS
 from tests.e2e.processes import SELCHAT
-from tests.e2e.support import DEADLINE, Server
+from tests.e2e.support import DEADLINE, Client, Server, eventually, trust_server
 from tests.log.support import opened
 
-BENCH = (sys.executable, "-m", "selchat.bench.cli")
+BENCH = (sys.executable, "-m", "selchat.bench")
 ROOT = str(Path(__file__).parents[2])
 NOWHERE = "127.0.0.1:1"  # nobody listens there
 PASSWORD = "printf 'tea at four\\n' | "
@@ -358,6 +361,49 @@ def server(data: Path) -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        ("selchat hash-password", 130),
+        ("selchat send HOST --name=x", 130),
+        ("selchat-bench idle --clients=3 --duration=60", 130),
+        ("selchat-bench fanout --clients=3 --duration=60 --processes=2", 130),
+        ("selchat serve --port=0", 0),
+    ],
+)
+@pytest.mark.parametrize("delay", [0.02, 0.3, 1.0])
+def test_ctrl_c_is_silent_at_any_time(command: str, status: int, delay: float, server: Server) -> None:
+    """A terminal sends SIGINT to all processes of the command."""
+    program, *words = command.replace("HOST", f"127.0.0.1:{server.port}").split()
+    trust_server(server.port, server.fingerprint)
+    start = (*BENCH[:1], "-c", START, *(BENCH if program == "selchat-bench" else SELCHAT)[2:], *words)
+    with subprocess.Popen(
+        start,
+        env={**os.environ, "PYTHONPATH": ROOT},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"started\n"
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(delay)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=2 * DEADLINE)
+    assert b"Traceback" not in errors
+    assert process.returncode == status, errors
+
+
+# Call the entry point of a package, and say so just before.
+START = """\
+import importlib, sys
+package, *sys.argv[1:] = sys.argv[1:]
+main = importlib.import_module(f"{package}.__main__").main
+print("started", flush=True)
+sys.exit(main())
+"""
+
 USAGE = [
     ("selchat ''", "there is no command ''"),
     ("selchat sreve", "there is no command 'sreve'; did you mean serve?"),
@@ -461,3 +507,42 @@ def test_an_empty_passphrase_is_a_warning(value: str) -> None:
     done = run(f"selchat send {NOWHERE} hi --name=x", SELCHAT_PASSPHRASE=value)
     warning = "selchat: warning: SELCHAT_PASSPHRASE is empty, so there is no end-to-end encryption\n"
     check(done, 1, warning + REFUSED, lines=2)
+
+
+@pytest.mark.parametrize(
+    "redirection",
+    [">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full", "2>/dev/full", ">/dev/full 2>&9", ">&9", ">&9 2>&9"],
+)
+def test_a_server_runs_without_its_streams(redirection: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = (
+        f"exec 9>&{writer}; exec {shlex.join(SELCHAT)} serve --port={port} --host=127.0.0.1 {redirection}"
+    )
+    with subprocess.Popen(
+        ["bash", "-c", command],
+        env={**os.environ, "PYTHONPATH": ROOT},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        pass_fds=[writer],
+    ) as process:
+        os.close(writer)
+
+        def is_listening() -> bool:
+            with socket.socket() as probe:
+                return probe.connect_ex(("127.0.0.1", port)) == 0
+
+        try:
+            eventually(is_listening, "the server listens")
+            with Client(port, "Venkat") as venkat, Client(port, "Michael") as michael:
+                michael.read_until("Server", "Users online (2): Michael, Venkat")
+                venkat.send("hi")
+                michael.read_until("Venkat", "hi")
+            process.terminate()
+            _, errors = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()
+    assert (process.returncode, b"Traceback" in errors) == (0, False), errors
