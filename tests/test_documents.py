@@ -14,6 +14,7 @@ from selchat.arguments import parse_arguments
 from selchat.bench.cli import USAGE
 from selchat.config.settings import KIB, MIB, Settings
 from selchat.config.sources import OTHER_VARIABLES, SETTINGS
+from selchat.wire.strict_json import MAX_DEPTH, MAX_VALUES
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -118,6 +119,8 @@ def test_documented_limits_are_the_defaults() -> None:
         "time to finish a frame": f"{s.frame_seconds:g} s",
         "HTTP request": f"{amount(s.http_head_limit)} of head, {amount(s.frame_limit)} of body, "
         f"{s.login_seconds:g} s",
+        "parts of an HTTP request": f"{s.http_headers} lines of head, {s.http_chunks:,} chunks of body",
+        "JSON of a client": f"{MAX_VALUES:,} values, {MAX_DEPTH} levels",
         "bytes that a reader is behind": amount(s.feed_limit),
         "bytes queued for all readers": amount(s.queued_limit),
         "rooms in memory": f"{s.rooms_limit:,}",

@@ -7,6 +7,7 @@ session, and everything else is the username of a classic client.
 from __future__ import annotations
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from enum import Enum, auto
@@ -29,12 +30,8 @@ from selchat.wire.frames import FrameDecoder
 _BROWSER_REASONS = {None, NOT_TRUSTED, os.strerror(errno.ECONNRESET).lower()}
 _MIN_SELCHAT_HEADER = 4  # bytes; in a shorter header, no error fits into a frame
 _NO_PAGE = (
-    b"The web page of this server is disabled because a package is missing. "
-    b"Its operator can run: python3 -m pip install 'selchat[web]'\n"
-)
-_NO_HTTP = (
-    b"HTTP/1.1 501 Not Implemented\r\nContent-Type: text/plain; charset=utf-8\r\n"
-    b"Content-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(_NO_PAGE), _NO_PAGE)
+    "The web page of this server is disabled because a package is missing. "
+    "Its operator can run: python3 -m pip install 'selchat[web]'"
 )
 
 
@@ -164,7 +161,7 @@ class DetectSession:
         new_http_session = self._context.new_http_session
         if new_http_session is None:
             self.state = DetectState.HTTP
-            self._transport.close(None, _NO_HTTP)
+            self._transport.close(None, _no_http(data))
             return
         tls = self.state is DetectState.SECURED
         session = new_http_session(
@@ -226,3 +223,17 @@ class DetectSession:
             self._transport.close(None)
         else:
             self._fail(self._refusal or LoginTimeoutError(self._context.settings.login_seconds))
+
+
+def _no_http(request: bytes) -> bytes:
+    """Return the response of a server that cannot speak HTTP: JSON for a script, as in docs/http.rst.
+
+    ``request`` may have no more than its method. Only scripts post.
+    """
+    if request.startswith(b"POST "):
+        kind, text = "application/json", json.dumps({"error": "not-supported", "message": _NO_PAGE})
+    else:
+        kind, text = "text/plain; charset=utf-8", _NO_PAGE
+    body = f"{text}\n".encode()
+    head = f"HTTP/1.1 501 Not Implemented\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+    return head.encode() + b"Connection: close\r\n\r\n" + body

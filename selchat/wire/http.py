@@ -46,6 +46,10 @@ _LENGTH_HEADER = re.compile(rb"\r\ncontent-length:([^\r]*)", re.IGNORECASE)
 _LENGTH = re.compile(rb"[ \t]*(?:0|[1-9][0-9]{0,19})[ \t]*")
 _PATH = re.compile(rb"[A-Z]+ (/[^ ?\r\n]*)")
 _BLANK = b" \t"
+# Headers with one value, of which a proxy in front might use another one.
+_SINGLE = frozenset(
+    {"authorization", "content-type", "expect", "host", "idempotency-key", "origin", "transfer-encoding"}
+)
 # Quotes in h11's error messages. They can contain a token, and errors are logged.
 _QUOTED = re.compile(r":? b(?:ytearray\(b)?['\"].*", re.DOTALL)
 
@@ -308,6 +312,8 @@ class HttpConnection:
         headers: dict[str, str] = {}
         for name, value in event.headers:
             key, text = name.decode("latin-1"), value.decode("latin-1")
+            if key in _SINGLE and key in headers:
+                raise HttpError(400, f"the header {key} is repeated")
             headers[key] = f"{headers[key]}, {text}" if key in headers else text
         if event.http_version not in {b"1.0", b"1.1"}:
             raise HttpError(505, "only HTTP/1.1 is supported")

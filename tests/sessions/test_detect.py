@@ -334,6 +334,20 @@ def test_browser_gets_the_install_command_if_the_web_extra_is_missing(size: int)
     assert b"pip install 'selchat[web]'" in body
 
 
+def test_script_gets_json_if_the_web_extra_is_missing() -> None:
+    server = FakeServer()
+    server.context = replace(server.context, new_http_session=None)
+    peer = Peer(server)
+    peer.send(b"POST /rooms/lobby/messages HTTP/1.1\r\n")
+    head, _, body = peer.final_data.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
+    assert b"Content-Type: application/json\r\n" in head
+    assert b"Content-Length: %d\r\n" % len(body) in head
+    document = json.loads(body)
+    assert document["error"] == "not-supported"
+    assert "pip install 'selchat[web]'" in document["message"]
+
+
 def test_incomplete_method_at_the_end_of_the_stream_is_an_incomplete_frame() -> None:
     peer = Peer()
     peer.send(b"GE")

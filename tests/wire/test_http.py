@@ -52,6 +52,11 @@ STREAMS: dict[str, tuple[bytes, list[tuple[str, str, str, bytes]], int | None]] 
         413,
     ),
     "a request and garbage": (request() + b"\x01garbage\r\n\r\n", [("GET", "/", "", b"")], 400),
+    "two Authorization headers": (request(Authorization="Bearer a\r\nauthorization: Bearer b"), [], 400),
+    "two Content-Type headers": (request(Content_Type="text/plain\r\nContent-Type: text/plain"), [], 400),
+    "two Origin headers": (request(Origin="http://x\r\nOrigin: http://x"), [], 400),
+    "two Idempotency-Key headers": (request(Idempotency_Key="a\r\nIdempotency-Key: a"), [], 400),
+    "two Accept headers": (request(Accept="a\r\nAccept: b"), [("GET", "/", "", b"")], None),
     "two Content-Length headers": (
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         [],

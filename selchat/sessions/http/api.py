@@ -100,6 +100,7 @@ _CODES = {
     405: "bad-method",
     408: "timeout",
     413: "too-long",
+    414: "address-too-long",
     417: "bad-expectation",
     421: "wrong-host",
     431: "head-too-long",

@@ -59,6 +59,7 @@ _API_PATH = "/rooms/"
 _LONGEST_ROOM = 12 * ROOM_LENGTH  # characters: each byte of UTF-8 is percent-encoded
 _MAX_QUERY_FIELDS = 16
 _MAX_HOST = 255 + len(":65535")  # characters; RFC 1035, 2.3.4
+_MAX_TARGET = 2048  # characters of a redirect's target; no browser's address bar needs more
 _SHOWN = 200  # characters of a path in an error message
 _GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?(?:,|$)")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -308,6 +309,7 @@ class HttpSession:
 
     def _metrics(self, request: Request) -> None:
         _check_read_only(request)
+        self._meter.charge(Costs.METRICS)
         try:
             body = self._site.operations.metrics()
         except MissingExtraError as error:
@@ -330,7 +332,9 @@ class HttpSession:
         except UnicodeDecodeError:
             raise HttpError(400, "the room name is not UTF-8") from None
         try:
-            query = parse_qsl(request.query, keep_blank_values=True, max_num_fields=_MAX_QUERY_FIELDS)
+            query = parse_qsl(request.query, True, errors="strict", max_num_fields=_MAX_QUERY_FIELDS)
+        except UnicodeDecodeError:  # two ids must not become the same one
+            raise HttpError(400, "the query is not UTF-8") from None
         except ValueError:
             raise HttpError(400, f"the query has more than {_MAX_QUERY_FIELDS} fields") from None
         ids = tuple(value for key, value in query if key == "id")
@@ -381,6 +385,8 @@ class HttpSession:
         target = f"https://{request.header('host')}{request.path}"
         if request.query:
             target += f"?{request.query}"
+        if len(target) > _MAX_TARGET:  # the page contains it twice, with escapes
+            raise HttpError(414, f"the address has more than {_MAX_TARGET} characters")
         body = _WARNING_PAGE.format(
             target=html.escape(target), key=self._site.fingerprint, certificate=self._site.certificate
         ).encode()

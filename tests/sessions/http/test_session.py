@@ -601,6 +601,16 @@ def test_redirect_target_is_escaped_in_the_page(server: FakeServer) -> None:
     assert b"&quot;&gt;&lt;b&gt;&#x27;&amp;{key}" in answer.body
 
 
+def test_long_target_is_not_redirected(server: FakeServer) -> None:
+    """The page would have twelve times its size."""
+    server = with_tls(server)
+    assert HttpClient(server, local=False).exchange_one(request("/" + '"' * 2000)).status == 308
+    answer = HttpClient(server, local=False).exchange_one(request("/" + '"' * 15_000))
+    assert answer.status == 414
+    answer = HttpClient(server, local=False).exchange_one(request("/rooms/" + '"' * 15_000))
+    assert_api_error(answer, 414, "address-too-long")
+
+
 def test_host_is_checked_before_the_redirect(server: FakeServer) -> None:
     answer = HttpClient(with_tls(server), local=False).exchange_one(request(host="evil.example"))
     assert answer.status == 421
@@ -708,6 +718,7 @@ UNREAD: list[tuple[dict[str, str], int, str]] = [
     ({"path": "/rooms/%00%01/messages"}, 400, "bad-room"),
     ({"path": "/rooms/%FF/messages"}, 400, "bad-request"),
     ({"path": "/rooms/lobby/messages?" + "a&" * 8000}, 400, "bad-request"),
+    ({"path": "/rooms/lobby/messages?id=%FF"}, 400, "bad-request"),
     ({"path": "/rooms/lobby"}, 404, "not-found"),
     ({"path": "/rooms/"}, 404, "not-found"),
     ({"path": "/rooms/lobby/messages/"}, 404, "not-found"),
