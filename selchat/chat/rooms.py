@@ -24,7 +24,7 @@ from selchat.config.settings import (
 )
 from selchat.errors import BadRoomError, NamedRefusalError, RefusalError
 from selchat.events import LOBBY
-from selchat.log.port import Log
+from selchat.log.port import Log, NotReadableError, NotStoredError
 from selchat.ratelimit import BucketTable
 from selchat.text import clean_line, clean_room, name_key
 
@@ -221,8 +221,11 @@ class Rooms:
     def delete_dropped(self) -> bool:
         """Delete some messages of dropped rooms; return whether more are left."""
         for name, seq in self._log.records(_DROPPED).items():
-            if self._log.delete(name, int(seq)):
-                return True
+            try:
+                if self._log.delete(name, int(seq)):
+                    return True
+            except (NotReadableError, NotStoredError):
+                continue  # again later
             self._log.put(_DROPPED, name, None)
         return False
 

@@ -106,6 +106,7 @@ class Log(Protocol):
         """Return the oldest messages above ``seq``, oldest first.
 
         They are at most ``limit``, with at most ``size`` characters of bodies in all, but at least one.
+        Messages in damaged parts of the log are left out.
         """
 
     def before(self, room: str, seq: int | None, limit: int, size: int) -> list[Said]:
@@ -120,7 +121,7 @@ class Log(Protocol):
     def delete(self, room: str, seq: int) -> bool:
         """Delete some of the room's messages up to ``seq``; return whether more are left.
 
-        The room keeps its last ``seq``. A call that cannot write returns True.
+        The room keeps its last ``seq``. Raises `NotStoredError` and `NotReadableError`.
         """
 
     def record(self, kind: str, key: str) -> str | None:

@@ -8,6 +8,7 @@ read (export, backup) can do so while the server writes, thanks to the write-ahe
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sqlite3
@@ -19,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from selchat.config.settings import KIB, MIB
-from selchat.errors import SelchatError
 from selchat.events import Said
 from selchat.histogram import COMMIT_BUCKETS, Histogram
 from selchat.log.errors import UnusableHistoryError, cause
 from selchat.log.lock import ServerLock
 from selchat.log.port import NotReadableError, NotStoredError, Sent
 from selchat.log.retention import Retention
+from selchat.log.salvage import Unreadable, is_damage, is_whole, ranges, read_until_damage
 from selchat.log.schema import migrate
 from selchat.log.transaction import transaction
 from selchat.paths import make_private_folder
@@ -48,6 +49,9 @@ _CACHE = 8 * MIB  # bytes of pages in memory
 _EXPIRE_MESSAGES = 500
 _EXPIRE_CHARACTERS = 256 * KIB
 
+_MAX_SKIPPED = 2000  # damaged messages in one call, which takes 20 ms
+_WARNING_SECONDS = 60.0  # between two warnings about damage
+
 # The first parameter is the name of the room, the first field of `Said`, which is not stored. CASE skips it
 # at no cost. Adding two numbers to the tuple of a message takes half the time of building a tuple of eight.
 # (Python 3.12.0 to 3.12.3 warn about numbered parameters such as ?2, which could skip it too.)
@@ -67,6 +71,10 @@ _DROP_RECORD = "DELETE FROM record WHERE kind = ? AND key = ?"
 _COLUMNS = "SELECT seq, author, body, at, id, cipher FROM message"
 _AFTER = f"{_COLUMNS} WHERE room = ? AND seq > ? ORDER BY seq LIMIT ?"
 _BEFORE = f"{_COLUMNS} WHERE room = ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+_PLACE = "SELECT seq, n FROM message INDEXED BY message_by_room WHERE room = ?"
+_NEXT = f"{_PLACE} AND seq >= ? ORDER BY seq LIMIT 1"
+_PREVIOUS = f"{_PLACE} AND seq <= ? ORDER BY seq DESC LIMIT 1"
+_ONE = "SELECT at, author, id, cipher, body FROM message WHERE n = ? AND room = ? AND seq = ?"
 _OLDEST = "SELECT n, at, length(body) FROM message ORDER BY n LIMIT ?"
 _ROOMS = (
     "SELECT name FROM (SELECT name,"
@@ -74,6 +82,7 @@ _ROOMS = (
     " WHERE last IS NOT NULL ORDER BY last"
 )
 _OLDEST_IN_ROOM = "SELECT n, length(body) FROM message WHERE room = ? AND seq <= ? ORDER BY seq LIMIT ?"
+_HAS_MESSAGES = "SELECT EXISTS (SELECT 1 FROM message WHERE room = ?)"
 _RANGE = "SELECT (SELECT min(n) FROM message), (SELECT max(n) FROM message)"
 # The expression ``n >> 12`` must be spelled as in the index; otherwise SQLite does not use the index. The
 # query for the generations with messages of one client takes 0.9 microseconds for each existing generation.
@@ -82,6 +91,7 @@ _GENERATIONS = (
     " UNION ALL SELECT g - 1 FROM generation WHERE g > (SELECT min(n) >> 12 FROM message))"
     " SELECT g FROM generation WHERE EXISTS (SELECT 1 FROM message WHERE n >> 12 = g AND client = ?)"
 )
+_IN_GENERATION = "SELECT EXISTS (SELECT 1 FROM message WHERE n >> 12 = ? AND client = ?)"
 _SENT = (
     "SELECT message.id, room.name, seq, at FROM message CROSS JOIN room ON room.id = message.room"
     " WHERE n >> 12 = ? AND client = ? ORDER BY n DESC LIMIT ?"
@@ -91,6 +101,7 @@ _SENT = (
 class SqliteLog:
     """The log in the file ``path``; missing files and folders are created.
 
+    ``warn(text)`` tells the operator about damage and failures that the caller of a method does not see.
     ``busy_seconds`` is how long it waits for another program that writes to the file, and ``wal_limit`` the
     bytes to which SQLite truncates a write-ahead log that has grown longer.
 
@@ -103,11 +114,15 @@ class SqliteLog:
         path: str | os.PathLike[str],
         retention: Retention,
         *,
+        warn: Callable[[str], object] = lambda text: None,
         busy_seconds: float = _BUSY_SECONDS,
         wal_limit: int = _WAL_LIMIT,
     ) -> None:
         self._path = Path(path).absolute()
         self._retention = retention
+        self._warn = warn
+        self._next_warning = 0.0  # monotonic time; earlier ones are left out
+        self._unreadable: dict[str, list[tuple[int, int]]] = {}  # first and last ``seq`` by room
         self.commit_seconds = Histogram(COMMIT_BUCKETS)
         self._lock, self._db = _open(self._path, busy_seconds, wal_limit)
         try:
@@ -189,7 +204,7 @@ class SqliteLog:
             self._check_files()
             with transaction(self._db):
                 self._write()
-        except (sqlite3.Error, OSError, UnicodeEncodeError, LostFileError, NotReadableError) as error:
+        except (sqlite3.Error, OSError, UnicodeEncodeError, NotReadableError) as error:
             raise NotStoredError(cause(error)) from error
         else:
             for room in self._dirty:
@@ -234,7 +249,7 @@ class SqliteLog:
         """Return False if it is certain that a commit would fail."""
         try:
             self._check_files()
-        except (OSError, LostFileError, NotReadableError):
+        except (OSError, NotReadableError):
             return False
         return True
 
@@ -267,8 +282,12 @@ class SqliteLog:
             with transaction(self._db):
                 self._db.execute("DELETE FROM message WHERE n <= ?", (last,))
             return self._last_expired(now) is not None
-        except (sqlite3.Error, NotReadableError):
-            return False  # `commit` reports a failing disk
+        except sqlite3.Error as error:
+            if is_damage(error):
+                self._warn_sometimes("old messages cannot be deleted because the history is damaged")
+            return False  # else `commit` reports a failing disk
+        except NotReadableError:
+            return False
 
     def delete(self, room: str, seq: int) -> bool:
         """Delete some of the room's messages up to ``seq``, in one short transaction; see `Log.delete`."""
@@ -285,8 +304,8 @@ class SqliteLog:
                 size -= length
             with transaction(self._db):
                 self._db.executemany("DELETE FROM message WHERE n = ?", numbers)
-        except (sqlite3.Error, NotReadableError):
-            return True
+        except sqlite3.Error as error:
+            raise NotStoredError(cause(error)) from error
         return bool(numbers)
 
     def _last_expired(self, now: float) -> int | None:
@@ -297,12 +316,15 @@ class SqliteLog:
         oldest = float("-inf") if retention.days is None else now - retention.days * 86_400
         excess, last = self._excess_messages(), None
         size = _EXPIRE_CHARACTERS
-        with _read_errors(), closing(self._db.execute(_OLDEST, (_EXPIRE_MESSAGES,))) as rows:
-            for place, (n, at, length) in enumerate(rows):
-                if (at >= oldest and place >= excess) or size <= 0:
-                    break
-                last = n
-                size -= length
+        with self._reading():
+            rows, damaged = read_until_damage(self._db, _OLDEST, (_EXPIRE_MESSAGES,))
+        if damaged and not rows:
+            self._warn_sometimes("old messages cannot be deleted because the history is damaged")
+        for place, (n, at, length) in enumerate(rows):
+            if (at >= oldest and place >= excess) or size <= 0:
+                break
+            last = n
+            size -= length
         return last
 
     def _excess_messages(self) -> int:
@@ -337,7 +359,7 @@ class SqliteLog:
         found = self._rooms.get(room)
         if found is None or seq >= found.last_seq:  # also if it exceeds SQLite's 64 bits
             return []
-        return self._select(room, _AFTER, (found.number, max(seq, 0), limit), size)
+        return self._select(found, _AFTER, max(seq, 0), limit, size, 1)
 
     def before(self, room: str, seq: int | None, limit: int, size: int) -> list[Said]:
         """Return the newest messages below ``seq``, oldest first; see `Log.before`."""
@@ -345,27 +367,51 @@ class SqliteLog:
         if found is None:
             return []
         end = found.last_seq + 1 if seq is None else max(0, min(seq, found.last_seq + 1))
-        messages = self._select(room, _BEFORE, (found.number, end, limit), size)
+        messages = self._select(found, _BEFORE, end, limit, size, -1)
         messages.reverse()
         return messages
 
     def rooms(self) -> Sequence[str]:
-        """Return the rooms that have messages, the one that was used last at the end.
+        """Return the rooms that have messages; one index look-up for each room that ever existed."""
+        with self._reading():
+            rows, damaged = read_until_damage(self._db, _ROOMS, ())
+            if not damaged:
+                return [name for (name,) in rows]
+            return [room.name for room in self._rooms.values() if self._may_have_messages(room)]
 
-        That takes one index look-up for each room that ever existed.
-        """
-        return [name for (name,) in self._rows(_ROOMS)]
+    def _may_have_messages(self, room: _Room) -> bool:
+        rows, damaged = read_until_damage(self._db, _HAS_MESSAGES, (room.number,))
+        return damaged or bool(rows[0][0])
 
     def sent(self, client_id: bytes, limit: int) -> list[Sent]:
-        """Return the newest messages of the client, at most ``limit``, oldest first."""
+        """Return the newest messages of the client, at most ``limit``, oldest first.
+
+        If the file is damaged, some are missing: a repeated message may be stored twice then, but the client
+        can go on.
+        """
         found: list[Sent] = []
         number = _client_number(client_id)
-        for (generation,) in self._rows(_GENERATIONS, (number,)):
-            if len(found) >= limit:
-                break
-            found += map(Sent._make, self._rows(_SENT, (generation, number, limit - len(found))))
+        with self._reading():
+            for generation in self._generations(number):
+                if len(found) >= limit:
+                    break
+                rows, _ = read_until_damage(self._db, _SENT, (generation, number, limit - len(found)))
+                found += [Sent._make(row) for row in rows if type(row[0]) is str]
         found.reverse()
         return found
+
+    def _generations(self, client: int) -> list[int]:
+        """Return the generations with messages of the client, the newest first."""
+        rows, damaged = read_until_damage(self._db, _GENERATIONS, (client,))
+        if not damaged:
+            return [generation for (generation,) in rows]
+        self._warn_sometimes("the history is damaged, so that a repeated message may be stored twice")
+        newest, _ = read_until_damage(self._db, "SELECT max(n) >> 12 FROM message", ())
+        return [
+            generation
+            for generation in range(newest[0][0] or 0 if newest else -1, -1, -1)
+            if (1,) in read_until_damage(self._db, _IN_GENERATION, (generation, client))[0]
+        ]
 
     def record(self, kind: str, key: str) -> str | None:
         """Return a record, staged or not; None: there is none."""
@@ -385,22 +431,113 @@ class SqliteLog:
                     records[key] = value
         return records
 
-    def _select(self, room: str, query: str, parameters: tuple[int, int, int], size: int) -> list[Said]:
-        """Return the messages that the query finds, up to ``size`` characters, but at least one message."""
+    def _select(self, room: _Room, query: str, seq: int, limit: int, size: int, step: int) -> list[Said]:
+        """Return the messages that the query finds, up to ``size`` characters, but at least one message.
+
+        ``step``: 1 for messages above ``seq`` and -1 for those below it. Messages in damaged pages are left
+        out.
+        """
         messages: list[Said] = []
-        if parameters[-1] <= 0:  # to SQLite, a negative LIMIT means no limit
-            return messages
-        # Always close the cursor: a query that is not read to its end blocks checkpoints.
-        with _read_errors(), closing(self._db.execute(query, parameters)) as rows:
-            for row in rows:
-                size -= len(row[2])
-                if size < 0 and messages:
-                    break
-                messages.append(tuple.__new__(Said, (room, *row)))
+        # To SQLite, a negative LIMIT means no limit.
+        while len(messages) < limit:
+            with self._reading():
+                # Always close the cursor: a query that is not read to its end blocks checkpoints.
+                try:
+                    with closing(self._db.execute(query, (room.number, seq, limit - len(messages)))) as rows:
+                        for row in rows:
+                            found, author, body, at, id, cipher = row
+                            if not is_whole(at, author, id, cipher, body) or (found - seq) * step <= 0:
+                                break
+                            size -= len(body)
+                            if size < 0 and messages:
+                                return messages
+                            messages.append(tuple.__new__(Said, (room.name, *row)))
+                            seq = found
+                        else:
+                            return messages
+                except sqlite3.Error as error:
+                    if not is_damage(error):
+                        raise
+                try:
+                    row = self._next_readable(room, seq + step, step)
+                except NotReadableError:
+                    if not messages:
+                        raise
+                    row = None
+            if row is None:
+                break
+            size -= len(row[2])
+            if size < 0 and messages:
+                break
+            messages.append(tuple.__new__(Said, (room.name, *row)))
+            seq = row[0]
         return messages
 
+    def _next_readable(self, room: _Room, seq: int, step: int) -> tuple[Any, ...] | None:
+        """Return the first readable message from ``seq`` on; None: there is none.
+
+        Raises `NotReadableError` if there are too many others before it; the next call skips these at once.
+        """
+        db, number = self._db, room.number
+        bad: list[int] = []
+        try:
+            for _ in range(_MAX_SKIPPED):
+                for first, last in self._unreadable.get(room.name, ()):
+                    if first <= seq <= last:
+                        seq = last + 1 if step > 0 else first - 1
+                if not 0 < seq <= room.last_seq:
+                    return None
+                rows, damaged = read_until_damage(db, _NEXT if step > 0 else _PREVIOUS, (number, seq))
+                if damaged:  # from the other side, the index may show this one message
+                    rows, _ = read_until_damage(db, _PREVIOUS if step > 0 else _NEXT, (number, seq))
+                    rows = [row for row in rows if row[0] == seq]
+                elif not rows:
+                    return None
+                if rows and type(rows[0][0]) is int and (rows[0][0] - seq) * step >= 0:
+                    [(seq, n)] = rows
+                    rows, _ = read_until_damage(db, _ONE, (n, number, seq))
+                    if rows and is_whole(*rows[0]):
+                        at, author, id, cipher, body = rows[0]
+                        return seq, author, body, at, id, cipher
+                bad.append(seq)
+                seq += step
+            raise NotReadableError("the file is damaged")
+        finally:
+            self._note_unreadable(room.name, bad)
+
+    def _note_unreadable(self, room: str, seqs: list[int]) -> None:
+        """Remember these messages, and warn the operator."""
+        if not seqs:
+            return
+        found = ranges(sorted(seqs))
+        merged: list[tuple[int, int]] = []
+        for first, last in sorted([*self._unreadable.get(room, ()), *found]):
+            if merged and first <= merged[-1][1] + 1:
+                merged[-1] = (merged[-1][0], max(last, merged[-1][1]))
+            else:
+                merged.append((first, last))
+        self._unreadable[room] = merged
+        text = "; ".join(str(Unreadable(room, first, last)) for first, last in found)
+        self._warn_sometimes(f"the history is damaged, and these messages cannot be read: {text}")
+
+    def _warn_sometimes(self, text: str) -> None:
+        """Show the operator a warning, at most one in a minute."""
+        now = time.monotonic()
+        if now >= self._next_warning:
+            self._next_warning = now + _WARNING_SECONDS
+            self._warn(text)
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Turn SQLite errors into `NotReadableError`, and warn the operator."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self._warn_sometimes(f"the history cannot be read: {cause(error)}")
+            raise NotReadableError(cause(error)) from error
+
     def _rows(self, query: str, parameters: tuple[Any, ...] = ()) -> list[Any]:
-        with _read_errors():
+        with self._reading():
             return self._db.execute(query, parameters).fetchall()
 
 
@@ -416,17 +553,12 @@ class _Room:
         self.staged_seq = last_seq
 
 
-class LostFileError(SelchatError):
-    """A file of an open history was removed, replaced or truncated; ``why``, in words."""
+class LostFileError(OSError):
+    """A file of an open history was removed, replaced or truncated. ``is_log``: the write-ahead log."""
 
     def __init__(self, why: str, *, is_log: bool = False) -> None:
-        super().__init__(why)
-        self.why = why
+        super().__init__(errno.ENOENT, why)
         self.is_log = is_log
-        """Whether it is the write-ahead log."""
-
-    def __str__(self) -> str:
-        return self.why
 
 
 class _OpenFiles:
@@ -441,7 +573,7 @@ class _OpenFiles:
         self._size = 0  # bytes of the main file when it was checked last
 
     def check(self, page_bytes: Callable[[], int]) -> None:
-        """Raise `LostFileError` unless all files are what they were. Raises OSError.
+        """Raise `LostFileError` unless all files are what they were.
 
         ``page_bytes()`` returns the size of all pages. A check costs three system calls.
         """
@@ -510,15 +642,6 @@ def _open_errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise UnusableHistoryError(path, cause(error)) from error
-
-
-@contextmanager
-def _read_errors() -> Iterator[None]:
-    """Turn SQLite errors into `NotReadableError`."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise NotReadableError(cause(error)) from error
 
 
 @lru_cache(maxsize=10_000)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -45,7 +46,7 @@ from selchat.net.thread_pool import ThreadPool
 from selchat.net.tls_config import Fingerprints, TlsConfig, describe_change, open_tls
 from selchat.quoting import quoted
 from selchat.server.console import Console, JsonStyle, Style, TextStyle
-from selchat.server.startup import CannotStartError, open_log, open_page, show_banner
+from selchat.server.startup import CannotStartError, history_check, open_log, open_page, show_banner
 from selchat.server.status import Status
 from selchat.sessions.context import Context, HttpSessionFactory
 from selchat.sessions.detect import DetectSession
@@ -118,7 +119,7 @@ class Server:
         cipher = CaesarCipher(settings.key) if settings.key else None
         self._page = open_page()
         self._tls = open_tls(settings)
-        self._log = open_log(settings)
+        self._log = open_log(settings, self._warn)
         try:
             sock = listening_socket(settings.host, settings.port, settings.backlog, settings.dead_seconds)
         except BaseException:
@@ -200,6 +201,8 @@ class Server:
             security_contact=settings.security_contact,
         )
         self._workers = ThreadPool(reactor, settings.password_workers, settings.password_queue)
+        self._checker = ThreadPool(reactor, 1, 0)  # checks the history
+        self._stopping = threading.Event()
         selchat = SelchatFormat(DecimalHeaders(settings.header_length))
         self._api = MessageApi(settings, self.hub, reactor, selchat, TokenFile(), self._console.warn)
         self._work = WorkLimits(settings, reactor)
@@ -241,6 +244,7 @@ class Server:
         )
         self._show_unclaimed()
         self.expire_history()
+        self._check_history()
         self._check_descriptors()
         self.check_certificate()
         try:
@@ -270,6 +274,8 @@ class Server:
         self._input.close()
         for connection in tuple(self.connections):
             connection.abort(ConnectionAbortedError(0, "server shut down"))
+        self._stopping.set()
+        self._checker.close(_PASSWORD_SECONDS)
         self._workers.close(_PASSWORD_SECONDS)
         self._output.close(within=1.0)
         self.reactor.close()
@@ -483,6 +489,17 @@ class Server:
         except NotReadableError:
             pass  # the disk fails; the next pass may succeed
         self.reactor.call_later(pause, self.expire_history)
+
+    def _check_history(self) -> None:
+        """Check the history for damage in the background, and warn the operator."""
+        check = history_check(self._settings, self._stopping.wait)
+        if check is not None:
+            self._checker.submit(lambda: check, self._warn)
+
+    def _warn(self, text: str) -> None:
+        """Warn the operator; an empty text or None: there is nothing to say."""
+        if text:
+            self._console.warn(text)
 
     def _on_hangup(self) -> None:
         """Stop if SIGHUP means that the terminal is gone, else reload."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 import io
 import ipaddress
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -74,13 +75,25 @@ def certificate_warning(settings: Settings) -> str:
     return "" if tls is None else tls.validity.warning(datetime.now(UTC))
 
 
-def open_log(settings: Settings) -> Log:
-    """Open the history file, or make a log in memory."""
+def open_log(settings: Settings, warn: Callable[[str], object]) -> Log:
+    """Open the history file, or make a log in memory. ``warn(text)``: see `SqliteLog`."""
     if settings.history is None:
         return MemoryLog(settings.log_limit)
     from selchat.log.sqlite import SqliteLog  # imported here: a server without history needs no SQLite
 
-    return SqliteLog(settings.history, Retention.parse(settings.retention))
+    return SqliteLog(settings.history, Retention.parse(settings.retention), warn=warn)
+
+
+def history_check(settings: Settings, pause: Callable[[float], bool]) -> Callable[[], str] | None:
+    """Return a function that checks the history file for damage; None: there is no such file.
+
+    See `selchat.log.check.check`. It is for another thread, because it takes a second for each 100 MB.
+    """
+    if settings.history is None:
+        return None
+    from selchat.log.check import check  # imported here, as above
+
+    return partial(check, Path(settings.history), pause)
 
 
 def open_page() -> Page | None:

@@ -27,7 +27,7 @@ class Replay:
     are for the user ``to``. ``lapped``: the client was lapped, so that it needs a `gap` first.
     """
 
-    __slots__ = ("inbox", "lapped", "room", "seq", "to")
+    __slots__ = ("failed", "inbox", "lapped", "room", "seq", "to")
 
     def __init__(
         self, inbox: str, room: Room | None, seq: int, *, to: str = "", lapped: bool = False
@@ -37,6 +37,7 @@ class Replay:
         self.seq = seq
         self.to = to
         self.lapped = lapped
+        self.failed = False  # whether the client knows that the log could not be read
 
 
 class ReplayOwner(Protocol):
@@ -95,21 +96,23 @@ class ReplayQueue:
         log = self._context.hub.log
         if replay.lapped:
             replay.lapped = False
-            self._send_gap(replay, replay.seq + 1)
+            self._send_gap(replay, replay.seq + 1, even_if_empty=True)
         else:
             try:
                 page = log.after(replay.inbox, replay.seq, _PAGE, HISTORY_BYTES)
-            except NotReadableError:
+            except NotReadableError as error:
+                self._send_error(replay, error)
                 self._context.clock.call_later(_RETRY_SECONDS, self._continue)
                 return
             self._meter.charge(Costs.HISTORY_MESSAGE * len(page))
             last_seq = log.last_seq(replay.inbox)
-            next_seq = page[0].seq if page else last_seq + 1
-            if next_seq > replay.seq + 1:  # retention has deleted messages
-                self._send_gap(replay, next_seq)
-            if page:
-                self._send_page(replay, page)
-            replay.seq = page[-1].seq if page else last_seq
+            for run in _runs(page):
+                self._send_gap(replay, run[0].seq)
+                self._send_page(replay, run)
+                replay.seq = run[-1].seq
+            if not page:
+                self._send_gap(replay, last_seq + 1)
+                replay.seq = last_seq
             if replay.seq >= last_seq:
                 self._replays.pop(0)
                 if replay.room is not None:
@@ -125,7 +128,26 @@ class ReplayQueue:
             data = b"".join([format.whispered(message, replay.to) for message in page])
         self._transport.outbox.reply(data)
 
-    def _send_gap(self, replay: Replay, before: int) -> None:
-        if replay.room is not None:
+    def _send_gap(self, replay: Replay, before: int, *, even_if_empty: bool = False) -> None:
+        """Tell the client which messages before this one it does not get.
+
+        They have expired, or they are in a damaged part of the history.
+        """
+        if replay.room is not None and (even_if_empty or before > replay.seq + 1):
             gap = self._owner.format.frame("gap", room=replay.room.name, after=replay.seq, before=before)
             self._transport.outbox.reply(gap)
+
+    def _send_error(self, replay: Replay, error: NotReadableError) -> None:
+        """Tell the client, once, why its messages do not come yet."""
+        if not replay.failed:
+            replay.failed = True
+            room = {} if replay.room is None else {"room": replay.room.name}
+            self._transport.outbox.reply(self._owner.format.error(error, **room))
+
+
+def _runs(page: list[Said]) -> list[list[Said]]:
+    """Return the messages in runs of consecutive ``seq``."""
+    if not page or page[-1].seq - page[0].seq + 1 == len(page):
+        return [page] if page else []
+    starts = [place for place in range(1, len(page)) if page[place].seq != page[place - 1].seq + 1]
+    return [page[start:end] for start, end in zip([0, *starts], [*starts, len(page)], strict=True)]

@@ -581,6 +581,37 @@ def test_export_works_while_the_server_runs_and_after_kill_9(history: Path) -> N
     assert "for you alone" not in while_it_runs + export(history)
 
 
+# -- damaged files ------------------------------------------------------------------------------------
+
+
+def damage(path: Path, body: str) -> None:
+    """Overwrite the page of the message with this body."""
+    content = path.read_bytes()
+    page = content.index(body.encode()) // 4096 * 4096
+    path.write_bytes(content[:page] + b"\xa5" * 4096 + content[page + 4096 :])
+
+
+def test_damaged_page_is_a_gap_for_clients_and_a_warning_for_the_operator(history: Path) -> None:
+    filled(history, *[time.time()] * 300, size=100)
+    damage(history, "150 xxx")
+    with serving(history) as server, SelchatPeer(server.port, "Asa") as asa:
+        server.expect(
+            rf"(?m)^Warning: the history {history} is damaged: [0-9]+ messages cannot be read "
+            r"\(lobby: [0-9]+ to [0-9]+\)\. docs/history\.rst says how to repair it$"
+        )
+        resume = {"log": asa.welcome["log"], "rooms": {"lobby": 0}}
+        with SelchatPeer(server.port, "Bo", resume=resume) as bo:
+            got = bo.read_until(lambda message: message.get("seq") == 300)
+        [gap] = [message for message in got if message["type"] == "gap"]
+        seqs = [message["seq"] for message in got if message["type"] == "said"]
+        assert seqs == [*range(1, gap["after"] + 1), *range(gap["before"], 301)]
+        assert gap["after"] < 150 < gap["before"] < 200
+        messages = asa.request("history", room="lobby", limit=1000)["messages"]
+        assert [one["seq"] for one in messages] == seqs
+        assert asa.say("on", "a-1")["seq"] == 301
+        assert server.stop() == 0
+
+
 # -- unusable files -----------------------------------------------------------------------------------
 
 

@@ -250,23 +250,17 @@ def test_folder_that_cannot_be_created_is_refused() -> None:
         SqliteLog("/proc/selchat/history", FOREVER)
 
 
-@pytest.mark.parametrize("page", [0, 1, 2, 5, 9])
-def test_damaged_file_is_an_error(path: Path, page: int) -> None:
+@pytest.mark.parametrize("page", [0, 1, 2])
+def test_file_with_a_damaged_schema_or_rooms_is_refused(path: Path, page: int) -> None:
     with opened(path) as log:
-        for number in range(50):
-            log.append(f"room {number}", "n", ["x" * 1000], 0, ["1"], (), b"client")
+        log.append("lobby", "n", ["x"], 0)
         log.commit()
     with path.open("r+b") as file:
         file.seek(4096 * page + (100 if page == 0 else 0))
         file.write(b"\xa5" * (4096 - (100 if page == 0 else 0)))
-    with pytest.raises((HistoryError, NotReadableError)) as caught, opened(path) as log:
-        for number in range(50):
-            everything(log, f"room {number}")
-        log.sent(b"client", 100)
-        log.records("topic")
-        log.rooms()
-    # The operator's error names the file; the error for a member does not.
-    assert (str(path) in str(caught.value)) is isinstance(caught.value, HistoryError)
+    with pytest.raises(HistoryError) as caught:
+        SqliteLog(path, FOREVER)
+    assert str(path) in str(caught.value)
     assert "damaged" in str(caught.value)
 
 
