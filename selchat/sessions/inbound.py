@@ -296,8 +296,9 @@ class RateLimiter(Generic[Payload]):
 
     def _work_is_free(self) -> None:
         self._waits_for_work = False
-        if self._timer is None:
-            self._continue()
+        if self._timer is not None:  # it is for later payloads
+            self._timer.cancel()
+        self._continue()
 
     def _continue(self) -> None:
         """Deliver the queued payloads that may pass now, and read again if none is left."""

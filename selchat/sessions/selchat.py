@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
+from functools import partial
 from typing import Any
 
 from selchat.auth.login import LoginAttempt
@@ -314,6 +315,11 @@ class SelchatSession:
         """Handle payloads, one at a time, until the server accepts a `hello`."""
         is_new = payload is not None
         while payload is not None and self.state is SessionState.GREETED:
+            # The first one was admitted before this session began.
+            if self._hello_count and not self._stream.meter.admit(Costs.SIGN_IN):
+                self._transport.pause()
+                self._stream.meter.call_when_free(partial(self._continue_login, payload))
+                return
             request: Request | None = None
             try:
                 request = parse_request(payload)
@@ -326,8 +332,6 @@ class SelchatSession:
             except RefusalError as error:
                 self._refuse(error, request)
             self._hello_count += 1
-            if self._hello_count > 1:  # the first one was charged before this session began
-                self._stream.meter.charge(Costs.SIGN_IN)
             if self.state is SessionState.GREETED:
                 if self._hello_count >= self._context.settings.login_messages:
                     # Before login, no rate limit applies.
@@ -338,6 +342,10 @@ class SelchatSession:
             self.payloads_received(self._stream.lift_limits(self._transport, self.payloads_received))
         elif self.state is not SessionState.ENDED:
             self._stream.check(is_new, self._fail)
+
+    def _continue_login(self, payload: bytes | str) -> None:
+        self._transport.resume()
+        self._login_payload_received(payload)
 
     def _handle_hello(self, hello: Hello) -> None:
         if hello.version != VERSION:
