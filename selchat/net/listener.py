@@ -6,6 +6,7 @@ import errno
 import socket
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from selchat.addresses import join_address, plain_host
 from selchat.errors import UsageError, close_reason
@@ -166,4 +167,15 @@ class Listener:
                 continue  # the peer left before accept (see accept(2))
             self.accepted += 1
             sock.setblocking(False)
-            self._on_connection(sock, plain_host(address[0]), address[1])
+            self._on_connection(sock, _host(address), address[1])
+
+
+def _host(address: tuple[Any, ...]) -> str:
+    """Return the host of a socket's address, with the interface of a link-local one: ``fe80::1%eth0``."""
+    scope = address[3] if len(address) == 4 else 0
+    if not scope:
+        return plain_host(address[0])
+    try:
+        return f"{address[0]}%{socket.if_indextoname(scope)}"
+    except OSError:  # the interface has gone
+        return f"{address[0]}%{scope}"

@@ -80,6 +80,13 @@ class Network:
             finally:
                 assert libc.setns(original.fileno(), _CLONE_NEWNET) == 0
 
+    def add_ipv6(self, server: list[str], client: list[str]) -> None:
+        """Switch IPv6 on, and give each machine these addresses in addition to its own."""
+        for name, addresses in zip(self._names, (server, client), strict=True):
+            self._run("ip", "netns", "exec", name, "sh", "-c", _DISABLE_IPV6.replace("echo 1", "echo 0"))
+            for address in addresses:  # without duplicate address detection, which takes a second
+                self._ip("-n", name, "addr", "add", f"{address}/64", "dev", "cable", "nodad")
+
     def unplug(self) -> None:
         """Unplug the cable: packets are lost, and no program gets an error."""
         self._ip("-n", self._names[1], "link", "set", "cable", "down")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 
 import pytest
 
@@ -16,7 +18,7 @@ from tests.client.support import Recorder, fail, settings, spin
 from tests.e2e.namespaces import SERVER, Network, UnavailableError
 from tests.e2e.namespaces import network as network  # a fixture
 from tests.e2e.selchat_support import encoded, greeting
-from tests.e2e.support import Client, Server
+from tests.e2e.support import DEADLINE, Client, Server, frame
 
 _FOUND_DEAD = 35.0  # seconds
 _QUICK = {
@@ -99,6 +101,69 @@ def test_clients_behind_a_pulled_cable_are_found_dead(
                 print(f"after {time.monotonic() - begin:.0f} s: {found[0]}")
             assert time.monotonic() - begin < _FOUND_DEAD + 1.0
     assert server.stop() == 0
+
+
+LINK_LOCAL = [f"fe80::97:{number:x}" for number in range(1, 9)]  # of the client; a host can have any number
+
+
+@pytest.fixture
+def dual(network: Network) -> Iterator[Server]:
+    """Run a server on all addresses, with the limit of four connections from one address."""
+    network.add_ipv6(["fe80::97:1001", "fd00:97::1"], [*LINK_LOCAL, "fd00:97::2", "fd00:97::3"])
+    options = "--no-roster", "--no-history", "--tls=off"
+    environment = {**os.environ, "SELCHAT_CLIENTS_PER_ADDRESS": "4"}
+    with Server(*options, host="::", wrapper=network.server_wrapper, env=environment) as server:
+        yield server
+
+
+def connect(stack: ExitStack, server: Server, name: str, source: str, target: str) -> str:
+    """Connect from one address to another; return how the server refuses the name, or nothing."""
+    scope = socket.if_nametoindex("cable") if source.startswith("fe80") else 0
+    family, more = (socket.AF_INET6, (0, scope)) if ":" in source else (socket.AF_INET, ())
+    sock = stack.enter_context(socket.socket(family))
+    sock.settimeout(DEADLINE)
+    sock.bind((source, 0, *more))
+    sock.connect((target, server.port, *more))
+    sock.sendall(frame(name))
+    if "username" in server.expect(f"(username: {name}|Closed connection from)")[1]:
+        return ""
+    answer = ""
+    while data := sock.recv(1000):
+        answer += data.decode()
+    return answer
+
+
+def test_link_local_addresses_of_one_host_share_a_limit(network: Network, dual: Server) -> None:
+    with network.on_client_machine(), ExitStack() as stack:
+        answers = [
+            connect(stack, dual, f"user{number}", source, "fe80::97:1001")
+            for number, source in enumerate(LINK_LOCAL)
+        ]
+        assert answers[:4] == [""] * 4
+        assert all("more than 4 connections from one address" in answer for answer in answers[4:])
+    assert dual.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "banned", "free"),
+    [
+        ("fd00:97::2", ["fd00:97::2", "fd00:97::3"], ["10.97.53.2", LINK_LOCAL[0]]),
+        ("::ffff:10.97.53.2", ["10.97.53.2"], ["fd00:97::2", LINK_LOCAL[0]]),
+        (f"{LINK_LOCAL[0]}%cable", LINK_LOCAL[:3], ["fd00:97::2", "10.97.53.2"]),
+    ],
+)
+def test_ban_of_an_address_covers_the_addresses_of_its_host(
+    network: Network, dual: Server, target: str, banned: list[str], free: list[str]
+) -> None:
+    servers = {"1": SERVER, "f": "fd00:97::1", "fe80": "fe80::97:1001"}
+    dual.type(f"/ban {target}")
+    dual.expect("Banned .*\n")
+    with network.on_client_machine(), ExitStack() as stack:
+        for number, source in enumerate([*banned, *free]):
+            to = servers[source[:4] if source.startswith("fe80") else source[0]]
+            answer = connect(stack, dual, f"user{number}", source, to)
+            assert ("the operator has banned you" in answer) == (source in banned), source
+    assert dual.stop() == 0
 
 
 def wait(reactor: Reactor, seconds: float) -> None:
