@@ -232,3 +232,21 @@ def test_taken_name_is_rejected_at_sign_in(users: Users, server: Server) -> None
         expect(page("#name-problem")).to_contain_text("Choose another.")
         expect(page("#name")).to_be_focused()
         page.signs_in("Rishabh")
+
+
+def test_weak_passphrase_is_used_with_a_warning(users: Users, server: Server) -> None:
+    page = users.signs_in(server.port, "Venkat")
+    page("#lock").click()
+    expect(page("#lock-warning")).to_be_hidden()
+    page("#passphrase").fill("abc")
+    expect(page("#lock-warning")).to_have_text(
+        "This passphrase is weak: a thousand computers would guess it in less than a second. "
+        "Six random words are out of reach."
+    )
+    page("#passphrase").fill(WORDS)
+    expect(page("#lock-warning")).to_be_hidden()
+    page("#passphrase").fill("abc")
+    page("#lock-use").click()
+    expect(page("#lock")).to_have_attribute("data-locked", "unlocked")
+    page("#lock").click()
+    expect(page("#lock-warning")).to_be_hidden()

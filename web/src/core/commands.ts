@@ -120,7 +120,7 @@ function usageError(usage: string): Command {
   return { type: "invalid", problem: `Usage: ${usage}` };
 }
 
-const QUOTED = /^["“”„]([^"“”„]+)["“”]\s*(.*)$/s; // phones turn typed quotes into “these”
+const QUOTED = /^["“”„＂]([^"“”„＂]+)["“”＂]\s*(.*)$/s; // phones turn typed quotes into “these”
 const MAX_NAME_WORDS = 32; // words of a name: it has 32 characters
 
 /**
@@ -133,7 +133,7 @@ export function splitName(
 ): { name: string; rest: string } | undefined {
   const quoted = QUOTED.exec(text);
   if (quoted) return named(quoted[1] ?? "", quoted[2] ?? "", names);
-  if (/^["“”„]/.test(text)) return undefined;
+  if (/^["“”„＂]/.test(text)) return undefined;
   const known = new Map(names.map((name) => [nameKey(name), name]));
   let longest: { name: string; rest: string } | undefined;
   let key = "";

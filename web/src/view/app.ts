@@ -17,7 +17,8 @@
 //   #status     the state of the connection; data-state is the state of LinkState; its button acts. It is empty and has
 //               no height while the connection works
 //   #conversation-name, #topic, #lock (data-locked: no, locked, unlocked)      header of the conversation
-//   #lock-dialog  #passphrase, #passphrase-show, #lock-all, #lock-use, #lock-forget, #lock-cancel, #lock-problem
+//   #lock-dialog  #passphrase, #passphrase-show, #lock-all, #lock-use, #lock-forget, #lock-cancel, #lock-problem,
+//               #lock-warning
 //   #menu-button, #menu; #help-dialog, #help-close (also opened by typing /help)
 //   #rooms-button, #rooms-close (below 700 px), #people-button, #people-close (below 960 px)
 //   #announcements  text for screen readers: a p for each new entry

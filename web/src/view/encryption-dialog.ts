@@ -2,6 +2,7 @@
 // passphrase.
 
 import type { Chat, Conversation } from "../core/api.ts";
+import { passphraseWarning } from "../core/strength.ts";
 import { byId, h, setText } from "./dom.ts";
 import { icon } from "./icons.ts";
 
@@ -20,6 +21,7 @@ export class EncryptionDialog {
   readonly #show = byId("passphrase-show", HTMLButtonElement);
   readonly #all = byId("lock-all", HTMLInputElement);
   readonly #problem = byId("lock-problem", HTMLElement);
+  readonly #warning = byId("lock-warning", HTMLElement);
   readonly #progress = byId("lock-progress", HTMLElement);
   readonly #forget = byId("lock-forget", HTMLButtonElement);
   readonly #use = byId("lock-use", HTMLButtonElement);
@@ -36,7 +38,10 @@ export class EncryptionDialog {
     });
     this.#forget.addEventListener("click", () => void this.#apply(""));
     byId("lock-cancel", HTMLButtonElement).addEventListener("click", () => this.#dialog.close());
-    this.#field.addEventListener("input", () => setText(this.#problem, ""));
+    this.#field.addEventListener("input", () => {
+      setText(this.#problem, "");
+      setText(this.#warning, passphraseWarning(this.#field.value));
+    });
     this.#dialog.addEventListener("close", () => {
       this.#openCount++;
       this.#field.value = ""; // do not keep it in the page
@@ -68,6 +73,7 @@ export class EncryptionDialog {
     this.#showPassphrase(false);
     this.#setBusy(false);
     setText(this.#problem, "");
+    setText(this.#warning, "");
     this.#dialog.showModal();
     this.#field.focus();
   }
