@@ -44,7 +44,8 @@ Usage:
 Network options:
   --host=ADDR          Listen on this address; :: accepts IPv6 and IPv4. Default: 0.0.0.0.
   --port=PORT          Listen on this port; 0 picks a free port and prints it. Default: 33000.
-  --header-length=N    Bytes in the header of a frame; all clients need the same number. Default: 10.
+  --header-length=N    Bytes in the header of a frame, 1 to 4096; all clients need the same number.
+                       Default: 10.
   --key=KEY            Encrypt the server's own messages with the Caesar cipher of classic clients. KEY is
                        a number in decimal digits. This is a toy: it protects NOTHING.
 
@@ -114,7 +115,8 @@ Options:
   --name=NAME          Use this name in the chat.
   --key=KEY            Use the Caesar cipher of classic clients. KEY is a number in decimal digits, or empty
                        for no cipher. This is a toy: it protects NOTHING.
-  --header-length=N    Bytes in the header of a frame; the server needs the same number. [default: 10]
+  --header-length=N    Bytes in the header of a frame, 1 to 4096; the server needs the same number.
+                       [default: 10]
   --passphrase-file=FILE  Encrypt your messages end to end with the passphrase in FILE, and decrypt those of
                        others with the same passphrase. FILE has one line; no other user of this machine may
                        have access to it (chmod 600).
@@ -159,7 +161,8 @@ Options:
   --name=NAME          Send under this name. Default: your login name.
   --key=KEY            Use the Caesar cipher of classic clients. KEY is a number in decimal digits. This is
                        a toy: it protects NOTHING.
-  --header-length=N    Bytes in the header of a frame; the server needs the same number. [default: 10]
+  --header-length=N    Bytes in the header of a frame, 1 to 4096; the server needs the same number.
+                       [default: 10]
   --passphrase-file=FILE  Encrypt the messages end to end with the passphrase in FILE. FILE has one line; no
                        other user of this machine may have access to it (chmod 600).
   --ask-passphrase     Ask for that passphrase instead. Without these two options, the command uses the

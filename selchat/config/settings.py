@@ -21,7 +21,7 @@ Seconds = float
 Pathname = str
 
 HEADER_LENGTH = 10  # bytes of a frame's header; the paper's HEADER_LENGTH
-MAX_HEADER_LENGTH = 32  # bytes
+MAX_HEADER_LENGTH = 4096  # bytes; some classic clients use 100 or 1,024
 SELCHAT_HEADER_LENGTH = 5  # bytes, for frames of 64 KiB; the selchat protocol's messages need most of that
 
 SHORT_BODY = 1024  # bytes of a message whose growth on the way out is not charged
@@ -67,7 +67,7 @@ class Settings:
     # -- where to listen, what to show -----------------------------------------------------------------
     host: str = "0.0.0.0"  # address to listen on; the paper's server listens on all interfaces
     port: int = 33000  # TCP port, the paper's; 0: the system picks a free one
-    header_length: int = HEADER_LENGTH  # bytes; the paper's HEADER_LENGTH: 10
+    header_length: int = HEADER_LENGTH  # bytes, up to 4,096; the paper's HEADER_LENGTH: 10
     key: str | None = None  # key of the paper's toy cipher for the server's own notices; None: no cipher
     roster: bool = True  # send classic clients the list of online users
     quiet: bool = False  # log only the start, warnings and errors
@@ -233,7 +233,7 @@ class ClientSettings:
     alongside: bool = False  # if the name is online: sign in with a number after it, and do not replace it
     secret: str = ""  # proves that the name is ours; empty: the secret in the user's data folder
     password: str = field(default="", repr=False)  # the server's; sent when the server asks for it
-    header_length: int = HEADER_LENGTH  # bytes; the paper's HEADER_LENGTH: 10
+    header_length: int = HEADER_LENGTH  # bytes, up to 4,096; the paper's HEADER_LENGTH: 10
     frame_limit: int = 64 * KIB  # bytes of a payload to send; our server's limit
     read_limit: int = MIB  # bytes of a received payload; other servers may have a higher limit than ours
     connect_seconds: float = 10.0  # seconds to connect to one address; a LAN takes milliseconds

@@ -124,7 +124,8 @@ class Context:
     ``command``: returns the function that runs a member's command line and returns its output, or raises
     `NotOperatorError`. ``software``: name and version that `welcome` reports. ``authenticator``: checks the
     server password; None: there is no password. ``new_http_session``: None if the packages for HTTP are not
-    installed. ``lengths`` and ``login_lengths``: header caches for decoders after and before login.
+    installed. ``lengths`` and ``login_lengths``: header caches for decoders after and before login; each
+    context has its own, because its settings have the limits that the headers passed.
     """
 
     settings: Settings
@@ -138,5 +139,5 @@ class Context:
     software: str = "selchat"
     authenticator: Authenticator | None = None
     new_http_session: HttpSessionFactory | None = None
-    lengths: dict[bytes, int] = field(default_factory=dict)
-    login_lengths: dict[bytes, int] = field(default_factory=dict)
+    lengths: dict[bytes, int] = field(default_factory=dict, init=False)
+    login_lengths: dict[bytes, int] = field(default_factory=dict, init=False)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from selchat.config.settings import HEADER_LENGTH
 from selchat.events import CIPHER_PREFIX, SERVER, Event, Notice, Roster, Said, Topic
 from selchat.wire.cipher import CaesarCipher
-from selchat.wire.frames import encode_frame
+from selchat.wire.frames import cached_headers, encode_frame
 
 _ENCRYPTED = "(encrypted: readable only in selchat with the passphrase)"
 _SHORT = 1024  # bytes; headers of shorter payloads are precomputed
@@ -36,8 +36,9 @@ class ClassicFormat:
         self._cipher = cipher
         self._roster_limit = min(roster_limit, payload_limit)
         self._user_frames: dict[str, bytes] = {}
+        self._max_cached = cached_headers(header_length, _MAX_CACHED)
         # Headers of short payloads, by length.
-        lengths = range(min(payload_limit + 1, _SHORT))
+        lengths = range(min(payload_limit + 1, cached_headers(header_length, _SHORT)))
         self._headers = [b"%-*d" % (header_length, length) for length in lengths]
 
     def encode(self, events: Sequence[Event]) -> bytes:
@@ -77,7 +78,7 @@ class ClassicFormat:
     def _pair(self, user: str, body: str) -> bytes:
         user_frame = self._frame(user)
         if user != SERVER:  # the fast path would skip the cipher for the server's messages
-            if len(self._user_frames) >= _MAX_CACHED:
+            if len(self._user_frames) >= self._max_cached:
                 self._user_frames.clear()
             self._user_frames[user] = user_frame
         return user_frame + self._frame(body)

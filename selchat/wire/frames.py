@@ -21,7 +21,9 @@ class BadHeaderError(ProtocolError):
         self.header = header
 
     def __str__(self) -> str:
-        return f"frame header {self.header!r} is not a number padded with spaces"
+        header = self.header[:_SHOWN]
+        more = "..." if len(self.header) > _SHOWN else ""
+        return f"frame header {header!r}{more} is not a number padded with spaces"
 
 
 class FrameTooLongError(ProtocolError):
@@ -33,7 +35,9 @@ class FrameTooLongError(ProtocolError):
         self.limit = limit
 
     def __str__(self) -> str:
-        return f"frame of {self.length} bytes is over the limit of {self.limit}"
+        # A long header can describe a number with thousands of digits.
+        length = self.length if self.length < 10**_SHOWN else f"10**{_SHOWN} or more"
+        return f"frame of {length} bytes is over the limit of {self.limit}"
 
 
 class TruncatedFrameError(ProtocolError):
@@ -53,7 +57,9 @@ class BrokenStreamError(UsageError):
 
 
 FRAME_LIMIT = 64 * 1024  # bytes of payload
+_SHOWN = 32  # bytes of a header, and digits of a length, in a message
 _MAX_CACHED = 4096  # headers
+_MAX_CACHED_BYTES = 256 * 1024  # the same for long headers
 
 
 class DecoderState(Enum):
@@ -193,7 +199,7 @@ class FrameDecoder:
         length = int(digits)
         if length > self._limit:
             raise FrameTooLongError(length, self._limit)
-        if len(self._lengths) < _MAX_CACHED:
+        if len(self._lengths) < cached_headers(self._header_length, _MAX_CACHED):
             self._lengths[header] = length
         return length
 
@@ -235,3 +241,8 @@ def encode_frame(payload: bytes, header_length: int = HEADER_LENGTH) -> bytes:
 def largest_payload(header_length: int, limit: int = 1 << 62) -> int:
     """Return the largest payload in bytes that a header of that length can describe, at most ``limit``."""
     return int(min(10**header_length - 1, limit))
+
+
+def cached_headers(header_length: int, wanted: int) -> int:
+    """Return how many headers of that length a cache may hold: ``wanted``, or fewer if they are long."""
+    return min(wanted, _MAX_CACHED_BYTES // header_length)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from selchat.auth.login import TooManyAttemptsError
 from selchat.errors import RefusalError, SelchatError
 from selchat.events import Event, Joined, Left, Said, Topic
-from selchat.wire.frames import DecimalHeaders, FrameTooLongError
+from selchat.wire.frames import DecimalHeaders, FrameTooLongError, cached_headers
 from selchat.wire.requests import BadMessageError
 
 PAYLOAD_LIMIT = 1024 * 1024  # bytes of a payload from the server
@@ -59,7 +59,8 @@ class SelchatFormat:
         self.wire_name = wire.wire_name
         self.limit = limit = min(wire.limit, PAYLOAD_LIMIT)  # bytes of a payload
         self._header = wire.header
-        self._headers = [wire.header(length) for length in range(min(limit + 1, _SHORT))]
+        lengths = range(min(limit + 1, cached_headers(wire.longest, _SHORT)))
+        self._headers = [wire.header(length) for length in lengths]
         self._rooms: dict[str, str] = {}  # the beginning of a `said` by room
         self._acks: dict[str, str] = {}  # the beginning of an `ack` by room
         self._names: dict[str, str] = {}  # quoted, by name

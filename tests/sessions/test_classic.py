@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from selchat.chat.hub import Hub
@@ -282,6 +284,23 @@ def test_message_of_the_limit_is_relayed_and_one_byte_more_is_not() -> None:
     assert michael.closed == ["frame of 21 bytes is over the limit of 20"]
 
 
+@pytest.mark.parametrize("changed", [{"login_limit": 1000}, {"frame_limit": 1000}])
+def test_lower_limit_applies_to_headers_that_passed_before(changed: dict[str, int]) -> None:
+    server = FakeServer()
+    name, message = encode_frame(b"x" * 3000), encode_frame(b"y" * 5000)
+    [old] = join(server, "x" * 3000)
+    old.session.data_received(message)
+    server.context = replace(server.context, settings=replace(server.settings, **changed))
+    assert Client(server, name).closed == ["frame of 3000 bytes is over the limit of 1000"]
+    short = Client(server, encode_frame(b"Michael"))
+    short.session.data_received(message)
+    assert short.closed == (
+        ["frame of 5000 bytes is over the limit of 1000"] if "frame_limit" in changed else []
+    )
+    old.session.data_received(message)
+    assert old.closed == [], "an open connection keeps its limits"
+
+
 BREAKS = {
     "a secure shell": (
         b"SSH-2.0-OpenSSH_9.6\r\n",
@@ -509,7 +528,7 @@ def test_notices_are_encrypted_with_the_server_key() -> None:
     assert cipher.decrypt(text).startswith("Closing this connection: frame header")
 
 
-@pytest.mark.parametrize("header_length", [1, 2, 4, 32])
+@pytest.mark.parametrize("header_length", [1, 2, 4, 32, 100, 1024, 4096])
 def test_other_header_lengths_work_the_same(header_length: int) -> None:
     server = FakeServer(header_length=header_length)
     michael, narayan = join(server, "Michael", "Narayan")

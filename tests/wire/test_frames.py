@@ -141,7 +141,7 @@ def test_length_over_the_limit_is_refused_from_the_header_alone() -> None:
     assert (decoder.error.length, decoder.error.limit) == (65537, FRAME_LIMIT)
 
 
-@pytest.mark.parametrize("header_length", range(1, 33))
+@pytest.mark.parametrize("header_length", [*range(1, 33), 100, 1024, 4096])
 def test_payloads_survive_every_header_length(header_length: int) -> None:
     payloads = [b"", b"x" * 9, b"y" * min(1234, largest_payload(header_length))]
     stream = b"".join(encode_frame(payload, header_length) for payload in payloads)
@@ -310,3 +310,25 @@ def test_header_accepted_under_a_higher_limit_is_refused_under_a_lower_one() -> 
     decoder.set_limit(100, generous)
     assert decoder.receive_data(frame(b"x" * 50)) == [b"x" * 50]
     assert FrameDecoder(limit=4).receive_one(frame(b"x" * 50)) is None
+
+
+@pytest.mark.parametrize("header_length", [100, 1024, 4096])
+def test_long_headers_are_cached_within_a_bound_of_bytes(header_length: int) -> None:
+    lengths: dict[bytes, int] = {}
+    decoder = FrameDecoder(header_length, 20_000, lengths)
+    for length in range(5_000):
+        assert decoder.receive_data(b"%-*d" % (header_length, length) + b"x" * length) == [b"x" * length]
+    assert 0 < len(lengths) * header_length <= 256 * 1024
+
+
+@pytest.mark.parametrize(
+    ("header", "text"),
+    [
+        (b"9" * 4096, "frame of 10**32 or more bytes is over the limit of 65536"),
+        (b"x" * 4096, f"frame header {b'x' * 32!r}... is not a number padded with spaces"),
+    ],
+)
+def test_error_about_a_long_header_is_short(header: bytes, text: str) -> None:
+    decoder = FrameDecoder(4096)
+    assert decoder.receive_data(header) == []
+    assert str(decoder.error) == text
