@@ -18,10 +18,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TextIO
 
-from selchat.auth.login import PasswordNeededError, WrongPasswordError
+from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongPasswordError
 from selchat.auth.password import checked_password, read_password
 from selchat.client.events import Refused
 from selchat.client.protocol.classic import ClassicClient
+from selchat.client.typeahead import discard_typeahead, wait_hidden
 from selchat.config.settings import HEADER_LENGTH, ClientSettings
 from selchat.errors import NameTakenError, SettingError, UsageError, close_reason
 from selchat.events import LOBBY
@@ -38,7 +39,8 @@ _ASK_PASSPHRASE = "--ask-passphrase"  # noqa: S105
 _HOST_FORMS = "a host, HOST:PORT or [IPv6]:PORT"
 _MAX_FILE_SIZE = 4096  # bytes of a password or passphrase file; nobody types more
 _OTHER_USERS = stat.S_IRWXG | stat.S_IRWXO
-_PASSWORD_CODES = frozenset({PasswordNeededError.code, WrongPasswordError.code})
+_PASSWORD_CODES = frozenset({PasswordNeededError.code, WrongPasswordError.code, TooManyAttemptsError.code})
+_MAX_LOCKOUT = 3600.0  # seconds that the client waits for a server that checks no passwords now
 _NAME_CODES = frozenset({NameTakenError.code, "bad-name"})
 
 Ask = Callable[[str], str]
@@ -285,7 +287,7 @@ def find_password(file: str | None, environment: Mapping[str, str]) -> str:
 
 
 def is_about_password(refusal: Refused | None) -> bool:
-    """Whether a different password can help."""
+    """Whether a different password can help, now or after a while."""
     return refusal is not None and refusal.code in _PASSWORD_CODES
 
 
@@ -306,31 +308,48 @@ def password_prompt() -> Ask | None:
 
 
 def run_with_password(
-    make_program: Callable[[ClientSettings], Program], settings: ClientSettings, ask: Ask | None, show: Show
+    make_program: Callable[[ClientSettings], Program],
+    settings: ClientSettings,
+    ask: Ask | None,
+    show: Show,
+    *,
+    wait: Callable[[float], object] = wait_hidden,
+    discard: Callable[[], object] = discard_typeahead,
 ) -> int:
     """Run the program, again for each new password that the server requires, and return the exit status.
 
-    Raises the exceptions of ``make_program``.
+    After too many wrong passwords, ``wait(seconds)`` before the next question. ``discard()`` what the user
+    typed when no question was open: it may be a password. Raises the exceptions of ``make_program``.
     """
-    while True:
-        program = make_program(settings)
-        status = program.run()
-        refusal = program.password_refusal
-        if refusal is None:
-            return status
-        text = escape_controls(refusal.text)
-        if ask is None:
-            show(
-                f"selchat: the server said: {text}; "
-                f"give the password with --password-file=FILE or in {PASSWORD_VARIABLE}"
-            )
-            return 1
-        if refusal.code == WrongPasswordError.code:
-            show(f"The server said: {text}.")
-        try:
-            settings = replace(settings, password=ask_password(ask, show))
-        except EOFError:
-            return 1
+    has_asked = False
+    try:
+        while True:
+            program = make_program(settings)
+            status = program.run()
+            refusal = program.password_refusal
+            if refusal is None:
+                has_asked = has_asked and status != 0  # after a chat, the input is for the shell
+                return status
+            text = escape_controls(refusal.text)
+            is_lockout = refusal.code == TooManyAttemptsError.code
+            if ask is None:
+                advice = f"; give the password with --password-file=FILE or in {PASSWORD_VARIABLE}"
+                show(f"selchat: the server said: {text}{'' if is_lockout else advice}")
+                return 1
+            if refusal.code != PasswordNeededError.code:
+                show(f"The server said: {text}.")
+            has_asked = True
+            if is_lockout:
+                seconds = min(max(1.0, refusal.retry_after), _MAX_LOCKOUT)
+                show(f"Waiting {seconds:.0f} s before the next password. Press Ctrl-C to leave.")
+                wait(seconds)
+            try:
+                settings = replace(settings, password=ask_password(ask, show))
+            except EOFError:
+                return 1
+    finally:
+        if has_asked:
+            discard()
 
 
 def ask_password(ask: Ask, show: Show) -> str:

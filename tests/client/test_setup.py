@@ -337,6 +337,65 @@ def test_the_password_is_asked_for_until_it_is_right() -> None:
     ]
 
 
+def test_too_many_wrong_passwords_make_the_client_wait_and_ask_again() -> None:
+    person = Person("tea", "tea at four")
+    steps: list[object] = []
+
+    class LockedProgram(Program):
+        def __init__(self, settings: ClientSettings) -> None:
+            super().__init__(settings)
+            steps.append(settings.password)
+
+        def run(self) -> int:
+            status = super().run()
+            if self.password == "tea":
+                self.password_refusal = Refused("too-many-tries", "try again in 4 s", retry_after=4.0)
+            return status
+
+    status = run_with_password(
+        LockedProgram,
+        settings(),
+        person.ask,
+        person.screen.append,
+        wait=steps.append,
+        discard=lambda: steps.append("discarded"),
+    )
+    assert status == 42
+    assert steps == ["", "tea", 4.0, "tea at four", "discarded"]
+    assert person.screen == [
+        "Password: ",
+        "The server said: try again in 4 s.",
+        "Waiting 4 s before the next password. Press Ctrl-C to leave.",
+        "Password: ",
+    ]
+
+
+@pytest.mark.parametrize("error", [EOFError, KeyboardInterrupt])
+def test_the_end_of_the_questions_discards_what_was_typed(error: type[BaseException]) -> None:
+    discarded: list[bool] = []
+
+    def ask(_question: str) -> str:
+        raise error
+
+    try:
+        run_with_password(Program, settings(), ask, print, discard=lambda: discarded.append(True))
+    except KeyboardInterrupt:
+        pass
+    assert discarded == [True]
+
+
+def test_a_lockout_without_a_terminal_is_one_line() -> None:
+    lines: list[str] = []
+
+    class LockedProgram(Program):
+        def run(self) -> int:
+            self.password_refusal = Refused("too-many-tries", "try again in 4 s", retry_after=4.0)
+            return 1
+
+    assert run_with_password(LockedProgram, settings(), None, lines.append) == 1
+    assert lines == ["selchat: the server said: try again in 4 s"]
+
+
 def test_a_right_password_is_not_asked_for() -> None:
     person = Person()
     given = settings(password="tea at four")

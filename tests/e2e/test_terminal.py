@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -532,3 +533,47 @@ def test_no_color_disables_dim_and_bold() -> None:
                 assert not re.search(colours, michael.written)
                 michael.type("/quit\r")
                 assert michael.wait() == 0
+
+
+# -- the server's password -------------------------------------------------------------------------------
+
+RIGHT = "tea at four"
+
+
+def password_hash() -> str:
+    made = subprocess.run(
+        [*CHAT[:-1], "hash-password"], input=f"{RIGHT}\n", capture_output=True, text=True, check=True
+    )
+    return made.stdout.strip()
+
+
+def test_wrong_passwords_leave_nothing_to_the_shell() -> None:
+    with Server("--no-history", f"--password={password_hash()}") as server:
+        chat = f"{' '.join(CHAT)} 127.0.0.1:{server.port} --name=M"
+        command = f"trap : INT; {chat}; echo status $?; stty -echo; exec cat -v"
+        with Terminal("/bin/sh", "-c", command, columns=120, rows=60) as terminal:
+            for number in range(6):
+                terminal.until(lambda: terminal.text.count("Password:") == number + 1, "the question")  # noqa: B023
+                terminal.type("wrong\r")
+            terminal.shows("s before the next password. Press Ctrl-C to leave.")
+            terminal.type("early\r")
+            terminal.until(lambda: terminal.text.count("Password:") == 7, "the question")
+            terminal.type("late\x03")
+            terminal.shows("status 130")
+            terminal.type("visible\r\x04")
+            terminal.shows("visible")
+            for word in ("wrong\n", "early", "late"):
+                assert word not in terminal.text
+
+
+def test_the_right_password_after_a_lockout_enters_the_chat() -> None:
+    with Server("--no-history", f"--password={password_hash()}") as server:
+        with Terminal(*CHAT, f"127.0.0.1:{server.port}", "--name=M", columns=120, rows=60) as terminal:
+            for number in range(6):
+                terminal.until(lambda: terminal.text.count("Password:") == number + 1, "the question")  # noqa: B023
+                terminal.type("wrong\r")
+            terminal.until(lambda: terminal.text.count("Password:") == 7, "the question")
+            terminal.type(f"{RIGHT}\r")
+            terminal.shows("You >>")
+            terminal.type("/quit\r")
+            assert terminal.wait() == 0

@@ -30,6 +30,7 @@ from selchat.client.terminal.pending import ReportingLink
 from selchat.client.terminal.screen import Live, Screen, prompt_session
 from selchat.client.terminal.style import Line
 from selchat.client.terminal.transcript import Transcript
+from selchat.client.typeahead import discard_typeahead
 from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError, SettingError
 from selchat.net.reactor import Reactor
@@ -142,6 +143,7 @@ class TerminalSession:
             raise
         self._transcript = Transcript(self._link, settings.name, settings.room, self._lines.append)
         self._is_encrypted = bool(settings.passphrase)
+        self._has_password = bool(settings.password)
         self._outage = lines.Outage()
         self._exit_status = 0
         self.needs_name = False
@@ -177,6 +179,8 @@ class TerminalSession:
         try:
             await self._started.wait()
             if not self._finished.is_set():
+                if self._has_password:
+                    discard_typeahead()  # the user may have typed on at a question for the password
                 if await self._run_screen():
                     self._exit_status = _INTERRUPTED
                 self._watch_signals()  # again: prompt_toolkit has replaced the handler of SIGINT
