@@ -22,6 +22,7 @@ from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongP
 from selchat.auth.password import checked_password, read_password
 from selchat.client.events import Refused
 from selchat.client.protocol.classic import ClassicClient
+from selchat.client.strength import passphrase_warning
 from selchat.client.typeahead import discard_typeahead, wait_hidden
 from selchat.config.settings import HEADER_LENGTH, ClientSettings
 from selchat.errors import NameTakenError, SettingError, UsageError, close_reason
@@ -364,10 +365,20 @@ def ask_password(ask: Ask, show: Show) -> str:
 # -- the passphrase for end-to-end encryption --------------------------------------------------------------
 
 
+def print_warning(text: str) -> None:
+    print(f"selchat: warning: {text}", file=sys.stderr)
+
+
 def find_passphrase(
-    file: str | None, ask: bool, environment: Mapping[str, str] = os.environ, prompt: Ask | None = None
+    file: str | None,
+    ask: bool,
+    environment: Mapping[str, str] = os.environ,
+    prompt: Ask | None = None,
+    warn: Show = print_warning,
 ) -> str:
     """Return the passphrase from the file, the prompt, or else the environment; empty: no source has one.
+
+    Call ``warn`` with one line about a weak passphrase.
 
     An invalid passphrase is an error, never a reason to continue without encryption. Raises `SettingError`.
     """
@@ -382,6 +393,9 @@ def find_passphrase(
     else:
         return ""
     _check_passphrase(name, passphrase)
+    warning = passphrase_warning(passphrase)
+    if warning is not None:
+        warn(warning)
     return passphrase
 
 

@@ -667,3 +667,26 @@ def test_bad_seconds_name_the_variable(text: str) -> None:
     with pytest.raises(SettingError) as caught:
         find_seconds("SELCHAT_HELLO_SECONDS", {"SELCHAT_HELLO_SECONDS": text})
     assert str(caught.value) == f"SELCHAT_HELLO_SECONDS: {text!r} is not a number of seconds such as 0.5"
+
+
+@pytest.mark.parametrize("source", ["file", "prompt", "variable"])
+def test_a_weak_passphrase_is_used_with_a_warning(source: str, tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("abc\n")
+    (tmp_path / "words").chmod(0o600)
+    file = str(tmp_path / "words") if source == "file" else None
+    warnings: list[str] = []
+    environment = {PASSPHRASE_VARIABLE: "abc"} if source == "variable" else {}
+    found = find_passphrase(file, source == "prompt", environment, lambda _: "abc", warnings.append)
+    assert found == "abc"
+    [warning] = warnings
+    assert warning.startswith(
+        "this passphrase is weak: a thousand computers would guess it in less than a second"
+    )
+
+
+def test_a_bot_with_a_weak_passphrase_logs_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    Client("lab", name="A", passphrase="correct horse battery staple")
+    assert caplog.messages == []
+    Client("lab", name="A", passphrase="abc")
+    [warning] = caplog.messages
+    assert warning.startswith("this passphrase is weak")

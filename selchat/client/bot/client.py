@@ -31,6 +31,7 @@ from selchat.client.events import (
     Whispered,
 )
 from selchat.client.setup import login_name, split_host
+from selchat.client.strength import passphrase_warning
 from selchat.config.settings import ClientSettings
 from selchat.errors import SettingError, UsageError
 from selchat.events import LOBBY, Joined, Left, Topic
@@ -141,6 +142,9 @@ class Client:
         if passphrase is not None:
             passphrase_bytes(passphrase)  # fail now and not in connect(); an empty one is a mistake
             wire = "selchat" if wire == "auto" else wire
+            weakness = passphrase_warning(passphrase)
+            if weakness is not None:
+                _log_warning(weakness)
         host, host_port = split_host(host)
         self._settings = ClientSettings(
             host=host,
@@ -443,10 +447,7 @@ class Client:
             callback(event)
         warning = _WARNINGS.get(type(event))
         if warning is not None and not callbacks:
-            import logging  # imported here because few bots need it, and the import is slow
-
-            # By default, logging shows warnings on standard error.
-            logging.getLogger("selchat.client").warning("%s", escape_controls(warning(event)))
+            _log_warning(warning(event))
 
     def _open(self) -> BlockingLink:
         """Return the link of a connected client. Raises `PhaseError`."""
@@ -459,6 +460,13 @@ class Client:
         phase, self._phase = self._phase, Phase.CLOSED
         if phase is Phase.OPEN and self._link is not None:
             self._link.close(seconds)
+
+
+def _log_warning(text: str) -> None:
+    import logging  # imported here because few bots need it, and the import is slow
+
+    # By default, logging shows warnings on standard error.
+    logging.getLogger("selchat.client").warning("%s", escape_controls(text))
 
 
 @contextmanager
