@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
@@ -219,7 +218,7 @@ class LoginThrottle:
         if now < found.locked_until:
             raise TooManyAttemptsError(found.locked_until - now)
         while found.failures and found.failures[0] <= now - _MINUTE:
-            found.failures.popleft()
+            del found.failures[0]
         if now >= found.reset_at:
             found.lockout = 0.0
         free = 1 if found.lockout else _FREE_FAILURES - len(found.failures)
@@ -249,6 +248,7 @@ class LoginThrottle:
         now = self._clock.now
         found.running = max(0, found.running - 1)
         found.failures.append(now)
+        del found.failures[:-_FREE_FAILURES]
         found.reset_at = now + _RESET_SECONDS
         if found.lockout:
             found.lockout = min(2 * found.lockout, _MAX_LOCKOUT)
@@ -270,7 +270,7 @@ class _Source:
     __slots__ = ("failures", "locked_until", "lockout", "reset_at", "running")
 
     def __init__(self) -> None:
-        self.failures: deque[float] = deque(maxlen=_FREE_FAILURES)  # times within the last minute
+        self.failures: list[float] = []  # times within the last minute; a deque would take 600 bytes
         self.running = 0  # attempts without a result
         self.lockout = 0.0  # seconds, after the last failure; 0: none
         self.locked_until = 0.0  # on the clock

@@ -305,11 +305,11 @@ def test_ban_closes_open_connections_of_the_address(run: Run, target: str, host:
 
 @pytest.mark.parametrize(
     "first",
-    [b"", HELLO[:20], b"GET /heal", WEBSOCKET],
-    ids=["nothing", "half a frame", "half a request", "page"],
+    [b"", HELLO[:20], b"GET /heal", WEBSOCKET, b"\x16\x03\x01\x02\x00\x01\x00"],
+    ids=["nothing", "half a frame", "half a request", "page", "half a TLS handshake"],
 )
-def test_ban_closes_a_connection_at_every_step_before_login(run: Run, first: bytes) -> None:
-    running = run(login_seconds=3600)
+def test_ban_closes_a_connection_at_every_step_before_login(run: Run, first: bytes, tmp_path: Path) -> None:
+    running = run(login_seconds=3600, tls="auto", cert=certificate_for("chat.example", tmp_path / "c.pem"))
     with running.accept("192.0.2.7") as peer:
         peer.send_raw(first)
         running.tick_until(lambda: not running.server.reactor.tick(0.01))
