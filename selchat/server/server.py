@@ -278,8 +278,8 @@ class Server:
         self._checker.close(_PASSWORD_SECONDS)
         self._workers.close(_PASSWORD_SECONDS)
         self._output.close(within=1.0)
-        self.reactor.close()
         self._log.close()
+        self.reactor.close()  # last: from here on, a signal such as SIGHUP kills the process
 
     # -- settings --------------------------------------------------------------------------------------
 
