@@ -194,10 +194,14 @@ Options:
   --since=TIME         Print only messages since this time: 2h or 7d ago, or 2026-11-23 or 2026-11-23T14:03
                        in local time.
   --format=FORMAT      text, or jsonl for one JSON object per line. [default: text]
-  --history=PATH       Read this history file. Default: the file of a server on port 33000.
+  --port=PORT          Print the history of the server on this port. Default: 33000.
+  --history=PATH       Read this history file instead.
   -h --help            Show this text.
 
 The output contains no direct messages.
+
+If the history is damaged, the command prints all messages that can be read, and lists the others on
+standard error.
 
 Exit status: 0 if everything was printed, 1 if not, 2 for an invalid option, 130 after Ctrl-C.
 """

@@ -123,6 +123,7 @@ class Salvage:
         self._db = db
         self.lost: set[int] = set()
         self._missing: set[int] = set()  # deleted, or lost without an error
+        self._is_index_damaged = False
 
     def bounds(self) -> tuple[int, int]:
         """Return numbers ``n`` below and not below that of every message."""
@@ -150,7 +151,7 @@ class Salvage:
         """
         while after < last:
             rows, damaged = self._read(_RANGE, (after, last, _BATCH))
-            good = _good(rows, after)
+            good = whole_rows(rows, after)
             if good:
                 yield good
                 after = good[-1][0]
@@ -165,7 +166,7 @@ class Salvage:
 
     def _one(self, n: int) -> list[Any]:
         rows, damaged = self._read(_ONE, (n,))
-        if damaged or len(_good(rows, n - 1)) < len(rows):
+        if damaged or len(whole_rows(rows, n - 1)) < len(rows):
             self.lost.add(n)
             return []
         if not rows:
@@ -194,7 +195,8 @@ class Salvage:
                     lost.discard(n)
                     seqs.append(seq)
             found += [Unreadable(name, first, last) for first, last in ranges(seqs)]
-        return Damage(found, len(lost & self.lost))
+        # Without the whole index, it is unknown whether a missing message was deleted.
+        return Damage(found, len(lost if self._is_index_damaged else lost & self.lost))
 
     def _places(self, room: int, newest: int) -> Iterator[tuple[int, int]]:
         """Yield the ``seq`` and ``n`` of a room's messages, as far as the index is readable."""
@@ -204,6 +206,7 @@ class Salvage:
             yield from rows
             seq = rows[-1][0] if rows else seq
             if damaged:
+                self._is_index_damaged = True
                 end = min(newest, seq + _BATCH)
                 for place in range(seq + 1, end + 1):
                     for (n,) in self._read(_PLACE, (room, place))[0]:
@@ -224,8 +227,11 @@ def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _good(rows: list[Any], after: int) -> list[Any]:
-    """Return the rows before the first one that is not as the server wrote it."""
+def whole_rows(rows: list[Any], after: int) -> list[Any]:
+    """Return the rows before the first one that is not as the server wrote it.
+
+    They must be in the order of their ``n``, above ``after``; the columns are those of `Salvage.messages`.
+    """
     for place, (n, room, seq, *rest) in enumerate(rows):
         if type(n) is not int or n <= after or type(room) is not int or type(seq) is not int:
             return rows[:place]

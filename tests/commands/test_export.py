@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -10,15 +11,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from selchat.commands.export import (
+    DamagedHistoryError,
     Line,
     NoHistoryError,
     OutputError,
@@ -31,7 +34,8 @@ from selchat.commands.export import (
     parse_since,
 )
 from selchat.errors import SettingError
-from selchat.log.errors import HistoryError, NewerHistoryError, NotAHistoryError, UnusableHistoryError
+from selchat.events import CIPHER_PREFIX
+from selchat.log.errors import HistoryError, NewerHistoryError, NotAHistoryError
 from selchat.log.sqlite import SqliteLog
 from tests.log.support import opened, script
 
@@ -125,7 +129,7 @@ def test_control_characters_are_escaped(log: SqliteLog, path: Path) -> None:
     [line] = exported(path, "jsonl")
     assert text.isprintable()
     assert line.isprintable()
-    assert "[lo\\nbby] Ven\\x1bkat\\n > " in text
+    assert '["lo\\nbby"] "Ven\\u001bkat\\n" > (encrypted: "\\u001b[2J' in text
     message = json.loads(line)
     assert (message["room"], message["from"]) == ("lo\nbby", "Ven\x1bkat\n")
     assert message["body"] == message["id"] == message["cipher"] == nasty
@@ -150,13 +154,89 @@ def test_every_message_is_one_printable_line_of_json(line: Line) -> None:
     assert (found.get("id", ""), found.get("cipher")) == (line.id, line.cipher)
 
 
-@given(st.text(), st.text(), st.text())
-def test_only_the_first_line_of_a_text_starts_in_the_first_column(room: str, author: str, body: str) -> None:
-    first, *rest = format_text(Line(room, 1, AT, author, "", None, body))[:-1].split("\n")
-    assert first.startswith("2026-11-23 16:03:05 [")
-    assert len(rest) == body.count("\n")
-    assert all(line.startswith("    ") for line in rest)
-    assert not any(character in line for line in [first, *rest] for character in "\x1b\r\x85\u2028\x00\x7f")
+# -- the text can be parsed --------------------------------------------------------------------------------
+
+HEAD = re.compile(
+    r'(?P<time>[-0-9 :?]{19}) \[(?P<room>"(?:[^"\\]|\\.)*"|[^]["\\]+)\] '
+    r'(?P<author>"(?:[^"\\]|\\.)*"|[^>"\\]+) > '
+    r'(?P<mark>\(encrypted(?:: (?P<cipher>"(?:[^"\\]|\\.)*"|[^()"\\]+)\) |\)$))?(?P<body>.*)'
+)
+ESCAPE = re.compile(r"\\([\\(nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")
+
+
+def unquoted(text: str) -> str:
+    return json.loads(text) if text.startswith('"') else text
+
+
+def unescaped(text: str) -> str:
+    def replace(match: re.Match[str]) -> str:
+        found = match[1]
+        return {"n": "\n", "r": "\r", "t": "\t"}.get(found) or (
+            chr(int(found[1:], 16)) if len(found) > 1 else found
+        )
+
+    return ESCAPE.sub(replace, text)
+
+
+def parsed(text: str) -> list[tuple[str, str, str | None, str]]:
+    """Return the room, author, cipher and body of each message in the text output."""
+    found: list[tuple[str, str, str | None, str]] = []
+    for line in text.split("\n")[:-1]:
+        if line.startswith("    "):
+            room, author, cipher, body = found.pop()
+            found.append((room, author, cipher, f"{body}\n{unescaped(line[4:])}"))
+            continue
+        match = HEAD.fullmatch(line)
+        assert match is not None, line
+        cipher = None if match["mark"] is None else unquoted(match["cipher"] or '"e2ee"')
+        found.append((unquoted(match["room"]), unquoted(match["author"]), cipher, unescaped(match["body"])))
+    return found
+
+
+NASTY = [
+    *(
+        "(encrypted)",
+        "(encrypted: toy) ",
+        "(not encrypted) ",
+        "\\(encrypted) x",
+        "Venkat",
+        "Server",
+        "> ",
+        " > ",
+    ),
+    *("[lobby]", "2026-11-23 16:03:05 [lobby] Venkat > hi", '"', "\\", "\\x1b", "\x1b", "\n", "\r", "\x85"),
+    *("\u2028", "\u202e", "    ", ":", "]", "[", "\\n", "\\\\", "x", "u", "n", "ä", "\U0001f44b", "\u200d"),
+]
+TEXT = st.lists(st.sampled_from(NASTY) | st.text(max_size=3), max_size=6).map("".join)
+LINE = st.builds(Line, TEXT, st.just(1), st.just(AT), TEXT, st.just(""), st.none() | TEXT, TEXT)
+
+
+@settings(max_examples=500)
+@given(st.lists(LINE, max_size=4))
+def test_the_text_parses_back_to_who_sent_what(lines: list[Line]) -> None:
+    lines = [line for line in lines if not (line.cipher or "").startswith(CIPHER_PREFIX)]
+    text = "".join(map(format_text, lines))
+    assert parsed(text) == [(line.room, line.author, line.cipher, line.body) for line in lines]
+    assert not any(character in text for character in "\x00\x1b\r\x7f\x85\u2028\u2029\u202e")
+    assert len(text.splitlines()) == text.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("author", "body", "shown"),
+    [
+        ("Venkat > I quit", "x", '"Venkat > I quit" > x'),
+        ("Venkat", "(encrypted)", "Venkat > \\(encrypted)"),
+        ("Venkat", "see (encrypted)", "Venkat > see (encrypted)"),
+        ("Venkat", "C:\\dir\\temp", "Venkat > C:\\dir\\\\temp"),
+        ("", "x", '"" > x'),
+        (" Venkat", "x", '" Venkat" > x'),
+        ("Ven\\x1bkat", "x", '"Ven\\\\x1bkat" > x'),
+        ("Table for two (lab)", "x", "Table for two (lab) > x"),
+    ],
+)
+def test_only_ambiguous_texts_are_quoted_or_escaped(author: str, body: str, shown: str) -> None:
+    text = format_text(Line("lobby", 1, AT, author, "", None, body))
+    assert text == f"2026-11-23 16:03:05 [lobby] {shown}\n"
 
 
 def test_all_rooms_in_order_of_arrival_or_one_room(log: SqliteLog, path: Path) -> None:
@@ -270,16 +350,101 @@ def test_a_history_of_a_newer_version_is_rejected(path: Path) -> None:
         exported(path)
 
 
-def test_a_damaged_history_raises_an_error(path: Path) -> None:
+def damage(path: Path, body: str) -> None:
+    """Overwrite the page of the message with this body."""
+    content = path.read_bytes()
+    page = content.index(body.encode()) // 4096 * 4096
+    path.write_bytes(content[:page] + b"\xa5" * 4096 + content[page + 4096 :])
+
+
+def exported_around_damage(path: Path, room: str | None = None) -> tuple[list[str], str]:
+    out = io.StringIO()
+    with pytest.raises(DamagedHistoryError) as caught:
+        export(path, room, None, "jsonl", out)
+    return bodies(out.getvalue().split("\n")[:-1]), str(caught.value)
+
+
+@pytest.mark.parametrize("room", [None, "lobby"])
+def test_a_damaged_history_is_exported_as_far_as_possible(path: Path, room: str | None) -> None:
     with opened(path) as log:
-        for number in range(50):
-            log.append(f"room {number}", "n", ["x" * 1000], AT)
+        for number in range(3000):
+            log.append(("lobby", "@venkat")[number % 7 == 3], "n", [f"{number} ".ljust(100, "x")], AT)
         log.commit()
-    with path.open("r+b") as file:
-        file.seek(4096 * 9)
-        file.write(b"\xa5" * 65536)
-    with pytest.raises(UnusableHistoryError, match="the file is damaged"):
-        exported(path)
+    for body in ("501 xx", "1500 xx", "1530 xx", "2998 xx"):
+        damage(path, body)
+    found, error = exported_around_damage(path, room)
+    lost = {number for number in range(3000) if number % 7 != 3} - {int(body.split()[0]) for body in found}
+    assert {501, 1500, 1530, 2998} <= lost
+    assert 20 < len(lost) < 150
+    assert len(set(found)) == len(found)
+    seqs = {number: number + 1 - sum(other % 7 == 3 for other in range(number)) for number in lost}
+    ranges = re.findall(r"lobby: ([0-9]+) to ([0-9]+)", error)
+    reported = {seq for first, last in ranges for seq in range(int(first), int(last) + 1)}
+    assert reported == set(seqs.values())
+    assert f"is damaged: {len(lost)} messages cannot be read (lobby: " in error
+    assert "venkat" not in error
+
+
+def test_messages_of_a_damaged_index_are_exported(path: Path) -> None:
+    with opened(path) as log:
+        for number in range(2000):
+            log.append("lobby", "n", [f"{number}"], AT)
+        log.commit()
+    with sqlite3.connect(path) as db:
+        [(page,)] = db.execute("SELECT rootpage FROM sqlite_master WHERE name = 'message_by_room'").fetchall()
+    db.close()
+    content = path.read_bytes()
+    path.write_bytes(content[: (page - 1) * 4096] + bytes(4096) + content[page * 4096 :])
+    everything = [f"{number}" for number in range(2000)]
+    assert bodies(exported(path, "jsonl")) == everything
+    assert bodies(exported(path, "jsonl", "lobby")) == everything
+
+
+def test_a_history_without_its_end_is_exported(path: Path) -> None:
+    with opened(path) as log:
+        log.append("lobby", "n", [f"{number} ".ljust(100, "x") for number in range(3000)], AT)
+        log.commit()
+    os.truncate(path, path.stat().st_size // 2)
+    found, error = exported_around_damage(path)
+    assert len(found) > 1000
+    assert f"{3000 - len(found)} messages cannot be read" in error
+
+
+def test_messages_whose_room_is_unknown_are_not_exported(path: Path) -> None:
+    with opened(path) as log:
+        log.append("lobby", "n", ["hello"], AT)
+        log.append("@venkat", "n", ["a secret"], AT)
+        log.commit()
+    with sqlite3.connect(path) as db:
+        db.execute("DELETE FROM room WHERE name = '@venkat'")
+    db.close()
+    found, error = exported_around_damage(path)
+    assert found == ["hello"]
+    assert error.endswith("is damaged: 1 message cannot be read (1 whose room cannot be read)")
+
+
+@pytest.mark.parametrize("at", [1e300, -1e300, 1e18, float("inf")])
+def test_absurd_times_are_exported(path: Path, at: float) -> None:
+    with opened(path) as log:
+        say(log, "lobby", "n", "hello", at)
+    assert exported(path)[0].endswith("[lobby] n > hello")
+    assert json.loads(exported(path, "jsonl")[0])["at"] is None
+
+
+def test_the_command_reports_damage_after_its_output(path: Path) -> None:
+    with opened(path) as log:
+        log.append("lobby", "n", [f"{number} ".ljust(100, "x") for number in range(300)], AT)
+        log.commit()
+    damage(path, "150 xx")
+    done = subprocess.run(
+        [sys.executable, "-m", "selchat", "export", f"--history={path}"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stdout.count("\n") > 200
+    assert re.fullmatch(
+        r"selchat: the history .* is damaged: \d+ messages cannot be read \(lobby: \d+ to \d+\)\n",
+        done.stderr,
+    )
 
 
 KILLED = """
@@ -313,6 +478,7 @@ def options(path: Path | None = None, **more: str) -> dict[str, Any]:
         "--room": None,
         "--since": None,
         "--format": "text",
+        "--port": None,
         "--history": None if path is None else str(path),
     }
     return given | {f"--{name}": value for name, value in more.items()}
@@ -347,6 +513,24 @@ def test_the_default_history_is_in_the_data_folder(capsys: pytest.CaptureFixture
         say(log, "lobby", "Venkat", "hello")
     assert main(options()) == 0
     assert capsys.readouterr().out == "2026-11-23 16:03:05 [lobby] Venkat > hello\n"
+
+
+def test_port_selects_the_history_of_that_server(capsys: pytest.CaptureFixture[str]) -> None:
+    from selchat.paths import history_path
+
+    for port in (33000, 4711):
+        with opened(history_path(port)) as log:
+            say(log, "lobby", "Venkat", f"on {port}")
+    assert main(options(port="4711")) == 0
+    assert main(options(port="33000")) == 0
+    assert [line[-4:] for line in capsys.readouterr().out.splitlines()] == ["4711", "3000"]
+    with pytest.raises(NoHistoryError, match=r"history-1234\.sqlite"):
+        main(options(port="1234"))
+    for port in ("", "0", "65536", "-1", "x", "033000000", "\u0664"):
+        with pytest.raises(SettingError, match=r"--port: .* is not a port number from 1 to 65535"):
+            main(options(port=port))
+    with pytest.raises(SettingError, match=r"--port: .* is not possible together with --history"):
+        main(options(Path("x"), port="4711"))
 
 
 @pytest.mark.parametrize("wrong", [{"format": "xml"}, {"format": ""}, {"since": "yesterday"}, {"since": ""}])
@@ -459,6 +643,31 @@ def test_since_rejects_other_texts(text: str) -> None:
     with pytest.raises(SettingError) as caught:
         parse_since(text, AT)
     assert (caught.value.name, caught.value.value) == ("--since", text)
+
+
+@given(st.text() | st.from_regex(r"[0-9 .smhdwy:T+Z-]{0,30}", fullmatch=True))
+def test_since_takes_or_rejects_any_text(text: str) -> None:
+    try:
+        moment = parse_since(text, AT)
+    except SettingError as error:
+        assert (error.name, error.value) == ("--since", text)
+        assert "\n" not in str(error)
+    else:
+        assert parse_since(datetime.fromtimestamp(moment, UTC).isoformat(), AT) == pytest.approx(
+            moment, abs=1e-5
+        )
+
+
+@pytest.mark.parametrize("part", ["1h", "9", "9h ", "2026-11-23T", " ", "-", "1.5", "h", "1 ", "\t1h"])
+def test_since_rejects_a_very_long_text_at_once(part: str) -> None:
+    text = part * (65_536 // len(part))
+    times = []
+    for _ in range(5):
+        start = time.process_time()
+        with suppress(SettingError):
+            parse_since(text, AT)
+        times.append(time.process_time() - start)
+    assert min(times) < 0.05  # one that takes quadratic time needs seconds
 
 
 @pytest.mark.parametrize(
