@@ -191,7 +191,7 @@ class HttpSession:
         """Answer the next request if its head is complete, or begin to read its body."""
         if not self._http.find_head():
             return
-        if not self._meter.admit(Costs.REQUEST):
+        if self._refusal is None and not self._meter.admit(Costs.REQUEST):
             self.state = HttpState.WAITING
             self._timer.cancel()  # the client has done its part
             self._transport.pause()

@@ -945,3 +945,12 @@ def test_ban_while_the_body_arrives_refuses_the_message(server: FakeServer, ci: 
     visitor.session.data_received(stream[-1:])
     assert_api_error(visitor.responses()[0], 403, "banned")
     assert server.log.committed == []
+
+
+def test_refused_client_does_not_wait_for_work(folder: Path) -> None:
+    server = FakeServer(files=folder, tick_work=0.001, connection_work=0, address_work=0)
+    for _ in range(10):
+        HttpClient(server).session.data_received(request("/healthz"))
+    visitor = HttpClient(server, refusal=ServerFullError(5))
+    visitor.session.data_received(request("/healthz"))
+    assert visitor.closed, "its place is free for someone else"
