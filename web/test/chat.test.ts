@@ -764,7 +764,7 @@ test("commands do what they say, and mistakes are explained", async () => {
   const ofOperators = chat.commands.filter(({ operatorsOnly: operators }) => operators);
   assert.deepEqual(
     ofOperators.map(({ name }) => name),
-    ["/kick", "/ban", "/unban", "/mute", "/unmute", "/bans"],
+    ["/kick", "/ban", "/unban", "/mute", "/unmute", "/bans", "/ops", "/rooms drop"],
   );
   for (const { usage, help: means } of chat.commands) assert.ok(help.includes(usage) && help.includes(means));
   assert.equal(chat.conversation("#lobby")?.topic, "tea at four");

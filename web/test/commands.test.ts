@@ -91,6 +91,9 @@ test("completion quotes names with spaces for every command that takes a name", 
     assert.deepEqual(filled(`${command} B`), [`${command} Bob `]);
     assert.deepEqual(filled(`${command} ann`), [`${command} Ann `, `${command} "Ann Lee" `]);
   }
+  for (const command of ["/join", "/part", "/users", "/rooms drop"])
+    for (const typed of ["", "d", "#de"])
+      assert.deepEqual(filled(`${command} ${typed}`), [`${command} ${typed.replace(/[de]+/, "")}deck`]);
   assert.deepEqual(filled("/msg Bob hello Ta"), ["/msg Bob hello Table for two"]);
   assert.deepEqual(filled('/msg "Ann Lee" hello Zo'), ['/msg "Ann Lee" hello Zoë']);
 });

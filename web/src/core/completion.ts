@@ -6,7 +6,7 @@ import { nameKey } from "./text.ts";
 
 const MAX_NAME_WORDS = 16; // words of a name to look back for
 const BEFORE_NAME = /^["'¿¡@\p{Ps}\p{Pi}]+/u; // @Anna, (Anna: stays in front of the completed name
-const ROOM_COMMANDS = ["/join", "/part", "/users"];
+const BEFORE_ROOM = /^(?:\/join|\/part|\/users|\/rooms drop) #?(\S*)$/i;
 
 export interface Completion {
   start: number;
@@ -16,8 +16,7 @@ export interface Completion {
 
 /** Whether the text ends with the start of a room's name. */
 export function isRoomExpected(before: string): boolean {
-  const match = /^(\S+) (\S*)$/.exec(before);
-  return match !== null && ROOM_COMMANDS.includes((match[1] ?? "").toLowerCase());
+  return BEFORE_ROOM.test(before);
 }
 
 /** Return the completions of the end of `before`. All texts must be safe to display. */
@@ -37,10 +36,8 @@ export function complete(before: string, names: readonly string[], rooms: readon
       COMMANDS.map(({ name }) => name).filter((name) => name.startsWith(command)),
     );
   }
-  if (isRoomExpected(before)) {
-    const start = rest.replace(/^#/, "");
-    return completion(start.length, withPrefix(start, rooms));
-  }
+  const room = BEFORE_ROOM.exec(before)?.[1];
+  if (room !== undefined) return completion(room.length, withPrefix(room, rooms));
   if (space >= 0 && (command === "/msg" || OPERATOR_COMMANDS.includes(command))) {
     const found = /^["“„]?[^"“”„]*$/.test(rest) ? withPrefix(rest.replace(/^["“„@]+/, ""), names) : [];
     if (found.length)
