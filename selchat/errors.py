@@ -6,7 +6,8 @@
     ├── ProtocolError            the peer broke the protocol; close the connection and say why
     ├── LimitError               a limit was reached; close the connection and say why
     ├── RefusalError             the server refuses a request; the peer gets the code and may go on
-    │   ├── BannedError          the person or the address is banned
+    │   ├── SanctionError        the operator has banned or muted this user
+    │   │   └── BannedError      the person or the address is banned
     │   └── NamedRefusalError    a refusal about the name of a person or a room
     │       ├── NameTakenError   the name belongs to someone else
     │       ├── BadRoomError     no room can have this name
@@ -76,17 +77,26 @@ class NameTakenError(NamedRefusalError):
     template = "the name {name} is taken"
 
 
-class BannedError(RefusalError):
-    """``until``: the end of the ban, in words; empty: the ban has no end."""
+class SanctionError(RefusalError):
+    """The operator has banned or muted a user: the ``action``.
 
-    code = "banned"
+    ``until``: the end in words; empty: there is none. ``ends``: the same in Unix time.
+    """
 
-    def __init__(self, until: str = "") -> None:
+    action = ""
+
+    def __init__(self, until: str = "", ends: float | None = None) -> None:
         super().__init__(until)
         self.until = until
+        self.ends = ends
 
     def __str__(self) -> str:
-        return "the operator has banned you" + (f" until {self.until}" if self.until else "")
+        return f"the operator has {self.action} you" + (f" until {self.until}" if self.until else "")
+
+
+class BannedError(SanctionError):
+    code = "banned"
+    action = "banned"
 
 
 class BadRoomError(NamedRefusalError):

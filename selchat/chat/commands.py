@@ -213,9 +213,8 @@ class Commands:
         self._hub.moderation.ban(target, until, client_id)
         banned = [member for member in members if self._hub.is_banned(member)]
         end = Sanction(target, until).end
-        for member in banned:
-            notice = "The operator has banned you" + (f" until {end}." if end else ".")
-            self._hub.disconnect([member], Farewell("banned", notice, "banned by the operator"))
+        notice = "The operator has banned you" + (f" until {end}." if end else ".")
+        self._hub.disconnect(banned, Farewell("banned", notice, "banned by the operator", until=until))
         disconnected = f" Disconnected: {', '.join(member.name for member in banned)}." if banned else ""
         answer = f"Banned {target}{f' until {end}' if end else ''}.{disconnected}"
         return [answer, *self._hints(target, banned)]

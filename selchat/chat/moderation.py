@@ -9,22 +9,14 @@ from typing import Any, NamedTuple
 
 from selchat.addresses import Network, parse_network
 from selchat.config.units import MAX_DURATION
-from selchat.errors import BannedError, RefusalError
+from selchat.errors import BannedError, SanctionError
 from selchat.log.port import Log
 from selchat.text import name_key
 
 
-class MutedError(RefusalError):
-    """``until``: when the mute ends, as text for people; empty: until the operator lifts it."""
-
+class MutedError(SanctionError):
     code = "muted"
-
-    def __init__(self, until: str = "") -> None:
-        super().__init__(until)
-        self.until = until
-
-    def __str__(self) -> str:
-        return "the operator has muted you" + (f" until {self.until}" if self.until else "")
+    action = "muted"
 
 
 class Sanction(NamedTuple):
@@ -97,19 +89,19 @@ class Moderation:
         """Raise `BannedError` if the address is banned."""
         ban = self._bans.find_address(host)
         if ban is not None:
-            raise BannedError(ban.end)
+            raise BannedError(ban.end, ban.until)
 
     def check_name(self, name: str, client_id: bytes | None) -> None:
         """Raise `BannedError` if the name is banned, or the client under any name."""
         ban = self._bans.find(name, client_id)
         if ban is not None:
-            raise BannedError(ban.end)
+            raise BannedError(ban.end, ban.until)
 
     def check_muted(self, name: str, client_id: bytes | None) -> None:
         """Raise `MutedError` if the name is muted, or the client under any name."""
         mute = self._mutes.find(name, client_id)
         if mute is not None:
-            raise MutedError(mute.end)
+            raise MutedError(mute.end, mute.until)
 
 
 class _SanctionList:

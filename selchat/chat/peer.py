@@ -15,13 +15,14 @@ class Farewell(NamedTuple):
     its user and ``reason`` for the operator.
 
     ``retry_after``: seconds after which the client should reconnect; None: it should not reconnect
-    automatically.
+    automatically. ``until``: the end of a ban in Unix time; None: there is none.
     """
 
     code: str
     notice: str
     reason: str
     retry_after: float | None = None
+    until: float | None = None
 
 
 class Format(Protocol):

@@ -283,7 +283,7 @@ class SelchatSession:
 
     def disconnect(self, farewell: Farewell) -> None:
         if self.state is not SessionState.ENDED:
-            bye = self.format.bye(farewell.code, farewell.retry_after)
+            bye = self.format.bye(farewell.code, farewell.retry_after, until=farewell.until)
             self._transport.close(farewell.reason or None, bye)
 
     # -- calls from the heartbeat ----------------------------------------------------------------------
@@ -629,7 +629,7 @@ class SelchatSession:
         room = getattr(request, "room", None)
         self._reply(self.format.error(error, **({} if room is None else {"room": room})))
         if isinstance(error, BannedError):
-            self.disconnect(Farewell("banned", str(error), str(error)))
+            self.disconnect(Farewell("banned", str(error), str(error), until=error.ends))
 
     def _fail(self, error: SelchatError) -> None:
         """Send the reason and close the connection."""

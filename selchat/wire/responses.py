@@ -13,7 +13,7 @@ from json.encoder import encode_basestring as _quote
 from typing import Any, Protocol
 
 from selchat.auth.login import TooManyAttemptsError
-from selchat.errors import RefusalError, SelchatError
+from selchat.errors import RefusalError, SanctionError, SelchatError
 from selchat.events import Event, Joined, Left, Said, Topic
 from selchat.wire.frames import DecimalHeaders, FrameTooLongError, cached_headers
 from selchat.wire.requests import BadMessageError
@@ -178,6 +178,8 @@ class SelchatFormat:
             fields.setdefault("id", error.id)
         if isinstance(error, TooManyAttemptsError):
             fields["retry_after"] = math.ceil(error.seconds)
+        if isinstance(error, SanctionError) and error.ends is not None:
+            fields["until"] = error.ends
         return self.frame("error", code=error.code, message=str(error), **fields)
 
     # -- connection --------------------------------------------------------------------------------------
@@ -186,9 +188,20 @@ class SelchatFormat:
         """Return a ping, the wire's own if it has one."""
         return self._wire.ping or self.frame("ping")
 
-    def bye(self, reason: str, retry_after: float | None = None, error: SelchatError | None = None) -> bytes:
-        """Return a ``bye`` and the wire's closing bytes. ``error``: the error of the wire, if any."""
-        return self.frame("bye", reason=reason, retry_after=retry_after) + self._wire.end(reason, error)
+    def bye(
+        self,
+        reason: str,
+        retry_after: float | None = None,
+        error: SelchatError | None = None,
+        until: float | None = None,
+    ) -> bytes:
+        """Return a ``bye`` and the wire's closing bytes. ``error``: the error of the wire, if any. ``until``:
+        the end of a ban, if it has one.
+        """
+        fields = {} if until is None else {"until": until}
+        return self.frame("bye", reason=reason, retry_after=retry_after, **fields) + self._wire.end(
+            reason, error
+        )
 
     def delivered_before(self, chunk: bytes | memoryview, offset: int) -> tuple[int, bytes]:
         """Return the progress of a reader that got the first ``offset`` bytes of a chunk from `encode`.

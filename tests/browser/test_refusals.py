@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 
 from tests.browser.support import Users, expect
 from tests.e2e.selchat_support import SelchatPeer
@@ -46,3 +47,32 @@ def test_removed_user_reconnects_only_by_the_button(users: Users) -> None:
         michael.whisper("Server", "/ban Venkat", "2")
         expect(page("#status .text")).to_have_text("The operator banned you.")
         expect(button).to_have_text("Try to come back")
+
+
+def test_end_of_a_mute_and_of_a_ban_is_shown_in_the_time_of_the_user(users: Users, server: Server) -> None:
+    page = users.signs_in(server.port, "Venkat", timezone_id="Asia/Kolkata")
+    ends = re.compile(r"until \d\d:\d\d on [A-Z][a-z]+,? \d{1,2} [A-Z][a-z]+ \d{4}\.$")
+
+    def shown(minutes: int) -> str:
+        now = datetime.now(UTC) + timedelta(hours=5, minutes=30 + minutes)
+        return f"until {now:%H:%M}"
+
+    for command, place, beginning in (
+        ("/mute Venkat for 3d", "#log .row .delivery.failed", "Not sent: the operator has muted you until "),
+        ("/ban Venkat for 3d", "#status .text", "The operator banned you until "),
+    ):
+        earliest = shown(0)
+        server.type(command)
+        server.expect("until")
+        page.types("am I heard?")
+        expect(page(place)).to_contain_text(beginning)
+        text = (
+            page(place).locator("span").first.inner_text()
+            if "delivery" in place
+            else page(place).inner_text()
+        )
+        assert ends.search(text), text
+        assert earliest in text or shown(0) in text
+    page("#status button").click()
+    expect(page("#status .text")).to_contain_text("The operator has banned you until ")
+    assert ends.search(page("#status .text").inner_text())

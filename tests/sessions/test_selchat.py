@@ -783,6 +783,25 @@ def test_ban_covers_the_name_the_client_and_the_address() -> None:
     log_in(server, "Narayan")
 
 
+def test_refused_user_is_told_the_end_in_unix_time() -> None:
+    server = FakeServer()
+    narayan, michael = log_in(server, "Narayan", "Michael")
+    begun = server.hub.time()
+    server.commands.run("/mute Narayan for 10m")
+    narayan.send(say("one", "1"), {"type": "topic", "room": "lobby", "topic": "x"})
+    muted = narayan.read()
+    assert [(one["code"], round(one["until"] - begun)) for one in muted] == [("muted", 600)] * 2
+    server.commands.run("/ban Narayan for 2h")
+    [bye] = narayan.read()
+    assert (bye["reason"], round(bye["until"] - begun)) == ("banned", 7200)
+    client = server.connect()
+    client.send({**hello("Narayan"), "client": SECRETS["Narayan"]})
+    assert [one["until"] for one in client.read()] == [bye["until"]] * 2
+    server.commands.run("/mute Michael")
+    michael.send(say("one", "1"))
+    assert "until" not in michael.read()[0]
+
+
 def test_muted_user_can_read_but_not_send() -> None:
     server = FakeServer()
     venkat, narayan = log_in(server, "Venkat", "Narayan")

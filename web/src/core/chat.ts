@@ -6,6 +6,7 @@ import { Client } from "./client.ts";
 import { COMMANDS, HELP, parse } from "./commands.ts";
 import { complete, isRoomExpected } from "./completion.ts";
 import { ConversationState, newEntry, shownBody } from "./conversation.ts";
+import { futureTime } from "./dates.ts";
 import { conversationId, Encryption, isEncrypted } from "./encryption.ts";
 import type { Event, Message } from "./events.ts";
 import { HistoryRequests } from "./history.ts";
@@ -350,13 +351,24 @@ export class Core implements Chat {
   // -- events --------------------------------------------------------------------------------------------
 
   private handleEvents(events: Event[]): void {
-    for (const event of events) {
+    for (const received of events) {
+      const event = this.withLocalEnd(received);
       this.serverLink.handle(event);
       this.handleEvent(event);
     }
     this.confirmStored();
     if (this.serverLink.isSecondTab) this.announceName();
     for (const conversation of this.states.values()) this.trim(conversation);
+  }
+
+  /** Say in the user's time zone when a ban or a mute ends; the server's text has its own. */
+  private withLocalEnd(event: Event): Event {
+    if (event.type !== "refused" || event.until === null || !["banned", "muted"].includes(event.code))
+      return event;
+    return {
+      ...event,
+      text: `the operator has ${event.code} you until ${futureTime(event.until, this.seconds)}`,
+    };
   }
 
   /** Remove the oldest entries of a long conversation, and everything that belongs to them. */

@@ -349,7 +349,7 @@ export class Client {
   private rejectLocally(message: OutgoingMessage, code: string, text: string): void {
     this.outbox.drop(message);
     const { id, room, to } = message;
-    this.emit([{ type: "refused", code, text, id, room, to, retryAfter: 0 }]);
+    this.emit([{ type: "refused", code, text, id, room, to, retryAfter: 0, until: null }]);
   }
 
   // -- from the server ---------------------------------------------------------------------------------
@@ -406,6 +406,7 @@ export class Client {
             type: "bye",
             reason: wire.text(fields, "reason"),
             retryAfter: wire.optionalSeconds(fields, "retry_after"),
+            until: wire.optionalSeconds(fields, "until"),
           },
         ];
       default:
@@ -541,7 +542,8 @@ export class Client {
       string,
     ];
     const retryAfter = wire.optionalSeconds(fields, "retry_after") ?? 0;
-    const refused: Event = { type: "refused", code, text, id, room, to, retryAfter };
+    const until = wire.optionalSeconds(fields, "until");
+    const refused: Event = { type: "refused", code, text, id, room, to, retryAfter, until };
     const message = id ? this.outbox.get(id) : undefined;
     const events: Event[] = [];
     if (message && code === "not-stored") {

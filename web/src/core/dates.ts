@@ -41,6 +41,12 @@ export function fullTime(at: number): string {
   return date === UNKNOWN ? date : `${date} at ${formatted(SECONDS, at)}`;
 }
 
+/** Return a time in the future: "14:05", or with the date "14:05 on Monday 5 May 2026". */
+export function futureTime(at: number, now: number): string {
+  const isToday = new Date(at * 1000).toDateString() === new Date(now * 1000).toDateString();
+  return isToday ? clockTime(at) : `${clockTime(at)} on ${formatted(YEAR, at)}`;
+}
+
 /** Return date and time with seconds, in columns. */
 export function tabularTime(at: number): string {
   const date = new Date(at * 1000);

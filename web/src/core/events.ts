@@ -50,7 +50,16 @@ export type Event =
       at: number;
       encoded: EncodedBody | null;
     }
-  | { type: "refused"; code: string; text: string; id: string; room: string; to: string; retryAfter: number }
+  | {
+      type: "refused";
+      code: string;
+      text: string;
+      id: string;
+      room: string;
+      to: string;
+      retryAfter: number;
+      until: number | null; // the end of a ban or mute
+    }
   | { type: "not-stored"; text: string }
   | {
       type: "users";
@@ -71,4 +80,4 @@ export type Event =
   | { type: "rooms"; rooms: RoomSummary[]; total: number }
   | { type: "history"; room: string; messages: Message[]; more: boolean }
   | { type: "gap"; room: string; after: number; before: number }
-  | { type: "bye"; reason: string; retryAfter: number | null };
+  | { type: "bye"; reason: string; retryAfter: number | null; until: number | null };

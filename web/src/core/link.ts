@@ -4,6 +4,7 @@
 
 import type { LinkState } from "./api.ts";
 import type { Client, Hello } from "./client.ts";
+import { futureTime } from "./dates.ts";
 import type { Event } from "./events.ts";
 import type { Platform, Socket } from "./platform.ts";
 import { escapeControls, nameKey } from "./text.ts";
@@ -113,7 +114,7 @@ export class Link {
   /** Handle the events that concern the connection. */
   handle(event: Event): void {
     if (event.type === "welcomed") this.handleWelcome(event.name);
-    else if (event.type === "bye") this.handleBye(event.reason, event.retryAfter);
+    else if (event.type === "bye") this.handleBye(event.reason, event.retryAfter, event.until);
     else if (event.type === "refused" && this.status.state === "connecting") {
       this.handleLoginError(event.code, event.text, event.retryAfter);
     }
@@ -236,8 +237,9 @@ export class Link {
 
   // -- end of a connection -------------------------------------------------------------------------------
 
-  private handleBye(reason: string, retryAfter: number | null): void {
-    const text = BYE_REASONS[reason] ?? escapeControls(reason);
+  private handleBye(reason: string, retryAfter: number | null, until: number | null): void {
+    const end = until === null ? "" : ` until ${futureTime(until, this.platform.now() / 1000)}`;
+    const text = `${BYE_REASONS[reason] ?? escapeControls(reason)}${end}`;
     if (reason === "replaced" && (this.platform.monotonic() < this.staleHelloUntil || !this.claimedName)) {
       // This tab replaced itself: the hello of an abandoned connection arrived after the one of this
       // connection. Or a tab that had this name before is back: then take the next free name.
