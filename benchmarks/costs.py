@@ -49,7 +49,7 @@ _QUICK = {"--rounds": "3", "--rooms": "20", "--users": "5"}
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _HISTORY = 500  # messages of the history
 _MICROSECOND = 1e6
-_PAGE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+_PAGE = b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Client:
@@ -202,13 +202,13 @@ class Measurement:
 
         return self._median(ask)
 
-    def http_head(self) -> float:
-        """Return the cost of a small HTTP request."""
+    def http(self, path: bytes) -> float:
+        """Return the cost of an HTTP request."""
 
         def ask() -> float:
             client = Client(self._server)
             tick(self._server)
-            seconds = client.ask_http(_PAGE)
+            seconds = client.ask_http(_PAGE % path)
             client.close()
             return seconds
 
@@ -264,7 +264,8 @@ class Measurement:
                 history,
                 Costs.HISTORY + _HISTORY * Costs.HISTORY_MESSAGE,
             ),
-            "REQUEST": (self.http_head(), Costs.REQUEST),
+            "REQUEST": (self.http(b"healthz"), Costs.REQUEST),
+            "REQUEST + METRICS": (self.http(b"metrics"), Costs.REQUEST + Costs.METRICS),
         }
 
 

@@ -202,7 +202,7 @@ class Costs:
     """
 
     REQUEST = 130  # of HTTP, with its response
-    METRICS = 350  # in addition
+    METRICS = 450  # in addition
     HANDSHAKE = 250  # of TLS
     SIGN_IN = 150  # with the record of its name
     JOIN = 40  # a room, besides its list of users
