@@ -141,3 +141,9 @@ class Context:
     new_http_session: HttpSessionFactory | None = None
     lengths: dict[bytes, int] = field(default_factory=dict, init=False)
     login_lengths: dict[bytes, int] = field(default_factory=dict, init=False)
+
+    @property
+    def message_limit(self) -> int:
+        """Bytes of a payload of a selchat client; below ``settings.payload_limit`` if headers are short."""
+        settings = self.settings
+        return min(settings.payload_limit, self.selchat.message_limit(settings.name_length))

@@ -16,6 +16,7 @@ from selchat.chat.member import Member
 from selchat.chat.peer import Farewell
 from selchat.chat.people import hash_client_secret
 from selchat.chat.room import Room
+from selchat.chat.rooms import TooManyRoomsError
 from selchat.config.settings import ROOM_PAGE, Costs
 from selchat.errors import (
     BannedError,
@@ -105,7 +106,7 @@ class NoSuchRoomError(NamedRefusalError):
     template = "there is no room {name}"
 
 
-_FRAME_OVERHEAD = 512  # bytes by which the server's frame may exceed the client's: names and numbers
+_WELCOME_SIZE = 2048  # bytes of a `welcome` without its rooms, at most
 _GOODBYE = Farewell("goodbye", "Goodbye.", "", None)
 
 
@@ -172,8 +173,7 @@ class SelchatSession:
         self._member: Member | None = None
         self._login_attempt: LoginAttempt | None = None  # while the password is checked
         self._replays = ReplayQueue(context, transport, stream.meter, self)
-        # Bytes of a message that the server can pass on; less than 64 KiB if headers are short.
-        self._max_payload = context.selchat.limit - _FRAME_OVERHEAD
+        self._max_payload = context.message_limit
         self._heartbeat = Heartbeat(context.clock, ping_seconds, context.settings.pong_seconds, self)
         self._timer: Any = context.clock.call_later(
             deadline - context.clock.now,
@@ -218,6 +218,8 @@ class SelchatSession:
                 if batch:
                     self._handle_say(batch)
                     batch = []
+                if len(payload) * 4 > self._max_payload and _size(payload) > self._max_payload:
+                    raise BodyTooLongError(_size(payload), self._max_payload)
                 cost = _COSTS.get(type(request))
                 if cost is not None and not self._stream.meter.admit(cost):
                     self._stream.defer([payload, *remaining])
@@ -394,6 +396,22 @@ class SelchatSession:
         if member.client_id is not None:
             self._stream.meter.sign_in(member.client_id)
         rooms, refusals = self._join_first_rooms(member, hello.resume)
+        listed = [
+            {
+                "room": room.name,
+                "seq": room.seq,
+                "topic": room.topic,
+                "members": len(room.members),
+                "salt": room.salt,
+            }
+            for room in rooms
+        ]
+        fitting = self.format.count_fitting(listed, _WELCOME_SIZE)
+        for room in [*rooms][fitting:]:  # only with a short header: many rooms with long topics
+            del rooms[room]
+            hub.leave_room(member, room)
+            refusals.append((room.name, TooManyRoomsError(fitting)))
+        del listed[fitting:]
         inbox, confirmed, waiting = hub.inbox(member)
         settings = context.settings
         self._reply(
@@ -403,20 +421,11 @@ class SelchatSession:
                 name=member.name,
                 log=hub.log.id,
                 server=context.software,
-                rooms=[
-                    {
-                        "room": room.name,
-                        "seq": room.seq,
-                        "topic": room.topic,
-                        "members": len(room.members),
-                        "salt": room.salt,
-                    }
-                    for room in rooms
-                ],
+                rooms=listed,
                 whispers=waiting,
                 salt=hub.direct_salt,
                 limits={
-                    "frame": settings.payload_limit,
+                    "frame": self._max_payload,
                     "name": settings.name_length,
                     "room": ROOM_LENGTH,
                     "topic": TOPIC_LENGTH,
@@ -485,8 +494,6 @@ class SelchatSession:
     def _handle_whisper(self, whisper: Whisper) -> None:
         hub, member = self._context.hub, self._get_member()
         try:
-            if len(whisper.body) > self._max_payload:
-                raise BodyTooLongError(len(whisper.body), self._max_payload)
             if name_key(whisper.to) == name_key(SERVER):
                 self._handle_command(whisper)
             else:
@@ -626,8 +633,8 @@ class SelchatSession:
         self._transport.outbox.reply(data)
 
     def _refuse(self, error: RefusalError, request: Request | None) -> None:
-        room = getattr(request, "room", None)
-        self._reply(self.format.error(error, **({} if room is None else {"room": room})))
+        fields = {name: getattr(request, name) for name in ("id", "room") if hasattr(request, name)}
+        self._reply(self.format.error(error, **fields))
         if isinstance(error, BannedError):
             self.disconnect(Farewell("banned", str(error), str(error), until=error.ends))
 

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from selchat.auth.login import TooManyAttemptsError
 from selchat.errors import RefusalError, SanctionError, SelchatError
 from selchat.events import Event, Joined, Left, Said, Topic
+from selchat.text import ROOM_LENGTH
 from selchat.wire.frames import DecimalHeaders, FrameTooLongError, cached_headers
 from selchat.wire.requests import BadMessageError
 
@@ -26,6 +27,7 @@ MAX_LISTED = 1000  # names or rooms in one list
 
 _PAYLOAD = b'{"type":"'  # the beginning of every payload
 _SAID = b'{"type":"said",'  # the beginning of a `said` payload
+_KEYS = 256  # bytes of a frame without its body, id, cipher and names
 _SHORT = 1024  # bytes; headers of shorter payloads are precomputed
 _MAX_CACHED = 4096  # names, and rooms
 
@@ -51,7 +53,8 @@ class Headers(Protocol):
 class SelchatFormat:
     """Encode events and responses as whole frames: a header and a JSON payload each.
 
-    Lists that do not fit into one frame are cut. So are bodies: those of classic clients can be too long.
+    Lists that do not fit into one frame are cut. So are bodies that exceed `message_limit`. No acknowledged
+    message does; with a header of 4 or 5 bytes, those of classic clients can.
     """
 
     def __init__(self, headers: Headers | None = None) -> None:
@@ -64,6 +67,14 @@ class SelchatFormat:
         self._rooms: dict[str, str] = {}  # the beginning of a `said` by room
         self._acks: dict[str, str] = {}  # the beginning of an `ack` by room
         self._names: dict[str, str] = {}  # quoted, by name
+
+    def message_limit(self, name_length: int) -> int:
+        """Return the bytes of the largest request whose message fits into every frame that contains it.
+
+        Such a frame has more than the request: names, numbers and keys. In escapes and in UTF-8, the server's
+        JSON is never longer than a client's. ``name_length``: characters of the longest name.
+        """
+        return self.limit - _KEYS - 2 * 4 * max(name_length, ROOM_LENGTH)
 
     # -- events of a room --------------------------------------------------------------------------------
 
@@ -167,6 +178,15 @@ class SelchatFormat:
                 break
             parts.append(part)
         return self._frame(start + b",".join(parts) + b"]}")
+
+    def count_fitting(self, items: Sequence[Any], reserved: int) -> int:
+        """Return how many of these items fit into a frame that has up to ``reserved`` bytes besides."""
+        remaining = self.limit - reserved
+        for count, item in enumerate(items):
+            remaining -= len(_json(item).encode()) + 1
+            if remaining < 0:
+                return count
+        return len(items)
 
     def frame(self, kind: str, /, **fields: Any) -> bytes:
         """Return a frame of type ``kind`` with these fields, None as null. Raises `FrameTooLongError`."""

@@ -36,7 +36,7 @@ from selchat.sessions.http.static import Files, Operations, Site
 from selchat.sessions.work import WorkLimits
 from selchat.text import name_key
 from selchat.wire.classic import ClassicFormat
-from selchat.wire.frames import FrameDecoder, encode_frame
+from selchat.wire.frames import DecimalHeaders, FrameDecoder, encode_frame
 from selchat.wire.responses import SelchatFormat
 from selchat.wire.websocket import TextHeaders
 from tests.chat.fakes import FakeClock, FakeObserver, RecordingLog, end_tick
@@ -65,7 +65,8 @@ class FakeServer:
         self.fanout = Fanout(self.settings.feed_limit)
         self.hub = Hub(self.settings, self.log, self.clock, self.observer)
         self.commands = Commands(self.hub, lambda: None)
-        format = SelchatFormat()
+        header_length = self.settings.header_length
+        format = SelchatFormat(DecimalHeaders(header_length))
         self.site = Site(
             Files(files),
             SelchatFormat(TextHeaders()),
@@ -79,7 +80,7 @@ class FakeServer:
             self.clock,
             WorkLimits(self.settings, self.clock),
             self.observer,
-            ClassicFormat(),
+            ClassicFormat(header_length, self.settings.payload_limit),
             format,
             self.commands.remote,
             new_http_session=partial(HttpSession, self.site),
@@ -114,12 +115,12 @@ class Client:
         self.paused = False
         self.watched = False
         self.session: Session = DetectSession(server.context, self)
-        self._decoder = FrameDecoder(10, 1 << 20)
+        self._decoder = FrameDecoder(server.settings.header_length, 1 << 20)
 
     def encoded(self, *messages: dict[str, Any] | bytes) -> bytes:
         """Return the messages as this client sends them."""
         payloads = [one if isinstance(one, bytes) else json.dumps(one).encode() for one in messages]
-        return b"".join(map(encode_frame, payloads))
+        return b"".join([encode_frame(one, self.server.settings.header_length) for one in payloads])
 
     def send(self, *messages: dict[str, Any] | bytes) -> None:
         self.session.data_received(self.encoded(*messages))
@@ -262,6 +263,104 @@ def test_welcome_has_the_name_the_rooms_and_the_limits() -> None:
     assert welcome["limits"]["unacknowledged"] == server.settings.unacknowledged
     rates = server.settings.message_rate, server.settings.message_burst, server.settings.byte_rate
     assert tuple(welcome["rates"][name] for name in ("messages", "burst", "bytes")) == rates
+
+
+FILLINGS = {
+    "ASCII": "x",
+    "quotes": '"',
+    "control characters": "\x01",
+    "UTF-8": "\u00e9",
+    "emoji": "\U0001f600",
+}
+HEADERS = {4: 9_487, 5: 65_536, 6: 65_536, 10: 65_536, 100: 65_536}
+
+
+def filled(message: dict[str, Any], size: int, filling: str, *, ascii: bool) -> bytes:
+    """Return the message with a body that makes its payload ``size`` bytes long."""
+
+    def payload(body: str) -> bytes:
+        return json.dumps({**message, "body": body}, ensure_ascii=ascii).encode()
+
+    each = len(payload(filling)) - len(payload(""))
+    body = filling * ((size - len(payload(""))) // each)
+    body += "x" * (size - len(payload(body)))
+    assert len(payload(body)) == size
+    return payload(body)
+
+
+@pytest.mark.parametrize("ascii", [False, True])
+@pytest.mark.parametrize("filling", FILLINGS.values(), ids=FILLINGS)
+@pytest.mark.parametrize("header_length", HEADERS)
+def test_message_of_the_limit_arrives_whole_and_a_longer_one_is_refused(
+    header_length: int, filling: str, ascii: bool
+) -> None:
+    # The longest names, and an author whose name takes four bytes for each character.
+    author, reader, room = ("\U00020000" * 32, "\U00020001" * 32, "\U00020002" * 32)
+    server = FakeServer(header_length=header_length)
+    clients = []
+    for number, name in enumerate((author, reader)):
+        client = server.connect()
+        client.send({**hello("x"), "name": name, "client": f"{number}" * 22})
+        [welcome] = [one for one in client.read() if one["type"] == "welcome"]
+        client.send({"type": "join", "room": room})
+        client.read()
+        clients.append(client)
+    talker, listener = clients
+    limit = welcome["limits"]["frame"]
+    assert limit == HEADERS[header_length]
+    for kind, target in (("say", {"room": room}), ("whisper", {"to": reader})):
+        id = f"{kind}-" + "\U0001f600" * 55
+        whole = filled({"type": kind, **target, "id": id}, limit, filling, ascii=ascii)
+        talker.send(whole)
+        assert kinds(talker.read()) == ["ack"]
+        [got] = listener.read()
+        assert got["body"] == json.loads(whole)["body"]
+        if kind == "say":
+            listener.send({"type": "history", "room": room, "limit": 1})
+            [page] = listener.read()
+            assert page["messages"][-1]["body"] == json.loads(whole)["body"]
+        if limit < server.settings.payload_limit:
+            talker.send(filled({"type": kind, **target, "id": "2"}, limit + 1, filling, ascii=ascii))
+            [error] = talker.read()
+            assert (error["code"], error["id"]) == ("too-long", "2")
+            assert listener.read() == []
+    assert talker.closed == []
+
+
+@pytest.mark.parametrize("header_length", [4, 5])
+def test_rooms_that_do_not_fit_into_the_welcome_are_refused(header_length: int) -> None:
+    server = FakeServer(header_length=header_length)
+    [venkat] = log_in(server, "Venkat")
+    rooms = {f"room{number}": 0 for number in range(99)}
+    for name in rooms:
+        venkat.send({"type": "join", "room": name})
+        venkat.send({"type": "topic", "room": name, "topic": "\U0001f600" * 256})
+        venkat.read()
+    again = server.connect()
+    again.send(hello("Michael", resume={"log": server.log.id, "rooms": rooms}))
+    welcome, *errors = [one for one in again.read() if one["type"] in {"welcome", "error"}]
+    # WebSocket messages have no short header.
+    assert {error["code"] for error in errors} == ({"too-many-rooms"} if server.wire is Client else set())
+    listed = [room["room"] for room in welcome["rooms"]]
+    assert listed
+    assert [*listed, *(error["room"] for error in errors)] == list(rooms)
+    member = server.hub.find_member("Michael")
+    assert member is not None and [room.name for room in member.rooms] == listed
+    assert again.closed == []
+
+
+def test_every_request_over_the_limit_is_refused() -> None:
+    server = FakeServer(header_length=4)
+    [venkat] = log_in(server, "Venkat")
+    pad = "x" * 9_500
+    venkat.send(
+        {"type": "users", "room": "lobby", "pad": pad}, {"type": "ping", "pad": pad}, {"type": "ping"}
+    )
+    assert [(one["type"], one.get("code")) for one in venkat.read()] == [
+        ("error", "too-long"),
+        ("error", "too-long"),
+        ("pong", None),
+    ]
 
 
 def test_requests_work_byte_by_byte() -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from selchat.auth.tokens import Token, TokenFile
 from selchat.chat.hub import Hub
-from selchat.chat.peer import Farewell, Format
+from selchat.chat.peer import Farewell
 from selchat.chat.people import hash_api_name
 from selchat.chat.rooms import Creator
 from selchat.clock import Clock
@@ -26,10 +26,9 @@ from selchat.events import Notice, Said
 from selchat.log.port import NotReadableError, NotStoredError, Sent
 from selchat.sessions.inbound import byte_bucket, byte_burst, message_bucket
 from selchat.text import clean_room, name_key
-from selchat.wire.frames import largest_payload
 from selchat.wire.http_message import MediaTypeError, parse_posted
 from selchat.wire.requests import BadMessageError, BodyTooLongError
-from selchat.wire.responses import PAYLOAD_LIMIT
+from selchat.wire.responses import SelchatFormat
 from selchat.wire.strict_json import BadJsonError
 
 
@@ -73,7 +72,6 @@ class RateLimitError(RefusalError):
 
 
 _IDLE_SECONDS = 60.0  # after which an API member signs out; its next message costs a query to the log
-_FRAME_OVERHEAD = 512  # bytes of a frame in addition to the body: names and numbers
 _RETRY_SECONDS = 5  # after which a client should send a message again that the server could not store
 
 # The status of each refusal, and its code where the selchat protocol has none. All others are 403.
@@ -149,7 +147,7 @@ class MessageApi:
         settings: Settings,
         hub: Hub,
         clock: Clock,
-        format: Format,
+        format: SelchatFormat,
         tokens: TokenFile,
         warn: Callable[[str], object],
     ) -> None:
@@ -205,11 +203,12 @@ class MessageApi:
             if len(body) > self.body_limit:
                 raise BodyTooLongError(len(body), self.body_limit)
             message = parse_posted(posting.media_type, body, posting.ids)
-            length = len(json.dumps(message.body, ensure_ascii=False).encode())
-            if length > self._max_body:  # with its escapes, the body does not fit into a frame
-                raise BodyTooLongError(length, self._max_body)
+            id = message.id or secrets.token_hex(16)
+            length = _json_size(message.body)
+            if length + _json_size(id) > self._max_body:  # with its escapes, it does not fit into a frame
+                raise BodyTooLongError(length + _json_size(id), self._max_body)
             member.charge_bytes(length - 2 - len(body))
-            member.send(posting.room, message.body, message.id or secrets.token_hex(16), respond)
+            member.send(posting.room, message.body, id, respond)
         except RefusalError as error:
             respond(error_response(error))
 
@@ -249,7 +248,7 @@ class MessageApi:
 
     @property
     def _max_body(self) -> int:
-        return largest_payload(self._settings.header_length, PAYLOAD_LIMIT) - _FRAME_OVERHEAD
+        return self._format.message_limit(self._settings.name_length)
 
 
 class ApiMember:
@@ -264,7 +263,7 @@ class ApiMember:
     __slots__ = ("_bytes", "_format", "_hub", "_messages", "member", "pending", "used_at")
 
     def __init__(
-        self, hub: Hub, format: Format, name: str, address: str, settings: Settings, now: float
+        self, hub: Hub, format: SelchatFormat, name: str, address: str, settings: Settings, now: float
     ) -> None:
         self._hub = hub
         self._format = format
@@ -313,7 +312,7 @@ class ApiMember:
     # -- calls from the hub ----------------------------------------------------------------------------
 
     @property
-    def format(self) -> Format:
+    def format(self) -> SelchatFormat:
         return self._format
 
     def send_notice(self, notice: Notice) -> None:
@@ -373,6 +372,11 @@ def http_error_response(status: int, why: str, headers: Mapping[str, str], code:
 
 def _retry_after(seconds: float) -> tuple[tuple[str, str], ...]:
     return (("Retry-After", str(max(1, math.ceil(seconds)))),)
+
+
+def _json_size(text: str) -> int:
+    """Return the bytes of a text as a JSON string."""
+    return len(json.dumps(text, ensure_ascii=False).encode())
 
 
 def _unquote(key: str | None) -> str | None:

@@ -327,6 +327,22 @@ def test_largest_body_arrives_and_one_over_the_frame_limit_is_refused() -> None:
     assert office.answer(ci, b"\x01" * 60_000).status == 413, "six bytes each, with their escapes"
 
 
+@pytest.mark.parametrize("filling", ["x", "\x01", '"', "é", "\U0001f600"])
+def test_accepted_body_arrives_whole_even_in_a_short_frame(filling: str) -> None:
+    office = Office(header_length=4)
+    ci, id = office.tokens.make("ci"), "\U0001f600" * 64
+    reader = Client(office.server)
+    reader.send(hello("Michael"))
+    reader.read()
+    each = len(json.dumps(filling, ensure_ascii=False).encode()) - 2
+    count = (9_487 - 4 - 4 * 64) // each
+    assert office.answer(ci, filling * count, id=id).status == 201
+    [said] = reader.read()
+    assert said["body"] == filling * count
+    assert office.answer(ci, filling * (count + 1), id=id).document["error"] == "too-long"
+    assert reader.read() == []
+
+
 def test_message_rate_limit_sends_retry_after() -> None:
     office = Office(message_rate=2.0, message_burst=3, byte_rate=0)
     ci, authenticator = office.tokens.make("ci"), office.tokens.make("authenticator")
