@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import random
 from collections.abc import Callable, Iterator
+from itertools import count
 from typing import Generic, TypeVar
 
 from selchat.chat.confusables import ConfusableIndex, skeletons
@@ -12,6 +14,7 @@ from selchat.events import SERVER
 from selchat.text import NAME_LENGTH, clean_name, name_key
 
 _GUEST = "guest"
+_LOWEST_NUMBERS = 16  # numbers to try in order, and then random ones in each range
 
 
 M = TypeVar("M", bound=Named)
@@ -62,8 +65,8 @@ class Roster(Generic[M]):
         """Take the requested name, cleaned, or the next free one that is similar, and return it.
 
         To a taken or confusable name, it appends the lowest free number from 2 (``Michael_2``). An empty one
-        becomes ``guest1``, ``guest2`` and so on. ``owned``: the name is for its owner, so that it need not be
-        free of confusable ones.
+        becomes ``guest1``, ``guest2`` and so on. If somebody owns many of these names, the number is random.
+        ``owned``: the name is for its owner, so that it need not be free of confusable ones.
         """
         base = clean_name(requested, self._name_length)
         key = name_key(base)
@@ -77,8 +80,8 @@ class Roster(Generic[M]):
         pool = self._pools.get(skeleton)
         if pool is None:
             pool = self._pools[skeleton] = _NumberPool(2 if base is not _GUEST else 1)
-        while True:
-            number = pool.acquire()
+        for attempt in count():
+            number = pool.acquire() if attempt < _LOWEST_NUMBERS else _random_number(attempt)
             suffix = f"{number}" if base is _GUEST else f"_{number}"
             name = base[: self._name_length - len(suffix)].rstrip() + suffix
             key = name_key(name)
@@ -116,6 +119,11 @@ class Roster(Generic[M]):
     def _take(self, key: str, name: str) -> None:
         self._taken.add(key)
         self._confusables.add(name)
+
+
+def _random_number(attempt: int) -> int:
+    """Return a number from a range that grows with the attempts."""
+    return random.randrange(1, 10 ** min(9, 4 + attempt // _LOWEST_NUMBERS))
 
 
 class _NumberPool:

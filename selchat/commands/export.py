@@ -36,6 +36,7 @@ _BATCH = 1000  # messages per query
 _PROGRESS_DELAY = 2.0  # seconds before the first progress line
 _ROOMS_SHOWN = 50
 
+_MAX_SINCE = 100  # characters; a longer one would take long to parse
 _ENCRYPTED = "(encrypted"
 _ESCAPES = tuple(r"\(nrtxuU")  # characters after a backslash that make an escape of it
 

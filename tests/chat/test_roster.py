@@ -160,3 +160,29 @@ def test_confusable_names_are_numbered_without_a_search() -> None:
         roster.add(Person(roster.assign(("mike", "rnike", "Mike")[number % 3])))
     assert len(roster) == 600
     assert len(tried) < 1300
+
+
+@pytest.mark.parametrize(
+    ("requested", "base"), [("", "guest"), ("Michael", "Michael_"), ("Michael_2", "Michael_2_")]
+)
+def test_free_number_is_found_in_a_few_tries_if_somebody_owns_most_of_them(requested: str, base: str) -> None:
+    tried: list[str] = []
+
+    def reserved(key: str, name: str) -> bool:
+        tried.append(name)
+        digits = name.removeprefix(base)
+        return digits == name or (digits.isdecimal() and int(digits) <= 200_000)
+
+    roster: Roster[Person] = Roster(reserved=reserved)
+    names = []
+    for _ in range(100):
+        names.append(roster.assign(requested))
+        roster.add(Person(names[-1]))
+    assert len(set(names)) == 100
+    assert all(int(name.removeprefix(base)) > 200_000 for name in names)
+    assert len(tried) < 100 * 60
+    for name in names:
+        person = roster.get(name)
+        assert person is not None
+        roster.remove(person)
+    assert reachable_objects(roster) == reachable_objects(Roster(reserved=reserved))
