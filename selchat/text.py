@@ -129,7 +129,7 @@ def name_key(name: str) -> str:
     """
     if name.isascii():
         return name.lower()
-    return _normalize("NFKC", _normalize("NFKC", name).casefold())
+    return normalize("NFKC", normalize("NFKC", name).casefold())
 
 
 def escape_controls(text: str) -> str:
@@ -182,7 +182,7 @@ def cut(text: str, length: int) -> str:
 
 
 def _clean(name: str, length: int, removed: re.Pattern[str] | None, prefixes: re.Pattern[str] | None) -> str:
-    name = _SPACES.sub(" ", _normalize("NFC", name[: max(_MAX_RAW_NAME, 4 * length)]))
+    name = _SPACES.sub(" ", normalize("NFC", name[: max(_MAX_RAW_NAME, 4 * length)]))
     name = "".join(
         character
         for character in name
@@ -191,7 +191,7 @@ def _clean(name: str, length: int, removed: re.Pattern[str] | None, prefixes: re
     name = _INVISIBLE.sub("", name)
     if removed is not None:
         name = removed.sub("", name)
-    name = _normalize("NFC", name)
+    name = normalize("NFC", name)
     start = 0
     while start < len(name) and (
         name[start] == " "
@@ -202,7 +202,7 @@ def _clean(name: str, length: int, removed: re.Pattern[str] | None, prefixes: re
     return _SPACES.sub(" ", name[start:])[:length].strip(" ")
 
 
-def _normalize(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
+def normalize(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
     """Normalise a text in linear time.
 
     `unicodedata.normalize` alone takes n² steps for a run of n combining marks, which is a second for 64 KiB.

@@ -11,11 +11,13 @@ import tomllib
 from collections.abc import Iterator
 from typing import NamedTuple
 
+# A string that is not closed ends with the text: a search that began at each of its quotes again would take
+# n² steps.
 _TOKEN = re.compile(
-    r'"""(?:\\.|[^\\])*?"""(?!")'  # of up to five quotes in a row, the last three end the string
-    r"|'''.*?'''(?!')"
-    r'|"(?:\\.|[^"\\])*"'
-    r"|'[^']*'"
+    r'"""(?:\\.|[^\\])*?(?:"""(?!")|\\?\Z)'  # of up to five quotes in a row, the last three end the string
+    r"|'''.*?(?:'''(?!')|\Z)"
+    r'|"(?:\\.|[^"\\])*(?:"|\\?\Z)'
+    r"|'[^']*(?:'|\Z)"
     r"|\#[^\n]*"
     r"|[\[\]{}\n]",
     re.DOTALL,

@@ -19,7 +19,7 @@ from selchat.client.setup import make_settings, split_host
 from selchat.config.settings import ClientSettings, Settings
 from selchat.config.sources import SETTINGS, ConfigurationError, SettingsBuilder, parse_file
 from selchat.config.toml_lines import key_lines
-from selchat.config.units import parse_duration, parse_size
+from selchat.config.units import MAX_DURATION, parse_duration, parse_size
 from selchat.errors import SettingError
 
 NAMES = [field.name for field in fields(Settings)]
@@ -314,10 +314,13 @@ def test_any_text_for_a_client_s_option_is_a_value_or_an_error_that_names_it(
 
 
 @given(TYPED)
-def test_any_text_is_a_size_a_duration_and_a_host_or_none(text: str) -> None:
-    size, seconds = parse_size(text), parse_duration(text)
+def test_any_text_is_a_size_a_duration_and_a_host_or_an_error(text: str) -> None:
+    size = parse_size(text)
     assert size is None or size >= 0
-    assert seconds is None or seconds >= 0
+    try:
+        assert 0 <= parse_duration(text, "--since") <= MAX_DURATION
+    except SettingError as error:
+        assert error.name == "--since"
     try:
         host, port = split_host(text)
     except SettingError as error:

@@ -8,7 +8,6 @@ background colour is unknown.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -17,7 +16,7 @@ from prompt_toolkit.utils import get_cwidth
 from selchat.client import lines
 from selchat.client.events import Message, Rooms, Users, Whispered
 from selchat.events import LOBBY
-from selchat.text import name_key
+from selchat.text import name_key, normalize
 
 Line = tuple[tuple[str, str], ...]
 """Pairs of a style and a text."""
@@ -171,7 +170,7 @@ def sentence(text: str) -> str:
 def _with_mentions(body: str, me: str) -> Line:
     if not me:
         return plain(body)
-    name, body = re.escape(lines.safe(me)), unicodedata.normalize("NFC", body)  # as names are
+    name, body = re.escape(lines.safe(me)), normalize("NFC", body)  # as names are
     parts = re.split(rf"(?<!\w)({name})(?!\w)", body, flags=re.IGNORECASE)
     return tuple((BOLD if number % 2 else PLAIN, part) for number, part in enumerate(parts) if part)
 
