@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -106,6 +107,7 @@ def is_loopback(host: str) -> bool:
     return host.startswith("127.") or host == "::1"
 
 
+@lru_cache(maxsize=64)  # a list of bans asks for the same host again and again
 def _parse(host: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, str]:
     """Return an address, unmapped, and its zone. Raises ValueError."""
     text, _, zone = host.partition("%")

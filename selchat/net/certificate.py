@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import ipaddress
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -92,8 +93,10 @@ def read_certificate(path: Path) -> bytes:
 
     try:
         return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
-    except (OSError, ValueError, x509.InvalidVersion) as error:
-        raise CertificateError(path, _why(error)) from error
+    except OSError as error:
+        raise CertificateError(path, close_reason(error)) from error
+    except (ValueError, x509.InvalidVersion) as error:
+        raise CertificateError(path, "this file contains no certificate in PEM form") from error
 
 
 class Validity(NamedTuple):
@@ -248,4 +251,7 @@ def _local(time: datetime.datetime) -> str:
 
 
 def _why(error: Exception) -> str:
-    return close_reason(error) if isinstance(error, OSError) else str(error).partition("\n")[0]
+    if isinstance(error, OSError):
+        return close_reason(error)
+    # The library appends a URL for programmers: "Unable to load PEM file. See https://... MalformedFraming".
+    return re.sub(r" See https?://\S+ for more details\.", "", str(error)).partition("\n")[0]

@@ -56,7 +56,7 @@ def open_tls(settings: Settings) -> TlsConfig | None:
     try:
         context = server_context(certificate, key)
     except OSError as error:
-        raise CertificateError(key, f"no key for {certificate} ({close_reason(error)})") from error
+        raise CertificateError(key, _key_problem(error, certificate)) from error
     der = read_certificate(certificate)
     digests = Fingerprints(group_digits(key_digest), group_digits(hashlib.sha256(der).hexdigest()))
     return TlsConfig(context, digests, subject_names(der), read_validity(certificate))
@@ -68,3 +68,12 @@ def describe_change(old: TlsConfig | None, new: TlsConfig | None) -> list[str]:
         return []
     same_key = old.fingerprints.key == new.fingerprints.key
     return ["new certificate with the same key" if same_key else "new certificate with another key"]
+
+
+def _key_problem(error: OSError, certificate: Path) -> str:
+    """Return why the key file is no use, in words; OpenSSL's own are for programmers."""
+    if not isinstance(error, ssl.SSLError):
+        return close_reason(error)
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"its key belongs to another certificate than {certificate}"
+    return "this file contains no private key, or one with a password"

@@ -20,7 +20,8 @@ _MAX = 24  # descriptors, more than a server opens to start
 # imported everything before, and stops as soon as it listens.
 _STARTS = """
 import os, resource, signal, sys, time
-import encodings.idna, selchat.server.server, selchat.log.sqlite, selchat.server.console, selchat.cli
+import encodings.idna
+import selchat.cli, selchat.log.check, selchat.log.sqlite, selchat.server.console, selchat.server.server
 from selchat.net.reactor import Reactor
 
 os.dup2(os.open(os.devnull, os.O_RDWR), 0)
