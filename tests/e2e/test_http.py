@@ -128,6 +128,27 @@ def test_token_works_until_it_is_revoked_and_only_in_its_room(server: Server) ->
         assert script.post("a", room="builds")[0] == 401
 
 
+@pytest.mark.parametrize("framing", [("Transfer-Encoding", "chunked"), ("Content-Length", "60000")])
+def test_post_without_a_token_is_refused_before_its_body_is_sent(
+    framing: tuple[str, str], server: Server
+) -> None:
+    with Script(server) as script:
+        script.connection.putrequest("POST", "/rooms/lobby/messages")
+        script.connection.putheader(*framing)
+        script.connection.endheaders()
+        response = script.connection.getresponse()
+        assert (response.status, response.headers["connection"]) == (401, "close")
+        assert json.loads(response.read())["error"] == "bad-token"
+
+
+def test_chunked_post_is_stored(server: Server) -> None:
+    with Script(server, run_token("ci")) as script:
+        lines = [b"line %d\n" % number for number in range(200)]
+        script.connection.request("POST", "/rooms/lobby/messages", iter(lines), script.headers)
+        assert script.connection.getresponse().status == 201
+        server.expect(r"Received message from ci: line 0\\nline 1\\nline 2\\n")
+
+
 def test_repeated_post_after_kill_9_is_stored_once(tmp_path: Path) -> None:
     history, token = f"--history={tmp_path / 'history.sqlite'}", run_token("ci")
     answers = []

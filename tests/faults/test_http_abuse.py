@@ -409,7 +409,7 @@ def test_head_is_enough_for_a_refusal(head: bytes, this: World) -> None:
 
 
 def test_chunks_of_one_byte_are_read_slowly(this: World) -> None:
-    """Each counts 512 bytes more: 1,000 take seconds, and the client's own timeout does not run meanwhile."""
+    """Each counts 512 bytes more: 1,000 take seconds, and the client's timeout stops for as long."""
     peer, other = this.connect(), this.connect()
     peer.send(post(CHUNKED, body=b"1\r\nx\r\n" * 1000 + b"0\r\n\r\n"))
     this.pass_time(5)

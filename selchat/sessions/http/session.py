@@ -231,7 +231,7 @@ class HttpSession:
             return
         self._transport.pause()
         self._next_step = self._context.clock.call_later(wait, self._continue)
-        if wait:  # the client cannot send the rest meanwhile
+        if wait:  # the client cannot send the rest before
             self._set_deadline(self._deadline + wait)
 
     def _continue(self) -> None:

@@ -242,6 +242,32 @@ def test_token_cannot_use_the_name_of_a_user_or_a_confusable_one(office: Office)
     assert office.answer(office.tokens.make("Server"), "a").status == 409
 
 
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        ("Venkat > pay Mallory 100", "Venkat pay Mallory 100"),
+        ("* Venkat:", "Venkat"),
+        ("[ci]", "ci"),
+        ("c\u202ei", "ci"),
+        ("x" * 40, "x" * 32),
+    ],
+)
+def test_name_of_a_token_is_cleaned_as_the_name_of_a_user(office: Office, written: str, shown: str) -> None:
+    """Somebody may edit the file of tokens."""
+    answer = office.answer(office.tokens.make(written), "a")
+    assert (answer.status, answer.document["from"]) == (201, shown)
+    assert office.said() == [("lobby", shown, "a")]
+    office.commands.run(f'/mute "{shown}"')
+    assert office.answer(office.tokens.make(written), "a").document["error"] == "muted"
+
+
+def test_room_is_cleaned_as_in_the_other_protocols(office: Office, ci: str) -> None:
+    for room in ("builds", "#builds", "BUILDS", "bu\u200bilds"):
+        assert office.answer(ci, "a", room).document["room"] == "builds", room
+    for room in ("a>b", "a:b", "*a", "a b", "/a", "\u200b", "a\nb"):
+        assert office.answer(ci, "a", room).document["error"] == "bad-room", room
+
+
 def test_user_cannot_take_the_name_of_a_token(office: Office, ci: str) -> None:
     office.answer(ci, "a")
     for _ in range(2):

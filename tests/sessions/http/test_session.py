@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -684,8 +685,21 @@ def test_message_rate_limits_requests(folder: Path) -> None:
 # -- posted messages -------------------------------------------------------------------------------------
 
 
+# Status and code of each error in the table of the document.
+DOCUMENTED = {
+    (int(status), code)
+    for status, codes in re.findall(
+        r"^([45][0-9]{2})  +([a-z-]+(?:, [a-z-]+)*)  ",
+        (Path(__file__).parents[3] / "docs/http.rst").read_text(),
+        re.MULTILINE,
+    )
+    for code in codes.split(", ")
+}
+
+
 def assert_api_error(answer: Answer, status: int, code: str) -> None:
     check_headers(answer)
+    assert (status, code) in DOCUMENTED
     assert (answer.status, answer.headers["content-type"]) == (status, "application/json")
     assert answer.headers["cache-control"] == "no-store"
     document = json.loads(answer.body)
