@@ -347,6 +347,14 @@ class FeedOutboxMachine(RuleBasedStateMachine):
                     assert reader.outbox.state is OutboxState.IDLE
 
     @invariant()
+    def feeds_count_the_readers_that_have_not_left(self) -> None:
+        subscriptions = [each for reader in self.readers for each in reader.subscriptions.values()]
+        for feed in getattr(self, "feeds", {}).values():
+            writing = {each for each in subscriptions if each.state is SubscriptionState.WRITING}
+            found = {*feed.live, *feed.behind, *(each for each in writing if each.feed is feed)}
+            assert feed.readers == sum(each.is_reading for each in found)
+
+    @invariant()
     def closed_readers_are_in_no_feed(self) -> None:
         gone = {reader.outbox for reader in self.all_readers if not reader.open}
         for feed in getattr(self, "feeds", {}).values():

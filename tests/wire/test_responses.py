@@ -444,3 +444,41 @@ def test_growth_counts_replaced_bytes_and_is_never_negative() -> None:
     assert json_growth("\x01" * 65_000, 65_000) == 325_000
     assert json_growth("\x01", 6) == 0, "it came escaped"
     assert json_growth("x", 50) == 0
+
+
+ANY = st.text(st.characters(exclude_categories=["Cs"]))
+WIDE = st.text('\U0001f600"\\é', min_size=1, max_size=32)
+
+
+@given(
+    st.lists(
+        st.builds(Said, WIDE, st.just((1 << 53) - 1), WIDE, ANY, st.just(1e11 - 1), WIDE, WIDE), max_size=9
+    ),
+    st.sampled_from([4, 5, 6, 7, 10, 100]),
+    st.text('x\x01"é\U0001f600', min_size=1, max_size=3),
+    WIDE,
+    st.booleans(),
+)
+def test_messages_within_the_limit_are_whole_in_every_frame(
+    messages: list[Said], header_length: int, filling: str, to: str, newest: bool
+) -> None:
+    format = SelchatFormat(DecimalHeaders(header_length))
+    limit = min(format.message_limit(32), 65_536)
+    for message in messages:
+        request = {"type": "say", "room": "", "id": message.id, "body": "", "cipher": message.cipher}
+        each = len(json.dumps(filling, ensure_ascii=False).encode()) - 2
+        left = limit - len(json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode())
+        message = message._replace(body=filling * (left // each))
+        for frame in (
+            format.encode([message]),
+            format.whispered(message, to),
+            format.history("r" * 128, [message], True),
+        ):
+            assert len(payloads(frame, header_length)) == 1
+            (members,) = objects(frame, header_length)
+            [*_, shown] = members.get("messages", [members])
+            assert shown["body"] == message.body
+    page = format.fit_history(messages, newest)
+    assert bool(page) == bool(messages)
+    (members,) = objects(format.history("\U0001f600" * 32, page, False), header_length)
+    assert [one["body"] for one in members["messages"]] == [one.body for one in page]

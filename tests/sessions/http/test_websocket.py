@@ -532,6 +532,10 @@ def test_all_protocols_share_a_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bytes(classic.sock.taken).count(b"w" * 200) == 1
     # One feed for each wire format.
     assert len(server.hub.lobby.feeds) == 3
+    for number, client in enumerate((selchat_client, web, again)):
+        client.hang_up()
+        server.settle()
+        assert len(server.hub.lobby.feeds) == (2, 2, 1)[number], "nothing is encoded for nobody"
 
 
 @pytest.mark.parametrize(
