@@ -17,7 +17,7 @@ from selchat.chat.moderation import Moderation
 from selchat.chat.observer import Observer
 from selchat.chat.operators import Operators
 from selchat.chat.peer import Farewell, Peer
-from selchat.chat.people import Names, SentMessages
+from selchat.chat.people import Names, NewNames, SentMessages
 from selchat.chat.publisher import Publisher, StagedDirect
 from selchat.chat.room import Batch, Room
 from selchat.chat.rooms import Creator, Rooms, TooManyRoomsError
@@ -72,6 +72,7 @@ class Hub:
         self._now = now
         self.operators = Operators(log, clock, settings.operators)
         self._names = Names(log, now, self.operators.is_permanent)
+        self._new_names = NewNames(self._names, settings, clock)
         self._members: Roster[Member] = Roster(settings.name_length, self._names.is_reserved)
         self._send_only: set[str] = set()  # keys of the names of members who are in no roster
         self._sent = SentMessages(log)
@@ -90,6 +91,7 @@ class Hub:
         """Apply new settings, except lengths and limits that existing rooms and names depend on."""
         self._settings = settings
         self.rooms.reconfigure(settings)
+        self._new_names.reconfigure(settings)
         self.operators.set_names(settings.operators)
 
     # -- signing in and out ----------------------------------------------------------------------------
@@ -125,7 +127,7 @@ class Hub:
         An older session of the same owner ends. With ``alongside`` it stays, and the new one gets the next
         free name.
 
-        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
+        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError`, `TooManyNamesError` and `BannedError`.
         """
         name, key = self._check_owner(requested_name, address, client_id)
         present = self._members.get(name)
@@ -152,7 +154,7 @@ class Hub:
         The member joins no room, is in no roster and receives nothing. The session calls
         `sign_out_send_only` at the end.
 
-        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
+        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError`, `TooManyNamesError` and `BannedError`.
         """
         name, key = self._check_owner(requested_name, address, client_id)
         self._sent.open_session(client_id)
@@ -385,7 +387,7 @@ class Hub:
     def _check_owner(self, requested_name: str, address: str, client_id: bytes) -> tuple[str, str]:
         """Return the cleaned name and its key, if the client owns the name or may become its owner.
 
-        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError` and `BannedError`.
+        Raises `EmptyNameError`, `MixedScriptsError`, `NameTakenError`, `TooManyNamesError` and `BannedError`.
         """
         name = clean_name(requested_name, self._settings.name_length)
         key = name_key(name)
@@ -399,7 +401,13 @@ class Hub:
         present = self._members.get(name)
         if present is not None and present.client_id != client_id:
             raise NameTakenError(name)
+        if owner is None:
+            self._new_names.admit(client_id, host_of(address), self._is_needed)
         return name, key
+
+    def _is_needed(self, key: str) -> bool:
+        """Return whether a name is online or has direct messages that its owner has not read."""
+        return key in self._members or key in self._send_only or self._inboxes.unconfirmed(key)[1] > 0
 
     def _check_banned(self, name: str, address: str, client_id: bytes | None) -> None:
         self.moderation.check_address(host_of(address))

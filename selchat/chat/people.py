@@ -11,14 +11,20 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
+from selchat.addresses import is_loopback, source_of
 from selchat.chat.confusables import ConfusableIndex
+from selchat.clock import Clock
+from selchat.config.settings import MAX_BUCKETS, Settings
+from selchat.errors import RefusalError
 from selchat.events import Said
 from selchat.log.port import Log, Sent
+from selchat.ratelimit import BucketTable
 from selchat.text import clean_name, name_key
 
 MAX_IDS = 4096  # of one client, both in the log and in memory
 _MIN_IDS = 256  # of one client in memory, while there are very many clients
 _MAX_TOTAL_IDS = 500_000  # of all clients in memory
+_HOUR = 3600.0
 _DAY = 86_400.0
 _OWNED_SECONDS = 90 * _DAY
 _NAMES = "name"  # the kind of these records
@@ -41,6 +47,20 @@ def hash_api_name(name: str) -> bytes:
     return hashlib.sha256(b"selchat speaker\0" + name_key(name).encode()).digest()[:16]
 
 
+class TooManyNamesError(RefusalError):
+    """``who`` has taken too many names; ``limit``, in words."""
+
+    code = "too-many-names"
+
+    def __init__(self, who: str, limit: str) -> None:
+        super().__init__(who, limit)
+        self.who = who
+        self.limit = limit
+
+    def __str__(self) -> str:
+        return f"{self.who} took {self.limit}; sign in with a name that you own"
+
+
 class Names:
     """The owner of each name, by the key of the name. ``now`` returns Unix time in seconds. A name whose key
     ``is_permanent`` never becomes free.
@@ -55,11 +75,11 @@ class Names:
         self._now = now
         self._is_permanent = is_permanent
         self._owners: dict[str, tuple[str, bytes, float]] = {}  # name, owner, time of last use
+        self._keys: dict[bytes, tuple[str, ...]] = {}  # of the names of each owner
         self._confusables = ConfusableIndex()
         for key, text in log.records(_NAMES).items():
             record = json.loads(text)
-            self._owners[key] = (record["name"], bytes.fromhex(record["owner"]), record["used"])
-            self._confusables.add(record["name"])
+            self._add(key, record["name"], bytes.fromhex(record["owner"]), record["used"])
         self._clean()
         self.expire()
 
@@ -87,12 +107,27 @@ class Names:
         """Record that the owner uses the name now, in this spelling."""
         now = self._now()
         before = self._owners.get(key)
-        if before is None or before[0] != name:
+        if before is not None and before[:2] == (name, owner):
+            self._owners[key] = (name, owner, now)
+        else:
             if before is not None:
-                self._confusables.remove(before[0])
-            self._confusables.add(name)
-        self._owners[key] = (name, owner, now)
+                self._forget(key)
+            self._add(key, name, owner, now)
         self._store(key)
+
+    def free_one(self, owner: bytes, limit: int, is_needed: Callable[[str], bool]) -> bool:
+        """Free the name that the owner has not used for longest, if they own ``limit`` names or more.
+
+        It never frees one that ``is_needed(key)``. Return False if all of them are needed.
+        """
+        keys = self._keys.get(owner, ())
+        if len(keys) < limit:
+            return True
+        for key in sorted(keys, key=lambda key: self._owners[key][2]):
+            if not self._is_permanent(key) and not is_needed(key):
+                self._remove(key)
+                return True
+        return False
 
     def expire(self, is_present: Callable[[str], bool] = lambda key: False) -> None:
         """Free the names that nobody has used for 90 days, unless their owner is present."""
@@ -109,19 +144,56 @@ class Names:
                 continue
             self._remove(key)
             if cleaned and name_key(cleaned) not in self._owners:
-                self._owners[name_key(cleaned)] = (cleaned, owner, used)
-                self._confusables.add(cleaned)
+                self._add(name_key(cleaned), cleaned, owner, used)
                 self._store(name_key(cleaned))
 
+    def _add(self, key: str, name: str, owner: bytes, used: float) -> None:
+        self._owners[key] = (name, owner, used)
+        self._keys[owner] = (*self._keys.get(owner, ()), key)
+        self._confusables.add(name)
+
     def _remove(self, key: str) -> None:
-        name, _, _ = self._owners.pop(key)
-        self._confusables.remove(name)
+        self._forget(key)
         self._log.put(_NAMES, key, None)
+
+    def _forget(self, key: str) -> None:
+        name, owner, _ = self._owners.pop(key)
+        self._confusables.remove(name)
+        keys = tuple(other for other in self._keys.pop(owner) if other != key)
+        if keys:
+            self._keys[owner] = keys
 
     def _store(self, key: str) -> None:
         name, owner, used = self._owners[key]
         record = {"name": name, "owner": owner.hex(), "used": round(used)}
         self._log.put(_NAMES, key, json.dumps(record))
+
+
+class NewNames:
+    """Limits of new names: how many one person may own, and one address may take within an hour."""
+
+    def __init__(self, names: Names, settings: Settings, clock: Clock) -> None:
+        self._names = names
+        self._clock = clock
+        self._by_address = BucketTable(settings.address_names / _HOUR, settings.address_names, MAX_BUCKETS)
+        self._settings = settings
+
+    def reconfigure(self, settings: Settings) -> None:
+        """Apply the new limits to new names."""
+        self._by_address.set_limits(settings.address_names / _HOUR, settings.address_names)
+        self._settings = settings
+
+    def admit(self, owner: bytes, host: str, is_needed: Callable[[str], bool]) -> None:
+        """Let the owner take a new name from this address; it may cost them the oldest one they have.
+
+        ``is_needed``: see `Names.free_one`. Raises `TooManyNamesError`.
+        """
+        now, settings = self._clock.now, self._settings
+        if not is_loopback(host) and not self._by_address.get(source_of(host), now).take(now):
+            limit = f"{settings.address_names} new names within an hour"
+            raise TooManyNamesError("users of your address", limit)
+        if not self._names.free_one(owner, settings.person_names, is_needed):
+            raise TooManyNamesError("you", f"{settings.person_names} names")
 
 
 class SentMessages:

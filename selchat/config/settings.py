@@ -132,6 +132,8 @@ class Settings:
     rooms_limit: int = 10_000  # rooms in memory; idle ones make way for others; IRC networks: 50,000
     person_rooms: int = 100  # rooms that one person may create in an hour; Discord: 500 channels in a server
     address_rooms: int = 500  # rooms that one address may create in an hour; loopback is exempt
+    person_names: int = 20  # names that one person may own; NickServ of Libera.Chat: 20
+    address_names: int = 500  # new names from one address in an hour; loopback is exempt
     log_limit: int = MIB  # characters of messages in the memory log of each room
     roster_interval: Seconds = 1.0  # minimum seconds between two rosters
     roster_limit: Bytes = 1400  # bytes of a roster's text: one Ethernet segment, for clients that recv once

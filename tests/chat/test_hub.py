@@ -7,7 +7,7 @@ import pytest
 
 from selchat.chat.hub import Hub
 from selchat.chat.peer import Farewell
-from selchat.chat.people import hash_client_secret
+from selchat.chat.people import TooManyNamesError, hash_client_secret
 from selchat.config.settings import Settings
 from selchat.errors import NameTakenError
 from selchat.events import LOBBY, Event, Notice, Roster, Said
@@ -427,3 +427,25 @@ def test_numbered_name_of_a_second_session_belongs_to_nobody_afterwards() -> Non
     second.sign_out(None)
     assert chat.hub.name_owner("Venkat_2") is None
     assert chat.hub.name_owner("Venkat") == owner
+
+
+def test_names_with_unread_messages_or_sessions_are_not_freed_for_a_new_name() -> None:
+    chat = Chat(Settings(roster=False, person_names=3))
+    chat.time = 1e9
+    michael, owner = hash_client_secret("Michael"), hash_client_secret("owner")
+    sender = sign_in(chat, "Michael", michael)
+    for name in ("unread", "idle", "online"):
+        chat.time += 1
+        peer = sign_in(chat, name, owner)
+        if name != "online":
+            peer.sign_out(None)
+    chat.hub.send_direct(sender.member, "unread", "for you", "1", None)
+    chat.tick()
+    sign_in(chat, "new", owner)
+    owners = {name: chat.hub.name_owner(name) for name in ("unread", "idle", "online", "new")}
+    assert owners == {"unread": owner, "idle": None, "online": owner, "new": owner}
+    with pytest.raises(TooManyNamesError):
+        sign_in(chat, "another", owner)
+    assert chat.hub.name_owner("another") is None
+    sign_in(chat, "new", owner)
+    sign_in(chat, "idle", michael)

@@ -2,9 +2,21 @@ from __future__ import annotations
 
 import hashlib
 
-from selchat.chat.people import Names, SentMessages, hash_api_name, hash_client_secret
+import pytest
+
+from selchat.chat.people import (
+    Names,
+    NewNames,
+    SentMessages,
+    TooManyNamesError,
+    hash_api_name,
+    hash_client_secret,
+)
+from selchat.config.settings import Settings
 from selchat.log.memory import MemoryLog
 from selchat.text import name_key
+from tests.chat.fakes import FakeClock
+from tests.chat.support import reachable_objects
 
 CLIENT, OTHER = hash_client_secret("a secret of a client"), hash_client_secret("a secret of another")
 DAY = 86_400.0
@@ -41,6 +53,62 @@ def test_owner_keeps_a_name_for_90_days_after_its_last_use() -> None:
     assert "venkat" in names, "an owner who is present keeps the name"
     assert "venkat" not in Names(log, lambda: now)
     assert log.records("name") == {}
+
+
+def test_person_who_takes_many_names_keeps_the_newest() -> None:
+    log = MemoryLog(1000)
+    clock = FakeClock()
+    names = Names(log, lambda: clock.now, lambda key: key == "permanent")
+    limits = NewNames(names, Settings(person_names=3), clock)
+    names.record_use("other", "other", OTHER)
+    for key in ("permanent", "needed", "a", "b", "c"):
+        limits.admit(CLIENT, "192.0.2.1", lambda key: key == "needed")
+        names.record_use(key, key, CLIENT)
+        clock.advance(1)
+    assert set(log.records("name")) == {"other", "permanent", "needed", "c"}
+    again = Names(log, lambda: clock.now)
+    limits = NewNames(again, Settings(person_names=3), clock)
+    with pytest.raises(TooManyNamesError, match="you took 3 names; sign in with a name that you own"):
+        limits.admit(CLIENT, "192.0.2.1", lambda key: True)
+    limits.admit(OTHER, "192.0.2.1", lambda key: True)
+
+
+def test_name_that_changes_hands_or_expires_is_not_counted() -> None:
+    log = MemoryLog(1000)
+    clock = FakeClock()
+    names = Names(log, lambda: clock.now)
+    limits = NewNames(names, Settings(person_names=1), clock)
+    names.record_use("venkat", "Venkat", CLIENT)
+    names.record_use("venkat", "VENKAT", CLIENT)
+    names.record_use("venkat", "Venkat", OTHER)
+    limits.admit(CLIENT, "192.0.2.1", lambda key: True)
+    with pytest.raises(TooManyNamesError):
+        limits.admit(OTHER, "192.0.2.1", lambda key: True)
+    clock.advance(91 * DAY)
+    names.expire()
+    limits.admit(OTHER, "192.0.2.1", lambda key: True)
+    assert reachable_objects(names) == reachable_objects(Names(log, lambda: clock.now))
+
+
+@pytest.mark.parametrize("hosts", [["192.0.2.1"], ["2001:db8::1", "2001:db8::2"]])
+def test_address_takes_some_names_an_hour(hosts: list[str]) -> None:
+    clock = FakeClock()
+    limits = NewNames(Names(MemoryLog(1000), lambda: clock.now), Settings(address_names=4), clock)
+
+    def admit(host: str, number: int) -> None:
+        limits.admit(hash_client_secret(f"{number}"), host, lambda key: True)
+
+    for number in range(4):
+        admit(hosts[number % len(hosts)], number)
+    with pytest.raises(TooManyNamesError, match="users of your address took 4 new names within an hour"):
+        admit(hosts[0], 5)
+    admit("192.0.2.77", 5)
+    for number in range(9):
+        admit("127.0.0.1", number)
+    clock.advance(3600)
+    limits.reconfigure(Settings(address_names=8))
+    for number in range(4):
+        admit(hosts[0], number)
 
 
 def send(log: MemoryLog, sent: SentMessages, *ids: str) -> None:
