@@ -8,6 +8,7 @@ import { counted, escapeControls, nameKey } from "./text.ts";
 
 const MAX_PAGE = 1000; // messages in one request; docs/protocol.rst allows no more
 const MAX_SEARCHED = 5000; // messages that a search looks at
+const MAX_LINE = 1000; // characters of a found message to show
 const MAX_FOUND = 200; // messages that a search shows
 
 export type History = Extract<Event, { type: "history" }>;
@@ -78,7 +79,10 @@ export class HistoryRequests {
 
 /** Return the line of a message that was found. */
 function line(message: Message, text: string): Phrase {
-  const [from, body] = [escapeControls(message.from), escapeControls(text.replace(/\t/g, "    "))];
+  const from = escapeControls(message.from);
+  const whole = escapeControls(text.slice(0, 2 * MAX_LINE).replace(/\t/g, "    "));
+  const body =
+    whole.length > MAX_LINE ? `${whole.slice(0, MAX_LINE).replace(/[\ud800-\udbff]$/, "")}…` : whole;
   const action = `* ${from} `;
   const isAction = body.startsWith(action);
   return [

@@ -8,12 +8,17 @@ const IDEOGRAPH_BITS = 7; // a character of a script without upper and lower cas
 const DIGIT_BITS = 3;
 const OTHER_BITS = 5;
 const GUESSES = 100_000; // a second, by a thousand computers: each guess takes 0.1 s and 32 MiB
+const MAX_LENGTH = 1024; // characters to look at; normalizing thousands of marks takes seconds
 const YEAR = 365 * 86_400; // seconds
 export const ENOUGH = YEAR; // seconds for which it should hold
 
 /** Return how many bits an attacker has to guess, about. Each word counts once. */
 export function passphraseBits(passphrase: string): number {
-  const runs = passphrase.normalize("NFC").match(/[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}\s]+/gu) ?? [];
+  const runs =
+    passphrase
+      .slice(0, MAX_LENGTH)
+      .normalize("NFC")
+      .match(/[\p{L}\p{M}]+|\p{N}+|[^\p{L}\p{M}\p{N}\s]+/gu) ?? [];
   return [...new Set(runs.map((run) => run.toLowerCase()))].reduce((sum, run) => sum + runBits(run), 0);
 }
 

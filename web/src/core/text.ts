@@ -95,18 +95,16 @@ function normalized(form: "NFC" | "NFKC", text: string): string {
 
 /**
  * Full case folding, which JavaScript lacks: upper case, then lower case, one character at a time, so that no
- * rule for the end of a word applies. Cherokee folds to upper case, and two letters have no upper case that
- * folds to them.
+ * rule for the end of a word applies. Cherokee folds to upper case, and the capital sharp s has no upper case
+ * that folds to it.
  */
 export function caseFolded(text: string): string {
-  let folded = "";
-  for (const character of text) {
-    if (/[\u13a0-\u13fd\uab70-\uabbf]/.test(character)) folded += character.toUpperCase();
-    else if (character === "\u0131") folded += character;
-    else if (character === "\u1e9e") folded += "ss";
-    else folded += character.toUpperCase().toLowerCase();
-  }
-  return folded;
+  return text.replace(/\p{Changes_When_Casefolded}/gu, foldCharacter);
+}
+
+function foldCharacter(character: string): string {
+  if (/[\u13a0-\u13fd\uab70-\uabbf]/.test(character)) return character.toUpperCase();
+  return character === "\u1e9e" ? "ss" : character.toUpperCase().toLowerCase();
 }
 
 /** Escape a line for display: characters that affect the text around them become `\x1b`, `\n`, `\u202e`. */

@@ -197,7 +197,7 @@ function eventRow(entry: Entry, context: RowContext): HTMLElement {
       ),
     );
   } else {
-    if (entry.body.includes("\n")) {
+    if (entry.body.includes("\n") && !entry.phrase.length) {
       text.classList.add("lines"); // an answer in columns, which must be aligned
       text.tabIndex = 0;
     }
