@@ -220,10 +220,14 @@ class Gap(NamedTuple):
 
 
 class Bye(NamedTuple):
-    """The server closes. ``retry_after``: when to reconnect, in seconds; None: do not reconnect."""
+    """The server closes. ``retry_after``: when to reconnect, in seconds; None: do not reconnect.
+
+    ``until``: the end of a ban, in words.
+    """
 
     reason: str
     retry_after: float | None
+    until: str = ""
 
 
 ClientEvent = (

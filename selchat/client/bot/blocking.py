@@ -164,7 +164,7 @@ class BotInterface:
             self.requests.resolve(event)
         elif isinstance(event, Bye):
             if event.reason == BannedError.code and self.state is ConnectionState.CONNECTING:
-                self._set_closed(BannedError())
+                self._set_closed(BannedError(event.until))
         elif self.requests.resolve(event):
             pass
         elif isinstance(event, Joined | Left):

@@ -566,7 +566,7 @@ class Link:
         self._end(f"the server said: {refusal.text}{self._unsent()}")
 
     def _on_bye(self, bye: Bye) -> None:
-        reason = _BYE_REASONS.get(bye.reason, bye.reason)
+        reason = _BYE_REASONS.get(bye.reason, bye.reason) + (f" until {bye.until}" if bye.until else "")
         if self.state is LinkState.DRAINING:
             self._end(None)
             return

@@ -7,6 +7,7 @@ bound how much of a senseless field a client keeps.
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 from selchat.client.events import Message, RoomSummary
@@ -70,6 +71,17 @@ def get_seconds(fields: Fields, field: str) -> float:
 def get_optional_seconds(fields: Fields, field: str) -> float | None:
     """Return seconds, or None if the field is missing or null."""
     return None if fields.get(field) is None else get_seconds(fields, field)
+
+
+def get_local_time(fields: Fields, field: str) -> str:
+    """Return a time as this machine's local time with its zone; empty if the field is missing or no time."""
+    value = fields.get(field)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return ""
+    try:
+        return datetime.fromtimestamp(value).astimezone().strftime("%Y-%m-%d %H:%M %Z").strip()
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def get_bool(fields: Fields, field: str) -> bool:

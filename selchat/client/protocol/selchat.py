@@ -33,6 +33,7 @@ from selchat.client.protocol.fields import (
     FrameEncoder,
     NoSaltError,
     get_int,
+    get_local_time,
     get_names,
     get_objects,
     get_optional_seconds,
@@ -546,7 +547,7 @@ class SelchatClient:
     def _on_error(self, fields: Fields) -> list[ClientEvent]:
         refused = Refused(
             get_text(fields, "code"),
-            get_text(fields, "message", TEXT_LENGTH),
+            _with_local_end(get_text(fields, "message", TEXT_LENGTH), get_local_time(fields, "until")),
             get_optional_text(fields, "id"),
             get_optional_text(fields, "room"),
             get_optional_text(fields, "to"),
@@ -602,7 +603,8 @@ class SelchatClient:
         return []
 
     def _on_bye(self, fields: Fields) -> list[ClientEvent]:
-        return [Bye(get_text(fields, "reason"), get_optional_seconds(fields, "retry_after"))]
+        retry_after = get_optional_seconds(fields, "retry_after")
+        return [Bye(get_text(fields, "reason"), retry_after, get_local_time(fields, "until"))]
 
     def _fail(self, error: SelchatError) -> None:
         self._error = error
@@ -625,6 +627,11 @@ _HANDLERS: dict[str, Callable[[SelchatClient, Fields], list[ClientEvent]]] = {
     "ping": SelchatClient._on_ping,
     "bye": SelchatClient._on_bye,
 }
+
+
+def _with_local_end(text: str, end: str) -> str:
+    """Return a refusal's text with the end of the ban or mute in local time; the server's may be another."""
+    return f"{text.rpartition(' until ')[0]} until {end}" if end and " until " in text else text
 
 
 def _change(fields: Fields) -> tuple[str, tuple[str, ...], int]:

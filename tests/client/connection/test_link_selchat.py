@@ -469,6 +469,14 @@ def test_bye_without_retry_after_closes_the_link(bench: Bench, reason: str, word
     assert link.state is LinkState.CLOSED
 
 
+def test_bye_of_a_ban_says_until_when(bench: Bench) -> None:
+    link, recorder = bench.link()
+    link.open()
+    bench.greet(welcome(), {"type": "bye", "reason": "banned", "retry_after": None, "until": 1_796_137_200})
+    bench.spin(lambda: any(entry[0] == "finished" for entry in recorder.log))
+    assert str(recorder.log[-1][1]).startswith("the operator has banned you until 2026-12-0")
+
+
 def test_retry_after_is_bounded(bench: Bench) -> None:
     link, recorder = bench.link()
     delays: list[float] = []

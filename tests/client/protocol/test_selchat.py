@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 from hypothesis import given
@@ -632,6 +633,35 @@ def test_bye_ends_the_session() -> None:
     )[2:] == [Bye("goodbye", None)]
     assert talk.sent() == []
     assert talk.receive({"type": "bye", "reason": "shutdown", "retry_after": 2}) == [Bye("shutdown", 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("until", "shown"),
+    [
+        (1_796_137_200, "2026-12-01 20:30 IST"),
+        (1_796_137_200.5, "2026-12-01 20:30 IST"),
+        *((absurd, "2026-12-01 15:00 UTC") for absurd in (1e300, 10**30, -1e300, True, "soon", None)),
+    ],
+)
+def test_end_of_a_ban_or_mute_is_in_the_time_of_the_user(
+    until: object, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        talk = Talk()
+        talk.connect()
+        text = "the operator has muted you until 2026-12-01 15:00 UTC"
+        [refused] = talk.receive(
+            {"type": "error", "code": "muted", "message": text, "room": "x", "until": until}
+        )
+        assert isinstance(refused, Refused)
+        assert refused.text == f"the operator has muted you until {shown}"
+        [bye] = talk.receive({"type": "bye", "reason": "banned", "retry_after": None, "until": until})
+        assert bye == Bye("banned", None, shown if shown.endswith("IST") else "")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 # -- direct messages ----------------------------------------------------------------------------------
