@@ -39,7 +39,7 @@ from harness.results import format_significant, markdown_table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from selchat.chat.rooms import Creator
-from selchat.config.settings import ROOM_PAGE, Costs, Settings
+from selchat.config.settings import KIB, ROOM_PAGE, Costs, Settings
 from selchat.net.tls import client_context
 from selchat.server.server import Server
 from selchat.wire.frames import FrameDecoder, encode_frame
@@ -48,6 +48,8 @@ _RESULTS = Path(__file__).parent / "results"
 _QUICK = {"--rounds": "3", "--rooms": "20", "--users": "5"}
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 _HISTORY = 500  # messages of the history
+_LONG = 32 * KIB  # bytes of a long message
+_READERS = 50  # of a long message
 _MICROSECOND = 1e6
 _PAGE = b"GET /%b HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
@@ -234,6 +236,20 @@ class Measurement:
             cached.append(self._client.ask(request(type="rooms"), b"rooms"))
         return median(cached) * _MICROSECOND - self._ping, median(sorting) * _MICROSECOND
 
+    def long_message(self, room: str, readers: int) -> float:
+        """Return the cost of a long message to a room with that many other members."""
+        for member in self._members[:readers]:
+            member.ask(request(type="join", room=room), b"users")
+
+        def ask() -> float:
+            id = f"long{next(self._numbers)}"
+            seconds = self._client.ask(request(type="say", room=room, id=id, body="x" * _LONG), b"ack")
+            for member in self._members[:readers]:
+                member.receive()
+            return seconds
+
+        return self._median(ask) - self._ping
+
     def run(self, rooms: int, users: int) -> dict[str, tuple[float, float]]:
         """Return the measured cost and the setting, both in microseconds, by the name of the setting."""
         join, part = self.join()
@@ -247,6 +263,9 @@ class Measurement:
         topic = self._median(
             lambda: self._client.ask(request(type="topic", room="hall", topic=f"{next(topics)}"), b"topic")
         )
+        alone = self.long_message("hall", 0)
+        crowd = min(users, _READERS)
+        heard = self.long_message("hall", crowd)
         listed = min(rooms, ROOM_PAGE)
         named = min(users, 1000)
         return {
@@ -264,6 +283,8 @@ class Measurement:
                 history,
                 Costs.HISTORY + _HISTORY * Costs.HISTORY_MESSAGE,
             ),
+            f"{_LONG // KIB} x LONG_KIB": (alone, Costs.long_message(_LONG, 0)),
+            f"{_LONG // KIB} x (LONG_KIB + {crowd} x SENT_KIB)": (heard, Costs.long_message(_LONG, crowd)),
             "REQUEST": (self.http(b"healthz"), Costs.REQUEST),
             "REQUEST + METRICS": (self.http(b"metrics"), Costs.REQUEST + Costs.METRICS),
         }

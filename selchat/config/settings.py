@@ -24,7 +24,8 @@ HEADER_LENGTH = 10  # bytes of a frame's header; the paper's HEADER_LENGTH
 MAX_HEADER_LENGTH = 4096  # bytes; some classic clients use 100 or 1,024
 SELCHAT_HEADER_LENGTH = 5  # bytes, for frames of 64 KiB; the selchat protocol's messages need most of that
 
-SHORT_BODY = 1024  # bytes of a message whose growth on the way out is not charged
+SHORT_BODY = 1024  # bytes of a classic message that is no work, whatever it contains
+LONG_PAYLOAD = 8 * KIB  # bytes of a message in the selchat protocol that is work
 ROOM_PAGE = 200  # rooms in one answer to `rooms`
 ROOM_LIST_SECONDS = 1.0  # seconds that a sorted list of all rooms serves; sorting 10,000 takes 4 ms
 FRESH_ROOM_LIST = 200  # rooms; a list of so few is always sorted again
@@ -218,6 +219,13 @@ class Costs:
     HISTORY = 25  # a page of history
     HISTORY_MESSAGE = 2.5  # one message of it
     COMMAND = 100  # a command to the server
+    LONG_KIB = 6.5  # a KiB of a long message
+    SENT_KIB = 0.16  # a KiB of it for one reader
+
+    @classmethod
+    def long_message(cls, size: int, readers: int) -> float:
+        """Return the cost of a message of ``size`` bytes that the server sends to so many readers."""
+        return size / KIB * (cls.LONG_KIB + cls.SENT_KIB * readers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

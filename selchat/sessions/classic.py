@@ -7,7 +7,7 @@ from enum import Enum, auto
 
 from selchat.chat.member import Member
 from selchat.chat.peer import Farewell
-from selchat.config.settings import SHORT_BODY
+from selchat.config.settings import SHORT_BODY, Costs
 from selchat.errors import BannedError, ProtocolError, RefusalError, SelchatError
 from selchat.events import LOBBY, Notice, Said
 from selchat.log.port import Sent
@@ -59,12 +59,12 @@ class ClassicSession:
         """Handle messages."""
         member = self._member
         if payloads and member is not None:
+            if self._stream.has_rates:
+                payloads = self._admit(payloads)
             # Invalid UTF-8 would crash every client that decodes it; the rest of a body is opaque.
             bodies = [payload.decode("utf-8", "replace") for payload in payloads]
             hub = self._context.hub
             hub.send(member, hub.lobby, bodies)
-            if self._stream.has_rates:
-                self._charge_growth(payloads, bodies)
         self._stream.check(bool(payloads), self._fail)
 
     def eof_received(self) -> None:
@@ -116,16 +116,22 @@ class ClassicSession:
 
     # ----------------------------------------------------------------------------------------------------
 
-    def _charge_growth(self, payloads: list[bytes], bodies: list[str]) -> None:
-        """Charge long messages by their bytes in JSON, in which a control character takes six.
+    def _admit(self, payloads: list[bytes]) -> list[bytes]:
+        """Return the messages that may pass now; the others wait.
 
-        The message rate limits the growth of short ones.
+        A long message is work for each of its readers. It is charged by its bytes in JSON, in which a control
+        character takes six. The message rate limits short ones.
         """
-        for payload, body in zip(payloads, bodies, strict=True):
+        stream = self._stream
+        for place, payload in enumerate(payloads):
             if len(payload) > SHORT_BODY:
-                growth = json_growth(body, len(payload))
-                if growth:
-                    self._stream.charge_bytes(growth)
+                growth = json_growth(payload.decode("utf-8", "replace"), len(payload))
+                readers = len(self._context.hub.lobby.members)
+                if not stream.meter.admit(Costs.long_message(len(payload) + growth, readers)):
+                    stream.defer(payloads[place:])
+                    return payloads[:place]
+                stream.charge_bytes(growth)
+        return payloads
 
     def _sign_in(self, payload: bytes) -> bool:
         """Sign the user in under the name in the payload; return whether that worked."""

@@ -17,7 +17,7 @@ from selchat.chat.peer import Farewell
 from selchat.chat.people import hash_client_secret
 from selchat.chat.room import Room
 from selchat.chat.rooms import TooManyRoomsError
-from selchat.config.settings import ROOM_PAGE, Costs
+from selchat.config.settings import LONG_PAYLOAD, ROOM_PAGE, Costs
 from selchat.errors import (
     BannedError,
     LimitError,
@@ -145,6 +145,7 @@ class SelchatSession:
         "_heartbeat",
         "_hello_count",
         "_login_attempt",
+        "_long_payload",
         "_max_payload",
         "_member",
         "_replays",
@@ -174,6 +175,8 @@ class SelchatSession:
         self._login_attempt: LoginAttempt | None = None  # while the password is checked
         self._replays = ReplayQueue(context, transport, stream.meter, self)
         self._max_payload = context.message_limit
+        # Characters. One takes up to 4 bytes in UTF-8, so that shorter payloads need no exact size.
+        self._long_payload = min(self._max_payload // 4, LONG_PAYLOAD)
         self._heartbeat = Heartbeat(context.clock, ping_seconds, context.settings.pong_seconds, self)
         self._timer: Any = context.clock.call_later(
             deadline - context.clock.now,
@@ -206,10 +209,13 @@ class SelchatSession:
             try:
                 request = parse_request(payload)
                 if type(request) is Say:
-                    # A character takes up to 4 bytes in UTF-8, so short texts need no exact size.
-                    if len(payload) * 4 > self._max_payload and _size(payload) > self._max_payload:
-                        self.reject(BodyTooLongError(_size(payload), self._max_payload), [request.id])
-                        continue
+                    if len(payload) > self._long_payload:
+                        if _size(payload) > self._max_payload:
+                            self.reject(BodyTooLongError(_size(payload), self._max_payload), [request.id])
+                            continue
+                        if not self._admit_long(request, len(payload)):
+                            self._stream.defer([payload, *remaining])
+                            break
                     if batch and batch[0].room != request.room:
                         self._handle_say(batch)
                         batch = []
@@ -480,6 +486,12 @@ class SelchatSession:
         if kind is Hello:
             raise DuplicateHelloError
         _HANDLERS[kind](self, request)
+
+    def _admit_long(self, say: Say, size: int) -> bool:
+        """Return whether a long message may pass now; it is work for each of its readers."""
+        room = self._context.hub.rooms.find(say.room)
+        readers = 0 if room is None else len(room.members)
+        return self._stream.meter.admit(Costs.long_message(size, readers))
 
     def _handle_say(self, batch: list[Say]) -> None:
         hub, member = self._context.hub, self._get_member()

@@ -634,6 +634,26 @@ def test_costly_requests_are_answered_in_order_within_the_limits() -> None:
     assert kinds(answers) == ["users", "rooms"] * 500 + ["ack"]
 
 
+def test_long_messages_of_many_take_turns_and_keep_their_order() -> None:
+    server = FakeServer(frame_limit=65_536)
+    clients = log_in(server, *(f"User{number}" for number in range(16)))
+    for client in clients:
+        client.read()
+        client.send(say("short", "0"), say("x" * 30_000, "1"), say("after", "2"))
+    stored = []
+    ticks = 0
+    while len(stored) < 48:
+        before = len(stored)
+        server.tick()
+        stored = server.log.after("lobby", 0, 100, 10_000_000)
+        assert sum(len(message.body) > 100 for message in stored[before:]) <= 5
+        ticks += 1
+    assert ticks > 3
+    for number in range(16):
+        own = [message.id for message in stored if message.author == f"User{number}"]
+        assert own == ["0", "1", "2"]
+
+
 def test_resumed_history_waits_for_the_work_limits() -> None:
     server = FakeServer(connection_work=0.001)
     venkat, michael = log_in(server, "Venkat", "Michael")
