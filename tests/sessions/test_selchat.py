@@ -636,22 +636,19 @@ def test_costly_requests_are_answered_in_order_within_the_limits() -> None:
 
 def test_long_messages_of_many_take_turns_and_keep_their_order() -> None:
     server = FakeServer(frame_limit=65_536)
-    clients = log_in(server, *(f"User{number}" for number in range(16)))
+    names = [f"User{number}" for number in range(16)]
+    clients = [client for name in names for client in log_in(server, name, client=f"{name:x<20}")]
     for client in clients:
-        client.read()
         client.send(say("short", "0"), say("x" * 30_000, "1"), say("after", "2"))
-    stored = []
-    ticks = 0
-    while len(stored) < 48:
-        before = len(stored)
+    counts = []
+    for _ in range(50):
         server.tick()
         stored = server.log.after("lobby", 0, 100, 10_000_000)
-        assert sum(len(message.body) > 100 for message in stored[before:]) <= 5
-        ticks += 1
-    assert ticks > 3
-    for number in range(16):
-        own = [message.id for message in stored if message.author == f"User{number}"]
-        assert own == ["0", "1", "2"]
+        counts.append(sum(len(message.body) > 100 for message in stored))
+    assert counts[-1] == 16
+    assert max(after - before for before, after in zip([0, *counts], counts, strict=False)) <= 5
+    for name in names:
+        assert [message.id for message in stored if message.author == name] == ["0", "1", "2"]
 
 
 def test_resumed_history_waits_for_the_work_limits() -> None:
