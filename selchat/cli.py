@@ -80,8 +80,8 @@ History options:
                        folder, or with --port=PORT history-PORT.sqlite. With --port=0 the server stores
                        no history.
   --no-history         Keep recent messages in memory only, and lose them when the server stops.
-  --retention=LIMIT    Delete messages that are older than a number of days (30d) or that exceed a total
-                       size (2GiB). Without it, the server keeps all messages.
+  --retention=LIMIT    Delete the oldest messages, beyond a number of days (30d) or a total size (2GiB);
+                       forever keeps all messages. Default: 10GiB.
 
 Display options:
   --no-roster          Do not send classic clients the list of online users when it changes.

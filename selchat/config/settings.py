@@ -77,7 +77,7 @@ class Settings:
 
     # -- what survives a restart -----------------------------------------------------------------------
     history: Pathname | None = None  # file of the message history; None: keep messages in memory only
-    retention: str = ""  # how much history to keep, such as 30d or 2GiB; empty: all of it
+    retention: str = "10GiB"  # how much history to keep; empty: all of it; 60 million short messages
     operators: tuple[str, ...] = ()  # names that operators claim with a code; see `selchat.chat.operators`
 
     # -- TLS and password ------------------------------------------------------------------------------

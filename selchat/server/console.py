@@ -15,6 +15,7 @@ from selchat.chat.commands import Commands
 from selchat.chat.member import Member
 from selchat.events import CIPHER_PREFIX, LOBBY, SERVER, Event, Said
 from selchat.log.port import NotStoredError
+from selchat.log.retention import FOREVER
 from selchat.text import cut, escape_controls
 
 
@@ -23,6 +24,9 @@ class Style(Protocol):
 
     def listening(self, address: str) -> str:
         """Format the address at which the server accepts connections."""
+
+    def history(self, path: str, retention: str) -> str:
+        """Format the file of the messages, and the limit beyond which the oldest are deleted."""
 
     def fingerprints(self, key: str, certificate: str) -> list[str]:
         """Format the SHA-256 of the TLS key (clients pin it) and of the certificate (browsers show it)."""
@@ -70,6 +74,11 @@ class TextStyle:
 
     def listening(self, address: str) -> str:
         return f"Listening for connections on {address}..."
+
+    def history(self, path: str, retention: str) -> str:
+        if retention == FOREVER:
+            return f"Storing messages in {path}. All messages are kept."
+        return f"Storing messages in {path}. Beyond {retention} (--retention), the oldest are deleted."
 
     def fingerprints(self, key: str, certificate: str) -> list[str]:
         return [
@@ -131,6 +140,9 @@ class JsonStyle:
 
     def listening(self, address: str) -> str:
         return self._line("listening", address=address)
+
+    def history(self, path: str, retention: str) -> str:
+        return self._line("history", path=path, retention=retention)
 
     def fingerprints(self, key: str, certificate: str) -> list[str]:
         return [self._line("identified", fingerprint=key, certificate=certificate)]
@@ -214,6 +226,9 @@ class Console:
 
     def show_listening(self, address: str) -> None:
         self._show(self._style.listening(address))
+
+    def show_history(self, path: str, retention: str) -> None:
+        self._show(self._style.history(path, retention))
 
     def show_fingerprints(self, key: str, certificate: str) -> None:
         for line in self._style.fingerprints(key, certificate):

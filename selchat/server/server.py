@@ -29,6 +29,7 @@ from selchat.chat.peer import Farewell
 from selchat.config.settings import CERTIFICATE_CHECK_SECONDS, MIB, Settings
 from selchat.config.sources import ConfigurationError, reload_settings
 from selchat.errors import BannedError, RefusalError, SelchatError, UsageError, close_reason
+from selchat.log.disk_space import DiskSpace
 from selchat.log.errors import UnusableHistoryError
 from selchat.log.port import NotReadableError
 from selchat.log.retention import Retention
@@ -203,6 +204,8 @@ class Server:
         self._workers = ThreadPool(reactor, settings.password_workers, settings.password_queue)
         self._checker = ThreadPool(reactor, 1, 0)  # checks the history
         self._stopping = threading.Event()
+        history = settings.history
+        self._disk_space = None if history is None else DiskSpace(Path(history), self._warn)
         selchat = SelchatFormat(DecimalHeaders(settings.header_length))
         self._api = MessageApi(settings, self.hub, reactor, selchat, TokenFile(), self._console.warn)
         self._work = WorkLimits(settings, reactor)
@@ -241,6 +244,7 @@ class Server:
             has_page=self._context.new_http_session is not None,
             hosts=reachable_addresses(self.address[0]),
             terminal=self._terminal_size(),
+            settings=self._settings,
         )
         self._show_unclaimed()
         self.expire_history()
@@ -485,6 +489,8 @@ class Server:
                 pause = _EXPIRY_PAUSE
             else:
                 self.hub.probe_log()
+                if self._disk_space is not None:
+                    self._disk_space.check()
                 self.hub.collect_garbage()
         except NotReadableError:
             pass  # the disk fails; the next pass may succeed

@@ -20,7 +20,7 @@ from selchat.config.settings import Settings
 from selchat.errors import MissingExtraError, SettingError, UsageError, close_reason
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
-from selchat.log.retention import Retention
+from selchat.log.retention import FOREVER, Retention
 from selchat.net.certificate import CertificateError
 from selchat.net.tls_config import TlsConfig, open_tls
 from selchat.server.console import Console
@@ -121,14 +121,18 @@ def show_banner(
     has_page: bool,
     hosts: Sequence[str],
     terminal: os.terminal_size | None,
+    settings: Settings | None = None,
 ) -> None:
     """Show the server's address, its fingerprints, and the URLs of its web page.
 
     ``address``: host and port that the server listens on. ``hosts``: the addresses at which other machines
     reach it, the best first. ``terminal``: the size of the terminal that has room for a QR code; None for no
-    QR code.
+    QR code. ``settings``: with the history, if the server stores one.
     """
     console.show_listening(join_address(*address))
+    if settings is not None and settings.history is not None:
+        keeps_all = Retention.parse(settings.retention) == Retention()
+        console.show_history(settings.history, FOREVER if keeps_all else settings.retention)
     if tls is not None:
         console.show_fingerprints(*tls.fingerprints)
     if not has_page:

@@ -57,6 +57,22 @@ def test_banner_shows_the_address_the_fingerprints_the_urls_and_a_qr_code() -> N
     assert len(lines) > 15
 
 
+@pytest.mark.parametrize(
+    ("retention", "shown"),
+    [
+        ("10GiB", "Storing messages in h.sqlite. Beyond 10GiB (--retention), the oldest are deleted."),
+        ("", "Storing messages in h.sqlite. All messages are kept."),
+        ("Forever", "Storing messages in h.sqlite. All messages are kept."),
+    ],
+)
+def test_banner_says_what_the_history_keeps(retention: str, shown: str) -> None:
+    settings = Settings(history="h.sqlite", retention=retention)
+    assert banner(TextStyle(1000), tls=None, settings=settings)[1] == shown
+    assert shown not in banner(TextStyle(1000), tls=None, settings=Settings(retention=retention))
+    line = json.loads(banner(JsonStyle(1000), tls=None, settings=settings)[1])
+    assert (line["event"], line["path"]) == ("history", "h.sqlite")
+
+
 def test_banner_without_tls_has_no_fingerprints_and_http_urls() -> None:
     assert banner(TextStyle(1000), tls=None, terminal=None) == [
         "Listening for connections on 0.0.0.0:33000...",
