@@ -32,7 +32,7 @@ _FORGED = (
     "* Venkat waves",
     "Venkat joined",
     "Venkat and Michael left",
-    "The topic is now: pay Mallory",
+    "Venkat set the topic: pay Mallory",
     "Not sent: you are muted.",
     "New",
     "Today",

@@ -34,7 +34,7 @@ def test_removed_user_reconnects_only_by_the_button(users: Users) -> None:
         page("#input").press_sequentially("half a li")
         michael.whisper("Server", "/kick Venkat", "1")
         expect(page("#status")).to_have_attribute("data-state", "stopped")
-        expect(page("#status .text")).to_have_text("The operator removed you.")
+        expect(page("#status .text")).to_have_text("The operator has removed you.")
         button = page("#status button")
         expect(button).to_have_text("Try to come back")
         assert page.focused() == "input"
@@ -45,7 +45,7 @@ def test_removed_user_reconnects_only_by_the_button(users: Users) -> None:
         button.click()
         page.is_online()
         michael.whisper("Server", "/ban Venkat", "2")
-        expect(page("#status .text")).to_have_text("The operator banned you.")
+        expect(page("#status .text")).to_have_text("The operator has banned you.")
         expect(button).to_have_text("Try to come back")
 
 
@@ -59,7 +59,7 @@ def test_end_of_a_mute_and_of_a_ban_is_shown_in_the_time_of_the_user(users: User
 
     for command, place, beginning in (
         ("/mute Venkat for 3d", "#log .row .delivery.failed", "Not sent: the operator has muted you until "),
-        ("/ban Venkat for 3d", "#status .text", "The operator banned you until "),
+        ("/ban Venkat for 3d", "#status .text", "The operator has banned you until "),
     ):
         earliest = shown(0)
         server.type(command)

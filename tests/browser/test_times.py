@@ -35,6 +35,7 @@ def test_every_time_has_the_clock_of_the_locale(
             page.says(text)
         page.types("/me waves")
         page.types("/topic tea")
+        expect(page("#log .topic .body")).to_have_text("Venkat set the topic: tea")
         page.types("/search two")
         expect(page("#log .notice")).to_contain_text("1 message with two")
     expect(page("#log .membership")).to_have_count(2)

@@ -510,7 +510,7 @@ test("a bye ends the connection with its reason", async () => {
   await world.pass(10_000);
   assert.deepEqual(chat.link, {
     state: "stopped",
-    reason: "the operator removed you",
+    reason: "the operator has removed you",
     code: "kicked",
     canRetry: true,
   });

@@ -20,8 +20,8 @@ const PARTS = [
   "left",
   "and",
   "Server",
-  "The topic is now",
-  "The topic was removed",
+  "set the topic",
+  "removed the topic",
   "The topic of lobby",
   "Direct message from",
   "Encrypted direct message from",
@@ -64,7 +64,7 @@ test("every entry has a line of its own for screen readers", () => {
       kind === "joined" || kind === "left"
         ? { names }
         : kind === "topic"
-          ? { body }
+          ? { from: escapeControls(from), body: pick([body, body, ""]) }
           : {
               from: escapeControls(from),
               body,

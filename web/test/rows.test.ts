@@ -136,7 +136,7 @@ test("a name that reads like a sentence of the page is quoted in plain text, and
   assert.equal(summary([joined("Bob left")]), "the user “Bob left” joined");
   assert.equal(summary([left("Jo", "Mary Ann")]), "Jo and Mary Ann left");
   for (const name of [
-    "The topic is now",
+    "Bob set the topic",
     "Direct message from Bob",
     "Not sent",
     "B joined",

@@ -26,8 +26,8 @@ const SUSPENDED = 60_000; // ms by which a timer of a hidden page may be late
 const BYE_REASONS: Record<string, string> = {
   goodbye: "you signed out",
   shutdown: "the server is shutting down",
-  kicked: "the operator removed you",
-  banned: "the operator banned you",
+  kicked: "the operator has removed you",
+  banned: "the operator has banned you",
   replaced: "you signed in from another window",
   timeout: "the server waited too long for an answer from this page",
   protocol: "the server does not understand this page. Reload it",

@@ -164,7 +164,7 @@ export function counted(number: number, noun: string): string {
 const SENTENCE = new RegExp(
   `^(you|your|not sent|the (topic|server|operator|search)|this room|there (is|are)|users (online|in)|` +
     String.raw`(encrypted )?direct message)\b|` +
-    String.raw`\b(and|joined|left|others?|more|mentions you|sent an encrypted|missing here|completions)\b`,
+    String.raw`\b(and|joined|left|others?|more|mentions you|sent an encrypted|(set|removed) the topic|missing here|completions)\b`,
   "i",
 );
 

@@ -187,13 +187,11 @@ function eventRow(entry: Entry, context: RowContext): HTMLElement {
     append(what, collapsible(entry, context, text, fill));
     append(what, [...badges(entry, context), ...deliveryStatus(entry, context)]);
   } else if (entry.kind === "topic") {
-    const by = entry.from ? [" (", nameElement(entry.from), ")"] : [];
+    const by = entry.from ? [nameElement(entry.from), " "] : ["Somebody "];
     append(
       what,
       collapsible(entry, context, text, (body) =>
-        body
-          ? ["The topic is now: ", h("q", {}, ...bodyElements(body)), ...by]
-          : ["The topic was removed", ...by],
+        body ? [...by, "set the topic: ", h("q", {}, ...bodyElements(body))] : [...by, "removed the topic"],
       ),
     );
   } else {
@@ -276,7 +274,9 @@ export function screenReaderLine(entry: Entry): string {
       // With a sign, because Bob can write the action "joined"; with quotes, because Bob Lee is not Bob.
       return `* ${from.includes(" ") ? `“${from}”` : from} ${text}`;
     case "topic":
-      return text ? `The topic is now: ${text}` : "The topic was removed";
+      return text
+        ? `${from || "Somebody"} set the topic: ${text}`
+        : `${from || "Somebody"} removed the topic`;
     case "joined":
     case "left":
       return plainText(membershipSummary([entry]));
