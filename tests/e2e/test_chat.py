@@ -235,7 +235,7 @@ def test_users_chat_on_a_classic_server() -> None:
             1,
             "cannot connect to 127.0.0.1:1: connection refused; is the server running there?",
         ),
-        (["127.0.0.1", "--key=1O"], 2, "key: '1O' is not a number in digits 0 to 9"),
+        (["127.0.0.1", "--key=1O"], 2, "--key: '1O' is not a number in digits 0 to 9"),
         (["127.0.0.1", "--nope"], 2, "unknown option --nope"),
         (["a", "b"], 2, "unexpected argument 'b'"),
     ],

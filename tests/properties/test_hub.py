@@ -179,8 +179,12 @@ class HubMachine(RuleBasedStateMachine):
     def end_tick(self, seconds: float) -> None:
         before = [len(format.encoded) for format in self.formats]
         messages, commits = len(self.log.committed), self.log.commits
+        deliveries = self.hub.publisher.delivery_count
         self.clock.advance(seconds)
         end_tick(self.hub, self.fanout)
+        assert self.hub.publisher.delivery_count >= deliveries, "a counter never falls"
+        used = {peer.format for peer in self.peers}
+        assert set(self.hub.lobby.feeds) == used, "no feed is encoded for which nobody reads"
         assert self.log.commits - commits <= 1, "one commit for the whole tick"
         assert not self.log.appended
         self.check_observer()
