@@ -5,6 +5,7 @@ Each test runs twice: with the frames of the classic protocol and in WebSocket m
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -646,7 +647,9 @@ def test_long_messages_of_many_take_turns_and_keep_their_order() -> None:
         stored = server.log.after("lobby", 0, 100, 10_000_000)
         counts.append(sum(len(message.body) > 100 for message in stored))
     assert counts[-1] == 16
-    assert max(after - before for before, after in zip([0, *counts], counts, strict=False)) <= 5
+    # The requests came before the first tick, so that it publishes the messages of two.
+    assert counts[0] <= 8
+    assert max(after - before for before, after in itertools.pairwise(counts)) <= 4
     for name in names:
         assert [message.id for message in stored if message.author == name] == ["0", "1", "2"]
 
