@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import docopt
 
 from selchat.errors import UsageError, brief
+from selchat.limits import MAX_OPTION_SHOWN
 
 _DESCRIPTION = re.compile(r"^ +(?:(-\w) )?(--[\w-]+)(?:=(\S+))?(?:  |$)", re.MULTILINE)
 _REPEATABLE = re.compile(r"\[(--[\w-]+)=\S+\]\.\.\.")
 _NEGATIVE_NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
-_MAX_SHOWN = 100  # characters of an unknown option
 _FINAL = ("--help", "--version")  # options that make all other arguments irrelevant
 
 
@@ -110,7 +110,7 @@ def _find(name: str, options: dict[str, _Option]) -> _Option:
     """Return the option with that name, or with the only name that begins so."""
     if name in options:
         return options[name]
-    name = name if len(name) <= _MAX_SHOWN else f"{name[:_MAX_SHOWN]}..."
+    name = name if len(name) <= MAX_OPTION_SHOWN else f"{name[:MAX_OPTION_SHOWN]}..."
     found = (
         [option for known, option in options.items() if known.startswith(name)] if name[:2] == "--" else []
     )

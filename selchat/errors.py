@@ -23,9 +23,8 @@ the one line that logs and peers see.
 
 from __future__ import annotations
 
+from selchat.limits import MAX_VALUE_SHOWN
 from selchat.text import ROOM_RULE
-
-_MAX_SHOWN = 200  # characters of a wrong value; enough for most paths
 
 
 class SelchatError(Exception):
@@ -166,4 +165,4 @@ def brief(value: object) -> str:
         text = repr(value)
     except ValueError:  # Python converts no number of more than 4,300 digits
         return "such a number"
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
+    return text if len(text) <= MAX_VALUE_SHOWN else f"{text[:MAX_VALUE_SHOWN]}..."

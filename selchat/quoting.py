@@ -10,13 +10,11 @@ from collections.abc import Callable
 from itertools import islice
 
 from selchat.errors import UsageError
-from selchat.text import NAME_LENGTH
+from selchat.limits import MAX_NAME_WORDS, MAX_SPACED_NAME, NAME_LENGTH
 
 _QUOTES = ('"', "\u201c", "\u201d", "\u201e", "\uff02")  # phones and some desktops type curly ones
 _NEXT_QUOTE = re.compile('["\u201c\u201d\uff02]')
 _WORD = re.compile(r"\S+")
-_MAX_NAME_WORDS = 32  # words of a name without quotes
-_MAX_LENGTH = 1024  # characters of such a name with its spaces
 
 
 class UnclosedQuoteError(UsageError):
@@ -35,7 +33,7 @@ def split_name(text: str, is_known: Callable[[str], bool]) -> tuple[str, str]:
         if end is None:
             raise UnclosedQuoteError
         return text[1 : end.start()].strip(), text[end.end() :].strip()
-    for word in reversed(list(islice(_WORD.finditer(text, 0, _MAX_LENGTH), _MAX_NAME_WORDS))):
+    for word in reversed(list(islice(_WORD.finditer(text, 0, MAX_SPACED_NAME), MAX_NAME_WORDS))):
         name = " ".join(text[: word.end()].split())
         if len(name) <= 2 * NAME_LENGTH and is_known(name.removeprefix("@")):
             return name.removeprefix("@"), text[word.end() :].strip()

@@ -12,8 +12,7 @@ import re
 import unicodedata
 from typing import Literal
 
-NAME_LENGTH = 32  # characters
-ROOM_LENGTH = 32  # characters; Matrix: 255, IRC: 50
+from selchat.limits import MAX_RAW_NAME, MAX_WORD_TO_NORMALISE, NAME_LENGTH, ROOM_LENGTH
 
 # The rules of `clean_name` and `clean_room` in words, for people.
 NAME_RULE = (
@@ -25,7 +24,6 @@ ROOM_RULE = (
     "and do not begin with @ # / * -"
 )
 
-_MAX_RAW_NAME = 1024  # characters of a name before it is cleaned; the rest has no effect
 
 # Default_Ignorable_Code_Point of DerivedCoreProperties.txt (Unicode 15.1) that are letters or marks by
 # general category, so that the category test below does not find them; and the blank Braille pattern.
@@ -79,7 +77,6 @@ _UNSAFE = (
 _ESCAPES = {code: chr(code).encode("unicode_escape").decode() for codes in _UNSAFE for code in codes}
 _REMOVED = dict.fromkeys(_ESCAPES)
 _ESCAPE = re.compile(r"\\(?=x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8})")  # the start of one, in a name
-_LONG_WORD = 256  # characters that are normalised at a time: a run of n marks takes n² steps
 
 
 def clean_name(name: str, length: int = NAME_LENGTH) -> str:
@@ -147,11 +144,11 @@ def escape_name(name: str) -> str:
     Two names never look the same in a line, and no name looks like another part of it. For clients, which get
     names from servers that may not clean them. A name that is too long for any server is cut.
     """
-    if _ESCAPE.search(name) is None and len(name) <= _MAX_RAW_NAME and clean_name(name, len(name)) == name:
+    if _ESCAPE.search(name) is None and len(name) <= MAX_RAW_NAME and clean_name(name, len(name)) == name:
         return name
-    composed = unicodedata.is_normalized("NFC", name[:_MAX_RAW_NAME])
+    composed = unicodedata.is_normalized("NFC", name[:MAX_RAW_NAME])
     shown = []
-    for place, character in enumerate(name[:_MAX_RAW_NAME]):
+    for place, character in enumerate(name[:MAX_RAW_NAME]):
         category = unicodedata.category(character)
         if character == " ":
             is_unsafe = place in {0, len(name) - 1} or name[place - 1] == " "
@@ -164,7 +161,7 @@ def escape_name(name: str) -> str:
         if is_unsafe or _DELIMITERS.match(character) or _INVISIBLE.match(character):
             character = escape_character(character)
         shown.append(character)
-    more = len(name) - _MAX_RAW_NAME
+    more = len(name) - MAX_RAW_NAME
     return "".join(shown) + (f"…({more} more)" if more > 0 else "")
 
 
@@ -182,7 +179,7 @@ def cut(text: str, length: int) -> str:
 
 
 def _clean(name: str, length: int, removed: re.Pattern[str] | None, prefixes: re.Pattern[str] | None) -> str:
-    name = _SPACES.sub(" ", normalize("NFC", name[: max(_MAX_RAW_NAME, 4 * length)]))
+    name = _SPACES.sub(" ", normalize("NFC", name[: max(MAX_RAW_NAME, 4 * length)]))
     name = "".join(
         character
         for character in name
@@ -208,10 +205,13 @@ def normalize(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
     `unicodedata.normalize` alone takes n² steps for a run of n combining marks, which is a second for 64 KiB.
     The result is the same for words of up to 256 characters.
     """
-    if len(text) <= _LONG_WORD or text.isascii():
+    if len(text) <= MAX_WORD_TO_NORMALISE or text.isascii():
         return unicodedata.normalize(form, text)
     words = text.split(" ")
     for place, word in enumerate(words):
-        pieces = [word[start : start + _LONG_WORD] for start in range(0, len(word), _LONG_WORD)]
+        pieces = [
+            word[start : start + MAX_WORD_TO_NORMALISE]
+            for start in range(0, len(word), MAX_WORD_TO_NORMALISE)
+        ]
         words[place] = "".join([unicodedata.normalize(form, piece) for piece in pieces])
     return " ".join(words)

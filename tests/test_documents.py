@@ -12,9 +12,9 @@ import pytest
 from selchat import cli
 from selchat.arguments import parse_arguments
 from selchat.bench.cli import USAGE
-from selchat.config.settings import KIB, MIB, Settings
+from selchat.config.settings import Settings
 from selchat.config.sources import OTHER_VARIABLES, SETTINGS
-from selchat.wire.strict_json import MAX_DEPTH, MAX_VALUES
+from selchat.limits import KIB, MAX_DEPTH, MAX_VALUES, MIB
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [

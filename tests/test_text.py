@@ -9,16 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selchat.chat.confusables import skeleton
-from selchat.text import (
-    NAME_LENGTH,
-    clean_line,
-    clean_name,
-    clean_room,
-    cut,
-    escape_controls,
-    name_key,
-    visible_name,
-)
+from selchat.limits import NAME_LENGTH
+from selchat.text import clean_line, clean_name, clean_room, cut, escape_controls, name_key, visible_name
 
 # All characters, including surrogates, with many that cause trouble.
 TROUBLE = st.sampled_from(

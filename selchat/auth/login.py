@@ -22,6 +22,15 @@ from selchat.addresses import host_of, source_of
 from selchat.auth.password import PasswordHash, normalise
 from selchat.clock import Clock
 from selchat.errors import RefusalError
+from selchat.limits import (
+    FIRST_LOCKOUT,
+    FREE_FAILURES,
+    LOCKOUT_RESET_SECONDS,
+    LOGIN_BUSY_SECONDS,
+    MAX_FAILED_SOURCES,
+    MAX_FAILURES_REPORTED,
+    MAX_LOCKOUT,
+)
 
 
 class PasswordNeededError(RefusalError):
@@ -47,14 +56,7 @@ class TooManyAttemptsError(RefusalError):
         return f"too many login attempts; try again in {max(1, round(self.seconds))} s"
 
 
-_FREE_FAILURES = 5  # failures in `_MINUTE` before the first lockout
 _MINUTE = 60.0  # seconds
-_FIRST_LOCKOUT = 2.0  # seconds after the fifth failure; each further failure doubles it
-_MAX_LOCKOUT = 600.0  # seconds
-_RESET_SECONDS = 3600.0  # without a failure, after which the lockouts start over
-_BUSY_SECONDS = 2.0  # to wait before the next attempt when the queue of checks is full
-_MAX_SOURCES = 10_000  # source addresses with failures; one takes about 500 bytes
-_MAX_REPORTED = 10  # failures in `_MINUTE` that the operator sees one by one
 
 Callback = Callable[[RefusalError | None], object]
 """Called with the reason why the login failed; None: the password is right."""
@@ -117,7 +119,7 @@ class Authenticator:
         attempt = LoginAttempt(self, password, address, source, callback)
         job = self._executor.submit(attempt.start, attempt.finish)
         if job is None:
-            raise TooManyAttemptsError(_BUSY_SECONDS)
+            raise TooManyAttemptsError(LOGIN_BUSY_SECONDS)
         attempt.job = job
         return attempt
 
@@ -181,7 +183,7 @@ class LoginAttempt:
         if is_right is None:
             if state is LoginAttemptState.RUNNING:
                 auth._throttle.release(self._source)
-            self._call_back(TooManyAttemptsError(_BUSY_SECONDS))
+            self._call_back(TooManyAttemptsError(LOGIN_BUSY_SECONDS))
         elif is_right:
             auth._throttle.release(self._source)
             auth._known = auth._digest(self._password)
@@ -204,7 +206,7 @@ class LoginAttempt:
 class LoginThrottle:
     """Counts failures per source: five in a minute are free, then each one locks the source out."""
 
-    def __init__(self, clock: Clock, max_sources: int = _MAX_SOURCES) -> None:
+    def __init__(self, clock: Clock, max_sources: int = MAX_FAILED_SOURCES) -> None:
         self._clock = clock
         self._max_sources = max_sources
         self._sources: dict[str, _Source] = {}  # ordered by the last failure, oldest first
@@ -221,9 +223,9 @@ class LoginThrottle:
             del found.failures[0]
         if now >= found.reset_at:
             found.lockout = 0.0
-        free = 1 if found.lockout else _FREE_FAILURES - len(found.failures)
+        free = 1 if found.lockout else FREE_FAILURES - len(found.failures)
         if found.running >= free:
-            raise TooManyAttemptsError(_FIRST_LOCKOUT)  # the running attempts may all be failures
+            raise TooManyAttemptsError(FIRST_LOCKOUT)  # the running attempts may all be failures
 
     def start(self, source: str) -> None:
         """Count an attempt; `release` or `fail` must follow."""
@@ -248,12 +250,12 @@ class LoginThrottle:
         now = self._clock.now
         found.running = max(0, found.running - 1)
         found.failures.append(now)
-        del found.failures[:-_FREE_FAILURES]
-        found.reset_at = now + _RESET_SECONDS
+        del found.failures[:-FREE_FAILURES]
+        found.reset_at = now + LOCKOUT_RESET_SECONDS
         if found.lockout:
-            found.lockout = min(2 * found.lockout, _MAX_LOCKOUT)
-        elif len(found.failures) >= _FREE_FAILURES:
-            found.lockout = _FIRST_LOCKOUT
+            found.lockout = min(2 * found.lockout, MAX_LOCKOUT)
+        elif len(found.failures) >= FREE_FAILURES:
+            found.lockout = FIRST_LOCKOUT
         found.locked_until = now + found.lockout
         return found.lockout
 
@@ -290,10 +292,10 @@ class FailureReporter:
         if not self._count:
             self._clock.call_later(_MINUTE, self._report_rest)
         self._count += 1
-        if self._count <= _MAX_REPORTED:
+        if self._count <= MAX_FAILURES_REPORTED:
             self._observer.password_failed(address, delay)
 
     def _report_rest(self) -> None:
-        more, self._count = self._count - _MAX_REPORTED, 0
+        more, self._count = self._count - MAX_FAILURES_REPORTED, 0
         if more > 0:
             self._observer.more_passwords_failed(more)

@@ -18,13 +18,11 @@ import unicodedata
 from dataclasses import dataclass
 
 from selchat.errors import SettingError
-
-PASSWORD_LENGTH = 256  # characters
+from selchat.limits import MAX_HASH_WORK, PASSWORD_LENGTH
 
 _LOG_N, _R, _P = 15, 8, 1  # 32 MiB and 0.1 s of one core
 _SALT_LENGTH = 16  # bytes
 _HASH_LENGTH = 32  # bytes
-_MAX_WORK = 1 << 22  # N * r * p: sixteen times that of our own hashes; takes some seconds
 _BLOCK_SIZE = 128  # bytes; scrypt needs N * r blocks
 _FORM = re.compile(
     r"scrypt:([1-9][0-9]?):([1-9][0-9]?):([1-9][0-9]?):([A-Za-z0-9_-]{11,86}):([A-Za-z0-9_-]{22,86})"
@@ -57,7 +55,7 @@ class PasswordHash:
         if match is not None:
             log_n, r, p = int(match[1]), int(match[2]), int(match[3])
             salt, digest = _decode(match[4]), _decode(match[5])
-            if salt and digest and (1 << log_n) * r * p <= _MAX_WORK:
+            if salt and digest and (1 << log_n) * r * p <= MAX_HASH_WORK:
                 return cls(log_n, r, p, salt, digest)
         # The text may be a password by mistake, and errors end up in logs.
         raise SettingError("password", "...", "a hash that selchat hash-password has printed")

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from selchat.errors import UsageError, close_reason
+from selchat.limits import MAX_TOKENS, MAX_TOKENS_SIZE
 from selchat.paths import data_folder, make_private_folder, replace_private_file
 from selchat.text import clean_name, name_key
 
@@ -41,8 +42,6 @@ PREFIX = "selchat_"  # lets secret scanners find tokens in published files
 
 _BYTES = 32  # of randomness
 _FILE = "tokens"
-_MAX_SIZE = 256 * 1024  # bytes of the file
-_MAX_TOKENS = 1000  # each request compares its token with all of them, at 0.2 microseconds each
 _TOKEN = re.compile(rf"{PREFIX}[0-9a-f]{{{2 * _BYTES}}}")
 _LINE = re.compile(r"sha256:([0-9a-f]{64})\s+([0-9]{4}-[0-9]{2}-[0-9]{2})\s+(\*|#[^\s#@/]\S*)\s+(\S.*)")
 _HEADER = """\
@@ -137,7 +136,7 @@ class TokenFile:
             if version != self._version:
                 self._version = None
                 with self.path.open("rb") as file:
-                    data = file.read(_MAX_SIZE + 1)
+                    data = file.read(MAX_TOKENS_SIZE + 1)
                 self._tokens = parse_tokens(data, self.path)
                 self._version = version
         except FileNotFoundError:
@@ -150,8 +149,8 @@ class TokenFile:
         """Append a token to the file. Raises `TokenFileError`."""
         with self._locked():
             tokens = self.tokens()
-            if len(tokens) >= _MAX_TOKENS:
-                raise TokenFileError(self.path, 0, f"the limit of {_MAX_TOKENS} tokens is reached")
+            if len(tokens) >= MAX_TOKENS:
+                raise TokenFileError(self.path, 0, f"the limit of {MAX_TOKENS} tokens is reached")
             self._store([*self._lines(), f"{token}\n"])
 
     def revoke(self, name: str) -> list[Token]:
@@ -210,8 +209,8 @@ class TokenFile:
 
 def parse_tokens(data: bytes, path: Path) -> list[Token]:
     """Return the tokens in the bytes of a file; errors name ``path``. Raises `TokenFileError`."""
-    if len(data) > _MAX_SIZE:
-        raise TokenFileError(path, 0, f"more than {_MAX_SIZE} bytes")
+    if len(data) > MAX_TOKENS_SIZE:
+        raise TokenFileError(path, 0, f"more than {MAX_TOKENS_SIZE} bytes")
     tokens: list[Token] = []
     for number, raw in enumerate(data.split(b"\n"), 1):
         try:
@@ -231,6 +230,6 @@ def parse_tokens(data: bytes, path: Path) -> list[Token]:
             raise TokenFileError(path, number, str(error)) from error
         room = match[3]
         tokens.append(Token(bytes.fromhex(match[1]), made, room if room == ANY_ROOM else room[1:], name))
-    if len(tokens) > _MAX_TOKENS:
-        raise TokenFileError(path, 0, f"more than {_MAX_TOKENS} tokens")
+    if len(tokens) > MAX_TOKENS:
+        raise TokenFileError(path, 0, f"more than {MAX_TOKENS} tokens")
     return tokens

@@ -17,11 +17,10 @@ from selchat.chat.people import hash_api_name
 from selchat.config.units import parse_duration
 from selchat.errors import RefusalError, SettingError, UsageError, brief
 from selchat.events import LOBBY
+from selchat.limits import MAX_COMMAND_LENGTH, MAX_ROOMS_LISTED
 from selchat.quoting import quoted, split_name
 from selchat.text import clean_name
 
-_MAX_LENGTH = 1000  # characters of a command; an announcement may be as long as a message
-_MAX_ROOMS = 1000  # in one answer to /rooms
 _KICKED = Farewell("kicked", "The operator has removed you from this chat.", "kicked by the operator")
 _CLAIM = "/claim"
 
@@ -125,8 +124,9 @@ class Commands:
         return self._run_command(line)
 
     def _run_command(self, line: str) -> list[str]:
-        if len(line) > _MAX_LENGTH:
-            return [f"Not run: a command has at most {_MAX_LENGTH} characters, and this one has {len(line)}."]
+        if len(line) > MAX_COMMAND_LENGTH:
+            limit = MAX_COMMAND_LENGTH
+            return [f"Not run: a command has at most {limit} characters, and this one has {len(line)}."]
         name, *rest = line.split(maxsplit=1)
         command = self._commands.get(name.lower())
         if command is None:
@@ -156,7 +156,7 @@ class Commands:
             return self._drop_room(name.strip())
         if action:
             return ["Usage: /rooms, or /rooms drop ROOM"]
-        rooms, total = self._hub.rooms.list(0, _MAX_ROOMS)
+        rooms, total = self._hub.rooms.list(0, MAX_ROOMS_LISTED)
         lines = [
             f"  {room.name}  {room.members} online, {room.seq} messages"
             + (f", topic: {room.topic}" if room.topic else "")

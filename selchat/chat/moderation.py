@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from selchat.addresses import Network, parse_network
-from selchat.config.units import MAX_DURATION
 from selchat.errors import BannedError, SanctionError
+from selchat.limits import MAX_DURATION
 from selchat.log.port import Log
 from selchat.text import name_key
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from selchat.auth.login import LoginThrottle
 from selchat.clock import Clock
 from selchat.errors import RefusalError
+from selchat.limits import MAX_CODE_LENGTH
 from selchat.log.port import Log
 from selchat.text import clean_name, name_key
 
@@ -37,7 +38,6 @@ _RECORDS = "operator"  # the kind of these records
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no letter looks like a digit
 _LOOK_ALIKES = str.maketrans("OIL", "011", "- ")
 _GROUPS, _GROUP_LENGTH = 4, 4  # of a code: 80 random bits
-_MAX_CODE_LENGTH = 64  # characters of a typed code
 
 
 class Operator(NamedTuple):
@@ -115,7 +115,7 @@ class Operators:
         ``source``: see `LoginThrottle`. Raises `WrongCodeError` and `TooManyAttemptsError`.
         """
         self._throttle.check(source)
-        given = code[:_MAX_CODE_LENGTH].upper().translate(_LOOK_ALIKES).encode()
+        given = code[:MAX_CODE_LENGTH].upper().translate(_LOOK_ALIKES).encode()
         found = ""
         for key, expected in self._codes.items():  # all of them: the time must not tell which one is close
             if hmac.compare_digest(expected.replace("-", "").encode(), given):

@@ -17,16 +17,12 @@ from selchat.clock import Clock
 from selchat.config.settings import MAX_BUCKETS, Settings
 from selchat.errors import RefusalError
 from selchat.events import Said
+from selchat.limits import MAX_ALL_REMEMBERED_IDS, MAX_REMEMBERED_IDS, MIN_REMEMBERED_IDS, NAME_OWNED_SECONDS
 from selchat.log.port import Log, Sent
 from selchat.ratelimit import BucketTable
 from selchat.text import clean_name, name_key
 
-MAX_IDS = 4096  # of one client, both in the log and in memory
-_MIN_IDS = 256  # of one client in memory, while there are very many clients
-_MAX_TOTAL_IDS = 500_000  # of all clients in memory
 _HOUR = 3600.0
-_DAY = 86_400.0
-_OWNED_SECONDS = 90 * _DAY
 _NAMES = "name"  # the kind of these records
 
 
@@ -131,7 +127,7 @@ class Names:
 
     def expire(self, is_present: Callable[[str], bool] = lambda key: False) -> None:
         """Free the names that nobody has used for 90 days, unless their owner is present."""
-        oldest = self._now() - _OWNED_SECONDS
+        oldest = self._now() - NAME_OWNED_SECONDS
         for key in [key for key, (_, _, used) in self._owners.items() if used < oldest]:
             if not is_present(key) and not self._is_permanent(key):
                 self._remove(key)
@@ -206,7 +202,11 @@ class SentMessages:
     """
 
     def __init__(
-        self, log: Log, max_ids: int = MAX_IDS, min_ids: int = _MIN_IDS, max_total: int = _MAX_TOTAL_IDS
+        self,
+        log: Log,
+        max_ids: int = MAX_REMEMBERED_IDS,
+        min_ids: int = MIN_REMEMBERED_IDS,
+        max_total: int = MAX_ALL_REMEMBERED_IDS,
     ) -> None:
         self._log = log
         self._max_ids = max_ids
@@ -238,7 +238,9 @@ class SentMessages:
         """
         client = self._clients[client_id]
         if client.sent is None:
-            self._replace_ids(client, {sent.id: sent for sent in self._log.sent(client_id, MAX_IDS)})
+            self._replace_ids(
+                client, {sent.id: sent for sent in self._log.sent(client_id, MAX_REMEMBERED_IDS)}
+            )
         sent, staged = client.sent or {}, client.staged
         new: list[int] = []
         repeated: list[Sent] = []

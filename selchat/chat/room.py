@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 from selchat.chat.peer import Author, Format, Named
 from selchat.events import Event, Joined, Left, Roster
 from selchat.feed import Feed, Subscription
+from selchat.limits import MAX_NAMES_ANNOUNCED
 from selchat.text import name_key
-
-_MAX_NAMES = 500  # in one `Joined` or `Left`
 
 
 class Batch(NamedTuple):
@@ -138,8 +137,8 @@ class Room:
             del self._changes[key]
 
     def _events(self, kind: type[Joined | Left], names: list[str]) -> Iterator[Event]:
-        for start in range(0, len(names), _MAX_NAMES):
-            yield kind(self.name, tuple(names[start : start + _MAX_NAMES]), len(self.members))
+        for start in range(0, len(names), MAX_NAMES_ANNOUNCED):
+            yield kind(self.name, tuple(names[start : start + MAX_NAMES_ANNOUNCED]), len(self.members))
 
 
 def new_salt() -> str:

@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 from selchat.chat.confusables import ConfusableIndex, skeletons
 from selchat.chat.peer import Named
 from selchat.events import SERVER
-from selchat.text import NAME_LENGTH, clean_name, name_key
+from selchat.limits import NAME_LENGTH
+from selchat.text import clean_name, name_key
 
 _GUEST = "guest"
 _LOWEST_NUMBERS = 16  # numbers to try in order, and then random ones in each range

@@ -16,7 +16,8 @@ from selchat.client.connection.link import Jitter, Link
 from selchat.client.events import ClientEvent, Message, Refused, Trusted, Welcomed, Whispered
 from selchat.client.run import Input, Run
 from selchat.client.setup import Ask, ask_password, explain_end, is_about_password
-from selchat.config.settings import MIB, ClientSettings
+from selchat.config.settings import ClientSettings
+from selchat.limits import MIB
 from selchat.net.stdio import LineWriter
 from selchat.text import name_key
 

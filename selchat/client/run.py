@@ -13,8 +13,9 @@ from contextlib import contextmanager
 
 from selchat.client import lines
 from selchat.client.connection.link import Link
-from selchat.config.settings import MIB, ClientSettings
+from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError
+from selchat.limits import MIB
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
 

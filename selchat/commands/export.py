@@ -23,6 +23,7 @@ from typing import Any, NamedTuple, TextIO
 from selchat.config.units import parse_duration
 from selchat.errors import SettingError, UsageError, close_reason
 from selchat.events import CIPHER_PREFIX
+from selchat.limits import EXPORT_BATCH, EXPORT_PROGRESS_SECONDS, MAX_ROOMS_SHOWN
 from selchat.log import schema
 from selchat.log.check import open_read_only
 from selchat.log.errors import HistoryError, UnusableHistoryError, cause
@@ -32,18 +33,14 @@ from selchat.streams import BROKEN_PIPE, INTERRUPTED, OutputError
 from selchat.text import escape_controls, name_key
 
 WHISPERS = "@"  # first character of the log's rooms for direct messages
-_BATCH = 1000  # messages per query
-_PROGRESS_DELAY = 2.0  # seconds before the first progress line
-_ROOMS_SHOWN = 50
 
-_MAX_SINCE = 100  # characters; a longer one would take long to parse
 _ENCRYPTED = "(encrypted"
 _ESCAPES = tuple(r"\(nrtxuU")  # characters after a backslash that make an escape of it
 
 _COLUMNS = "SELECT n, room, seq, at, author, id, cipher, body FROM message"
 _SINCE = "n <= ? AND (at >= ? OR typeof(at) <> 'real')"  # without a time: the row is damaged
-_ALL = f"{_COLUMNS} WHERE n > ? AND {_SINCE} ORDER BY n LIMIT {_BATCH}"
-_ROOM = f"{_COLUMNS} WHERE room = ? AND seq > ? AND {_SINCE} ORDER BY seq LIMIT {_BATCH}"
+_ALL = f"{_COLUMNS} WHERE n > ? AND {_SINCE} ORDER BY n LIMIT {EXPORT_BATCH}"
+_ROOM = f"{_COLUMNS} WHERE room = ? AND seq > ? AND {_SINCE} ORDER BY seq LIMIT {EXPORT_BATCH}"
 
 
 class NoHistoryError(HistoryError):
@@ -72,8 +69,8 @@ class UnknownRoomError(UsageError):
     def __str__(self) -> str:
         if self.room.startswith(WHISPERS):
             return "direct messages are not exported"
-        known = ", ".join(self.rooms[:_ROOMS_SHOWN]) or "none"
-        more = len(self.rooms) - _ROOMS_SHOWN
+        known = ", ".join(self.rooms[:MAX_ROOMS_SHOWN]) or "none"
+        more = len(self.rooms) - MAX_ROOMS_SHOWN
         others = f" and {more} more" if more > 0 else ""
         return f"there is no room {self.room}; the rooms are: {known}{others}"
 
@@ -190,13 +187,13 @@ class Progress:
     def __init__(self, terminal: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self._terminal = terminal
         self._clock = clock
-        self._next = clock() + _PROGRESS_DELAY
+        self._next = clock() + EXPORT_PROGRESS_SECONDS
         self._shown = 0
 
     def __call__(self, written: int) -> None:
         now = self._clock()
         if now >= self._next:
-            self._next = now + _PROGRESS_DELAY / 10
+            self._next = now + EXPORT_PROGRESS_SECONDS / 10
             self._shown = written
             self._terminal.write(f"\r{written:,} messages")
             self._terminal.flush()

@@ -11,8 +11,7 @@ from collections.abc import Callable
 
 from selchat.auth.password import PasswordHash, checked_password, read_password
 from selchat.errors import UsageError
-
-_MAX_LINE = 4096  # bytes
+from selchat.limits import MAX_PASSWORD_LINE
 
 
 class PasswordsDifferError(UsageError):
@@ -35,6 +34,6 @@ def main(is_terminal: bool, ask: Callable[[str], str] = getpass.getpass) -> int:
         except EOFError:
             return 1
     else:
-        password = read_password(sys.stdin.buffer.readline(_MAX_LINE))
+        password = read_password(sys.stdin.buffer.readline(MAX_PASSWORD_LINE))
     sys.stdout.write(f"{PasswordHash.of(password)}\n")
     return 0

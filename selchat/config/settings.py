@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field, fields
 
-from selchat.auth.password import PASSWORD_LENGTH, PasswordHash
+from selchat.auth.password import PasswordHash
 from selchat.errors import SettingError
-
-KIB = 1024
-MIB = 1024 * KIB
+from selchat.limits import KIB, MIB, PASSWORD_LENGTH
 
 # Types of values; `selchat.config.sources` parses a text by its type.
 Bytes = int  # accepts a unit, as in 64KiB

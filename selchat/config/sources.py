@@ -22,9 +22,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from selchat.config.settings import KIB, Settings
+from selchat.config.settings import Settings
 from selchat.config.units import parse_duration, parse_size
 from selchat.errors import SettingError, UsageError, brief, close_reason
+from selchat.limits import MAX_CONFIG_SIZE, MAX_MISTAKES
 from selchat.paths import history_path
 
 
@@ -68,8 +69,6 @@ class ConfigurationError(UsageError):
 
 PREFIX = "SELCHAT_"
 CONFIG = "SELCHAT_CONFIG"  # the same as --config
-_MAX_FILE_SIZE = 64 * KIB  # bytes; a file with every setting has 4 KiB
-_MAX_MISTAKES = 20  # to report
 _NO_HISTORY = "--no-history"
 
 # The options and variables that are not called like their setting. The other variables are for clients.
@@ -317,7 +316,7 @@ class SettingsBuilder:
                 why = f"{key[:64]!r} is a table; put all settings at the top, without a table"
                 self.add_mistake(ConfigFileError(file, lines[key], why))
             elif key not in SETTINGS:
-                hint = _nearest(key) if len(self._mistakes) < _MAX_MISTAKES else ""
+                hint = _nearest(key) if len(self._mistakes) < MAX_MISTAKES else ""
                 self._mistakes.append((place, UnknownSettingError(where, key, hint)))
                 self._unusable.add(hint)
             else:
@@ -358,8 +357,8 @@ class SettingsBuilder:
                 value = "..." if error.name == "password" else error.value  # it may be a real password
                 found.append((wrong.place, SettingError(wrong.where, value, error.expected)))
         mistakes = [mistake for _, mistake in sorted(found, key=lambda pair: pair[0])]
-        if len(mistakes) > _MAX_MISTAKES:
-            mistakes[_MAX_MISTAKES:] = [UsageError(f"and {len(mistakes) - _MAX_MISTAKES} more")]
+        if len(mistakes) > MAX_MISTAKES:
+            mistakes[MAX_MISTAKES:] = [UsageError(f"and {len(mistakes) - MAX_MISTAKES} more")]
         if mistakes:
             raise ConfigurationError(tuple(mistakes))
         return settings
@@ -431,11 +430,11 @@ def _read(file: str) -> bytes:
         if Path(file).exists() and not Path(file).is_file():
             raise ConfigFileError(file, 0, "not a file")
         with Path(file).open("rb") as opened:
-            data = opened.read(_MAX_FILE_SIZE + 1)
+            data = opened.read(MAX_CONFIG_SIZE + 1)
     except OSError as error:
         raise ConfigFileError(file, 0, close_reason(error)) from error
-    if len(data) > _MAX_FILE_SIZE:
-        raise ConfigFileError(file, 0, f"more than {_MAX_FILE_SIZE} bytes")
+    if len(data) > MAX_CONFIG_SIZE:
+        raise ConfigFileError(file, 0, f"more than {MAX_CONFIG_SIZE} bytes")
     return data
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from selchat.config.settings import KIB, MIB
 from selchat.errors import SettingError
+from selchat.limits import KIB, MAX_DURATION, MAX_QUANTITY_LENGTH, MIB
 
 # As in the GNU tools: K, M and G are binary, and so are KiB and so on; KB, MB and GB are decimal.
 _BYTES = {
@@ -14,8 +14,6 @@ _BYTES = {
     **{"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12},
 }
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
-MAX_DURATION = 3650 * 86_400  # seconds; ten years
-_MAX_LENGTH = 64  # characters of a size or a duration
 
 _PLAIN = re.compile(r"[0-9]{1,15}")
 _QUANTITY = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?) ?([a-z]{1,3})")
@@ -27,7 +25,7 @@ def parse_size(text: str, *, needs_unit: bool = False) -> int | None:
     """Return the bytes; None: not a size."""
     if _PLAIN.fullmatch(text) and not needs_unit:
         return int(text)
-    match = _QUANTITY.fullmatch(text.strip().lower()) if len(text) <= _MAX_LENGTH else None
+    match = _QUANTITY.fullmatch(text.strip().lower()) if len(text) <= MAX_QUANTITY_LENGTH else None
     if match is None or match[2] not in _BYTES:
         return None
     number = float(match[1])
@@ -42,7 +40,7 @@ def parse_duration(text: str, name: str) -> int:
     the error. Raises `SettingError`.
     """
     text = text.strip()
-    if len(text) > _MAX_LENGTH or not _DURATION.fullmatch(text):
+    if len(text) > MAX_QUANTITY_LENGTH or not _DURATION.fullmatch(text):
         raise SettingError(name, text, "a time such as 30s, 10m, 2h, 3d, 4w or 1h10m")
     seconds = sum(int(number) * _SECONDS[unit] for number, unit in _TERM.findall(text))
     if seconds > MAX_DURATION:

@@ -14,14 +14,9 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from selchat.config.settings import MIB
+from selchat.limits import CHECK_BATCH, CHECK_BUSY_SECONDS, CHECK_PAUSE, QUICK_CHECK_SIZE
 from selchat.log.errors import cause
 from selchat.log.salvage import Damage, Salvage, is_unreadable, read_until_damage
-
-_BATCH = 2000  # rows in one query; 0.5 ms for short messages
-_PAUSE = 4.0  # seconds of pause for each second of work
-_SMALL = 64 * MIB  # bytes of a file that SQLite itself can check in less than a second
-_BUSY_SECONDS = 5.0
 
 _READ = (
     "SELECT max(n), sum(length(author) + length(id) + length(cipher) + length(body))"
@@ -40,7 +35,10 @@ _INDEX = "an index is damaged, so that some messages cannot be found"
 def open_read_only(path: Path) -> sqlite3.Connection:
     """Open a history for reading, even if its end is missing. Raises sqlite3.Error."""
     db = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=_BUSY_SECONDS, isolation_level=None
+        f"file:{quote(str(path.absolute()))}?mode=ro",
+        uri=True,
+        timeout=CHECK_BUSY_SECONDS,
+        isolation_level=None,
     )
     # Without it, SQLite refuses a file that is shorter than its header says. It permits no more than that.
     db.execute("PRAGMA writable_schema = ON")
@@ -90,7 +88,7 @@ class _Check:
         [(size,)] = self._db.execute(
             "SELECT page_size * page_count FROM pragma_page_size(), pragma_page_count()"
         ).fetchall()
-        if size <= _SMALL:
+        if size <= QUICK_CHECK_SIZE:
             [(found,), *_] = self._db.execute("PRAGMA quick_check(1)").fetchall()
             if found != "ok":
                 return Damage([], 0, " ".join(found.removeprefix("*** in database main ***").split()))
@@ -99,9 +97,9 @@ class _Check:
     def _read_messages(self) -> None:
         after, last = self._salvage.bounds()
         while after < last:
-            rows, damaged = self._rows(_READ, after, last, _BATCH)
+            rows, damaged = self._rows(_READ, after, last, CHECK_BATCH)
             if damaged:
-                end = min(last, after + _BATCH)
+                end = min(last, after + CHECK_BATCH)
                 for _ in self._salvage.messages(after, end):
                     self._rest(0.01)
                 after = end
@@ -113,7 +111,7 @@ class _Check:
     def _read_index(self, room: int, newest: int) -> bool:
         seq = 0
         while seq < newest:
-            rows, damaged = self._rows(_BY_ROOM, room, seq, _BATCH)
+            rows, damaged = self._rows(_BY_ROOM, room, seq, CHECK_BATCH)
             if damaged:
                 return False
             if rows[0][0] is None:
@@ -128,7 +126,7 @@ class _Check:
     def _rows(self, query: str, *parameters: int) -> tuple[list[tuple[int | None]], bool]:
         started = time.perf_counter()
         result = read_until_damage(self._db, query, parameters, is_unreadable)
-        self._rest(_PAUSE * (time.perf_counter() - started))
+        self._rest(CHECK_PAUSE * (time.perf_counter() - started))
         return result
 
     def _rest(self, seconds: float) -> None:

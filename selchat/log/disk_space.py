@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from selchat.config.settings import MIB
+from selchat.limits import MIB
 
 # A warning comes below the smaller one of a part of the disk and a number of bytes, and another one below the
 # second pair. On a large disk, a part of it would be far too early.

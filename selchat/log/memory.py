@@ -6,16 +6,11 @@ import secrets
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 
-from selchat.config.settings import MIB
 from selchat.events import Said
 from selchat.histogram import COMMIT_BUCKETS, Histogram
+from selchat.limits import MAX_LOGGED_IDS, MAX_MEMORY_LOG_IDS, MEMORY_LOG_SIZE, MESSAGE_OVERHEAD
 from selchat.log.port import Sent
 from selchat.log.retention import Retention
-
-_MAX_TOTAL = 64 * MIB  # characters of all rooms, counted as in `MemoryLog`; about five bytes each
-_MAX_IDS = 4096  # of one client, for duplicate detection: the promise of docs/protocol.rst
-_MAX_TOTAL_IDS = 250_000  # of all clients, at about 200 bytes each
-_OVERHEAD = 256  # bytes of a message in addition to its body
 
 
 class MemoryLog:
@@ -30,9 +25,9 @@ class MemoryLog:
         self,
         limit: int,
         *,
-        max_total: int = _MAX_TOTAL,
-        max_ids: int = _MAX_IDS,
-        max_total_ids: int = _MAX_TOTAL_IDS,
+        max_total: int = MEMORY_LOG_SIZE,
+        max_ids: int = MAX_LOGGED_IDS,
+        max_total_ids: int = MAX_MEMORY_LOG_IDS,
     ) -> None:
         self._id = secrets.token_hex(8)
         self.commit_seconds = Histogram(COMMIT_BUCKETS)
@@ -261,4 +256,4 @@ def _limited(messages: list[Said], limit: int, size: int) -> list[Said]:
 
 
 def _size(block: list[Said]) -> int:
-    return sum([len(message.body) for message in block]) + _OVERHEAD * len(block)
+    return sum([len(message.body) for message in block]) + MESSAGE_OVERHEAD * len(block)

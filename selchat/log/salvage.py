@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any, NamedTuple
 
+from selchat.limits import MAX_RANGES_SHOWN, SALVAGE_BATCH
 from selchat.text import escape_controls
 
 _DAMAGE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _BAD_SECTOR = {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
-_BATCH = 1000  # rows in one query
-_MAX_SHOWN = 20  # ranges in one message
 
 _COLUMNS = "SELECT n, room, seq, at, author, id, cipher, body FROM message"
 _RANGE = f"{_COLUMNS} WHERE n > ? AND n <= ? ORDER BY n LIMIT ?"
@@ -60,8 +59,8 @@ class Damage(NamedTuple):
         return bool(self.total or self.why)
 
     def __str__(self) -> str:
-        parts = [str(found) for found in self.messages[:_MAX_SHOWN]]
-        more = len(self.messages) - _MAX_SHOWN
+        parts = [str(found) for found in self.messages[:MAX_RANGES_SHOWN]]
+        more = len(self.messages) - MAX_RANGES_SHOWN
         if more > 0:
             parts.append(f"and {more} more ranges")
         if self.unknown:
@@ -150,13 +149,13 @@ class Salvage:
         No query is open between two batches. Raises sqlite3.Error if the disk fails.
         """
         while after < last:
-            rows, damaged = self._read(_RANGE, (after, last, _BATCH))
+            rows, damaged = self._read(_RANGE, (after, last, SALVAGE_BATCH))
             good = whole_rows(rows, after)
             if good:
                 yield good
                 after = good[-1][0]
             if damaged or len(good) < len(rows):
-                end = min(last, after + _BATCH)
+                end = min(last, after + SALVAGE_BATCH)
                 found = [row for n in range(after + 1, end + 1) for row in self._one(n)]
                 if found:
                     yield found
@@ -202,12 +201,12 @@ class Salvage:
         """Yield the ``seq`` and ``n`` of a room's messages, as far as the index is readable."""
         seq = 0
         while seq < newest:
-            rows, damaged = self._read(_PLACES, (room, seq, _BATCH))
+            rows, damaged = self._read(_PLACES, (room, seq, SALVAGE_BATCH))
             yield from rows
             seq = rows[-1][0] if rows else seq
             if damaged:
                 self._is_index_damaged = True
-                end = min(newest, seq + _BATCH)
+                end = min(newest, seq + SALVAGE_BATCH)
                 for place in range(seq + 1, end + 1):
                     for (n,) in self._read(_PLACE, (room, place))[0]:
                         yield place, n

@@ -19,9 +19,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from selchat.config.settings import KIB, MIB
 from selchat.events import Said
 from selchat.histogram import COMMIT_BUCKETS, Histogram
+from selchat.limits import (
+    CHECKPOINT_PAGES,
+    DAMAGE_WARNING_SECONDS,
+    EXPIRE_CHARACTERS,
+    EXPIRE_MESSAGES,
+    MAX_SKIPPED,
+    SQLITE_BUSY_SECONDS,
+    SQLITE_CACHE,
+    WAL_LIMIT,
+)
 from selchat.log.errors import UnusableHistoryError, cause
 from selchat.log.lock import ServerLock
 from selchat.log.port import NotReadableError, NotStoredError, Sent
@@ -33,24 +42,6 @@ from selchat.paths import make_private_folder
 
 __all__ = ["Retention", "SqliteLog"]
 
-_BUSY_SECONDS = 0.05  # to wait for another program that writes; the whole server waits
-
-# Pages in the write-ahead log after which a commit checkpoints them into the file. Measured with commits of
-# 256 at 140,000 messages a second: with 1,000 pages, the slowest of 100 commits takes 6 ms and the slowest of
-# all 8. With 4,000 and 16,000 pages, the slowest takes 20 and 52 ms, and the mean is no better. Checkpoints
-# are `PASSIVE`: they wait for no reader, and SQLite restarts the log when a commit finds all pages
-# checkpointed.
-_CHECKPOINT_PAGES = 1000
-_WAL_LIMIT = 16 * MIB  # bytes; SQLite truncates the log to it after a reader has held up checkpoints
-_CACHE = 8 * MIB  # bytes of pages in memory
-
-# Limits of one step of `expire`: messages, and approximate characters of their bodies. Such a step takes 1.5
-# ms, both with messages of 64 bytes and with messages of 64 KiB.
-_EXPIRE_MESSAGES = 500
-_EXPIRE_CHARACTERS = 256 * KIB
-
-_MAX_SKIPPED = 2000  # damaged messages in one call, which takes 20 ms
-_WARNING_SECONDS = 60.0  # between two warnings about damage
 
 # The first parameter is the name of the room, the first field of `Said`, which is not stored. CASE skips it
 # at no cost. Adding two numbers to the tuple of a message takes half the time of building a tuple of eight.
@@ -115,8 +106,8 @@ class SqliteLog:
         retention: Retention,
         *,
         warn: Callable[[str], object] = lambda text: None,
-        busy_seconds: float = _BUSY_SECONDS,
-        wal_limit: int = _WAL_LIMIT,
+        busy_seconds: float = SQLITE_BUSY_SECONDS,
+        wal_limit: int = WAL_LIMIT,
     ) -> None:
         self._path = Path(path).absolute()
         self._retention = retention
@@ -294,10 +285,10 @@ class SqliteLog:
         found = self._rooms.get(room)
         if found is None:
             return False
-        size = _EXPIRE_CHARACTERS
+        size = EXPIRE_CHARACTERS
         numbers: list[tuple[int]] = []
         try:
-            for n, length in self._rows(_OLDEST_IN_ROOM, (found.number, seq, _EXPIRE_MESSAGES)):
+            for n, length in self._rows(_OLDEST_IN_ROOM, (found.number, seq, EXPIRE_MESSAGES)):
                 if size <= 0:
                     break
                 numbers.append((n,))
@@ -315,9 +306,9 @@ class SqliteLog:
             return None
         oldest = float("-inf") if retention.days is None else now - retention.days * 86_400
         excess, last = self._excess_messages(), None
-        size = _EXPIRE_CHARACTERS
+        size = EXPIRE_CHARACTERS
         with self._reading():
-            rows, damaged = read_until_damage(self._db, _OLDEST, (_EXPIRE_MESSAGES,))
+            rows, damaged = read_until_damage(self._db, _OLDEST, (EXPIRE_MESSAGES,))
         if damaged and not rows:
             self._warn_sometimes("old messages cannot be deleted because the history is damaged")
         for place, (n, at, length) in enumerate(rows):
@@ -481,7 +472,7 @@ class SqliteLog:
         db, number = self._db, room.number
         bad: list[int] = []
         try:
-            for _ in range(_MAX_SKIPPED):
+            for _ in range(MAX_SKIPPED):
                 for first, last in self._unreadable.get(room.name, ()):
                     if first <= seq <= last:
                         seq = last + 1 if step > 0 else first - 1
@@ -524,7 +515,7 @@ class SqliteLog:
         """Show the operator a warning, at most one in a minute."""
         now = time.monotonic()
         if now >= self._next_warning:
-            self._next_warning = now + _WARNING_SECONDS
+            self._next_warning = now + DAMAGE_WARNING_SECONDS
             self._warn(text)
 
     @contextmanager
@@ -630,9 +621,9 @@ def _configure(db: sqlite3.Connection, path: Path, wal_limit: int) -> None:
     db.execute("PRAGMA synchronous = FULL")
     db.execute("PRAGMA fullfsync = ON")  # on macOS, fsync alone leaves data in the drive's cache
     db.execute("PRAGMA secure_delete = ON")  # overwrite deleted messages
-    db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}")
+    db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
     db.execute(f"PRAGMA journal_size_limit = {wal_limit}")
-    db.execute(f"PRAGMA cache_size = {-_CACHE // 1024}")
+    db.execute(f"PRAGMA cache_size = {-SQLITE_CACHE // 1024}")
 
 
 @contextmanager

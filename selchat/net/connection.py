@@ -14,15 +14,12 @@ from enum import Enum, auto
 from typing import Protocol
 
 from selchat.errors import close_reason
+from selchat.limits import FIRST_READ
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
 from selchat.net.records import RecordLimits
 from selchat.net.tls import TlsStream
-
-# Bytes of the first read. Python allocates the whole buffer: a read of 64 KiB for a message of 64 bytes costs
-# 1 microsecond more, of 3 in all. A second read costs as much, but only when there are many messages.
-_FIRST_READ = 4096
 
 
 class ConnectionState(Enum):
@@ -206,8 +203,8 @@ class Connection:
 
     def _read(self) -> None:
         try:
-            data = self._stream.recv(_FIRST_READ)
-            if len(data) == _FIRST_READ:
+            data = self._stream.recv(FIRST_READ)
+            if len(data) == FIRST_READ:
                 data += self._read_more()
         except (BlockingIOError, InterruptedError):
             return

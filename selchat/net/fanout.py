@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from selchat.errors import LimitError
 from selchat.feed import Feed, Subscription
-from selchat.net.outbox import MAX_BUFFERS, Outbox
+from selchat.limits import MAX_SEND_BUFFERS
+from selchat.net.outbox import Outbox
 
 
 class LappedError(LimitError):
@@ -44,7 +45,7 @@ class Fanout:
                     continue
                 if sent != size:
                     unusual.append((subscription, sent, None))
-            for subscription, buffers, size in feed.shares(MAX_BUFFERS):
+            for subscription, buffers, size in feed.shares(MAX_SEND_BUFFERS):
                 try:
                     sent = subscription.reader.transmit(buffers)
                 except BlockingIOError:

@@ -8,8 +8,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 
+from selchat.limits import ADDRESS_REFRESH_SECONDS
+
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_REFRESH_SECONDS = 5.0  # at least, between two reads of the machine's addresses
 
 
 class HostAllowlist:
@@ -33,7 +34,7 @@ class HostAllowlist:
         host = address or host
         if host in self._names or host in self._addresses:
             return True
-        if address is None or self._now() < self._refreshed_at + _REFRESH_SECONDS:
+        if address is None or self._now() < self._refreshed_at + ADDRESS_REFRESH_SECONDS:
             return False
         # A laptop gets a new address while the server runs, when its owner carries it to another network.
         self._refreshed_at = self._now()

@@ -15,6 +15,8 @@ from array import array
 from pathlib import Path
 from typing import NamedTuple
 
+from selchat.limits import MAX_INTERFACES
+
 try:
     import fcntl  # POSIX only
 except ImportError:
@@ -24,7 +26,6 @@ else:
 
 _SIOCGIFCONF = 0x8912  # Linux: list all IPv4 addresses with their interfaces (netdevice(7))
 _IFREQ_SIZE = 40 if struct.calcsize("P") == 8 else 32  # bytes of one struct ifreq
-_MAX_ADDRESSES = 1024
 
 # Interfaces of containers and virtual machines; other machines cannot reach them.
 _VIRTUAL = re.compile(r"(?:docker|br-|veth|virbr|vnet|vmnet|vboxnet|lxc|lxd|cni|podman|flannel|cali|tap)")
@@ -42,7 +43,7 @@ def interfaces() -> list[Interface]:
     found: list[Interface] = []
     if _HAS_IOCTL:
         with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            buffer = array("B", bytes(_IFREQ_SIZE * _MAX_ADDRESSES))
+            buffer = array("B", bytes(_IFREQ_SIZE * MAX_INTERFACES))
             pointer, _ = buffer.buffer_info()
             request = struct.pack("iP", len(buffer), pointer)
             (size, _) = struct.unpack("iP", fcntl.ioctl(sock, _SIOCGIFCONF, request))

@@ -17,14 +17,12 @@ from typing import Protocol
 
 from selchat.errors import LimitError
 from selchat.feed import Feed, Lapped, Subscription, SubscriptionState
+from selchat.limits import MAX_SEND_BUFFERS, MAX_SEND_BYTES
 
 
 class UnreadRepliesError(LimitError):
     template = "reader too slow, more than {limit} bytes of replies unread"
 
-
-_MAX_BYTES = 256 * 1024  # per system call
-MAX_BUFFERS = 64  # per system call; IOV_MAX is 1,024 on Linux and at least 16 (POSIX)
 
 # POSIX only; elsewhere the outbox joins the buffers first, which costs a copy.
 _HAS_SENDMSG = hasattr(socket.socket, "sendmsg")
@@ -276,7 +274,7 @@ class Outbox:
                     self._replies_size = len(self._final_data)
                     self._final_data = b""
                     continue
-                done = self._send_feed(subscription, _MAX_BYTES)
+                done = self._send_feed(subscription, MAX_SEND_BYTES)
             if not done:
                 return False
 
@@ -291,7 +289,7 @@ class Outbox:
 
     def _send_feed(self, subscription: Subscription[Outbox], max_bytes: int) -> bool:
         feed = subscription.feed
-        buffers, until = feed.view(subscription, max_bytes, MAX_BUFFERS)
+        buffers, until = feed.view(subscription, max_bytes, MAX_SEND_BUFFERS)
         size = sum(map(len, buffers))
         sent = self.transmit(buffers)
         position = feed.advance(subscription, sent)
@@ -301,7 +299,7 @@ class Outbox:
         return sent == size
 
     def _send_replies(self, replies: deque[memoryview]) -> bool:
-        buffers = [replies[i] for i in range(min(len(replies), MAX_BUFFERS))]
+        buffers = [replies[i] for i in range(min(len(replies), MAX_SEND_BUFFERS))]
         sent = self.transmit(buffers)
         self._replies_size -= sent
         while replies and sent >= len(replies[0]):

@@ -23,6 +23,7 @@ from types import FrameType
 from typing import Any
 
 from selchat.histogram import TICK_BUCKETS, Histogram
+from selchat.limits import MAX_CANCELLED_TIMERS
 
 EVENT_READ = selectors.EVENT_READ
 EVENT_WRITE = selectors.EVENT_WRITE
@@ -30,8 +31,6 @@ EVENT_WRITE = selectors.EVENT_WRITE
 Callback = Callable[..., object]
 Watcher = Callable[[int], object]
 """Called with the mask of ready events."""
-
-_MAX_CANCELLED = 1000  # cancelled timers in the heap before it is rebuilt
 
 
 class Timer:
@@ -198,7 +197,7 @@ class Reactor:
 
     def _on_cancel(self, timer: Timer) -> None:
         self._cancelled += 1
-        if self._cancelled > _MAX_CANCELLED and self._cancelled * 2 > len(self._timers):
+        if self._cancelled > MAX_CANCELLED_TIMERS and self._cancelled * 2 > len(self._timers):
             self._timers[:] = [  # in place: _run_timers may be using the list
                 entry for entry in self._timers if entry[2]._reactor is not None and entry[2] is not timer
             ]

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from selchat.clock import Clock
 from selchat.config.settings import TLS_EMPTY_BURST, TLS_EMPTY_RATE, TLS_PADDING
+from selchat.limits import CHARGED_RECORDS
 from selchat.ratelimit import TokenBucket
 
 _HEADER = 5  # bytes: type, version, length (RFC 8446, 5.1)
 _OVERHEAD = _HEADER + 17  # bytes of a record that are no data: also its inner type, and the tag of the cipher
-_CHARGED_AT_ONCE = 16  # records, so that most reads need no clock
 
 
 class RecordLimits:
@@ -60,7 +60,7 @@ class RecordLimits:
                 if self._empty.tokens < 0:
                     return None
         self._uncharged += whole
-        if self._uncharged < _CHARGED_AT_ONCE:
+        if self._uncharged < CHARGED_RECORDS:
             return 0.0
         self._records.refill(self._clock.now)
         self._records.tokens -= self._uncharged

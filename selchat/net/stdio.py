@@ -12,11 +12,8 @@ import select
 import stat
 from collections.abc import Callable
 
+from selchat.limits import BACKGROUND_POLL_SECONDS, STDIO_PIPE, STDIO_READ
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
-
-_READ_SIZE = 64 * 1024  # bytes
-_PIPE_BUF = 512  # bytes that a ready pipe accepts without blocking (POSIX); Linux: 4,096
-_BACKGROUND_POLL = 1.0  # seconds between two checks whether we are in the foreground again
 
 # POSIX can poll any descriptor, and has job control. Elsewhere the operator has no input, and output blocks.
 POSIX = os.name == "posix" and hasattr(select, "poll")
@@ -104,10 +101,10 @@ class LineReader:
         if self._is_terminal and not self._in_foreground():
             # A read in the background would stop the process (SIGTTIN).
             self.pause()
-            self._timer = self._reactor.call_later(_BACKGROUND_POLL, self._try_resume)
+            self._timer = self._reactor.call_later(BACKGROUND_POLL_SECONDS, self._try_resume)
             return
         try:
-            data = os.read(self._descriptor, _READ_SIZE)
+            data = os.read(self._descriptor, STDIO_READ)
         except (BlockingIOError, InterruptedError):
             return
         except OSError:
@@ -177,17 +174,17 @@ class LineWriter:
         self._watched = False
         self._own = _own_terminal(descriptor)
         self._descriptor = descriptor if self._own is None else self._own
-        self._piece = _PIPE_BUF
+        self._piece = STDIO_PIPE
         self._poll = None
         self.open = True
         try:
             if stat.S_ISREG(os.fstat(descriptor).st_mode) or self._own is not None:
-                self._piece = _READ_SIZE
+                self._piece = STDIO_READ
         except OSError:
             self.open = False
             return
         if POSIX:
-            self._piece = max(self._piece, getattr(select, "PIPE_BUF", _PIPE_BUF))
+            self._piece = max(self._piece, getattr(select, "PIPE_BUF", STDIO_PIPE))
             self._poll = select.poll()
             self._poll.register(self._descriptor, select.POLLOUT)
 

@@ -18,18 +18,11 @@ from pathlib import Path
 from typing import Protocol
 
 from selchat.errors import NOT_TRUSTED
+from selchat.limits import MAX_TLS_HANDSHAKE, MAX_TLS_UNSENT, TLS_PIECE, TLS_READ
 from selchat.net.records import RecordLimits
 
-# Bytes encrypted at a time: two records. A full socket leaves at most this much with us. To encrypt a whole
-# chunk would leave each slow reader with a copy of it; a single record would cost a system call per 16 KiB.
-PIECE = 32 * 1024
-# Bytes of unsent TLS messages before we close: a peer that makes TLS answer this much never reads.
-MAX_UNSENT = 4 * PIECE
-# Bytes received during a handshake; a server with a long certificate chain sends 8 KiB.
-MAX_HANDSHAKE = 16 * 1024
 # The alerts of a peer that does not trust our certificate (RFC 8446, 6.2), by OpenSSL's names.
 _NOT_TRUSTED = {"SSLV3_ALERT_CERTIFICATE_UNKNOWN", "TLSV1_ALERT_UNKNOWN_CA", "SSLV3_ALERT_BAD_CERTIFICATE"}
-_READ = 64 * 1024  # bytes requested from OpenSSL, which returns one record (16 KiB) at a time
 
 
 class TlsState(Enum):
@@ -165,8 +158,8 @@ class TlsStream:
                 self._incoming.write(data)
                 if self.state is TlsState.HANDSHAKE:
                     self._handshake_size += len(data)
-                    if self._handshake_size > MAX_HANDSHAKE:
-                        raise TlsError(f"a handshake of more than {MAX_HANDSHAKE} bytes")
+                    if self._handshake_size > MAX_TLS_HANDSHAKE:
+                        raise TlsError(f"a handshake of more than {MAX_TLS_HANDSHAKE} bytes")
             else:
                 self._incoming.write_eof()
         if self.state is TlsState.HANDSHAKE:
@@ -176,7 +169,7 @@ class TlsStream:
         parts: list[bytes] = []
         while self.state is TlsState.OPEN:
             try:
-                part = self._tls.read(_READ)
+                part = self._tls.read(TLS_READ)
             except ssl.SSLWantReadError:
                 break
             except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
@@ -220,9 +213,9 @@ class TlsStream:
         done = self._ahead
         if size > done and self.state is TlsState.HANDSHAKE:
             raise TlsError("the handshake was not finished")
-        view: bytes | memoryview = data if size <= PIECE and not done else memoryview(data)
+        view: bytes | memoryview = data if size <= TLS_PIECE and not done else memoryview(data)
         while done < size:
-            piece = view if size <= PIECE and not done else view[done : done + PIECE]
+            piece = view if size <= TLS_PIECE and not done else view[done : done + TLS_PIECE]
             try:
                 self._tls.write(piece)
             except ssl.SSLError as error:
@@ -265,7 +258,7 @@ class TlsStream:
         """Send pending TLS messages, or call ``on_blocked``."""
         if self._outgoing.pending:
             self._unsent = b"".join((self._unsent, self._outgoing.read()))
-            if len(self._unsent) > MAX_UNSENT:
+            if len(self._unsent) > MAX_TLS_UNSENT:
                 raise TlsError("the peer reads nothing")
         if self._unsent:
             try:

@@ -14,6 +14,7 @@ from typing import Protocol
 from selchat.chat.commands import Commands
 from selchat.chat.member import Member
 from selchat.events import CIPHER_PREFIX, LOBBY, SERVER, Event, Said
+from selchat.limits import MAX_BODY_WARNED
 from selchat.log.port import NotStoredError
 from selchat.log.retention import FOREVER
 from selchat.text import cut, escape_controls
@@ -62,7 +63,6 @@ class Style(Protocol):
         """Format a bug's traceback."""
 
 
-_WARNED_BODY = 200  # characters of an announcement in a warning
 _LOCALHOST = "http://localhost:"
 
 
@@ -269,7 +269,7 @@ class Console:
     def on_announcement_lost(self, messages: Sequence[Event], error: NotStoredError) -> None:
         for message in messages:
             if isinstance(message, Said):
-                self.warn(f"not sent ({error.why}): {cut(message.body, _WARNED_BODY)}")
+                self.warn(f"not sent ({error.why}): {cut(message.body, MAX_BODY_WARNED)}")
 
     def on_log_state(self, error: NotStoredError | None) -> None:
         if error is None:

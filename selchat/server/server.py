@@ -26,9 +26,10 @@ from selchat.auth.tokens import TokenFile
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
 from selchat.chat.peer import Farewell
-from selchat.config.settings import CERTIFICATE_CHECK_SECONDS, MIB, Settings
+from selchat.config.settings import CERTIFICATE_CHECK_SECONDS, Settings
 from selchat.config.sources import ConfigurationError, reload_settings
 from selchat.errors import BannedError, RefusalError, SelchatError, UsageError, close_reason
+from selchat.limits import CONSOLE_LIMIT, EXPIRY_PAUSE, MEMORY_CHECK_SECONDS, PASSWORD_SHUTDOWN_SECONDS
 from selchat.log.disk_space import DiskSpace
 from selchat.log.errors import UnusableHistoryError
 from selchat.log.port import NotReadableError
@@ -73,10 +74,6 @@ _REASONS: dict[type[SelchatError], str] = {
     AddressRateError: "address-rate",
 }
 
-_OUTPUT_LIMIT = MIB  # bytes of lines queued for a terminal that is blocked
-_MEMORY_CHECK_SECONDS = 0.25  # between two checks of the memory limit; one takes 1 ms for 1,000 connections
-_EXPIRY_PAUSE = 0.02  # seconds between two batches of expired history
-_PASSWORD_SECONDS = 1.0  # that the shutdown waits for password checks in progress
 SHUTDOWN = Farewell("shutdown", "", "server shut down", 1.0)
 _NO_FINGERPRINTS = Fingerprints("none", "none")
 
@@ -141,7 +138,7 @@ class Server:
         self._output = LineWriter(
             reactor,
             stdout,
-            _OUTPUT_LIMIT,
+            CONSOLE_LIMIT,
             lambda count: _style(self._settings).warning(
                 f"{count} lines were dropped because standard output was blocked"
             ),
@@ -279,8 +276,8 @@ class Server:
         for connection in tuple(self.connections):
             connection.abort(ConnectionAbortedError(0, "server shut down"))
         self._stopping.set()
-        self._checker.close(_PASSWORD_SECONDS)
-        self._workers.close(_PASSWORD_SECONDS)
+        self._checker.close(PASSWORD_SHUTDOWN_SECONDS)
+        self._workers.close(PASSWORD_SHUTDOWN_SECONDS)
         self._output.close(within=1.0)
         self._log.close()
         self.reactor.close()  # last: from here on, a signal such as SIGHUP kills the process
@@ -477,7 +474,7 @@ class Server:
         for feed in self.hub.publish():
             self._fanout.deliver(feed)
         if self._fanout.blocked and self.reactor.now >= self._memory_check_due:
-            self._memory_check_due = self.reactor.now + _MEMORY_CHECK_SECONDS
+            self._memory_check_due = self.reactor.now + MEMORY_CHECK_SECONDS
             self._memory_limit.enforce(self._fanout.blocked)
         self._fanout.finish()
 
@@ -486,7 +483,7 @@ class Server:
         pause = self._settings.forget_interval
         try:
             if self._log.expire(time.time()) or self.hub.rooms.delete_dropped():
-                pause = _EXPIRY_PAUSE
+                pause = EXPIRY_PAUSE
             else:
                 self.hub.probe_log()
                 if self._disk_space is not None:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from selchat.addresses import join_address
 from selchat.config.settings import Settings
 from selchat.errors import MissingExtraError, SettingError, UsageError, close_reason
+from selchat.limits import MAX_URLS_SHOWN
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
 from selchat.log.retention import FOREVER, Retention
@@ -31,7 +32,6 @@ from selchat.wire.responses import SelchatFormat
 if TYPE_CHECKING:
     from selchat.sessions.http.session import HttpSession
 
-_MAX_URLS = 6  # a machine can have dozens of IPv6 addresses
 _BORDER = 2  # white modules around a QR code; the standard demands 4, phones need none
 _OTHER_LINES = 8  # terminal rows for the rest of the banner
 
@@ -150,7 +150,7 @@ def page_urls(hosts: Sequence[str], port: int, *, tls: bool, local: bool) -> lis
     The local one is plain HTTP: it needs no encryption, and the browser shows no certificate warning.
     """
     scheme = "https" if tls else "http"
-    urls = [f"{scheme}://{join_address(host, port)}/" for host in hosts[:_MAX_URLS]]
+    urls = [f"{scheme}://{join_address(host, port)}/" for host in hosts[:MAX_URLS_SHOWN]]
     return [*urls, f"http://localhost:{port}/"] if local else urls
 
 

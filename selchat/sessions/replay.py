@@ -11,13 +11,11 @@ from typing import Protocol
 from selchat.chat.room import Room
 from selchat.config.settings import Costs
 from selchat.events import Said
+from selchat.limits import HISTORY_BYTES, REPLAY_PAGE, REPLAY_RETRY_SECONDS
 from selchat.log.port import NotReadableError
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.work import Meter
-from selchat.wire.responses import HISTORY_BYTES, SelchatFormat
-
-_PAGE = 500  # messages read from the log at a time
-_RETRY_SECONDS = 1.0  # between two attempts to read a log that fails
+from selchat.wire.responses import SelchatFormat
 
 
 class Replay:
@@ -99,10 +97,10 @@ class ReplayQueue:
             self._send_gap(replay, replay.seq + 1, even_if_empty=True)
         else:
             try:
-                page = log.after(replay.inbox, replay.seq, _PAGE, HISTORY_BYTES)
+                page = log.after(replay.inbox, replay.seq, REPLAY_PAGE, HISTORY_BYTES)
             except NotReadableError as error:
                 self._send_error(replay, error)
-                self._context.clock.call_later(_RETRY_SECONDS, self._continue)
+                self._context.clock.call_later(REPLAY_RETRY_SECONDS, self._continue)
                 return
             self._meter.charge(Costs.HISTORY_MESSAGE * len(page))
             last_seq = log.last_seq(replay.inbox)

@@ -29,16 +29,21 @@ from selchat.errors import (
 from selchat.events import LOBBY, SERVER, Notice, Said
 from selchat.feed import Lapped
 from selchat.heartbeat import Heartbeat
+from selchat.limits import (
+    CIPHER_LENGTH,
+    HISTORY_BYTES,
+    HISTORY_LIMIT,
+    ID_LENGTH,
+    MAX_LISTED,
+    ROOM_LENGTH,
+    TOPIC_LENGTH,
+)
 from selchat.log.port import Sent
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.inbound import InboundStream, LoginTimeoutError
 from selchat.sessions.replay import Replay, ReplayQueue
-from selchat.text import ROOM_LENGTH, name_key
+from selchat.text import name_key
 from selchat.wire.requests import (
-    CIPHER_LENGTH,
-    HISTORY_LIMIT,
-    ID_LENGTH,
-    TOPIC_LENGTH,
     VERSION,
     BodyTooLongError,
     Bye,
@@ -58,7 +63,7 @@ from selchat.wire.requests import (
     Whisper,
     parse_request,
 )
-from selchat.wire.responses import HISTORY_BYTES, MAX_LISTED, SelchatFormat
+from selchat.wire.responses import SelchatFormat
 from selchat.wire.websocket import ClosedError
 
 

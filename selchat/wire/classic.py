@@ -10,12 +10,11 @@ from collections.abc import Sequence
 
 from selchat.config.settings import HEADER_LENGTH
 from selchat.events import CIPHER_PREFIX, SERVER, Event, Notice, Roster, Said, Topic
+from selchat.limits import MAX_CLASSIC_NAMES, SHORT_PAYLOAD
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.frames import cached_headers, encode_frame
 
 _ENCRYPTED = "(encrypted: readable only in selchat with the passphrase)"
-_SHORT = 1024  # bytes; headers of shorter payloads are precomputed
-_MAX_CACHED = 4096  # frames of names; encoding one again takes 0.5 microseconds
 
 
 class ClassicFormat:
@@ -36,9 +35,9 @@ class ClassicFormat:
         self._cipher = cipher
         self._roster_limit = min(roster_limit, payload_limit)
         self._user_frames: dict[str, bytes] = {}
-        self._max_cached = cached_headers(header_length, _MAX_CACHED)
+        self._max_cached = cached_headers(header_length, MAX_CLASSIC_NAMES)
         # Headers of short payloads, by length.
-        lengths = range(min(payload_limit + 1, cached_headers(header_length, _SHORT)))
+        lengths = range(min(payload_limit + 1, cached_headers(header_length, SHORT_PAYLOAD)))
         self._headers = [b"%-*d" % (header_length, length) for length in lengths]
 
     def encode(self, events: Sequence[Event]) -> bytes:

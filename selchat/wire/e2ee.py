@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
 from selchat.errors import UnreadableError
+from selchat.limits import E2EE_WINDOW, MAX_E2EE_SESSIONS, SCRYPT_MEMORY
 
 
 class WrongPassphraseError(UnreadableError):
@@ -51,11 +52,8 @@ KEY_LENGTH = 32  # bytes, of room keys and of session keys
 CHECK_LENGTH = 16  # bytes of a key's check value
 TAG_LENGTH = 16  # bytes
 MAX_COUNTER = (1 << 53) - 1  # the largest integer that every JSON library holds exactly (RFC 7493, 2.2)
-WINDOW = 1000  # messages of a session that the receiver remembers
-MAX_SESSIONS = 4096  # sessions that the receiver remembers; each takes up to 16 kB
 
 _SCRYPT_N, _SCRYPT_R, _SCRYPT_P = 1 << 15, 8, 1  # 32 MiB and about 0.1 s
-_SCRYPT_MEMORY = 64 << 20  # bytes; the limit for OpenSSL
 _SESSION_INFO = b"selchat1 session"
 _MESSAGE = b"selchat1 message"
 _BASE64 = re.compile("[A-Za-z0-9_-]*")
@@ -96,7 +94,7 @@ def room_key(passphrase: str, salt: bytes) -> bytes:
         n=_SCRYPT_N,
         r=_SCRYPT_R,
         p=_SCRYPT_P,
-        maxmem=_SCRYPT_MEMORY,
+        maxmem=SCRYPT_MEMORY,
         dklen=KEY_LENGTH,
     )
 
@@ -223,7 +221,7 @@ class Decryptor:
     def _save(self, place: tuple[bytes, str, str, bytes], session: _ReceivedSession) -> None:
         self._sessions.pop(place, None)
         self._sessions[place] = session
-        if len(self._sessions) > MAX_SESSIONS:
+        if len(self._sessions) > MAX_E2EE_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
 
 
@@ -266,13 +264,13 @@ class _ReceivedSession:
                 raise ReorderedError
         counters.insert(place, counter)
         seqs.insert(place, seq)
-        if len(counters) > WINDOW:
+        if len(counters) > E2EE_WINDOW:
             del counters[0], seqs[0]
 
     def _start_log(self, age: int) -> None:
         self._age = age
         self._former.update(zip(self._counters, self._seqs, strict=True))
-        for counter in sorted(self._former)[:-WINDOW]:
+        for counter in sorted(self._former)[:-E2EE_WINDOW]:
             del self._former[counter]
         self._counters, self._seqs = array("Q"), array("Q")
 

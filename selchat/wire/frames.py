@@ -13,6 +13,7 @@ from enum import Enum, auto
 
 from selchat.config.settings import HEADER_LENGTH
 from selchat.errors import ProtocolError, UsageError
+from selchat.limits import FRAME_LIMIT, MAX_FRAME_HEADERS, MAX_HEADER_BYTES, MAX_HEADER_SHOWN
 
 
 class BadHeaderError(ProtocolError):
@@ -21,8 +22,8 @@ class BadHeaderError(ProtocolError):
         self.header = header
 
     def __str__(self) -> str:
-        header = self.header[:_SHOWN]
-        more = "..." if len(self.header) > _SHOWN else ""
+        header = self.header[:MAX_HEADER_SHOWN]
+        more = "..." if len(self.header) > MAX_HEADER_SHOWN else ""
         return f"frame header {header!r}{more} is not a number padded with spaces"
 
 
@@ -36,7 +37,7 @@ class FrameTooLongError(ProtocolError):
 
     def __str__(self) -> str:
         # A long header can describe a number with thousands of digits.
-        length = self.length if self.length < 10**_SHOWN else f"10**{_SHOWN} or more"
+        length = self.length if self.length < 10**MAX_HEADER_SHOWN else f"10**{MAX_HEADER_SHOWN} or more"
         return f"frame of {length} bytes is over the limit of {self.limit}"
 
 
@@ -54,12 +55,6 @@ class TruncatedFrameError(ProtocolError):
 class BrokenStreamError(UsageError):
     def __str__(self) -> str:
         return "the decoder has failed or ended and accepts no more data"
-
-
-FRAME_LIMIT = 64 * 1024  # bytes of payload
-_SHOWN = 32  # bytes of a header, and digits of a length, in a message
-_MAX_CACHED = 4096  # headers
-_MAX_CACHED_BYTES = 256 * 1024  # the same for long headers
 
 
 class DecoderState(Enum):
@@ -199,7 +194,7 @@ class FrameDecoder:
         length = int(digits)
         if length > self._limit:
             raise FrameTooLongError(length, self._limit)
-        if len(self._lengths) < cached_headers(self._header_length, _MAX_CACHED):
+        if len(self._lengths) < cached_headers(self._header_length, MAX_FRAME_HEADERS):
             self._lengths[header] = length
         return length
 
@@ -245,4 +240,4 @@ def largest_payload(header_length: int, limit: int = 1 << 62) -> int:
 
 def cached_headers(header_length: int, wanted: int) -> int:
     """Return how many headers of that length a cache may hold: ``wanted``, or fewer if they are long."""
-    return min(wanted, _MAX_CACHED_BYTES // header_length)
+    return min(wanted, MAX_HEADER_BYTES // header_length)

@@ -15,6 +15,7 @@ from http import HTTPStatus
 import h11
 
 from selchat.errors import ProtocolError
+from selchat.limits import CHUNK_OVERHEAD, CHUNKS_PER_CALL
 
 
 class HttpError(ProtocolError):
@@ -36,9 +37,6 @@ class HttpError(ProtocolError):
         return f"HTTP {self.status}: {self.why}"
 
 
-CHUNK_OVERHEAD = 512  # bytes that each chunk counts in addition to its own: 6 bytes take 1 microsecond
-
-_CHUNKS_PER_CALL = 64  # chunks that one `HttpConnection.read_body` decodes
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,20})\r\n")
 _CHUNK_SIZE_BEGINS = re.compile(rb"[0-9A-Fa-f]{0,20}\r?")
 _LONGEST_CHUNK_SIZE = 22  # bytes
@@ -345,7 +343,7 @@ class HttpConnection:
         """
         buffer, position = self._buffer, 0
         self.has_more_chunks = False
-        for _ in range(_CHUNKS_PER_CALL):
+        for _ in range(CHUNKS_PER_CALL):
             match = _CHUNK_SIZE.match(buffer, position)
             if match is None:
                 line = buffer[position : position + _LONGEST_CHUNK_SIZE]

@@ -11,7 +11,8 @@ import re
 from typing import NamedTuple
 
 from selchat.errors import RefusalError
-from selchat.wire.requests import ID_LENGTH, BadMessageError
+from selchat.limits import ID_LENGTH
+from selchat.wire.requests import BadMessageError
 from selchat.wire.strict_json import decode_utf8, parse_request_object
 
 

@@ -12,8 +12,19 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from selchat.auth.password import PASSWORD_LENGTH
 from selchat.errors import RefusalError
+from selchat.limits import (
+    CIPHER_LENGTH,
+    HISTORY_LIMIT,
+    ID_LENGTH,
+    LOG_LENGTH,
+    MAX_SECRET_LENGTH,
+    MIN_SECRET_LENGTH,
+    PASSWORD_LENGTH,
+    REQUEST_NAME_LENGTH,
+    TOKEN_LENGTH,
+    TOPIC_LENGTH,
+)
 from selchat.wire.strict_json import BadJsonError, decode_utf8, parse_object, parse_request_object
 
 
@@ -61,18 +72,7 @@ class BodyTooLongError(RefusalError):
 
 
 VERSION = 1
-NAME_LENGTH = 256  # characters of a user or room name that the parser accepts; the hub validates names
-MIN_SECRET_LENGTH, MAX_SECRET_LENGTH = 16, 128  # characters of a `hello`'s ``client``
-LOG_LENGTH = 256  # characters of a log's id
-ID_LENGTH = 64  # characters
-CIPHER_LENGTH = 256  # characters
-TOPIC_LENGTH = 256  # characters
-TOKEN_LENGTH = 64  # characters
-HISTORY_LIMIT = 1000  # messages in one `history` request
 MAX_NUMBER = (1 << 53) - 1  # a seq; the largest integer that every JSON library holds exactly (RFC 7493, 2.2)
-# Bytes of a `hello`'s payload: a server buffers no more for a peer that has not logged in
-# (`Settings.login_limit`). Some 100 rooms fit; a client joins further rooms after the welcome.
-HELLO_LIMIT = 4096
 
 
 class Resume(NamedTuple):
@@ -203,7 +203,7 @@ Request = (
 _TEXT = r'"([^"\\\x00-\x1f]{%d,%s})"'
 _PLAIN_SAY = re.compile(
     r'\{"type":"say"'
-    f',"room":{_TEXT % (0, NAME_LENGTH)}'
+    f',"room":{_TEXT % (0, REQUEST_NAME_LENGTH)}'
     f',"id":{_TEXT % (1, ID_LENGTH)}'
     f',"body":{_TEXT % (0, "")}'
     f'(?:,"cipher":{_TEXT % (0, CIPHER_LENGTH)})?'
@@ -239,7 +239,7 @@ def parse_request(payload: bytes | str) -> Request:
             type(room) is str
             and type(id) is str
             and type(body) is str
-            and len(room) <= NAME_LENGTH
+            and len(room) <= REQUEST_NAME_LENGTH
             and 0 < len(id) <= ID_LENGTH
             and (cipher is None or (type(cipher) is str and len(cipher) <= CIPHER_LENGTH))
         ):
@@ -318,7 +318,7 @@ class _FieldReader:
         seqs: dict[str, int] = {}
         for room, seq in rooms.items():
             number = _integer(seq, 0, MAX_NUMBER)
-            if len(room) > NAME_LENGTH or number is None:
+            if len(room) > REQUEST_NAME_LENGTH or number is None:
                 raise self.error(
                     "resume.rooms", f"names of rooms, each with a whole number from 0 to {MAX_NUMBER}"
                 )
@@ -343,7 +343,7 @@ def _integer(value: object, minimum: int, maximum: int) -> int | None:
 def _hello(fields: _FieldReader) -> Hello:
     return Hello(
         fields.number("version"),
-        fields.text("name", NAME_LENGTH),
+        fields.text("name", REQUEST_NAME_LENGTH),
         fields.text("client", MAX_SECRET_LENGTH, MIN_SECRET_LENGTH),
         fields.resume(),
         fields.flag("beside"),
@@ -353,7 +353,7 @@ def _hello(fields: _FieldReader) -> Hello:
 
 def _say(fields: _FieldReader) -> Say:
     return Say(
-        fields.text("room", NAME_LENGTH),
+        fields.text("room", REQUEST_NAME_LENGTH),
         fields.text("id", ID_LENGTH, 1),
         fields.body(),
         fields.optional_text("cipher", CIPHER_LENGTH),
@@ -362,7 +362,7 @@ def _say(fields: _FieldReader) -> Say:
 
 def _whisper(fields: _FieldReader) -> Whisper:
     return Whisper(
-        fields.text("to", NAME_LENGTH),
+        fields.text("to", REQUEST_NAME_LENGTH),
         fields.text("id", ID_LENGTH, 1),
         fields.body(),
         fields.optional_text("cipher", CIPHER_LENGTH),
@@ -374,7 +374,7 @@ def _history(fields: _FieldReader) -> GetHistory:
     if before is not None and after is not None:
         raise fields.error("after", "to be given together with before")
     return GetHistory(
-        fields.text("room", NAME_LENGTH), before, after, fields.number("limit", HISTORY_LIMIT, 1)
+        fields.text("room", REQUEST_NAME_LENGTH), before, after, fields.number("limit", HISTORY_LIMIT, 1)
     )
 
 
@@ -382,11 +382,13 @@ _PARSERS: dict[str, Callable[[_FieldReader], Request]] = {
     "hello": _hello,
     "say": _say,
     "whisper": _whisper,
-    "join": lambda fields: Join(fields.text("room", NAME_LENGTH), fields.optional_number("after")),
-    "part": lambda fields: Part(fields.text("room", NAME_LENGTH)),
-    "topic": lambda fields: SetTopic(fields.text("room", NAME_LENGTH), fields.text("topic", TOPIC_LENGTH)),
+    "join": lambda fields: Join(fields.text("room", REQUEST_NAME_LENGTH), fields.optional_number("after")),
+    "part": lambda fields: Part(fields.text("room", REQUEST_NAME_LENGTH)),
+    "topic": lambda fields: SetTopic(
+        fields.text("room", REQUEST_NAME_LENGTH), fields.text("topic", TOPIC_LENGTH)
+    ),
     "history": _history,
-    "users": lambda fields: GetUsers(fields.text("room", NAME_LENGTH)),
+    "users": lambda fields: GetUsers(fields.text("room", REQUEST_NAME_LENGTH)),
     "rooms": lambda fields: GetRooms(fields.optional_number("start") or 0),
     "ack": lambda fields: Confirm(fields.number("whisper")),
     "ping": lambda fields: Ping(fields.optional_text("token", TOKEN_LENGTH)),

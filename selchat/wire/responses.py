@@ -15,21 +15,20 @@ from typing import Any, Protocol
 from selchat.auth.login import TooManyAttemptsError
 from selchat.errors import RefusalError, SanctionError, SelchatError
 from selchat.events import Event, Joined, Left, Said, Topic
-from selchat.text import ROOM_LENGTH
+from selchat.limits import (
+    HISTORY_BYTES,
+    MAX_ENCODED_NAMES,
+    MAX_LISTED,
+    PAYLOAD_LIMIT,
+    ROOM_LENGTH,
+    SHORT_PAYLOAD,
+)
 from selchat.wire.frames import DecimalHeaders, FrameTooLongError, cached_headers
 from selchat.wire.requests import BadMessageError
-
-PAYLOAD_LIMIT = 1024 * 1024  # bytes of a payload from the server
-HISTORY_BYTES = (
-    64 * 1024
-)  # bytes of one history page, about; the server serves other clients between two pages
-MAX_LISTED = 1000  # names or rooms in one list
 
 _PAYLOAD = b'{"type":"'  # the beginning of every payload
 _SAID = b'{"type":"said",'  # the beginning of a `said` payload
 _KEYS = 256  # bytes of a frame without its body, id, cipher and names
-_SHORT = 1024  # bytes; headers of shorter payloads are precomputed
-_MAX_CACHED = 4096  # names, and rooms
 
 
 class Headers(Protocol):
@@ -62,7 +61,7 @@ class SelchatFormat:
         self.wire_name = wire.wire_name
         self.limit = limit = min(wire.limit, PAYLOAD_LIMIT)  # bytes of a payload
         self._header = wire.header
-        lengths = range(min(limit + 1, cached_headers(wire.longest, _SHORT)))
+        lengths = range(min(limit + 1, cached_headers(wire.longest, SHORT_PAYLOAD)))
         self._headers = [wire.header(length) for length in lengths]
         self._rooms: dict[str, str] = {}  # the beginning of a `said` by room
         self._acks: dict[str, str] = {}  # the beginning of an `ack` by room
@@ -275,19 +274,19 @@ class SelchatFormat:
         return self._frame(payload)
 
     def _room(self, room: str) -> str:
-        if len(self._rooms) >= _MAX_CACHED:
+        if len(self._rooms) >= MAX_ENCODED_NAMES:
             self._rooms.clear()
         start = self._rooms[room] = f'{_SAID.decode()}"room":{_quote(room)},"from":'
         return start
 
     def _ack(self, room: str) -> str:
-        if len(self._acks) >= _MAX_CACHED:
+        if len(self._acks) >= MAX_ENCODED_NAMES:
             self._acks.clear()
         start = self._acks[room] = f'{{"type":"ack","room":{_quote(room)},"id":'
         return start
 
     def _name(self, name: str) -> str:
-        if len(self._names) >= _MAX_CACHED:
+        if len(self._names) >= MAX_ENCODED_NAMES:
             self._names.clear()
         quoted = self._names[name] = _quote(name)
         return quoted

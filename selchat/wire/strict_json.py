@@ -16,6 +16,7 @@ from json.scanner import make_scanner
 from typing import Any, NoReturn, cast
 
 from selchat.errors import RefusalError
+from selchat.limits import MAX_DEPTH, MAX_DIGITS, MAX_VALUES
 
 
 class BadJsonError(RefusalError):
@@ -30,10 +31,6 @@ class BadJsonError(RefusalError):
     def __str__(self) -> str:
         return f"invalid JSON object: {self.why}"
 
-
-MAX_DEPTH = 32  # arrays and objects inside each other
-MAX_DIGITS = 64  # characters of a number
-MAX_VALUES = 1024  # commas, arrays and objects of a request: 64 KiB of ``{},`` would take 13 milliseconds
 
 _TOO_DEEP = f"more than {MAX_DEPTH} arrays and objects inside each other"
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")

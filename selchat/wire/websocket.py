@@ -19,6 +19,7 @@ from websockets.http11 import Request as Handshake
 from websockets.server import ServerProtocol
 
 from selchat.errors import ProtocolError
+from selchat.limits import EARLY_LIMIT, FRAGMENT_OVERHEAD, MAX_PARSED_HEADER, MAX_PARTS_PER_READ
 from selchat.wire.frames import BrokenStreamError, DecoderState, FrameTooLongError
 from selchat.wire.http import HttpError, Request
 
@@ -55,9 +56,6 @@ try:
 except ImportError:  # this platform has no compiled wheel
     from websockets.utils import apply_mask
 
-EARLY_LIMIT = 64  # frames that complete no message, before login; a browser sends none
-_MAX_PER_READ = 1024  # such frames in one read after login; with reads of 64 KiB: fragments of 64 bytes
-OVERHEAD = 512  # bytes that each such frame counts in addition to its own: 6 bytes take 1 microsecond
 
 _ALL = 1 << 62  # payloads
 _TEXT = 0x81  # FIN and the opcode of text
@@ -74,7 +72,6 @@ _LONGEST_HEADER = 10  # bytes
 _PING = b"\x89\x00"
 # Headers that the library parses item by item, in 0.6 microseconds a character, and the length of a header.
 _PARSED_HEADERS = ("connection", "upgrade", "sec-websocket-extensions", "sec-websocket-protocol")
-_MAX_HEADER = 1024
 _KEPT_HEADERS = {"Allow", "Upgrade"}  # headers of the library's error response that the peer needs
 _SILENT = logging.Logger("websocket", logging.CRITICAL + 1)  # errors are exceptions here
 
@@ -378,10 +375,12 @@ class MessageDecoder:
 
     def _count(self) -> None:
         """Count a frame that completed no message."""
-        self.overhead += OVERHEAD
-        if self.overhead > _MAX_PER_READ * OVERHEAD:
+        self.overhead += FRAGMENT_OVERHEAD
+        if self.overhead > MAX_PARTS_PER_READ * FRAGMENT_OVERHEAD:
             # No browser sends so many, and the server reads them in one go while all other peers wait.
-            raise WebSocketError(1008, f"more than {_MAX_PER_READ} frames at once that complete no message")
+            raise WebSocketError(
+                1008, f"more than {MAX_PARTS_PER_READ} frames at once that complete no message"
+            )
         if self._early_frames is not None:
             self._early_frames += 1
             if self._early_frames > EARLY_LIMIT:
@@ -404,8 +403,8 @@ def open_websocket(request: Request, limit: int) -> tuple[ServerProtocol, bytes]
 
     Raises `HttpError` for an invalid handshake.
     """
-    if any(len(request.header(name)) > _MAX_HEADER for name in _PARSED_HEADERS):
-        raise HttpError(431, f"a header of the handshake has more than {_MAX_HEADER} characters")
+    if any(len(request.header(name)) > MAX_PARSED_HEADER for name in _PARSED_HEADERS):
+        raise HttpError(431, f"a header of the handshake has more than {MAX_PARSED_HEADER} characters")
     protocol = ServerProtocol(max_size=limit, logger=_SILENT)
     protocol.receive_data(request.head)
     try:

@@ -6,8 +6,8 @@ import time
 import pytest
 
 from selchat.chat.moderation import Moderation, MutedError, Sanction
-from selchat.config.units import MAX_DURATION
 from selchat.errors import BannedError
+from selchat.limits import MAX_DURATION
 from selchat.log.memory import MemoryLog
 
 CLIENT, OTHER = b"c" * 16, b"o" * 16

@@ -9,7 +9,7 @@ import pytest
 
 from selchat.config.settings import ClientSettings, Settings
 from selchat.errors import SettingError
-from selchat.wire.requests import HELLO_LIMIT
+from selchat.limits import HELLO_LIMIT
 
 
 def test_settings_are_immutable() -> None:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.config.units import MAX_DURATION, parse_duration, parse_size
+from selchat.config.units import parse_duration, parse_size
 from selchat.errors import SettingError, brief
+from selchat.limits import MAX_DURATION
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from selchat.feed import Feed
+from selchat.limits import FIRST_READ
 from selchat.net.certificate import own_certificate
-from selchat.net.connection import _FIRST_READ, Connection, ConnectionState
+from selchat.net.connection import Connection, ConnectionState
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.net.reactor import Reactor
@@ -138,19 +139,19 @@ def test_flood_is_read_completely_in_bounded_pieces(reactor: Reactor, line: Call
         reactor.tick(0)
     assert one.handler.data == sent
     sizes = [len(call) for call in one.handler.calls]
-    assert max(sizes) <= 20_000 + _FIRST_READ
+    assert max(sizes) <= 20_000 + FIRST_READ
 
 
 def test_data_of_exactly_the_first_read_size_needs_no_more_data(
     reactor: Reactor, line: Callable[..., Line]
 ) -> None:
     one = line()
-    one.peer.sendall(b"x" * _FIRST_READ)
-    run_until(reactor, lambda: len(one.handler.data) == _FIRST_READ)
-    one.peer.sendall(b"y" * _FIRST_READ)
+    one.peer.sendall(b"x" * FIRST_READ)
+    run_until(reactor, lambda: len(one.handler.data) == FIRST_READ)
+    one.peer.sendall(b"y" * FIRST_READ)
     one.peer.shutdown(socket.SHUT_WR)
     run_until(reactor, lambda: one.closed)
-    assert one.handler.data == b"x" * _FIRST_READ + b"y" * _FIRST_READ
+    assert one.handler.data == b"x" * FIRST_READ + b"y" * FIRST_READ
     assert one.handler.calls[-2:] == ["eof", ("lost", None)]
 
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from selchat.net.reactor import _MAX_CANCELLED, EVENT_READ, EVENT_WRITE
+from selchat.limits import MAX_CANCELLED_TIMERS
+from selchat.net.reactor import EVENT_READ, EVENT_WRITE
 from tests.net.helpers import Errors, InspectableReactor, run_until
 
 
@@ -79,15 +80,15 @@ def test_timer_set_by_a_timer_waits_for_the_next_tick(reactor: InspectableReacto
 
 def test_cancelled_timers_do_not_accumulate(reactor: InspectableReactor) -> None:
     kept = reactor.call_later(1000, lambda: None)
-    for _ in range(10 * _MAX_CANCELLED):
+    for _ in range(10 * MAX_CANCELLED_TIMERS):
         reactor.call_later(500, lambda: None).cancel()
-    assert reactor.heap_size <= 2 * _MAX_CANCELLED
+    assert reactor.heap_size <= 2 * MAX_CANCELLED_TIMERS
     assert reactor.pending_timers == [kept]
 
 
 def test_timer_may_cancel_thousands_of_others(reactor: InspectableReactor) -> None:
     fired: list[int] = []
-    doomed = [reactor.call_later(0, fired.append, -1) for _ in range(3 * _MAX_CANCELLED)]
+    doomed = [reactor.call_later(0, fired.append, -1) for _ in range(3 * MAX_CANCELLED_TIMERS)]
     first = reactor.call_later(-1, lambda: [timer.cancel() for timer in doomed])
     for number in range(5):
         reactor.call_later(0, fired.append, number)

@@ -22,18 +22,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from selchat.limits import MAX_TLS_HANDSHAKE, MAX_TLS_UNSENT, TLS_PIECE
 from selchat.net import tls
 from selchat.net.certificate import fingerprint, own_certificate
-from selchat.net.tls import (
-    MAX_HANDSHAKE,
-    MAX_UNSENT,
-    PIECE,
-    TlsError,
-    TlsState,
-    TlsStream,
-    client_context,
-    server_context,
-)
+from selchat.net.tls import TlsError, TlsState, TlsStream, client_context, server_context
 
 
 class Wire:
@@ -261,11 +253,11 @@ def read_some(stream: TlsStream) -> bytes:
 
 
 def test_full_socket_leaves_at_most_a_piece_and_the_last_byte_is_offered_again(talk: Talk) -> None:
-    sent = random.Random(2).randbytes(10 * PIECE)
+    sent = random.Random(2).randbytes(10 * TLS_PIECE)
     talk.to_client.room = 1000
     taken = talk.server.send(sent)
-    assert taken == PIECE - 1
-    assert 0 < talk.server.unsent <= PIECE + 1000
+    assert taken == TLS_PIECE - 1
+    assert 0 < talk.server.unsent <= TLS_PIECE + 1000
     with pytest.raises(BlockingIOError):
         talk.server.send(sent[taken:])
     talk.to_client.room = None
@@ -287,8 +279,8 @@ def test_last_byte_alone_completes_a_send(talk: Talk) -> None:
 
 @settings(max_examples=60)
 @given(
-    pieces=st.lists(st.integers(2, 3 * PIECE), min_size=1, max_size=6),
-    rooms=st.lists(st.integers(0, 2 * PIECE), min_size=1, max_size=30),
+    pieces=st.lists(st.integers(2, 3 * TLS_PIECE), min_size=1, max_size=6),
+    rooms=st.lists(st.integers(0, 2 * TLS_PIECE), min_size=1, max_size=30),
     seed=st.integers(0, 1000),
 )
 def test_peer_reads_the_same_bytes_with_any_socket_space(
@@ -437,10 +429,10 @@ def test_peer_that_reads_nothing_of_the_handshake_is_dropped_above_max_unsent(
         return talk.server.unsent
 
     size = unsent()
-    assert 1000 < size < MAX_UNSENT
-    monkeypatch.setattr(tls, "MAX_UNSENT", size)
+    assert 1000 < size < MAX_TLS_UNSENT
+    monkeypatch.setattr(tls, "MAX_TLS_UNSENT", size)
     assert unsent() == size
-    monkeypatch.setattr(tls, "MAX_UNSENT", size - 1)
+    monkeypatch.setattr(tls, "MAX_TLS_UNSENT", size - 1)
     with pytest.raises(TlsError, match="the peer reads nothing"):
         unsent()
 
@@ -468,10 +460,10 @@ def test_handshake_over_max_handshake_bytes_is_refused(
     talk = Talk(contexts)
     # The start of a ClientHello of 131,068 bytes, which OpenSSL would accept.
     talk.to_server.data += b"\x16\x03\x01\x40\x00\x01\x01\xff\xfc" + b"x" * (1 << 18)
-    for _ in range(MAX_HANDSHAKE // 4096):
+    for _ in range(MAX_TLS_HANDSHAKE // 4096):
         with pytest.raises(BlockingIOError):
             talk.server.recv(4096)
-    with pytest.raises(TlsError, match=f"a handshake of more than {MAX_HANDSHAKE} bytes"):
+    with pytest.raises(TlsError, match=f"a handshake of more than {MAX_TLS_HANDSHAKE} bytes"):
         talk.server.recv(1)
 
 

@@ -19,8 +19,9 @@ from selchat.client.setup import make_settings, split_host
 from selchat.config.settings import ClientSettings, Settings
 from selchat.config.sources import SETTINGS, ConfigurationError, SettingsBuilder, parse_file
 from selchat.config.toml_lines import key_lines
-from selchat.config.units import MAX_DURATION, parse_duration, parse_size
+from selchat.config.units import parse_duration, parse_size
 from selchat.errors import SettingError
+from selchat.limits import MAX_DURATION
 
 NAMES = [field.name for field in fields(Settings)]
 

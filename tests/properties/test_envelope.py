@@ -10,6 +10,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from selchat.errors import RefusalError
+from selchat.limits import MAX_DEPTH
 from selchat.wire import requests
 from selchat.wire.detect import is_hello
 from selchat.wire.frames import FrameDecoder, encode_frame
@@ -19,7 +20,7 @@ from selchat.wire.requests import (
     parse_message,
     parse_request,
 )
-from selchat.wire.strict_json import MAX_DEPTH, BadJsonError
+from selchat.wire.strict_json import BadJsonError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 NUMBERS = st.integers(-(10**60), 10**60) | st.floats(allow_nan=False, allow_infinity=False)

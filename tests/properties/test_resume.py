@@ -19,12 +19,12 @@ from selchat.client.events import Acked, Gap, Message, NotStored, Refused, Whisp
 from selchat.client.protocol import selchat as selchat
 from selchat.client.protocol.selchat import ClientState, SelchatClient
 from selchat.config.settings import ClientSettings
+from selchat.limits import HELLO_LIMIT
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.sessions.context import Session
 from selchat.sessions.detect import DetectSession
 from selchat.wire.frames import FrameDecoder, encode_frame
-from selchat.wire.requests import HELLO_LIMIT
 from tests.chat.fakes import RecordingLog
 from tests.client.selchat_support import take_data
 from tests.e2e.web_support import TEXT, answers, opening, server_frames, texts

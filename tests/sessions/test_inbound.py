@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.config.settings import KIB, Settings
+from selchat.config.settings import Settings
 from selchat.errors import SelchatError
+from selchat.limits import KIB
 from selchat.sessions.inbound import FrameTimeoutError, InboundStream
 from selchat.sessions.work import WorkLimits
 from selchat.wire.frames import FrameDecoder, encode_frame

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selchat.events import SERVER, Event, Notice, Roster, Said
+from selchat.limits import MAX_CLASSIC_NAMES
 from selchat.wire.cipher import CaesarCipher
-from selchat.wire.classic import _MAX_CACHED, ClassicFormat
+from selchat.wire.classic import ClassicFormat
 from selchat.wire.frames import FrameDecoder, largest_payload
 
 NAMES = ("Michael", "Narayan", "Venkat")
@@ -135,9 +136,9 @@ def test_any_message_is_decodable_and_cut_only_to_its_limit(
 
 def test_names_beyond_the_cache_limit_are_encoded_too() -> None:
     format = ClassicFormat()
-    for number in range(_MAX_CACHED + 10):
+    for number in range(MAX_CLASSIC_NAMES + 10):
         assert format.encode([said(f"n{number}", "")]) == b"%-10dn%d0         " % (len(f"n{number}"), number)
-    assert len(format._user_frames) <= _MAX_CACHED
+    assert len(format._user_frames) <= MAX_CLASSIC_NAMES
 
 
 def test_end_to_end_encrypted_body_is_replaced_by_a_note() -> None:

@@ -19,6 +19,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from selchat.errors import SettingError, UnreadableError
+from selchat.limits import CIPHER_LENGTH
 from selchat.wire import e2ee
 from selchat.wire.e2ee import (
     DecryptionError,
@@ -33,7 +34,6 @@ from selchat.wire.e2ee import (
     passphrase_bytes,
     room_key,
 )
-from selchat.wire.requests import CIPHER_LENGTH
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "encryption.rst").read_text("utf-8")
 KEY = bytes(range(32))
@@ -535,7 +535,7 @@ def test_sessions_senders_and_rooms_are_independent() -> None:
 
 
 def test_only_the_last_sessions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(e2ee, "MAX_SESSIONS", 3)
+    monkeypatch.setattr(e2ee, "MAX_E2EE_SESSIONS", 3)
     decryptor = Decryptor()
     first, *others = [reference_encrypt(1, session=bytes([number]) * 16) for number in range(4)]
     for message in (first, *others[:2], first, others[2]):
@@ -547,11 +547,11 @@ def test_only_the_last_sessions_are_remembered(monkeypatch: pytest.MonkeyPatch) 
     for message in (first, others[0], others[1]):
         with pytest.raises(ReplayedError):
             opened(message, 8, decryptor)
-    assert e2ee.MAX_SESSIONS == 3
+    assert e2ee.MAX_E2EE_SESSIONS == 3
 
 
 def test_limits_have_their_documented_values() -> None:
-    assert (e2ee.WINDOW, e2ee.MAX_SESSIONS, e2ee.MAX_COUNTER) == (1000, 4096, 2**53 - 1)
+    assert (e2ee.E2EE_WINDOW, e2ee.MAX_E2EE_SESSIONS, e2ee.MAX_COUNTER) == (1000, 4096, 2**53 - 1)
 
 
 def expected(pairs: list[tuple[int, int]]) -> list[str]:

@@ -6,8 +6,8 @@ import tracemalloc
 import pytest
 
 from selchat.errors import ProtocolError, SelchatError
+from selchat.limits import FRAME_LIMIT
 from selchat.wire.frames import (
-    FRAME_LIMIT,
     HEADER_LENGTH,
     BadHeaderError,
     BrokenStreamError,

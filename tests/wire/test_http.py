@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.wire.http import CHUNK_OVERHEAD, HttpConnection, HttpError, Request, Response
+from selchat.limits import CHUNK_OVERHEAD
+from selchat.wire.http import HttpConnection, HttpError, Request, Response
 from tests.e2e.web_support import Answer, answers, request
 
 _BODY_LIMIT = 100  # bytes

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
-from selchat.wire.requests import (
+from selchat.limits import (
     CIPHER_LENGTH,
     HISTORY_LIMIT,
     ID_LENGTH,
-    MAX_NUMBER,
+    MAX_DEPTH,
+    MAX_DIGITS,
     TOKEN_LENGTH,
     TOPIC_LENGTH,
+)
+from selchat.wire.requests import (
+    MAX_NUMBER,
     BadMessageError,
     Bye,
     Confirm,
@@ -33,7 +37,7 @@ from selchat.wire.requests import (
     parse_message,
     parse_request,
 )
-from selchat.wire.strict_json import MAX_DEPTH, MAX_DIGITS, BadJsonError
+from selchat.wire.strict_json import BadJsonError
 
 CLIENT = "9yAq3eTzqv0l1cZr6mW8nA"
 SAY = {"type": "say", "room": "lobby", "id": "5f2c-1", "body": "hello, everyone"}

@@ -9,18 +9,11 @@ from hypothesis import strategies as st
 
 from selchat.errors import BadRoomError
 from selchat.events import Event, Joined, Left, Notice, Roster, Said, Topic
+from selchat.limits import HISTORY_BYTES, MAX_ENCODED_NAMES, MAX_LISTED, PAYLOAD_LIMIT, SHORT_PAYLOAD
 from selchat.log.port import NotStoredError
 from selchat.wire.frames import DecimalHeaders, FrameDecoder, FrameTooLongError
 from selchat.wire.requests import BadMessageError, parse_message
-from selchat.wire.responses import (
-    _MAX_CACHED,
-    _SHORT,
-    HISTORY_BYTES,
-    MAX_LISTED,
-    PAYLOAD_LIMIT,
-    SelchatFormat,
-    json_growth,
-)
+from selchat.wire.responses import SelchatFormat, json_growth
 
 AT = 1763900003.5
 HI = Said("lobby", 43, "Michael", "hi!", AT, "a7-9")
@@ -118,7 +111,10 @@ def test_frames_are_decoded_whole_at_any_chunking(events: list[Event], data: st.
     assert [payload for piece in pieces for payload in decoder.receive_data(piece)] == whole
 
 
-@pytest.mark.parametrize("length", [0, 1, _SHORT - 100, _SHORT - 93, _SHORT - 92, _SHORT, 65_000, 400_000])
+@pytest.mark.parametrize(
+    "length",
+    [0, 1, SHORT_PAYLOAD - 100, SHORT_PAYLOAD - 93, SHORT_PAYLOAD - 92, SHORT_PAYLOAD, 65_000, 400_000],
+)
 def test_bodies_of_every_length_have_the_right_header(length: int) -> None:
     (members,) = objects(SelchatFormat().encode([HI._replace(body="x" * length)]))
     assert members["body"] == "x" * length
@@ -187,12 +183,12 @@ def test_long_list_of_names_is_cut_and_keeps_the_total(kind: Any, header_length:
 
 def test_caches_are_bounded() -> None:
     format = SelchatFormat()
-    for number in range(_MAX_CACHED + 10):
+    for number in range(MAX_ENCODED_NAMES + 10):
         message = Said(f"room{number}", 1, f"name{number}", "x", AT, "1")
         assert objects(format.encode([message])) == [said(message)]
         format.acks([message])
     for cache in (format._rooms, format._acks, format._names):
-        assert len(cache) <= _MAX_CACHED
+        assert len(cache) <= MAX_ENCODED_NAMES
 
 
 # -- bodies that do not fit ------------------------------------------------------------------------------

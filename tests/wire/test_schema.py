@@ -17,10 +17,11 @@ from jsonschema import Draft202012Validator
 from selchat.config.settings import ROOM_PAGE, Settings
 from selchat.errors import RefusalError
 from selchat.events import Event, Joined, Left, Said, Topic
+from selchat.limits import MAX_LISTED, PAYLOAD_LIMIT
 from selchat.wire import requests
 from selchat.wire.frames import FrameDecoder
 from selchat.wire.requests import BadMessageError, parse_message, parse_request
-from selchat.wire.responses import MAX_LISTED, PAYLOAD_LIMIT, SelchatFormat
+from selchat.wire.responses import SelchatFormat
 from selchat.wire.schema import schema
 from tests.error_tree import every_error
 

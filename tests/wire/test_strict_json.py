@@ -8,12 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from selchat.wire.strict_json import (
-    MAX_VALUES,
-    BadJsonError,
-    parse_object,
-    parse_request_object,
-)
+from selchat.limits import MAX_VALUES
+from selchat.wire.strict_json import BadJsonError, parse_object, parse_request_object
 
 MANY = 20_000
 

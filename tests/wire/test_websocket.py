@@ -15,10 +15,11 @@ from websockets.frames import Frame, Opcode
 
 from selchat.config.settings import Settings
 from selchat.events import Event, Joined, Said, Topic
+from selchat.limits import PAYLOAD_LIMIT
 from selchat.wire import websocket
 from selchat.wire.frames import BrokenStreamError, DecoderState, FrameTooLongError
 from selchat.wire.http import HttpConnection, HttpError, Request
-from selchat.wire.responses import PAYLOAD_LIMIT, SelchatFormat
+from selchat.wire.responses import SelchatFormat
 from selchat.wire.websocket import (
     ClosedError,
     MessageDecoder,
@@ -663,5 +664,5 @@ def test_document_and_code_have_the_same_figures() -> None:
     assert f"at most {PAYLOAD_LIMIT >> 20} MiB from the server" in text
     assert f"a WebSocket ping after {settings.web_ping_seconds:.0f} seconds" in text
     assert f"up to {websocket.EARLY_LIMIT} frames" in text
-    assert f"counts as {websocket.OVERHEAD} bytes" in text
+    assert f"counts as {websocket.FRAGMENT_OVERHEAD} bytes" in text
     assert "``GET /ws``" in text

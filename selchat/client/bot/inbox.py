@@ -10,8 +10,8 @@ from collections import deque
 from typing import NamedTuple
 
 from selchat.client.events import Gap, Message, NotStored, Parted, Refused, Trusted, Unencrypted, Whispered
-from selchat.config.settings import MIB
 from selchat.events import Joined, Left, Topic
+from selchat.limits import MIB
 from selchat.text import name_key
 
 MAX_EVENTS = 10_000  # for a bot that reads nothing, because it only sends or is busy

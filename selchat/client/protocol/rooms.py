@@ -13,7 +13,8 @@ from selchat.client.events import ClientEvent, Gap, Message, Parted, RoomSummary
 from selchat.client.protocol.outbox import QueueFullError
 from selchat.errors import BadRoomError
 from selchat.events import Joined, Left, Topic
-from selchat.text import ROOM_LENGTH, name_key, visible_name
+from selchat.limits import ROOM_LENGTH
+from selchat.text import name_key, visible_name
 
 MAX_MEMBERS = 10_000  # names that a client remembers for one room
 MAX_ROOMS = 1024  # rooms that a client remembers; servers allow far fewer

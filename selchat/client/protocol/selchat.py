@@ -49,18 +49,13 @@ from selchat.client.protocol.messages import IncomingMessages, OutgoingMessages
 from selchat.client.protocol.outbox import QueueFullError
 from selchat.client.protocol.requests import ClientRequest, SentRequests
 from selchat.client.protocol.rooms import JoinedRooms, Room, RoomMap, RoomState, UsersReason, clean_room_name
-from selchat.config.settings import MIB, ClientSettings
+from selchat.config.settings import ClientSettings
 from selchat.errors import LimitError, SelchatError
 from selchat.events import LOBBY, Joined, Left, Topic
+from selchat.limits import HELLO_LIMIT, MIB, TOKEN_LENGTH
 from selchat.text import name_key
 from selchat.wire.frames import FrameDecoder
-from selchat.wire.requests import (
-    HELLO_LIMIT,
-    TOKEN_LENGTH,
-    VERSION,
-    BadMessageError,
-    parse_message,
-)
+from selchat.wire.requests import VERSION, BadMessageError, parse_message
 from selchat.wire.strict_json import BadJsonError
 
 __all__ = ["CAESAR", "ClientState", "Limits", "QueueFullError", "SelchatClient"]

@@ -29,7 +29,7 @@ from prompt_toolkit.styles import BaseStyle, DummyStyle, Style
 from prompt_toolkit.utils import is_dumb_terminal
 
 from selchat.client.terminal.style import DIM, PLAIN, Line, fit, plain
-from selchat.config.settings import MIB
+from selchat.limits import MIB
 
 _REDRAW_SECONDS = 0.03  # minimum time between two redraws of the prompt
 _AGEING_SECONDS = 0.1  # between two checks of the age of pending messages

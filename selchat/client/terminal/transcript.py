@@ -36,9 +36,9 @@ from selchat.client.terminal.history import HistoryView
 from selchat.client.terminal.pending import PendingMessage, PendingMessages, ReportingLink
 from selchat.client.terminal.screen import WAITING, Live, PendingRow
 from selchat.client.terminal.style import Line
-from selchat.config.settings import MIB
 from selchat.errors import SelchatError
 from selchat.events import Joined, Left, Topic
+from selchat.limits import MIB
 from selchat.text import name_key
 
 MAX_HELD = 1000  # events of one room; with more, a server that delays the history is not waited for

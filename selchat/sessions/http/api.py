@@ -23,6 +23,7 @@ from selchat.clock import Clock
 from selchat.config.settings import Settings
 from selchat.errors import BadRoomError, NameTakenError, RefusalError, UsageError
 from selchat.events import Notice, Said
+from selchat.limits import API_IDLE_SECONDS, API_RETRY_SECONDS
 from selchat.log.port import NotReadableError, NotStoredError, Sent
 from selchat.sessions.inbound import byte_bucket, byte_burst, message_bucket
 from selchat.text import clean_room, name_key
@@ -70,9 +71,6 @@ class RateLimitError(RefusalError):
     def __str__(self) -> str:
         return f"too many messages; try again in {self.seconds:.1f} s"
 
-
-_IDLE_SECONDS = 60.0  # after which an API member signs out; its next message costs a query to the log
-_RETRY_SECONDS = 5  # after which a client should send a message again that the server could not store
 
 # The status of each refusal, and its code where the selchat protocol has none. All others are 403.
 _STATUS: dict[type[RefusalError], tuple[int, str]] = {
@@ -231,7 +229,7 @@ class MessageApi:
         if member is None:
             member = ApiMember(self._hub, self._format, name, address, self._settings, self._clock.now)
             self._members[key] = member
-            self._clock.call_later(_IDLE_SECONDS, self._check_idle, key)
+            self._clock.call_later(API_IDLE_SECONDS, self._check_idle, key)
         member.member.address = address
         member.check_banned()
         return member
@@ -239,7 +237,7 @@ class MessageApi:
     def _check_idle(self, key: str) -> None:
         """Sign an idle member out, or check again later."""
         member = self._members[key]
-        remaining = member.used_at + _IDLE_SECONDS - self._clock.now
+        remaining = member.used_at + API_IDLE_SECONDS - self._clock.now
         if remaining > 0 or member.pending:
             self._clock.call_later(max(remaining, 1.0), self._check_idle, key)
         else:
@@ -361,7 +359,7 @@ def error_response(error: RefusalError) -> ApiResponse:
     elif isinstance(error, RateLimitError):
         headers = _retry_after(error.seconds)
     elif status == 503:
-        headers = _retry_after(_RETRY_SECONDS)
+        headers = _retry_after(API_RETRY_SECONDS)
     return ApiResponse(status, {"error": error.code or code, "message": str(error)}, headers)
 
 

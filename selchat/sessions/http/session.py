@@ -22,6 +22,7 @@ from urllib.parse import parse_qsl, unquote
 from selchat.addresses import host_of
 from selchat.config.settings import Costs
 from selchat.errors import BannedError, MissingExtraError, RefusalError, SelchatError
+from selchat.limits import MAX_PATH_SHOWN, MAX_QUERY_FIELDS, MAX_REDIRECT_TARGET, ROOM_LENGTH
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.http.api import (
     CONTENT_TYPE,
@@ -35,7 +36,6 @@ from selchat.sessions.http.static import File, Site
 from selchat.sessions.inbound import InboundStream, byte_bucket, message_bucket
 from selchat.sessions.selchat import SelchatSession
 from selchat.sessions.work import Meter
-from selchat.text import ROOM_LENGTH
 from selchat.wire.http import HttpConnection, HttpError, Request, Response
 from selchat.wire.websocket import MessageDecoder, open_websocket
 
@@ -57,10 +57,7 @@ _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[1-
 _MESSAGES_PATH = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
 _API_PATH = "/rooms/"
 _LONGEST_ROOM = 12 * ROOM_LENGTH  # characters: each byte of UTF-8 is percent-encoded
-_MAX_QUERY_FIELDS = 16
 _MAX_HOST = 255 + len(":65535")  # characters; RFC 1035, 2.3.4
-_MAX_TARGET = 2048  # characters of a redirect's target; no browser's address bar needs more
-_SHOWN = 200  # characters of a path in an error message
 _GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?(?:,|$)")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -293,7 +290,7 @@ class HttpSession:
     def _file(self, request: Request) -> None:
         file = self._site.files.find(request.path)
         if file is None:
-            raise HttpError(404, f"nothing at {request.path[:_SHOWN]}. The chat is at /")
+            raise HttpError(404, f"nothing at {request.path[:MAX_PATH_SHOWN]}. The chat is at /")
         _check_read_only(request)
         self._send(_file_response(file, request))
 
@@ -328,15 +325,15 @@ class HttpSession:
         if request.method != "POST":
             raise HttpError(405, "use POST to send a message; see docs/http.rst", {"Allow": "POST"})
         try:
-            name = unquote(room, errors="strict") if len(room) <= _LONGEST_ROOM else room[:_SHOWN]
+            name = unquote(room, errors="strict") if len(room) <= _LONGEST_ROOM else room[:MAX_PATH_SHOWN]
         except UnicodeDecodeError:
             raise HttpError(400, "the room name is not UTF-8") from None
         try:
-            query = parse_qsl(request.query, True, errors="strict", max_num_fields=_MAX_QUERY_FIELDS)
+            query = parse_qsl(request.query, True, errors="strict", max_num_fields=MAX_QUERY_FIELDS)
         except UnicodeDecodeError:  # two ids must not become the same one
             raise HttpError(400, "the query is not UTF-8") from None
         except ValueError:
-            raise HttpError(400, f"the query has more than {_MAX_QUERY_FIELDS} fields") from None
+            raise HttpError(400, f"the query has more than {MAX_QUERY_FIELDS} fields") from None
         ids = tuple(value for key, value in query if key == "id")
         try:
             self._posting = self._site.api.begin(name, request.headers, ids, self._transport.address)
@@ -385,8 +382,8 @@ class HttpSession:
         target = f"https://{request.header('host')}{request.path}"
         if request.query:
             target += f"?{request.query}"
-        if len(target) > _MAX_TARGET:  # the page contains it twice, with escapes
-            raise HttpError(414, f"the address has more than {_MAX_TARGET} characters")
+        if len(target) > MAX_REDIRECT_TARGET:  # the page contains it twice, with escapes
+            raise HttpError(414, f"the address has more than {MAX_REDIRECT_TARGET} characters")
         body = _WARNING_PAGE.format(
             target=html.escape(target), key=self._site.fingerprint, certificate=self._site.certificate
         ).encode()

@@ -31,8 +31,9 @@ from selchat.client.protocol.rooms import RoomState
 from selchat.client.protocol.selchat import ClientState, SelchatClient
 from selchat.errors import BadRoomError, SettingError
 from selchat.events import Joined, Left, Topic
+from selchat.limits import HELLO_LIMIT
 from selchat.wire.frames import BadHeaderError, FrameTooLongError, TruncatedFrameError
-from selchat.wire.requests import HELLO_LIMIT, BadMessageError
+from selchat.wire.requests import BadMessageError
 from selchat.wire.strict_json import BadJsonError
 from tests.client.selchat_support import (
     LIMITS,
