@@ -52,7 +52,7 @@ class Publisher:
         self._deliver_direct = deliver_direct
         self._on_error = on_error
         self._dirty: list[Room] = []  # rooms with staged batches
-        # What the observer will get, in order: staged batches, and reports between them.
+        # The staged batches of all rooms, and the reports to the observer between them, in order.
         self._observed: list[Batch | Callable[[], object]] = []
         self._direct: list[StagedDirect] = []
         self.log_error: NotStoredError | None = None  # of the last commit; None: it succeeded

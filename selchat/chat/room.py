@@ -126,7 +126,7 @@ class Room:
         return Roster(tuple(self.members[key].name for key in keys), len(self.members))
 
     def _name(self, key: str) -> str | None:
-        """Return the name of the member with that key; None: there is none."""
+        """Return the name of the member with that key, or None."""
         member = self.members.get(key)
         return None if member is None else member.name
 

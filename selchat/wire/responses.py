@@ -53,7 +53,7 @@ class SelchatFormat:
     """Encode events and responses as whole frames: a header and a JSON payload each.
 
     Lists that do not fit into one frame are cut. So are bodies that exceed `message_limit`. No acknowledged
-    message does; with a header of 4 or 5 bytes, those of classic clients can.
+    message does; messages of classic clients can, with a header of 4 or 5 bytes.
     """
 
     def __init__(self, headers: Headers | None = None) -> None:
@@ -179,7 +179,7 @@ class SelchatFormat:
         return self._frame(start + b",".join(parts) + b"]}")
 
     def count_fitting(self, items: Sequence[Any], reserved: int) -> int:
-        """Return how many of these items fit into a frame that has up to ``reserved`` bytes besides."""
+        """Return how many of these items fit into a frame with up to ``reserved`` other bytes."""
         remaining = self.limit - reserved
         for count, item in enumerate(items):
             remaining -= len(_json(item).encode()) + 1
@@ -293,7 +293,7 @@ class SelchatFormat:
 
 
 def json_growth(body: str, size: int) -> int:
-    """Return by how many bytes a body is longer as a JSON string than the ``size`` bytes that it came in.
+    """Return by how many bytes a body is longer as a JSON string than the ``size`` bytes that were received.
 
     Takes 50 microseconds for 64 KiB.
     """
