@@ -24,6 +24,12 @@ test("a link ends before the punctuation of the sentence", () => {
     ["**https://a.example/b**", "https://a.example/b"],
     ["https://a.example/b\u202e", "https://a.example/b"],
     ["https://a.example/b…", "https://a.example/b"],
+    ["[http://[::1]:8080/x]", "http://[::1]:8080/x"],
+    ["(https://[::1]), and", "https://[::1]/"],
+    ["[text](https://a.example/b_(c))", "https://a.example/b_(c)"],
+    ["mail me@a.example, see https://a.example:8443/k；", "https://a.example:8443/k"],
+    ["***https://a.example/b***", "https://a.example/b"],
+    ["https://a.example/b”, and", "https://a.example/b"],
   ] as const)
     assert.deepEqual(hrefs(text), [url], text);
 });

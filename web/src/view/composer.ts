@@ -2,6 +2,7 @@
 // words.
 
 import type { Chat, Conversation } from "../core/api.ts";
+import { plainName } from "../core/text.ts";
 import { byId, h, setText } from "./dom.ts";
 import { Drafts } from "./drafts.ts";
 import { InputHistory } from "./input-history.ts";
@@ -264,7 +265,7 @@ export class Composer {
 /** Return the label of the field: where the message goes, and whether it is encrypted. */
 function labelOf(here: Conversation | undefined): string {
   if (here?.locked === "locked" && here.requiresPassphrase) return "Passphrase needed to write here";
-  const label =
-    here?.kind === "person" ? `Direct message to ${here.name}` : `Write to ${here?.name ?? "the room"}`;
+  const name = plainName(here?.name ?? "the room");
+  const label = here?.kind === "person" ? `Direct message to ${name}` : `Write to ${name}`;
   return here?.locked === "locked" ? `${label}, not encrypted` : label;
 }

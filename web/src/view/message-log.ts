@@ -5,6 +5,7 @@
 // announcer.ts announces new entries in a live region of its own.
 
 import type { Change, Chat, Conversation, Entry } from "../core/api.ts";
+import { plainName } from "../core/text.ts";
 import { byId, h, setText } from "./dom.ts";
 import { icon } from "./icons.ts";
 import { estimateHeight, type RowContext, rowElement } from "./row-element.ts";
@@ -105,8 +106,8 @@ export class MessageLog {
     this.#retryAt = 0;
     this.#firstNew = conversation.unread ? firstUnreadKey(conversation) : conversation.firstUnread;
     this.#list.clear();
-    const name =
-      conversation.kind === "room" ? conversation.name : `direct messages with ${conversation.name}`;
+    const named = plainName(conversation.name);
+    const name = conversation.kind === "room" ? named : `direct messages with ${named}`;
     this.element.setAttribute("aria-label", `Messages: ${name}`);
     const place = this.#anchors.get(conversation.id) ?? END;
     this.#showFrom(conversation, this.#firstNew && place.type === "end" ? this.#newLineAnchor() : place);
