@@ -39,8 +39,8 @@ from harness.results import format_significant, markdown_table
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from selchat.chat.rooms import Creator
-from selchat.config.settings import ROOM_PAGE, Costs, Settings
-from selchat.limits import KIB
+from selchat.config.settings import Costs, Settings
+from selchat.limits import KIB, ROOM_PAGE
 from selchat.net.tls import client_context
 from selchat.server.server import Server
 from selchat.wire.frames import FrameDecoder, encode_frame

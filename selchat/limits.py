@@ -52,6 +52,9 @@ MAX_CODE_LENGTH = 64  # characters of a typed code of an operator
 
 # -- wire formats --------------------------------------------------------------------------------------------
 
+HEADER_LENGTH = 10  # bytes of a frame's header; the paper's HEADER_LENGTH
+MAX_HEADER_LENGTH = 4096  # bytes; some classic clients use 100 or 1,024
+SELCHAT_HEADER_LENGTH = 5  # bytes, for frames of 64 KiB; the selchat protocol's messages need most of that
 FRAME_LIMIT = 64 * KIB  # bytes of a frame's payload; `Settings.frame_limit` of the server
 MAX_FRAME_HEADERS = 4096  # cached headers of frames
 MAX_HEADER_BYTES = 256 * KIB  # bytes of all cached headers, if they are long
@@ -103,6 +106,10 @@ TLS_PIECE = 32 * KIB
 TLS_READ = 64 * KIB  # bytes requested from OpenSSL, which returns one record (16 KiB) at a time
 MAX_TLS_UNSENT = 4 * TLS_PIECE  # bytes of unsent TLS messages before we close: such a peer never reads
 MAX_TLS_HANDSHAKE = 16 * KIB  # bytes received during a handshake; a long certificate chain has 8 KiB
+TLS_RECORDS = 40  # TLS records for each message of the rate; a client that sends byte by byte needs more
+TLS_EMPTY_BURST = 32  # TLS records without data at once, such as key updates; OpenSSL: 32 empty ones
+TLS_EMPTY_RATE = 1.0  # such records a second
+TLS_PADDING = 8 * KIB  # bytes of padding that count like one of them
 STDIO_READ = 64 * KIB  # bytes of a read from standard input
 STDIO_PIPE = 512  # bytes that a ready pipe accepts without blocking (POSIX); Linux: 4,096
 BACKGROUND_POLL_SECONDS = 1.0  # seconds between two checks whether we are in the foreground again
@@ -127,6 +134,7 @@ SQLITE_CACHE = 8 * MIB  # bytes of pages in memory; SQLite: 2 MB
 EXPIRE_MESSAGES = 500
 EXPIRE_CHARACTERS = 256 * KIB
 MAX_SKIPPED = 2000  # damaged messages in one call, which takes 20 ms
+READY_DISK = MIB  # bytes of free disk below which /readyz is not ready; RabbitMQ's disk alarm: 50 MB
 DAMAGE_WARNING_SECONDS = 60.0  # seconds between two warnings about damage
 SALVAGE_BATCH = 1000  # rows in one query of `selchat export` from a damaged file
 MAX_RANGES_SHOWN = 20  # ranges of unreadable messages in one warning
@@ -142,11 +150,19 @@ MIN_REMEMBERED_IDS = 256  # ids of one client in memory, while there are very ma
 MAX_ALL_REMEMBERED_IDS = 500_000  # ids of all clients in memory
 NAME_OWNED_SECONDS = 90 * 86_400.0  # seconds that a name stays with its owner; Libera.Chat: 10 weeks
 MAX_NAMES_ANNOUNCED = 500  # names in one `Joined` or `Left`
+ROOM_PAGE = 200  # rooms in one answer to `rooms`
+ROOM_LIST_SECONDS = 1.0  # seconds that a sorted list of all rooms serves; sorting 10,000 takes 4 ms
+FRESH_ROOM_LIST = 200  # rooms; a list of so few is always sorted again
+ROOMS_CHECKED = 100  # idle rooms that one pass of the housekeeping looks at
+EMPTY_ROOM_SECONDS = 30 * 86_400.0  # seconds that a topic without messages and members is kept
 MAX_COMMAND_LENGTH = 1000  # characters of a command; an announcement may be as long as a message
 MAX_ROOMS_LISTED = 1000  # rooms in one answer to /rooms
 
 # -- sessions ------------------------------------------------------------------------------------------------
 
+MAX_BUCKETS = 10_000  # token buckets in one table, by address or by person; one takes about 250 bytes
+SHORT_BODY = 1024  # bytes of a classic message that is no work, whatever it contains
+LONG_PAYLOAD = 8 * KIB  # bytes of a message in the selchat protocol that is work
 REPLAY_PAGE = 500  # messages that a replay reads from the log at a time
 REPLAY_RETRY_SECONDS = 1.0  # seconds between two attempts to read a log that fails
 API_IDLE_SECONDS = 60.0  # seconds after which an API member signs out; its next message costs a query
@@ -156,6 +172,8 @@ MAX_REDIRECT_TARGET = 2048  # characters of a redirect's target; no browser's ad
 
 # -- the server's process ------------------------------------------------------------------------------------
 
+CERTIFICATE_CHECK_SECONDS = 86_400.0  # seconds between two checks of the certificate's dates; certbot: 12 h
+CERTIFICATE_WARNING_SECONDS = 14 * 86_400.0  # seconds before its end; certbot renews 30 days before
 CONSOLE_LIMIT = MIB  # bytes of lines queued for a terminal that is blocked
 MEMORY_CHECK_SECONDS = 0.25  # seconds between two checks of the memory; one takes 1 ms for 1,000 connections
 EXPIRY_PAUSE = 0.02  # seconds between two batches of expired history

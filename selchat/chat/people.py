@@ -14,10 +14,16 @@ from itertools import islice
 from selchat.addresses import is_loopback, source_of
 from selchat.chat.confusables import ConfusableIndex
 from selchat.clock import Clock
-from selchat.config.settings import MAX_BUCKETS, Settings
+from selchat.config.settings import Settings
 from selchat.errors import RefusalError
 from selchat.events import Said
-from selchat.limits import MAX_ALL_REMEMBERED_IDS, MAX_REMEMBERED_IDS, MIN_REMEMBERED_IDS, NAME_OWNED_SECONDS
+from selchat.limits import (
+    MAX_ALL_REMEMBERED_IDS,
+    MAX_BUCKETS,
+    MAX_REMEMBERED_IDS,
+    MIN_REMEMBERED_IDS,
+    NAME_OWNED_SECONDS,
+)
 from selchat.log.port import Log, Sent
 from selchat.ratelimit import BucketTable
 from selchat.text import clean_name, name_key

@@ -14,16 +14,10 @@ from selchat.addresses import is_loopback, source_of
 from selchat.chat.confusables import ConfusableIndex, MixedScriptsError, check_scripts
 from selchat.chat.room import Room, new_salt
 from selchat.clock import Clock
-from selchat.config.settings import (
-    EMPTY_ROOM_SECONDS,
-    FRESH_ROOM_LIST,
-    MAX_BUCKETS,
-    ROOM_LIST_SECONDS,
-    ROOMS_CHECKED,
-    Settings,
-)
+from selchat.config.settings import Settings
 from selchat.errors import BadRoomError, NamedRefusalError, RefusalError
 from selchat.events import LOBBY
+from selchat.limits import EMPTY_ROOM_SECONDS, FRESH_ROOM_LIST, MAX_BUCKETS, ROOM_LIST_SECONDS, ROOMS_CHECKED
 from selchat.log.port import Log, NotReadableError, NotStoredError
 from selchat.ratelimit import BucketTable
 from selchat.text import clean_line, clean_room, name_key

@@ -24,9 +24,10 @@ from selchat.client.events import Refused
 from selchat.client.protocol.classic import ClassicClient
 from selchat.client.strength import passphrase_warning
 from selchat.client.typeahead import discard_typeahead, wait_hidden
-from selchat.config.settings import HEADER_LENGTH, ClientSettings
+from selchat.config.settings import ClientSettings
 from selchat.errors import NameTakenError, SettingError, UsageError, close_reason
 from selchat.events import LOBBY
+from selchat.limits import HEADER_LENGTH
 from selchat.text import clean_name, escape_controls
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.e2ee import passphrase_bytes

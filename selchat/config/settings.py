@@ -1,4 +1,4 @@
-"""Settings: every option and every limit, with unit, default and precedent.
+"""Settings: every option and limit that an operator can change, with unit, default and precedent.
 
 A settings object is checked when it is made, and never changes. Each comment names the unit, and then another
 program's value of the same limit.
@@ -11,37 +11,20 @@ from dataclasses import dataclass, field, fields
 
 from selchat.auth.password import PasswordHash
 from selchat.errors import SettingError
-from selchat.limits import KIB, MIB, PASSWORD_LENGTH
+from selchat.limits import (
+    HEADER_LENGTH,
+    KIB,
+    MAX_HEADER_LENGTH,
+    MIB,
+    PASSWORD_LENGTH,
+    SELCHAT_HEADER_LENGTH,
+    TLS_RECORDS,
+)
 
 # Types of values; `selchat.config.sources` parses a text by its type.
 Bytes = int  # accepts a unit, as in 64KiB
 Seconds = float
 Pathname = str
-
-HEADER_LENGTH = 10  # bytes of a frame's header; the paper's HEADER_LENGTH
-MAX_HEADER_LENGTH = 4096  # bytes; some classic clients use 100 or 1,024
-SELCHAT_HEADER_LENGTH = 5  # bytes, for frames of 64 KiB; the selchat protocol's messages need most of that
-
-SHORT_BODY = 1024  # bytes of a classic message that is no work, whatever it contains
-LONG_PAYLOAD = 8 * KIB  # bytes of a message in the selchat protocol that is work
-ROOM_PAGE = 200  # rooms in one answer to `rooms`
-ROOM_LIST_SECONDS = 1.0  # seconds that a sorted list of all rooms serves; sorting 10,000 takes 4 ms
-FRESH_ROOM_LIST = 200  # rooms; a list of so few is always sorted again
-ROOMS_CHECKED = 100  # idle rooms that one pass of the housekeeping looks at
-EMPTY_ROOM_SECONDS = 30 * 86_400.0  # seconds that a topic without messages and members is kept
-MAX_BUCKETS = 10_000  # token buckets in one table, by address or by person; one takes about 250 bytes
-
-TLS_RECORDS = (
-    40  # TLS records for each message that a client may send; one that sends byte by byte needs more
-)
-TLS_EMPTY_BURST = 32  # TLS records without data at once, such as key updates; OpenSSL: 32 empty ones
-TLS_EMPTY_RATE = 1.0  # such records a second
-TLS_PADDING = 8 * KIB  # bytes of padding that count like one of them
-
-READY_DISK = MIB  # bytes of free disk below which /readyz is not ready; RabbitMQ's disk alarm: 50 MB
-
-CERTIFICATE_CHECK_SECONDS = 86_400.0  # seconds between two checks of the certificate's dates; certbot: 12 h
-CERTIFICATE_WARNING_SECONDS = 14 * 86_400.0  # seconds before its end; certbot renews 30 days before
 
 _MAY_BE_ZERO = frozenset(  # 0: any free port, or no limit
     {"port", "message_rate", "byte_rate", "connection_work", "person_work", "address_work"}

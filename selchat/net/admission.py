@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from selchat.addresses import is_loopback, source_of
-from selchat.config.settings import MAX_BUCKETS
 from selchat.errors import LimitError
+from selchat.limits import MAX_BUCKETS
 from selchat.ratelimit import BucketTable
 
 

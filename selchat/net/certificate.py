@@ -17,8 +17,8 @@ import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from selchat.config.settings import CERTIFICATE_WARNING_SECONDS
 from selchat.errors import UsageError, close_reason
+from selchat.limits import CERTIFICATE_WARNING_SECONDS
 from selchat.net.interfaces import own_addresses
 from selchat.paths import make_private_file, make_private_folder, remove_leftovers, replace_private_file
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from selchat.clock import Clock
-from selchat.config.settings import TLS_EMPTY_BURST, TLS_EMPTY_RATE, TLS_PADDING
-from selchat.limits import CHARGED_RECORDS
+from selchat.limits import CHARGED_RECORDS, TLS_EMPTY_BURST, TLS_EMPTY_RATE, TLS_PADDING
 from selchat.ratelimit import TokenBucket
 
 _HEADER = 5  # bytes: type, version, length (RFC 8446, 5.1)

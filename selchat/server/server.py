@@ -26,10 +26,16 @@ from selchat.auth.tokens import TokenFile
 from selchat.chat.commands import Commands
 from selchat.chat.hub import Hub
 from selchat.chat.peer import Farewell
-from selchat.config.settings import CERTIFICATE_CHECK_SECONDS, Settings
+from selchat.config.settings import Settings
 from selchat.config.sources import ConfigurationError, reload_settings
 from selchat.errors import BannedError, RefusalError, SelchatError, UsageError, close_reason
-from selchat.limits import CONSOLE_LIMIT, EXPIRY_PAUSE, MEMORY_CHECK_SECONDS, PASSWORD_SHUTDOWN_SECONDS
+from selchat.limits import (
+    CERTIFICATE_CHECK_SECONDS,
+    CONSOLE_LIMIT,
+    EXPIRY_PAUSE,
+    MEMORY_CHECK_SECONDS,
+    PASSWORD_SHUTDOWN_SECONDS,
+)
 from selchat.log.disk_space import DiskSpace
 from selchat.log.errors import UnusableHistoryError
 from selchat.log.port import NotReadableError

@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from selchat import __version__
 from selchat.chat.hub import Hub
-from selchat.config.settings import READY_DISK
-from selchat.limits import KIB
+from selchat.limits import KIB, READY_DISK
 from selchat.log.port import NotReadableError, NotStoredError
 from selchat.net.admission import Admission, ServerFullError
 from selchat.net.connection import Connection

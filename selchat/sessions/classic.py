@@ -7,9 +7,10 @@ from enum import Enum, auto
 
 from selchat.chat.member import Member
 from selchat.chat.peer import Farewell
-from selchat.config.settings import SHORT_BODY, Costs
+from selchat.config.settings import Costs
 from selchat.errors import BannedError, ProtocolError, RefusalError, SelchatError
 from selchat.events import LOBBY, Notice, Said
+from selchat.limits import SHORT_BODY
 from selchat.log.port import Sent
 from selchat.sessions.context import Context, Transport
 from selchat.sessions.inbound import InboundStream

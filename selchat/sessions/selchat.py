@@ -17,7 +17,7 @@ from selchat.chat.peer import Farewell
 from selchat.chat.people import hash_client_secret
 from selchat.chat.room import Room
 from selchat.chat.rooms import TooManyRoomsError
-from selchat.config.settings import LONG_PAYLOAD, ROOM_PAGE, Costs
+from selchat.config.settings import Costs
 from selchat.errors import (
     BannedError,
     LimitError,
@@ -34,8 +34,10 @@ from selchat.limits import (
     HISTORY_BYTES,
     HISTORY_LIMIT,
     ID_LENGTH,
+    LONG_PAYLOAD,
     MAX_LISTED,
     ROOM_LENGTH,
+    ROOM_PAGE,
     TOPIC_LENGTH,
 )
 from selchat.log.port import Sent

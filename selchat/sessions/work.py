@@ -16,7 +16,8 @@ from collections.abc import Callable
 
 from selchat.addresses import host_of, source_of
 from selchat.clock import Clock
-from selchat.config.settings import MAX_BUCKETS, Settings
+from selchat.config.settings import Settings
+from selchat.limits import MAX_BUCKETS
 from selchat.ratelimit import BucketTable, TokenBucket
 
 _SECOND = 1e6  # in microseconds, the unit of all costs

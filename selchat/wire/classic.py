@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from selchat.config.settings import HEADER_LENGTH
 from selchat.events import CIPHER_PREFIX, SERVER, Event, Notice, Roster, Said, Topic
-from selchat.limits import MAX_CLASSIC_NAMES, SHORT_PAYLOAD
+from selchat.limits import HEADER_LENGTH, MAX_CLASSIC_NAMES, SHORT_PAYLOAD
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.frames import cached_headers, encode_frame
 

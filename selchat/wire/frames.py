@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from selchat.config.settings import HEADER_LENGTH
 from selchat.errors import ProtocolError, UsageError
-from selchat.limits import FRAME_LIMIT, MAX_FRAME_HEADERS, MAX_HEADER_BYTES, MAX_HEADER_SHOWN
+from selchat.limits import FRAME_LIMIT, HEADER_LENGTH, MAX_FRAME_HEADERS, MAX_HEADER_BYTES, MAX_HEADER_SHOWN
 
 
 class BadHeaderError(ProtocolError):

@@ -11,9 +11,10 @@ import pytest
 
 from selchat.chat.room import Room, new_salt
 from selchat.chat.rooms import Creator, RoomRateError, Rooms, TooManyRoomsError
-from selchat.config.settings import EMPTY_ROOM_SECONDS, FRESH_ROOM_LIST, ROOM_LIST_SECONDS, Settings
+from selchat.config.settings import Settings
 from selchat.errors import BadRoomError
 from selchat.events import LOBBY
+from selchat.limits import EMPTY_ROOM_SECONDS, FRESH_ROOM_LIST, ROOM_LIST_SECONDS
 from selchat.log.memory import MemoryLog
 from selchat.log.port import Log
 from selchat.log.retention import Retention

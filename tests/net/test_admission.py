@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from selchat.config.settings import MAX_BUCKETS
+from selchat.limits import MAX_BUCKETS
 from selchat.net.admission import (
     AddressFullError,
     AddressRateError,

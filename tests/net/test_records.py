@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from selchat.config.settings import TLS_EMPTY_BURST, TLS_PADDING
+from selchat.limits import TLS_EMPTY_BURST, TLS_PADDING
 from selchat.net.certificate import own_certificate
 from selchat.net.connection import Connection
 from selchat.net.fanout import Fanout

@@ -6,9 +6,8 @@ import tracemalloc
 import pytest
 
 from selchat.errors import ProtocolError, SelchatError
-from selchat.limits import FRAME_LIMIT
+from selchat.limits import FRAME_LIMIT, HEADER_LENGTH
 from selchat.wire.frames import (
-    HEADER_LENGTH,
     BadHeaderError,
     BrokenStreamError,
     DecimalHeaders,

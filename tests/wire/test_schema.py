@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from selchat.config.settings import ROOM_PAGE, Settings
+from selchat.config.settings import Settings
 from selchat.errors import RefusalError
 from selchat.events import Event, Joined, Left, Said, Topic
-from selchat.limits import MAX_LISTED, PAYLOAD_LIMIT
+from selchat.limits import MAX_LISTED, PAYLOAD_LIMIT, ROOM_PAGE
 from selchat.wire import requests
 from selchat.wire.frames import FrameDecoder
 from selchat.wire.requests import BadMessageError, parse_message, parse_request

@@ -7,7 +7,7 @@ from collections import deque
 from selchat.bench.histogram import Histogram
 from selchat.bench.wires.framing import LENGTH_HEADERS, Framing
 from selchat.bench.wires.messages import ACK_PREFIX, ERROR_PREFIX, find_error_code, parse_ack
-from selchat.config.settings import HEADER_LENGTH
+from selchat.limits import HEADER_LENGTH
 
 _MAX_PREFIX = HEADER_LENGTH + len(ERROR_PREFIX)  # no WebSocket frame of an ack has a longer header
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from selchat.bench.errors import HandshakeError
-from selchat.config.settings import HEADER_LENGTH
+from selchat.limits import HEADER_LENGTH
 from selchat.wire.frames import FrameDecoder
 
 _PAYLOAD_LIMIT = 1 << 24  # bytes; generous, because the limits of other servers are theirs to choose

@@ -10,9 +10,10 @@ from selchat.client.events import ClientEvent, Refused
 from selchat.client.protocol.classic import ClassicClient
 from selchat.client.protocol.interface import ProtocolClient
 from selchat.client.protocol.selchat import SelchatClient
-from selchat.config.settings import SELCHAT_HEADER_LENGTH, ClientSettings
+from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError
 from selchat.events import LOBBY
+from selchat.limits import SELCHAT_HEADER_LENGTH
 
 
 class Wire(Enum):
