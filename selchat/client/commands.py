@@ -16,7 +16,7 @@ from selchat.client.events import ClientEvent, History, Message, Parted, Refused
 from selchat.errors import UsageError
 from selchat.events import LOBBY, SERVER
 from selchat.quoting import UnclosedQuoteError, split_name, unquoted
-from selchat.text import name_key
+from selchat.text import cut, name_key
 
 HELP = (
     "/join ROOM      enter a room, or go back to one; your messages then go there",
@@ -38,6 +38,7 @@ SANCTIONS = ("/kick", "/ban", "/mute", "/unban", "/unmute")  # commands that beg
 _SERVER_COMMANDS = (*SANCTIONS, "/bans", "/ops", "/claim")  # the server runs these
 PAGE_SIZE = 1000  # messages in one request; docs/protocol.rst allows no more
 _DEFAULT_HISTORY = 20  # messages
+_MAX_WORD = 64  # characters of a word that an error shows
 _MAX_SEARCHED = 5000  # messages that ``/search`` reads
 _MAX_FOUND = 200  # messages that it shows
 
@@ -74,7 +75,7 @@ class UnknownCommandError(UsageError):
         self.word = word
 
     def __str__(self) -> str:
-        return f"unknown command {self.word}; /help lists the commands, //text sends /text"
+        return f"unknown command {cut(self.word, _MAX_WORD)}; /help lists the commands, //text sends /text"
 
 
 class CommandUsageError(UsageError):
@@ -114,11 +115,11 @@ def parse(line: str, names: Collection[str] = ()) -> Command:
         return Command(CommandKind.TEXT, text=line) if line else Command(CommandKind.NOTHING)
     if line.startswith("//"):
         return Command(CommandKind.TEXT, text=line[1:])
-    word, _, rest = line.replace("\t", " ").partition(" ")
+    word, *rests = line.split(maxsplit=1)  # white space inside the rest is the user's
     kind = _KINDS.get(word.lower())
     if kind is None:
-        raise UnknownCommandError(line.split(maxsplit=1)[0])
-    rest = rest.strip()
+        raise UnknownCommandError(word)
+    rest = rests[0].strip() if rests else ""
     if kind is CommandKind.OPERATOR or (kind is CommandKind.ROOMS and rest):
         return Command(CommandKind.OPERATOR, text=f"{word.lower()} {rest}".rstrip())
     if kind is CommandKind.MSG:
@@ -132,7 +133,7 @@ def parse(line: str, names: Collection[str] = ()) -> Command:
             raise CommandUsageError(f"{kind.value} {'TEXT' if kind is CommandKind.ME else 'WORDS'}")
         return Command(kind, text=rest)
     room = unquoted(rest)
-    if kind is CommandKind.JOIN and (not room or " " in room):
+    if kind is CommandKind.JOIN and len(room.split()) != 1:
         raise CommandUsageError("/join ROOM")
     return Command(kind, target=room)
 

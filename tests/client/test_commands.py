@@ -319,3 +319,18 @@ def test_a_refused_page_ends_a_search_with_its_matches() -> None:
         "[lobby] A > Tea 1",
         "1 message with tea among the last 2 messages of lobby",
     ]
+
+
+def test_white_space_in_a_text_is_the_users() -> None:
+    assert parse("/me\twaves\t\tand  smiles") == Command(CommandKind.ME, text="waves\t\tand  smiles")
+    assert parse("/msg Zoe\ta\tb\n  c") == Command(CommandKind.MSG, "Zoe", "a\tb\n  c")
+    assert parse("/me\nwaves") == Command(CommandKind.ME, text="waves")
+    for line in ("/join a\tb", "/join a\nb"):
+        with pytest.raises(CommandUsageError):
+            parse(line)
+
+
+def test_a_long_unknown_command_is_cut() -> None:
+    with pytest.raises(UnknownCommandError) as caught:
+        parse("/" + "x" * 64_000)
+    assert len(str(caught.value)) < 200

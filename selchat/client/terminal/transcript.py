@@ -46,7 +46,7 @@ _MAX_HELD_SIZE = 4 * MIB  # characters of them
 MAX_HELD_WHISPERS = 1000
 _MAX_PENDING_SHOWN = 10  # messages
 _ROSTER_ROWS = 2  # of the screen, at most, for a list of users that the user has not requested
-_HASH = re.compile(r"(/(?:join|part|users)\s+)#", re.IGNORECASE)  # the prompt writes #room, and so do users
+_HASH = re.compile(r"\A(/(?:join|part|users)\s+)#", re.IGNORECASE)  # the prompt writes #room, and so do users
 _SENDING = frozenset({CommandKind.TEXT, CommandKind.ME, CommandKind.MSG, CommandKind.OPERATOR})
 _HINTS = {"no-such-name": " Type /users to see who is here."}  # by code of a refusal
 

@@ -285,6 +285,11 @@ def test_joining_a_room_changes_the_prompt_and_shows_its_history(chat: Chat) -> 
     assert chat.requests() == []
 
 
+def test_a_room_command_inside_a_text_stays_as_it_is(chat: Chat) -> None:
+    chat.type("/me types /join #engine")
+    assert chat.pending() == ["… * Michael types /join #engine"]
+
+
 def test_room_commands_accept_a_hash_sign(chat: Chat) -> None:
     assert chat.type("/Join #engine") == ["{You >> /Join #engine}"]
     chat.type("/users  #engine")
