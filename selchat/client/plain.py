@@ -17,6 +17,7 @@ from selchat.client.events import ClientEvent, Message, Refused, Trusted, Welcom
 from selchat.client.run import Input, Run
 from selchat.client.setup import Ask, ask_password, explain_end, is_about_password
 from selchat.config.settings import ClientSettings
+from selchat.errors import close_reason
 from selchat.limits import MIB
 from selchat.net.stdio import LineWriter
 from selchat.text import name_key
@@ -152,9 +153,12 @@ class PlainChat:
 
     def _check_output(self) -> None:
         if not self._output.open:
-            self._leave()  # the reader of the messages has exited, as head(1) does
+            self._leave()  # the reader of the messages has exited, as head(1) does, or the disk is full
 
     def _close(self) -> None:
         self._input.close()
         self._link.close()
         self._output.close(within=_CLOSE_SECONDS)
+        error = self._output.error
+        if error is not None and not isinstance(error, BrokenPipeError):
+            self._run.fail(f"cannot write the messages: {close_reason(error)}")

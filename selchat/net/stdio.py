@@ -159,7 +159,8 @@ class LineWriter:
     """Writes lines when the descriptor is ready, and never blocks.
 
     At most ``limit`` bytes wait. The writer drops and counts further lines; when there is room again, it
-    writes the line that ``on_dropped(count)`` returns. It discards lines once the reader of a pipe is gone.
+    writes the line that ``on_dropped(count)`` returns. It discards lines once the reader of a pipe is gone,
+    or after another ``error``.
     """
 
     def __init__(
@@ -177,6 +178,7 @@ class LineWriter:
         self._piece = STDIO_PIPE
         self._poll = None
         self.open = True
+        self.error: OSError | None = None
         try:
             if stat.S_ISREG(os.fstat(descriptor).st_mode) or self._own is not None:
                 self._piece = STDIO_READ
@@ -232,9 +234,10 @@ class LineWriter:
                 written = os.write(self._descriptor, self._queue[: self._piece])
             except (BlockingIOError, InterruptedError):
                 return
-            except OSError:
+            except OSError as error:
                 self._queue.clear()
                 self.open = False
+                self.error = error
                 return
             del self._queue[:written]
 

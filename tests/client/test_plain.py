@@ -327,3 +327,26 @@ def test_send_shows_progress_on_a_slow_server(tmp_path: Path) -> None:
     with serving(script) as server:
         got = send(tmp_path, server.port, "hey", progress_seconds=0.05, drain_seconds=DEADLINE)
     assert (got.status, got.err) == (0, "Waiting for the server to receive everything...\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full (Linux)")
+def test_an_output_that_cannot_be_written_is_an_error(tmp_path: Path, piped: tuple[int, int]) -> None:
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(lambda: peer.frames() == ["Michael"])
+        peer.send(pair("Venkat", "Hey!"))
+        eventually(lambda: peer.ended)
+        peer.close()
+
+    with serving(script) as server, opened(tmp_path / "err") as (errors,):
+        output = os.open("/dev/full", os.O_WRONLY)
+        try:
+            status = PlainChat(settings(server.port), descriptors=(piped[0], output, errors)).run()
+        finally:
+            os.close(output)
+    assert status == 1
+    assert (
+        (tmp_path / "err")
+        .read_text()
+        .endswith("selchat: cannot write the messages: no space left on device\n")
+    )
