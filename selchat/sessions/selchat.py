@@ -564,14 +564,14 @@ class SelchatSession:
         else:
             found = hub.log.before(room.name, request.before, request.limit, HISTORY_BYTES)
         self._stream.meter.charge(Costs.HISTORY_MESSAGE * len(found))
-        messages = self.format.fit_history(found, newest)
+        page = self.format.fit_history(found, newest)
         more = False
-        if messages:
+        if page.messages:
             if newest:
-                more = bool(hub.log.before(room.name, messages[0].seq, 1, 1))
+                more = bool(hub.log.before(room.name, page.messages[0].seq, 1, 1))
             else:
-                more = messages[-1].seq < hub.log.last_seq(room.name)
-        self._reply(self.format.history(room.name, messages, more))
+                more = page.messages[-1].seq < hub.log.last_seq(room.name)
+        self._reply(self.format.history(room.name, page, more))
 
     def _handle_users(self, request: GetUsers) -> None:
         room = self._context.hub.rooms.find(request.room)

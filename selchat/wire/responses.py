@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring as _quote
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from selchat.auth.login import TooManyAttemptsError
 from selchat.errors import RefusalError, SanctionError, SelchatError
@@ -47,6 +47,13 @@ class Headers(Protocol):
 
     def end(self, reason: str, error: Exception | None = None) -> bytes:
         """Return the bytes after a `bye` with that ``reason``. ``error``: its cause, if any."""
+
+
+class HistoryPage(NamedTuple):
+    """Messages that fit into one `history`, oldest first, and each of them as JSON."""
+
+    messages: Sequence[Said]
+    items: Sequence[bytes]
 
 
 class SelchatFormat:
@@ -139,31 +146,32 @@ class SelchatFormat:
         """Return a direct message as a frame for its recipient ``to``."""
         return self._said(f'{{"type":"whispered","from":{_quote(said.author)},"to":{_quote(to)},', said)
 
-    def history(self, room: str, messages: Sequence[Said], more: bool) -> bytes:
-        """Return a page of the room's messages, oldest first, as one frame.
-
-        Raises `FrameTooLongError` for more messages than `fit_history` returns.
-        """
-        start = f'{{"type":"history","room":{_quote(room)},"more":{"true" if more else "false"},"messages":['
-        payload = f"{start}{','.join(map(_history_item, messages))}]}}".encode()
-        if len(payload) > self.limit and len(messages) == 1:
-            message = _cut_body(messages[0], self.limit - len(start.encode()) - 2, _history_item)
-            payload = f"{start}{_history_item(message)}]}}".encode()
-        return self._frame(payload)
-
-    def fit_history(self, messages: Sequence[Said], newest: bool = False) -> Sequence[Said]:
+    def fit_history(self, messages: Sequence[Said], newest: bool = False) -> HistoryPage:
         """Return the messages for one `history` frame, at least one, in the same order.
 
         These are the first messages, or the last ones if ``newest``.
         """
         remaining = min(HISTORY_BYTES, self.limit - 512)  # 512: the other fields, mostly the room's name
-        count = 0
+        items: list[bytes] = []
         for message in reversed(messages) if newest else messages:
-            remaining -= len(_history_item(message).encode()) + 1
-            if remaining < 0 and count:
+            item = _history_item(message).encode()
+            remaining -= len(item) + 1
+            if remaining < 0 and items:
                 break
-            count += 1
-        return messages[len(messages) - count :] if newest else messages[:count]
+            items.append(item)
+        count = len(items)
+        if newest:
+            return HistoryPage(messages[len(messages) - count :], items[::-1])
+        return HistoryPage(messages[:count], items)
+
+    def history(self, room: str, page: HistoryPage, more: bool) -> bytes:
+        """Return a page of the room's messages, oldest first, as one frame."""
+        start = f'{{"type":"history","room":{_quote(room)},"more":{"true" if more else "false"},"messages":['
+        payload = start.encode() + b",".join(page.items) + b"]}"
+        if len(payload) > self.limit:  # there is only one message
+            message = _cut_body(page.messages[0], self.limit - len(start.encode()) - 2, _history_item)
+            payload = f"{start}{_history_item(message)}]}}".encode()
+        return self._frame(payload)
 
     def listed(self, kind: str, field: str, items: Sequence[Any], /, **fields: Any) -> bytes:
         """Return a frame of type ``kind`` with up to `MAX_LISTED` items, or as many as fit, in ``field``."""

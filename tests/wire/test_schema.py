@@ -240,8 +240,8 @@ def test_responses_about_messages_match_the_schema(message: Said, id: str, to: s
     check_stream(format.ack(id, message.room, None, message.seq, message.at))
     check_stream(format.ack(id, "@" + to, to, message.seq, message.at))
     check_stream(format.whispered(message, to))
-    check_stream(format.history(message.room, [message] * 2, more))
-    check_stream(format.history(message.room, [], more))
+    check_stream(format.history(message.room, format.fit_history([message] * 2), more))
+    check_stream(format.history(message.room, format.fit_history([]), more))
 
 
 def test_longest_lists_match_the_schema() -> None:
