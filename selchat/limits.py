@@ -146,8 +146,8 @@ QUICK_CHECK_SIZE = 64 * MIB  # bytes of a file that SQLite itself can check in l
 # -- people and rooms ----------------------------------------------------------------------------------------
 
 MAX_REMEMBERED_IDS = 4096  # ids of one client, both in the log and in memory
-MIN_REMEMBERED_IDS = 256  # ids of one client in memory, while there are very many clients
-MAX_ALL_REMEMBERED_IDS = 500_000  # ids of all clients in memory
+MIN_REMEMBERED_IDS = 32  # ids of one client in memory, while there are very many clients
+MAX_ALL_REMEMBERED_IDS = 250_000  # ids of all clients in memory, besides twice the minimum of each
 NAME_OWNED_SECONDS = 90 * 86_400.0  # seconds that a name stays with its owner; Libera.Chat: 10 weeks
 MAX_NAMES_ANNOUNCED = 500  # names in one `Joined` or `Left`
 ROOM_PAGE = 200  # rooms in one answer to `rooms`

@@ -201,10 +201,11 @@ class NewNames:
 class SentMessages:
     """Index of recently sent messages, to detect duplicates.
 
-    The log knows the last `MAX_IDS` messages of each client. This index queries it once, when a client sends
-    its first message, and then keeps the ids of that client in memory until the client signs out: up to
-    ``max_ids``, or ``min_ids`` while there are more than ``max_total`` ids of all clients. One id takes about
-    300 bytes.
+    The log knows the last `MAX_REMEMBERED_IDS` messages of each client. This index queries it once, when a
+    client sends its first message, and then keeps the ids of that client in memory until the client signs
+    out: up to twice ``max_ids``. While there are more than ``max_total`` ids of all clients, it keeps up to
+    twice ``min_ids`` of those that have not just signed in. One id takes about 250 bytes, and with 64
+    characters outside of Latin-1 500.
     """
 
     def __init__(
@@ -219,6 +220,7 @@ class SentMessages:
         self._min_ids = min_ids
         self._max_total = max_total
         self._clients: dict[bytes, _Client] = {}
+        self._large: dict[_Client, None] = {}  # with more than twice ``min_ids``
         self.total = 0  # ids in memory
 
     def open_session(self, client_id: bytes) -> None:
@@ -247,6 +249,7 @@ class SentMessages:
             self._replace_ids(
                 client, {sent.id: sent for sent in self._log.sent(client_id, MAX_REMEMBERED_IDS)}
             )
+            self._shrink_others(client)
         sent, staged = client.sent or {}, client.staged
         new: list[int] = []
         repeated: list[Sent] = []
@@ -267,6 +270,8 @@ class SentMessages:
             for message in messages:
                 sent[message.id] = Sent(message.id, message.room, message.seq, message.at)
             self.total += len(sent)
+            if len(sent) > 2 * self._min_ids:
+                self._large[client] = None
             limit = self._max_ids if self.total < self._max_total else self._min_ids
             if len(sent) > 2 * limit:
                 # Trim rarely and in bulk: after deletions at its front, a dict is slow to find its first
@@ -283,6 +288,19 @@ class SentMessages:
     def _replace_ids(self, client: _Client, sent: dict[str, Sent] | None) -> None:
         self.total += len(sent or ()) - len(client.sent or ())
         client.sent = sent
+        if sent is not None and len(sent) > 2 * self._min_ids:
+            self._large[client] = None
+        else:
+            self._large.pop(client, None)
+
+    def _shrink_others(self, client: _Client) -> None:
+        """Forget old ids of other clients if there are too many in all."""
+        for other in list(self._large) if self.total > self._max_total else ():
+            if self.total <= self._max_total:
+                return
+            if other is not client and other.sent is not None:
+                newest = islice(other.sent.items(), len(other.sent) - self._min_ids, None)
+                self._replace_ids(other, dict(newest))
 
     def _remove_if_unused(self, client_id: bytes) -> None:
         client = self._clients[client_id]

@@ -381,13 +381,19 @@ class SqliteLog:
         can go on.
         """
         found: list[Sent] = []
+        names: dict[str, str] = {}
         number = _client_number(client_id)
         with self._reading():
             for generation in self._generations(number):
                 if len(found) >= limit:
                     break
                 rows, _ = read_until_damage(self._db, _SENT, (generation, number, limit - len(found)))
-                found += [Sent._make(row) for row in rows if type(row[0]) is str]
+                # One text for each room, not one for each message.
+                found += [
+                    Sent(id, names.setdefault(room, room), seq, at)
+                    for id, room, seq, at in rows
+                    if type(id) is str
+                ]
         found.reverse()
         return found
 

@@ -13,6 +13,7 @@ from selchat.chat.people import (
     hash_client_secret,
 )
 from selchat.config.settings import Settings
+from selchat.events import Said
 from selchat.log.memory import MemoryLog
 from selchat.text import name_key
 from tests.chat.fakes import FakeClock
@@ -196,3 +197,25 @@ def test_names_of_an_older_history_are_cleaned_and_keep_their_owners() -> None:
         names = Names(log, lambda: 0.0)
         assert (names.owner("venkat"), names.owner("ann")) == (CLIENT, OTHER)
         assert {*log.records("name")} == {"venkat", "ann"}
+
+
+def test_ids_of_all_clients_are_bounded_although_each_has_many_in_the_log() -> None:
+    log = MemoryLog(1000)
+    clients = [hash_client_secret(f"{number}") for number in range(50)]
+    for client in clients:
+        log.append("lobby", "n", ["x"] * 100, 0.0, [f"{number}" for number in range(100)], (), client)
+    log.commit()
+    sent = SentMessages(log, min_ids=4, max_total=300)
+    for client in clients:
+        sent.open_session(client)
+        new, repeated = sent.register(client, ["0", "99", "new"])
+        assert (new, [one.id for one in repeated]) == ([2], ["0", "99"]), (
+            "right after the sign-in, all are known"
+        )
+        sent.mark_failed(client, [Said("lobby", 0, "n", "x", 0.0, "new", None)])
+        assert sent.total <= 300 + 50 * 8
+    for client in clients:
+        assert sent.register(client, ["98", "99"])[0] == [], "the newest stay known"
+        sent.close_session(client)
+    assert sent.total == 0
+    assert reachable_objects(sent) == reachable_objects(SentMessages(log, min_ids=4, max_total=300))
