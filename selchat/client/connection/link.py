@@ -19,7 +19,7 @@ from selchat.client.connection.connecting import CannotConnectError, Connector, 
 from selchat.client.connection.drain import Drain
 from selchat.client.connection.keys import KeyDeriver
 from selchat.client.connection.negotiation import ProtocolChoice, Wire
-from selchat.client.connection.trust import may_send_password
+from selchat.client.connection.trust import KnownServersError, may_send_password
 from selchat.client.events import Bye, ClientEvent, Refused, Trusted, Unencrypted, Welcomed
 from selchat.client.protocol.outbox import QueueFullError
 from selchat.client.protocol.rooms import Room
@@ -382,8 +382,17 @@ class Link:
         """Try selchat again later: the server let no classic client in, or was silent."""
         refused = self._protocol.guess_again()
         if refused is not None:
-            self._connector.guess_tls()
             self._report(refused)
+            self._guess_tls()
+
+    def _guess_tls(self) -> bool:
+        """Try TLS again; end and return False if nobody can tell whether the server had it before."""
+        try:
+            self._connector.guess_tls()
+        except KnownServersError as error:
+            self.on_untrusted(error)
+            return False
+        return True
 
     # -- online ----------------------------------------------------------------------------------------
 
@@ -609,6 +618,8 @@ class Link:
             problem += _CLASSIC_HINT
         if client.last_words is not None or not client.names:
             self._guess_again()
+            if self.state is LinkState.CLOSED:
+                return
         if self._reconnect and is_needed and state is LinkState.ONLINE:
             self._retry(reason)
         else:
@@ -620,8 +631,8 @@ class Link:
             self._end(None)  # the user is leaving, and the server has every message
             return
         self.state = LinkState.WAITING
-        if self.wire is Wire.SELCHAT and self.tls is Tls.OFF:
-            self._connector.guess_tls()
+        if self.wire is Wire.SELCHAT and self.tls is Tls.OFF and not self._guess_tls():
+            return
         delay = retry_after + self._backoff.next_delay()
         self._timer = self._reactor.call_later(delay, self._connect)
         self._interface.lost(reason, delay)

@@ -883,3 +883,23 @@ def test_a_server_that_ends_during_detection_is_named_with_the_remedy(bench: Ben
     assert kind == "finished"
     assert "connection refused; the server may not cope with other protocols" in str(problem)
     assert "connect with --classic" in str(problem)
+
+
+@pytest.mark.parametrize("wire", ["selchat", "classic"])
+def test_a_damaged_file_of_known_servers_ends_a_reconnection_with_its_name(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wire: str
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    _, recorder = bench.link(tls="auto")
+    bench.links[0].open()
+    bench.accept().close()  # no TLS
+    peer = bench.greet() if wire == "selchat" else bench.accept()
+    if wire == "classic":
+        peer.close()  # nor selchat
+        peer = bench.accept()
+    bench.spin(lambda: recorder.log and bench.links[0].state is LinkState.ONLINE)
+    (tmp_path / "selchat").mkdir(exist_ok=True)
+    (tmp_path / "selchat" / "known-servers").write_text("garbage\n")
+    peer.close()
+    bench.spin(lambda: recorder.log[-1][0] == "finished")
+    assert "known-servers: line 1 is not HOST:PORT" in str(recorder.log[-1][1])
