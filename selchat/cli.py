@@ -84,7 +84,8 @@ History options:
                        forever keeps all messages. Default: 10GiB.
 
 Display options:
-  --no-roster          Do not send classic clients the list of online users when it changes.
+  --no-roster          Do not report joins and leaves: send classic clients no list of online users, and
+                       selchat clients no changes of it.
   --quiet              Print only the startup lines and problems, and no messages, joins or leaves.
   --log-format=FORMAT  text, or json for one JSON object per line. Default: text.
 

@@ -51,7 +51,7 @@ class Settings:
     port: int = 33000  # TCP port, the paper's; 0: the system picks a free one
     header_length: int = HEADER_LENGTH  # bytes, up to 4,096; the paper's HEADER_LENGTH: 10
     key: str | None = None  # key of the paper's toy cipher for the server's own notices; None: no cipher
-    roster: bool = True  # send classic clients the list of online users
+    roster: bool = True  # report joins and leaves; classic clients get the list of online users
     quiet: bool = False  # log only the start, warnings and errors
     log_format: str = "text"  # text or json
     log_body: int = 1000  # characters of a message's body in a log line; the history has all; syslog: 1 KiB
