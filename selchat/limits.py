@@ -107,6 +107,7 @@ TLS_READ = 64 * KIB  # bytes requested from OpenSSL, which returns one record (1
 MAX_TLS_UNSENT = 4 * TLS_PIECE  # bytes of unsent TLS messages before we close: such a peer never reads
 MAX_TLS_HANDSHAKE = 16 * KIB  # bytes received during a handshake; a long certificate chain has 8 KiB
 TLS_RECORDS = 40  # TLS records for each message of the rate; a client that sends byte by byte needs more
+DISCARD_PAUSE = 0.01  # seconds between two reads from a peer that sends on while its connection closes
 TLS_EMPTY_BURST = 32  # TLS records without data at once, such as key updates; OpenSSL: 32 empty ones
 TLS_EMPTY_RATE = 1.0  # such records a second
 TLS_PADDING = 8 * KIB  # bytes of padding that count like one of them

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from selchat.errors import close_reason
-from selchat.limits import FIRST_READ
+from selchat.limits import DISCARD_PAUSE, FIRST_READ
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
@@ -225,6 +225,8 @@ class Connection:
             self._watch(self._events & ~EVENT_READ)
             if self.state is ConnectionState.LINGERING:
                 self._close_socket()
+        elif len(data) >= FIRST_READ:
+            self._on_throttle(DISCARD_PAUSE)  # else a peer could make us discard as fast as it can send
 
     def _read_more(self) -> bytes:
         try:
@@ -321,7 +323,7 @@ class Connection:
         except OSError:
             self._close_socket()
             return
-        if self._events & EVENT_READ:
+        if self._events & EVENT_READ or self._throttle is not None:
             self._deadline = self._reactor.call_later(self._linger_seconds, self._close_socket)
         else:
             self._close_socket()  # the peer has already closed

@@ -7,20 +7,21 @@ import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import pytest
 
 from selchat.feed import Feed
-from selchat.limits import FIRST_READ
+from selchat.limits import DISCARD_PAUSE, FIRST_READ
 from selchat.net.certificate import own_certificate
 from selchat.net.connection import Connection, ConnectionState
 from selchat.net.fanout import Fanout
 from selchat.net.outbox import Outbox
 from selchat.net.reactor import Reactor
 from selchat.net.tls import client_context, server_context
-from tests.net.helpers import Errors, InspectableReactor, run_until, settle
+from tests.net.helpers import Errors, InspectableReactor, ManualTime, run_until, settle
 
 MANY = b"x" * (8 << 20)  # more than the kernel buffers for a peer that does not read
 
@@ -748,3 +749,28 @@ def test_connection_that_cannot_be_watched_is_closed(
         one = line(recorder)
     run_until(reactor, lambda: bool(one.closed))
     assert recorder.calls == [("lost", "no space left on device")]
+
+
+def test_closing_connection_discards_a_flood_slowly(
+    reactor: InspectableReactor, line: Callable[..., Line], clock: ManualTime
+) -> None:
+    one = line()
+    one.peer.setblocking(False)
+    one.connection.close("too many")
+    sent: list[int] = []
+    for _ in range(50):
+        with suppress(BlockingIOError):
+            while True:
+                sent.append(one.peer.send(MANY))
+        reactor.tick(0)
+    assert sum(sent) < len(MANY), "the clock stands still, so little more is read than the kernel buffers"
+    clock.advance(DISCARD_PAUSE)
+    reactor.tick(0)
+    assert one.connection.state is ConnectionState.LINGERING
+    one.peer.close()
+    for _ in range(1000):
+        clock.advance(DISCARD_PAUSE)
+        reactor.tick(0)
+        if one.closed:
+            break
+    assert one.closed
