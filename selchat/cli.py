@@ -15,6 +15,7 @@ from selchat.arguments import ArgumentsError, parse_arguments
 from selchat.config.sources import ConfigurationError, given_variables
 from selchat.errors import SelchatError, SettingError, brief
 from selchat.events import LOBBY
+from selchat.limits import PROGRESS_SECONDS
 from selchat.streams import prepare_streams, run_command
 from selchat.text import ROOM_RULE, clean_room, escape_controls
 
@@ -388,7 +389,7 @@ def _is_capable() -> bool:
 
 
 def _send(options: dict[str, Any]) -> int:
-    from selchat.client.send import PROGRESS_SECONDS, Sender
+    from selchat.client.send import Sender
     from selchat.client.setup import is_terminal, make_settings, password_prompt, run_with_password
 
     message = options["MESSAGE"]

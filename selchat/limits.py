@@ -180,3 +180,70 @@ MEMORY_CHECK_SECONDS = 0.25  # seconds between two checks of the memory; one tak
 EXPIRY_PAUSE = 0.02  # seconds between two batches of expired history
 PASSWORD_SHUTDOWN_SECONDS = 1.0  # seconds that the shutdown waits for password checks in progress
 MAX_URLS_SHOWN = 6  # addresses in the banner; a machine can have dozens of IPv6 addresses
+
+# -- clients: protocol and connection ------------------------------------------------------------------------
+
+CLIENT_READ = 64 * KIB  # bytes of a read from the server
+MAX_RETRY_AFTER = 3600.0  # seconds for which a server can keep a client away
+MAX_LOCKOUT_WAIT = 3600.0  # seconds that a client waits for a server that checks no passwords now
+STALE_HELLO_SECONDS = 60.0  # seconds for which the kernel may still send the hello of a lost connection
+DRAIN_POLL_SECONDS = 0.1  # seconds between two looks at the send queue
+MAX_SECRET_FILE_SIZE = 4 * KIB  # bytes of a password or passphrase file; nobody types more
+MAX_CLIENT_SECRET_SIZE = KIB  # bytes of the file of the client's secret
+SELCHAT_BATCH = 256 * KIB  # bytes of frames that a client encodes at a time
+CLASSIC_BATCH = 64 * KIB  # bytes of frames joined for one system call
+MAX_UNANSWERED_REQUESTS = 1000  # requests to which a server owes an answer; then the oldest is forgotten
+MAX_BARE_RESUME = 1600  # bytes of a resume without rooms, for the longest name of a log
+MAX_EARLY_REQUESTS = 100  # requests that a client keeps until the welcome
+MAX_HELD_KEYLESS_SIZE = 16 * MIB  # bytes of messages that a client holds until a key arrives
+MAX_KEYS = 4096  # rooms and keys that a client remembers: a server could invent new rooms for ever
+MAX_MEMBERS = 10_000  # names that a client remembers for one room
+MAX_CLIENT_ROOMS = 1024  # rooms that a client remembers; servers allow far fewer
+MAX_HELD_MESSAGES = 4096  # messages that a room holds back until one with a lower number arrives
+MAX_HELD_MESSAGES_SIZE = 4 * MIB  # characters of these messages
+MAX_GAPS = 64  # ranges of missing messages that a room holds back
+MAX_AUTHORS = 1000  # names of authors that a client remembers; a server could invent new ones for ever
+FIELD_NAME_LENGTH = 256  # characters of a name of a user, a room or anything else from a server
+FIELD_TEXT_LENGTH = 4096  # characters of a topic or an explanation from a server
+MAX_FIELD_NAMES = 10_000  # names or rooms in one list from a server
+
+# -- clients: terminal and plain output ----------------------------------------------------------------------
+
+REDRAW_SECONDS = 0.03  # seconds between two redraws of the prompt, at least
+AGEING_SECONDS = 0.1  # seconds between two checks of the age of pending messages
+NEW_MESSAGE_SECONDS = 0.3  # seconds in which a message already has its final look: its ack arrives sooner
+LATE_SECONDS = 3.0  # seconds after which the screen says that it waits for the server
+MAX_SCREEN_QUEUED = 4 * MIB  # characters of lines for a blocked terminal, as after Ctrl-S
+MAX_PENDING_ROWS = 5  # rows of pending messages, and never more than a third of the screen
+MAX_ROSTER_ROWS = 2  # rows for a list of users that the user has not requested
+MAX_PENDING_SHOWN = 10  # messages that are still pending at the end
+MAX_HELD_EVENTS = 1000  # messages of one room that wait for its history; with more, it is not waited for
+MAX_HELD_EVENTS_SIZE = 4 * MIB  # characters of them
+MAX_HELD_WHISPERS = 1000  # direct messages that wait for the history
+SHOWN_ON_JOIN = 20  # messages of a room's history
+DEFAULT_HISTORY = 20  # messages that ``/history`` shows
+MAX_SEARCHED = 5000  # messages that ``/search`` reads
+MAX_FOUND = 200  # messages that ``/search`` shows
+MAX_COMPLETED_WORDS = 4  # words at the end of the text that may belong to one name with spaces
+MAX_NAMES_SHOWN = 10  # names in one line about users who joined or left
+MAX_COMMAND_WORD = 64  # characters of a word that an error shows
+MAX_REFUSED_BODY = 40  # characters of a refused message
+MAX_CACHED_NAME = 256  # characters of a name whose safe form is cached
+TERMINAL_DRAIN_SECONDS = 0.3  # seconds for the server to close the connection, once it has all messages
+PLAIN_OUTPUT_LIMIT = 16 * MIB  # bytes of messages that wait for a blocked output
+STATUS_LIMIT = MIB  # bytes of lines that wait for a blocked standard error
+OUTPUT_CLOSE_SECONDS = 5.0  # seconds for writing the last of them
+PROGRESS_SECONDS = 2.0  # seconds between two progress lines of `selchat send`
+
+# -- clients: bots -------------------------------------------------------------------------------------------
+
+MAX_INBOX_EVENTS = 10_000  # messages for a bot that reads nothing, because it only sends or is busy
+MAX_INBOX_SIZE = 16 * MIB  # characters in all of them, about
+EVENT_OVERHEAD = 256  # characters that an event costs in addition to its texts
+MAX_ABANDONED_REQUESTS = 100  # timed-out requests that may still get a response; then the oldest is forgotten
+SEND_HIGH_WATER = MIB  # unacknowledged bytes above which a bot that sends waits
+INBOX_HIGH_WATER = 1000  # unread messages above which a bot reads from the server only slowly
+INBOX_POLL_SECONDS = 0.05  # seconds between two reads from the server while the inbox has events
+SLOW_INBOX_POLL_SECONDS = 1.0  # seconds between them above the high-water mark
+DEADLINE_GRACE_SECONDS = 1.0  # seconds after which the link must have noticed its own deadline
+FAILED_BOT_CLOSE_SECONDS = 1.0  # seconds to deliver queued messages when the program fails

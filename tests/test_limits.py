@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 SELCHAT = Path(__file__).parents[1] / "selchat"
-PACKAGES = ["auth", "chat", "commands", "config", "log", "net", "server", "sessions", "wire"]
+PACKAGES = ["auth", "chat", "client", "commands", "config", "log", "net", "server", "sessions", "wire"]
 MODULES = [*SELCHAT.glob("*.py"), *(path for name in PACKAGES for path in (SELCHAT / name).rglob("*.py"))]
 LIMIT = re.compile(r"(^|_)(MAX|MIN|LIMIT|SECONDS|PAUSE|INTERVAL|TIMEOUT|RATE|BURST|BATCH|PAGES|CACHE)(_|$)")
 # Constants with such a name that are no limit.
 FORMATS = {
     ("wire/requests.py", "MAX_NUMBER"),  # of a JSON number
     ("wire/e2ee.py", "MAX_COUNTER"),  # of a JSON number
+    ("client/protocol/fields.py", "_MAX_INT"),  # of a JSON number
     ("config/units.py", "_SECONDS"),  # of each unit
     ("wire/strict_json.py", "_MAX_TOKENS"),  # follows from MAX_VALUES
     ("sessions/detect.py", "_MIN_SELCHAT_HEADER"),  # follows from the size of an error
@@ -47,7 +48,7 @@ def test_every_limit_has_a_unit() -> None:
         "bytes|characters|seconds|messages|names|rooms|ids|tokens|failures|passwords|mistakes|headers|JSON"
     )
     units += "|arrays|commas|frames|chunks|records|timers|buffers|addresses|sessions|fields|words|pages|rows"
-    units += "|ranges|N \\*"
+    units += "|ranges|requests|N \\*"
     lines = (SELCHAT / "limits.py").read_text("utf-8").splitlines()
     for number, line in enumerate(lines):
         if re.match(r"[A-Z_, ]+ = ", line) and not re.match("[KM]IB", line):

@@ -15,6 +15,7 @@ from selchat.client.connection.link import Link
 from selchat.client.events import ClientEvent, History, Message, Parted, Refused, Rooms, SeenAuthors, Users
 from selchat.errors import UsageError
 from selchat.events import LOBBY, SERVER
+from selchat.limits import DEFAULT_HISTORY, HISTORY_LIMIT, MAX_COMMAND_WORD, MAX_FOUND, MAX_SEARCHED
 from selchat.quoting import UnclosedQuoteError, split_name, unquoted
 from selchat.text import cut, name_key
 
@@ -36,11 +37,6 @@ HELP = (
 )
 SANCTIONS = ("/kick", "/ban", "/mute", "/unban", "/unmute")  # commands that begin with a name
 _SERVER_COMMANDS = (*SANCTIONS, "/bans", "/ops", "/claim")  # the server runs these
-PAGE_SIZE = 1000  # messages in one request; docs/protocol.rst allows no more
-_DEFAULT_HISTORY = 20  # messages
-_MAX_WORD = 64  # characters of a word that an error shows
-_MAX_SEARCHED = 5000  # messages that ``/search`` reads
-_MAX_FOUND = 200  # messages that it shows
 
 
 class CommandKind(Enum):
@@ -75,7 +71,8 @@ class UnknownCommandError(UsageError):
         self.word = word
 
     def __str__(self) -> str:
-        return f"unknown command {cut(self.word, _MAX_WORD)}; /help lists the commands, //text sends /text"
+        word = cut(self.word, MAX_COMMAND_WORD)
+        return f"unknown command {word}; /help lists the commands, //text sends /text"
 
 
 class CommandUsageError(UsageError):
@@ -127,7 +124,7 @@ def parse(line: str, names: Collection[str] = ()) -> Command:
     if kind is CommandKind.HISTORY:
         if rest and not (rest.isascii() and rest.isdigit() and len(rest) < 9 and int(rest)):
             raise CommandUsageError("/history NUMBER")
-        return Command(kind, number=int(rest or _DEFAULT_HISTORY))
+        return Command(kind, number=int(rest or DEFAULT_HISTORY))
     if kind in {CommandKind.ME, CommandKind.SEARCH, CommandKind.TOPIC}:
         if not rest and kind is not CommandKind.TOPIC:
             raise CommandUsageError(f"{kind.value} {'TEXT' if kind is CommandKind.ME else 'WORDS'}")
@@ -175,13 +172,13 @@ class Search(NamedTuple):
 
     def next_before(self, page: History) -> int | None:
         """Return the ``before`` of the request that follows this page; None: the search is over."""
-        if self.searched >= _MAX_SEARCHED or len(self.found) >= _MAX_FOUND:
+        if self.searched >= MAX_SEARCHED or len(self.found) >= MAX_FOUND:
             return None
         return page.messages[0].seq if page.more and page.messages else None
 
     def results(self) -> tuple[Message, ...]:
         """Return the newest matches, oldest first."""
-        return self.found[_MAX_FOUND - 1 :: -1]
+        return self.found[MAX_FOUND - 1 :: -1]
 
     def lines(self, room: str) -> list[str]:
         """Return the lines that answer ``/search`` with the matches so far."""
@@ -290,10 +287,10 @@ class CommandRunner:
         self._show(f"The topic of {name}: {lines.safe(topic)}" if topic else "There is no topic")
 
     def _history(self, command: Command) -> None:
-        self._link.get_history(self._current_room(), min(command.number, PAGE_SIZE), tag=Trigger.COMMAND)
+        self._link.get_history(self._current_room(), min(command.number, HISTORY_LIMIT), tag=Trigger.COMMAND)
 
     def _search(self, command: Command) -> None:
-        self._link.get_history(self._current_room(), PAGE_SIZE, tag=Search(command.text))
+        self._link.get_history(self._current_room(), HISTORY_LIMIT, tag=Search(command.text))
 
     def _on_history(self, history: History) -> None:
         if not isinstance(history.tag, Search):
@@ -302,7 +299,7 @@ class CommandRunner:
         search = history.tag.add(history)
         before = search.next_before(history)
         if before is not None:
-            self._link.get_history(history.room, PAGE_SIZE, before=before, tag=search)
+            self._link.get_history(history.room, HISTORY_LIMIT, before=before, tag=search)
         else:
             self._show_all(search.lines(history.room))
 

@@ -31,12 +31,10 @@ from selchat.client.protocol.classic import parse_roster
 from selchat.client.protocol.encryption import CAESAR
 from selchat.errors import SelchatError
 from selchat.events import SERVER, Joined, Left, Topic
+from selchat.limits import MAX_CACHED_NAME, MAX_NAMES_SHOWN, MAX_REFUSED_BODY
 from selchat.text import escape_character, escape_controls, escape_name, name_key
 from selchat.wire.frames import FrameTooLongError
 
-_MAX_NAMES_SHOWN = 10  # in one line about users who joined or left
-_MAX_BODY_SHOWN = 40  # characters of a refused message
-_MAX_CACHED_NAME = 256  # characters
 _NOTES = ("(encrypted", *(f"({encryption.value}" for encryption in Encryption if encryption.value))
 _MORE = re.compile(r" and \d+ more$")  # the end of a list that is not complete
 
@@ -60,7 +58,7 @@ def safe_name(name: str) -> str:
     No line about one user looks like a line about another, or like a line of the client itself, whatever name
     a server sends. docs/users.rst has the forms of lines.
     """
-    return _safe_name(name) if len(name) <= _MAX_CACHED_NAME else _safe_name.__wrapped__(name)
+    return _safe_name(name) if len(name) <= MAX_CACHED_NAME else _safe_name.__wrapped__(name)
 
 
 @lru_cache(maxsize=4096)
@@ -271,7 +269,9 @@ def refused(event: Refused) -> str:
     if not event.body:
         return text
     body = safe(event.body)
-    return f"not sent ({body if len(body) <= _MAX_BODY_SHOWN else body[: _MAX_BODY_SHOWN - 1] + '…'}): {text}"
+    return (
+        f"not sent ({body if len(body) <= MAX_REFUSED_BODY else body[: MAX_REFUSED_BODY - 1] + '…'}): {text}"
+    )
 
 
 class Outage:
@@ -294,8 +294,8 @@ class Outage:
 
 
 def _join_names(names: tuple[str, ...]) -> str:
-    shown = ", ".join(map(listed_name, names[:_MAX_NAMES_SHOWN]))
-    missing = len(names) - _MAX_NAMES_SHOWN
+    shown = ", ".join(map(listed_name, names[:MAX_NAMES_SHOWN]))
+    missing = len(names) - MAX_NAMES_SHOWN
     return f"{shown} and {missing} more" if missing > 0 else shown
 
 

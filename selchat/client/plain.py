@@ -18,12 +18,9 @@ from selchat.client.run import Input, Run
 from selchat.client.setup import Ask, ask_password, explain_end, is_about_password
 from selchat.config.settings import ClientSettings
 from selchat.errors import close_reason
-from selchat.limits import MIB
+from selchat.limits import OUTPUT_CLOSE_SECONDS, PLAIN_OUTPUT_LIMIT
 from selchat.net.stdio import LineWriter
 from selchat.text import name_key
-
-_OUTPUT_LIMIT = 16 * MIB  # bytes of messages that wait for a blocked output
-_CLOSE_SECONDS = 5.0  # for writing the last of them
 
 
 class PlainChat:
@@ -55,7 +52,7 @@ class PlainChat:
         self._output = LineWriter(
             run.reactor,
             stdout,
-            _OUTPUT_LIMIT,
+            PLAIN_OUTPUT_LIMIT,
             lambda count: f"({count} messages are not shown, because the output was blocked)",
         )
         self._commands = CommandRunner(self._link, settings.room, run.show)
@@ -158,7 +155,7 @@ class PlainChat:
     def _close(self) -> None:
         self._input.close()
         self._link.close()
-        self._output.close(within=_CLOSE_SECONDS)
+        self._output.close(within=OUTPUT_CLOSE_SECONDS)
         error = self._output.error
         if error is not None and not isinstance(error, BrokenPipeError):
             self._run.fail(f"cannot write the messages: {close_reason(error)}")

@@ -15,12 +15,9 @@ from selchat.client import lines
 from selchat.client.connection.link import Link
 from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError
-from selchat.limits import MIB
+from selchat.limits import OUTPUT_CLOSE_SECONDS, STATUS_LIMIT
 from selchat.net.reactor import Reactor
 from selchat.net.stdio import LineReader, LineWriter
-
-_STATUS_LIMIT = MIB  # bytes of lines that wait for a blocked standard error
-_CLOSE_SECONDS = 5.0  # for writing the last of them
 
 
 class Run:
@@ -29,7 +26,7 @@ class Run:
     def __init__(self, stderr: int = 2) -> None:
         self.reactor = Reactor(self._on_internal_error)
         self._status = LineWriter(
-            self.reactor, stderr, _STATUS_LIMIT, lambda count: f"({count} lines are not shown)"
+            self.reactor, stderr, STATUS_LIMIT, lambda count: f"({count} lines are not shown)"
         )
         self._exit_status = 0
 
@@ -53,7 +50,7 @@ class Run:
             self.reactor.run()
         finally:
             close()
-            self._status.close(within=_CLOSE_SECONDS)
+            self._status.close(within=OUTPUT_CLOSE_SECONDS)
             self.reactor.close()
         return self._exit_status
 

@@ -17,8 +17,6 @@ from selchat.client.setup import explain_end, is_about_password
 from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError
 
-PROGRESS_SECONDS = 2.0  # between two progress lines
-
 
 class Sender:
     """Send ``message``, or the lines of ``stdin`` if it is None. Raises the exceptions of `Link`.

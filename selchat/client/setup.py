@@ -27,7 +27,7 @@ from selchat.client.typeahead import discard_typeahead, wait_hidden
 from selchat.config.settings import ClientSettings
 from selchat.errors import NameTakenError, SettingError, UsageError, close_reason
 from selchat.events import LOBBY
-from selchat.limits import HEADER_LENGTH
+from selchat.limits import HEADER_LENGTH, MAX_LOCKOUT_WAIT, MAX_SECRET_FILE_SIZE
 from selchat.text import clean_name, escape_controls
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.e2ee import passphrase_bytes
@@ -39,10 +39,8 @@ PASSPHRASE_VARIABLE = "SELCHAT_PASSPHRASE"  # noqa: S105
 _PASSPHRASE_FILE = "--passphrase-file"  # noqa: S105
 _ASK_PASSPHRASE = "--ask-passphrase"  # noqa: S105
 _HOST_FORMS = "a host, HOST:PORT or [IPv6]:PORT"
-_MAX_FILE_SIZE = 4096  # bytes of a password or passphrase file; nobody types more
 _OTHER_USERS = stat.S_IRWXG | stat.S_IRWXO
 _PASSWORD_CODES = frozenset({PasswordNeededError.code, WrongPasswordError.code, TooManyAttemptsError.code})
-_MAX_LOCKOUT = 3600.0  # seconds that the client waits for a server that checks no passwords now
 _NAME_CODES = frozenset({NameTakenError.code, "bad-name"})
 
 Ask = Callable[[str], str]
@@ -281,7 +279,7 @@ def find_password(file: str | None, environment: Mapping[str, str]) -> str:
     if file is not None:
         try:
             with Path(file).open("rb") as opened:
-                return read_password(opened.read(_MAX_FILE_SIZE))
+                return read_password(opened.read(MAX_SECRET_FILE_SIZE))
         except OSError as error:
             raise PasswordFileError(file, close_reason(error)) from error
     password = environment.get(PASSWORD_VARIABLE)
@@ -342,7 +340,7 @@ def run_with_password(
                 show(f"The server said: {text}.")
             has_asked = True
             if is_lockout:
-                seconds = min(max(1.0, refusal.retry_after), _MAX_LOCKOUT)
+                seconds = min(max(1.0, refusal.retry_after), MAX_LOCKOUT_WAIT)
                 show(f"Waiting {seconds:.0f} s before the next password. Press Ctrl-C to leave.")
                 wait(seconds)
             try:
@@ -408,7 +406,7 @@ def read_passphrase(path: str) -> str:
     try:
         with Path(path).open("rb") as file:
             status = os.fstat(file.fileno())
-            data = file.read(_MAX_FILE_SIZE + 1)
+            data = file.read(MAX_SECRET_FILE_SIZE + 1)
     except (OSError, ValueError) as error:
         reason = close_reason(error) if isinstance(error, OSError) else "this is not a valid path"
         raise SettingError(_PASSPHRASE_FILE, path, f"readable: {reason}") from error
@@ -416,8 +414,8 @@ def read_passphrase(path: str) -> str:
         mode = stat.S_IMODE(status.st_mode)
         wanted = f"private: other users can access it (mode {mode:04o}); run chmod 600 on it"
         raise SettingError(_PASSPHRASE_FILE, path, wanted)
-    if len(data) > _MAX_FILE_SIZE:
-        raise SettingError(_PASSPHRASE_FILE, path, f"a file of at most {_MAX_FILE_SIZE} bytes")
+    if len(data) > MAX_SECRET_FILE_SIZE:
+        raise SettingError(_PASSPHRASE_FILE, path, f"a file of at most {MAX_SECRET_FILE_SIZE} bytes")
     line = data.removesuffix(b"\n").removesuffix(b"\r")
     if b"\n" in line:
         raise SettingError(_PASSPHRASE_FILE, path, "a file of one line")

@@ -74,7 +74,7 @@ def test_a_large_input_arrives_whole() -> None:
         (["127.0.0.1", "hey", "--key=x"], 2, "--key: 'x' is not a number in digits 0 to 9"),
         (["127.0.0.1", "hey", "--port=0"], 2, "--port: 0 is not a port number from 1 to 65535"),
         (["127.0.0.1", "hey", "--port=x"], 2, "--port: 'x' is not a whole number"),
-        (["127.0.0.1", "hey", "--header-length=99"], 2, "--header-length: 99 is not"),
+        (["127.0.0.1", "hey", "--header-length=5000"], 2, "--header-length: 5000 is not"),
         (["127.0.0.1:x", "hey"], 2, "HOST: '127.0.0.1:x' is not a host, HOST:PORT or [IPv6]:PORT"),
         (["127.0.0.1", ""], 2, "MESSAGE: '' is not a message"),
         (["127.0.0.1", "x" * 70000], 1, "not sent: it takes 70065 bytes, and the limit is 65536"),

@@ -31,14 +31,15 @@ from selchat.client.protocol.interface import UnsupportedError
 from selchat.config.settings import ClientSettings
 from selchat.errors import BannedError, LimitError, RefusalError, SelchatError, UsageError
 from selchat.events import LOBBY, Joined, Left, Topic
+from selchat.limits import (
+    DEADLINE_GRACE_SECONDS,
+    INBOX_HIGH_WATER,
+    INBOX_POLL_SECONDS,
+    SEND_HIGH_WATER,
+    SLOW_INBOX_POLL_SECONDS,
+)
 from selchat.net.reactor import Reactor
 from selchat.text import name_key
-
-_HIGH_WATER = 1024 * 1024  # unacknowledged bytes above which `BlockingLink.send` waits
-_INBOX_HIGH_WATER = 1000  # unread events above which the client reads from the server only slowly
-_POLL_SECONDS = 0.05  # between two reads from the server while the inbox has events
-_SLOW_POLL_SECONDS = 1.0  # the same above the high-water mark
-_GRACE = 1.0  # seconds after which the link must have noticed its own deadline
 
 E = TypeVar("E")
 
@@ -330,7 +331,9 @@ class BlockingLink:
                 else:
                     interface.finished(None)
             if seconds is None:
-                seconds = self._settings.finish_seconds + _GRACE  # the link reports its own timeout first
+                seconds = (
+                    self._settings.finish_seconds + DEADLINE_GRACE_SECONDS
+                )  # the link reports its own timeout first
             queued = link.queued + 1
             while not self._is_closed and link.queued < queued:  # progress
                 queued = link.queued
@@ -360,9 +363,9 @@ class BlockingLink:
         also `RefusalError` and `NoAnswerError`.
         """
         link = self._link
-        if link.queued > _HIGH_WATER:
+        if link.queued > SEND_HIGH_WATER:
             self._lock.run_until(
-                lambda: link.queued <= _HIGH_WATER or self._is_closed, time.monotonic() + self._timeout
+                lambda: link.queued <= SEND_HIGH_WATER or self._is_closed, time.monotonic() + self._timeout
             )
         with self._lock:
             self._check_open()
@@ -429,7 +432,7 @@ class BlockingLink:
         """Return the next event; None: none came within ``timeout`` seconds, or ``stopped()`` is true."""
         inbox, lock = self._inbox, self._lock
         deadline = None if timeout is None else time.monotonic() + timeout
-        lock.tick_if_idle(_POLL_SECONDS if len(inbox) < _INBOX_HIGH_WATER else _SLOW_POLL_SECONDS)
+        lock.tick_if_idle(INBOX_POLL_SECONDS if len(inbox) < INBOX_HIGH_WATER else SLOW_INBOX_POLL_SECONDS)
         while True:
             event = inbox.get()
             if event is not None:
@@ -494,7 +497,7 @@ class BlockingLink:
 
     def _write(self) -> None:
         """Write queued bytes, unless the inbox is full: a tick also reads, and would fill it further."""
-        if len(self._inbox) < _INBOX_HIGH_WATER:
+        if len(self._inbox) < INBOX_HIGH_WATER:
             self._lock.tick()
 
     def _history_page(self, room: str, limit: int, before: int | None, after: int | None) -> History:

@@ -35,10 +35,10 @@ from selchat.client.strength import passphrase_warning
 from selchat.config.settings import ClientSettings
 from selchat.errors import SettingError, UsageError
 from selchat.events import LOBBY, Joined, Left, Topic
+from selchat.limits import FAILED_BOT_CLOSE_SECONDS
 from selchat.text import escape_controls, name_key, visible_name
 from selchat.wire.e2ee import passphrase_bytes
 
-_CLOSE_SECONDS_AFTER_ERROR = 1.0  # to deliver queued messages when the program fails
 _SECRET_LENGTH = range(16, 129)  # characters
 
 # The log lines for events that have no callback.
@@ -228,7 +228,7 @@ class Client:
             self.close()
             return
         try:
-            self._close(_CLOSE_SECONDS_AFTER_ERROR)
+            self._close(FAILED_BOT_CLOSE_SECONDS)
         except DisconnectedError:
             pass  # the program's own error matters more
         if isinstance(error, KeyboardInterrupt):

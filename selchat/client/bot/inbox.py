@@ -11,12 +11,8 @@ from typing import NamedTuple
 
 from selchat.client.events import Gap, Message, NotStored, Parted, Refused, Trusted, Unencrypted, Whispered
 from selchat.events import Joined, Left, Topic
-from selchat.limits import MIB
+from selchat.limits import EVENT_OVERHEAD, MAX_INBOX_EVENTS, MAX_INBOX_SIZE
 from selchat.text import name_key
-
-MAX_EVENTS = 10_000  # for a bot that reads nothing, because it only sends or is busy
-MAX_SIZE = 16 * MIB  # characters in all of them, about
-_OVERHEAD = 256  # characters that an event costs in addition to its texts
 
 
 class Connected(NamedTuple):
@@ -60,7 +56,7 @@ class Inbox:
     drops numbered messages, it delivers one `Gap`.
     """
 
-    def __init__(self, max_events: int = MAX_EVENTS, max_size: int = MAX_SIZE) -> None:
+    def __init__(self, max_events: int = MAX_INBOX_EVENTS, max_size: int = MAX_INBOX_SIZE) -> None:
         self._max_events = max_events
         self._max_size = max_size
         self._lock = threading.Lock()
@@ -128,5 +124,5 @@ class Inbox:
 def _size(event: BotEvent) -> int:
     """Return the approximate size in characters, so that no kind of event can fill the memory."""
     if isinstance(event, Joined | Left):
-        return _OVERHEAD + sum(map(len, event.names))
-    return _OVERHEAD + sum(len(field) for field in event if isinstance(field, str))
+        return EVENT_OVERHEAD + sum(map(len, event.names))
+    return EVENT_OVERHEAD + sum(len(field) for field in event if isinstance(field, str))

@@ -14,9 +14,8 @@ from selchat.auth.login import PasswordNeededError, TooManyAttemptsError, WrongP
 from selchat.client.events import ClientEvent, History, Parted, Refused, Rooms, Users
 from selchat.errors import BannedError, NameTakenError, RefusalError, SelchatError
 from selchat.events import Topic
+from selchat.limits import MAX_ABANDONED_REQUESTS
 from selchat.text import escape_controls, name_key
-
-_MAX_ABANDONED = 100  # timed-out requests that may still get a response; then the oldest is forgotten
 
 # The types of request that these events answer.
 _REQUEST_TYPES: dict[type, Collection[str]] = {
@@ -134,7 +133,7 @@ class PendingRequests:
     def abandon(self, request: PendingRequest[Any]) -> None:
         """Stop waiting for a request, but keep its place: a late response must not go to a later request."""
         self._abandoned.append(request)
-        if len(self._abandoned) > _MAX_ABANDONED:
+        if len(self._abandoned) > MAX_ABANDONED_REQUESTS:
             self.remove(self._abandoned.popleft())
 
     def resolve(self, event: ClientEvent) -> bool:

@@ -19,13 +19,12 @@ from selchat.client.connection.trust import KnownServers, ServerChangedError
 from selchat.client.events import Trusted
 from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError, UsageError, close_reason
+from selchat.limits import CLIENT_READ
 from selchat.net.certificate import fingerprint, group_digits
 from selchat.net.keepalive import enable_keepalive
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor, Timer
 from selchat.net.tls import TlsState, TlsStream, client_context
 from selchat.text import escape_controls
-
-_READ_SIZE = 64 * 1024  # bytes
 
 Address = tuple[int, Any]  # the family, and the argument of connect
 
@@ -343,7 +342,7 @@ class TlsHandshake:
                 stream.send(b"")
                 self._reactor.rewatch(stream, EVENT_READ, self._on_ready)
             if mask & EVENT_READ:
-                data = stream.recv(_READ_SIZE)
+                data = stream.recv(CLIENT_READ)
         except (BlockingIOError, InterruptedError):
             pass
         except OSError as error:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable
 
 from selchat.clock import Clock, Timer
+from selchat.limits import DRAIN_POLL_SECONDS
 from selchat.net.tls import TlsStream
 
 try:
@@ -16,8 +17,6 @@ try:
     _CAN_TELL = True
 except ImportError:
     _CAN_TELL = False
-
-_POLL_SECONDS = 0.1  # between two looks at the send queue
 
 
 class Drain:
@@ -35,8 +34,8 @@ class Drain:
             self._on_done()
             return
         if _unacknowledged(sock) == 0:
-            seconds -= _POLL_SECONDS
-        self._timer = self._clock.call_later(_POLL_SECONDS, self.start, sock, seconds)
+            seconds -= DRAIN_POLL_SECONDS
+        self._timer = self._clock.call_later(DRAIN_POLL_SECONDS, self.start, sock, seconds)
 
     def stop(self) -> None:
         if self._timer is not None:

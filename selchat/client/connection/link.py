@@ -28,14 +28,12 @@ from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError, close_reason
 from selchat.events import LOBBY
 from selchat.heartbeat import Heartbeat
+from selchat.limits import CLIENT_READ, MAX_RETRY_AFTER, STALE_HELLO_SECONDS
 from selchat.net.reactor import EVENT_READ, EVENT_WRITE, Reactor
 from selchat.net.tls import TlsStream
 
 __all__ = ["CannotConnectError", "Interface", "Jitter", "Link", "LinkState", "QueueFullError", "Tls", "Wire"]
 
-_READ_SIZE = 64 * 1024  # bytes
-_MAX_RETRY_AFTER = 3600.0  # seconds for which a server can keep a client away
-_STALE_HELLO_SECONDS = 60.0  # for which the kernel may still send the hello of a lost connection
 
 # The reasons of ``bye`` in words; the client shows any other reason as it is.
 _BYE_REASONS = {
@@ -435,7 +433,7 @@ class Link:
         self._reactor.call_soon(self._on_ready, EVENT_READ)
 
     def _read(self, sock: socket.socket | TlsStream) -> None:
-        data = sock.recv(_READ_SIZE)
+        data = sock.recv(CLIENT_READ)
         if data:
             self._receive(sock, data)
             return
@@ -550,7 +548,7 @@ class Link:
         elif refusal.code == "not-stored":  # the server cannot store now
             self._lose(refusal.text)
         elif refusal.code == TooManyAttemptsError.code and was_online:  # too many reconnect at once
-            self._lose(refusal.text, min(refusal.retry_after, _MAX_RETRY_AFTER))
+            self._lose(refusal.text, min(refusal.retry_after, MAX_RETRY_AFTER))
         else:
             self._reject(refusal)
 
@@ -589,7 +587,7 @@ class Link:
         elif bye.retry_after is None:
             self._end(f"{reason}{self._unsent()}")
         else:
-            self._lose(reason, min(bye.retry_after, _MAX_RETRY_AFTER))
+            self._lose(reason, min(bye.retry_after, MAX_RETRY_AFTER))
 
     def _lose(self, reason: str, retry_after: float = 0.0) -> None:
         """Drop the connection, and reconnect if that makes sense."""
@@ -605,7 +603,7 @@ class Link:
         self._drop()
         is_needed = self._deadline is None or bool(self._unfinished)
         if self.wire is Wire.SELCHAT:
-            self._stale_hello_until = self._reactor.now + _STALE_HELLO_SECONDS
+            self._stale_hello_until = self._reactor.now + STALE_HELLO_SECONDS
             if self._online_since is None and not self._reconnect:
                 self._end(f"{reason}{self._unsent()}")
             elif is_needed:

@@ -11,12 +11,12 @@ import secrets
 from pathlib import Path
 
 from selchat.errors import UsageError, close_reason
+from selchat.limits import MAX_CLIENT_SECRET_SIZE
 from selchat.paths import data_folder, make_private_file, make_private_folder, remove_leftovers
 
 _FILE = "client-secret"
 _BYTES = 16  # of randomness: 22 characters in base64
 _VALID = re.compile(r"[\x21-\x7e]{16,128}")  # the limits of docs/protocol.rst, and only characters to type
-_MAX_SIZE = 1024  # bytes of the file to read
 
 
 class SecretError(UsageError):
@@ -50,7 +50,7 @@ def client_secret(folder: Path | None = None) -> str:
 
 def _read(path: Path) -> str:
     with path.open("rb") as file:
-        data = file.read(_MAX_SIZE)
+        data = file.read(MAX_CLIENT_SECRET_SIZE)
     secret = data.decode("ascii", "replace").strip()
     if _VALID.fullmatch(secret) is None:
         raise SecretError(

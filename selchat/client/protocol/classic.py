@@ -17,11 +17,10 @@ from selchat.client.protocol.rooms import Room
 from selchat.config.settings import ClientSettings
 from selchat.errors import ProtocolError
 from selchat.events import LOBBY, SERVER, Roster
+from selchat.limits import CLASSIC_BATCH, MAX_AUTHORS
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.frames import FrameDecoder, FrameTooLongError, encode_frame
 
-_BATCH = 64 * 1024  # bytes of frames joined for one system call
-_MAX_AUTHORS = 1000  # authors that a client remembers; a server could invent new ones for ever
 _ROSTER = re.compile(r"Users online \((\d{1,9})\): (.*)", re.DOTALL)
 _MORE = re.compile(r" and (\d{1,9}) more$")
 
@@ -142,7 +141,7 @@ class ClassicClient:
         batch = bytearray()
         for frame, _ in self._queue:
             batch += frame
-            if len(batch) >= _BATCH:
+            if len(batch) >= CLASSIC_BATCH:
                 break
         return memoryview(batch)[self._sent :]
 
@@ -237,7 +236,7 @@ class ClassicClient:
     def _message(self, author: str, raw: str) -> Message:
         if author == SERVER:
             return Message(author, self._decode_server_text(raw))
-        if len(self._authors) < _MAX_AUTHORS:
+        if len(self._authors) < MAX_AUTHORS:
             self._authors[author] = None
         return Message(author, self._decrypt(raw))
 

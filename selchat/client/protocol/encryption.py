@@ -17,6 +17,7 @@ from selchat.client.protocol.rooms import RoomMap, RoomState
 from selchat.config.settings import ClientSettings
 from selchat.errors import NotInRoomError, UnreadableError
 from selchat.events import CIPHER_PREFIX, SERVER
+from selchat.limits import MAX_KEYS
 from selchat.text import clean_name, name_key
 from selchat.wire.cipher import CaesarCipher
 from selchat.wire.e2ee import (
@@ -31,7 +32,6 @@ from selchat.wire.e2ee import (
 )
 
 CAESAR = "caesar"  # the classic cipher in the field ``cipher``
-MAX_KEYS = 4096  # rooms and keys that a client remembers: a server could invent new rooms for ever
 _DIRECT = "@"  # the first character of the key names of direct messages; no room's name starts with it
 
 _RESULTS: dict[type[UnreadableError], Encryption] = {

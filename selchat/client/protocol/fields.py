@@ -14,15 +14,13 @@ from selchat.client.events import Message, RoomSummary
 from selchat.config.settings import ClientSettings
 from selchat.errors import ProtocolError
 from selchat.events import LOBBY
+from selchat.limits import FIELD_NAME_LENGTH, FIELD_TEXT_LENGTH, MAX_FIELD_NAMES
 from selchat.wire.e2ee import parse_salt
 from selchat.wire.frames import FrameTooLongError, encode_frame
 from selchat.wire.requests import BadMessageError
 
 Fields = dict[str, Any]
 
-NAME_LENGTH = 256  # characters of a name of a user, a room or anything else
-TEXT_LENGTH = 4096  # characters of a topic or an explanation
-MAX_NAMES = 10_000  # names or rooms in one list
 _MAX_INT = (1 << 53) - 1  # the largest integer that JSON numbers hold exactly
 
 
@@ -35,7 +33,7 @@ class NoSaltError(ProtocolError):
 # Each function raises `BadMessageError` if the field has the wrong JSON type or an impossible value.
 
 
-def get_text(fields: Fields, field: str, max_length: int = NAME_LENGTH) -> str:
+def get_text(fields: Fields, field: str, max_length: int = FIELD_NAME_LENGTH) -> str:
     value = fields.get(field)
     if type(value) is not str or len(value) > max_length:
         raise _bad(fields, field, f"a string of at most {max_length} characters")
@@ -49,7 +47,7 @@ def get_body(fields: Fields) -> str:
     return value
 
 
-def get_optional_text(fields: Fields, field: str, max_length: int = NAME_LENGTH) -> str:
+def get_optional_text(fields: Fields, field: str, max_length: int = FIELD_NAME_LENGTH) -> str:
     """Return a string, or an empty one if the field is missing or null."""
     return "" if fields.get(field) is None else get_text(fields, field, max_length)
 
@@ -93,9 +91,9 @@ def get_bool(fields: Fields, field: str) -> bool:
 
 def get_names(fields: Fields, field: str = "names") -> tuple[str, ...]:
     values = fields.get(field)
-    if type(values) is not list or len(values) > MAX_NAMES:
-        raise _bad(fields, field, f"a list of at most {MAX_NAMES} names")
-    if not all(type(value) is str and len(value) <= NAME_LENGTH for value in values):
+    if type(values) is not list or len(values) > MAX_FIELD_NAMES:
+        raise _bad(fields, field, f"a list of at most {MAX_FIELD_NAMES} names")
+    if not all(type(value) is str and len(value) <= FIELD_NAME_LENGTH for value in values):
         raise _bad(fields, field, "a list of names")
     return tuple(values)
 
@@ -104,10 +102,10 @@ def get_objects(fields: Fields, field: str) -> list[Fields]:
     values = fields.get(field)
     if (
         type(values) is not list
-        or len(values) > MAX_NAMES
+        or len(values) > MAX_FIELD_NAMES
         or not all(type(value) is dict for value in values)
     ):
-        raise _bad(fields, field, f"a list of at most {MAX_NAMES} objects")
+        raise _bad(fields, field, f"a list of at most {MAX_FIELD_NAMES} objects")
     return values
 
 
@@ -125,7 +123,7 @@ def get_room_summary(fields: Fields) -> RoomSummary:
     return RoomSummary(
         get_text(fields, "room"),
         get_int(fields, "members"),
-        get_text(fields, "topic", TEXT_LENGTH),
+        get_text(fields, "topic", FIELD_TEXT_LENGTH),
         get_int(fields, "seq"),
     )
 

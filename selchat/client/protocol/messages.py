@@ -36,12 +36,10 @@ from selchat.client.protocol.outbox import Outbox, OutgoingMessage
 from selchat.client.protocol.rooms import Room, RoomMap, RoomState
 from selchat.config.settings import ClientSettings
 from selchat.errors import NotInRoomError, SelchatError
+from selchat.limits import SELCHAT_BATCH
 from selchat.text import name_key
 from selchat.wire.frames import FrameTooLongError
 from selchat.wire.requests import BodyTooLongError
-
-_BATCH = 256 * 1024  # bytes of frames that `OutgoingMessages.fill` encodes at a time
-
 
 # -- outgoing --------------------------------------------------------------------------------------------
 
@@ -100,7 +98,7 @@ class OutgoingMessages:
             return refused
         if self._storage is Storage.RETRYING:
             window = 1  # one message finds out whether the server can store again
-        while len(out) < _BATCH:
+        while len(out) < SELCHAT_BATCH:
             message = self.outbox.next(window, self._codec.is_ready)
             if message is None:
                 break

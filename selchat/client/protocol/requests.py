@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from selchat.client.protocol.fields import Fields
 from selchat.client.protocol.rooms import UsersReason
+from selchat.limits import MAX_UNANSWERED_REQUESTS
 from selchat.text import name_key
-
-_MAX_SENT = 1000  # requests to which a server owes an answer; then the oldest is forgotten
 
 # The types of request that the server can refuse with a code. Other codes say nothing about the type.
 _REFUSED_TYPES: dict[str, Collection[str]] = {
@@ -50,7 +49,7 @@ class SentRequests:
     """The requests of this connection that have no answer yet, oldest first."""
 
     def __init__(self) -> None:
-        self._requests: deque[ClientRequest] = deque(maxlen=_MAX_SENT)
+        self._requests: deque[ClientRequest] = deque(maxlen=MAX_UNANSWERED_REQUESTS)
 
     @property
     def tagged(self) -> int:

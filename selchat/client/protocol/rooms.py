@@ -13,14 +13,15 @@ from selchat.client.events import ClientEvent, Gap, Message, Parted, RoomSummary
 from selchat.client.protocol.outbox import QueueFullError
 from selchat.errors import BadRoomError
 from selchat.events import Joined, Left, Topic
-from selchat.limits import ROOM_LENGTH
+from selchat.limits import (
+    MAX_CLIENT_ROOMS,
+    MAX_GAPS,
+    MAX_HELD_MESSAGES,
+    MAX_HELD_MESSAGES_SIZE,
+    MAX_MEMBERS,
+    ROOM_LENGTH,
+)
 from selchat.text import name_key, visible_name
-
-MAX_MEMBERS = 10_000  # names that a client remembers for one room
-MAX_ROOMS = 1024  # rooms that a client remembers; servers allow far fewer
-MAX_HELD = 4096  # messages that a room holds back until one with a lower number arrives
-MAX_GAPS = 64  # announced gaps that a room holds back
-MAX_HELD_SIZE = 4 * 1024 * 1024  # characters of the held messages
 
 
 def clean_room_name(room: str) -> str:
@@ -84,7 +85,11 @@ class ReorderBuffer:
                 self._release(message, released)
             elif not self._skip_announced_gap(released):
                 lost = self.last_seq < self._server_seq and not expect_ack
-                full = len(self._held) > MAX_HELD or self._size > MAX_HELD_SIZE or len(self._gaps) > MAX_GAPS
+                full = (
+                    len(self._held) > MAX_HELD_MESSAGES
+                    or self._size > MAX_HELD_MESSAGES_SIZE
+                    or len(self._gaps) > MAX_GAPS
+                )
                 if not (lost or full):
                     break
                 self._skip_to(min([*self._held, *(after + 1 for after in self._gaps)]), released)
@@ -272,8 +277,8 @@ class JoinedRooms:
 
     def join(self, name: str) -> None:
         """Add a room. Raises `QueueFullError` if there are too many."""
-        if len(self.rooms) >= MAX_ROOMS and self.rooms.get(name) is None:
-            raise QueueFullError(MAX_ROOMS)
+        if len(self.rooms) >= MAX_CLIENT_ROOMS and self.rooms.get(name) is None:
+            raise QueueFullError(MAX_CLIENT_ROOMS)
         self.rooms.add(name).join()
         self._to_part.discard(name_key(name))
 
@@ -319,7 +324,7 @@ class JoinedRooms:
         kept = tuple(room for room in found if name_key(room.room) not in self._to_part)
         to_part = [room.room for room in found if name_key(room.room) in self._to_part]
         self._to_part.clear()
-        return kept[:MAX_ROOMS], to_part
+        return kept[:MAX_CLIENT_ROOMS], to_part
 
     def reset_numbers(self) -> list[ClientEvent]:
         """Reset all numbers, because the server has another log; return the messages held until now."""

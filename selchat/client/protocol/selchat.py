@@ -28,7 +28,6 @@ from typing import Any, NamedTuple
 from selchat.client.events import Bye, ClientEvent, Refused, Rooms, Users, Welcomed
 from selchat.client.protocol.encryption import CAESAR, BodyCodec, EncryptedCodec, PlainCodec, RoomKeys
 from selchat.client.protocol.fields import (
-    TEXT_LENGTH,
     Fields,
     FrameEncoder,
     NoSaltError,
@@ -52,7 +51,14 @@ from selchat.client.protocol.rooms import JoinedRooms, Room, RoomMap, RoomState,
 from selchat.config.settings import ClientSettings
 from selchat.errors import LimitError, SelchatError
 from selchat.events import LOBBY, Joined, Left, Topic
-from selchat.limits import HELLO_LIMIT, MIB, TOKEN_LENGTH
+from selchat.limits import (
+    FIELD_TEXT_LENGTH,
+    HELLO_LIMIT,
+    MAX_BARE_RESUME,
+    MAX_EARLY_REQUESTS,
+    MAX_HELD_KEYLESS_SIZE,
+    TOKEN_LENGTH,
+)
 from selchat.text import name_key
 from selchat.wire.frames import FrameDecoder
 from selchat.wire.requests import VERSION, BadMessageError, parse_message
@@ -60,9 +66,6 @@ from selchat.wire.strict_json import BadJsonError
 
 __all__ = ["CAESAR", "ClientState", "Limits", "QueueFullError", "SelchatClient"]
 
-_MAX_RESUME = 1600  # bytes of a resume without rooms, for the longest name of a log
-_MAX_REQUESTS = 100  # that a client keeps until the welcome
-MAX_HELD_SIZE = 16 * MIB  # bytes of messages that a client holds until a key arrives
 _IMMEDIATE = frozenset({"ping", "bye"})  # types that never wait for a key
 
 
@@ -157,7 +160,9 @@ class SelchatClient:
         self._log: str | None = None  # the server's; None before the first welcome
         self._confirmed = 0  # the largest seq of a direct message that this connection confirmed
         # Encode a hello now, to reject a name that is too long before the first connection.
-        self._encoder.encode(self._greeting(replace_surrogates(settings.password)), HELLO_LIMIT - _MAX_RESUME)
+        self._encoder.encode(
+            self._greeting(replace_surrogates(settings.password)), HELLO_LIMIT - MAX_BARE_RESUME
+        )
 
     # -- state -----------------------------------------------------------------------------------------
 
@@ -423,10 +428,10 @@ class SelchatClient:
         if self.state is ClientState.WELCOMED:
             self._fill()
             self._request(request)
-        elif len(self._requests) < _MAX_REQUESTS:
+        elif len(self._requests) < MAX_EARLY_REQUESTS:
             self._requests.append(request)
         else:
-            raise QueueFullError(_MAX_REQUESTS)
+            raise QueueFullError(MAX_EARLY_REQUESTS)
 
     def _request(self, request: ClientRequest) -> None:
         if request.reason is not None:
@@ -464,8 +469,8 @@ class SelchatClient:
             return
         if kind not in _IMMEDIATE and (self._held or self._incoming.awaits_key(fields)):
             self._held_size += size
-            if self._held_size > MAX_HELD_SIZE:
-                raise HeldTooMuchError(MAX_HELD_SIZE)
+            if self._held_size > MAX_HELD_KEYLESS_SIZE:
+                raise HeldTooMuchError(MAX_HELD_KEYLESS_SIZE)
             self._held.append((fields, size))
             return
         handle = _HANDLERS.get(kind)
@@ -542,7 +547,7 @@ class SelchatClient:
     def _on_error(self, fields: Fields) -> list[ClientEvent]:
         refused = Refused(
             get_text(fields, "code"),
-            _with_local_end(get_text(fields, "message", TEXT_LENGTH), get_local_time(fields, "until")),
+            _with_local_end(get_text(fields, "message", FIELD_TEXT_LENGTH), get_local_time(fields, "until")),
             get_optional_text(fields, "id"),
             get_optional_text(fields, "room"),
             get_optional_text(fields, "to"),
@@ -569,7 +574,7 @@ class SelchatClient:
     def _on_topic(self, fields: Fields) -> list[ClientEvent]:
         topic = Topic(
             get_text(fields, "room"),
-            get_text(fields, "topic", TEXT_LENGTH),
+            get_text(fields, "topic", FIELD_TEXT_LENGTH),
             get_text(fields, "from"),
             get_seconds(fields, "at"),
         )
@@ -578,7 +583,7 @@ class SelchatClient:
         return self._joined.on_topic(topic)
 
     def _on_users(self, fields: Fields) -> list[ClientEvent]:
-        topic, seq = get_text(fields, "topic", TEXT_LENGTH), get_int(fields, "seq")
+        topic, seq = get_text(fields, "topic", FIELD_TEXT_LENGTH), get_int(fields, "seq")
         users = Users(*_change(fields), topic, seq, joined=False)
         self._sent.answer({"users", "join"}, users.room)
         if self._keys is not None:

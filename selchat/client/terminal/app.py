@@ -33,11 +33,11 @@ from selchat.client.terminal.transcript import Transcript
 from selchat.client.typeahead import discard_typeahead
 from selchat.config.settings import ClientSettings
 from selchat.errors import SelchatError, SettingError
+from selchat.limits import TERMINAL_DRAIN_SECONDS
 from selchat.net.reactor import Reactor
 
 T = TypeVar("T")
 
-_DRAIN_SECONDS = 0.3  # for the server to close the connection, once it has all messages
 _INTERRUPTED = 128 + signal.SIGINT  # as shells report it
 
 
@@ -127,7 +127,7 @@ class TerminalSession:
         self._reactor = Reactor(self._on_internal_error)
         self._waits = waits
         # A script waits for late refusals; a person who leaves wants the shell.
-        settings = replace(settings, drain_seconds=_DRAIN_SECONDS)
+        settings = replace(settings, drain_seconds=TERMINAL_DRAIN_SECONDS)
         self._lines: list[Line] = []  # for the screen, at the end of this call from the link
         try:
             self._link = ReportingLink(

@@ -18,10 +18,10 @@ from selchat.client.commands import COMMANDS, SANCTIONS
 from selchat.client.connection.link import Link, LinkState
 from selchat.client.events import Rooms
 from selchat.errors import SelchatError
+from selchat.limits import MAX_COMPLETED_WORDS
 from selchat.quoting import quoted
 from selchat.text import name_key
 
-_MAX_WORDS = 4  # at the end of the text, that may belong to one name with spaces
 _ROOM_COMMANDS = frozenset({"/join", "/part", "/users"})
 
 
@@ -120,7 +120,7 @@ class RoomNames:
 def _complete_name(before: str, names: Iterable[str]) -> list[tuple[str, int]]:
     """Complete a name that starts in the last word, or in one of the words before it."""
     line = before.rpartition("\n")[2]
-    words = line.split(" ")[-_MAX_WORDS:]
+    words = line.split(" ")[-MAX_COMPLETED_WORDS:]
     for first in range(len(words)):
         start = " ".join(words[first:])
         if words[first] and words[-1]:

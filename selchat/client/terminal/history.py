@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from selchat.client import lines
-from selchat.client.commands import PAGE_SIZE, Search, Trigger
+from selchat.client.commands import Search, Trigger
 from selchat.client.connection.link import Link
 from selchat.client.events import History, Message, Refused
 from selchat.client.terminal import style
 from selchat.client.terminal.style import Line
-
-SHOWN_ON_JOIN = 20  # messages
+from selchat.limits import HISTORY_LIMIT, SHOWN_ON_JOIN
 
 
 class HistoryView:
@@ -31,11 +30,11 @@ class HistoryView:
 
     def show_last(self, room: str, count: int) -> None:
         """Request the last ``count`` messages."""
-        self._link.get_history(room, min(count, PAGE_SIZE), tag=Trigger.COMMAND)
+        self._link.get_history(room, min(count, HISTORY_LIMIT), tag=Trigger.COMMAND)
 
     def search(self, room: str, words: str) -> None:
         """Request the messages that contain these words."""
-        self._link.get_history(room, PAGE_SIZE, tag=Search(words))
+        self._link.get_history(room, HISTORY_LIMIT, tag=Search(words))
 
     def receive(self, history: History) -> None:
         """Show an answer, or request the next page of a search."""
@@ -57,7 +56,7 @@ class HistoryView:
     def _continue(self, search: Search, history: History) -> None:
         before = search.next_before(history)
         if before is not None:
-            self._link.get_history(history.room, PAGE_SIZE, before=before, tag=search)
+            self._link.get_history(history.room, HISTORY_LIMIT, before=before, tag=search)
         else:
             self._show_results(search, history.room)
 

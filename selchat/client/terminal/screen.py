@@ -29,14 +29,15 @@ from prompt_toolkit.styles import BaseStyle, DummyStyle, Style
 from prompt_toolkit.utils import is_dumb_terminal
 
 from selchat.client.terminal.style import DIM, PLAIN, Line, fit, plain
-from selchat.limits import MIB
+from selchat.limits import (
+    AGEING_SECONDS,
+    LATE_SECONDS,
+    MAX_PENDING_ROWS,
+    MAX_SCREEN_QUEUED,
+    NEW_MESSAGE_SECONDS,
+    REDRAW_SECONDS,
+)
 
-_REDRAW_SECONDS = 0.03  # minimum time between two redraws of the prompt
-_AGEING_SECONDS = 0.1  # between two checks of the age of pending messages
-_MAX_QUEUED = 4 * MIB  # characters of lines for a blocked terminal, as after Ctrl-S
-_NEW_SECONDS = 0.3  # during which a message already has its final look: on a LAN its ack arrives long before
-_LATE_SECONDS = 3.0  # after which the screen says that it waits for the server
-_MAX_ROWS = 5  # of pending messages, and never more than a third of the screen
 WAITING = "waiting for the server"
 
 
@@ -90,8 +91,8 @@ class Screen:
         live: Live,
         on_line: Callable[[str], object],
         *,
-        late_seconds: float = _LATE_SECONDS,
-        max_queued: int = _MAX_QUEUED,
+        late_seconds: float = LATE_SECONDS,
+        max_queued: int = MAX_SCREEN_QUEUED,
         **arguments: Any,
     ) -> None:
         def accept(buffer: Buffer) -> bool:
@@ -187,7 +188,7 @@ class Screen:
             text: StyleAndTextTuples = [fragment for line in lines for fragment in (*line, (PLAIN, "\n"))]
             print_formatted_text(app.output, text, app.style or DummyStyle(), color_depth=app.color_depth)
         self._redraw()
-        self._next_redraw = self._loop.time() + _REDRAW_SECONDS
+        self._next_redraw = self._loop.time() + REDRAW_SECONDS
 
     # ----------------------------------------------------------------------------------------------------
 
@@ -211,9 +212,9 @@ class Screen:
         app.invalidate()
         now = time.monotonic()
         if live.pending and (
-            now < live.pending[-1].since + _NEW_SECONDS or now < live.since + self._late_seconds
+            now < live.pending[-1].since + NEW_MESSAGE_SECONDS or now < live.since + self._late_seconds
         ):
-            self._loop.call_later(_AGEING_SECONDS, self._redraw)
+            self._loop.call_later(AGEING_SECONDS, self._redraw)
 
     def _render(self) -> StyleAndTextTuples:
         """Return the pending messages, one row each, and the prompt below them."""
@@ -221,10 +222,10 @@ class Screen:
         size = self._session.app.output.get_size()
         is_late = live.pending and now >= live.since + self._late_seconds
         note = live.note or (WAITING if is_late else "")
-        max_rows = max(1, min(_MAX_ROWS, size.rows // 3 - 1))
+        max_rows = max(1, min(MAX_PENDING_ROWS, size.rows // 3 - 1))
         rows: StyleAndTextTuples = []
         for message in live.pending[-max_rows:]:
-            is_new = now < message.since + _NEW_SECONDS
+            is_new = now < message.since + NEW_MESSAGE_SECONDS
             rows.append((PLAIN, message.new) if is_new else (DIM, message.old))
         hidden = live.total - len(rows)
         if hidden > 0:

@@ -38,14 +38,15 @@ from selchat.client.terminal.screen import WAITING, Live, PendingRow
 from selchat.client.terminal.style import Line
 from selchat.errors import SelchatError
 from selchat.events import Joined, Left, Topic
-from selchat.limits import MIB
+from selchat.limits import (
+    MAX_HELD_EVENTS,
+    MAX_HELD_EVENTS_SIZE,
+    MAX_HELD_WHISPERS,
+    MAX_PENDING_SHOWN,
+    MAX_ROSTER_ROWS,
+)
 from selchat.text import name_key
 
-MAX_HELD = 1000  # events of one room; with more, a server that delays the history is not waited for
-_MAX_HELD_SIZE = 4 * MIB  # characters of them
-MAX_HELD_WHISPERS = 1000
-_MAX_PENDING_SHOWN = 10  # messages
-_ROSTER_ROWS = 2  # of the screen, at most, for a list of users that the user has not requested
 _HASH = re.compile(r"\A(/(?:join|part|users)\s+)#", re.IGNORECASE)  # the prompt writes #room, and so do users
 _SENDING = frozenset({CommandKind.TEXT, CommandKind.ME, CommandKind.MSG, CommandKind.OPERATOR})
 _HINTS = {"no-such-name": " Type /users to see who is here."}  # by code of a refusal
@@ -63,7 +64,7 @@ class HeldEvents:
     ``max_events`` and ``max_size`` (characters) limit each room.
     """
 
-    def __init__(self, max_events: int = MAX_HELD, max_size: int = _MAX_HELD_SIZE) -> None:
+    def __init__(self, max_events: int = MAX_HELD_EVENTS, max_size: int = MAX_HELD_EVENTS_SIZE) -> None:
         self._max_events = max_events
         self._max_size = max_size
         self._rooms: dict[str, _HeldRoom] = {}  # by key
@@ -133,7 +134,7 @@ class Transcript:
             note = WAITING
         return Live(
             style.prompt(self._commands.room),
-            tuple(map(self._pending_row, pending[-_MAX_PENDING_SHOWN:])),
+            tuple(map(self._pending_row, pending[-MAX_PENDING_SHOWN:])),
             len(pending),
             pending[0].since if pending else 0.0,
             note if pending else "",
@@ -239,7 +240,7 @@ class Transcript:
             return
         line = style.message(message, self._link.name, room=self._prefix(message.room), time=time)
         if lines.is_roster(message):
-            line = style.plain(style.fit(style.text(line), _ROSTER_ROWS * _screen_width()))
+            line = style.plain(style.fit(style.text(line), MAX_ROSTER_ROWS * _screen_width()))
         self._show(line)
 
     def _show_whispers(self) -> None:

@@ -544,7 +544,7 @@ def test_waiting_messages_are_dropped_with_the_connection() -> None:
 
 
 def test_size_of_waiting_messages_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selchat, "MAX_HELD_SIZE", 2000)
+    monkeypatch.setattr(selchat, "MAX_HELD_KEYLESS_SIZE", 2000)
     talk, venkat = Talk(late=True), Author()
     talk.connect()
     talk.client.receive_data(encoded(*(venkat.says(seq, "x" * 100) for seq in range(1, 20))))

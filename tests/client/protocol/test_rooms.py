@@ -120,15 +120,15 @@ def test_restart_releases_the_held_messages() -> None:
 def test_number_of_held_messages_is_bounded() -> None:
     buffer = ReorderBuffer("x", 0)
     released: list[object] = []
-    for seq in range(2, rooms.MAX_HELD + 3):
+    for seq in range(2, rooms.MAX_HELD_MESSAGES + 3):
         released += feed(buffer, seq, acked=True)
     assert released[:2] == [(0, 2), 2]
-    assert buffer.last_seq == rooms.MAX_HELD + 2
+    assert buffer.last_seq == rooms.MAX_HELD_MESSAGES + 2
 
 
 def test_size_of_held_messages_is_bounded() -> None:
     buffer = ReorderBuffer("x", 0)
-    buffer.add(Message("A", "x" * (rooms.MAX_HELD_SIZE + 1), "x", 2), acked=True)
+    buffer.add(Message("A", "x" * (rooms.MAX_HELD_MESSAGES_SIZE + 1), "x", 2), acked=True)
     assert numbers(buffer.release(expect_ack=True)) == [(0, 2), 2]
 
 

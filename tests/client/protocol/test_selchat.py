@@ -912,7 +912,7 @@ def test_events_survive_single_bytes() -> None:
 
 def test_numbers_of_members_and_rooms_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rooms, "MAX_MEMBERS", 5)
-    monkeypatch.setattr(rooms, "MAX_ROOMS", 3)
+    monkeypatch.setattr(rooms, "MAX_CLIENT_ROOMS", 3)
     talk = Talk()
     talk.connect(welcome(*((f"room {number}", 0) for number in range(10))))
     assert len(talk.client.rooms) == 3

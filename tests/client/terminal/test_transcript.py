@@ -28,9 +28,10 @@ from selchat.client.events import (
 from selchat.client.protocol.interface import UnsupportedError
 from selchat.client.terminal import style
 from selchat.client.terminal.completion import Candidates
-from selchat.client.terminal.transcript import MAX_HELD, MAX_HELD_WHISPERS, HeldEvents, Transcript
+from selchat.client.terminal.transcript import HeldEvents, Transcript
 from selchat.errors import SelchatError
 from selchat.events import Joined, Left, Topic
+from selchat.limits import MAX_HELD_EVENTS, MAX_HELD_WHISPERS
 from selchat.wire.frames import FrameTooLongError
 
 AT = 1.0e9
@@ -204,9 +205,9 @@ def test_a_missing_history_does_not_hold_events(chat: Chat, end: str) -> None:
 
 def test_held_events_are_bounded(chat: Chat) -> None:
     chat.receive(welcomed(("lobby", 41)))
-    events = [said(42 + number, str(number)) for number in range(MAX_HELD)]
+    events = [said(42 + number, str(number)) for number in range(MAX_HELD_EVENTS)]
     assert chat.receive(*events[:-1]) == []
-    assert chat.receive(events[-1]) == [f"Venkat > {number}" for number in range(MAX_HELD)]
+    assert chat.receive(events[-1]) == [f"Venkat > {number}" for number in range(MAX_HELD_EVENTS)]
     assert chat.receive(History("lobby", (said(41, "late"),), more=False)) == [f"{{{WHEN}Venkat > late}}"]
 
 
