@@ -134,6 +134,8 @@ SQLITE_CACHE = 8 * MIB  # bytes of pages in memory; SQLite: 2 MB
 # ms, both with messages of 64 bytes and with messages of 64 KiB.
 EXPIRE_MESSAGES = 500
 EXPIRE_CHARACTERS = 256 * KIB
+MAX_EXPIRED_IDS = 250_000  # ids of deleted messages in the file, of all clients; 80 bytes each
+EXPIRED_ID_SHARE = 1000  # bytes of --retention for each of these ids, if that allows fewer
 MAX_SKIPPED = 2000  # damaged messages in one call, which takes 20 ms
 READY_DISK = MIB  # bytes of free disk below which /readyz is not ready; RabbitMQ's disk alarm: 50 MB
 DAMAGE_WARNING_SECONDS = 60.0  # seconds between two warnings about damage

@@ -29,6 +29,14 @@ _BY_ROOM = (
 _BY_CLIENT = (
     "SELECT count(*) FROM message INDEXED BY message_by_client WHERE n >> 12 = ? AND client IS NOT NULL"
 )
+_OTHERS = (  # tables and indexes that are read at once, with what their damage means
+    ("SELECT count(*), sum(length(value)) FROM record", "a name, a ban or a topic cannot be read"),
+    ("SELECT count(*), sum(length(id)) FROM expired", "repeated messages may be stored twice"),
+    (
+        "SELECT count(*) FROM expired INDEXED BY expired_by_client WHERE client > -1e300",
+        "repeated messages may be stored twice",
+    ),
+)
 _INDEX = "an index is damaged, so that some messages cannot be found"
 
 
@@ -85,6 +93,9 @@ class _Check:
         is_whole = all(self._read_index(room, newest) for room, (_, newest) in rooms.items())
         if not is_whole or not self._read_client_index():
             return Damage([], 0, _INDEX)
+        for query, why in _OTHERS:
+            if self._rows(query)[1]:
+                return Damage([], 0, why)
         [(size,)] = self._db.execute(
             "SELECT page_size * page_count FROM pragma_page_size(), pragma_page_count()"
         ).fetchall()

@@ -116,7 +116,11 @@ class Log(Protocol):
         """Return the rooms that have messages, the one that was used last at the end."""
 
     def sent(self, client_id: bytes, limit: int) -> list[Sent]:
-        """Return the newest messages of the client, at most ``limit``, oldest first."""
+        """Return the newest messages of the client, at most ``limit``, oldest first.
+
+        A client may resend a message after a long absence. So the log remembers messages that have expired,
+        except the oldest ones if there are very many.
+        """
 
     def delete(self, room: str, seq: int) -> bool:
         """Delete some of the room's messages up to ``seq``; return whether more are left.

@@ -44,6 +44,12 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE TABLE record (kind TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,"
         " PRIMARY KEY (kind, key)) WITHOUT ROWID",
     ),
+    (  # version 2: the ids of deleted messages, in the order of their deletion
+        "CREATE TABLE expired ("
+        " k INTEGER PRIMARY KEY, client INTEGER NOT NULL, room INTEGER NOT NULL, seq INTEGER NOT NULL,"
+        " at REAL NOT NULL, id TEXT NOT NULL)",
+        "CREATE INDEX expired_by_client ON expired (client)",
+    ),
 )
 VERSION = len(MIGRATIONS)
 

@@ -26,6 +26,8 @@ from selchat.limits import (
     DAMAGE_WARNING_SECONDS,
     EXPIRE_CHARACTERS,
     EXPIRE_MESSAGES,
+    EXPIRED_ID_SHARE,
+    MAX_EXPIRED_IDS,
     MAX_SKIPPED,
     SQLITE_BUSY_SECONDS,
     SQLITE_CACHE,
@@ -66,6 +68,17 @@ _PLACE = "SELECT seq, n FROM message INDEXED BY message_by_room WHERE room = ?"
 _NEXT = f"{_PLACE} AND seq >= ? ORDER BY seq LIMIT 1"
 _PREVIOUS = f"{_PLACE} AND seq <= ? ORDER BY seq DESC LIMIT 1"
 _ONE = "SELECT at, author, id, cipher, body FROM message WHERE n = ? AND room = ? AND seq = ?"
+_REMEMBER = (
+    "INSERT INTO expired (client, room, seq, at, id)"
+    " SELECT client, room, seq, at, id FROM message WHERE client IS NOT NULL AND n"
+)
+_FORGET = (
+    "DELETE FROM expired WHERE k <= min((SELECT max(k) FROM expired) - ?, (SELECT min(k) FROM expired) + ?)"
+)
+_EXPIRED = (
+    "SELECT expired.id, room.name, seq, at FROM expired CROSS JOIN room ON room.id = expired.room"
+    " WHERE client = ? ORDER BY k DESC LIMIT ?"
+)
 _OLDEST = "SELECT n, at, length(body) FROM message ORDER BY n LIMIT ?"
 _ROOMS = (
     "SELECT name FROM (SELECT name,"
@@ -264,14 +277,17 @@ class SqliteLog:
 
         Each call is one short transaction. It deletes messages in order of arrival, in all rooms: if the
         clock was wrong, a message that is too old waits until the ones before it expire. Records and ``seq``
-        numbers stay. A call that cannot write leaves its messages to the next one.
+        numbers stay, and so do the ids of the newest deleted messages. A call that cannot write leaves its
+        messages to the next one.
         """
         try:
             last = self._last_expired(now)
             if last is None:
                 return False
             with transaction(self._db):
+                self._db.execute(f"{_REMEMBER} <= ? ORDER BY n", (last,))
                 self._db.execute("DELETE FROM message WHERE n <= ?", (last,))
+                self._db.execute(_FORGET, (self._max_expired_ids(), 2 * EXPIRE_MESSAGES))
             return self._last_expired(now) is not None
         except sqlite3.Error as error:
             if is_damage(error):
@@ -294,10 +310,16 @@ class SqliteLog:
                 numbers.append((n,))
                 size -= length
             with transaction(self._db):
+                self._db.executemany(f"{_REMEMBER} = ?", numbers)
                 self._db.executemany("DELETE FROM message WHERE n = ?", numbers)
         except sqlite3.Error as error:
             raise NotStoredError(cause(error)) from error
         return bool(numbers)
+
+    def _max_expired_ids(self) -> int:
+        """Return how many ids of deleted messages the file keeps."""
+        size = self._retention.size
+        return MAX_EXPIRED_IDS if size is None else min(MAX_EXPIRED_IDS, size // EXPIRED_ID_SHARE)
 
     def _last_expired(self, now: float) -> int | None:
         """Return the ``n`` of the last message that the next call deletes; None: nothing has expired."""
@@ -375,12 +397,12 @@ class SqliteLog:
         return damaged or bool(rows[0][0])
 
     def sent(self, client_id: bytes, limit: int) -> list[Sent]:
-        """Return the newest messages of the client, at most ``limit``, oldest first.
+        """Return the newest messages of the client, deleted ones too; see `Log.sent`.
 
         If the file is damaged, some are missing: a repeated message may be stored twice then, but the client
         can go on.
         """
-        found: list[Sent] = []
+        found: list[tuple[str, str, int, float]] = []
         names: dict[str, str] = {}
         number = _client_number(client_id)
         with self._reading():
@@ -388,14 +410,15 @@ class SqliteLog:
                 if len(found) >= limit:
                     break
                 rows, _ = read_until_damage(self._db, _SENT, (generation, number, limit - len(found)))
-                # One text for each room, not one for each message.
-                found += [
-                    Sent(id, names.setdefault(room, room), seq, at)
-                    for id, room, seq, at in rows
-                    if type(id) is str
-                ]
+                found += rows
+            if len(found) < limit:
+                rows, _ = read_until_damage(self._db, _EXPIRED, (number, limit - len(found)))
+                found += rows
         found.reverse()
-        return found
+        # One text for each room, not one for each message.
+        return [
+            Sent(id, names.setdefault(room, room), seq, at) for id, room, seq, at in found if type(id) is str
+        ]
 
     def _generations(self, client: int) -> list[int]:
         """Return the generations with messages of the client, the newest first."""

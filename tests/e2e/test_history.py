@@ -480,6 +480,23 @@ def test_resuming_client_gets_a_gap_for_expired_messages(history: Path) -> None:
         assert asa.say("next", "a-1")["seq"] == 1203
 
 
+def test_repeated_id_of_an_expired_message_gets_its_ack(history: Path) -> None:
+    with serving(history) as server:
+        with SelchatPeer(server.port, "Asa") as asa:
+            first = asa.say("once", "a-1")
+            assert first["seq"] == 1
+        assert server.stop() == 0
+    with closing(sqlite3.connect(history)) as db:
+        db.execute("UPDATE message SET at = at - ?", (40 * _DAY,))
+        db.commit()
+    with serving(history, "--retention=30d") as server, SelchatPeer(server.port, "Asa") as asa:
+        eventually(lambda: stored(history) == [], "the message expires")
+        again = asa.say("once", "a-1")
+        assert (again["type"], again["seq"]) == ("ack", 1)
+        assert stored(history) == []
+        assert asa.say("twice", "a-2")["seq"] == 2
+
+
 def test_room_continues_its_numbers_after_everything_expired(history: Path) -> None:
     filled(history, *[time.time() - 40 * _DAY] * 7)
     with serving(history, "--retention=30d") as server:

@@ -522,8 +522,42 @@ def test_messages_older_than_the_retention_expire(path: Path) -> None:
             assert bodies(everything(log, room)) == ["3", "4"]
             assert log.after(room, 0, 1, ALL)[0].seq == 4
             assert log.before(room, 4, 9, ALL) == []
-        assert [sent.id for sent in log.sent(b"client", 9)] == ["3", "4"]
+        assert [sent.id for sent in log.sent(b"client", 9)] == ["0", "1", "2", "3", "4"]
+        assert [sent.id for sent in log.sent(b"client", 4)] == ["1", "2", "3", "4"]
         assert len(log.records("topic")) == 5
+
+
+def test_ids_outlive_their_messages_up_to_a_limit(path: Path) -> None:
+    size = 2_000_000  # room for 2,000 ids of deleted messages
+    with opened(path, Retention(days=1, size=size)) as log:
+        for client in (b"a", b"b"):
+            for start in range(0, 3000, 500):
+                numbers = range(start, start + 500)
+                log.append("lobby", "n", ["x"] * 500, 0, [f"{number}" for number in numbers], (), client)
+        log.append("attic", "n", ["x"] * 3, 0)
+        log.append("lobby", "n", ["new"], 9 * DAY, ["new"], (), b"a")
+        log.commit()
+        expire_all(log, 9 * DAY)
+    with opened(path, Retention(days=1)) as log:
+        assert bodies(everything(log, "lobby")) == ["new"]
+        assert log.sent(b"a", 9) == [Sent("new", "lobby", 6001, 9 * DAY)]
+        assert log.sent(b"b", 2)[-1] == Sent("2999", "lobby", 6000, 0.0)
+        assert [sent.id for sent in log.sent(b"b", 4096)] == [f"{number}" for number in range(1000, 3000)]
+        log.append("lobby", "n", ["newer"], 18 * DAY, ["newer"], (), b"b")
+        log.commit()
+        expire_all(log, 18 * DAY)
+        assert [sent.id for sent in log.sent(b"a", 9)] == ["new"]
+        assert [sent.id for sent in log.sent(b"b", 2)] == ["2999", "newer"]
+    check_integrity(path)
+
+
+def test_ids_of_a_dropped_room_are_remembered(log: SqliteLog) -> None:
+    log.append("attic", "n", ["x"] * 3, 0, ["1", "2", "3"], (), b"client")
+    log.commit()
+    while log.delete("attic", 3):
+        pass
+    assert everything(log, "attic") == []
+    assert [sent.id for sent in log.sent(b"client", 9)] == ["1", "2", "3"]
 
 
 def test_retention_can_change(path: Path) -> None:
@@ -676,9 +710,9 @@ def test_sent_messages_are_found_by_index(connections: list[sqlite3.Connection],
         assert len(log.sent(b"client", 9)) == 1
         db.set_trace_callback(None)
         plans = [db.execute(f"EXPLAIN QUERY PLAN {query}").fetchall() for query in queries]
-    assert len(plans) == 2
-    for plan in plans:
-        assert any("message_by_client (<expr>=? AND client=?)" in row[3] for row in plan)
+    indexes = ["message_by_client (<expr>=? AND client=?)"] * 2 + ["expired_by_client (client=?)"]
+    for plan, index in zip(plans, indexes, strict=True):
+        assert any(index in row[3] for row in plan)
         assert not any("SCAN message" in row[3] or "TEMP" in row[3] for row in plan)
 
 

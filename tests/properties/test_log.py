@@ -35,6 +35,7 @@ class Model:
 
     def __init__(self) -> None:
         self.kept: list[tuple[Said, bytes | None]] = []
+        self.sent: list[tuple[Said, bytes | None]] = []
         self.last_seq: dict[str, int] = {}
         self.records: dict[tuple[str, str], str] = {}
 
@@ -101,6 +102,7 @@ class MemoryLogMachine(RuleBasedStateMachine):
     def commit(self) -> None:
         self.log.commit()
         self.model.kept += self.staged
+        self.model.sent += self.staged
         for said, _ in self.staged:
             self.model.last_seq[said.room] = said.seq
         self.staged.clear()
@@ -124,7 +126,7 @@ class MemoryLogMachine(RuleBasedStateMachine):
 
     @rule(client=CLIENTS, limit=st.integers(-1, 9))
     def read_sent(self, client: bytes, limit: int) -> None:
-        sent = [Sent(said.id, said.room, said.seq, said.at) for said, by in self.model.kept if by == client]
+        sent = [Sent(said.id, said.room, said.seq, said.at) for said, by in self.model.sent if by == client]
         assert self.log.sent(client, limit) == sent[max(0, len(sent) - max(0, limit)) :]
 
     @invariant()
