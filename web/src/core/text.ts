@@ -99,7 +99,7 @@ function normalized(form: "NFC" | "NFKC", text: string): string {
  * that folds to it.
  */
 export function caseFolded(text: string): string {
-  return text.replace(/\p{Changes_When_Casefolded}/gu, foldCharacter);
+  return text.replace(/\p{Cased}/gu, foldCharacter);
 }
 
 function foldCharacter(character: string): string {
