@@ -116,7 +116,9 @@ def clean_line(text: str) -> str:
     Replace runs of white space by one space; remove control and direction-changing characters.
     """
     text = _SPACES.sub(" ", text)
-    return (text if text.isprintable() else text.translate(_REMOVED)).strip(" ")
+    if not text.isprintable():  # what is removed may have stood between two spaces
+        text = _SPACES.sub(" ", text.translate(_REMOVED))
+    return text.strip(" ")
 
 
 def name_key(name: str) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from time import process_time
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from selchat.chat.confusables import skeleton
@@ -286,6 +286,7 @@ def test_topic_is_one_line_without_control_characters(text: str, line: str) -> N
     assert clean_line(text) == line
 
 
+@example("0\r\x1b\r0")
 @given(TEXTS)
 def test_clean_line_is_safe_to_show(text: str) -> None:
     line = clean_line(text)
