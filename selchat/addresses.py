@@ -30,8 +30,10 @@ class Network(NamedTuple):
         return address in self.range and self.zone in {"", zone}
 
     def __str__(self) -> str:
-        if self.range.prefixlen == self.range.max_prefixlen:
-            return str(self.range.network_address)
+        """Return a text that `parse_network` understands as the same network."""
+        address = self.range.network_address
+        if self.range.prefixlen == self.range.max_prefixlen and (address.version == 4 or address.is_loopback):
+            return str(address)
         return f"{self.range}%{self.zone}" if self.zone else str(self.range)
 
 

@@ -64,14 +64,15 @@ def test_loopback_addresses_are_recognised(host: str, expected: bool) -> None:
         ("FD00:0009:0:0:0:0:0:7", "fd00:9::/64"),
         ("[fd00:9::7]", "fd00:9::/64"),
         ("[fd00:9::7]:54494", "fd00:9::/64"),
-        ("fd00:9::7/128", "fd00:9::7"),
+        ("fd00:9::7/128", "fd00:9::7/128"),
         ("fd00:9::7/48", "fd00:9::/48"),
         ("fe80::1%eth0", "fe80::/10%eth0"),
         ("[fe80::1%eth0]:54494", "fe80::/10%eth0"),
         ("fe80::/10%eth0", "fe80::/10%eth0"),
         ("fe80::1%eth0/64", "fe80::/64%eth0"),
         ("fe80::1", "fe80::/10"),
-        ("fe80::1/128", "fe80::1"),
+        ("fe80::1/128", "fe80::1/128"),
+        ("fe80::1%eth0/128", "fe80::1/128%eth0"),
         ("::1", "::1"),
         ("::ffff:127.0.0.1", "127.0.0.1"),
     ],
@@ -79,8 +80,7 @@ def test_loopback_addresses_are_recognised(host: str, expected: bool) -> None:
 def test_network_of_an_operator_has_one_form_for_every_spelling(text: str, network: str) -> None:
     parsed = parse_network(text)
     assert str(parsed) == network
-    if "/" in network:
-        assert parse_network(network) == parsed
+    assert parse_network(network) == parsed
 
 
 @pytest.mark.parametrize(

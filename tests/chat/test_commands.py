@@ -10,7 +10,7 @@ from selchat.chat.hub import Hub
 from selchat.chat.operators import NotOperatorError
 from selchat.chat.people import hash_api_name, hash_client_secret
 from selchat.config.settings import Settings
-from selchat.errors import NameTakenError
+from selchat.errors import BannedError, NameTakenError
 from tests.chat.fakes import FakeClock, FakeObserver, FakePeer
 from tests.chat.test_hub import Chat, bodies
 
@@ -455,3 +455,29 @@ def test_codes_differ_and_change_with_each_start() -> None:
     before = hub.operators.unclaimed()
     hub.reconfigure(Settings(operators=names[:20]))
     assert hub.operators.unclaimed() == before[:20], "a reload keeps the codes"
+
+
+@pytest.mark.parametrize(
+    ("written", "banned", "inside", "outside"),
+    [
+        ("fd00:9::7", "fd00:9::/64", "fd00:9::8", "fd00:9:0:1::8"),
+        ("fd00:9::7/128", "fd00:9::7/128", "fd00:9::7", "fd00:9::8"),
+        ("[fd00:9::7]:54494", "fd00:9::/64", "fd00:9::8", "fd00:9:0:1::8"),
+        ("::ffff:10.9.0.9", "10.9.0.9", "10.9.0.9", "10.9.0.8"),
+        ("fe80::7%eth0 for 1h", "fe80::/10%eth0", "fe80::8%eth0", "fe80::7%eth1"),
+    ],
+)
+def test_ban_of_an_address_names_the_network_that_it_covers(
+    written: str, banned: str, inside: str, outside: str
+) -> None:
+    operator = Operator()
+    moderation = operator.chat.hub.moderation
+    [answer] = operator.run(f"/ban {written}")
+    assert answer.startswith(f"Banned {banned}")
+    with pytest.raises(BannedError):
+        moderation.check_address(inside)
+    moderation.check_address(outside)
+    assert operator.run("/bans")[0].startswith(f"Banned: {banned}")
+    address = written.partition(" ")[0]
+    assert operator.run(f"/unban {address}") == [f"{banned} is no longer banned."]
+    moderation.check_address(inside)
