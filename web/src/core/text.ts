@@ -95,8 +95,8 @@ function normalized(form: "NFC" | "NFKC", text: string): string {
 
 /**
  * Full case folding, which JavaScript lacks: upper case, then lower case, one character at a time, so that no
- * rule for the end of a word applies. Cherokee folds to upper case, and the capital sharp s has no upper case
- * that folds to it.
+ * rule for the end of a word applies. Cherokee folds to upper case, and two letters have no upper case that
+ * folds to them.
  */
 export function caseFolded(text: string): string {
   return text.replace(/\p{Cased}/gu, foldCharacter);
@@ -104,6 +104,7 @@ export function caseFolded(text: string): string {
 
 function foldCharacter(character: string): string {
   if (/[\u13a0-\u13fd\uab70-\uabbf]/.test(character)) return character.toUpperCase();
+  if (character === "\u0131") return character;
   return character === "\u1e9e" ? "ss" : character.toUpperCase().toLowerCase();
 }
 
