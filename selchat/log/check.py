@@ -42,15 +42,31 @@ _INDEX = "an index is damaged, so that some messages cannot be found"
 
 def open_read_only(path: Path) -> sqlite3.Connection:
     """Open a history for reading, even if its end is missing. Raises sqlite3.Error."""
-    db = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=ro",
+    db = _connect(path, "mode=ro")
+    try:
+        db.execute("SELECT 1 FROM sqlite_master").fetchall()
+    except sqlite3.OperationalError as error:
+        # In a folder that is read-only, SQLite cannot create the index of the write-ahead log. Without such a
+        # log, it needs none.
+        if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_CANTOPEN or Path(f"{path}-wal").exists():
+            db.close()
+            raise
+        db.close()
+        db = _connect(path, "mode=ro&immutable=1")
+    except sqlite3.DatabaseError:
+        pass  # the caller finds the damage
+    # Without it, SQLite refuses a file that is shorter than its header says. It permits no more than that.
+    db.execute("PRAGMA writable_schema = ON")
+    return db
+
+
+def _connect(path: Path, options: str) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{options}",
         uri=True,
         timeout=CHECK_BUSY_SECONDS,
         isolation_level=None,
     )
-    # Without it, SQLite refuses a file that is shorter than its header says. It permits no more than that.
-    db.execute("PRAGMA writable_schema = ON")
-    return db
 
 
 def check(path: Path, pause: Callable[[float], bool]) -> str:

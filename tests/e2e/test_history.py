@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -330,21 +331,22 @@ def test_bans_topics_and_names_are_stored_after_an_outage(history: Path) -> None
         server.expect_line("Banned: Eve")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's")
-def test_full_disk_stops_messages_and_recovers(tmp_path: Path) -> None:
-    # A private disk, which disappears with the last process that sees it.
+def run_on_private_disk(folder: Path, function: str) -> None:
+    """Run a function of this module in a mount namespace, with a disk of 2 MiB in the folder."""
+    # The disk disappears with the last process that sees it.
     mount = ("unshare", "--mount", "sh", "-c", 'mount -t tmpfs -o size=2m tmpfs "$0" && exec "$@"')
     try:
-        probe = subprocess.run([*mount, str(tmp_path), "true"], capture_output=True)
+        probe = subprocess.run([*mount, str(folder), "true"], capture_output=True)
     except FileNotFoundError:
         pytest.skip("unshare is not installed")
     if probe.returncode:
         pytest.skip(f"nothing can be mounted here: {probe.stderr.decode().strip()}")
     script = (
-        "import sys; from tests.e2e import test_history; test_history.fill(test_history.Path(sys.argv[1]))"
+        "import sys; from tests.e2e import test_history;"
+        f"test_history.{function}(test_history.Path(sys.argv[1]))"
     )
     done = subprocess.run(
-        [*mount, str(tmp_path), sys.executable, "-c", script, str(tmp_path)],
+        [*mount, str(folder), sys.executable, "-c", script, str(folder)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -353,8 +355,13 @@ def test_full_disk_stops_messages_and_recovers(tmp_path: Path) -> None:
     assert done.stdout == "done\n", done.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's")
+def test_full_disk_stops_messages_and_recovers(tmp_path: Path) -> None:
+    run_on_private_disk(tmp_path, "fill")
+
+
 def fill(disk: Path) -> None:
-    """Fill the disk of a server twice. Runs in a mount namespace with a private disk."""
+    """Fill the disk of a server twice."""
     history, ballast = disk / "history.sqlite", disk / "ballast"
     with serving(history) as server, Sitting(server, history) as sitting:
         for outage in (1, 2):
@@ -367,6 +374,43 @@ def fill(disk: Path) -> None:
             sitting.says_again()
         assert server.stop() == 0
         assert server.errors() == ""
+    print("done")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's")
+def test_operator_is_warned_before_the_disk_is_full(tmp_path: Path) -> None:
+    run_on_private_disk(tmp_path, "nearly_fill")
+
+
+def nearly_fill(disk: Path) -> None:
+    ballast = disk / "ballast"
+    quick = {**os.environ, "SELCHAT_FORGET_INTERVAL": "0.05"}
+    with Server("--quiet", "--no-roster", f"--history={disk / 'history.sqlite'}", env=quick) as server:
+        free = shutil.disk_usage(disk).free
+        with ballast.open("wb", buffering=0) as file:
+            file.write(bytes(free - 90_000))
+        server.expect(r"(?m)^Warning: only [0-9]+ KiB are free on the disk of the history .*$")
+        with SelchatPeer(server.port, "Asa") as asa:
+            assert asa.say("still stored", "a-1")["seq"] == 1
+        ballast.unlink()
+        server.expect(r"(?m)^Warning: the disk of the history has enough space again")
+        assert server.stop() == 0
+    print("done")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mount namespaces are Linux's")
+def test_history_on_a_read_only_disk_is_refused_and_exported(tmp_path: Path) -> None:
+    run_on_private_disk(tmp_path, "protect")
+
+
+def protect(disk: Path) -> None:
+    history = disk / "history.sqlite"
+    filled(history, 1.0, 2.0)
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    for path in (history, disk / "new" / "history.sqlite"):
+        error = cannot_serve("--tls=off", f"--history={path}")
+        assert error == f"selchat: cannot use the history {path}: read-only file system\n"
+    assert len(export(history).splitlines()) == 2
     print("done")
 
 

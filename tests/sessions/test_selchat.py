@@ -26,6 +26,8 @@ from selchat.client.protocol.rooms import RoomState
 from selchat.client.protocol.selchat import SelchatClient
 from selchat.config.settings import ClientSettings, Settings
 from selchat.errors import RefusalError
+from selchat.events import Said
+from selchat.log.port import NotReadableError
 from selchat.net.fanout import Fanout
 from selchat.net.memory_limit import MemoryLimit
 from selchat.net.outbox import Outbox
@@ -981,6 +983,54 @@ def test_resume_before_the_oldest_message_gets_a_gap() -> None:
     _, gap, *messages = narayan.read()
     assert gap == {"type": "gap", "room": "lobby", "after": 2, "before": 8}
     assert [one["seq"] for one in messages] == [8, 9, 10]
+
+
+class DamagedLog(RecordingLog):
+    """A log that cannot read some messages of the lobby, or ``failures`` times nothing at all."""
+
+    def __init__(self, *unreadable: int, failures: int = 0) -> None:
+        super().__init__()
+        self.unreadable = unreadable
+        self.failures = failures
+
+    def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
+        if self.failures:
+            self.failures -= 1
+            raise NotReadableError("the disk fails")
+        found = super().after(room, seq, 1 << 30, 1 << 30)
+        return [said for said in found if said.seq not in self.unreadable][:limit]
+
+
+def test_resume_over_unreadable_messages_gets_a_gap_for_each_run_of_them() -> None:
+    server = FakeServer(DamagedLog(1, 3, 4, 8))
+    [venkat] = log_in(server, "Venkat")
+    for i in range(1, 9):
+        venkat.send(say(str(i), str(i)))
+        venkat.read()
+    narayan = server.connect()
+    narayan.send(hello("Narayan", resume=resume(server, lobby=0)))
+    _, *messages = narayan.read()
+    shown = [one.get("seq") or (one["after"], one["before"]) for one in messages]
+    assert shown == [(0, 2), 2, (2, 5), 5, 6, 7, (7, 9)]
+    venkat.send(say("live", "live"))
+    assert narayan.read()[-1]["seq"] == 9
+
+
+def test_resume_from_a_log_that_fails_gets_one_error_and_then_the_messages() -> None:
+    log = DamagedLog()
+    server = FakeServer(log)
+    [venkat] = log_in(server, "Venkat")
+    venkat.send(say("missed", "1"))
+    venkat.read()
+    log.failures = 3
+    narayan = server.connect()
+    narayan.send(hello("Narayan", resume=resume(server, lobby=0)))
+    got = narayan.read()
+    for _ in range(5):
+        server.tick(1.0)
+        got += narayan.read()
+    assert [one["type"] for one in got] == ["welcome", "error", "said"]
+    assert (got[1]["code"], got[1]["room"]) == ("not-readable", "lobby")
 
 
 def test_resume_joins_only_its_rooms() -> None:
