@@ -8,6 +8,7 @@ as the server takes it.
 
 from __future__ import annotations
 
+import os
 import random
 
 from selchat.client import lines
@@ -16,6 +17,7 @@ from selchat.client.connection.link import Jitter, Link
 from selchat.client.events import ClientEvent, Message, Refused, Trusted, Welcomed, Whispered
 from selchat.client.run import Input, Run
 from selchat.client.setup import Ask, ask_password, explain_end, is_about_password
+from selchat.client.typeahead import discard_typeahead
 from selchat.config.settings import ClientSettings
 from selchat.errors import close_reason
 from selchat.limits import OUTPUT_CLOSE_SECONDS, PLAIN_OUTPUT_LIMIT
@@ -42,6 +44,8 @@ class PlainChat:
         stdin, stdout, stderr = descriptors
         self._run = run = Run(stderr)
         self._ask = ask
+        self._stdin = stdin
+        self._has_password = bool(settings.password)  # until the first connection
         self._link = Link(
             run.reactor,
             settings,
@@ -73,6 +77,9 @@ class PlainChat:
     # -- events of the link ------------------------------------------------------------------------------
 
     def connected(self, address: str) -> None:
+        if self._has_password and os.isatty(self._stdin):
+            discard_typeahead()  # the user may have typed on at the question for the password
+        self._has_password = False
         self._outage.end()
         self._run.show(lines.connected(address, encrypted=self._is_encrypted))
         self._input.resume()

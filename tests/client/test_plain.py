@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from selchat.client import plain
 from selchat.client.plain import PlainChat
 from selchat.client.send import Sender
 from tests.client.support import DEADLINE, RawServer, eventually, frame, pair, serving, settings
@@ -350,3 +352,35 @@ def test_an_output_that_cannot_be_written_is_an_error(tmp_path: Path, piped: tup
         .read_text()
         .endswith("selchat: cannot write the messages: no space left on device\n")
     )
+
+
+@pytest.mark.parametrize(("password", "discarded"), [("tea", 1), ("", 0)])
+def test_keys_typed_after_the_password_are_no_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, password: str, discarded: int
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr(plain, "discard_typeahead", lambda: calls.append(None))
+    keyboard, terminal = pty.openpty()
+
+    def script(server: RawServer) -> None:
+        peer = server.accept()
+        eventually(lambda: peer.frames() == ["Michael"])
+        peer.close()
+        peer = server.accept()  # a reconnection, during which the user types messages
+        eventually(lambda: peer.frames() == ["Michael"])
+        os.write(keyboard, b"/quit\n")
+        eventually(lambda: peer.ended)
+        peer.close()
+
+    with serving(script) as server, opened(tmp_path / "out", tmp_path / "err") as (output, errors):
+        try:
+            chat = PlainChat(
+                settings(server.port, password=password),
+                jitter=lambda *_: 0.0,
+                descriptors=(terminal, output, errors),
+            )
+            assert chat.run() == 0
+        finally:
+            os.close(keyboard)
+            os.close(terminal)
+    assert len(calls) == discarded
