@@ -48,7 +48,7 @@ class NoHistoryError(HistoryError):
 
 
 class DamagedHistoryError(HistoryError):
-    """``damage``: what could not be exported."""
+    """``damage``: the parts that could not be exported."""
 
     template = "the history {path} is damaged: {damage}"
 

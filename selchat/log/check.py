@@ -1,6 +1,6 @@
 """Check of a history for damaged pages, in the background.
 
-It reads the whole file, slowly, in a thread of its own and with a connection of its own. No transaction stays
+It reads the whole file, slowly, in a separate thread and with a separate connection. No transaction stays
 open for long: it would keep SQLite from checkpointing the write-ahead log.
 """
 
@@ -86,7 +86,7 @@ def check(path: Path, pause: Callable[[float], bool]) -> str:
 
 
 def find_damage(path: Path, pause: Callable[[float], bool]) -> Damage:
-    """Return what cannot be read in the file.
+    """Return the unreadable parts of the file.
 
     ``pause(seconds)`` waits, and returns True to stop the check. Raises `CancelledError` and sqlite3.Error.
     """

@@ -1,7 +1,7 @@
 """Reader for a damaged history: all rows that can be read, and which ones cannot.
 
-SQLite ends a query at the first damaged page. This module goes on after it, one row at a time. It only reads,
-and knows nothing about servers and formats.
+SQLite ends a query at the first damaged page. This module continues after it, one row at a time. It only
+reads, and knows nothing about servers and formats.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class Unreadable(NamedTuple):
 
 
 class Damage(NamedTuple):
-    """What cannot be read: ``messages``, and ``unknown``, the number of others, whose room is unknown.
+    """Unreadable parts of a history: ``messages``, and ``unknown``, a number of others without a room.
 
-    ``why`` is the database's own description of further damage; empty: there is none.
+    ``why`` describes damage to other parts of the file; empty: no such damage.
     """
 
     messages: list[Unreadable]
@@ -229,7 +229,7 @@ def ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
 def whole_rows(rows: list[Any], after: int) -> list[Any]:
     """Return the rows before the first one that is not as the server wrote it.
 
-    They must be in the order of their ``n``, above ``after``; the columns are those of `Salvage.messages`.
+    They must be in the order of their ``n``, above ``after``, with the columns of `Salvage.messages`.
     """
     for place, (n, room, seq, *rest) in enumerate(rows):
         if type(n) is not int or n <= after or type(room) is not int or type(seq) is not int:

@@ -593,7 +593,7 @@ class _OpenFiles:
         self._size = 0  # bytes of the main file when it was checked last
 
     def check(self, page_bytes: Callable[[], int]) -> None:
-        """Raise `LostFileError` unless all files are what they were.
+        """Raise `LostFileError` if a file has changed its identity or has lost its end.
 
         ``page_bytes()`` returns the size of all pages. A check costs three system calls.
         """
