@@ -65,6 +65,9 @@ class FakeLink:
         assert self.chat is not None
         self.chat.message_sent(str(self._count) if self.has_ids else "", room, to, text)
 
+    def set_topic(self, room: str, topic: str) -> None:
+        self.requests.append(("topic", room, topic))
+
     def join(self, room: str) -> None:
         self._check()
         self.requests.append(("join", room))
@@ -523,6 +526,20 @@ def test_history_and_search_show_the_requested_messages(chat: Chat) -> None:
     assert chat.receive(History("lobby", (said(1),), more=False)) == [
         f"{WHEN}Venkat > hey",
         "1 message with hey among the last 1 message of lobby",
+    ]
+
+
+def test_a_refused_topic_does_not_end_a_search(chat: Chat) -> None:
+    chat.type("/search hey")
+    chat.type("/topic x")
+    assert chat.receive(Refused("muted", "be quiet", room="lobby", request="topic")) == ["Be quiet"]
+    chat.requests()
+    assert chat.receive(History("lobby", (said(5), said(6, "x")), more=True)) == []
+    assert chat.requests() == [("history", "lobby", 1000, 5)]
+    assert chat.receive(History("lobby", (said(4),), more=False)) == [
+        f"{WHEN}Venkat > hey",
+        f"{WHEN}Venkat > hey",
+        "2 messages with hey among the last 3 messages of lobby",
     ]
 
 
