@@ -89,6 +89,12 @@ def clean_name(name: str, length: int = NAME_LENGTH) -> str:
     return _clean(name, length, _DELIMITERS, _PREFIXES)
 
 
+def name_parts(name: str) -> list[str]:
+    """Return the clean parts of a name between the characters that `clean_name` removes everywhere."""
+    parts = map(clean_name, _DELIMITERS.split(normalize("NFC", name[:MAX_RAW_NAME])))
+    return [part for part in parts if part]
+
+
 def visible_name(name: str, length: int = NAME_LENGTH) -> str:
     """Return ``name`` without the characters that cannot be seen or that change others; it may be empty.
 

@@ -20,7 +20,7 @@ from confusable_homoglyphs.confusables import confusables_data
 
 from selchat.errors import NamedRefusalError, NameTakenError
 from selchat.events import SERVER
-from selchat.text import name_key
+from selchat.text import clean_name, name_key, name_parts
 
 
 class ConfusableNameError(NameTakenError):
@@ -122,7 +122,7 @@ _PUNCTUATION = regex.compile(r"[\p{P}\p{Sk}]")
 _NOT_WORD = regex.compile(r"[^\p{L}\p{N}$€§]")
 _NUMBERS = "0123456789IVXLivxl|"  # Roman ones too
 _MARKS_AFTER_WORDS = dict.fromkeys(map(ord, "\u2122\u2120\u00ae\u00a9\u2139\u00aa\u00ba"))  # such as (TM)
-_DIGITS_AS_LETTERS = str.maketrans("5$§3€", "sssee")
+_DIGITS_AS_LETTERS = str.maketrans("5$§3€\u01a7\u01a8", "ssseess")
 _SERVER_KEY = name_key(SERVER)
 
 
@@ -177,6 +177,13 @@ def skeletons(name: str) -> Skeletons:
     name = unicodedata.normalize("NFKC", plain_letters(unicodedata.normalize("NFKC", name)))
     shown = skeleton(name)
     return Skeletons(skeleton(shown.casefold()), shown, skeleton(name.upper()))
+
+
+def imitates_server(requested: str) -> bool:
+    """Return whether a name, before it is cleaned, could pass for the server's, or for the start of its lines
+    (``Server > restart at 5``).
+    """
+    return resembles_server(clean_name(requested)) or any(map(resembles_server, name_parts(requested)))
 
 
 def resembles_server(name: str) -> bool:

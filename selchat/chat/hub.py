@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from selchat.addresses import host_of, source_of
-from selchat.chat.confusables import ConfusableNameError, check_scripts, resembles_server
+from selchat.chat.confusables import ConfusableNameError, check_scripts, imitates_server
 from selchat.chat.inboxes import Inboxes
 from selchat.chat.member import Member
 from selchat.chat.moderation import Moderation
@@ -108,7 +108,7 @@ class Hub:
         refusal: RefusalError | None = None
         try:
             check_scripts(name)
-            if resembles_server(name):
+            if imitates_server(requested_name):
                 raise NameTakenError(name)  # even with a number appended it could pass for the server's
         except RefusalError as error:
             refusal = error
@@ -397,7 +397,7 @@ class Hub:
         owner = self._names.owner(key)
         if key == _SERVER_KEY or (owner is not None and owner != client_id):
             raise NameTakenError(name)
-        self._check_confusable(name, key, client_id)
+        self._check_confusable(requested_name, name, key, client_id)
         present = self._members.get(name)
         if present is not None and present.client_id != client_id:
             raise NameTakenError(name)
@@ -413,7 +413,7 @@ class Hub:
         self.moderation.check_address(host_of(address))
         self.moderation.check_name(name, client_id)
 
-    def _check_confusable(self, name: str, key: str, client_id: bytes) -> None:
+    def _check_confusable(self, requested_name: str, name: str, key: str, client_id: bytes) -> None:
         """Raise `MixedScriptsError` or `ConfusableNameError` if the name could pass for someone else's.
 
         Accept a name that the client owns in the same spelling: it may be older than these rules.
@@ -423,7 +423,7 @@ class Hub:
                 return
         else:
             check_scripts(name)
-            if resembles_server(name):
+            if imitates_server(requested_name):
                 raise ConfusableNameError(name, SERVER)
         for other, owner in self._names.confusable_with(name):
             if owner != client_id:

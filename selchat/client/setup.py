@@ -14,6 +14,7 @@ import stat
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, TextIO
@@ -25,6 +26,7 @@ from selchat.client.protocol.classic import ClassicClient
 from selchat.client.strength import passphrase_warning
 from selchat.client.typeahead import discard_typeahead, wait_hidden
 from selchat.config.settings import ClientSettings
+from selchat.config.units import parse_duration
 from selchat.errors import NameTakenError, SettingError, UsageError, close_reason
 from selchat.events import LOBBY
 from selchat.limits import HEADER_LENGTH, MAX_LOCKOUT_WAIT, MAX_SECRET_FILE_SIZE
@@ -266,9 +268,15 @@ def find_seconds(variable: str, environment: Mapping[str, str]) -> float | None:
     text = environment.get(variable)
     if not text:
         return None
-    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text) or not float(text):
-        raise SettingError(variable, text, "a number of seconds such as 0.5")
-    return float(text)
+    seconds = 0.0
+    if re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?", text):
+        seconds = float(text)
+    else:
+        with suppress(SettingError):
+            seconds = parse_duration(text, variable)
+    if not seconds:
+        raise SettingError(variable, text, "a number of seconds such as 0.5, or a time such as 10s or 2m")
+    return seconds
 
 
 def find_password(file: str | None, environment: Mapping[str, str]) -> str:

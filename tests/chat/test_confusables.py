@@ -12,6 +12,7 @@ from selchat.chat.confusables import (
     ConfusableIndex,
     MixedScriptsError,
     check_scripts,
+    imitates_server,
     parse_prototypes,
     resembles_server,
     skeleton,
@@ -201,11 +202,19 @@ def test_index_finds_confusable_names_until_they_are_removed() -> None:
             "\u24c8\u24d4\u24e1\u24e5\u24d4\u24e1",
             "\u13da\u13ac\u13d2\u13d9\u13ac\u13d2",
         ),
-        *("🆂🅴🆁🆅🅴🆁", "🇸🇪🇷🇻🇪🇷", "𝕊𝕖𝕣𝕧𝕖𝕣", "ʂeɾʋeɾ", "Server\u0903"),
+        *("🆂🅴🆁🆅🅴🆁", "🇸🇪🇷🇻🇪🇷", "𝕊𝕖𝕣𝕧𝕖𝕣", "ʂeɾʋeɾ", "Server\u0903", "\u01a7erver"),
     ],
 )
 def test_name_that_could_pass_for_the_server_is_found(name: str) -> None:
     assert resembles_server(clean_name(name))
+
+
+@pytest.mark.parametrize(
+    "name", ["Server > restart at 5", "Server: hi", "[Server] hi", "hi (Server)", "a, S3rver"]
+)
+def test_name_with_a_part_like_the_server_is_found(name: str) -> None:
+    assert imitates_server(name)
+    assert not imitates_server("Server room > restart")
 
 
 @pytest.mark.parametrize(

@@ -653,7 +653,7 @@ def test_only_the_warning_about_the_echo_stops_the_passphrase_prompt(monkeypatch
         assert find_passphrase(None, True, {}) == "three random words"
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("", None), ("0.5", 0.5), ("12", 12.0)])
+@pytest.mark.parametrize(("text", "seconds"), [("", None), ("0.5", 0.5), ("12", 12.0), ("1m30s", 90)])
 def test_seconds_come_from_the_environment(text: str, seconds: float | None) -> None:
     assert find_seconds("SELCHAT_TLS_SECONDS", {"SELCHAT_TLS_SECONDS": text}) == seconds
     assert find_seconds("SELCHAT_TLS_SECONDS", {}) is None
@@ -662,11 +662,14 @@ def test_seconds_come_from_the_environment(text: str, seconds: float | None) -> 
     assert (made.tls_seconds, made.hello_seconds) == ((5.0, 2.0) if seconds is None else (seconds, seconds))
 
 
-@pytest.mark.parametrize("text", ["0", "0.0", "-1", "fast", "1e3", "nan", "1234567", "٣"])
+@pytest.mark.parametrize(
+    "text", ["0", "0.0", "-1", "fast", "1e3", "nan", "1234567", "٣", "0s", "1 month", "4000d"]
+)
 def test_bad_seconds_name_the_variable(text: str) -> None:
     with pytest.raises(SettingError) as caught:
         find_seconds("SELCHAT_HELLO_SECONDS", {"SELCHAT_HELLO_SECONDS": text})
-    assert str(caught.value) == f"SELCHAT_HELLO_SECONDS: {text!r} is not a number of seconds such as 0.5"
+    expected = "a number of seconds such as 0.5, or a time such as 10s or 2m"
+    assert str(caught.value) == f"SELCHAT_HELLO_SECONDS: {text!r} is not {expected}"
 
 
 @pytest.mark.parametrize("source", ["file", "prompt", "variable"])

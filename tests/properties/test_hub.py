@@ -8,7 +8,7 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from selchat.chat.confusables import check_scripts, resembles_server, skeletons
+from selchat.chat.confusables import check_scripts, imitates_server, skeletons
 from selchat.chat.hub import Hub
 from selchat.chat.peer import Farewell
 from selchat.config.settings import Settings
@@ -87,7 +87,7 @@ class HubMachine(RuleBasedStateMachine):
         self.expected[peer] = []
         try:
             check_scripts(cleaned)
-            if resembles_server(cleaned):
+            if imitates_server(requested):
                 event("a name was confusable with the server's")
                 raise NameTakenError(cleaned)
         except RefusalError as error:

@@ -9,7 +9,13 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from selchat.chat.confusables import MixedScriptsError, check_scripts, resembles_server, skeletons
+from selchat.chat.confusables import (
+    MixedScriptsError,
+    check_scripts,
+    imitates_server,
+    resembles_server,
+    skeletons,
+)
 from selchat.chat.hub import Hub
 from selchat.chat.people import hash_client_secret
 from selchat.chat.roster import Roster
@@ -77,7 +83,7 @@ class NamesMachine(RuleBasedStateMachine):
         self.peers.append(peer)
         self.check(name, others)
         check_scripts(name)
-        if is_acceptable(clean_name(requested, self.settings.name_length), others):
+        if is_acceptable(requested, clean_name(requested, self.settings.name_length), others):
             assert name == clean_name(requested, self.settings.name_length)
         else:
             event("another name")
@@ -91,7 +97,7 @@ class NamesMachine(RuleBasedStateMachine):
             peer.member = self.hub.sign_in(requested, "192.0.2.1:5", peer, client, alongside=alongside)
         except RefusalError as error:
             event(type(error).__name__)
-            assert not is_acceptable(cleaned, others)
+            assert not is_acceptable(requested, cleaned, others)
             return
         self.peers = [each for each in self.peers if not each.closed_for]
         self.peers.append(peer)
@@ -142,7 +148,7 @@ def are_confusable(one: str, other: str) -> bool:
     return not frozenset(skeletons(one)).isdisjoint(skeletons(other))
 
 
-def is_acceptable(cleaned: str, others: set[str]) -> bool:
+def is_acceptable(requested: str, cleaned: str, others: set[str]) -> bool:
     try:
         check_scripts(cleaned)
     except MixedScriptsError:
@@ -151,7 +157,7 @@ def is_acceptable(cleaned: str, others: set[str]) -> bool:
     return (
         bool(cleaned)
         and free
-        and not resembles_server(cleaned)
+        and not imitates_server(requested)
         and not any(are_confusable(cleaned, other) for other in others)
     )
 

@@ -546,7 +546,7 @@ def test_other_header_lengths_work_the_same(header_length: int) -> None:
     "name",
     [
         *("Server", "sErVeR", "\uff33erver", "Ser\u200bver", "SERVER", "Server_2", "Server:", "Server >"),
-        *("[Server]", "* Server", "ꜱᴇʀᴠᴇʀ", "Sᴇrver", "S.e.r.v.e.r"),
+        *("[Server]", "* Server", "Server > restart at 5", "[5erver] hi", "ꜱᴇʀᴠᴇʀ", "Sᴇrver", "S.e.r.v.e.r"),
     ],
 )
 def test_name_of_the_server_is_refused(name: str) -> None:

@@ -724,6 +724,40 @@ def test_name_belongs_to_its_first_client() -> None:
     assert {member.name for member in server.hub.members()} == {"Other", "Venkat_2"}
 
 
+@pytest.mark.parametrize(
+    ("name", "cleaned"),
+    [
+        ("Venkat > I quit", "Venkat I quit"),
+        ("Venkat (whispers)", "Venkat whispers"),
+        ("* Venkat", "Venkat"),
+        ("[lobby] Venkat", "lobby Venkat"),
+        ("Table for two", "Table for two"),
+    ],
+)
+def test_name_that_imitates_a_line_is_cleaned(name: str, cleaned: str) -> None:
+    client = FakeServer().connect()
+    client.send(hello(name))
+    assert client.read()[0]["name"] == cleaned
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Server:",
+        "Server > restart at 5",
+        "[Server]",
+        "\ua731\u1d07\u0280\u1d20\u1d07\u0280",
+        "5erver",
+        "Server 2",
+    ],
+)
+def test_name_that_imitates_the_server_is_refused(name: str) -> None:
+    client = FakeServer().connect()
+    client.send(hello(name))
+    answer = client.read()[0]
+    assert answer["code"] == "name-taken"
+
+
 def test_confusable_name_is_refused_and_the_error_names_the_other() -> None:
     server = FakeServer()
     [michael] = log_in(server, "Michael")
