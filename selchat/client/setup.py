@@ -64,7 +64,7 @@ class NameRequiredError(SettingError):
     """The user gave no name, and has no login name that can be one. ``form``: how to give a name."""
 
     def __init__(self, form: str) -> None:
-        super().__init__("name", None, form)
+        super().__init__("NAME", None, form)
         self.form = form
 
     def __str__(self) -> str:

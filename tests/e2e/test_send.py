@@ -46,6 +46,18 @@ def test_the_default_name_is_the_login_name() -> None:
         server.expect_line("Received message from rishabh: hey")
 
 
+@pytest.mark.parametrize(
+    "command", [(*SEND, "127.0.0.1:1", "hey"), (*SEND, "127.0.0.1:1", "--classic"), (*CHAT, "127.0.0.1:1")]
+)
+def test_without_a_login_name_the_client_asks_for_the_option(command: tuple[str, ...]) -> None:
+    environment = {**os.environ, "LOGNAME": "\u200b"}  # as a container without a user has none
+    got = subprocess.run(command, input=b"hey\n", env=environment, capture_output=True, check=False)
+    assert (got.returncode, got.stdout) == (2, b"")
+    assert (
+        got.stderr == b"selchat: your login name on this machine is unknown: give a name with --name=NAME\n"
+    )
+
+
 def test_a_large_input_arrives_whole() -> None:
     lines = b"".join(b"%d\n" % number for number in range(5_000))
     with Server("--quiet") as server, Client(server.port, "Reader") as reader:
