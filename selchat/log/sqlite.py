@@ -12,6 +12,7 @@ import errno
 import hashlib
 import os
 import sqlite3
+import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -102,6 +103,12 @@ _SENT = (
 )
 
 
+# Bytes of the headers of the write-ahead log and of each of its pages, and the parts of the header of its
+# index that give the size of a page and the number of pages.
+_LOG_HEADER, _FRAME_HEADER = 32, 24
+_INDEX_HEADER = struct.Struct("=14xHI")
+
+
 class SqliteLog:
     """The log in the file ``path``; missing files and folders are created.
 
@@ -128,6 +135,7 @@ class SqliteLog:
         self._next_warning = 0.0  # monotonic time; earlier ones are left out
         self._unreadable: dict[str, list[tuple[int, int]]] = {}  # first and last ``seq`` by room
         self.commit_seconds = Histogram(COMMIT_BUCKETS)
+        self._files: _OpenFiles | None = None
         self._lock, self._db = _open(self._path, busy_seconds, wal_limit)
         try:
             with _open_errors(self._path):
@@ -224,7 +232,8 @@ class SqliteLog:
     def _check_files(self) -> None:
         """Raise `LostFileError` if a file was removed, replaced or truncated while it is open."""
         try:
-            self._files.check(self._page_bytes)
+            if self._files is not None:
+                self._files.check(self._page_bytes)
         except LostFileError as error:
             if error.is_log:
                 # It still exists while it is open. Save its messages, which kill -9 would lose.
@@ -358,6 +367,9 @@ class SqliteLog:
     def close(self) -> None:
         """Close the file and discard everything staged."""
         self._db.close()
+        if self._files is not None:
+            self._files.close()
+            self._files = None
         self._lock.close()
 
     # -- reading ---------------------------------------------------------------------------------------
@@ -589,36 +601,51 @@ class _OpenFiles:
         self._file = file
         # SQLite removes and creates these two only while nobody has the history open.
         self._log, self._index = f"{path}-wal", f"{path}-shm"
-        self._log_file, self._index_file = _identity(self._log), _identity(self._index)
+        self._log_file, self._index_file = _identity(_stat(self._log)), _identity(_stat(self._index))
+        # It must stay open as long as the database: closing it releases SQLite's locks on this file.
+        self._descriptor = os.open(self._index, os.O_RDONLY | os.O_CLOEXEC)
         self._size = 0  # bytes of the main file when it was checked last
+
+    def close(self) -> None:
+        """Close the descriptor, after the database."""
+        os.close(self._descriptor)
 
     def check(self, page_bytes: Callable[[], int]) -> None:
         """Raise `LostFileError` if a file has changed its identity or has lost its end.
 
-        ``page_bytes()`` returns the size of all pages. A check costs three system calls.
+        ``page_bytes()`` returns the size of all pages. A check costs four system calls.
         """
-        try:
-            found = os.stat(self._path)  # noqa: PTH116 - a Path takes twice as long, in each commit
-        except FileNotFoundError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._file:
+        found = _stat(self._path)
+        if found is None or _identity(found) != self._file:
             raise LostFileError("the file was removed or replaced")
-        if _identity(self._log) != self._log_file:
+        log = _stat(self._log)
+        if log is None or _identity(log) != self._log_file:
             raise LostFileError("its write-ahead log (-wal) was removed or replaced", is_log=True)
-        if _identity(self._index) != self._index_file:
+        if _identity(_stat(self._index)) != self._index_file:
             raise LostFileError("its shared memory (-shm) was removed or replaced")
+        if log.st_size < self._log_bytes():
+            raise LostFileError("its write-ahead log (-wal) was truncated")
         if found.st_size < self._size and page_bytes() >= self._size:  # else VACUUM has shortened it
             raise LostFileError("the file was overwritten or truncated")
         self._size = found.st_size
 
+    def _log_bytes(self) -> int:
+        """Return the size of all frames in the write-ahead log (https://sqlite.org/walformat.html, 2.1)."""
+        page, frames = _INDEX_HEADER.unpack(os.pread(self._descriptor, _INDEX_HEADER.size, 0))
+        return _LOG_HEADER + frames * (_FRAME_HEADER + (page if page > 1 else 65_536)) if frames else 0
 
-def _identity(path: str) -> tuple[int, int] | None:
-    """Return the device and inode of the file; None: there is no such file. Raises OSError."""
+
+def _stat(path: str) -> os.stat_result | None:
+    """Return the status of the file; None: there is no such file. Raises OSError."""
     try:
-        found = os.stat(path)  # noqa: PTH116
+        return os.stat(path)  # noqa: PTH116 - a Path takes twice as long, in each commit
     except FileNotFoundError:
         return None
-    return found.st_dev, found.st_ino
+
+
+def _identity(found: os.stat_result | None) -> tuple[int, int] | None:
+    """Return the device and inode of the file; None: there is no such file."""
+    return None if found is None else (found.st_dev, found.st_ino)
 
 
 def _open(path: Path, busy_seconds: float, wal_limit: int) -> tuple[ServerLock, sqlite3.Connection]:

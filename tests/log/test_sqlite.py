@@ -367,6 +367,31 @@ def test_removed_or_replaced_log_gets_no_messages(
     assert bodies(everything(log, "lobby")) == ["stored", "stored too"]
 
 
+@pytest.mark.parametrize("size", [0, 32, 5000])
+def test_truncated_log_gets_no_messages(log: SqliteLog, path: Path, size: int) -> None:
+    for number in range(20):
+        log.append("lobby", "n", [f"{number}"], 0)
+        log.commit()
+        assert log.can_write
+    os.truncate(f"{path}-wal", size)
+    assert not log.can_write
+    log.append("lobby", "n", ["x"], 0)
+    with pytest.raises(NotStoredError, match=r"its write-ahead log \(-wal\) was truncated"):
+        log.commit()
+
+
+def test_log_that_a_checkpoint_has_truncated_is_used_on(log: SqliteLog, path: Path) -> None:
+    for number in range(3):
+        log.append("lobby", "n", [f"{number}"], 0)
+        log.commit()
+        with sqlite3.connect(path) as other:
+            assert other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone() == (0, 0, 0)
+        other.close()
+        assert Path(f"{path}-wal").stat().st_size == 0
+        assert log.can_write
+    assert bodies(everything(log, "lobby")) == ["0", "1", "2"]
+
+
 def test_messages_of_a_removed_log_survive_kill_9(log: SqliteLog, path: Path) -> None:
     log.append("lobby", "n", ["stored"], 0)
     log.commit()
