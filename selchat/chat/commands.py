@@ -220,7 +220,7 @@ class Commands:
         return [answer, *self._hints(target, banned)]
 
     def _hints(self, target: str, banned: Sequence[Member]) -> list[str]:
-        """Return what the operator should know after a ban: somebody can come back with another name."""
+        """Return advice after a ban by name: the person can come back with another name."""
         if parse_network(target):
             return []
         hosts = dict.fromkeys(host_of(member.address) for member in banned)

@@ -1,7 +1,7 @@
 """Operators: the people whom the server's console has confirmed, and one-time codes for the others.
 
-A name in the settings gives no rights by itself, because anyone can be the first to use it. It gets a code,
-which the server prints at its start. Whoever sends the code from a selchat client gets the rights, and the
+A name in the settings alone gives no rights, because anyone can be the first to use it. It gets a code, which
+the server prints at its start. The person who sends the code from a selchat client gets the rights and the
 name. The rights belong to the client and not to the spelling of a name.
 """
 
@@ -65,7 +65,7 @@ class Operators:
         self.set_names(names)
 
     def set_names(self, names: Iterable[str]) -> None:
-        """Set the names in the settings. Who claimed a name that is no longer there loses the rights."""
+        """Set the names in the settings. A person who claimed a name that is gone loses the rights."""
         cleaned = filter(None, map(clean_name, names))
         self._names = {name_key(name): name for name in cleaned}
         self._clients = {
