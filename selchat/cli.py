@@ -343,9 +343,9 @@ def _chat(options: dict[str, Any]) -> int:
         stream_prompt,
     )
 
-    given = client_options(options, os.environ)
     has_input, has_output = is_terminal(sys.stdin), is_terminal(sys.stdout)
     try:
+        given = client_options(options, os.environ)
         if has_input and has_output and not options["--plain"] and _is_capable():
             from selchat.client.terminal.app import TerminalChat, ask
 
@@ -371,13 +371,17 @@ def _chat(options: dict[str, Any]) -> int:
         raise as_typed(error, options) from None
 
 
+_CLIENT_OPTIONS = {"wire": "--classic", "password": "--password-file"}  # not called like their setting
+_OTHER_SOURCES = {"--port": "HOST", "--tls": "SELCHAT_TLS", "--password-file": "SELCHAT_PASSWORD"}
+
+
 def as_typed(error: SettingError, options: dict[str, Any]) -> SettingError:
     """Return the error with the option or variable that the user typed instead of the setting's name."""
-    option = "--classic" if error.name == "wire" else "--" + error.name.replace("_", "-")
+    option = _CLIENT_OPTIONS.get(error.name, "--" + error.name.replace("_", "-"))
     if option not in options:
         return error
     if options[option] is None:
-        option = {"--port": "HOST", "--tls": "SELCHAT_TLS"}.get(option, option)
+        option = _OTHER_SOURCES.get(option, option)
     return SettingError(option, error.value, error.expected)
 
 

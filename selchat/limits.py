@@ -104,6 +104,7 @@ CHARGED_RECORDS = 16  # TLS records that are charged at a time, so that most rea
 # chunk would leave each slow reader with a copy of it; a single record would cost a system call per 16 KiB.
 TLS_PIECE = 32 * KIB
 TLS_READ = 64 * KIB  # bytes requested from OpenSSL, which returns one record (16 KiB) at a time
+MAX_PEM_SIZE = MIB  # bytes of a file with certificates or a key; a long chain has 8 KiB
 MAX_TLS_UNSENT = 4 * TLS_PIECE  # bytes of unsent TLS messages before we close: such a peer never reads
 MAX_TLS_HANDSHAKE = 16 * KIB  # bytes received during a handshake; a long certificate chain has 8 KiB
 TLS_RECORDS = 40  # TLS records for each message of the rate; a client that sends byte by byte needs more

@@ -173,6 +173,8 @@ def parse_since(text: str, now: float) -> float:
 def _history(path: str | None, port: str | None) -> Path:
     """Return the history file for the options. Raises `SettingError`."""
     if port is None:
+        if path == "":
+            raise SettingError("--history", path, "a path")
         return history_path() if path is None else Path(path)
     if path is not None:
         raise SettingError("--port", port, "possible together with --history")

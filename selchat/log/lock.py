@@ -32,6 +32,8 @@ class ServerLock:
 
     def __init__(self, path: Path) -> None:
         path = path.resolve()
+        if path.is_dir():  # otherwise a lock would be left beside the folder
+            raise UnusableHistoryError(path, "it is a directory")
         self._descriptors: list[int] = []
         try:
             name = self._open(path.with_name(path.name + ".lock"))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from selchat.errors import UsageError, close_reason
-from selchat.limits import CERTIFICATE_WARNING_SECONDS
+from selchat.limits import CERTIFICATE_WARNING_SECONDS, MAX_PEM_SIZE
 from selchat.net.interfaces import own_addresses
 from selchat.paths import make_private_file, make_private_folder, remove_leftovers, replace_private_file
 
@@ -86,15 +86,25 @@ def fingerprint(certificate: bytes) -> str:
     return hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
+def read_pem(path: Path) -> bytes:
+    """Return the content of a PEM file. Raises `CertificateError`, also for a device without an end."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PEM_SIZE + 1)
+    except OSError as error:
+        raise CertificateError(path, close_reason(error)) from error
+    if len(data) > MAX_PEM_SIZE:
+        raise CertificateError(path, f"more than {MAX_PEM_SIZE} bytes")
+    return data
+
+
 def read_certificate(path: Path) -> bytes:
     """Return the first certificate in a PEM file, as DER. Raises `CertificateError`."""
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
     try:
-        return x509.load_pem_x509_certificate(path.read_bytes()).public_bytes(Encoding.DER)
-    except OSError as error:
-        raise CertificateError(path, close_reason(error)) from error
+        return x509.load_pem_x509_certificate(read_pem(path)).public_bytes(Encoding.DER)
     except (ValueError, x509.InvalidVersion) as error:
         raise CertificateError(path, "this file contains no certificate in PEM form") from error
 
@@ -130,7 +140,7 @@ def read_validity(path: Path) -> Validity:
     from cryptography import x509
 
     try:
-        found = x509.load_pem_x509_certificates(path.read_bytes())
+        found = x509.load_pem_x509_certificates(read_pem(path))
         return Validity(
             path,
             max(one.not_valid_before_utc for one in found),

@@ -51,7 +51,7 @@ def listening_socket(host: str, port: int, backlog: int, dead_seconds: float) ->
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (socket.gaierror, UnicodeError) as error:
-        raise CannotListenError(host, port, f"not an address of this machine ({error})") from error
+        raise CannotListenError(host, port, "not an address of this machine") from error
     family, kind, protocol, _, address = found[0]
     try:
         sock = socket.socket(family, kind, protocol)

@@ -20,6 +20,7 @@ from selchat.net.certificate import (
     own_certificate,
     read_certificate,
     read_fingerprint,
+    read_pem,
     read_validity,
     subject_names,
 )
@@ -53,6 +54,7 @@ def open_tls(settings: Settings) -> TlsConfig | None:
         certificate = Path(settings.cert)
         key = certificate if settings.key_file is None else Path(settings.key_file)
     key_digest = read_fingerprint(certificate)
+    read_pem(key)  # OpenSSL would read a device without an end for ever
     try:
         context = server_context(certificate, key)
     except OSError as error:

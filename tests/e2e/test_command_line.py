@@ -24,6 +24,7 @@ from selchat import cli
 from selchat.auth.tokens import ANY_ROOM, TokenFile, new_token
 from selchat.bench import cli as bench_cli
 from selchat.config.sources import SETTINGS
+from selchat.net.certificate import own_certificate
 from tests.e2e.processes import SELCHAT
 from tests.e2e.support import DEADLINE, Client, Server, eventually, trust_server
 from tests.log.support import opened
@@ -441,6 +442,11 @@ USAGE = [
     ("selchat send h:0 hi --name=a", "HOST: 0 is not "),
     ("selchat export -- --help", "unexpected argument '--help'"),
     ("selchat export --format=x", "--format: 'x' is not "),
+    ("selchat export --history=", "--history: '' is not a path"),
+    ("selchat chat h --name=a --header-length=0", "--header-length: 0 is not "),
+    ("selchat chat h:0 --name=a", "HOST: 0 is not "),
+    ("selchat serve --config=", "--config: the name of the file is empty"),
+    ("selchat serve --history=", "--history: '' is not a path"),
     ("selchat token", "NAME is missing"),
     ("selchat token -- --list", "NAME: '--list' is not a name: "),
     ("selchat token ''", "NAME: '' is not a name: "),
@@ -546,3 +552,29 @@ def test_a_server_runs_without_its_streams(redirection: str) -> None:
         finally:
             process.kill()
     assert (process.returncode, b"Traceback" in errors) == (0, False), errors
+
+
+@pytest.mark.parametrize(
+    "file", ["/", "/tmp", "/dev/null", "/dev/full", "/proc/x/y", "/dev/null/x", "x" * 300]
+)
+@pytest.mark.parametrize("option", ["history", "cert", "config", "password-file", "passphrase-file"])
+def test_file_that_cannot_be_used_is_one_line(
+    option: str, file: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    command = ["send", NOWHERE, "hi", "--name=x"] if "pass" in option else ["serve", "--port=0"]
+    assert cli.main([*command, f"--{option}={file}"]) in {1, 2}
+    captured = capfd.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("selchat: ")
+    assert captured.err.count("\n") == 1
+    assert file[:100] in captured.err or f"--{option}: " in captured.err
+
+
+@pytest.mark.parametrize("file", ["/dev/zero", "/dev/full", "/dev/null", "/"])
+def test_key_file_that_is_no_file_ends_the_start(
+    file: str, data: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    certificate, _ = own_certificate(data)
+    assert cli.main(["serve", "--port=0", f"--cert={certificate}", f"--key-file={file}"]) == 2
+    assert capfd.readouterr().err.startswith(f"selchat: --key-file: '{file}' is not ")

@@ -235,8 +235,11 @@ def test_database_of_another_program_is_refused_and_unchanged(path: Path) -> Non
 
 
 def test_folder_pipe_and_path_through_a_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UnusableHistoryError, match="is a directory"):
-        SqliteLog(tmp_path, FOREVER)
+    for folder in (tmp_path, tmp_path / "folder", Path("/")):
+        folder.mkdir(exist_ok=True)
+        with pytest.raises(UnusableHistoryError, match="it is a directory"):
+            SqliteLog(folder, FOREVER)
+    assert [each.name for each in tmp_path.iterdir()] == ["folder"]
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UnusableHistoryError, match="it is not a file"):
         SqliteLog(tmp_path / "pipe", FOREVER)
