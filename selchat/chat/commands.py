@@ -23,6 +23,7 @@ from selchat.text import clean_name
 
 _KICKED = Farewell("kicked", "The operator has removed you from this chat.", "kicked by the operator")
 _CLAIM = "/claim"
+_HINT = "put a name with spaces into double quotes"
 
 
 class NoNameError(UsageError):
@@ -40,9 +41,7 @@ class TooManyWordsError(UsageError):
     def __str__(self) -> str:
         words = brief(self.words)
         expected = "for and a time such as 30s, 10m, 2h, 3d, 4w or 1h10m"
-        return (
-            f"{words} after the name {self.name} is not {expected}; put a name with spaces into double quotes"
-        )
+        return f"{words} after the name {self.name} is not {expected}; {_HINT}"
 
 
 class _Command(NamedTuple):
@@ -314,7 +313,7 @@ class Commands:
         except SettingError as error:
             if parse_network(target) or self._is_target(target):
                 raise
-            raise TooManyWordsError(written, rest) from error
+            raise UsageError(f"{error}; {_HINT}") from error
         if not seconds:
             raise SettingError("for", duration[0], "more than zero")
         return target, self._hub.time() + seconds

@@ -240,11 +240,14 @@ def test_name_is_quoted_or_the_longest_known_one(line: str, answer: str) -> None
 @pytest.mark.parametrize(
     ("line", "why"),
     [
-        ("/ban X for 1 month", "'for 1 month' after the name X is not for and a time such as"),
-        ("/ban X for", "'for' after the name X is not for and a time such as"),
+        (
+            "/ban X for 1 month",
+            "for: '1 month' is not a time such as 30s, 10m, 2h, 3d, 4w or 1h10m; put a name",
+        ),
+        ("/ban X for", "for: '' is not a time such as 30s, 10m, 2h, 3d, 4w or 1h10m; put a name"),
         ("/ban X 1h", "'1h' after the name X is not for and a time such as"),
         ("/ban X fore 1h", "'fore 1h' after the name X is not for and a time such as"),
-        ("/ban Table for two", "'for two' after the name Table is not for and a time such as"),
+        ("/ban Table for two", "for: 'two' is not a time such as 30s, 10m, 2h, 3d, 4w or 1h10m; put a name"),
         ("/ban Michael for 1 month", "for: '1 month' is not a time such as 30s, 10m, 2h, 3d, 4w or 1h10m"),
         ("/ban Michael for 2H", "for: '2H' is not a time such as"),
         ("/ban Michael for 0s", "for: '0s' is not more than zero"),
