@@ -80,12 +80,17 @@ test("a message with an unknown cipher differs from an unencrypted one", async (
       .conversation(id)
       ?.entries.map(({ body, encryption: sealed, cipher, problem }) => [body, sealed, cipher, problem]);
   assert.deepEqual(found("#lobby"), [
-    ["Khoor, Ann", "no", "caesar\\u202e", ""],
-    ["Eb", "no", "rot13", ""],
+    ["", "no", "caesar\\u202e", ""],
+    ["", "no", "rot13", ""],
     ["hello", "no", "", ""],
   ]);
-  assert.deepEqual(found("@old"), [["svool", "no", "atbash", ""]]);
+  assert.deepEqual(found("@old"), [["", "no", "atbash", ""]]);
   assert.equal(ann.chat.conversation("#lobby")?.locked, "no", "a passphrase would not help");
+  await ann.chat.setPassphrase("", WORDS);
+  server.say("lobby", "Bob", "pay Mallory, Ann", { cipher: "none" });
+  await ann.world.pass(20);
+  assert.deepEqual(found("#lobby")?.at(-1), ["", "no", "none", ""], "never shown, with a passphrase neither");
+  assert.equal(ann.chat.conversation("#lobby")?.mentions, 0);
 });
 
 test("an encrypted mention alerts after decryption; direct messages are encrypted for one person", async () => {

@@ -708,13 +708,13 @@ export class Core implements Chat {
   private async plaintexts(conversation: ConversationState, messages: Message[]): Promise<string[]> {
     const sealed = messages.filter(isEncrypted);
     const passphrase = this.encryption.passphraseFor(conversation.id);
-    if (!sealed.length) return messages.map((message) => message.body);
-    const opened = passphrase
-      ? await this.encryption.decrypt(conversation.id, sealed, this.saltOf(conversation), this.client.name)
-      : [];
+    const opened =
+      passphrase && sealed.length
+        ? await this.encryption.decrypt(conversation.id, sealed, this.saltOf(conversation), this.client.name)
+        : [];
     const texts = new Map(sealed.map((message, at) => [message, opened[at]]));
     return messages.map((message) => {
-      if (!isEncrypted(message)) return message.body;
+      if (!message.cipher) return message.body;
       const one = texts.get(message);
       return one && "text" in one ? one.text : "";
     });

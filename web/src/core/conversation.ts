@@ -222,11 +222,12 @@ export class ConversationState implements Conversation {
         ? { ...base, encryption: "decrypting" }
         : { ...base, encryption: "unreadable", problem: PASSPHRASE_NEEDED };
     }
+    // docs/encryption.rst: the text of another cipher is never shown. Anyone can claim one.
+    if (message.cipher) return { ...base, cipher: escapeControls(message.cipher) };
     const isUnexpectedlyClear = hasPassphrase && message.from !== SERVER_NAME;
-    const cipher = escapeControls(message.cipher);
-    const problem = isUnexpectedlyClear && !cipher ? NOT_ENCRYPTED : "";
+    const problem = isUnexpectedlyClear ? NOT_ENCRYPTED : "";
     const mention = !isOwn && mentions(message.body, ownName);
-    return { ...base, ...displayedBody(message, message.body), problem, cipher, mention };
+    return { ...base, ...displayedBody(message, message.body), problem, mention };
   }
 
   /** Try to decrypt the undecrypted entries (with a passphrase), or mark them as unreadable (without). */

@@ -117,6 +117,7 @@ function bodyOf(entry: Entry, context: RowContext): Child[] {
       ),
     ];
   }
+  if (entry.cipher) return [h("div", { class: "body dim" }, "Not readable here.")];
   return collapsible(entry, context, h("div", { class: "body", dir: "auto" }), bodyElements);
 }
 
