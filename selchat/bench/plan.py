@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from selchat.bench.system.proc import LINUX, Pinning, choose_pinning, raise_desc
 from selchat.bench.wires.messages import LOBBY, MIN_PAYLOAD
 from selchat.bench.wires.wire import SELCHAT_ENVELOPE, WIRES, Wire
 from selchat.config.settings import Settings
+from selchat.errors import brief
 
 _SPARE_DESCRIPTORS = 64  # descriptors that a process needs for its own files
 
@@ -237,8 +239,8 @@ def _whole_number(options: Mapping[str, Any], name: str, default: int, minimum: 
     text = options[name]
     if text is None:
         return default
-    if not (text.isascii() and text.isdigit()) or int(text) < minimum:
-        raise PlanError(f"{name}: {text!r} is not a whole number of at least {minimum}")
+    if not re.fullmatch("[0-9]{1,15}", text) or int(text) < minimum:
+        raise PlanError(f"{name}: {brief(text)} is not a whole number of at least {minimum}")
     return int(text)
 
 
@@ -251,15 +253,15 @@ def _number(options: Mapping[str, Any], name: str, default: float, minimum: floa
     except ValueError:
         value = -1.0
     if not minimum <= value < 1e9:
-        raise PlanError(f"{name}: {text!r} is not a number of at least {minimum:g}")
+        raise PlanError(f"{name}: {brief(text)} is not a number of at least {minimum:g}")
     return value
 
 
 def _resolve(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
-        raise PlanError(f"--connect: {text!r} is not HOST:PORT")
+    if not host or not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
+        raise PlanError(f"--connect: {brief(text)} is not HOST:PORT")
     try:
         found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
     except (socket.gaierror, UnicodeError):

@@ -19,6 +19,8 @@ from selchat.bench.cli import main
         (["fanout", "--bla"], "unknown option --bla"),
         (["fanout", "x"], "unexpected argument 'x'"),
         (["fanout", "--clients=0"], "--clients: '0' is not a whole number of at least 1"),
+        (["fanout", "--clients=" + "9" * 5000], "99... is not a whole number of at least 1"),
+        (["fanout", f"--connect=127.0.0.1:{'9' * 5000}"], "is not HOST:PORT"),
         (["fanout", "--clients=many"], "--clients: 'many' is not a whole number"),
         (["fanout", "--payload=39"], "--payload: '39' is not a whole number of at least 40"),
         (["fanout", "--payload=70000"], "--payload: 70000 is over the server's limit of 65536 bytes"),

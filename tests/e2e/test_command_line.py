@@ -276,6 +276,10 @@ def test_without_a_login_name(command: str, status: int, error: str) -> None:
         ("echo hi | selchat chat 10.0.0.1 --name=x", 1, "selchat: cannot connect to 10.0.0.1:33000: "),
         ("selchat-bench idle --connect=10.0.0.1:1 --clients=1", 1, "selchat-bench: cannot reach the server"),
         ("selchat-bench idle --connect=no-such-host.invalid:1", 1, "selchat-bench: no-such-host.invalid: "),
+        *(
+            (f"selchat-bench {scenario} --connect={NOWHERE}", 1, "selchat-bench: ")
+            for scenario in ("fanout", "idle", "connect", "slow", "churn", "rooms")
+        ),
         ("selchat-bench idle --clients=1 --duration=0.1", 1, "selchat-bench: cannot reach the server"),
         ("selchat serve --host=no-such-host.invalid", 1, "selchat: cannot listen on no-such-host.invalid"),
         ("selchat export", 1, "selchat: there is no history file"),

@@ -51,17 +51,21 @@ class Worker:
         return self._generator.ended
 
     def run(self) -> None:
-        """Run commands until the input ends."""
+        """Run commands until the input ends. An error between two commands is the answer to the next one."""
         control = self._control
+        failure = ""
         while not self.ended:
             if not control.commands:
-                self._generator.connections.poll(None)
+                try:
+                    self._generator.connections.poll(None)
+                except (ServerUnavailableError, BrokenFramingError) as error:
+                    failure = failure or str(error)
                 continue
             command = control.commands.popleft()
             control.stopping = False
             run = self._commands[command.pop("command")]
             try:
-                answer = run(**command)
+                answer = {"error": failure} if failure else run(**command)
             except (ServerUnavailableError, BrokenFramingError) as error:
                 answer = {"error": str(error)}
             control.write({"answer": answer})
