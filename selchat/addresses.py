@@ -12,6 +12,8 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 _LINK_LOCAL = ipaddress.IPv6Network("fe80::/10")
 _HOST_BITS = 64  # of an IPv6 address; a host in a /64 network can use all of its addresses
 _MAPPED_BITS = 96  # prefix of the IPv4 addresses within IPv6: ::ffff:0:0/96
+# Text of digits, dots and colons, such as ``10.9``, ``fd00:::1`` and ``10.0.0.0/33``; perhaps with a zone.
+_LIKE_ADDRESS = re.compile(r"(?=.*\d)(?=.*[.:/])[\da-f.:/*\[\]]+(?:%.*)?|\S*::\S*", re.ASCII | re.IGNORECASE)
 _WITH_PORT = re.compile(r"\[(?P<six>[^\]]+)\](?::\d{1,5})?|(?P<four>[\d.]+):\d{1,5}", re.ASCII)
 
 
@@ -87,6 +89,11 @@ def parse_network(text: str) -> Network | None:
         if mapped is not None:
             network = ipaddress.IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
     return Network(network, zone)
+
+
+def looks_like_address(text: str) -> bool:
+    """Return whether people mean an address by ``text``, be it valid or not."""
+    return _LIKE_ADDRESS.fullmatch(text) is not None
 
 
 def host_of(address: str) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
-from selchat.addresses import host_of, is_loopback, parse_network
+from selchat.addresses import host_of, is_loopback, looks_like_address, parse_network
 from selchat.chat.hub import Hub
 from selchat.chat.member import Member
 from selchat.chat.moderation import Sanction
@@ -42,6 +42,22 @@ class TooManyWordsError(UsageError):
         words = brief(self.words)
         expected = "for and a time such as 30s, 10m, 2h, 3d, 4w or 1h10m"
         return f"{words} after the name {self.name} is not {expected}; {_HINT}"
+
+
+class NotAddressError(UsageError):
+    """``target`` looks like an address, but it is none, and nobody has it as a name."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(target)
+        self.target = target
+
+    def __str__(self) -> str:
+        return f"{brief(self.target)} is not an address such as 192.0.2.7, 192.0.2.0/24 or 2001:db8::7"
+
+
+class AddressMutedError(UsageError):
+    def __str__(self) -> str:
+        return "only a name can be muted; /ban keeps an address out"
 
 
 class _Command(NamedTuple):
@@ -239,6 +255,8 @@ class Commands:
 
     def _mute(self, argument: str) -> list[str]:
         name, until = self._parse_sanction(argument)
+        if parse_network(name):
+            raise AddressMutedError
         self._hub.moderation.mute(name, until, self._hub.name_owner(name))
         end = Sanction(name, until).end
         answer = f"Muted {name}{f' until {end}' if end else ''}."
@@ -301,6 +319,8 @@ class Commands:
         """Return the target of a ban or mute, and its end in Unix time. Raises `UsageError`."""
         written, rest = split_name(argument, self._is_target)
         target = _clean_target(written)
+        if looks_like_address(written) and not parse_network(target) and not self._is_target(target):
+            raise NotAddressError(written)
         if not target:
             raise NoNameError
         if not rest:

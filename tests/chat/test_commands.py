@@ -484,3 +484,41 @@ def test_ban_of_an_address_names_the_network_that_it_covers(
     address = written.partition(" ")[0]
     assert operator.run(f"/unban {address}") == [f"{banned} is no longer banned."]
     moderation.check_address(inside)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "fd00:::1",
+        "fd00::g",
+        "10.0.0.0/33",
+        "10.9",
+        "010.9.0.7",
+        "10.9.0.*",
+        "1.2.3.4.5",
+        "256.1.1.1",
+        "[::1",
+        ":1",
+    ],
+)
+def test_text_that_looks_like_an_address_is_not_taken_for_a_name(written: str) -> None:
+    operator = Operator()
+    for command, start in (("/ban", "Not banned"), ("/mute", "Not muted")):
+        [answer] = operator.run(f"{command} {written} for 1h")
+        assert answer.startswith(f"{start}: {written!r} is not an address such as ")
+    assert operator.run("/bans") == ["Nobody is banned or muted."]
+
+
+def test_name_that_looks_like_an_address_can_be_banned_while_it_is_known() -> None:
+    operator = Operator()
+    operator.chat.sign_in("10.9")
+    assert operator.run("/ban 10.9")[0] == "Banned 10.9. Disconnected: 10.9."
+    assert operator.run("/unban 10.9") == ["10.9 is no longer banned."]
+
+
+def test_address_cannot_be_muted() -> None:
+    operator = Operator()
+    assert operator.run("/mute 192.0.2.7") == [
+        "Not muted: only a name can be muted; /ban keeps an address out."
+    ]
+    assert operator.run("/bans") == ["Nobody is banned or muted."]
