@@ -179,8 +179,6 @@ class TerminalSession:
         try:
             await self._started.wait()
             if not self._finished.is_set():
-                if self._has_password:
-                    discard_typeahead()  # the user may have typed on at a question for the password
                 if await self._run_screen():
                     self._exit_status = _INTERRUPTED
                 self._watch_signals()  # again: prompt_toolkit has replaced the handler of SIGINT
@@ -230,6 +228,10 @@ class TerminalSession:
 
     def connected(self, address: str) -> None:
         self._outage.end()
+        if self._has_password and not self._started.is_set():
+            # The user may have typed on at the question for the password. What they type after the next line
+            # is for the chat.
+            discard_typeahead()
         self._show(lines.connected(address, encrypted=self._is_encrypted))
         self._loop.call_soon_threadsafe(self._started.set)
 
