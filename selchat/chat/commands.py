@@ -18,7 +18,7 @@ from selchat.config.units import parse_duration
 from selchat.errors import RefusalError, SettingError, UsageError, brief
 from selchat.events import LOBBY
 from selchat.limits import MAX_COMMAND_LENGTH, MAX_ROOMS_LISTED
-from selchat.quoting import quoted, split_name
+from selchat.quoting import quoted, split_name, unquoted
 from selchat.text import clean_name
 
 _KICKED = Farewell("kicked", "The operator has removed you from this chat.", "kicked by the operator")
@@ -168,7 +168,7 @@ class Commands:
     def _rooms(self, argument: str) -> list[str]:
         action, _, name = argument.partition(" ")
         if action.lower() == "drop" and name:
-            return self._drop_room(name.strip())
+            return self._drop_room(unquoted(name.strip()))
         if action:
             return ["Usage: /rooms, or /rooms drop ROOM"]
         rooms, total = self._hub.rooms.list(0, MAX_ROOMS_LISTED)
@@ -192,8 +192,9 @@ class Commands:
             return [f"Not deleted: {names}{more} joined {room.name}. They have to leave it first; see /kick."]
         if room.staged:
             return [f"Not deleted: someone is sending a message to {room.name} now. Try again."]
+        messages = room.seq - room.dropped
         self._hub.rooms.drop(room)
-        return [f"Deleted the room {room.name} and its {room.seq} messages."]
+        return [f"Deleted the room {room.name} and its {messages} messages."]
 
     def _bans(self, _argument: str) -> list[str]:
         moderation = self._hub.moderation

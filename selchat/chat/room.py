@@ -40,6 +40,7 @@ class Room:
         self.salt = salt or new_salt()
         self.topic = ""
         self.seq = 0  # of the last published message
+        self.dropped = 0  # ``seq`` of the last message that an operator has deleted with the room
         self.members: dict[str, Named] = {}  # by the key of the name
         # In batches, so that publishing costs one step for each read and not one for each message.
         self.staged: list[Batch] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from selchat.addresses import is_loopback, source_of
 from selchat.chat.confusables import ConfusableIndex, MixedScriptsError, check_scripts
@@ -16,7 +16,7 @@ from selchat.chat.room import Room, new_salt
 from selchat.clock import Clock
 from selchat.config.settings import Settings
 from selchat.errors import BadRoomError, NamedRefusalError, RefusalError
-from selchat.events import LOBBY
+from selchat.events import LOBBY, Said
 from selchat.limits import EMPTY_ROOM_SECONDS, FRESH_ROOM_LIST, MAX_BUCKETS, ROOM_LIST_SECONDS, ROOMS_CHECKED
 from selchat.log.port import Log, NotReadableError, NotStoredError
 from selchat.ratelimit import BucketTable
@@ -122,7 +122,10 @@ class Rooms:
                 log.put(_ROOMS, key, json.dumps({**record, "salt": new_salt()}))
         self.lobby = self._load(LOBBY)
         others = [record["name"] for key, record in records.items() if key not in logged]
-        for name in [*others, *logged.values()][-settings.rooms_limit :]:
+        dropped = {record["name"] for record in records.values() if self._is_dropped(record)}
+        for name in [name for name in (*others, *logged.values()) if name not in dropped][
+            -settings.rooms_limit :
+        ]:
             self._load(name)
 
     def __len__(self) -> int:
@@ -141,7 +144,10 @@ class Rooms:
     def restore(self, name: str) -> Room | None:
         """Return the room of that name, from the log if necessary; None: there is no such room."""
         room = self.find(name)
-        return self._load(name) if room is None and self._is_logged(name) else room
+        if room is not None:
+            return room
+        text = self._log.record(_ROOMS, _key(name))
+        return None if text is None or self._is_dropped(json.loads(text)) else self._load(name)
 
     def get_or_create(self, name: str, creator: Creator) -> Room:
         """Return the room of that name, creating it if necessary.
@@ -171,7 +177,9 @@ class Rooms:
 
     def save(self, room: Room) -> None:
         """Save the spelling of the room's name, its salt and its topic."""
-        record = {"name": room.name, "topic": room.topic, "salt": room.salt}
+        record: dict[str, str | int] = {"name": room.name, "topic": room.topic, "salt": room.salt}
+        if room.dropped:
+            record["dropped"] = room.dropped
         self._log.put(_ROOMS, room.key, json.dumps(record))
 
     def joined(self, room: Room) -> None:
@@ -182,7 +190,7 @@ class Rooms:
         """Note that a member has left the room; forget it if nothing would be lost."""
         if not room.members and room is not self.lobby:
             self._add_idle(room)
-            if not room.seq and not room.staged and not room.topic:
+            if room.seq == room.dropped and not room.staged and not room.topic:
                 self._unload(room)
 
     def collect_garbage(self) -> None:
@@ -204,12 +212,14 @@ class Rooms:
     def drop(self, room: Room) -> None:
         """Delete a room without members, with its topic and all of its messages; never the lobby.
 
-        `delete_dropped` deletes the messages. Their ``seq`` numbers are not used again, so that no client
-        mistakes a later message for one of these.
+        From now on, `before` and `after` do not return these messages; `delete_dropped` deletes them. A room
+        that is created again under this name keeps its spelling, and does not use their ``seq`` numbers
+        again, so that no client mistakes a later message for one of these. It gets a new salt.
         """
         assert not room.members and room is not self.lobby
         self._forget(room)
-        self._log.put(_ROOMS, room.key, None)
+        room.topic, room.salt, room.dropped = "", new_salt(), room.seq
+        self.save(room)
         self._log.put(_DROPPED, room.name, str(room.seq))
 
     def delete_dropped(self) -> bool:
@@ -222,6 +232,15 @@ class Rooms:
                 continue  # again later
             self._log.put(_DROPPED, name, None)
         return False
+
+    def after(self, room: Room, seq: int, limit: int, size: int) -> Sequence[Said]:
+        """Return the oldest messages of the room above ``seq``; see `Log.after`."""
+        return self._log.after(room.name, max(seq, room.dropped), limit, size)
+
+    def before(self, room: Room, seq: int | None, limit: int, size: int) -> Sequence[Said]:
+        """Return the newest messages of the room below ``seq``; see `Log.before`."""
+        found = self._log.before(room.name, seq, limit, size)
+        return [one for one in found if one.seq > room.dropped] if room.dropped else found
 
     def list(self, start: int, limit: int) -> tuple[Sequence[RoomSummary], int]:
         """Return rooms in the order of their members, most first, and the number of all rooms.
@@ -251,6 +270,14 @@ class Rooms:
         """Return whether the log has a record of the room."""
         return self._log.record(_ROOMS, _key(name)) is not None
 
+    def _is_dropped(self, record: dict[str, Any]) -> bool:
+        """Return whether an operator has deleted the room, and nobody has used it since then."""
+        return (
+            "dropped" in record
+            and not record["topic"]
+            and record["dropped"] == self._log.last_seq(record["name"])
+        )
+
     def _check_confusable(self, name: str) -> None:
         try:
             check_scripts(name)
@@ -273,12 +300,13 @@ class Rooms:
         """Return the room of that name, with the spelling, salt and topic that the log has for it."""
         key = _key(name)
         text = self._log.record(_ROOMS, key)
-        record = {"name": name, "topic": ""} if text is None else json.loads(text)
+        record: dict[str, Any] = {"name": name, "topic": ""} if text is None else json.loads(text)
         room = self._rooms.get(key)
         if room is None:
             room = Room(record["name"], self._settings.feed_limit, record.get("salt", ""))
             room.topic = clean_line(record["topic"])
             room.seq = self._log.last_seq(room.name)
+            room.dropped = record.get("dropped", 0)
             self._rooms[key] = room
             self._confusables.add(room.name)
             if name != LOBBY:

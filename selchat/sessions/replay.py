@@ -6,6 +6,7 @@ time, before the new ones. The queue knows neither requests nor login.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from selchat.chat.room import Room
@@ -97,7 +98,12 @@ class ReplayQueue:
             self._send_gap(replay, replay.seq + 1, even_if_empty=True)
         else:
             try:
-                page = log.after(replay.inbox, replay.seq, REPLAY_PAGE, HISTORY_BYTES)
+                page: Sequence[Said]
+                if replay.room is None:
+                    page = log.after(replay.inbox, replay.seq, REPLAY_PAGE, HISTORY_BYTES)
+                else:
+                    rooms = self._context.hub.rooms
+                    page = rooms.after(replay.room, replay.seq, REPLAY_PAGE, HISTORY_BYTES)
             except NotReadableError as error:
                 self._send_error(replay, error)
                 self._context.clock.call_later(REPLAY_RETRY_SECONDS, self._continue)
@@ -118,7 +124,7 @@ class ReplayQueue:
         if self._replays:
             self._transport.outbox.when_replies_sent(self._schedule)
 
-    def _send_page(self, replay: Replay, page: list[Said]) -> None:
+    def _send_page(self, replay: Replay, page: Sequence[Said]) -> None:
         format = self._owner.format
         if replay.room is not None:
             data = format.encode(page)
@@ -143,7 +149,7 @@ class ReplayQueue:
             self._transport.outbox.reply(self._owner.format.error(error, **room))
 
 
-def _runs(page: list[Said]) -> list[list[Said]]:
+def _runs(page: Sequence[Said]) -> list[Sequence[Said]]:
     """Return the messages in runs of consecutive ``seq``."""
     if not page or page[-1].seq - page[0].seq + 1 == len(page):
         return [page] if page else []

@@ -560,15 +560,15 @@ class SelchatSession:
         room = hub.joined_room(self._get_member(), request.room)
         newest = request.after is None
         if request.after is not None:
-            found = hub.log.after(room.name, request.after, request.limit, HISTORY_BYTES)
+            found = hub.rooms.after(room, request.after, request.limit, HISTORY_BYTES)
         else:
-            found = hub.log.before(room.name, request.before, request.limit, HISTORY_BYTES)
+            found = hub.rooms.before(room, request.before, request.limit, HISTORY_BYTES)
         self._stream.meter.charge(Costs.HISTORY_MESSAGE * len(found))
         page = self.format.fit_history(found, newest)
         more = False
         if page.messages:
             if newest:
-                more = bool(hub.log.before(room.name, page.messages[0].seq, 1, 1))
+                more = bool(hub.rooms.before(room, page.messages[0].seq, 1, 1))
             else:
                 more = page.messages[-1].seq < hub.log.last_seq(room.name)
         self._reply(self.format.history(room.name, page, more))

@@ -247,6 +247,34 @@ def test_restart_continues_to_delete_a_dropped_room(log: Log) -> None:
     assert log.after("plans", 0, 10, 1000) == []
 
 
+def test_room_that_is_created_again_has_none_of_the_dropped_messages(log: Log) -> None:
+    rooms = open_rooms(log)
+    send(rooms, log, "Plans")
+    send(rooms, log, "Plans")
+    log.commit()
+    salt = create(rooms, "Plans").salt
+    rooms.drop(create(rooms, "Plans"))
+    assert rooms.restore("plans") is None
+    log.commit()
+    for _ in range(2):
+        rooms = open_rooms(log)
+        assert rooms.restore("plans") is None
+        plans = join(rooms, "plans")  # before the messages are deleted
+        assert (plans.name, plans.seq) == ("Plans", 2)
+        assert plans.salt != salt
+        assert not rooms.after(plans, 0, 10, 1000)
+        assert not rooms.before(plans, None, 10, 1000)
+        leave(rooms, plans)
+        assert rooms.restore("plans") is None, "nobody has used it"
+    send(rooms, log, "plans", "new")
+    log.commit()
+    salt = create(rooms, "plans").salt
+    plans = create(open_rooms(log), "plans")
+    assert plans.salt == salt, "else the new messages cannot be decrypted"
+    assert [message.seq for message in rooms.before(plans, None, 10, 1000)] == [3]
+    assert [message.seq for message in rooms.after(plans, 0, 10, 1000)] == [3]
+
+
 def test_list_begins_at_the_room_with_most_members() -> None:
     rooms = open_rooms(MemoryLog(100_000))
     for name, members in (("b", 2), ("a", 1), ("c", 3), ("d", 1)):
