@@ -146,8 +146,10 @@ class SqliteLog:
                     for number, name, last_seq in self._db.execute("SELECT id, name, newest FROM room")
                 }
                 self._files = _OpenFiles(self._path, self._lock.file)
-        except BaseException:
+        except BaseException as error:
             self.close()
+            if isinstance(error, OSError):
+                raise UnusableHistoryError(self._path, cause(error)) from error
             raise
         self._last_room = max((room.number for room in self._rooms.values()), default=0)
         self._dirty: list[_Room] = []  # rooms with uncommitted messages

@@ -17,7 +17,7 @@ def test_pages_a_terminal_and_a_classic_client_share_a_room(
     url = f"{scheme}://localhost:{server.port}/"
     venkat = users.signs_in(server.port, "Venkat", url=url)
     with (
-        Terminal(*CHAT, "127.0.0.1", f"--port={server.port}", "--name=Michael", "--key=0") as michael,
+        Terminal(*CHAT, "127.0.0.1", f"--port={server.port}", "--name=Michael") as michael,
         Client(server.port, "Old") as old,
     ):
         michael.shows("You are in lobby")

@@ -704,7 +704,7 @@ def test_path_through_a_file_is_refused(tmp_path: Path) -> None:
 
 def test_folder_as_history_is_refused(tmp_path: Path) -> None:
     assert cannot_serve(f"--history={tmp_path}") == (
-        f"selchat: cannot use the history {tmp_path}: is a directory\n"
+        f"selchat: cannot use the history {tmp_path}: it is a directory\n"
     )
 
 
