@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import re
 import secrets
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -36,7 +37,8 @@ class WrongCodeError(RefusalError):
 
 _RECORDS = "operator"  # the kind of these records
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no letter looks like a digit
-_LOOK_ALIKES = str.maketrans("OIL", "011", "- ")
+_LOOK_ALIKES = str.maketrans("OIL", "011")
+_PUNCTUATION = re.compile("[^0-9A-Z]")  # between the groups, and what people copy with a code
 _GROUPS, _GROUP_LENGTH = 4, 4  # of a code: 80 random bits
 
 
@@ -115,7 +117,7 @@ class Operators:
         ``source``: see `LoginThrottle`. Raises `WrongCodeError` and `TooManyAttemptsError`.
         """
         self._throttle.check(source)
-        given = code[:MAX_CODE_LENGTH].upper().translate(_LOOK_ALIKES).encode()
+        given = _PUNCTUATION.sub("", code[:MAX_CODE_LENGTH].upper().translate(_LOOK_ALIKES)).encode()
         found = ""
         for key, expected in self._codes.items():  # all of them: the time must not tell which one is close
             if hmac.compare_digest(expected.replace("-", "").encode(), given):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 
 from selchat.auth.password import PasswordHash
 from selchat.errors import SettingError
+from selchat.events import SERVER
 from selchat.limits import (
     HEADER_LENGTH,
     KIB,
@@ -20,6 +21,7 @@ from selchat.limits import (
     SELCHAT_HEADER_LENGTH,
     TLS_RECORDS,
 )
+from selchat.text import NAME_RULE, clean_name, name_key
 
 # Types of values; `selchat.config.sources` parses a text by its type.
 Bytes = int  # accepts a unit, as in 64KiB
@@ -141,6 +143,10 @@ class Settings:
         if self.security_contact and not _CONTACT.fullmatch(self.security_contact):
             expected = "a URI such as mailto:security@example.org or https://example.org/security"
             raise SettingError("security_contact", self.security_contact, expected)
+        for name in self.operators:
+            key = name_key(clean_name(name, self.name_length))
+            if key != name_key(name) or key in {"", name_key(SERVER)}:
+                raise SettingError("operators", name, f"a name that a user can have: {NAME_RULE}")
         for host in self.allowed_host:
             if not _HOST.fullmatch(host):
                 expected = "a host name or an address, without https:// and without a port"

@@ -381,7 +381,7 @@ def test_code_makes_its_sender_an_operator_once() -> None:
     operator = Operator(Settings(roster=False, operators=("Boss", "Chief")))
     venkat, other = operator.chat.sign_in_owners("Venkat", "Michael")
     code = claimed(operator)["Boss"]
-    assert operator.run_remote(venkat, f"/claim {code.lower().replace('-', ' ')}") == [
+    assert operator.run_remote(venkat, f"/claim {code.lower().replace('-', ' ')},") == [
         "You are an operator now, and the name Boss is yours. Type /help to list the commands."
     ]
     assert remote_error(operator, venkat) == ""

@@ -65,6 +65,17 @@ def test_a_rate_of_zero_means_no_limit() -> None:
     assert all(getattr(settings, rate) == 0 for rate in RATES)
 
 
+def test_operator_name_may_be_decomposed() -> None:
+    assert Settings(operators=("Jose\u0301",)).operators == ("Jose\u0301",)
+
+
+@pytest.mark.parametrize("name", ["Server", "server", "a:b", "@Boss", "x" * 33, "a\u200bb", " ", ""])
+def test_operator_name_that_no_user_can_have_raises(name: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Settings(operators=("Boss", name))
+    assert (caught.value.name, caught.value.value) == ("operators", name)
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [0, -1, -0.5])
 def test_every_other_limit_must_be_positive(name: str, value: float) -> None:
