@@ -122,6 +122,8 @@ MEMORY_LOG_SIZE = 64 * MIB  # characters of all rooms of the memory log; about f
 MESSAGE_OVERHEAD = 256  # bytes of a message in addition to its body
 MAX_LOGGED_IDS = 4096  # ids of one client, for duplicate detection: the promise of docs/protocol.rst
 MAX_MEMORY_LOG_IDS = 250_000  # ids of all clients in the memory log, at about 200 bytes each
+MAX_LOG_ROOMS = 20_000  # rooms and inboxes of the history in memory, 180 bytes each; the file has the others
+MAX_MEMORY_LOG_SEQS = 100_000  # last numbers of rooms whose messages the memory log has lost; 150 bytes each
 SQLITE_BUSY_SECONDS = 0.05  # seconds to wait for another program that writes; the whole server waits
 # Pages in the write-ahead log after which a commit checkpoints them into the file. Measured with commits of
 # 256 at 140,000 messages a second: with 1,000 pages, the slowest of 100 commits takes 6 ms and the slowest of
@@ -153,6 +155,8 @@ MAX_REMEMBERED_IDS = 4096  # ids of one client, both in the log and in memory
 MIN_REMEMBERED_IDS = 32  # ids of one client in memory, while there are very many clients
 MAX_ALL_REMEMBERED_IDS = 250_000  # ids of all clients in memory, besides twice the minimum of each
 NAME_OWNED_SECONDS = 90 * 86_400.0  # seconds that a name stays with its owner; Libera.Chat: 10 weeks
+NAME_KEPT_SECONDS = 86_400.0  # seconds that an unused name is safe when the server needs space for new ones
+NAMES_EXAMINED = 16  # names that one sign-in looks at to find a free one; 10 microseconds each
 MAX_NAMES_ANNOUNCED = 500  # names in one `Joined` or `Left`
 ROOM_PAGE = 200  # rooms in one answer to `rooms`
 ROOM_LIST_SECONDS = 1.0  # seconds that a sorted list of all rooms serves; sorting 10,000 takes 4 ms

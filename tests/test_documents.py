@@ -127,6 +127,8 @@ def test_documented_limits_are_the_defaults() -> None:
         "rooms of one user": f"{s.rooms_per_member}",
         "new rooms": f"{s.person_rooms} an hour from one user, {s.address_rooms} from one address",
         "names of one user": f"{s.person_names}",
+        "names of all users": f"{s.names_limit:,}",
+        "messages with ``--no-history``": f"{s.rooms_limit:,} rooms and inboxes",
         "new names": f"{s.address_names} an hour from one address",
         "loop time for costly requests": f"{s.connection_work:.0%} for one connection, "
         f"{s.person_work:.0%} for one user, {s.address_work:.0%} for one address; "

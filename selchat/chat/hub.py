@@ -71,13 +71,14 @@ class Hub:
         self._observer = observer
         self._now = now
         self.operators = Operators(log, clock, settings.operators)
-        self._names = Names(log, now, self.operators.is_permanent)
+        self._inboxes = Inboxes(log)
+        self._names = Names(log, now, self.operators.is_permanent, self._inboxes.forget)
+        self._inboxes.forget_unowned(lambda key: key in self._names)
         self._new_names = NewNames(self._names, settings, clock)
         self._members: Roster[Member] = Roster(settings.name_length, self._names.is_reserved)
         self._send_only: set[str] = set()  # keys of the names of members who are in no roster
         self._sent = SentMessages(log)
         self.moderation = Moderation(log, now)
-        self._inboxes = Inboxes(log)
         self.rooms = Rooms(log, settings, clock)
         self.lobby = self.rooms.lobby
         self._changed: dict[Room, None] = {}  # rooms with changes of the member list that nobody has got yet
@@ -244,7 +245,15 @@ class Hub:
                 ciphers = [ciphers[place] for place in new]
                 ids = [ids[place] for place in new]
         if bodies:
-            messages = self.log.append(room.name, member.name, bodies, self._now(), ids, ciphers, client_id)
+            try:
+                messages = self.log.append(
+                    room.name, member.name, bodies, self._now(), ids, ciphers, client_id
+                )
+            except NotReadableError as error:
+                if client_id is not None and ids:
+                    self._sent.mark_failed(client_id, ids)
+                member.peer.reject(NotStoredError(error.why), ids)
+                return
             # Batch's own constructor does the same in twice the time.
             self._stage(room, tuple.__new__(Batch, (messages, True, member, member.rooms.get(room))))
 
@@ -264,13 +273,17 @@ class Hub:
             return
         present = self._members.get(to)
         if key in self._names:
-            messages = self.log.append(
-                self._inboxes.log_room(key), member.name, [body], self._now(), [id], [cipher], client_id
-            )
+            try:
+                messages = self.log.append(
+                    self._inboxes.log_room(key), member.name, [body], self._now(), [id], [cipher], client_id
+                )
+            except NotReadableError as error:
+                self._sent.mark_failed(client_id, [id])
+                raise NotStoredError(error.why) from error
             self.publisher.stage_direct(StagedDirect(messages[0], key, member))
             return
         message = Said(self._inboxes.log_room(key), 0, member.name, body, self._now(), id, cipher)
-        self._sent.mark_failed(client_id, [message])
+        self._sent.mark_failed(client_id, [id])
         if present is None:
             raise NoSuchNameError(to)
         present.peer.deliver_direct(message, present.name)
@@ -281,7 +294,9 @@ class Hub:
         of messages since.
         """
         key = name_key(member.name)
-        return self._inboxes.log_room(key), *self._inboxes.unconfirmed(key)
+        is_owner = self._names.owner(key) == member.client_id  # else of a numbered name, without an inbox
+        confirmed, count = self._inboxes.unconfirmed(key) if is_owner else (0, 0)
+        return self._inboxes.log_room(key), confirmed, count
 
     def inbox_owner(self, log_room: str) -> str | None:
         """Return the name that owns the inbox which the log calls ``log_room``; None: it is a chat room."""
@@ -290,7 +305,9 @@ class Hub:
 
     def confirm_direct(self, member: Member, seq: int) -> None:
         """Record that the member has received all direct messages up to ``seq``."""
-        self._inboxes.confirm(name_key(member.name), seq)
+        key = name_key(member.name)
+        if self._names.owner(key) == member.client_id:
+            self._inboxes.confirm(key, seq)
 
     @property
     def direct_salt(self) -> str:

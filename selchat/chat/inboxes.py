@@ -5,6 +5,8 @@ The log keeps each inbox as a separate room, which only the owner of the name re
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from selchat.chat.room import new_salt
 from selchat.log.port import Log, NotReadableError
 
@@ -46,12 +48,23 @@ class Inboxes:
         """Hide the messages to the name's previous owner from the next one."""
         self.confirm(key, self._log.last_seq(self.log_room(key)))
 
+    def forget(self, key: str) -> None:
+        """Free the memory of a name that nobody owns any more; `change_owner` hides its messages later."""
+        if self._confirmed.pop(key, None) is not None:
+            self._log.put(_CONFIRMED, key, None)
+
+    def forget_unowned(self, is_owned: Callable[[str], bool]) -> None:
+        """Free the memory of all names that nobody owns."""
+        for key in [key for key in self._confirmed if not is_owned(key)]:
+            self.forget(key)
+
     def unconfirmed(self, key: str) -> tuple[int, int]:
         """Return the last confirmed ``seq``, and the number of messages since."""
         room, confirmed = self.log_room(key), self._confirmed.get(key, 0)
-        last_seq = self._log.last_seq(room)
+        last_seq = confirmed + 1  # an approximate number is better than a failed sign-in
         try:
+            last_seq = self._log.last_seq(room)
             oldest = self._log.after(room, confirmed, 1, 1)  # some messages may have expired
         except NotReadableError:
-            return confirmed, last_seq - confirmed  # an approximate number is better than a failed sign-in
+            return confirmed, last_seq - confirmed
         return confirmed, last_seq - oldest[0].seq + 1 if oldest else 0

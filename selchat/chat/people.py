@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -22,7 +23,9 @@ from selchat.limits import (
     MAX_BUCKETS,
     MAX_REMEMBERED_IDS,
     MIN_REMEMBERED_IDS,
+    NAME_KEPT_SECONDS,
     NAME_OWNED_SECONDS,
+    NAMES_EXAMINED,
 )
 from selchat.log.port import Log, Sent
 from selchat.ratelimit import BucketTable
@@ -65,25 +68,38 @@ class TooManyNamesError(RefusalError):
 
 class Names:
     """The owner of each name, by the key of the name. ``now`` returns Unix time in seconds. A name whose key
-    ``is_permanent`` never becomes free.
+    ``is_permanent`` never becomes free, and neither does the name of an API token. ``on_freed(key)`` is
+    called for a name that becomes free.
 
     Names of different owners may be confusable if the history is older than the rule against it.
     """
 
     def __init__(
-        self, log: Log, now: Callable[[], float], is_permanent: Callable[[str], bool] = lambda key: False
+        self,
+        log: Log,
+        now: Callable[[], float],
+        is_permanent: Callable[[str], bool] = lambda key: False,
+        on_freed: Callable[[str], object] = lambda key: None,
     ) -> None:
         self._log = log
         self._now = now
         self._is_permanent = is_permanent
+        self._on_freed = on_freed
         self._owners: dict[str, tuple[str, bytes, float]] = {}  # name, owner, time of last use
         self._keys: dict[bytes, tuple[str, ...]] = {}  # of the names of each owner
+        # Names to free, the one that was unused for longest first; without those that were needed when
+        # `free_oldest` looked at them: their next use adds them again.
+        self._unused: OrderedDict[str, None] = OrderedDict()
         self._confusables = ConfusableIndex()
         for key, text in log.records(_NAMES).items():
             record = json.loads(text)
             self._add(key, record["name"], bytes.fromhex(record["owner"]), record["used"])
         self._clean()
+        self._unused = OrderedDict.fromkeys(sorted(self._owners, key=lambda key: self._owners[key][2]))
         self.expire()
+
+    def __len__(self) -> int:
+        return len(self._owners)
 
     def __contains__(self, key: str) -> bool:
         return key in self._owners
@@ -111,6 +127,8 @@ class Names:
         before = self._owners.get(key)
         if before is not None and before[:2] == (name, owner):
             self._owners[key] = (name, owner, now)
+            self._unused[key] = None
+            self._unused.move_to_end(key)
         else:
             if before is not None:
                 self._forget(key)
@@ -127,7 +145,25 @@ class Names:
             return True
         for key in sorted(keys, key=lambda key: self._owners[key][2]):
             if not self._is_permanent(key) and not is_needed(key):
-                self._remove(key)
+                self._free(key)
+                return True
+        return False
+
+    def free_oldest(self, is_needed: Callable[[str], bool]) -> bool:
+        """Free the name that has been unused for longest, if that is at least a day; see `free_one`.
+
+        It looks at a few names only. If it returns False because all of them are needed, the next call
+        looks at others.
+        """
+        newest = self._now() - NAME_KEPT_SECONDS
+        for key in list(islice(self._unused, NAMES_EXAMINED)):
+            _, owner, used = self._owners[key]
+            if used > newest:
+                return False
+            if self._is_permanent(key) or owner == hash_api_name(key) or is_needed(key):
+                del self._unused[key]
+            else:
+                self._free(key)
                 return True
         return False
 
@@ -136,7 +172,7 @@ class Names:
         oldest = self._now() - NAME_OWNED_SECONDS
         for key in [key for key, (_, _, used) in self._owners.items() if used < oldest]:
             if not is_present(key) and not self._is_permanent(key):
-                self._remove(key)
+                self._free(key)
 
     def _clean(self) -> None:
         """Clean the names of an older history, as the server now cleans them when their owners sign in."""
@@ -151,8 +187,13 @@ class Names:
 
     def _add(self, key: str, name: str, owner: bytes, used: float) -> None:
         self._owners[key] = (name, owner, used)
+        self._unused[key] = None
         self._keys[owner] = (*self._keys.get(owner, ()), key)
         self._confusables.add(name)
+
+    def _free(self, key: str) -> None:
+        self._remove(key)
+        self._on_freed(key)
 
     def _remove(self, key: str) -> None:
         self._forget(key)
@@ -160,6 +201,7 @@ class Names:
 
     def _forget(self, key: str) -> None:
         name, owner, _ = self._owners.pop(key)
+        self._unused.pop(key, None)
         self._confusables.remove(name)
         keys = tuple(other for other in self._keys.pop(owner) if other != key)
         if keys:
@@ -172,7 +214,9 @@ class Names:
 
 
 class NewNames:
-    """Limits of new names: how many one person may own, and one address may take within an hour."""
+    """Limits of new names: how many one person may own, one address may take within an hour, and all people
+    own.
+    """
 
     def __init__(self, names: Names, settings: Settings, clock: Clock) -> None:
         self._names = names
@@ -186,7 +230,8 @@ class NewNames:
         self._settings = settings
 
     def admit(self, owner: bytes, host: str, is_needed: Callable[[str], bool]) -> None:
-        """Let the owner take a new name from this address; it may cost them the oldest one they have.
+        """Let the owner take a new name from this address; it may cost them the oldest one they have, or
+        others one that they have not used for longest.
 
         ``is_needed``: see `Names.free_one`. Raises `TooManyNamesError`.
         """
@@ -196,6 +241,8 @@ class NewNames:
             raise TooManyNamesError("users of your address", limit)
         if not self._names.free_one(owner, settings.person_names, is_needed):
             raise TooManyNamesError("you", f"{settings.person_names} names")
+        if len(self._names) >= settings.names_limit and not self._names.free_oldest(is_needed):
+            raise TooManyNamesError("users of this server", f"{settings.names_limit:,} names")
 
 
 class SentMessages:
@@ -280,9 +327,9 @@ class SentMessages:
         staged.difference_update([message.id for message in messages])
         self._remove_if_unused(client_id)
 
-    def mark_failed(self, client_id: bytes, messages: Iterable[Said]) -> None:
+    def mark_failed(self, client_id: bytes, ids: Iterable[str]) -> None:
         """Record that these staged messages are not in the log, so that the client may send them again."""
-        self._clients[client_id].staged.difference_update(message.id for message in messages)
+        self._clients[client_id].staged.difference_update(ids)
         self._remove_if_unused(client_id)
 
     def _replace_ids(self, client: _Client, sent: dict[str, Sent] | None) -> None:

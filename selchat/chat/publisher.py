@@ -172,7 +172,7 @@ class Publisher:
         said = [message for message in messages if isinstance(message, Said)]
         try:
             if author.client_id is not None:
-                self._sent.mark_failed(author.client_id, said)
+                self._sent.mark_failed(author.client_id, [message.id for message in said])
             author.peer.reject(error, [message.id for message in said])
         except Exception as failure:
             self._on_error(f"session of {author.name}", failure)

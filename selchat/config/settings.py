@@ -117,6 +117,7 @@ class Settings:
     person_rooms: int = 100  # rooms that one person may create in an hour; Discord: 500 channels in a server
     address_rooms: int = 500  # rooms that one address may create in an hour; loopback is exempt
     person_names: int = 20  # names that one person may own; NickServ of Libera.Chat: 20
+    names_limit: int = 100_000  # owned names of all people, 1 kB each; ten times ``max_clients``
     address_names: int = 500  # new names from one address in an hour; loopback is exempt
     log_limit: int = MIB  # characters of messages in the memory log of each room
     roster_interval: Seconds = 1.0  # minimum seconds between two rosters

@@ -29,6 +29,7 @@ from selchat.limits import (
     EXPIRE_MESSAGES,
     EXPIRED_ID_SHARE,
     MAX_EXPIRED_IDS,
+    MAX_LOG_ROOMS,
     MAX_SKIPPED,
     SQLITE_BUSY_SECONDS,
     SQLITE_CACHE,
@@ -87,6 +88,9 @@ _ROOMS = (
     " WHERE last IS NOT NULL ORDER BY last"
 )
 _OLDEST_IN_ROOM = "SELECT n, length(body) FROM message WHERE room = ? AND seq <= ? ORDER BY seq LIMIT ?"
+_NEWEST_ROOMS = "SELECT id, name, newest FROM room ORDER BY id DESC LIMIT ?"
+_ROOM = "SELECT id, name, newest FROM room WHERE name = ?"
+_ROOM_WITHOUT_INDEX = "SELECT id, name, newest FROM room NOT INDEXED WHERE name = ?"
 _HAS_MESSAGES = "SELECT EXISTS (SELECT 1 FROM message WHERE room = ?)"
 _RANGE = "SELECT (SELECT min(n) FROM message), (SELECT max(n) FROM message)"
 # The expression ``n >> 12`` must be spelled as in the index; otherwise SQLite does not use the index. The
@@ -114,7 +118,8 @@ class SqliteLog:
 
     ``warn(text)`` tells the operator about damage and failures that the caller of a method does not see.
     ``busy_seconds`` is how long it waits for another program that writes to the file, and ``wal_limit`` the
-    bytes to which SQLite truncates a write-ahead log that has grown longer.
+    bytes to which SQLite truncates a write-ahead log that has grown longer. It keeps the numbers of up to
+    ``max_rooms`` rooms in memory, and looks the others up in the file.
 
     Raises `HistoryError` if the file cannot be used, or another server uses it. Only `commit` and `expire`
     write to it. Methods that read raise `NotReadableError` if the disk fails.
@@ -128,6 +133,7 @@ class SqliteLog:
         warn: Callable[[str], object] = lambda text: None,
         busy_seconds: float = SQLITE_BUSY_SECONDS,
         wal_limit: int = WAL_LIMIT,
+        max_rooms: int = MAX_LOG_ROOMS,
     ) -> None:
         self._path = Path(path).absolute()
         self._retention = retention
@@ -141,17 +147,20 @@ class SqliteLog:
             with _open_errors(self._path):
                 # The first read creates the two files of the write-ahead log.
                 [(self._id,)] = self._db.execute("SELECT id FROM log")
+                # The rooms in memory: those used since the last call of `_make_space`, and older ones.
+                self._max_recent = max(1, max_rooms // 2)
+                self._older_rooms: dict[str, _Room] = {}
                 self._rooms = {
                     name: _Room(number, name, last_seq)
-                    for number, name, last_seq in self._db.execute("SELECT id, name, newest FROM room")
+                    for number, name, last_seq in self._db.execute(_NEWEST_ROOMS, (self._max_recent,))
                 }
+                [(self._last_room,)] = self._db.execute("SELECT ifnull(max(id), 0) FROM room")
                 self._files = _OpenFiles(self._path, self._lock.file)
         except BaseException as error:
             self.close()
             if isinstance(error, OSError):
                 raise UnusableHistoryError(self._path, cause(error)) from error
             raise
-        self._last_room = max((room.number for room in self._rooms.values()), default=0)
         self._dirty: list[_Room] = []  # rooms with uncommitted messages
         # Staged batches with the numbers of their room and client; staged records by kind and key.
         self._staged: list[tuple[list[Said], tuple[int, int | None]]] = []
@@ -177,10 +186,7 @@ class SqliteLog:
         """Stage messages; see `Log.append`."""
         if not bodies:
             return []
-        found = self._rooms.get(room)
-        if found is None:
-            self._last_room += 1
-            found = self._rooms[room] = _Room(self._last_room, room, 0)
+        found = self._rooms.get(room) or self._find(room) or self._create(room)
         seq = found.staged_seq
         messages: list[Said] = []
         new = tuple.__new__  # Said's own constructor does the same in twice the time
@@ -309,7 +315,7 @@ class SqliteLog:
 
     def delete(self, room: str, seq: int) -> bool:
         """Delete some of the room's messages up to ``seq``, in one short transaction; see `Log.delete`."""
-        found = self._rooms.get(room)
+        found = self._find(room)
         if found is None:
             return False
         size = EXPIRE_CHARACTERS
@@ -378,19 +384,19 @@ class SqliteLog:
 
     def last_seq(self, room: str) -> int:
         """Return the ``seq`` of the newest message of the room, expired or not; 0: it never had one."""
-        found = self._rooms.get(room)
+        found = self._find(room)
         return 0 if found is None else found.last_seq
 
     def after(self, room: str, seq: int, limit: int, size: int) -> list[Said]:
         """Return the oldest messages above ``seq``, oldest first; see `Log.after`."""
-        found = self._rooms.get(room)
+        found = self._find(room)
         if found is None or seq >= found.last_seq:  # also if it exceeds SQLite's 64 bits
             return []
         return self._select(found, _AFTER, max(seq, 0), limit, size, 1)
 
     def before(self, room: str, seq: int | None, limit: int, size: int) -> list[Said]:
         """Return the newest messages below ``seq``, oldest first; see `Log.before`."""
-        found = self._rooms.get(room)
+        found = self._find(room)
         if found is None:
             return []
         end = found.last_seq + 1 if seq is None else max(0, min(seq, found.last_seq + 1))
@@ -404,10 +410,11 @@ class SqliteLog:
             rows, damaged = read_until_damage(self._db, _ROOMS, ())
             if not damaged:
                 return [name for (name,) in rows]
-            return [room.name for room in self._rooms.values() if self._may_have_messages(room)]
+            rows, _ = read_until_damage(self._db, "SELECT id, name FROM room ORDER BY id", ())
+            return [name for number, name in rows if self._may_have_messages(number)]
 
-    def _may_have_messages(self, room: _Room) -> bool:
-        rows, damaged = read_until_damage(self._db, _HAS_MESSAGES, (room.number,))
+    def _may_have_messages(self, room: int) -> bool:
+        rows, damaged = read_until_damage(self._db, _HAS_MESSAGES, (room,))
         return damaged or bool(rows[0][0])
 
     def sent(self, client_id: bytes, limit: int) -> list[Sent]:
@@ -464,6 +471,40 @@ class SqliteLog:
                 else:
                     records[key] = value
         return records
+
+    def _find(self, name: str) -> _Room | None:
+        """Return the room, from the file if necessary; None: it never had a message."""
+        room = self._rooms.get(name)
+        if room is not None:
+            return room
+        room = self._older_rooms.get(name)
+        if room is None:
+            with self._reading():
+                rows, damaged = read_until_damage(self._db, _ROOM, (name,))
+                if damaged:
+                    rows, _ = read_until_damage(self._db, _ROOM_WITHOUT_INDEX, (name,))
+            if not rows:
+                return None
+            room = _Room(*rows[0])
+        self._make_space()
+        self._rooms[name] = room
+        return room
+
+    def _create(self, name: str) -> _Room:
+        self._last_room += 1
+        self._make_space()
+        room = self._rooms[name] = _Room(self._last_room, name, 0)
+        return room
+
+    def _make_space(self) -> None:
+        """Free the memory of rooms that nobody has used lately, if there are too many.
+
+        It costs nothing per use: the recent half becomes the older one, and a room in use comes back from
+        there.
+        """
+        if len(self._rooms) >= self._max_recent:
+            self._older_rooms = self._rooms
+            self._rooms = {room.name: room for room in self._dirty}  # the file does not have their numbers
 
     def _select(self, room: _Room, query: str, seq: int, limit: int, size: int, step: int) -> list[Said]:
         """Return the messages that the query finds, up to ``size`` characters, but at least one message.

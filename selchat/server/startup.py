@@ -78,7 +78,7 @@ def certificate_warning(settings: Settings) -> str:
 def open_log(settings: Settings, warn: Callable[[str], object]) -> Log:
     """Open the history file, or make a log in memory. ``warn(text)``: see `SqliteLog`."""
     if settings.history is None:
-        return MemoryLog(settings.log_limit)
+        return MemoryLog(settings.log_limit, max_rooms=settings.rooms_limit)
     from selchat.log.sqlite import SqliteLog  # imported here: a server without history needs no SQLite
 
     return SqliteLog(settings.history, Retention.parse(settings.retention), warn=warn)

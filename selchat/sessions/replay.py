@@ -104,12 +104,12 @@ class ReplayQueue:
                 else:
                     rooms = self._context.hub.rooms
                     page = rooms.after(replay.room, replay.seq, REPLAY_PAGE, HISTORY_BYTES)
+                last_seq = log.last_seq(replay.inbox)
             except NotReadableError as error:
                 self._send_error(replay, error)
                 self._context.clock.call_later(REPLAY_RETRY_SECONDS, self._continue)
                 return
             self._meter.charge(Costs.HISTORY_MESSAGE * len(page))
-            last_seq = log.last_seq(replay.inbox)
             for run in _runs(page):
                 self._send_gap(replay, run[0].seq)
                 self._send_page(replay, run)

@@ -11,6 +11,7 @@ from selchat.chat.people import TooManyNamesError, hash_client_secret
 from selchat.config.settings import Settings
 from selchat.errors import NameTakenError
 from selchat.events import LOBBY, Event, Notice, Roster, Said
+from selchat.log.port import NotReadableError, NotStoredError
 from selchat.net.fanout import Fanout
 from tests.chat.fakes import FakeClock, FakeObserver, FakePeer, LineFormat, RecordingLog, end_tick, line
 from tests.chat.support import reachable_objects
@@ -427,6 +428,69 @@ def test_numbered_name_of_a_second_session_belongs_to_nobody_afterwards() -> Non
     second.sign_out(None)
     assert chat.hub.name_owner("Venkat_2") is None
     assert chat.hub.name_owner("Venkat") == owner
+
+
+def test_freed_name_leaves_nothing_behind_and_its_numbered_guest_reads_no_messages() -> None:
+    chat, owner, stranger = owners_chat()
+    venkat = sign_in(chat, "Venkat", owner)
+    chat.hub.confirm_direct(venkat.member, 1)
+    venkat.sign_out(None)
+    assert chat.log.records("whispers") == {"venkat": "1"}
+    chat.time = (chat.time or 0.0) + 91 * DAY
+    chat.hub.collect_garbage()
+    assert chat.log.records("whispers") == {}
+    other = sign_in(chat, "Ven", stranger)
+    other.member.name = "Venkat"  # as a second session might get it
+    chat.hub.confirm_direct(other.member, 1)
+    assert chat.hub.inbox(other.member) == ("@venkat", 0, 0)
+    assert chat.log.records("whispers") == {}
+    other.member.name = "Ven"
+
+
+def test_all_names_are_limited() -> None:
+    chat = Chat(Settings(roster=False, names_limit=3))
+    chat.time = 1e9
+    for name in ("unread", "idle", "online"):
+        peer = sign_in(chat, name, hash_client_secret(name))
+        if name != "online":
+            peer.sign_out(None)
+    chat.hub.send_direct(peer.member, "unread", "for you", "1", None)
+    chat.tick()
+    new = hash_client_secret("new")
+    with pytest.raises(TooManyNamesError, match="users of this server took 3 names"):
+        sign_in(chat, "new", new)
+    chat.time += 2 * DAY
+    sign_in(chat, "new", new)
+    assert [chat.hub.knows_name(name) for name in ("unread", "idle", "online", "new")] == [
+        True,
+        False,
+        True,
+        True,
+    ]
+    with pytest.raises(TooManyNamesError):
+        sign_in(chat, "another", hash_client_secret("another"))
+    assert sign_in(chat, "new", new).member.name == "new"
+
+
+def test_message_that_the_log_cannot_number_is_refused_and_may_be_sent_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chat = Chat()
+    michael, _ = chat.sign_in_owners("Michael", "Narayan")
+
+    def fail(*arguments: object) -> list[Said]:
+        raise NotReadableError("disk I/O error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(chat.log, "append", fail)
+        chat.hub.send(michael.member, chat.hub.lobby, ["one"], ["1"], [None])
+        with pytest.raises(NotStoredError, match="disk I/O error"):
+            chat.hub.send_direct(michael.member, "Narayan", "two", "2", None)
+    assert michael.replies == [("not-stored", ("1",))]
+    chat.hub.send(michael.member, chat.hub.lobby, ["one"], ["1"], [None])
+    chat.hub.send_direct(michael.member, "Narayan", "two", "2", None)
+    chat.tick()
+    assert [said.body for said in chat.log.committed] == ["one", "two"]
 
 
 def test_names_with_unread_messages_or_sessions_are_not_freed_for_a_new_name() -> None:

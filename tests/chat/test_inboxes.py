@@ -41,3 +41,20 @@ def test_salt_is_created_once() -> None:
     log.commit()
     assert Inboxes(log).salt == salt != Inboxes(MemoryLog(1000)).salt
     assert not log.staged
+
+
+def test_freed_name_leaves_no_record_and_its_messages_stay_hidden() -> None:
+    log = MemoryLog(1000)
+    inboxes = Inboxes(log)
+    for key in ("venkat", "narayan"):
+        log.append(inboxes.log_room(key), "Michael", ["one", "two"], 0.0)
+        log.commit()
+        inboxes.confirm(key, 1)
+    inboxes.forget("venkat")
+    inboxes.forget("nobody")
+    assert log.records("whispers") == {"narayan": "1"}
+    inboxes.change_owner("venkat")
+    assert inboxes.unconfirmed("venkat") == (2, 0)
+    inboxes.forget_unowned(lambda key: key == "venkat")
+    assert log.records("whispers") == {"venkat": "2"}
+    assert Inboxes(log).unconfirmed("venkat") == (2, 0)

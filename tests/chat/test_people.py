@@ -13,7 +13,6 @@ from selchat.chat.people import (
     hash_client_secret,
 )
 from selchat.config.settings import Settings
-from selchat.events import Said
 from selchat.log.memory import MemoryLog
 from selchat.text import name_key
 from tests.chat.fakes import FakeClock
@@ -74,6 +73,91 @@ def test_person_who_takes_many_names_keeps_the_newest() -> None:
     limits.admit(OTHER, "192.0.2.1", lambda key: True)
 
 
+def fill_names(log: MemoryLog, clock: FakeClock, limit: int) -> tuple[Names, NewNames]:
+    """Return the names and their limits after ``limit`` people have taken one each, a second apart."""
+    names = Names(log, lambda: clock.now, lambda key: key == "permanent")
+    for number, key in enumerate(("permanent", "ci", *(f"name{place}" for place in range(limit - 2)))):
+        names.record_use(key, key, hash_api_name("CI") if key == "ci" else b"%16d" % number)
+        clock.advance(1)
+    return names, NewNames(names, Settings(names_limit=limit, address_names=1_000_000), clock)
+
+
+def test_all_names_are_limited_and_the_longest_unused_one_makes_way() -> None:
+    log = MemoryLog(1000)
+    clock = FakeClock()
+    names, limits = fill_names(log, clock, 10)
+    with pytest.raises(TooManyNamesError, match="users of this server took 10 names; sign in with a name"):
+        limits.admit(OTHER, "192.0.2.1", lambda key: False)
+    clock.advance(DAY)
+    names.record_use("name0", "name0", names.owner("name0") or b"")
+    for place in range(3):
+        limits.admit(b"%16d" % (100 + place), "192.0.2.1", lambda key: key == "name2")
+        names.record_use(f"new{place}", f"new{place}", b"%16d" % (100 + place))
+    kept = {"permanent", "ci", "name0", "name2", "name5", "name6", "name7", "new0", "new1", "new2"}
+    assert set(log.records("name")) == kept
+    assert [key for key in ("name1", "name3", "name4") if names.is_reserved(key, key)] == []
+    names, limits = Names(log, lambda: clock.now), NewNames(names, Settings(names_limit=10), clock)
+    names.record_use("name2", "name2", names.owner("name2") or b"")
+    assert set(log.records("name")) == kept
+
+
+def test_thousand_names_from_one_address_stay_within_the_limit() -> None:
+    log = MemoryLog(1000)
+    clock = FakeClock()
+    names, limits = fill_names(log, clock, 50)
+    for number in range(1000):
+        clock.advance(DAY)
+        limits.admit(b"%16d" % (100 + number), "192.0.2.1", lambda key: False)
+        names.record_use(f"new{number}", f"new{number}", b"%16d" % (100 + number))
+    assert len(names) == len(log.records("name")) <= 50
+    assert {"permanent", "ci"} <= set(log.records("name"))
+
+
+def test_needed_names_are_passed_over_a_few_at_a_time_and_return_after_their_next_use() -> None:
+    log = MemoryLog(1000)
+    clock = FakeClock()
+    names, limits = fill_names(log, clock, 50)
+    clock.advance(2 * DAY)
+    examined: list[str] = []
+
+    def is_needed(key: str) -> bool:
+        examined.append(key)
+        return key != "name47"
+
+    refused = 0
+    while "name47" in names:
+        try:
+            limits.admit(OTHER, "192.0.2.1", is_needed)
+        except TooManyNamesError:
+            refused += 1
+    assert 1 <= refused <= 5
+    assert len(examined) == len(set(examined)) == 48, "it looks at each name once"
+    names.record_use("name3", "name3", names.owner("name3") or b"")
+    names.record_use("other", "other", OTHER)
+    clock.advance(2 * DAY)
+    limits.admit(OTHER, "192.0.2.1", lambda key: False)
+    assert "name3" not in names
+
+
+def test_name_that_becomes_free_is_reported() -> None:
+    clock = FakeClock()
+    freed: list[str] = []
+    names = Names(MemoryLog(1000), lambda: clock.now, on_freed=freed.append)
+    names.record_use("a", "a", CLIENT)
+    names.record_use("a", "A", CLIENT)
+    names.record_use("a", "a", OTHER)
+    assert freed == []
+    clock.advance(2 * DAY)
+    assert names.free_oldest(lambda key: False)
+    names.record_use("b", "b", CLIENT)
+    assert names.free_one(CLIENT, 1, lambda key: False)
+    names.record_use("c", "c", CLIENT)
+    clock.advance(100 * DAY)
+    names.expire()
+    assert freed == ["a", "b", "c"]
+    assert not names.free_oldest(lambda key: False)
+
+
 def test_name_that_changes_hands_or_expires_is_not_counted() -> None:
     log = MemoryLog(1000)
     clock = FakeClock()
@@ -126,7 +210,7 @@ def test_message_is_new_once() -> None:
     assert sent.register(CLIENT, ["1", "2", "1"]) == ([0, 1], [])
     assert sent.register(CLIENT, ["2"]) == ([], []), "it is staged"
     messages = log.append("lobby", "Venkat", ["x", "y"], 7.0, ["1", "2"], (), CLIENT)
-    sent.mark_failed(CLIENT, messages[1:])
+    sent.mark_failed(CLIENT, [message.id for message in messages[1:]])
     sent.mark_stored(CLIENT, messages[:1])
     new, repeated = sent.register(CLIENT, ["1", "2"])
     assert new == [1]
@@ -212,7 +296,7 @@ def test_ids_of_all_clients_are_bounded_although_each_has_many_in_the_log() -> N
         assert (new, [one.id for one in repeated]) == ([2], ["0", "99"]), (
             "right after the sign-in, all are known"
         )
-        sent.mark_failed(client, [Said("lobby", 0, "n", "x", 0.0, "new", None)])
+        sent.mark_failed(client, ["new"])
         assert sent.total <= 300 + 50 * 8
     for client in clients:
         assert sent.register(client, ["98", "99"])[0] == [], "the newest stay known"

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from selchat.log.memory import MemoryLog
+from tests.chat.support import reachable_objects
 from tests.log.support import ALL, bodies, everything
 
 
@@ -96,3 +97,43 @@ def test_many_rooms_share_the_total_limit() -> None:
             log.commit()
     assert [len(log.after(str(room), 0, 1000, 1 << 20)) for room in range(100)] == [1] * 100
     assert log.last_seq("7") == 20
+
+
+def test_rooms_used_longest_ago_lose_their_messages_and_keep_their_numbers() -> None:
+    log = MemoryLog(1000, max_rooms=20, max_seqs=30)
+    last: dict[str, int] = {}
+    for number in range(500):
+        for room in ("lobby", f"room{number}", f"room{number % 60}"):
+            [message] = log.append(room, "n", ["x"], 0.0)
+            assert message.seq > last.get(room, 0), room
+            last[room] = message.seq
+        log.commit()
+        assert len(log.rooms()) <= 20
+        assert log.last_seq("lobby") == number + 1
+        assert all(log.last_seq(room) >= seq for room, seq in last.items())
+    assert {"lobby", "room499", "room19"} <= set(log.rooms())
+    assert len(log.after("room499", 0, ALL, ALL)) == 1
+    assert log.after("room100", 0, ALL, ALL) == log.before("room100", None, ALL, ALL) == []
+
+
+def test_rooms_of_one_commit_all_keep_it() -> None:
+    log = MemoryLog(1000, max_rooms=2)
+    for room in ("a", "b", "c"):
+        log.append(room, "n", ["x"], 0.0)
+    log.commit()
+    assert sorted(log.rooms()) == ["a", "b", "c"]
+    log.append("d", "n", ["x"], 0.0)
+    log.commit()
+    assert len(log.rooms()) == 2
+    assert "d" in log.rooms()
+
+
+def test_memory_of_rooms_is_bounded() -> None:
+    sizes = []
+    log = MemoryLog(1000, max_rooms=20, max_seqs=30)
+    for number in range(3000):
+        log.append(f"room{number}", "n", ["x"], 0.0)
+        log.commit()
+        if number % 1000 == 999:
+            sizes.append(reachable_objects(log))
+    assert sizes[2] <= sizes[0] + 10

@@ -19,6 +19,7 @@ from selchat.log.errors import HistoryError, HistoryInUseError, NotAHistoryError
 from selchat.log.port import NotReadableError, NotStoredError, Sent
 from selchat.log.retention import Retention
 from selchat.log.sqlite import SqliteLog
+from tests.chat.support import reachable_objects
 from tests.log.support import ALL, FOREVER, bodies, check_integrity, everything, locked, opened, script
 
 DAY = 86_400.0
@@ -742,6 +743,45 @@ def test_sent_messages_are_found_by_index(connections: list[sqlite3.Connection],
     for plan, index in zip(plans, indexes, strict=True):
         assert any(index in row[3] for row in plan)
         assert not any("SCAN message" in row[3] or "TEMP" in row[3] for row in plan)
+
+
+def test_rooms_in_memory_are_limited_and_the_others_are_found_in_the_file(path: Path) -> None:
+    last: dict[str, int] = {}
+    for _ in range(2):
+        with opened(path, max_rooms=20) as log:
+            sizes = []
+            for number in range(600):
+                for room in ("lobby", f"room{number % 200}", f"@name{number % 7}"):
+                    [message] = log.append(room, "n", ["x"], 0.0)
+                    last[room] = last.get(room, 0) + 1
+                    assert message.seq == last[room]
+                log.commit()
+                sizes.append(reachable_objects(log))
+            assert max(sizes[100:]) <= max(sizes[:100]) + 20
+            assert {room: log.last_seq(room) for room in last} == last
+            assert set(log.rooms()) == set(last)
+            assert [one.seq for one in log.after("room5", 0, ALL, ALL)] == list(range(1, last["room5"] + 1))
+            assert log.last_seq("nowhere") == 0
+            assert log.delete("room7", last["room7"])
+            assert log.last_seq("room7") == last["room7"]
+            while log.delete("room7", last["room7"]):
+                pass
+            log.append("room7", "n", ["x"], 0.0)
+            log.commit()
+            last["room7"] += 1
+
+
+def test_rooms_of_one_commit_are_not_dropped_from_memory(path: Path) -> None:
+    with opened(path, max_rooms=4) as log:
+        for turn in range(3):
+            for number in range(50):
+                [message] = log.append(f"room{number}", "n", ["x"], 0.0)
+                assert message.seq == 2 * turn + 1
+            assert [one.seq for one in log.append("room0", "n", ["x"], 0.0)] == [2 * turn + 2]
+            for number in range(1, 50):
+                assert log.append(f"room{number}", "n", ["x"], 0.0)[0].seq == 2 * turn + 2
+            log.commit()
+        assert log.last_seq("room49") == log.last_seq("room0") == 6
 
 
 def test_log_works_in_one_thread_only(log: SqliteLog) -> None:

@@ -166,7 +166,7 @@ class SqliteLogMachine(MemoryLogMachine):
         self.id = ""
 
     def make(self) -> Log:
-        log = SqliteLog(self.path, Retention(days=1), busy_seconds=0.0)
+        log = SqliteLog(self.path, Retention(days=1), busy_seconds=0.0, max_rooms=2)  # of four
         assert self.id in {"", log.id}
         self.id = log.id
         return log
