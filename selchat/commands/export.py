@@ -27,6 +27,7 @@ from selchat.limits import EXPORT_BATCH, EXPORT_PROGRESS_SECONDS, MAX_ROOMS_SHOW
 from selchat.log import schema
 from selchat.log.check import open_read_only
 from selchat.log.errors import HistoryError, UnusableHistoryError, cause
+from selchat.log.lock import is_used_under_another_name
 from selchat.log.salvage import Damage, Salvage, is_unreadable, read_until_damage, whole_rows
 from selchat.paths import history_path
 from selchat.streams import BROKEN_PIPE, INTERRUPTED, OutputError
@@ -139,6 +140,9 @@ def export(
         raise NoHistoryError(path) from None
     except OSError as error:
         raise UnusableHistoryError(path, cause(error)) from error
+    if is_used_under_another_name(path):
+        why = "a server uses this file under another name, where its newest messages are; give that path"
+        raise UnusableHistoryError(path, why)
     written = 0
     try:
         with closing(open_read_only(path)) as db:

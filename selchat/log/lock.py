@@ -65,6 +65,27 @@ class ServerLock:
         return descriptor
 
 
+def is_used_under_another_name(path: Path) -> bool:
+    """Return whether a server uses this file under another name, such as a hard link.
+
+    Then its newest messages are in a write-ahead log beside that name, where SQLite does not find them.
+    """
+    path = path.resolve()
+    if not _CAN_LOCK_FILE or path.with_name(path.name + "-wal").exists():
+        return False
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return False  # whoever opens the file next reports it
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def _lock(descriptor: int) -> bool:
     """Lock the open file; return False if another descriptor has locked it."""
     try:

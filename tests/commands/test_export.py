@@ -34,7 +34,7 @@ from selchat.commands.export import (
 )
 from selchat.errors import SettingError
 from selchat.events import CIPHER_PREFIX
-from selchat.log.errors import HistoryError, NewerHistoryError, NotAHistoryError
+from selchat.log.errors import HistoryError, NewerHistoryError, NotAHistoryError, UnusableHistoryError
 from selchat.log.sqlite import SqliteLog
 from tests.log.support import opened, script
 
@@ -327,6 +327,20 @@ def test_a_missing_file_is_not_created(path: Path) -> None:
     with pytest.raises(NoHistoryError):
         exported(path / "below")
     assert not path.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the lock on the file itself needs Linux")
+def test_other_name_of_a_file_in_use_is_refused(log: SqliteLog, path: Path) -> None:
+    say(log, "lobby", "Venkat", "hi")
+    other, symbolic = path.with_name("hard link"), path.with_name("symbolic link")
+    other.hardlink_to(path)
+    symbolic.symlink_to(path)
+    with pytest.raises(UnusableHistoryError, match="under another name"):
+        exported(other)
+    assert not path.with_name("hard link-wal").exists()
+    assert len(exported(path)) == len(exported(symbolic)) == 1
+    log.close()
+    assert len(exported(other)) == 1
 
 
 def test_other_files_are_rejected_and_unchanged(path: Path) -> None:
