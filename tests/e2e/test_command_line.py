@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,11 @@ PASSWORD = "printf 'tea at four\\n' | "
 FULL = "no space left on device"
 CLOSED = "standard output is closed"
 REFUSED = f"selchat: cannot connect to {NOWHERE}: connection refused"
+
+
+def slow(*row: Any) -> Any:
+    """Leave this row of a table to the slow set."""
+    return pytest.param(*row, marks=pytest.mark.slow)
 
 
 def run(
@@ -123,7 +129,7 @@ UNWRITABLE = {
 
 
 @pytest.mark.parametrize("redirection", UNWRITABLE)
-@pytest.mark.parametrize("command", PRINTING)
+@pytest.mark.parametrize("command", [*map(slow, PRINTING[2:-5]), *PRINTING[:2], *PRINTING[-5:]])
 def test_output_that_cannot_be_written(command: str, redirection: str, stored: Path, data: Path) -> None:
     folder = data if command == "selchat token ci" else stored
     done = run(command, redirection, XDG_DATA_HOME=str(folder))
@@ -141,7 +147,9 @@ def test_token_that_was_not_shown_is_not_kept(data: Path) -> None:
 # -- standard error and standard input -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("redirection", ["2>&-", "2>/dev/full", "2>&9", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "redirection", [*map(slow, ["2>&-", "2>&9", "<&- >&- 2>&-"]), "2>/dev/full", ">&- 2>&-"]
+)
 @pytest.mark.parametrize(
     ("command", "status", "output"),
     [
@@ -222,7 +230,7 @@ def test_without_a_home_folder(command: str, status: int, error: str) -> None:
     "variables",
     [
         {"HOME": "/dev/null/x", "XDG_DATA_HOME": None},
-        {"HOME": "/proc/x", "XDG_DATA_HOME": None},
+        slow({"HOME": "/proc/x", "XDG_DATA_HOME": None}),
         {"XDG_DATA_HOME": "/dev/null"},
     ],
 )
@@ -278,7 +286,7 @@ def test_without_a_login_name(command: str, status: int, error: str) -> None:
         ("selchat-bench idle --connect=10.0.0.1:1 --clients=1", 1, "selchat-bench: cannot reach the server"),
         ("selchat-bench idle --connect=no-such-host.invalid:1", 1, "selchat-bench: no-such-host.invalid: "),
         *(
-            (f"selchat-bench {scenario} --connect={NOWHERE}", 1, "selchat-bench: ")
+            slow(f"selchat-bench {scenario} --connect={NOWHERE}", 1, "selchat-bench: ")
             for scenario in ("fanout", "idle", "connect", "slow", "churn", "rooms")
         ),
         ("selchat-bench idle --clients=1 --duration=0.1", 1, "selchat-bench: cannot reach the server"),
@@ -306,7 +314,7 @@ RARE_ENCODINGS = [
 
 @pytest.mark.parametrize(
     "variables",
-    [*ENCODINGS, *(pytest.param(each, marks=pytest.mark.slow) for each in RARE_ENCODINGS)],
+    [*ENCODINGS, *map(slow, RARE_ENCODINGS)],
     ids=str,
 )
 @pytest.mark.parametrize(
@@ -361,7 +369,7 @@ def test_operands_that_look_like_options_are_sent(server: Server, arguments: str
 
 
 @pytest.mark.parametrize("body", ["é", "$'\\xff'", "$'\\xed\\xa0\\x80'", "$'a\\x1b[2Jb'", "'  '", "$'a\\nb'"])
-@pytest.mark.parametrize("options", ["", "--classic --tls=off"])
+@pytest.mark.parametrize("options", ["", slow("--classic --tls=off")])
 def test_any_bytes_are_sent(server: Server, body: str, options: str) -> None:
     check(run(f"selchat send 127.0.0.1:{server.port} --name=Venkat {options} {body}", LC_ALL="C"), 0)
     server.expect("Received message from Venkat: ")
@@ -383,7 +391,7 @@ def server(data: Path) -> Iterator[Server]:
         ("selchat serve --port=0", 0),
     ],
 )
-@pytest.mark.parametrize("delay", [0.02, 0.3, 1.0])
+@pytest.mark.parametrize("delay", [slow(0.02), 0.3, slow(1.0)])
 def test_ctrl_c_is_silent_at_any_time(command: str, status: int, delay: float, server: Server) -> None:
     """A terminal sends SIGINT to all processes of the command."""
     program, *words = command.replace("HOST", f"127.0.0.1:{server.port}").split()
