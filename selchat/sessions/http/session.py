@@ -56,6 +56,7 @@ SECURITY_HEADERS = {
 _AUTHORITY = re.compile(r"(?P<name>\[[0-9a-f:.]+\]|[0-9a-z._-]+)(?::(?P<port>[1-9][0-9]{0,4}))?\Z")
 _MESSAGES_PATH = re.compile(r"/rooms/(?P<room>[^/]+)/messages\Z")
 _API_PATH = "/rooms/"
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LONGEST_ROOM = 12 * ROOM_LENGTH  # characters: each byte of UTF-8 is percent-encoded
 _MAX_HOST = 255 + len(":65535")  # characters; RFC 1035, 2.3.4
 _GZIP = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q\s*=\s*([0-9.]+)\s*)?(?:,|$)")
@@ -324,6 +325,8 @@ class HttpSession:
         """Read a message for a room, if the head of the request shows that its sender may send it."""
         if request.method != "POST":
             raise HttpError(405, "use POST to send a message; see docs/http.rst", {"Allow": "POST"})
+        if _BAD_ESCAPE.search(room) is not None:  # `unquote` would take it for a part of the name
+            raise HttpError(400, "a % in the room name must be written as %25")
         try:
             name = unquote(room, errors="strict") if len(room) <= _LONGEST_ROOM else room[:MAX_PATH_SHOWN]
         except UnicodeDecodeError:

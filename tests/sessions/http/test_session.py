@@ -731,6 +731,8 @@ UNREAD: list[tuple[dict[str, str], int, str]] = [
     ({"path": "/rooms/a%2Fb%20c/messages"}, 400, "bad-room"),
     ({"path": "/rooms/%00%01/messages"}, 400, "bad-room"),
     ({"path": "/rooms/%FF/messages"}, 400, "bad-request"),
+    ({"path": "/rooms/%zz/messages"}, 400, "bad-request"),
+    ({"path": "/rooms/100%/messages"}, 400, "bad-request"),
     ({"path": "/rooms/lobby/messages?" + "a&" * 8000}, 400, "bad-request"),
     ({"path": "/rooms/lobby/messages?id=%FF"}, 400, "bad-request"),
     ({"path": "/rooms/lobby"}, 404, "not-found"),
