@@ -12,9 +12,29 @@ import pytest
 from selchat import cli
 from selchat.arguments import parse_arguments
 from selchat.bench.cli import USAGE
+from selchat.chat.confusables import skeletons
 from selchat.config.settings import Settings
 from selchat.config.sources import OTHER_VARIABLES, SETTINGS
-from selchat.limits import KIB, MAX_DEPTH, MAX_VALUES, MIB
+from selchat.limits import (
+    KIB,
+    MAX_ALL_REMEMBERED_IDS,
+    MAX_BUCKETS,
+    MAX_CLASSIC_NAMES,
+    MAX_DEPTH,
+    MAX_ENCODED_NAMES,
+    MAX_EXPIRED_IDS,
+    MAX_FAILED_SOURCES,
+    MAX_FRAME_HEADERS,
+    MAX_LOG_ROOMS,
+    MAX_LOGGED_IDS,
+    MAX_MEMORY_LOG_IDS,
+    MAX_MEMORY_LOG_SEQS,
+    MAX_REMEMBERED_IDS,
+    MAX_VALUES,
+    MEMORY_LOG_SIZE,
+    MIB,
+    MIN_REMEMBERED_IDS,
+)
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [
@@ -139,6 +159,64 @@ def test_documented_limits_are_the_defaults() -> None:
     assert {name: limit for name, limit in limits().items() if name in expected} == {
         name: text.replace("%", " %") for name, text in expected.items()
     }
+
+
+def test_documented_bounds_of_tables_are_the_defaults() -> None:
+    s = Settings()
+    memberships = (
+        f"{s.rooms_per_member}",
+        f"{s.clients_per_address * s.rooms_per_member:,}",
+        f"{s.max_clients * s.rooms_per_member:,}",
+    )
+    connections = ("–", f"{s.clients_per_address}", f"{s.max_clients:,}")
+    new_names = (f"{s.person_names}", f"{s.address_names} an hour", f"{s.names_limit:,}")
+    new_rooms = (f"{s.person_rooms} an hour", f"{s.address_rooms} an hour")
+    ids = MAX_ALL_REMEMBERED_IDS + 2 * MIN_REMEMBERED_IDS * s.max_clients
+    expected = {
+        "connections": connections,
+        "connections with TLS": connections,
+        "requests that are being received": connections,
+        "addresses of open connections": ("–", "1", f"{s.max_clients:,}"),
+        "memberships of rooms": memberships,
+        "changes until the next roster": memberships,
+        "rooms to replay": memberships,
+        "names": new_names,
+        "read positions of inboxes": new_names,
+        "rooms": (*new_rooms, f"{s.rooms_limit:,}"),
+        "feeds of rooms with members": (*memberships[:2], f"{2 * s.rooms_limit:,}"),
+        "rooms of the history in memory": (*new_rooms, f"{MAX_LOG_ROOMS:,}"),
+        "rooms with ``--no-history``": (*new_rooms, f"{s.rooms_limit:,}"),
+        "their last numbers": (*new_rooms, f"{MAX_MEMORY_LOG_SEQS:,}"),
+        "characters with ``--no-history``": ("by rate", "by rate", f"{MEMORY_LOG_SIZE:,}"),
+        "ids of sent messages": (f"{2 * MAX_REMEMBERED_IDS:,}", "–", f"{ids:,}"),
+        "ids with ``--no-history``": (f"{MAX_LOGGED_IDS:,}", "–", f"{MAX_MEMORY_LOG_IDS:,}"),
+        "ids of deleted messages on disk": ("–", "–", f"{MAX_EXPIRED_IDS:,}"),
+        "cached JSON of names and rooms": ("–", "–", f"{3 * 2 * MAX_ENCODED_NAMES:,}"),
+        "cached classic names": ("–", "–", f"{MAX_CLASSIC_NAMES:,}"),
+        "cached frame headers": ("–", "–", f"{MAX_FRAME_HEADERS:,}"),
+        "cached skeletons of names": ("–", "–", f"{2 * skeletons.cache_parameters()['maxsize']:,}"),
+        "cached numbers of clients": ("–", "–", "10,000"),
+        "token buckets": ("2", "4", f"{6 * MAX_BUCKETS:,}"),
+        "wrong passwords and codes": ("–", "2", f"{2 * MAX_FAILED_SOURCES:,}"),
+        "passwords that wait for a check": ("–", "–", f"{s.password_queue}"),
+    }
+    rows = bounds()
+    assert {name: (user, address, all) for name, (user, address, all, _, _) in rows.items()} == expected
+    for name, (_, _, all, size, total) in rows.items():
+        amount, unit = total.split()
+        product = int(all.replace(",", "")) * int(size.replace(",", ""))
+        assert float(amount.replace(",", "")) * {"kB": 1e3, "MB": 1e6}[unit] == pytest.approx(
+            product, rel=0.05
+        ), name
+
+
+def bounds() -> dict[str, list[str]]:
+    """Return the other columns by the first one, of the table of tables in docs/limits.rst."""
+    text = (ROOT / "docs/limits.rst").read_text().partition("\nTables that grow\n---")[2]
+    rule, _, _, *rows = text[text.index("\n===") + 1 :].splitlines()
+    ends = [match.span() for match in re.finditer("=+", rule)]
+    cells = [[row[start:end].strip() for start, end in ends] for row in rows[: rows.index(rule)]]
+    return {name: more for name, *more in cells}
 
 
 def limits() -> dict[str, str]:
