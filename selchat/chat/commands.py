@@ -192,9 +192,9 @@ class Commands:
             return [f"Not deleted: {names}{more} joined {room.name}. They have to leave it first; see /kick."]
         if room.staged:
             return [f"Not deleted: someone is sending a message to {room.name} now. Try again."]
-        messages = room.seq - room.dropped
+        count = room.seq - room.dropped
         self._hub.rooms.drop(room)
-        return [f"Deleted the room {room.name} and its {messages} messages."]
+        return [f"Deleted the room {room.name} and its {count} message{'' if count == 1 else 's'}."]
 
     def _bans(self, _argument: str) -> list[str]:
         moderation = self._hub.moderation

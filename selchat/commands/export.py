@@ -15,7 +15,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -160,16 +160,23 @@ def export(
         raise DamagedHistoryError(path, damage)
 
 
+_DURATION = re.compile(r"(?:[0-9]{1,30}[smhdw]){1,10}", re.IGNORECASE)  # or almost one
+
+
 def parse_since(text: str, now: float) -> float:
     """Return the Unix time for ``2h``, ``1d12h``, ``2026-11-23`` or ``2026-11-23T14:03``.
 
     Dates and times are local unless they have a UTC offset. Raises `SettingError`.
     """
-    with suppress(SettingError):
+    try:
         return now - parse_duration(text, "--since")
+    except SettingError as error:
+        too_long = error
     try:
         return datetime.fromisoformat(text.strip()).timestamp()
     except (ValueError, OverflowError, OSError):
+        if _DURATION.fullmatch(text):
+            raise too_long from None
         expected = "a date or time such as 2026-11-23T14:03, or a time span such as 2h, 7d or 1h10m"
         raise SettingError("--since", text, expected) from None
 

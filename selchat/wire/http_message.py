@@ -35,6 +35,13 @@ _UTF_8 = {"utf-8", "utf8", "us-ascii", "ascii"}
 _CHARSET = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]*)", re.IGNORECASE)
 
 
+class ContentEncodingError(MediaTypeError):
+    """The body is compressed, with the coding ``kind``."""
+
+    def __str__(self) -> str:
+        return f"Content-Encoding {self.kind[:64]!r} is not supported: send the body as it is"
+
+
 class PostedMessage(NamedTuple):
     """A message. ``id``: the one that the sender chose, or None."""
 

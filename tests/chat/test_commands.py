@@ -167,7 +167,7 @@ def test_rooms_drop_deletes_a_room_with_its_messages() -> None:
         "Not deleted: Michael joined plans. They have to leave it first; see /kick."
     ]
     hub.leave_room(michael.member, plans)
-    assert operator.run("/rooms DROP #Plans") == ["Deleted the room plans and its 1 messages."]
+    assert operator.run("/rooms DROP #Plans") == ["Deleted the room plans and its 1 message."]
     while hub.rooms.delete_dropped():
         pass
     assert hub.log.after("plans", 0, 10, 1000) == []

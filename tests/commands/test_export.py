@@ -658,6 +658,11 @@ def test_since_rejects_other_texts(text: str) -> None:
     assert (caught.value.name, caught.value.value) == ("--since", text)
 
 
+def test_since_names_the_bound_of_a_time_span() -> None:
+    with pytest.raises(SettingError, match="is not a time of up to ten years"):
+        parse_since("99999d", AT)
+
+
 @given(st.text() | st.from_regex(r"[0-9 .smhdwy:T+Z-]{0,30}", fullmatch=True))
 def test_since_takes_or_rejects_any_text(text: str) -> None:
     try:

@@ -27,7 +27,7 @@ from selchat.limits import API_IDLE_SECONDS, API_RETRY_SECONDS
 from selchat.log.port import NotReadableError, NotStoredError, Sent
 from selchat.sessions.inbound import byte_bucket, byte_burst, message_bucket
 from selchat.text import clean_room, name_key
-from selchat.wire.http_message import MediaTypeError, parse_posted
+from selchat.wire.http_message import ContentEncodingError, MediaTypeError, parse_posted
 from selchat.wire.requests import BadMessageError, BodyTooLongError
 from selchat.wire.responses import SelchatFormat
 from selchat.wire.strict_json import BadJsonError
@@ -186,6 +186,9 @@ class MessageApi:
             raise WrongRoomError(token.room)
         if not clean_room(room):
             raise BadRoomError(room)
+        coding = headers.get("content-encoding", "").strip().lower()
+        if coding not in {"", "identity"}:
+            raise ContentEncodingError(coding)
         self._get_member(token.name, address)
         key = _unquote(headers.get("idempotency-key"))
         if key is not None:

@@ -316,6 +316,7 @@ def test_unreadable_token_file_is_logged_once(office: Office, ci: str) -> None:
         ("lobby", b"\xff", {}, 400, "bad-message"),
         ("lobby", b"a", {"idempotency-key": ""}, 400, "bad-message"),
         ("lobby", b"a", {"content-type": "image/png"}, 415, "media-type"),
+        ("lobby", b"a", {"content-encoding": "gzip"}, 415, "media-type"),
         ("lobby", b"x" * 65_537, {}, 413, "too-long"),
         ("@Venkat", b"a", {}, 400, "bad-room"),
         ("a b", b"a", {}, 400, "bad-room"),
