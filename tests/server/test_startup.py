@@ -19,7 +19,7 @@ from selchat.errors import SettingError
 from selchat.net.certificate import Validity
 from selchat.net.tls_config import Fingerprints, TlsConfig
 from selchat.server.console import Console, JsonStyle, Style, TextStyle
-from selchat.server.startup import check_settings, page_urls, qr_code, show_banner
+from selchat.server.startup import check_settings, open_log, page_urls, qr_code, show_banner
 from tests.server.support import certificate_for
 
 URL = "https://192.168.43.158:33000/"
@@ -180,3 +180,12 @@ def test_check_settings_names_the_file_of_the_wrong_key(tmp_path: Path) -> None:
 def test_check_settings_opens_nothing(tmp_path: Path) -> None:
     check_settings(Settings(history=str(tmp_path / "history.sqlite")))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_server_without_history_keeps_the_messages_of_rooms_limit_rooms() -> None:
+    log = open_log(Settings(rooms_limit=2), lambda text: None)
+    for number in range(10):
+        log.append(f"room{number}", "Venkat", ["x"], 0.0)
+        log.commit()
+    assert list(log.rooms()) == ["room8", "room9"]
+    assert log.last_seq("room0") == 1
