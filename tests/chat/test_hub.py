@@ -452,7 +452,7 @@ def test_restart_frees_the_inboxes_of_names_that_nobody_owns() -> None:
     chat.hub.confirm_direct(sign_in(chat, "Venkat", owner).member, 1)
     chat.tick()
     assert chat.log.records("whispers") == {"venkat": "1"}
-    chat.log.put("whispers", "michael", "1")  # as an older version left it
+    chat.log.put("whispers", "ramana", "1")  # as an older version left it
     later = (chat.time or 0.0) + 91 * DAY
     Hub(Settings(), chat.log, chat.clock, chat.observer, lambda: later)
     assert chat.log.records("whispers") == {}
