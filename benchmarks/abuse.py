@@ -20,7 +20,8 @@ Options:
 The script measures in turns without and with abusive clients, on one server that shows its console lines and
 keeps a history on disk. The latency of a delivery counts from the intended send time of its message. The
 script checks that no delivery to the senders is lost, duplicated or out of order. All clients have one
-address, that of the machine itself.
+address, that of the machine itself. The senders have a room of their own: in the room of the abusive clients,
+they would have to read all of those messages, too.
 
 Kinds: {kinds}.
 """
@@ -62,6 +63,7 @@ _ABUSIVE_CLIENTS = Path(__file__).parent / "harness" / "abusive_clients.py"
 _KINDS = [*ATTACKS, *OTHERS]
 _RUN = b"abu"
 _SIZE = 64  # bytes of a body
+_ROOM = "bystanders"  # not the room of the abusive clients: the latency is only the server's
 _BUFFER = 1 << 18  # bytes of a read
 _DRAIN = 5.0  # seconds for the last deliveries of a measurement
 _QUICK = {
@@ -91,14 +93,14 @@ class Senders:
         for number in range(count):
             name = b"%b%05d" % (_RUN, number)
             sock = socket.create_connection(("127.0.0.1", port))
-            sock.sendall(SELCHAT.hello(name))
+            sock.sendall(SELCHAT.hello(name, (_ROOM,)))
             decoder = FrameDecoder(limit=1 << 20)
             while not decoder.receive_data(sock.recv(_BUFFER)):
                 pass
             sock.setblocking(False)
             self._selector.register(sock, selectors.EVENT_READ, (number, decoder))
             self._socks.append(sock)
-            self._generators.append(SELCHAT.generator(name, _SIZE))
+            self._generators.append(SELCHAT.generator(name, _SIZE, room=_ROOM))
 
     def run(self, seconds: float) -> None:
         """Send for ``seconds``, and wait for the last deliveries."""

@@ -108,7 +108,7 @@ MAX_PEM_SIZE = MIB  # bytes of a file with certificates or a key; a long chain h
 MAX_TLS_UNSENT = 4 * TLS_PIECE  # bytes of unsent TLS messages before we close: such a peer never reads
 MAX_TLS_HANDSHAKE = 16 * KIB  # bytes received during a handshake; a long certificate chain has 8 KiB
 TLS_RECORDS = 40  # TLS records for each message of the rate; a client that sends byte by byte needs more
-DISCARD_PAUSE = 0.01  # seconds between two reads from a peer that sends on while its connection closes
+DISCARD_PAUSE = 0.05  # seconds without a read from a peer that sends on while its connection closes
 TLS_EMPTY_BURST = 32  # TLS records without data at once, such as key updates; OpenSSL: 32 empty ones
 TLS_EMPTY_RATE = 1.0  # such records a second
 TLS_PADDING = 8 * KIB  # bytes of padding that count like one of them
@@ -168,6 +168,7 @@ MAX_ROOMS_LISTED = 1000  # rooms in one answer to /rooms
 
 # -- sessions ------------------------------------------------------------------------------------------------
 
+WORK_BURST_SECONDS = 10  # seconds of unused loop time that a peer may use at once
 MAX_BUCKETS = 10_000  # token buckets in one table, by address or by person; one takes about 250 bytes
 SHORT_BODY = 1024  # bytes of a classic message that is no work, whatever it contains
 LONG_PAYLOAD = 8 * KIB  # bytes of a message in the selchat protocol that is work

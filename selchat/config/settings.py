@@ -82,7 +82,7 @@ class Settings:
     clients_per_address: int = 64  # open connections from one remote address; ngIRCd: MaxConnectionsIP 5
     address_rate: int = 128  # new connections a minute from one remote address; sshd: MaxStartups 10
     backlog: int = 4096  # connections that the kernel queues for accept(); Linux: somaxconn 4096
-    accept_batch: int = 256  # connections accepted in one tick; Redis: 1,000
+    accept_batch: int = 4  # connections accepted in one tick, which takes half a millisecond; Redis: 1,000
     accept_pause: Seconds = 0.25  # seconds without accept() after the descriptors ran out; asyncio: 1
     reserved_descriptors: int = 32  # file descriptors kept free for the server's own files; Redis: 32
 
@@ -102,7 +102,7 @@ class Settings:
     byte_rate: Bytes = 64 * KIB  # bytes a second, read no faster; 0: no limit
     connection_work: float = 0.05  # seconds of loop time in a second, for requests in `Costs`; 0: no limit
     person_work: float = 0.1  # the same for all connections of one person
-    address_work: float = 0.5  # the same for all connections from one address
+    address_work: float = 0.25  # the same for all connections from one address
     tick_work: Seconds = 0.001  # seconds of loop time in one tick for such requests of all peers together
     dead_seconds: Seconds = 30.0  # seconds of silence before TCP drops a vanished peer; ngIRCd: 120 + 20
     ping_seconds: Seconds = 20.0  # seconds of silence before a ping to a selchat client; ngIRCd: 120
@@ -194,6 +194,7 @@ class Costs:
 
     REQUEST = 130  # of HTTP, with its response
     METRICS = 450  # in addition
+    CONNECTION = 150  # that is accepted and closed
     HANDSHAKE = 250  # of TLS
     SIGN_IN = 150  # with the record of its name
     JOIN = 40  # a room, besides its list of users
@@ -206,6 +207,7 @@ class Costs:
     USER = 0.4  # one name of it
     HISTORY = 25  # a page of history
     HISTORY_MESSAGE = 2.5  # one message of it
+    OVERHEAD = 0.002  # a byte that a WebSocket frame without a message counts; each counts 512
     COMMAND = 100  # a command to the server
     LONG_KIB = 6.5  # a KiB of a long message
     SENT_KIB = 0.16  # a KiB of it for one reader

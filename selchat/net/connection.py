@@ -69,6 +69,7 @@ class Connection:
 
     __slots__ = (
         "_deadline",
+        "_discard_pause",
         "_events",
         "_fanout",
         "_flush_seconds",
@@ -173,6 +174,7 @@ class Connection:
         self.state = ConnectionState.DRAINING
         self._deadline = self._reactor.call_later(self._flush_seconds, self._close_socket)
         self._paused = False  # unread input would cause a reset
+        self._discard_pause = DISCARD_PAUSE
         if self._throttle is None:
             self._watch(self._events | EVENT_READ)
         self._detach_handler(reason)
@@ -226,7 +228,9 @@ class Connection:
             if self.state is ConnectionState.LINGERING:
                 self._close_socket()
         elif len(data) >= FIRST_READ:
-            self._on_throttle(DISCARD_PAUSE)  # else a peer could make us discard as fast as it can send
+            # Else a peer could make us discard as fast as it can send. Many can at once: wait ever longer.
+            self._on_throttle(self._discard_pause)
+            self._discard_pause *= 2
 
     def _read_more(self) -> bytes:
         try:

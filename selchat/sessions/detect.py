@@ -101,6 +101,7 @@ class DetectSession:
         self._transport = transport
         decoder = FrameDecoder(settings.header_length, settings.login_payload_limit, context.login_lengths)
         self._meter = context.work.meter(transport.address)
+        self._meter.charge_later(Costs.CONNECTION)
         self._stream = InboundStream(context, decoder, self._meter)
         self._deadline = context.clock.now + seconds
         self._timer: Any = context.clock.call_later(seconds, self._timed_out)

@@ -13,7 +13,7 @@ from math import inf
 from typing import Any, Generic, Protocol, TypeVar
 
 from selchat.clock import Clock
-from selchat.config.settings import Settings
+from selchat.config.settings import Costs, Settings
 from selchat.errors import LimitError, ProtocolError, SelchatError
 from selchat.ratelimit import TokenBucket
 from selchat.sessions.context import Context, Transport
@@ -108,8 +108,11 @@ class InboundStream(Generic[Payload]):
         """Feed the next bytes; return the completed payloads that the rate limit lets pass now."""
         decoder = self.decoder
         payloads = decoder.receive_data(data)
+        overhead = decoder.overhead
+        if overhead:
+            self.meter.charge(Costs.OVERHEAD * overhead)
         limiter = self._rate_limiter
-        return payloads if limiter is None else limiter.admit(payloads, len(data) + decoder.overhead)
+        return payloads if limiter is None else limiter.admit(payloads, len(data) + overhead)
 
     def defer(self, payloads: Sequence[Payload]) -> None:
         """Queue delivered payloads again, because `meter` does not admit the first one now."""

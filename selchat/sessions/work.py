@@ -17,7 +17,7 @@ from collections.abc import Callable
 from selchat.addresses import host_of, source_of
 from selchat.clock import Clock
 from selchat.config.settings import Settings
-from selchat.limits import MAX_BUCKETS
+from selchat.limits import MAX_BUCKETS, WORK_BURST_SECONDS
 from selchat.ratelimit import BucketTable, TokenBucket
 
 _SECOND = 1e6  # in microseconds, the unit of all costs
@@ -133,9 +133,13 @@ class Meter:
 
     def charge(self, cost: float) -> None:
         """Charge work that is done, and whose cost was not known before."""
+        self.charge_later(cost)
+        self._limits.spend(cost)
+
+    def charge_later(self, cost: float) -> None:
+        """Charge work that could not wait for its turn, so that others need not wait for it in this tick."""
         for bucket in self._buckets:
             bucket.tokens -= cost
-        self._limits.spend(cost)
 
     def call_when_free(self, callback: Callable[[], object]) -> None:
         """Call ``callback`` when work may be admitted again."""
@@ -161,6 +165,7 @@ class Meter:
 def _limits(seconds: float) -> tuple[float, float]:
     """Return the rate and the burst of a bucket, in microseconds, for a share of the loop's time.
 
-    ``seconds``: loop time in a second. The burst is as much as two seconds allow.
+    ``seconds``: loop time in a second. The burst is as much as ten seconds allow, for all who sign in again
+    after a restart of the server.
     """
-    return seconds * _SECOND, 2 * seconds * _SECOND
+    return seconds * _SECOND, WORK_BURST_SECONDS * seconds * _SECOND

@@ -103,7 +103,9 @@ def test_tick_does_a_limited_part_of_costly_work(
 
 def test_rooms_of_abusers_leave_room_for_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     limit = 50
-    with world(monkeypatch, tmp_path, Faults(), quiet=True, rooms_limit=limit, message_rate=0) as served:
+    history = str(tmp_path / "history.sqlite")
+    settings = {"quiet": True, "history": history, "rooms_limit": limit, "message_rate": 0}
+    with world(monkeypatch, tmp_path, Faults(), **settings) as served:
         for number in range(4):
             peer = served.connect()
             peer.send(hello(f"Abuser{number}"))

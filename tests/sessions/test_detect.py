@@ -365,7 +365,7 @@ class PausedPeer(Peer):
 
     def __init__(self, debt: float) -> None:
         server = FakeServer(address_work=0.001)  # a millisecond a second
-        server.context.work.meter(self.address).charge(2_000 + 1000 * debt)
+        server.context.work.meter(self.address).charge(10_000 + 1000 * debt)
         server.tick(0.1)
         self.paused = False
         super().__init__(server)

@@ -313,8 +313,8 @@ def test_work_and_rate_limits_hold_together() -> None:
     for _ in range(2100):
         peer.tick(0.01)
     assert peer.delivered == MESSAGES
-    # A hundred milliseconds of work at five a second, after a burst of ten and the one that makes the debt.
-    assert peer.times[-1] == pytest.approx((100 - 11) / 5, abs=0.3)
+    # A hundred milliseconds of work at five a second, after a burst of fifty and the one that makes the debt.
+    assert peer.times[-1] == pytest.approx((100 - 51) / 5, abs=0.3)
     assert all(later - earlier < 1 for earlier, later in zip(peer.times, peer.times[1:], strict=False))
 
 

@@ -657,7 +657,7 @@ def test_long_messages_of_many_take_turns_and_keep_their_order() -> None:
 
 
 def test_resumed_history_waits_for_the_work_limits() -> None:
-    server = FakeServer(connection_work=0.001)
+    server = FakeServer(connection_work=0.0003)
     venkat, michael = log_in(server, "Venkat", "Michael")
     for number in range(3000):
         venkat.send(say(f"message {number}", f"{number}"))
