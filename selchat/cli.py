@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -330,7 +331,10 @@ def _serve(options: dict[str, Any]) -> int:
             _print_error(f"warning: {warning}")
         print(f"The configuration is good: {escape_controls(builder.summary())}.")
         return 0
-    return Server(settings, lambda: read_sources(options, os.environ).build(check_settings)).run()
+    server = Server(settings, lambda: read_sources(options, os.environ).build(check_settings))
+    gc.collect()
+    gc.freeze()  # a full collection would visit all modules too, and stall everyone for 20 ms
+    return server.run()
 
 
 def _chat(options: dict[str, Any]) -> int:
