@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.browser.support import Users, expect
 from tests.e2e.support import Server
 
@@ -18,6 +20,7 @@ def test_page_without_its_script_says_what_to_do(users: Users, server: Server) -
     expect(page("#sign-in")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_page_whose_script_fails_says_what_to_do(users: Users, server: Server) -> None:
     profile = users.profile()
     profile.route(

@@ -206,6 +206,7 @@ def test_sigint_exits_with_130() -> None:
 
 
 @pytest.mark.usefixtures("short_guesses")
+@pytest.mark.slow
 def test_users_chat_on_a_classic_server() -> None:
     with (
         paper_server() as server,

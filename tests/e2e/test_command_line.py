@@ -164,6 +164,7 @@ def test_token_that_was_not_shown_is_not_kept(data: Path) -> None:
         ("selchat-bench idle --connect=127.0.0.1:1 --duration=0.1 --clients=1", 1, ""),
     ],
 )
+@pytest.mark.slow
 def test_errors_that_cannot_be_written_change_nothing(
     command: str, status: int, output: str, redirection: str
 ) -> None:
@@ -294,6 +295,7 @@ def test_without_a_login_name(command: str, status: int, error: str) -> None:
         ("selchat export", 1, "selchat: there is no history file"),
     ],
 )
+@pytest.mark.slow
 def test_without_a_network(command: str, status: int, error: str) -> None:
     check(run(command, wrapper=namespace("--net --map-root-user")), status, error)
 
@@ -370,6 +372,7 @@ def test_operands_that_look_like_options_are_sent(server: Server, arguments: str
 
 @pytest.mark.parametrize("body", ["é", "$'\\xff'", "$'\\xed\\xa0\\x80'", "$'a\\x1b[2Jb'", "'  '", "$'a\\nb'"])
 @pytest.mark.parametrize("options", ["", slow("--classic --tls=off")])
+@pytest.mark.slow
 def test_any_bytes_are_sent(server: Server, body: str, options: str) -> None:
     check(run(f"selchat send 127.0.0.1:{server.port} --name=Venkat {options} {body}", LC_ALL="C"), 0)
     server.expect("Received message from Venkat: ")

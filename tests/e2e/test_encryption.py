@@ -208,6 +208,7 @@ def test_encryption_survives_restarts_of_both_sides(history: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_guesses")
+@pytest.mark.slow
 def test_nothing_is_sent_to_a_classic_server(words: str) -> None:
     server: PaperServer
     with paper_server() as server:
@@ -313,6 +314,7 @@ def test_the_terminal_asks_without_echo_and_marks_messages(history: Path) -> Non
             assert WORDS.encode() not in terminal.written
 
 
+@pytest.mark.slow
 def test_messages_in_many_encrypted_rooms_are_decrypted(history: Path) -> None:
     """Each room needs its own key, which takes at least a tenth of a second to derive."""
     rooms = ["lobby", *(f"room-{number}" for number in range(12))]

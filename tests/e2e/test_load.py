@@ -103,7 +103,7 @@ class TestShortConnections:
 class TestStalledReaders:
     """Stalled readers share the data of the feeds, without a copy for each: 300 MiB for 2,000 readers."""
 
-    @pytest.mark.parametrize("wire", ["selchat", "classic"])
+    @pytest.mark.parametrize("wire", [pytest.param("selchat", marks=pytest.mark.slow), "classic"])
     def test_memory_of_stalled_readers_is_bounded(self, wire: str, full: bool, tmp_path: Path) -> None:
         # An unlimited feed takes 30 MiB in the short form.
         count, size, messages, seconds, limit = 200, 16_000, 1500, 0.0, 20 * _MIB

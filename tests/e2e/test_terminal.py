@@ -566,6 +566,7 @@ def test_wrong_passwords_leave_nothing_to_the_shell() -> None:
                 assert word not in terminal.text
 
 
+@pytest.mark.slow
 def test_the_right_password_after_a_lockout_enters_the_chat() -> None:
     with Server("--no-history", f"--password={password_hash()}") as server:
         with Terminal(*CHAT, f"127.0.0.1:{server.port}", "--name=M", columns=120, rows=60) as terminal:

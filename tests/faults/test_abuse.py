@@ -73,7 +73,7 @@ def abusers(served: World, abuse: Abuse, count: int) -> list[Peer]:
 
 
 @pytest.mark.parametrize("kind", ABUSES)
-@pytest.mark.parametrize("count", [1, 16, 64])
+@pytest.mark.parametrize("count", [1, pytest.param(16, marks=pytest.mark.slow), 64])
 def test_tick_does_a_limited_part_of_costly_work(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, count: int
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import event, example, given
 from hypothesis import strategies as st
 
-from selchat.addresses import parse_network
+from selchat.addresses import looks_like_address, parse_network
 from selchat.chat.commands import Commands
 from selchat.chat.operators import NotOperatorError
 from selchat.client.commands import (
@@ -120,7 +120,7 @@ def operator() -> tuple[Chat, Commands]:
 @example("for", "1d", "/ban")
 def test_quoted_name_is_muted_or_banned_and_nobody_else(name: str, duration: str, command: str) -> None:
     chat, commands = operator()
-    if parse_network(name):
+    if parse_network(name) or looks_like_address(name):
         return
     commands.run(f'{command} "{name}"' + (f" for {duration}" if duration else ""))
     moderation = chat.hub.moderation
