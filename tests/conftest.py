@@ -64,7 +64,7 @@ def run_slow(pytestconfig: pytest.Config) -> bool:
 
 def pytest_xdist_auto_num_workers() -> int:
     """Return how many workers ``-n auto`` starts: more than cores, because many tests wait for a time-out."""
-    return (os.cpu_count() or 1) + 1
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
