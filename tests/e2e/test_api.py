@@ -67,6 +67,7 @@ def next_body(chat: Client, author: str, start: str = "") -> str:
 # -- messages ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_bots_use_messages_rooms_and_topics(server: Server) -> None:
     with client(server, "Venkat") as venkat, client(server, "Narayan") as narayan:
         assert venkat.users() == ("Narayan", "Venkat")

@@ -167,6 +167,7 @@ def test_server_disk_and_network_have_only_ciphertext(history: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_encryption_survives_restarts_of_both_sides(history: Path) -> None:
     with serving(history) as server:
         port = server.port

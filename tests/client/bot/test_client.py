@@ -1218,6 +1218,7 @@ def paper() -> Iterator[PaperServer]:
         yield server
 
 
+@pytest.mark.slow
 def test_the_classic_protocol_supports_only_the_lobby(paper: PaperServer) -> None:
     with client(paper.port, wire="classic") as chat, client(paper.port, wire="classic") as other:
         eventually(lambda: len(paper.lines) == 2)
