@@ -91,6 +91,14 @@ def parse_network(text: str) -> Network | None:
     return Network(network, zone)
 
 
+def limited_source(host: str) -> str:
+    """Return the source to count for a limit by address; empty for loopback, which has no such limit.
+
+    All users behind a proxy on the server's machine come from loopback.
+    """
+    return "" if is_loopback(host) else source_of(host)
+
+
 def looks_like_address(text: str) -> bool:
     """Return whether people mean an address by ``text``, be it valid or not."""
     return _LIKE_ADDRESS.fullmatch(text) is not None

@@ -8,6 +8,13 @@ from __future__ import annotations
 from collections.abc import Hashable
 from math import inf
 
+_HOUR = 3600.0  # seconds
+
+
+def hourly(count: int) -> tuple[float, float]:
+    """Return the rate and the burst of a bucket for so many tokens in an hour, and as many at once."""
+    return count / _HOUR, count
+
 
 class TokenBucket:
     """Allow ``rate`` tokens a second on average, and up to ``burst`` at once after a pause.

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
-from selchat.addresses import is_loopback, source_of
+from selchat.addresses import limited_source
 from selchat.chat.confusables import ConfusableIndex
 from selchat.clock import Clock
 from selchat.config.settings import Settings
@@ -28,10 +28,9 @@ from selchat.limits import (
     NAMES_EXAMINED,
 )
 from selchat.log.port import Log, Sent
-from selchat.ratelimit import BucketTable
+from selchat.ratelimit import BucketTable, hourly
 from selchat.text import clean_name, name_key
 
-_HOUR = 3600.0
 _NAMES = "name"  # the kind of these records
 
 
@@ -221,12 +220,12 @@ class NewNames:
     def __init__(self, names: Names, settings: Settings, clock: Clock) -> None:
         self._names = names
         self._clock = clock
-        self._by_address = BucketTable(settings.address_names / _HOUR, settings.address_names, MAX_BUCKETS)
+        self._by_address = BucketTable(*hourly(settings.address_names), MAX_BUCKETS)
         self._settings = settings
 
     def reconfigure(self, settings: Settings) -> None:
         """Apply the new limits to new names."""
-        self._by_address.set_limits(settings.address_names / _HOUR, settings.address_names)
+        self._by_address.set_limits(*hourly(settings.address_names))
         self._settings = settings
 
     def admit(self, owner: bytes, host: str, is_needed: Callable[[str], bool]) -> None:
@@ -236,7 +235,8 @@ class NewNames:
         ``is_needed``: see `Names.free_one`. Raises `TooManyNamesError`.
         """
         now, settings = self._clock.now, self._settings
-        if not is_loopback(host) and not self._by_address.get(source_of(host), now).take(now):
+        source = limited_source(host)
+        if source and not self._by_address.get(source, now).take(now):
             limit = f"{settings.address_names} new names within an hour"
             raise TooManyNamesError("users of your address", limit)
         if not self._names.free_one(owner, settings.person_names, is_needed):

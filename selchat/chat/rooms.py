@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from selchat.addresses import is_loopback, source_of
+from selchat.addresses import limited_source
 from selchat.chat.confusables import ConfusableIndex, MixedScriptsError, check_scripts
 from selchat.chat.room import Room, new_salt
 from selchat.clock import Clock
@@ -19,7 +19,7 @@ from selchat.errors import BadRoomError, NamedRefusalError, RefusalError
 from selchat.events import LOBBY, Said
 from selchat.limits import EMPTY_ROOM_SECONDS, FRESH_ROOM_LIST, MAX_BUCKETS, ROOM_LIST_SECONDS, ROOMS_CHECKED
 from selchat.log.port import Log, NotReadableError, NotStoredError
-from selchat.ratelimit import BucketTable
+from selchat.ratelimit import BucketTable, hourly
 from selchat.text import clean_line, clean_room, name_key
 
 
@@ -78,7 +78,6 @@ class RoomRateError(RefusalError):
 
 _ROOMS = "room"  # the kind of these records
 _DROPPED = "dropped-room"  # the same for rooms whose messages are being deleted
-_HOUR = 3600.0  # seconds
 
 
 class RoomSummary(NamedTuple):
@@ -109,8 +108,8 @@ class Rooms:
         # Those without members, idle for longest first, with the clock's time of their last use.
         self._idle: dict[str, tuple[Room, float]] = {}
         self._unchecked: list[Room] = []  # idle ones that `collect_garbage` will look at
-        self._by_person = BucketTable(*_hourly(settings.person_rooms), MAX_BUCKETS)
-        self._by_address = BucketTable(*_hourly(settings.address_rooms), MAX_BUCKETS)
+        self._by_person = BucketTable(*hourly(settings.person_rooms), MAX_BUCKETS)
+        self._by_address = BucketTable(*hourly(settings.address_rooms), MAX_BUCKETS)
         self._listing: list[Room] = []  # as `list` returns them
         self._listed_at = float("-inf")  # on the clock
         records = {key: json.loads(text) for key, text in log.records(_ROOMS).items()}
@@ -133,8 +132,8 @@ class Rooms:
 
     def reconfigure(self, settings: Settings) -> None:
         """Apply the new limits of creation."""
-        self._by_person.set_limits(*_hourly(settings.person_rooms))
-        self._by_address.set_limits(*_hourly(settings.address_rooms))
+        self._by_person.set_limits(*hourly(settings.person_rooms))
+        self._by_address.set_limits(*hourly(settings.address_rooms))
         self._settings = settings
 
     def find(self, name: str) -> Room | None:
@@ -290,11 +289,13 @@ class Rooms:
         """Raise `RoomRateError` if this person or address has created too many rooms."""
         now = self._clock.now
         settings = self._settings
-        if not is_loopback(creator.host) and not self._by_address.get(source_of(creator.host), now).take(now):
-            raise RoomRateError("users of your address", settings.address_rooms)
+        # The person first: else one person's refused attempts would use up the rooms of an address.
         person = creator.client_id or creator.host
         if not self._by_person.get(person, now).take(now):
             raise RoomRateError("you", settings.person_rooms)
+        source = limited_source(creator.host)
+        if source and not self._by_address.get(source, now).take(now):
+            raise RoomRateError("users of your address", settings.address_rooms)
 
     def _load(self, name: str) -> Room:
         """Return the room of that name, with the spelling, salt and topic that the log has for it."""
@@ -330,8 +331,3 @@ class Rooms:
 
 def _key(name: str) -> str:
     return name_key(name.removeprefix("#"))
-
-
-def _hourly(count: int) -> tuple[float, float]:
-    """Return the rate and the burst of a bucket for so many in an hour."""
-    return count / _HOUR, count

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from selchat.addresses import is_loopback, source_of
+from selchat.addresses import limited_source
 from selchat.errors import LimitError
 from selchat.limits import MAX_BUCKETS
 from selchat.ratelimit import BucketTable
@@ -53,7 +53,7 @@ class Admission:
 
     def admit(self, host: str) -> LimitError | None:
         """Count a new connection and return None, or return the limit that it exceeds."""
-        address = address_of(host)
+        address = limited_source(host)
         if self.open >= self.max_total:
             return ServerFullError(self.max_total)
         if address:
@@ -69,13 +69,8 @@ class Admission:
     def release(self, host: str) -> None:
         """Count a closed connection."""
         self.open -= 1
-        address = address_of(host)
+        address = limited_source(host)
         if address:
             self._by_address[address] -= 1
             if not self._by_address[address]:
                 del self._by_address[address]
-
-
-def address_of(host: str) -> str:
-    """Return the source to count for ``host``: an IPv4 address or an IPv6 /64 network; empty for loopback."""
-    return "" if is_loopback(host) else source_of(host)

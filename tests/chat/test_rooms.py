@@ -189,6 +189,17 @@ def test_person_creates_a_limited_number_of_rooms_an_hour() -> None:
     create(rooms, "seventh")
 
 
+def test_refused_attempts_of_one_person_cost_their_neighbours_nothing() -> None:
+    rooms = open_rooms(MemoryLog(100_000), person_rooms=2, address_rooms=5)
+    for number in range(2):
+        create(rooms, f"room{number}")
+    for _ in range(20):
+        with pytest.raises(RoomRateError, match="you created 2 rooms"):
+            create(rooms, "more")
+    for number in range(3):
+        create(rooms, f"other{number}", Creator(b"%016d" % number, ALICE.host))
+
+
 def test_address_creates_a_limited_number_of_rooms_an_hour() -> None:
     rooms = open_rooms(MemoryLog(100_000), address_rooms=5)
     for number in range(5):

@@ -4,13 +4,13 @@ import tracemalloc
 
 import pytest
 
+from selchat.addresses import limited_source
 from selchat.limits import MAX_BUCKETS
 from selchat.net.admission import (
     AddressFullError,
     AddressRateError,
     Admission,
     ServerFullError,
-    address_of,
 )
 
 
@@ -121,7 +121,7 @@ def test_link_local_addresses_of_one_interface_count_as_one_address() -> None:
     ],
 )
 def test_address_of_groups_ipv6_networks_and_exempts_loopback(host: str, address: str) -> None:
-    assert address_of(host) == address
+    assert limited_source(host) == address
 
 
 def test_new_connections_per_address_and_minute_are_limited() -> None:
