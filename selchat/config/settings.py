@@ -193,7 +193,7 @@ class Costs:
     """
 
     REQUEST = 130  # of HTTP, with its response
-    METRICS = 450  # in addition
+    METRICS = 1400  # in addition, with 1,000 connections
     CONNECTION = 150  # that is accepted and closed
     HANDSHAKE = 250  # of TLS
     SIGN_IN = 150  # with the record of its name
@@ -206,7 +206,7 @@ class Costs:
     USERS = 10  # a list of users
     USER = 0.4  # one name of it
     HISTORY = 25  # a page of history
-    HISTORY_MESSAGE = 2.5  # one message of it
+    HISTORY_MESSAGE = 1.9  # one message of it
     OVERHEAD = 0.002  # a byte that a WebSocket frame without a message counts; each counts 512
     COMMAND = 100  # a command to the server
     LONG_KIB = 6.5  # a KiB of a long message
